@@ -1,0 +1,1 @@
+"""Numerical stability of neural layers seen as steps of a differential equation."""

@@ -1,0 +1,111 @@
+"""Vector fields: the right-hand side f of dx/dt = f(x), one independent system per example of a batch."""
+
+import abc
+import dataclasses
+import math
+from collections.abc import Callable
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+FIELD_KINDS = ("increment", "outer")
+
+
+class AbstractVectorField(abc.ABC):
+    """A vector field f on states of shape `(batch, ...)`; example b of f(x) depends on example b of x alone.
+
+    A subclass needs only `__call__`. It may also declare
+
+    * `split`, a constant c with f(x) = F(x) + c·x (Mathematics, section 1). One-step methods and solvers treat the linear part exactly.
+    * `mask`, boolean `(batch, tokens)` for states `(batch, tokens, hidden)`, True on real tokens. Rows of padding are no part of the
+      state: f must return zeros there. None means that every entry is real.
+    """
+
+    split: float = 0.0
+    mask: Bool[Tensor, "batch tokens"] | None = None
+
+    @abc.abstractmethod
+    def __call__(self, x: Float[Tensor, "batch *event"]) -> Float[Tensor, "batch *event"]:
+        """f(x)."""
+
+    def unsplit(self, x: Float[Tensor, "batch *event"]) -> Float[Tensor, "batch *event"]:
+        """F(x) = f(x) − c·x. Override it where F is what is computed and f what is derived."""
+        return self(x) - self.split * x if self.split else self(x)
+
+    def project(self, x: Float[Tensor, "*any"]) -> Float[Tensor, "*any"]:
+        """P x: a copy with zeros on padding; leading axes before `batch` are allowed."""
+        return x if self.mask is None else x.masked_fill(~self.mask[..., None], 0.0)
+
+    def sizes(self, x: Float[Tensor, "batch *event"]) -> Float[Tensor, " batch"]:
+        """The dimension of each example's state: real tokens × hidden size."""
+        if self.mask is None:
+            return x.new_full((x.shape[0],), math.prod(x.shape[1:]))
+        return self.mask.sum(1).to(x.dtype) * math.prod(x.shape[2:])
+
+    def rms(self, x: Float[Tensor, "batch *event"]) -> Float[Tensor, " batch"]:
+        """‖x‖ / √(real entries), per example; 0 for an example without real tokens."""
+        return self.project(x).flatten(1).norm(dim=1) / self.sizes(x).clamp(min=1).sqrt()
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class LayerVectorField(AbstractVectorField):
+    """The vector field of a layer F: `increment` f = F − id (split −1), or `outer` f = F (split 0).
+
+    Explicit Euler with h = 1 on `increment` is the layer itself, bit for bit (Mathematics, section 1).
+
+    Attributes:
+        layer: F, `(batch, tokens, hidden) -> (batch, tokens, hidden)`, with its attention mask fixed and without dropout.
+        mask: True on real tokens.
+        kind: "increment" or "outer".
+        module: the module behind `layer` where there is one; for error messages and fast paths.
+    """
+
+    layer: Callable[[Tensor], Tensor]
+    mask: Bool[Tensor, "batch tokens"] | None = None  # type: ignore[assignment]
+    kind: str = "increment"
+    module: torch.nn.Module | None = None
+
+    def __post_init__(self) -> None:
+        if self.kind not in FIELD_KINDS:
+            raise ValueError(f"field must be one of {', '.join(FIELD_KINDS)}, got {self.kind!r}")
+
+    @property
+    def split(self) -> float:  # type: ignore[override]
+        """c = −1 for `increment`, 0 for `outer`."""
+        return -1.0 if self.kind == "increment" else 0.0
+
+    def unsplit(self, x: Float[Tensor, "batch *event"]) -> Float[Tensor, "batch *event"]:
+        """F(x), the layer, with zeros on padding."""
+        return self.project(self.layer(x))
+
+    def __call__(self, x: Float[Tensor, "batch *event"]) -> Float[Tensor, "batch *event"]:
+        """f(x) = F(x) + c·x, zeros on padding."""
+        return self.project(self.layer(x) + self.split * x) if self.split else self.unsplit(x)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class LinearVectorField(AbstractVectorField):
+    """f(x) = A x on the flattened state: the oracle for every test.
+
+    Attributes:
+        matrix: A, `(n, n)` for all examples or `(batch, n, n)` for one each.
+        split: the constant c that the field declares; it changes how a step is computed, never f.
+        mask: True on real tokens; A must not couple real tokens with padding.
+
+    Raises:
+        ValueError: if the matrix is not square.
+    """
+
+    matrix: Float[Tensor, "*batch n n"]
+    split: float = 0.0
+    mask: Bool[Tensor, "batch tokens"] | None = None  # type: ignore[assignment]
+
+    def __post_init__(self) -> None:
+        if self.matrix.ndim not in (2, 3) or self.matrix.shape[-1] != self.matrix.shape[-2]:
+            raise ValueError(f"matrix must be (n, n) or (batch, n, n), got {tuple(self.matrix.shape)}")
+
+    def __call__(self, x: Float[Tensor, "batch *event"]) -> Float[Tensor, "batch *event"]:
+        """A x."""
+        matrix = self.matrix if self.matrix.ndim == 3 else self.matrix[None]
+        return self.project((matrix @ x.flatten(1)[..., None])[..., 0].view_as(x))
