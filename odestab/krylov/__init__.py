@@ -1,0 +1,17 @@
+"""Krylov methods on callables, B independent spaces in lockstep."""
+
+from odestab.krylov.arnoldi import ArnoldiFactorization, arnoldi
+from odestab.krylov.gmres import LinearSolution, gmres
+from odestab.krylov.golub_kahan import GolubKahanFactorization, golub_kahan
+from odestab.krylov.lanczos import LanczosFactorization, lanczos
+
+__all__ = [
+    "ArnoldiFactorization",
+    "GolubKahanFactorization",
+    "LanczosFactorization",
+    "LinearSolution",
+    "arnoldi",
+    "gmres",
+    "golub_kahan",
+    "lanczos",
+]

@@ -1,0 +1,333 @@
+"""Hugging Face encoders: checkpoint → encoder, encoder and tokens → Trajectory. The only module of the library that knows transformers.
+
+transformers takes seconds to import, so it is imported inside the functions.
+"""
+
+import contextlib
+import dataclasses
+import inspect
+import logging
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from odestab.trajectory import Trajectory
+from odestab.vector_field import FIELD_KINDS, LayerVectorField
+
+# Where each family keeps its layers. Any other encoder is searched for them, and what is found is checked against its own forward.
+LAYER_PATHS = {
+    "bert": "encoder.layer",
+    "roberta": "encoder.layer",
+    "electra": "encoder.layer",
+    "distilbert": "transformer.layer",
+    "modernbert": "layers",
+}
+SUPPORTED = f"an encoder such as {', '.join(LAYER_PATHS)}, or another one with a masked-language-model head"
+INPUT_NAMES = ("input_ids", "attention_mask", "token_type_ids", "position_ids")
+SHOWN_NAMES = 3  # parameters named in an error message
+
+
+def load_encoder(model: str | Path, dtype: torch.dtype = torch.float64, device: str | torch.device = "cpu") -> tuple[nn.Module, Any]:
+    """The bare encoder of a checkpoint, ready for analysis, and its tokenizer.
+
+    Eager attention, eval mode, parameters without gradient, weights from safetensors only, never remote code. A checkpoint with a task
+    head loads as its encoder; a pooler that the checkpoint lacks is the only part left at random values, and no layer reads it.
+
+    Args:
+        model: a checkpoint folder, or a Hugging Face hub id.
+        dtype: floating-point type of the parameters.
+        device: where the encoder is put.
+
+    Returns:
+        The transformers `PreTrainedModel` and the tokenizer.
+
+    Raises:
+        ValueError: if the checkpoint is not found, is no encoder, has missing, unreadable or non-finite weights or no tokenizer,
+            or if `dtype` is not a floating-point type.
+    """
+    if not dtype.is_floating_point:
+        raise ValueError(f"dtype must be a floating-point type, got {dtype}")
+    _require_folder_or_id(model)
+    with _silence():
+        encoder = _load_weights(model, dtype)
+        tokenizer = _load_tokenizer(model)
+    return encoder.to(device).eval().requires_grad_(False), tokenizer
+
+
+def trace(encoder: nn.Module, batch: Mapping[str, Any], field: str = "increment") -> Trajectory:
+    """The states x_0, …, x_L of a batch through an encoder and the layers' vector fields f_0, …, f_{L−1} (Mathematics, sections 1 and 5).
+
+    The encoder runs once. Each layer F_l is bound to what the encoder passed it beside the state (masks, position embeddings), so
+    x_{l+1} = F_l(x_l) on real tokens. A norm after the last layer is not part of the trajectory.
+
+    Args:
+        encoder: a transformers encoder in eval mode, bare or with a task head, on eager or sdpa attention (run by its MATH kernel, the
+            one that has forward-mode derivatives).
+        batch: `input_ids` and `attention_mask`, `(batch, tokens)`, padded on either side, and `token_type_ids` and `position_ids` where
+            the encoder takes them; other entries are ignored. Moved to the encoder's device.
+        field: "increment", f = F − id, or "outer", f = F.
+
+    Returns:
+        The trajectory, without gradient, in the encoder's dtype.
+
+    Raises:
+        ValueError: if the encoder is no encoder, is in training mode or has no chain of layers from hidden states to hidden states; if
+            the batch lacks an entry or does not fit the encoder; if the field is unknown.
+    """
+    if field not in FIELD_KINDS:
+        raise ValueError(f"field must be one of {', '.join(FIELD_KINDS)}, got {field!r}")
+    encoder = _bare_encoder(encoder)
+    inputs = _inputs(encoder, batch)
+    mask = inputs["attention_mask"].bool()
+    steps = _layer_steps(encoder, inputs)
+    states = [step.before for step in steps] + [steps[-1].after]
+    trajectory = Trajectory(
+        states=tuple(state.masked_fill(~mask[..., None], 0.0) for state in states),
+        mask=mask,
+        fields=tuple(LayerVectorField(step.layer, mask, field, step.layer.module) for step in steps),
+    )
+    if encoder.config.model_type not in LAYER_PATHS:
+        _check_chain(encoder, trajectory)
+    return trajectory
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class BoundLayer:
+    """F(x): an encoder's layer with everything beside the hidden state fixed to what the encoder passed it.
+
+    Attributes:
+        module: the layer.
+        arguments: its positional arguments after the hidden state.
+        keywords: its keyword arguments.
+        sdpa: whether it uses torch's fused attention; F runs that by the MATH kernel, the only one with forward-mode derivatives.
+    """
+
+    module: nn.Module
+    arguments: tuple[Any, ...]
+    keywords: Mapping[str, Any]
+    sdpa: bool = False
+
+    def __call__(self, x: Float[Tensor, "batch tokens hidden"]) -> Float[Tensor, "batch tokens hidden"]:
+        """F(x)."""
+        with _attention_kernel(self.sdpa):
+            return _state(self.module(x, *self.arguments, **self.keywords))
+
+
+class _LayerStep(NamedTuple):
+    """One layer as the encoder called it: F, x_l and x_{l+1}."""
+
+    layer: BoundLayer
+    before: Tensor
+    after: Tensor
+
+
+def _state(output: Any) -> Any:
+    """The hidden state in what a layer returns."""
+    return output[0] if isinstance(output, tuple) else output
+
+
+def _attention_kernel(sdpa: bool) -> contextlib.AbstractContextManager[Any]:
+    return sdpa_kernel(SDPBackend.MATH) if sdpa else contextlib.nullcontext()
+
+
+def _bare_encoder(encoder: nn.Module) -> Any:
+    """The encoder under a task head, checked."""
+    from transformers import PreTrainedModel
+
+    if not isinstance(encoder, PreTrainedModel):
+        raise ValueError(f"encoder must be a transformers PreTrainedModel, got {type(encoder).__name__}")
+    _require_encoder(encoder.config, f"encoder {type(encoder).__name__}")
+    base = encoder.base_model
+    if any(module.training for module in base.modules()):
+        raise ValueError("encoder must be in eval mode, call encoder.eval(): got training mode, where dropout makes f random")
+    if (attention := base.config._attn_implementation) not in ("eager", "sdpa"):
+        raise ValueError(f"encoder must use eager or sdpa attention, got {attention}: call encoder.set_attn_implementation('eager')")
+    return base
+
+
+def _inputs(encoder: Any, batch: Mapping[str, Any]) -> dict[str, Tensor]:
+    """What the encoder is called with, checked and on its device."""
+    for name in ("input_ids", "attention_mask"):
+        if name not in batch:
+            raise ValueError(f"batch must have input_ids and attention_mask, got {', '.join(batch) or 'nothing'}")
+        if not isinstance(batch[name], Tensor):
+            raise ValueError(f"{name} must be a tensor, got {type(batch[name]).__name__}: tokenize with return_tensors='pt'")
+    ids, mask = batch["input_ids"], batch["attention_mask"]
+    if ids.ndim != 2 or mask.shape != ids.shape or not ids.numel():
+        raise ValueError(
+            f"input_ids and attention_mask must be (batch, tokens), alike and not empty, got {tuple(ids.shape)} and {tuple(mask.shape)}"
+        )
+    size = encoder.get_input_embeddings().num_embeddings
+    if not 0 <= int(ids.min()) <= int(ids.max()) < size:
+        raise ValueError(f"input_ids must be in [0, {size}), the encoder's vocabulary, got {int(ids.min())} to {int(ids.max())}")
+    if (limit := _token_limit(encoder)) is not None and ids.shape[1] > limit:
+        raise ValueError(f"the encoder takes at most {limit} tokens, got {ids.shape[1]}: tokenize with truncation=True")
+    accepted = inspect.signature(encoder.forward).parameters
+    return {name: batch[name].to(encoder.device) for name in INPUT_NAMES if name in batch and name in accepted}
+
+
+def _token_limit(encoder: nn.Module) -> int | None:
+    """The number of absolute positions, None where there are none. RoBERTa counts from one past its padding index."""
+    for name, module in encoder.named_modules():
+        if name.split(".")[-1] == "position_embeddings" and isinstance(module, nn.Embedding):
+            return module.num_embeddings - (0 if module.padding_idx is None else module.padding_idx + 1)
+    return None
+
+
+def _layer_steps(encoder: Any, inputs: dict[str, Tensor]) -> list[_LayerStep]:
+    """The longest list of modules that the encoder runs once each, in order, from hidden states to hidden states."""
+    path = LAYER_PATHS.get(encoder.config.model_type)
+    lists = [encoder.get_submodule(path)] if path else [module for module in encoder.modules() if isinstance(module, nn.ModuleList)]
+    steps = _record(encoder, {layer for layers in lists for layer in layers}, inputs)
+    chains = [chain for layers in lists if (chain := _chain(list(layers), steps, inputs["input_ids"].shape))]
+    longest = [chain for chain in chains if len(chain) == max(map(len, chains))]
+    if len(longest) != 1:
+        raise ValueError(
+            f"encoder {type(encoder).__name__} must have one longest list of layers, each run once and in order on (batch, tokens, hidden) "
+            f"states, got {len(longest)} such of {len(lists)} lists"
+        )
+    return longest[0]
+
+
+def _record(encoder: Any, modules: set[nn.Module], inputs: dict[str, Tensor]) -> list[_LayerStep]:
+    """Run the encoder once and keep each call of the modules, in order."""
+    sdpa = encoder.config._attn_implementation == "sdpa"
+    steps: list[_LayerStep] = []
+
+    def keep(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
+        before = args[0] if args else kwargs.pop("hidden_states", None)
+        steps.append(_LayerStep(BoundLayer(module, args[1:], kwargs, sdpa), before, _state(output)))
+
+    handles = [module.register_forward_hook(keep, with_kwargs=True) for module in modules]
+    try:
+        # Tensors made under a caller's inference_mode could not enter autograd later.
+        with torch.inference_mode(False), torch.no_grad(), _attention_kernel(sdpa):
+            encoder(**inputs)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return steps
+
+
+def _chain(layers: list[nn.Module], steps: list[_LayerStep], shape: torch.Size) -> list[_LayerStep]:
+    """The steps of these layers if each ran once, in order, on states of one shape `(batch, tokens, hidden)`; else nothing."""
+    own = [step for step in steps if step.layer.module in layers]
+    if [step.layer.module for step in own] != layers:
+        return []
+    states = [state for step in own for state in (step.before, step.after)]
+    if not all(isinstance(state, Tensor) and state.ndim == 3 and state.shape[:2] == shape for state in states):
+        return []
+    return own if len({state.shape for state in states}) <= 1 else []
+
+
+def _check_chain(encoder: Any, trajectory: Trajectory) -> None:
+    """Require x_{l+1} = F_l(x_l) on real tokens; it fails where padding reaches them or something happens between the layers."""
+    for index, (field, x, y) in enumerate(zip(trajectory.fields, trajectory.states[:-1], trajectory.states[1:], strict=True)):
+        with torch.no_grad():
+            difference = float((field.unsplit(x) - y).abs().max())
+        if not difference <= 100 * torch.finfo(y.dtype).eps * float(y.abs().max()):
+            raise ValueError(
+                f"encoder {type(encoder).__name__}: layer {index} must map the real tokens' states before it to those after it, got a "
+                f"difference of {difference:.1e}"
+            )
+
+
+def _require_folder_or_id(model: str | Path) -> None:
+    """Tell a wrong folder from a hub id before the hub is asked, which takes long where there is no network."""
+    name, path = str(model), Path(model)
+    if path.is_dir():
+        if not (path / "config.json").is_file():
+            raise ValueError(f"model {name!r} must be a checkpoint folder, got one without config.json")
+        if not any((path / file).is_file() for file in ("model.safetensors", "model.safetensors.index.json")):
+            raise ValueError(f"model {name!r} must have its weights in model.safetensors, got none (.bin files are not read)")
+    elif isinstance(model, Path) or path.exists() or path.is_absolute() or name.startswith((".", "~")) or name.count("/") > 1:
+        raise ValueError(f"model {name!r} must be an existing checkpoint folder or a hub id, got a path that is no folder")
+
+
+def _require_encoder(config: Any, name: str) -> None:
+    """An encoder of transformers is one that has a masked-language-model head; a model type from elsewhere is taken at its word."""
+    from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
+    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES, MODEL_FOR_MASKED_LM_MAPPING_NAMES
+
+    kind = config.model_type
+    unmasked = kind in CONFIG_MAPPING_NAMES and kind not in MODEL_FOR_MASKED_LM_MAPPING_NAMES
+    if getattr(config, "is_encoder_decoder", False):
+        came = "an encoder-decoder"
+    elif getattr(config, "is_decoder", False) or (unmasked and kind in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES):
+        came = "a decoder"
+    elif unmasked:
+        came = "no text encoder"
+    else:
+        return
+    raise ValueError(f"{name} must be {SUPPORTED}, got model_type {kind!r}, {came}")
+
+
+def _load_weights(model: str | Path, dtype: torch.dtype) -> Any:
+    """The encoder with every weight read from the checkpoint, or an error that names what is wrong."""
+    from transformers import AutoConfig, AutoModel
+
+    options = {"attn_implementation": "eager", "use_safetensors": True, "trust_remote_code": False, "output_loading_info": True}
+    absent = "" if Path(model).is_dir() else " at that folder or hub id (no network may be the cause)"
+    with _require(model, f"have a readable config.json{absent}"):
+        config = AutoConfig.from_pretrained(model, trust_remote_code=False)
+    _require_encoder(config, f"model {str(model)!r}")
+    with _require(model, "have readable safetensors weights that fit its config"):
+        encoder, report = AutoModel.from_pretrained(model, config=config, dtype=dtype, **options)
+    if missing := sorted(key for key in report["missing_keys"] if "pooler" not in key):
+        raise ValueError(f"model {str(model)!r} must have every weight of {type(encoder).__name__}, missing are {_some(missing)}")
+    if bad := [name for name, parameter in encoder.named_parameters() if not parameter.isfinite().all()]:
+        raise ValueError(f"model {str(model)!r} must have finite weights in {dtype}, got non-finite values in {_some(bad)}")
+    return encoder
+
+
+def _load_tokenizer(model: str | Path) -> Any:
+    from transformers import AutoTokenizer
+
+    with _require(model, "have a readable tokenizer"):
+        tokenizer = AutoTokenizer.from_pretrained(model, trust_remote_code=False)
+    files = sorted({"tokenizer.json", *tokenizer.vocab_files_names.values()})
+    # Without its files transformers makes up a tokenizer that knows five tokens.
+    if Path(model).is_dir() and not any((Path(model) / file).is_file() for file in files):
+        raise ValueError(f"model {str(model)!r} must have a readable tokenizer, got none of {', '.join(files)}")
+    return tokenizer
+
+
+@contextlib.contextmanager
+def _require(model: str | Path, requirement: str) -> Iterator[None]:
+    """Turn any exception into a ValueError of one line: the libraries below transformers each have their own."""
+    try:
+        yield
+    except Exception as error:
+        came = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        raise ValueError(f"model {str(model)!r} must {requirement}, got {came}") from error
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:SHOWN_NAMES]) + (f" and {len(names) - SHOWN_NAMES} more" if len(names) > SHOWN_NAMES else "")
+
+
+@contextlib.contextmanager
+def _silence() -> Iterator[None]:
+    """No log, progress bar or use of torch's global generator while a checkpoint loads; all as it was afterwards."""
+    from transformers.utils import logging as bars  # first import: it sets its logger's level
+
+    loggers = [logging.getLogger(name) for name in ("transformers", "huggingface_hub")]
+    levels = [logger.level for logger in loggers]
+    shown = bars.is_progress_bar_enabled()
+    try:
+        for logger in loggers:
+            logger.setLevel(logging.CRITICAL)
+        if shown:
+            bars.disable_progress_bar()
+        with torch.random.fork_rng(devices=[]):  # a missing pooler is drawn at random
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+        if shown:
+            bars.enable_progress_bar()

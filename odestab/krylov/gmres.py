@@ -1,0 +1,95 @@
+"""Batched restarted GMRES: B linear systems solved side by side, each with its own convergence."""
+
+import dataclasses
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from odestab.krylov.orthogonalization import Matvec, orthogonalize, unit
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class LinearSolution:
+    """The solution of A x = b, one system per example.
+
+    Attributes:
+        solution: x, `(batch, n)`.
+        residual: ‖b − A x‖ / ‖b‖, recomputed from x; 0 where b = 0.
+        converged: residual ≤ rtol.
+        iterations: products with A spent while this example was open.
+    """
+
+    solution: Float[Tensor, "batch n"]
+    residual: Float[Tensor, " batch"]
+    converged: Bool[Tensor, " batch"]
+    iterations: Int[Tensor, " batch"]
+
+
+def gmres(
+    matvec: Matvec, b: Float[Tensor, "batch n"], rtol: float = 1e-8, max_iterations: int = 500, restart: int = 80
+) -> LinearSolution:
+    """Solve A x = b by GMRES(restart), Saad and Schultz 1986, from x = 0.
+
+    A converged example keeps its solution bit for bit while the others go on.
+
+    Args:
+        matvec: A, on `(batch, n)`; it must act on each example alone.
+        b: right-hand sides.
+        rtol: tolerance on ‖b − A x‖ / ‖b‖.
+        max_iterations: bound on the products per example, checks of the true residual not counted.
+        restart: largest dimension of the Krylov space held in memory.
+    """
+    x = torch.zeros_like(b)
+    size = b.norm(dim=1)
+    r = b
+    residual = (size > 0).to(b.dtype)
+    iterations = torch.zeros(b.shape[0], dtype=torch.long, device=b.device)
+    left = max_iterations
+    while left > 0 and bool((residual > rtol).any()):
+        open_ = residual > rtol
+        step, used = _cycle(matvec, torch.where(open_[:, None], r, 0.0), rtol * size, min(restart, left))
+        x = torch.where(open_[:, None], x + step, x)
+        r = torch.where(open_[:, None], b - matvec(x), r)
+        before, residual = residual, torch.where(open_, r.norm(dim=1) / size.clamp(min=torch.finfo(b.dtype).tiny), residual)
+        iterations += torch.where(open_, used, 0)
+        left -= int(used.max())
+        if not bool((residual < 0.999 * before).any()):
+            break  # every open system stagnates: more cycles of the same length repeat this one
+    return LinearSolution(x, residual, residual <= rtol, iterations)
+
+
+def _cycle(
+    matvec: Matvec, r: Float[Tensor, "batch n"], tolerance: Float[Tensor, " batch"], steps: int
+) -> tuple[Float[Tensor, "batch n"], Int[Tensor, " batch"]]:
+    """One cycle: the update argmin ‖r − A s‖ over a Krylov space, and the dimension each example used."""
+    batch, n = r.shape
+    basis = r.new_zeros(batch, steps + 1, n)
+    rotation = torch.eye(steps + 1, dtype=r.dtype, device=r.device).repeat(batch, 1, 1)  # accumulated Givens rotations
+    triangle = torch.eye(steps, dtype=r.dtype, device=r.device).repeat(batch, 1, 1)
+    basis[:, 0], beta = unit(r)
+    rhs = torch.zeros_like(basis[:, :, 0])
+    rhs[:, 0] = beta
+    dimension = torch.zeros(batch, dtype=torch.long, device=r.device)
+    open_ = beta > tolerance
+    for j in range(steps):
+        w, h = orthogonalize(basis[:, : j + 1], matvec(basis[:, j]))
+        basis[:, j + 1], below = unit(w, 10 * torch.finfo(r.dtype).eps * h.norm(dim=1))
+        column = torch.bmm(rotation[:, : j + 1, : j + 1], h[..., None])[..., 0]
+        length = torch.hypot(column[:, j], below)
+        live = open_ & (length > 0)
+        safe = torch.where(live, length, 1.0)
+        cos, sin = torch.where(live, column[:, j] / safe, 1.0), torch.where(live, below / safe, 0.0)
+        top, bottom = rotation[:, j].clone(), rotation[:, j + 1].clone()
+        rotation[:, j], rotation[:, j + 1] = cos[:, None] * top + sin[:, None] * bottom, cos[:, None] * bottom - sin[:, None] * top
+        column[:, j] = length
+        triangle[:, : j + 1, j] = torch.where(live[:, None], column, triangle[:, : j + 1, j])
+        rhs[:, j + 1] = torch.where(live, -sin * rhs[:, j], 0.0)
+        rhs[:, j] = torch.where(live, cos, 1.0) * rhs[:, j]
+        dimension += live
+        open_ = live & (rhs[:, j + 1].abs() > tolerance) & (below > 0)
+        if not bool(open_.any()):
+            break
+    used = torch.arange(steps, device=r.device) < dimension[:, None]
+    y = torch.linalg.solve_triangular(triangle, torch.where(used, rhs[:, :steps], 0.0)[..., None], upper=True)[:, :, 0]
+    return torch.bmm(y[:, None], basis[:, :-1])[:, 0], dimension

@@ -1,0 +1,67 @@
+"""Batched Golub–Kahan bidiagonalisation, with full reorthogonalisation of both bases."""
+
+import dataclasses
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from odestab.krylov.orthogonalization import Matvec, continue_basis, orthogonalize, unit
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class GolubKahanFactorization:
+    """A Vᵀ = Uᵀ C and Aᵀ Uᵀ = Vᵀ Cᵀ + β v eᵀ: orthonormal rows V, U and the upper bidiagonal C.
+
+    Attributes:
+        right: V, `(batch, m + 1, n)`.
+        left: U, `(batch, m, n)`.
+        projected: C = U A Vᵀ, `(batch, m, m + 1)`, bidiagonal up to rounding; its last column holds β.
+    """
+
+    right: Float[Tensor, "batch m1 n"]
+    left: Float[Tensor, "batch m n"]
+    projected: Float[Tensor, "batch m m1"]
+
+    @property
+    def steps(self) -> int:
+        """m, how many products with A (and as many with Aᵀ) were made."""
+        return self.left.shape[1]
+
+
+def golub_kahan(
+    matvec: Matvec,
+    rmatvec: Matvec,
+    start: Float[Tensor, "batch n"],
+    steps: int,
+    previous: GolubKahanFactorization | None = None,
+) -> GolubKahanFactorization:
+    """Grow a bidiagonalisation by `steps` pairs of products (Golub and Van Loan, section 10.4).
+
+    Args:
+        matvec: A, on `(batch, n)`.
+        rmatvec: Aᵀ.
+        start: the first right vectors.
+        steps: how many pairs of products to add.
+        previous: the factorisation to grow.
+    """
+    done = previous.steps if previous else 0
+    total = done + steps
+    batch, n = start.shape
+    right, left = start.new_zeros(batch, total + 1, n), start.new_zeros(batch, total, n)
+    projected = start.new_zeros(batch, total, total + 1)
+    if previous:
+        right[:, : done + 1], left[:, :done], projected[:, :done, : done + 1] = previous.right, previous.left, previous.projected
+    else:
+        right[:, 0], _ = unit(start)
+    turn = torch.arange(n, dtype=start.dtype, device=start.device)
+    for j in range(total)[done:]:
+        image = matvec(right[:, j])
+        u, _ = orthogonalize(left[:, :j], image)
+        left[:, j], projected[:, j, j] = continue_basis(left[:, :j], u, image.norm(dim=1), start * torch.sin(turn * (j + 1) + 1))
+        image = rmatvec(left[:, j])
+        v, _ = orthogonalize(right[:, : j + 1], image)
+        right[:, j + 1], projected[:, j, j + 1] = continue_basis(
+            right[:, : j + 1], v, image.norm(dim=1), start * torch.cos(turn * (j + 1))
+        )
+    return GolubKahanFactorization(right, left, projected)

@@ -1,0 +1,189 @@
+"""B independent linear maps on states, one per example, known by their products alone."""
+
+import abc
+import dataclasses
+import functools
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import scipy.sparse.linalg
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from odestab.krylov import LinearSolution, gmres
+
+Flat = Callable[[Float[Tensor, "batch n"]], Float[Tensor, "batch n"]]
+
+
+class AbstractOperator(abc.ABC):
+    """A linear map A per example, block diagonal over the batch and projected on the real tokens (P A P).
+
+    A concrete operator has the attribute `like`, a state `(batch, ...)` that gives shape, dtype and device, and `mask`.
+    """
+
+    like: Float[Tensor, "batch *event"]
+    mask: Bool[Tensor, "batch tokens"] | None
+
+    @abc.abstractmethod
+    def mv(self, v: Float[Tensor, "*tangents"]) -> Float[Tensor, "*tangents"]:
+        """A v; any number of leading axes of tangents."""
+
+    @abc.abstractmethod
+    def rmv(self, u: Float[Tensor, "*tangents"]) -> Float[Tensor, "*tangents"]:
+        """Aᵀ u; any number of leading axes of cotangents."""
+
+    def project(self, v: Float[Tensor, "*any"]) -> Float[Tensor, "*any"]:
+        """P v: zeros on padding."""
+        return v if self.mask is None else v.masked_fill(~self.mask[..., None], 0.0)
+
+    @property
+    def sizes(self) -> list[int]:
+        """n, the dimension of each example: real tokens × hidden size."""
+        if self.mask is None:
+            return [math.prod(self.like.shape[1:])] * self.like.shape[0]
+        return [tokens * math.prod(self.like.shape[2:]) for tokens in self.mask.sum(1).tolist()]
+
+    def flat(self, product: Callable[[Tensor], Tensor]) -> Flat:
+        """A product on `(K·batch, n)` instead of states, for the Krylov methods."""
+        shape = self.like.shape
+        return lambda v: product(v.view(-1, *shape) if v.shape[0] != shape[0] else v.view(shape)).reshape(v.shape)
+
+    def random(self, generator: torch.Generator | None = None) -> Float[Tensor, "batch *event"]:
+        """Standard normal start vectors. Each depends on the seed and the example's own size alone, not on its batch mates."""
+        seed = int(torch.randint(2**62, (), generator=generator or torch.Generator().manual_seed(0)))
+        v = torch.zeros_like(self.like, device="cpu").flatten(1)
+        for example, real in enumerate(self.real_entries()):
+            noise = torch.randn(len(real), generator=torch.Generator().manual_seed(seed), dtype=self.like.dtype)
+            v[example, real] = noise
+        return v.view(self.like.shape).to(self.like.device)
+
+    def dense(self, chunk: int = 32) -> list[Float[Tensor, "n n"]]:
+        """The matrix of each example on its real tokens, built from n products, `chunk` of them at a time."""
+        real, n = self.real_entries(), max(self.sizes)
+        columns = [self.like.new_zeros(size, size) for size in self.sizes]
+        for first in range(0, n, chunk):
+            basis = self.like.new_zeros(min(chunk, n - first), *self.like.shape).flatten(2)
+            for example, entries in enumerate(real):
+                mine = entries[first : first + chunk]
+                basis[torch.arange(len(mine)), example, mine] = 1.0
+            image = self.mv(basis.view(-1, *self.like.shape)).flatten(2)
+            for example, entries in enumerate(real):
+                width = min(chunk, max(len(entries) - first, 0))
+                columns[example][:, first : first + width] = image[:width, example][:, entries].T
+        return columns
+
+    def to_scipy(self, example: int) -> Any:
+        """A SciPy LinearOperator of one example on its real tokens; every product costs one of the whole batch.
+
+        Raises:
+            ValueError: if there is no such example.
+        """
+        if not 0 <= example < self.like.shape[0]:
+            raise ValueError(f"example must be in 0..{self.like.shape[0] - 1}, got {example}")
+        real = self.real_entries()[example]
+
+        def product(apply: Callable[[Tensor], Tensor]) -> Callable[[np.ndarray], np.ndarray]:
+            def apply_one(vector: np.ndarray) -> np.ndarray:
+                v = torch.zeros_like(self.like).flatten(1)
+                v[example, real] = torch.as_tensor(vector.reshape(-1)).to(v)
+                image: np.ndarray = apply(v.view(self.like.shape)).flatten(1)[example, real].cpu().numpy()
+                return image
+
+            return apply_one
+
+        dtype = torch.empty(0, dtype=self.like.dtype).numpy().dtype
+        return scipy.sparse.linalg.LinearOperator((len(real),) * 2, product(self.mv), product(self.rmv), dtype=dtype)
+
+    def real_entries(self) -> list[Tensor]:
+        """For each example the positions of its real entries in the flattened state."""
+        if self.mask is None:
+            return [torch.arange(n) for n in self.sizes]
+        real = self.mask[..., None].expand(self.like.shape).flatten(1).cpu()
+        return [row.nonzero()[:, 0] for row in real]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class ComposedOperator(AbstractOperator):
+    """An operator made of other operators' products; see `affine`, `compose` and `inverse`.
+
+    Attributes:
+        product: v ↦ A v, any leading axes of tangents.
+        adjoint_product: u ↦ Aᵀ u.
+        like: a state of the right shape, dtype and device.
+        mask: True on real tokens.
+    """
+
+    product: Callable[[Tensor], Tensor]
+    adjoint_product: Callable[[Tensor], Tensor]
+    like: Float[Tensor, "batch *event"]
+    mask: Bool[Tensor, "batch tokens"] | None
+
+    def mv(self, v: Float[Tensor, "*tangents"]) -> Float[Tensor, "*tangents"]:
+        """A v."""
+        return self.product(v)
+
+    def rmv(self, u: Float[Tensor, "*tangents"]) -> Float[Tensor, "*tangents"]:
+        """Aᵀ u."""
+        return self.adjoint_product(u)
+
+
+def affine(operator: AbstractOperator, identity: float, factor: float) -> ComposedOperator:
+    """a·P + b·A, with P the projector on the real tokens."""
+
+    def combine(product: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+        return lambda v: operator.project(identity * v) + factor * product(v)
+
+    return ComposedOperator(combine(operator.mv), combine(operator.rmv), operator.like, operator.mask)
+
+
+def symmetric_part(operator: AbstractOperator) -> ComposedOperator:
+    """(A + Aᵀ)/2."""
+
+    def product(v: Tensor) -> Tensor:
+        return (operator.mv(v) + operator.rmv(v)) / 2
+
+    return ComposedOperator(product, product, operator.like, operator.mask)
+
+
+def compose(operators: Sequence[AbstractOperator]) -> ComposedOperator:
+    """A_k⋯A_1 A_0 for operators given in the order in which they act."""
+    return ComposedOperator(
+        lambda v: functools.reduce(lambda w, operator: operator.mv(w), operators, v),
+        lambda u: functools.reduce(lambda w, operator: operator.rmv(w), reversed(operators), u),
+        operators[0].like,
+        operators[0].mask,
+    )
+
+
+def solve(
+    operator: AbstractOperator,
+    b: Float[Tensor, "*tangents"],
+    rtol: float = 1e-8,
+    max_iterations: int = 500,
+    transposed: bool = False,
+) -> LinearSolution:
+    """Solve A x = b, or Aᵀ x = b, by GMRES; tangents and batch are flattened into one leading axis in the record."""
+    rows = operator.project(b).reshape(-1, math.prod(operator.like.shape[1:]))
+    return gmres(operator.flat(operator.rmv if transposed else operator.mv), rows, rtol, max_iterations)
+
+
+def inverse(operator: AbstractOperator, rtol: float = 1e-8, max_iterations: int = 500) -> ComposedOperator:
+    """A⁻¹ as an operator: every product is one linear solve to the relative residual `rtol`."""
+    return ComposedOperator(
+        lambda v: solve(operator, v, rtol, max_iterations).solution.view_as(v),
+        lambda u: solve(operator, u, rtol, max_iterations, transposed=True).solution.view_as(u),
+        operator.like,
+        operator.mask,
+    )
+
+
+def check_adjoint(operator: AbstractOperator, generator: torch.Generator | None = None) -> Float[Tensor, " batch"]:
+    """|⟨u, A v⟩ − ⟨Aᵀ u, v⟩| / (‖A v‖ ‖u‖) per example for one random pair; rounding error when rmv is the adjoint of mv."""
+    generator = generator or torch.Generator().manual_seed(0)
+    u, v = operator.random(generator), operator.random(generator)
+    image = operator.mv(v)
+    gap = ((u * image).flatten(1).sum(1) - (operator.rmv(u) * v).flatten(1).sum(1)).abs()
+    return gap / (image.flatten(1).norm(dim=1) * u.flatten(1).norm(dim=1)).clamp(min=torch.finfo(u.dtype).tiny)
