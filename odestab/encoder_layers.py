@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from odestab.trajectory import Trajectory
-from odestab.vector_field import FIELD_KINDS, LayerVectorField
+from odestab.vector_field import LayerVectorField
 
 # Where each family keeps its layers. Any other encoder is searched for them, and what is found is checked against its own forward.
 LAYER_PATHS = {
@@ -27,9 +27,7 @@ LAYER_PATHS = {
     "distilbert": "transformer.layer",
     "modernbert": "layers",
 }
-SUPPORTED = f"an encoder such as {', '.join(LAYER_PATHS)}, or another one with a masked-language-model head"
 INPUT_NAMES = ("input_ids", "attention_mask", "token_type_ids", "position_ids")
-SHOWN_NAMES = 3  # parameters named in an error message
 
 
 def load_encoder(model: str | Path, dtype: torch.dtype = torch.float64, device: str | torch.device = "cpu") -> tuple[nn.Module, Any]:
@@ -66,8 +64,7 @@ def trace(encoder: nn.Module, batch: Mapping[str, Any], field: str = "increment"
     x_{l+1} = F_l(x_l) on real tokens. A norm after the last layer is not part of the trajectory.
 
     Args:
-        encoder: a transformers encoder in eval mode, bare or with a task head, on eager or sdpa attention (run by its MATH kernel, the
-            one that has forward-mode derivatives).
+        encoder: a transformers encoder in eval mode, bare or with a task head, on eager or sdpa attention.
         batch: `input_ids` and `attention_mask`, `(batch, tokens)`, padded on either side, and `token_type_ids` and `position_ids` where
             the encoder takes them; other entries are ignored. Moved to the encoder's device.
         field: "increment", f = F − id, or "outer", f = F.
@@ -79,20 +76,15 @@ def trace(encoder: nn.Module, batch: Mapping[str, Any], field: str = "increment"
         ValueError: if the encoder is no encoder, is in training mode or has no chain of layers from hidden states to hidden states; if
             the batch lacks an entry or does not fit the encoder; if the field is unknown.
     """
-    if field not in FIELD_KINDS:
-        raise ValueError(f"field must be one of {', '.join(FIELD_KINDS)}, got {field!r}")
-    encoder = _bare_encoder(encoder)
-    inputs = _inputs(encoder, batch)
-    mask = inputs["attention_mask"].bool()
-    steps = _layer_steps(encoder, inputs)
-    states = [step.before for step in steps] + [steps[-1].after]
-    trajectory = Trajectory(
-        states=tuple(state.masked_fill(~mask[..., None], 0.0) for state in states),
-        mask=mask,
-        fields=tuple(LayerVectorField(step.layer, mask, field, step.layer.module) for step in steps),
-    )
-    if encoder.config.model_type not in LAYER_PATHS:
-        _check_chain(encoder, trajectory)
+    bare = _bare_encoder(encoder)
+    inputs = _inputs(bare, batch)
+    mask = batch["attention_mask"].to(bare.device).bool()
+    steps = _layer_steps(bare, inputs)
+    fields = tuple(LayerVectorField(step.layer, mask, field, step.layer.module) for step in steps)
+    states = (fields[0].project(state) for state in (*(step.before for step in steps), steps[-1].after))
+    trajectory = Trajectory(tuple(states), mask, fields)
+    if bare.config.model_type not in LAYER_PATHS:
+        _require_chain(bare, trajectory)
     return trajectory
 
 
@@ -115,7 +107,8 @@ class BoundLayer:
     def __call__(self, x: Float[Tensor, "batch tokens hidden"]) -> Float[Tensor, "batch tokens hidden"]:
         """F(x)."""
         with _attention_kernel(self.sdpa):
-            return _state(self.module(x, *self.arguments, **self.keywords))
+            output = self.module(x, *self.arguments, **self.keywords)
+        return output[0] if isinstance(output, tuple) else output
 
 
 class _LayerStep(NamedTuple):
@@ -126,47 +119,38 @@ class _LayerStep(NamedTuple):
     after: Tensor
 
 
-def _state(output: Any) -> Any:
-    """The hidden state in what a layer returns."""
-    return output[0] if isinstance(output, tuple) else output
-
-
 def _attention_kernel(sdpa: bool) -> contextlib.AbstractContextManager[Any]:
     return sdpa_kernel(SDPBackend.MATH) if sdpa else contextlib.nullcontext()
 
 
-def _bare_encoder(encoder: nn.Module) -> Any:
+def _bare_encoder(encoder: Any) -> Any:
     """The encoder under a task head, checked."""
     from transformers import PreTrainedModel
 
     if not isinstance(encoder, PreTrainedModel):
         raise ValueError(f"encoder must be a transformers PreTrainedModel, got {type(encoder).__name__}")
     _require_encoder(encoder.config, f"encoder {type(encoder).__name__}")
-    base = encoder.base_model
-    if any(module.training for module in base.modules()):
+    bare: Any = encoder.base_model
+    if any(module.training for module in bare.modules()):
         raise ValueError("encoder must be in eval mode, call encoder.eval(): got training mode, where dropout makes f random")
-    if (attention := base.config._attn_implementation) not in ("eager", "sdpa"):
+    if (attention := bare.config._attn_implementation) not in ("eager", "sdpa"):
         raise ValueError(f"encoder must use eager or sdpa attention, got {attention}: call encoder.set_attn_implementation('eager')")
-    return base
+    return bare
 
 
 def _inputs(encoder: Any, batch: Mapping[str, Any]) -> dict[str, Tensor]:
     """What the encoder is called with, checked and on its device."""
     for name in ("input_ids", "attention_mask"):
-        if name not in batch:
-            raise ValueError(f"batch must have input_ids and attention_mask, got {', '.join(batch) or 'nothing'}")
-        if not isinstance(batch[name], Tensor):
-            raise ValueError(f"{name} must be a tensor, got {type(batch[name]).__name__}: tokenize with return_tensors='pt'")
-    ids, mask = batch["input_ids"], batch["attention_mask"]
-    if ids.ndim != 2 or mask.shape != ids.shape or not ids.numel():
-        raise ValueError(
-            f"input_ids and attention_mask must be (batch, tokens), alike and not empty, got {tuple(ids.shape)} and {tuple(mask.shape)}"
-        )
-    size = encoder.get_input_embeddings().num_embeddings
+        if not isinstance(came := batch.get(name), Tensor):
+            raise ValueError(f"batch must have {name} as a tensor (tokenize with return_tensors='pt'), got {type(came).__name__}")
+    ids, shapes = batch["input_ids"], [tuple(batch[name].shape) for name in ("input_ids", "attention_mask")]
+    if ids.ndim != 2 or shapes[0] != shapes[1] or not ids.numel():
+        raise ValueError(f"input_ids and attention_mask must be (batch, tokens), alike and not empty, got {shapes[0]} and {shapes[1]}")
+    size = encoder.config.get_text_config().vocab_size
     if not 0 <= int(ids.min()) <= int(ids.max()) < size:
         raise ValueError(f"input_ids must be in [0, {size}), the encoder's vocabulary, got {int(ids.min())} to {int(ids.max())}")
     if (limit := _token_limit(encoder)) is not None and ids.shape[1] > limit:
-        raise ValueError(f"the encoder takes at most {limit} tokens, got {ids.shape[1]}: tokenize with truncation=True")
+        raise ValueError(f"batch must have at most {limit} tokens (tokenize with truncation=True), got {ids.shape[1]}")
     accepted = inspect.signature(encoder.forward).parameters
     return {name: batch[name].to(encoder.device) for name in INPUT_NAMES if name in batch and name in accepted}
 
@@ -187,10 +171,8 @@ def _layer_steps(encoder: Any, inputs: dict[str, Tensor]) -> list[_LayerStep]:
     chains = [chain for layers in lists if (chain := _chain(list(layers), steps, inputs["input_ids"].shape))]
     longest = [chain for chain in chains if len(chain) == max(map(len, chains))]
     if len(longest) != 1:
-        raise ValueError(
-            f"encoder {type(encoder).__name__} must have one longest list of layers, each run once and in order on (batch, tokens, hidden) "
-            f"states, got {len(longest)} such of {len(lists)} lists"
-        )
+        came = f"{len(longest)} such of {len(lists)} lists"
+        raise ValueError(f"encoder {type(encoder).__name__} must have one longest list of layers that run once each, in order, got {came}")
     return longest[0]
 
 
@@ -200,14 +182,15 @@ def _record(encoder: Any, modules: set[nn.Module], inputs: dict[str, Tensor]) ->
     steps: list[_LayerStep] = []
 
     def keep(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
-        before = args[0] if args else kwargs.pop("hidden_states", None)
-        steps.append(_LayerStep(BoundLayer(module, args[1:], kwargs, sdpa), before, _state(output)))
+        before, *arguments = args or (kwargs.get("hidden_states"),)
+        keywords = {name: value for name, value in kwargs.items() if name != "hidden_states"}
+        after = output[0] if isinstance(output, tuple) else output
+        steps.append(_LayerStep(BoundLayer(module, tuple(arguments), keywords, sdpa), before, after))
 
     handles = [module.register_forward_hook(keep, with_kwargs=True) for module in modules]
     try:
-        # Tensors made under a caller's inference_mode could not enter autograd later.
         with torch.inference_mode(False), torch.no_grad(), _attention_kernel(sdpa):
-            encoder(**inputs)
+            encoder(**inputs)  # under a caller's inference_mode the states could not enter autograd later
     finally:
         for handle in handles:
             handle.remove()
@@ -217,36 +200,28 @@ def _record(encoder: Any, modules: set[nn.Module], inputs: dict[str, Tensor]) ->
 def _chain(layers: list[nn.Module], steps: list[_LayerStep], shape: torch.Size) -> list[_LayerStep]:
     """The steps of these layers if each ran once, in order, on states of one shape `(batch, tokens, hidden)`; else nothing."""
     own = [step for step in steps if step.layer.module in layers]
-    if [step.layer.module for step in own] != layers:
-        return []
-    states = [state for step in own for state in (step.before, step.after)]
-    if not all(isinstance(state, Tensor) and state.ndim == 3 and state.shape[:2] == shape for state in states):
-        return []
-    return own if len({state.shape for state in states}) <= 1 else []
+    sizes = {getattr(state, "shape", ()) for step in own for state in (step.before, step.after)}
+    fits = len(sizes) == 1 and all(len(size) == 3 and size[:2] == shape for size in sizes)
+    return own if fits and [step.layer.module for step in own] == layers else []
 
 
-def _check_chain(encoder: Any, trajectory: Trajectory) -> None:
+def _require_chain(encoder: Any, trajectory: Trajectory) -> None:
     """Require x_{l+1} = F_l(x_l) on real tokens; it fails where padding reaches them or something happens between the layers."""
-    for index, (field, x, y) in enumerate(zip(trajectory.fields, trajectory.states[:-1], trajectory.states[1:], strict=True)):
+    for l, (field, x, y) in enumerate(zip(trajectory.fields, trajectory.states[:-1], trajectory.states[1:], strict=True)):
         with torch.no_grad():
             difference = float((field.unsplit(x) - y).abs().max())
         if not difference <= 100 * torch.finfo(y.dtype).eps * float(y.abs().max()):
-            raise ValueError(
-                f"encoder {type(encoder).__name__}: layer {index} must map the real tokens' states before it to those after it, got a "
-                f"difference of {difference:.1e}"
-            )
+            came = f"a difference of {difference:.1e} after layer {l}"
+            raise ValueError(f"encoder {type(encoder).__name__} must be its layers one after the other on real tokens, got {came}")
 
 
 def _require_folder_or_id(model: str | Path) -> None:
     """Tell a wrong folder from a hub id before the hub is asked, which takes long where there is no network."""
     name, path = str(model), Path(model)
-    if path.is_dir():
-        if not (path / "config.json").is_file():
-            raise ValueError(f"model {name!r} must be a checkpoint folder, got one without config.json")
-        if not any((path / file).is_file() for file in ("model.safetensors", "model.safetensors.index.json")):
-            raise ValueError(f"model {name!r} must have its weights in model.safetensors, got none (.bin files are not read)")
-    elif isinstance(model, Path) or path.exists() or path.is_absolute() or name.startswith((".", "~")) or name.count("/") > 1:
-        raise ValueError(f"model {name!r} must be an existing checkpoint folder or a hub id, got a path that is no folder")
+    local = isinstance(model, Path) or path.exists() or path.is_absolute() or name.startswith((".", "~")) or name.count("/") > 1
+    if local and not (path / "config.json").is_file():
+        came = "a folder without it" if path.is_dir() else "no folder"
+        raise ValueError(f"model {name!r} must be a hub id or a checkpoint folder with config.json, got {came}")
 
 
 def _require_encoder(config: Any, name: str) -> None:
@@ -256,49 +231,46 @@ def _require_encoder(config: Any, name: str) -> None:
 
     kind = config.model_type
     unmasked = kind in CONFIG_MAPPING_NAMES and kind not in MODEL_FOR_MASKED_LM_MAPPING_NAMES
-    if getattr(config, "is_encoder_decoder", False):
-        came = "an encoder-decoder"
-    elif getattr(config, "is_decoder", False) or (unmasked and kind in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES):
-        came = "a decoder"
-    elif unmasked:
-        came = "no text encoder"
-    else:
-        return
-    raise ValueError(f"{name} must be {SUPPORTED}, got model_type {kind!r}, {came}")
+    encoder_decoder = getattr(config, "is_encoder_decoder", False)
+    decoder = getattr(config, "is_decoder", False) or (unmasked and kind in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES)
+    if encoder_decoder or decoder or unmasked:
+        came = "an encoder-decoder" if encoder_decoder else "a decoder" if decoder else "no text encoder"
+        families = ", ".join(LAYER_PATHS)
+        raise ValueError(f"{name} must be an encoder ({families}, or one alike with a masked-LM head), got model_type {kind!r}, {came}")
 
 
 def _load_weights(model: str | Path, dtype: torch.dtype) -> Any:
     """The encoder with every weight read from the checkpoint, or an error that names what is wrong."""
     from transformers import AutoConfig, AutoModel
 
-    options = {"attn_implementation": "eager", "use_safetensors": True, "trust_remote_code": False, "output_loading_info": True}
-    absent = "" if Path(model).is_dir() else " at that folder or hub id (no network may be the cause)"
-    with _require(model, f"have a readable config.json{absent}"):
+    options = {"attn_implementation": "eager", "use_safetensors": True, "trust_remote_code": False}
+    judged = {"output_loading_info": True, "ignore_mismatched_sizes": True}  # below
+    with _required(model, "be a hub id or a checkpoint folder with a readable config.json (no network may be the cause)"):
         config = AutoConfig.from_pretrained(model, trust_remote_code=False)
     _require_encoder(config, f"model {str(model)!r}")
-    with _require(model, "have readable safetensors weights that fit its config"):
-        encoder, report = AutoModel.from_pretrained(model, config=config, dtype=dtype, **options)
-    if missing := sorted(key for key in report["missing_keys"] if "pooler" not in key):
-        raise ValueError(f"model {str(model)!r} must have every weight of {type(encoder).__name__}, missing are {_some(missing)}")
+    with _required(model, "have readable weights in model.safetensors"):
+        encoder, report = AutoModel.from_pretrained(model, config=config, dtype=dtype, **options, **judged)
+    unread = {*report["missing_keys"], *(key for key, *_ in report["mismatched_keys"])}
+    if bad := sorted(key for key in unread if "pooler" not in key):
+        raise ValueError(f"model {str(model)!r} must have every weight in its shape, {len(bad)} missing or misshapen: {', '.join(bad[:3])}")
     if bad := [name for name, parameter in encoder.named_parameters() if not parameter.isfinite().all()]:
-        raise ValueError(f"model {str(model)!r} must have finite weights in {dtype}, got non-finite values in {_some(bad)}")
+        raise ValueError(f"model {str(model)!r} must have finite weights in {dtype}, {len(bad)} are not: {', '.join(bad[:3])}")
     return encoder
 
 
 def _load_tokenizer(model: str | Path) -> Any:
     from transformers import AutoTokenizer
 
-    with _require(model, "have a readable tokenizer"):
+    with _required(model, "have a readable tokenizer"):
         tokenizer = AutoTokenizer.from_pretrained(model, trust_remote_code=False)
-    files = sorted({"tokenizer.json", *tokenizer.vocab_files_names.values()})
-    # Without its files transformers makes up a tokenizer that knows five tokens.
+    files = sorted({"tokenizer.json", *tokenizer.vocab_files_names.values()})  # without them transformers makes up five tokens
     if Path(model).is_dir() and not any((Path(model) / file).is_file() for file in files):
         raise ValueError(f"model {str(model)!r} must have a readable tokenizer, got none of {', '.join(files)}")
     return tokenizer
 
 
 @contextlib.contextmanager
-def _require(model: str | Path, requirement: str) -> Iterator[None]:
+def _required(model: str | Path, requirement: str) -> Iterator[None]:
     """Turn any exception into a ValueError of one line: the libraries below transformers each have their own."""
     try:
         yield
@@ -307,27 +279,22 @@ def _require(model: str | Path, requirement: str) -> Iterator[None]:
         raise ValueError(f"model {str(model)!r} must {requirement}, got {came}") from error
 
 
-def _some(names: list[str]) -> str:
-    return ", ".join(names[:SHOWN_NAMES]) + (f" and {len(names) - SHOWN_NAMES} more" if len(names) > SHOWN_NAMES else "")
-
-
 @contextlib.contextmanager
 def _silence() -> Iterator[None]:
     """No log, progress bar or use of torch's global generator while a checkpoint loads; all as it was afterwards."""
     from transformers.utils import logging as bars  # first import: it sets its logger's level
 
-    loggers = [logging.getLogger(name) for name in ("transformers", "huggingface_hub")]
-    levels = [logger.level for logger in loggers]
+    levels = {logger: logger.level for logger in map(logging.getLogger, ("transformers", "huggingface_hub"))}
     shown = bars.is_progress_bar_enabled()
     try:
-        for logger in loggers:
+        for logger in levels:
             logger.setLevel(logging.CRITICAL)
         if shown:
             bars.disable_progress_bar()
         with torch.random.fork_rng(devices=[]):  # a missing pooler is drawn at random
             yield
     finally:
-        for logger, level in zip(loggers, levels, strict=True):
+        for logger, level in levels.items():
             logger.setLevel(level)
         if shown:
             bars.enable_progress_bar()

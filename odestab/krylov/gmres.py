@@ -27,7 +27,7 @@ class LinearSolution:
 
 
 def gmres(
-    matvec: Matvec, b: Float[Tensor, "batch n"], rtol: float = 1e-8, max_iterations: int = 500, restart: int = 80
+    matvec: Matvec, b: Float[Tensor, "batch n"], rtol: float | Tensor = 1e-8, max_iterations: int = 500, restart: int = 80
 ) -> LinearSolution:
     """Solve A x = b by GMRES(restart), Saad and Schultz 1986, from x = 0.
 
@@ -36,7 +36,7 @@ def gmres(
     Args:
         matvec: A, on `(batch, n)`; it must act on each example alone.
         b: right-hand sides.
-        rtol: tolerance on ‖b − A x‖ / ‖b‖.
+        rtol: tolerance on ‖b − A x‖ / ‖b‖, one for all or one per example.
         max_iterations: bound on the products per example, checks of the true residual not counted.
         restart: largest dimension of the Krylov space held in memory.
     """

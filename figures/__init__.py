@@ -1,0 +1,1 @@
+"""Pictures and one self-contained report, drawn from the records of `analysis`."""

@@ -1,0 +1,148 @@
+"""Eigenvalues hλ of every layer over the stability regions of the methods."""
+
+import numpy as np
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+
+from analysis.summary import LayerSpectrum, Region, Summary
+from figures import selection, style
+
+BULK = 1e-3  # eigenvalues this close to −1 are drawn as one dot, as `LayerSpectrum.bulk` counts them
+REACH = 6.0  # |z| up to which eigenvalues widen the frame; farther ones only where they are more than one in ten
+TRUNCATED_LINES = ("-.", (0, (1, 1)), (0, (5, 1, 1, 1, 1, 1)))
+WHERE_STABLE = {"explicit": "stable inside", "implicit": "stable outside"}
+
+
+@style.house()
+def draw(summary: Summary, ax: style.Target = None, layer: int | None = None, step_size: float | None = None) -> Figure:
+    """Eigenvalues z = hλ of each layer over the boundaries |R(z)| = 1, with the lemniscate |z² − 1| = 1.
+
+    Dark dots: leading eigenvalues of all texts, hollow where they did not converge. Light dots: all eigenvalues of the short texts.
+
+    Args:
+        summary: the records.
+        ax: None for a new figure, one Axes for one panel, or an array of Axes to fill.
+        layer: the only layer to draw.
+        step_size: h; by default 1, or the largest measured.
+
+    Raises:
+        ValueError: if the layer was not measured.
+    """
+    h = selection.of_run(summary) if step_size is None else step_size
+    spectra = sorted(summary.spectra, key=lambda one: one.layer)
+    if layer is not None:
+        spectra = [one for one in spectra if one.layer == layer]
+        if not spectra:
+            raise ValueError(f"layer must be one of {sorted(one.layer for one in summary.spectra)}, got {layer}")
+    regions = regions_at(summary.regions, h)
+    frame = _frame(spectra, h)
+    columns = min(3, max(len(spectra), 1))
+    width = style.WIDTH if columns > 1 else 0.6 * style.WIDTH
+    height = (width / columns - 0.45) * frame[1] / (frame[0][1] - frame[0][0]) * 2 + 0.45
+    figure, axes = style.panels(ax, max(len(spectra), 1), columns, height, width, sharex=True, sharey=True)
+    for panel in axes:
+        _draw_regions(panel, regions)
+        panel.set(aspect="equal", xlim=frame[0], ylim=(-frame[1], frame[1]))
+    for panel, one in zip(axes, spectra, strict=False):
+        _draw_spectrum(panel, one, h, frame)
+    if not spectra:
+        style.nothing(axes[0])
+    _label(axes)
+    style.legend(figure, axes, _handles(spectra, regions), ax is None, columns=2)
+    return figure
+
+
+def regions_at(regions: tuple[Region, ...], h: float) -> list[Region]:
+    """One region of each name and label; a truncated solver's only where it was computed for this step size, as it depends on it."""
+    found: dict[tuple[str, str], Region] = {}
+    for region in regions:
+        if np.isclose(region.step_size, h) or (region.name != "truncated" and (region.name, region.label) not in found):
+            found[region.name, region.label] = region
+    return list(found.values())
+
+
+def _draw_regions(ax: Axes, regions: list[Region]) -> None:
+    truncated = [region.label for region in regions if region.name == "truncated"]
+    for region in regions:
+        level = np.log(np.clip(np.nan_to_num(region.amplification, nan=1e9, posinf=1e9), 1e-9, 1e9))
+        if not level.min() < 0 < level.max() or min(level.shape) < 2:
+            continue  # no boundary on this grid
+        grid, colour = (region.re, region.im, level), style.COLOURS[region.name]
+        if region.name == "explicit":
+            ax.contourf(*grid, levels=[-30, 0], colors=[colour], alpha=0.10, zorder=0)
+        if region.name == "implicit":
+            ax.contourf(*grid, levels=[0, 30], colors=[colour], alpha=0.12, zorder=0)
+        line = _line(region, truncated)
+        ax.contour(*grid, levels=[0], colors=[colour], linestyles=[line], linewidths=1.0 if region.name == "lemniscate" else 1.3, zorder=1)
+
+
+def _line(region: Region, truncated: list[str]) -> str | tuple[int, tuple[int, ...]]:
+    if region.name == "truncated":
+        return TRUNCATED_LINES[truncated.index(region.label) % len(TRUNCATED_LINES)]
+    return style.LEMNISCATE if region.name == "lemniscate" else "-"
+
+
+def _draw_spectrum(ax: Axes, one: LayerSpectrum, h: float, frame: tuple[tuple[float, float], float]) -> None:
+    bulk = sum(one.bulk)
+    if one.full:
+        full = np.concatenate(one.full)
+        rest = h * full[np.abs(full + 1) > BULK]
+        ax.plot(rest.real, rest.imag, ".", color=style.FAINT, markersize=2, markeredgewidth=0, zorder=2, rasterized=True)
+    if bulk:
+        size = 4 + 1.5 * np.log10(bulk)
+        ax.plot(-h, 0, "o", color=style.FAINT, markersize=size, markeredgecolor=style.INK, markeredgewidth=0.6, zorder=4)
+        ax.annotate(f"×{bulk}", (-h, 0), (0, 5), textcoords="offset points", ha="center", va="bottom", fontsize=6.5, color=style.INK, zorder=5)
+    z = h * one.leading.ravel()
+    sure = one.converged.ravel()
+    ax.plot(z[sure].real, z[sure].imag, "o", color=style.INK, alpha=0.75, markersize=2.4, markeredgewidth=0, zorder=3)
+    ax.plot(z[~sure].real, z[~sure].imag, "o", color=style.INK, alpha=0.5, markersize=3.2, markerfacecolor="none", markeredgewidth=0.6, zorder=3)
+    beyond = int(((z.real < frame[0][0]) | (z.real > frame[0][1]) | (np.abs(z.imag) > frame[1])).sum())
+    if beyond:
+        ax.text(0.98, 0.03, f"{beyond} beyond the frame", transform=ax.transAxes, ha="right", fontsize=6.5, color=style.INK)
+    ax.set_title(f"layer {one.layer} ({len(one.leading)} texts)")
+
+
+def _frame(spectra: list[LayerSpectrum], h: float) -> tuple[tuple[float, float], float]:
+    """Limits of Re z, and the limit of |Im z|: both discs, and the eigenvalues within reach."""
+    z = np.concatenate([np.zeros(1), *(h * np.concatenate([one.leading.ravel(), *one.full]) for one in spectra)])
+    z = z[np.isfinite(z)]
+    near = z[np.abs(z) <= max(REACH, float(np.quantile(np.abs(z), 0.9)))]
+    margin = 0.2
+    return (min(-2.0, near.real.min()) - margin, max(2.0, near.real.max()) + margin), max(1.15, float(np.abs(near.imag).max())) + margin
+
+
+def _label(axes: list[Axes]) -> None:
+    for i, panel in enumerate(axes):
+        place = panel.get_subplotspec()
+        if place is None or place.is_first_col():
+            panel.set_ylabel(r"$\mathrm{Im}\,z$")
+        if place is None or i + place.get_gridspec().ncols >= len(axes):
+            panel.set_xlabel(r"$\mathrm{Re}\,z,\quad z = h\lambda$")
+            panel.tick_params(labelbottom=True)
+
+
+def _handles(spectra: list[LayerSpectrum], regions: list[Region]) -> list[Artist]:
+    dots = {"linestyle": "none", "marker": "o", "color": style.INK}
+    handles: list[Artist] = [Line2D([], [], **dots, markersize=2.4, label=r"leading eigenvalues $h\lambda$ of all texts")]
+    if not all(one.converged.all() for one in spectra):
+        handles.append(Line2D([], [], **dots, markersize=3.2, markerfacecolor="none", label="leading, not converged"))
+    if any(one.full for one in spectra):
+        handles.append(Line2D([], [], linestyle="none", marker=".", color=style.FAINT, markersize=4, label="full spectra of the short texts"))
+    if any(sum(one.bulk) for one in spectra):
+        filled = {**dots, "markerfacecolor": style.FAINT, "markeredgewidth": 0.6}
+        handles.append(Line2D([], [], **filled, markersize=6, label=r"$\times n$: their $n$ eigenvalues at $\lambda \approx -1$"))
+    truncated = [region.label for region in regions if region.name == "truncated"]
+    for region in regions:
+        colour = style.COLOURS[region.name]
+        label = f"$|z^2 - 1| = 1$; outside it implicit damps more" if region.name == "lemniscate" else f"$|R(z)| = 1$, {_name(region)}"
+        handles.append(Line2D([], [], color=colour, linestyle=_line(region, truncated), linewidth=1.3, label=label))
+    return handles
+
+
+def _name(region: Region) -> str:
+    if region.name in WHERE_STABLE:
+        return f"{style.NAMES[region.name]} ({WHERE_STABLE[region.name]})"
+    return style.plain(region.label)

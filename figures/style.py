@@ -1,0 +1,138 @@
+"""The look of every figure: one palette with fixed meaning, one page width, one way to save."""
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.colors import Colormap, LogNorm, to_rgb
+from matplotlib.figure import Figure
+
+Target = Axes | np.ndarray | Sequence[Axes] | None  # where to draw; None makes a new figure
+
+# Okabe & Ito (2008), told apart under every common colour blindness. A colour means the same thing in every figure.
+COLOURS = {"explicit": "#D55E00", "implicit": "#0072B2", "truncated": "#009E73", "lemniscate": "#6E6E6E"}
+NAMES = {"explicit": "explicit Euler", "implicit": "implicit Euler"}
+INK, GUIDE, FAINT = "#1A1A1A", "#8C8C8C", "#A9B4C0"
+MEASURED, PREDICTED, LEMNISCATE = "-", (0, (4, 2)), ":"
+WIDTH = 7.0  # inches: the text width of a paper
+LARGEST_CONTRAST = 30.0  # growth beyond it, up or down, takes the end of the colour map
+
+_STYLE: dict[str, Any] = {
+    "font.family": "DejaVu Sans",  # comes with matplotlib: the same glyphs on every machine
+    "font.size": 8,
+    "axes.titlesize": 8,
+    "axes.labelsize": 8,
+    "axes.linewidth": 0.6,
+    "axes.edgecolor": "#4D4D4D",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "xtick.labelsize": 7,
+    "ytick.labelsize": 7,
+    "xtick.major.width": 0.6,
+    "ytick.major.width": 0.6,
+    "xtick.minor.width": 0.4,
+    "ytick.minor.width": 0.4,
+    "legend.fontsize": 7,
+    "legend.frameon": False,
+    "lines.linewidth": 1.5,
+    "lines.markersize": 4,
+    "hatch.linewidth": 0.5,
+    "savefig.dpi": 200,
+    "svg.fonttype": "path",  # glyphs as outlines: the page looks the same without our font
+    "svg.hashsalt": "odestab",  # equal figures have equal bytes
+    "pdf.fonttype": 42,
+}
+_WITHOUT_DATES = {
+    "svg": {"Date": None, "Creator": None},
+    "pdf": {"CreationDate": None, "Creator": None, "Producer": None},
+    "png": {"Software": None},
+}
+
+
+@contextlib.contextmanager
+def house() -> Iterator[None]:
+    """The house style while inside, as a context or a decorator; whatever was set before holds again afterwards."""
+    with mpl.rc_context():
+        mpl.rcdefaults()
+        mpl.rcParams.update(_STYLE)
+        yield
+
+
+def panels(ax: Target, count: int, columns: int = 3, height: float = 2.2, width: float = WIDTH, **subplots: Any) -> tuple[Figure, list[Axes]]:
+    """Axes to draw `count` panels on: of a new figure, which pyplot does not know and nobody needs to close, or those given.
+
+    Args:
+        ax: None for a new figure; else one Axes or an array of them, filled in order (with fewer Axes than panels, the first panels).
+        count: number of panels, at least 1.
+        columns: panels side by side in a new figure.
+        height: of one row, inches.
+        width: of a new figure, inches.
+        **subplots: for `Figure.subplots` ("sharex", "height_ratios", …).
+
+    Returns:
+        The figure, and at most `count` Axes.
+    """
+    if ax is None:
+        columns = min(columns, count)
+        rows = -(-count // columns)
+        figure = Figure(figsize=(width, rows * height), layout="constrained")
+        axes = list(figure.subplots(rows, columns, squeeze=False, **subplots).ravel())
+        for spare in axes[count:]:
+            spare.remove()
+    else:
+        axes = [ax] if isinstance(ax, Axes) else list(np.ravel(np.asarray(ax, dtype=object)))
+        figure = axes[0].get_figure(root=True)
+    for one in axes[:count]:  # ticks are made when first drawn, perhaps outside the style
+        one.tick_params(labelsize=mpl.rcParams["xtick.labelsize"], width=mpl.rcParams["xtick.major.width"])
+    return figure, axes[:count]
+
+
+def legend(figure: Figure, axes: list[Axes], handles: list[Artist], ours: bool, columns: int = 3) -> None:
+    """One legend: below the panels of a figure of ours, inside the first panel of somebody else's."""
+    if ours:
+        figure.legend(handles=handles, loc="outside lower center", ncols=min(columns, len(handles)))
+    else:
+        axes[0].legend(handles=handles)
+
+
+def nothing(ax: Axes, text: str = "not measured in this run") -> None:
+    """Say in an empty panel why it is empty."""
+    ax.text(0.5, 0.5, text, transform=ax.transAxes, ha="center", va="center", color=GUIDE)
+
+
+def darker(colour: str) -> tuple[float, float, float]:
+    """A dark shade of a colour, for a thin line over a broad one."""
+    red, green, blue = to_rgb(colour)
+    return 0.5 * red, 0.5 * green, 0.5 * blue
+
+
+def plain(text: str) -> str:
+    """A text from a record, kept from being read as mathematics or as a hidden legend entry."""
+    return text.replace("$", r"\$").lstrip("_")
+
+
+def growth_colours(values: np.ndarray) -> tuple[Colormap, LogNorm]:
+    """A colour map white at growth 1, purple above and green below, with a logarithmic scale symmetric about 1."""
+    finite = values[np.isfinite(values) & (values > 0)]
+    contrast = float(np.exp(np.abs(np.log(finite)).max())) if len(finite) else 1.0
+    contrast = float(np.clip(contrast, 1.25, LARGEST_CONTRAST))
+    return mpl.colormaps["PRGn_r"].with_extremes(bad="#D9D9D9"), LogNorm(1 / contrast, contrast)
+
+
+def save(figure: Figure, folder: Path, name: str) -> dict[str, Path]:
+    """Write `folder/<name>.svg`, `.pdf` and `.png`; the same figure gives the same bytes.
+
+    Returns:
+        The three paths by format.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = {kind: folder / f"{name}.{kind}" for kind in _WITHOUT_DATES}
+    with house():
+        for kind, path in paths.items():
+            figure.savefig(path, format=kind, metadata=_WITHOUT_DATES[kind])
+    return paths

@@ -1,0 +1,47 @@
+"""Gradient descent on the residual: the inner solver of the published IM-connection."""
+
+import dataclasses
+
+from torch import Tensor
+
+from odestab.solver.base import AbstractImplicitSolver, ImplicitEquation, Iterate
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class GradientDescent(AbstractImplicitSolver):
+    """y ← y + η Mᵀ r, M = I − hJ(y): gradient descent on ½‖y − b − hf(y)‖² (Kim, Park and Kim 2024).
+
+    Locally convergent only if η σ_max(M)² < 2, with the condition number of M squared in the rate. Two evaluations an iteration.
+
+    Attributes:
+        steps: iterate exactly this often and keep the last iterate, as published; the status still says whether that converged.
+            None iterates to the tolerance, up to max_iterations.
+        step_size: η.
+
+    Raises:
+        ValueError: if steps is negative or step_size is not positive.
+    """
+
+    steps: int | None = 5
+    step_size: float = 0.1
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.step_size > 0:
+            raise ValueError(f"step_size must be > 0, got {self.step_size}")
+        if self.steps is not None:
+            if self.steps < 0:
+                raise ValueError(f"steps must be >= 0 or None, got {self.steps}")
+            object.__setattr__(self, "max_iterations", self.steps)
+            object.__setattr__(self, "keep_last", True)
+
+    def advance(
+        self, equation: ImplicitEquation, iterate: Iterate, memory: object
+    ) -> tuple[Tensor, Tensor, object, int]:
+        """One iteration: one product with Jᵀ, one evaluation."""
+        y = iterate.y + self.step_size * equation.adjoint(iterate.y, iterate.r)
+        return y, equation.residual(y), memory, 2
+
+    def error_recursion(self, z: Tensor, step_size: float, split: float) -> tuple[Tensor, Tensor]:
+        """(c, g) with e ← c·e for the error and (1 − c)/(1 − z) = g, on a normal linear field."""
+        return 1 - self.step_size * (1 - z).abs() ** 2 + 0 * z, self.step_size * (1 - z).conj()

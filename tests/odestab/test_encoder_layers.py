@@ -1,0 +1,267 @@
+"""Encoders as vector fields: the layers themselves, padding, derivatives, and what is refused."""
+
+import contextlib
+import logging
+import pathlib
+
+import pytest
+import torch
+import transformers
+from torch import Tensor, nn
+from torch.func import jvp, linearize, vjp, vmap
+from transformers.utils import logging as bars
+
+from odestab.encoder_layers import load_encoder, trace
+
+VOCABULARY = 60
+LENGTHS = (13, 9, 4)  # the longest is longer than ModernBERT's local window below, 4 tokens to either side
+SIZES = {"vocab_size": VOCABULARY, "hidden_size": 16, "num_attention_heads": 2, "intermediate_size": 24, "initializer_range": 0.3}
+LAYERS = {"num_hidden_layers": 3, "max_position_embeddings": 32}
+CONFIGS = {
+    "bert": lambda: transformers.BertConfig(**SIZES, **LAYERS),
+    "roberta": lambda: transformers.RobertaConfig(**SIZES, **LAYERS),
+    "electra": lambda: transformers.ElectraConfig(**SIZES, **LAYERS, embedding_size=8),
+    "distilbert": lambda: transformers.DistilBertConfig(
+        vocab_size=VOCABULARY, dim=16, n_heads=2, hidden_dim=24, n_layers=3, max_position_embeddings=32, initializer_range=0.3
+    ),
+    "modernbert": lambda: transformers.ModernBertConfig(
+        **SIZES,
+        num_hidden_layers=4,
+        global_attn_every_n_layers=3,
+        local_attention=8,
+        **{f"{name}_token_id": index for index, name in enumerate(("pad", "bos", "eos", "cls", "sep"))},
+    ),
+    "xlm-roberta": lambda: transformers.XLMRobertaConfig(**SIZES, **LAYERS),
+}
+LAYER_PATHS = {"distilbert": "transformer.layer", "modernbert": "layers"}
+EPS = torch.finfo(torch.float64).eps
+
+
+def tiny(config: transformers.PretrainedConfig, attention: str = "eager", auto: type = transformers.AutoModel) -> nn.Module:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return auto.from_config(config, attn_implementation=attention).double().eval().requires_grad_(False)
+
+
+def layers_of(encoder: nn.Module) -> nn.ModuleList:
+    return encoder.get_submodule(LAYER_PATHS.get(encoder.config.model_type, "encoder.layer"))
+
+
+def padded(encoder: nn.Module, side: str = "right", lengths: tuple[int, ...] = LENGTHS) -> dict[str, Tensor]:
+    """Random tokens. Left-padded examples count their positions from their own first token (RoBERTa always does)."""
+    generator = torch.Generator().manual_seed(1)
+    ids = torch.full((len(lengths), max(lengths)), encoder.config.pad_token_id)
+    mask = torch.zeros_like(ids)
+    for row, length in enumerate(lengths):
+        real = slice(length) if side == "right" else slice(max(lengths) - length, None)
+        ids[row, real] = torch.randint(5, VOCABULARY, (length,), generator=generator)
+        mask[row, real] = 1
+    batch = {"input_ids": ids, "attention_mask": mask}
+    if side == "left" and "roberta" not in encoder.config.model_type:
+        batch["position_ids"] = (mask.cumsum(1) - 1).clamp(min=0)
+    return batch
+
+
+@pytest.fixture(scope="module", params=CONFIGS)
+def encoder(request: pytest.FixtureRequest) -> nn.Module:
+    return tiny(CONFIGS[request.param]())
+
+
+@pytest.fixture
+def bert() -> nn.Module:
+    return tiny(CONFIGS["bert"]())
+
+
+@pytest.fixture(scope="module")
+def tokenizer() -> transformers.PreTrainedTokenizerBase:
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "the", "small", "word", "##s"]
+    return transformers.BertTokenizer(vocab={word: index for index, word in enumerate(words)})
+
+
+@pytest.fixture
+def checkpoint(bert: nn.Module, tokenizer: transformers.PreTrainedTokenizerBase, tmp_path: pathlib.Path) -> pathlib.Path:
+    return saved(bert, tokenizer, tmp_path)
+
+
+def saved(model: nn.Module, tokenizer: transformers.PreTrainedTokenizerBase, folder: pathlib.Path) -> pathlib.Path:
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+def explicit_states(trajectory, step_size: float = 1.0) -> list[Tensor]:
+    """Explicit Euler over the layers, written (1 + hc)x + hF(x)."""
+    states = [trajectory.states[0]]
+    for field in trajectory.fields:
+        states.append((1 + step_size * field.split) * states[-1] + step_size * field.unsplit(states[-1]))
+    return states
+
+
+def layer_outputs(encoder: nn.Module, batch: dict[str, Tensor]) -> list[Tensor]:
+    outputs: list[Tensor] = []
+    handles = [layer.register_forward_hook(lambda module, args, output: outputs.append(output)) for layer in layers_of(encoder)]
+    encoder(**batch)
+    for handle in handles:
+        handle.remove()
+    return [output[0] if isinstance(output, tuple) else output for output in outputs]
+
+
+def largest(difference: Tensor) -> float:
+    return float(difference.abs().max())
+
+
+@pytest.mark.parametrize("side", ["right", "left"])
+def test_explicit_steps_of_one_are_the_model(encoder, side):
+    batch = padded(encoder, side)
+    trajectory = trace(encoder, batch)
+    outputs = layer_outputs(encoder, batch)
+    assert trajectory.depth == len(outputs) == len(layers_of(encoder))
+    assert trajectory.tokens == list(LENGTHS)
+    steps, mask = explicit_states(trajectory), trajectory.mask
+    for step, state, output in zip(steps[1:], trajectory.states[1:], outputs, strict=True):
+        assert largest((step - output)[mask]) <= 1e-12
+        assert torch.equal(state[mask], output[mask])
+    hidden = encoder(**batch, output_hidden_states=True).hidden_states
+    compared = len(hidden) - (encoder.config.model_type == "modernbert")  # its last one is behind the final norm
+    for step, state in zip(steps[:compared], hidden[:compared], strict=True):
+        assert largest((step - state)[mask]) <= 1e-12
+
+
+@pytest.mark.parametrize("kind", ["increment", "outer"])
+@pytest.mark.parametrize("side", ["right", "left"])
+def test_a_padded_batch_is_its_examples_alone(encoder, side, kind):
+    batch = padded(encoder, side)
+    trajectory = trace(encoder, batch, kind)
+    for row in range(len(LENGTHS)):
+        real = trajectory.mask[row]
+        alone = trace(encoder, {name: value[row : row + 1, real] for name, value in batch.items()}, kind)
+        for state, single in zip(trajectory.states, alone.states, strict=True):
+            assert largest(state[row, real] - single[0]) <= 1e-10
+        for field, x, single_field, single in zip(trajectory.fields, trajectory.states, alone.fields, alone.states, strict=False):
+            assert largest(field(x)[row, real] - single_field(single)[0]) <= 1e-10
+
+
+@pytest.mark.parametrize("side", ["right", "left"])
+def test_padding_rows_are_zero(encoder, side, generator):
+    trajectory = trace(encoder, padded(encoder, side))
+    padding = ~trajectory.mask
+    for field, x in zip(trajectory.fields, trajectory.states, strict=False):
+        cotangent = torch.randn(x.shape, generator=generator, dtype=x.dtype)
+        assert not x[padding].any()
+        assert not field(x)[padding].any()
+        assert not field.unsplit(x)[padding].any()
+        assert not vjp(field, x)[1](cotangent)[0][padding].any()
+
+
+def test_modernbert_mixes_global_and_local_layers(generator):
+    encoder = tiny(CONFIGS["modernbert"]())
+    trajectory = trace(encoder, padded(encoder))
+    x = trajectory.states[0]
+    far = torch.zeros_like(x)
+    far[0, -1] = torch.randn(x.shape[-1], generator=generator, dtype=x.dtype)
+    reaches = [bool(jvp(field, (x,), (far,))[1][0, 0].any()) for field in trajectory.fields]
+    assert reaches == [kind == "full_attention" for kind in encoder.config.layer_types] == [True, False, False, True]
+
+
+def test_jvp_is_the_central_difference(encoder, generator):
+    trajectory = trace(encoder, padded(encoder))
+    step = 1e-5
+    for field, x in zip(trajectory.fields, trajectory.states, strict=False):
+        v = field.project(torch.randn(x.shape, generator=generator, dtype=x.dtype))
+        exact = jvp(field, (x,), (v,))[1]
+        difference = (field(x + step * v) - field(x - step * v)) / (2 * step)
+        # truncation O(step²) and rounding O(eps / step), both about 1e-10 times the size and curvature of the layer
+        assert largest(exact - difference) <= 1e-6 * largest(exact)
+
+
+def test_vjp_is_the_adjoint_of_jvp(encoder, generator):
+    trajectory = trace(encoder, padded(encoder))
+    for field, x in zip(trajectory.fields, trajectory.states, strict=False):
+        u, v = torch.randn((2, *x.shape), generator=generator, dtype=x.dtype)
+        image, preimage = jvp(field, (x,), (v,))[1], vjp(field, x)[1](u)[0]
+        scale = float(u.norm() * image.norm() + preimage.norm() * v.norm())
+        assert abs(float((u * image).sum() - (preimage * v).sum())) <= 100 * EPS * scale
+
+
+def test_derivatives_batch_over_directions(encoder, generator):
+    trajectory = trace(encoder, padded(encoder))
+    field, x = trajectory.fields[1], trajectory.states[1]
+    directions = torch.randn((3, *x.shape), generator=generator, dtype=x.dtype)
+    forward, (_, pullback) = linearize(field, x)[1], vjp(field, x)
+    one_by_one = torch.stack([jvp(field, (x,), (v,))[1] for v in directions])
+    bound = 100 * EPS * largest(one_by_one)
+    assert largest(vmap(forward)(directions) - one_by_one) <= bound
+    assert largest(vmap(lambda v: jvp(field, (x,), (v,))[1])(directions) - one_by_one) <= bound
+    assert largest(vmap(lambda u: pullback(u)[0])(directions) - torch.stack([pullback(u)[0] for u in directions])) <= bound
+
+
+@pytest.mark.parametrize("family", CONFIGS)
+def test_sdpa_attention_gives_the_eager_fields(family, generator):
+    config = CONFIGS[family]()
+    eager, fused = (trace(tiny(config, attention), padded(tiny(config), "left")) for attention in ("eager", "sdpa"))
+    for l, x in enumerate(eager.states[:-1]):
+        v = torch.randn(x.shape, generator=generator, dtype=x.dtype)
+        assert largest(fused.states[l] - x) <= 1e-12 * largest(x)
+        for transform in (lambda f, x, v: jvp(f, (x,), (v,))[1], lambda f, x, v: vjp(f, x)[1](v)[0]):
+            expected = transform(eager.fields[l], x, v)
+            assert largest(transform(fused.fields[l], x, v) - expected) <= 1e-12 * largest(expected)
+
+
+def test_a_model_with_a_head_is_traced_as_its_encoder():
+    model = tiny(CONFIGS["electra"](), auto=transformers.AutoModelForSequenceClassification)
+    batch = padded(model)
+    whole, bare = trace(model, batch), trace(model.electra, batch)
+    assert all(torch.equal(x, y) for x, y in zip(whole.states, bare.states, strict=True))
+
+
+def test_trace_reads_segments_and_ignores_labels(bert):
+    batch = padded(bert)
+    segments = {"token_type_ids": torch.ones_like(batch["input_ids"]), "labels": torch.zeros(3), "special_tokens_mask": None}
+    states = trace(bert, batch | segments).states
+    assert torch.equal(states[0][0], bert.embeddings(batch["input_ids"], segments["token_type_ids"])[0])
+
+
+def test_trace_leaves_no_hook_even_when_the_encoder_fails(encoder):
+    trace(encoder, padded(encoder))
+    encoder.register_forward_hook(lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        trace(encoder, padded(encoder))
+    encoder._forward_hooks.clear()
+    assert not any(module._forward_hooks or module._forward_pre_hooks for module in layers_of(encoder))
+
+
+def test_states_traced_under_inference_mode_enter_autograd(bert):
+    with torch.inference_mode():
+        trajectory = trace(bert, padded(bert))
+    x = trajectory.states[1].requires_grad_()
+    assert torch.autograd.grad(trajectory.fields[1](x).sum(), x)[0].isfinite().all()
+
+
+def test_minilm_is_explicit_euler_on_increments(minilm_folder):
+    encoder, tokenizer = load_encoder(minilm_folder)
+    batch = tokenizer(["A bridge hums in the wind.", "Two words", "No."], padding=True, return_tensors="pt")
+    trajectory = trace(encoder, batch)
+    hidden = encoder(**batch, output_hidden_states=True).hidden_states
+    assert trajectory.depth == 6
+    assert trajectory.states[0].dtype == torch.float64
+    for state, reference in zip(explicit_states(trajectory), hidden, strict=True):
+        assert largest((state - reference)[trajectory.mask]) <= 1e-12
+
+
+@pytest.mark.parametrize("family", ["bert", "distilbert", "modernbert"])
+@pytest.mark.parametrize("head", ["AutoModelForMaskedLM", "AutoModelForSequenceClassification"])
+def test_a_checkpoint_with_a_head_loads_as_its_encoder(family, head, tokenizer, tmp_path):
+    model = tiny(CONFIGS[family](), auto=getattr(transformers, head))
+    encoder, loaded = load_encoder(saved(model, tokenizer, tmp_path))
+    assert type(encoder) is type(model.base_model)
+    assert not encoder.training
+    assert not any(parameter.requires_grad for parameter in encoder.parameters())
+    batch = loaded(["the small words", "word"], padding=True, return_tensors="pt")
+    states, expected = trace(encoder, batch).states, trace(model, batch).states
+    assert all(torch.equal(x, y) for x, y in zip(states, expected, strict=True))
+
+
+def test_dtype_is_the_one_asked_for(checkpoint):
+    encoder, _ = load_encoder(str(checkpoint), dtype=torch.float32)
+    assert {parameter.dtype for parameter in encoder.parameters()} == {torch.float32}
+    assert trace(encoder, padded(encoder)).states[-1].dtype == torch.float32
