@@ -46,7 +46,8 @@ class LayerSpectrum:
         center: all other eigenvalues of example b lie in the disc |λ − center| ≤ |leading[b, −1] − center|.
         full: for each short text (4 tokens or so) all its eigenvalues, complex, 1-d.
         full_texts: the indices of those texts.
-        outside: `(short texts, step sizes)`, share of the full spectrum, its bulk at λ ≈ −1 excluded, outside the lemniscate |1 − (hλ)²| = 1.
+        outside: `(short texts, step sizes)`, share of the full spectrum outside the lemniscate |1 − (hλ)²| = 1,
+            its bulk at λ ≈ −1 excluded.
         bulk: per short text how many eigenvalues are within 1e-3 of −1.
     """
 
@@ -99,7 +100,7 @@ class Region:
     """|R(z)| on a grid of z = hλ.
 
     Attributes:
-        name: "explicit", "implicit", "truncated" (a solver stopped after k iterations) or "lemniscate" (|1 − z²|, its level 1 is the curve).
+        name: "explicit", "implicit", "truncated" (a solver stopped after k iterations) or "lemniscate" (|1 − z²|, level 1 is the curve).
         label: what it is, for a legend.
         step_size: h; the region of a truncated solver depends on it.
         re: `(m,)`.
@@ -226,7 +227,7 @@ def _growth(run: Run) -> tuple[LayerGrowth, ...]:
                     spectral={m: merge(f"{m}_spectral")[:, s] for m in METHODS},
                     certain={m: merge(f"{m}_certain")[:, s].astype(bool) for m in METHODS},
                     converged={
-                        "eigenvalues": merge("eigenvalue_converged").all(1),
+                        "eigenvalues": np.asarray(merge("eigenvalue_converged").astype(bool).all(1)),
                         "logarithmic_norm": merge("logarithmic_norm_converged").astype(bool),
                         **{f"{m}_worst": merge(f"{m}_worst_converged")[:, s].astype(bool) for m in METHODS},
                     },

@@ -4,8 +4,6 @@ import numpy as np
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
-from matplotlib.ticker import FuncFormatter
 
 from analysis.summary import METHODS, LayerGrowth, Summary
 from figures import selection, style
@@ -30,18 +28,12 @@ def draw(summary: Summary, ax: style.Target = None, step_size: float | None = No
         ValueError: if the step size was not measured.
     """
     h, layers = selection.growth_at(summary, step_size)
-    figure, axes = style.panels(ax, 2, columns=1, height=2.2, sharex=True, height_ratios=[2, 1])
+    figure, axes = style.panels(ax, 2, columns=1, height=1.95, below=0.5, sharex=True, height_ratios=[2, 1])
     _draw_growth(axes[0], layers, h)
     if len(axes) > 1:
         _draw_logarithmic_norm(axes[1], layers, h)
         axes[0].set_xlabel("")
-    handles: list[Artist] = [
-        Line2D([], [], linestyle="none", marker=MARKERS[quantity], color=style.COLOURS[method], label=f"{style.NAMES[method]}: {MEANINGS[quantity]}")
-        for quantity in MARKERS
-        for method in METHODS
-    ]
-    hollow = Line2D([], [], linestyle="none", marker="o", color=style.INK, markerfacecolor="white", label="hollow: not every text converged")
-    style.legend(figure, axes, [*handles, hollow] if _any_hollow(layers) else handles, ax is None, columns=2)
+    style.legend(figure, axes, _handles(layers), ax is None, columns=2)
     return figure
 
 
@@ -49,14 +41,14 @@ def draw(summary: Summary, ax: style.Target = None, step_size: float | None = No
 def draw_advantage(summary: Summary, ax: style.Target = None) -> Figure:
     """Implicit advantage, the mean of log(‖Eδ‖/‖M⁻¹δ‖) over random δ, per layer and step size: median over texts and 10–90 %."""
     steps = sorted({one.step_size for one in summary.growth})
-    figure, axes = style.panels(ax, 1, height=2.6)
-    panel, handles = axes[0], []
+    figure, axes = style.panels(ax, 1, height=2.5, below=0.15)
+    panel, handles = axes[0], list[Artist]()
     shades = np.linspace(0.68, 0.1, len(steps)) if len(steps) > 1 else [0.1]
     for i, h in enumerate(steps):
         _, layers = selection.growth_at(summary, h)
         shade, marker = str(float(shades[i])), STEP_MARKERS[i % len(STEP_MARKERS)]
         _whiskers(panel, _shifted(layers, i, len(steps)), selection.band(_stack([one.advantage for one in layers])), shade, marker)
-        handles.append(Line2D([], [], linestyle="none", marker=marker, color=shade, label=f"$h = {h:g}$"))
+        handles.append(style.key(f"$h = {h:g}$", shade, marker))
     panel.axhline(0, color=style.GUIDE, linewidth=0.8, zorder=0)
     _layer_axis(panel, sorted({one.layer for one in summary.growth}))
     panel.set_ylabel("implicit advantage\n" r"$\langle\log(\|E\delta\|\,/\,\|M^{-1}\delta\|)\rangle$")
@@ -65,7 +57,7 @@ def draw_advantage(summary: Summary, ax: style.Target = None) -> Figure:
         reach = 0.08 * max(high - low, 1e-9)
         panel.set_ylim(min(low, -2 * reach), max(high, 2 * reach))  # both directions stay in sight
         _directions(panel)
-        style.legend(figure, axes, list(handles), ax is None, columns=6)
+        style.legend(figure, axes, handles, ax is None, columns=6)
     else:
         style.nothing(panel)
     return figure
@@ -78,9 +70,7 @@ def _draw_growth(ax: Axes, layers: list[LayerGrowth], h: float) -> None:
         hollow = np.array([not _settled(one, quantity, method) for one in layers], dtype=bool)
         found = selection.band(values).positive()
         _whiskers(ax, _shifted(layers, i, len(series)), found, style.COLOURS[method], MARKERS[quantity], hollow)
-    ax.set_yscale("log")
-    ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    ax.yaxis.set_minor_formatter(FuncFormatter(lambda value, _: ""))
+    style.logarithmic_growth(ax)
     ax.axhline(1, color=style.GUIDE, linewidth=0.8, zorder=0)
     ax.set_ylabel("growth over one step")
     ax.set_title(f"$h = {h:g}$, {len(layers[0].logarithmic_norm)} texts" if layers else f"$h = {h:g}$")
@@ -94,11 +84,9 @@ def _draw_logarithmic_norm(ax: Axes, layers: list[LayerGrowth], h: float) -> Non
     hollow = np.array([not one.converged["logarithmic_norm"].all() for one in layers], dtype=bool)
     _whiskers(ax, _shifted(layers, 0, 1), found, style.INK, "s", hollow)
     ax.axhline(1, color=style.COLOURS["implicit"], linewidth=1)
-    ax.annotate(
-        r"below $h\mu_2 = 1$ the implicit step is guaranteed",
-        (1, 1), (0, 2), xycoords=("axes fraction", "data"), textcoords="offset points", ha="right", fontsize=7, color=style.COLOURS["implicit"],
-    )  # fmt: skip
     ax.set_ylim(min(0.0, ax.get_ylim()[0]), max(1.6, ax.get_ylim()[1]))
+    place, text = ax.get_yaxis_transform(), "implicit step\nguaranteed below"
+    ax.text(1.01, 1, text, transform=place, ha="left", va="center", fontsize=7, color=style.COLOURS["implicit"])
     ax.set_ylabel(r"$h\mu_2(J)$")
     _layer_axis(ax, [one.layer for one in layers])
 
@@ -120,6 +108,16 @@ def _any_hollow(layers: list[LayerGrowth]) -> bool:
     return not all(settled) or not all(one.converged["logarithmic_norm"].all() for one in layers)
 
 
+def _handles(layers: list[LayerGrowth]) -> list[Artist]:
+    """Column by column, as a legend is filled: worst growth, spectral growth."""
+    worst, spectral = [
+        [style.key(f"{style.NAMES[method]}: {meaning}", style.COLOURS[method], MARKERS[quantity]) for method in METHODS]
+        for quantity, meaning in MEANINGS.items()
+    ]
+    hollow = [style.key("hollow: some text not converged, or a lower bound", style.INK, "o", hollow=True)] if _any_hollow(layers) else []
+    return [*worst, *hollow, *spectral]
+
+
 def _stack(columns: list[np.ndarray]) -> np.ndarray:
     """One row per example, one column per layer, short columns filled with NaN."""
     rows = max((len(column) for column in columns), default=0)
@@ -139,7 +137,7 @@ def _layer_axis(ax: Axes, layers: list[int]) -> None:
         ax.set_xticks(layers)
         ax.set_xlim(min(layers) - 0.5, max(layers) + 0.5)
         for between in layers[1:]:
-            ax.axvline(between - 0.5, color="#E6E6E6", linewidth=0.6, zorder=0)
+            ax.axvline(between - 0.5, color="#E6E6E6", linewidth=0.6, zorder=-1)
     ax.set_xlabel("layer")
 
 

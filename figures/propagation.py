@@ -4,7 +4,6 @@ import numpy as np
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
@@ -37,15 +36,15 @@ def draw(summary: Summary, ax: style.Target = None, step_size: float | None = No
         if perturbation not in kinds:
             raise ValueError(f"perturbation must be one of {kinds}, got {perturbation!r}")
         kinds = [perturbation]
-    figure, axes = style.panels(ax, max(len(kinds), 1), height=2.3, sharey=True)
+    figure, axes = style.panels(ax, max(len(kinds), 1), height=2.2, below=0.5, sharey=True)
     for panel, kind in zip(axes, kinds, strict=False):
         _draw_kind(panel, smallest(curves, kind))
     if not kinds:
         style.nothing(axes[0])
         _label(axes[0])
     for panel in axes:
-        if not panel.get_subplotspec() or panel.get_subplotspec().is_first_col():
-            panel.set_ylabel(r"growth $G_l = \|\tilde{x}_l - x_l\|\,/\,\|\tilde{x}_0 - x_0\|$")
+        if style.is_leftmost(panel):
+            panel.set_ylabel(r"$G_l = \|\tilde{x}_l - x_l\|\,/\,\|\tilde{x}_0 - x_0\|$")
     drawn = [one for kind in kinds[: len(axes)] for one in smallest(curves, kind)]
     style.legend(figure, axes, _handles(drawn), ax is None)
     return figure
@@ -56,27 +55,27 @@ def draw_linearity(summary: Summary, ax: style.Target = None, step_size: float |
     """Prediction error |log G_L measured − log G_L predicted| at the last layer against the size of a Gaussian perturbation."""
     curves = [one for one in at_step_size(summary, step_size) if one.perturbation == "gaussian" and one.size > 0]
     figure, axes = style.panels(ax, 1, height=2.8, width=0.6 * style.WIDTH)
-    panel, handles, failed = axes[0], [], False
+    panel, failed, handles = axes[0], False, list[Artist]()
     for method in METHODS:
         ours = sorted((one for one in curves if one.method == method), key=lambda one: one.size)
         if ours:
             colour, marked = style.COLOURS[method], [not one.converged.all() for one in ours]
             found = selection.band(np.array([prediction_error(one) for one in ours]).T).positive()
-            _draw_band(panel, np.array([one.size for one in ours]), found, colour, np.array(marked))
-            handles.append(Line2D([], [], color=colour, marker="o", label=style.NAMES[method]))
+            _draw_band(panel, np.array([one.size for one in ours]), found, method, np.array(marked))
+            handles.append(style.key(style.NAMES[method], colour, "o", "-", width=style.LINE_WIDTHS[method]))
             failed |= any(marked)
     if failed:
         handles.append(_hollow())
     if handles:
         panel.set(xscale="log", yscale="log")
         _slope_one(panel)
-        handles.append(Line2D([], [], color=style.GUIDE, linewidth=0.8, label="slope 1"))
+        handles.append(style.key("slope 1", style.GUIDE, line="-", width=0.8))
         panel.legend(handles=handles, loc="upper left")
     else:
         style.nothing(panel)
     panel.set_xlabel(r"relative size of the perturbation $\|\delta_0\|\,/\,\|x_0\|$")
     panel.set_ylabel(r"$|\log G_L^\mathrm{measured} - \log G_L^\mathrm{predicted}|$")
-    panel.set_title(f"Gaussian noise ({_examples(curves)})")
+    panel.set_title(f"Gaussian noise ({_examples(curves)})" + (f", $h = {curves[0].step_size:g}$" if curves else ""))
     return figure
 
 
@@ -114,25 +113,27 @@ def _draw_kind(ax: Axes, curves: list[Curves]) -> None:
     for one in curves:
         colour, depth = style.COLOURS[one.method], np.arange(one.measured.shape[1])
         failed = np.concatenate([[False], ~one.converged.all(axis=0)])
-        _draw_band(ax, depth, selection.band(one.measured).positive(), colour, failed)
+        _draw_band(ax, depth, selection.band(one.measured).positive(), one.method, failed)
         predicted = selection.band(one.predicted).positive().median
         ax.plot(depth, predicted, linestyle=style.PREDICTED, color=style.darker(colour), linewidth=0.9, zorder=4)
     kind = curves[0].perturbation
-    notes = [_size(curves[0].size), *(f"{failures(one)} of {len(one.measured)} not converged" for one in curves if failures(one))]
-    ax.set_title(f"{style.plain(TITLES.get(kind, kind))} ({_examples(curves)})\n{'; '.join(note for note in notes if note)}")
-    _label(ax)
+    name = f"{style.plain(TITLES.get(kind, kind))} ({_examples(curves)})"
+    notes = [f"{failures(one)} of {len(one.measured)} not converged" for one in curves if failures(one)]
+    ax.set_title("\n".join(line for line in (name, _size(curves[0].size), *notes) if line))
+    _label(ax, curves[0].step_size)
 
 
-def _label(ax: Axes) -> None:
-    ax.set_yscale("log")
+def _label(ax: Axes, h: float | None = None) -> None:
+    style.logarithmic_growth(ax)
     ax.axhline(1, color=style.GUIDE, linewidth=0.6, zorder=0)
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
-    ax.set_xlabel("layers passed $l$")
+    ax.set_xlabel("layers passed $l$" if h is None else f"layers passed $l$, $h = {h:g}$")
 
 
-def _draw_band(ax: Axes, x: np.ndarray, found: selection.Band, colour: str, failed: np.ndarray) -> None:
+def _draw_band(ax: Axes, x: np.ndarray, found: selection.Band, method: str, failed: np.ndarray) -> None:
+    colour, width = style.COLOURS[method], style.LINE_WIDTHS[method]
     ax.fill_between(x, found.low, found.high, color=colour, alpha=0.18, linewidth=0)
-    ax.plot(x, found.median, linestyle=style.MEASURED, color=colour, linewidth=2)
+    ax.plot(x, found.median, linestyle=style.MEASURED, color=colour, linewidth=width)
     ax.plot(x[~failed], found.median[~failed], linestyle="none", marker="o", markersize=3.5, color=colour, zorder=3)
     ax.plot(x[failed], found.median[failed], linestyle="none", marker="o", markersize=4.5, color=colour, markerfacecolor="white", zorder=5)
 
@@ -145,21 +146,18 @@ def _slope_one(ax: Axes) -> None:
 
 
 def _handles(curves: list[Curves]) -> list[Artist]:
-    handles: list[Artist] = []
+    """Column by column, as a legend is filled: measured, predicted, bands."""
+    measured, predicted, bands = list[Artist](), list[Artist](), list[Artist]()
     for method in METHODS:
         colour, name = style.COLOURS[method], style.NAMES[method]
-        handles += [
-            Line2D([], [], color=colour, linewidth=2, marker="o", markersize=3.5, label=f"{name}, measured (median)"),
-            Line2D([], [], color=style.darker(colour), linewidth=0.9, linestyle=style.PREDICTED, label=f"{name}, linear prediction"),
-            Patch(color=colour, alpha=0.18, linewidth=0, label=f"{name}, 10–90 % of texts"),
-        ]
-    order = [0, 3, 1, 4, 2, 5]  # a legend fills column by column
-    return [handles[i] for i in order] + ([_hollow()] if any(failures(one) for one in curves) else [])
+        measured.append(style.key(f"{name}, measured (median)", colour, "o", style.MEASURED, width=style.LINE_WIDTHS[method], size=3.5))
+        predicted.append(style.key(f"{name}, linear prediction", style.darker(colour), line=style.PREDICTED, width=0.9))
+        bands.append(Patch(color=colour, alpha=0.18, linewidth=0, label=f"{name}, 10–90 % of examples"))
+    return [*measured, *([_hollow()] if any(failures(one) for one in curves) else []), *predicted, *bands]
 
 
-def _hollow() -> Line2D:
-    label = "hollow: some solve not converged"
-    return Line2D([], [], linestyle="none", marker="o", color=style.INK, markerfacecolor="white", label=label)
+def _hollow() -> Artist:
+    return style.key("hollow: some solve not converged", style.INK, "o", hollow=True)
 
 
 def _examples(curves: list[Curves]) -> str:

@@ -1,18 +1,19 @@
 """Eigenvalues hλ of every layer over the stability regions of the methods."""
 
+from typing import Any
+
 import numpy as np
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
-from matplotlib.patches import Patch
+from matplotlib.patheffects import withStroke
 
 from analysis.summary import LayerSpectrum, Region, Summary
 from figures import selection, style
 
 BULK = 1e-3  # eigenvalues this close to −1 are drawn as one dot, as `LayerSpectrum.bulk` counts them
 REACH = 6.0  # |z| up to which eigenvalues widen the frame; farther ones only where they are more than one in ten
-TRUNCATED_LINES = ("-.", (0, (1, 1)), (0, (5, 1, 1, 1, 1, 1)))
+TRUNCATED_LINES: tuple[Any, ...] = ("-.", (0, (6, 1, 1, 1, 1, 1)), (0, (7, 2)))
 WHERE_STABLE = {"explicit": "stable inside", "implicit": "stable outside"}
 
 
@@ -39,10 +40,12 @@ def draw(summary: Summary, ax: style.Target = None, layer: int | None = None, st
             raise ValueError(f"layer must be one of {sorted(one.layer for one in summary.spectra)}, got {layer}")
     regions = regions_at(summary.regions, h)
     frame = _frame(spectra, h)
-    columns = min(3, max(len(spectra), 1))
+    columns = min(3 if len(spectra) <= 9 else 4, max(len(spectra), 1))
     width = style.WIDTH if columns > 1 else 0.6 * style.WIDTH
-    height = (width / columns - 0.45) * frame[1] / (frame[0][1] - frame[0][0]) * 2 + 0.45
-    figure, axes = style.panels(ax, max(len(spectra), 1), columns, height, width, sharex=True, sharey=True)
+    handles = _handles(spectra, regions)
+    height = (width / columns - 0.3) * 2 * frame[1] / (frame[0][1] - frame[0][0]) + 0.3
+    below = 0.3 + 0.16 * -(-len(handles) // 2)
+    figure, axes = style.panels(ax, max(len(spectra), 1), columns, height, width, below, sharex=True, sharey=True)
     for panel in axes:
         _draw_regions(panel, regions)
         panel.set(aspect="equal", xlim=frame[0], ylim=(-frame[1], frame[1]))
@@ -50,8 +53,8 @@ def draw(summary: Summary, ax: style.Target = None, layer: int | None = None, st
         _draw_spectrum(panel, one, h, frame)
     if not spectra:
         style.nothing(axes[0])
-    _label(axes)
-    style.legend(figure, axes, _handles(spectra, regions), ax is None, columns=2)
+    _label(axes, h)
+    style.legend(figure, axes, handles, ax is None, columns=2)
     return figure
 
 
@@ -79,7 +82,7 @@ def _draw_regions(ax: Axes, regions: list[Region]) -> None:
         ax.contour(*grid, levels=[0], colors=[colour], linestyles=[line], linewidths=1.0 if region.name == "lemniscate" else 1.3, zorder=1)
 
 
-def _line(region: Region, truncated: list[str]) -> str | tuple[int, tuple[int, ...]]:
+def _line(region: Region, truncated: list[str]) -> Any:
     if region.name == "truncated":
         return TRUNCATED_LINES[truncated.index(region.label) % len(TRUNCATED_LINES)]
     return style.LEMNISCATE if region.name == "lemniscate" else "-"
@@ -94,15 +97,19 @@ def _draw_spectrum(ax: Axes, one: LayerSpectrum, h: float, frame: tuple[tuple[fl
     if bulk:
         size = 4 + 1.5 * np.log10(bulk)
         ax.plot(-h, 0, "o", color=style.FAINT, markersize=size, markeredgecolor=style.INK, markeredgewidth=0.6, zorder=4)
-        ax.annotate(f"×{bulk}", (-h, 0), (0, 5), textcoords="offset points", ha="center", va="bottom", fontsize=6.5, color=style.INK, zorder=5)
+        halo = [withStroke(linewidth=1.5, foreground="white")]
+        ax.annotate(f"×{bulk}", (-h, 0), (0, 4), textcoords="offset points", ha="center", fontsize=6.5, zorder=5, path_effects=halo)
+    _dots(ax, h * one.leading[one.converged], size=2.4, alpha=0.75)
+    _dots(ax, h * one.leading[~one.converged], size=3.2, alpha=0.5, markerfacecolor="none", markeredgewidth=0.6)
     z = h * one.leading.ravel()
-    sure = one.converged.ravel()
-    ax.plot(z[sure].real, z[sure].imag, "o", color=style.INK, alpha=0.75, markersize=2.4, markeredgewidth=0, zorder=3)
-    ax.plot(z[~sure].real, z[~sure].imag, "o", color=style.INK, alpha=0.5, markersize=3.2, markerfacecolor="none", markeredgewidth=0.6, zorder=3)
     beyond = int(((z.real < frame[0][0]) | (z.real > frame[0][1]) | (np.abs(z.imag) > frame[1])).sum())
     if beyond:
         ax.text(0.98, 0.03, f"{beyond} beyond the frame", transform=ax.transAxes, ha="right", fontsize=6.5, color=style.INK)
     ax.set_title(f"layer {one.layer} ({len(one.leading)} texts)")
+
+
+def _dots(ax: Axes, z: np.ndarray, size: float, alpha: float, **marker: Any) -> None:
+    ax.plot(z.real, z.imag, "o", color=style.INK, markersize=size, alpha=alpha, zorder=3, **({"markeredgewidth": 0} | marker))
 
 
 def _frame(spectra: list[LayerSpectrum], h: float) -> tuple[tuple[float, float], float]:
@@ -114,35 +121,33 @@ def _frame(spectra: list[LayerSpectrum], h: float) -> tuple[tuple[float, float],
     return (min(-2.0, near.real.min()) - margin, max(2.0, near.real.max()) + margin), max(1.15, float(np.abs(near.imag).max())) + margin
 
 
-def _label(axes: list[Axes]) -> None:
+def _label(axes: list[Axes], h: float) -> None:
     for i, panel in enumerate(axes):
         place = panel.get_subplotspec()
-        if place is None or place.is_first_col():
+        if style.is_leftmost(panel):
             panel.set_ylabel(r"$\mathrm{Im}\,z$")
         if place is None or i + place.get_gridspec().ncols >= len(axes):
-            panel.set_xlabel(r"$\mathrm{Re}\,z,\quad z = h\lambda$")
+            panel.set_xlabel(rf"$\mathrm{{Re}}\,z$,  $z = h\lambda$,  $h = {h:g}$")
             panel.tick_params(labelbottom=True)
 
 
 def _handles(spectra: list[LayerSpectrum], regions: list[Region]) -> list[Artist]:
-    dots = {"linestyle": "none", "marker": "o", "color": style.INK}
-    handles: list[Artist] = [Line2D([], [], **dots, markersize=2.4, label=r"leading eigenvalues $h\lambda$ of all texts")]
+    handles: list[Artist] = [style.key(r"leading eigenvalues $h\lambda$ of all texts", style.INK, "o", size=2.4)]
     if not all(one.converged.all() for one in spectra):
-        handles.append(Line2D([], [], **dots, markersize=3.2, markerfacecolor="none", label="leading, not converged"))
+        handles.append(style.key("leading, not converged", style.INK, "o", hollow=True, size=3.2))
     if any(one.full for one in spectra):
-        handles.append(Line2D([], [], linestyle="none", marker=".", color=style.FAINT, markersize=4, label="full spectra of the short texts"))
+        handles.append(style.key("full spectra of the short texts", style.FAINT, ".", size=4))
     if any(sum(one.bulk) for one in spectra):
-        filled = {**dots, "markerfacecolor": style.FAINT, "markeredgewidth": 0.6}
-        handles.append(Line2D([], [], **filled, markersize=6, label=r"$\times n$: their $n$ eigenvalues at $\lambda \approx -1$"))
+        bulk = style.key(r"$\times n$: their $n$ eigenvalues at $\lambda \approx -1$", style.INK, "o", size=6)
+        bulk.set(markerfacecolor=style.FAINT, markeredgewidth=0.6)
+        handles.append(bulk)
     truncated = [region.label for region in regions if region.name == "truncated"]
-    for region in regions:
-        colour = style.COLOURS[region.name]
-        label = f"$|z^2 - 1| = 1$; outside it implicit damps more" if region.name == "lemniscate" else f"$|R(z)| = 1$, {_name(region)}"
-        handles.append(Line2D([], [], color=colour, linestyle=_line(region, truncated), linewidth=1.3, label=label))
+    handles += [style.key(_name(region), style.COLOURS[region.name], line=_line(region, truncated), width=1.3) for region in regions]
     return handles
 
 
 def _name(region: Region) -> str:
-    if region.name in WHERE_STABLE:
-        return f"{style.NAMES[region.name]} ({WHERE_STABLE[region.name]})"
-    return style.plain(region.label)
+    if region.name == "lemniscate":
+        return "$|z^2 - 1| = 1$, outside it implicit damps more"
+    name = f"{style.NAMES[region.name]} ({WHERE_STABLE[region.name]})" if region.name in WHERE_STABLE else style.plain(region.label)
+    return f"$|R(z)| = 1$, {name}"

@@ -6,14 +6,14 @@ from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Colormap, LogNorm
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 from matplotlib.patches import Patch, Rectangle
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from analysis.summary import StabilityMap, Summary
 from figures import selection, style
 
-TICKS = np.array([1 / 30, 0.1, 0.2, 0.5, 0.8, 0.9, 1, 1.1, 1.25, 2, 5, 10, 30])
+TICKS = (0.1, 0.2, 0.5, 1, 2, 5, 10)
+FINE_TICKS = (0.6, 0.7, 0.8, 0.9, 1, 1.1, 1.25, 1.5, 1.75)
 
 
 @style.house()
@@ -34,7 +34,7 @@ def draw(summary: Summary, ax: style.Target = None, method: str | None = None) -
     if method is not None and summary.maps and not maps:
         raise ValueError(f"method must be one of {[one.method for one in summary.maps]}, got {method!r}")
     width = style.WIDTH if len(maps) > 1 else 0.6 * style.WIDTH
-    figure, axes = style.panels(ax, max(len(maps), 1), 2, 2.7, width, sharey=True)
+    figure, axes = style.panels(ax, max(len(maps), 1), 2, 2.5, width, 0.2, sharey=True)
     if not maps:
         style.nothing(axes[0])
         axes[0].set(xlabel="step size $h$", ylabel="layer")
@@ -123,14 +123,13 @@ def _round_steps(steps: np.ndarray) -> list[float]:
 
 
 def _colour_bar(figure: Figure, axes: list[Axes], colours: Colormap, norm: LogNorm, medians: list[np.ndarray]) -> None:
-    values = np.concatenate([one.ravel() for one in medians])
-    low, high = bool(np.any(values < norm.vmin * 0.999)), bool(np.any(values > norm.vmax * 1.001))
+    values, contrast = np.concatenate([one.ravel() for one in medians]), float(norm.vmax or 1.0)
+    low, high = bool(np.any(values < 0.999 / contrast)), bool(np.any(values > 1.001 * contrast))
     extend = {(True, True): "both", (True, False): "min", (False, True): "max"}.get((low, high), "neither")
     bar = figure.colorbar(ScalarMappable(norm, colours), ax=axes, extend=extend, pad=0.02)
-    inside = TICKS[(norm.vmin <= TICKS) & (norm.vmax >= TICKS)]
-    fine = norm.vmax < 2
-    bar.ax.yaxis.set_major_locator(FixedLocator(inside if fine else inside[~np.isin(inside, [0.8, 0.9, 1.1, 1.25])]))
-    bar.ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.2g}" if value < 1 else f"{value:g}"))
+    inside = [tick for tick in (FINE_TICKS if contrast < 2 else TICKS) if 0.999 / contrast <= tick <= 1.001 * contrast]
+    bar.ax.yaxis.set_major_locator(FixedLocator(inside))
+    bar.ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     bar.ax.yaxis.set_minor_locator(NullLocator())
     bar.set_label(r"median over texts of $\max|R(h\lambda)|$")
 
@@ -138,9 +137,9 @@ def _colour_bar(figure: Figure, axes: list[Axes], colours: Colormap, norm: LogNo
 def _handles(maps: list[StabilityMap], medians: list[np.ndarray]) -> list[Artist]:
     handles: list[Artist] = []
     if any(_crosses_one(values) for values in medians):
-        handles.append(Line2D([], [], color=style.INK, linewidth=1.2, label=r"$\max|R(h\lambda)| = 1$"))
+        handles.append(style.key(r"$\max|R(h\lambda)| = 1$", style.INK, line="-"))
     if any(mostly_lower_bound(one).any() for one in maps):
         handles.append(Patch(facecolor="none", hatch="/////", edgecolor="#595959", label="lower bound for most texts"))
     if any(np.isnan(values).any() for values in medians):
         handles.append(Patch(facecolor="#D9D9D9", label="no value"))
-    return [*handles, Line2D([], [], linestyle="none", marker="v", color=style.INK, label="step sizes of the run")]
+    return [*handles, style.key("step sizes of the run", style.INK, "v")]

@@ -104,14 +104,14 @@ class _ImplicitGradient(torch.autograd.Function):
     """The solution's value forward, (I − hJᵀ)⁻¹ backward."""
 
     @staticmethod
-    def forward(ctx: Any, image: Tensor, y: Tensor, state: Tensor, adjoint: ImplicitAdjoint) -> Tensor:  # type: ignore[override]
+    def forward(ctx: Any, image: Tensor, y: Tensor, state: Tensor, adjoint: ImplicitAdjoint) -> Tensor:
         ctx.save_for_backward(image, y)
         ctx.adjoint = adjoint
         return state.clone()
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, cotangent: Tensor) -> tuple[Tensor, None, None, None]:  # type: ignore[override]
+    def backward(ctx: Any, cotangent: Tensor) -> tuple[Tensor, None, None, None]:
         image, y = ctx.saved_tensors
 
         def product(v: Tensor) -> Tensor:

@@ -35,9 +35,7 @@ class Jacobian(AbstractOperator):
         with torch.no_grad():
             image = self.field(self.x)
         if image.shape != self.x.shape or image.dtype != self.x.dtype:
-            raise ValueError(
-                f"field must keep shape {tuple(self.x.shape)} and {self.x.dtype}, got {tuple(image.shape)} and {image.dtype}"
-            )
+            raise ValueError(f"field must keep shape {tuple(self.x.shape)} and {self.x.dtype}, got {tuple(image.shape)} and {image.dtype}")
 
     @property
     def like(self) -> Tensor:  # type: ignore[override]
@@ -68,7 +66,7 @@ class Jacobian(AbstractOperator):
 
     @functools.cached_property
     def _pullback(self) -> Callable[[Tensor], Tensor]:
-        _, pullback = torch.func.vjp(self.field.unsplit, self.x.detach())
+        pullback = torch.func.vjp(self.field.unsplit, self.x.detach())[1]
         return lambda u: pullback(u)[0].detach()
 
     def _over_tangents(self, product: Callable[[Tensor], Tensor], v: Tensor) -> Tensor:

@@ -114,12 +114,14 @@ class ComposedOperator(AbstractOperator):
         adjoint_product: u ↦ Aᵀ u.
         like: a state of the right shape, dtype and device.
         mask: True on real tokens.
+        inverse_of: B where A = B⁻¹: large singular values of A are small ones of B, which is cheaper to apply.
     """
 
     product: Callable[[Tensor], Tensor]
     adjoint_product: Callable[[Tensor], Tensor]
     like: Float[Tensor, "batch *event"]
     mask: Bool[Tensor, "batch tokens"] | None
+    inverse_of: AbstractOperator | None = None
 
     def mv(self, v: Float[Tensor, "*tangents"]) -> Float[Tensor, "*tangents"]:
         """A v."""
@@ -177,6 +179,7 @@ def inverse(operator: AbstractOperator, rtol: float = 1e-8, max_iterations: int 
         lambda u: solve(operator, u, rtol, max_iterations, transposed=True).solution.view_as(u),
         operator.like,
         operator.mask,
+        inverse_of=operator,
     )
 
 

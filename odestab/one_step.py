@@ -204,9 +204,7 @@ def check_step_size(step_size: float | Tensor) -> None:
             raise ValueError(f"step_size must be > 0 and finite, got {value}")
 
 
-def _executed_derivative(
-    run: Callable[[Tensor], Tensor], field: AbstractVectorField, x: Float[Tensor, "batch *event"]
-) -> ComposedOperator:
+def _executed_derivative(run: Callable[[Tensor], Tensor], field: AbstractVectorField, x: Float[Tensor, "batch *event"]) -> ComposedOperator:
     """The derivative of the iteration itself: forward and reverse mode through the solver's loop."""
 
     def project(v: Tensor) -> Tensor:

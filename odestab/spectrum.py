@@ -2,16 +2,17 @@
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any
 
 import torch
 from jaxtyping import Bool, Float, Inexact
 from torch import Tensor
 
-from odestab.krylov import ArnoldiFactorization, GolubKahanFactorization, LanczosFactorization, arnoldi, golub_kahan, lanczos
-from odestab.linear_operator import AbstractOperator, affine, inverse, symmetric_part
+from odestab.krylov import arnoldi, golub_kahan, lanczos, smallest_singular_triplet
+from odestab.krylov.ritz import arnoldi_ritz, bidiagonal_ritz, grow_until, lanczos_ritz
+from odestab.linear_operator import AbstractOperator, ComposedOperator, affine, inverse, symmetric_part
 
 DENSE_LIMIT = 256  # up to this dimension a matrix is cheaper than a Krylov space
+LOOSE_SOLVE = 0.05  # relative residual of the solves inside inverse iteration; least products on real layers
 WHICH_EIGENVALUES = ("LM", "LR", "SM")
 WHICH_SINGULAR = ("LM", "SM")
 
@@ -42,16 +43,6 @@ class Spectrum:
     complete: bool = False
     right: Inexact[Tensor, "batch k ..."] | None = None
     left: Inexact[Tensor, "batch k ..."] | None = None
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class _Ritz:
-    """Wanted values of a projected matrix, their residual estimates, and coefficients of right (and left) vectors."""
-
-    values: Tensor
-    estimates: Tensor
-    right: Tensor
-    left: Tensor | None = None
 
 
 def full_spectrum(operator: AbstractOperator, limit: int = 1600) -> Spectrum:
@@ -107,9 +98,9 @@ def eigenvalues(
     if max(operator.sizes) <= DENSE_LIMIT:
         return _dense_eigenvalues(operator, k, rank, known)
     start, flat = operator.random(generator).flatten(1), operator.flat(operator.mv)
-    factorization, ritz = _grow_until(
+    factorization, ritz = grow_until(
         lambda previous, steps: arnoldi(flat, start, steps, previous),
-        lambda f: _arnoldi_ritz(f, k, rank),
+        lambda f: arnoldi_ritz(f, k, rank),
         lambda r: rtol * (r.values - center).abs().amax(1, keepdim=True),
         (k + 20, 20, min(max_dimension, *operator.sizes)),
     )
@@ -128,42 +119,41 @@ def singular_values(
     *,
     max_dimension: int = 200,
 ) -> Spectrum:
-    """The k largest singular values by Golub–Kahan, or the k smallest by Golub–Kahan on the inverse.
+    """The k largest singular values by Golub–Kahan, or the smallest one by inverse iteration in a growing subspace (Davidson).
+
+    For an operator made by `inverse`, the largest value is one over the smallest of what was inverted, and is computed as that.
 
     Args:
         operator: A.
-        k: how many.
+        k: how many; 1 for "SM".
         which: "LM" largest or "SM" smallest. A direct process misses small values by orders of magnitude, so "SM" solves
-            with A and Aᵀ by GMRES.
-        rtol: tolerance on the residual relative to the largest value (to each value itself for "SM"); the value's own error is of second
+            with A and Aᵀ by GMRES, loosely: accuracy comes from exact products with A.
+        rtol: tolerance on the residual relative to the largest value (to the value itself for "SM"); the value's own error is of second
             order in it.
         generator: source of the start vector; None is a fixed seed.
         max_dimension: largest number of steps.
 
     Raises:
-        ValueError: if `which` is unknown, or k is not in 1..n.
+        ValueError: if `which` is unknown, k is not in 1..n, or k > 1 for "SM".
     """
     _check(operator, k, which, WHICH_SINGULAR)
-    smallest = which == "SM"
-    iterated = inverse(operator, rtol=min(rtol / 10, 1e-2)) if smallest else operator
-    start, flat, rflat = operator.random(generator).flatten(1), operator.flat(iterated.mv), operator.flat(iterated.rmv)
-    factorization, ritz = _grow_until(
+    if which == "SM":
+        return _smallest_singular_value(operator, k, rtol, generator, min(max_dimension, *operator.sizes))
+    if k == 1 and isinstance(operator, ComposedOperator) and operator.inverse_of is not None:
+        return _inverted(singular_values(operator.inverse_of, 1, "SM", rtol, generator, max_dimension=max_dimension))
+    start, flat, rflat = operator.random(generator).flatten(1), operator.flat(operator.mv), operator.flat(operator.rmv)
+    factorization, ritz = grow_until(
         lambda previous, steps: golub_kahan(flat, rflat, start, steps, previous),
-        lambda f: _bidiagonal_ritz(f, k),
+        lambda f: bidiagonal_ritz(f, k),
         lambda r: rtol * r.values[:, :1],
-        (k + 2 if smallest else k + 6, 2 if smallest else 4, min(max_dimension, *operator.sizes)),
+        (k + 6, 4, min(max_dimension, *operator.sizes)),
     )
     shape = (-1, k, *operator.like.shape[1:])
-    assert ritz.left is not None
-    v = torch.bmm(ritz.right.mT, factorization.right[:, :-1]).view(shape)
-    u = torch.bmm(ritz.left.mT, factorization.left).view(shape)
-    values = 1 / ritz.values if smallest else ritz.values
-    right, left = (u, v) if smallest else (v, u)
-    residuals = _singular_residuals(operator, values, right, left)
-    tolerance = rtol * (values if smallest else values[:, :1])
-    return Spectrum(
-        values, residuals, residuals <= tolerance, 2 * (factorization.steps + k), "estimate", right=right, left=left
-    )
+    right = torch.bmm(ritz.right.mT, factorization.right[:, :-1]).view(shape)
+    left = torch.bmm(ritz.left.mT, factorization.left).view(shape)
+    residuals = _singular_residuals(operator, ritz.values, right, left)
+    converged = residuals <= rtol * ritz.values[:, :1]
+    return Spectrum(ritz.values, residuals, converged, 2 * (factorization.steps + k), "estimate", right=right, left=left)
 
 
 def logarithmic_norm(operator: AbstractOperator, rtol: float = 1e-6, generator: torch.Generator | None = None) -> Spectrum:
@@ -174,9 +164,9 @@ def logarithmic_norm(operator: AbstractOperator, rtol: float = 1e-6, generator: 
     """
     symmetric = symmetric_part(operator)
     start, flat = operator.random(generator).flatten(1), operator.flat(symmetric.mv)
-    factorization, ritz = _grow_until(
+    factorization, ritz = grow_until(
         lambda previous, steps: lanczos(flat, start, steps, previous),
-        _lanczos_ritz,
+        lanczos_ritz,
         lambda r: rtol * r.values.abs(),
         (20, 10, min(200, *operator.sizes)),
     )
@@ -188,47 +178,38 @@ def logarithmic_norm(operator: AbstractOperator, rtol: float = 1e-6, generator: 
     return Spectrum(ritz.values, residuals, converged, matvecs, "estimate", right=right)
 
 
-def _grow_until(
-    grow: Callable[[Any, int], Any],
-    extract: Callable[[Any], _Ritz],
-    tolerance: Callable[[_Ritz], Tensor],
-    schedule: tuple[int, int, int],
-) -> tuple[Any, _Ritz]:
-    """The one Krylov loop: grow by the schedule (first, stride, largest) until every estimate is below tolerance."""
-    first, stride, largest = schedule
-    dimension = min(first, largest)
-    factorization = grow(None, dimension)
-    while True:
-        ritz = extract(factorization)
-        if dimension == largest or bool((ritz.estimates <= tolerance(ritz)).all()):
-            return factorization, ritz
-        steps = min(stride, largest - dimension)
-        factorization, dimension = grow(factorization, steps), dimension + steps
+def _smallest_singular_value(
+    operator: AbstractOperator, k: int, rtol: float, generator: torch.Generator | None, max_dimension: int
+) -> Spectrum:
+    """The smallest singular triplet by Davidson, its expansions solved to LOOSE_SOLVE."""
+    if k != 1:
+        raise ValueError(f'k must be 1 for which="SM", got {k}')
+    loose = inverse(operator, LOOSE_SOLVE)
+    triplet = smallest_singular_triplet(
+        operator.flat(operator.mv),
+        operator.flat(operator.rmv),
+        operator.flat(lambda r: loose.mv(loose.rmv(r))),
+        operator.random(generator).flatten(1),
+        rtol,
+        max_dimension,
+    )
+    values, residuals = triplet.value[:, None], triplet.residual[:, None]
+    shape = (-1, 1, *operator.like.shape[1:])
+    return Spectrum(
+        values,
+        residuals,
+        residuals <= rtol * values,
+        2 * triplet.steps,
+        "estimate",
+        right=triplet.right.view(shape),
+        left=triplet.left.view(shape),
+    )
 
 
-def _arnoldi_ritz(factorization: ArnoldiFactorization, k: int, rank: Callable[[Tensor], Tensor]) -> _Ritz:
-    """The k best-ranked Ritz pairs. Those of a used-up space live on zero rows of the basis and rank last."""
-    h = factorization.hessenberg
-    values, vectors = torch.linalg.eig(h[:, :-1])
-    alive = (factorization.basis[:, :-1].norm(dim=2) > 0.5).to(h.dtype)
-    real = torch.einsum("bmj,bm->bj", vectors.abs() ** 2, alive) > 0.5
-    chosen = torch.where(real, rank(values), -torch.inf).argsort(dim=1, descending=True)[:, :k]
-    s = vectors.gather(2, chosen[:, None].expand(-1, vectors.shape[1], -1))
-    return _Ritz(values.gather(1, chosen), h[:, -1, -1:].abs() * s[:, -1].abs(), s)
-
-
-def _lanczos_ritz(factorization: LanczosFactorization) -> _Ritz:
-    """The largest Ritz pair of a symmetric operator."""
-    values, vectors = torch.linalg.eigh(factorization.tridiagonal)
-    return _Ritz(values[:, -1:], (factorization.beta.abs() * vectors[:, -1, -1].abs())[:, None], vectors[:, :, -1:])
-
-
-def _bidiagonal_ritz(factorization: GolubKahanFactorization, k: int) -> _Ritz:
-    """The k largest singular triplets: A v = σ u holds exactly, ‖Aᵀ u − σ v‖ is β times the last entry of u."""
-    c = factorization.projected
-    p, values, qt = torch.linalg.svd(c[:, :, :-1])
-    estimates = c[:, -1, -1:].abs() * p[:, -1, :k].abs()
-    return _Ritz(values[:, :k], estimates, qt.mT[:, :, :k], p[:, :, :k])
+def _inverted(smallest: Spectrum) -> Spectrum:
+    """The largest singular value of A⁻¹ from the smallest of A: 1/σ, residual scaled to it, left and right exchanged."""
+    values = 1 / smallest.values
+    return dataclasses.replace(smallest, values=values, residuals=smallest.residuals * values**2, right=smallest.left, left=smallest.right)
 
 
 def _shift_invert(

@@ -62,7 +62,7 @@ class LayerVectorField(AbstractVectorField):
     """
 
     layer: Callable[[Tensor], Tensor]
-    mask: Bool[Tensor, "batch tokens"] | None = None  # type: ignore[assignment]
+    mask: Bool[Tensor, "batch tokens"] | None = None
     kind: str = "increment"
     module: torch.nn.Module | None = None
 
@@ -99,7 +99,7 @@ class LinearVectorField(AbstractVectorField):
 
     matrix: Float[Tensor, "*batch n n"]
     split: float = 0.0
-    mask: Bool[Tensor, "batch tokens"] | None = None  # type: ignore[assignment]
+    mask: Bool[Tensor, "batch tokens"] | None = None
 
     def __post_init__(self) -> None:
         if self.matrix.ndim not in (2, 3) or self.matrix.shape[-1] != self.matrix.shape[-2]:

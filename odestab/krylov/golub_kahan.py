@@ -61,7 +61,5 @@ def golub_kahan(
         left[:, j], projected[:, j, j] = continue_basis(left[:, :j], u, image.norm(dim=1), start * torch.sin(turn * (j + 1) + 1))
         image = rmatvec(left[:, j])
         v, _ = orthogonalize(right[:, : j + 1], image)
-        right[:, j + 1], projected[:, j, j + 1] = continue_basis(
-            right[:, : j + 1], v, image.norm(dim=1), start * torch.cos(turn * (j + 1))
-        )
+        right[:, j + 1], projected[:, j, j + 1] = continue_basis(right[:, : j + 1], v, image.norm(dim=1), start * torch.cos(turn * (j + 1)))
     return GolubKahanFactorization(right, left, projected)

@@ -48,9 +48,7 @@ class Anderson(AbstractImplicitSolver):
         """Empty."""
         return
 
-    def advance(
-        self, equation: ImplicitEquation, iterate: Iterate, memory: object
-    ) -> tuple[Tensor, Tensor, _History, int]:
+    def advance(self, equation: ImplicitEquation, iterate: Iterate, memory: object) -> tuple[Tensor, Tensor, _History, int]:
         """One iteration, one evaluation."""
         y, p = iterate.y.flatten(1), (equation.resolvent if self.preconditioned else 1.0) * iterate.r.flatten(1)
         history = self._remember(memory if isinstance(memory, _History) else None, y, p, iterate.norm)

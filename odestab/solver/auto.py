@@ -11,6 +11,7 @@ from odestab.solver.fixed_point import FixedPoint
 from odestab.solver.newton_krylov import NewtonKrylov
 
 FIXED_POINT_ITERATIONS = 3  # enough where the contraction is strong; Anderson wins elsewhere
+NEWTON_ITERATIONS = 20
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -26,11 +27,11 @@ class Auto(AbstractImplicitSolver):
 
     def solve(self, equation: ImplicitEquation, x: Tensor, open_: Tensor | None = None) -> Solution:
         """Solve from x; see the base class."""
-        tolerances = {"rtol": self.rtol, "atol": self.atol}
+        rtol, atol, most = self.rtol, self.atol, self.max_iterations
         stages = (
-            FixedPoint(**tolerances, start=self.start, max_iterations=min(FIXED_POINT_ITERATIONS, self.max_iterations)),
-            Anderson(**tolerances, max_iterations=self.max_iterations),
-            NewtonKrylov(**tolerances, max_iterations=min(20, self.max_iterations)),
+            FixedPoint(rtol=rtol, atol=atol, start=self.start, max_iterations=min(FIXED_POINT_ITERATIONS, most)),
+            Anderson(rtol=rtol, atol=atol, max_iterations=most),
+            NewtonKrylov(rtol=rtol, atol=atol, max_iterations=min(NEWTON_ITERATIONS, most)),
         )
         solution = stages[0].solve(equation, x, open_)
         for stage in stages[1:]:

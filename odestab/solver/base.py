@@ -140,9 +140,7 @@ class AbstractImplicitSolver(abc.ABC):
         return None
 
     @abc.abstractmethod
-    def advance(
-        self, equation: ImplicitEquation, iterate: Iterate, memory: object
-    ) -> tuple[Tensor, Tensor, object, int | Tensor]:
+    def advance(self, equation: ImplicitEquation, iterate: Iterate, memory: object) -> tuple[Tensor, Tensor, object, int | Tensor]:
         """One iteration: the next y, its residual, the memory, and how many evaluations of f it took."""
 
     def error_recursion(self, z: Tensor, step_size: float, split: float) -> tuple[Tensor, Tensor]:
@@ -153,9 +151,7 @@ class AbstractImplicitSolver(abc.ABC):
         """
         raise ValueError(f"solver must have a fixed polynomial (FixedPoint, GradientDescent), got {type(self).__name__}")
 
-    def solve(
-        self, equation: ImplicitEquation, x: Float[Tensor, "batch *event"], open_: Bool[Tensor, " batch"] | None = None
-    ) -> Solution:
+    def solve(self, equation: ImplicitEquation, x: Float[Tensor, "batch *event"], open_: Bool[Tensor, " batch"] | None = None) -> Solution:
         """Solve from x (or the explicit step from x).
 
         Examples are independent: one that has ended is frozen, whatever happens to its batch mates.
@@ -207,9 +203,7 @@ class _Progress:
         start = cls(y, r, norm, y, norm, norm, zero, status, zero, zero + (1 if solver.start == "state" else 2))
         return start._judged(solver, equation)
 
-    def after(
-        self, solver: AbstractImplicitSolver, equation: ImplicitEquation, y: Tensor, r: Tensor, cost: int | Tensor
-    ) -> "_Progress":
+    def after(self, solver: AbstractImplicitSolver, equation: ImplicitEquation, y: Tensor, r: Tensor, cost: int | Tensor) -> "_Progress":
         """The loop's state after one iteration; examples that have ended stay as they are, bit for bit."""
         open_ = self.open
         y, r = _where(open_, y, self.y), _where(open_, r, self.r)

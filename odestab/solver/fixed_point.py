@@ -22,9 +22,7 @@ class FixedPoint(AbstractImplicitSolver):
     damping: float = 1.0
     preconditioned: bool = True
 
-    def advance(
-        self, equation: ImplicitEquation, iterate: Iterate, memory: object
-    ) -> tuple[Tensor, Tensor, object, int]:
+    def advance(self, equation: ImplicitEquation, iterate: Iterate, memory: object) -> tuple[Tensor, Tensor, object, int]:
         """One iteration, one evaluation."""
         y = iterate.y + self.damping * (equation.resolvent if self.preconditioned else 1.0) * iterate.r
         return y, equation.residual(y), memory, 1

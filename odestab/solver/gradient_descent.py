@@ -35,9 +35,7 @@ class GradientDescent(AbstractImplicitSolver):
             object.__setattr__(self, "max_iterations", self.steps)
             object.__setattr__(self, "keep_last", True)
 
-    def advance(
-        self, equation: ImplicitEquation, iterate: Iterate, memory: object
-    ) -> tuple[Tensor, Tensor, object, int]:
+    def advance(self, equation: ImplicitEquation, iterate: Iterate, memory: object) -> tuple[Tensor, Tensor, object, int]:
         """One iteration: one product with Jᵀ, one evaluation."""
         y = iterate.y + self.step_size * equation.adjoint(iterate.y, iterate.r)
         return y, equation.residual(y), memory, 2

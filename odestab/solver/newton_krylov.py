@@ -27,9 +27,7 @@ class NewtonKrylov(AbstractImplicitSolver):
     forcing: float = 0.1
     max_inner: int = 200
 
-    def advance(
-        self, equation: ImplicitEquation, iterate: Iterate, memory: object
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def advance(self, equation: ImplicitEquation, iterate: Iterate, memory: object) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """One Newton step; every product with J and every trial of the line search counts one evaluation."""
         previous = memory if isinstance(memory, Tensor) else torch.full_like(iterate.norm, torch.inf)
         forcing = (0.9 * (iterate.norm / previous) ** 2).nan_to_num(self.forcing).clamp(1e-6, self.forcing)

@@ -104,7 +104,9 @@ def _conjugate_pairs(rng: np.random.Generator, count: int, radius: float, spread
     return -1 + np.concatenate([z, z.conj(), np.zeros(count - 2 * half)])
 
 
-def _spectrum(rng: np.random.Generator, layer: int, texts: int, steps: list[float], dense: bool, converged: bool, stable: bool) -> LayerSpectrum:
+def _spectrum(
+    rng: np.random.Generator, layer: int, texts: int, steps: list[float], dense: bool, converged: bool, stable: bool
+) -> LayerSpectrum:
     radius = 0.9 if stable else RADII[layer % len(RADII)]
     leading = np.stack([_conjugate_pairs(rng, 8, radius * rng.uniform(0.9, 1.05), 0.25) for _ in range(texts)])
     leading[:, 0] = -1 + radius * rng.uniform(0.95, 1.1, texts)  # one real eigenvalue leads, as in trained layers
@@ -115,7 +117,9 @@ def _spectrum(rng: np.random.Generator, layer: int, texts: int, steps: list[floa
         sure[: max(texts // 4, 1), -2:] = False
     full = tuple(np.concatenate([_conjugate_pairs(rng, 600, radius, 1.5), -np.ones(8)]) for _ in range(2 if dense else 0))
     spread = [one[np.abs(one + 1) > 1e-3] for one in full]
-    outside = np.array([[np.mean(np.abs(1 - (h * one) ** 2) > 1) for h in steps] for one in spread]).reshape(len(full), len(steps) if full else 0)
+    outside = np.array([[np.mean(np.abs(1 - (h * one) ** 2) > 1) for h in steps] for one in spread]).reshape(
+        len(full), len(steps) if full else 0
+    )
     bulk = tuple(len(one) - len(kept) for one, kept in zip(full, spread, strict=True))
     residuals = np.where(sure, 1e-8, 1e-3)
     return LayerSpectrum(layer, leading, residuals, sure, -1.0, full, tuple(range(len(full))), outside, bulk)
@@ -156,7 +160,9 @@ def _growth(rng: np.random.Generator, one: LayerSpectrum, h: float, converged: b
     )
 
 
-def _curves(rng: np.random.Generator, kinds: dict[str, int], layers: int, steps: list[float], converged: bool, implicit_wins: bool) -> list[Curves]:
+def _curves(
+    rng: np.random.Generator, kinds: dict[str, int], layers: int, steps: list[float], converged: bool, implicit_wins: bool
+) -> list[Curves]:
     found = []
     end = {"gaussian": 0.32, "worst": 9.2, "typo": 1.3, "synonym": 0.8, "negation": 1.1, "edit": 2.0}
     for kind, examples in kinds.items():
@@ -168,7 +174,11 @@ def _curves(rng: np.random.Generator, kinds: dict[str, int], layers: int, steps:
                 noise = np.cumsum(np.concatenate([np.zeros((examples, 1)), rng.normal(0, 0.12, (examples, layers))], axis=1), axis=1)
                 predicted = path * np.exp(noise)
                 for size in sizes:
-                    off = (0.4 if np.isnan(size) else 0.8 * size) * rng.lognormal(0, 0.5, (examples, layers + 1)) * np.linspace(0, 1, layers + 1)
+                    off = (
+                        (0.4 if np.isnan(size) else 0.8 * size)
+                        * rng.lognormal(0, 0.5, (examples, layers + 1))
+                        * np.linspace(0, 1, layers + 1)
+                    )
                     sure = np.ones((examples, layers), dtype=bool)
                     if not converged and method == "implicit" and kind in ("worst", "gaussian"):
                         sure[: 1 + examples // 8, layers // 2 :] = False
@@ -184,7 +194,10 @@ def _regions(steps: list[float]) -> list[Region]:
     labels = {"explicit": "explicit Euler", "implicit": "implicit Euler", "lemniscate": "|1 − z²|"}
     found = [Region(name, labels[name], 1.0, re, im, values) for name, values in exact.items()]
     for h in steps:
-        for label, c in (("gradient descent, 5 steps of 0.1", 1 - 0.1 * np.abs(1 - z) ** 2), ("resolvent Picard, 5 iterations", (h + z) / (1 + h))):
+        for label, c in (
+            ("gradient descent, 5 steps of 0.1", 1 - 0.1 * np.abs(1 - z) ** 2),
+            ("resolvent Picard, 5 iterations", (h + z) / (1 + h)),
+        ):
             with np.errstate(divide="ignore", invalid="ignore"):
                 amplification = np.abs((1 - c**5) / (1 - z) + c**5)
             found.append(Region("truncated", label, h, re, im, amplification))

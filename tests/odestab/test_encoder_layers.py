@@ -7,6 +7,7 @@ import pathlib
 import pytest
 import torch
 import transformers
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.func import jvp, linearize, vjp, vmap
 from transformers.utils import logging as bars
@@ -221,13 +222,12 @@ def test_trace_reads_segments_and_ignores_labels(bert):
     assert torch.equal(states[0][0], bert.embeddings(batch["input_ids"], segments["token_type_ids"])[0])
 
 
-def test_trace_leaves_no_hook_even_when_the_encoder_fails(encoder):
-    trace(encoder, padded(encoder))
-    encoder.register_forward_hook(lambda *_: 1 / 0)
+def test_trace_leaves_no_hook_even_when_the_encoder_fails(bert):
+    batch = padded(bert)
+    bert.register_forward_hook(lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
-        trace(encoder, padded(encoder))
-    encoder._forward_hooks.clear()
-    assert not any(module._forward_hooks or module._forward_pre_hooks for module in layers_of(encoder))
+        trace(bert, batch)
+    assert not any(layer._forward_hooks or layer._forward_pre_hooks for layer in layers_of(bert))
 
 
 def test_states_traced_under_inference_mode_enter_autograd(bert):
@@ -265,3 +265,150 @@ def test_dtype_is_the_one_asked_for(checkpoint):
     encoder, _ = load_encoder(str(checkpoint), dtype=torch.float32)
     assert {parameter.dtype for parameter in encoder.parameters()} == {torch.float32}
     assert trace(encoder, padded(encoder)).states[-1].dtype == torch.float32
+
+
+def test_loading_is_quiet_and_changes_no_global_state(bert, tokenizer, tmp_path, capfd):
+    bert.pooler = None  # transformers reports it as missing and draws it at random
+    saved(bert, tokenizer, tmp_path)
+    loggers = [logging.getLogger(name) for name in ("transformers", "huggingface_hub")]
+    before = [logger.level for logger in loggers], bars.is_progress_bar_enabled(), torch.get_rng_state().tolist()
+    capfd.readouterr()
+    load_encoder(tmp_path)
+    with contextlib.suppress(ValueError):
+        load_encoder(tmp_path / "nowhere")
+    assert capfd.readouterr() == ("", "")
+    assert before == ([logger.level for logger in loggers], bars.is_progress_bar_enabled(), torch.get_rng_state().tolist())
+
+
+def rewrite(folder: pathlib.Path, change) -> None:
+    """Change the tensors of a checkpoint."""
+    tensors = load_file(folder / "model.safetensors")
+    change(tensors)
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+
+
+def truncate(folder: pathlib.Path) -> None:
+    weights = folder / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-100])
+
+
+def corrupt(folder: pathlib.Path) -> None:
+    (folder / "model.safetensors").write_bytes(b"no safetensors at all")
+
+
+def pickle_only(folder: pathlib.Path) -> None:
+    torch.save(load_file(folder / "model.safetensors"), folder / "pytorch_model.bin")
+    (folder / "model.safetensors").unlink()
+
+
+def forget_tokenizer(folder: pathlib.Path) -> None:
+    for file in folder.glob("*token*"):
+        file.unlink()
+
+
+QUERY = "encoder.layer.1.attention.self.query.weight"
+DAMAGE = {
+    "without config": (lambda folder: (folder / "config.json").unlink(), "checkpoint folder with config.json, got a folder without it"),
+    "config no JSON": (lambda folder: (folder / "config.json").write_text("{"), "readable config.json .*OSError"),
+    "no weights": (lambda folder: (folder / "model.safetensors").unlink(), "readable weights in model.safetensors, got OSError"),
+    "pickle only": (pickle_only, "readable weights in model.safetensors, got OSError"),
+    "truncated": (truncate, "readable weights in model.safetensors, got SafetensorError"),
+    "corrupt": (corrupt, "readable weights in model.safetensors, got SafetensorError"),
+    "nan": (lambda folder: rewrite(folder, lambda t: t[QUERY][0].fill_(torch.nan)), f"finite weights in torch.float64, 1 .*: {QUERY}"),
+    "missing": (lambda folder: rewrite(folder, lambda t: t.pop(QUERY)), f"1 missing or misshapen: {QUERY}"),
+    "misshapen": (lambda folder: rewrite(folder, lambda t: t.update({QUERY: torch.ones(2, 2)})), f"1 missing or misshapen: {QUERY}"),
+    "no tokenizer": (forget_tokenizer, "must have a readable tokenizer, got none of tokenizer.json, vocab.txt"),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_a_damaged_checkpoint_is_refused(damage, checkpoint):
+    change, message = DAMAGE[damage]
+    change(checkpoint)
+    with pytest.raises(ValueError, match=message) as caught:
+        load_encoder(checkpoint)
+    assert str(checkpoint) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+NO_ENCODERS = {
+    "gpt2": (lambda: transformers.GPT2Config(vocab_size=9, n_embd=8, n_layer=1, n_head=2), "a decoder"),
+    "t5": (lambda: transformers.T5Config(vocab_size=9, d_model=8, d_kv=4, d_ff=8, num_layers=1, num_heads=2), "an encoder-decoder"),
+    "vit": (
+        lambda: transformers.ViTConfig(
+            hidden_size=8, num_hidden_layers=1, num_attention_heads=2, intermediate_size=8, image_size=4, patch_size=2
+        ),
+        "no text encoder",
+    ),
+    "bert": (lambda: transformers.BertConfig(**SIZES, num_hidden_layers=1, is_decoder=True), "a decoder"),
+}
+
+
+@pytest.mark.parametrize("kind", NO_ENCODERS)
+def test_a_model_that_is_no_encoder_is_refused(kind, tokenizer, tmp_path):
+    config, came = NO_ENCODERS[kind]
+    model = tiny(config())
+    message = f"must be an encoder \\(bert, .*got model_type '{kind}', {came}"
+    with pytest.raises(ValueError, match=message):
+        load_encoder(saved(model, tokenizer, tmp_path))
+    with pytest.raises(ValueError, match=message):
+        trace(model, {})
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        ("no-organisation/no-model", "'no-organisation/no-model' must be a hub id or .*no network may be the cause"),
+        ("./no/such/folder", "'./no/such/folder' must be a hub id or a checkpoint folder with config.json, got no folder"),
+        (pathlib.Path("folder"), "'folder' must be a hub id or a checkpoint folder with config.json, got no folder"),
+    ],
+)
+def test_a_model_that_is_not_there_is_refused(model, message):
+    with pytest.raises(ValueError, match=message):
+        load_encoder(model)
+
+
+def test_a_dtype_that_is_not_floating_is_refused(checkpoint):
+    with pytest.raises(ValueError, match=r"dtype must be a floating-point type, got torch.int64"):
+        load_encoder(checkpoint, dtype=torch.int64)
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        (transformers.AlbertConfig(**SIZES, num_hidden_layers=2, embedding_size=8), "one longest list of layers that run once each"),
+        (transformers.ConvBertConfig(**SIZES, num_hidden_layers=1, embedding_size=8), "its layers one after the other on real tokens"),
+    ],
+    ids=["layers shared", "padding reaches real tokens"],
+)
+def test_an_encoder_that_is_no_chain_of_layers_is_refused(config, message):
+    encoder = tiny(config)
+    with pytest.raises(ValueError, match=message):
+        trace(encoder, padded(encoder))
+
+
+BATCHES = {
+    "no mask": (lambda batch: {"input_ids": batch["input_ids"]}, "batch must have attention_mask as a tensor .*, got NoneType"),
+    "lists": (lambda batch: {**batch, "input_ids": [[1]]}, "batch must have input_ids as a tensor .*, got list"),
+    "shapes": (lambda batch: {**batch, "attention_mask": batch["attention_mask"][:, 1:]}, r"got \(3, 13\) and \(3, 12\)"),
+    "vocabulary": (lambda batch: {**batch, "input_ids": batch["input_ids"] + 50}, r"input_ids must be in \[0, 60\)"),
+    "too long": (lambda batch: {name: value.repeat(1, 3) for name, value in batch.items()}, "at most 32 tokens .*, got 39"),
+}
+
+
+@pytest.mark.parametrize("case", BATCHES)
+def test_a_batch_that_does_not_fit_is_refused(case, bert):
+    change, message = BATCHES[case]
+    with pytest.raises(ValueError, match=message):
+        trace(bert, change(padded(bert)))
+
+
+def test_an_encoder_or_field_out_of_order_is_refused(bert):
+    batch = padded(bert)
+    with pytest.raises(ValueError, match="field must be one of increment, outer, got 'sideways'"):
+        trace(bert, batch, "sideways")
+    with pytest.raises(ValueError, match="encoder must be a transformers PreTrainedModel, got Linear"):
+        trace(nn.Linear(2, 2), batch)
+    bert.encoder.layer[1].train()
+    with pytest.raises(ValueError, match="encoder must be in eval mode"):
+        trace(bert, batch)

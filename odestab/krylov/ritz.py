@@ -1,0 +1,75 @@
+"""Ritz values of the projected matrices, and the one loop that grows a Krylov space until they have converged."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import TypeVar
+
+import torch
+from torch import Tensor
+
+from odestab.krylov.arnoldi import ArnoldiFactorization
+from odestab.krylov.golub_kahan import GolubKahanFactorization
+from odestab.krylov.lanczos import LanczosFactorization
+
+Factorization = TypeVar("Factorization", ArnoldiFactorization, GolubKahanFactorization, LanczosFactorization)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Ritz:
+    """Wanted values of a projected matrix, their residual estimates, and coefficients of right (and left) vectors."""
+
+    values: Tensor
+    estimates: Tensor
+    right: Tensor
+    left: Tensor
+
+
+def grow_until(
+    grow: Callable[[Factorization | None, int], Factorization],
+    extract: Callable[[Factorization], Ritz],
+    tolerance: Callable[[Ritz], Tensor],
+    schedule: tuple[int, int, int],
+) -> tuple[Factorization, Ritz]:
+    """Grow by the schedule (first, stride, largest) until every residual estimate is below its tolerance, or the space is the largest.
+
+    Args:
+        grow: (factorization or None, steps) ↦ the grown factorization.
+        extract: factorization ↦ wanted Ritz pairs.
+        tolerance: Ritz pairs ↦ what their estimates must not exceed.
+        schedule: dimensions of the first space, of each growth, and of the largest space.
+    """
+    first, stride, largest = schedule
+    dimension = min(first, largest)
+    factorization = grow(None, dimension)
+    while True:
+        ritz = extract(factorization)
+        if dimension == largest or bool((ritz.estimates <= tolerance(ritz)).all()):
+            return factorization, ritz
+        steps = min(stride, largest - dimension)
+        factorization, dimension = grow(factorization, steps), dimension + steps
+
+
+def arnoldi_ritz(factorization: ArnoldiFactorization, k: int, rank: Callable[[Tensor], Tensor]) -> Ritz:
+    """The k best-ranked Ritz pairs. Those of a used-up space live on zero rows of the basis and rank last."""
+    h = factorization.hessenberg
+    values, vectors = torch.linalg.eig(h[:, :-1])
+    alive = (factorization.basis[:, :-1].norm(dim=2) > 0.5).to(h.dtype)
+    real = torch.einsum("bmj,bm->bj", vectors.abs() ** 2, alive) > 0.5
+    chosen = torch.where(real, rank(values), -torch.inf).argsort(dim=1, descending=True)[:, :k]
+    s = vectors.gather(2, chosen[:, None].expand(-1, vectors.shape[1], -1))
+    return Ritz(values.gather(1, chosen), h[:, -1, -1:].abs() * s[:, -1].abs(), s, s)
+
+
+def lanczos_ritz(factorization: LanczosFactorization) -> Ritz:
+    """The largest Ritz pair of a symmetric operator."""
+    values, vectors = torch.linalg.eigh(factorization.tridiagonal)
+    estimates = factorization.beta.abs() * vectors[:, -1, -1].abs()
+    return Ritz(values[:, -1:], estimates[:, None], vectors[:, :, -1:], vectors[:, :, -1:])
+
+
+def bidiagonal_ritz(factorization: GolubKahanFactorization, k: int) -> Ritz:
+    """The k largest singular triplets: A v = σ u holds exactly, ‖Aᵀ u − σ v‖ is β times the last entry of u."""
+    c = factorization.projected
+    p, values, qt = torch.linalg.svd(c[:, :, :-1])
+    estimates = c[:, -1, -1:].abs() * p[:, -1, :k].abs()
+    return Ritz(values[:, :k], estimates, qt.mT[:, :, :k], p[:, :, :k])
