@@ -85,7 +85,9 @@ def guarantee(summary: Summary, step_size: float | None = None) -> str:
         return text + "."
     worst = max(violated, key=lambda row: row.logarithmic_norm)
     largest = number(worst.step_size * worst.logarithmic_norm)
-    return text + f" and violates it in {share(violated, rows)}, most in layer {worst.layer} (hμ₂ = {largest}): there the guarantee is void."
+    return (
+        text + f" and violates it in {share(violated, rows)}, most in layer {worst.layer} (hμ₂ = {largest}): there the guarantee is void."
+    )
 
 
 def of_growth(summary: Summary, step_size: float | None = None) -> str:
@@ -112,7 +114,9 @@ def of_advantage(summary: Summary) -> str:
     for h in steps:
         rows = layer_rows(summary, h)
         ahead = {name: sum(row.damps_more() == name for row in rows) for name in METHODS}
-        counts.append(f"at h = {number(h)} the implicit in {ahead['implicit']} and the explicit in {ahead['explicit']} of {len(rows)} layers")
+        counts.append(
+            f"at h = {number(h)} the implicit in {ahead['implicit']} and the explicit in {ahead['explicit']} of {len(rows)} layers"
+        )
     return "The step that damps random perturbations more by over two standard errors is " + "; ".join(counts) + "."
 
 
@@ -133,7 +137,9 @@ def of_spectra(summary: Summary, step_size: float | None = None) -> str:
     rows = [row for row in layer_rows(summary, h) if np.isfinite(row.outside)] if summary.growth else []
     if rows:
         shares = [row.outside for row in rows]
-        text += f" In the full spectra of the short texts {100 * min(shares):.0f}–{100 * max(shares):.0f} % of the eigenvalues apart from the "
+        text += (
+            f" In the full spectra of the short texts {100 * min(shares):.0f}–{100 * max(shares):.0f} % of the eigenvalues apart from the "
+        )
         text += "bulk, by layer, lie outside the lemniscate, where the implicit step damps more."
     return text
 

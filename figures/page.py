@@ -53,7 +53,7 @@ def escape(text: object) -> str:
 
 def paragraph(text: str, kind: str = "") -> str:
     """A paragraph of plain text."""
-    return f"<p{f' class="{kind}"' if kind else ''}>{escape(text)}</p>"
+    return f'<p class="{kind}">{escape(text)}</p>' if kind else f"<p>{escape(text)}</p>"
 
 
 def section(title: str, name: str, *pieces: str) -> str:
@@ -91,13 +91,14 @@ def table(caption: str, head: str, rows: Sequence[Sequence[str]], texts: int = 0
         rows: plain texts; the first of a row is its heading.
         texts: how many columns after the first hold words, set flush left.
     """
-    body = "\n".join(
-        f'<tr><th scope="row">{escape(row[0])}</th>'
-        + "".join(f"<td{' class="text"' if i < texts else ''}>{escape(cell)}</td>" for i, cell in enumerate(row[1:]))
-        + "</tr>"
-        for row in rows
-    )
-    return scroll(f"<table>\n<caption>{escape(caption)}</caption>\n<thead>{head}</thead>\n<tbody>\n{body}\n</tbody>\n</table>", caption.split(".")[0])
+    body = "\n".join(_table_row(row, texts) for row in rows)
+    inner = f"<caption>{escape(caption)}</caption>\n<thead>{head}</thead>\n<tbody>\n{body}\n</tbody>"
+    return scroll(f"<table>\n{inner}\n</table>", caption.split(".")[0])
+
+
+def _table_row(row: Sequence[str], texts: int) -> str:
+    cells = [f'<td class="text">{escape(cell)}</td>' if i < texts else f"<td>{escape(cell)}</td>" for i, cell in enumerate(row[1:])]
+    return f'<tr><th scope="row">{escape(row[0])}</th>{"".join(cells)}</tr>'
 
 
 def details(title: str, *pieces: str) -> str:

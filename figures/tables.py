@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from analysis.summary import METHODS, LayerGrowth, StabilityMap, Summary
+from analysis.summary import METHODS, Curves, LayerGrowth, StabilityMap, Summary
 from figures import propagation, selection
 
 QUANTITIES = {
@@ -27,6 +27,7 @@ class LayerRow:
         logarithmic_norm: μ₂(J).
         worst: by method, largest singular value of the step's derivative.
         spectral: by method, max |R(hλ)|.
+        lower_bound: by method, whether the spectral growth of most texts is only a lower bound.
         verdict: by method, "stable", "unstable" or "unsettled" at h for most texts.
         stable_steps: by method, the step sizes of the map's grid that are stable for most texts; None without a map.
         unsettled_steps: by method, those where lower bounds leave it open.
@@ -41,6 +42,7 @@ class LayerRow:
     logarithmic_norm: float
     worst: dict[str, float]
     spectral: dict[str, float]
+    lower_bound: dict[str, bool]
     verdict: dict[str, str]
     stable_steps: dict[str, list[float] | None]
     unsettled_steps: dict[str, list[float]]
@@ -114,6 +116,7 @@ def _row(summary: Summary, one: LayerGrowth, h: float) -> LayerRow:
         logarithmic_norm=selection.median(one.logarithmic_norm),
         worst={method: selection.median(one.worst[method]) for method in METHODS},
         spectral={method: selection.median(one.spectral[method]) for method in METHODS},
+        lower_bound={method: bool(np.mean(~one.certain[method]) > 0.5) for method in METHODS},
         verdict={method: verdict(one.spectral[method], one.certain[method]) for method in METHODS},
         stable_steps={method: steps[method][0] for method in METHODS},
         unsettled_steps={method: steps[method][1] for method in METHODS},
@@ -158,7 +161,8 @@ def _of_growth(one: LayerGrowth, status_names: list[str]) -> list[Shortfall]:
         return Shortfall(quantity, where, h, int(failed.sum()), total, fault)
 
     found = [
-        shortfall(QUANTITIES.get(name, name), ~flags, h=None if name in OF_LAYER else one.step_size) for name, flags in one.converged.items()
+        shortfall(QUANTITIES.get(name, name), ~flags, h=None if name in OF_LAYER else one.step_size)
+        for name, flags in one.converged.items()
     ]
     for status in sorted({int(value) for value in one.status} - {0}):
         name = status_names[status] if 0 <= status < len(status_names) else f"status {status}"
@@ -172,7 +176,7 @@ def _of_growth(one: LayerGrowth, status_names: list[str]) -> list[Shortfall]:
     return found
 
 
-def _of_curves(one: propagation.Curves) -> Shortfall:
+def _of_curves(one: Curves) -> Shortfall:
     size = f", size {one.size:g}" if np.isfinite(one.size) else ""
     where = f"{one.perturbation}{size}"
     return Shortfall(f"propagation, {one.method}", where, one.step_size, propagation.failures(one), len(one.measured), "not converged")
@@ -180,6 +184,8 @@ def _of_curves(one: propagation.Curves) -> Shortfall:
 
 def _of_map(one: StabilityMap) -> list[Shortfall]:
     return [
-        Shortfall(f"stability map, {one.method}", f"layer {layer}, all steps", None, int((~certain).sum()), certain.size, "only a lower bound")
+        Shortfall(
+            f"stability map, {one.method}", f"layer {layer}, all steps", None, int((~certain).sum()), certain.size, "only a lower bound"
+        )
         for layer, certain in zip(one.layers, one.certain, strict=True)
     ]

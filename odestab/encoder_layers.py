@@ -1,13 +1,11 @@
-"""Hugging Face encoders: checkpoint → encoder, encoder and tokens → Trajectory. The only module of the library that knows transformers.
-
-transformers takes seconds to import, so it is imported inside the functions.
-"""
+"""Hugging Face encoders: checkpoint → encoder, encoder and tokens → Trajectory. transformers, slow to import, is known here alone."""
 
 import contextlib
 import dataclasses
 import inspect
 import logging
-from collections.abc import Iterator, Mapping
+import types
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,18 +13,14 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.overrides import TorchFunctionMode
 
 from odestab.trajectory import Trajectory
 from odestab.vector_field import LayerVectorField
 
 # Where each family keeps its layers. Any other encoder is searched for them, and what is found is checked against its own forward.
-LAYER_PATHS = {
-    "bert": "encoder.layer",
-    "roberta": "encoder.layer",
-    "electra": "encoder.layer",
-    "distilbert": "transformer.layer",
-    "modernbert": "layers",
-}
+LAYER_PATHS = dict.fromkeys(("bert", "roberta", "electra"), "encoder.layer") | {"distilbert": "transformer.layer", "modernbert": "layers"}
+DOUBLE_THROUGHOUT = ("bert", "roberta", "electra", "distilbert")  # others may round to float32 inside a layer, as ModernBERT does
 INPUT_NAMES = ("input_ids", "attention_mask", "token_type_ids", "position_ids")
 
 
@@ -34,7 +28,8 @@ def load_encoder(model: str | Path, dtype: torch.dtype = torch.float64, device: 
     """The bare encoder of a checkpoint, ready for analysis, and its tokenizer.
 
     Eager attention, eval mode, parameters without gradient, weights from safetensors only, never remote code. A checkpoint with a task
-    head loads as its encoder; a pooler that the checkpoint lacks is the only part left at random values, and no layer reads it.
+    head loads as its encoder; a pooler that the checkpoint lacks is the only part left at random values, and no layer reads it. In float64
+    the layers compute in float64 throughout, also where transformers rounds to float32 (ModernBERT: rotation and eager softmax).
 
     Args:
         model: a checkpoint folder, or a Hugging Face hub id.
@@ -54,6 +49,9 @@ def load_encoder(model: str | Path, dtype: torch.dtype = torch.float64, device: 
     with _silence():
         encoder = _load_weights(model, dtype)
         tokenizer = _load_tokenizer(model)
+    if dtype == torch.float64 and encoder.config.model_type not in DOUBLE_THROUGHOUT:
+        for layer in {layer for layers in encoder.modules() if isinstance(layers, nn.ModuleList) for layer in layers}:
+            layer.forward = types.MethodType(_forward_in_double, layer)  # a bound method survives a deep copy
     return encoder.to(device).eval().requires_grad_(False), tokenizer
 
 
@@ -78,14 +76,14 @@ def trace(encoder: nn.Module, batch: Mapping[str, Any], field: str = "increment"
     """
     bare = _bare_encoder(encoder)
     inputs = _inputs(bare, batch)
-    mask = batch["attention_mask"].to(bare.device).bool()
-    steps = _layer_steps(bare, inputs)
-    fields = tuple(LayerVectorField(step.layer, mask, field, step.layer.module) for step in steps)
-    states = (fields[0].project(state) for state in (*(step.before for step in steps), steps[-1].after))
-    trajectory = Trajectory(tuple(states), mask, fields)
-    if bare.config.model_type not in LAYER_PATHS:
-        _require_chain(bare, trajectory)
-    return trajectory
+    with torch.inference_mode(False), torch.no_grad():  # tensors of a caller's inference_mode could not enter autograd later
+        mask = batch["attention_mask"].to(bare.device).bool()
+        steps = _layer_steps(bare, inputs)
+        fields = tuple(LayerVectorField(step.layer, mask, field, step.layer.module) for step in steps)
+        states = tuple(fields[0].project(state) for state in (*(step.before for step in steps), steps[-1].after))
+        if bare.config.model_type not in LAYER_PATHS:
+            _require_chain(bare, fields, states)
+    return Trajectory(states, mask, fields)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -96,7 +94,7 @@ class BoundLayer:
         module: the layer.
         arguments: its positional arguments after the hidden state.
         keywords: its keyword arguments.
-        sdpa: whether it uses torch's fused attention; F runs that by the MATH kernel, the only one with forward-mode derivatives.
+        sdpa: run torch's fused attention by its MATH kernel, the only one with forward-mode derivatives.
     """
 
     module: nn.Module
@@ -109,6 +107,24 @@ class BoundLayer:
         with _attention_kernel(self.sdpa):
             output = self.module(x, *self.arguments, **self.keywords)
         return output[0] if isinstance(output, tuple) else output
+
+
+class _KeepDouble(TorchFunctionMode):
+    """Casts from float64 to float32 leave float64."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        if args and isinstance(args[0], Tensor) and args[0].dtype == torch.float64:
+            if func is Tensor.float:
+                return args[0]
+            if kwargs.get("dtype") == torch.float32:
+                kwargs = {**kwargs, "dtype": torch.float64}
+        return func(*args, **kwargs)
+
+
+def _forward_in_double(layer: nn.Module, *args: Any, **kwargs: Any) -> Any:
+    with _KeepDouble():
+        return type(layer).forward(layer, *args, **kwargs)
 
 
 class _LayerStep(NamedTuple):
@@ -149,18 +165,13 @@ def _inputs(encoder: Any, batch: Mapping[str, Any]) -> dict[str, Tensor]:
     size = encoder.config.get_text_config().vocab_size
     if not 0 <= int(ids.min()) <= int(ids.max()) < size:
         raise ValueError(f"input_ids must be in [0, {size}), the encoder's vocabulary, got {int(ids.min())} to {int(ids.max())}")
-    if (limit := _token_limit(encoder)) is not None and ids.shape[1] > limit:
-        raise ValueError(f"batch must have at most {limit} tokens (tokenize with truncation=True), got {ids.shape[1]}")
+    named = [module for name, module in encoder.named_modules() if name.split(".")[-1] == "position_embeddings"]
+    for positions in (module for module in named if isinstance(module, nn.Embedding)):
+        first = 0 if positions.padding_idx is None else positions.padding_idx + 1  # where RoBERTa starts to count
+        if ids.shape[1] > (limit := positions.num_embeddings - first):
+            raise ValueError(f"batch must have at most {limit} tokens (tokenize with truncation=True), got {ids.shape[1]}")
     accepted = inspect.signature(encoder.forward).parameters
     return {name: batch[name].to(encoder.device) for name in INPUT_NAMES if name in batch and name in accepted}
-
-
-def _token_limit(encoder: nn.Module) -> int | None:
-    """The number of absolute positions, None where there are none. RoBERTa counts from one past its padding index."""
-    for name, module in encoder.named_modules():
-        if name.split(".")[-1] == "position_embeddings" and isinstance(module, nn.Embedding):
-            return module.num_embeddings - (0 if module.padding_idx is None else module.padding_idx + 1)
-    return None
 
 
 def _layer_steps(encoder: Any, inputs: dict[str, Tensor]) -> list[_LayerStep]:
@@ -189,8 +200,8 @@ def _record(encoder: Any, modules: set[nn.Module], inputs: dict[str, Tensor]) ->
 
     handles = [module.register_forward_hook(keep, with_kwargs=True) for module in modules]
     try:
-        with torch.inference_mode(False), torch.no_grad(), _attention_kernel(sdpa):
-            encoder(**inputs)  # under a caller's inference_mode the states could not enter autograd later
+        with _attention_kernel(sdpa):
+            encoder(**inputs)
     finally:
         for handle in handles:
             handle.remove()
@@ -205,12 +216,11 @@ def _chain(layers: list[nn.Module], steps: list[_LayerStep], shape: torch.Size) 
     return own if fits and [step.layer.module for step in own] == layers else []
 
 
-def _require_chain(encoder: Any, trajectory: Trajectory) -> None:
+def _require_chain(encoder: Any, fields: Sequence[LayerVectorField], states: Sequence[Tensor]) -> None:
     """Require x_{l+1} = F_l(x_l) on real tokens; it fails where padding reaches them or something happens between the layers."""
-    for l, (field, x, y) in enumerate(zip(trajectory.fields, trajectory.states[:-1], trajectory.states[1:], strict=True)):
-        with torch.no_grad():
-            difference = float((field.unsplit(x) - y).abs().max())
-        if not difference <= 100 * torch.finfo(y.dtype).eps * float(y.abs().max()):
+    for l, field in enumerate(fields):
+        difference = float((field.unsplit(states[l]) - states[l + 1]).abs().max())
+        if not difference <= 100 * torch.finfo(states[l].dtype).eps * float(states[l + 1].abs().max()):
             came = f"a difference of {difference:.1e} after layer {l}"
             raise ValueError(f"encoder {type(encoder).__name__} must be its layers one after the other on real tokens, got {came}")
 

@@ -67,7 +67,7 @@ class GaussianPerturbation(AbstractPerturbation):
         x = path.states[0]
         generator = self.generator or torch.Generator().manual_seed(0)
         noise = torch.randn(x.shape, generator=generator, dtype=x.dtype).to(x.device)
-        return _scaled(path.trajectory.fields[0].project(noise), x, self.size)
+        return scaled(path.trajectory.fields[0].project(noise), x, self.size)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -88,7 +88,7 @@ class WorstPerturbation(AbstractPerturbation):
         """The worst direction through the whole stack, by Golub–Kahan on the product of step derivatives."""
         worst = worst_direction(path, self.rtol, self.generator).right
         assert worst is not None
-        return _scaled(worst[:, 0], path.states[0], self.size)
+        return scaled(worst[:, 0], path.states[0], self.size)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -180,8 +180,8 @@ def propagate(
     return grow(path, perturbation.delta(path) if isinstance(perturbation, AbstractPerturbation) else perturbation)
 
 
-def grow(path: Path, delta: Float[Tensor, "batch tokens hidden"], derivatives: list[AbstractOperator] | None = None) -> Growth:
-    """Growth of δ_0 along a path; `derivatives` saves linearising again when several perturbations share the path.
+def grow(path: Path, delta: Float[Tensor, "batch tokens hidden"], predicted: Float[Tensor, "batch levels"] | None = None) -> Growth:
+    """Growth of δ_0 along a path; `predicted` saves predicting again when only the size of δ_0 has changed.
 
     Raises:
         ValueError: if δ is zero for an example: growth is a ratio to its norm.
@@ -191,15 +191,22 @@ def grow(path: Path, delta: Float[Tensor, "batch tokens hidden"], derivatives: l
     if bool((initial == 0).any()):
         raise ValueError(f"perturbation must not be zero, got zero for examples {(initial == 0).nonzero()[:, 0].tolist()}")
     other = follow(path.trajectory, path.methods, path.states[0] + delta)
-    linear = [delta]
-    for derivative in path.derivatives() if derivatives is None else derivatives:
-        linear.append(derivative.mv(linear[-1]))
     sizes = torch.stack([_norm(x) for x in path.states], dim=1)
     differences = torch.stack([_norm(b - a) for a, b in zip(path.states, other.states, strict=True)], dim=1)
-    differences[:, 0] = initial
-    predicted = torch.stack([_norm(d) for d in linear], dim=1) / initial[:, None]
-    relative = (differences / sizes) / (initial / sizes[:, 0])[:, None]
-    return Growth(differences / initial[:, None], predicted, relative, initial / sizes[:, 0], path.converged & other.converged)
+    measured = differences / differences[:, :1]  # x̃_0 − x_0 as it was rounded
+    relative = measured * sizes[:, :1] / sizes
+    if predicted is None:
+        predicted = predict(delta, path.derivatives())
+    return Growth(measured, predicted, relative, initial / sizes[:, 0], path.converged & other.converged)
+
+
+def predict(delta: Float[Tensor, "batch tokens hidden"], derivatives: Sequence[AbstractOperator]) -> Float[Tensor, "batch levels"]:
+    """‖D_{l−1}⋯D_0 δ‖/‖δ‖ for l = 0, …, L: the linear prediction of growth, whatever the size of δ."""
+    norms = [_norm(delta)]
+    for derivative in derivatives:
+        delta = derivative.mv(delta)
+        norms.append(_norm(delta))
+    return torch.stack(norms, dim=1) / norms[0][:, None]
 
 
 def worst_direction(
@@ -249,8 +256,12 @@ def _norm(x: Tensor) -> Tensor:
     return x.flatten(1).norm(dim=1)
 
 
-def _scaled(direction: Tensor, x: Tensor, size: float) -> Tensor:
-    """The direction with ‖δ‖ = size·‖x‖ per example."""
+def scaled(direction: Float[Tensor, "batch *event"], x: Float[Tensor, "batch *event"], size: float) -> Float[Tensor, "batch *event"]:
+    """The direction scaled to ‖δ‖ = size·‖x‖ for each example.
+
+    Raises:
+        ValueError: if size is not positive and finite.
+    """
     if not (math.isfinite(size) and size > 0):
         raise ValueError(f"size must be > 0 and finite, got {size}")
     factor = size * _norm(x) / _norm(direction)

@@ -18,8 +18,13 @@ NEWTON_ITERATIONS = 20
 class Auto(AbstractImplicitSolver):
     """Resolvent fixed point, then Anderson(5), then Newton–GMRES, each from the best iterate of the one before.
 
-    A stage runs for the examples that the stages before it left open. `max_iterations` bounds the Anderson stage.
+    A stage runs for the examples that the stages before it left open.
+
+    Attributes:
+        max_iterations: bound on the iterations of the Anderson stage.
     """
+
+    max_iterations: int = 200
 
     def advance(self, equation: ImplicitEquation, iterate: Iterate, memory: object) -> tuple[Tensor, Tensor, object, int]:
         """Not a single iteration: `solve` chains whole solvers."""

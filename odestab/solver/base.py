@@ -13,7 +13,6 @@ from odestab.vector_field import AbstractVectorField
 
 STARTS = ("state", "explicit")
 DIVERGENCE_FACTOR = 1e4  # a residual this many times the first one counts as divergence
-STALL_PATIENCE = 20  # iterations without one per cent of progress
 _RUNNING = -1
 
 
@@ -114,6 +113,7 @@ class AbstractImplicitSolver(abc.ABC):
         max_iterations: bound on iterations; a solver stopped there is a polynomial, not the implicit method.
         start: begin at the state x ("state") or at b + h f(x) ("explicit").
         keep_last: return the last iterate whatever its residual, without stall or divergence detection. False keeps the best one.
+        patience: so many iterations without one per cent of progress count as a stall.
 
     Raises:
         ValueError: if a tolerance is negative or not finite, max_iterations is negative, or start is unknown.
@@ -124,6 +124,7 @@ class AbstractImplicitSolver(abc.ABC):
     max_iterations: int = 100
     start: str = "state"
     keep_last: bool = False
+    patience: int = 20
 
     def __post_init__(self) -> None:
         for name in ("rtol", "atol"):
@@ -230,7 +231,7 @@ class _Progress:
             ends += [
                 (~self.norm.isfinite(), Status.NON_FINITE),
                 (self.norm > DIVERGENCE_FACTOR * self.first_norm, Status.DIVERGED),
-                (self.since_progress >= STALL_PATIENCE, Status.STALLED),
+                (self.since_progress >= solver.patience, Status.STALLED),
             ]
         status = self.status
         for ended, name in ends:

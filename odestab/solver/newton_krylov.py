@@ -21,9 +21,11 @@ class NewtonKrylov(AbstractImplicitSolver):
     Attributes:
         forcing: largest relative tolerance of a linear solve.
         max_inner: bound on the products in one linear solve.
+        patience: Newton's method either makes progress or repeats itself.
     """
 
     max_iterations: int = 20
+    patience: int = 2
     forcing: float = 0.1
     max_inner: int = 200
 

@@ -1,0 +1,211 @@
+"""The `odestab` command. Heavy imports stand inside the command bodies, so that --help answers at once."""
+
+import argparse
+import math
+import sys
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from analysis.config import DEFAULT_MODEL, DTYPES, FIELDS, Pair, StudyConfig, default_texts, read_texts
+
+if TYPE_CHECKING:
+    from analysis.cells import CellPlan
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; wrong input is one line on stderr and exit code 2."""
+    options = _parser().parse_args(arguments)
+    warnings.filterwarnings("ignore", "Attempted to insert a get_attr Node", UserWarning)
+    try:
+        options.command(options)
+    except (ValueError, OSError) as error:
+        print(f"odestab: error: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("odestab: interrupted; the same command continues where it stopped", file=sys.stderr)
+        return 130
+    return 0
+
+
+def analyze(options: argparse.Namespace) -> None:
+    """Spectra, stability and propagation of every layer into a run folder, with figures and a report."""
+    from analysis.sweep import prepare, run
+
+    texts, pairs = read_texts(options.texts) if options.texts else default_texts()
+    config = _config(options, texts[: options.limit], pairs[: options.limit], tuple(options.step_size))
+    summary = run(prepare(config, _warn), options.out, _warn, _progress)
+    from figures.report import write_report
+
+    print(f"report: {write_report(summary, options.out)}")
+
+
+def report(options: argparse.Namespace) -> None:
+    """Figures and report again from a run folder alone."""
+    from analysis.record import read_run
+    from analysis.summary import summarise
+    from figures.report import write_report
+
+    print(f"report: {write_report(summarise(read_run(options.run)), options.run)}")
+
+
+def propagate(options: argparse.Namespace) -> None:
+    """One figure: growth of a perturbation through depth on a text, and of an edit of it if one is given."""
+    pairs = (Pair("edit", options.text, options.edited),) if options.edited else ()
+    _one_figure(options, pairs, {"propagation"})
+
+
+def regions(options: argparse.Namespace) -> None:
+    """One figure: each layer's spectrum on a text over the stability regions."""
+    _one_figure(options, (), {"layer", "dense", "regions"})
+
+
+def info(options: argparse.Namespace) -> None:
+    """Versions, devices, and which kernels are usable."""
+    import importlib.util
+
+    import torch
+
+    from analysis.sweep import versions
+
+    rows = dict(versions())
+    rows["devices"] = ", ".join(["cpu", *(f"cuda:{i} {torch.cuda.get_device_name(i)}" for i in range(torch.cuda.device_count()))])
+    rows["threads"] = str(torch.get_num_threads())
+    triton = importlib.util.find_spec("triton") is not None
+    usable = triton and torch.cuda.is_available()
+    rows["triton"] = "usable" if usable else "installed, no CUDA device" if triton else "not installed"
+    rows["default model"] = _default_model_state()
+    width = max(map(len, rows))
+    print("\n".join(f"{name:<{width}}  {value}" for name, value in rows.items()))
+
+
+def _default_model_state() -> str:
+    from analysis.config import default_model_folder
+
+    try:
+        default_model_folder()
+    except ValueError as error:
+        return str(error)
+    return f"{DEFAULT_MODEL}, weights verified"
+
+
+def _one_figure(options: argparse.Namespace, pairs: tuple[Pair, ...], kinds: set[str]) -> None:
+    """Measure the cells of one text that a figure needs, draw it and write it."""
+    from analysis.sweep import measure_in_memory, prepare
+
+    suffixes = (".svg", ".pdf", ".png")
+    if options.out.suffix not in suffixes:
+        raise ValueError(f"--out must end in one of {', '.join(suffixes)}, got {options.out.name}")
+    if not options.text.strip():
+        raise ValueError("--text: expected a text, got an empty one")
+    config = _config(options, (options.text,), pairs, (options.step_size,))
+    sweep = prepare(config, _warn)
+    summary = measure_in_memory(sweep, list(_progress([cell for cell in sweep.cells if cell.kind in kinds])))
+    from figures import propagation, spectra
+    from figures.style import write
+
+    write((propagation if "propagation" in kinds else spectra).draw(summary), options.out)
+    print(f"figure: {options.out}")
+
+
+def _config(options: argparse.Namespace, texts: tuple[str, ...], pairs: tuple[Pair, ...], step_sizes: tuple[float, ...]) -> StudyConfig:
+    """The configuration that the options of a command describe."""
+    return StudyConfig(
+        model=options.model,
+        texts=texts,
+        pairs=pairs,
+        field=options.field,
+        step_sizes=tuple(sorted(step_sizes)),
+        layers=options.layers,
+        device=options.device,
+        dtype=options.dtype,
+        seed=options.seed,
+        dense_limit=options.dense_limit,
+    )
+
+
+def _warn(line: str) -> None:
+    print(f"odestab: warning: {line}", file=sys.stderr)
+
+
+def _progress(cells: "list[CellPlan]") -> Any:
+    from tqdm import tqdm
+
+    return tqdm(cells, desc="measuring", unit="cell", file=sys.stderr, disable=not cells)
+
+
+def _step_size(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"step size must be a number, got {text!r}") from None
+    if not (math.isfinite(value) and value > 0):
+        raise argparse.ArgumentTypeError(f"step size must be > 0 and finite, got {text}")
+    return value
+
+
+def _layers(text: str) -> tuple[int, ...]:
+    try:
+        return tuple(int(part) for part in text.split(","))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"layers must be indices separated by commas, like 0,3, got {text!r}") from None
+
+
+def _positive(text: str) -> int:
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"expected a whole number >= 1, got {text!r}")
+    return int(text)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="odestab",
+        description="Is this transformer layer a stable step of a differential equation, and does an implicit step make it more robust?",
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    study = _study_options()
+    whole = commands.add_parser("analyze", parents=[study], help="spectra, stability and propagation of every layer, with a report")
+    whole.add_argument("model", nargs="?", metavar="MODEL", help=f"hub id or folder (default: the embedded {DEFAULT_MODEL})")
+    whole.add_argument("--texts", type=Path, metavar="FILE", help="one text a line, or original<TAB>edited pairs (default: built in)")
+    whole.add_argument("--step-size", type=_step_size, nargs="+", default=[1.0], metavar="H", help="step sizes h (default: 1)")
+    whole.add_argument("--limit", type=_positive, metavar="N", help="use the first N texts and pairs")
+    whole.add_argument("--out", type=Path, default=Path("runs/analysis"), metavar="RUN", help="run folder (default: runs/analysis)")
+    whole.set_defaults(command=analyze)
+    for name, command, text in (
+        ("propagate", propagate, "growth of a perturbation through depth: one figure"),
+        ("regions", regions, "each layer's spectrum over the stability regions: one figure"),
+    ):
+        single = commands.add_parser(name, parents=[study], help=text)
+        single.add_argument("model", nargs="?", metavar="MODEL", help=f"hub id or folder (default: the embedded {DEFAULT_MODEL})")
+        single.add_argument("--text", required=True, help="the text")
+        if command is propagate:
+            single.add_argument("--edited", help="an edit of the text, to follow as well")
+        else:
+            single.set_defaults(edited=None)
+        single.add_argument("--step-size", type=_step_size, default=1.0, metavar="H", help="step size h (default: 1)")
+        single.add_argument("--out", type=Path, default=Path(f"{name}.svg"), metavar="FILE", help="a .svg, .pdf or .png file")
+        single.set_defaults(command=command)
+    again = commands.add_parser("report", help="figures and report again from a run folder")
+    again.add_argument("run", type=Path, metavar="RUN")
+    again.set_defaults(command=report)
+    commands.add_parser("info", help="versions, devices, usable kernels").set_defaults(command=info)
+    return parser
+
+
+def _study_options() -> argparse.ArgumentParser:
+    """Options that every measuring command takes."""
+    options = argparse.ArgumentParser(add_help=False)
+    options.add_argument("--field", choices=FIELDS, default="increment", help="f = F - id, or f = F, for a layer F (default: increment)")
+    options.add_argument("--layers", type=_layers, metavar="L,L", help="layers by index from 0 (default: all)")
+    options.add_argument("--device", default="cpu", help="torch device (default: cpu)")
+    options.add_argument("--dtype", choices=DTYPES, default="float64", help="precision (default: float64)")
+    options.add_argument("--seed", type=int, default=0, help="of every random vector (default: 0)")
+    options.add_argument(
+        "--dense-limit", type=_positive, default=1600, metavar="N", help="full spectrum up to this dimension n·H (default: 1600)"
+    )
+    return options
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,79 @@
+"""Which cells a study consists of: small independent units of measurement, named so that a killed run can tell what is missing."""
+
+import dataclasses
+
+from analysis.config import Pair, StudyConfig
+
+
+@dataclasses.dataclass(frozen=True)
+class CellPlan:
+    """One cell to measure.
+
+    Attributes:
+        kind: "layer", "dense", "propagation" or "regions".
+        texts: indices into the study's texts, or into its pairs where `perturbation` is an edit.
+        layer: of "layer" and "dense" cells.
+        step_size: of "propagation" and "regions" cells.
+        perturbation: of "propagation" cells: "gaussian", "worst", or a kind of edit.
+    """
+
+    kind: str
+    texts: tuple[int, ...] = ()
+    layer: int | None = None
+    step_size: float | None = None
+    perturbation: str | None = None
+
+    @property
+    def name(self) -> str:
+        """The file's stem."""
+        parts = [self.kind]
+        if self.layer is not None:
+            parts.append(f"l{self.layer:02d}")
+        if self.step_size is not None:
+            parts.append(f"h{self.step_size:g}")
+        if self.perturbation is not None:
+            parts.append("".join(c if c.isalnum() else "_" for c in self.perturbation))
+        if self.texts:
+            parts.append(f"t{self.texts[0]:04d}")
+        return "-".join(parts)
+
+    def header(self) -> dict[str, object]:
+        """What the cell is of, for its file."""
+        known = {key: value for key, value in dataclasses.asdict(self).items() if value is not None}
+        return {**known, "texts": list(self.texts)}
+
+
+def chunks(indices: list[int], lengths: list[int], size: int) -> list[tuple[int, ...]]:
+    """Groups of at most `size` texts of similar length, so that little is padded; groups and members in a fixed order."""
+    ordered = sorted(indices, key=lambda i: (lengths[i], i))
+    return [tuple(ordered[first : first + size]) for first in range(0, len(ordered), size)]
+
+
+def plan(config: StudyConfig, layers: tuple[int, ...], tokens: list[int], hidden: int, pair_tokens: dict[int, int]) -> list[CellPlan]:
+    """All cells of a study, cheap ones first.
+
+    Args:
+        config: the study.
+        layers: the layers to analyse.
+        tokens: token count of every text.
+        hidden: the hidden size H.
+        pair_tokens: token count of every pair that can be propagated, by index.
+    """
+    everything = chunks(list(range(len(tokens))), tokens, config.chunk)
+    short = [i for i, count in enumerate(tokens) if count * hidden <= config.dense_limit]
+    cells = [CellPlan("regions", step_size=h) for h in config.step_sizes]
+    for h in config.step_sizes:
+        for kind in dict.fromkeys(pair.kind for pair in config.pairs):
+            cells += _edit_cells(config.pairs, kind, h, pair_tokens, config.chunk)
+        for chunk in everything:
+            cells += [CellPlan("propagation", chunk, step_size=h, perturbation=kind) for kind in ("gaussian", "worst")]
+    for layer in layers:
+        cells += [CellPlan("layer", chunk, layer=layer) for chunk in everything]
+        cells += [CellPlan("dense", (i,), layer=layer) for i in short]
+    return cells
+
+
+def _edit_cells(pairs: tuple[Pair, ...], kind: str, h: float, pair_tokens: dict[int, int], size: int) -> list[CellPlan]:
+    mine = [i for i in pair_tokens if pairs[i].kind == kind]
+    lengths = [pair_tokens.get(i, 0) for i in range(len(pairs))]
+    return [CellPlan("propagation", chunk, step_size=h, perturbation=kind) for chunk in chunks(mine, lengths, size)]

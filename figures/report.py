@@ -1,0 +1,246 @@
+"""One self-contained page about a run: an answer, a finding above each figure, the numbers, and what did not converge."""
+
+import dataclasses
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from matplotlib.figure import Figure
+
+from analysis.record import write_bytes
+from analysis.summary import METHODS, Summary
+from figures import findings, growth, page, propagation, selection, spectra, stability_map, style
+from figures.findings import number, ranges
+from figures.tables import LayerRow, Shortfall, tables
+
+FIELDS = {
+    "increment": "f(x) = F(x) − x, where F is the whole layer. The explicit Euler step of size h = 1 is then the pretrained layer itself.",
+    "outer": "f(x) = F(x), where F is the whole layer. The explicit Euler step x + hF(x) adds one more residual connection around the layer.",
+}
+TERMS = (
+    ("Explicit Euler step of size h", "y = x + h f(x), with derivative E = I + hJ(x) and stability function R(z) = 1 + z, z = hλ."),
+    ("Implicit Euler step of size h", "y = x + h f(y), with derivative M⁻¹ = (I − hJ(y))⁻¹ and stability function R(z) = 1/(1 − z)."),
+    (
+        "Worst growth",
+        "the largest factor by which one step can stretch a small perturbation: the largest singular value of its derivative.",
+    ),
+    ("Spectral growth", "max |R(hλ)| over the eigenvalues λ of the Jacobian J = ∂f/∂x. The margin is 1 minus it; negative means unstable."),
+    (
+        "Logarithmic norm μ₂(J)",
+        "the largest eigenvalue of (J + Jᵀ)/2. Where hμ₂ < 1 holds on all of the space, or on a large enough ball about x, the implicit step "
+        "exists, is unique and is Lipschitz with constant 1/(1 − hμ₂). It is measured at the texts' own states only.",
+    ),
+    (
+        "Implicit advantage",
+        "the mean of log(‖Eδ‖/‖M⁻¹δ‖) over random perturbations δ. Positive: the implicit step damps more. "
+        "An eigenvalue is damped more by the implicit step exactly outside the lemniscate |z² − 1| = 1.",
+    ),
+    ("Stable step sizes", "the step sizes of the grid at which max |R(hλ)| ≤ 1 for most texts; a lower bound below 1 leaves it unsettled."),
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Picture:
+    """A figure of the report: heading, file name, how it is drawn, its finding, its caption."""
+
+    title: str
+    name: str
+    draw: Callable[[], Figure]
+    finding: str
+    caption: str
+
+
+def write_report(summary: Summary, folder: Path, step_size: float | None = None) -> Path:
+    """Write `folder/figures/*.{svg,pdf,png}` and the page `folder/report.html`, which needs no other file and no network.
+
+    Args:
+        summary: the records.
+        folder: the run folder.
+        step_size: h of the figures; by default 1, or the largest measured.
+
+    Returns:
+        The path of the page.
+
+    Raises:
+        ValueError: if the step size was not measured.
+        OSError: if the folder cannot be written.
+    """
+    folder = Path(folder)
+    h = selection.of_run(summary, step_size)
+    numbers = tables(summary)
+    pieces = [
+        _head(summary, h),
+        *(_pictured(picture, folder / "figures") for picture in _pictures(summary, h)),
+        _layer_tables(summary, numbers["layers"], h),
+        _convergence(summary, numbers["shortfalls"]),
+        _definitions(summary, h),
+        _inputs(summary.config),
+    ]
+    path = folder / "report.html"
+    write_bytes(path, page.document(f"Numerical stability of {summary.config['model']}", "\n".join(pieces)).encode())
+    return path
+
+
+def _head(summary: Summary, h: float) -> str:
+    config = summary.config
+    steps = ", ".join(number(step) for step in config["step_sizes"])
+    facts = [f"vector field “{config['field']}”", f"step sizes h = {steps}", f"figures at h = {number(h)}"]
+    facts += [f"{len(config[name])} {name}" for name in ("layers", "texts") if config.get(name)]
+    title = f"<h1>Numerical stability of {page.escape(config['model'])}</h1>"
+    facts_line = page.paragraph("; ".join(facts)[:1].upper() + "; ".join(facts)[1:] + ".", "facts")
+    return "\n".join([f"<header>\n{title}\n{facts_line}\n</header>", page.paragraph(findings.opening(summary, h), "answer")])
+
+
+def _pictures(summary: Summary, h: float) -> list[_Picture]:
+    """All figures; the propagation ones at their own step size where h was not measured for them."""
+    paths = h if any(one.step_size == h for one in summary.curves) else None
+    return [
+        _Picture(
+            "Growth over one step of each layer",
+            "growth",
+            lambda: growth.draw(summary, step_size=h),
+            findings.of_growth(summary, h),
+            "Worst and spectral growth over one step of each layer, and below it hμ₂. Medians over texts, whiskers from the 10th to the 90th "
+            "percentile; hollow where some text did not converge or has only a lower bound.",
+        ),
+        _Picture(
+            "Which step damps random perturbations more",
+            "advantage",
+            lambda: growth.draw_advantage(summary),
+            findings.of_advantage(summary),
+            "Implicit advantage of each layer and step size. Medians over texts, whiskers from the 10th to the 90th percentile.",
+        ),
+        _Picture(
+            "Eigenvalues over the stability regions",
+            "spectra",
+            lambda: spectra.draw(summary, step_size=h),
+            findings.of_spectra(summary, h),
+            "Eigenvalues z = hλ of each layer over the regions of the methods. Shaded: where the explicit step is stable (left disc), and where "
+            "the implicit step is unstable (right disc). A solver stopped early has its own, bounded region.",
+        ),
+        _Picture(
+            "Stability over layer and step size",
+            "stability_map",
+            lambda: stability_map.draw(summary),
+            findings.of_map(summary),
+            "Spectral growth over layer and step size, median over texts. Purple amplifies, green damps; the black line is growth 1. "
+            "Triangles mark the step sizes of the run.",
+        ),
+        _Picture(
+            "Perturbations through depth",
+            "propagation",
+            lambda: propagation.draw(summary, step_size=paths),
+            findings.of_propagation(summary, paths),
+            "Growth of perturbations through depth, relative to their size at the start. Solid: measured, median over examples with the 10–90 % "
+            "band. Dashed: predicted by the product of the steps' derivatives.",
+        ),
+        _Picture(
+            "Where the linear prediction ends",
+            "linearity",
+            lambda: propagation.draw_linearity(summary, step_size=paths),
+            findings.of_linearity(summary, paths),
+            "Error of the linear prediction at the last layer against the size of a Gaussian perturbation. Median and 10–90 % band over examples.",
+        ),
+    ]
+
+
+def _pictured(picture: _Picture, folder: Path) -> str:
+    drawn = picture.draw()
+    svg = style.save(drawn, folder, picture.name)["svg"]
+    alternative = f"{picture.caption.split('.')[0]}. {picture.finding}"
+    shown = page.figure(svg, alternative, picture.caption, float(drawn.get_figwidth()))
+    return page.section(picture.title, f"figure-{picture.name}", page.paragraph(picture.finding, "finding"), shown)
+
+
+def _layer_tables(summary: Summary, by_step: dict[float, list[LayerRow]], h: float) -> str:
+    grid = [float(step) for step in summary.config["map_step_sizes"]]
+    if not by_step:
+        return page.section("Layer by layer", "layers", page.paragraph(findings.NOTHING))
+    pieces = [_layer_table(by_step[h], grid)]
+    pieces += [page.details(f"The same at h = {number(step)}", _layer_table(rows, grid)) for step, rows in by_step.items() if step != h]
+    return page.section("Layer by layer", "layers", *pieces)
+
+
+def _layer_table(rows: list[LayerRow], grid: list[float]) -> str:
+    caption = (
+        f"Steps of size h = {number(rows[0].step_size)}. Medians over texts; the advantage is a mean over texts ± its standard error; "
+        f"stable step sizes are those of the grid from {number(min(grid))} to {number(max(grid))}."
+        if grid
+        else f"Steps of size h = {number(rows[0].step_size)}. Medians over texts; the advantage is a mean over texts ± its standard error."
+    )
+    pairs = ("worst growth", "spectral growth", "margin", "stable step sizes")
+    first = "".join(f'<th scope="col" rowspan="2">{name}</th>' for name in ("layer", "μ₂", "hμ₂"))
+    first += "".join(f'<th scope="colgroup" colspan="2" class="group">{name}</th>' for name in pairs)
+    first += "".join(
+        f'<th scope="col" rowspan="2">{name}</th>' for name in ("implicit<br>advantage", "outside<br>lemniscate", "solver<br>evaluations")
+    )
+    second = "".join(f'<th scope="col">{method}</th>' for _ in pairs for method in METHODS)
+    return page.table(caption, f"<tr>{first}</tr>\n<tr>{second}</tr>", [_layer_cells(row, grid) for row in rows])
+
+
+def _layer_cells(row: LayerRow, grid: list[float]) -> list[str]:
+    cells = [str(row.layer), number(row.logarithmic_norm), number(row.step_size * row.logarithmic_norm)]
+    cells += [number(row.worst[method]) for method in METHODS]
+    cells += [("≥ " if row.lower_bound[method] else "") + number(row.spectral[method]) for method in METHODS]
+    cells += [("≤ " if row.lower_bound[method] else "") + number(1 - row.spectral[method]) for method in METHODS]
+    cells += [_steps(row.stable_steps[method], row.unsettled_steps[method], grid) for method in METHODS]
+    outside = "–" if row.outside != row.outside else f"{100 * row.outside:.0f} %"
+    return [*cells, f"{number(row.advantage)} ± {number(row.advantage_error, 2)}", outside, number(row.evaluations)]
+
+
+def _steps(stable: list[float] | None, unsettled: list[float], grid: list[float]) -> str:
+    if stable is None:
+        return "–"
+    return ranges(stable, grid) + (f" (unsettled: {ranges(unsettled, grid)})" if unsettled else "")
+
+
+def _convergence(summary: Summary, found: list[Shortfall]) -> str:
+    head = "".join(
+        f'<th scope="col"{kind}>{name}</th>'
+        for name, kind in (
+            ("quantity", ' class="text"'),
+            ("where", ' class="text"'),
+            ("what", ' class="text"'),
+            ("h", ""),
+            ("how many", ""),
+        )
+    )
+    rows = [
+        [one.quantity, one.where, one.fault, "any" if one.step_size is None else number(one.step_size), f"{one.count} of {one.total}"]
+        for one in found
+    ]
+    listed = (
+        page.table("What did not converge, is only a lower bound, or is not finite.", f"<tr>{head}</tr>", rows, texts=2) if rows else ""
+    )
+    warnings = [page.paragraph(f"Warning: {text}") for text in summary.config.get("warnings") or []]
+    statement = page.paragraph(findings.of_convergence(summary), "finding")
+    return page.section("What did not converge", "convergence", statement, *warnings, page.details("The list", listed) if listed else "")
+
+
+def _definitions(summary: Summary, h: float) -> str:
+    name = summary.config["field"]
+    field = (f"Vector field “{name}”", FIELDS.get(name, f"the field named {name} in the run's configuration."))
+    held = page.paragraph(findings.guarantee(summary, h))
+    return page.section("Definitions", "definitions", page.definitions([field, *TERMS]), held)
+
+
+def _inputs(config: dict[str, Any]) -> str:
+    texts, tokens = config.get("texts") or [], config.get("tokens") or []
+    pieces = []
+    if texts:
+        counts = [f" ({tokens[i]} tokens)" if i < len(tokens) else "" for i in range(len(texts))]
+        items = "".join(f"<li>{page.escape(text)}{page.escape(count)}</li>" for text, count in zip(texts, counts, strict=True))
+        pieces.append(page.details(f"Texts ({len(texts)})", f'<ol start="0">{items}</ol>'))
+    if pairs := config.get("pairs") or []:
+        reasons = {index: reason for index, reason in config.get("skipped_pairs") or []}
+        items = "".join(f"<li>{page.escape(_pair(pair, reasons.get(i)))}</li>" for i, pair in enumerate(pairs))
+        pieces.append(page.details(f"Edited pairs ({len(pairs)}, of which {len(reasons)} skipped)", f'<ol start="0">{items}</ol>'))
+    shown = json.dumps(config, indent=1, sort_keys=True, ensure_ascii=False, default=str)
+    pieces.append(page.details("Configuration and versions", f"<pre>{page.escape(shown)}</pre>"))
+    return page.section("Inputs", "inputs", *pieces)
+
+
+def _pair(pair: list[str], reason: str | None) -> str:
+    kind, original, edited = pair
+    return f"{kind}: “{original}” → “{edited}”" + (f" (skipped: {reason})" if reason else "")
