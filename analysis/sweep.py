@@ -13,7 +13,8 @@ from analysis.cells import CellPlan, plan
 from analysis.config import StudyConfig
 from analysis.measure import Study, load_study, measure
 from analysis.record import DamagedCell, Run, read_cell, read_run, write_cell, write_json
-from analysis.summary import Summary, summarise, tables
+from analysis.summary import Summary, summarise
+from analysis.tables import tables
 
 VERSIONED = ("odestab", "torch", "transformers", "numpy", "scipy")
 Report = Callable[[str], None]

@@ -6,7 +6,7 @@ import numpy as np
 
 from analysis.summary import METHODS, Summary
 from figures import propagation, selection
-from figures.tables import LayerRow, Shortfall, layer_rows, shortfalls
+from figures.tables import LayerRow, layer_rows, shortfalls, status_name
 
 NOTHING = "Not measured in this run."
 CLOSE = np.log(1.1)  # a linear prediction within 10 % is called accurate
@@ -99,10 +99,11 @@ def of_growth(summary: Summary, step_size: float | None = None) -> str:
     lower = [row for row in rows if row.worst["implicit"] < row.worst["explicit"]]
     spectral = [row for row in rows if row.spectral["implicit"] < row.spectral["explicit"]]
     verb = "amplifies worst-case perturbations most" if top.worst["explicit"] > 1 else "damps worst-case perturbations least"
-    return (
-        f"At h = {number(top.step_size)} the explicit Euler step {verb} in layer {top.layer} (median {number(top.worst['explicit'])}×); "
-        f"the implicit step has the smaller worst growth in {share(lower, rows)} and the smaller spectral growth in {share(spectral, rows)}."
-    )
+    text = f"At h = {number(top.step_size)} the explicit Euler step {verb} in layer {top.layer} (median {number(top.worst['explicit'])}×); "
+    text += f"the implicit step has the smaller worst growth in {share(lower, rows)} and the smaller spectral growth in "
+    text += f"{share(spectral, rows)}."
+    unsettled = [row for row in rows if not row.settled]
+    return text + (f" Values that did not converge or are lower bounds enter this in {share(unsettled, rows)}." if unsettled else "")
 
 
 def of_advantage(summary: Summary) -> str:
@@ -131,8 +132,8 @@ def of_spectra(summary: Summary, step_size: float | None = None) -> str:
         return NOTHING
     amplified = {"explicit": int((np.abs(1 + every) > 1).sum()), "implicit": int((np.abs(1 - every) < 1).sum())}
     nearest = min((layer for layer in z if len(z[layer])), key=lambda layer: float(np.abs(1 - z[layer]).min()))
-    text = f"Of {len(every)} leading eigenvalues at h = {number(h)} the explicit Euler step amplifies {amplified['explicit']} and the implicit "
-    text += f"{amplified['implicit']}; the nearest to the implicit pole z = 1 lies at a distance of "
+    text = f"Of {len(every)} leading eigenvalues at h = {number(h)} the explicit Euler step amplifies {amplified['explicit']} and the "
+    text += f"implicit {amplified['implicit']}; the nearest to the implicit pole z = 1 lies at a distance of "
     text += f"{number(float(np.abs(1 - z[nearest]).min()))} (layer {nearest})."
     rows = [row for row in layer_rows(summary, h) if np.isfinite(row.outside)] if summary.growth else []
     if rows:
@@ -197,9 +198,22 @@ def of_convergence(summary: Summary) -> str:
         return "Nothing was measured, so nothing could fail to converge."
     found = shortfalls(summary)
     if not found:
-        return "Everything converged: every eigenvalue, singular value, linear and nonlinear solve, and every maximum over the spectrum is settled."
-    faults: dict[str, list[Shortfall]] = {}
+        return "Everything converged: every eigenvalue, singular value and solve; and every maximum over a spectrum is settled."
+    faults: dict[str, int] = {}
     for one in found:
-        faults.setdefault(one.quantity, []).append(one)
-    words = [f"{quantity} ({sum(one.count for one in group)})" for quantity, group in faults.items()]
-    return f"Not everything converged. Values not converged, not finite or only lower bounds, by quantity: {'; '.join(words)}."
+        name = f"{one.quantity}: {one.fault}"
+        faults[name] = faults.get(name, 0) + one.count
+    return (
+        "Not everything converged. Values over all texts, layers and step sizes: "
+        + "; ".join(f"{name} ({k})" for name, k in faults.items())
+        + "."
+    )
+
+
+def of_solves(summary: Summary) -> str:
+    """How the implicit solves of the layers ended, by name of status."""
+    status = np.concatenate([one.status for one in summary.growth]).astype(int) if summary.growth else np.zeros(0, dtype=int)
+    if not len(status):
+        return NOTHING
+    names = [f"{status_name(summary, int(found))} {int((status == found).sum())}" for found in np.unique(status)]
+    return f"The {len(status)} implicit solves ended with the status {', '.join(names)}."

@@ -58,9 +58,9 @@ def draw_linearity(summary: Summary, ax: style.Target = None, step_size: float |
     panel, failed, handles = axes[0], False, list[Artist]()
     for method in METHODS:
         ours = sorted((one for one in curves if one.method == method), key=lambda one: one.size)
-        if ours:
+        found = selection.band(np.array([prediction_error(one) for one in ours]).T).positive()
+        if np.isfinite(found.median).any():
             colour, marked = style.COLOURS[method], [not one.converged.all() for one in ours]
-            found = selection.band(np.array([prediction_error(one) for one in ours]).T).positive()
             _draw_band(panel, np.array([one.size for one in ours]), found, method, np.array(marked))
             handles.append(style.key(style.NAMES[method], colour, "o", "-", width=style.LINE_WIDTHS[method]))
             failed |= any(marked)

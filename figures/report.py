@@ -1,22 +1,19 @@
 """One self-contained page about a run: an answer, a finding above each figure, the numbers, and what did not converge."""
 
-import dataclasses
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from matplotlib.figure import Figure
-
 from analysis.record import write_bytes
 from analysis.summary import METHODS, Summary
-from figures import findings, growth, page, propagation, selection, spectra, stability_map, style
+from figures import findings, page, selection, style
 from figures.findings import number, ranges
+from figures.gallery import PICTURES, Picture
 from figures.tables import LayerRow, Shortfall, tables
 
 FIELDS = {
     "increment": "f(x) = F(x) − x, where F is the whole layer. The explicit Euler step of size h = 1 is then the pretrained layer itself.",
-    "outer": "f(x) = F(x), where F is the whole layer. The explicit Euler step x + hF(x) adds one more residual connection around the layer.",
+    "outer": "f(x) = F(x), where F is the whole layer. The explicit Euler step x + hF(x) adds one more residual around the layer.",
 }
 TERMS = (
     ("Explicit Euler step of size h", "y = x + h f(x), with derivative E = I + hJ(x) and stability function R(z) = 1 + z, z = hλ."),
@@ -28,8 +25,8 @@ TERMS = (
     ("Spectral growth", "max |R(hλ)| over the eigenvalues λ of the Jacobian J = ∂f/∂x. The margin is 1 minus it; negative means unstable."),
     (
         "Logarithmic norm μ₂(J)",
-        "the largest eigenvalue of (J + Jᵀ)/2. Where hμ₂ < 1 holds on all of the space, or on a large enough ball about x, the implicit step "
-        "exists, is unique and is Lipschitz with constant 1/(1 − hμ₂). It is measured at the texts' own states only.",
+        "the largest eigenvalue of (J + Jᵀ)/2. Where hμ₂ < 1 holds on all of the space, or on a large enough ball about x, "
+        "the implicit step exists, is unique and is Lipschitz with constant 1/(1 − hμ₂). Here it is measured at the states of the texts.",
     ),
     (
         "Implicit advantage",
@@ -38,17 +35,6 @@ TERMS = (
     ),
     ("Stable step sizes", "the step sizes of the grid at which max |R(hλ)| ≤ 1 for most texts; a lower bound below 1 leaves it unsettled."),
 )
-
-
-@dataclasses.dataclass(frozen=True)
-class _Picture:
-    """A figure of the report: heading, file name, how it is drawn, its finding, its caption."""
-
-    title: str
-    name: str
-    draw: Callable[[], Figure]
-    finding: str
-    caption: str
 
 
 def write_report(summary: Summary, folder: Path, step_size: float | None = None) -> Path:
@@ -71,7 +57,7 @@ def write_report(summary: Summary, folder: Path, step_size: float | None = None)
     numbers = tables(summary)
     pieces = [
         _head(summary, h),
-        *(_pictured(picture, folder / "figures") for picture in _pictures(summary, h)),
+        *(_pictured(summary, picture, h, folder / "figures") for picture in PICTURES),
         _layer_tables(summary, numbers["layers"], h),
         _convergence(summary, numbers["shortfalls"]),
         _definitions(summary, h),
@@ -92,65 +78,11 @@ def _head(summary: Summary, h: float) -> str:
     return "\n".join([f"<header>\n{title}\n{facts_line}\n</header>", page.paragraph(findings.opening(summary, h), "answer")])
 
 
-def _pictures(summary: Summary, h: float) -> list[_Picture]:
-    """All figures; the propagation ones at their own step size where h was not measured for them."""
-    paths = h if any(one.step_size == h for one in summary.curves) else None
-    return [
-        _Picture(
-            "Growth over one step of each layer",
-            "growth",
-            lambda: growth.draw(summary, step_size=h),
-            findings.of_growth(summary, h),
-            "Worst and spectral growth over one step of each layer, and below it hμ₂. Medians over texts, whiskers from the 10th to the 90th "
-            "percentile; hollow where some text did not converge or has only a lower bound.",
-        ),
-        _Picture(
-            "Which step damps random perturbations more",
-            "advantage",
-            lambda: growth.draw_advantage(summary),
-            findings.of_advantage(summary),
-            "Implicit advantage of each layer and step size. Medians over texts, whiskers from the 10th to the 90th percentile.",
-        ),
-        _Picture(
-            "Eigenvalues over the stability regions",
-            "spectra",
-            lambda: spectra.draw(summary, step_size=h),
-            findings.of_spectra(summary, h),
-            "Eigenvalues z = hλ of each layer over the regions of the methods. Shaded: where the explicit step is stable (left disc), and where "
-            "the implicit step is unstable (right disc). A solver stopped early has its own, bounded region.",
-        ),
-        _Picture(
-            "Stability over layer and step size",
-            "stability_map",
-            lambda: stability_map.draw(summary),
-            findings.of_map(summary),
-            "Spectral growth over layer and step size, median over texts. Purple amplifies, green damps; the black line is growth 1. "
-            "Triangles mark the step sizes of the run.",
-        ),
-        _Picture(
-            "Perturbations through depth",
-            "propagation",
-            lambda: propagation.draw(summary, step_size=paths),
-            findings.of_propagation(summary, paths),
-            "Growth of perturbations through depth, relative to their size at the start. Solid: measured, median over examples with the 10–90 % "
-            "band. Dashed: predicted by the product of the steps' derivatives.",
-        ),
-        _Picture(
-            "Where the linear prediction ends",
-            "linearity",
-            lambda: propagation.draw_linearity(summary, step_size=paths),
-            findings.of_linearity(summary, paths),
-            "Error of the linear prediction at the last layer against the size of a Gaussian perturbation. Median and 10–90 % band over examples.",
-        ),
-    ]
-
-
-def _pictured(picture: _Picture, folder: Path) -> str:
-    drawn = picture.draw()
+def _pictured(summary: Summary, picture: Picture, h: float, folder: Path) -> str:
+    drawn, finding = picture.draw(summary, h), picture.finding(summary, h)
     svg = style.save(drawn, folder, picture.name)["svg"]
-    alternative = f"{picture.caption.split('.')[0]}. {picture.finding}"
-    shown = page.figure(svg, alternative, picture.caption, float(drawn.get_figwidth()))
-    return page.section(picture.title, f"figure-{picture.name}", page.paragraph(picture.finding, "finding"), shown)
+    shown = page.figure(svg, f"{picture.caption.split('.')[0]}. {finding}", picture.caption, float(drawn.get_figwidth()))
+    return page.section(picture.title, f"figure-{picture.name}", page.paragraph(finding, "finding"), shown)
 
 
 def _layer_tables(summary: Summary, by_step: dict[float, list[LayerRow]], h: float) -> str:
@@ -215,7 +147,10 @@ def _convergence(summary: Summary, found: list[Shortfall]) -> str:
     )
     warnings = [page.paragraph(f"Warning: {text}") for text in summary.config.get("warnings") or []]
     statement = page.paragraph(findings.of_convergence(summary), "finding")
-    return page.section("What did not converge", "convergence", statement, *warnings, page.details("The list", listed) if listed else "")
+    solves = page.paragraph(findings.of_solves(summary)) if summary.growth else ""
+    return page.section(
+        "What did not converge", "convergence", statement, solves, *warnings, page.details("The list", listed) if listed else ""
+    )
 
 
 def _definitions(summary: Summary, h: float) -> str:
@@ -233,7 +168,7 @@ def _inputs(config: dict[str, Any]) -> str:
         items = "".join(f"<li>{page.escape(text)}{page.escape(count)}</li>" for text, count in zip(texts, counts, strict=True))
         pieces.append(page.details(f"Texts ({len(texts)})", f'<ol start="0">{items}</ol>'))
     if pairs := config.get("pairs") or []:
-        reasons = {index: reason for index, reason in config.get("skipped_pairs") or []}
+        reasons = dict(config.get("skipped_pairs") or [])
         items = "".join(f"<li>{page.escape(_pair(pair, reasons.get(i)))}</li>" for i, pair in enumerate(pairs))
         pieces.append(page.details(f"Edited pairs ({len(pairs)}, of which {len(reasons)} skipped)", f'<ol start="0">{items}</ol>'))
     shown = json.dumps(config, indent=1, sort_keys=True, ensure_ascii=False, default=str)

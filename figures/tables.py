@@ -27,6 +27,7 @@ class LayerRow:
         logarithmic_norm: μ₂(J).
         worst: by method, largest singular value of the step's derivative.
         spectral: by method, max |R(hλ)|.
+        settled: whether worst and spectral growth of both methods converged, and the maxima are certain, for every text.
         lower_bound: by method, whether the spectral growth of most texts is only a lower bound.
         verdict: by method, "stable", "unstable" or "unsettled" at h for most texts.
         stable_steps: by method, the step sizes of the map's grid that are stable for most texts; None without a map.
@@ -42,6 +43,7 @@ class LayerRow:
     logarithmic_norm: float
     worst: dict[str, float]
     spectral: dict[str, float]
+    settled: bool
     lower_bound: dict[str, bool]
     verdict: dict[str, str]
     stable_steps: dict[str, list[float] | None]
@@ -100,10 +102,15 @@ def verdict(growth: np.ndarray, certain: np.ndarray) -> str:
 
 def shortfalls(summary: Summary) -> list[Shortfall]:
     """Everything that did not converge, is a lower bound, or is not a finite number; empty if there is nothing of the kind."""
-    names = summary.config.get("status_names", [])
-    found = [one for growth in sorted(summary.growth, key=lambda g: (g.layer, g.step_size)) for one in _of_growth(growth, names)]
+    found = [one for growth in sorted(summary.growth, key=lambda g: (g.layer, g.step_size)) for one in _of_growth(summary, growth)]
     found += [_of_curves(one) for one in summary.curves] + [one for each in summary.maps for one in _of_map(each)]
     return [one for one in dict.fromkeys(found) if one.count]
+
+
+def status_name(summary: Summary, status: int) -> str:
+    """The name of a solver's status; 0 is always convergence."""
+    names = summary.config.get("status_names") or ["CONVERGED"]
+    return str(names[status]) if 0 <= status < len(names) else f"status {status}"
 
 
 def _row(summary: Summary, one: LayerGrowth, h: float) -> LayerRow:
@@ -116,6 +123,7 @@ def _row(summary: Summary, one: LayerGrowth, h: float) -> LayerRow:
         logarithmic_norm=selection.median(one.logarithmic_norm),
         worst={method: selection.median(one.worst[method]) for method in METHODS},
         spectral={method: selection.median(one.spectral[method]) for method in METHODS},
+        settled=all(bool(np.all(one.converged[f"{method}_worst"]) and np.all(one.certain[method])) for method in METHODS),
         lower_bound={method: bool(np.mean(~one.certain[method]) > 0.5) for method in METHODS},
         verdict={method: verdict(one.spectral[method], one.certain[method]) for method in METHODS},
         stable_steps={method: steps[method][0] for method in METHODS},
@@ -154,7 +162,7 @@ def _outside(summary: Summary, layer: int, h: float) -> float:
     return float(shares[np.isfinite(shares)].mean()) if np.isfinite(shares).any() else float("nan")
 
 
-def _of_growth(one: LayerGrowth, status_names: list[str]) -> list[Shortfall]:
+def _of_growth(summary: Summary, one: LayerGrowth) -> list[Shortfall]:
     where, total = f"layer {one.layer}", len(one.logarithmic_norm)
 
     def shortfall(quantity: str, failed: np.ndarray, fault: str = "not converged", h: float | None = one.step_size) -> Shortfall:
@@ -165,8 +173,7 @@ def _of_growth(one: LayerGrowth, status_names: list[str]) -> list[Shortfall]:
         for name, flags in one.converged.items()
     ]
     for status in sorted({int(value) for value in one.status} - {0}):
-        name = status_names[status] if 0 <= status < len(status_names) else f"status {status}"
-        found.append(shortfall("implicit solve", one.status == status, name))
+        found.append(shortfall("implicit solve", one.status == status, status_name(summary, status)))
     for method in METHODS:
         found.append(shortfall(f"spectral growth, {method}", ~one.certain[method], "only a lower bound"))
         found.append(shortfall(f"spectral growth, {method}", ~np.isfinite(one.spectral[method]), "not finite"))

@@ -2,16 +2,13 @@
 
 import dataclasses
 import functools
-import math
-import warnings
-from collections.abc import Callable
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from odestab.linear_operator import AbstractOperator
-from odestab.vector_field import AbstractVectorField
+from odestab.vector_field import AbstractVectorField, Linearization
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -50,27 +47,14 @@ class Jacobian(AbstractOperator):
     def mv(self, v: Float[Tensor, "*tangents"]) -> Float[Tensor, "*tangents"]:
         """J v, forward mode; a leading axis of K tangents costs less than K products."""
         v = self.project(v)
-        return self.project(self._over_tangents(self._pushforward, v) + self.field.split * v)
+        return self.project(self.linearization.mv(v) + self.field.split * v)
 
     def rmv(self, u: Float[Tensor, "*tangents"]) -> Float[Tensor, "*tangents"]:
         """Jᵀ u, reverse mode."""
         u = self.project(u)
-        return self.project(self._over_tangents(self._pullback, u) + self.field.split * u)
+        return self.project(self.linearization.rmv(u) + self.field.split * u)
 
     @functools.cached_property
-    def _pushforward(self) -> Callable[[Tensor], Tensor]:
-        with torch.no_grad(), warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "Attempted to insert a get_attr Node", UserWarning)  # harmless, torch's own
-            _, pushforward = torch.func.linearize(self.field.unsplit, self.x.detach())
-        return torch.no_grad()(pushforward)
-
-    @functools.cached_property
-    def _pullback(self) -> Callable[[Tensor], Tensor]:
-        pullback = torch.func.vjp(self.field.unsplit, self.x.detach())[1]
-        return lambda u: pullback(u)[0].detach()
-
-    def _over_tangents(self, product: Callable[[Tensor], Tensor], v: Tensor) -> Tensor:
-        if v.ndim == self.x.ndim:
-            return product(v)
-        tangents = v.reshape(math.prod(v.shape[: v.ndim - self.x.ndim]), *self.x.shape)
-        return torch.func.vmap(product)(tangents).view(v.shape)
+    def linearization(self) -> Linearization:
+        """∂F at x; its `path` says which code runs."""
+        return self.field.linearize(self.x)

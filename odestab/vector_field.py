@@ -2,7 +2,9 @@
 
 import abc
 import dataclasses
+import functools
 import math
+import warnings
 from collections.abc import Callable
 
 import torch
@@ -10,6 +12,46 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 FIELD_KINDS = ("increment", "outer")
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Linearization:
+    """Products with ∂F at a state, any number of leading axes of tangents.
+
+    Attributes:
+        mv: v ↦ ∂F v.
+        rmv: u ↦ ∂Fᵀ u.
+        path: which code computes them: "torch.func" or "analytic".
+    """
+
+    mv: Callable[[Tensor], Tensor]
+    rmv: Callable[[Tensor], Tensor]
+    path: str
+
+
+def linearize(function: Callable[[Tensor], Tensor], x: Float[Tensor, "batch *event"]) -> Linearization:
+    """Linearise any function by torch.func: forward mode through `linearize`, reverse mode through a cached `vjp`, each at first use."""
+
+    @functools.cache
+    def pushforward() -> Callable[[Tensor], Tensor]:
+        with torch.no_grad(), warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Attempted to insert a get_attr Node", UserWarning)  # harmless, torch's own
+            return torch.no_grad()(torch.func.linearize(function, x.detach())[1])
+
+    @functools.cache
+    def pullback() -> Callable[[Tensor], Tensor]:
+        product = torch.func.vjp(function, x.detach())[1]
+        return lambda u: product(u)[0].detach()
+
+    def over_tangents(product: Callable[[], Callable[[Tensor], Tensor]]) -> Callable[[Tensor], Tensor]:
+        def apply(v: Tensor) -> Tensor:
+            if v.ndim == x.ndim:
+                return product()(v)
+            return torch.func.vmap(product())(v.reshape(-1, *x.shape)).view(v.shape)
+
+        return apply
+
+    return Linearization(over_tangents(pushforward), over_tangents(pullback), "torch.func")
 
 
 class AbstractVectorField(abc.ABC):
@@ -32,6 +74,10 @@ class AbstractVectorField(abc.ABC):
     def unsplit(self, x: Float[Tensor, "batch *event"]) -> Float[Tensor, "batch *event"]:
         """F(x) = f(x) − c·x. Override it where F is what is computed and f what is derived."""
         return self(x) - self.split * x if self.split else self(x)
+
+    def linearize(self, x: Float[Tensor, "batch *event"]) -> Linearization:
+        """∂F at x; a field that knows a faster way than automatic differentiation overrides it."""
+        return linearize(self.unsplit, x)
 
     def project(self, x: Float[Tensor, "*any"]) -> Float[Tensor, "*any"]:
         """P x: a copy with zeros on padding; leading axes before `batch` are allowed."""
@@ -58,13 +104,13 @@ class LayerVectorField(AbstractVectorField):
         layer: F, `(batch, tokens, hidden) -> (batch, tokens, hidden)`, with its attention mask fixed and without dropout.
         mask: True on real tokens.
         kind: "increment" or "outer".
-        module: the module behind `layer` where there is one; for error messages and fast paths.
+        analytic: x ↦ a fast linearisation of the layer where its structure is known, or None where that does not reproduce it.
     """
 
     layer: Callable[[Tensor], Tensor]
     mask: Bool[Tensor, "batch tokens"] | None = None
     kind: str = "increment"
-    module: torch.nn.Module | None = None
+    analytic: Callable[[Tensor], Linearization | None] | None = None
 
     def __post_init__(self) -> None:
         if self.kind not in FIELD_KINDS:
@@ -78,6 +124,11 @@ class LayerVectorField(AbstractVectorField):
     def unsplit(self, x: Float[Tensor, "batch *event"]) -> Float[Tensor, "batch *event"]:
         """F(x), the layer, with zeros on padding."""
         return self.project(self.layer(x))
+
+    def linearize(self, x: Float[Tensor, "batch *event"]) -> Linearization:
+        """∂F at x by the analytic path where there is one, else by automatic differentiation."""
+        found = self.analytic(x.detach()) if self.analytic else None
+        return found or linearize(self.unsplit, x)
 
     def __call__(self, x: Float[Tensor, "batch *event"]) -> Float[Tensor, "batch *event"]:
         """f(x) = F(x) + c·x, zeros on padding."""

@@ -1,0 +1,132 @@
+"""A checkpoint → encoder and tokenizer, every weight read and finite, or an error of one line."""
+
+import contextlib
+import logging
+import types
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+from odestab.encoder_layers.families import DOUBLE_THROUGHOUT, require_encoder
+
+
+def load_encoder(model: str | Path, dtype: torch.dtype = torch.float64, device: str | torch.device = "cpu") -> tuple[nn.Module, Any]:
+    """The bare encoder of a checkpoint, ready for analysis, and its tokenizer.
+
+    Eager attention, eval mode, parameters without gradient, weights from safetensors only, never remote code. A checkpoint with a task
+    head loads as its encoder; a pooler that the checkpoint lacks is the only part left at random values, and no layer reads it. In float64
+    the layers compute in float64 throughout, also where transformers rounds to float32 (ModernBERT: rotation and eager softmax).
+
+    Args:
+        model: a checkpoint folder, or a Hugging Face hub id.
+        dtype: floating-point type of the parameters.
+        device: where the encoder is put.
+
+    Returns:
+        The transformers `PreTrainedModel` and the tokenizer.
+
+    Raises:
+        ValueError: if the checkpoint is not found, is no encoder, has missing, unreadable or non-finite weights or no tokenizer,
+            or if `dtype` is not a floating-point type.
+    """
+    if not dtype.is_floating_point:
+        raise ValueError(f"dtype must be a floating-point type, got {dtype}")
+    _require_folder_or_id(model)
+    with _silence(), torch.random.fork_rng(devices=[]):  # a missing pooler is drawn at random
+        encoder = _load_weights(model, dtype)
+        tokenizer = _load_tokenizer(model)
+    if dtype == torch.float64 and encoder.config.model_type not in DOUBLE_THROUGHOUT:
+        for layer in {layer for layers in encoder.modules() if isinstance(layers, nn.ModuleList) for layer in layers}:
+            layer.forward = types.MethodType(_forward_in_double, layer)  # a bound method survives a deep copy
+    return encoder.to(device).eval().requires_grad_(False), tokenizer
+
+
+class _KeepDouble(TorchFunctionMode):
+    """Casts from float64 to float32 leave float64."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        if args and isinstance(args[0], Tensor) and args[0].dtype == torch.float64:
+            if func is Tensor.float or (func is Tensor.to and args[-1] is torch.float32):
+                return args[0]
+            if kwargs.get("dtype") == torch.float32:
+                kwargs = {**kwargs, "dtype": torch.float64}
+        return func(*args, **kwargs)
+
+
+def _forward_in_double(layer: nn.Module, *args: Any, **kwargs: Any) -> Any:
+    with _KeepDouble():
+        return type(layer).forward(layer, *args, **kwargs)
+
+
+def _require_folder_or_id(model: str | Path) -> None:
+    """Tell a wrong folder from a hub id before the hub is asked, which takes long where there is no network."""
+    name, path = str(model), Path(model)
+    local = isinstance(model, Path) or path.exists() or path.is_absolute() or name.startswith((".", "~")) or name.count("/") > 1
+    if local and not (path / "config.json").is_file():
+        came = "a folder without it" if path.is_dir() else "no folder"
+        raise ValueError(f"model {name!r} must be a hub id or a checkpoint folder with config.json, got {came}")
+
+
+def _load_weights(model: str | Path, dtype: torch.dtype) -> Any:
+    """The encoder with every weight read from the checkpoint, or an error that names what is wrong."""
+    from transformers import AutoConfig, AutoModel
+
+    options = {"attn_implementation": "eager", "use_safetensors": True, "trust_remote_code": False}
+    judged = {"output_loading_info": True, "ignore_mismatched_sizes": True}  # below
+    with _required(model, "be a hub id or a checkpoint folder with a readable config.json (no network may be the cause)"):
+        config = AutoConfig.from_pretrained(model, trust_remote_code=False)
+    require_encoder(config, f"model {str(model)!r}")
+    with _required(model, "have readable weights in model.safetensors"):
+        encoder, report = AutoModel.from_pretrained(model, config=config, dtype=dtype, **options, **judged)
+    unread = {*report["missing_keys"], *(key for key, *_ in report["mismatched_keys"])}
+    if bad := sorted(key for key in unread if "pooler" not in key):
+        raise ValueError(f"model {str(model)!r} must have every weight in its shape, {len(bad)} missing or misshapen: {', '.join(bad[:3])}")
+    if bad := [name for name, parameter in encoder.named_parameters() if not parameter.isfinite().all()]:
+        raise ValueError(f"model {str(model)!r} must have finite weights in {dtype}, {len(bad)} are not: {', '.join(bad[:3])}")
+    return encoder
+
+
+def _load_tokenizer(model: str | Path) -> Any:
+    from transformers import AutoTokenizer
+
+    with _required(model, "have a readable tokenizer"):
+        tokenizer = AutoTokenizer.from_pretrained(model, trust_remote_code=False)
+    files = sorted({"tokenizer.json", *tokenizer.vocab_files_names.values()})  # without them transformers makes up five tokens
+    if Path(model).is_dir() and not any((Path(model) / file).is_file() for file in files):
+        raise ValueError(f"model {str(model)!r} must have a readable tokenizer, got none of {', '.join(files)}")
+    return tokenizer
+
+
+@contextlib.contextmanager
+def _required(model: str | Path, requirement: str) -> Iterator[None]:
+    """Turn any exception into a ValueError of one line: the libraries below transformers each have their own."""
+    try:
+        yield
+    except Exception as error:
+        came = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        raise ValueError(f"model {str(model)!r} must {requirement}, got {came}") from error
+
+
+@contextlib.contextmanager
+def _silence() -> Iterator[None]:
+    """No log and no progress bar while a checkpoint loads; all as it was afterwards."""
+    from transformers.utils import logging as bars  # first import: it sets its logger's level
+
+    levels = {logger: logger.level for logger in map(logging.getLogger, ("transformers", "huggingface_hub"))}
+    shown = bars.is_progress_bar_enabled()
+    try:
+        for logger in levels:
+            logger.setLevel(logging.CRITICAL)
+        if shown:
+            bars.disable_progress_bar()
+        yield
+    finally:
+        for logger, level in levels.items():
+            logger.setLevel(level)
+        if shown:
+            bars.enable_progress_bar()

@@ -1,0 +1,21 @@
+"""Which encoders are known, and what is special about them."""
+
+from typing import Any
+
+# Where each family keeps its layers. Any other encoder is searched for them, and what is found is checked against its own forward.
+LAYER_PATHS = dict.fromkeys(("bert", "roberta", "electra"), "encoder.layer") | {"distilbert": "transformer.layer", "modernbert": "layers"}
+DOUBLE_THROUGHOUT = ("bert", "roberta", "electra", "distilbert")  # others may round to float32 inside a layer, as ModernBERT does
+
+
+def require_encoder(config: Any, name: str) -> None:
+    """An encoder of transformers is one that has a masked-language-model head; a model type from elsewhere is taken at its word."""
+    from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
+    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES, MODEL_FOR_MASKED_LM_MAPPING_NAMES
+
+    kind = config.model_type
+    unmasked = kind in CONFIG_MAPPING_NAMES and kind not in MODEL_FOR_MASKED_LM_MAPPING_NAMES
+    encoder_decoder = getattr(config, "is_encoder_decoder", False)
+    decoder = getattr(config, "is_decoder", False) or (unmasked and kind in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES)
+    if encoder_decoder or decoder or unmasked:
+        came = "an encoder-decoder" if encoder_decoder else "a decoder" if decoder else "no text encoder"
+        raise ValueError(f"{name} must be an encoder such as {', '.join(LAYER_PATHS)}, got model_type {kind!r}, {came}")

@@ -1,0 +1,170 @@
+"""An encoder and tokens → the trajectory of states, with each layer as a vector field."""
+
+import contextlib
+import dataclasses
+import functools
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from odestab.encoder_layers.families import LAYER_PATHS, require_encoder
+from odestab.encoder_layers.weights import layer_weights
+from odestab.linearized_layer import analytic_linearization
+from odestab.trajectory import Trajectory
+from odestab.vector_field import LayerVectorField, Linearization
+
+INPUT_NAMES = ("input_ids", "attention_mask", "token_type_ids", "position_ids")
+
+
+def trace(encoder: nn.Module, batch: Mapping[str, Any], field: str = "increment") -> Trajectory:
+    """The states x_0, …, x_L of a batch through an encoder and the layers' vector fields f_0, …, f_{L−1} (Mathematics, sections 1 and 5).
+
+    The encoder runs once. Each layer F_l is bound to what the encoder passed it beside the state (masks, position embeddings), so
+    x_{l+1} = F_l(x_l) on real tokens. A norm after the last layer is not part of the trajectory.
+
+    Args:
+        encoder: a transformers encoder in eval mode, bare or with a task head, on eager or sdpa attention.
+        batch: `input_ids` and `attention_mask`, `(batch, tokens)`, padded on either side, and `token_type_ids` and `position_ids` where
+            the encoder takes them; other entries are ignored. Moved to the encoder's device.
+        field: "increment", f = F − id, or "outer", f = F.
+
+    Returns:
+        The trajectory, without gradient, in the encoder's dtype.
+
+    Raises:
+        ValueError: if the encoder is no encoder, is in training mode or has no chain of layers from hidden states to hidden states; if
+            the batch lacks an entry or does not fit the encoder; if the field is unknown.
+    """
+    bare = _bare_encoder(encoder)
+    inputs = _inputs(bare, batch)
+    with torch.inference_mode(False), torch.no_grad():  # tensors of a caller's inference_mode could not enter autograd later
+        mask = batch["attention_mask"].to(bare.device).bool()
+        steps = _layer_steps(bare, inputs)
+        fields = tuple(LayerVectorField(layer, mask, field, _analytic(layer, mask)) for layer, _, _ in steps)
+        states = tuple(fields[0].project(state) for state in (*(before for _, before, _ in steps), steps[-1][2]))
+        if bare.config.model_type not in LAYER_PATHS:
+            _require_chain(bare, fields, states)
+    return Trajectory(states, mask, fields)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class BoundLayer:
+    """F(x): an encoder's layer with everything beside the hidden state fixed to what the encoder passed it.
+
+    Attributes:
+        module: the layer.
+        arguments: its positional arguments after the hidden state.
+        keywords: its keyword arguments.
+        sdpa: run torch's fused attention by its MATH kernel, the only one with forward-mode derivatives.
+    """
+
+    module: nn.Module
+    arguments: tuple[Any, ...]
+    keywords: Mapping[str, Any]
+    sdpa: bool = False
+
+    def __call__(self, x: Float[Tensor, "batch tokens hidden"]) -> Float[Tensor, "batch tokens hidden"]:
+        """F(x)."""
+        with _attention_kernel(self.sdpa):
+            output = self.module(x, *self.arguments, **self.keywords)
+        return output[0] if isinstance(output, tuple) else output
+
+
+def _attention_kernel(sdpa: bool) -> contextlib.AbstractContextManager[Any]:
+    return sdpa_kernel(SDPBackend.MATH) if sdpa else contextlib.nullcontext()
+
+
+def _analytic(layer: BoundLayer, mask: Tensor) -> Callable[[Tensor], Linearization | None] | None:
+    """The fast linearisation of a layer whose structure is known."""
+    weights = layer_weights(layer.module, layer.arguments, layer.keywords)
+    return None if weights is None else functools.partial(analytic_linearization, weights, layer, mask)
+
+
+def _bare_encoder(encoder: Any) -> Any:
+    """The encoder under a task head, checked."""
+    from transformers import PreTrainedModel
+
+    if not isinstance(encoder, PreTrainedModel):
+        raise ValueError(f"encoder must be a transformers PreTrainedModel, got {type(encoder).__name__}")
+    require_encoder(encoder.config, f"encoder {type(encoder).__name__}")
+    bare: Any = encoder.base_model
+    if any(module.training for module in bare.modules()):
+        raise ValueError("encoder must be in eval mode, call encoder.eval(): got training mode, where dropout makes f random")
+    if (attention := bare.config._attn_implementation) not in ("eager", "sdpa"):
+        raise ValueError(f"encoder must use eager or sdpa attention, got {attention}: call encoder.set_attn_implementation('eager')")
+    return bare
+
+
+def _inputs(encoder: Any, batch: Mapping[str, Any]) -> dict[str, Tensor]:
+    """What the encoder is called with, checked and on its device."""
+    for name in ("input_ids", "attention_mask"):
+        if not isinstance(came := batch.get(name), Tensor):
+            raise ValueError(f"batch must have {name} as a tensor (tokenize with return_tensors='pt'), got {type(came).__name__}")
+    ids, shapes = batch["input_ids"], [tuple(batch[name].shape) for name in ("input_ids", "attention_mask")]
+    if ids.ndim != 2 or shapes[0] != shapes[1] or not ids.numel():
+        raise ValueError(f"input_ids and attention_mask must be (batch, tokens), alike and not empty, got {shapes[0]} and {shapes[1]}")
+    size = encoder.config.get_text_config().vocab_size
+    if not 0 <= int(ids.min()) <= int(ids.max()) < size:
+        raise ValueError(f"input_ids must be in [0, {size}), the encoder's vocabulary, got {int(ids.min())} to {int(ids.max())}")
+    named = [module for name, module in encoder.named_modules() if name.split(".")[-1] == "position_embeddings"]
+    for positions in (module for module in named if isinstance(module, nn.Embedding)):
+        first = 0 if positions.padding_idx is None else positions.padding_idx + 1  # where RoBERTa starts to count
+        if ids.shape[1] > (limit := positions.num_embeddings - first):
+            raise ValueError(f"batch must have at most {limit} tokens (tokenize with truncation=True), got {ids.shape[1]}")
+    accepted = inspect.signature(encoder.forward).parameters
+    return {name: batch[name].to(encoder.device) for name in INPUT_NAMES if name in batch and name in accepted}
+
+
+_Step = tuple[BoundLayer, Tensor, Tensor]  # a layer as the encoder called it: F, x_l and x_{l+1}
+
+
+def _layer_steps(encoder: Any, inputs: dict[str, Tensor]) -> list[_Step]:
+    """The longest list of modules that the encoder runs once each, in order, from hidden states to hidden states."""
+    path = LAYER_PATHS.get(encoder.config.model_type)
+    lists = [encoder.get_submodule(path)] if path else [module for module in encoder.modules() if isinstance(module, nn.ModuleList)]
+    steps = _record(encoder, {layer for layers in lists for layer in layers}, inputs)
+    chains = [chain for layers in lists if (chain := _chain(list(layers), steps, inputs["input_ids"].shape))]
+    longest = [chain for chain in chains if len(chain) == max(map(len, chains))]
+    if len(longest) != 1:
+        raise ValueError(f"{type(encoder).__name__} must have one longest list of layers run once each in order, got {len(longest)}")
+    return longest[0]
+
+
+def _record(encoder: Any, modules: set[nn.Module], inputs: dict[str, Tensor]) -> list[_Step]:
+    """Run the encoder once and keep each call of the modules, in order."""
+    sdpa = encoder.config._attn_implementation == "sdpa"
+    steps: list[_Step] = []
+
+    def keep(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
+        before, *arguments = args or (kwargs.get("hidden_states"),)
+        keywords = {name: value for name, value in kwargs.items() if name != "hidden_states"}
+        after = output[0] if isinstance(output, tuple) else output
+        steps.append((BoundLayer(module, tuple(arguments), keywords, sdpa), before, after))
+
+    with contextlib.ExitStack() as stack, _attention_kernel(sdpa):
+        for module in modules:
+            stack.enter_context(module.register_forward_hook(keep, with_kwargs=True))
+        encoder(**inputs)
+    return steps
+
+
+def _chain(layers: list[nn.Module], steps: list[_Step], shape: torch.Size) -> list[_Step]:
+    """The steps of these layers if each ran once, in order, on states of one shape `(batch, tokens, hidden)`; else nothing."""
+    own = [step for step in steps if step[0].module in layers]
+    sizes = {getattr(state, "shape", ()) for _, *states in own for state in states}
+    fits = len(sizes) == 1 and all(len(size) == 3 and size[:2] == shape for size in sizes)
+    return own if fits and [layer.module for layer, _, _ in own] == layers else []
+
+
+def _require_chain(encoder: Any, fields: Sequence[LayerVectorField], states: Sequence[Tensor]) -> None:
+    """Require x_{l+1} = F_l(x_l) on real tokens; it fails where padding reaches them or something happens between the layers."""
+    for l, field in enumerate(fields):
+        difference = float((field.unsplit(states[l]) - states[l + 1]).abs().max())
+        if not difference <= 100 * torch.finfo(states[l].dtype).eps * float(states[l + 1].abs().max()):
+            came = f"a difference of {difference:.1e} at layer {l}"
+            raise ValueError(f"{type(encoder).__name__} must be its layers one after the other on real tokens, got {came}")
