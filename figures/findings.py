@@ -41,12 +41,19 @@ def ranges(members: Sequence[float], everything: Sequence[float]) -> str:
 
 
 def share(found: Sequence[LayerRow], rows: Sequence[LayerRow]) -> str:
-    """How many of the layers, and which: "2 of 6 layers (0, 3)"."""
-    of = f"of {len(rows)} layer{'s' if len(rows) != 1 else ''}"
-    if not found:
-        return f"none {of}" if len(rows) > 1 else f"0 {of}"
-    named = "" if len(found) == len(rows) else f" ({ranges([row.layer for row in found], [row.layer for row in rows])})"
-    return f"all {len(rows)} layers" if len(found) == len(rows) > 1 else f"{len(found)} {of}{named}"
+    """How many of the layers, and which: "2 of 6 layers (layers 0, 3)"."""
+    if len(rows) > 1 and len(found) in (0, len(rows)):
+        return f"all {len(rows)} layers" if found else f"none of the {len(rows)} layers"
+    text = f"{len(found)} of {len(rows)} {_layers(rows)}"
+    return (
+        text
+        if len(found) in (0, len(rows))
+        else f"{text} ({_layers(found)} {ranges([row.layer for row in found], [row.layer for row in rows])})"
+    )
+
+
+def _layers(rows: Sequence[LayerRow]) -> str:
+    return "layer" if len(rows) == 1 else "layers"
 
 
 def stable(rows: Sequence[LayerRow], method: str, name: str = "stable") -> list[LayerRow]:
@@ -116,9 +123,9 @@ def of_advantage(summary: Summary) -> str:
         rows = layer_rows(summary, h)
         ahead = {name: sum(row.damps_more() == name for row in rows) for name in METHODS}
         counts.append(
-            f"at h = {number(h)} the implicit in {ahead['implicit']} and the explicit in {ahead['explicit']} of {len(rows)} layers"
+            f"at h = {number(h)} the implicit one in {ahead['implicit']}, the explicit one in {ahead['explicit']} of {len(rows)} layers"
         )
-    return "The step that damps random perturbations more by over two standard errors is " + "; ".join(counts) + "."
+    return "Which step damps random perturbations more, by over two standard errors: " + "; ".join(counts) + "."
 
 
 def of_spectra(summary: Summary, step_size: float | None = None) -> str:

@@ -9,22 +9,22 @@ CSS = """
 :root { color-scheme: light; }
 * { box-sizing: border-box; }
 body { margin: 0; background: #fcfcfa; color: #1a1a1a; font: 16px/1.55 system-ui, "Segoe UI", "Liberation Sans", Arial, sans-serif; }
-main { max-width: 62rem; margin: 0 auto; padding: 1.5rem 1rem 4rem; overflow-wrap: anywhere; }
+main { max-width: 66rem; margin: 0 auto; padding: 1.5rem 1rem 4rem; overflow-wrap: anywhere; }
 h1 { font-size: 1.8rem; line-height: 1.2; margin: 0 0 .5rem; }
 h2 { font-size: 1.3rem; line-height: 1.3; margin: 2.5rem 0 .5rem; border-top: 1px solid #d5d5d0; padding-top: 1rem; }
 p, dl, ol { max-width: 46rem; }
 .facts { color: #4a4a4a; margin-top: 0; }
 .answer { font-size: 1.1rem; }
-.finding { font-weight: 600; }
+.finding { border-left: 3px solid #8c8c8c; padding-left: .7rem; }
 figure { margin: 1rem 0; }
 .scroll { overflow-x: auto; max-width: 100%; }
 .scroll:focus-visible, summary:focus-visible { outline: 2px solid #0072b2; outline-offset: 2px; }
 .scroll img { display: block; width: 100%; background: #fff; }
 figcaption, caption { color: #4a4a4a; font-size: .9rem; text-align: left; max-width: 46rem; }
 figcaption { margin-top: .4rem; }
-caption { padding-bottom: .4rem; }
-table { border-collapse: collapse; font-size: .85rem; font-variant-numeric: tabular-nums; overflow-wrap: normal; }
-th, td { padding: .25rem .55rem; text-align: right; white-space: nowrap; border-bottom: 1px solid #e2e2dd; }
+caption { padding-bottom: .4rem; max-width: min(46rem, calc(100vw - 3rem)); }
+table { border-collapse: collapse; font-size: .8rem; font-variant-numeric: tabular-nums; overflow-wrap: normal; }
+th, td { padding: .25rem .4rem; text-align: right; white-space: nowrap; border-bottom: 1px solid #e2e2dd; }
 thead th { vertical-align: bottom; border-bottom: 2px solid #8c8c8c; }
 th.group { text-align: center; border-bottom: 1px solid #c4c4be; }
 th[scope=row], td.text, th.text { text-align: left; }
@@ -52,7 +52,8 @@ def escape(text: object) -> str:
 
 
 def paragraph(text: str, kind: str = "") -> str:
-    """A paragraph of plain text."""
+    """A paragraph of plain text; a number and its per cent stay on one line."""
+    text = text.replace(" %", "\u00a0%")
     return f'<p class="{kind}">{escape(text)}</p>' if kind else f"<p>{escape(text)}</p>"
 
 
@@ -72,7 +73,8 @@ def figure(svg: Path, alternative: str, caption: str, width: float) -> str:
         width: natural width in inches.
     """
     data = base64.b64encode(svg.read_bytes()).decode("ascii")
-    size = f"max-width: {1.37 * width:.2f}in; min-width: {0.85 * width:.2f}in"
+    narrowest = 0.95 * width if width > 5 else 0.8 * width  # a single panel fits a telephone
+    size = f"max-width: {1.37 * width:.2f}in; min-width: {narrowest:.2f}in"
     image = f'<img src="data:image/svg+xml;base64,{data}" alt="{escape(alternative)}" style="{size}">'
     return f"<figure>\n{scroll(image, caption.split('.')[0])}\n<figcaption>{escape(caption)}</figcaption>\n</figure>"
 

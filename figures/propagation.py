@@ -4,7 +4,6 @@ import numpy as np
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
 from analysis.summary import METHODS, Curves, Summary
@@ -43,7 +42,7 @@ def draw(summary: Summary, ax: style.Target = None, step_size: float | None = No
         style.nothing(axes[0])
         _label(axes[0])
     for panel in axes:
-        if style.is_leftmost(panel):
+        if len(axes) == 1 or style.is_leftmost(panel):
             panel.set_ylabel(r"$G_l = \|\tilde{x}_l - x_l\|\,/\,\|\tilde{x}_0 - x_0\|$")
     drawn = [one for kind in kinds[: len(axes)] for one in smallest(curves, kind)]
     style.legend(figure, axes, _handles(drawn), ax is None)
@@ -152,7 +151,7 @@ def _handles(curves: list[Curves]) -> list[Artist]:
         colour, name = style.COLOURS[method], style.NAMES[method]
         measured.append(style.key(f"{name}, measured (median)", colour, "o", style.MEASURED, width=style.LINE_WIDTHS[method], size=3.5))
         predicted.append(style.key(f"{name}, linear prediction", style.darker(colour), line=style.PREDICTED, width=0.9))
-        bands.append(Patch(color=colour, alpha=0.18, linewidth=0, label=f"{name}, 10–90 % of examples"))
+        bands.append(style.swatch(f"{name}, 10–90 % of examples", color=colour, alpha=0.18, linewidth=0))
     return [*measured, *([_hollow()] if any(failures(one) for one in curves) else []), *predicted, *bands]
 
 

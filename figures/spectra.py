@@ -124,7 +124,7 @@ def _frame(spectra: list[LayerSpectrum], h: float) -> tuple[tuple[float, float],
 def _label(axes: list[Axes], h: float) -> None:
     for i, panel in enumerate(axes):
         place = panel.get_subplotspec()
-        if style.is_leftmost(panel):
+        if len(axes) == 1 or style.is_leftmost(panel):
             panel.set_ylabel(r"$\mathrm{Im}\,z$")
         if place is None or i + place.get_gridspec().ncols >= len(axes):
             panel.set_xlabel(rf"$\mathrm{{Re}}\,z$,  $z = h\lambda$,  $h = {h:g}$")

@@ -6,7 +6,7 @@ from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Colormap, LogNorm
 from matplotlib.figure import Figure
-from matplotlib.patches import Patch, Rectangle
+from matplotlib.patches import Rectangle
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from analysis.summary import StabilityMap, Summary
@@ -71,7 +71,7 @@ def _draw_map(ax: Axes, one: StabilityMap, values: np.ndarray, scale: tuple[Colo
     steps, values, bound = one.step_sizes[order], values[:, order], mostly_lower_bound(one)[:, order]
     geometric = is_geometric(steps)
     x, y, rows = _edges(steps, geometric), np.arange(len(one.layers) + 1) - 0.5, np.arange(len(one.layers))
-    ax.pcolormesh(x, y, np.ma.masked_invalid(values), cmap=scale[0], norm=scale[1], rasterized=False, linewidth=0)
+    ax.pcolormesh(x, y, np.ma.masked_invalid(values), cmap=scale[0], norm=scale[1], edgecolors="face", linewidth=0.2)  # no seams
     for row, column in zip(*np.nonzero(bound), strict=True):
         corner = (x[column], y[row])
         ax.add_patch(Rectangle(corner, x[column + 1] - x[column], 1, fill=False, hatch="/////", edgecolor="#595959", linewidth=0))
@@ -139,7 +139,7 @@ def _handles(maps: list[StabilityMap], medians: list[np.ndarray]) -> list[Artist
     if any(_crosses_one(values) for values in medians):
         handles.append(style.key(r"$\max|R(h\lambda)| = 1$", style.INK, line="-"))
     if any(mostly_lower_bound(one).any() for one in maps):
-        handles.append(Patch(facecolor="none", hatch="/////", edgecolor="#595959", label="lower bound for most texts"))
+        handles.append(style.swatch("lower bound for most texts", facecolor="none", hatch="/////", edgecolor="#595959"))
     if any(np.isnan(values).any() for values in medians):
-        handles.append(Patch(facecolor="#D9D9D9", label="no value"))
+        handles.append(style.swatch("no value", facecolor="#D9D9D9"))
     return [*handles, style.key("step sizes of the run", style.INK, "v")]

@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import Colormap, LogNorm, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.patches import Rectangle
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 Target = Axes | np.ndarray | Sequence[Axes] | None  # where to draw; None makes a new figure
@@ -94,6 +95,8 @@ def panels(
         axes = [ax] if isinstance(ax, Axes) else list(np.ravel(np.asarray(ax, dtype=object)))
         figure = axes[0].get_figure(root=True)
     for one in axes[:count]:  # ticks are made when first drawn, perhaps outside the style
+        for label in (one.xaxis.label, one.yaxis.label):
+            label.set_size(mpl.rcParams["axes.labelsize"])
         one.tick_params(labelsize=mpl.rcParams["xtick.labelsize"], width=mpl.rcParams["xtick.major.width"])
     return figure, axes[:count]
 
@@ -104,12 +107,18 @@ def key(label: str, colour: Any, marker: str = "", line: Any = "none", hollow: b
     return Line2D([], [], color=colour, linestyle=line, marker=marker, markerfacecolor=face, linewidth=width, markersize=size, label=label)
 
 
+def swatch(label: str, **patch: Any) -> Rectangle:
+    """A legend entry for an area; a rectangle without size, as on somebody else's panel it becomes one of its artists."""
+    return Rectangle((1, 1), 0, 0, label=label, **patch)
+
+
 def legend(figure: Figure, axes: list[Axes], handles: list[Artist], ours: bool, columns: int = 3) -> None:
-    """One legend: below the panels of a figure of ours, inside the first panel of somebody else's."""
+    """One legend below the panels of a figure of ours; in somebody else's, entries on the first panel for their own `ax.legend()`."""
     if ours:
         figure.legend(handles=handles, loc="outside lower center", ncols=min(columns, len(handles)))
     else:
-        axes[0].legend(handles=handles)
+        for handle in handles:
+            axes[0].add_artist(handle)
 
 
 def is_leftmost(ax: Axes) -> bool:

@@ -126,7 +126,7 @@ class _ImplicitGradient(torch.autograd.Function):
 
 
 def _untracked(solver: AbstractImplicitSolver, equation: ImplicitEquation, x: Tensor) -> Solution:
-    step_size = equation.step_size
-    detached = step_size.detach() if isinstance(step_size, Tensor) else step_size
+    h = equation.step_size
+    h = h.detach() if isinstance(h, Tensor) else h
     with torch.no_grad():
-        return solver.solve(ImplicitEquation(equation.field, equation.rhs.detach(), detached), x.detach())
+        return solver.solve(ImplicitEquation(equation.field, equation.rhs.detach(), h, differentiable=False), x.detach())

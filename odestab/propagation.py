@@ -180,8 +180,19 @@ def propagate(
     return grow(path, perturbation.delta(path) if isinstance(perturbation, AbstractPerturbation) else perturbation)
 
 
-def grow(path: Path, delta: Float[Tensor, "batch tokens hidden"], predicted: Float[Tensor, "batch levels"] | None = None) -> Growth:
-    """Growth of δ_0 along a path; `predicted` saves predicting again when only the size of δ_0 has changed.
+def grow(
+    path: Path,
+    delta: Float[Tensor, "batch tokens hidden"],
+    predicted: Float[Tensor, "batch levels"] | None = None,
+    methods: Methods | None = None,
+) -> Growth:
+    """Growth of δ_0 along a path.
+
+    Args:
+        path: the unperturbed path.
+        delta: δ_0.
+        predicted: the linear prediction, if it is known: it does not depend on the size of δ_0.
+        methods: the path's methods with another solver tolerance, for the perturbed path: a large perturbation needs no tight one.
 
     Raises:
         ValueError: if δ is zero for an example: growth is a ratio to its norm.
@@ -190,7 +201,7 @@ def grow(path: Path, delta: Float[Tensor, "batch tokens hidden"], predicted: Flo
     initial = _norm(delta)
     if bool((initial == 0).any()):
         raise ValueError(f"perturbation must not be zero, got zero for examples {(initial == 0).nonzero()[:, 0].tolist()}")
-    other = follow(path.trajectory, path.methods, path.states[0] + delta)
+    other = follow(path.trajectory, methods or path.methods, path.states[0] + delta)
     sizes = torch.stack([_norm(x) for x in path.states], dim=1)
     differences = torch.stack([_norm(b - a) for a, b in zip(path.states, other.states, strict=True)], dim=1)
     measured = differences / differences[:, :1]  # x̃_0 − x_0 as it was rounded

@@ -146,7 +146,7 @@ def singular_values(
         lambda previous, steps: golub_kahan(flat, rflat, start, steps, previous),
         lambda f: bidiagonal_ritz(f, k),
         lambda r: rtol * r.values[:, :1],
-        (k + 6, 4, min(max_dimension, *operator.sizes)),
+        (k + 5, 2, min(max_dimension, *operator.sizes)),
     )
     shape = (-1, k, *operator.like.shape[1:])
     right = torch.bmm(ritz.right.mT, factorization.right[:, :-1]).view(shape)

@@ -4,6 +4,7 @@ import abc
 import dataclasses
 import enum
 import math
+from collections.abc import Callable
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -38,11 +39,13 @@ class ImplicitEquation:
         field: f.
         rhs: b, `(batch, ...)`; the state x for implicit Euler.
         step_size: h; for a theta method it stands for hθ.
+        differentiable: gradients may be taken through the solver's products; False lets them use a cached linearisation of f.
     """
 
     field: AbstractVectorField
     rhs: Float[Tensor, "batch *event"]
     step_size: float | Tensor
+    differentiable: bool = True
 
     @property
     def resolvent(self) -> float | Tensor:
@@ -53,9 +56,12 @@ class ImplicitEquation:
         """r = b + h f(y) − y."""
         return self.rhs + self.step_size * self.field(y) - y
 
-    def linearized(self, y: Float[Tensor, "batch *event"], v: Float[Tensor, "batch *event"]) -> Float[Tensor, "batch *event"]:
-        """M v = v − h J(y) v."""
-        return v - self.step_size * torch.func.jvp(self.field, (y,), (v,))[1]
+    def linearized(self, y: Float[Tensor, "batch *event"]) -> Callable[[Tensor], Tensor]:
+        """v ↦ M v = v − h J(y) v."""
+        if self.differentiable:
+            return lambda v: v - self.step_size * torch.func.jvp(self.field, (y,), (v,))[1]
+        linearization = self.field.linearize(y)
+        return lambda v: (1 - self.step_size * self.field.split) * v - self.step_size * self.field.project(linearization.mv(v))
 
     def adjoint(self, y: Float[Tensor, "batch *event"], u: Float[Tensor, "batch *event"]) -> Float[Tensor, "batch *event"]:
         """Mᵀ u = u − h J(y)ᵀ u."""
@@ -124,7 +130,7 @@ class AbstractImplicitSolver(abc.ABC):
     max_iterations: int = 100
     start: str = "state"
     keep_last: bool = False
-    patience: int = 20
+    patience: int = 50
 
     def __post_init__(self) -> None:
         for name in ("rtol", "atol"):

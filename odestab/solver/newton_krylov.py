@@ -36,7 +36,8 @@ class NewtonKrylov(AbstractImplicitSolver):
         forcing = torch.where(previous.isinf(), self.forcing, forcing)
         shape, open_ = iterate.y.shape, iterate.open.view(-1, *(1 for _ in iterate.y.shape[1:]))
         rhs = torch.where(open_, iterate.r, 0.0).flatten(1)
-        solved = gmres(lambda v: equation.linearized(iterate.y, v.view(shape)).flatten(1), rhs, forcing, self.max_inner)
+        product = equation.linearized(iterate.y)
+        solved = gmres(lambda v: product(v.view(shape)).flatten(1), rhs, forcing, self.max_inner)
         y, r, trials = _line_search(equation, iterate, solved.solution.view(shape))
         return y, r, iterate.norm, solved.iterations + trials
 

@@ -1,0 +1,173 @@
+"""The report is one self-contained page that repeats byte for byte."""
+
+import html.parser
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import synthetic
+
+from analysis.record import Cell, write_cell
+from figures import page, style
+from figures.__main__ import main
+from figures.gallery import PICTURES
+from figures.report import write_report
+
+HOSTILE = "<script>alert(1)</script>"
+
+
+class Outline(html.parser.HTMLParser):
+    """Tags of a page, checked to be nested and closed."""
+
+    VOID = frozenset({"meta", "img", "br"})
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.feed(text)
+        assert not self.open
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def all(self, tag: str) -> list[dict[str, str | None]]:
+        return [attributes for name, attributes in self.tags if name == tag]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("run")
+    write_report(synthetic.summary(layers=3, texts=4, converged=False, kinds={"gaussian": 4, "typo": 3}), folder)
+    return folder
+
+
+@pytest.fixture
+def svg_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave out the formats that the page does not show: they take two thirds of the time."""
+    monkeypatch.setattr(style, "_WITHOUT_DATES", {"svg": style._WITHOUT_DATES["svg"]})
+
+
+def text_of(path: Path) -> str:
+    return path.read_text(encoding="utf-8")
+
+
+def test_every_figure_is_written_and_shown_with_a_text(folder: Path) -> None:
+    outline = Outline(text_of(folder / "report.html"))
+    assert sorted(path.name for path in (folder / "figures").iterdir()) == sorted(
+        f"{picture.name}.{kind}" for picture in PICTURES for kind in ("svg", "pdf", "png")
+    )
+    images = outline.all("img")
+    assert len(images) == len(PICTURES) == len(outline.all("figure")) == len(outline.all("figcaption"))
+    assert all(image["alt"] and image["src"].startswith("data:image/svg+xml;base64,") for image in images)
+
+
+def test_the_page_needs_nothing_else(folder: Path) -> None:
+    text = text_of(folder / "report.html")
+    assert not re.search(r"https?://|<script|<link|<iframe|@import|url\(|src=\"(?!data:)|href=", text)
+    for path in (folder / "figures").glob("*.svg"):  # in the pictures only names of XML vocabularies and links inside the picture
+        svg = text_of(path)
+        assert not re.search(r"<script|@import|url\((?!#)|href=\"(?!#|data:)", svg)
+        assert not re.sub(r'(xmlns(:\w+)?|rdf:resource)="[^"]*"|"-//W3C//[^>]*>', "", svg).count("://")
+
+
+def test_the_outline_is_semantic(folder: Path) -> None:
+    outline = Outline(text_of(folder / "report.html"))
+    assert len(outline.all("h1")) == len(outline.all("main")) == 1 and outline.all("html")[0]["lang"] == "en"
+    names = {heading["id"] for heading in outline.all("h2")}
+    assert names == {section["aria-labelledby"] for section in outline.all("section")}
+    assert all(cell.get("scope") for cell in outline.all("th"))
+    assert "width=device-width" in str(outline.all("meta"))
+
+
+@pytest.mark.usefixtures("svg_only")
+def test_texts_and_names_are_escaped(tmp_path: Path) -> None:
+    hostile = synthetic.with_config(
+        synthetic.summary(layers=1, texts=2, kinds={HOSTILE: 2}, dense=False),
+        texts=[HOSTILE, 'a "quoted" & b'],
+        tokens=[7, 4],
+        model=HOSTILE,
+        field=HOSTILE,
+        warnings=[HOSTILE],
+        pairs=[[HOSTILE, HOSTILE, "b"]],
+        skipped_pairs=[[0, HOSTILE]],
+        status_names=[HOSTILE],
+        versions={HOSTILE: HOSTILE},
+    )
+    text = text_of(write_report(hostile, tmp_path))
+    assert "<script" not in text and text.count(page.escape(HOSTILE)) >= 10 and "a &quot;quoted&quot; &amp; b (4 tokens)" in text
+    Outline(text)
+
+
+def test_the_same_summary_gives_the_same_bytes(folder: Path, tmp_path: Path) -> None:
+    write_report(synthetic.summary(layers=3, texts=4, converged=False, kinds={"gaussian": 4, "typo": 3}), tmp_path)
+    names = sorted(path.relative_to(folder) for path in folder.rglob("*.*"))
+    assert len(names) == 1 + 3 * len(PICTURES)
+    assert [name for name in names if (folder / name).read_bytes() != (tmp_path / name).read_bytes()] == []
+
+
+def test_the_table_says_none_and_never_zero_for_no_stable_step(folder: Path) -> None:
+    table = re.search(r"<table>.*?</table>", text_of(folder / "report.html"), re.S)
+    assert table is not None
+    first = re.findall(r"<td>(.*?)</td>", table[0])[:14]
+    assert first[8:10] == ["none", "none"]
+
+
+@pytest.mark.usefixtures("svg_only")
+def test_what_did_not_converge_is_listed(folder: Path, tmp_path: Path) -> None:
+    text = text_of(folder / "report.html")
+    assert "Not everything converged." in text and "MAX_ITERATIONS" in text and "Everything converged" not in text
+    settled = text_of(write_report(synthetic.summary(layers=1, texts=2, kinds={}), tmp_path))
+    assert "Everything converged" in settled and "Not everything converged" not in settled
+
+
+@pytest.mark.usefixtures("svg_only")
+@pytest.mark.parametrize(
+    "summary",
+    [
+        synthetic.empty(),
+        synthetic.summary(layers=1, texts=1, kinds={}, dense=False, steps=[0.5], map_steps=[0.5]),
+        synthetic.not_a_number(synthetic.summary(layers=2, texts=3)),
+    ],
+    ids=["empty", "one layer", "not a number"],
+)
+def test_odd_runs_have_a_report(summary: synthetic.Summary, tmp_path: Path) -> None:
+    text = text_of(write_report(summary, tmp_path))
+    Outline(text)
+    visible = re.sub(r"base64,[^\"]*|<style>.*?</style>", "", text, flags=re.S)
+    assert not re.search(r"\bnan\b|\binf\b", visible)
+
+
+@pytest.mark.usefixtures("svg_only")
+def test_another_step_size_can_be_chosen(tmp_path: Path) -> None:
+    summary = synthetic.summary(layers=1, texts=2, kinds={"typo": 2})
+    assert "figures at h = 0.5" in text_of(write_report(summary, tmp_path, step_size=0.5))
+    with pytest.raises(ValueError, match="step_size must be one of"):
+        write_report(summary, tmp_path, step_size=7)
+
+
+@pytest.mark.usefixtures("svg_only")
+def test_the_command_reads_a_run_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config = {"model": "m", "field": "outer", "step_sizes": [1.0], "map_step_sizes": [1.0]}
+    (tmp_path / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    (tmp_path / "cells").mkdir()
+    paths = np.ones((2, 1, 3, 4))
+    arrays = {"measured": paths, "predicted": paths, "converged": np.ones((2, 1, 3, 3), dtype=np.uint8), "sizes": np.array([1e-3])}
+    header = {"kind": "propagation", "perturbation": "gaussian", "step_size": 1.0, "texts": [0, 1, 2]}
+    write_cell(tmp_path / "cells", Cell("propagation-0", header, arrays))
+    main([str(tmp_path)])
+    assert capsys.readouterr().out.strip() == str(tmp_path / "report.html")
+    assert "Gaussian noise 1× against 1×" in text_of(tmp_path / "report.html")
+
+
+def test_the_command_refuses_a_folder_that_is_no_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main([str(tmp_path)])
+    assert stopped.value.code == 2 and "is no run folder" in capsys.readouterr().err

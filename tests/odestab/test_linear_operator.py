@@ -1,0 +1,103 @@
+import numpy as np
+import pytest
+import torch
+from problems import EPS, linear_operator, normal_numbers, ragged_operator
+
+from odestab.linear_operator import ComposedOperator, affine, check_adjoint, compose, inverse, solve, symmetric_part
+
+N = 7
+
+
+def two_matrices() -> tuple[torch.Tensor, torch.Tensor]:
+    return normal_numbers(N, N, seed=1), normal_numbers(N, N, seed=2)
+
+
+def assert_dense(operator: ComposedOperator, expected: list[torch.Tensor], atol: float = 1e3 * EPS) -> None:
+    for got, want in zip(operator.dense(), expected, strict=True):
+        torch.testing.assert_close(got, want, rtol=0, atol=atol)
+    adjoint = ComposedOperator(operator.rmv, operator.mv, operator.like, operator.mask)
+    for got, want in zip(adjoint.dense(), expected, strict=True):
+        torch.testing.assert_close(got, want.T, rtol=0, atol=atol)
+
+
+def test_dense_is_the_matrix_whatever_the_chunk() -> None:
+    a, b = two_matrices()
+    operator = linear_operator(a, b)
+    for chunk in (1, 3, N, 64):
+        for got, want in zip(operator.dense(chunk), (a, b), strict=True):
+            assert torch.equal(got, want)
+
+
+def test_dense_of_a_ragged_batch_is_each_examples_own_matrix() -> None:
+    small, large = normal_numbers(3, 3, seed=1), normal_numbers(8, 8, seed=2)
+    for chunk in (2, 32):
+        for got, want in zip(ragged_operator(small, large).dense(chunk), (small, large), strict=True):
+            assert torch.equal(got, want)
+
+
+def test_affine_symmetric_part_and_composition_against_dense() -> None:
+    a, b = two_matrices()
+    identity = torch.eye(N, dtype=a.dtype)
+    assert_dense(affine(linear_operator(a, b), 2.0, -0.5), [2 * identity - 0.5 * a, 2 * identity - 0.5 * b])
+    assert_dense(symmetric_part(linear_operator(a, b)), [(a + a.T) / 2, (b + b.T) / 2])
+    assert_dense(compose([linear_operator(a), linear_operator(b), linear_operator(a)]), [a @ b @ a])  # A acts first
+    assert_dense(compose([linear_operator(a), linear_operator(b)]), [b @ a])
+
+
+def test_affine_acts_as_the_projector_on_padding() -> None:
+    operator = affine(ragged_operator(normal_numbers(2, 2), normal_numbers(5, 5)), 1.0, 0.3)
+    image = operator.mv(torch.ones(2, 5, 1, dtype=torch.float64))
+    assert (image[0, 2:] == 0).all() and (image[0, :2] != 0).all()
+
+
+def test_inverse_and_solve_against_dense() -> None:
+    a, b = (m + 4 * torch.eye(N, dtype=m.dtype) for m in two_matrices())
+    operator = linear_operator(a, b)
+    # ‖x − A⁻¹b‖ ≤ ‖A⁻¹‖ rtol ‖b‖ with unit columns for right-hand sides
+    atol = 1e-12 * max(float(torch.linalg.matrix_norm(m.inverse(), 2)) for m in (a, b))
+    assert_dense(inverse(operator, 1e-12), [a.inverse(), b.inverse()], atol)
+    rhs = normal_numbers(3, 2, N)  # three tangents of two examples
+    for transposed in (False, True):
+        record = solve(operator, rhs, 1e-12, transposed=transposed)
+        assert record.converged.all() and record.residual.shape == (6,)
+        matrices = torch.stack([a.T, b.T] if transposed else [a, b])
+        back = (matrices @ record.solution.view(3, 2, N, 1))[..., 0]
+        assert ((back - rhs).norm(dim=2) <= 2e-12 * rhs.norm(dim=2)).all()
+
+
+def test_inverse_on_a_ragged_batch_ignores_padding() -> None:
+    small, large = (normal_numbers(n, n, seed=n) + 4 * torch.eye(n, dtype=torch.float64) for n in (3, 6))
+    rhs = normal_numbers(2, 6, 1)
+    solution = inverse(ragged_operator(small, large), 1e-13).mv(rhs)
+    torch.testing.assert_close(solution[0, :3, 0], torch.linalg.solve(small, rhs[0, :3, 0]), rtol=0, atol=1e-12)
+    assert (solution[0, 3:] == 0).all()
+
+
+def test_check_adjoint_is_rounding_for_an_adjoint_and_large_for_none() -> None:
+    a, b = two_matrices()
+    right, wrong = linear_operator(a, b), ComposedOperator(linear_operator(a).mv, linear_operator(a).mv, normal_numbers(1, N), None)
+    assert (check_adjoint(right) < 10 * N * EPS).all()
+    assert (check_adjoint(wrong) > 1e-2).all()
+
+
+def test_to_scipy_gives_each_example_on_its_real_tokens() -> None:
+    small, large = normal_numbers(3, 3, seed=1), normal_numbers(8, 8, seed=2)
+    operator = ragged_operator(small, large)
+    for example, matrix in enumerate((small, large)):
+        linear = operator.to_scipy(example)
+        assert linear.shape == tuple(matrix.shape) and linear.dtype == np.float64
+        identity = np.eye(len(matrix))
+        np.testing.assert_array_equal(linear @ identity, matrix.numpy())
+        np.testing.assert_array_equal(linear.rmatmat(identity), matrix.T.numpy())
+    with pytest.raises(ValueError, match=r"example must be in 0\.\.1, got 2"):
+        operator.to_scipy(2)
+
+
+def test_start_vectors_do_not_depend_on_batch_mates() -> None:
+    matrices = [normal_numbers(n, n) for n in (3, 8, 5)]
+    together = ragged_operator(*matrices).random(torch.Generator().manual_seed(4))
+    for example, matrix in enumerate(matrices):
+        alone = ragged_operator(matrix).random(torch.Generator().manual_seed(4))
+        assert torch.equal(together[example, : len(matrix)], alone[0])
+    assert (together[0, 3:] == 0).all()
+    assert not torch.equal(together[0], ragged_operator(*matrices).random(torch.Generator().manual_seed(5))[0])
