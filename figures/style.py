@@ -162,6 +162,19 @@ def growth_colours(values: np.ndarray) -> tuple[Colormap, LogNorm]:
     return mpl.colormaps["PRGn_r"].with_extremes(bad="#D9D9D9"), LogNorm(1 / contrast, contrast)
 
 
+def write(figure: Figure, path: Path) -> None:
+    """Write one file, its format by its suffix; the same figure gives the same bytes.
+
+    Raises:
+        ValueError: if the suffix is not .svg, .pdf or .png.
+    """
+    kind = path.suffix.removeprefix(".")
+    if kind not in _WITHOUT_DATES:
+        raise ValueError(f"figure files must end in {', '.join(f'.{known}' for known in _WITHOUT_DATES)}, got {path.name}")
+    with house():
+        figure.savefig(path, format=kind, metadata=_WITHOUT_DATES[kind])
+
+
 def save(figure: Figure, folder: Path, name: str) -> dict[str, Path]:
     """Write `folder/<name>.svg`, `.pdf` and `.png`; the same figure gives the same bytes.
 
@@ -170,7 +183,6 @@ def save(figure: Figure, folder: Path, name: str) -> dict[str, Path]:
     """
     folder.mkdir(parents=True, exist_ok=True)
     paths = {kind: folder / f"{name}.{kind}" for kind in _WITHOUT_DATES}
-    with house():
-        for kind, path in paths.items():
-            figure.savefig(path, format=kind, metadata=_WITHOUT_DATES[kind])
+    for path in paths.values():
+        write(figure, path)
     return paths

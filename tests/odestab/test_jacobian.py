@@ -12,9 +12,13 @@ MASK = ragged_mask(4, 2, 3)
 
 
 @pytest.mark.parametrize("split", [0.0, -1.0])
-def test_dense_equals_the_analytic_jacobian(split: float) -> None:
-    field, x = MixingField.random(MASK, split=split), masked_state(MASK)
-    for example, matrix in enumerate(Jacobian(field, x).dense()):
+@pytest.mark.parametrize("fast", [False, True], ids=["torch.func", "analytic"])
+def test_dense_equals_the_analytic_jacobian(split: float, fast: bool) -> None:
+    field, x = MixingField.random(MASK, split=split, fast=fast), masked_state(MASK)
+    jacobian = Jacobian(field, x)
+    assert jacobian.linearization.path == ("analytic" if fast else "torch.func")
+    assert (check_adjoint(jacobian) < 100 * EPS).all()
+    for example, matrix in enumerate(jacobian.dense()):
         torch.testing.assert_close(matrix, field.matrix(x, example), rtol=0, atol=100 * EPS)
 
 

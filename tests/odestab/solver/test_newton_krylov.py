@@ -1,3 +1,4 @@
+import itertools
 import math
 
 import torch
@@ -30,7 +31,7 @@ def test_convergence_is_superlinear_near_the_solution() -> None:
     mask = ragged_mask(3, 4)
     equation = ImplicitEquation(MixingField.random(mask, size=1.5, seed=2), masked_state(mask), 0.8)
     norms = [NewtonKrylov(max_iterations=k, rtol=0.0, keep_last=True).solve(equation, equation.rhs).residual.max().item() for k in range(9)]
-    ratios = [b / a for a, b in zip(norms, norms[1:], strict=False) if b > 1e-13]
+    ratios = [b / a for a, b in itertools.pairwise(norms) if b > 1e-13]
     assert len(ratios) >= 3 and ratios[-1] < 1e-2 * ratios[0]
 
 
