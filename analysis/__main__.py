@@ -2,26 +2,29 @@
 
 import argparse
 import math
+import os
 import sys
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from analysis.config import DEFAULT_MODEL, DTYPES, FIELDS, Pair, StudyConfig, default_texts, read_texts
 
 if TYPE_CHECKING:
-    from analysis.cells import CellPlan
+    from collections.abc import Iterable
+
+    from analysis.record import Cell
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; wrong input is one line on stderr and exit code 2."""
-    options = _parser().parse_args(arguments)
     warnings.filterwarnings("ignore", "Attempted to insert a get_attr Node", UserWarning)
     try:
+        options = _parser().parse_args(arguments)
         options.command(options)
-    except (ValueError, OSError) as error:
-        print(f"odestab: error: {' '.join(str(error).split())}", file=sys.stderr)
+    except (ValueError, OSError, MemoryError) as error:
+        print(f"odestab: error: {_one_line(error)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("odestab: interrupted; the same command continues where it stopped", file=sys.stderr)
@@ -35,7 +38,7 @@ def analyze(options: argparse.Namespace) -> None:
 
     texts, pairs = read_texts(options.texts) if options.texts else default_texts()
     config = _config(options, texts[: options.limit], pairs[: options.limit], tuple(options.step_size))
-    summary = run(prepare(config, _warn), options.out, _warn, _progress)
+    summary = run(prepare(config, _warn), options.out, _warn, _progress, options.workers)
     from figures.report import write_report
 
     print(f"report: {write_report(summary, options.out)}")
@@ -52,7 +55,7 @@ def report(options: argparse.Namespace) -> None:
 
 def propagate(options: argparse.Namespace) -> None:
     """One figure: growth of a perturbation through depth on a text, and of an edit of it if one is given."""
-    pairs = (Pair("edit", options.text, options.edited),) if options.edited else ()
+    pairs = (Pair("edit", options.text, options.edited),) if options.edited is not None else ()
     _one_figure(options, pairs, {"propagation"})
 
 
@@ -94,19 +97,24 @@ def _one_figure(options: argparse.Namespace, pairs: tuple[Pair, ...], kinds: set
     """Measure the cells of one text that a figure needs, draw it and write it."""
     from analysis.sweep import measure_in_memory, prepare
 
-    suffixes = (".svg", ".pdf", ".png")
-    if options.out.suffix not in suffixes:
-        raise ValueError(f"--out must end in one of {', '.join(suffixes)}, got {options.out.name}")
-    if not options.text.strip():
-        raise ValueError("--text: expected a text, got an empty one")
+    _require_figure(options.out)
     config = _config(options, (options.text,), pairs, (options.step_size,))
     sweep = prepare(config, _warn)
-    summary = measure_in_memory(sweep, list(_progress([cell for cell in sweep.cells if cell.kind in kinds])))
+    summary = measure_in_memory(sweep, [cell for cell in sweep.cells if cell.kind in kinds])
     from figures import propagation, spectra
     from figures.style import write
 
     write((propagation if "propagation" in kinds else spectra).draw(summary), options.out)
     print(f"figure: {options.out}")
+
+
+def _require_figure(path: Path) -> None:
+    """Tell before the measurement, not after it, that its figure cannot be written."""
+    suffixes = (".svg", ".pdf", ".png")
+    if path.suffix not in suffixes:
+        raise ValueError(f"--out must end in one of {', '.join(suffixes)}, got {path.name}")
+    if path.is_dir() or not path.parent.is_dir() or not os.access(path.parent, os.W_OK):
+        raise ValueError(f"--out must be a file in a folder that exists and can be written, got {path}")
 
 
 def _config(options: argparse.Namespace, texts: tuple[str, ...], pairs: tuple[Pair, ...], step_sizes: tuple[float, ...]) -> StudyConfig:
@@ -121,18 +129,42 @@ def _config(options: argparse.Namespace, texts: tuple[str, ...], pairs: tuple[Pa
         device=options.device,
         dtype=options.dtype,
         seed=options.seed,
+        propagated=options.propagated,
         dense_limit=options.dense_limit,
     )
+
+
+def _one_line(error: Exception) -> str:
+    text = str(error) or type(error).__name__
+    if isinstance(error, OSError) and error.filename is not None:
+        text = f"{error.filename}: {error.strerror}"
+    return " ".join(text.split())
 
 
 def _warn(line: str) -> None:
     print(f"odestab: warning: {line}", file=sys.stderr)
 
 
-def _progress(cells: "list[CellPlan]") -> Any:
+def _progress(cells: "Iterable[Cell]", total: int) -> "Iterable[Cell]":
     from tqdm import tqdm
 
-    return tqdm(cells, desc="measuring", unit="cell", file=sys.stderr, disable=not cells)
+    return tqdm(cells, desc="measuring", unit="cell", total=total, file=sys.stderr, disable=total == 0)
+
+
+def _text(text: str) -> str:
+    if not text.strip():
+        raise argparse.ArgumentTypeError("expected a text, got an empty one")
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise argparse.ArgumentTypeError(f"expected UTF-8, got {text!r}") from None
+    return text
+
+
+def _path(text: str) -> Path:
+    if not text or "\0" in text:
+        raise argparse.ArgumentTypeError(f"expected a path, got {text!r}")
+    return Path(text)
 
 
 def _step_size(text: str) -> float:
@@ -147,19 +179,32 @@ def _step_size(text: str) -> float:
 
 def _layers(text: str) -> tuple[int, ...]:
     try:
-        return tuple(int(part) for part in text.split(","))
+        layers = tuple(int(part) for part in text.split(","))
     except ValueError:
-        raise argparse.ArgumentTypeError(f"layers must be indices separated by commas, like 0,3, got {text!r}") from None
+        layers = (-1,)
+    if min(layers) < 0:
+        raise argparse.ArgumentTypeError(f"layers must be indices from 0 separated by commas, like 0,3, got {text!r}")
+    return layers
 
 
 def _positive(text: str) -> int:
-    if not text.isdigit() or int(text) < 1:
+    if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"expected a whole number >= 1, got {text!r}")
     return int(text)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+class _Parser(argparse.ArgumentParser):
+    """Wrong usage is a ValueError, one line like any other wrong input; options are not abbreviated."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options, allow_abbrev=False)
+
+    def error(self, message: str) -> NoReturn:
+        raise ValueError(f"{message} (see {self.prog} --help)")
+
+
+def _parser() -> _Parser:
+    parser = _Parser(
         prog="odestab",
         description="Is this transformer layer a stable step of a differential equation, and does an implicit step make it more robust?",
     )
@@ -167,10 +212,12 @@ def _parser() -> argparse.ArgumentParser:
     study = _study_options()
     whole = commands.add_parser("analyze", parents=[study], help="spectra, stability and propagation of every layer, with a report")
     whole.add_argument("model", nargs="?", metavar="MODEL", help=f"hub id or folder (default: the embedded {DEFAULT_MODEL})")
-    whole.add_argument("--texts", type=Path, metavar="FILE", help="one text a line, or original<TAB>edited pairs (default: built in)")
+    whole.add_argument("--texts", type=_path, metavar="FILE", help="one text a line, or original<TAB>edited pairs (default: built in)")
     whole.add_argument("--step-size", type=_step_size, nargs="+", default=[1.0], metavar="H", help="step sizes h (default: 1)")
     whole.add_argument("--limit", type=_positive, metavar="N", help="use the first N texts and pairs")
-    whole.add_argument("--out", type=Path, default=Path("runs/analysis"), metavar="RUN", help="run folder (default: runs/analysis)")
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    whole.add_argument("--workers", type=_positive, default=min(cores, 4), metavar="N", help="processes (default: one a core, up to 4)")
+    whole.add_argument("--out", type=_path, default=Path("runs/analysis"), metavar="RUN", help="run folder (default: runs/analysis)")
     whole.set_defaults(command=analyze)
     for name, command, text in (
         ("propagate", propagate, "growth of a perturbation through depth: one figure"),
@@ -178,28 +225,35 @@ def _parser() -> argparse.ArgumentParser:
     ):
         single = commands.add_parser(name, parents=[study], help=text)
         single.add_argument("model", nargs="?", metavar="MODEL", help=f"hub id or folder (default: the embedded {DEFAULT_MODEL})")
-        single.add_argument("--text", required=True, help="the text")
+        single.add_argument("--text", type=_text, required=True, help="the text")
         if command is propagate:
-            single.add_argument("--edited", help="an edit of the text, to follow as well")
+            single.add_argument("--edited", type=_text, help="an edit of the text, to follow as well")
         else:
             single.set_defaults(edited=None)
         single.add_argument("--step-size", type=_step_size, default=1.0, metavar="H", help="step size h (default: 1)")
-        single.add_argument("--out", type=Path, default=Path(f"{name}.svg"), metavar="FILE", help="a .svg, .pdf or .png file")
+        single.add_argument("--out", type=_path, default=Path(f"{name}.svg"), metavar="FILE", help="a .svg, .pdf or .png file")
         single.set_defaults(command=command)
     again = commands.add_parser("report", help="figures and report again from a run folder")
-    again.add_argument("run", type=Path, metavar="RUN")
+    again.add_argument("run", type=_path, metavar="RUN")
     again.set_defaults(command=report)
     commands.add_parser("info", help="versions, devices, usable kernels").set_defaults(command=info)
     return parser
 
 
-def _study_options() -> argparse.ArgumentParser:
+def _study_options() -> _Parser:
     """Options that every measuring command takes."""
-    options = argparse.ArgumentParser(add_help=False)
+    options = _Parser(add_help=False)
     options.add_argument("--field", choices=FIELDS, default="increment", help="f = F - id, or f = F, for a layer F (default: increment)")
     options.add_argument("--layers", type=_layers, metavar="L,L", help="layers by index from 0 (default: all)")
     options.add_argument("--device", default="cpu", help="torch device (default: cpu)")
     options.add_argument("--dtype", choices=DTYPES, default="float64", help="precision (default: float64)")
+    options.add_argument(
+        "--propagated",
+        type=_positive,
+        default=16,
+        metavar="N",
+        help="follow perturbations of the first N texts through depth (default: 16)",
+    )
     options.add_argument("--seed", type=int, default=0, help="of every random vector (default: 0)")
     options.add_argument(
         "--dense-limit", type=_positive, default=1600, metavar="N", help="full spectrum up to this dimension n·H (default: 1600)"

@@ -1,6 +1,7 @@
 """Which cells a study consists of: small independent units of measurement, named so that a killed run can tell what is missing."""
 
 import dataclasses
+import hashlib
 
 from analysis.config import Pair, StudyConfig
 
@@ -25,14 +26,15 @@ class CellPlan:
 
     @property
     def name(self) -> str:
-        """The file's stem."""
+        """The file's stem: another one for every cell of a study, also where case does not tell files apart."""
         parts = [self.kind]
         if self.layer is not None:
             parts.append(f"l{self.layer:02d}")
         if self.step_size is not None:
-            parts.append(f"h{self.step_size:g}")
+            short = f"{self.step_size:g}"
+            parts.append(f"h{short if float(short) == self.step_size else repr(self.step_size)}")
         if self.perturbation is not None:
-            parts.append("".join(c if c.isalnum() else "_" for c in self.perturbation))
+            parts.append(_safe(self.perturbation))
         if self.texts:
             parts.append(f"t{self.texts[0]:04d}")
         return "-".join(parts)
@@ -41,6 +43,12 @@ class CellPlan:
         """What the cell is of, for its file."""
         known = {key: value for key, value in dataclasses.asdict(self).items() if value is not None}
         return {**known, "texts": list(self.texts)}
+
+
+def _safe(kind: str) -> str:
+    """A kind of perturbation as part of a file name; where that changes it, a digest keeps it apart from all others."""
+    safe = "".join(c if c.isascii() and c.isalnum() else "_" for c in kind.lower())[:40]
+    return safe if safe == kind else f"{safe}-{hashlib.sha256(kind.encode()).hexdigest()[:8]}"
 
 
 def chunks(indices: list[int], lengths: list[int], size: int) -> list[tuple[int, ...]]:
@@ -60,12 +68,13 @@ def plan(config: StudyConfig, layers: tuple[int, ...], tokens: list[int], hidden
         pair_tokens: token count of every pair that can be propagated, by index.
     """
     everything = chunks(list(range(len(tokens))), tokens, config.chunk)
+    followed = chunks(list(range(len(tokens)))[: config.propagated], tokens, config.chunk)
     short = [i for i, count in enumerate(tokens) if count * hidden <= config.dense_limit]
     cells = [CellPlan("regions", step_size=h) for h in config.step_sizes]
     for h in config.step_sizes:
         for kind in dict.fromkeys(pair.kind for pair in config.pairs):
             cells += _edit_cells(config.pairs, kind, h, pair_tokens, config.chunk)
-        for chunk in everything:
+        for chunk in followed:
             cells += [CellPlan("propagation", chunk, step_size=h, perturbation=kind) for kind in ("gaussian", "worst")]
     for layer in layers:
         cells += [CellPlan("layer", chunk, layer=layer) for chunk in everything]

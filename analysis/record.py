@@ -1,5 +1,6 @@
 """What a run folder holds: one safetensors file per cell, written whole or not at all, and the resolved configuration."""
 
+import contextlib
 import dataclasses
 import json
 import os
@@ -8,9 +9,10 @@ from typing import Any
 
 import numpy as np
 from safetensors import SafetensorError
-from safetensors.numpy import load_file, save
+from safetensors.numpy import load, save
 
 SCHEMA = 1
+NEEDED = ("model", "field", "step_sizes", "map_step_sizes")  # entries that no configuration lacks
 
 
 class DamagedCell(ValueError):
@@ -35,7 +37,7 @@ class Cell:
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """A run folder read back: its configuration and all its cells, in order of their names."""
+    """A run folder read back: its configuration, and the cells that it lists in order of their names."""
 
     config: dict[str, Any]
     cells: tuple[Cell, ...]
@@ -49,7 +51,7 @@ def write_bytes(path: Path, content: bytes) -> None:
     """Write a file under a temporary name, flush it to the disk and rename it: a killed run leaves the old file or the new one.
 
     Raises:
-        OSError: if the disk is full or the folder cannot be written; the temporary file is removed.
+        OSError: if the disk is full or the folder cannot be written; it names the file, and the temporary file is removed.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
@@ -58,8 +60,11 @@ def write_bytes(path: Path, content: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
+    except OSError as error:  # of a full disk it knows no file
+        raise OSError(error.errno, error.strerror or str(error), str(path)) from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
 
 
 def write_json(path: Path, content: Any) -> None:
@@ -74,7 +79,7 @@ def write_cell(folder: Path, cell: Cell) -> None:
         OSError: if the file cannot be written.
     """
     header = json.dumps({"schema": SCHEMA, **cell.header}, sort_keys=True)
-    arrays = {name: np.ascontiguousarray(array) for name, array in cell.arrays.items()}
+    arrays = {name: np.asarray(array, order="C") for name, array in cell.arrays.items()}
     write_bytes(folder / f"{cell.name}.safetensors", save(arrays, {"odestab": header}))
 
 
@@ -88,26 +93,53 @@ def read_cell(path: Path) -> Cell:
         raw = path.read_bytes()
         length = int.from_bytes(raw[:8], "little")
         header = json.loads(json.loads(raw[8 : 8 + length])["__metadata__"]["odestab"])
-        arrays = load_file(path)
-    except (SafetensorError, ValueError, KeyError, TypeError) as error:
+        arrays = load(raw)
+        schema = header.pop("schema")
+    except (SafetensorError, ValueError, LookupError, TypeError, AttributeError) as error:
         raise DamagedCell(f"{path}: not a readable cell ({type(error).__name__}: {error})") from error
-    if header.pop("schema", None) != SCHEMA:
-        raise DamagedCell(f"{path}: expected schema {SCHEMA}")
+    if schema != SCHEMA:
+        raise DamagedCell(f"{path}: expected schema {SCHEMA}, got {schema}")
     return Cell(path.stem, header, arrays)
 
 
-def read_run(folder: Path) -> Run:
-    """Read a whole run folder.
+def read_config(folder: Path) -> dict[str, Any]:
+    """Read a run's configuration.
 
     Raises:
-        FileNotFoundError: if it has no config.json.
-        DamagedCell: if a cell cannot be read.
+        ValueError: if it is not readable.
+        FileNotFoundError: if the folder has none.
     """
     path = folder / "config.json"
     if not path.is_file():
         raise FileNotFoundError(f"{folder} is no run folder: expected config.json in it")
-    config = json.loads(path.read_text(encoding="utf-8"))
-    return Run(config, tuple(read_cell(path) for path in sorted((folder / "cells").glob("*.safetensors"))))
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path} is not readable JSON ({error})") from None
+    if not isinstance(config, dict) or not config.keys() >= {*NEEDED}:
+        raise ValueError(f"{path} is not the configuration of a run: expected {', '.join(NEEDED)} in it")
+    return config
+
+
+def read_run(folder: Path) -> Run:
+    """Read a whole run folder: the cells that its configuration lists, or all where it lists none; other files are left alone.
+
+    Raises:
+        FileNotFoundError: if it has no config.json, or a cell is missing.
+        ValueError: if config.json is not readable.
+        DamagedCell: if a cell cannot be read.
+    """
+    config = read_config(folder)
+    names = config.pop("cells", None)
+    paths = sorted((folder / "cells" / f"{name}.safetensors" for name in names) if names else (folder / "cells").glob("*.safetensors"))
+    if absent := [path.stem for path in paths if not path.exists()]:
+        raise FileNotFoundError(
+            f"{folder} lacks {len(absent)} of {len(paths)} cells, one is {absent[0]}; run the command that made it again"
+        )
+    try:
+        return Run(config, tuple(map(read_cell, paths)))
+    except DamagedCell as error:
+        raise DamagedCell(f"{error}; run the command that made it again") from error
 
 
 def _finite(content: Any) -> Any:

@@ -1,23 +1,29 @@
 """Run a study into a folder: measure what is missing, cell by cell, then summarise. A killed run loses at most the cell in flight."""
 
+import contextlib
 import dataclasses
 import json
 import platform
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
+
+import torch
 
 import odestab as od
 from analysis.cells import CellPlan, plan
 from analysis.config import StudyConfig
 from analysis.measure import Study, load_study, measure
-from analysis.record import DamagedCell, Run, read_cell, read_run, write_cell, write_json
+from analysis.pool import measured, useful_workers
+from analysis.record import Cell, DamagedCell, Run, read_cell, read_config, read_run, write_cell, write_json
 from analysis.summary import Summary, summarise
 from analysis.tables import tables
 
+DERIVED = ("cells", "depth", "hidden", "map_step_sizes", "sizes", "skipped_pairs", "status_names", "tokens", "warnings")
 VERSIONED = ("odestab", "torch", "transformers", "numpy", "scipy")
 Report = Callable[[str], None]
+Progress = Callable[[Iterable[Cell], int], Iterable[Cell]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,21 +49,18 @@ def prepare(config: StudyConfig, warn: Report) -> Sweep:
         warn: called with one line for each text that is truncated and each pair that is left out.
 
     Raises:
-        ValueError: if the model cannot be loaded or a layer does not exist.
+        ValueError: if the device or the model cannot be used, a layer does not exist, or a text has no tokens or no finite states.
     """
+    _require_device(config)
     study = load_study(config)
-    counts = study.token_counts(list(config.texts))
-    tokens = [min(count, study.max_tokens) for count in counts]
-    warnings = [
-        f"text {i + 1} has {count} tokens; truncated to the {study.max_tokens} that the model takes"
-        for i, count in enumerate(counts)
-        if count > study.max_tokens
-    ]
+    tokens, truncated = _tokens(study)
     pair_tokens, skipped = _pair_tokens(study)
-    warnings += [f"pair {i + 1} left out: {reason}" for i, reason in skipped]
+    warnings = truncated + [f"pair {i + 1} left out: {reason}" for i, reason in skipped]
     for line in warnings:
         warn(line)
     first = study.trace((config.texts[0],))
+    if not all(state.isfinite().all() for state in first.states):
+        raise ValueError(f"model {config.as_dict()['model']!r} must have finite states in {config.dtype}; on text 1 they are not")
     layers = config.chosen_layers(first.depth)
     cells = plan(config, layers, tokens, first.states[0].shape[2], pair_tokens)
     resolved = config.as_dict() | {
@@ -70,70 +73,79 @@ def prepare(config: StudyConfig, warn: Report) -> Sweep:
         "weights": study.weights,
         "status_names": [status.name for status in od.Status],
         "versions": versions(),
+        "cells": [cell.name for cell in cells],
     }
     return Sweep(study, cells, json.loads(json.dumps(resolved)))
 
 
-def run(sweep: Sweep, out: Path, warn: Report, progress: Callable[[list[CellPlan]], Iterable[CellPlan]] = iter) -> Summary:
+def run(sweep: Sweep, out: Path, warn: Report, progress: Progress = lambda cells, total: cells, workers: int = 1) -> Summary:
     """Measure the missing cells of a run folder and write its summary.json.
 
     Args:
         sweep: what to measure.
         out: the run folder; created if needed, continued if it holds the same configuration.
         warn: called with one line for each damaged cell that is measured again.
-        progress: wraps the list of missing cells, a progress bar for instance.
+        progress: wraps the stream of measured cells, of which the total is given: a progress bar for instance.
+        workers: processes to measure in; the numbers do not depend on it.
 
     Raises:
         ValueError: if the folder belongs to a run with another configuration.
         OSError: if it cannot be written; cells that are already there stay.
+        MemoryError: if a cell needs more memory than there is; likewise.
     """
     open_folder(out, sweep.resolved)
-    for cell in progress(missing(sweep.cells, out, warn)):
-        write_cell(out / "cells", measure(sweep.study, cell))
-    found = read_run(out)
-    wanted = {cell.name for cell in sweep.cells}
-    summary = summarise(Run(found.config, tuple(cell for cell in found.cells if cell.name in wanted)))
+    lacking, config = missing(sweep, out, warn), sweep.study.config
+    if config.device == "cpu":
+        torch.set_num_threads(1)  # as in a worker: equal numbers with and without
+    useful = useful_workers(config, len(lacking), workers)
+    here = (measure(sweep.study, cell) for cell in lacking)
+    with _memory_error():
+        for cell in progress(measured(config, lacking, useful) if useful > 1 else here, len(lacking)):
+            write_cell(out / "cells", cell)
+    summary = summarise(read_run(out))
     write_json(out / "summary.json", tables(summary))
     return summary
 
 
 def measure_in_memory(sweep: Sweep, cells: list[CellPlan]) -> Summary:
     """Measure some cells of a study without a run folder, for a single figure."""
-    return summarise(Run(sweep.resolved, tuple(measure(sweep.study, cell) for cell in cells)))
+    with _memory_error():
+        return summarise(Run(sweep.resolved, tuple(measure(sweep.study, cell) for cell in cells)))
 
 
 def open_folder(out: Path, resolved: dict[str, Any]) -> None:
     """Create a run folder, or check that an existing one belongs to the same configuration.
 
     Raises:
-        ValueError: if it does not; the first keys that differ are named.
+        ValueError: if it does not; the choices that differ are named.
         OSError: if it cannot be created or written.
     """
     (out / "cells").mkdir(parents=True, exist_ok=True)
-    path = out / "config.json"
-    if not path.exists():
-        write_json(path, resolved)
+    if not (out / "config.json").exists():
+        if any((out / "cells").glob("*.safetensors")):
+            raise ValueError(f"{out} has cells but no config.json that tells of what; choose another folder")
+        write_json(out / "config.json", resolved)
         return
     try:
-        existing = json.loads(path.read_text(encoding="utf-8"))
+        existing = read_config(out)
     except ValueError as error:
-        raise ValueError(f"{path} is not readable JSON ({error}); choose another folder") from None
+        raise ValueError(f"{error}; choose another folder") from None
     differing = sorted(key for key in existing.keys() | resolved.keys() if existing.get(key) != resolved.get(key))
     if differing:
-        raise ValueError(f"{out} belongs to a run with another configuration ({', '.join(differing)} differ); choose another folder")
+        named = [key for key in differing if key not in DERIVED] or differing
+        raise ValueError(f"{out} belongs to a run with another configuration (not the same: {', '.join(named)}); choose another folder")
 
 
-def missing(cells: list[CellPlan], out: Path, warn: Report) -> list[CellPlan]:
-    """The cells that a folder lacks; damaged ones are named, removed and listed as missing."""
+def missing(sweep: Sweep, out: Path, warn: Report) -> list[CellPlan]:
+    """The cells that a folder lacks; damaged ones are named and listed as missing."""
     found = []
-    for cell in cells:
+    for cell in sweep.cells:
         path = out / "cells" / f"{cell.name}.safetensors"
         try:
-            if path.exists() and read_cell(path):
+            if path.exists() and _require_own(path, {**cell.header(), "weights": sweep.study.weights}):
                 continue
         except DamagedCell as error:
             warn(f"damaged cell, measured again: {error}")
-            path.unlink()
         found.append(cell)
     return found
 
@@ -149,6 +161,46 @@ def versions() -> dict[str, str]:
     return found
 
 
+def _require_own(path: Path, expected: dict[str, Any]) -> Cell:
+    """Read a cell that must be of what it is expected to be of."""
+    cell = read_cell(path)
+    for key, value in expected.items():
+        if cell.header.get(key) != value:
+            raise DamagedCell(f"{path}: not a cell of this run: expected {key} {value}, got {cell.header.get(key)}")
+    return cell
+
+
+@contextlib.contextmanager
+def _memory_error() -> Iterator[None]:
+    """Turn what torch raises for want of memory, some RuntimeError, into a MemoryError that says what to do."""
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        wanting = ("out of memory", "allocate memory", "not enough memory")
+        if isinstance(error, RuntimeError) and not any(words in str(error) for words in wanting):
+            raise
+        raise MemoryError("not enough memory; shorter texts or a smaller --dense-limit need less") from error
+
+
+def _require_device(config: StudyConfig) -> None:
+    try:
+        torch.ones(1, dtype=getattr(torch, config.dtype), device=config.device).item()
+    except (RuntimeError, AssertionError, TypeError) as error:  # each device has its own
+        reason = str(error).split("\n")[0]
+        raise ValueError(f"device {config.device!r} cannot be used with {config.dtype} here: {reason}") from None
+
+
+def _tokens(study: Study) -> tuple[list[int], list[str]]:
+    """Token counts of the texts as they are measured, and a warning for each that is truncated."""
+    counts, limit = study.token_counts(list(study.config.texts)), study.max_tokens
+    if 0 in counts:
+        raise ValueError(f"text {counts.index(0) + 1} must have at least one token, got {study.config.texts[counts.index(0)]!r}")
+    warnings = [
+        f"text {i} has {count} tokens; truncated to the {limit} that the model takes" for i, count in enumerate(counts, 1) if count > limit
+    ]
+    return [min(count, limit) for count in counts], warnings
+
+
 def _pair_tokens(study: Study) -> tuple[dict[int, int], list[tuple[int, str]]]:
     """Token counts of the pairs whose sides have the same number, and the others with the reason why they are left out."""
     pairs = study.config.pairs
@@ -158,6 +210,8 @@ def _pair_tokens(study: Study) -> tuple[dict[int, int], list[tuple[int, str]]]:
     for i, (a, b) in enumerate(zip(originals, edited, strict=True)):
         if a != b:
             skipped.append((i, f"{a} against {b} tokens; a state difference needs the same number"))
+        elif study.tokenizer(pairs[i].original)["input_ids"] == study.tokenizer(pairs[i].edited)["input_ids"]:
+            skipped.append((i, "the same tokens on both sides; the model cannot tell them apart"))
         elif a > study.max_tokens:
             skipped.append((i, f"{a} tokens, more than the {study.max_tokens} that the model takes"))
         else:

@@ -49,7 +49,7 @@ from odestab.stability import (
     stable_step_sizes,
 )
 from odestab.trajectory import Trajectory
-from odestab.vector_field import AbstractVectorField, LayerVectorField, LinearVectorField
+from odestab.vector_field import AbstractVectorField, LayerVectorField, Linearization, LinearVectorField
 
 __all__ = [
     "AbstractAdjoint",
@@ -73,6 +73,7 @@ __all__ = [
     "Jacobian",
     "LayerVectorField",
     "LinearVectorField",
+    "Linearization",
     "NewtonKrylov",
     "OneStepAdjoint",
     "Path",

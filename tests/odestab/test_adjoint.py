@@ -12,7 +12,7 @@ from odestab.one_step import AbstractOneStepMethod, ImplicitEuler, ThetaMethod
 from odestab.solver import AbstractImplicitSolver, Anderson, Auto, FixedPoint, GradientDescent, NewtonKrylov, SolveError
 
 MASK = ragged_mask(3, 2)
-EXACT = NewtonKrylov(rtol=1e-13)
+EXACT = Anderson(rtol=1e-13, memory=8)  # quicker here than Newton
 TRUNCATED = {
     "fixed point": FixedPoint(max_iterations=3, rtol=0.0, keep_last=True),
     "Anderson": Anderson(max_iterations=4, memory=2, rtol=0.0, keep_last=True),
@@ -22,7 +22,7 @@ TRUNCATED = {
 
 def inputs(split: float = -0.5) -> tuple[MixingField, tuple[Tensor, ...]]:
     """The field, and (x, W, U, h) as leaves that require gradients."""
-    field = MixingField.random(MASK, hidden=2, size=0.9, split=split)
+    field = MixingField.random(MASK, hidden=2, size=0.9, split=split, fast=True)
     leaves = masked_state(MASK, hidden=2), field.w, field.u, torch.tensor(0.6, dtype=DTYPE)
     return field, tuple(t.clone().requires_grad_() for t in leaves)
 
@@ -30,7 +30,7 @@ def inputs(split: float = -0.5) -> tuple[MixingField, tuple[Tensor, ...]]:
 def step(make, field: MixingField, x: Tensor, w: Tensor, u: Tensor, h: Tensor) -> Tensor:
     """One step as a function of everything that it may be differentiated by; padding is no part of it."""
     method: AbstractOneStepMethod = make(h)
-    return field.project(method.step(MixingField(w, field.v, u, field.mask, field.split), x).state)
+    return field.project(method.step(MixingField(w, field.v, u, field.mask, field.split, field.fast), x).state)
 
 
 def euler(adjoint: AbstractAdjoint, solver: AbstractImplicitSolver = EXACT):
@@ -76,7 +76,7 @@ def test_unrolled_to_convergence_is_the_implicit_gradient() -> None:
 def test_phantom_converges_to_the_implicit_gradient() -> None:
     field, leaves = inputs()
     reference = gradients(euler(ImplicitAdjoint(1e-12)), field, leaves)
-    gaps = [relative_gap(gradients(euler(PhantomAdjoint(steps)), field, leaves), reference) for steps in (1, 2, 4, 8, 16, 64)]
+    gaps = [relative_gap(gradients(euler(PhantomAdjoint(steps)), field, leaves), reference) for steps in (1, 2, 4, 8, 40)]
     assert gaps[0] > 1e-2 and gaps[-1] < 1e-8 and all(b < a for a, b in itertools.pairwise(gaps))
 
 
@@ -109,14 +109,24 @@ def test_double_backward_is_refused() -> None:
         first.sum().backward()
 
 
-def test_the_value_never_depends_on_the_adjoint() -> None:
+SAME_VALUE = {
+    "Anderson": Anderson(rtol=1e-8),
+    "stopped": TRUNCATED["fixed point"],
+    "auto": Auto(rtol=1e-7),
+    "Newton": NewtonKrylov(rtol=1e-7),
+}
+
+
+@pytest.mark.parametrize("solver", SAME_VALUE.values(), ids=SAME_VALUE.keys())
+def test_the_value_never_depends_on_the_adjoint(solver: AbstractImplicitSolver) -> None:
+    # Fails for Newton if the linearisation that it uses without gradients rounds differently from the one with them.
     field, leaves = inputs()
-    for solver in (Anderson(rtol=1e-8), TRUNCATED["fixed point"], Auto(rtol=1e-7)):
-        adjoints = (ImplicitAdjoint(), UnrolledAdjoint(), OneStepAdjoint(), PhantomAdjoint(7))
-        states = [step(euler(adjoint, solver), field, *leaves).detach() for adjoint in adjoints]
-        with torch.no_grad():
-            states += [step(euler(adjoint, solver), field, *leaves) for adjoint in adjoints]
-        assert all(torch.equal(state, states[0]) for state in states)
+    adjoints = (ImplicitAdjoint(), UnrolledAdjoint(), OneStepAdjoint(), PhantomAdjoint(7))
+    states = [step(euler(adjoint, solver), field, *leaves).detach() for adjoint in adjoints]
+    with torch.no_grad():
+        states += [step(euler(adjoint, solver), field, *leaves) for adjoint in adjoints]
+    for state in states:
+        torch.testing.assert_close(state, states[0], rtol=0, atol=0)
 
 
 def test_nothing_is_recorded_where_nothing_asks_for_a_gradient() -> None:

@@ -28,7 +28,7 @@ SOLVERS = {
     "damped fixed point": FixedPoint(damping=0.5),
     "Anderson": Anderson(),
     "Newton–Krylov": NewtonKrylov(),
-    "gradient descent": GradientDescent(steps=None, step_size=0.1, max_iterations=2000, patience=200),
+    "gradient descent": GradientDescent(steps=None, step_size=0.1, max_iterations=600, patience=200),
     "auto": Auto(),
 }
 each_solver = pytest.mark.parametrize("solver", SOLVERS.values(), ids=SOLVERS.keys())
@@ -156,7 +156,7 @@ def test_every_status_is_reached() -> None:
     )
     x = torch.ones(5, 2, dtype=DTYPE)
     x[4] = torch.nan
-    solution = FixedPoint(max_iterations=60).solve(ImplicitEquation(LinearVectorField(matrices), x, 1.0), x)
+    solution = FixedPoint(max_iterations=60, patience=20).solve(ImplicitEquation(LinearVectorField(matrices), x, 1.0), x)
     names = [Status(status).name for status in solution.status.tolist()]
     assert names == ["CONVERGED", "MAX_ITERATIONS", "STALLED", "DIVERGED", "NON_FINITE"]
     assert solution.iterations.tolist()[2:] == [20, 5, 0]  # patience; the first power of ten above the factor 1e4; at once
@@ -244,13 +244,14 @@ def test_solution_says_what_converged() -> None:
     assert solution.converged.tolist() == [True, False]
 
 
-def test_linearisation_and_its_adjoint() -> None:
-    equation = masked_equation()
+@pytest.mark.parametrize("differentiable", [True, False])
+def test_linearisation_and_its_adjoint(differentiable: bool) -> None:
+    equation = dataclasses.replace(masked_equation(), differentiable=differentiable)
     field, y = equation.field, equation.rhs
     v, u = masked_state(field.mask, seed=3), masked_state(field.mask, seed=4)
     for example in range(3):
         real = field.mask[example]
         m = torch.eye(3 * int(real.sum()), dtype=DTYPE) - equation.step_size * field.matrix(y, example)
-        forward, backward = equation.linearized(y, v)[example, real], equation.adjoint(y, u)[example, real]
+        forward, backward = equation.linearized(y)(v)[example, real], equation.adjoint(y, u)[example, real]
         torch.testing.assert_close(forward.flatten(), m @ v[example, real].flatten(), rtol=0, atol=1e-13)
         torch.testing.assert_close(backward.flatten(), m.T @ u[example, real].flatten(), rtol=0, atol=1e-13)
