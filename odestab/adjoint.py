@@ -14,7 +14,7 @@ from odestab.solver import AbstractImplicitSolver, ImplicitEquation, Solution, S
 
 
 class AbstractAdjoint(abc.ABC):
-    """How the gradient of a solve's state is computed; the state's value never depends on it."""
+    """How the gradient of a solve's state is computed; the state's value depends on it by rounding at most."""
 
     @abc.abstractmethod
     def solve(self, solver: AbstractImplicitSolver, equation: ImplicitEquation, x: Float[Tensor, "batch *event"]) -> Solution:
@@ -56,12 +56,10 @@ class ImplicitAdjoint(AbstractAdjoint):
     def solve(self, solver: AbstractImplicitSolver, equation: ImplicitEquation, x: Float[Tensor, "batch *event"]) -> Solution:
         """Solve without recording, then attach one evaluation of f whose cotangent is transformed."""
         solution = _untracked(solver, equation, x)
-        if not torch.is_grad_enabled():
+        if not torch.is_grad_enabled() or not _image(equation, solution.state).requires_grad:
             return solution
         y = solution.state.detach().requires_grad_()
-        image = equation.rhs + equation.step_size * equation.field(y)
-        if not image.requires_grad:
-            return solution
+        image = _image(equation, y)
         return dataclasses.replace(solution, state=_ImplicitGradient.apply(image, y, solution.state, self))
 
 
@@ -123,6 +121,11 @@ class _ImplicitGradient(torch.autograd.Function):
             worst = float(solved.residual.max())
             raise SolveError(f"adjoint solve: relative residual {worst:.1e} is above rtol {ctx.adjoint.rtol:.1e}")
         return solved.solution.view_as(y), None, None, None
+
+
+def _image(equation: ImplicitEquation, y: Tensor) -> Tensor:
+    """b + h f(y), which is y at a solution."""
+    return equation.rhs + equation.step_size * equation.field(y)
 
 
 def _untracked(solver: AbstractImplicitSolver, equation: ImplicitEquation, x: Tensor) -> Solution:

@@ -176,7 +176,8 @@ def propagate(
     Raises:
         ValueError: if the number of methods is not the number of layers, or a perturbation is zero.
     """
-    path = follow(trajectory, methods or trajectory.methods or ExplicitEuler(1.0))
+    declared: Methods = trajectory.methods if trajectory.methods is not None else ExplicitEuler(1.0)
+    path = follow(trajectory, declared if methods is None else methods)
     return grow(path, perturbation.delta(path) if isinstance(perturbation, AbstractPerturbation) else perturbation)
 
 
@@ -201,7 +202,7 @@ def grow(
     initial = _norm(delta)
     if bool((initial == 0).any()):
         raise ValueError(f"perturbation must not be zero, got zero for examples {(initial == 0).nonzero()[:, 0].tolist()}")
-    other = follow(path.trajectory, methods or path.methods, path.states[0] + delta)
+    other = follow(path.trajectory, path.methods if methods is None else methods, path.states[0] + delta)
     sizes = torch.stack([_norm(x) for x in path.states], dim=1)
     differences = torch.stack([_norm(b - a) for a, b in zip(path.states, other.states, strict=True)], dim=1)
     measured = differences / differences[:, :1]  # x̃_0 − x_0 as it was rounded

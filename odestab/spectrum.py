@@ -85,9 +85,9 @@ def eigenvalues(
         max_dimension: largest Krylov space; what has not converged by then is flagged.
 
     Raises:
-        ValueError: if `which` is unknown, or k is not in 1..n.
+        ValueError: if `which` is unknown, or k is not in 1..n or above max_dimension.
     """
-    _check(operator, k, which, WHICH_EIGENVALUES)
+    _check(operator, k, which, WHICH_EIGENVALUES, max_dimension)
     if sigma is not None or which == "SM":
         return _shift_invert(operator, k, sigma or 0.0, rtol, generator, max_dimension)
 
@@ -102,7 +102,7 @@ def eigenvalues(
         lambda previous, steps: arnoldi(flat, start, steps, previous),
         lambda f: arnoldi_ritz(f, k, rank),
         lambda r: rtol * (r.values - center).abs().amax(1, keepdim=True),
-        (k + 20, 20, min(max_dimension, *operator.sizes)),
+        (k + 20, 20, min(max_dimension, max(operator.sizes))),
     )
     right = torch.bmm(ritz.right.mT, factorization.basis[:, :-1].to(ritz.right)).view(-1, k, *operator.like.shape[1:])
     residuals = _eigen_residuals(operator, ritz.values, right)
@@ -134,11 +134,11 @@ def singular_values(
         max_dimension: largest number of steps.
 
     Raises:
-        ValueError: if `which` is unknown, k is not in 1..n, or k > 1 for "SM".
+        ValueError: if `which` is unknown, k is not in 1..n or above max_dimension, or k > 1 for "SM".
     """
-    _check(operator, k, which, WHICH_SINGULAR)
+    _check(operator, k, which, WHICH_SINGULAR, max_dimension)
     if which == "SM":
-        return _smallest_singular_value(operator, k, rtol, generator, min(max_dimension, *operator.sizes))
+        return _smallest_singular_value(operator, k, rtol, generator, min(max_dimension, max(operator.sizes)))
     if k == 1 and isinstance(operator, ComposedOperator) and operator.inverse_of is not None:
         return _inverted(singular_values(operator.inverse_of, 1, "SM", rtol, generator, max_dimension=max_dimension))
     start, flat, rflat = operator.random(generator).flatten(1), operator.flat(operator.mv), operator.flat(operator.rmv)
@@ -146,7 +146,7 @@ def singular_values(
         lambda previous, steps: golub_kahan(flat, rflat, start, steps, previous),
         lambda f: bidiagonal_ritz(f, k),
         lambda r: rtol * r.values[:, :1],
-        (k + 5, 2, min(max_dimension, *operator.sizes)),
+        (k + 5, 2, min(max_dimension, max(operator.sizes))),
     )
     shape = (-1, k, *operator.like.shape[1:])
     right = torch.bmm(ritz.right.mT, factorization.right[:, :-1]).view(shape)
@@ -168,7 +168,7 @@ def logarithmic_norm(operator: AbstractOperator, rtol: float = 1e-6, generator: 
         lambda previous, steps: lanczos(flat, start, steps, previous),
         lanczos_ritz,
         lambda r: rtol * r.values.abs(),
-        (20, 10, min(200, *operator.sizes)),
+        (20, 10, min(200, max(operator.sizes))),
     )
     right = torch.bmm(ritz.right.mT, factorization.basis).view(-1, 1, *operator.like.shape[1:])
     image = symmetric.mv(right.transpose(0, 1)).transpose(0, 1)
@@ -232,6 +232,8 @@ def _dense_eigenvalues(operator: AbstractOperator, k: int, rank: Callable[[Tenso
     residuals = like.new_full((like.shape[0], k), torch.nan)
     right = torch.zeros(like.shape[0], k, like[0].numel(), dtype=values.dtype, device=like.device)
     for example, (matrix, real) in enumerate(zip(operator.dense(), operator.real_entries(), strict=True)):
+        if not matrix.isfinite().all():
+            continue  # stays NaN: one such example is data, not an exception for the batch
         found, vectors = torch.linalg.eig(matrix)
         chosen = rank(found).argsort(descending=True)[:k]
         found, vectors = found[chosen], vectors[:, chosen]
@@ -265,8 +267,10 @@ def _complex(dtype: torch.dtype) -> torch.dtype:
     return torch.complex64 if dtype == torch.float32 else torch.complex128
 
 
-def _check(operator: AbstractOperator, k: int, which: str, allowed: tuple[str, ...]) -> None:
+def _check(operator: AbstractOperator, k: int, which: str, allowed: tuple[str, ...], max_dimension: int) -> None:
     if which not in allowed:
         raise ValueError(f"which must be one of {', '.join(allowed)}, got {which!r}")
     if not 1 <= k <= min(operator.sizes):
         raise ValueError(f"k must be in 1..{min(operator.sizes)}, the smallest example's dimension, got {k}")
+    if max_dimension < k:
+        raise ValueError(f"max_dimension must be at least k = {k}, got {max_dimension}")

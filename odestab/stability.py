@@ -23,7 +23,7 @@ def complex_grid(re: Float[Tensor, " m"], im: Float[Tensor, " n"]) -> Complex[Te
 
 def stability_region(method: AbstractOneStepMethod, re: Float[Tensor, " m"], im: Float[Tensor, " n"]) -> Float[Tensor, "n m"]:
     """|R(z)| on the grid z = re + i·im; the region of stability is where it is ≤ 1, infinite at a pole."""
-    return method.stability_function(complex_grid(re, im)).abs().nan_to_num(torch.inf)
+    return method.stability_function(complex_grid(re, im)).abs().nan_to_num(torch.inf, posinf=torch.inf)
 
 
 def lemniscate(z: Complex[Tensor, "*points"]) -> Float[Tensor, "*points"]:
@@ -53,7 +53,7 @@ def spectral_growth(method: AbstractOneStepMethod, spectrum: Spectrum) -> Spectr
     circle unless a pole lies inside. The certificate takes the listed eigenvalues as complete and is withheld where one did not converge.
     """
     h = float(method.step_size)
-    listed = method.stability_function(h * spectrum.values).abs()
+    listed = method.stability_function(h * spectrum.values).abs().nan_to_num(torch.inf, posinf=torch.inf)  # NaN: on the pole
     value = torch.where(spectrum.values.isnan(), -torch.inf, listed).amax(1)
     rest = torch.zeros_like(value) if spectrum.complete else _largest_on_disc(method, spectrum, h)
     bound = torch.maximum(value, rest)
@@ -70,7 +70,7 @@ class StableStepSizes:
         step_sizes: `(steps,)`, the candidates h.
         growth: `(batch, steps)`, max |R(hλ)| over the listed eigenvalues.
         stable: growth ≤ 1.
-        certain: `(batch, steps)`, the listed eigenvalues settle it. A growth above 1 is always settled: what is listed is unstable.
+        certain: `(batch, steps)`, the listed eigenvalues settle it. A converged growth above 1 always is: what is listed is unstable.
     """
 
     step_sizes: Float[Tensor, " steps"]
@@ -99,7 +99,8 @@ def stable_step_sizes(method: AbstractOneStepMethod, spectrum: Spectrum, steps: 
     """
     found = [spectral_growth(dataclasses.replace(method, step_size=h), spectrum) for h in steps.tolist()]  # type: ignore[type-var]
     growth = torch.stack([g.value for g in found], dim=1)
-    certain = torch.stack([g.certain | (g.value > 1) | (g.bound <= 1) for g in found], dim=1)
+    converged = (spectrum.converged | spectrum.values.isnan()).all(1)
+    certain = torch.stack([g.certain | (converged & (g.value > 1)) | (g.bound <= 1) for g in found], dim=1)
     return StableStepSizes(steps, growth, growth <= 1, certain)
 
 

@@ -67,7 +67,8 @@ def smallest_singular_triplet(
 def _rayleigh_ritz(basis: Tensor, image: Tensor, rmatvec: Matvec) -> SingularTriplet:
     """Minimise ‖A v‖ over unit v in the subspace; directions of zeros (frozen examples) are left out."""
     gram = torch.bmm(image, image.mT)
-    empty = basis.norm(dim=2) < 0.5
+    gram = torch.where(gram.isfinite().all(2).all(1)[:, None, None], gram, 0.0)  # LAPACK would refuse the whole batch
+    empty = ~(basis.norm(dim=2) > 0.5)
     gram = gram + torch.diag_embed(empty.to(gram.dtype)) * torch.diagonal(gram, 0, 1, 2).amax(1)[:, None, None]
     _, vectors = torch.linalg.eigh(gram)
     coefficients = vectors[:, :, :1].mT

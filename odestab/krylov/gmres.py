@@ -15,7 +15,7 @@ class LinearSolution:
 
     Attributes:
         solution: x, `(batch, n)`.
-        residual: ‖b − A x‖ / ‖b‖, recomputed from x; 0 where b = 0.
+        residual: ‖b − A x‖ / ‖b‖, recomputed from x; 0 where b = 0, NaN where b or A is not finite.
         converged: residual ≤ rtol.
         iterations: products with A spent while this example was open.
     """
@@ -40,21 +40,23 @@ def gmres(
         max_iterations: bound on the products per example, checks of the true residual not counted.
         restart: largest dimension of the Krylov space held in memory.
     """
-    x = torch.zeros_like(b)
-    size = b.norm(dim=1)
-    r = b
-    residual = (size > 0).to(b.dtype)
+    size, r = b.norm(dim=1), b
+    finite = size.isfinite()
+    x = torch.where(finite[:, None], torch.zeros_like(b), torch.nan)
+    residual = torch.where(finite, (size > 0).to(b.dtype), torch.nan)
     iterations = torch.zeros(b.shape[0], dtype=torch.long, device=b.device)
     left = max_iterations
     while left > 0 and bool((residual > rtol).any()):
         open_ = residual > rtol
         step, used = _cycle(matvec, torch.where(open_[:, None], r, 0.0), rtol * size, min(restart, left))
-        x = torch.where(open_[:, None], x + step, x)
-        r = torch.where(open_[:, None], b - matvec(x), r)
-        before, residual = residual, torch.where(open_, r.norm(dim=1) / size.clamp(min=torch.finfo(b.dtype).tiny), residual)
+        trial = b - matvec(x + step)
+        found = trial.norm(dim=1) / size.clamp(min=torch.finfo(b.dtype).tiny)
+        better = open_ & ~(found >= residual)  # a step that rounding has spoilt is not taken; a NaN is, and ends its example
+        x, r = torch.where(better[:, None], x + step, x), torch.where(better[:, None], trial, r)
+        before, residual = residual, torch.where(better, found, residual)
         iterations += torch.where(open_, used, 0)
         left -= int(used.max())
-        if not bool((residual < 0.999 * before).any()):
+        if not bool((open_ & (residual < 0.999 * before)).any()):
             break  # every open system stagnates: more cycles of the same length repeat this one
     return LinearSolution(x, residual, residual <= rtol, iterations)
 
@@ -77,7 +79,7 @@ def _cycle(
         basis[:, j + 1], below = unit(w, 10 * torch.finfo(r.dtype).eps * h.norm(dim=1))
         column = torch.bmm(rotation[:, : j + 1, : j + 1], h[..., None])[..., 0]
         length = torch.hypot(column[:, j], below)
-        live = open_ & (length > 0)
+        live = open_ & (length > 10 * torch.finfo(r.dtype).eps * torch.hypot(h.norm(dim=1), below))
         safe = torch.where(live, length, 1.0)
         cos, sin = torch.where(live, column[:, j] / safe, 1.0), torch.where(live, below / safe, 0.0)
         top, bottom = rotation[:, j].clone(), rotation[:, j + 1].clone()

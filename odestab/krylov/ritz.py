@@ -51,25 +51,42 @@ def grow_until(
 
 def arnoldi_ritz(factorization: ArnoldiFactorization, k: int, rank: Callable[[Tensor], Tensor]) -> Ritz:
     """The k best-ranked Ritz pairs. Those of a used-up space live on zero rows of the basis and rank last."""
-    h = factorization.hessenberg
+    h, finite = _finite(factorization.hessenberg)
     values, vectors = torch.linalg.eig(h[:, :-1])
-    alive = (factorization.basis[:, :-1].norm(dim=2) > 0.5).to(h.dtype)
+    alive = _alive(factorization.basis[:, :-1]).to(h.dtype)
     real = torch.einsum("bmj,bm->bj", vectors.abs() ** 2, alive) > 0.5
     chosen = torch.where(real, rank(values), -torch.inf).argsort(dim=1, descending=True)[:, :k]
     s = vectors.gather(2, chosen[:, None].expand(-1, vectors.shape[1], -1))
-    return Ritz(values.gather(1, chosen), h[:, -1, -1:].abs() * s[:, -1].abs(), s, s)
+    return Ritz(torch.where(finite, values.gather(1, chosen), torch.nan), h[:, -1, -1:].abs() * s[:, -1].abs(), s, s)
 
 
 def lanczos_ritz(factorization: LanczosFactorization) -> Ritz:
-    """The largest Ritz pair of a symmetric operator."""
-    values, vectors = torch.linalg.eigh(factorization.tridiagonal)
-    estimates = factorization.beta.abs() * vectors[:, -1, -1].abs()
-    return Ritz(values[:, -1:], estimates[:, None], vectors[:, :, -1:], vectors[:, :, -1:])
+    """The largest Ritz pair of a symmetric operator; zero rows of a used-up space are kept from ranking."""
+    t, finite = _finite(factorization.tridiagonal)
+    below_all = -2 * t.abs().sum(2).amax(1) - 1
+    used_up = ~_alive(factorization.basis)
+    values, vectors = torch.linalg.eigh(t + torch.diag_embed(used_up * below_all[:, None]))
+    estimates = torch.where(finite, factorization.beta.abs()[:, None] * vectors[:, -1, -1:].abs(), 0.0)
+    return Ritz(torch.where(finite, values[:, -1:], torch.nan), estimates, vectors[:, :, -1:], vectors[:, :, -1:])
 
 
 def bidiagonal_ritz(factorization: GolubKahanFactorization, k: int) -> Ritz:
     """The k largest singular triplets: A v = σ u holds exactly, ‖Aᵀ u − σ v‖ is β times the last entry of u."""
-    c = factorization.projected
+    c, finite = _finite(factorization.projected)
     p, values, qt = torch.linalg.svd(c[:, :, :-1])
     estimates = c[:, -1, -1:].abs() * p[:, -1, :k].abs()
-    return Ritz(values[:, :k], estimates, qt.mT[:, :, :k], p[:, :, :k])
+    return Ritz(torch.where(finite, values[:, :k], torch.nan), estimates, qt.mT[:, :, :k], p[:, :, :k])
+
+
+def _alive(basis: Tensor) -> Tensor:
+    """Which rows of a basis are unit vectors, `(batch, m)`; the others are zero because the space is used up."""
+    return basis.norm(dim=2) > 0.5
+
+
+def _finite(matrix: Tensor) -> tuple[Tensor, Tensor]:
+    """The projected matrices, zero where an operator gave numbers that are not finite, and where they are finite, `(batch, 1)`.
+
+    LAPACK would refuse the whole batch. A zero matrix has residual estimates of zero, so that such an example ends at once.
+    """
+    finite = matrix.isfinite().all(2).all(1)
+    return torch.where(finite[:, None, None], matrix, 0.0), finite[:, None]

@@ -73,8 +73,8 @@ def _mixing(history: _History) -> Tensor:
         return torch.zeros_like(history.p)
     gram = torch.bmm(dp, dp.mT).double()
     target = torch.bmm(dp, history.p[..., None]).double()
-    size = torch.diagonal(gram, 0, 1, 2).sqrt()
-    scale = torch.where(size > 0, 1 / size.clamp(min=torch.finfo(torch.float64).tiny), 0.0)
+    size = torch.diagonal(gram, 0, 1, 2)
+    scale = torch.where(size > 0, torch.where(size > 0, size, 1.0).rsqrt(), 0.0)  # twice: the gradient of rsqrt at 0 is not finite
     ridge = 10 * torch.finfo(dp.dtype).eps * torch.eye(dp.shape[1], dtype=gram.dtype, device=gram.device)
     solved, _ = torch.linalg.solve_ex(scale[:, :, None] * gram * scale[:, None, :] + ridge, scale[..., None] * target)
     gamma = (scale[..., None] * solved).to(dp.dtype)

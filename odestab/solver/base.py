@@ -61,6 +61,8 @@ class ImplicitEquation:
         if self.differentiable:
             return lambda v: v - self.step_size * torch.func.jvp(self.field, (y,), (v,))[1]
         linearization = self.field.linearize(y)
+        if linearization.path == "torch.func":  # it takes as long to build as several products that are not cached
+            return dataclasses.replace(self, differentiable=True).linearized(y)
         return lambda v: (1 - self.step_size * self.field.split) * v - self.step_size * self.field.project(linearization.mv(v))
 
     def adjoint(self, y: Float[Tensor, "batch *event"], u: Float[Tensor, "batch *event"]) -> Float[Tensor, "batch *event"]:
@@ -142,6 +144,16 @@ class AbstractImplicitSolver(abc.ABC):
         if self.start not in STARTS:
             raise ValueError(f"start must be one of {', '.join(STARTS)}, got {self.start!r}")
 
+    @property
+    def iteration_limit(self) -> int:
+        """How often the loop runs at most."""
+        return self.max_iterations
+
+    @property
+    def keeps_last(self) -> bool:
+        """Whether the last iterate is returned whatever its residual."""
+        return self.keep_last
+
     def initial_memory(self, equation: ImplicitEquation, y: Tensor) -> object:
         """What the solver carries from one iteration to the next."""
         return None
@@ -170,7 +182,7 @@ class AbstractImplicitSolver(abc.ABC):
         """
         progress = _Progress.begin(self, equation, x, open_)
         memory = self.initial_memory(equation, progress.y)
-        for _ in range(self.max_iterations):
+        for _ in range(self.iteration_limit):
             if not bool(progress.open.any()):
                 break
             iterate = Iterate(progress.y, progress.r, progress.norm, progress.open)
@@ -232,8 +244,9 @@ class _Progress:
 
     def _judged(self, solver: AbstractImplicitSolver, equation: ImplicitEquation) -> "_Progress":
         """End the examples that have converged or failed."""
-        ends = [(self.norm <= solver.atol + solver.rtol * equation.field.rms(self.y), Status.CONVERGED)]
-        if not solver.keep_last:
+        within = self.norm <= solver.atol + solver.rtol * equation.field.rms(self.y)
+        ends = [(within & self.norm.isfinite(), Status.CONVERGED)]
+        if not solver.keeps_last:
             ends += [
                 (~self.norm.isfinite(), Status.NON_FINITE),
                 (self.norm > DIVERGENCE_FACTOR * self.first_norm, Status.DIVERGED),
@@ -246,7 +259,7 @@ class _Progress:
 
     def solution(self, solver: AbstractImplicitSolver) -> Solution:
         """The converged iterate where there is one, else the best (or the last)."""
-        last = (self.status == Status.CONVERGED) | solver.keep_last
+        last = (self.status == Status.CONVERGED) | solver.keeps_last
         norm = torch.where(last, self.norm, self.best_norm)
         unended = torch.where(norm.isfinite(), int(Status.MAX_ITERATIONS), int(Status.NON_FINITE))
         status = torch.where(self.open, unended, self.status)

@@ -14,8 +14,8 @@ class GradientDescent(AbstractImplicitSolver):
     Locally convergent only if η σ_max(M)² < 2, with the condition number of M squared in the rate. Two evaluations an iteration.
 
     Attributes:
-        steps: iterate exactly this often and keep the last iterate, as published; the status still says whether that converged.
-            None iterates to the tolerance, up to max_iterations.
+        steps: iterate this often and keep the last iterate, as published; an example that reaches the tolerance earlier stops there
+            (never with rtol = 0). None iterates up to max_iterations and keeps the best.
         step_size: η.
 
     Raises:
@@ -29,11 +29,18 @@ class GradientDescent(AbstractImplicitSolver):
         super().__post_init__()
         if not self.step_size > 0:
             raise ValueError(f"step_size must be > 0, got {self.step_size}")
-        if self.steps is not None:
-            if self.steps < 0:
-                raise ValueError(f"steps must be >= 0 or None, got {self.steps}")
-            object.__setattr__(self, "max_iterations", self.steps)
-            object.__setattr__(self, "keep_last", True)
+        if self.steps is not None and self.steps < 0:
+            raise ValueError(f"steps must be >= 0 or None, got {self.steps}")
+
+    @property
+    def iteration_limit(self) -> int:
+        """`steps`, if given."""
+        return self.max_iterations if self.steps is None else self.steps
+
+    @property
+    def keeps_last(self) -> bool:
+        """Always with a given number of steps."""
+        return self.keep_last or self.steps is not None
 
     def advance(self, equation: ImplicitEquation, iterate: Iterate, memory: object) -> tuple[Tensor, Tensor, object, int]:
         """One iteration: one product with Jᵀ, one evaluation."""

@@ -16,6 +16,7 @@ SUFFICIENT_DECREASE = 1e-4
 class NewtonKrylov(AbstractImplicitSolver):
     """y ← y + λ δ with (I − hJ(y)) δ ≈ r by GMRES (Knoll and Keyes 2004), λ by backtracking on RMS(r).
 
+    Forward mode passes through the iteration; reverse mode does not (torch raises RuntimeError): use ImplicitAdjoint.
     The linear tolerance follows Eisenstat and Walker 1996, choice 2: η = 0.9 (‖r_k‖/‖r_{k−1}‖)², at most `forcing`.
 
     Attributes:

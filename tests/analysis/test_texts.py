@@ -35,7 +35,7 @@ def test_two_sentences_are_small_enough_for_a_dense_spectrum(sentence_lengths):
 
 def test_most_sentences_have_eight_to_sixteen_tokens(sentence_lengths):
     assert sum(8 <= length <= 16 for length in sentence_lengths) >= 24
-    assert 16 < max(sentence_lengths) <= 20
+    assert 12 < max(sentence_lengths) <= 16
 
 
 def test_edits_are_sixteen_distinct_pairs_of_three_kinds():
