@@ -1,5 +1,7 @@
 """How perturbations grow through depth: measured beside the linear prediction, and where the two part."""
 
+import dataclasses
+
 import numpy as np
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
@@ -79,9 +81,16 @@ def draw_linearity(summary: Summary, ax: style.Target = None, step_size: float |
 
 
 def at_step_size(summary: Summary, wanted: float | None = None) -> list[Curves]:
-    """The curves at one step size."""
+    """The curves at one step size; an example whose implicit solve failed is left out from that layer on."""
     h = selection.step_size([one.step_size for one in summary.curves], wanted)
-    return [one for one in summary.curves if one.step_size == h]
+    return [solved(one) for one in summary.curves if one.step_size == h]
+
+
+def solved(curves: Curves) -> Curves:
+    """The curves with NaN after a solve that did not converge: what was computed there is not the method's growth."""
+    holds = np.logical_and.accumulate(np.concatenate([np.ones((len(curves.converged), 1), bool), curves.converged], axis=1), axis=1)
+    measured, predicted = (np.where(holds, values, np.nan) for values in (curves.measured, curves.predicted))
+    return dataclasses.replace(curves, measured=measured, predicted=predicted)
 
 
 def kinds_of(curves: list[Curves]) -> list[str]:
@@ -117,7 +126,7 @@ def _draw_kind(ax: Axes, curves: list[Curves]) -> None:
         ax.plot(depth, predicted, linestyle=style.PREDICTED, color=style.darker(colour), linewidth=0.9, zorder=4)
     kind = curves[0].perturbation
     name = f"{style.plain(TITLES.get(kind, kind))} ({_examples(curves)})"
-    notes = [f"{failures(one)} of {len(one.measured)} not converged" for one in curves if failures(one)]
+    notes = [f"{failures(one)} of {len(one.measured)} not solved, left out" for one in curves if failures(one)]
     ax.set_title("\n".join(line for line in (name, _size(curves[0].size), *notes) if line))
     _label(ax, curves[0].step_size)
 
@@ -156,7 +165,7 @@ def _handles(curves: list[Curves]) -> list[Artist]:
 
 
 def _hollow() -> Artist:
-    return style.key("hollow: some solve not converged", style.INK, "o", hollow=True)
+    return style.key("hollow: some example not solved, left out", style.INK, "o", hollow=True)
 
 
 def _examples(curves: list[Curves]) -> str:

@@ -90,11 +90,8 @@ def test_a_damaged_cell_is_named_and_measured_again(run_folder, odestab, measure
         shutil.copy(path.with_name("dense-l01-t0000.safetensors"), path)
     else:
         record.write_cell(path.parent, dataclasses.replace(own, header={**own.header, "weights": "0" * 64}))
-    assert (
+    if damage in ("truncated", "random"):
         odestab.refuses(["report", "run"], "dense-l00-t0000.*run the command that made it again")
-        if damage in ("truncated", "random")
-        else True
-    )
     outcome = odestab.analyze()
     assert outcome.code == 0 and measured == [path.stem]
     damaged = [line for line in outcome.err if "damaged" in line]
