@@ -57,7 +57,7 @@ class StudyConfig:
         seed: of every random vector.
         eigenvalues: how many leading eigenvalues of each layer.
         dense_limit: largest dimension n·H for which the full spectrum is computed.
-        chunk: texts measured together; it changes the memory needed, rounding, and which random vectors a text gets.
+        chunk: texts measured together; it changes the memory needed and rounding, nothing else.
         rtol: tolerance on residuals of eigenvalues, relative to the spectral radius.
         growth_rtol: tolerance on residuals of worst growth and logarithmic norm; the values' own errors are of second order in it.
         perturbations: random directions behind the implicit advantage.

@@ -50,17 +50,25 @@ class Study:
 
     def token_counts(self, texts: list[str]) -> list[int]:
         """Tokens of each text before truncation, special ones included."""
-        return [len(ids) for ids in self.tokenizer(texts)["input_ids"]] if texts else []
+        return [len(ids) for ids in self.tokenizer(texts, verbose=False)["input_ids"]] if texts else []
 
     @functools.lru_cache(maxsize=4)  # noqa: B019 - a study lives as long as the process
     def trace(self, texts: tuple[str, ...]) -> od.Trajectory:
         """The trajectory of a batch of texts."""
         return od.trace(self.encoder, self.tokenize(list(texts)), field=self.config.field)
 
-    def generator(self, name: str) -> torch.Generator:
-        """A generator of its own for each cell, so that cells do not depend on the order in which they are measured."""
-        digest = hashlib.sha256(f"{self.config.seed}/{name}".encode()).digest()
+    def generator(self, *purpose: object) -> torch.Generator:
+        """A generator of its own for each purpose, so that no number depends on the order in which cells are measured."""
+        digest = hashlib.sha256("/".join(map(str, (self.config.seed, *purpose))).encode()).digest()
         return torch.Generator().manual_seed(int.from_bytes(digest[:7], "little"))
+
+    def noise(self, plan: CellPlan, trajectory: od.Trajectory, count: int) -> Tensor:
+        """Standard normal perturbations `(count, batch, tokens, hidden)` of a cell's texts; each text's are its own in any chunk."""
+        like, noise = trajectory.states[0], torch.zeros(count, *trajectory.states[0].shape, dtype=trajectory.states[0].dtype)
+        for example, (text, real) in enumerate(zip(plan.texts, trajectory.mask.cpu(), strict=True)):
+            generator = self.generator("noise", plan.layer, plan.step_size, text)
+            noise[:, example, real] = torch.randn(count, int(real.sum()), like.shape[2], generator=generator, dtype=like.dtype)
+        return noise.to(like.device)
 
     def implicit(self, step_size: float, rtol: float = 1e-8) -> od.ImplicitEuler:
         """Implicit Euler with the study's solver tolerance; float32 stops where its rounding does."""
@@ -115,7 +123,7 @@ def layer_cell(study: Study, plan: CellPlan) -> tuple[dict[str, Any], dict[str, 
     assert layer is not None
     trajectory = study.trace(tuple(config.texts[i] for i in plan.texts))
     field, x = trajectory.fields[layer], trajectory.states[layer]
-    jacobian, generator = od.Jacobian(field, x), study.generator(plan.name)
+    jacobian, generator = od.Jacobian(field, x), study.generator(plan.kind, layer)
     center = field.split
     leading = od.eigenvalues(jacobian, min(config.eigenvalues, min(jacobian.sizes)), rtol=config.rtol, generator=generator, center=center)
     norm = od.logarithmic_norm(jacobian, config.growth_rtol, generator)
@@ -129,13 +137,12 @@ def layer_cell(study: Study, plan: CellPlan) -> tuple[dict[str, Any], dict[str, 
         "logarithmic_norm_converged": _numpy(norm.converged[:, 0]),
         **_stability_map(study, leading),
     }
-    steps = [_one_step_size(study, jacobian, leading, h, generator) for h in config.step_sizes]
+    noise = study.noise(plan, trajectory, config.perturbations)
+    steps = [_one_step_size(study, jacobian, leading, h, noise) for h in config.step_sizes]
     return {}, arrays | {name: np.stack([step[name] for step in steps], axis=1) for name in steps[0]}
 
 
-def _one_step_size(
-    study: Study, jacobian: od.Jacobian, leading: od.Spectrum, h: float, generator: torch.Generator
-) -> dict[str, np.ndarray]:
+def _one_step_size(study: Study, jacobian: od.Jacobian, leading: od.Spectrum, h: float, noise: Tensor) -> dict[str, np.ndarray]:
     """Everything about one step of size h."""
     config, field, x = study.config, jacobian.field, jacobian.x
     method = study.implicit(h)
@@ -145,11 +152,10 @@ def _one_step_size(
     assert solution is not None
     explicit, implicit = od.affine(jacobian, 1.0, h), od.affine(od.Jacobian(field, step.state), 1.0, -h)
     worst = {
-        "explicit": od.singular_values(explicit, 1, "LM", config.growth_rtol, generator),
-        "implicit": od.singular_values(od.inverse(implicit), 1, "LM", config.growth_rtol, generator),
+        "explicit": od.singular_values(explicit, 1, "LM", config.growth_rtol),
+        "implicit": od.singular_values(od.inverse(implicit), 1, "LM", config.growth_rtol),
     }
-    delta = torch.randn(config.perturbations, *x.shape, generator=generator, dtype=x.dtype).to(x.device)
-    advantage = od.damping_advantage(explicit, implicit, delta, solution.converged, 1e-4)
+    advantage = od.damping_advantage(explicit, implicit, noise, solution.converged, 1e-4)
     found = {
         "solve_status": _numpy(solution.status),
         "solve_residual": _numpy(solution.residual),
@@ -249,14 +255,14 @@ def _walk(study: Study, texts: tuple[str, ...], method: str, step_size: float) -
 
 def _deltas(study: Study, plan: CellPlan, walk: _Walk) -> list[Tensor]:
     """The perturbations of a cell: one per size."""
-    generator, config = study.generator(plan.name), study.config
+    config, x = study.config, walk.path.states[0]
     if plan.perturbation == "gaussian":
-        state = generator.get_state()
-        return [od.GaussianPerturbation(size, generator.set_state(state)).delta(walk.path) for size in config.sizes]
+        (noise,) = study.noise(plan, walk.path.trajectory, 1)
+        return [od.scaled(noise, x, size) for size in config.sizes]
     if plan.perturbation == "worst":
-        direction = od.worst_direction(walk.path, 3 * config.growth_rtol, generator, walk.loose).right
+        direction = od.worst_direction(walk.path, 3 * config.growth_rtol, study.generator(plan.kind), walk.loose).right
         assert direction is not None
-        return [od.scaled(direction[:, 0], walk.path.states[0], config.sizes[0])]
+        return [od.scaled(direction[:, 0], x, config.sizes[0])]
     edited = study.trace(tuple(config.pairs[i].edited for i in plan.texts))
     return [od.EditPerturbation(edited.states[0]).delta(walk.path)]
 

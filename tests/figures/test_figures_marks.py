@@ -54,7 +54,7 @@ def test_paths_start_at_one_and_end_at_the_measured_median() -> None:
 def test_failed_solves_are_marked_where_they_happened_and_counted() -> None:
     summary = synthetic.summary(layers=4, converged=False)
     ax = propagation.draw(summary, perturbation="gaussian").axes[0]
-    assert hollow(ax) == 2 and "3 of 16 not converged" in ax.get_title()  # layers 2 and 3 of 4 failed
+    assert hollow(ax) == 2 and "3 of 16 not solved, left out" in ax.get_title()  # layers 2 and 3 of 4 failed
     figure = propagation.draw(synthetic.summary(layers=4))
     assert sum(hollow(ax) for ax in figure.axes) == 0 and "hollow" not in texts(figure)
 
