@@ -73,7 +73,7 @@ def _draw_growth(ax: Axes, layers: list[LayerGrowth], h: float) -> None:
     style.logarithmic_growth(ax)
     ax.axhline(1, color=style.GUIDE, linewidth=0.8, zorder=0)
     ax.set_ylabel("growth over one step")
-    ax.set_title(f"$h = {h:g}$, {len(layers[0].logarithmic_norm)} texts" if layers else f"$h = {h:g}$")
+    ax.set_title(f"$h = {h:g}$, {style.counted(len(layers[0].logarithmic_norm), 'text')}" if layers else f"$h = {h:g}$")
     _layer_axis(ax, [one.layer for one in layers])
     if not layers:
         style.nothing(ax)

@@ -72,7 +72,7 @@ def _head(summary: Summary, h: float) -> str:
     config = summary.config
     steps = ", ".join(number(step) for step in config["step_sizes"])
     facts = [f"vector field “{config['field']}”", f"step sizes h = {steps}", f"figures at h = {number(h)}"]
-    facts += [f"{len(config[name])} {name}" for name in ("layers", "texts") if config.get(name)]
+    facts += [style.counted(len(config[f"{name}s"]), name) for name in ("layer", "text") if config.get(f"{name}s")]
     title = f"<h1>Numerical stability of {page.escape(config['model'])}</h1>"
     facts_line = page.paragraph("; ".join(facts)[:1].upper() + "; ".join(facts)[1:] + ".", "facts")
     return "\n".join([f"<header>\n{title}\n{facts_line}\n</header>", page.paragraph(findings.opening(summary, h), "answer")])

@@ -105,7 +105,7 @@ def _draw_spectrum(ax: Axes, one: LayerSpectrum, h: float, frame: tuple[tuple[fl
     beyond = int(((z.real < frame[0][0]) | (z.real > frame[0][1]) | (np.abs(z.imag) > frame[1])).sum())
     if beyond:
         ax.text(0.98, 0.03, f"{beyond} beyond the frame", transform=ax.transAxes, ha="right", fontsize=6.5, color=style.INK)
-    ax.set_title(f"layer {one.layer} ({len(one.leading)} texts)")
+    ax.set_title(f"layer {one.layer} ({style.counted(len(one.leading), 'text')})")
 
 
 def _dots(ax: Axes, z: np.ndarray, size: float, alpha: float, **marker: Any) -> None:

@@ -85,7 +85,7 @@ def _draw_map(ax: Axes, one: StabilityMap, values: np.ndarray, scale: tuple[Colo
     ax.plot(inside, np.full(len(inside), y[-1]), linestyle="none", marker="v", color=style.INK, markersize=5, clip_on=False, zorder=5)
     ax.set(xlim=(x[0], x[-1]), ylim=(y[0], y[-1]), xlabel="step size $h$")
     ax.set_yticks(rows, [str(layer) for layer in one.layers])
-    ax.set_title(f"{style.NAMES[one.method]} ({one.growth.shape[-1]} texts)", color=style.COLOURS[one.method], pad=9)
+    ax.set_title(f"{style.NAMES[one.method]} ({style.counted(one.growth.shape[-1], 'text')})", color=style.COLOURS[one.method], pad=9)
 
 
 def _edges(centres: np.ndarray, geometric: bool) -> np.ndarray:

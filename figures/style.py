@@ -162,17 +162,26 @@ def growth_colours(values: np.ndarray) -> tuple[Colormap, LogNorm]:
     return mpl.colormaps["PRGn_r"].with_extremes(bad="#D9D9D9"), LogNorm(1 / contrast, contrast)
 
 
+def counted(count: int, noun: str) -> str:
+    """A count with its noun: 1 text, 2 texts."""
+    return f"{count} {noun}" + ("" if count == 1 else "s")
+
+
 def write(figure: Figure, path: Path) -> None:
     """Write one file, its format by its suffix; the same figure gives the same bytes.
 
     Raises:
         ValueError: if the suffix is not .svg, .pdf or .png.
+        OSError: if the file cannot be written.
     """
     kind = path.suffix.removeprefix(".")
     if kind not in _WITHOUT_DATES:
         raise ValueError(f"figure files must end in {', '.join(f'.{known}' for known in _WITHOUT_DATES)}, got {path.name}")
-    with house():
-        figure.savefig(path, format=kind, metadata=_WITHOUT_DATES[kind])
+    try:
+        with house():
+            figure.savefig(path, format=kind, metadata=_WITHOUT_DATES[kind], bbox_inches="tight", pad_inches=0.05)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from error  # a full disk does not say which file
 
 
 def save(figure: Figure, folder: Path, name: str) -> dict[str, Path]:
