@@ -53,19 +53,18 @@ def smallest_singular_triplet(
     basis = basis[:, None]
     image = matvec(basis[:, 0])[:, None]
     while True:
-        triplet = _rayleigh_ritz(basis, image, rmatvec)
+        triplet, residual = _rayleigh_ritz(basis, image, rmatvec)
         open_ = triplet.residual > rtol * triplet.value
         if triplet.steps >= max_dimension or not bool(open_.any()):
             return triplet
-        residual = torch.where(open_[:, None], rmatvec(triplet.left) - triplet.value[:, None] * triplet.right, 0.0)
-        expansion, _ = unit(approximate_inverse(residual))
+        expansion, _ = unit(approximate_inverse(torch.where(open_[:, None], residual, 0.0)))
         direction, _ = unit(orthogonalize(basis, expansion)[0], 100 * torch.finfo(basis.dtype).eps)
         basis = torch.cat([basis, direction[:, None]], 1)
         image = torch.cat([image, matvec(direction)[:, None]], 1)
 
 
-def _rayleigh_ritz(basis: Tensor, image: Tensor, rmatvec: Matvec) -> SingularTriplet:
-    """Minimise ‖A v‖ over unit v in the subspace; directions of zeros (frozen examples) are left out."""
+def _rayleigh_ritz(basis: Tensor, image: Tensor, rmatvec: Matvec) -> tuple[SingularTriplet, Tensor]:
+    """Minimise ‖A v‖ over unit v in the subspace, directions of zeros (frozen examples) left out; the triplet and Aᵀ u − σ v."""
     gram = torch.bmm(image, image.mT)
     gram = torch.where(gram.isfinite().all(2).all(1)[:, None, None], gram, 0.0)  # LAPACK would refuse the whole batch
     empty = ~(basis.norm(dim=2) > 0.5)
@@ -74,5 +73,5 @@ def _rayleigh_ritz(basis: Tensor, image: Tensor, rmatvec: Matvec) -> SingularTri
     coefficients = vectors[:, :, :1].mT
     v, w = torch.bmm(coefficients, basis)[:, 0], torch.bmm(coefficients, image)[:, 0]
     left, value = unit(w)
-    residual = (rmatvec(left) - value[:, None] * v).norm(dim=1)
-    return SingularTriplet(value, v, left, residual, basis.shape[1])
+    residual = rmatvec(left) - value[:, None] * v
+    return SingularTriplet(value, v, left, residual.norm(dim=1), basis.shape[1]), residual
