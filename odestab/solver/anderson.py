@@ -44,10 +44,6 @@ class Anderson(AbstractImplicitSolver):
         if self.memory < 1:
             raise ValueError(f"memory must be >= 1, got {self.memory}")
 
-    def initial_memory(self, equation: ImplicitEquation, y: Tensor) -> None:
-        """Empty."""
-        return
-
     def advance(self, equation: ImplicitEquation, iterate: Iterate, memory: object) -> tuple[Tensor, Tensor, _History, int]:
         """One iteration, one evaluation."""
         y, p = iterate.y.flatten(1), (equation.resolvent if self.preconditioned else 1.0) * iterate.r.flatten(1)

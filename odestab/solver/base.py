@@ -154,13 +154,9 @@ class AbstractImplicitSolver(abc.ABC):
         """Whether the last iterate is returned whatever its residual."""
         return self.keep_last
 
-    def initial_memory(self, equation: ImplicitEquation, y: Tensor) -> object:
-        """What the solver carries from one iteration to the next."""
-        return None
-
     @abc.abstractmethod
     def advance(self, equation: ImplicitEquation, iterate: Iterate, memory: object) -> tuple[Tensor, Tensor, object, int | Tensor]:
-        """One iteration: the next y, its residual, the memory, and how many evaluations of f it took."""
+        """One iteration: the next y, its residual, the memory (None before the first), and how many evaluations of f it took."""
 
     def error_recursion(self, z: Tensor, step_size: float, split: float) -> tuple[Tensor, Tensor]:
         """(c, g) with e ← c·e for the error and g = (1 − c)/(1 − z), on a normal linear field with f(x) = λx, z = hλ.
@@ -181,7 +177,7 @@ class AbstractImplicitSolver(abc.ABC):
             open_: which examples to solve; the others return x. None is all.
         """
         progress = _Progress.begin(self, equation, x, open_)
-        memory = self.initial_memory(equation, progress.y)
+        memory: object = None
         for _ in range(self.iteration_limit):
             if not bool(progress.open.any()):
                 break
