@@ -1,0 +1,25 @@
+"""Tables that figures draw, and how cells are merged into them."""
+
+from analysis.summary.merging import METHODS, Summary, as_complex, statistics, summarise
+from analysis.summary.nonnormality import Density, Directions, Exponents, NonNormality, PseudospectrumBound, Refinement, SublayerGrowth
+from analysis.summary.steps import Curves, LayerGrowth, LayerSpectrum, Region, StabilityMap
+
+__all__ = [
+    "METHODS",
+    "Curves",
+    "Density",
+    "Directions",
+    "Exponents",
+    "LayerGrowth",
+    "LayerSpectrum",
+    "NonNormality",
+    "PseudospectrumBound",
+    "Refinement",
+    "Region",
+    "StabilityMap",
+    "SublayerGrowth",
+    "Summary",
+    "as_complex",
+    "statistics",
+    "summarise",
+]
