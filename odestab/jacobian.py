@@ -2,12 +2,13 @@
 
 import dataclasses
 import functools
+from collections.abc import Callable
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from odestab.linear_operator import AbstractOperator
+from odestab.linear_operator import AbstractOperator, ComposedOperator
 from odestab.vector_field import AbstractVectorField, Linearization
 
 
@@ -46,15 +47,28 @@ class Jacobian(AbstractOperator):
 
     def mv(self, v: Float[Tensor, "*tangents"]) -> Float[Tensor, "*tangents"]:
         """J v, forward mode; a leading axis of K tangents costs less than K products."""
-        v = self.project(v)
-        return self.project(self.linearization.mv(v) + self.field.split * v)
+        return self._shifted(self.linearization.mv, v)
 
     def rmv(self, u: Float[Tensor, "*tangents"]) -> Float[Tensor, "*tangents"]:
         """Jᵀ u, reverse mode."""
-        u = self.project(u)
-        return self.project(self.linearization.rmv(u) + self.field.split * u)
+        return self._shifted(self.linearization.rmv, u)
+
+    def cast(self, dtype: torch.dtype) -> AbstractOperator:
+        """The same linearisation in another precision, where its path can be cast."""
+        cast = self.linearization.cast
+        if dtype == self.x.dtype or cast is None:
+            return super().cast(dtype)
+        found = cast(dtype)
+        return ComposedOperator(
+            lambda v: self._shifted(found.mv, v), lambda u: self._shifted(found.rmv, u), self.x.detach().to(dtype), self.mask
+        )
 
     @functools.cached_property
     def linearization(self) -> Linearization:
         """∂F at x; its `path` says which code runs."""
         return self.field.linearize(self.x)
+
+    def _shifted(self, product: Callable[[Tensor], Tensor], v: Tensor) -> Tensor:
+        """P (∂F + c) P v."""
+        v = self.project(v)
+        return self.project(product(v) + self.field.split * v)

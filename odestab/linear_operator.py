@@ -46,6 +46,15 @@ class AbstractOperator(abc.ABC):
             return [math.prod(self.like.shape[1:])] * self.like.shape[0]
         return [tokens * math.prod(self.like.shape[2:]) for tokens in self.mask.sum(1).tolist()]
 
+    def cast(self, dtype: torch.dtype) -> "AbstractOperator":
+        """The same map on states of another precision; computed in it where the operator can, else rounded after each product."""
+        if dtype == self.like.dtype:
+            return self
+        own = self.like.dtype
+        return ComposedOperator(
+            lambda v: self.mv(v.to(own)).to(dtype), lambda u: self.rmv(u.to(own)).to(dtype), self.like.to(dtype), self.mask
+        )
+
     def flat(self, product: Callable[[Tensor], Tensor]) -> Flat:
         """A product on `(K·batch, n)` instead of states, for the Krylov methods."""
         shape = self.like.shape
@@ -115,6 +124,7 @@ class ComposedOperator(AbstractOperator):
         like: a state of the right shape, dtype and device.
         mask: True on real tokens.
         inverse_of: B where A = B⁻¹: large singular values of A are small ones of B, which is cheaper to apply.
+        parts: dtype ↦ this operator made of parts cast to it; None where products can only be rounded.
     """
 
     product: Callable[[Tensor], Tensor]
@@ -122,6 +132,11 @@ class ComposedOperator(AbstractOperator):
     like: Float[Tensor, "batch *event"]
     mask: Bool[Tensor, "batch tokens"] | None
     inverse_of: AbstractOperator | None = None
+    parts: Callable[[torch.dtype], AbstractOperator] | None = None
+
+    def cast(self, dtype: torch.dtype) -> AbstractOperator:
+        """The same composition of cast operators."""
+        return self.parts(dtype) if self.parts and dtype != self.like.dtype else super().cast(dtype)
 
     def mv(self, v: Float[Tensor, "*tangents"]) -> Float[Tensor, "*tangents"]:
         """A v."""
@@ -138,7 +153,13 @@ def affine(operator: AbstractOperator, identity: float, factor: float) -> Compos
     def combine(product: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
         return lambda v: operator.project(identity * v) + factor * product(v)
 
-    return ComposedOperator(combine(operator.mv), combine(operator.rmv), operator.like, operator.mask)
+    return ComposedOperator(
+        combine(operator.mv),
+        combine(operator.rmv),
+        operator.like,
+        operator.mask,
+        parts=lambda dtype: affine(operator.cast(dtype), identity, factor),
+    )
 
 
 def symmetric_part(operator: AbstractOperator) -> ComposedOperator:
@@ -147,7 +168,7 @@ def symmetric_part(operator: AbstractOperator) -> ComposedOperator:
     def product(v: Tensor) -> Tensor:
         return (operator.mv(v) + operator.rmv(v)) / 2
 
-    return ComposedOperator(product, product, operator.like, operator.mask)
+    return ComposedOperator(product, product, operator.like, operator.mask, parts=lambda dtype: symmetric_part(operator.cast(dtype)))
 
 
 def compose(operators: Sequence[AbstractOperator]) -> ComposedOperator:
@@ -157,6 +178,7 @@ def compose(operators: Sequence[AbstractOperator]) -> ComposedOperator:
         lambda u: functools.reduce(lambda w, operator: operator.rmv(w), reversed(operators), u),
         operators[0].like,
         operators[0].mask,
+        parts=lambda dtype: compose([operator.cast(dtype) for operator in operators]),
     )
 
 
@@ -180,6 +202,7 @@ def inverse(operator: AbstractOperator, rtol: float = 1e-8, max_iterations: int 
         operator.like,
         operator.mask,
         inverse_of=operator,
+        parts=lambda dtype: inverse(operator.cast(dtype), max(rtol, 20 * torch.finfo(dtype).eps), max_iterations),
     )
 
 

@@ -22,11 +22,13 @@ class Linearization:
         mv: v ↦ ∂F v.
         rmv: u ↦ ∂Fᵀ u.
         path: which code computes them: "torch.func" or "analytic".
+        cast: dtype ↦ the same in another precision; None where that is not known.
     """
 
     mv: Callable[[Tensor], Tensor]
     rmv: Callable[[Tensor], Tensor]
     path: str
+    cast: Callable[[torch.dtype], "Linearization"] | None = None
 
 
 def linearize(function: Callable[[Tensor], Tensor], x: Float[Tensor, "batch *event"]) -> Linearization:

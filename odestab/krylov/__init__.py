@@ -1,9 +1,10 @@
 """Krylov methods on callables, B independent spaces in lockstep."""
 
 from odestab.krylov.arnoldi import ArnoldiFactorization, arnoldi
-from odestab.krylov.davidson import SingularTriplet, smallest_singular_triplet
+from odestab.krylov.davidson import SingularTriplets, smallest_singular_triplets
 from odestab.krylov.gmres import LinearSolution, gmres
 from odestab.krylov.golub_kahan import GolubKahanFactorization, golub_kahan
+from odestab.krylov.krylov_schur import RitzPairs, Wanted, krylov_schur
 from odestab.krylov.lanczos import LanczosFactorization, lanczos
 
 __all__ = [
@@ -11,10 +12,13 @@ __all__ = [
     "GolubKahanFactorization",
     "LanczosFactorization",
     "LinearSolution",
-    "SingularTriplet",
+    "RitzPairs",
+    "SingularTriplets",
+    "Wanted",
     "arnoldi",
     "gmres",
     "golub_kahan",
+    "krylov_schur",
     "lanczos",
-    "smallest_singular_triplet",
+    "smallest_singular_triplets",
 ]

@@ -2,11 +2,10 @@
 
 import dataclasses
 
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from odestab.krylov.orthogonalization import Matvec, continue_basis, orthogonalize, unit
+from odestab.krylov.orthogonalization import Matvec, fresh_vectors, next_vector, unit
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -52,9 +51,18 @@ def arnoldi(
         basis[:, : done + 1], hessenberg[:, : done + 1, :done] = previous.basis, previous.hessenberg
     else:
         basis[:, 0], _ = unit(start)
-    for j in range(done, total):
-        image = matvec(basis[:, j])
-        w, hessenberg[:, : j + 1, j] = orthogonalize(basis[:, : j + 1], image)
-        fresh = start * torch.cos(torch.arange(start.shape[1], dtype=start.dtype, device=start.device) * (j + 1))
-        basis[:, j + 1], hessenberg[:, j + 1, j] = continue_basis(basis[:, : j + 1], w, image.norm(dim=1), fresh)
+    extend(matvec, basis, hessenberg, range(done, total), start)
     return ArnoldiFactorization(basis, hessenberg)
+
+
+def extend(
+    matvec: Matvec,
+    basis: Float[Tensor, "batch rows n"],
+    hessenberg: Float[Tensor, "batch rows columns"],
+    columns: range,
+    start: Float[Tensor, "batch n"],
+) -> None:
+    """Fill some columns of H and the rows of Q after them, in place: the loop of every Arnoldi process here."""
+    for j in columns:
+        q, coefficients, below = next_vector(basis[:, : j + 1], matvec(basis[:, j]), fresh_vectors(start, j + 1))
+        basis[:, j + 1], hessenberg[:, : j + 1, j], hessenberg[:, j + 1, j] = q, coefficients, below

@@ -2,11 +2,10 @@
 
 import dataclasses
 
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from odestab.krylov.orthogonalization import Matvec, continue_basis, orthogonalize, unit
+from odestab.krylov.orthogonalization import Matvec, fresh_vectors, next_vector, unit
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -54,12 +53,8 @@ def golub_kahan(
         right[:, : done + 1], left[:, :done], projected[:, :done, : done + 1] = previous.right, previous.left, previous.projected
     else:
         right[:, 0], _ = unit(start)
-    turn = torch.arange(n, dtype=start.dtype, device=start.device)
     for j in range(total)[done:]:
-        image = matvec(right[:, j])
-        u, _ = orthogonalize(left[:, :j], image)
-        left[:, j], projected[:, j, j] = continue_basis(left[:, :j], u, image.norm(dim=1), start * torch.sin(turn * (j + 1) + 1))
+        left[:, j], _, projected[:, j, j] = next_vector(left[:, :j], matvec(right[:, j]), fresh_vectors(start, 2 * j + 1))
         image = rmatvec(left[:, j])
-        v, _ = orthogonalize(right[:, : j + 1], image)
-        right[:, j + 1], projected[:, j, j + 1] = continue_basis(right[:, : j + 1], v, image.norm(dim=1), start * torch.cos(turn * (j + 1)))
+        right[:, j + 1], _, projected[:, j, j + 1] = next_vector(right[:, : j + 1], image, fresh_vectors(start, 2 * j + 2))
     return GolubKahanFactorization(right, left, projected)

@@ -32,6 +32,8 @@ def grow_until(
 ) -> tuple[Factorization, Ritz]:
     """Grow by the schedule (first, stride, largest) until every residual estimate is below its tolerance, or the space is the largest.
 
+    An example whose estimates are all below tolerance is frozen: its pairs stay those of that dimension, whatever its batch mates need.
+
     Args:
         grow: (factorization or None, steps) ↦ the grown factorization.
         extract: factorization ↦ wanted Ritz pairs.
@@ -41,12 +43,25 @@ def grow_until(
     first, stride, largest = schedule
     dimension = min(first, largest)
     factorization = grow(None, dimension)
+    ritz = extract(factorization)
     while True:
-        ritz = extract(factorization)
-        if dimension == largest or bool((ritz.estimates <= tolerance(ritz)).all()):
+        done = (ritz.estimates <= tolerance(ritz)).all(1)
+        if dimension == largest or bool(done.all()):
             return factorization, ritz
         steps = min(stride, largest - dimension)
         factorization, dimension = grow(factorization, steps), dimension + steps
+        ritz = _frozen(done, ritz, extract(factorization))
+
+
+def _frozen(done: Tensor, before: Ritz, after: Ritz) -> Ritz:
+    """The later pairs, but the earlier ones where an example was done; their coefficients of later basis vectors are zero."""
+
+    def choose(old: Tensor, new: Tensor) -> Tensor:
+        if new.ndim == 3:
+            old = torch.cat([old, old.new_zeros(len(old), new.shape[1] - old.shape[1], old.shape[2])], 1)
+        return torch.where(done.view(-1, *(1,) * (new.ndim - 1)), old, new)
+
+    return Ritz(*(choose(getattr(before, field.name), getattr(after, field.name)) for field in dataclasses.fields(Ritz)))
 
 
 def arnoldi_ritz(factorization: ArnoldiFactorization, k: int, rank: Callable[[Tensor], Tensor]) -> Ritz:
@@ -81,6 +96,12 @@ def bidiagonal_ritz(factorization: GolubKahanFactorization, k: int) -> Ritz:
 def _alive(basis: Tensor) -> Tensor:
     """Which rows of a basis are unit vectors, `(batch, m)`; the others are zero because the space is used up."""
     return basis.norm(dim=2) > 0.5
+
+
+def first_failure(matrix: Tensor) -> Tensor:
+    """The first column of each projected matrix that is not finite, −1 where there is none."""
+    finite = matrix.isfinite().all(1)
+    return torch.where(finite.all(1), -1, finite.to(torch.int8).argmin(1))
 
 
 def _finite(matrix: Tensor) -> tuple[Tensor, Tensor]:

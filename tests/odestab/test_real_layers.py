@@ -42,7 +42,7 @@ def test_leading_eigenvalues_are_those_of_the_dense_matrix(
     four_tokens: od.Trajectory, full: od.Spectrum, which: str, center: float
 ) -> None:
     jacobian = od.Jacobian(four_tokens.fields[3], four_tokens.states[3])
-    found = od.eigenvalues(jacobian, 6, which, rtol=1e-9, center=center, max_dimension=400)
+    found = od.eigenvalues(jacobian, 6, which, rtol=1e-9, center=center, dimension=120, max_matvecs=1200)
     assert found.converged.all()
     rank = full.values[0].real if which == "LR" else (full.values[0] - center).abs()
     best = full.values[0][rank.argsort(descending=True)[:7]]  # one more: a complex pair may be cut in two
@@ -74,7 +74,7 @@ def test_padding_changes_no_quantity(encoder: tuple[Any, Any]) -> None:
         pair = [od.Jacobian(t.fields[3], t.states[3]) for t in (together, alone)]
         if i == 0:
             assert (pair[0].dense()[0] - pair[1].dense()[0]).abs().max() < 1e-10
-        settings: dict[str, Any] = {"rtol": 1e-10, "max_dimension": 400}
+        settings: dict[str, Any] = {"rtol": 1e-10, "dimension": 120, "max_matvecs": 1200}
         padded, single = (od.eigenvalues(jacobian, 2, center=-1.0, **settings) for jacobian in pair)
         assert (padded.values[i].abs() - single.values[0].abs()).abs().max() < 1e-10
         padded, single = (od.logarithmic_norm(jacobian, 1e-9) for jacobian in pair)

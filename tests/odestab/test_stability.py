@@ -159,10 +159,10 @@ def test_certain_step_sizes_are_never_wrong() -> None:
 def test_ritz_values_that_have_not_converged_settle_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     """A Jordan-like matrix: λ = −1 only, so explicit Euler with h = 1 is stable, but Ritz values fill a disc of radius 1.5."""
     # Fails if growth > 1 counts as settled whether or not the Ritz values have converged.
-    monkeypatch.setattr("odestab.spectrum.DENSE_LIMIT", 32)
+    monkeypatch.setattr("odestab.spectrum.record.DENSE_LIMIT", 32)
     n = 60
     matrix = 1.5 * jordan_block(n, 0.0) - torch.eye(n, dtype=DTYPE)
-    leading = eigenvalues(linear_operator(matrix), 2, max_dimension=16)
+    leading = eigenvalues(linear_operator(matrix), 2, dimension=16, max_matvecs=16)
     assert not leading.converged.any()
     found = stable_step_sizes(ExplicitEuler(1.0), leading, torch.ones(1, dtype=DTYPE))
     assert not found.certain.any()

@@ -3,56 +3,78 @@ import torch
 from problems import EPS, normal_numbers, orthogonal
 from torch import Tensor
 
-from odestab.krylov import SingularTriplet, smallest_singular_triplet
+from odestab.krylov import SingularTriplets, smallest_singular_triplets
 
 N = 30
 
 
-def matrices_with(smallest: list[float]) -> Tensor:
-    """Singular values 1 to 10 and one smaller one."""
+def matrices_with(*smallest: list[float]) -> Tensor:
+    """One matrix per list: singular values 1 to 10 and those of the list, smaller ones."""
     return torch.stack(
         [
             orthogonal(N, 2 * i)
-            @ torch.diag(torch.cat([torch.linspace(10, 1, N - 1), torch.tensor([s])]).double())
+            @ torch.diag(torch.cat([torch.linspace(10, 1, N - len(s)), torch.tensor(s)]).double())
             @ orthogonal(N, 2 * i + 1)
             for i, s in enumerate(smallest)
         ]
     )
 
 
-def run(matrices: Tensor, rtol: float, noise: float = 0.0, most: int = N) -> SingularTriplet:
+def times(m: Tensor):
+    return lambda v: (m @ v[..., None])[..., 0]
+
+
+def run(matrices: Tensor, rtol: float, noise: float = 0.0, most: int = N, k: int = 1) -> SingularTriplets:
     """`noise` perturbs the inverse: what a loose solve does."""
-    inverse = torch.linalg.inv(matrices.mT @ matrices)
+    inverse = torch.linalg.pinv(matrices.mT @ matrices, rtol=1e-30)
     inverse = inverse @ (torch.eye(N).double() + noise * normal_numbers(N, N, seed=9) / N**0.5)
-
-    def times(m: Tensor):
-        return lambda v: (m @ v[..., None])[..., 0]
-
-    return smallest_singular_triplet(times(matrices), times(matrices.mT), times(inverse), normal_numbers(len(matrices), N), rtol, most)
+    start = normal_numbers(1, N).expand(len(matrices), N)
+    return smallest_singular_triplets(times(matrices), times(matrices.mT), times(inverse), start, k, rtol, most)
 
 
 @pytest.mark.parametrize("noise", [0.0, 0.05])
-def test_triplet_identities_and_dense_agreement(noise: float) -> None:
-    smallest = [0.5, 1e-3, 1e-6]
-    matrices = matrices_with(smallest)
-    found = run(matrices, 1e-8, noise)
-    forward = (matrices @ found.right[..., None])[..., 0] - found.value[:, None] * found.left
-    backward = (matrices.mT @ found.left[..., None])[..., 0] - found.value[:, None] * found.right
-    assert (forward.norm(dim=1) <= 1e3 * EPS).all()
+@pytest.mark.parametrize("k", [1, 3])
+def test_triplet_identities_and_dense_agreement(noise: float, k: int) -> None:
+    smallest = [[0.5, 0.4, 0.3], [0.5, 1e-2, 1e-3], [1e-2, 1e-2, 1e-5]]  # the last with a double value
+    matrices = matrices_with(*smallest)
+    found = run(matrices, 1e-8, noise, k=k)
+    forward = (matrices @ found.right.mT).mT - found.values[..., None] * found.left
+    backward = (matrices.mT @ found.left.mT).mT - found.values[..., None] * found.right
+    assert (forward.norm(dim=2) <= 1e3 * EPS).all() and found.converged.all()
     # both are of rounding size 10·eps·N where the residual has vanished
-    torch.testing.assert_close(backward.norm(dim=1), found.residual, rtol=1e-6, atol=10 * N * EPS)
-    assert (found.right.norm(dim=1) - 1).abs().max() < 1e-12 and (found.left.norm(dim=1) - 1).abs().max() < 1e-12
-    assert (found.residual <= 1e-8 * found.value).all()
+    torch.testing.assert_close(backward.norm(dim=2), found.residuals, rtol=1e-6, atol=10 * N * EPS)
+    for vectors in (found.right, found.left):
+        gram = vectors @ vectors.mT
+        assert (torch.diagonal(gram, 0, 1, 2) - 1).abs().max() < 1e-12
     # an upper bound, of second order in the residual; the matrix itself is known to 10·eps only
-    exact = torch.tensor(smallest).double()
-    assert (found.value >= exact - 1e3 * EPS).all() and ((found.value - exact).abs() <= 1e-8 * exact + 1e3 * EPS).all()
+    exact = torch.tensor([sorted(s)[:k] for s in smallest]).double()
+    assert (found.values >= exact - 1e3 * EPS).all() and ((found.values - exact).abs() <= 1e-8 * exact + 1e3 * EPS).all()
 
 
 def test_a_bounded_subspace_is_honest() -> None:
     matrices = matrices_with([0.95])
     found = run(matrices, 1e-12, noise=0.5, most=3)
-    assert found.steps == 3
-    backward = (matrices.mT @ found.left[..., None])[..., 0] - found.value[:, None] * found.right
-    torch.testing.assert_close(backward.norm(dim=1), found.residual, rtol=1e-10, atol=0)
-    assert float(found.residual[0]) > 1e-12 * float(found.value[0])
-    assert float(found.value[0]) >= 0.95 - 1e3 * EPS
+    assert found.steps == 3 and not found.converged.any()
+    backward = (matrices.mT @ found.left.mT).mT - found.values[..., None] * found.right
+    torch.testing.assert_close(backward.norm(dim=2), found.residuals, rtol=1e-10, atol=0)
+    assert float(found.residuals[0]) > 1e-12 * float(found.values[0])
+    assert float(found.values[0]) >= 0.95 - 1e3 * EPS
+
+
+def test_a_singular_matrix_ends_at_rounding_and_nan_stays_with_its_example() -> None:
+    # Fails if convergence is asked relative to a value that is zero: the subspace grows to its limit.
+    singular = matrices_with([0.0])[0]
+    inverse = torch.stack([torch.linalg.inv(singular.T @ singular + 1e-12 * torch.eye(N).double())] * 3)
+    matrices = torch.stack([singular, torch.full((N, N), torch.nan).double(), singular])
+    start = normal_numbers(3, N)
+    found = smallest_singular_triplets(times(matrices), times(matrices.mT), times(inverse), start, rtol=1e-8)
+    assert found.steps < 10 and found.converged[:, 0].tolist() == [True, False, True]
+    assert (found.values[[0, 2]].abs() < 1e-12).all() and found.values[1].isnan().all()
+
+
+def test_batch_mates_change_nothing() -> None:
+    matrices = matrices_with([0.5, 0.4], [0.9, 1e-4])
+    together = run(matrices, 1e-6, noise=0.3, k=2)
+    for i in range(2):
+        alone = run(matrices[i : i + 1], 1e-6, noise=0.3, k=2)
+        torch.testing.assert_close(together.values[i], alone.values[0], rtol=1e-10, atol=0)

@@ -1,0 +1,198 @@
+"""Batched Krylov–Schur: Arnoldi with thick restart, B partial Schur forms found side by side."""
+
+import dataclasses
+from collections.abc import Callable
+
+import numpy as np
+import scipy.linalg
+import torch
+from jaxtyping import Bool, Complex, Float, Int
+from torch import Tensor
+
+from odestab.krylov.arnoldi import ArnoldiFactorization, extend
+from odestab.krylov.orthogonalization import Matvec, orthogonalize, unit
+from odestab.krylov.ritz import arnoldi_ritz
+
+LOOSE = 0.1  # a value that need only be told from the wanted ones
+STRIDE = 16  # columns between two looks at the projected problem
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class RitzPairs:
+    """Wanted eigenpairs A v ≈ θ v per example, best-ranked first.
+
+    Attributes:
+        values: θ, NaN where an example's operator is not finite.
+        vectors: v, unit, `(batch, k, n)`.
+        converged: every residual estimate of the example is below its tolerance (and confirmed, where that was asked for).
+        products: how many products with A an example took part in.
+        failed_at: the product that first gave numbers that are not finite; −1 where none did.
+        total: products with the whole batch.
+    """
+
+    values: Complex[Tensor, "batch k"]
+    vectors: Complex[Tensor, "batch k n"]
+    converged: Bool[Tensor, " batch"]
+    products: Int[Tensor, " batch"]
+    failed_at: Int[Tensor, " batch"]
+    total: int
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Wanted:
+    """Which eigenvalues are wanted.
+
+    Attributes:
+        count: k.
+        rank: eigenvalues ↦ a number each, the largest wanted most; equal for conjugates.
+        tolerance: the wanted values `(batch, k)` ↦ what their residual estimates must not exceed, `(batch, 1)`.
+    """
+
+    count: int
+    rank: Callable[[Tensor], Tensor]
+    tolerance: Callable[[Tensor], Tensor]
+
+
+def krylov_schur(
+    matvec: Matvec,
+    start: Float[Tensor, "batch n"],
+    wanted: Wanted,
+    *,
+    dimension: int = 40,
+    max_products: int = 600,
+    confirm: Float[Tensor, "batch n"] | None = None,
+) -> RitzPairs:
+    """The best-ranked eigenpairs by Krylov–Schur (Stewart 2001): a bounded Arnoldi space, restarted with its best Schur vectors.
+
+    Examples advance in lockstep; each is frozen, its pairs kept as they are, once all of its estimates are below tolerance, so that its
+    result does not depend on its batch mates. Iterations stay on the device; only looks at the small projected matrices, every STRIDE
+    products, do not. Memory: dimension + 1 states per example, and about half as many more during a restart.
+
+    Args:
+        matvec: A, on `(batch, n)`.
+        start: start vectors.
+        wanted: how many and which.
+        dimension: m, of the space before a restart.
+        max_products: budget; what has not converged by then is returned as it is.
+        confirm: fresh random vectors. With them the Schur vectors of an example that has converged are locked and the complement is
+            searched from the fresh vector, until nothing better is found there: one Krylov space has one vector of a multiple eigenvalue.
+    """
+    search = _Search(start, wanted, min(dimension, start.shape[1]), confirm)
+    while True:
+        size = search.first
+        while size < search.dimension and search.products < max_products:
+            steps = min(STRIDE, search.dimension - size, max_products - search.products)
+            search.extend(matvec, size, steps)
+            size += steps
+            search.look(size, last=search.products >= max_products)
+            if search.products >= max_products or not bool(search.open.any()):
+                return search.result()
+        search.restart()
+
+
+class _Search:
+    """The state of a search: bases and projected matrices that are written in place, and the pairs kept so far."""
+
+    def __init__(self, start: Tensor, wanted: Wanted, dimension: int, confirm: Tensor | None) -> None:
+        batch, n = start.shape
+        self.start, self.wanted, self.dimension, self.fresh = start, wanted, dimension, confirm
+        self.basis = start.new_zeros(batch, dimension + 1, n)
+        self.hessenberg = start.new_zeros(batch, dimension + 1, dimension)
+        self.basis[:, 0], _ = unit(start)
+        self.first, self.products = 0, 0
+        flags = torch.zeros(batch, dtype=torch.bool, device=start.device)
+        self.open, self.locked, self.new_lock = ~flags, flags.clone(), flags.clone()
+        complex_ = torch.complex64 if start.dtype == torch.float32 else torch.complex128
+        self.values = torch.full((batch, wanted.count), complex("nan"), dtype=complex_, device=start.device)
+        self.vectors = torch.zeros(batch, wanted.count, n, dtype=complex_, device=start.device)
+        self.converged, self.failed_at = flags.clone(), torch.full((batch,), -1, device=start.device)
+        self.spent = torch.zeros(batch, dtype=torch.long, device=start.device)
+
+    def extend(self, matvec: Matvec, size: int, steps: int) -> None:
+        """Products for the open examples; the others go along as zeros."""
+        extend(matvec, self.basis, self.hessenberg, range(size, size + steps), torch.where(self.open[:, None], self.start, 0.0))
+        finite = self.hessenberg[:, :, size : size + steps].isfinite().all(1)  # (batch, steps)
+        failing = self.open & ~finite.all(1)
+        first = self.products + finite.to(torch.int8).argmin(1)
+        self.failed_at = torch.where(failing, first, self.failed_at)
+        self.products += steps
+        self.spent = torch.where(self.open, self.products, self.spent)
+        self._close(failing)
+
+    def look(self, size: int, last: bool) -> None:
+        """Keep the pairs of examples that have converged, and of all of them when the budget is spent."""
+        k = self.wanted.count
+        if size < k and not last:
+            return
+        projected = ArnoldiFactorization(self.basis[:, : size + 1], self.hessenberg[:, : size + 1, :size])
+        ritz = arnoldi_ritz(projected, min(k + 1, size), self.wanted.rank)
+        limit = self.wanted.tolerance(ritz.values[:, :k])
+        good = self.open & (ritz.estimates[:, :k] <= limit).all(1)
+        searched = (ritz.estimates[:, k:] <= torch.maximum(limit, LOOSE * ritz.values[:, k:].abs())).all(1)
+        settled = good if self.fresh is None else good & self.locked & searched
+        self.new_lock = good & ~self.locked
+        ending = self.open if last else settled
+        if bool(ending.any()):
+            self._keep(ending, ritz.values[:, :k], ritz.right[:, :, :k], size)
+        self.converged |= settled
+        self._close(settled)
+
+    def restart(self) -> None:
+        """Contract every space to its best Schur vectors: A Wᵀ = Wᵀ S + q bᵀ (Stewart 2001)."""
+        m, keep = self.dimension, (self.dimension + self.wanted.count) // 2
+        rotation, triangle = self._schur_vectors(keep)
+        residual, coupling = self.basis[:, m].clone(), self.hessenberg[:, m : m + 1] @ rotation
+        self.basis[:, :keep] = torch.bmm(rotation.mT, self.basis[:, :m])
+        if self.fresh is not None and bool(self.new_lock.any()):
+            replacement, _ = unit(orthogonalize(self.basis[:, :keep], self.fresh)[0])
+            residual = torch.where(self.new_lock[:, None], replacement, residual)
+            coupling = torch.where(self.new_lock[:, None, None], 0.0, coupling)
+            self.locked |= self.new_lock
+        self.basis[:, keep], self.basis[:, keep + 1 :] = residual, 0.0
+        self.hessenberg.zero_()
+        self.hessenberg[:, :keep, :keep], self.hessenberg[:, keep : keep + 1, :keep] = triangle, coupling
+        self.first = keep
+
+    def result(self) -> RitzPairs:
+        return RitzPairs(self.values, self.vectors, self.converged, self.spent, self.failed_at, self.products)
+
+    def _close(self, which: Tensor) -> None:
+        """Freeze examples: rows of zeros from now on."""
+        self.open = self.open & ~which
+        self.basis.masked_fill_(which[:, None, None], 0.0)
+        self.hessenberg.masked_fill_(which[:, None, None], 0.0)
+
+    def _keep(self, which: Tensor, values: Tensor, coefficients: Tensor, size: int) -> None:
+        basis, rows = self.basis[:, :size], coefficients.mT
+        vectors = torch.complex(torch.bmm(rows.real.contiguous(), basis), torch.bmm(rows.imag.contiguous(), basis))
+        count = values.shape[1]
+        self.values[:, :count] = torch.where(which[:, None], values, self.values[:, :count])
+        self.vectors[:, :count] = torch.where(which[:, None, None], vectors, self.vectors[:, :count])
+
+    def _schur_vectors(self, keep: int) -> tuple[Tensor, Tensor]:
+        """W and S = Wᵀ H W of the best-ranked invariant subspace of each projected matrix, columns of zeros where it has fewer."""
+        m = self.dimension
+        projected = self.hessenberg[:, :m].double().cpu().numpy()
+        alive = (self.basis[:, :m].norm(dim=2) > 0.5).cpu().numpy()
+        rotation, triangle = np.zeros((len(projected), m, keep)), np.zeros((len(projected), keep, keep))
+        for example in self.open.nonzero()[:, 0].tolist():
+            rows = alive[example].nonzero()[0]
+            w, s = _leading_schur(projected[example][np.ix_(rows, rows)], keep, self.wanted.rank)
+            rotation[example][rows, : w.shape[1]], triangle[example, : len(s), : len(s)] = w, s
+        return torch.as_tensor(rotation).to(self.basis), torch.as_tensor(triangle).to(self.basis)
+
+
+def _leading_schur(matrix: np.ndarray, keep: int, rank: Callable[[Tensor], Tensor]) -> tuple[np.ndarray, np.ndarray]:
+    """Orthonormal columns W that span the best-ranked invariant subspace of dimension ≤ keep, and S = Wᵀ A W, by LAPACK's trsen."""
+    t, z = scipy.linalg.schur(matrix)
+    corner = np.diag(t, -1) * np.diag(t, 1)
+    imaginary = np.sqrt(np.abs(np.where(np.diag(t, -1) != 0, corner, 0.0)))
+    values = np.diag(t) + 1j * (np.append(imaginary, 0.0) + np.append(0.0, -imaginary))
+    order = rank(torch.as_tensor(values)).argsort(descending=True, stable=True).numpy()
+    select = np.zeros(len(t), dtype=np.int32)
+    for i in order:
+        block = [i] if values[i].imag == 0 else [i, i + 1] if values[i].imag > 0 else [i - 1, i]
+        if select[block].sum() == 0 and select.sum() + len(block) <= keep:
+            select[block] = 1
+    s, w, _, _, count, *_ = scipy.linalg.lapack.dtrsen(select, t, z, job="N")
+    return w[:, :count], s[:count, :count]

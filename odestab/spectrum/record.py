@@ -1,0 +1,56 @@
+"""The record of eigen- and singular values, and what all computations of them share."""
+
+import dataclasses
+
+from jaxtyping import Bool, Float, Inexact, Int
+from torch import Tensor
+
+from odestab.linear_operator import AbstractOperator
+
+DENSE_LIMIT = 256  # up to this dimension a matrix is cheaper than a Krylov space
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Spectrum:
+    """Eigen- or singular values per example, most wanted first, with what is known about their accuracy.
+
+    Attributes:
+        values: `(batch, k)`, complex for eigenvalues and real otherwise; NaN beyond an example's dimension.
+        residuals: ‖A v − θ v‖ with ‖v‖ = 1 (for singular values the larger of ‖A v − σ u‖ and ‖Aᵀ u − σ v‖), recomputed from the vectors.
+            For non-normal A an eigenvalue's error is up to its condition number times this.
+        converged: residual ≤ rtol × the largest value found.
+        matvecs: products of A or Aᵀ with the whole batch; those inside linear solves are not counted.
+        kind: "exact" (dense LAPACK), "estimate" (Ritz values) or "bound".
+        center: eigenvalues that are not listed satisfy |λ − center| ≤ |values[:, −1] − center| where which = "LM".
+        complete: all eigenvalues are listed.
+        right: unit right vectors `(batch, k, ...)` where they were computed: the input directions.
+        left: unit left singular vectors: the output directions.
+        failed_at: per example the product that first gave numbers that are not finite, −1 where none did; None where nobody looked.
+    """
+
+    values: Inexact[Tensor, "batch k"]
+    residuals: Float[Tensor, "batch k"]
+    converged: Bool[Tensor, "batch k"]
+    matvecs: int
+    kind: str
+    center: float | None = None
+    complete: bool = False
+    right: Inexact[Tensor, "batch k ..."] | None = None
+    left: Inexact[Tensor, "batch k ..."] | None = None
+    failed_at: Int[Tensor, " batch"] | None = None
+
+
+def times(values: Tensor, vectors: Tensor) -> Tensor:
+    """values[b, k] · vectors[b, k, ...]."""
+    return values.view(*values.shape, *(1 for _ in vectors.shape[2:])) * vectors
+
+
+def check(operator: AbstractOperator, k: int, which: str, allowed: tuple[str, ...], *limits: tuple[int, str, int]) -> None:
+    """Limits are (given, name, least)."""
+    if which not in allowed:
+        raise ValueError(f"which must be one of {', '.join(allowed)}, got {which!r}")
+    if not 1 <= k <= min(operator.sizes):
+        raise ValueError(f"k must be in 1..{min(operator.sizes)}, the smallest example's dimension, got {k}")
+    for given, name, least in limits:
+        if given < least:
+            raise ValueError(f"{name} must be at least {least} for k = {k}, got {given}")

@@ -1,0 +1,131 @@
+"""Singular values by Golub–Kahan, the smallest ones by inverse iteration in a subspace, and the logarithmic norm by Lanczos."""
+
+import dataclasses
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from odestab.krylov import golub_kahan, lanczos, smallest_singular_triplets
+from odestab.krylov.ritz import bidiagonal_ritz, first_failure, grow_until, lanczos_ritz
+from odestab.linear_operator import AbstractOperator, ComposedOperator, inverse, symmetric_part
+from odestab.spectrum.record import Spectrum, check, times
+
+LOOSE_SOLVE = 0.05  # relative residual of the solves inside inverse iteration; least products on real layers
+WHICH = ("LM", "SM")
+
+
+def singular_values(
+    operator: AbstractOperator,
+    k: int = 1,
+    which: str = "LM",
+    rtol: float = 1e-6,
+    generator: torch.Generator | None = None,
+    *,
+    max_dimension: int = 200,
+    work_dtype: torch.dtype | None = None,
+) -> Spectrum:
+    """The k largest singular values by Golub–Kahan, or the k smallest by inverse iteration in a growing subspace (Davidson).
+
+    For an operator made by `inverse`, the largest values are one over the smallest of what was inverted, and are computed as that.
+
+    Args:
+        operator: A.
+        k: how many.
+        which: "LM" largest or "SM" smallest. A direct process misses small values by orders of magnitude, so "SM" solves
+            with A and Aᵀ by GMRES, loosely: accuracy comes from exact products with A.
+        rtol: tolerance on the residual relative to the largest value (to the value itself for "SM"); the value's own error is of second
+            order in it.
+        generator: source of the start vector; None is a fixed seed.
+        max_dimension: largest number of steps.
+        work_dtype: precision of the Krylov spaces ("LM") or of the loose solves ("SM"); residuals are always taken in the operator's own.
+            None is the operator's own.
+
+    Raises:
+        ValueError: if `which` is unknown, or k is not in 1..n or above max_dimension.
+    """
+    check(operator, k, which, WHICH, (max_dimension, "max_dimension", k))
+    if which == "SM":
+        largest = min(max_dimension, max(operator.sizes))
+        return _smallest_singular_values(operator, k, rtol, generator, largest, work_dtype or operator.like.dtype)
+    if isinstance(operator, ComposedOperator) and operator.inverse_of is not None:
+        options: dict[str, Any] = {"max_dimension": max_dimension, "work_dtype": work_dtype}
+        return _inverted(singular_values(operator.inverse_of, k, "SM", rtol, generator, **options))
+    work = operator.cast(work_dtype or operator.like.dtype)
+    start, flat, rflat = operator.random(generator).flatten(1).to(work.like), work.flat(work.mv), work.flat(work.rmv)
+    factorization, ritz = grow_until(
+        lambda previous, steps: golub_kahan(flat, rflat, start, steps, previous),
+        lambda f: bidiagonal_ritz(f, k),
+        lambda r: rtol * r.values[:, :1],
+        (k + 5, 2, min(max_dimension, max(operator.sizes))),
+    )
+    shape = (-1, k, *operator.like.shape[1:])
+    right = torch.bmm(ritz.right.mT, factorization.right[:, :-1]).view(shape).to(operator.like.dtype)
+    left = torch.bmm(ritz.left.mT, factorization.left).view(shape).to(operator.like.dtype)
+    values = ritz.values.to(operator.like.dtype)
+    residuals = _singular_residuals(operator, values, right, left)
+    converged = residuals <= rtol * values[:, :1]
+    failed = first_failure(factorization.projected.mT)
+    matvecs = 2 * (factorization.steps + k)
+    return Spectrum(values, residuals, converged, matvecs, "estimate", right=right, left=left, failed_at=failed)
+
+
+def logarithmic_norm(
+    operator: AbstractOperator, rtol: float = 1e-6, generator: torch.Generator | None = None, *, work_dtype: torch.dtype | None = None
+) -> Spectrum:
+    """μ₂(A) = λ_max((A + Aᵀ)/2), the Euclidean logarithmic norm, by Lanczos: a Spectrum with k = 1.
+
+    The value is a lower bound, and an eigenvalue of the symmetric part lies within the residual of it. The space is built in `work_dtype`,
+    by default the operator's own; the residual is always taken in that. Source: Dahlquist 1958; Mathematics, section 4.
+    """
+    symmetric = symmetric_part(operator)
+    work = symmetric.cast(work_dtype or operator.like.dtype)
+    start, flat = operator.random(generator).flatten(1).to(work.like), work.flat(work.mv)
+    factorization, ritz = grow_until(
+        lambda previous, steps: lanczos(flat, start, steps, previous),
+        lanczos_ritz,
+        lambda r: rtol * r.values.abs(),
+        (20, 10, min(200, max(operator.sizes))),
+    )
+    right = torch.bmm(ritz.right.mT, factorization.basis).view(-1, 1, *operator.like.shape[1:]).to(operator.like.dtype)
+    values = ritz.values.to(operator.like.dtype)
+    image = symmetric.mv(right.transpose(0, 1)).transpose(0, 1)
+    residuals = (image - times(values, right)).flatten(2).norm(dim=2)
+    converged = residuals <= rtol * values.abs()
+    matvecs = 2 * (factorization.arnoldi.steps + 1)
+    failed = first_failure(factorization.arnoldi.hessenberg)
+    return Spectrum(values, residuals, converged, matvecs, "estimate", right=right, failed_at=failed)
+
+
+def _smallest_singular_values(
+    operator: AbstractOperator, k: int, rtol: float, generator: torch.Generator | None, max_dimension: int, work_dtype: torch.dtype
+) -> Spectrum:
+    """The smallest singular triplets by Davidson, its expansions solved to LOOSE_SOLVE in the working precision."""
+    own = operator.like.dtype
+    loose = inverse(operator.cast(work_dtype), LOOSE_SOLVE)
+    found = smallest_singular_triplets(
+        operator.flat(operator.mv),
+        operator.flat(operator.rmv),
+        operator.flat(lambda r: loose.mv(loose.rmv(r.to(work_dtype))).to(own)),
+        operator.random(generator).flatten(1),
+        k,
+        rtol,
+        max_dimension,
+    )
+    shape = (-1, k, *operator.like.shape[1:])
+    right, left = found.right.view(shape), found.left.view(shape)
+    matvecs = (1 + k) * found.steps
+    return Spectrum(found.values, found.residuals, found.converged, matvecs, "estimate", right=right, left=left)
+
+
+def _inverted(smallest: Spectrum) -> Spectrum:
+    """The largest singular value of A⁻¹ from the smallest of A: 1/σ, residual scaled to it, left and right exchanged."""
+    values = 1 / smallest.values
+    return dataclasses.replace(smallest, values=values, residuals=smallest.residuals * values**2, right=smallest.left, left=smallest.right)
+
+
+def _singular_residuals(operator: AbstractOperator, values: Tensor, right: Tensor, left: Tensor) -> Tensor:
+    """max(‖A v − σ u‖, ‖Aᵀ u − σ v‖)."""
+    forward = operator.mv(right.transpose(0, 1)).transpose(0, 1) - times(values, left)
+    backward = operator.rmv(left.transpose(0, 1)).transpose(0, 1) - times(values, right)
+    return torch.maximum(forward.flatten(2).norm(dim=2), backward.flatten(2).norm(dim=2))
