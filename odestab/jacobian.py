@@ -2,13 +2,12 @@
 
 import dataclasses
 import functools
-from collections.abc import Callable
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
-from odestab.linear_operator import AbstractOperator, ComposedOperator
+from odestab.linear_operator import AbstractOperator
 from odestab.vector_field import AbstractVectorField, Linearization
 
 
@@ -47,28 +46,53 @@ class Jacobian(AbstractOperator):
 
     def mv(self, v: Float[Tensor, "*tangents"]) -> Float[Tensor, "*tangents"]:
         """J v, forward mode; a leading axis of K tangents costs less than K products."""
-        return self._shifted(self.linearization.mv, v)
+        return self._linearized.mv(v)
 
     def rmv(self, u: Float[Tensor, "*tangents"]) -> Float[Tensor, "*tangents"]:
         """Jᵀ u, reverse mode."""
-        return self._shifted(self.linearization.rmv, u)
+        return self._linearized.rmv(u)
 
     def cast(self, dtype: torch.dtype) -> AbstractOperator:
         """The same linearisation in another precision, where its path can be cast."""
-        cast = self.linearization.cast
-        if dtype == self.x.dtype or cast is None:
-            return super().cast(dtype)
-        found = cast(dtype)
-        return ComposedOperator(
-            lambda v: self._shifted(found.mv, v), lambda u: self._shifted(found.rmv, u), self.x.detach().to(dtype), self.mask
-        )
+        return self._linearized.cast(dtype)
+
+    def take(self, examples: Int[Tensor, " chosen"]) -> AbstractOperator:
+        """The same linearisation of some of the examples, where its path can be cut."""
+        return self._linearized.take(examples)
 
     @functools.cached_property
     def linearization(self) -> Linearization:
         """∂F at x; its `path` says which code runs."""
         return self.field.linearize(self.x)
 
-    def _shifted(self, product: Callable[[Tensor], Tensor], v: Tensor) -> Tensor:
-        """P (∂F + c) P v."""
+    @property
+    def _linearized(self) -> "_Linearized":
+        return _Linearized(self.linearization, self.x.detach(), self.mask, self.field.split)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Linearized(AbstractOperator):
+    """P (∂F + c) P from a linearisation alone: a Jacobian that was cast or cut."""
+
+    linearization: Linearization
+    like: Tensor
+    mask: Tensor | None
+    split: float
+
+    def mv(self, v: Tensor) -> Tensor:
         v = self.project(v)
-        return self.project(product(v) + self.field.split * v)
+        return self.project(self.linearization.mv(v) + self.split * v)
+
+    def rmv(self, u: Tensor) -> Tensor:
+        u = self.project(u)
+        return self.project(self.linearization.rmv(u) + self.split * u)
+
+    def cast(self, dtype: torch.dtype) -> AbstractOperator:
+        cast = self.linearization.cast
+        return dataclasses.replace(self, linearization=cast(dtype), like=self.like.to(dtype)) if cast else super().cast(dtype)
+
+    def take(self, examples: Tensor) -> AbstractOperator:
+        if self.linearization.take is None:
+            return super().take(examples)
+        mask = None if self.mask is None else self.mask[examples]
+        return dataclasses.replace(self, linearization=self.linearization.take(examples), like=self.like[examples], mask=mask)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import scipy.sparse.linalg
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from odestab.krylov import LinearSolution, gmres
@@ -54,6 +54,20 @@ class AbstractOperator(abc.ABC):
         return ComposedOperator(
             lambda v: self.mv(v.to(own)).to(dtype), lambda u: self.rmv(u.to(own)).to(dtype), self.like.to(dtype), self.mask
         )
+
+    def take(self, examples: Int[Tensor, " chosen"]) -> "AbstractOperator":
+        """The same map on some of the examples; cheaper where the operator can, else the others go along as zeros."""
+
+        def among_all(product: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+            def apply(v: Tensor) -> Tensor:
+                axis = v.ndim - self.like.ndim
+                whole = v.new_zeros(*v.shape[:axis], *self.like.shape).index_copy(axis, examples, v)
+                return product(whole).index_select(axis, examples)
+
+            return apply
+
+        mask = None if self.mask is None else self.mask[examples]
+        return ComposedOperator(among_all(self.mv), among_all(self.rmv), self.like[examples], mask)
 
     def flat(self, product: Callable[[Tensor], Tensor]) -> Flat:
         """A product on `(K·batch, n)` instead of states, for the Krylov methods."""
@@ -124,7 +138,7 @@ class ComposedOperator(AbstractOperator):
         like: a state of the right shape, dtype and device.
         mask: True on real tokens.
         inverse_of: B where A = B⁻¹: large singular values of A are small ones of B, which is cheaper to apply.
-        parts: dtype ↦ this operator made of parts cast to it; None where products can only be rounded.
+        rebuild: a change of operators (a cast, a choice of examples) ↦ this composition of changed parts; None where they are not known.
     """
 
     product: Callable[[Tensor], Tensor]
@@ -132,11 +146,15 @@ class ComposedOperator(AbstractOperator):
     like: Float[Tensor, "batch *event"]
     mask: Bool[Tensor, "batch tokens"] | None
     inverse_of: AbstractOperator | None = None
-    parts: Callable[[torch.dtype], AbstractOperator] | None = None
+    rebuild: Callable[[Callable[[AbstractOperator], AbstractOperator]], AbstractOperator] | None = None
 
     def cast(self, dtype: torch.dtype) -> AbstractOperator:
         """The same composition of cast operators."""
-        return self.parts(dtype) if self.parts and dtype != self.like.dtype else super().cast(dtype)
+        return self.rebuild(lambda part: part.cast(dtype)) if self.rebuild and dtype != self.like.dtype else super().cast(dtype)
+
+    def take(self, examples: Int[Tensor, " chosen"]) -> AbstractOperator:
+        """The same composition on some of the examples."""
+        return self.rebuild(lambda part: part.take(examples)) if self.rebuild else super().take(examples)
 
     def mv(self, v: Float[Tensor, "*tangents"]) -> Float[Tensor, "*tangents"]:
         """A v."""
@@ -158,7 +176,7 @@ def affine(operator: AbstractOperator, identity: float, factor: float) -> Compos
         combine(operator.rmv),
         operator.like,
         operator.mask,
-        parts=lambda dtype: affine(operator.cast(dtype), identity, factor),
+        rebuild=lambda change: affine(change(operator), identity, factor),
     )
 
 
@@ -168,7 +186,7 @@ def symmetric_part(operator: AbstractOperator) -> ComposedOperator:
     def product(v: Tensor) -> Tensor:
         return (operator.mv(v) + operator.rmv(v)) / 2
 
-    return ComposedOperator(product, product, operator.like, operator.mask, parts=lambda dtype: symmetric_part(operator.cast(dtype)))
+    return ComposedOperator(product, product, operator.like, operator.mask, rebuild=lambda change: symmetric_part(change(operator)))
 
 
 def compose(operators: Sequence[AbstractOperator]) -> ComposedOperator:
@@ -178,7 +196,7 @@ def compose(operators: Sequence[AbstractOperator]) -> ComposedOperator:
         lambda u: functools.reduce(lambda w, operator: operator.rmv(w), reversed(operators), u),
         operators[0].like,
         operators[0].mask,
-        parts=lambda dtype: compose([operator.cast(dtype) for operator in operators]),
+        rebuild=lambda change: compose([change(operator) for operator in operators]),
     )
 
 
@@ -195,14 +213,15 @@ def solve(
 
 
 def inverse(operator: AbstractOperator, rtol: float = 1e-8, max_iterations: int = 500) -> ComposedOperator:
-    """A⁻¹ as an operator: every product is one linear solve to the relative residual `rtol`."""
+    """A⁻¹ as an operator: every product is one linear solve to the relative residual `rtol`, or to what the precision allows."""
+    rtol = max(rtol, 20 * torch.finfo(operator.like.dtype).eps)
     return ComposedOperator(
         lambda v: solve(operator, v, rtol, max_iterations).solution.view_as(v),
         lambda u: solve(operator, u, rtol, max_iterations, transposed=True).solution.view_as(u),
         operator.like,
         operator.mask,
         inverse_of=operator,
-        parts=lambda dtype: inverse(operator.cast(dtype), max(rtol, 20 * torch.finfo(dtype).eps), max_iterations),
+        rebuild=lambda change: inverse(change(operator), rtol, max_iterations),
     )
 
 

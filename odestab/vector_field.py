@@ -23,12 +23,14 @@ class Linearization:
         rmv: u ↦ ∂Fᵀ u.
         path: which code computes them: "torch.func" or "analytic".
         cast: dtype ↦ the same in another precision; None where that is not known.
+        take: indices ↦ the same for some of the examples; None where that is not known.
     """
 
     mv: Callable[[Tensor], Tensor]
     rmv: Callable[[Tensor], Tensor]
     path: str
     cast: Callable[[torch.dtype], "Linearization"] | None = None
+    take: Callable[[Tensor], "Linearization"] | None = None
 
 
 def linearize(function: Callable[[Tensor], Tensor], x: Float[Tensor, "batch *event"]) -> Linearization:

@@ -61,6 +61,7 @@ def krylov_schur(
     dimension: int = 40,
     max_products: int = 600,
     confirm: Float[Tensor, "batch n"] | None = None,
+    narrow: Callable[[Int[Tensor, " chosen"]], Matvec] | None = None,
 ) -> RitzPairs:
     """The best-ranked eigenpairs by Krylov–Schur (Stewart 2001): a bounded Arnoldi space, restarted with its best Schur vectors.
 
@@ -76,6 +77,7 @@ def krylov_schur(
         max_products: budget; what has not converged by then is returned as it is.
         confirm: fresh random vectors. With them the Schur vectors of an example that has converged are locked and the complement is
             searched from the fresh vector, until nothing better is found there: one Krylov space has one vector of a multiple eigenvalue.
+        narrow: indices ↦ A on those examples alone. With it, examples that are done are left out of later products.
     """
     search = _Search(start, wanted, min(dimension, start.shape[1]), confirm)
     while True:
@@ -87,36 +89,38 @@ def krylov_schur(
             search.look(size, last=search.products >= max_products)
             if search.products >= max_products or not bool(search.open.any()):
                 return search.result()
+        if narrow is not None and not bool(search.open.all()):
+            matvec = narrow(search.leave_out_closed())
         search.restart()
 
 
 class _Search:
-    """The state of a search: bases and projected matrices that are written in place, and the pairs kept so far."""
+    """The state of a search: bases and projected matrices of its members, written in place, and the pairs kept so far of all examples."""
 
     def __init__(self, start: Tensor, wanted: Wanted, dimension: int, confirm: Tensor | None) -> None:
         batch, n = start.shape
-        self.start, self.wanted, self.dimension, self.fresh = start, wanted, dimension, confirm
+        self.wanted, self.dimension, self.first, self.products = wanted, dimension, 0, 0
+        self.members = torch.arange(batch, device=start.device)
+        self.start, self.fresh = start, confirm
         self.basis = start.new_zeros(batch, dimension + 1, n)
         self.hessenberg = start.new_zeros(batch, dimension + 1, dimension)
         self.basis[:, 0], _ = unit(start)
-        self.first, self.products = 0, 0
-        flags = torch.zeros(batch, dtype=torch.bool, device=start.device)
-        self.open, self.locked, self.new_lock = ~flags, flags.clone(), flags.clone()
+        self.open = torch.ones(batch, dtype=torch.bool, device=start.device)
+        self.locked, self.new_lock = ~self.open, ~self.open
         complex_ = torch.complex64 if start.dtype == torch.float32 else torch.complex128
         self.values = torch.full((batch, wanted.count), complex("nan"), dtype=complex_, device=start.device)
         self.vectors = torch.zeros(batch, wanted.count, n, dtype=complex_, device=start.device)
-        self.converged, self.failed_at = flags.clone(), torch.full((batch,), -1, device=start.device)
+        self.converged, self.failed_at = ~self.open, torch.full((batch,), -1, device=start.device)
         self.spent = torch.zeros(batch, dtype=torch.long, device=start.device)
 
     def extend(self, matvec: Matvec, size: int, steps: int) -> None:
-        """Products for the open examples; the others go along as zeros."""
+        """Products for the open examples; closed members go along as zeros."""
         extend(matvec, self.basis, self.hessenberg, range(size, size + steps), torch.where(self.open[:, None], self.start, 0.0))
         finite = self.hessenberg[:, :, size : size + steps].isfinite().all(1)  # (batch, steps)
         failing = self.open & ~finite.all(1)
-        first = self.products + finite.to(torch.int8).argmin(1)
-        self.failed_at = torch.where(failing, first, self.failed_at)
+        self.failed_at[self.members] = torch.where(failing, self.products + finite.to(torch.int8).argmin(1), self.failed_at[self.members])
         self.products += steps
-        self.spent = torch.where(self.open, self.products, self.spent)
+        self.spent[self.members] = torch.where(self.open, self.products, self.spent[self.members])
         self._close(failing)
 
     def look(self, size: int, last: bool) -> None:
@@ -134,8 +138,16 @@ class _Search:
         ending = self.open if last else settled
         if bool(ending.any()):
             self._keep(ending, ritz.values[:, :k], ritz.right[:, :, :k], size)
-        self.converged |= settled
+        self.converged[self.members] |= settled
         self._close(settled)
+
+    def leave_out_closed(self) -> Tensor:
+        """Keep the open examples alone as members; their indices."""
+        kept = self.open.nonzero()[:, 0]
+        for name in ("members", "start", "basis", "hessenberg", "open", "locked", "new_lock"):
+            setattr(self, name, getattr(self, name)[kept])
+        self.fresh = None if self.fresh is None else self.fresh[kept]
+        return self.members
 
     def restart(self) -> None:
         """Contract every space to its best Schur vectors: A Wᵀ = Wᵀ S + q bᵀ (Stewart 2001)."""
@@ -163,11 +175,10 @@ class _Search:
         self.hessenberg.masked_fill_(which[:, None, None], 0.0)
 
     def _keep(self, which: Tensor, values: Tensor, coefficients: Tensor, size: int) -> None:
-        basis, rows = self.basis[:, :size], coefficients.mT
-        vectors = torch.complex(torch.bmm(rows.real.contiguous(), basis), torch.bmm(rows.imag.contiguous(), basis))
-        count = values.shape[1]
-        self.values[:, :count] = torch.where(which[:, None], values, self.values[:, :count])
-        self.vectors[:, :count] = torch.where(which[:, None, None], vectors, self.vectors[:, :count])
+        basis, weights = self.basis[:, :size], coefficients.mT
+        vectors = torch.complex(*(torch.bmm(part.contiguous(), basis) for part in (weights.real, weights.imag)))
+        count, rows = values.shape[1], self.members[which]
+        self.values[rows, :count], self.vectors[rows, :count] = values[which], vectors[which]
 
     def _schur_vectors(self, keep: int) -> tuple[Tensor, Tensor]:
         """W and S = Wᵀ H W of the best-ranked invariant subspace of each projected matrix, columns of zeros where it has fewer."""

@@ -91,6 +91,7 @@ def eigenvalues(
         dimension=dimension,
         max_products=max_matvecs,
         confirm=again if confirm else None,
+        narrow=lambda examples: (some := work.take(examples)).flat(some.mv),
     )
     right = found.vectors.view(-1, k, *operator.like.shape[1:]).to(_complex(operator.like.dtype))
     values = found.values.to(right.dtype)
