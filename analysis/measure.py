@@ -92,10 +92,9 @@ def load_study(config: StudyConfig) -> Study:
 
 
 def _max_tokens(encoder: Any, tokenizer: Any) -> int:
-    """The longest text: the tokenizer's limit or the position table's, whose first rows RoBERTa's family keeps for padding."""
-    reserved = getattr(getattr(encoder, "embeddings", None), "padding_idx", -1) + 1
-    positions = getattr(encoder.config, "max_position_embeddings", tokenizer.model_max_length + reserved)
-    return int(min(tokenizer.model_max_length, positions - reserved))
+    """The longest text that both the tokenizer and the encoder take."""
+    limit = od.position_limit(encoder)
+    return int(tokenizer.model_max_length if limit is None else min(tokenizer.model_max_length, limit))
 
 
 def measure(study: Study, plan: CellPlan) -> Cell:

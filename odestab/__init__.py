@@ -1,7 +1,7 @@
 """Numerical stability of neural layers seen as steps of a differential equation."""
 
 from odestab.adjoint import AbstractAdjoint, ImplicitAdjoint, OneStepAdjoint, PhantomAdjoint, UnrolledAdjoint
-from odestab.encoder_layers import load_encoder, trace
+from odestab.encoder_layers import load_encoder, position_limit, trace
 from odestab.jacobian import Jacobian
 from odestab.linear_operator import AbstractOperator, affine, check_adjoint, compose, inverse, solve, symmetric_part
 from odestab.one_step import AbstractOneStepMethod, ExplicitEuler, ImplicitEuler, Step, ThetaMethod
@@ -48,6 +48,7 @@ from odestab.stability import (
     stability_region,
     stable_step_sizes,
 )
+from odestab.step_growth import StepGrowth, step_growth
 from odestab.trajectory import Trajectory
 from odestab.vector_field import AbstractVectorField, LayerVectorField, Linearization, LinearVectorField
 
@@ -85,6 +86,7 @@ __all__ = [
     "StableStepSizes",
     "Status",
     "Step",
+    "StepGrowth",
     "ThetaMethod",
     "Trajectory",
     "UnrolledAdjoint",
@@ -104,6 +106,7 @@ __all__ = [
     "load_encoder",
     "logarithmic_norm",
     "margin",
+    "position_limit",
     "predict",
     "propagate",
     "scaled",
@@ -113,6 +116,7 @@ __all__ = [
     "spectral_growth",
     "stability_region",
     "stable_step_sizes",
+    "step_growth",
     "symmetric_part",
     "trace",
     "truncated_stability_function",

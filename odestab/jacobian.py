@@ -54,7 +54,7 @@ class Jacobian(AbstractOperator):
 
     def cast(self, dtype: torch.dtype) -> AbstractOperator:
         """The same linearisation in another precision, where its path can be cast."""
-        return self._linearized.cast(dtype)
+        return self if dtype == self.x.dtype else self._linearized.cast(dtype)
 
     def take(self, examples: Int[Tensor, " chosen"]) -> AbstractOperator:
         """The same linearisation of some of the examples, where its path can be cut."""
@@ -79,17 +79,21 @@ class _Linearized(AbstractOperator):
     mask: Tensor | None
     split: float
 
+    @torch.no_grad()
     def mv(self, v: Tensor) -> Tensor:
         v = self.project(v)
-        return self.project(self.linearization.mv(v) + self.split * v)
+        return self.project(torch.add(self.linearization.mv(v), v, alpha=self.split))
 
+    @torch.no_grad()
     def rmv(self, u: Tensor) -> Tensor:
         u = self.project(u)
-        return self.project(self.linearization.rmv(u) + self.split * u)
+        return self.project(torch.add(self.linearization.rmv(u), u, alpha=self.split))
 
     def cast(self, dtype: torch.dtype) -> AbstractOperator:
         cast = self.linearization.cast
-        return dataclasses.replace(self, linearization=cast(dtype), like=self.like.to(dtype)) if cast else super().cast(dtype)
+        if cast is None or dtype == self.like.dtype:
+            return super().cast(dtype)
+        return dataclasses.replace(self, linearization=cast(dtype), like=self.like.to(dtype))
 
     def take(self, examples: Tensor) -> AbstractOperator:
         if self.linearization.take is None:

@@ -1,4 +1,4 @@
-"""The path of a batch through an encoder: the state before each layer, and one vector field per layer."""
+"""The path of a batch through an encoder: the state before each layer (or half of a layer), and one vector field for each."""
 
 import dataclasses
 from typing import Any
@@ -17,7 +17,7 @@ class Trajectory:
     Attributes:
         states: L + 1 tensors `(batch, tokens, hidden)`, zero on padding; `states[l]` enters layer l, `states[L]` leaves the last one.
         mask: `(batch, tokens)`, True on real tokens.
-        fields: one vector field per layer, bound to this batch.
+        fields: one vector field per layer, or two where layers are traced in halves, bound to this batch.
         methods: one one-step method per layer where the checkpoint declares them, else None: the model takes explicit steps.
     """
 
@@ -38,7 +38,7 @@ class Trajectory:
 
     @property
     def depth(self) -> int:
-        """L, the number of layers."""
+        """L, the number of fields: layers, or twice as many halves."""
         return len(self.fields)
 
     @property

@@ -27,8 +27,9 @@ ENCODER_LAYERS_THIRD_PARTY = {"transformers", "safetensors"}
 ENCODER_LAYERS_MAY_IMPORT = {"vector_field", "trajectory", "linearized_layer", "encoder_layers"}
 ORDER = (
     *("vector_field", "trajectory", "krylov", "linear_operator", "linearized_layer", "jacobian"),
-    *("spectrum", "numerical_range", "pseudospectrum", "spectral_density"),
-    *("solver", "adjoint", "one_step", "stability", "propagation", "encoder_layers"),
+    *("spectrum", "step_growth", "numerical_range", "nonnormality", "schur_form", "pseudospectrum"),
+    *("pseudospectral_extrema", "kreiss", "spectral_density", "matrix_exponential"),
+    *("solver", "adjoint", "one_step", "stability", "propagation", "lyapunov", "refinement", "encoder_layers"),
 )
 SHARED_WITH_FIGURES = {"record", "summary"}  # the modules of analysis that figures may import, free of torch and odestab
 HEAVY = {"torch", "transformers", "odestab"}

@@ -1,6 +1,7 @@
 """Hugging Face encoders: checkpoint → encoder, encoder and tokens → Trajectory. transformers, slow to import, is known here alone."""
 
 from odestab.encoder_layers.checkpoint import load_encoder
+from odestab.encoder_layers.families import position_limit
 from odestab.encoder_layers.tracing import trace
 
-__all__ = ["load_encoder", "trace"]
+__all__ = ["load_encoder", "position_limit", "trace"]

@@ -2,9 +2,12 @@
 
 from typing import Any
 
+from torch import nn
+
+BERT_KIN = ("bert", "roberta", "electra")  # layers of one structure, which many other families share
 # Where each family keeps its layers. Any other encoder is searched for them, and what is found is checked against its own forward.
-LAYER_PATHS = dict.fromkeys(("bert", "roberta", "electra"), "encoder.layer") | {"distilbert": "transformer.layer", "modernbert": "layers"}
-DOUBLE_THROUGHOUT = ("bert", "roberta", "electra", "distilbert")  # others may round to float32 inside a layer, as ModernBERT does
+LAYER_PATHS = dict.fromkeys(BERT_KIN, "encoder.layer") | {"distilbert": "transformer.layer", "modernbert": "layers"}
+DOUBLE_THROUGHOUT = (*BERT_KIN, "distilbert")  # others may round to float32 inside a layer, as ModernBERT does
 
 
 def require_encoder(config: Any, name: str) -> None:
@@ -19,3 +22,16 @@ def require_encoder(config: Any, name: str) -> None:
     if encoder_decoder or decoder or unmasked:
         came = "an encoder-decoder" if encoder_decoder else "a decoder" if decoder else "no text encoder"
         raise ValueError(f"{name} must be an encoder such as {', '.join(LAYER_PATHS)}, got model_type {kind!r}, {came}")
+
+
+def position_limit(encoder: nn.Module) -> int | None:
+    """The most tokens that an encoder takes; None where it declares no limit.
+
+    A table of position embeddings decides, less the rows up to the padding index where there is one: RoBERTa's family counts from the
+    row after it. Without a table (rotary positions) it is what the configuration declares.
+    """
+    whole: Any = encoder
+    named = [module for name, module in whole.named_modules() if name.split(".")[-1] == "position_embeddings"]
+    tables = [module for module in named if isinstance(module, nn.Embedding)]
+    rows = [table.num_embeddings - (0 if table.padding_idx is None else table.padding_idx + 1) for table in tables]
+    return min(rows, default=getattr(whole.config, "max_position_embeddings", None))

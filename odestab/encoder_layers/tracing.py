@@ -5,23 +5,23 @@ import dataclasses
 import functools
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from odestab.encoder_layers.families import LAYER_PATHS, require_encoder
+from odestab.encoder_layers.families import BERT_KIN, LAYER_PATHS, position_limit, require_encoder
 from odestab.encoder_layers.weights import layer_weights
-from odestab.linearized_layer import analytic_linearization
+from odestab.linearized_layer import AttentionWeights, FeedForwardWeights, LayerWeights, analytic_linearization
 from odestab.trajectory import Trajectory
-from odestab.vector_field import LayerVectorField, Linearization
+from odestab.vector_field import LayerVectorField
 
 INPUT_NAMES = ("input_ids", "attention_mask", "token_type_ids", "position_ids")
 
 
-def trace(encoder: nn.Module, batch: Mapping[str, Any], field: str = "increment") -> Trajectory:
+def trace(encoder: nn.Module, batch: Mapping[str, Any], field: str = "increment", sublayers: bool = False) -> Trajectory:
     """The states x_0, …, x_L of a batch through an encoder and the layers' vector fields f_0, …, f_{L−1} (Mathematics, sections 1 and 5).
 
     The encoder runs once. Each layer F_l is bound to what the encoder passed it beside the state (masks, position embeddings), so
@@ -32,22 +32,26 @@ def trace(encoder: nn.Module, batch: Mapping[str, Any], field: str = "increment"
         batch: `input_ids` and `attention_mask`, `(batch, tokens)`, padded on either side, and `token_type_ids` and `position_ids` where
             the encoder takes them; other entries are ignored. Moved to the encoder's device.
         field: "increment", f = F − id, or "outer", f = F.
+        sublayers: take the two halves of each layer, F = F_F ∘ F_A, as fields of their own: the attention half
+            F_A(x) = LN₁(W_o attention(x) + x), then the feed-forward half F_F(z) = LN₂(W₂ act(W₁ z) + z).
 
     Returns:
-        The trajectory, without gradient, in the encoder's dtype.
+        The trajectory, without gradient, in the encoder's dtype; with `sublayers` of 2L fields and 2L + 1 states.
 
     Raises:
         ValueError: if the encoder is no encoder, is in training mode or has no chain of layers from hidden states to hidden states; if
-            the batch lacks an entry or does not fit the encoder; if the field is unknown.
+            the batch lacks an entry or does not fit the encoder; if the field is unknown; if `sublayers` is asked for where the halves of
+            the layers are not known.
     """
     bare = _bare_encoder(encoder)
     inputs = _inputs(bare, batch)
     with torch.inference_mode(False), torch.no_grad():  # tensors of a caller's inference_mode could not enter autograd later
         mask = batch["attention_mask"].to(bare.device).bool()
         steps = _layer_steps(bare, inputs)
-        fields = tuple(LayerVectorField(layer, mask, field, _analytic(layer, mask)) for layer, _, _ in steps)
-        states = tuple(fields[0].project(state) for state in (*(before for _, before, _ in steps), steps[-1][2]))
-        if bare.config.model_type not in LAYER_PATHS:
+        parts = [half for step in steps for half in _halves(bare, step)] if sublayers else [(step, _weights(step)) for step in steps]
+        fields = tuple(_field(step.layer, mask, field, weights) for step, weights in parts)
+        states = tuple(fields[0].project(state) for state in (*(step.before for step, _ in parts), steps[-1].after))
+        if sublayers or bare.config.model_type not in LAYER_PATHS:
             _require_chain(bare, fields, states)
     return Trajectory(states, mask, fields)
 
@@ -79,10 +83,13 @@ def _attention_kernel(sdpa: bool) -> contextlib.AbstractContextManager[Any]:
     return sdpa_kernel(SDPBackend.MATH) if sdpa else contextlib.nullcontext()
 
 
-def _analytic(layer: BoundLayer, mask: Tensor) -> Callable[[Tensor], Linearization | None] | None:
-    """The fast linearisation of a layer whose structure is known."""
-    weights = layer_weights(layer.module, layer.arguments, layer.keywords)
-    return None if weights is None else functools.partial(analytic_linearization, weights, layer, mask)
+_Weights = LayerWeights | AttentionWeights | FeedForwardWeights
+
+
+def _field(layer: Callable[[Tensor], Tensor], mask: Tensor, kind: str, weights: _Weights | None) -> LayerVectorField:
+    """A layer or a half as a vector field, with the fast linearisation where its structure is known."""
+    analytic = None if weights is None else functools.partial(analytic_linearization, weights, layer, mask)
+    return LayerVectorField(layer, mask, kind, analytic)
 
 
 def _bare_encoder(encoder: Any) -> Any:
@@ -111,23 +118,25 @@ def _inputs(encoder: Any, batch: Mapping[str, Any]) -> dict[str, Tensor]:
     size = encoder.config.get_text_config().vocab_size
     if not 0 <= int(ids.min()) <= int(ids.max()) < size:
         raise ValueError(f"input_ids must be in [0, {size}), the encoder's vocabulary, got {int(ids.min())} to {int(ids.max())}")
-    named = [module for name, module in encoder.named_modules() if name.split(".")[-1] == "position_embeddings"]
-    for positions in (module for module in named if isinstance(module, nn.Embedding)):
-        first = 0 if positions.padding_idx is None else positions.padding_idx + 1  # where RoBERTa starts to count
-        if ids.shape[1] > (limit := positions.num_embeddings - first):
-            raise ValueError(f"batch must have at most {limit} tokens (tokenize with truncation=True), got {ids.shape[1]}")
+    if (limit := position_limit(encoder)) is not None and ids.shape[1] > limit:
+        raise ValueError(f"batch must have at most {limit} tokens (tokenize with truncation=True), got {ids.shape[1]}")
     accepted = inspect.signature(encoder.forward).parameters
     return {name: batch[name].to(encoder.device) for name in INPUT_NAMES if name in batch and name in accepted}
 
 
-_Step = tuple[BoundLayer, Tensor, Tensor]  # a layer as the encoder called it: F, x_l and x_{l+1}
+class _Step(NamedTuple):
+    """A layer, or a half of one, as the encoder called it: F, x_l and x_{l+1}."""
+
+    layer: Any
+    before: Tensor
+    after: Tensor
 
 
 def _layer_steps(encoder: Any, inputs: dict[str, Tensor]) -> list[_Step]:
     """The longest list of modules that the encoder runs once each, in order, from hidden states to hidden states."""
-    path = LAYER_PATHS.get(encoder.config.model_type)
+    path, sdpa = LAYER_PATHS.get(encoder.config.model_type), encoder.config._attn_implementation == "sdpa"
     lists = [encoder.get_submodule(path)] if path else [module for module in encoder.modules() if isinstance(module, nn.ModuleList)]
-    steps = _record(encoder, {layer for layers in lists for layer in layers}, inputs)
+    steps = _record(lambda: encoder(**inputs), {layer for layers in lists for layer in layers}, sdpa)
     chains = [chain for layers in lists if (chain := _chain(list(layers), steps, inputs["input_ids"].shape))]
     longest = [chain for chain in chains if len(chain) == max(map(len, chains))]
     if len(longest) != 1:
@@ -135,30 +144,50 @@ def _layer_steps(encoder: Any, inputs: dict[str, Tensor]) -> list[_Step]:
     return longest[0]
 
 
-def _record(encoder: Any, modules: set[nn.Module], inputs: dict[str, Tensor]) -> list[_Step]:
-    """Run the encoder once and keep each call of the modules, in order."""
-    sdpa = encoder.config._attn_implementation == "sdpa"
+def _weights(step: _Step) -> LayerWeights | None:
+    return layer_weights(step.layer.module, step.layer.arguments, step.layer.keywords)
+
+
+def _halves(encoder: Any, step: _Step) -> list[tuple[_Step, _Weights]]:
+    """The attention half and the feed-forward half of a layer, each evaluated by the layer's own modules."""
+    weights, module = _weights(step), step.layer.module
+    if weights is None:
+        known = f"have layers with known halves, as {', '.join(BERT_KIN)} have, for sublayers"
+        raise ValueError(f"{type(encoder).__name__} must {known}, got model_type {encoder.config.model_type!r}")
+    (attention,) = _record(lambda: step.layer(step.before), {module.attention}, step.layer.sdpa)
+    feed_forward = _Step(functools.partial(_feed_forward, module), attention.after, step.after)
+    return [(attention, weights.attention), (feed_forward, weights.feed_forward)]
+
+
+def _feed_forward(layer: Any, z: Tensor) -> Tensor:
+    """F_F(z)."""
+    output: Tensor = layer.output(layer.intermediate(z), z)
+    return output
+
+
+def _record(run: Callable[[], Any], modules: set[nn.Module], sdpa: bool) -> list[_Step]:
+    """Run something once and keep each call of the modules, in order."""
     steps: list[_Step] = []
 
     def keep(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
         before, *arguments = args or (kwargs.get("hidden_states"),)
         keywords = {name: value for name, value in kwargs.items() if name != "hidden_states"}
         after = output[0] if isinstance(output, tuple) else output
-        steps.append((BoundLayer(module, tuple(arguments), keywords, sdpa), before, after))
+        steps.append(_Step(BoundLayer(module, tuple(arguments), keywords, sdpa), before, after))
 
     with contextlib.ExitStack() as stack, _attention_kernel(sdpa):
         for module in modules:
             stack.enter_context(module.register_forward_hook(keep, with_kwargs=True))
-        encoder(**inputs)
+        run()
     return steps
 
 
 def _chain(layers: list[nn.Module], steps: list[_Step], shape: torch.Size) -> list[_Step]:
     """The steps of these layers if each ran once, in order, on states of one shape `(batch, tokens, hidden)`; else nothing."""
-    own = [step for step in steps if step[0].module in layers]
-    sizes = {getattr(state, "shape", ()) for _, *states in own for state in states}
+    own = [step for step in steps if step.layer.module in layers]
+    sizes = {getattr(state, "shape", ()) for step in own for state in (step.before, step.after)}
     fits = len(sizes) == 1 and all(len(size) == 3 and size[:2] == shape for size in sizes)
-    return own if fits and [layer.module for layer, _, _ in own] == layers else []
+    return own if fits and [step.layer.module for step in own] == layers else []
 
 
 def _require_chain(encoder: Any, fields: Sequence[LayerVectorField], states: Sequence[Tensor]) -> None:
@@ -166,5 +195,5 @@ def _require_chain(encoder: Any, fields: Sequence[LayerVectorField], states: Seq
     for l, field in enumerate(fields):
         difference = float((field.unsplit(states[l]) - states[l + 1]).abs().max())
         if not difference <= 100 * torch.finfo(states[l].dtype).eps * float(states[l + 1].abs().max()):
-            came = f"a difference of {difference:.1e} at layer {l}"
+            came = f"a difference of {difference:.1e} in state {l + 1}"
             raise ValueError(f"{type(encoder).__name__} must be its layers one after the other on real tokens, got {came}")

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from odestab.linearized_layer import Affine, LayerWeights, Norm
+from odestab.linearized_layer import Affine, AttentionWeights, FeedForwardWeights, LayerWeights, Norm
 
 
 def layer_weights(module: nn.Module, arguments: tuple[Any, ...], keywords: Mapping[str, Any]) -> LayerWeights | None:
@@ -18,33 +18,34 @@ def layer_weights(module: nn.Module, arguments: tuple[Any, ...], keywords: Mappi
         keywords: likewise.
     """
     layer: Any = module
-    bias = keywords.get("attention_mask", arguments[0] if arguments else None)
+    mask = keywords.get("attention_mask", arguments[0] if arguments else None)
     try:
-        attention, output = layer.attention.self, layer.attention.output
-        projections = (attention.query, attention.key, attention.value)
-        record = LayerWeights(
-            query_key_value=Affine(torch.cat([p.weight for p in projections]), torch.cat([p.bias for p in projections])),
-            attention_output=Affine(output.dense.weight, output.dense.bias),
-            attention_norm=_norm(output.LayerNorm),
-            intermediate=Affine(layer.intermediate.dense.weight, layer.intermediate.dense.bias),
-            output=Affine(layer.output.dense.weight, layer.output.dense.bias),
-            output_norm=_norm(layer.output.LayerNorm),
-            heads=attention.num_attention_heads,
-            activation=layer.intermediate.intermediate_act_fn,
-            attention_bias=_additive(bias),
+        attention, joined, expanded, output = layer.attention.self, layer.attention.output, layer.intermediate, layer.output
+        projections = [_affine(projection) for projection in (attention.query, attention.key, attention.value)]
+        stacked = Affine(torch.cat([p.weight for p in projections]), torch.cat([p.bias for p in projections]))
+        bias = _additive(mask, stacked.weight.dtype)
+        return LayerWeights(
+            AttentionWeights(stacked, _affine(joined.dense), _norm(joined.LayerNorm), attention.num_attention_heads, bias),
+            FeedForwardWeights(_affine(expanded.dense), _affine(output.dense), _norm(output.LayerNorm), expanded.intermediate_act_fn),
         )
     except (AttributeError, TypeError):
         return None
-    return record
 
 
-def _norm(norm: nn.LayerNorm) -> Norm:
+def _affine(linear: Any) -> Affine:
+    if not isinstance(linear, nn.Linear):  # quantised or adapted layers compute something else
+        raise TypeError(f"expected a Linear, got {type(linear).__name__}")
+    return Affine(linear.weight, linear.bias)
+
+
+def _norm(norm: Any) -> Norm:
+    if not isinstance(norm, nn.LayerNorm):
+        raise TypeError(f"expected a LayerNorm, got {type(norm).__name__}")
     return Norm(norm.weight, norm.bias, norm.eps)
 
 
-def _additive(mask: Tensor | None) -> Tensor | None:
+def _additive(mask: Tensor | None, dtype: torch.dtype) -> Tensor | None:
     """What is added to the scores; a boolean mask becomes the lowest finite number where it is False."""
     if mask is None or mask.dtype != torch.bool:
         return mask
-    lowest = torch.finfo(torch.float32).min
-    return torch.zeros(mask.shape, device=mask.device).masked_fill(~mask, lowest)
+    return torch.zeros(mask.shape, dtype=dtype, device=mask.device).masked_fill(~mask, torch.finfo(dtype).min)

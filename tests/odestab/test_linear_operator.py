@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
 import torch
-from problems import EPS, linear_operator, normal_numbers, ragged_operator
+from problems import EPS, MixingField, linear_operator, masked_state, normal_numbers, ragged_mask, ragged_operator, seeded
 
+from odestab.jacobian import Jacobian
 from odestab.linear_operator import ComposedOperator, affine, check_adjoint, compose, inverse, solve, symmetric_part
 
 N = 7
@@ -101,3 +102,26 @@ def test_start_vectors_do_not_depend_on_batch_mates() -> None:
         assert torch.equal(together[example, : len(matrix)], alone[0])
     assert (together[0, 3:] == 0).all()
     assert not torch.equal(together[0], ragged_operator(*matrices).random(torch.Generator().manual_seed(5))[0])
+
+
+def layer_jacobian() -> Jacobian:
+    """A field of which only torch.func knows the derivative: neither cast nor cut is cheap there, both must be right."""
+    mask = ragged_mask(5, 3, 4)
+    return Jacobian(MixingField.random(mask, split=-1.0), masked_state(mask))
+
+
+@pytest.mark.parametrize("make", [lambda o: o, lambda o: affine(o, 2.0, -0.3), symmetric_part, lambda o: compose([o, o]), inverse])
+def test_a_choice_of_examples_and_another_precision(make) -> None:
+    operator = make(layer_jacobian())
+    v = operator.random(seeded(3))
+    chosen = torch.tensor([2, 0])
+    some, single = operator.take(chosen), operator.cast(torch.float32)
+    for name in ("mv", "rmv"):
+        whole = getattr(operator, name)(v)
+        torch.testing.assert_close(getattr(some, name)(v[chosen]), whole[chosen], rtol=1e-7, atol=1e-7)  # inverse: solved to 1e-8
+        two = torch.stack([v, 2 * v])
+        torch.testing.assert_close(getattr(some, name)(two[:, chosen]), getattr(operator, name)(two)[:, chosen], rtol=1e-7, atol=1e-7)
+        rounded = getattr(single, name)(v.float())
+        assert rounded.dtype == torch.float32
+        torch.testing.assert_close(rounded.double(), whole, rtol=1e-3, atol=1e-4)
+    assert some.sizes == [operator.sizes[2], operator.sizes[0]] and operator.cast(torch.float64) is operator

@@ -1,67 +1,17 @@
 """Encoders as vector fields: the layers themselves, padding, derivatives, and what is refused."""
 
-import contextlib
 import copy
-import logging
-import pathlib
 
 import pytest
 import torch
 import transformers
-from safetensors.torch import load_file, save_file
+from encoders import CONFIGS, LENGTHS, SIZES, largest, layers_of, padded, saved, tiny
 from torch import Tensor, nn
 from torch.func import jvp, linearize, vjp, vmap
-from transformers.utils import logging as bars
 
-from odestab.encoder_layers import load_encoder, trace
+from odestab.encoder_layers import load_encoder, position_limit, trace
 
-VOCABULARY = 60
-LENGTHS = (13, 9, 4)  # the longest is longer than ModernBERT's local window below, 4 tokens to either side
-SIZES = {"vocab_size": VOCABULARY, "hidden_size": 16, "num_attention_heads": 2, "intermediate_size": 24, "initializer_range": 0.3}
-LAYERS = {"num_hidden_layers": 3, "max_position_embeddings": 32}
-CONFIGS = {
-    "bert": lambda: transformers.BertConfig(**SIZES, **LAYERS),
-    "roberta": lambda: transformers.RobertaConfig(**SIZES, **LAYERS),
-    "electra": lambda: transformers.ElectraConfig(**SIZES, **LAYERS, embedding_size=8),
-    "distilbert": lambda: transformers.DistilBertConfig(
-        vocab_size=VOCABULARY, dim=16, n_heads=2, hidden_dim=24, n_layers=3, max_position_embeddings=32, initializer_range=0.3
-    ),
-    "modernbert": lambda: transformers.ModernBertConfig(
-        **SIZES,
-        num_hidden_layers=4,
-        global_attn_every_n_layers=3,
-        local_attention=8,
-        **{f"{name}_token_id": index for index, name in enumerate(("pad", "bos", "eos", "cls", "sep"))},
-    ),
-    "xlm-roberta": lambda: transformers.XLMRobertaConfig(**SIZES, **LAYERS),
-}
-LAYER_PATHS = {"distilbert": "transformer.layer", "modernbert": "layers"}
 EPS = torch.finfo(torch.float64).eps
-
-
-def tiny(config: transformers.PretrainedConfig, attention: str = "eager", auto: type = transformers.AutoModel) -> nn.Module:
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        return auto.from_config(config, attn_implementation=attention).double().eval().requires_grad_(False)
-
-
-def layers_of(encoder: nn.Module) -> nn.ModuleList:
-    return encoder.get_submodule(LAYER_PATHS.get(encoder.config.model_type, "encoder.layer"))
-
-
-def padded(encoder: nn.Module, side: str = "right", lengths: tuple[int, ...] = LENGTHS) -> dict[str, Tensor]:
-    """Random tokens. Left-padded examples count their positions from their own first token (RoBERTa always does)."""
-    generator = torch.Generator().manual_seed(1)
-    ids = torch.full((len(lengths), max(lengths)), encoder.config.pad_token_id)
-    mask = torch.zeros_like(ids)
-    for row, length in enumerate(lengths):
-        real = slice(length) if side == "right" else slice(max(lengths) - length, None)
-        ids[row, real] = torch.randint(5, VOCABULARY, (length,), generator=generator)
-        mask[row, real] = 1
-    batch = {"input_ids": ids, "attention_mask": mask}
-    if side == "left" and "roberta" not in encoder.config.model_type:
-        batch["position_ids"] = (mask.cumsum(1) - 1).clamp(min=0)
-    return batch
 
 
 @pytest.fixture(scope="module", params=CONFIGS)
@@ -69,28 +19,6 @@ def encoder(
     request: pytest.FixtureRequest, tokenizer: transformers.PreTrainedTokenizerBase, tmp_path_factory: pytest.TempPathFactory
 ) -> nn.Module:
     return load_encoder(saved(tiny(CONFIGS[request.param]()), tokenizer, tmp_path_factory.mktemp(request.param)))[0]
-
-
-@pytest.fixture
-def bert() -> nn.Module:
-    return tiny(CONFIGS["bert"]())
-
-
-@pytest.fixture(scope="module")
-def tokenizer() -> transformers.PreTrainedTokenizerBase:
-    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "the", "small", "word", "##s"]
-    return transformers.BertTokenizer(vocab={word: index for index, word in enumerate(words)})
-
-
-@pytest.fixture
-def checkpoint(bert: nn.Module, tokenizer: transformers.PreTrainedTokenizerBase, tmp_path: pathlib.Path) -> pathlib.Path:
-    return saved(bert, tokenizer, tmp_path)
-
-
-def saved(model: nn.Module, tokenizer: transformers.PreTrainedTokenizerBase, folder: pathlib.Path) -> pathlib.Path:
-    model.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    return folder
 
 
 def explicit_states(trajectory, step_size: float = 1.0) -> list[Tensor]:
@@ -108,10 +36,6 @@ def layer_outputs(encoder: nn.Module, batch: dict[str, Tensor]) -> list[Tensor]:
     for handle in handles:
         handle.remove()
     return [output[0] if isinstance(output, tuple) else output for output in outputs]
-
-
-def largest(difference: Tensor) -> float:
-    return float(difference.abs().max())
 
 
 @pytest.mark.parametrize("side", ["right", "left"])
@@ -222,6 +146,19 @@ def test_sdpa_attention_gives_the_eager_fields(encoder, generator):
             assert largest(transform(fused.fields[l], x, v) - expected) <= 1e-12 * largest(expected)
 
 
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16], ids=str)
+def test_the_fast_linearisation_reads_the_boolean_mask_of_sdpa(bert, dtype, generator):
+    eager, fused = bert.to(dtype), copy.deepcopy(bert).to(dtype)
+    fused.set_attn_implementation("sdpa")
+    pair = [trace(model, padded(model, "left")) for model in (eager, fused)]
+    x = pair[0].states[0]
+    v = pair[0].fields[0].project(torch.randn(x.shape, generator=generator, dtype=torch.float64).to(dtype))
+    expected, found = (trajectory.fields[0].linearize(x) for trajectory in pair)
+    assert expected.path == found.path == "analytic"
+    for one, other in ((expected.mv(v), found.mv(v)), (expected.rmv(v), found.rmv(v))):
+        assert largest(pair[0].fields[0].project(one - other)) <= 16 * torch.finfo(dtype).eps * largest(one)
+
+
 def test_a_model_with_a_head_is_traced_as_its_encoder():
     model = tiny(CONFIGS["electra"](), auto=transformers.AutoModelForSequenceClassification)
     batch = padded(model)
@@ -260,132 +197,6 @@ def test_minilm_is_explicit_euler_on_increments(minilm_folder):
     assert trajectory.states[0].dtype == torch.float64
     for state, reference in zip(explicit_states(trajectory), hidden, strict=True):
         assert largest((state - reference)[trajectory.mask]) <= 1e-12
-
-
-@pytest.mark.parametrize("family", ["bert", "distilbert", "modernbert"])
-@pytest.mark.parametrize("head", ["AutoModelForMaskedLM", "AutoModelForSequenceClassification"])
-def test_a_checkpoint_with_a_head_loads_as_its_encoder(family, head, tokenizer, tmp_path):
-    model = tiny(CONFIGS[family](), auto=getattr(transformers, head))
-    encoder, loaded = load_encoder(saved(model, tokenizer, tmp_path))
-    assert type(encoder) is type(model.base_model)
-    assert not encoder.training
-    assert not any(parameter.requires_grad for parameter in encoder.parameters())
-    expected = model.base_model.state_dict()
-    assert all(torch.equal(tensor, expected[name]) for name, tensor in encoder.state_dict().items() if name in expected)
-    assert all("pooler" in name for name in encoder.state_dict().keys() ^ expected.keys())
-    assert trace(encoder, loaded(["the small words", "word"], padding=True, return_tensors="pt")).tokens == [6, 3]
-
-
-def test_dtype_is_the_one_asked_for(checkpoint):
-    encoder, _ = load_encoder(str(checkpoint), dtype=torch.float32)
-    assert {parameter.dtype for parameter in encoder.parameters()} == {torch.float32}
-    assert trace(encoder, padded(encoder)).states[-1].dtype == torch.float32
-
-
-def test_loading_is_quiet_and_changes_no_global_state(bert, tokenizer, tmp_path, capfd):
-    bert.pooler = None  # transformers reports it as missing and draws it at random
-    saved(bert, tokenizer, tmp_path)
-    loggers = [logging.getLogger(name) for name in ("transformers", "huggingface_hub")]
-    before = [logger.level for logger in loggers], bars.is_progress_bar_enabled(), torch.get_rng_state().tolist()
-    capfd.readouterr()
-    load_encoder(tmp_path)
-    with contextlib.suppress(ValueError):
-        load_encoder(tmp_path / "nowhere")
-    assert capfd.readouterr() == ("", "")
-    assert before == ([logger.level for logger in loggers], bars.is_progress_bar_enabled(), torch.get_rng_state().tolist())
-
-
-def rewrite(folder: pathlib.Path, change) -> None:
-    """Change the tensors of a checkpoint."""
-    tensors = load_file(folder / "model.safetensors")
-    change(tensors)
-    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
-
-
-def truncate(folder: pathlib.Path) -> None:
-    weights = folder / "model.safetensors"
-    weights.write_bytes(weights.read_bytes()[:-100])
-
-
-def corrupt(folder: pathlib.Path) -> None:
-    (folder / "model.safetensors").write_bytes(b"no safetensors at all")
-
-
-def pickle_only(folder: pathlib.Path) -> None:
-    torch.save(load_file(folder / "model.safetensors"), folder / "pytorch_model.bin")
-    (folder / "model.safetensors").unlink()
-
-
-def forget_tokenizer(folder: pathlib.Path) -> None:
-    for file in folder.glob("*token*"):
-        file.unlink()
-
-
-QUERY = "encoder.layer.1.attention.self.query.weight"
-DAMAGE = {
-    "without config": (lambda folder: (folder / "config.json").unlink(), "checkpoint folder with config.json, got a folder without it"),
-    "config no JSON": (lambda folder: (folder / "config.json").write_text("{"), "readable config.json .*OSError"),
-    "no weights": (lambda folder: (folder / "model.safetensors").unlink(), "readable weights in model.safetensors, got OSError"),
-    "pickle only": (pickle_only, "readable weights in model.safetensors, got OSError"),
-    "truncated": (truncate, "readable weights in model.safetensors, got SafetensorError"),
-    "corrupt": (corrupt, "readable weights in model.safetensors, got SafetensorError"),
-    "nan": (lambda folder: rewrite(folder, lambda t: t[QUERY][0].fill_(torch.nan)), f"finite weights in torch.float64, 1 .*: {QUERY}"),
-    "missing": (lambda folder: rewrite(folder, lambda t: t.pop(QUERY)), f"1 missing or misshapen: {QUERY}"),
-    "misshapen": (lambda folder: rewrite(folder, lambda t: t.update({QUERY: torch.ones(2, 2)})), f"1 missing or misshapen: {QUERY}"),
-    "no tokenizer": (forget_tokenizer, "must have a readable tokenizer, got none of tokenizer.json, vocab.txt"),
-}
-
-
-@pytest.mark.parametrize("damage", DAMAGE)
-def test_a_damaged_checkpoint_is_refused(damage, checkpoint):
-    change, message = DAMAGE[damage]
-    change(checkpoint)
-    with pytest.raises(ValueError, match=message) as caught:
-        load_encoder(checkpoint)
-    assert str(checkpoint) in str(caught.value)
-    assert "\n" not in str(caught.value)
-
-
-NO_ENCODERS = {
-    "gpt2": (lambda: transformers.GPT2Config(vocab_size=9, n_embd=8, n_layer=1, n_head=2), "a decoder"),
-    "t5": (lambda: transformers.T5Config(vocab_size=9, d_model=8, d_kv=4, d_ff=8, num_layers=1, num_heads=2), "an encoder-decoder"),
-    "vit": (
-        lambda: transformers.ViTConfig(
-            hidden_size=8, num_hidden_layers=1, num_attention_heads=2, intermediate_size=8, image_size=4, patch_size=2
-        ),
-        "no text encoder",
-    ),
-    "bert": (lambda: transformers.BertConfig(**SIZES, num_hidden_layers=1, is_decoder=True), "a decoder"),
-}
-
-
-@pytest.mark.parametrize("kind", NO_ENCODERS)
-def test_a_model_that_is_no_encoder_is_refused(kind, tokenizer, tmp_path):
-    config, came = NO_ENCODERS[kind]
-    model = tiny(config())
-    message = f"must be an encoder such as bert, .*got model_type '{kind}', {came}"
-    with pytest.raises(ValueError, match=message):
-        load_encoder(saved(model, tokenizer, tmp_path))
-    with pytest.raises(ValueError, match=message):
-        trace(model, {})
-
-
-@pytest.mark.parametrize(
-    ("model", "message"),
-    [
-        ("no-organisation/no-model", "'no-organisation/no-model' must be a hub id or .*no network may be the cause"),
-        ("./no/such/folder", "'./no/such/folder' must be a hub id or a checkpoint folder with config.json, got no folder"),
-        (pathlib.Path("folder"), "'folder' must be a hub id or a checkpoint folder with config.json, got no folder"),
-    ],
-)
-def test_a_model_that_is_not_there_is_refused(model, message):
-    with pytest.raises(ValueError, match=message):
-        load_encoder(model)
-
-
-def test_a_dtype_that_is_not_floating_is_refused(checkpoint):
-    with pytest.raises(ValueError, match=r"dtype must be a floating-point type, got torch.int64"):
-        load_encoder(checkpoint, dtype=torch.int64)
 
 
 @pytest.mark.parametrize(
@@ -430,3 +241,21 @@ def test_an_encoder_or_field_out_of_order_is_refused(bert):
     bert.encoder.layer[1].train()
     with pytest.raises(ValueError, match="encoder must be in eval mode"):
         trace(bert, batch)
+
+
+@pytest.mark.parametrize(
+    ("family", "limit"), [("bert", 32), ("electra", 32), ("distilbert", 32), ("roberta", 30), ("xlm-roberta", 30), ("modernbert", 8192)]
+)
+def test_the_position_limit_is_that_of_the_table_or_of_the_configuration(family, limit):
+    encoder = tiny(CONFIGS[family]())
+    assert position_limit(encoder) == limit
+    if limit < 100:
+        assert trace(encoder, padded(encoder, lengths=(limit,))).tokens == [limit]
+        with pytest.raises(ValueError, match=f"at most {limit} tokens"):
+            trace(encoder, padded(encoder, lengths=(limit + 1,)))
+
+
+def test_an_encoder_that_declares_no_limit_has_none(bert):
+    bert.embeddings.position_embeddings = nn.Identity()
+    bert.config = transformers.PretrainedConfig()
+    assert position_limit(bert) is None
