@@ -3,7 +3,20 @@
 from odestab.adjoint import AbstractAdjoint, ImplicitAdjoint, OneStepAdjoint, PhantomAdjoint, UnrolledAdjoint
 from odestab.encoder_layers import load_encoder, position_limit, trace
 from odestab.jacobian import Jacobian
-from odestab.linear_operator import AbstractOperator, affine, check_adjoint, compose, inverse, solve, symmetric_part
+from odestab.linear_operator import (
+    AbstractOperator,
+    affine,
+    check_adjoint,
+    compose,
+    factorized_inverse,
+    inverse,
+    solve,
+    symmetric_part,
+)
+from odestab.lyapunov import AlignmentLoss, LyapunovExponents, alignment_loss, lyapunov_exponents
+from odestab.matrix_exponential import TransientGrowth, exponential, transient_growth
+from odestab.nonnormality import HenriciDeparture, henrici_departure
+from odestab.numerical_range import NumericalRange, numerical_range
 from odestab.one_step import AbstractOneStepMethod, ExplicitEuler, ImplicitEuler, Step, ThetaMethod
 from odestab.propagation import (
     AbstractPerturbation,
@@ -33,6 +46,7 @@ from odestab.solver import (
     Status,
     truncated_stability_function,
 )
+from odestab.spectral_density import SpectralDensity, spectral_density
 from odestab.spectrum import Spectrum, eigenvalues, full_spectrum, logarithmic_norm, singular_values
 from odestab.stability import (
     ImplicitAdvantage,
@@ -59,6 +73,7 @@ __all__ = [
     "AbstractOperator",
     "AbstractPerturbation",
     "AbstractVectorField",
+    "AlignmentLoss",
     "Anderson",
     "Auto",
     "EditPerturbation",
@@ -67,6 +82,7 @@ __all__ = [
     "GaussianPerturbation",
     "GradientDescent",
     "Growth",
+    "HenriciDeparture",
     "ImplicitAdjoint",
     "ImplicitAdvantage",
     "ImplicitEquation",
@@ -75,12 +91,15 @@ __all__ = [
     "LayerVectorField",
     "LinearVectorField",
     "Linearization",
+    "LyapunovExponents",
     "NewtonKrylov",
+    "NumericalRange",
     "OneStepAdjoint",
     "Path",
     "PhantomAdjoint",
     "Solution",
     "SolveError",
+    "SpectralDensity",
     "SpectralGrowth",
     "Spectrum",
     "StableStepSizes",
@@ -89,23 +108,30 @@ __all__ = [
     "StepGrowth",
     "ThetaMethod",
     "Trajectory",
+    "TransientGrowth",
     "UnrolledAdjoint",
     "WorstPerturbation",
     "affine",
+    "alignment_loss",
     "check_adjoint",
     "complex_grid",
     "compose",
     "damping_advantage",
     "eigenvalues",
+    "exponential",
+    "factorized_inverse",
     "follow",
     "full_spectrum",
     "grow",
+    "henrici_departure",
     "implicit_advantage",
     "inverse",
     "lemniscate",
     "load_encoder",
     "logarithmic_norm",
+    "lyapunov_exponents",
     "margin",
+    "numerical_range",
     "position_limit",
     "predict",
     "propagate",
@@ -113,12 +139,14 @@ __all__ = [
     "share_outside_lemniscate",
     "singular_values",
     "solve",
+    "spectral_density",
     "spectral_growth",
     "stability_region",
     "stable_step_sizes",
     "step_growth",
     "symmetric_part",
     "trace",
+    "transient_growth",
     "truncated_stability_function",
     "worst_direction",
     "worst_growth",

@@ -239,6 +239,8 @@ def worst_growth(
     rtol: float = 1e-4,
     generator: torch.Generator | None = None,
     y: Float[Tensor, "batch *event"] | None = None,
+    *,
+    work_dtype: torch.dtype | None = None,
 ) -> Spectrum:
     """The largest singular value of the derivative of one step at x: explicit σ_max(I + hJ(x)), implicit 1/σ_min(I − hJ(y)).
 
@@ -249,6 +251,7 @@ def worst_growth(
         rtol: tolerance on the residual relative to the value; the value's own error is of second order in it.
         generator: source of the start vector.
         y: where the step ended, if known; else the step is taken here.
+        work_dtype: precision of the Krylov spaces, as `singular_values` takes it.
 
     Returns:
         A Spectrum with k = 1 whose `right` is the worst input direction. An implicit method that could not be solved has `converged` False.
@@ -258,7 +261,7 @@ def worst_growth(
         with torch.no_grad():
             step = method.step(field, x)
         y, solved = step.state, step.solution
-    found = singular_values(method.derivative(field, x, y), 1, "LM", rtol, generator)
+    found = singular_values(method.derivative(field, x, y), 1, "LM", rtol, generator, work_dtype=work_dtype)
     if solved is None:
         return found
     return dataclasses.replace(found, converged=found.converged & solved.converged[:, None])

@@ -8,6 +8,7 @@ from torch import Tensor
 from odestab.linear_operator import AbstractOperator
 
 DENSE_LIMIT = 256  # up to this dimension a matrix is cheaper than a Krylov space
+FACTORIZED_LIMIT = 1600  # and up to this one LU factors are cheaper than GMRES for every product with an inverse
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

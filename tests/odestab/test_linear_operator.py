@@ -4,7 +4,7 @@ import torch
 from problems import EPS, MixingField, linear_operator, masked_state, normal_numbers, ragged_mask, ragged_operator, seeded
 
 from odestab.jacobian import Jacobian
-from odestab.linear_operator import ComposedOperator, affine, check_adjoint, compose, inverse, solve, symmetric_part
+from odestab.linear_operator import ComposedOperator, affine, check_adjoint, compose, factorized_inverse, inverse, solve, symmetric_part
 
 N = 7
 
@@ -125,3 +125,13 @@ def test_a_choice_of_examples_and_another_precision(make) -> None:
         assert rounded.dtype == torch.float32
         torch.testing.assert_close(rounded.double(), whole, rtol=1e-3, atol=1e-4)
     assert some.sizes == [operator.sizes[2], operator.sizes[0]] and operator.cast(torch.float64) is operator
+
+
+def test_factorized_inverse_of_a_ragged_batch() -> None:
+    a, b = normal_numbers(7, 7, seed=1), normal_numbers(4, 4, seed=2)
+    assert_dense(factorized_inverse(ragged_operator(a, b)), [a.inverse(), b.inverse()], atol=1e4 * EPS)
+    v = torch.stack([factorized_inverse(ragged_operator(a, b)).random(seeded(s)) for s in range(3)])
+    together = factorized_inverse(ragged_operator(a, b)).mv(v)
+    torch.testing.assert_close(together[1], factorized_inverse(ragged_operator(a, b)).mv(v[1]))
+    bad = factorized_inverse(linear_operator(torch.full((7, 7), torch.nan, dtype=a.dtype), a)).mv(torch.ones(2, 7, 1, dtype=a.dtype))
+    assert bad[0].isnan().all() and bad[1].isfinite().all()

@@ -112,8 +112,10 @@ def test_complex_pairs_against_dense() -> None:
     assert torch.equal(found.converged, found.residuals <= 1e-9 * found.values.abs().amax(1, keepdim=True))
 
 
-@pytest.mark.parametrize("size", [20, 36])
-def test_smallest_and_nearest_to_a_shift(size: int) -> None:
+@pytest.mark.parametrize("size, solver", [(20, "dense"), (36, "factors"), (36, "gmres")])
+def test_smallest_and_nearest_to_a_shift(size: int, solver: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    if solver == "gmres":
+        monkeypatch.setattr("odestab.spectrum.record.FACTORIZED_LIMIT", 0)
     values = torch.cat([torch.tensor([0.01, -0.02, 0.05], dtype=DTYPE), torch.linspace(1, 4, size - 3, dtype=DTYPE)])
     matrix = known_matrix(values, 0.1)
     found = eigenvalues(linear_operator(matrix), 3, "SM", rtol=1e-7)
