@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from analysis.config import DEFAULT_MODEL, DTYPES, FIELDS, Pair, StudyConfig, default_texts, read_texts
+from analysis.config import DEFAULT_MODEL, DEPTHS, DTYPES, FIELDS, Pair, StudyConfig, default_texts, read_texts
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -127,6 +127,7 @@ def _config(options: argparse.Namespace, texts: tuple[str, ...], pairs: tuple[Pa
         layers=options.layers,
         device=options.device,
         dtype=options.dtype,
+        depth=options.depth,
         seed=options.seed,
         propagated=options.propagated,
         dense_limit=options.dense_limit,
@@ -211,6 +212,7 @@ def _parser() -> _Parser:
     whole.add_argument("--texts", type=_path, metavar="FILE", help="one text a line, or original<TAB>edited pairs (default: built in)")
     whole.add_argument("--step-size", type=_step_size, nargs="+", default=[1.0], metavar="H", help="step sizes h (default: 1)")
     whole.add_argument("--limit", type=_positive, metavar="N", help="use the first N texts and pairs")
+    whole.add_argument("--depth", choices=DEPTHS, default="quick", help="full adds pseudospectra and more, in minutes (default: quick)")
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     whole.add_argument("--workers", type=_positive, default=min(cores, 4), metavar="N", help="processes (default: one a core, up to 4)")
     whole.add_argument("--out", type=_path, default=Path("runs/analysis"), metavar="RUN", help="run folder (default: runs/analysis)")
@@ -228,7 +230,7 @@ def _parser() -> _Parser:
             single.set_defaults(edited=None)
         single.add_argument("--step-size", type=_step_size, default=1.0, metavar="H", help="step size h (default: 1)")
         single.add_argument("--out", type=_path, default=Path(f"{name}.svg"), metavar="FILE", help="a .svg, .pdf or .png file")
-        single.set_defaults(command=command)
+        single.set_defaults(command=command, depth="quick")
     again = commands.add_parser("report", help="figures and report again from a run folder")
     again.add_argument("run", type=_path, metavar="RUN")
     again.set_defaults(command=report)

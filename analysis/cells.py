@@ -11,10 +11,11 @@ class CellPlan:
     """One cell to measure.
 
     Attributes:
-        kind: "layer", "dense", "propagation" or "regions".
+        kind: "layer", "dense", "propagation" or "regions"; in full depth also "nonnormality", "bounds", "density", "sublayers",
+            "refinement" and "exponents".
         texts: indices into the study's texts, or into its pairs where `perturbation` is an edit.
-        layer: of "layer" and "dense" cells.
-        step_size: of "propagation" and "regions" cells.
+        layer: of cells that are about one layer.
+        step_size: of "propagation", "regions" and "exponents" cells.
         perturbation: of "propagation" cells: "gaussian", "worst", or a kind of edit.
     """
 
@@ -79,6 +80,16 @@ def plan(config: StudyConfig, layers: tuple[int, ...], tokens: list[int], hidden
     for layer in layers:
         cells += [CellPlan("layer", chunk, layer=layer) for chunk in everything]
         cells += [CellPlan("dense", (i,), layer=layer) for i in short]
+    return cells + (_full_depth(config, layers, followed, short) if config.depth == "full" else [])
+
+
+def _full_depth(config: StudyConfig, layers: tuple[int, ...], followed: list[tuple[int, ...]], short: list[int]) -> list[CellPlan]:
+    """What a run of full depth adds: on one short text what takes dense matrices, on the followed texts the rest."""
+    cells = [CellPlan("exponents", chunk, step_size=h) for h in config.step_sizes for chunk in followed]
+    for layer in layers:
+        cells += [CellPlan("nonnormality", (i,), layer=layer) for i in short[:1]]
+        for kind in ("bounds", "density", "sublayers", "refinement"):
+            cells += [CellPlan(kind, chunk, layer=layer) for chunk in followed]
     return cells
 
 

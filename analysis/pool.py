@@ -13,8 +13,9 @@ import torch
 
 from analysis.cells import CellPlan
 from analysis.config import StudyConfig
-from analysis.measure import Study, load_study, measure
+from analysis.measure import measure
 from analysis.record import Cell
+from analysis.study import Study, load_study
 
 CELLS_PER_WORKER = 8  # a worker takes as long to start as a few cells to measure
 
@@ -52,7 +53,7 @@ def _sharing_a_path(cells: list[CellPlan]) -> list[list[CellPlan]]:
     """Neighbouring propagation cells of the same texts stay together: they share paths and linearisations."""
 
     def shared(cell: CellPlan) -> object:
-        return (cell.texts, cell.step_size) if cell.kind == "propagation" else cell.name
+        return (cell.texts, cell.step_size) if cell.kind in ("propagation", "exponents") else cell.name
 
     return [list(group) for _, group in itertools.groupby(cells, shared)]
 

@@ -14,9 +14,10 @@ import torch
 import odestab as od
 from analysis.cells import CellPlan, plan
 from analysis.config import StudyConfig
-from analysis.measure import Study, load_study, measure
+from analysis.measure import measure
 from analysis.pool import measured, useful_workers
 from analysis.record import Cell, DamagedCell, Run, read_cell, read_config, read_run, write_cell, write_json
+from analysis.study import Study, load_study
 from analysis.summary import Summary, summarise
 from analysis.tables import tables
 

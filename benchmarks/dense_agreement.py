@@ -95,7 +95,8 @@ def checks(layer: int, text: str, options: argparse.Namespace) -> Iterator[Check
     values, left, right = scipy.linalg.eig(matrix.cpu().numpy(), left=True)
     dense = Dense(matrix, values, 1 / np.abs((left.conj() * right).sum(0)).clip(1e-300))
     yield from eigenvalue_checks(jacobian, dense)
-    yield from singular_checks(jacobian, dense)
+    for group in (singular_checks, range_checks, flow_checks, pseudospectrum_checks):
+        yield from group(jacobian, dense)
 
 
 def eigenvalue_checks(jacobian: od.Jacobian, dense: Dense) -> Iterator[Check]:
@@ -132,24 +133,62 @@ def eigenvalue_check(name: str, found: od.Spectrum, dense: Dense, rank: np.ndarr
 def singular_checks(jacobian: od.Jacobian, dense: Dense) -> Iterator[Check]:
     """Singular values at both ends, logarithmic norm, worst growth of every method; errors are of second order in the residuals."""
     eye = torch.eye(len(dense.matrix), dtype=dense.matrix.dtype, device=dense.matrix.device)
-    exact = torch.linalg.svdvals(dense.matrix)
     explicit, implicit = od.affine(jacobian, 1.0, 1.0), od.affine(jacobian, 1.0, -1.0)
-    yield relative("σ largest 3 of J", od.singular_values(jacobian, 3, rtol=1e-5), exact[:3], 1e-9)
-    yield relative("σ largest of E = I + J", od.singular_values(explicit, 1, rtol=1e-5), torch.linalg.svdvals(eye + dense.matrix)[:1], 1e-9)
-    smallest = torch.linalg.svdvals(eye - dense.matrix).flip(0)[:3]
+    largest, smallest = torch.linalg.svdvals(eye + dense.matrix)[:3], torch.linalg.svdvals(eye - dense.matrix).flip(0)[:3]
+    yield relative("σ largest 3 of E = I + J", od.singular_values(explicit, 3, rtol=1e-5), largest, 1e-9)
     yield relative("σ smallest 3 of M = I − J", od.singular_values(implicit, 3, "SM", rtol=1e-5), smallest, 1e-8)
     single = od.singular_values(implicit, 3, "SM", rtol=1e-4, work_dtype=torch.float32)
     yield relative("σ smallest 3 of M, loose solves in float32", single, smallest, 1e-6)
     single = od.singular_values(explicit, 1, rtol=1e-4, work_dtype=torch.float32)
-    yield relative("σ largest of E, space in float32", single, torch.linalg.svdvals(eye + dense.matrix)[:1], 1e-6)
+    yield relative("σ largest of E, space in float32", single, largest[:1], 1e-6)
+    middle = torch.linalg.matrix_norm(torch.linalg.solve(eye - 0.5 * dense.matrix, eye + 0.5 * dense.matrix), 2)
+    for theta, expected in ((0.0, largest[0]), (0.5, middle), (1.0, 1 / smallest[0])):
+        grown = od.step_growth(jacobian, STEP_SIZES, theta, rtol=1e-4)
+        error = float((grown.values[0, -1] - expected).abs() / expected)
+        yield Check(f"worst growth from one space, θ = {theta:g}", error, 1e-7, int((~grown.converged).sum()))
+
+
+def range_checks(jacobian: od.Jacobian, dense: Dense) -> Iterator[Check]:
+    """Logarithmic norm, numerical range, departure from normality, densities."""
     symmetric = torch.linalg.eigvalsh((dense.matrix + dense.matrix.T) / 2)
     yield relative("logarithmic norm", od.logarithmic_norm(jacobian, 1e-5), symmetric[-1:], 1e-8)
-    for theta in (0.0, 0.5, 1.0):
-        grown = od.step_growth(jacobian, STEP_SIZES, theta, rtol=1e-4)
-        steps = [torch.linalg.solve(eye - h * theta * dense.matrix, eye + h * (1 - theta) * dense.matrix) for h in STEP_SIZES]
-        expected = torch.stack([torch.linalg.matrix_norm(step, 2) for step in steps])
-        error = ((grown.values[0] - expected).abs() / expected).max()
-        yield Check(f"worst growth at three h, θ = {theta:g}", float(error), 1e-7, int((~grown.converged).sum()))
+    angle = torch.tensor([0.0, 1.0], dtype=torch.float64)
+    found = od.numerical_range(jacobian, angle, rtol=1e-5)
+    turned = torch.exp(-1j * angle[1]) * dense.matrix
+    expected = torch.stack([symmetric[-1], torch.linalg.eigvalsh((turned + turned.mH) / 2)[-1]])
+    yield Check(
+        "numerical range, support", float(((found.support[0] - expected) / expected).abs().max()), 1e-8, int((~found.converged).sum())
+    )
+    squared = float(dense.matrix.square().sum()) - float((np.abs(dense.values) ** 2).sum())
+    bound = od.henrici_departure(jacobian, limit=0)
+    excess = float(bound.value[0]) - 4 * float(bound.error[0])
+    yield Check("departure from normality, lower bound", excess, squared**0.5)
+    for of, values in (("symmetric", symmetric), ("gram", torch.linalg.svdvals(dense.matrix).square())):
+        density = od.spectral_density(jacobian, of, probes=12, steps=60)
+        gauss = torch.exp(-0.5 * ((density.points[:, None] - values) / density.width) ** 2)
+        truth = gauss.mean(1) / (density.width * (2 * torch.pi) ** 0.5)
+        outside = (density.density[0] - truth).abs() > 4 * density.error[0] + 1e-3 * truth.max()
+        yield Check(f"density ({of}), share outside four standard errors", float(outside.double().mean()), 0.05)
+
+
+def flow_checks(jacobian: od.Jacobian, dense: Dense) -> Iterator[Check]:
+    """The exponential."""
+    expected = torch.linalg.matrix_norm(torch.linalg.matrix_exp(dense.matrix), 2)[None]
+    yield relative("σ largest of the flow e^J", od.singular_values(od.exponential(jacobian, 1.0, 1e-8), 1, rtol=1e-4), expected, 1e-6)
+
+
+def pseudospectrum_checks(jacobian: od.Jacobian, dense: Dense) -> Iterator[Check]:
+    """σ_min(zI − J) by the Schur form, by inverse iteration and by projection, beside one dense singular value."""
+    z = torch.tensor([1.0 + 0.7j], dtype=torch.complex128)
+    eye = torch.eye(len(dense.matrix), dtype=torch.complex128)
+    expected = float(torch.linalg.svdvals(z[0] * eye - dense.matrix)[-1])
+    for method, bound in (("dense", 1e-6), ("inverse", 1e-5)):
+        found = od.pseudospectrum(jacobian, z, method)
+        yield Check(
+            f"pseudospectrum, {method}", abs(float(found.sigma_min[0, 0]) - expected) / expected, bound, int((~found.converged).sum())
+        )
+    projected = od.pseudospectrum(jacobian, z, "projected")
+    yield Check("pseudospectrum, projected: share below the truth", max(0.0, expected - float(projected.sigma_min[0, 0])) / expected, 1e-10)
 
 
 def relative(name: str, found: od.Spectrum, expected: torch.Tensor, bound: float) -> Check:

@@ -33,6 +33,7 @@ from odestab.propagation import (
     worst_direction,
     worst_growth,
 )
+from odestab.refinement import Refinement, frozen_refinement, refinement_control
 from odestab.solver import (
     AbstractImplicitSolver,
     Anderson,
@@ -97,6 +98,7 @@ __all__ = [
     "OneStepAdjoint",
     "Path",
     "PhantomAdjoint",
+    "Refinement",
     "Solution",
     "SolveError",
     "SpectralDensity",
@@ -121,6 +123,7 @@ __all__ = [
     "exponential",
     "factorized_inverse",
     "follow",
+    "frozen_refinement",
     "full_spectrum",
     "grow",
     "henrici_departure",
@@ -135,6 +138,7 @@ __all__ = [
     "position_limit",
     "predict",
     "propagate",
+    "refinement_control",
     "scaled",
     "share_outside_lemniscate",
     "singular_values",

@@ -1,6 +1,7 @@
 """Tables that figures draw, and how cells are merged into them."""
 
-from analysis.summary.merging import METHODS, Summary, as_complex, statistics, summarise
+from analysis.summary.cells import METHODS, as_complex, statistics
+from analysis.summary.merging import Summary, summarise
 from analysis.summary.nonnormality import Density, Directions, Exponents, NonNormality, PseudospectrumBound, Refinement, SublayerGrowth
 from analysis.summary.steps import Curves, LayerGrowth, LayerSpectrum, Region, StabilityMap
 

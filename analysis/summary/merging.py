@@ -6,7 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from analysis.record import Cell, Run
+from analysis.record import Run
+from analysis.summary import full
+from analysis.summary.cells import METHODS, as_complex, grouped, merged
 from analysis.summary.nonnormality import (
     Density,
     Directions,
@@ -17,8 +19,6 @@ from analysis.summary.nonnormality import (
     SublayerGrowth,
 )
 from analysis.summary.steps import Curves, LayerGrowth, LayerSpectrum, Region, StabilityMap
-
-METHODS = ("explicit", "implicit")  # explicit Euler and implicit Euler, the order of every methods axis
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,43 +42,27 @@ class Summary:
 
 def summarise(run: Run) -> Summary:
     """Merge a run's cells over texts; kinds of cell that the run lacks give empty tables."""
-    return Summary(run.config, _curves(run), _spectra(run), _growth(run), _regions(run), _maps(run))
-
-
-def statistics(values: np.ndarray) -> dict[str, Any]:
-    """Median and 10th and 90th percentile over the first axis, NaN left out; None where nothing is left."""
-    values = np.asarray(values, dtype=float)
-    columns = values.reshape(len(values), -1).T
-    finite = [column[np.isfinite(column)] for column in columns]
-
-    def over_columns(q: float) -> Any:
-        found = [float(np.quantile(column, q)) if len(column) else None for column in finite]
-        return found if values.ndim > 1 else found[0]
-
-    return {"median": over_columns(0.5), "p10": over_columns(0.1), "p90": over_columns(0.9), "examples": len(values)}
-
-
-def as_complex(pairs: np.ndarray) -> np.ndarray:
-    """A trailing axis (real, imaginary) → complex numbers."""
-    return np.asarray(pairs[..., 0] + 1j * pairs[..., 1])
-
-
-def _merged(cells: list[Cell], name: str, axis: int = 0) -> np.ndarray:
-    return np.concatenate([cell.arrays[name] for cell in cells], axis=axis)
-
-
-def _by(cells: list[Cell], *keys: str) -> dict[tuple[Any, ...], list[Cell]]:
-    """Cells grouped by header entries, groups in order of their keys, texts in order within a group."""
-    groups: dict[tuple[Any, ...], list[Cell]] = {}
-    for cell in sorted(cells, key=lambda c: (*(c.header[key] for key in keys), c.header["texts"])):
-        groups.setdefault(tuple(cell.header[key] for key in keys), []).append(cell)
-    return groups
+    return Summary(
+        run.config,
+        _curves(run),
+        _spectra(run),
+        _growth(run),
+        _regions(run),
+        _maps(run),
+        nonnormality=full.nonnormality(run),
+        bounds=full.bounds(run),
+        densities=full.densities(run),
+        directions=full.directions(run),
+        sublayers=full.sublayers(run),
+        refinements=full.refinements(run),
+        exponents=full.exponents(run),
+    )
 
 
 def _curves(run: Run) -> tuple[Curves, ...]:
     found = []
-    for (kind, h), cells in _by(run.of_kind("propagation"), "perturbation", "step_size").items():
-        merge = functools.partial(_merged, cells, axis=2)
+    for (kind, h), cells in grouped(run.of_kind("propagation"), "perturbation", "step_size").items():
+        merge = functools.partial(merged, cells, axis=2)
         measured, predicted, converged = merge("measured"), merge("predicted"), merge("converged")
         for i, method in enumerate(METHODS):
             for j, size in enumerate(cells[0].arrays["sizes"]):
@@ -87,15 +71,15 @@ def _curves(run: Run) -> tuple[Curves, ...]:
 
 
 def _spectra(run: Run) -> tuple[LayerSpectrum, ...]:
-    dense, found = _by(run.of_kind("dense"), "layer"), []
-    for key, cells in _by(run.of_kind("layer"), "layer").items():
+    dense, found = grouped(run.of_kind("dense"), "layer"), []
+    for key, cells in grouped(run.of_kind("layer"), "layer").items():
         short = dense.get(key, [])
         found.append(
             LayerSpectrum(
                 layer=key[0],
-                leading=as_complex(_merged(cells, "eigenvalues")),
-                residuals=_merged(cells, "eigenvalue_residuals"),
-                converged=_merged(cells, "eigenvalue_converged").astype(bool),
+                leading=as_complex(merged(cells, "eigenvalues")),
+                residuals=merged(cells, "eigenvalue_residuals"),
+                converged=merged(cells, "eigenvalue_converged").astype(bool),
                 center=float(cells[0].arrays["center"][0]),
                 full=tuple(as_complex(cell.arrays["spectrum"]) for cell in short),
                 full_texts=tuple(cell.header["texts"][0] for cell in short),
@@ -108,8 +92,8 @@ def _spectra(run: Run) -> tuple[LayerSpectrum, ...]:
 
 def _growth(run: Run) -> tuple[LayerGrowth, ...]:
     found = []
-    for (layer,), cells in _by(run.of_kind("layer"), "layer").items():
-        merge = functools.partial(_merged, cells)
+    for (layer,), cells in grouped(run.of_kind("layer"), "layer").items():
+        merge = functools.partial(merged, cells)
         for s, h in enumerate(run.config["step_sizes"]):
             found.append(
                 LayerGrowth(
@@ -144,7 +128,7 @@ def _regions(run: Run) -> tuple[Region, ...]:
 
 
 def _maps(run: Run) -> tuple[StabilityMap, ...]:
-    groups = _by(run.of_kind("layer"), "layer")
+    groups = grouped(run.of_kind("layer"), "layer")
     if not groups:
         return ()
     layers, steps = np.array([key[0] for key in groups]), np.array(run.config["map_step_sizes"])
@@ -153,8 +137,8 @@ def _maps(run: Run) -> tuple[StabilityMap, ...]:
             method,
             layers,
             steps,
-            np.stack([_merged(cells, f"{method}_map").T for cells in groups.values()]),
-            np.stack([_merged(cells, f"{method}_map_certain").T.astype(bool) for cells in groups.values()]),
+            np.stack([merged(cells, f"{method}_map").T for cells in groups.values()]),
+            np.stack([merged(cells, f"{method}_map_certain").T.astype(bool) for cells in groups.values()]),
         )
         for method in METHODS
     )

@@ -1,0 +1,131 @@
+"""A loaded model with a configuration, and what every cell takes from it."""
+
+import dataclasses
+import functools
+import hashlib
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+import odestab as od
+from analysis.cells import CellPlan
+from analysis.config import StudyConfig, default_model_folder
+
+PATH_RTOL = 1e-10  # of implicit solves on unperturbed paths: differences of 1e-5 are taken between two of them
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Study:
+    """A loaded model with a configuration.
+
+    Attributes:
+        config: the choices.
+        encoder: the model.
+        tokenizer: its tokenizer.
+        max_tokens: the longest text that the model takes.
+        weights: sha256 of the encoder's parameters, names included.
+    """
+
+    config: StudyConfig
+    encoder: Any
+    tokenizer: Any
+    max_tokens: int
+    weights: str
+
+    def tokenize(self, texts: list[str]) -> Any:
+        """A padded batch on the study's device, truncated to what the model takes."""
+        batch = self.tokenizer(texts, padding=True, truncation=True, max_length=self.max_tokens, return_tensors="pt")
+        return batch.to(self.config.device)
+
+    def token_counts(self, texts: list[str]) -> list[int]:
+        """Tokens of each text before truncation, special ones included."""
+        return [len(ids) for ids in self.tokenizer(texts, verbose=False)["input_ids"]] if texts else []
+
+    @functools.lru_cache(maxsize=4)  # noqa: B019 - a study lives as long as the process
+    def trace(self, texts: tuple[str, ...]) -> od.Trajectory:
+        """The trajectory of a batch of texts."""
+        return od.trace(self.encoder, self.tokenize(list(texts)), field=self.config.field)
+
+    @functools.lru_cache(maxsize=2)  # noqa: B019 - likewise
+    def trace_halves(self, texts: tuple[str, ...]) -> od.Trajectory:
+        """The same with two fields a layer, its attention half and its feed-forward half."""
+        return od.trace(self.encoder, self.tokenize(list(texts)), field=self.config.field, sublayers=True)
+
+    def generator(self, *purpose: object) -> torch.Generator:
+        """A generator of its own for each purpose, so that no number depends on the order in which cells are measured."""
+        digest = hashlib.sha256("/".join(map(str, (self.config.seed, *purpose))).encode()).digest()
+        return torch.Generator().manual_seed(int.from_bytes(digest[:7], "little"))
+
+    def noise(self, plan: CellPlan, trajectory: od.Trajectory, count: int) -> Tensor:
+        """Standard normal perturbations `(count, batch, tokens, hidden)` of a cell's texts; each text's are its own in any chunk."""
+        like, noise = trajectory.states[0], torch.zeros(count, *trajectory.states[0].shape, dtype=trajectory.states[0].dtype)
+        for example, (text, real) in enumerate(zip(plan.texts, trajectory.mask.cpu(), strict=True)):
+            generator = self.generator("noise", plan.layer, plan.step_size, text)
+            noise[:, example, real] = torch.randn(count, int(real.sum()), like.shape[2], generator=generator, dtype=like.dtype)
+        return noise.to(like.device)
+
+    @property
+    def work_dtype(self) -> torch.dtype:
+        """The precision of Krylov spaces and loose solves; residuals and everything else are in that of the study."""
+        return torch.float32
+
+    def implicit(self, step_size: float, rtol: float = 1e-8) -> od.ImplicitEuler:
+        """Implicit Euler with the study's solver tolerance; float32 stops where its rounding does."""
+        floor = rtol if self.config.dtype == "float64" else max(rtol, 1e-5)
+        return od.ImplicitEuler(step_size, solver=od.Auto(rtol=floor))
+
+
+def load_study(config: StudyConfig) -> Study:
+    """Load the model of a configuration.
+
+    Raises:
+        ValueError: if the model cannot be loaded or a layer does not exist.
+    """
+    encoder, tokenizer = od.load_encoder(
+        config.model if config.model is not None else default_model_folder(), getattr(torch, config.dtype), config.device
+    )
+    digest = hashlib.sha256()
+    for name, parameter in sorted(encoder.state_dict().items()):
+        digest.update(name.encode() + parameter.detach().cpu().numpy().tobytes())
+    return Study(config, encoder, tokenizer, _max_tokens(encoder, tokenizer), digest.hexdigest())
+
+
+def _max_tokens(encoder: Any, tokenizer: Any) -> int:
+    """The longest text that both the tokenizer and the encoder take."""
+    limit = od.position_limit(encoder)
+    return int(tokenizer.model_max_length if limit is None else min(tokenizer.model_max_length, limit))
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Walk:
+    """A path with its step derivatives: exact ones, and loose ones in the working precision over the same linearisations."""
+
+    path: od.Path
+    derivatives: list[od.AbstractOperator]
+    loose: list[od.AbstractOperator]
+
+
+@functools.lru_cache(maxsize=2)
+def walk_through(study: Study, texts: tuple[str, ...], method: str, step_size: float) -> Walk:
+    """The path of some texts under one method; neighbouring cells share it."""
+    trajectory = study.trace(texts)
+    if method == "explicit":
+        path = od.follow(trajectory, od.ExplicitEuler(step_size))
+        exact = path.derivatives()
+        return Walk(path, exact, [operator.cast(study.work_dtype) for operator in exact])
+    path = od.follow(trajectory, study.implicit(step_size, PATH_RTOL))
+    resolved = [od.affine(od.Jacobian(field, y), 1.0, -step_size) for field, y in zip(trajectory.fields, path.states[1:], strict=True)]
+    exact = [od.inverse(operator, 1e-6) for operator in resolved]
+    return Walk(path, exact, [od.inverse(operator.cast(study.work_dtype), 3e-3) for operator in resolved])
+
+
+def to_numpy(tensor: Tensor) -> np.ndarray:
+    """A tensor as an array on the host."""
+    return tensor.detach().cpu().numpy()
+
+
+def to_pairs(values: Tensor) -> np.ndarray:
+    """Complex numbers with a trailing axis (real, imaginary)."""
+    return to_numpy(torch.view_as_real(values))
