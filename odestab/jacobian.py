@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+from collections.abc import Callable
 
 import torch
 from jaxtyping import Float, Int
@@ -60,34 +61,38 @@ class Jacobian(AbstractOperator):
         """The same linearisation of some of the examples, where its path can be cut."""
         return self._linearized.take(examples)
 
+    def affine(self, identity: float, factor: float) -> AbstractOperator:
+        """a·P + b·J in one pass: the shift joins the split."""
+        return self._linearized.affine(identity, factor)
+
     @functools.cached_property
     def linearization(self) -> Linearization:
         """∂F at x; its `path` says which code runs."""
         return self.field.linearize(self.x)
 
-    @property
+    @functools.cached_property
     def _linearized(self) -> "_Linearized":
-        return _Linearized(self.linearization, self.x.detach(), self.mask, self.field.split)
+        padded = self.mask is not None and not bool(self.mask.all())
+        return _Linearized(self.linearization, self.x.detach(), self.mask if padded else None, self.field.split)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class _Linearized(AbstractOperator):
-    """P (∂F + c) P from a linearisation alone: a Jacobian that was cast or cut."""
+    """P (b ∂F + c) P from a linearisation alone: a Jacobian that was cast, cut, shifted or scaled."""
 
     linearization: Linearization
     like: Tensor
     mask: Tensor | None
-    split: float
+    shift: float
+    scale: float = 1.0
 
     @torch.no_grad()
     def mv(self, v: Tensor) -> Tensor:
-        v = self.project(v)
-        return self.project(torch.add(self.linearization.mv(v), v, alpha=self.split))
+        return self._combined(self.linearization.mv, v)
 
     @torch.no_grad()
     def rmv(self, u: Tensor) -> Tensor:
-        u = self.project(u)
-        return self.project(torch.add(self.linearization.rmv(u), u, alpha=self.split))
+        return self._combined(self.linearization.rmv, u)
 
     def cast(self, dtype: torch.dtype) -> AbstractOperator:
         cast = self.linearization.cast
@@ -100,3 +105,13 @@ class _Linearized(AbstractOperator):
             return super().take(examples)
         mask = None if self.mask is None else self.mask[examples]
         return dataclasses.replace(self, linearization=self.linearization.take(examples), like=self.like[examples], mask=mask)
+
+    def affine(self, identity: float, factor: float) -> AbstractOperator:
+        return dataclasses.replace(self, shift=identity + factor * self.shift, scale=factor * self.scale)
+
+    def _combined(self, product: Callable[[Tensor], Tensor], v: Tensor) -> Tensor:
+        v = self.project(v)
+        image = product(v)
+        if self.scale != 1 or self.shift != 0:
+            image = torch.add(self.shift * v, image, alpha=self.scale)
+        return self.project(image)

@@ -69,6 +69,20 @@ class AbstractOperator(abc.ABC):
         mask = None if self.mask is None else self.mask[examples]
         return ComposedOperator(among_all(self.mv), among_all(self.rmv), self.like[examples], mask)
 
+    def affine(self, identity: float, factor: float) -> "AbstractOperator":
+        """a·P + b·A, with P the projector on the real tokens."""
+
+        def combine(product: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+            return lambda v: torch.add(self.project(identity * v), product(v), alpha=factor)
+
+        return ComposedOperator(
+            combine(self.mv),
+            combine(self.rmv),
+            self.like,
+            self.mask,
+            rebuild=lambda change: change(self).affine(identity, factor),
+        )
+
     def flat(self, product: Callable[[Tensor], Tensor]) -> Flat:
         """A product on `(K·batch, n)` instead of states, for the Krylov methods."""
         shape = self.like.shape
@@ -165,19 +179,9 @@ class ComposedOperator(AbstractOperator):
         return self.adjoint_product(u)
 
 
-def affine(operator: AbstractOperator, identity: float, factor: float) -> ComposedOperator:
+def affine(operator: AbstractOperator, identity: float, factor: float) -> AbstractOperator:
     """a·P + b·A, with P the projector on the real tokens."""
-
-    def combine(product: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
-        return lambda v: operator.project(identity * v) + factor * product(v)
-
-    return ComposedOperator(
-        combine(operator.mv),
-        combine(operator.rmv),
-        operator.like,
-        operator.mask,
-        rebuild=lambda change: affine(change(operator), identity, factor),
-    )
+    return operator.affine(identity, factor)
 
 
 def symmetric_part(operator: AbstractOperator) -> ComposedOperator:

@@ -1,6 +1,7 @@
 """Batched Arnoldi: B Krylov spaces grown in lockstep."""
 
 import dataclasses
+import functools
 
 from jaxtyping import Float
 from torch import Tensor
@@ -64,5 +65,6 @@ def extend(
 ) -> None:
     """Fill some columns of H and the rows of Q after them, in place: the loop of every Arnoldi process here."""
     for j in columns:
-        q, coefficients, below = next_vector(basis[:, : j + 1], matvec(basis[:, j]), fresh_vectors(start, j + 1))
+        fresh = functools.partial(fresh_vectors, start, j + 1)
+        q, coefficients, below = next_vector(basis[:, : j + 1], matvec(basis[:, j]), fresh)
         basis[:, j + 1], hessenberg[:, : j + 1, j], hessenberg[:, j + 1, j] = q, coefficients, below

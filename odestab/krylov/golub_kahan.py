@@ -1,6 +1,7 @@
 """Batched Golub–Kahan bidiagonalisation, with full reorthogonalisation of both bases."""
 
 import dataclasses
+import functools
 
 from jaxtyping import Float
 from torch import Tensor
@@ -54,7 +55,8 @@ def golub_kahan(
     else:
         right[:, 0], _ = unit(start)
     for j in range(total)[done:]:
-        left[:, j], _, projected[:, j, j] = next_vector(left[:, :j], matvec(right[:, j]), fresh_vectors(start, 2 * j + 1))
-        image = rmatvec(left[:, j])
-        right[:, j + 1], _, projected[:, j, j + 1] = next_vector(right[:, : j + 1], image, fresh_vectors(start, 2 * j + 2))
+        fresh = functools.partial(fresh_vectors, start, 2 * j + 1)
+        left[:, j], _, projected[:, j, j] = next_vector(left[:, :j], matvec(right[:, j]), fresh)
+        fresh, image = functools.partial(fresh_vectors, start, 2 * j + 2), rmatvec(left[:, j])
+        right[:, j + 1], _, projected[:, j, j + 1] = next_vector(right[:, : j + 1], image, fresh)
     return GolubKahanFactorization(right, left, projected)

@@ -14,7 +14,7 @@ from odestab.krylov.orthogonalization import Matvec, orthogonalize, unit
 from odestab.krylov.ritz import arnoldi_ritz
 
 LOOSE = 0.1  # a value that need only be told from the wanted ones
-STRIDE = 16  # columns between two looks at the projected problem
+STRIDE = 8  # columns between two looks at the projected problem
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -171,6 +171,8 @@ class _Search:
     def _close(self, which: Tensor) -> None:
         """Freeze examples: rows of zeros from now on."""
         self.open = self.open & ~which
+        if not bool(which.any()):
+            return
         self.basis.masked_fill_(which[:, None, None], 0.0)
         self.hessenberg.masked_fill_(which[:, None, None], 0.0)
 

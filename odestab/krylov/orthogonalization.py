@@ -29,17 +29,17 @@ def unit(w: Float[Tensor, "batch n"], floor: Tensor | float = 0.0) -> tuple[Floa
 
 
 def next_vector(
-    basis: Float[Tensor, "batch m n"], image: Float[Tensor, "batch n"], fresh: Float[Tensor, "batch n"]
+    basis: Float[Tensor, "batch m n"], image: Float[Tensor, "batch n"], fresh: Callable[[], Float[Tensor, "batch n"]]
 ) -> tuple[Float[Tensor, "batch n"], Float[Tensor, "batch m"], Float[Tensor, " batch"]]:
-    """The next basis vector q with A's image = Qᵀ c + β q; where the space is invariant, q continues from `fresh` and β is 0.
+    """The next basis vector q with A's image = Qᵀ c + β q; where the space is invariant, q continues from a fresh vector and β is 0.
 
     The factorisation stays exact with that zero, and eigenvalues of multiplicity above one are found. In an example whose
-    whole space is used up, or whose `fresh` is zero, q is zero. No decision leaves the device.
+    whole space is used up, or whose fresh vector is zero, q is zero. On an accelerator no decision leaves the device.
 
     Args:
         basis: rows found so far.
         image: A times the last of them.
-        fresh: a random vector of the state space.
+        fresh: makes random vectors of the state space.
 
     Returns:
         q, c and β.
@@ -47,10 +47,13 @@ def next_vector(
     eps = torch.finfo(image.dtype).eps
     w, first = _pass(basis, image)
     size, norm = image.norm(dim=1), w.norm(dim=1)
-    invariant = norm <= 100 * eps * size
-    w = torch.where(invariant[:, None], fresh, w)
-    w, coefficients = _second_pass(basis, w, first, _lost_half(size, norm))
-    q, norm = unit(w, torch.where(invariant, 1e4 * eps * fresh.norm(dim=1), 0.0))
+    lost = _lost_half(size, norm)
+    if w.device.type == "cpu" and not bool(lost.any()):
+        return w / norm[:, None], first, norm
+    invariant, instead = norm <= 100 * eps * size, fresh()
+    w = torch.where(invariant[:, None], instead, w)
+    w, coefficients = _second_pass(basis, w, first, lost)
+    q, norm = unit(w, torch.where(invariant, 1e4 * eps * instead.norm(dim=1), 0.0))
     return q, torch.where(invariant[:, None], first, coefficients), torch.where(invariant, 0.0, norm)
 
 
