@@ -19,6 +19,7 @@ def tables(summary: Summary) -> dict[str, Any]:
             for m in summary.maps
         ],
         "unconverged": unconverged(summary),
+        **(_full_depth(summary) if summary.config.get("depth") == "full" else {}),
     }
 
 
@@ -39,10 +40,60 @@ def unconverged(summary: Summary) -> dict[str, dict[str, int]]:
             count(f"{quantity.split('_')[0]} worst growth", growth.converged[quantity])
         if growth.step_size == summary.config["step_sizes"][0]:
             count("logarithmic norm", growth.converged["logarithmic_norm"])
+    for half in summary.sublayers:
+        for method in METHODS:
+            count(f"{method} worst growth of half layers", half.converged[method])
+    for refinement in summary.refinements:
+        for method in METHODS:
+            count(f"{method} worst growth under refinement", refinement.converged[method])
+    for exponents in summary.exponents:
+        count("Lyapunov exponents", exponents.converged)
+    for bound in summary.bounds:
+        count("boundary of the numerical range", bound.converged)
     for curves in summary.curves:
         if curves.method == "implicit":
             count("implicit solve on a perturbed path", curves.converged)
     return counts
+
+
+def _full_depth(summary: Summary) -> dict[str, Any]:
+    """What a run of full depth adds."""
+    numbers = ("frobenius", "henrici", "spectral_abscissa", "logarithmic_norm", "kreiss", "kreiss_scale", "kreiss_kind", "extremum_kind")
+    extremes = ("epsilons", "pseudospectral_abscissa", "pseudospectral_radius")
+    return {
+        "nonnormality": [{name: getattr(one, name) for name in ("layer", "text", *numbers, *extremes)} for one in summary.nonnormality],
+        "departure_bounds": [{"layer": one.layer, "relative": statistics(one.henrici_bound)} for one in summary.bounds],
+        "directions": [
+            {
+                "layer": one.layer,
+                "step_size": one.step_size,
+                "first_token_entering": {m: statistics(one.entering[m][:, 0]) for m in METHODS},
+                "first_token_leaving": {m: statistics(one.leaving[m][:, 0]) for m in METHODS},
+            }
+            for one in summary.directions
+        ],
+        "sublayers": [
+            {
+                "layer": one.layer,
+                "half": one.half,
+                "step_size": one.step_size,
+                "logarithmic_norm": statistics(one.logarithmic_norm),
+                **{f"{m}_worst_growth": statistics(one.worst[m]) for m in METHODS},
+            }
+            for one in summary.sublayers
+        ],
+        "refinement": [
+            {
+                "layer": one.layer,
+                "step_size": one.step_size,
+                "parts": one.parts,
+                "flow": statistics(one.flow),
+                **{f"{m}_worst_growth": statistics(one.worst[m]) for m in METHODS},
+            }
+            for one in summary.refinements
+        ],
+        "exponents": [{"method": one.method, "step_size": one.step_size, "values": statistics(one.values)} for one in summary.exponents],
+    }
 
 
 def _layer_row(growth: LayerGrowth) -> dict[str, Any]:

@@ -54,17 +54,18 @@ class Dense(NamedTuple):
 def main() -> None:
     """All layers, all texts; prints a line for each quantity and writes every comparison."""
     options = arguments(__doc__.split("\n")[0], layers=[0, 1, 2, 3, 4, 5], texts=len(TEXTS))
-    rows = []
+    rows: list[dict[str, Any]] = []
+    setting = {"texts": list(TEXTS[: options.texts]), "layers": options.layers, "dtype": "float64"}
     for layer in options.layers:
         for text in TEXTS[: options.texts]:
             for check in checks(layer, text, options):
                 rows.append({"layer": layer, "text": TEXTS.index(text), **check._asdict(), "holds": check.holds})
                 if not check.holds:
                     print("does not hold:", rows[-1], flush=True)
+        path = publish("dense_agreement", {"setting": setting, "summary": summary(rows), "rows": rows}, options)
+        print(f"layer {layer}: {len(rows)} comparisons so far", flush=True)
     print(table(summary(rows)))
-    print(
-        publish("dense_agreement", {"setting": {"texts": list(TEXTS), "dtype": "float64"}, "summary": summary(rows), "rows": rows}, options)
-    )
+    print(path)
 
 
 def summary(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
