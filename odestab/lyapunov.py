@@ -1,6 +1,7 @@
 """Finite-time Lyapunov exponents of a stack of layers, and how much less it amplifies than its layers one by one."""
 
 import dataclasses
+from collections.abc import Callable
 
 import torch
 from jaxtyping import Bool, Float
@@ -8,8 +9,8 @@ from torch import Tensor
 
 from odestab.krylov import golub_kahan
 from odestab.krylov.ritz import bidiagonal_ritz, first_failure, grow_until
-from odestab.linear_operator import AbstractOperator, ComposedOperator, compose, inverse
-from odestab.one_step import AbstractOneStepMethod, ExplicitEuler, ImplicitEuler, ThetaMethod
+from odestab.linear_operator import AbstractOperator, ComposedOperator, compose, inverse, solve
+from odestab.one_step import AbstractOneStepMethod, ExplicitEuler, ThetaMethod
 from odestab.propagation import Methods, Path, follow
 from odestab.spectrum import Spectrum, record
 from odestab.trajectory import Trajectory
@@ -206,13 +207,24 @@ def _derivatives(path: Path, rtol: float) -> tuple[list[AbstractOperator], list[
     """The derivatives along a path with loose and with exact linear solves, over the same linearisations."""
 
     def no_tighter(method: AbstractOneStepMethod) -> AbstractOneStepMethod:
-        if isinstance(method, ImplicitEuler | ThetaMethod):
+        if isinstance(method, ThetaMethod):
             return dataclasses.replace(method, linear_rtol=max(method.linear_rtol, EXACT_SOLVE * rtol))
         return method
 
-    def loosened(derivative: AbstractOperator) -> AbstractOperator:
-        inside = derivative.inverse_of if isinstance(derivative, ComposedOperator) else None
-        return derivative if inside is None else inverse(inside, LOOSE_SOLVE * rtol)
+    derivatives = dataclasses.replace(path, methods=tuple(map(no_tighter, path.methods))).derivatives()
+    inside = [d.inverse_of if isinstance(d, ComposedOperator) else None for d in derivatives]
+    pairs = [(d, d) if m is None else inverses(m, rtol) for d, m in zip(derivatives, inside, strict=True)]
+    return [loose for loose, _ in pairs], [exact for _, exact in pairs]
 
-    exact = dataclasses.replace(path, methods=tuple(map(no_tighter, path.methods))).derivatives()
-    return [loosened(derivative) for derivative in exact], exact
+
+def inverses(operator: AbstractOperator, rtol: float) -> tuple[AbstractOperator, AbstractOperator]:
+    """A⁻¹ by loose and by exact solves for values of tolerance rtol; where an exact solve fails its product is NaN, not a value."""
+
+    def exact(transposed: bool) -> Callable[[Tensor], Tensor]:
+        def apply(b: Tensor) -> Tensor:
+            found = solve(operator, b, max(EXACT_SOLVE * rtol, 20 * torch.finfo(b.dtype).eps), transposed=transposed)
+            return torch.where(found.converged[:, None], found.solution, torch.nan).view_as(b)
+
+        return apply
+
+    return inverse(operator, LOOSE_SOLVE * rtol), ComposedOperator(exact(False), exact(True), operator.like, operator.mask)

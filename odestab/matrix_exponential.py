@@ -80,17 +80,18 @@ def _sub_step(matvec: Product, start: Tensor, step: Tensor, rtol: float, dimensi
     factorization, error, done = arnoldi(matvec, start, size), torch.zeros_like(step), torch.zeros_like(step, dtype=torch.bool)
     coefficients, products = torch.zeros_like(factorization.basis[:, :, 0]), torch.full_like(done, size, dtype=torch.long)
     halvings = torch.zeros_like(products)
-    while not bool((done | (halvings >= MAX_HALVINGS)).all()):
+    while True:
+        now, estimate, good = _look(factorization, step * 0.5**halvings, rtol)
+        coefficients, error = torch.where(done[:, None], coefficients, now), torch.where(done, error, estimate)
+        done = done | good
+        if bool((done | (halvings >= MAX_HALVINGS)).all()):
+            return _SubStep(factorization.basis, torch.where(done[:, None], coefficients, torch.nan), error, products, halvings)
         if size < dimension:
             growth = min(STRIDE, dimension - size)
             factorization, size = arnoldi(matvec, start, growth, factorization), size + growth
             coefficients, products = torch.nn.functional.pad(coefficients, (0, growth)), torch.where(done, products, size)
         else:
             halvings = halvings + ~done
-        now, estimate, good = _look(factorization, step * 0.5**halvings, rtol)
-        coefficients, error = torch.where(done[:, None], coefficients, now), torch.where(done, error, estimate)
-        done = done | good
-    return _SubStep(factorization.basis, torch.where(done[:, None], coefficients, torch.nan), error, products, halvings)
 
 
 def _look(factorization: ArnoldiFactorization, step: Tensor, rtol: float) -> tuple[Tensor, Tensor, Tensor]:
@@ -106,8 +107,7 @@ def _look(factorization: ArnoldiFactorization, step: Tensor, rtol: float) -> tup
     size, eps = column.norm(dim=1), torch.finfo(step.dtype).eps
     estimate = torch.maximum(column[:, -1].abs(), (hessenberg[:, -1, -2] * column[:, -2]).abs())
     good = estimate <= rtol * step * size + 100 * eps * size.clamp(min=1.0)
-    closed = ~(factorization.basis[:, 0].norm(dim=1) > 0.5)
-    return column, estimate / size, good | lost | closed
+    return column, estimate / size, good | lost | (factorization.basis[:, 0] == 0).all(1)
 
 
 def exponential(operator: AbstractOperator, time: float | Float[Tensor, " batch"] = 1.0, rtol: float = 1e-8) -> ComposedOperator:

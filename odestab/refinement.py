@@ -9,8 +9,8 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from odestab.jacobian import Jacobian
-from odestab.linear_operator import AbstractOperator, affine, compose, inverse
-from odestab.lyapunov import EXACT_SOLVE, LOOSE_SOLVE, inexact_singular_values
+from odestab.linear_operator import AbstractOperator, affine, compose
+from odestab.lyapunov import EXACT_SOLVE, LOOSE_SOLVE, inexact_singular_values, inverses
 from odestab.matrix_exponential import counted, exponential
 from odestab.one_step import ExplicitEuler, ImplicitEuler, check_step_size
 from odestab.solver import AbstractImplicitSolver, Auto
@@ -53,8 +53,8 @@ class Refinement:
     kind: str = "estimate"
 
 
+# (implicit, h, m) ↦ the Jacobians of m steps of h, each taken where its method needs it, and where all steps were solved
 Walk = Callable[[bool, float, int], tuple[list[AbstractOperator], Tensor]]
-"""(implicit, h, m) ↦ the Jacobians of m steps of h, each taken where its method needs it, and where all steps were solved."""
 
 
 def refinement_control(
@@ -177,7 +177,7 @@ def _branch(walk: Walk, implicit: bool, plan: _Plan, flow: Spectrum) -> list[Spe
         h = plan.step_size / m
         jacobians, solved = walk(implicit, h, m)
         if implicit:
-            products = [compose([inverse(affine(j, 1.0, -h), a * plan.rtol) for j in jacobians]) for a in (LOOSE_SOLVE, EXACT_SOLVE)]
+            products = [compose(side) for side in zip(*(inverses(affine(j, 1.0, -h), plan.rtol) for j in jacobians), strict=True)]
         else:
             products = [compose([affine(j, 1.0, h) for j in jacobians])] * 2
         near = plan.largest(products, near)

@@ -28,8 +28,8 @@ ENCODER_LAYERS_MAY_IMPORT = {"vector_field", "trajectory", "linearized_layer", "
 ORDER = (
     *("vector_field", "trajectory", "krylov", "linear_operator", "linearized_layer", "jacobian"),
     *("spectrum", "step_growth", "numerical_range", "nonnormality", "schur_form", "pseudospectrum"),
-    *("pseudospectral_extrema", "kreiss", "spectral_density", "matrix_exponential"),
-    *("solver", "adjoint", "one_step", "stability", "propagation", "lyapunov", "refinement", "encoder_layers"),
+    *("pseudospectral_extrema", "kreiss", "spectral_density"),
+    *("solver", "adjoint", "one_step", "stability", "propagation", "matrix_exponential", "lyapunov", "refinement", "encoder_layers"),
 )
 SHARED_WITH_FIGURES = {"record", "summary"}  # the modules of analysis that figures may import, free of torch and odestab
 HEAVY = {"torch", "transformers", "odestab"}
