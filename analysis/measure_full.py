@@ -14,10 +14,8 @@ EPSILONS = (1e-1, 1e-2)
 RANGE_ANGLES = {"exact": 64, "bounds": 16}
 HALVES = ("attention", "feed_forward")
 PARTS = (1, 2, 4)
-DENSITIES = {
-    "gram": torch.cat([torch.linspace(0, 4, 161), torch.logspace(float(np.log10(4)), 3, 81)[1:]]),
-    "symmetric": torch.linspace(-8, 7, 301),
-}
+DENSITIES = {"gram": torch.linspace(0, 9, 361), "symmetric": torch.linspace(-8, 7, 301)}  # what lies beyond the grid is not drawn
+WIDTHS = {"gram": 0.05, "symmetric": 0.1}
 EXPONENTS = 4
 
 Measured = tuple[dict[str, Any], dict[str, np.ndarray]]
@@ -82,7 +80,8 @@ def density_cell(study: Study, plan: CellPlan) -> Measured:
     arrays: dict[str, np.ndarray] = {}
     for of, operator in (("gram", od.affine(jacobian, 1.0, 1.0)), ("symmetric", jacobian)):
         points, generator = DENSITIES[of].to(study.work_dtype), study.generator(plan.kind, plan.layer, of)
-        density = od.spectral_density(operator.cast(study.work_dtype), of, probes=6, steps=40, points=points, generator=generator)
+        options: dict[str, Any] = {"probes": 6, "steps": 40, "points": points, "width": WIDTHS[of], "generator": generator}
+        density = od.spectral_density(operator.cast(study.work_dtype), of, **options)
         arrays |= {f"{of}_points": to_numpy(points), f"{of}_density": to_numpy(density.density), f"{of}_error": to_numpy(density.error)}
     return {}, arrays
 

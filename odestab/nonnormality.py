@@ -18,7 +18,7 @@ class HenriciDeparture:
         value: dep(A), or a lower bound of it; NaN where the operator is not finite.
         frobenius: ‖A‖_F, the largest that dep(A) can be.
         error: standard error of `value` where norms were estimated; 0 for dense matrices, whose rounding is about √eps·‖A‖_F where dep
-            is small.
+            is small, and more where eigenvalues are ill-conditioned.
         matvecs: products of A or Aᵀ with one tangent of the whole batch.
         kind: "exact" (dense LAPACK) or "bound" (an estimated lower bound).
     """

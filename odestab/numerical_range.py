@@ -12,7 +12,7 @@ from odestab.krylov.ritz import grow_until, lanczos_ritz
 from odestab.linear_operator import AbstractOperator
 from odestab.spectrum import record
 
-LARGEST_BASIS = 2**30  # bytes of Lanczos bases held at once; angles beyond it wait for the next round
+LARGEST_BASIS = 3 * 2**28  # bytes of Lanczos bases held at once; angles beyond it wait for the next round
 LARGEST_SPACE = 160
 
 
@@ -53,8 +53,9 @@ def numerical_range(
 ) -> NumericalRange:
     """The boundary of the numerical range: for each φ the largest eigenpair of Re(e^{−iφ} A) (Johnson 1978).
 
-    A complex vector is a pair of real tangents, and all angles and examples run in one lockstep Lanczos process. Bases of about 1 GiB
-    are held at once. A is real, so W is symmetric about the real axis and equispaced angles below it are mirrored.
+    A complex vector is a pair of real tangents, and all angles and examples run in one lockstep Lanczos process. Bases of at
+    most 0.75 GiB are held at once (those of one angle where they alone are more), twice that while they grow. A is real, so W is
+    symmetric about the real axis and equispaced angles below it are mirrored.
 
     Args:
         operator: A.

@@ -67,9 +67,10 @@ def spectral_density(
         generator: source of the probes.
 
     Raises:
-        ValueError: if `of` is unknown, probes < 2, steps < 1, the width is not positive or there are fewer than two points.
+        ValueError: if `of` is unknown, probes < 2, steps < 1, the width is not positive, or there are fewer than two points
+            or they are not finite or all the same.
     """
-    _check(of, probes, steps, width, points if isinstance(points, int) else points.numel())
+    _check(of, probes, steps, width, points)
     generator = generator or torch.Generator().manual_seed(0)
     target = _gram(operator) if of == "gram" else symmetric_part(operator)
     shape = (probes, *operator.like.shape)
@@ -118,11 +119,14 @@ def _broadened(nodes: Tensor, weights: Tensor, grid: Tensor, width: float) -> Te
     return (gauss @ weights[..., None])[..., 0] / (width * math.sqrt(2 * math.pi))
 
 
-def _check(of: str, probes: int, steps: int, width: float | None, points: int) -> None:
+def _check(of: str, probes: int, steps: int, width: float | None, points: int | Tensor) -> None:
     if of not in OF:
         raise ValueError(f"of must be one of {', '.join(OF)}, got {of!r}")
-    for name, given, least in (("probes", probes, 2), ("steps", steps, 1), ("points", points, 2)):
+    count = points if isinstance(points, int) else points.numel()
+    for name, given, least in (("probes", probes, 2), ("steps", steps, 1), ("points", count, 2)):
         if given < least:
             raise ValueError(f"{name} must be at least {least}, got {given}")
     if width is not None and not (math.isfinite(width) and width > 0):
         raise ValueError(f"width must be > 0 and finite, got {width}")
+    if isinstance(points, Tensor) and not 0 < (length := float(points.max() - points.min())) < math.inf:
+        raise ValueError(f"points must be finite and differ, got a grid of length {length}")

@@ -45,7 +45,7 @@ def grow_until(
     factorization = grow(None, dimension)
     ritz = extract(factorization)
     while True:
-        done = (ritz.estimates <= tolerance(ritz)).all(1)
+        done = ~(ritz.estimates > tolerance(ritz)).any(1)  # NaN of an operator that is not finite is done as well
         if dimension == largest or bool(done.all()):
             return factorization, ritz
         steps = min(stride, largest - dimension)

@@ -1,4 +1,5 @@
 import math
+import sys
 
 import pytest
 import torch
@@ -89,6 +90,19 @@ def test_a_batch_gives_each_example_what_it_gets_alone(path: str) -> None:
     for example, matrix in enumerate(matrices):
         alone = numerical_range(ragged_operator(matrix), 6)
         torch.testing.assert_close(together.support[example], alone.support[0], rtol=0, atol=1e-10)
+
+
+def test_rounds_over_angles_and_large_matrices(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Above the dense limit the support is short by residual²/gap, and it does not matter how many angles share a round."""
+    matrix = random_matrix(300, "non-normal")
+    operator = linear_operator(matrix)
+    together = numerical_range(operator, 6)
+    monkeypatch.setattr(sys.modules["odestab.numerical_range"], "LARGEST_BASIS", 1)  # one angle a round; the root hides the module's name
+    alone = numerical_range(operator, 6)
+    torch.testing.assert_close(alone.support, together.support, rtol=0, atol=1e-10)
+    turned = torch.exp(-1j * together.angles)[:, None, None] * matrix
+    short = torch.linalg.eigvalsh((turned + turned.mH) / 2)[:, -1] - together.support[0]
+    assert together.converged.all() and short.min() > -1e-9 and (short <= together.residuals[0]).all()
 
 
 def test_an_example_that_is_not_finite_is_data(path: str) -> None:

@@ -82,3 +82,8 @@ def test_wrong_input() -> None:
         spectral_density(operator, probes=1)
     with pytest.raises(ValueError, match=r"width must be > 0 and finite, got 0\.0"):
         spectral_density(operator, width=0.0)
+    with pytest.raises(ValueError, match="points must be at least 2, got 1"):
+        spectral_density(operator, points=1)
+    for wrong, length in ((1.0, "0.0"), (math.nan, "nan"), (math.inf, "inf")):
+        with pytest.raises(ValueError, match=f"points must be finite and differ, got a grid of length {length}"):
+            spectral_density(operator, points=torch.tensor([1.0, wrong]))
