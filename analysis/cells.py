@@ -80,14 +80,15 @@ def plan(config: StudyConfig, layers: tuple[int, ...], tokens: list[int], hidden
     for layer in layers:
         cells += [CellPlan("layer", chunk, layer=layer) for chunk in everything]
         cells += [CellPlan("dense", (i,), layer=layer) for i in short]
-    return cells + (_full_depth(config, layers, followed, short) if config.depth == "full" else [])
+    shortest = sorted(short, key=lambda i: (tokens[i], i))[:1]
+    return cells + (_full_depth(config, layers, followed, shortest) if config.depth == "full" else [])
 
 
-def _full_depth(config: StudyConfig, layers: tuple[int, ...], followed: list[tuple[int, ...]], short: list[int]) -> list[CellPlan]:
-    """What a run of full depth adds: on one short text what takes dense matrices, on the followed texts the rest."""
+def _full_depth(config: StudyConfig, layers: tuple[int, ...], followed: list[tuple[int, ...]], shortest: list[int]) -> list[CellPlan]:
+    """What a run of full depth adds: on the shortest text what takes dense matrices, on the followed texts the rest."""
     cells = [CellPlan("exponents", chunk, step_size=h) for h in config.step_sizes for chunk in followed]
     for layer in layers:
-        cells += [CellPlan("nonnormality", (i,), layer=layer) for i in short[:1]]
+        cells += [CellPlan("nonnormality", (i,), layer=layer) for i in shortest]
         for kind in ("bounds", "density", "sublayers", "refinement"):
             cells += [CellPlan(kind, chunk, layer=layer) for chunk in followed]
     return cells

@@ -10,7 +10,7 @@ import odestab as od
 from analysis.cells import CellPlan
 from analysis.study import Study, to_numpy, to_pairs, walk_through
 
-EPSILONS = (1e-1, 1e-2)
+EPSILONS = (1e-1,)
 RANGE_ANGLES = {"exact": 64, "bounds": 16}
 HALVES = ("attention", "feed_forward")
 PARTS = (1, 2, 4)

@@ -3,6 +3,7 @@
 from odestab.adjoint import AbstractAdjoint, ImplicitAdjoint, OneStepAdjoint, PhantomAdjoint, UnrolledAdjoint
 from odestab.encoder_layers import load_encoder, position_limit, trace
 from odestab.jacobian import Jacobian
+from odestab.kreiss import KreissConstant, kreiss_constant
 from odestab.linear_operator import (
     AbstractOperator,
     affine,
@@ -33,6 +34,8 @@ from odestab.propagation import (
     worst_direction,
     worst_growth,
 )
+from odestab.pseudospectral_extrema import Extremum, pseudospectral_abscissa, pseudospectral_radius
+from odestab.pseudospectrum import Pseudospectrum, Resolvent, pseudospectrum, resolvent
 from odestab.refinement import Refinement, frozen_refinement, refinement_control
 from odestab.solver import (
     AbstractImplicitSolver,
@@ -79,6 +82,7 @@ __all__ = [
     "Auto",
     "EditPerturbation",
     "ExplicitEuler",
+    "Extremum",
     "FixedPoint",
     "GaussianPerturbation",
     "GradientDescent",
@@ -89,6 +93,7 @@ __all__ = [
     "ImplicitEquation",
     "ImplicitEuler",
     "Jacobian",
+    "KreissConstant",
     "LayerVectorField",
     "LinearVectorField",
     "Linearization",
@@ -98,7 +103,9 @@ __all__ = [
     "OneStepAdjoint",
     "Path",
     "PhantomAdjoint",
+    "Pseudospectrum",
     "Refinement",
+    "Resolvent",
     "Solution",
     "SolveError",
     "SpectralDensity",
@@ -129,6 +136,7 @@ __all__ = [
     "henrici_departure",
     "implicit_advantage",
     "inverse",
+    "kreiss_constant",
     "lemniscate",
     "load_encoder",
     "logarithmic_norm",
@@ -138,7 +146,11 @@ __all__ = [
     "position_limit",
     "predict",
     "propagate",
+    "pseudospectral_abscissa",
+    "pseudospectral_radius",
+    "pseudospectrum",
     "refinement_control",
+    "resolvent",
     "scaled",
     "share_outside_lemniscate",
     "singular_values",
