@@ -1,6 +1,7 @@
 """Sentences of the report, each computed from the numbers that its figure shows."""
 
 from collections.abc import Sequence
+from typing import Protocol
 
 import numpy as np
 
@@ -10,6 +11,13 @@ from figures.tables import LayerRow, layer_rows, shortfalls, status_name
 
 NOTHING = "Not measured in this run."
 CLOSE = np.log(1.1)  # a linear prediction within 10 % is called accurate
+
+
+class OfLayer(Protocol):
+    """Anything that belongs to a layer."""
+
+    @property
+    def layer(self) -> int: ...
 
 
 def number(value: float | None, digits: int = 3) -> str:
@@ -40,7 +48,7 @@ def ranges(members: Sequence[float], everything: Sequence[float]) -> str:
     return ", ".join(words) or "none"
 
 
-def share(found: Sequence[LayerRow], rows: Sequence[LayerRow]) -> str:
+def share(found: Sequence[OfLayer], rows: Sequence[OfLayer]) -> str:
     """How many of the layers, and which: "2 of 6 layers (layers 0, 3)"."""
     if len(rows) > 1 and len(found) in (0, len(rows)):
         return f"all {len(rows)} layers" if found else f"none of the {len(rows)} layers"
@@ -52,7 +60,7 @@ def share(found: Sequence[LayerRow], rows: Sequence[LayerRow]) -> str:
     )
 
 
-def _layers(rows: Sequence[LayerRow]) -> str:
+def _layers(rows: Sequence[OfLayer]) -> str:
     return "layer" if len(rows) == 1 else "layers"
 
 

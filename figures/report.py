@@ -5,11 +5,12 @@ from pathlib import Path
 from typing import Any
 
 from analysis.record import write_bytes
-from analysis.summary import METHODS, Summary
-from figures import findings, page, selection, style
+from analysis.summary import METHODS, NonNormality, Summary
+from figures import findings, page, pseudospectra, selection, style
 from figures.findings import number, ranges
-from figures.gallery import PICTURES, Picture
-from figures.tables import LayerRow, Shortfall, tables
+from figures.gallery import Picture, pictures_of
+from figures.shortfalls import Shortfall
+from figures.tables import LayerRow, tables
 
 FIELDS = {
     "increment": "f(x) = F(x) − x, where F is the whole layer. The explicit Euler step of size h = 1 is then the pretrained layer itself.",
@@ -36,6 +37,53 @@ TERMS = (
     ("Stable step sizes", "the step sizes of the grid at which max |R(hλ)| ≤ 1 for most texts; a lower bound below 1 leaves it unsettled."),
 )
 
+FULL_TERMS = (  # of quantities that only a run of full depth measures: the table they come from, the term, its meaning
+    (
+        "nonnormality",
+        "Normal",
+        "a matrix whose eigenvectors are orthogonal, so that its eigenvalues tell all about growth. The departure dep(J) = "
+        "(‖J‖_F² − Σ|λ|²)^½ measures how far J is from that; it is 0 for a normal matrix and at most ‖J‖_F.",
+    ),
+    (
+        "nonnormality",
+        "ε-pseudospectrum",
+        "all points z with σ_min(zI − J) ≤ ε: those that some change of J of norm at most ε makes an eigenvalue. Of a normal matrix it is "
+        "the discs of radius ε about the eigenvalues; where it is much larger, eigenvalues alone say little.",
+    ),
+    (
+        "nonnormality",
+        "Numerical range",
+        "all values v*Jv with ‖v‖ = 1. It contains the eigenvalues; its rightmost point ω is μ₂(J), that of the eigenvalues is α.",
+    ),
+    (
+        "nonnormality",
+        "Kreiss constant",
+        "the supremum of (ρ_ε − 1)/ε over ε > 0: some power of the matrix stretches some perturbation at least so many times.",
+    ),
+    (
+        "densities",
+        "Spectral density",
+        "how many of all singular values or eigenvalues lie near a value, per unit of the axis, estimated with random probes.",
+    ),
+    (
+        "sublayers",
+        "Halves of a layer",
+        "the attention half and the feed-forward half, each with its residual and its LayerNorm, each taken as a layer of its own.",
+    ),
+    (
+        "refinements",
+        "Step-size refinement",
+        "the layer taken as m steps of size h/m instead of one of size h. Both methods then tend to the exact flow, so a difference that "
+        "vanishes was an error of the step and not a property of the layer.",
+    ),
+    (
+        "exponents",
+        "Finite-time Lyapunov exponents",
+        "(1/L) log σ_i of the product of the derivatives of all L steps, σ_i its singular values: mean growth per layer in nats; 0.69 nats "
+        "is a factor of 2.",
+    ),
+)
+
 
 def write_report(summary: Summary, folder: Path, step_size: float | None = None) -> Path:
     """Write `folder/figures/*.{svg,pdf,png}` and the page `folder/report.html`, which needs no other file and no network.
@@ -57,14 +105,15 @@ def write_report(summary: Summary, folder: Path, step_size: float | None = None)
     numbers = tables(summary)
     pieces = [
         _head(summary, h),
-        *(_pictured(summary, picture, h, folder / "figures") for picture in PICTURES),
+        *(_pictured(summary, picture, h, folder / "figures") for picture in pictures_of(summary)),
         _layer_tables(summary, numbers["layers"], h),
+        _nonnormality_table(summary),
         _convergence(summary, numbers["shortfalls"]),
         _definitions(summary, h),
         _inputs(summary.config),
     ]
-    path = folder / "report.html"
-    write_bytes(path, page.document(f"Numerical stability of {summary.config['model']}", "\n".join(pieces)).encode())
+    path, body = folder / "report.html", "\n".join(piece for piece in pieces if piece)
+    write_bytes(path, page.document(f"Numerical stability of {summary.config['model']}", body).encode())
     return path
 
 
@@ -92,6 +141,34 @@ def _layer_tables(summary: Summary, by_step: dict[float, list[LayerRow]], h: flo
     pieces = [_layer_table(by_step[h], grid)]
     pieces += [page.details(f"The same at h = {number(step)}", _layer_table(rows, grid)) for step, rows in by_step.items() if step != h]
     return page.section("Layer by layer", "layers", *pieces)
+
+
+def _nonnormality_table(summary: Summary) -> str:
+    """The measures of non-normality on one short text; nothing where they were not measured."""
+    records = pseudospectra.of_layers(summary.nonnormality)
+    if not records:
+        return ""
+    at = [number(float(epsilon)) for epsilon in records[0].epsilons]
+    single = ("layer", "dep(J)/‖J‖_F", "α", "ω", "ω − α")
+    first = "".join(f'<th scope="col" rowspan="2">{name}</th>' for name in single)
+    groups = [(name, [f"ε = {epsilon}" for epsilon in at]) for name in ("α_ε", "ρ_ε(E)")] + [("Kreiss constant", ["value", "of E over"])]
+    first += "".join(f'<th scope="colgroup" colspan="{len(columns)}" class="group">{name}</th>' for name, columns in groups)
+    second = "".join(f'<th scope="col">{column}</th>' for _, columns in groups for column in columns)
+    caption = (
+        f"Non-normality of J on text {records[0].text}: departure from normality, rightmost eigenvalue α and rightmost point ω of the "
+        "numerical range, rightmost point α_ε of the ε-pseudospectrum, largest modulus ρ_ε of that of E = I + J; ≥ where only a lower "
+        "bound is known."
+    )
+    table = page.table(caption, f"<tr>{first}</tr>\n<tr>{second}</tr>", [_cells(one) for one in records])
+    return page.section("Non-normality layer by layer", "nonnormality", table)
+
+
+def _cells(one: NonNormality) -> list[str]:
+    extremum, kreiss = ("≥ " if kind == "bound" else "" for kind in (one.extremum_kind, one.kreiss_kind))
+    cells = [str(one.layer), number(one.henrici / one.frobenius if one.frobenius else float("nan"))]
+    cells += [number(value) for value in (one.spectral_abscissa, one.logarithmic_norm, one.logarithmic_norm - one.spectral_abscissa)]
+    cells += [extremum + number(float(value)) for value in (*one.pseudospectral_abscissa, *one.pseudospectral_radius)]
+    return [*cells, kreiss + number(one.kreiss), number(one.kreiss_scale)]
 
 
 def _layer_table(rows: list[LayerRow], grid: list[float]) -> str:
@@ -157,7 +234,8 @@ def _definitions(summary: Summary, h: float) -> str:
     name = summary.config["field"]
     field = (f"Vector field “{name}”", FIELDS.get(name, f"the field named {name} in the run's configuration."))
     held = page.paragraph(findings.guarantee(summary, h))
-    return page.section("Definitions", "definitions", page.definitions([field, *TERMS]), held)
+    terms = [(term, meaning) for table, term, meaning in FULL_TERMS if getattr(summary, table)]
+    return page.section("Definitions", "definitions", page.definitions([field, *TERMS, *terms]), held)
 
 
 def _inputs(config: dict[str, Any]) -> str:

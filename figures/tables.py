@@ -7,6 +7,7 @@ import numpy as np
 
 from analysis.summary import METHODS, Curves, LayerGrowth, StabilityMap, Summary
 from figures import propagation, selection
+from figures.shortfalls import Shortfall, of_full_depth
 
 QUANTITIES = {
     "eigenvalues": "leading eigenvalues",
@@ -60,27 +61,6 @@ class LayerRow:
         return "implicit" if self.advantage > 0 else "explicit"
 
 
-@dataclasses.dataclass(frozen=True)
-class Shortfall:
-    """Values of one quantity that did not converge or are only lower bounds.
-
-    Attributes:
-        quantity: in words.
-        where: "layer 3", or the kind of perturbation.
-        step_size: h, or None for a quantity that does not depend on it.
-        count: how many.
-        total: of how many texts or examples.
-        fault: "not converged", a status by name, "only a lower bound" or "not finite".
-    """
-
-    quantity: str
-    where: str
-    step_size: float | None
-    count: int
-    total: int
-    fault: str
-
-
 def tables(summary: Summary) -> dict[str, Any]:
     """What the report tabulates: "layers" (step size → rows in order of depth) and "shortfalls"."""
     steps = sorted({one.step_size for one in summary.growth})
@@ -104,6 +84,7 @@ def shortfalls(summary: Summary) -> list[Shortfall]:
     """Everything that did not converge, is a lower bound, or is not a finite number; empty if there is nothing of the kind."""
     found = [one for growth in sorted(summary.growth, key=lambda g: (g.layer, g.step_size)) for one in _of_growth(summary, growth)]
     found += [_of_curves(one) for one in summary.curves] + [one for each in summary.maps for one in _of_map(each)]
+    found += of_full_depth(summary)
     return [one for one in dict.fromkeys(found) if one.count]
 
 

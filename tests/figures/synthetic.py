@@ -147,7 +147,7 @@ def _growth(rng: np.random.Generator, one: LayerSpectrum, h: float, converged: b
         spectral=_spectral(one.leading, h),
         certain={"explicit": flags, "implicit": late if middle else flags},
         converged={
-            "eigenvalues": one.converged.all(1),
+            "eigenvalues": np.asarray(one.converged.all(1)),
             "logarithmic_norm": flags,
             "explicit_worst": flags,
             "implicit_worst": late if middle else flags,

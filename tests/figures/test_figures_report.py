@@ -8,14 +8,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import synthetic
+import synthetic_full
 
 from analysis.record import Cell, write_cell
 from figures import page, style
 from figures.__main__ import main
-from figures.gallery import PICTURES
+from figures.gallery import PICTURES, pictures_of
 from figures.report import write_report
 
 HOSTILE = "<script>alert(1)</script>"
+QUICK = [picture for picture in PICTURES if picture.table is None]
 
 
 class Outline(html.parser.HTMLParser):
@@ -62,10 +64,10 @@ def text_of(path: Path) -> str:
 def test_every_figure_is_written_and_shown_with_a_text(folder: Path) -> None:
     outline = Outline(text_of(folder / "report.html"))
     assert sorted(path.name for path in (folder / "figures").iterdir()) == sorted(
-        f"{picture.name}.{kind}" for picture in PICTURES for kind in ("svg", "pdf", "png")
+        f"{picture.name}.{kind}" for picture in QUICK for kind in ("svg", "pdf", "png")
     )
     images = outline.all("img")
-    assert len(images) == len(PICTURES) == len(outline.all("figure")) == len(outline.all("figcaption"))
+    assert len(images) == len(QUICK) == len(outline.all("figure")) == len(outline.all("figcaption"))
     assert all(image["alt"] and image["src"].startswith("data:image/svg+xml;base64,") for image in images)
 
 
@@ -109,7 +111,7 @@ def test_texts_and_names_are_escaped(tmp_path: Path) -> None:
 def test_the_same_summary_gives_the_same_bytes(folder: Path, tmp_path: Path) -> None:
     write_report(synthetic.summary(layers=3, texts=4, converged=False, kinds={"gaussian": 4, "typo": 3}), tmp_path)
     names = sorted(path.relative_to(folder) for path in folder.rglob("*.*"))
-    assert len(names) == 1 + 3 * len(PICTURES)
+    assert len(names) == 1 + 3 * len(QUICK)
     assert [name for name in names if (folder / name).read_bytes() != (tmp_path / name).read_bytes()] == []
 
 
@@ -143,6 +145,29 @@ def test_odd_runs_have_a_report(summary: synthetic.Summary, tmp_path: Path) -> N
     Outline(text)
     visible = re.sub(r"base64,[^\"]*|<style>.*?</style>", "", text, flags=re.S)
     assert not re.search(r"\bnan\b|\binf\b", visible)
+
+
+def test_a_run_of_quick_depth_has_no_picture_of_full_depth() -> None:
+    assert pictures_of(synthetic.summary(layers=1)) == pictures_of(synthetic.empty()) == QUICK
+    assert pictures_of(synthetic_full.summary(layers=1, texts=2)) == list(PICTURES) and len(PICTURES) > len(QUICK)
+
+
+@pytest.mark.usefixtures("svg_only")
+def test_the_report_of_full_depth(tmp_path: Path) -> None:
+    summary = synthetic_full.summary(layers=1, texts=2, converged=False, kinds={}, dense=False)
+    text = text_of(write_report(summary, tmp_path))
+    assert len(Outline(text).all("img")) == len(PICTURES)
+    for expected in ("Non-normality layer by layer", "<dt>ε-pseudospectrum</dt>", "numerical range, longer texts", "Kreiss constant"):
+        assert expected in text
+    quick = text_of(write_report(synthetic.summary(layers=1, texts=2, kinds={}, dense=False), tmp_path / "quick"))
+    assert "Non-normality" not in quick and "<dt>ε-pseudospectrum</dt>" not in quick
+
+
+@pytest.mark.usefixtures("svg_only")
+def test_a_report_of_full_depth_without_one_number(tmp_path: Path) -> None:
+    text = text_of(write_report(synthetic_full.not_a_number(synthetic_full.summary(layers=1, texts=2, kinds={}, dense=False)), tmp_path))
+    visible = re.sub(r"base64,[^\"]*|<style>.*?</style>", "", text, flags=re.S)
+    assert not re.search(r"\bnan\b|\binf\b", visible) and "Everything converged" not in visible
 
 
 @pytest.mark.usefixtures("svg_only")

@@ -1,0 +1,40 @@
+"""Medians with whiskers side by side at each layer, as several figures draw them."""
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+
+from figures import selection
+
+
+def whiskers(ax: Axes, x: np.ndarray, found: selection.Band, colour: str, marker: str, hollow: np.ndarray | None = None) -> None:
+    """Markers at medians with lines from the 10th to the 90th percentile; hollow markers where the mask says so."""
+    hollow = np.zeros(len(x), dtype=bool) if hollow is None else hollow
+    ax.vlines(x, found.low, found.high, color=colour, linewidth=1)
+    for which, face in ((~hollow, colour), (hollow, "white")):
+        ax.plot(x[which], found.median[which], linestyle="none", marker=marker, markersize=4.5, color=colour, markerfacecolor=face)
+
+
+def stack(columns: Sequence[np.ndarray]) -> np.ndarray:
+    """One row per example, one column per layer, short columns filled with NaN."""
+    rows = max((len(column) for column in columns), default=0)
+    stacked = np.full((rows, len(columns)), np.nan)
+    for i, column in enumerate(columns):
+        stacked[: len(column), i] = column
+    return stacked
+
+
+def beside(places: Iterable[int], series: int, count: int) -> np.ndarray:
+    """Abscissae of one of several series, side by side about each place."""
+    return np.array(list(places), dtype=float) + 0.6 * ((series + 0.5) / count - 0.5)
+
+
+def layer_axis(ax: Axes, layers: Sequence[int]) -> None:
+    """One tick for each layer, with faint lines between them."""
+    if layers:
+        ax.set_xticks(list(layers))
+        ax.set_xlim(min(layers) - 0.5, max(layers) + 0.5)
+        for between in list(layers)[1:]:
+            ax.axvline(between - 0.5, color="#E6E6E6", linewidth=0.6, zorder=-1)
+    ax.set_xlabel("layer")
