@@ -14,8 +14,7 @@ EPSILONS = (1e-1,)
 RANGE_ANGLES = {"exact": 64, "bounds": 16}
 HALVES = ("attention", "feed_forward")
 PARTS = (1, 2, 4)
-DENSITIES = {"gram": torch.linspace(0, 9, 361), "symmetric": torch.linspace(-8, 7, 301)}  # what lies beyond the grid is not drawn
-WIDTHS = {"gram": 0.05, "symmetric": 0.1}
+SINGULAR_VALUES, SYMMETRIC = torch.linspace(0.02, 20, 400), torch.linspace(-12, 10, 441)  # what lies beyond the grids is not drawn
 EXPONENTS = 4
 
 Measured = tuple[dict[str, Any], dict[str, np.ndarray]]
@@ -32,7 +31,7 @@ def nonnormality_cell(study: Study, plan: CellPlan) -> Measured:
     """From one short text's dense matrix: pseudospectra, numerical range, departure from normality, Kreiss constant."""
     jacobian = _jacobian(study, plan)
     boundary = od.numerical_range(jacobian, RANGE_ANGLES["exact"], study.config.rtol).boundary
-    re, im = _frame(boundary[0], 61, 31)
+    re, im = _frame(boundary[0])
     pseudospectrum = od.pseudospectrum(jacobian, od.complex_grid(re, im), "dense", rtol=study.config.rtol)
     departure = od.henrici_departure(jacobian)
     step = od.affine(jacobian, 1.0, 1.0)
@@ -78,11 +77,13 @@ def density_cell(study: Study, plan: CellPlan) -> Measured:
     """Spectral densities of ∂Fᵀ∂F and of the symmetric part of J, with their standard errors over probes."""
     jacobian = _jacobian(study, plan)
     arrays: dict[str, np.ndarray] = {}
-    for of, operator in (("gram", od.affine(jacobian, 1.0, 1.0)), ("symmetric", jacobian)):
-        points, generator = DENSITIES[of].to(study.work_dtype), study.generator(plan.kind, plan.layer, of)
-        options: dict[str, Any] = {"probes": 6, "steps": 40, "points": points, "width": WIDTHS[of], "generator": generator}
-        density = od.spectral_density(operator.cast(study.work_dtype), of, **options)
-        arrays |= {f"{of}_points": to_numpy(points), f"{of}_density": to_numpy(density.density), f"{of}_error": to_numpy(density.error)}
+    for of, operator, grid in (("singular", od.affine(jacobian, 1.0, 1.0), SINGULAR_VALUES), ("symmetric", jacobian, SYMMETRIC)):
+        points, generator = grid.to(study.work_dtype), study.generator(plan.kind, plan.layer, of)
+        options: dict[str, Any] = {"probes": 6, "steps": 40, "points": points, "width": 0.05, "generator": generator}
+        found = od.spectral_density(operator.cast(study.work_dtype), of, **options)
+        name, slope = ("gram", 2 * points) if of == "singular" else (of, torch.ones_like(points))  # per unit of σ²: p(σ)/2σ
+        arrays |= {f"{name}_points": to_numpy(points**2 if of == "singular" else points)}
+        arrays |= {f"{name}_density": to_numpy(found.density / slope), f"{name}_error": to_numpy(found.error / slope)}
     return {}, arrays
 
 
@@ -132,11 +133,13 @@ def _jacobian(study: Study, plan: CellPlan) -> od.Jacobian:
     return od.Jacobian(trajectory.fields[plan.layer], trajectory.states[plan.layer])
 
 
-def _frame(boundary: Tensor, width: int, height: int) -> tuple[Tensor, Tensor]:
-    """A grid of the upper half plane around a numerical range."""
+def _frame(boundary: Tensor) -> tuple[Tensor, Tensor]:
+    """A grid of the upper half plane around a numerical range, finer about the discs of stability."""
     margin = 0.3
-    low, high, top = boundary.real.min() - margin, boundary.real.max() + margin, boundary.imag.max() + margin
-    return (torch.linspace(float(a), float(b), n, dtype=torch.float64) for a, b, n in ((low, high, width), (0.0, top, height)))  # type: ignore[return-value]
+    low, high, top = (float(edge) for edge in (boundary.real.min() - margin, boundary.real.max() + margin, boundary.imag.max() + margin))
+    re = torch.cat([torch.linspace(low, high, 25), torch.linspace(-2.6, 2.6, 41)])
+    im = torch.cat([torch.linspace(0, top, 13), torch.linspace(0, 1.6, 17)])
+    return re.double().unique(), im.double().unique()
 
 
 FULL: dict[str, Any] = {

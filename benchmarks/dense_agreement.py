@@ -138,7 +138,7 @@ def singular_checks(jacobian: od.Jacobian, dense: Dense) -> Iterator[Check]:
     largest, smallest = torch.linalg.svdvals(eye + dense.matrix)[:3], torch.linalg.svdvals(eye - dense.matrix).flip(0)[:3]
     yield relative("σ largest 3 of E = I + J", od.singular_values(explicit, 3, rtol=1e-5), largest, 1e-9)
     yield relative("σ smallest 3 of M = I − J", od.singular_values(implicit, 3, "SM", rtol=1e-5), smallest, 1e-8)
-    single = od.singular_values(implicit, 3, "SM", rtol=1e-4, work_dtype=torch.float32)
+    single = od.singular_values(implicit, 3, "SM", rtol=1e-4, max_dimension=24, work_dtype=torch.float32)
     yield relative("σ smallest 3 of M, loose solves in float32", single, smallest, 1e-6)
     single = od.singular_values(explicit, 1, rtol=1e-4, work_dtype=torch.float32)
     yield relative("σ largest of E, space in float32", single, largest[:1], 1e-6)

@@ -10,7 +10,7 @@ from torch import Tensor
 from odestab.krylov import lanczos
 from odestab.linear_operator import AbstractOperator, ComposedOperator, symmetric_part
 
-OF = ("gram", "symmetric")
+OF = ("gram", "singular", "symmetric")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -24,7 +24,7 @@ class SpectralDensity:
         width: standard deviation of the Gaussian.
         nodes: Gauss quadrature nodes (Ritz values) of every probe.
         weights: their weights, which sum to 1 per probe: Σ w f(θ) estimates tr f/n for any f.
-        mean: Σ w θ averaged over probes: tr/n, for "gram" ‖A‖_F²/n.
+        mean: Σ w θ averaged over probes: tr/n, for "gram" ‖A‖_F²/n, for "singular" the mean singular value.
         mean_error: its standard error.
         matvecs: products of A or Aᵀ with one tangent of the whole batch.
         kind: "estimate".
@@ -52,14 +52,17 @@ def spectral_density(
     width: float | None = None,
     generator: torch.Generator | None = None,
 ) -> SpectralDensity:
-    """The density of AᵀA or of (A + Aᵀ)/2 by stochastic Lanczos quadrature (Ubaru, Chen and Saad 2017; Lin, Saad and Yang 2016).
+    """The density of AᵀA, of singular values or of (A + Aᵀ)/2 by stochastic Lanczos quadrature.
+
+    Sources: Ubaru, Chen and Saad 2017; Lin, Saad and Yang 2016.
 
     Each probe is a random unit vector of the example's own state space; Lanczos with full reorthogonalisation turns its spectral measure
     into a Gauss quadrature. All probes of all examples run in one lockstep process, (steps + 1) × probes states each.
 
     Args:
         operator: A.
-        of: "gram" for AᵀA, whose eigenvalues are the squared singular values of A, or "symmetric" for (A + Aᵀ)/2.
+        of: "gram" for AᵀA, "singular" for the singular values of A (the same nodes, square roots taken, so that small and large ones are
+            equally sharp), or "symmetric" for (A + Aᵀ)/2.
         probes: random vectors, at least 2: the error is taken over them.
         steps: of Lanczos; eigenvalues closer than about the spectrum's length over this many are one.
         points: where to evaluate, or how many points over the nodes of the batch.
@@ -72,12 +75,13 @@ def spectral_density(
     """
     _check(of, probes, steps, width, points)
     generator = generator or torch.Generator().manual_seed(0)
-    target = _gram(operator) if of == "gram" else symmetric_part(operator)
+    target = symmetric_part(operator) if of == "symmetric" else _gram(operator)
     shape = (probes, *operator.like.shape)
     start = torch.stack([operator.random(generator) for _ in range(probes)]).view(probes * shape[1], -1)
     steps = min(steps, max(operator.sizes))
     nodes, weights = _quadrature(lanczos(lambda v: target.mv(v.view(shape)).reshape(v.shape), start, steps).tridiagonal)
     nodes, weights = nodes.view(probes, -1, steps), weights.view(probes, -1, steps)
+    nodes = nodes.clamp(min=0).sqrt() if of == "singular" else nodes
     grid = _grid(nodes, points) if isinstance(points, int) else points.to(operator.like)
     length = float(grid.max() - grid.min())
     width = max(length / (grid.numel() - 1), length / 100) if width is None else width

@@ -25,11 +25,12 @@ def test_few_distinct_eigenvalues_are_nodes_and_a_bulk_is_seen() -> None:
     assert float(bulk.mean()) == pytest.approx(0.4, abs=4 * float(bulk.std()) / math.sqrt(40))
 
 
-@pytest.mark.parametrize("of", ["gram", "symmetric"])
+@pytest.mark.parametrize("of", ["gram", "singular", "symmetric"])
 def test_the_broadened_truth_is_within_the_error_bars(of: str) -> None:
     matrix = random_matrix(120, "non-normal")
     found = spectral_density(linear_operator(matrix), of, probes=30, steps=60, width=0.1)
-    exact = torch.linalg.svdvals(matrix) ** 2 if of == "gram" else torch.linalg.eigvalsh((matrix + matrix.T) / 2)
+    singular = torch.linalg.svdvals(matrix)
+    exact = {"gram": singular**2, "singular": singular, "symmetric": torch.linalg.eigvalsh((matrix + matrix.T) / 2)}[of]
     truth = exact_density(exact, found)
     outside = (found.density[0] - truth).abs() > 4 * found.error[0] + 1e-3 * truth.max()
     assert float(outside.double().mean()) < 0.02
@@ -76,7 +77,7 @@ def test_an_example_that_is_not_finite_is_data() -> None:
 
 def test_wrong_input() -> None:
     operator = linear_operator(torch.eye(4, dtype=DTYPE))
-    with pytest.raises(ValueError, match="of must be one of gram, symmetric, got 'J'"):
+    with pytest.raises(ValueError, match="of must be one of gram, singular, symmetric, got 'J'"):
         spectral_density(operator, "J")
     with pytest.raises(ValueError, match="probes must be at least 2, got 1"):
         spectral_density(operator, probes=1)
