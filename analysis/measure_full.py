@@ -32,12 +32,12 @@ def nonnormality_cell(study: Study, plan: CellPlan) -> Measured:
     jacobian = _jacobian(study, plan)
     boundary = od.numerical_range(jacobian, RANGE_ANGLES["exact"], study.config.rtol).boundary
     re, im = _frame(boundary[0])
-    pseudospectrum = od.pseudospectrum(jacobian, od.complex_grid(re, im), "dense", rtol=study.config.rtol)
+    own, stepped = od.resolvent(jacobian, "dense"), od.resolvent(od.affine(jacobian, 1.0, 1.0), "dense")
+    pseudospectrum = od.pseudospectrum(jacobian, od.complex_grid(re, im), "dense", rtol=study.config.rtol, prepared=own)
     departure = od.henrici_departure(jacobian)
-    step = od.affine(jacobian, 1.0, 1.0)
-    abscissae = [od.pseudospectral_abscissa(jacobian, epsilon) for epsilon in EPSILONS]
-    radii = [od.pseudospectral_radius(step, epsilon) for epsilon in EPSILONS]
-    kreiss = od.kreiss_constant(step)
+    abscissae = [od.pseudospectral_abscissa(jacobian, epsilon, prepared=own) for epsilon in EPSILONS]
+    radii = [od.pseudospectral_radius(stepped.operator, epsilon, prepared=stepped) for epsilon in EPSILONS]
+    kreiss = od.kreiss_constant(stepped.operator, prepared=stepped)
     header = {"extremum_kind": abscissae[0].kind, "kreiss_kind": kreiss.kind, "pseudospectrum_kind": pseudospectrum.kind}
     return header, {
         "re": to_numpy(re),

@@ -118,6 +118,7 @@ def pseudospectrum(
     rtol: float = 1e-4,
     steps: int = 60,
     generator: torch.Generator | None = None,
+    prepared: Resolvent | None = None,
 ) -> Pseudospectrum:
     """σ_min(zI − A) on a grid. Points that mirror each other at the real axis are computed once, as A is real.
 
@@ -133,6 +134,7 @@ def pseudospectrum(
         rtol: tolerance on the residuals relative to σ; the error of a value is of second order in it.
         steps: dimension of the Krylov space of "projected".
         generator: source of the start vectors; None is a fixed seed.
+        prepared: what `resolvent` made of the operator, to share one Schur form between calls; it decides the method but for "projected".
 
     Raises:
         ValueError: if the grid is empty or not finite, the method is unknown, rtol is not in (0, 1), or steps is below 1.
@@ -149,10 +151,10 @@ def pseudospectrum(
     if method == "projected":
         found, spent = _projected(operator, points, steps, rtol, generator)
     else:
-        prepared = resolvent(operator, method, rtol, generator)
-        method = "dense" if prepared.forms else "inverse"
-        found = prepared.triplets(points)
-        spent = prepared.matvecs
+        level = dataclasses.replace(prepared, rtol=rtol) if prepared else resolvent(operator, method, rtol, generator)
+        method = "dense" if level.forms else "inverse"
+        found = level.triplets(points)
+        spent = level.matvecs
     values, residuals, converged = (part[:, where].view(-1, *grid.shape) for part in (found.values, found.residuals, found.converged))
     dtype = operator.like.dtype
     return Pseudospectrum(z, values.to(dtype), residuals.to(dtype), converged, spent, KINDS[method])
