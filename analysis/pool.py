@@ -1,5 +1,6 @@
 """Measure cells in worker processes of one thread each: the same numbers for any number of them."""
 
+import contextlib
 import itertools
 import multiprocessing
 import os
@@ -40,13 +41,26 @@ def measured(config: StudyConfig, cells: list[CellPlan], workers: int) -> Iterat
     """
     pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _begin, (config,))
     try:
-        waiting = [pool.submit(_measure_together, group) for group in _sharing_a_path(cells)]
+        with _one_thread_each():
+            waiting = [pool.submit(_measure_together, group) for group in _sharing_a_path(cells)]
         for done in as_completed(waiting):
             yield from done.result()
     except BrokenProcessPool as error:
         raise OSError("a worker process died, perhaps for want of memory; try --workers 1, which continues this run") from error
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
+
+
+@contextlib.contextmanager
+def _one_thread_each() -> Iterator[None]:
+    """Processes started inside have a LAPACK of one thread: it reads the environment when it is loaded, before torch can be told."""
+    before = dict(os.environ)
+    os.environ.update({"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"})
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
 
 
 def _sharing_a_path(cells: list[CellPlan]) -> list[list[CellPlan]]:
