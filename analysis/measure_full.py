@@ -59,9 +59,9 @@ def bounds_cell(study: Study, plan: CellPlan) -> Measured:
     jacobian = _jacobian(study, plan)
     generator = study.generator(plan.kind, plan.layer)
     found = od.numerical_range(jacobian, RANGE_ANGLES["bounds"], study.config.growth_rtol, generator)
-    re = torch.linspace(-6, 5, 56, dtype=torch.float64)
-    im = torch.linspace(0, 5, 26, dtype=torch.float64)
-    projected = od.pseudospectrum(jacobian, od.complex_grid(re, im), "projected", generator=generator)
+    re = torch.linspace(-6, 5, 45, dtype=torch.float64)
+    im = torch.linspace(0, 5, 21, dtype=torch.float64)
+    projected = od.pseudospectrum(jacobian, od.complex_grid(re, im), "projected", steps=40, generator=generator)
     departure = od.henrici_departure(jacobian, limit=0, generator=generator)
     return {}, {
         "re": to_numpy(re),

@@ -21,7 +21,7 @@ from analysis.study import Study, load_study
 from analysis.summary import Summary, summarise
 from analysis.tables import tables
 
-DERIVED = ("cells", "depth", "hidden", "map_step_sizes", "sizes", "skipped_pairs", "status_names", "tokens", "warnings")
+DERIVED = ("cells", "encoder_depth", "hidden", "map_step_sizes", "sizes", "skipped_pairs", "status_names", "tokens", "warnings")
 VERSIONED = ("odestab", "torch", "transformers", "numpy", "scipy")
 Report = Callable[[str], None]
 Progress = Callable[[Iterable[Cell], int], Iterable[Cell]]
@@ -66,7 +66,7 @@ def prepare(config: StudyConfig, warn: Report) -> Sweep:
     cells = plan(config, layers, tokens, first.states[0].shape[2], pair_tokens)
     resolved = config.as_dict() | {
         "layers": layers,
-        "depth": first.depth,
+        "encoder_depth": first.depth,
         "hidden": first.states[0].shape[2],
         "tokens": tokens,
         "skipped_pairs": skipped,

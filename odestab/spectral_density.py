@@ -20,7 +20,7 @@ class SpectralDensity:
     Attributes:
         points: where it is evaluated, one grid for all examples.
         density: mean over probes; it integrates to 1 over the real line. NaN where the operator is not finite.
-        error: its standard error over the probes.
+        error: its standard error over the probes; not the error of too few steps, which more of them show.
         width: standard deviation of the Gaussian.
         nodes: Gauss quadrature nodes (Ritz values) of every probe.
         weights: their weights, which sum to 1 per probe: Σ w f(θ) estimates tr f/n for any f.
