@@ -28,7 +28,7 @@ demo: $(INSTALLED)
 	$(BIN)/odestab analyze --out runs/demo
 
 test: $(INSTALLED)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses auto --dist loadfile
 
 lint: $(INSTALLED)
 	$(BIN)/ruff format --check .

@@ -97,18 +97,19 @@ def eigenvalues(
     )
     right = found.vectors.view(-1, k, *operator.like.shape[1:]).to(_complex(operator.like.dtype))
     values = found.values.to(right.dtype)
-    residuals = _eigen_residuals(operator, values, right)
+    residuals, spent = _eigen_residuals(operator, values, right)
     converged = (residuals <= tolerance(values)) & found.converged[:, None]
-    return Spectrum(values, residuals, converged, found.total + 2 * k, "estimate", known, right=right, failed_at=found.failed_at)
+    return Spectrum(values, residuals, converged, found.total + spent, "estimate", known, right=right, failed_at=found.failed_at)
 
 
 def _shifted_back(operator: AbstractOperator, outer: Spectrum, sigma: float, rtol: float) -> Spectrum:
     """Eigenvalues nearest to sigma, λ = σ + 1/θ with θ leading eigenvalues of (A − σI)⁻¹; residuals are those of A."""
     assert outer.right is not None
     values = sigma + 1 / outer.values
-    residuals = _eigen_residuals(operator, values, outer.right)
+    residuals, spent = _eigen_residuals(operator, values, outer.right)
     converged = residuals <= rtol * (values - sigma).abs().clamp(min=rtol)
-    return dataclasses.replace(outer, values=values, residuals=residuals, converged=converged, kind="estimate", center=None)
+    found = dataclasses.replace(outer, values=values, residuals=residuals, converged=converged, kind="estimate", center=None)
+    return dataclasses.replace(found, matvecs=outer.matvecs + spent)
 
 
 def _dense_eigenvalues(operator: AbstractOperator, k: int, rank: Callable[[Tensor], Tensor], center: float | None = None) -> Spectrum:
@@ -130,11 +131,21 @@ def _dense_eigenvalues(operator: AbstractOperator, k: int, rank: Callable[[Tenso
     return Spectrum(values, residuals, residuals.isfinite(), max(operator.sizes), "exact", center=center, right=right)
 
 
-def _eigen_residuals(operator: AbstractOperator, values: Tensor, right: Tensor) -> Tensor:
-    """‖A v − θ v‖ for unit Ritz vectors, real and imaginary parts as tangents of one product."""
-    tangents = torch.cat([right.real, right.imag], dim=1).transpose(0, 1)
-    real, imaginary = operator.mv(tangents).transpose(0, 1).chunk(2, dim=1)
-    return (torch.complex(real, imaginary) - times(values, right)).flatten(2).norm(dim=2)
+def _eigen_residuals(operator: AbstractOperator, values: Tensor, right: Tensor) -> tuple[Tensor, int]:
+    """‖A v − θ v‖ for unit Ritz vectors, and the products that it took: two of a conjugate pair, one of a real value."""
+    k = values.shape[1]
+    conjugate = (values[:, :, None] == values[:, None].conj()) & (values.imag[:, :, None] < 0)  # (batch, j, its partner)
+    own = ~conjugate.any(2)
+    needed = torch.cat([own, own & (values.imag.abs() > 0)], 1)
+    order = needed.to(torch.int8).argsort(dim=1, descending=True, stable=True)[:, : int(needed.sum(1).max())]
+    examples = torch.arange(len(order), device=order.device)[:, None]
+    tangents = torch.cat([right.real, right.imag], 1)[examples, order]
+    products = torch.zeros(right.shape[0], 2 * k, *right.shape[2:], dtype=right.real.dtype, device=right.device)
+    products[examples, order] = operator.mv(tangents.transpose(0, 1)).transpose(0, 1)
+    real, imaginary = products.chunk(2, dim=1)
+    residuals = (torch.complex(real, imaginary) - times(values, right)).flatten(2).norm(dim=2)
+    partner = torch.where(own, torch.arange(k, device=order.device), conjugate.to(torch.int8).argmax(2))
+    return residuals.gather(1, partner), order.shape[1]
 
 
 def _complex(dtype: torch.dtype) -> torch.dtype:
