@@ -1,7 +1,9 @@
 """What every benchmark shares: alternatives timed in turns within one run, the machine and versions, a table and a JSON file."""
 
 import argparse
+import ctypes
 import functools
+import gc
 import json
 import os
 import platform
@@ -43,6 +45,28 @@ def seconds(run: Callable[[], Any], device: str) -> dict[str, float]:
     run()
     synchronize(device)
     return {"wall": time.perf_counter() - wall, "cpu": time.process_time() - cpu}
+
+
+def peak_bytes(run: Callable[[], Any], device: str) -> int | None:
+    """The most memory that one call holds beyond what was held before; None where the system does not say (on a CPU, all but Linux)."""
+    if device.startswith("cuda"):
+        before = torch.cuda.memory_allocated()
+        torch.cuda.reset_peak_memory_stats()
+        run()
+        return torch.cuda.max_memory_allocated() - before
+    if not Path("/proc/self/clear_refs").exists():
+        return None
+    ctypes.CDLL(None).mallopt(-3, 65536)  # M_MMAP_THRESHOLD: what is freed leaves the process, what was freed before is not used again
+    gc.collect()
+    Path("/proc/self/clear_refs").write_text("5")  # the high-water mark begins anew
+    before = _resident("VmRSS")
+    run()
+    return _resident("VmHWM") - before
+
+
+def _resident(which: str) -> int:
+    line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(which))
+    return 1024 * int(line.split()[1])
 
 
 def in_turns(alternatives: Mapping[str, Callable[[], Any]], rounds: int, device: str) -> dict[str, dict[str, float]]:

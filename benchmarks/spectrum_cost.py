@@ -2,7 +2,8 @@
 
 Side by side in one run, on one layer of the embedded model: the k largest |λ| of the explicit step's derivative ∂F = I + J for every
 sentence, by ARPACK with torch.func.jvp one sentence at a time, by ARPACK on our own product, and by the batched Krylov–Schur. Every answer
-is checked in the same way: true residuals, and the set of moduli against a tight reference. Then our cost against n, batch and k.
+is checked in the same way: true residuals, and the set of moduli against a tight reference. Then our cost against n, batch and k, with
+the memory that it took, in states (one state is batch × n numbers), and a figure of it beside the JSON file.
 """
 
 import argparse
@@ -12,13 +13,16 @@ from typing import Any
 import numpy as np
 import scipy.sparse.linalg
 import torch
-from side_by_side import arguments, publish, seconds, table, trajectory_of_passages
+from matplotlib.ticker import LogLocator, NullFormatter, ScalarFormatter
+from side_by_side import arguments, peak_bytes, publish, seconds, table, trajectory_of_passages
 from torch import Tensor
 
 import odestab as od
+from figures import style
 
 Pairs = tuple[np.ndarray, np.ndarray]  # eigenvalues (k,), unit eigenvectors (n, k)
-DIMENSIONS = (20, 60)  # ARPACK's default for k = 8, and the one that is quickest here
+DIMENSIONS = (20, 60)  # ARPACK's default for k = 8, and a larger one
+AXES = {"sentences": "sentences (batch)", "n": "n = tokens × hidden", "k": "eigenvalues k"}
 
 
 def main() -> None:
@@ -33,7 +37,10 @@ def main() -> None:
     if growth:
         print(table(growth))
     setting = {key: getattr(options, key) for key in ("tokens", "layer", "k", "rtol")}
-    print(publish("spectrum_cost", {"setting": {**setting, "dtype": "float32"}, "comparisons": comparisons, "growth": growth}, options))
+    path = publish("spectrum_cost", {"setting": {**setting, "dtype": "float32"}, "comparisons": comparisons, "growth": growth}, options)
+    print(path)
+    if growth:
+        style.write(draw(growth), path.with_suffix(".svg"))
 
 
 def layer_at(options: argparse.Namespace, sentences: int, tokens: int, only: int | None = None) -> tuple[Any, Tensor]:
@@ -120,29 +127,54 @@ def checked(operator: od.AbstractOperator, pairs: list[Pairs], reference: Tensor
 def measure_growth(options: argparse.Namespace) -> list[dict[str, Any]]:
     """Our cost against the number of sentences, of tokens (n = tokens × hidden) and of eigenvalues, one at a time."""
     base = {"sentences": 8, "tokens": options.tokens, "k": options.k}
-    points = [base | {"sentences": b} for b in options.growth_batch]
-    points += [base | {"tokens": t} for t in options.growth_tokens] + [base | {"k": k} for k in options.growth_k]
+    points = [("sentences", base | {"sentences": b}) for b in options.growth_batch]
+    points += [("n", base | {"tokens": t}) for t in options.growth_tokens] + [("k", base | {"k": k}) for k in options.growth_k]
     rows = []
-    for point in points:
+    for varied, point in points:
         field, x = layer_at(options, point["sentences"], point["tokens"])
         operator = step_derivative(field, x)
         operator.mv(x)  # linearise first: the cost of products and Krylov spaces alone
         answer: list[od.Spectrum] = []
         run = lambda o=operator, p=point, a=answer: a.append(od.eigenvalues(o, p["k"], rtol=options.rtol, confirm=False))  # noqa: E731
         spent = seconds(run, options.device)
-        found = answer[0]
+        found, memory = answer[0], peak_bytes(run, options.device)
         rows.append(
             {
+                "varied": varied,
                 **point,
                 "n": x[0].numel(),
                 "cpu s": spent["cpu"],
                 "wall s": spent["wall"],
                 "products": found.matvecs,
                 "converged": f"{int(found.converged.sum())}/{found.converged.numel()}",
-                "basis MB": (max(40, 3 * point["k"]) + 1) * x.numel() * x.element_size() / 1e6,
+                "dimension m": max(40, 3 * point["k"]),
+                "peak memory in states": None if memory is None else memory / (x.numel() * x.element_size()),
             }
         )
     return rows
+
+
+@style.house()
+def draw(rows: list[dict[str, Any]]) -> Any:
+    """Seconds against each of n, batch and k: all products and Krylov spaces (points), and what is proportional to its last point."""
+    figure, axes = style.panels(None, 3, 3, height=2.2, sharey=True)
+    for ax, (varied, label) in zip(axes, AXES.items(), strict=True):
+        points = sorted((row[varied], row["wall s"]) for row in rows if row["varied"] == varied)
+        if points:
+            at, spent = np.array(points).T
+            ax.plot(at, spent[-1] * at / at[-1], color=style.GUIDE, linestyle=style.LEMNISCATE, linewidth=1, zorder=1)
+            ax.plot(at, spent, color=style.INK, marker="o", linewidth=1)
+            ax.set(xscale="log", yscale="log", xticks=at)
+        ax.set_xlabel(label)
+        ax.xaxis.set_major_formatter(ScalarFormatter())
+        ax.xaxis.set_minor_formatter(NullFormatter())
+        ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        ax.yaxis.set_major_formatter(ScalarFormatter())
+        ax.yaxis.set_minor_formatter(NullFormatter())
+    axes[0].set_ylabel("wall-clock time (s)")
+    entries = [style.key("measured", style.INK, "o", "-", width=1), style.key("proportional", style.GUIDE, line=style.LEMNISCATE, width=1)]
+    style.legend(figure, axes, entries, ours=True)
+    return figure
 
 
 if __name__ == "__main__":

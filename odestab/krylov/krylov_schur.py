@@ -15,6 +15,7 @@ from odestab.krylov.ritz import arnoldi_ritz
 
 LOOSE = 0.1  # a value that need only be told from the wanted ones
 STRIDE = 8  # columns between two looks at the projected problem
+BLOCK = 8192  # entries of a state that a restart rotates at a time
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -67,7 +68,7 @@ def krylov_schur(
 
     Examples advance in lockstep; each is frozen, its pairs kept as they are, once all of its estimates are below tolerance, so that its
     result does not depend on its batch mates. Iterations stay on the device; only looks at the small projected matrices, every STRIDE
-    products, do not. Memory: dimension + 1 states per example, and about half as many more during a restart.
+    products, do not. Memory: dimension + 1 + 2k states per example, and 2k more while pairs are kept.
 
     Args:
         matvec: A, on `(batch, n)`.
@@ -144,7 +145,10 @@ class _Search:
     def leave_out_closed(self) -> Tensor:
         """Keep the open examples alone as members; their indices."""
         kept = self.open.nonzero()[:, 0]
-        for name in ("members", "start", "basis", "hessenberg", "open", "locked", "new_lock"):
+        for place, example in enumerate(kept.tolist()):  # within the memory that is there
+            self.basis[place] = self.basis[example]
+        self.basis = self.basis[: len(kept)]
+        for name in ("members", "start", "hessenberg", "open", "locked", "new_lock"):
             setattr(self, name, getattr(self, name)[kept])
         self.fresh = None if self.fresh is None else self.fresh[kept]
         return self.members
@@ -154,7 +158,8 @@ class _Search:
         m, keep = self.dimension, (self.dimension + self.wanted.count) // 2
         rotation, triangle = self._schur_vectors(keep)
         residual, coupling = self.basis[:, m].clone(), self.hessenberg[:, m : m + 1] @ rotation
-        self.basis[:, :keep] = torch.bmm(rotation.mT, self.basis[:, :m])
+        for block in self.basis.split(BLOCK, dim=2):  # in place, as a second basis would not always fit
+            block[:, :keep] = torch.bmm(rotation.mT, block[:, :m])
         if self.fresh is not None and bool(self.new_lock.any()):
             replacement, _ = unit(orthogonalize(self.basis[:, :keep], self.fresh)[0])
             residual = torch.where(self.new_lock[:, None], replacement, residual)
@@ -177,10 +182,11 @@ class _Search:
         self.hessenberg.masked_fill_(which[:, None, None], 0.0)
 
     def _keep(self, which: Tensor, values: Tensor, coefficients: Tensor, size: int) -> None:
-        basis, weights = self.basis[:, :size], coefficients.mT
-        vectors = torch.complex(*(torch.bmm(part.contiguous(), basis) for part in (weights.real, weights.imag)))
-        count, rows = values.shape[1], self.members[which]
-        self.values[rows, :count], self.vectors[rows, :count] = values[which], vectors[which]
+        weights, count, rows = torch.view_as_real(coefficients.mT), values.shape[1], self.members[which]
+        self.values[rows, :count] = values[which]
+        parts = torch.view_as_real(self.vectors)
+        for i in range(2):
+            parts[rows, :count, :, i] = torch.bmm(weights[..., i].contiguous(), self.basis[:, :size])[which]
 
     def _schur_vectors(self, keep: int) -> tuple[Tensor, Tensor]:
         """W and S = Wᵀ H W of the best-ranked invariant subspace of each projected matrix, columns of zeros where it has fewer."""

@@ -69,15 +69,15 @@ def _lost_half(before: Tensor, after: Tensor) -> Tensor:
 
 def _second_pass(basis: Tensor, w: Tensor, first: Tensor, needed: Tensor) -> tuple[Tensor, Tensor]:
     """The second pass for some examples, so that what an example gets does not depend on the others; w and the coefficients of both."""
-    if w.device.type != "cpu" or bool(needed.all()):
+    if w.device.type != "cpu":
         w, second = _pass(basis, w)
         return w, first + second
-    if bool(needed.any()):
-        w, total = w.clone(), first.clone()
-        w[needed], second = _pass(basis[needed], w[needed])
-        total[needed] += second
-        return w, total
-    return w, first
+    w, total = w.clone(), first.clone()
+    for i in needed.nonzero()[:, 0].tolist():  # views: to gather the bases would copy them
+        one = slice(i, i + 1)
+        w[one], second = _pass(basis[one], w[one])
+        total[one] += second
+    return w, total
 
 
 def _pass(basis: Tensor, w: Tensor) -> tuple[Tensor, Tensor]:

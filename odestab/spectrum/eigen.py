@@ -56,7 +56,7 @@ def eigenvalues(
         rtol: tolerance on the residual, relative to the largest |λ − center| found (to |λ − σ| with a shift).
         generator: source of the start vector; None is a fixed seed.
         center: Krylov spaces do not change when A is shifted, so ranking around a center costs nothing.
-        dimension: of the Krylov space before a restart, by default max(40, 3k); memory is about 1.5 times this many states.
+        dimension: of the Krylov space before a restart, by default max(40, 3k); memory is about this many states and 4k more.
         max_matvecs: budget of products; what has not converged by then is flagged.
         confirm: search the complement of what was found from a second start vector, as one Krylov space may hold one vector of a multiple
             eigenvalue or of a tight cluster; about a sixth more products.
@@ -132,20 +132,24 @@ def _dense_eigenvalues(operator: AbstractOperator, k: int, rank: Callable[[Tenso
 
 
 def _eigen_residuals(operator: AbstractOperator, values: Tensor, right: Tensor) -> tuple[Tensor, int]:
-    """‖A v − θ v‖ for unit Ritz vectors, and the products that it took: two of a conjugate pair, one of a real value."""
-    k = values.shape[1]
+    """‖A v − θ v‖ for unit Ritz vectors, and the products that it took: two of a conjugate pair, one of a real value.
+
+    One tangent at a time, its part of the residual added up, as k complex vectors more would be as large as a Krylov space.
+    """
+    k, examples = values.shape[1], torch.arange(len(values), device=values.device)
     conjugate = (values[:, :, None] == values[:, None].conj()) & (values.imag[:, :, None] < 0)  # (batch, j, its partner)
     own = ~conjugate.any(2)
-    needed = torch.cat([own, own & (values.imag.abs() > 0)], 1)
-    order = needed.to(torch.int8).argsort(dim=1, descending=True, stable=True)[:, : int(needed.sum(1).max())]
-    examples = torch.arange(len(order), device=order.device)[:, None]
-    tangents = torch.cat([right.real, right.imag], 1)[examples, order]
-    products = torch.zeros(right.shape[0], 2 * k, *right.shape[2:], dtype=right.real.dtype, device=right.device)
-    products[examples, order] = operator.mv(tangents.transpose(0, 1)).transpose(0, 1)
-    real, imaginary = products.chunk(2, dim=1)
-    residuals = (torch.complex(real, imaginary) - times(values, right)).flatten(2).norm(dim=2)
-    partner = torch.where(own, torch.arange(k, device=order.device), conjugate.to(torch.int8).argmax(2))
-    return residuals.gather(1, partner), order.shape[1]
+    needed = torch.cat([own, own & (values.imag.abs() > 0)], 1).to(torch.int8)
+    order = needed.argsort(dim=1, descending=True, stable=True)[:, : int(needed.sum(1).max())]
+    squares = right.real.new_zeros(values.shape)
+    for column in order.unbind(1):
+        chosen, imaginary = column % k, (column >= k).view(-1, *(1 for _ in right.shape[2:]))
+        v, theta = right[examples, chosen], values[examples, chosen]
+        tangent, other = torch.where(imaginary, v.imag, v.real), torch.where(imaginary, -v.real, v.imag)
+        residual = operator.mv(tangent) - times(theta.real, tangent) + times(theta.imag, other)
+        squares.scatter_add_(1, chosen[:, None], residual.flatten(1).square().sum(1, keepdim=True))
+    partner = torch.where(own, torch.arange(k, device=values.device), conjugate.to(torch.int8).argmax(2))
+    return squares.gather(1, partner).sqrt(), order.shape[1]
 
 
 def _complex(dtype: torch.dtype) -> torch.dtype:

@@ -42,8 +42,8 @@ class Spectrum:
 
 
 def times(values: Tensor, vectors: Tensor) -> Tensor:
-    """values[b, k] · vectors[b, k, ...]."""
-    return values.view(*values.shape, *(1 for _ in vectors.shape[2:])) * vectors
+    """Each value times its vector, which has further axes."""
+    return values.view(*values.shape, *(1 for _ in vectors.shape[values.ndim :])) * vectors
 
 
 def check(operator: AbstractOperator, k: int, which: str, allowed: tuple[str, ...], *limits: tuple[int, str, int]) -> None:

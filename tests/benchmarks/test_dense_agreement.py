@@ -1,0 +1,32 @@
+"""One layer of the agreement of the matrix-free quantities with dense LAPACK, on the embedded model; the script does them all."""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+
+
+@pytest.fixture
+def script(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    import dense_agreement
+
+    yield dense_agreement
+    for name in ("dense_agreement", "side_by_side"):
+        sys.modules.pop(name, None)
+
+
+def test_every_quantity_of_one_layer_agrees(script, minilm_folder: Path) -> None:
+    found = list(script.checks(1, script.TEXTS[3], argparse.Namespace(device="cpu")))
+    assert len(found) >= 20 and [check for check in found if not check.holds] == []
+    assert sum(check.unconverged for check in found) == 0
+
+
+def test_the_published_result_is_of_all_layers_and_holds() -> None:
+    published = json.loads((BENCHMARKS / "results" / "dense_agreement.json").read_text())
+    assert published["setting"]["layers"] == [0, 1, 2, 3, 4, 5] and len(published["setting"]["texts"]) == 4
+    assert all(row["hold"] == row["cases"] and row["missing"] == 0 for row in published["summary"])
