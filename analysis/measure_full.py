@@ -79,7 +79,7 @@ def density_cell(study: Study, plan: CellPlan) -> Measured:
     arrays: dict[str, np.ndarray] = {}
     for of, operator, grid in (("singular", od.affine(jacobian, 1.0, 1.0), SINGULAR_VALUES), ("symmetric", jacobian, SYMMETRIC)):
         points, generator = grid.to(study.work_dtype), study.generator(plan.kind, plan.layer, of)
-        options: dict[str, Any] = {"probes": 6, "steps": 40, "points": points, "width": 0.05, "generator": generator}
+        options: dict[str, Any] = {"probes": 6, "steps": 60, "points": points, "width": 0.12, "generator": generator}
         found = od.spectral_density(operator.cast(study.work_dtype), of, **options)
         name, slope = ("gram", 2 * points) if of == "singular" else (of, torch.ones_like(points))  # per unit of σ²: p(σ)/2σ
         arrays |= {f"{name}_points": to_numpy(points**2 if of == "singular" else points)}
@@ -137,6 +137,7 @@ def _frame(boundary: Tensor) -> tuple[Tensor, Tensor]:
     """A grid of the upper half plane around a numerical range, finer about the discs of stability."""
     margin = 0.3
     low, high, top = (float(edge) for edge in (boundary.real.min() - margin, boundary.real.max() + margin, boundary.imag.max() + margin))
+    top = max(top, 2.6)
     re = torch.cat([torch.linspace(low, high, 25), torch.linspace(-2.6, 2.6, 41)])
     im = torch.cat([torch.linspace(0, top, 13), torch.linspace(0, 1.6, 17)])
     return re.double().unique(), im.double().unique()

@@ -66,7 +66,8 @@ def spectral_density(
         probes: random vectors, at least 2: the error is taken over them.
         steps: of Lanczos; eigenvalues closer than about the spectrum's length over this many are one.
         points: where to evaluate, or how many points over the nodes of the batch.
-        width: of the Gaussian; by default the length of the grid over its number of intervals, but no less than 1/100 of the length.
+        width: of the Gaussian; by default 0.8 of the grid's length over the steps, about half the distance between nodes amid the
+            spectrum, so that the density does not show the nodes, and no less than one interval of the grid.
         generator: source of the probes.
 
     Raises:
@@ -84,7 +85,7 @@ def spectral_density(
     nodes = nodes.clamp(min=0).sqrt() if of == "singular" else nodes
     grid = _grid(nodes, points) if isinstance(points, int) else points.to(operator.like)
     length = float(grid.max() - grid.min())
-    width = max(length / (grid.numel() - 1), length / 100) if width is None else width
+    width = max(length / (grid.numel() - 1), 0.8 * length / steps) if width is None else width
     broadened = torch.stack([_broadened(one, mass, grid, width) for one, mass in zip(nodes, weights, strict=True)])
     moments = (nodes * weights).sum(2)
     root = math.sqrt(probes)

@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Callable
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 FIELD_KINDS = ("increment", "outer")
@@ -82,6 +82,10 @@ class AbstractVectorField(abc.ABC):
     def linearize(self, x: Float[Tensor, "batch *event"]) -> Linearization:
         """∂F at x; a field that knows a faster way than automatic differentiation overrides it."""
         return linearize(self.unsplit, x)
+
+    def take(self, examples: Int[Tensor, " chosen"]) -> "AbstractVectorField | None":
+        """The same field for some examples of its batch; None, as here, where that is not known."""
+        return None
 
     def project(self, x: Float[Tensor, "*any"]) -> Float[Tensor, "*any"]:
         """P x: a copy with zeros on padding; leading axes before `batch` are allowed."""

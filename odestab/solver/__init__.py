@@ -2,10 +2,12 @@
 
 from odestab.solver.anderson import Anderson
 from odestab.solver.auto import Auto
-from odestab.solver.base import AbstractImplicitSolver, ImplicitEquation, Solution, SolveError, Status
+from odestab.solver.base import AbstractImplicitSolver
+from odestab.solver.equation import ImplicitEquation
 from odestab.solver.fixed_point import FixedPoint
 from odestab.solver.gradient_descent import GradientDescent
 from odestab.solver.newton_krylov import NewtonKrylov
+from odestab.solver.solution import Solution, SolveError, Status
 from odestab.solver.truncated import truncated_stability_function
 
 __all__ = [

@@ -6,9 +6,11 @@ import torch
 from torch import Tensor
 
 from odestab.solver.anderson import Anderson
-from odestab.solver.base import AbstractImplicitSolver, ImplicitEquation, Iterate, Solution
+from odestab.solver.base import AbstractImplicitSolver, Iterate
+from odestab.solver.equation import ImplicitEquation
 from odestab.solver.fixed_point import FixedPoint
 from odestab.solver.newton_krylov import NewtonKrylov
+from odestab.solver.solution import Solution, joined
 
 FIRST_ITERATIONS = 3  # enough where the contraction is strong; Anderson wins elsewhere
 NEWTON_ITERATIONS = 20
@@ -44,18 +46,5 @@ class Auto(AbstractImplicitSolver):
             open_ = ~solution.converged & (True if open_ is None else open_)
             if not bool(open_.any()):
                 break
-            solution = _continue(solution, stage.solve(equation, x if anew else solution.state, open_), open_)
+            solution = joined(solution, stage.solve(equation, x if anew else solution.state, open_), open_)
         return solution
-
-
-def _continue(before: Solution, after: Solution, open_: Tensor) -> Solution:
-    """The later stage's outcome where it ran, with the better of the two states; its cost is added."""
-    better = open_ & ~(after.residual > before.residual)
-    expand = better.view(-1, *(1 for _ in before.state.shape[1:]))
-    return Solution(
-        torch.where(expand, after.state, before.state),
-        torch.where(open_, after.status, before.status),
-        torch.where(better, after.residual, before.residual),
-        before.iterations + torch.where(open_, after.iterations, 0),
-        before.evaluations + torch.where(open_, after.evaluations, 0),
-    )

@@ -1,104 +1,20 @@
-"""The implicit equation y = b + h f(y), the one loop that every solver runs in, and what a solve reports."""
+"""What every solver of the implicit equation shares: tolerances, the meaning of convergence, and the one loop."""
 
 import abc
 import dataclasses
-import enum
 import math
-from collections.abc import Callable
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float
 from torch import Tensor
 
-from odestab.vector_field import AbstractVectorField
+from odestab.solver.accelerated import accelerate, records_nothing
+from odestab.solver.equation import ImplicitEquation, first_image
+from odestab.solver.ledger import Ledger, Rules
+from odestab.solver.mixing import Mixing
+from odestab.solver.solution import Solution, choose
 
 STARTS = ("state", "explicit")
-DIVERGENCE_FACTOR = 1e4  # a residual this many times the first one counts as divergence
-_RUNNING = -1
-
-
-class Status(enum.IntEnum):
-    """How the solve of one example ended."""
-
-    CONVERGED = 0
-    MAX_ITERATIONS = 1
-    STALLED = 2
-    DIVERGED = 3
-    NON_FINITE = 4
-
-
-class SolveError(RuntimeError):
-    """Raised by `Solution.raise_for_status`."""
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class ImplicitEquation:
-    """y = b + h f(y), one independent equation per example.
-
-    Attributes:
-        field: f.
-        rhs: b, `(batch, ...)`; the state x for implicit Euler.
-        step_size: h; for a theta method it stands for hθ.
-        differentiable: gradients may be taken through the solver's products; False lets them use a cached linearisation of f.
-    """
-
-    field: AbstractVectorField
-    rhs: Float[Tensor, "batch *event"]
-    step_size: float | Tensor
-    differentiable: bool = True
-
-    @property
-    def resolvent(self) -> float | Tensor:
-        """1/(1 − hc): the inverse of the linear part that the field's split c declares."""
-        return 1 / (1 - self.step_size * self.field.split)
-
-    def residual(self, y: Float[Tensor, "batch *event"]) -> Float[Tensor, "batch *event"]:
-        """r = b + h f(y) − y."""
-        return self.rhs + self.step_size * self.field(y) - y
-
-    def linearized(self, y: Float[Tensor, "batch *event"]) -> Callable[[Tensor], Tensor]:
-        """v ↦ M v = v − h J(y) v."""
-        if self.differentiable:
-            return lambda v: v - self.step_size * torch.func.jvp(self.field, (y,), (v,))[1]
-        linearization = self.field.linearize(y)
-        if linearization.path == "torch.func":  # it takes as long to build as several products that are not cached
-            return dataclasses.replace(self, differentiable=True).linearized(y)
-        return lambda v: (1 - self.step_size * self.field.split) * v - self.step_size * self.field.project(linearization.mv(v))
-
-    def adjoint(self, y: Float[Tensor, "batch *event"], u: Float[Tensor, "batch *event"]) -> Float[Tensor, "batch *event"]:
-        """Mᵀ u = u − h J(y)ᵀ u."""
-        return u - self.step_size * torch.func.vjp(self.field, y)[1](u)[0]
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Solution:
-    """The outcome of a solve, per example.
-
-    Attributes:
-        state: y, `(batch, ...)`: the converged iterate, else the best one (the last one of a solver that keeps the last).
-        status: a `Status` value each.
-        residual: RMS(b + h f(y) − y) over real tokens at the returned y, unpreconditioned.
-        iterations: steps of the solver while the example was open.
-        evaluations: of f while the example was open; a product with J or Jᵀ counts one.
-    """
-
-    state: Float[Tensor, "batch *event"]
-    status: Int[Tensor, " batch"]
-    residual: Float[Tensor, " batch"]
-    iterations: Int[Tensor, " batch"]
-    evaluations: Int[Tensor, " batch"]
-
-    @property
-    def converged(self) -> Bool[Tensor, " batch"]:
-        """status = CONVERGED."""
-        return self.status == Status.CONVERGED
-
-    def raise_for_status(self) -> None:
-        """Raise SolveError, naming the examples, unless all converged."""
-        failed = (~self.converged).nonzero()[:, 0].tolist()
-        if failed:
-            listed = ", ".join(f"{i}: {Status(int(self.status[i])).name} (residual {self.residual[i]:.1e})" for i in failed[:8])
-            raise SolveError(f"{len(failed)} of {len(self.status)} implicit solves did not converge: {listed}")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -119,9 +35,11 @@ class AbstractImplicitSolver(abc.ABC):
         rtol: relative tolerance.
         atol: absolute tolerance.
         max_iterations: bound on iterations; a solver stopped there is a polynomial, not the implicit method.
-        start: begin at the state x ("state") or at b + h f(x) ("explicit").
+        start: begin at the first guess ("state") or at b + h f of it ("explicit").
         keep_last: return the last iterate whatever its residual, without stall or divergence detection. False keeps the best one.
         patience: so many iterations without one per cent of progress count as a stall.
+        history: keep RMS(r) of every iteration.
+        deterministic: refuse a field that draws random numbers. False lets it, at the price that nothing need converge.
 
     Raises:
         ValueError: if a tolerance is negative or not finite, max_iterations is negative, or start is unknown.
@@ -133,6 +51,8 @@ class AbstractImplicitSolver(abc.ABC):
     start: str = "state"
     keep_last: bool = False
     patience: int = 50
+    history: bool = False
+    deterministic: bool = True
 
     def __post_init__(self) -> None:
         for name in ("rtol", "atol"):
@@ -154,6 +74,17 @@ class AbstractImplicitSolver(abc.ABC):
         """Whether the last iterate is returned whatever its residual."""
         return self.keep_last
 
+    @property
+    def rules(self) -> Rules:
+        """The options as the loops take them."""
+        limits = (self.rtol, self.atol, self.keeps_last, self.patience, self.iteration_limit)
+        return Rules(*limits, self.start, self.history, self.deterministic)
+
+    @property
+    def mixing(self) -> Mixing | None:
+        """How the iteration mixes images of the fixed-point map; None, as here, for one that does something else."""
+        return None
+
     @abc.abstractmethod
     def advance(self, equation: ImplicitEquation, iterate: Iterate, memory: object) -> tuple[Tensor, Tensor, object, int | Tensor]:
         """One iteration: the next y, its residual, the memory (None before the first), and how many evaluations of f it took."""
@@ -173,95 +104,32 @@ class AbstractImplicitSolver(abc.ABC):
 
         Args:
             equation: b, h and f.
-            x: first guess.
+            x: first guess; the solution of a neighbouring equation is a warm start.
             open_: which examples to solve; the others return x. None is all.
+
+        Raises:
+            ValueError: if b, the mask or f do not fit x, or f draws random numbers although the solver is told that it is deterministic.
         """
-        progress = _Progress.begin(self, equation, x, open_)
+        equation.require_state(x)
+        if self.mixing is not None and records_nothing(equation, x):
+            return accelerate(self.rules, self.mixing, equation, x, open_)
+        field, rules, begun = equation.field, self.rules, 1
+        y, image = x, equation.rhs + equation.step_size * first_image(field, x, self.deterministic)
+        r = image - y
+        if self.start == "explicit":
+            y, r, begun = image, equation.residual(image), 2
+        best, ledger = y, Ledger.begin(rules, field.rms(r), field.rms(y), open_, begun)
         memory: object = None
+        norms = [ledger.norm]
         for _ in range(self.iteration_limit):
-            if not bool(progress.open.any()):
+            running = ledger.running
+            if not bool(running.any()):
                 break
-            iterate = Iterate(progress.y, progress.r, progress.norm, progress.open)
-            y, r, memory, cost = self.advance(equation, iterate, memory)
-            progress = progress.after(self, equation, y, r, cost)
-        return progress.solution(self)
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class _Progress:
-    """The loop's state: current and best iterate, and how each example stands."""
-
-    y: Tensor
-    r: Tensor
-    norm: Tensor
-    best: Tensor
-    best_norm: Tensor
-    first_norm: Tensor
-    since_progress: Tensor
-    status: Tensor
-    iterations: Tensor
-    evaluations: Tensor
-
-    @property
-    def open(self) -> Tensor:
-        return self.status == _RUNNING
-
-    @classmethod
-    def begin(cls, solver: AbstractImplicitSolver, equation: ImplicitEquation, x: Tensor, open_: Tensor | None) -> "_Progress":
-        y = x if solver.start == "state" else equation.rhs + equation.step_size * equation.field(x)
-        r = equation.residual(y)
-        norm = equation.field.rms(r)
-        status = torch.full(norm.shape, _RUNNING, device=x.device)
-        if open_ is not None:
-            status = torch.where(open_, status, int(Status.MAX_ITERATIONS))
-        zero = torch.zeros_like(status)
-        start = cls(y, r, norm, y, norm, norm, zero, status, zero, zero + (1 if solver.start == "state" else 2))
-        return start._judged(solver, equation)
-
-    def after(self, solver: AbstractImplicitSolver, equation: ImplicitEquation, y: Tensor, r: Tensor, cost: int | Tensor) -> "_Progress":
-        """The loop's state after one iteration; examples that have ended stay as they are, bit for bit."""
-        open_ = self.open
-        y, r = _where(open_, y, self.y), _where(open_, r, self.r)
-        norm = equation.field.rms(r)
-        progressed = norm < 0.99 * self.best_norm
-        better = open_ & (norm < self.best_norm)
-        moved = dataclasses.replace(
-            self,
-            y=y,
-            r=r,
-            norm=norm,
-            best=_where(better, y, self.best),
-            best_norm=torch.where(better, norm, self.best_norm),
-            since_progress=torch.where(progressed, 0, self.since_progress + 1),
-            iterations=self.iterations + open_,
-            evaluations=self.evaluations + open_ * cost,
-        )
-        return moved._judged(solver, equation)
-
-    def _judged(self, solver: AbstractImplicitSolver, equation: ImplicitEquation) -> "_Progress":
-        """End the examples that have converged or failed."""
-        within = self.norm <= solver.atol + solver.rtol * equation.field.rms(self.y)
-        ends = [(within & self.norm.isfinite(), Status.CONVERGED)]
-        if not solver.keeps_last:
-            ends += [
-                (~self.norm.isfinite(), Status.NON_FINITE),
-                (self.norm > DIVERGENCE_FACTOR * self.first_norm, Status.DIVERGED),
-                (self.since_progress >= solver.patience, Status.STALLED),
-            ]
-        status = self.status
-        for ended, name in ends:
-            status = torch.where((status == _RUNNING) & ended, int(name), status)
-        return dataclasses.replace(self, status=status)
-
-    def solution(self, solver: AbstractImplicitSolver) -> Solution:
-        """The converged iterate where there is one, else the best (or the last)."""
-        last = (self.status == Status.CONVERGED) | solver.keeps_last
-        norm = torch.where(last, self.norm, self.best_norm)
-        unended = torch.where(norm.isfinite(), int(Status.MAX_ITERATIONS), int(Status.NON_FINITE))
-        status = torch.where(self.open, unended, self.status)
-        return Solution(_where(last, self.y, self.best), status, norm, self.iterations, self.evaluations)
-
-
-def _where(condition: Tensor, new: Tensor, old: Tensor) -> Tensor:
-    """Per example: new where the condition holds, else old."""
-    return torch.where(condition.view(-1, *(1 for _ in new.shape[1:])), new, old)
+            moved, image, memory, cost = self.advance(equation, Iterate(y, r, ledger.norm, running), memory)
+            y, r = choose(running, moved, y), choose(running, image, r)
+            before, ledger = ledger, ledger.after(rules, field.rms(r), field.rms(y), cost)
+            best = choose(ledger.best < before.best, y, best)
+            norms.append(torch.where(running, ledger.norm, torch.nan))
+        last, norm, status = ledger.outcome(self.keeps_last)
+        history = torch.stack(norms, 1) if self.history else None
+        return Solution(choose(last, y, best), status, norm, ledger.iterations, ledger.evaluations, history)

@@ -5,7 +5,9 @@ import dataclasses
 import torch
 from torch import Tensor
 
-from odestab.solver.base import AbstractImplicitSolver, ImplicitEquation, Iterate
+from odestab.solver.base import AbstractImplicitSolver, Iterate
+from odestab.solver.equation import ImplicitEquation
+from odestab.solver.mixing import Mixing
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -21,6 +23,11 @@ class FixedPoint(AbstractImplicitSolver):
 
     damping: float = 1.0
     preconditioned: bool = True
+
+    @property
+    def mixing(self) -> Mixing:
+        """The same options as the loop without gradients takes them."""
+        return Mixing(0, self.damping, self.preconditioned)
 
     def advance(self, equation: ImplicitEquation, iterate: Iterate, memory: object) -> tuple[Tensor, Tensor, object, int]:
         """One iteration, one evaluation."""

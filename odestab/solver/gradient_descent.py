@@ -4,7 +4,8 @@ import dataclasses
 
 from torch import Tensor
 
-from odestab.solver.base import AbstractImplicitSolver, ImplicitEquation, Iterate
+from odestab.solver.base import AbstractImplicitSolver, Iterate
+from odestab.solver.equation import ImplicitEquation
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 
 from odestab.krylov import gmres
-from odestab.solver.base import AbstractImplicitSolver, ImplicitEquation, Iterate
+from odestab.solver.base import AbstractImplicitSolver, Iterate
+from odestab.solver.equation import ImplicitEquation
 
 BACKTRACKS = 6
 SUFFICIENT_DECREASE = 1e-4

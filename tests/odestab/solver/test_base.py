@@ -23,6 +23,14 @@ from odestab.solver import (
 from odestab.vector_field import AbstractVectorField, LinearVectorField
 
 N = 12
+
+
+@pytest.fixture(params=["recorded", "in place"], autouse=True)
+def recording(request: pytest.FixtureRequest):
+    with torch.set_grad_enabled(request.param == "recorded"):
+        yield
+
+
 SOLVERS = {
     "fixed point": FixedPoint(),
     "damped fixed point": FixedPoint(damping=0.5),
@@ -43,6 +51,13 @@ class Singular(AbstractVectorField):
 
 def rms(v: Tensor) -> Tensor:
     return v.flatten(1).norm(dim=1) / math.sqrt(v[0].numel())
+
+
+def require_true_residual(equation: ImplicitEquation, solution: Solution) -> None:
+    """What is reported is RMS(r) at the state that is returned, to the rounding of the terms of r."""
+    field, y = equation.field, solution.state
+    rounding = 10 * EPS * (field.rms(y) + field.rms(equation.rhs) + equation.step_size * field.rms(field(y)))
+    assert ((solution.residual - field.rms(equation.residual(y))).abs() <= rounding).all()
 
 
 def masked_equation(h: float = 0.8, split: float = -0.5) -> ImplicitEquation:
@@ -82,7 +97,7 @@ def test_residual_and_tolerance_count_real_tokens_only(solver: AbstractImplicitS
     equation = masked_equation()
     solution = dataclasses.replace(solver, atol=1e-9).solve(equation, equation.rhs)
     field, y = equation.field, solution.state
-    assert torch.equal(solution.residual, field.rms(equation.residual(y)))
+    require_true_residual(equation, solution)
     assert solution.converged.all() and (solution.residual <= 1e-9 + solver.rtol * field.rms(y)).all()
     for example, length in enumerate(field.mask.sum(1).tolist()):  # the same state as that example alone, to the tolerance
         alone = dataclasses.replace(field, mask=torch.ones(1, length, dtype=torch.bool))
@@ -141,7 +156,7 @@ def test_no_iterations_is_allowed_and_returns_the_start(solver: AbstractImplicit
     expected = x if start == "state" else x + equation.step_size * equation.field(x)
     assert torch.equal(solution.state, expected)
     assert (solution.status == Status.MAX_ITERATIONS).all() and (solution.iterations == 0).all()
-    assert torch.equal(solution.residual, equation.field.rms(equation.residual(expected)))
+    require_true_residual(equation, solution)
 
 
 def test_every_status_is_reached() -> None:
@@ -179,7 +194,7 @@ def test_the_best_iterate_is_kept_unless_the_last_is_asked_for() -> None:
     last = FixedPoint(max_iterations=4, keep_last=True).solve(equation, x)
     assert best.state[0, 0] == 1 and last.state[0, 0] == 1 + 3 + 9 + 27 + 81
     for solution in (best, last):
-        assert torch.equal(solution.residual, equation.field.rms(equation.residual(solution.state)))
+        require_true_residual(equation, solution)
         assert solution.status[0] == Status.MAX_ITERATIONS
 
 

@@ -1,0 +1,92 @@
+"""The implicit equation y = b + h f(y)."""
+
+import dataclasses
+from collections.abc import Callable
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from odestab.vector_field import AbstractVectorField
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class ImplicitEquation:
+    """y = b + h f(y), one independent equation per example.
+
+    Attributes:
+        field: f.
+        rhs: b, `(batch, ...)`; the state x for implicit Euler.
+        step_size: h; for a theta method it stands for hθ.
+        differentiable: gradients may be taken through the solver's products; False lets them use a cached linearisation of f.
+    """
+
+    field: AbstractVectorField
+    rhs: Float[Tensor, "batch *event"]
+    step_size: float | Tensor
+    differentiable: bool = True
+
+    @property
+    def resolvent(self) -> float | Tensor:
+        """1/(1 − hc): the inverse of the linear part that the field's split c declares."""
+        return 1 / (1 - self.step_size * self.field.split)
+
+    def residual(self, y: Float[Tensor, "batch *event"]) -> Float[Tensor, "batch *event"]:
+        """r = b + h f(y) − y."""
+        return self.rhs + self.step_size * self.field(y) - y
+
+    def linearized(self, y: Float[Tensor, "batch *event"]) -> Callable[[Tensor], Tensor]:
+        """v ↦ M v = v − h J(y) v."""
+        if self.differentiable:
+            return lambda v: v - self.step_size * torch.func.jvp(self.field, (y,), (v,))[1]
+        linearization = self.field.linearize(y)
+        if linearization.path == "torch.func":  # it takes as long to build as several products that are not cached
+            return dataclasses.replace(self, differentiable=True).linearized(y)
+        return lambda v: (1 - self.step_size * self.field.split) * v - self.step_size * self.field.project(linearization.mv(v))
+
+    def adjoint(self, y: Float[Tensor, "batch *event"], u: Float[Tensor, "batch *event"]) -> Float[Tensor, "batch *event"]:
+        """Mᵀ u = u − h J(y)ᵀ u."""
+        return u - self.step_size * torch.func.vjp(self.field, y)[1](u)[0]
+
+    def take(self, examples: Int[Tensor, " chosen"]) -> "ImplicitEquation | None":
+        """The equations of some examples; None where the field cannot be cut."""
+        field = self.field.take(examples)
+        return None if field is None else dataclasses.replace(self, field=field, rhs=self.rhs[examples])
+
+    def require_state(self, x: Tensor) -> None:
+        """Raise ValueError unless b and the mask fit the state x."""
+        if not x.is_floating_point() or x.ndim < 2:
+            raise ValueError(f"the state must be floating point of shape (batch, ...), got {x.dtype} of shape {tuple(x.shape)}")
+        if self.rhs.shape != x.shape:
+            raise ValueError(f"the right-hand side must have the state's shape {tuple(x.shape)}, got {tuple(self.rhs.shape)}")
+        mask = self.field.mask
+        if mask is not None and (mask.dtype != torch.bool or mask.shape != x.shape[:2] or x.ndim < 3):
+            raise ValueError(
+                f"mask must be bool of shape (batch, tokens) = {tuple(x.shape[:2])} for a state (batch, tokens, hidden), "
+                f"got {mask.dtype} of shape {tuple(mask.shape)} for a state of shape {tuple(x.shape)}"
+            )
+
+
+def first_image(function: Callable[[Tensor], Tensor], y: Float[Tensor, "batch *event"], deterministic: bool) -> Float[Tensor, "batch *event"]:
+    """A field's image of y, the first of a solve.
+
+    Raises:
+        ValueError: if it has another shape than y, or the field drew random numbers though it is said to be deterministic.
+    """
+    before = _random_state(y)
+    image = function(y)
+    if image.shape != y.shape:
+        raise ValueError(f"the field must keep the shape of the state {tuple(y.shape)}, got {tuple(image.shape)}")
+    if deterministic and before != _random_state(y):
+        raise ValueError(
+            "the field must be the same function at every evaluation, but it drew random numbers: freeze them, or say deterministic=False"
+        )
+    return image
+
+
+def _random_state(like: Tensor) -> tuple[object, ...]:
+    """What changes when the generators of the processor and of the state's device are used; nothing is waited for."""
+    cpu = torch.default_generator.get_state().numpy().tobytes()
+    if like.device.type != "cuda":
+        return (cpu,)
+    return cpu, torch.cuda.default_generators[like.device.index or 0].get_offset()

@@ -1,0 +1,75 @@
+"""What a solve reports, per example."""
+
+import dataclasses
+import enum
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+
+class Status(enum.IntEnum):
+    """How the solve of one example ended."""
+
+    CONVERGED = 0
+    MAX_ITERATIONS = 1
+    STALLED = 2
+    DIVERGED = 3
+    NON_FINITE = 4
+    ILL_POSED = 5
+
+
+class SolveError(RuntimeError):
+    """Raised by `Solution.raise_for_status`."""
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Solution:
+    """The outcome of a solve, per example.
+
+    Attributes:
+        state: y, `(batch, ...)`: the converged iterate, else the best one (the last one of a solver that keeps the last).
+        status: a `Status` value each.
+        residual: RMS(b + h f(y) − y) over real tokens at the returned y, unpreconditioned.
+        iterations: steps of the solver while the example was open.
+        evaluations: of f while the example was open; a product with J or Jᵀ counts one.
+        history: RMS(r) of the start and after every iteration, NaN once an example has ended; None unless it was asked for.
+    """
+
+    state: Float[Tensor, "batch *event"]
+    status: Int[Tensor, " batch"]
+    residual: Float[Tensor, " batch"]
+    iterations: Int[Tensor, " batch"]
+    evaluations: Int[Tensor, " batch"]
+    history: Float[Tensor, "batch iterations"] | None = None
+
+    @property
+    def converged(self) -> Bool[Tensor, " batch"]:
+        """status = CONVERGED."""
+        return self.status == Status.CONVERGED
+
+    def raise_for_status(self) -> None:
+        """Raise SolveError, naming the examples, unless all converged."""
+        failed = (~self.converged).nonzero()[:, 0].tolist()
+        if failed:
+            listed = ", ".join(f"{i}: {Status(int(self.status[i])).name} (residual {self.residual[i]:.1e})" for i in failed[:8])
+            raise SolveError(f"{len(failed)} of {len(self.status)} implicit solves did not converge: {listed}")
+
+
+def choose(condition: Bool[Tensor, " batch"], new: Tensor, old: Tensor) -> Tensor:
+    """Per example: new where the condition holds, else old."""
+    return torch.where(condition.view(-1, *(1 for _ in new.shape[1:])), new, old)
+
+
+def joined(before: Solution, after: Solution, open_: Bool[Tensor, " batch"]) -> Solution:
+    """The later stage's outcome where it ran, with the better of the two states; its cost is added."""
+    better = open_ & ~(after.residual > before.residual)
+    parts = [one.history for one in (before, after) if one.history is not None]
+    return Solution(
+        choose(better, after.state, before.state),
+        torch.where(open_, after.status, before.status),
+        torch.where(better, after.residual, before.residual),
+        before.iterations + torch.where(open_, after.iterations, 0),
+        before.evaluations + torch.where(open_, after.evaluations, 0),
+        torch.cat(parts, 1) if parts else None,
+    )
