@@ -1,13 +1,11 @@
 """The loop of fixed-point iterations where no gradient is recorded: everything in place, one pass over the state for each stage."""
 
-import math
-
 import torch
 from torch import Tensor
 
 from odestab.solver.equation import ImplicitEquation, first_image
-from odestab.solver.kernels import PlainStages
-from odestab.solver.ledger import Ledger, Rules
+from odestab.solver.kernels import PlainStages, Task
+from odestab.solver.ledger import Rules
 from odestab.solver.mixing import Mixing
 from odestab.solver.solution import Solution
 
@@ -25,36 +23,30 @@ def records_nothing(equation: ImplicitEquation, x: Tensor) -> bool:
 
 
 def accelerate(rules: Rules, mixing: Mixing, equation: ImplicitEquation, x: Tensor, open_: Tensor | None) -> Solution:
-    """Solve from x, with the ledger of the recorded loop."""
+    """Solve from x: the same iterates as those of the loop that records, to rounding."""
     field, h = equation.field, float(equation.step_size)
-    kappa = mixing.damping / (1 - h * field.split) if mixing.preconditioned else mixing.damping
-    drift = 1 - mixing.damping * (1 if mixing.preconditioned else 1 - h * field.split)
-    y, rhs, image, begun = field.project(x), field.project(equation.rhs), None, 1
+    y, rhs, begun = field.project(x), field.project(equation.rhs), 1
     if rules.start == "explicit":
         y, begun = rhs + h * first_image(field, y, rules.deterministic), 2
+        image = field.unsplit(y)
     else:
         image = first_image(field.unsplit, y, rules.deterministic)
-    stages = PlainStages(y.flatten(1), kappa * rhs.flatten(1), mixing, (kappa, kappa * h, drift))
+    kappa = mixing.damping / (1 - h * field.split) if mixing.preconditioned else mixing.damping
+    drift = 1 - mixing.damping * (1 if mixing.preconditioned else 1 - h * field.split)
     root = field.sizes(x).clamp(min=1).sqrt()
-    ledger, norms = None, []
-    for iteration in range(rules.iteration_limit + 1):
-        image = field.unsplit(stages.y.view_as(x)) if image is None else image
-        norm, size = (length / root for length in stages.measure(image.flatten(1)))
-        image = None
-        running = ledger.running if ledger is not None else torch.ones_like(norm, dtype=torch.bool)
-        if ledger is None:
-            ledger = Ledger.begin(rules, norm, size, open_, begun)
-        else:
-            before, ledger = ledger, ledger.after(rules, norm, size, 1)
-            forget = running & ~(ledger.norm <= mixing.growth_limit * before.best)
-            stages.judge(running, ledger.best < before.best, forget)
-        norms.append(torch.where(running, ledger.norm, math.nan))
-        if iteration == rules.iteration_limit or not bool(ledger.running.any()):
+    task = Task(kappa * rhs.flatten(1), kappa, kappa * h, drift, root, mixing, rules, open_, begun)
+    stages = PlainStages(task, y.flatten(1), image.flatten(1))
+    norms = [stages.ledger.norm]
+    for _ in range(rules.iteration_limit):
+        running = stages.ledger.running
+        if not bool(running.any()):
             break
-        stages.mix(ledger.running)
-    assert ledger is not None
-    last, norm, status = ledger.outcome(rules.keeps_last)
+        stages.mix()
+        stages.take_in(field.unsplit(stages.y.view_as(x)).flatten(1))
+        norms.append(torch.where(running, stages.ledger.norm, torch.nan))
+    last, norm, status = stages.ledger.outcome(rules.keeps_last)
     state = stages.outcome(last).view_as(x)
     if field.mask is not None:
         state = torch.where(field.mask[..., None], state, x)
-    return Solution(state, status, norm, ledger.iterations, ledger.evaluations, torch.stack(norms, 1) if rules.history else None)
+    history = torch.stack(norms, 1) if rules.history else None
+    return Solution(state, status, norm, stages.ledger.iterations, stages.ledger.evaluations, history)

@@ -67,7 +67,9 @@ class ImplicitEquation:
             )
 
 
-def first_image(function: Callable[[Tensor], Tensor], y: Float[Tensor, "batch *event"], deterministic: bool) -> Float[Tensor, "batch *event"]:
+def first_image(
+    function: Callable[[Tensor], Tensor], y: Float[Tensor, "batch *event"], deterministic: bool
+) -> Float[Tensor, "batch *event"]:
     """A field's image of y, the first of a solve.
 
     Raises:

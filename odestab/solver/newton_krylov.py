@@ -59,4 +59,5 @@ def _line_search(equation: ImplicitEquation, iterate: Iterate, step: Tensor) -> 
         if not bool(searching.any()):
             break
         scale = scale / 2
-    return y, r, trials
+    lost = (searching & ~equation.field.rms(image).isfinite()).view(expand)  # for the loop to see
+    return y, torch.where(lost, image, r), trials

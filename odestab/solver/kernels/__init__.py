@@ -1,5 +1,6 @@
 """The stages of an accelerated fixed-point iteration: plain torch, and fused for GPUs."""
 
 from odestab.solver.kernels.plain import PlainStages
+from odestab.solver.kernels.task import Task
 
-__all__ = ["PlainStages"]
+__all__ = ["PlainStages", "Task"]
