@@ -7,7 +7,9 @@ model, in both fields.
 """
 
 import argparse
+import dataclasses
 import importlib.util
+import itertools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -109,8 +111,6 @@ def ways(options: argparse.Namespace) -> dict[str, Way]:
 
 
 def _with(solver: od.AbstractImplicitSolver, tol: float) -> od.AbstractImplicitSolver:
-    import dataclasses
-
     return dataclasses.replace(solver, rtol=tol)
 
 
@@ -175,7 +175,9 @@ def compare(name: str, regime: tuple[float, float], options: argparse.Namespace)
                 break
             tolerance /= 3  # what an engine stops at is not always the residual of what it returns
         runs[label] = lambda way=way, tolerance=tolerance: way(equation, tolerance)
-        rows.append({"regime": name, "engine": label, "evaluations": counted.calls, "residual": residual, **traffic(equation, way, tolerance)})
+        rows.append(
+            {"regime": name, "engine": label, "evaluations": counted.calls, "residual": residual, **traffic(equation, way, tolerance)}
+        )
     times: dict[str, list[float]] = {label: [] for label in runs}
     for _ in range(options.rounds):
         for label, run in runs.items():
@@ -204,10 +206,17 @@ def traffic(equation: ImplicitEquation, way: Way, tolerance: float) -> dict[str,
     return {"operations": counter.operations / calls - inside.operations, "state words": (counter.bytes / calls - inside.bytes) / word}
 
 
+def sentences(count: int) -> list[str]:
+    """Different texts: the built-in sentences, their edited versions, and pairs of them."""
+    single, edits = default_texts()
+    joined = [f"{first} {second}" for first, second in itertools.pairwise(single)]
+    return list(dict.fromkeys([*single, *(pair.edited for pair in edits), *joined]))[:count]
+
+
 def on_layers(kind: str, options: argparse.Namespace) -> list[dict[str, Any]]:
     """Every layer of the embedded model on the built-in texts: how many arrive, and what it took."""
     encoder, tokenizer = load_model(torch.float32, options.device)
-    texts = (default_texts()[0] * 64)[: options.texts]
+    texts = sentences(options.texts)
     trajectory = od.trace(encoder, tokenizer(list(texts), padding=True, return_tensors="pt").to(options.device), field=kind)
     rows = []
     for h in options.step_sizes:
@@ -222,9 +231,10 @@ def on_layers(kind: str, options: argparse.Namespace) -> list[dict[str, Any]]:
                 status = {od.Status(int(s)).name: int((solution.status == s).sum()) for s in solution.status.unique()}
                 rows.append(
                     {
-                        "field": kind, "h": h, "layer": layer, "solver": name, "converged": int(solution.converged.sum()), "of": len(residual),
+                        "field": kind, "h": h, "layer": layer, "solver": name, "converged": int(solution.converged.sum()),
+                        "of": len(residual),
                         "median evaluations": float(solution.evaluations.double().median()), "most": int(solution.evaluations.max()),
-                        "largest residual of the converged": float(residual[solution.converged].max()) if solution.converged.any() else None,
+                        "residual": float(residual[solution.converged].max()) if solution.converged.any() else None,
                         "s": spent["wall"], "statuses": status,
                     }
                 )  # fmt: skip

@@ -18,7 +18,9 @@ class _History:
     p: Tensor
     dy: Tensor  # (batch, m, n)
     dp: Tensor
-    best: Tensor  # (batch,)
+    norm: Tensor  # (batch,)
+    best: Tensor
+    slow: Tensor
     count: int
 
 
@@ -37,6 +39,7 @@ class Anderson(AbstractImplicitSolver):
         drop: differences this near to the span of newer ones are dropped, in units of eps, and older ones with them.
         cap: largest sum of the moduli of the mixing weights; beyond it the step is not mixed.
         period: mix at every so many-th iteration.
+        rate: mix only where the residual fell to no less than this share in the last iteration; 0 mixes always.
         growth_limit: forget the memory where the residual exceeds this multiple of the best one.
 
     Raises:
@@ -50,6 +53,7 @@ class Anderson(AbstractImplicitSolver):
     drop: float = 100.0
     cap: float = 1e4
     period: int = 1
+    rate: float = 0.0
     growth_limit: float = 10.0
 
     def __post_init__(self) -> None:
@@ -76,12 +80,12 @@ class Anderson(AbstractImplicitSolver):
         """Put the newest differences in front; forget all where the residual has grown too much or is not finite."""
         if old is None:
             empty = y[:, None, :].new_zeros(y.shape[0], 0, y.shape[1])
-            return _History(y, p, empty, empty, norm, 0)
+            return _History(y, p, empty, empty, norm, norm, norm >= 0, 0)
         sane = (norm <= self.growth_limit * old.best)[:, None, None]
         dy = torch.cat([(y - old.y)[:, None], old.dy], 1)[:, : self.memory]
         dp = torch.cat([(p - old.p)[:, None], old.dp], 1)[:, : self.memory]
-        best = torch.minimum(old.best, norm)
-        return _History(y, p, torch.where(sane, dy, 0.0), torch.where(sane, dp, 0.0), best, old.count + 1)
+        best, slow = torch.minimum(old.best, norm), norm > self.rate * old.norm
+        return _History(y, p, torch.where(sane, dy, 0.0), torch.where(sane, dp, 0.0), norm, best, slow, old.count + 1)
 
     def _mixed(self, history: _History) -> Tensor:
         """(ΔY + ΔP) γ, zero where there is no history."""
@@ -92,4 +96,5 @@ class Anderson(AbstractImplicitSolver):
         target = torch.bmm(dp, history.p[..., None])[..., 0].double()
         known = torch.ones_like(target, dtype=torch.bool)
         gamma = coefficients(gram, target, known, torch.finfo(dp.dtype).eps, self.mixing).to(dp.dtype)
+        gamma = torch.where(history.slow[:, None], gamma, 0.0)
         return torch.bmm(gamma[:, None], history.dy + dp)[:, 0]

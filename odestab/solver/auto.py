@@ -1,6 +1,7 @@
 """The default solver: the cheapest method first, the robust ones for the examples that it leaves open, a proof for those left."""
 
 import dataclasses
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -11,15 +12,16 @@ from odestab.solver.equation import ImplicitEquation
 from odestab.solver.fixed_point import FixedPoint
 from odestab.solver.ill_posed import well_posedness
 from odestab.solver.newton_krylov import NewtonKrylov
-from odestab.solver.solution import Solution, Status, joined
+from odestab.solver.solution import Solution, Status, choose, joined
 
-FIRST_ITERATIONS = 3  # enough where the contraction is strong; Anderson wins elsewhere
+FAST = 0.1  # where a fixed-point step leaves this share of the residual, mixing has nothing to add
 NEWTON_ITERATIONS = 20
+SEEN = 1e-3  # eps·RMS(y) above this share of RMS(b): three digits of b are left in the residual
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Auto(AbstractImplicitSolver):
-    """Resolvent fixed point for a few iterations, Anderson(5), the fixed point again from x and to its end, then Newton–GMRES.
+    """Fixed point, with Anderson mixing where the measured rate is poor; the fixed point alone from x; then Newton–GMRES.
 
     A stage runs for the examples that the stages before it left open. On real layers Anderson needs half the evaluations of the fixed
     point, but it and Newton's method can end in a local minimum of the residual from which the fixed point, begun anew, stays away.
@@ -40,27 +42,36 @@ class Auto(AbstractImplicitSolver):
     def solve(self, equation: ImplicitEquation, x: Tensor, open_: Tensor | None = None) -> Solution:
         """Solve from x; see the base class."""
         wanted = torch.ones(len(x), dtype=torch.bool, device=x.device) if open_ is None else open_
-        solution = self._stage(FixedPoint, min(FIRST_ITERATIONS, self.max_iterations)).solve(equation, x, open_)
-        stages = ((Anderson, self.max_iterations), (FixedPoint, self.max_iterations), (NewtonKrylov, min(NEWTON_ITERATIONS, self.max_iterations)))
-        for kind, most in stages:
+        shared: dict[str, Any] = {name: getattr(self, name) for name in ("rtol", "atol", "history", "deterministic")}
+        most = self.max_iterations
+        solution = Anderson(rate=FAST, start=self.start, max_iterations=most, **shared).solve(equation, x, open_)
+        stages: tuple[tuple[AbstractImplicitSolver, bool], ...] = (
+            (FixedPoint(start=self.start, max_iterations=most, **shared), True),
+            (NewtonKrylov(max_iterations=min(NEWTON_ITERATIONS, most), **shared), False),
+        )
+        for stage, anew in stages:
             left = wanted & ~solution.converged
             if not bool(left.any()):
-                return solution
-            anew = kind is FixedPoint
-            stage = self._stage(kind, most, self.start if anew else "state")
+                break
             solution = joined(solution, stage.solve(equation, x if anew else solution.state, left), left)
-        return self._diagnosed(equation, solution, wanted) if self.diagnose else solution
+        return self._diagnosed(equation, x, solution, wanted) if self.diagnose else solution
 
-    def _stage(self, kind: type[AbstractImplicitSolver], most: int, start: str | None = None) -> AbstractImplicitSolver:
-        options = {"history": self.history, "deterministic": self.deterministic, "start": self.start if start is None else start}
-        return kind(rtol=self.rtol, atol=self.atol, max_iterations=most, **options)
+    def _diagnosed(self, equation: ImplicitEquation, x: Tensor, solution: Solution, wanted: Tensor) -> Solution:
+        """ILL_POSED where that is shown, of those that failed, and of those whose y is so large that its residual does not see b.
 
-    def _diagnosed(self, equation: ImplicitEquation, solution: Solution, wanted: Tensor) -> Solution:
-        failed = wanted & ~solution.converged & solution.residual.isfinite()
-        examples = failed.nonzero()[:, 0]
+        The latter return x: their y is rounding times a null vector of M.
+        """
+        field, eps = equation.field, torch.finfo(solution.state.dtype).eps
+        blind = eps * field.rms(solution.state.detach()) > SEEN * field.rms(equation.rhs.detach())
+        doubtful = wanted & (~solution.converged | blind) & solution.residual.isfinite()
+        examples = doubtful.nonzero()[:, 0]
         if len(examples) == 0 or self.max_iterations == 0:
             return solution
-        status = solution.status.clone()
-        shown = well_posedness(equation, solution.state, examples).ill_posed
-        status[examples[shown]] = int(Status.ILL_POSED)
-        return dataclasses.replace(solution, status=status)
+        shown = torch.zeros_like(doubtful)
+        shown[examples] = well_posedness(equation, solution.state, examples).ill_posed
+        solution = dataclasses.replace(solution, status=torch.where(shown, int(Status.ILL_POSED), solution.status))
+        lost = shown & blind
+        if not bool(lost.any()):
+            return solution
+        residual = torch.where(lost, field.rms(equation.residual(x)), solution.residual)
+        return dataclasses.replace(solution, state=choose(lost, x, solution.state), residual=residual)

@@ -21,6 +21,7 @@ class Mixing:
             left out, and all older ones with it.
         cap: largest Σ|α| of the weights of the mixed iterates; beyond it the step is that of the fixed point.
         period: mix at every so many-th iteration, with fixed-point steps between (Pratapa, Suryanarayana and Pask 2016).
+        rate: mix only where the residual fell to no less than this share in the last iteration; 0 mixes always.
         growth_limit: forget the memory where the residual exceeds this multiple of the best one.
 
     Raises:
@@ -34,16 +35,17 @@ class Mixing:
     drop: float = 100.0
     cap: float = 1e4
     period: int = 1
+    rate: float = 0.0
     growth_limit: float = 10.0
 
     def __post_init__(self) -> None:
-        for name, low in (("memory", 0), ("period", 1)):
-            if getattr(self, name) < low:
-                raise ValueError(f"{name} must be >= {low}, got {getattr(self, name)}")
-        for name, low in (("damping", 0.0), ("cap", 1.0), ("growth_limit", 1.0)):
-            if not getattr(self, name) > low:
-                raise ValueError(f"{name} must be > {low:g}, got {getattr(self, name)}")
-        for name in ("ridge", "drop"):
+        for name, least in (("memory", 0), ("period", 1)):
+            if getattr(self, name) < least:
+                raise ValueError(f"{name} must be >= {least}, got {getattr(self, name)}")
+        for name, least in (("damping", 0.0), ("cap", 1.0), ("growth_limit", 1.0)):
+            if not getattr(self, name) > least:
+                raise ValueError(f"{name} must be > {least:g}, got {getattr(self, name)}")
+        for name in ("ridge", "drop", "rate"):
             if not (math.isfinite(getattr(self, name)) and getattr(self, name) >= 0):
                 raise ValueError(f"{name} must be finite and >= 0, got {getattr(self, name)}")
 

@@ -9,7 +9,7 @@ from odestab.krylov import gmres
 from odestab.solver.base import AbstractImplicitSolver, Iterate
 from odestab.solver.equation import ImplicitEquation
 
-BACKTRACKS = 6
+BACKTRACKS = 10
 SUFFICIENT_DECREASE = 1e-4
 
 
@@ -45,19 +45,26 @@ class NewtonKrylov(AbstractImplicitSolver):
 
 
 def _line_search(equation: ImplicitEquation, iterate: Iterate, step: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Halve the step until RMS(r) falls; an example without such a step stays where it is, and the loop sees it stall."""
+    """Shorten the step until RMS(r) falls; an example without such a step stays where it is, and the loop sees it stall.
+
+    Each trial goes to the minimum of the parabola through ‖r‖² at the ends, with the slope −2‖r‖² of a Newton step at its beginning
+    (Kelley 2003, section 1.6): where there is no solution that is how a local minimum of the residual is found.
+    """
     expand = (-1, *(1 for _ in iterate.y.shape[1:]))
-    y, r, scale = iterate.y, iterate.r, torch.ones_like(iterate.norm)
-    searching, trials = iterate.open, torch.zeros_like(iterate.norm, dtype=torch.long)
+    y, r, scale, square = iterate.y, iterate.r, torch.ones_like(iterate.norm), iterate.norm**2
+    searching, trials, image = iterate.open, torch.zeros_like(iterate.norm, dtype=torch.long), iterate.r
     for _ in range(BACKTRACKS):
         trial = torch.where(searching.view(expand), iterate.y + scale.view(expand) * step, y)
         image = equation.residual(trial)
         trials = trials + searching
-        accepted = searching & (equation.field.rms(image) <= (1 - SUFFICIENT_DECREASE * scale) * iterate.norm)
+        norm = equation.field.rms(image)
+        accepted = searching & (norm <= (1 - SUFFICIENT_DECREASE * scale) * iterate.norm)
         y, r = torch.where(accepted.view(expand), trial, y), torch.where(accepted.view(expand), image, r)
         searching = searching & ~accepted
         if not bool(searching.any()):
             break
-        scale = scale / 2
+        bend = norm**2 - square + 2 * square * scale
+        share = (square * scale / bend.clamp(min=torch.finfo(bend.dtype).tiny)).nan_to_num(0.1).clamp(0.1, 0.5)
+        scale = scale * share
     lost = (searching & ~equation.field.rms(image).isfinite()).view(expand)  # for the loop to see
     return y, torch.where(lost, image, r), trials

@@ -33,6 +33,7 @@ class PlainStages:
         self.gram = torch.zeros(batch, m, m, dtype=torch.float64, device=y.device)
         self.target = self.gram.new_zeros(batch, m)
         self.known = torch.zeros(batch, m, dtype=torch.bool, device=y.device)
+        self.slow = torch.ones_like(self.best_is_current)
         self.count = 0  # of images so far
         self.ledger = Ledger.begin(task.rules, *self._measure(image), task.open, task.begun)
 
@@ -40,6 +41,7 @@ class PlainStages:
         """Take in F(y): the new image, its move and Gram row, and what the residual means for each example."""
         task, before = self.task, self.ledger
         self.ledger = after = before.after(task.rules, *self._measure(image), 1)
+        self.slow = after.norm > task.mixing.rate * before.norm
         better = after.best < before.best
         saved = before.running & self.best_is_current & ~better  # the iterate before, until it is overwritten
         if self.y.device.type != "cpu" or bool(saved.any()):
@@ -100,6 +102,7 @@ class PlainStages:
             by_age = [(newest - 1 - age) % m for age in range(m)]
             gram, target, known = self.gram[:, by_age][:, :, by_age], self.target[:, by_age], self.known[:, by_age]
             gamma = coefficients(gram, target, known, torch.finfo(self.y.dtype).eps, self.task.mixing)
+            gamma = torch.where(self.slow[:, None], gamma, 0.0)
         places = [(newest - age) % (m + 1) for age in range(m + 1)]
         alpha = self.y.new_zeros(len(gamma), m + 1)
         alpha[:, places] = weights(gamma).to(self.y.dtype)

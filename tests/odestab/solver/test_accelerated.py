@@ -16,6 +16,7 @@ SOLVERS = {
     "Anderson": Anderson(history=True),
     "Anderson, damped Picard": Anderson(memory=3, damping=0.7, preconditioned=False, history=True),
     "Anderson, every third": Anderson(period=3, start="explicit", history=True),
+    "Anderson, where slow": Anderson(rate=0.3, history=True),
     "Anderson, long memory": Anderson(memory=15, history=True),
     "stopped": FixedPoint(max_iterations=3, keep_last=True, history=True),
 }

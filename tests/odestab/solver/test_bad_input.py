@@ -63,8 +63,8 @@ def test_a_pole_is_ill_posed() -> None:
     x = normal_numbers(2, 6)
     solution = Auto().solve(ImplicitEquation(LinearVectorField(matrices), x, 1.0), x)
     assert [Status(int(s)).name for s in solution.status] == ["ILL_POSED", "CONVERGED"]
-    assert solution.state.isfinite().all()
     assert float(solution.residual[0]) >= 0.999 * abs(float(x[0] @ q[:, 0])) / 6**0.5  # the component of x that nothing can reach
+    assert torch.equal(solution.state[0], x[0])
 
 
 class Parabola(AbstractVectorField):
@@ -130,7 +130,7 @@ def test_wrong_options_are_refused() -> None:
         Anderson(period=0)
     with pytest.raises(ValueError, match="damping must be > 0, got 0"):
         Anderson(damping=0.0)
-    with pytest.raises(ValueError, match="cap must be > 1, got 0.5"):
+    with pytest.raises(ValueError, match=r"cap must be > 1, got 0\.5"):
         Anderson(cap=0.5)
     for solver in SOLVERS.values():
         with pytest.raises(TypeError, match="unexpected keyword"):
