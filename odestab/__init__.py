@@ -1,7 +1,8 @@
 """Numerical stability of neural layers seen as steps of a differential equation."""
 
-from odestab.adjoint import AbstractAdjoint, ImplicitAdjoint, OneStepAdjoint, PhantomAdjoint, UnrolledAdjoint
+from odestab.adjoint import AbstractAdjoint, AdjointRecord, ImplicitAdjoint, OneStepAdjoint, PhantomAdjoint, UnrolledAdjoint
 from odestab.encoder_layers import load_encoder, position_limit, trace
+from odestab.frozen_randomness import FrozenRandomness
 from odestab.jacobian import Jacobian
 from odestab.kreiss import KreissConstant, kreiss_constant
 from odestab.linear_operator import (
@@ -77,6 +78,7 @@ __all__ = [
     "AbstractOperator",
     "AbstractPerturbation",
     "AbstractVectorField",
+    "AdjointRecord",
     "AlignmentLoss",
     "Anderson",
     "Auto",
@@ -84,6 +86,7 @@ __all__ = [
     "ExplicitEuler",
     "Extremum",
     "FixedPoint",
+    "FrozenRandomness",
     "GaussianPerturbation",
     "GradientDescent",
     "Growth",

@@ -1,13 +1,15 @@
 """The loop of fixed-point iterations where no gradient is recorded: everything in place, one pass over the state for each stage."""
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from odestab.solver.equation import ImplicitEquation, first_image
-from odestab.solver.kernels import PlainStages, Task
-from odestab.solver.ledger import Rules
+from odestab.solver.kernels import Task, stages
+from odestab.solver.ledger import Rules, namespace
 from odestab.solver.mixing import Mixing
 from odestab.solver.solution import Solution
+from odestab.vector_field import AbstractVectorField
 
 
 def records_nothing(equation: ImplicitEquation, x: Tensor) -> bool:
@@ -35,7 +37,12 @@ def accelerate(rules: Rules, mixing: Mixing, equation: ImplicitEquation, x: Tens
     drift = 1 - mixing.damping * (1 if mixing.preconditioned else 1 - h * field.split)
     root = field.sizes(x).clamp(min=1).sqrt()
     task = Task(kappa * rhs.flatten(1), kappa, kappa * h, drift, root, mixing, rules, open_, begun)
-    stages = PlainStages(task, y.flatten(1), image.flatten(1))
+    with np.errstate(all="ignore"):  # what is not finite is a status
+        return _iterate(task, field, x, y, image)
+
+
+def _iterate(task: Task, field: AbstractVectorField, x: Tensor, y: Tensor, image: Tensor) -> Solution:
+    rules, stages = task.rules, PlainStages(task, y.flatten(1), image.flatten(1))
     norms = [stages.ledger.norm]
     for _ in range(rules.iteration_limit):
         running = stages.ledger.running
@@ -43,10 +50,13 @@ def accelerate(rules: Rules, mixing: Mixing, equation: ImplicitEquation, x: Tens
             break
         stages.mix()
         stages.take_in(field.unsplit(stages.y.view_as(x)).flatten(1))
-        norms.append(torch.where(running, stages.ledger.norm, torch.nan))
+        if rules.history:
+            norms.append(namespace(running).where(running, stages.ledger.norm, torch.nan))
     last, norm, status = stages.ledger.outcome(rules.keeps_last)
     state = stages.outcome(last).view_as(x)
     if field.mask is not None:
         state = torch.where(field.mask[..., None], state, x)
-    history = torch.stack(norms, 1) if rules.history else None
-    return Solution(state, status, norm, stages.ledger.iterations, stages.ledger.evaluations, history)
+    ledger = stages.ledger
+    status, norm, iterations, evaluations = (torch.as_tensor(one) for one in (status, norm, ledger.iterations, ledger.evaluations))
+    history = torch.stack([torch.as_tensor(one) for one in norms], 1) if rules.history else None
+    return Solution(state, status, norm, iterations, evaluations, history)

@@ -54,7 +54,7 @@ class Anderson(AbstractImplicitSolver):
     cap: float = 1e4
     period: int = 1
     rate: float = 0.0
-    growth_limit: float = 10.0
+    growth_limit: float = 100.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -94,7 +94,7 @@ class Anderson(AbstractImplicitSolver):
             return torch.zeros_like(history.p)
         gram = torch.bmm(dp, dp.mT).double()
         target = torch.bmm(dp, history.p[..., None])[..., 0].double()
-        known = torch.ones_like(target, dtype=torch.bool)
-        gamma = coefficients(gram, target, known, torch.finfo(dp.dtype).eps, self.mixing).to(dp.dtype)
+        known, own = torch.ones_like(target, dtype=torch.bool), torch.diagonal(gram, 0, 1, 2)
+        gamma = coefficients(gram, target, known, own, torch.finfo(dp.dtype).eps, self.mixing).to(dp.dtype)
         gamma = torch.where(history.slow[:, None], gamma, 0.0)
         return torch.bmm(gamma[:, None], history.dy + dp)[:, 0]

@@ -87,7 +87,12 @@ def first_image(
 
 
 def _random_state(like: Tensor) -> tuple[object, ...]:
-    """What changes when the generators of the processor and of the state's device are used; nothing is waited for."""
+    """What changes when the generators of the processor and of the state's device are used; nothing is waited for.
+
+    Unknown inside a transform of torch.func, where torch itself decides whether random numbers may be drawn.
+    """
+    if torch._C._are_functorch_transforms_active():
+        return ()
     cpu = torch.default_generator.get_state().numpy().tobytes()
     if like.device.type != "cuda":
         return (cpu,)

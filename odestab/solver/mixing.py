@@ -2,10 +2,9 @@
 
 import dataclasses
 import math
+from typing import Any
 
-import torch
-from jaxtyping import Bool, Float
-from torch import Tensor
+from odestab.solver.ledger import Array, namespace
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,12 +35,12 @@ class Mixing:
     cap: float = 1e4
     period: int = 1
     rate: float = 0.0
-    growth_limit: float = 10.0
+    growth_limit: float = 100.0
 
     def __post_init__(self) -> None:
-        for name, least in (("memory", 0), ("period", 1)):
-            if getattr(self, name) < least:
-                raise ValueError(f"{name} must be >= {least}, got {getattr(self, name)}")
+        for name, first in (("memory", 0), ("period", 1)):
+            if getattr(self, name) < first:
+                raise ValueError(f"{name} must be >= {first}, got {getattr(self, name)}")
         for name, least in (("damping", 0.0), ("cap", 1.0), ("growth_limit", 1.0)):
             if not getattr(self, name) > least:
                 raise ValueError(f"{name} must be > {least:g}, got {getattr(self, name)}")
@@ -50,41 +49,50 @@ class Mixing:
                 raise ValueError(f"{name} must be finite and >= 0, got {getattr(self, name)}")
 
 
-def coefficients(
-    gram: Float[Tensor, "batch m m"], target: Float[Tensor, "batch m"], known: Bool[Tensor, "batch m"], eps: float, mixing: Mixing
-) -> Float[Tensor, "batch m"]:
+def coefficients(gram: Array, target: Array, known: Array, noise: Array, eps: float, mixing: Mixing) -> Any:
     """γ = argmin ‖p − ΔPᵀ γ‖ from the Gram matrix ΔP ΔPᵀ and ΔP p, newest difference first; 0 for those that are left out.
 
+    Gaussian elimination of the equilibrated normal equations from the newest difference on: a pivot is the squared distance of a
+    difference from the span of the newer ones, and the first that is lost in noise ends the elimination.
+
     Args:
-        gram: inner products of the differences.
-        target: those with p.
-        known: which rows hold a difference.
+        gram: inner products of the differences, `(batch, m, m)`.
+        target: those with p, `(batch, m)`.
+        known: which rows hold a difference, `(batch, m)`.
+        noise: the squared lengths whose rounding is in a squared length of a difference, `(batch, m)`.
         eps: of the precision in which the inner products were taken.
         mixing: ridge, drop and cap.
     """
-    size = torch.diagonal(gram, 0, 1, 2)
+    xp, m = namespace(gram), gram.shape[1]
+    diagonal = list(range(m))
+    size = gram[:, diagonal, diagonal]
     used = known & (size > 0)
-    scale = torch.where(used, torch.where(used, size, 1.0).rsqrt(), 0.0)  # twice: the gradient of rsqrt at 0 is not finite
-    eye = torch.eye(gram.shape[1], dtype=gram.dtype, device=gram.device)
-    equilibrated = scale[:, :, None] * gram * scale[:, None, :]
-    used = _independent(equilibrated.detach(), used, eye, eps, mixing)
-    kept = used[:, :, None] & used[:, None, :]
-    matrix = torch.where(kept, equilibrated, 0.0) + eye * torch.where(used, mixing.ridge * eps, 1.0)[:, None]
-    solved, _ = torch.linalg.solve_ex(matrix, torch.where(used, scale * target, 0.0)[..., None])
-    gamma = scale * solved[..., 0]
-    within = weights(gamma).abs().sum(1, keepdim=True) <= mixing.cap  # False for NaN as well
-    return torch.where(used & within, gamma, 0.0)
+    scale = xp.where(used, 1 / xp.where(used, size, 1.0) ** 0.5, 0.0)  # twice: the gradient of a root at 0 is not finite
+    rounding = eps * xp.where(used, noise * scale**2, 1.0)
+    rows, rhs = scale[:, :, None] * gram * scale[:, None, :], scale * target
+    independent, eliminated = known[:, 0] | True, []
+    for i in diagonal:
+        pivot = rows[:, i, i] + mixing.ridge * rounding[:, i]
+        independent = independent & ((pivot > (mixing.drop + mixing.ridge) * rounding[:, i]) | ~used[:, i])
+        take = independent & used[:, i]
+        inverse = xp.where(take, 1 / xp.where(take, pivot, 1.0), 0.0)
+        row = rows[:, i] * inverse[:, None]
+        solved = rhs[:, i] * inverse
+        rhs = rhs - rows[:, i] * solved[:, None]
+        rows = rows - rows[:, :, i, None] * row[:, None, :]
+        eliminated.append((row, solved))
+    gamma: list[Any] = []  # from the oldest
+    for i, (row, solved) in zip(reversed(diagonal), reversed(eliminated), strict=True):
+        for j, older in zip(range(m - 1, i, -1), gamma, strict=True):
+            solved = solved - row[:, j] * older
+        gamma.append(solved)
+    found = scale * xp.stack(gamma[::-1], 1)
+    within = abs(weights(found)).sum(1) <= mixing.cap  # False for NaN as well
+    return xp.where(within[:, None], found, 0.0)
 
 
-def weights(gamma: Float[Tensor, "batch m"]) -> Float[Tensor, "batch images"]:
-    """α with Σ αᵢ gᵢ = g₀ − Σ γᵢ (gᵢ − gᵢ₊₁), newest first; Σ α = 1."""
-    zero = torch.zeros_like(gamma[:, :1])
-    return torch.cat([zero + 1, gamma], 1) - torch.cat([gamma, zero], 1)
-
-
-def _independent(equilibrated: Tensor, used: Tensor, eye: Tensor, eps: float, mixing: Mixing) -> Tensor:
-    """Which differences are left: the newest ones up to the first that depends on newer ones, seen in the pivots of Cholesky."""
-    matrix = torch.where(used[:, :, None] & used[:, None, :], equilibrated, 0.0) + eye * torch.where(used, eps, 1.0)[:, None]
-    factor, _ = torch.linalg.cholesky_ex(matrix)
-    enough = (torch.diagonal(factor, 0, 1, 2) ** 2 > mixing.drop * eps) | ~used
-    return used & enough.cummin(1).values
+def weights(gamma: Array) -> Any:
+    """α with Σ αᵢ gᵢ = g₀ − Σ γᵢ (gᵢ − gᵢ₊₁), newest first, `(batch, m + 1)` of `(batch, m)`; Σ α = 1."""
+    xp = namespace(gamma)
+    zero = xp.zeros_like(gamma[:, :1])
+    return xp.concatenate([zero + 1, gamma], 1) - xp.concatenate([gamma, zero], 1)

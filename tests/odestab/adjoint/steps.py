@@ -14,13 +14,13 @@ from odestab.solver import AbstractImplicitSolver, Anderson, Auto, FixedPoint, G
 from odestab.vector_field import LayerVectorField
 
 MASK = ragged_mask(3, 2)
-FIELD = MixingField.random(MASK, hidden=2, size=0.9, split=-0.5, fast=True)
+FIELD = MixingField.random(MASK, hidden=2, seed=2, size=0.9, split=-0.5, fast=True)
 EXACT = Anderson(rtol=1e-13, memory=8)  # quicker here than Newton
 CONVERGED: dict[str, AbstractImplicitSolver] = {
     "fixed point": FixedPoint(rtol=1e-13, max_iterations=300),
     "Anderson": EXACT,
     "Newton": NewtonKrylov(rtol=1e-13),
-    "gradient descent": GradientDescent(rtol=1e-13, steps=None, step_size=0.4, max_iterations=500),
+    "gradient descent": GradientDescent(rtol=1e-13, steps=None, step_size=0.5, max_iterations=500),
     "auto": Auto(rtol=1e-13),
 }
 TRUNCATED: dict[str, AbstractImplicitSolver] = {

@@ -1,5 +1,7 @@
 """Every adjoint with every solver: first derivatives, second ones or their refusal, padding, values."""
 
+import itertools
+
 import pytest
 import torch
 from problems import MixingField, normal_numbers, ragged_mask
@@ -34,7 +36,7 @@ def test_implicit_gradient_is_that_of_dense_matrices(solver: AbstractImplicitSol
 def test_unrolled_derivatives_are_exact_for_the_truncated_map(solver: AbstractImplicitSolver, recompute: bool) -> None:
     run = step(UnrolledAdjoint(recompute), solver)
     if recompute and isinstance(solver, od.GradientDescent):
-        with pytest.raises(RuntimeError, match="UnrolledAdjoint\\(recompute=True\\) cannot be used inside torch.func"):
+        with pytest.raises(RuntimeError, match=r"UnrolledAdjoint\(recompute=True\) cannot be used inside torch.func"):
             run(*leaves())
         return
     assert torch.autograd.gradcheck(run, leaves(), atol=1e-6, rtol=1e-6, fast_mode=True)
@@ -67,7 +69,7 @@ def test_a_second_derivative_that_would_be_wrong_is_refused(adjoint: AbstractAdj
     inputs = leaves()
     first = torch.autograd.grad(state(adjoint, solver, *inputs).sum(), inputs, create_graph=True)
     for one in inputs:
-        with pytest.raises(RuntimeError, match="own.*: use UnrolledAdjoint"):
+        with pytest.raises(RuntimeError, match=r"own.*: use UnrolledAdjoint"):
             torch.autograd.grad(sum(gradient.sum() for gradient in first[1:]), one, retain_graph=True)
 
 
@@ -105,15 +107,15 @@ def test_a_scaled_loss_does_not_double_the_error(rtol: float, scale: float) -> N
     assert 0.5 < relative_gap([g / scale for g in scaled], exact_gradients()) / error < 2
 
 
-@pytest.mark.parametrize("name", CONVERGED)
-def test_the_value_never_depends_on_the_adjoint(name: str) -> None:
-    # Newton's cached linearisation, used where no gradient passes, rounds differently from the one with gradients.
-    solver = {**CONVERGED, **TRUNCATED}[name]
-    states = [state(adjoint, solver, *leaves()) for adjoint in EVERY.values() if "recompute" not in repr(adjoint) or name == "Anderson"]
+@of(CONVERGED)
+def test_the_value_depends_on_the_adjoint_by_rounding_at_most(solver: AbstractImplicitSolver) -> None:
+    """A solver may compute otherwise where nothing is recorded; its tolerance of 1e-13 bounds what that changes."""
+    adjoints = [adjoint for adjoint in EVERY.values() if adjoint != UnrolledAdjoint(recompute=True)]
+    states = [state(adjoint, solver, *leaves()) for adjoint in adjoints]
     with torch.no_grad():
         states += [state(adjoint, solver, *leaves()) for adjoint in EVERY.values()]
     for one in states:
-        torch.testing.assert_close(one, states[0], rtol=0, atol=1e-14 if name == "Newton" else 0)
+        torch.testing.assert_close(one, states[0], rtol=0, atol=1e-12)
 
 
 @of(EVERY)
@@ -135,7 +137,7 @@ def test_unrolled_to_convergence_is_the_implicit_gradient() -> None:
 
 def test_phantom_converges_to_the_implicit_gradient() -> None:
     gaps = [relative_gap(gradients(PhantomAdjoint(steps)), exact_gradients()) for steps in (1, 2, 4, 8, 40)]
-    assert gaps[0] > 1e-2 and gaps[-1] < 1e-8 and all(b < a for a, b in zip(gaps, gaps[1:], strict=False))
+    assert gaps[0] > 1e-2 and gaps[-1] < 1e-8 and all(b < a for a, b in itertools.pairwise(gaps))
 
 
 @pytest.mark.parametrize("solver", [od.Anderson(rtol=1e-10), od.Auto(rtol=1e-10)], ids=["Anderson", "auto"])
@@ -175,6 +177,8 @@ def test_wrong_options() -> None:
     for rtol in (0.0, float("inf")):
         with pytest.raises(ValueError, match="rtol must be finite and > 0, got"):
             ImplicitAdjoint(rtol)
+    with pytest.raises(ValueError, match="restart must be >= 1, got 0"):
+        ImplicitAdjoint(restart=0)
     with pytest.raises(ValueError, match="max_iterations must be >= 1, got 0"):
         ImplicitAdjoint(max_iterations=0)
     with pytest.raises(ValueError, match="on_failure must be one of raise, record, got 'ignore'"):

@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from problems import DTYPE, jordan_block, normal_numbers
+from problems import DTYPE, EPS, jordan_block, normal_numbers
 from steps import CONVERGED, EXACT, FIELD, MASK, exact_gradients, gradients, leaves, relative_gap, state
 from torch import Tensor
 
@@ -28,7 +28,7 @@ def test_the_record_is_of_the_last_solve() -> None:
     assert adjoint.last is None
     gradients(adjoint)
     first = adjoint.last
-    assert first is not None and first.converged.tolist() == [True, True] and first.tolerance == 1e-5
+    assert first is not None and first.converged.tolist() == [True, True] and first.tolerance.tolist() == [1e-5, 1e-5]
     assert (first.residual <= 1e-5).all() and (first.iterations > 0).all()
     pulled_back(adjoint, torch.zeros_like(leaves()[0]))
     assert adjoint.last is not first and adjoint.last.iterations.tolist() == [0, 0] and adjoint.last.residual.tolist() == [0, 0]
@@ -36,7 +36,7 @@ def test_the_record_is_of_the_last_solve() -> None:
 
 
 def test_a_solve_that_fails_is_an_error_that_names_the_examples() -> None:
-    message = r"2 of 2 adjoint solves did not reach 1\.0e-12: 0: relative residual .* after 1 products, 1: relative residual"
+    message = r"2 of 2 adjoint solves did not converge: 0: relative residual .* above 1\.0e-12 after 1 products, 1: relative residual"
     with pytest.raises(od.SolveError, match=message):
         gradients(ImplicitAdjoint(1e-12, max_iterations=1))
     adjoint = ImplicitAdjoint(1e-12, max_iterations=1, on_failure="record")
@@ -49,7 +49,9 @@ def test_a_cotangent_that_is_not_finite_concerns_its_example_alone(bad: float) -
     good = normal_numbers(*leaves()[0].shape, seed=3)
     spoilt = good.clone()
     spoilt[1, 0, 0] = bad
-    with pytest.raises(od.SolveError, match="1 of 2 adjoint solves did not reach 1.0e-06: 1: relative residual nan after 0 products"):
+    with pytest.raises(
+        od.SolveError, match=r"1 of 2 adjoint solves did not converge: 1: relative residual nan above 1\.0e-06 after 0 products"
+    ):
         pulled_back(ImplicitAdjoint(), spoilt)
     adjoint = ImplicitAdjoint(on_failure="record")
     found, clean = pulled_back(adjoint, spoilt), pulled_back(ImplicitAdjoint(), good)
@@ -67,7 +69,7 @@ def test_an_example_does_not_depend_on_the_size_of_its_batch_mates() -> None:
 
 def test_powers_of_two_pass_bit_for_bit() -> None:
     g, matrix = normal_numbers(2, 5), normal_numbers(5, 5, seed=1) / 5
-    (one, _), (scaled, _) = (solve_linear(lambda v: v @ matrix, s * g, None, 1e-3, 50) for s in (1.0, 2.0**-90))
+    (one, _), (scaled, _) = (solve_linear(lambda v: v @ matrix, s * g, None, 1e-3, EPS, 50, 30) for s in (1.0, 2.0**-90))
     assert torch.equal(scaled, one * 2.0**-90)
 
 
@@ -75,7 +77,7 @@ def test_a_warm_start_saves_products_and_never_costs_more_than_one() -> None:
     g, matrix = normal_numbers(3, 40), jordan_block(40, 0.3)
 
     def products(guess: Tensor | None) -> tuple[Tensor, Tensor]:
-        v, record = solve_linear(lambda v: v @ (0.5 * matrix), g, None, 1e-8, 100, guess)
+        v, record = solve_linear(lambda v: v @ (0.5 * matrix), g, None, 1e-8, EPS, 100, 80, guess)
         assert record.converged.all()
         torch.testing.assert_close(v - v @ (0.5 * matrix), g, rtol=0, atol=1e-7)
         return v, record.iterations
@@ -107,12 +109,12 @@ def test_coarse_arithmetic_gets_the_gradient_that_it_allows(dtype: torch.dtype) 
     solver = od.FixedPoint(rtol=8 * torch.finfo(dtype).eps)
     od.ImplicitEuler(1.0, solver=solver, adjoint=adjoint).step(field, x).state.float().sum().backward()
     exact = torch.linalg.solve((torch.eye(6, dtype=DTYPE) - matrix).T, torch.ones(6, dtype=DTYPE))
-    assert adjoint.last is not None and adjoint.last.tolerance == 4 * torch.finfo(dtype).eps
+    assert adjoint.last is not None and (adjoint.last.tolerance >= 8 * torch.finfo(dtype).eps).all()
     assert float((x.grad.double() - exact).norm() / exact.norm()) < 20 * torch.finfo(dtype).eps
 
 
 def test_autocast_around_the_step() -> None:
-    x, w, u, h = (t.detach().float() for t in leaves())
+    x, w = (t.detach().float() for t in leaves()[:2])
     layer = torch.nn.Linear(2, 2)
     with torch.no_grad():
         layer.weight.copy_(0.5 * w)
@@ -125,7 +127,7 @@ def test_autocast_around_the_step() -> None:
             loss = step.state.square().sum()
         found[enabled] = torch.autograd.grad(loss, [x, layer.weight])
         assert step.state.dtype == torch.float32 and adjoint.last is not None and adjoint.last.converged.all()
-    assert adjoint.last.tolerance == 4 * torch.finfo(torch.bfloat16).eps
+    assert (adjoint.last.tolerance >= 8 * torch.finfo(torch.bfloat16).eps).all()
     assert 1e-5 < relative_gap(found[True], found[False]) < 0.1
 
 
@@ -148,8 +150,14 @@ def test_a_linear_field_has_the_same_gradient_at_any_state() -> None:
     torch.testing.assert_close(gradient, exact.expand(2, 4), rtol=1e-11, atol=1e-12)
 
 
+def test_restarts_hold_less_memory_and_reach_the_tolerance() -> None:
+    adjoint = ImplicitAdjoint(1e-12, restart=3)
+    assert relative_gap(gradients(adjoint), exact_gradients()) < 1e-10
+    assert adjoint.last is not None and (adjoint.last.iterations > 3).all()
+
+
 def test_theta_method_against_finite_differences() -> None:
-    x, w, u, h = leaves()
+    x, *_, h = leaves()
 
     def run(x: Tensor, h: Tensor) -> Tensor:
         method = od.ThetaMethod(h, theta=0.5, solver=CONVERGED["Anderson"], adjoint=ImplicitAdjoint(1e-12))

@@ -17,7 +17,7 @@ SOLVERS = {
     "Anderson, damped Picard": Anderson(memory=3, damping=0.7, preconditioned=False, history=True),
     "Anderson, every third": Anderson(period=3, start="explicit", history=True),
     "Anderson, where slow": Anderson(rate=0.3, history=True),
-    "Anderson, long memory": Anderson(memory=15, history=True),
+    "Anderson, one difference": Anderson(memory=1, history=True),
     "stopped": FixedPoint(max_iterations=3, keep_last=True, history=True),
 }
 each_solver = pytest.mark.parametrize("solver", SOLVERS.values(), ids=SOLVERS.keys())
@@ -33,8 +33,8 @@ def require_equal(recorded: Solution, in_place: Solution, tolerance: float) -> N
     for name in ("status", "iterations", "evaluations"):
         assert torch.equal(getattr(recorded, name), getattr(in_place, name)), name
     for name in ("state", "residual", "history"):
-        scale = float(recorded.state.abs().nan_to_num(0).max())
-        torch.testing.assert_close(getattr(recorded, name), getattr(in_place, name), rtol=1e-6, atol=tolerance * scale, equal_nan=True)
+        scale = max(float(one.abs().nan_to_num(0).max()) for one in (recorded.state, getattr(recorded, name)))
+        torch.testing.assert_close(getattr(recorded, name), getattr(in_place, name), rtol=0, atol=tolerance * scale, equal_nan=True)
 
 
 @each_solver
@@ -59,7 +59,7 @@ def test_on_linear_fields_of_every_kind(kind: str, solver: AbstractImplicitSolve
     matrices = torch.stack([random_matrix(12, kind, 10 * i) for i in range(6)])
     equation = ImplicitEquation(LinearVectorField(matrices, split=-1.0), normal_numbers(6, 12), 1.0)
     short = dataclasses.replace(solver, max_iterations=min(solver.max_iterations, 8))  # rounding grows with the iterations
-    require_equal(*both(short, equation), 1e-7)
+    require_equal(*both(short, equation), 1e-4 if kind == "near singular" else 1e-7)  # weights are as badly determined as the solution
 
 
 @each_solver

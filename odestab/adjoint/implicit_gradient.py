@@ -1,0 +1,92 @@
+"""A state that solves y = b + h f(y), with the derivative of the exact solution."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.graph import get_gradient_edge
+
+from odestab.adjoint.base import RefuseSecondDerivative, in_transform
+from odestab.adjoint.linear_solve import Product
+from odestab.solver import ImplicitEquation
+
+Invert = Callable[[Product, Tensor], Tensor]
+_REASON = "the gradient of an implicit step by the implicit function theorem has no derivative of its own: use UnrolledAdjoint"
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Derivative:
+    """K = hJ at the solution, for where no graph of the evaluation of f is at hand.
+
+    Attributes:
+        scaled: h f.
+        invert: (P, g) ↦ (I − P)⁻¹ g for P = K or Kᵀ.
+    """
+
+    scaled: Callable[[Tensor], Tensor]
+    invert: Invert
+
+    def push(self, y: Tensor) -> Product:
+        """V ↦ K v."""
+        return lambda v: torch.func.jvp(self.scaled, (y,), (v,))[1]
+
+    def pull(self, y: Tensor) -> Product:
+        """U ↦ Kᵀ u."""
+        product = torch.func.vjp(self.scaled, y)[1]
+        return lambda u: product(u)[0]
+
+
+def with_gradient(equation: ImplicitEquation, state: Tensor, invert: Invert) -> Tensor:
+    """The state's value with the derivative (I − K)⁻¹ ∂(b + h f) of a solution.
+
+    Args:
+        equation: b, h and f, with their graphs.
+        state: the solution, without.
+        invert: (P, g) ↦ (I − P)⁻¹ g.
+    """
+
+    def scaled(y: Tensor) -> Tensor:
+        return (equation.step_size * equation.field(y)).to(y.dtype)
+
+    y = state.detach()
+    recorded = not in_transform()  # nothing inside a transform may be declared to require a gradient
+    if recorded:
+        y.requires_grad_()
+    return _ImplicitGradient.apply(equation.rhs + scaled(y), y if recorded else None, state, _Derivative(scaled, invert))
+
+
+class _ImplicitGradient(torch.autograd.Function):
+    """The solution's value forward, (I − Kᵀ)⁻¹ backward, (I − K)⁻¹ in forward mode."""
+
+    @staticmethod
+    def forward(image: Tensor, y: Tensor | None, state: Tensor, derivative: _Derivative) -> Tensor:
+        return state.detach().clone()
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor | None, Tensor, _Derivative], output: Tensor) -> None:
+        image, y, _, ctx.derivative = inputs
+        ctx.save_for_backward(output, y)
+        ctx.edge = None if y is None else get_gradient_edge(image)  # its graph is needed, its value is not
+        ctx.save_for_forward(output)
+
+    @staticmethod
+    def backward(ctx: Any, cotangent: Tensor) -> tuple[Tensor, None, None, None]:
+        solution, y = ctx.saved_tensors
+        if y is None:
+            product = ctx.derivative.pull(solution.detach())
+        else:
+            edge = ctx.edge
+
+            def product(v: Tensor) -> Tensor:
+                return torch.autograd.grad((edge,), y, v, retain_graph=True)[0]
+
+        v = ctx.derivative.invert(product, cotangent)
+        return (RefuseSecondDerivative.apply(v, solution, _REASON) if torch.is_grad_enabled() else v), None, None, None
+
+    @staticmethod
+    def jvp(ctx: Any, tangent: Tensor, *_: Any) -> Tensor:
+        (solution,) = ctx.saved_tensors
+        v = ctx.derivative.invert(ctx.derivative.push(solution.detach()), tangent)
+        return RefuseSecondDerivative.apply(v, solution, _REASON)

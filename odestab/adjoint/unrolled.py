@@ -1,0 +1,67 @@
+"""The gradient of the iteration that ran."""
+
+import dataclasses
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+from torch.utils.checkpoint import checkpoint
+
+from odestab.adjoint.base import AbstractAdjoint, in_transform, on_real_tokens, refuse_vmap
+from odestab.solver import AbstractImplicitSolver, ImplicitEquation, Solution
+from odestab.vector_field import AbstractVectorField, Linearization
+
+
+@dataclasses.dataclass(frozen=True)
+class UnrolledAdjoint(AbstractAdjoint):
+    """The exact gradient of the map that ran: autograd through every iteration. Memory grows with the iterations.
+
+    Derivatives of any order and forward mode pass where the solver's own operations have them; NewtonKrylov has no reverse mode.
+
+    Attributes:
+        recompute: keep the state of each evaluation of f and evaluate f again in the backward pass. Memory is then some states an
+            iteration and one evaluation, at the price of a second evaluation each. A solver that multiplies by J (NewtonKrylov,
+            GradientDescent) cannot be had with it: torch.func and checkpoints exclude each other, and RuntimeError says so.
+    """
+
+    recompute: bool = False
+
+    @torch.compiler.disable
+    def solve(self, solver: AbstractImplicitSolver, equation: ImplicitEquation, x: Float[Tensor, "batch *event"]) -> Solution:
+        """Solve with autograd recording."""
+        refuse_vmap(equation, x)
+        recorded = equation
+        if self.recompute and torch.is_grad_enabled():
+            recorded = dataclasses.replace(equation, field=_Recomputed(equation.field))
+        solution = solver.solve(recorded, x)
+        return dataclasses.replace(solution, state=on_real_tokens(equation.field, solution.state))
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Recomputed(AbstractVectorField):
+    """f, of which autograd keeps the argument alone."""
+
+    field: AbstractVectorField
+
+    @property
+    def split(self) -> float:  # type: ignore[override]
+        return self.field.split
+
+    @property
+    def mask(self) -> Bool[Tensor, "batch tokens"] | None:  # type: ignore[override]
+        return self.field.mask
+
+    def __call__(self, x: Float[Tensor, "batch *event"]) -> Float[Tensor, "batch *event"]:
+        if in_transform():
+            raise RuntimeError("UnrolledAdjoint(recompute=True) cannot be used inside torch.func, nor with a solver that multiplies by J")
+        return checkpoint(self.field, x, use_reentrant=False)
+
+    def unsplit(self, x: Float[Tensor, "batch *event"]) -> Float[Tensor, "batch *event"]:
+        return checkpoint(self.field.unsplit, x, use_reentrant=False)
+
+    def linearize(self, x: Float[Tensor, "batch *event"]) -> Linearization:
+        return self.field.linearize(x)
+
+    def take(self, examples: Int[Tensor, " chosen"]) -> AbstractVectorField | None:
+        field = self.field.take(examples)
+        return None if field is None else _Recomputed(field)
