@@ -3,8 +3,8 @@
 Accuracy: relative errors of dL/dx and dL/dθ for a linear loss against the exact ones, from the dense Jacobian at the exact solution, as
 the forward tolerance falls; on a linear field, a small nonlinear one and a layer of the embedded model, in float64. `of the map` compares
 with the map that ran instead, by central differences along one direction. Memory: what autograd keeps for the backward pass, and the
-peak of one training step, against one plain evaluation of the same layer, in float32 and in states of that size; GMRES holds `restart`
-states and one more, Anderson's method twice `memory` while it runs.
+peak of one training step, against one plain evaluation of the same layer, in float32 and in states of that size; the basis of GMRES is
+`restart` states and one more, and Anderson's method holds twice `memory` while it runs.
 """
 
 import argparse
@@ -162,7 +162,7 @@ def footprints(options: argparse.Namespace) -> list[dict[str, Any]]:
         rows.append({"what": name, "kept, states": kept / state, "peak, states": None if peak is None else peak / state})
         rows[-1] |= {"kept / plain": kept / state / rows[0]["kept, states"]}
         rings = options.restart + 1 if name.startswith("implicit") else 0
-        rows[-1]["(peak − GMRES) / plain"] = None if peak is None else (peak / state - rings) / rows[0]["peak, states"]
+        rows[-1]["(peak − basis) / plain"] = None if peak is None else (peak / state - rings) / rows[0]["peak, states"]
     return rows
 
 

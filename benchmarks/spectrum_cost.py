@@ -159,7 +159,7 @@ def draw(rows: list[dict[str, Any]]) -> Any:
     """Seconds against each of n, batch and k: all products and Krylov spaces (points), and what is proportional to its last point."""
     figure, axes = style.panels(None, 3, 3, height=2.2, sharey=True)
     for ax, (varied, label) in zip(axes, AXES.items(), strict=True):
-        points = sorted((row[varied], row["wall s"]) for row in rows if row["varied"] == varied)
+        points = sorted((row[varied], row["cpu s"]) for row in rows if row["varied"] == varied)
         if points:
             at, spent = np.array(points).T
             ax.plot(at, spent[-1] * at / at[-1], color=style.GUIDE, linestyle=style.LEMNISCATE, linewidth=1, zorder=1)
@@ -171,7 +171,7 @@ def draw(rows: list[dict[str, Any]]) -> Any:
         ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         ax.yaxis.set_major_formatter(ScalarFormatter())
         ax.yaxis.set_minor_formatter(NullFormatter())
-    axes[0].set_ylabel("wall-clock time (s)")
+    axes[0].set_ylabel("CPU time (s)")
     entries = [style.key("measured", style.INK, "o", "-", width=1), style.key("proportional", style.GUIDE, line=style.LEMNISCATE, width=1)]
     style.legend(figure, axes, entries, ours=True)
     return figure

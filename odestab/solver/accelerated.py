@@ -4,8 +4,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from odestab.solver import kernels
 from odestab.solver.equation import ImplicitEquation, first_image
-from odestab.solver.kernels import Task, stages
+from odestab.solver.kernels import Task
 from odestab.solver.ledger import Rules, namespace
 from odestab.solver.mixing import Mixing
 from odestab.solver.solution import Solution
@@ -42,7 +43,7 @@ def accelerate(rules: Rules, mixing: Mixing, equation: ImplicitEquation, x: Tens
 
 
 def _iterate(task: Task, field: AbstractVectorField, x: Tensor, y: Tensor, image: Tensor) -> Solution:
-    rules, stages = task.rules, PlainStages(task, y.flatten(1), image.flatten(1))
+    rules, stages = task.rules, kernels.stages(task, y.flatten(1), image.flatten(1))
     norms = [stages.ledger.norm]
     for _ in range(rules.iteration_limit):
         running = stages.ledger.running

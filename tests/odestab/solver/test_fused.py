@@ -16,7 +16,12 @@ from odestab.solver.mixing import Mixing
 
 SCRIPT = Path(__file__).parent / "fused_stages.py"
 CASES = (
-    *("fixed_point_in_single_precision", "damped_fixed_point", "a_closed_example_and_one_that_is_not_finite", "stalls_and_the_best_iterate"),
+    *(
+        "fixed_point_in_single_precision",
+        "damped_fixed_point",
+        "a_closed_example_and_one_that_is_not_finite",
+        "stalls_and_the_best_iterate",
+    ),
     *("memory_1", "memory_3_and_a_closed_example", "memory_5_in_single_precision", "memory_3_that_is_forgotten"),
     *("memory_2_damped_every_other_time_and_the_last_iterate_kept", "memory_2_where_progress_is_slow", "images_that_are_not_finite"),
     *("weights_are_those_of_the_least_squares_problem", "batch_mates_do_not_matter_bit_for_bit", "the_iterate_in_low_precision"),
