@@ -40,8 +40,10 @@ class AbstractOneStepMethod(abc.ABC):
         """The pole of R; None if R is a polynomial."""
 
     @abc.abstractmethod
-    def step(self, field: AbstractVectorField, x: Float[Tensor, "batch *event"]) -> Step:
-        """One step from x."""
+    def step(
+        self, field: AbstractVectorField, x: Float[Tensor, "batch *event"], guess: Float[Tensor, "batch *event"] | None = None
+    ) -> Step:
+        """One step from x; an explicit method has no use for a guess of where it ends."""
 
     @abc.abstractmethod
     def stability_function(self, z: Complex[Tensor, "*points"]) -> Complex[Tensor, "*points"]:
@@ -77,7 +79,9 @@ class ExplicitEuler(AbstractOneStepMethod):
     def __post_init__(self) -> None:
         check_step_size(self.step_size)
 
-    def step(self, field: AbstractVectorField, x: Float[Tensor, "batch *event"]) -> Step:
+    def step(
+        self, field: AbstractVectorField, x: Float[Tensor, "batch *event"], guess: Float[Tensor, "batch *event"] | None = None
+    ) -> Step:
         """One step; with the field `increment` and h = 1 it is the layer, bit for bit."""
         return Step((1 + self.step_size * field.split) * x + self.step_size * field.unsplit(x), None)
 
@@ -123,9 +127,11 @@ class ThetaMethod(AbstractOneStepMethod):
         if not 0 < self.theta <= 1:
             raise ValueError(f"theta must be in (0, 1], got {self.theta}")
 
-    def step(self, field: AbstractVectorField, x: Float[Tensor, "batch *event"]) -> Step:
-        """One step; look at `solution.status` before trusting it."""
-        solution = self.adjoint.solve(self.solver, self._equation(field, x), x)
+    def step(
+        self, field: AbstractVectorField, x: Float[Tensor, "batch *event"], guess: Float[Tensor, "batch *event"] | None = None
+    ) -> Step:
+        """One step; look at `solution.status` before trusting it. A guess near the solution is a warm start; None is x."""
+        solution = self.adjoint.solve(self.solver, self._equation(field, x), x if guess is None else guess)
         return Step(solution.state, solution)
 
     def stability_function(self, z: Complex[Tensor, "*points"]) -> Complex[Tensor, "*points"]:
@@ -173,9 +179,11 @@ class ImplicitEuler(AbstractOneStepMethod):
     def __post_init__(self) -> None:
         check_step_size(self.step_size)
 
-    def step(self, field: AbstractVectorField, x: Float[Tensor, "batch *event"]) -> Step:
-        """One step; look at `solution.status` before trusting it."""
-        solution = self.adjoint.solve(self.solver, ImplicitEquation(field, x, self.step_size), x)
+    def step(
+        self, field: AbstractVectorField, x: Float[Tensor, "batch *event"], guess: Float[Tensor, "batch *event"] | None = None
+    ) -> Step:
+        """One step; look at `solution.status` before trusting it. A guess near the solution is a warm start; None is x."""
+        solution = self.adjoint.solve(self.solver, ImplicitEquation(field, x, self.step_size), x if guess is None else guess)
         return Step(solution.state, solution)
 
     def stability_function(self, z: Complex[Tensor, "*points"]) -> Complex[Tensor, "*points"]:

@@ -129,6 +129,14 @@ class LayerVectorField(AbstractVectorField):
         """c = −1 for `increment`, 0 for `outer`."""
         return -1.0 if self.kind == "increment" else 0.0
 
+    def take(self, examples: Int[Tensor, " chosen"]) -> "LayerVectorField | None":
+        """The same layer for some examples, where the layer itself can be cut."""
+        cut = getattr(self.layer, "take", None)
+        layer = None if cut is None or self.mask is None else cut(examples, len(self.mask))
+        if layer is None or self.mask is None:
+            return None
+        return dataclasses.replace(self, layer=layer, mask=self.mask[examples], analytic=None)
+
     def unsplit(self, x: Float[Tensor, "batch *event"]) -> Float[Tensor, "batch *event"]:
         """F(x), the layer, with zeros on padding."""
         return self.project(self.layer(x))
@@ -163,6 +171,11 @@ class LinearVectorField(AbstractVectorField):
     def __post_init__(self) -> None:
         if self.matrix.ndim not in (2, 3) or self.matrix.shape[-1] != self.matrix.shape[-2]:
             raise ValueError(f"matrix must be (n, n) or (batch, n, n), got {tuple(self.matrix.shape)}")
+
+    def take(self, examples: Int[Tensor, " chosen"]) -> "LinearVectorField":
+        """The matrices of some examples."""
+        mask = None if self.mask is None else self.mask[examples]
+        return dataclasses.replace(self, matrix=self.matrix if self.matrix.ndim == 2 else self.matrix[examples], mask=mask)
 
     def __call__(self, x: Float[Tensor, "batch *event"]) -> Float[Tensor, "batch *event"]:
         """A x."""

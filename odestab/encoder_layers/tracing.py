@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
@@ -77,6 +77,16 @@ class BoundLayer:
         with _attention_kernel(self.sdpa):
             output = self.module(x, *self.arguments, **self.keywords)
         return output[0] if isinstance(output, tuple) else output
+
+    def take(self, examples: Int[Tensor, " chosen"], batch: int) -> "BoundLayer":
+        """The layer for some examples of a batch: what has a row for each, the attention mask for instance, is cut."""
+
+        def cut(value: Any) -> Any:
+            return value[examples] if isinstance(value, Tensor) and value.ndim > 2 and value.shape[0] == batch > 1 else value
+
+        return dataclasses.replace(
+            self, arguments=tuple(map(cut, self.arguments)), keywords={name: cut(value) for name, value in self.keywords.items()}
+        )
 
 
 def _attention_kernel(sdpa: bool) -> contextlib.AbstractContextManager[Any]:

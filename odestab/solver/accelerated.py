@@ -1,4 +1,11 @@
-"""The loop of fixed-point iterations where no gradient is recorded: everything in place, one pass over the state for each stage."""
+"""The loop of fixed-point iterations where no gradient is recorded: everything in place, one pass over the state for each stage.
+
+The state and what is kept of earlier ones are float32 or float64; f is evaluated in the precision of the state that was given, or in
+that of autocast.
+"""
+
+import dataclasses
+from typing import Any
 
 import numpy as np
 import torch
@@ -10,6 +17,7 @@ from odestab.solver.kernels import Task
 from odestab.solver.ledger import Rules, namespace
 from odestab.solver.mixing import Mixing
 from odestab.solver.solution import Solution
+from odestab.solver.watch import Watch
 from odestab.vector_field import AbstractVectorField
 
 
@@ -21,43 +29,73 @@ def records_nothing(equation: ImplicitEquation, x: Tensor) -> bool:
         or torch._C._are_functorch_transforms_active()
         or torch.autograd.forward_ad._current_level >= 0
         or (isinstance(h, Tensor) and h.numel() > 1)
-        or x.dtype not in (torch.float32, torch.float64)
     )
 
 
 def accelerate(rules: Rules, mixing: Mixing, equation: ImplicitEquation, x: Tensor, open_: Tensor | None) -> Solution:
     """Solve from x: the same iterates as those of the loop that records, to rounding."""
-    field, h = equation.field, float(equation.step_size)
-    y, rhs, begun = field.project(x), field.project(equation.rhs), 1
+    field, h, begun = equation.field, float(equation.step_size), 1
+    keep = x.dtype if x.dtype == torch.float64 else torch.float32
+    y, rhs = field.project(x).to(keep), field.project(equation.rhs).to(keep)
     if rules.start == "explicit":
-        y, begun = rhs + h * first_image(field, y, rules.deterministic), 2
-        image = field.unsplit(y)
+        y, begun = rhs + h * first_image(field, y.to(x.dtype), rules.deterministic), 2
+        image = field.unsplit(y.to(x.dtype))
     else:
-        image = first_image(field.unsplit, y, rules.deterministic)
+        image = first_image(field.unsplit, y.to(x.dtype), rules.deterministic)
     kappa = mixing.damping / (1 - h * field.split) if mixing.preconditioned else mixing.damping
     drift = 1 - mixing.damping * (1 if mixing.preconditioned else 1 - h * field.split)
-    root = field.sizes(x).clamp(min=1).sqrt()
+    root = field.sizes(y).clamp(min=1).sqrt()
     task = Task(kappa * rhs.flatten(1), kappa, kappa * h, drift, root, mixing, rules, open_, begun)
     with np.errstate(all="ignore"):  # what is not finite is a status
-        return _iterate(task, field, x, y, image)
-
-
-def _iterate(task: Task, field: AbstractVectorField, x: Tensor, y: Tensor, image: Tensor) -> Solution:
-    rules, stages = task.rules, kernels.stages(task, y.flatten(1), image.flatten(1))
-    norms = [stages.ledger.norm]
-    for _ in range(rules.iteration_limit):
-        running = stages.ledger.running
-        if not bool(running.any()):
-            break
-        stages.mix()
-        stages.take_in(field.unsplit(stages.y.view_as(x)).flatten(1))
-        if rules.history:
-            norms.append(namespace(running).where(running, stages.ledger.norm, torch.nan))
-    last, norm, status = stages.ledger.outcome(rules.keeps_last)
-    state = stages.outcome(last).view_as(x)
+        found = _iterate(rules, field, x, kernels.stages(task, y.flatten(1), image.flatten(1)))
+    state = found.state.view_as(x).to(x.dtype)
     if field.mask is not None:
         state = torch.where(field.mask[..., None], state, x)
+    floor = torch.finfo(image.dtype).eps * field.rms(state.to(keep))
+    return dataclasses.replace(found, state=state, floor=floor)
+
+
+def _iterate(rules: Rules, field: AbstractVectorField, x: Tensor, stages: kernels.Stages, done: int = 0) -> Solution:
+    """Iterate to the end of every example; the state is flat, and zero on padding."""
+    norms, watch = [stages.ledger.norm], Watch(x.device)
+    for iteration in range(done, rules.iteration_limit):
+        running = stages.ledger.running
+        if watch.none(running):
+            break
+        smaller = _compacted(field, running, stages) if rules.compaction and not rules.history else None
+        if smaller is not None:
+            kept, field, rest = smaller
+            return _scattered(_solution(rules, stages, norms), _iterate(rules, field, x[kept], rest, iteration), kept)
+        stages.mix()
+        stages.take_in(field.unsplit(stages.y.view_as(x).to(x.dtype)).flatten(1))
+        if rules.history:
+            norms.append(namespace(running).where(running, stages.ledger.norm, torch.nan))
+    return _solution(rules, stages, norms)
+
+
+def _solution(rules: Rules, stages: kernels.Stages, norms: list[Any]) -> Solution:
     ledger = stages.ledger
-    status, norm, iterations, evaluations = (torch.as_tensor(one) for one in (status, norm, ledger.iterations, ledger.evaluations))
+    last, norm, status = ledger.outcome(rules.keeps_last)
+    numbers = (torch.as_tensor(one) for one in (status, norm, ledger.iterations, ledger.evaluations))
+    status, norm, iterations, evaluations = numbers
     history = torch.stack([torch.as_tensor(one) for one in norms], 1) if rules.history else None
-    return Solution(state, status, norm, iterations, evaluations, history)
+    return Solution(stages.outcome(last), status, norm, iterations, evaluations, history)
+
+
+def _compacted(
+    field: AbstractVectorField, running: Any, stages: kernels.Stages
+) -> tuple[Tensor, AbstractVectorField, kernels.Stages] | None:
+    """The running examples alone, once at least half of them have ended and if the field can be cut."""
+    running = torch.as_tensor(running)
+    if 2 * int(running.sum()) > len(running) or not isinstance(stages, kernels.PlainStages):
+        return None
+    kept = running.nonzero()[:, 0]
+    smaller = field.take(kept)
+    return None if smaller is None else (kept, smaller, stages.take(kept))
+
+
+def _scattered(whole: Solution, part: Solution, kept: Tensor) -> Solution:
+    """A solution with some of its examples replaced."""
+    for name in ("state", "status", "residual", "iterations", "evaluations"):
+        getattr(whole, name)[kept] = getattr(part, name)
+    return whole

@@ -42,7 +42,7 @@ class Auto(AbstractImplicitSolver):
     def solve(self, equation: ImplicitEquation, x: Tensor, open_: Tensor | None = None) -> Solution:
         """Solve from x; see the base class."""
         wanted = torch.ones(len(x), dtype=torch.bool, device=x.device) if open_ is None else open_
-        shared: dict[str, Any] = {name: getattr(self, name) for name in ("rtol", "atol", "history", "deterministic")}
+        shared: dict[str, Any] = {name: getattr(self, name) for name in ("rtol", "atol", "history", "deterministic", "compaction")}
         most = self.max_iterations
         solution = Anderson(rate=FAST, start=self.start, max_iterations=most, **shared).solve(equation, x, open_)
         stages: tuple[tuple[AbstractImplicitSolver, bool], ...] = (

@@ -40,6 +40,8 @@ class AbstractImplicitSolver(abc.ABC):
         patience: so many iterations without one per cent of progress count as a stall.
         history: keep RMS(r) of every iteration.
         deterministic: refuse a field that draws random numbers. False lets it, at the price that nothing need converge.
+        compaction: without gradients, go on with the running examples alone once at least half have ended, if the field can be cut
+            (`take`). Faster; results then depend on batch mates by rounding.
 
     Raises:
         ValueError: if a tolerance is negative or not finite, max_iterations is negative, or start is unknown.
@@ -53,6 +55,7 @@ class AbstractImplicitSolver(abc.ABC):
     patience: int = 50
     history: bool = False
     deterministic: bool = True
+    compaction: bool = False
 
     def __post_init__(self) -> None:
         for name in ("rtol", "atol"):
@@ -78,7 +81,7 @@ class AbstractImplicitSolver(abc.ABC):
     def rules(self) -> Rules:
         """The options as the loops take them."""
         limits = (self.rtol, self.atol, self.keeps_last, self.patience, self.iteration_limit)
-        return Rules(*limits, self.start, self.history, self.deterministic)
+        return Rules(*limits, self.start, self.history, self.deterministic, self.compaction)
 
     @property
     def mixing(self) -> Mixing | None:

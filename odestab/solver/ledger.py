@@ -34,6 +34,7 @@ class Rules:
         start: "state" or "explicit".
         history: keep every RMS(r).
         deterministic: refuse a field that draws random numbers.
+        compaction: go on with the running examples alone once at least half have ended.
     """
 
     rtol: float
@@ -44,6 +45,7 @@ class Rules:
     start: str
     history: bool
     deterministic: bool
+    compaction: bool = False
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

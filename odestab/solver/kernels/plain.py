@@ -1,10 +1,12 @@
 """The stages of an accelerated fixed-point iteration in plain torch, in place: the twin that fused kernels are tested against."""
 
+import copy
+import dataclasses
 from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from odestab.solver.kernels.task import Task
@@ -60,6 +62,15 @@ class PlainStages:
             torch.where(_tensor(ended, self.y)[:, None], self.y, self.spare, out=self.spare)
         self.y, self.spare = self.spare, self.y
 
+    def take(self, examples: Int[Tensor, " chosen"]) -> "PlainStages":
+        """Some of the examples alone; these stages are done for."""
+        taken = copy.copy(self)
+        taken.task = dataclasses.replace(self.task, **_cut(self.task, examples))
+        taken.ledger = dataclasses.replace(self.ledger, **_cut(self.ledger, examples))
+        for name, value in _cut(self, examples).items():
+            setattr(taken, name, value)
+        return taken
+
     def outcome(self, last: Array) -> Float[Tensor, "batch n"]:
         """The last iterate where that is asked for, else the best."""
         return torch.where(_tensor(last | self.best_is_current, self.y)[:, None], self.y, self.best)
@@ -97,6 +108,12 @@ class PlainStages:
         alpha = xp.zeros_like(lengths)
         alpha[:, by_age] = weights(gamma)
         return _tensor(alpha, self.y).to(self.y.dtype)
+
+
+def _cut(record: object, examples: Tensor) -> dict[str, Any]:
+    """Those of its tensors and arrays, which all have a row for each example, for some examples."""
+    cut = {Tensor: examples, np.ndarray: examples.cpu().numpy()}
+    return {name: value[cut[type(value)]] for name, value in vars(record).items() if type(value) in cut}
 
 
 def _small(tensor: Tensor) -> Any:

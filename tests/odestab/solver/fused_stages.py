@@ -8,6 +8,7 @@ import json
 import os
 import sys
 import traceback
+import unittest.mock
 from collections.abc import Callable
 from pathlib import Path
 
@@ -20,11 +21,13 @@ import numpy as np  # noqa: E402
 import torch  # noqa: E402
 from torch import Tensor  # noqa: E402
 
+from odestab.solver import Anderson, FixedPoint, ImplicitEquation, kernels  # noqa: E402
 from odestab.solver.kernels import PlainStages, Task  # noqa: E402
 from odestab.solver.kernels.fused import FusedStages  # noqa: E402
 from odestab.solver.ledger import Rules  # noqa: E402
 from odestab.solver.mixing import Mixing, coefficients, weights  # noqa: E402
 from odestab.solver.solution import Status  # noqa: E402
+from odestab.vector_field import LinearVectorField  # noqa: E402
 
 torch.set_num_threads(1)
 BATCH, N, BLOCK = 3, 40, 32  # the last block of a state is not full
@@ -198,6 +201,18 @@ def the_iterate_in_low_precision() -> None:
             torch.testing.assert_close(fused.y_low.float(), fused.y, rtol=2**-7, atol=0.0)  # the interpreter cuts off, a GPU rounds
             fused.take_in(f(fused.y_low.float()).bfloat16())
         assert fused.ledger.norm[1] < 0.1 * fused.ledger.first[1]
+
+
+def a_solve_with_its_history() -> None:
+    matrices = torch.randn(2, 6, 6, generator=torch.Generator().manual_seed(2), dtype=torch.float64).to(DEVICE) / 4
+    equation = ImplicitEquation(LinearVectorField(matrices, split=-0.5), torch.ones(2, 6, dtype=torch.float64, device=DEVICE), 0.5)
+    for solver in (FixedPoint(max_iterations=3, history=True), Anderson(memory=2, rtol=1e-3, history=True)):
+        recorded = solver.solve(equation, equation.rhs)
+        with torch.no_grad(), unittest.mock.patch.object(kernels, "stages", FusedStages):
+            fused = solver.solve(equation, equation.rhs)
+        assert recorded.status.tolist() == fused.status.tolist() and recorded.iterations.tolist() == fused.iterations.tolist()
+        for name in ("state", "residual", "history"):
+            torch.testing.assert_close(getattr(fused, name), getattr(recorded, name), rtol=0, atol=1e-12, equal_nan=True)
 
 
 def a_graph_replays_the_iterations() -> None:
