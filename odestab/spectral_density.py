@@ -79,13 +79,13 @@ def spectral_density(
     target = symmetric_part(operator) if of == "symmetric" else _gram(operator)
     shape = (probes, *operator.like.shape)
     start = torch.stack([operator.random(generator) for _ in range(probes)]).view(probes * shape[1], -1)
-    steps = min(steps, max(operator.sizes))
+    resolution, steps = 0.8 / steps, min(steps, max(operator.sizes))
     nodes, weights = _quadrature(lanczos(lambda v: target.mv(v.view(shape)).reshape(v.shape), start, steps).tridiagonal)
     nodes, weights = nodes.view(probes, -1, steps), weights.view(probes, -1, steps)
     nodes = nodes.clamp(min=0).sqrt() if of == "singular" else nodes
     grid = _grid(nodes, points) if isinstance(points, int) else points.to(operator.like)
     length = float(grid.max() - grid.min())
-    width = max(length / (grid.numel() - 1), 0.8 * length / steps) if width is None else width
+    width = length * max(1 / (grid.numel() - 1), resolution) if width is None else width
     broadened = torch.stack([_broadened(one, mass, grid, width) for one, mass in zip(nodes, weights, strict=True)])
     moments = (nodes * weights).sum(2)
     root = math.sqrt(probes)

@@ -8,7 +8,8 @@ from torch import Tensor
 
 from odestab.krylov import golub_kahan, lanczos, smallest_singular_triplets
 from odestab.krylov.ritz import bidiagonal_ritz, first_failure, grow_until, lanczos_ritz
-from odestab.linear_operator import AbstractOperator, ComposedOperator, inverse, symmetric_part
+from odestab.linear_operator import AbstractOperator, ComposedOperator, factorized_inverse, inverse, symmetric_part
+from odestab.spectrum import record
 from odestab.spectrum.record import Spectrum, check, times
 
 LOOSE_SOLVE = 0.05  # relative residual of the solves inside inverse iteration; least products on real layers
@@ -100,9 +101,13 @@ def logarithmic_norm(
 def _smallest_singular_values(
     operator: AbstractOperator, k: int, rtol: float, generator: torch.Generator | None, max_dimension: int, work_dtype: torch.dtype
 ) -> Spectrum:
-    """The smallest singular triplets by Davidson, its expansions solved to LOOSE_SOLVE in the working precision."""
-    own = operator.like.dtype
-    loose = inverse(operator.cast(work_dtype), LOOSE_SOLVE)
+    """The smallest singular triplets by Davidson, its expansions solved to LOOSE_SOLVE in the working precision.
+
+    Several at once of small matrices are solved for by LU factors: GMRES takes long where many singular values are small.
+    """
+    own, work = operator.like.dtype, operator.cast(work_dtype)
+    factorize = k > 1 and max(operator.sizes) <= record.FACTORIZED_LIMIT
+    loose = factorized_inverse(work) if factorize else inverse(work, LOOSE_SOLVE)
     found = smallest_singular_triplets(
         operator.flat(operator.mv),
         operator.flat(operator.rmv),

@@ -68,8 +68,8 @@ def masked_equation(h: float = 0.8, split: float = -0.5) -> ImplicitEquation:
 @each_solver
 @pytest.mark.parametrize("kind", MATRIX_KINDS)
 def test_status_and_error_are_honest_on_random_linear_problems(kind: str, solver: AbstractImplicitSolver) -> None:
-    matrices = torch.stack([random_matrix(N, kind, 10 * i) for i in range(15)])
-    x, h = normal_numbers(15, N), 1.0
+    matrices = torch.stack([random_matrix(N, kind, 10 * i) for i in range(50)])
+    x, h = normal_numbers(50, N), 1.0
     solution = solver.solve(ImplicitEquation(LinearVectorField(matrices), x, h), x)
     y = solution.state
     shifted = torch.eye(N, dtype=DTYPE) - h * matrices
