@@ -6,14 +6,14 @@ import functools
 from collections.abc import Callable, Iterator
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
-from odestab.vector_field import AbstractVectorField, Linearization
+from odestab.vector_field import AbstractVectorField, AbstractWrappedField, Linearization
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class FrozenRandomness(AbstractVectorField):
+class FrozenRandomness(AbstractWrappedField):
     """x ↦ f(x, ω) for one draw ω: a field whose layer draws random numbers, made the same function at every evaluation.
 
     Freeze it once per solve: the solve, its adjoint and the recomputation of a checkpoint then see one ω, and the next solve another.
@@ -29,7 +29,6 @@ class FrozenRandomness(AbstractVectorField):
         states: the generators' states at the start of an evaluation, by device.
     """
 
-    field: AbstractVectorField
     states: tuple[tuple[torch.device, Tensor], ...]
 
     @classmethod
@@ -46,16 +45,6 @@ class FrozenRandomness(AbstractVectorField):
         seed = int(torch.randint(2**63 - 1, (), generator=generator))
         devices = dict.fromkeys((torch.device("cpu"), x.device))
         return cls(field, tuple((device, torch.Generator(device).manual_seed(seed).get_state()) for device in devices))
-
-    @property
-    def split(self) -> float:  # type: ignore[override]
-        """That of f."""
-        return self.field.split
-
-    @property
-    def mask(self) -> Bool[Tensor, "batch tokens"] | None:  # type: ignore[override]
-        """That of f."""
-        return self.field.mask
 
     def __call__(self, x: Float[Tensor, "batch *event"]) -> Float[Tensor, "batch *event"]:
         """f(x, ω)."""
@@ -84,6 +73,10 @@ class FrozenRandomness(AbstractVectorField):
             return lambda v: product(v) if v.ndim == x.ndim else many(v.reshape(-1, *x.shape)).view(v.shape)
 
         return Linearization(over_tangents(pushforward), over_tangents(lambda u: pullback()(u)[0].detach()), "torch.func")
+
+    def take(self, examples: Int[Tensor, " chosen"]) -> None:
+        """None: fewer examples would draw other random numbers."""
+        return
 
     @contextlib.contextmanager
     def _replayed(self) -> Iterator[None]:

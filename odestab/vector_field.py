@@ -103,6 +103,36 @@ class AbstractVectorField(abc.ABC):
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
+class AbstractWrappedField(AbstractVectorField):
+    """A field evaluated in another way: split, mask and derivative are those of the field inside.
+
+    Attributes:
+        field: the field inside.
+    """
+
+    field: AbstractVectorField
+
+    @property
+    def split(self) -> float:  # type: ignore[override]
+        """That of the field inside."""
+        return self.field.split
+
+    @property
+    def mask(self) -> Bool[Tensor, "batch tokens"] | None:  # type: ignore[override]
+        """That of the field inside."""
+        return self.field.mask
+
+    def linearize(self, x: Float[Tensor, "batch *event"]) -> Linearization:
+        """That of the field inside."""
+        return self.field.linearize(x)
+
+    def take(self, examples: Int[Tensor, " chosen"]) -> "AbstractWrappedField | None":
+        """The same around the cut field."""
+        field = self.field.take(examples)
+        return None if field is None else dataclasses.replace(self, field=field)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
 class LayerVectorField(AbstractVectorField):
     """The vector field of a layer F: `increment` f = F − id (split −1), or `outer` f = F (split 0).
 

@@ -44,11 +44,6 @@ def on_real_tokens(field: AbstractVectorField, state: Tensor) -> Tensor:
     return state if field.mask is None else torch.where(field.mask[..., None], state, state.detach())
 
 
-def in_transform() -> bool:
-    """Whether a torch.func transform is at work; inside one nothing tells whether a tensor is differentiated by somebody further out."""
-    return torch._C._are_functorch_transforms_active()
-
-
 class RefuseSecondDerivative(torch.autograd.Function):
     """The gradient itself; to differentiate it once more is an error. `anchor` ties it to what it would be differentiated by."""
 

@@ -7,10 +7,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from odestab.adjoint.base import AbstractAdjoint, in_transform, solve_untracked
+from odestab.adjoint.base import AbstractAdjoint, solve_untracked
 from odestab.adjoint.implicit_gradient import with_gradient
 from odestab.adjoint.linear_solve import AdjointRecord, OneByOne, Product, solve_linear
+from odestab.precision import rounding_unit
 from odestab.solver import AbstractImplicitSolver, ImplicitEquation, Solution
+from odestab.solver.equation import in_forward_mode, in_transform
 
 FAILURES = ("raise", "record")
 
@@ -70,9 +72,9 @@ class ImplicitAdjoint(AbstractAdjoint):
     def solve(self, solver: AbstractImplicitSolver, equation: ImplicitEquation, x: Float[Tensor, "batch *event"]) -> Solution:
         """Solve without recording, then attach one evaluation of f whose cotangent is transformed."""
         solution = solve_untracked(solver, equation, x)
-        if not (in_transform() or _forward_mode() or (torch.is_grad_enabled() and _asks_for_gradient(equation, solution.state))):
+        if not (in_transform() or in_forward_mode() or (torch.is_grad_enabled() and _asks_for_gradient(equation, solution.state))):
             return solution
-        mask, eps = equation.field.mask, _rounding_unit(solution.state)
+        mask, eps = equation.field.mask, rounding_unit(solution.state)
         state = with_gradient(equation, solution.state, lambda product, g: self._invert(product, g, mask, eps))
         return dataclasses.replace(solution, state=state)
 
@@ -93,19 +95,7 @@ class ImplicitAdjoint(AbstractAdjoint):
         return v
 
 
-def _rounding_unit(state: Tensor) -> float:
-    """That of the precision in which f computes."""
-    kind = state.device.type
-    dtypes = [state.dtype, *([torch.get_autocast_dtype(kind)] if torch.is_autocast_enabled(kind) else [])]
-    return max(torch.finfo(dtype).eps for dtype in dtypes)
-
-
 def _asks_for_gradient(equation: ImplicitEquation, y: Tensor) -> bool:
     """Whether anything that the solution depends on requires a gradient; f is asked only if b and h do not."""
     h = equation.step_size
     return equation.rhs.requires_grad or (isinstance(h, Tensor) and h.requires_grad) or equation.field(y.detach()).requires_grad
-
-
-def _forward_mode() -> bool:
-    """Whether a level of torch.autograd.forward_ad is open."""
-    return torch.autograd.forward_ad._current_level >= 0

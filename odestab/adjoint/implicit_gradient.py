@@ -8,9 +8,10 @@ import torch
 from torch import Tensor
 from torch.autograd.graph import get_gradient_edge
 
-from odestab.adjoint.base import RefuseSecondDerivative, in_transform
+from odestab.adjoint.base import RefuseSecondDerivative
 from odestab.adjoint.linear_solve import Product
 from odestab.solver import ImplicitEquation
+from odestab.solver.equation import in_transform
 
 Invert = Callable[[Product, Tensor], Tensor]
 _REASON = "the gradient of an implicit step by the implicit function theorem has no derivative of its own: use UnrolledAdjoint"

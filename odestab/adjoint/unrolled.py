@@ -3,13 +3,14 @@
 import dataclasses
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from odestab.adjoint.base import AbstractAdjoint, in_transform, on_real_tokens, refuse_vmap
+from odestab.adjoint.base import AbstractAdjoint, on_real_tokens, refuse_vmap
 from odestab.solver import AbstractImplicitSolver, ImplicitEquation, Solution
-from odestab.vector_field import AbstractVectorField, Linearization
+from odestab.solver.equation import in_transform
+from odestab.vector_field import AbstractWrappedField
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,18 +39,8 @@ class UnrolledAdjoint(AbstractAdjoint):
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class _Recomputed(AbstractVectorField):
+class _Recomputed(AbstractWrappedField):
     """f, of which autograd keeps the argument alone."""
-
-    field: AbstractVectorField
-
-    @property
-    def split(self) -> float:  # type: ignore[override]
-        return self.field.split
-
-    @property
-    def mask(self) -> Bool[Tensor, "batch tokens"] | None:  # type: ignore[override]
-        return self.field.mask
 
     def __call__(self, x: Float[Tensor, "batch *event"]) -> Float[Tensor, "batch *event"]:
         if in_transform():
@@ -58,10 +49,3 @@ class _Recomputed(AbstractVectorField):
 
     def unsplit(self, x: Float[Tensor, "batch *event"]) -> Float[Tensor, "batch *event"]:
         return checkpoint(self.field.unsplit, x, use_reentrant=False)
-
-    def linearize(self, x: Float[Tensor, "batch *event"]) -> Linearization:
-        return self.field.linearize(x)
-
-    def take(self, examples: Int[Tensor, " chosen"]) -> AbstractVectorField | None:
-        field = self.field.take(examples)
-        return None if field is None else _Recomputed(field)

@@ -7,6 +7,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from odestab.krylov.orthogonalization import Matvec, orthogonalize, unit
+from odestab.precision import own_precision
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -38,8 +39,11 @@ def gmres(
         b: right-hand sides.
         rtol: tolerance on ‖b − A x‖ / ‖b‖, one for all or one per example.
         max_iterations: bound on the products per example, checks of the true residual not counted.
-        restart: largest dimension of the Krylov space held in memory.
+        restart: largest dimension of the Krylov space held in memory, in float32 at least.
     """
+    if (wide := torch.promote_types(b.dtype, torch.float32)) != b.dtype:  # in half precision a Krylov space soon loses its orthogonality
+        found = gmres(lambda v: matvec(v.to(b.dtype)).to(wide), b.to(wide), rtol, max_iterations, restart)
+        return dataclasses.replace(found, solution=found.solution.to(b.dtype))
     size, r = b.norm(dim=1), b
     finite = size.isfinite()
     x = torch.where(finite[:, None], torch.zeros_like(b), torch.nan)
@@ -49,10 +53,12 @@ def gmres(
     while left > 0 and bool((residual > rtol).any()):
         open_ = residual > rtol
         step, used = _cycle(matvec, torch.where(open_[:, None], r, 0.0), rtol * size, min(restart, left))
-        trial = b - matvec(x + step)
+        moved = x + step
+        del step  # states are large
+        trial = b - matvec(moved)
         found = trial.norm(dim=1) / size.clamp(min=torch.finfo(b.dtype).tiny)
         better = open_ & ~(found >= residual)  # a step that rounding has spoilt is not taken; a NaN is, and ends its example
-        x, r = torch.where(better[:, None], x + step, x), torch.where(better[:, None], trial, r)
+        x, r = torch.where(better[:, None], moved, x), torch.where(better[:, None], trial, r)
         before, residual = residual, torch.where(better, found, residual)
         iterations += torch.where(open_, used, 0)
         left -= int(used.max())
@@ -66,18 +72,19 @@ def _cycle(
 ) -> tuple[Float[Tensor, "batch n"], Int[Tensor, " batch"]]:
     """One cycle: the update argmin ‖r − A s‖ over a Krylov space, and the dimension each example used."""
     batch, n = r.shape
-    basis = r.new_zeros(batch, steps + 1, n)
+    basis = r.new_empty(batch, steps + 1, n)  # a processor's memory is taken by what is written, not by what is asked for
     rotation = torch.eye(steps + 1, dtype=r.dtype, device=r.device).repeat(batch, 1, 1)  # accumulated Givens rotations
     triangle = torch.eye(steps, dtype=r.dtype, device=r.device).repeat(batch, 1, 1)
     basis[:, 0], beta = unit(r)
     rhs = torch.zeros_like(basis[:, :, 0])
     rhs[:, 0] = beta
     dimension = torch.zeros(batch, dtype=torch.long, device=r.device)
-    open_ = beta > tolerance
+    open_, written = beta > tolerance, 1
     for j in range(steps):
         w, h = orthogonalize(basis[:, : j + 1], matvec(basis[:, j]))
         basis[:, j + 1], below = unit(w, 10 * torch.finfo(r.dtype).eps * h.norm(dim=1))
-        column = torch.bmm(rotation[:, : j + 1, : j + 1], h[..., None])[..., 0]
+        with own_precision(r):
+            column = torch.bmm(rotation[:, : j + 1, : j + 1], h[..., None])[..., 0]
         length = torch.hypot(column[:, j], below)
         live = open_ & (length > 10 * torch.finfo(r.dtype).eps * torch.hypot(h.norm(dim=1), below))
         safe = torch.where(live, length, 1.0)
@@ -90,8 +97,10 @@ def _cycle(
         rhs[:, j] = torch.where(live, cos, 1.0) * rhs[:, j]
         dimension += live
         open_ = live & (rhs[:, j + 1].abs() > tolerance) & (below > 0)
+        written = j + 1  # the last one written has no weight yet
         if not bool(open_.any()):
             break
     used = torch.arange(steps, device=r.device) < dimension[:, None]
     y = torch.linalg.solve_triangular(triangle, torch.where(used, rhs[:, :steps], 0.0)[..., None], upper=True)[:, :, 0]
-    return torch.bmm(y[:, None], basis[:, :-1])[:, 0], dimension
+    with own_precision(r):
+        return torch.bmm(y[:, None, :written], basis[:, :written])[:, 0], dimension

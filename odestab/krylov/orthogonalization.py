@@ -6,6 +6,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from odestab.precision import own_precision
+
 Matvec = Callable[[Float[Tensor, "batch n"]], Float[Tensor, "batch n"]]
 
 
@@ -81,5 +83,6 @@ def _second_pass(basis: Tensor, w: Tensor, first: Tensor, needed: Tensor) -> tup
 
 
 def _pass(basis: Tensor, w: Tensor) -> tuple[Tensor, Tensor]:
-    c = torch.bmm(w[:, None, :], basis.mT)  # row form: a single-column bmm runs several times slower on a CPU
-    return torch.baddbmm(w[:, None, :], c, basis, alpha=-1)[:, 0], c[:, 0]
+    with own_precision(w):
+        c = torch.bmm(w[:, None, :], basis.mT)  # row form: a single-column bmm runs several times slower on a CPU
+        return torch.baddbmm(w[:, None, :], c, basis, alpha=-1)[:, 0], c[:, 0]

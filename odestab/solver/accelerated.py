@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from odestab.solver import kernels
-from odestab.solver.equation import ImplicitEquation, first_image
+from odestab.solver.equation import ImplicitEquation, first_image, in_forward_mode, in_transform
 from odestab.solver.kernels import Task
 from odestab.solver.ledger import Rules, namespace
 from odestab.solver.mixing import Mixing
@@ -24,12 +24,8 @@ from odestab.vector_field import AbstractVectorField
 def records_nothing(equation: ImplicitEquation, x: Tensor) -> bool:
     """Whether a solve may work in place: nobody differentiates or transforms it, and h is one number."""
     h = equation.step_size
-    return not (
-        torch.is_grad_enabled()
-        or torch._C._are_functorch_transforms_active()
-        or torch.autograd.forward_ad._current_level >= 0
-        or (isinstance(h, Tensor) and h.numel() > 1)
-    )
+    one_number = not isinstance(h, Tensor) or h.numel() == 1
+    return one_number and not (torch.is_grad_enabled() or in_transform() or in_forward_mode())
 
 
 def accelerate(rules: Rules, mixing: Mixing, equation: ImplicitEquation, x: Tensor, open_: Tensor | None) -> Solution:
@@ -42,7 +38,7 @@ def accelerate(rules: Rules, mixing: Mixing, equation: ImplicitEquation, x: Tens
         image = field.unsplit(y.to(x.dtype))
     else:
         image = first_image(field.unsplit, y.to(x.dtype), rules.deterministic)
-    kappa = mixing.damping / (1 - h * field.split) if mixing.preconditioned else mixing.damping
+    kappa = mixing.damping * (float(equation.resolvent) if mixing.preconditioned else 1.0)
     drift = 1 - mixing.damping * (1 if mixing.preconditioned else 1 - h * field.split)
     root = field.sizes(y).clamp(min=1).sqrt()
     task = Task(kappa * rhs.flatten(1), kappa, kappa * h, drift, root, mixing, rules, open_, begun)
@@ -51,8 +47,7 @@ def accelerate(rules: Rules, mixing: Mixing, equation: ImplicitEquation, x: Tens
     state = found.state.view_as(x).to(x.dtype)
     if field.mask is not None:
         state = torch.where(field.mask[..., None], state, x)
-    floor = torch.finfo(image.dtype).eps * field.rms(state.to(keep))
-    return dataclasses.replace(found, state=state, floor=floor)
+    return dataclasses.replace(found, state=state, floor=torch.finfo(image.dtype).eps * field.rms(state.to(keep)))
 
 
 def _iterate(rules: Rules, field: AbstractVectorField, x: Tensor, stages: kernels.Stages, done: int = 0) -> Solution:
@@ -79,7 +74,8 @@ def _solution(rules: Rules, stages: kernels.Stages, norms: list[Any]) -> Solutio
     numbers = (torch.as_tensor(one) for one in (status, norm, ledger.iterations, ledger.evaluations))
     status, norm, iterations, evaluations = numbers
     history = torch.stack([torch.as_tensor(one) for one in norms], 1) if rules.history else None
-    return Solution(stages.outcome(last), status, norm, iterations, evaluations, history)
+    unknown = torch.zeros_like(norm)  # the floor is that of the state in its own precision
+    return Solution(stages.outcome(last), status, norm, iterations, evaluations, history, unknown)
 
 
 def _compacted(

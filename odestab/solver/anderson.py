@@ -5,6 +5,7 @@ import dataclasses
 import torch
 from torch import Tensor
 
+from odestab.precision import own_precision
 from odestab.solver.base import AbstractImplicitSolver, Iterate
 from odestab.solver.equation import ImplicitEquation
 from odestab.solver.mixing import Mixing, coefficients
@@ -92,6 +93,11 @@ class Anderson(AbstractImplicitSolver):
         dp = history.dp
         if dp.shape[1] == 0 or history.count % self.period:
             return torch.zeros_like(history.p)
+        with own_precision(dp):
+            return self._combined(history)
+
+    def _combined(self, history: _History) -> Tensor:
+        dp = history.dp
         gram = torch.bmm(dp, dp.mT).double()
         target = torch.bmm(dp, history.p[..., None])[..., 0].double()
         known, own = torch.ones_like(target, dtype=torch.bool), torch.diagonal(gram, 0, 1, 2)

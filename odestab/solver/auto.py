@@ -15,7 +15,9 @@ from odestab.solver.newton_krylov import NewtonKrylov
 from odestab.solver.solution import Solution, Status, choose, joined
 
 FAST = 0.1  # where a fixed-point step leaves this share of the residual, mixing has nothing to add
+LOW_PATIENCE = 8  # iterations without progress at which a solve under autocast has arrived at what rounding in f leaves
 NEWTON_ITERATIONS = 20
+SHOWABLE = 1e-4  # in a precision with a larger eps no derivative is known well enough to call it singular
 SEEN = 1e-3  # eps·RMS(y) above this share of RMS(b): three digits of b are left in the residual
 
 
@@ -25,15 +27,18 @@ class Auto(AbstractImplicitSolver):
 
     A stage runs for the examples that the stages before it left open. On real layers Anderson needs half the evaluations of the fixed
     point, but it and Newton's method can end in a local minimum of the residual from which the fixed point, begun anew, stays away.
-    What is open at the end is ILL_POSED where the derivative at the best iterate shows it (`well_posedness`).
+    What is open at the end is ILL_POSED where the derivative at the best iterate shows it (`well_posedness`). Under autocast an example
+    whose residual is down to what rounding in f leaves ends there, STALLED and `at_floor`, unless it is polished.
 
     Attributes:
         max_iterations: bound on the iterations of each stage.
-        diagnose: look for a proof of ill-posedness; products with J, not counted as evaluations.
+        diagnose: look for a proof of ill-posedness, in float32 or better; products with J, not counted as evaluations.
+        polish: after a solve under autocast go on without it from the examples' states, in the precision that these have.
     """
 
     max_iterations: int = 200
     diagnose: bool = True
+    polish: bool = False
 
     def advance(self, equation: ImplicitEquation, iterate: Iterate, memory: object) -> tuple[Tensor, Tensor, object, int]:
         """Not a single iteration: `solve` chains whole solvers."""
@@ -43,8 +48,15 @@ class Auto(AbstractImplicitSolver):
         """Solve from x; see the base class."""
         wanted = torch.ones(len(x), dtype=torch.bool, device=x.device) if open_ is None else open_
         shared: dict[str, Any] = {name: getattr(self, name) for name in ("rtol", "atol", "history", "deterministic", "compaction")}
-        most = self.max_iterations
-        solution = Anderson(rate=FAST, start=self.start, max_iterations=most, **shared).solve(equation, x, open_)
+        most, low = self.max_iterations, torch.is_autocast_enabled(x.device.type)
+        mixed = Anderson(rate=FAST, start=self.start, max_iterations=most, patience=LOW_PATIENCE if low else self.patience, **shared)
+        solution = mixed.solve(equation, x, open_)
+        if low:
+            wanted = wanted & ~(rounded := ~solution.converged & solution.at_floor)
+            if self.polish and bool(rounded.any()):
+                with torch.autocast(x.device.type, enabled=False):
+                    again = dataclasses.replace(mixed, patience=self.patience).solve(equation, solution.state, rounded)
+                solution = joined(solution, again, rounded)
         stages: tuple[tuple[AbstractImplicitSolver, bool], ...] = (
             (FixedPoint(start=self.start, max_iterations=most, **shared), True),
             (NewtonKrylov(max_iterations=min(NEWTON_ITERATIONS, most), **shared), False),
@@ -62,6 +74,8 @@ class Auto(AbstractImplicitSolver):
         The latter return x: their y is rounding times a null vector of M.
         """
         field, eps = equation.field, torch.finfo(solution.state.dtype).eps
+        if eps > SHOWABLE:
+            return solution
         blind = eps * field.rms(solution.state.detach()) > SEEN * field.rms(equation.rhs.detach())
         doubtful = wanted & (~solution.converged | blind) & solution.residual.isfinite()
         examples = doubtful.nonzero()[:, 0]

@@ -114,16 +114,17 @@ class AbstractImplicitSolver(abc.ABC):
             ValueError: if b, the mask or f do not fit x, or f draws random numbers although the solver is told that it is deterministic.
         """
         equation.require_state(x)
-        if self.mixing is not None and records_nothing(equation, x):
-            return accelerate(self.rules, self.mixing, equation, x, open_)
-        field, rules, begun = equation.field, self.rules, 1
-        y, image = x, equation.rhs + equation.step_size * first_image(field, x, self.deterministic)
+        field, rules, mixing, begun = equation.field, self.rules, self.mixing, 1
+        if mixing is not None and records_nothing(equation, x):
+            return accelerate(rules, mixing, equation, x, open_)
+        y, first = x, first_image(field, x, self.deterministic)
+        image = equation.rhs + equation.step_size * first
         r = image - y
         if self.start == "explicit":
             y, r, begun = image, equation.residual(image), 2
         best, ledger = y, Ledger.begin(rules, field.rms(r), field.rms(y), open_, begun)
         memory: object = None
-        norms = [ledger.norm]
+        norms = [ledger.norm]  # of every iteration, where they are asked for
         for _ in range(self.iteration_limit):
             running = ledger.running
             if not bool(running.any()):
@@ -132,7 +133,9 @@ class AbstractImplicitSolver(abc.ABC):
             y, r = choose(running, moved, y), choose(running, image, r)
             before, ledger = ledger, ledger.after(rules, field.rms(r), field.rms(y), cost)
             best = choose(ledger.best < before.best, y, best)
-            norms.append(torch.where(running, ledger.norm, torch.nan))
+            if rules.history:
+                norms.append(torch.where(running, ledger.norm, torch.nan))
         last, norm, status = ledger.outcome(self.keeps_last)
-        history = torch.stack(norms, 1) if self.history else None
-        return Solution(choose(last, y, best), status, norm, ledger.iterations, ledger.evaluations, history)
+        history, state = torch.stack(norms, 1) if rules.history else None, choose(last, y, best)
+        floor = torch.finfo(first.dtype).eps * field.rms(state.detach())
+        return Solution(state, status, norm, ledger.iterations, ledger.evaluations, history, floor)

@@ -86,12 +86,22 @@ def first_image(
     return image
 
 
+def in_transform() -> bool:
+    """Whether a torch.func transform is at work; inside one nothing tells whether a tensor is differentiated by somebody further out."""
+    return torch._C._are_functorch_transforms_active()
+
+
+def in_forward_mode() -> bool:
+    """Whether a level of torch.autograd.forward_ad is open."""
+    return torch.autograd.forward_ad._current_level >= 0
+
+
 def _random_state(like: Tensor) -> tuple[object, ...]:
     """What changes when the generators of the processor and of the state's device are used; nothing is waited for.
 
     Unknown inside a transform of torch.func, where torch itself decides whether random numbers may be drawn.
     """
-    if torch._C._are_functorch_transforms_active():
+    if in_transform():
         return ()
     cpu = torch.default_generator.get_state().numpy().tobytes()
     if like.device.type != "cuda":

@@ -35,7 +35,6 @@ class Solution:
         evaluations: of f while the example was open; a product with J or Jᵀ counts one.
         history: RMS(r) of the start and after every iteration, NaN once an example has ended; None unless it was asked for.
         floor: eps·RMS(y) with the eps of what f returned: a residual that stalls near it is rounding in f, no failure of the solver.
-            None where the solve was recorded.
     """
 
     state: Float[Tensor, "batch *event"]
@@ -43,8 +42,8 @@ class Solution:
     residual: Float[Tensor, " batch"]
     iterations: Int[Tensor, " batch"]
     evaluations: Int[Tensor, " batch"]
-    history: Float[Tensor, "batch iterations"] | None = None
-    floor: Float[Tensor, " batch"] | None = None
+    history: Float[Tensor, "batch iterations"] | None
+    floor: Float[Tensor, " batch"]
 
     @property
     def converged(self) -> Bool[Tensor, " batch"]:
@@ -54,8 +53,7 @@ class Solution:
     @property
     def at_floor(self) -> Bool[Tensor, " batch"]:
         """Whether the residual is within ten times what rounding in f can leave."""
-        floor = torch.zeros_like(self.residual) if self.floor is None else self.floor
-        return self.residual <= 10 * floor
+        return self.residual <= 10 * self.floor
 
     def raise_for_status(self) -> None:
         """Raise SolveError, naming the examples, unless all converged."""
@@ -81,5 +79,5 @@ def joined(before: Solution, after: Solution, open_: Bool[Tensor, " batch"]) -> 
         before.iterations + torch.where(open_, after.iterations, 0),
         before.evaluations + torch.where(open_, after.evaluations, 0),
         torch.cat(parts, 1) if parts else None,
-        before.floor,
+        torch.where(better, after.floor, before.floor),
     )

@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from odestab.precision import own_precision
 from odestab.solver.kernels.task import Task
 from odestab.solver.ledger import Array, Ledger, namespace
 from odestab.solver.mixing import coefficients, weights
@@ -29,8 +30,9 @@ class PlainStages:
         """Begin at y, which is not changed, with the image F(y)."""
         batch, n = y.shape
         self.task = task
-        self.y, self.spare, self.best = y.clone(), torch.empty_like(y), y.clone()
-        self.images, self.moves = (y.new_zeros(batch, task.mixing.memory + 1, n) for _ in range(2))
+        self.y, self.spare = y.clone(), torch.empty_like(y)
+        self.best: Tensor | None = None  # until it is another than the current one
+        self.images, self.moves = (y.new_empty(batch, task.mixing.memory + 1, n) for _ in range(2))  # only what was written is read
         self.count = 0  # of images so far
         self.root = _small(task.root)
         self.products = _small(torch.zeros(batch, *self.images.shape[1:2] * 2, dtype=torch.float64, device=y.device))
@@ -46,6 +48,8 @@ class PlainStages:
         xp, better = namespace(after.norm), after.best < before.best
         saved = before.running & self.best_is_current & ~better  # the iterate before, until it is overwritten
         if not _known_false(saved):
+            if self.best is None:
+                self.best = self.spare.clone()
             torch.where(_tensor(saved, self.y)[:, None], self.spare, self.best, out=self.best)
         self.best_is_current = xp.where(before.running, better, self.best_is_current)
         self.slow = after.norm > mixing.rate * before.norm
@@ -54,7 +58,8 @@ class PlainStages:
     def mix(self) -> None:
         """The next iterate of the running examples; the others keep theirs."""
         if self.task.mixing.memory:
-            torch.bmm(self._weights()[:, None], self.images, out=self.spare[:, None])
+            with own_precision(self.y):
+                torch.bmm(self._weights()[:, None, : self.filled], self.images[:, : self.filled], out=self.spare[:, None])
         else:
             self.spare, self.images = self.images[:, 0], self.spare[:, None]
         ended = ~self.ledger.running
@@ -73,7 +78,13 @@ class PlainStages:
 
     def outcome(self, last: Array) -> Float[Tensor, "batch n"]:
         """The last iterate where that is asked for, else the best."""
-        return torch.where(_tensor(last | self.best_is_current, self.y)[:, None], self.y, self.best)
+        best = self.y if self.best is None else self.best
+        return torch.where(_tensor(last | self.best_is_current, self.y)[:, None], self.y, best)
+
+    @property
+    def filled(self) -> int:
+        """How many slots of the rings hold an image."""
+        return min(self.count, self.task.mixing.memory + 1)
 
     def _measure(self, image: Tensor) -> tuple[Any, Any]:
         """RMS(r) and RMS(y), once the image and its move are in their rings and multiplied with the earlier moves."""
@@ -85,8 +96,10 @@ class PlainStages:
         torch.sub(g, self.y, out=move)
         self.count += 1
         if task.mixing.memory:
-            row = _small(torch.bmm(move[:, None], self.moves.mT)[:, 0])  # row form: a single-column bmm runs several times slower
-            self.products[:, slot] = self.products[:, :, slot] = row
+            earlier = self.moves[:, : self.filled].mT
+            with own_precision(move):
+                row = _small(torch.bmm(move[:, None], earlier)[:, 0])  # row form: a single-column bmm runs several times slower
+            self.products[:, slot, : self.filled] = self.products[:, : self.filled, slot] = row
             length = row[:, slot] ** 0.5
         else:
             length = _small(torch.linalg.vector_norm(move, dim=1))

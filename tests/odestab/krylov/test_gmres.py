@@ -125,3 +125,11 @@ def test_a_right_hand_side_that_is_not_finite_is_never_converged() -> None:
 def test_residual_at_rounding_level() -> None:
     found = gmres(apply(batch()), normal_numbers(3, N), 0.0, max_iterations=200)
     assert (found.residual < 1e3 * EPS * 100).all()  # condition number at most about 100
+
+
+def test_half_precision_is_solved_in_single() -> None:
+    matrices, b = batch()[:1].bfloat16(), normal_numbers(1, N).bfloat16()  # whose products leave the residual at 1e-2
+    found = gmres(apply(matrices), b, 1e-2)
+    exact = torch.linalg.solve(matrices.double(), b.double())
+    assert found.solution.dtype == torch.bfloat16 and found.converged.all()
+    torch.testing.assert_close(found.solution.double(), exact, rtol=0, atol=0.1 * float(exact.abs().max()))

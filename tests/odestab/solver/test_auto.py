@@ -2,7 +2,8 @@ import pytest
 import torch
 from problems import DTYPE, MixingField, masked_state, normal_numbers, ragged_mask, random_matrix
 
-from odestab.solver import Auto, FixedPoint, ImplicitEquation, NewtonKrylov
+import odestab as od
+from odestab.solver import Auto, FixedPoint, ImplicitEquation, NewtonKrylov, Status
 from odestab.solver.base import Iterate
 from odestab.vector_field import LinearVectorField
 
@@ -48,3 +49,28 @@ def test_it_has_no_iteration_of_its_own() -> None:
     iterate = Iterate(x, x, torch.ones(1, dtype=DTYPE), torch.tensor([True]))
     with pytest.raises(TypeError, match="call solve"):
         Auto().advance(equation, iterate, None)
+
+
+def test_under_autocast_the_floor_is_reported_and_polishing_goes_below_it() -> None:
+    torch.manual_seed(0)
+    layer = torch.nn.Sequential(torch.nn.Linear(16, 32), torch.nn.Tanh(), torch.nn.Linear(32, 16)).requires_grad_(False)
+    mask = torch.ones(3, 4, dtype=torch.bool)
+    field, x = od.LayerVectorField(lambda y: layer(y).float(), mask, "outer"), torch.randn(3, 4, 16)
+    equation = ImplicitEquation(od.LayerVectorField(layer, mask, "outer"), x, 1.0, differentiable=False)
+    with torch.no_grad():
+        exact = Auto(rtol=1e-6).solve(ImplicitEquation(field, x, 1.0), x)
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            plain, polished = (Auto(rtol=1e-6, polish=polish).solve(equation, x) for polish in (False, True))
+    assert (plain.status == Status.STALLED).all() and plain.at_floor.all() and (plain.evaluations < 40).all()
+    assert plain.state.dtype == torch.float32
+    assert polished.converged.all() and (polished.evaluations > plain.evaluations).all()
+    torch.testing.assert_close(polished.state, exact.state, rtol=0, atol=1e-4)
+    torch.testing.assert_close(plain.state, exact.state, rtol=0, atol=0.1)
+
+
+def test_half_precision_throughout_ends_with_a_status() -> None:
+    generator = torch.Generator().manual_seed(0)
+    matrix, x = torch.randn(6, 24, 24, generator=generator).bfloat16(), torch.randn(6, 4, 6, generator=generator).bfloat16()
+    with torch.no_grad():
+        found = Auto(rtol=1e-2).solve(ImplicitEquation(od.LinearVectorField(matrix), x, 1.0), x)
+    assert found.state.dtype == torch.bfloat16 and (found.status != Status.ILL_POSED).all() and found.residual.isfinite().all()

@@ -255,7 +255,7 @@ def test_wrong_options() -> None:
 def test_solution_says_what_converged() -> None:
     status = torch.tensor([0, 2])
     zero = torch.zeros(2, dtype=torch.long)
-    solution = Solution(torch.zeros(2, 1), status, torch.zeros(2), zero, zero)
+    solution = Solution(torch.zeros(2, 1), status, torch.zeros(2), zero, zero, None, torch.zeros(2))
     assert solution.converged.tolist() == [True, False]
 
 
