@@ -7,6 +7,7 @@ from matplotlib.figure import Figure
 
 from analysis.summary import METHODS, LayerGrowth, Summary
 from figures import selection, style
+from figures.whiskers import beside, layer_axis, stack, whiskers
 
 MARKERS = {"worst": "o", "spectral": "D"}
 MEANINGS = {"worst": "worst growth (largest singular value)", "spectral": r"spectral growth $\max|R(h\lambda)|$"}
@@ -47,10 +48,16 @@ def draw_advantage(summary: Summary, ax: style.Target = None) -> Figure:
     for i, h in enumerate(steps):
         _, layers = selection.growth_at(summary, h)
         shade, marker = str(float(shades[i])), STEP_MARKERS[i % len(STEP_MARKERS)]
-        _whiskers(panel, _shifted(layers, i, len(steps)), selection.band(_stack([one.advantage for one in layers])), shade, marker)
+        whiskers(
+            panel,
+            beside([one.layer for one in layers], i, len(steps)),
+            selection.band(stack([one.advantage for one in layers])),
+            shade,
+            marker,
+        )
         handles.append(style.key(f"$h = {h:g}$", shade, marker))
     panel.axhline(0, color=style.GUIDE, linewidth=0.8, zorder=0)
-    _layer_axis(panel, sorted({one.layer for one in summary.growth}))
+    layer_axis(panel, sorted({one.layer for one in summary.growth}))
     panel.set_ylabel("implicit advantage\n" r"$\langle\log(\|E\delta\|\,/\,\|M^{-1}\delta\|)\rangle$")
     if handles:
         low, high = panel.get_ylim()
@@ -66,36 +73,29 @@ def draw_advantage(summary: Summary, ax: style.Target = None) -> Figure:
 def _draw_growth(ax: Axes, layers: list[LayerGrowth], h: float) -> None:
     series = [(quantity, method) for quantity in MARKERS for method in METHODS]
     for i, (quantity, method) in enumerate(series):
-        values = _stack([getattr(one, quantity)[method] for one in layers])
+        values = stack([getattr(one, quantity)[method] for one in layers])
         hollow = np.array([not _settled(one, quantity, method) for one in layers], dtype=bool)
         found = selection.band(values).positive()
-        _whiskers(ax, _shifted(layers, i, len(series)), found, style.COLOURS[method], MARKERS[quantity], hollow)
+        whiskers(ax, beside([one.layer for one in layers], i, len(series)), found, style.COLOURS[method], MARKERS[quantity], hollow)
     style.logarithmic_growth(ax)
     ax.axhline(1, color=style.GUIDE, linewidth=0.8, zorder=0)
     ax.set_ylabel("growth over one step")
     ax.set_title(f"$h = {h:g}$, {style.counted(len(layers[0].logarithmic_norm), 'text')}" if layers else f"$h = {h:g}$")
-    _layer_axis(ax, [one.layer for one in layers])
+    layer_axis(ax, [one.layer for one in layers])
     if not layers:
         style.nothing(ax)
 
 
 def _draw_logarithmic_norm(ax: Axes, layers: list[LayerGrowth], h: float) -> None:
-    found = selection.band(_stack([h * one.logarithmic_norm for one in layers]))
+    found = selection.band(stack([h * one.logarithmic_norm for one in layers]))
     hollow = np.array([not one.converged["logarithmic_norm"].all() for one in layers], dtype=bool)
-    _whiskers(ax, _shifted(layers, 0, 1), found, style.INK, "s", hollow)
+    whiskers(ax, beside([one.layer for one in layers], 0, 1), found, style.INK, "s", hollow)
     ax.axhline(1, color=style.COLOURS["implicit"], linewidth=1)
     ax.set_ylim(min(0.0, ax.get_ylim()[0]), max(1.6, ax.get_ylim()[1]))
     place, text = ax.get_yaxis_transform(), "implicit step\nguaranteed below"
     ax.text(1.01, 1, text, transform=place, ha="left", va="center", fontsize=7, color=style.COLOURS["implicit"])
     ax.set_ylabel(r"$h\mu_2(J)$")
-    _layer_axis(ax, [one.layer for one in layers])
-
-
-def _whiskers(ax: Axes, x: np.ndarray, found: selection.Band, colour: str, marker: str, hollow: np.ndarray | None = None) -> None:
-    hollow = np.zeros(len(x), dtype=bool) if hollow is None else hollow
-    ax.vlines(x, found.low, found.high, color=colour, linewidth=1)
-    for which, face in ((~hollow, colour), (hollow, "white")):
-        ax.plot(x[which], found.median[which], linestyle="none", marker=marker, markersize=4.5, color=colour, markerfacecolor=face)
+    layer_axis(ax, [one.layer for one in layers])
 
 
 def _settled(one: LayerGrowth, quantity: str, method: str) -> bool:
@@ -116,29 +116,6 @@ def _handles(layers: list[LayerGrowth]) -> list[Artist]:
     ]
     hollow = [style.key("hollow: some text not converged, or a lower bound", style.INK, "o", hollow=True)] if _any_hollow(layers) else []
     return [*worst, *hollow, *spectral]
-
-
-def _stack(columns: list[np.ndarray]) -> np.ndarray:
-    """One row per example, one column per layer, short columns filled with NaN."""
-    rows = max((len(column) for column in columns), default=0)
-    stacked = np.full((rows, len(columns)), np.nan)
-    for i, column in enumerate(columns):
-        stacked[: len(column), i] = column
-    return stacked
-
-
-def _shifted(layers: list[LayerGrowth], series: int, count: int) -> np.ndarray:
-    """Abscissae of one of several series, side by side about each layer."""
-    return np.array([one.layer for one in layers], dtype=float) + 0.6 * ((series + 0.5) / count - 0.5)
-
-
-def _layer_axis(ax: Axes, layers: list[int]) -> None:
-    if layers:
-        ax.set_xticks(layers)
-        ax.set_xlim(min(layers) - 0.5, max(layers) + 0.5)
-        for between in layers[1:]:
-            ax.axvline(between - 0.5, color="#E6E6E6", linewidth=0.6, zorder=-1)
-    ax.set_xlabel("layer")
 
 
 def _directions(ax: Axes) -> None:
