@@ -146,6 +146,7 @@ def footprints(options: argparse.Namespace) -> list[dict[str, Any]]:
     adjoints = {
         **ADJOINTS,
         "implicit": od.ImplicitAdjoint(restart=options.restart),
+        "implicit to 1e-2": od.ImplicitAdjoint(rtol=1e-2, restart=options.restart),
         "unrolled, recomputed": od.UnrolledAdjoint(recompute=True),
     }
     runs: dict[str, Callable[[], Tensor]] = {"plain layer": lambda: field.unsplit(x)}
@@ -165,9 +166,15 @@ def footprints(options: argparse.Namespace) -> list[dict[str, Any]]:
         kept, peak = kept_bytes(run, [x, *theta]), peak_bytes(lambda run=run: train(run), options.device)
         rows.append({"what": name, "kept, states": kept / state, "peak, states": None if peak is None else peak / state})
         rows[-1] |= {"kept / plain": kept / state / rows[0]["kept, states"]}
-        rings = options.restart + 1 if name.startswith("implicit") else 0
-        rows[-1]["(peak − basis) / plain"] = None if peak is None else (peak / state - rings) / rows[0]["peak, states"]
+        rows[-1]["basis, states"] = basis = basis_states(adjoints.get(name.rpartition(",")[0]), options)
+        rows[-1]["(peak − basis) / plain"] = None if peak is None else (peak / state - basis) / rows[0]["peak, states"]
     return rows
+
+
+def basis_states(adjoint: od.AbstractAdjoint | None, options: argparse.Namespace) -> int:
+    """How many states the Krylov basis of the last backward pass held."""
+    last = adjoint.last if isinstance(adjoint, od.ImplicitAdjoint) else None
+    return 0 if last is None else min(int(last.iterations.max()), options.restart) + 1
 
 
 def kept_bytes(run: Callable[[], Tensor], given: list[Tensor]) -> int:

@@ -11,18 +11,20 @@ import dataclasses
 import importlib.util
 import itertools
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
-from side_by_side import arguments, default_texts, load_model, publish, seconds, table
+from side_by_side import arguments, default_texts, in_turns, load_model, publish, seconds, table, trajectory_of_passages
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import odestab as od
 from odestab.solver import ImplicitEquation
-from odestab.vector_field import AbstractVectorField
+from odestab.vector_field import AbstractVectorField, AbstractWrappedField
 
 REGIMES = {"mild": (0.35, 0.0), "hμ > 1": (0.9, 0.0), "stiff dissipative": (0.6, -3.0), "stiffer": (0.6, -10.0)}  # size of W, shift
+REAL = 2  # the layer that stands beside the test field
+EVALUATIONS = 5  # bare ones timed together
 OURS: dict[str, od.AbstractImplicitSolver] = {
     "fixed point": od.FixedPoint(max_iterations=300),
     "Anderson(5)": od.Anderson(memory=5, max_iterations=300),
@@ -30,13 +32,7 @@ OURS: dict[str, od.AbstractImplicitSolver] = {
     "auto": od.Auto(max_iterations=300),
     "gradient descent(0.1)": od.GradientDescent(steps=None, step_size=0.1, max_iterations=300),
 }
-
-
-class Outcome(NamedTuple):
-    """What one solve gave: the state, and how often f was evaluated on the whole batch, products with J counted as one each."""
-
-    state: Tensor
-    evaluations: int
+ON_LAYERS = OURS | {"gradient descent(0.1)": od.GradientDescent(steps=None, step_size=0.1, max_iterations=100)}
 
 
 class TestField(AbstractVectorField):
@@ -51,25 +47,29 @@ class TestField(AbstractVectorField):
 
     def __call__(self, x: Tensor) -> Tensor:
         image = torch.tanh(x @ self.w.T)
-        return image.add_(x, alpha=self.shift) if self.shift and not torch.is_grad_enabled() else image + self.shift * x
+        if not self.shift:
+            return image
+        return image + self.shift * x if torch.is_grad_enabled() else image.add_(x, alpha=self.shift)
 
 
-class Counted(AbstractVectorField):
-    """A field that counts its evaluations and hides their operations from a count of the solver's own."""
+@dataclasses.dataclass(frozen=True, eq=False)
+class Counted(AbstractWrappedField):
+    """A field that counts its evaluations."""
 
-    def __init__(self, field: AbstractVectorField) -> None:
-        self.field, self.split, self.mask, self.calls = field, field.split, field.mask, 0
+    tally: list[int] = dataclasses.field(default_factory=lambda: [0])
+
+    @property
+    def calls(self) -> int:
+        """Evaluations so far."""
+        return self.tally[0]
 
     def __call__(self, x: Tensor) -> Tensor:
-        self.calls += 1
+        self.tally[0] += 1
         return self.field(x)
 
     def unsplit(self, x: Tensor) -> Tensor:
-        self.calls += 1
+        self.tally[0] += 1
         return self.field.unsplit(x)
-
-    def linearize(self, x: Tensor) -> Any:
-        return self.field.linearize(x)
 
 
 class Traffic(TorchDispatchMode):
@@ -149,7 +149,7 @@ def main() -> None:
         step_sizes=[1.0, 0.5, 2.0],
     )  # fmt: skip
     with torch.no_grad():
-        regimes = [row for name, regime in REGIMES.items() for row in compare(name, regime, options)]
+        regimes = [row for name, problem in problems(options).items() for row in compare(name, *problem, options)]
         print(table(regimes))
         layers = [row for kind in ("increment", "outer") for row in on_layers(kind, options)] if options.texts else []
     if layers:
@@ -158,35 +158,47 @@ def main() -> None:
     print(publish("solver_throughput", {"setting": setting, "regimes": regimes, "layers": layers}, options))
 
 
-def compare(name: str, regime: tuple[float, float], options: argparse.Namespace) -> list[dict[str, Any]]:
-    """All engines on one test field, tolerances tightened until the true residual of each is below tol; least time over rounds."""
-    field = TestField(*regime, options.hidden, options.device)
+def problems(options: argparse.Namespace) -> dict[str, tuple[AbstractVectorField, Tensor]]:
+    """(f, x) each: the test field in its regimes, where f is one matrix product, and a layer of the embedded model."""
     x = torch.randn(options.batch, options.tokens, options.hidden, generator=torch.Generator().manual_seed(1)).to(options.device)
+    found: dict[str, tuple[AbstractVectorField, Tensor]] = {
+        name: (TestField(*regime, options.hidden, options.device), x) for name, regime in REGIMES.items()
+    }
+    trajectory = trajectory_of_passages(options.batch, options.tokens, torch.float32, options.device)
+    return found | {f"layer {REAL}": (trajectory.fields[REAL], trajectory.states[REAL])}
+
+
+def compare(name: str, field: AbstractVectorField, x: Tensor, options: argparse.Namespace) -> list[dict[str, Any]]:
+    """All engines on one field, tolerances tightened until the true residual of each is below tol; those that arrive are timed."""
     equation = ImplicitEquation(field, x, 1.0, differentiable=False)
-    bare = min(seconds(lambda: [field(x) for _ in range(10)], options.device)["wall"] for _ in range(options.rounds)) / 10
     runs, rows = {}, []
     for label, way in ways(options).items():
         tolerance, counted = options.tol, Counted(field)
         again = ImplicitEquation(counted, x, 1.0, differentiable=False)
         for _ in range(4):
-            counted.calls = 0
+            counted.tally[0] = 0
             residual = true_residual(equation, way(again, tolerance))
             if residual <= options.tol or not residual < 1e3 * options.tol:
                 break
             tolerance /= 3  # what an engine stops at is not always the residual of what it returns
-        runs[label] = lambda way=way, tolerance=tolerance: way(equation, tolerance)
-        rows.append(
-            {"regime": name, "engine": label, "evaluations": counted.calls, "residual": residual, **traffic(equation, way, tolerance)}
-        )
-    times: dict[str, list[float]] = {label: [] for label in runs}
-    for _ in range(options.rounds):
-        for label, run in runs.items():
-            times[label].append(seconds(run, options.device)["wall"])
+        arrived = residual <= options.tol
+        if arrived:
+            runs[label] = lambda way=way, tolerance=tolerance: way(equation, tolerance)
+        numbers = {"evaluations": counted.calls, "residual": residual, "arrived": arrived, **traffic(equation, way, tolerance)}
+        rows.append({"regime": name, "engine": label, **numbers})
+    times = in_turns(runs | {"f": lambda: evaluate(field, x)}, options.rounds, options.device)
+    bare = times["f"]["cpu"] / EVALUATIONS
     for row in rows:
-        spent = min(times[str(row["engine"])])
-        arrived = row["residual"] <= options.tol
-        row |= {"ms": 1e3 * spent, "overhead": spent / (row["evaluations"] * bare) - 1, "arrived": arrived, "f ms": 1e3 * bare}
+        spent = times[str(row["engine"])]["cpu"] if row["arrived"] else None
+        overhead = spent and spent / (row["evaluations"] * bare) - 1
+        row |= {"cpu ms": spent and 1e3 * spent, "overhead": overhead, "f ms": 1e3 * bare}
     return rows
+
+
+def evaluate(field: AbstractVectorField, x: Tensor) -> None:
+    """Bare evaluations, one after the other."""
+    for _ in range(EVALUATIONS):
+        field.unsplit(x)
 
 
 def true_residual(equation: ImplicitEquation, y: Tensor) -> float:
@@ -201,7 +213,7 @@ def traffic(equation: ImplicitEquation, way: Way, tolerance: float) -> dict[str,
         way(ImplicitEquation(counted, equation.rhs, equation.step_size, differentiable=False), tolerance)
     inside = Traffic()
     with inside:
-        equation.field(equation.rhs)
+        equation.field.unsplit(equation.rhs)
     calls, word = counted.calls, equation.rhs.numel() * equation.rhs.element_size()
     return {"operations": counter.operations / calls - inside.operations, "state words": (counter.bytes / calls - inside.bytes) / word}
 
@@ -222,7 +234,7 @@ def on_layers(kind: str, options: argparse.Namespace) -> list[dict[str, Any]]:
     for h in options.step_sizes:
         for layer in options.layers:
             equation = ImplicitEquation(trajectory.fields[layer], trajectory.states[layer], h, differentiable=False)
-            for name, solver in OURS.items():
+            for name, solver in ON_LAYERS.items():
                 found: list[od.Solution] = []
                 run = lambda e=equation, s=solver, f=found: f.append(_with(s, options.layer_tol).solve(e, e.rhs))  # noqa: E731
                 spent = seconds(run, options.device)
@@ -235,7 +247,7 @@ def on_layers(kind: str, options: argparse.Namespace) -> list[dict[str, Any]]:
                         "of": len(residual),
                         "median evaluations": float(solution.evaluations.double().median()), "most": int(solution.evaluations.max()),
                         "residual": float(residual[solution.converged].max()) if solution.converged.any() else None,
-                        "s": spent["wall"], "statuses": status,
+                        "cpu s": spent["cpu"], "statuses": status,
                     }
                 )  # fmt: skip
     return rows

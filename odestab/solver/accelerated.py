@@ -31,7 +31,8 @@ def records_nothing(equation: ImplicitEquation, x: Tensor) -> bool:
 def accelerate(rules: Rules, mixing: Mixing, equation: ImplicitEquation, x: Tensor, open_: Tensor | None) -> Solution:
     """Solve from x: the same iterates as those of the loop that records, to rounding."""
     field, h, begun = equation.field, float(equation.step_size), 1
-    keep = x.dtype if x.dtype == torch.float64 else torch.float32
+    keep = torch.promote_types(x.dtype, torch.float32)
+    low = None if x.dtype == keep else x.dtype
     y, rhs = field.project(x).to(keep), field.project(equation.rhs).to(keep)
     if rules.start == "explicit":
         y, begun = rhs + h * first_image(field, y.to(x.dtype), rules.deterministic), 2
@@ -43,7 +44,7 @@ def accelerate(rules: Rules, mixing: Mixing, equation: ImplicitEquation, x: Tens
     root = field.sizes(y).clamp(min=1).sqrt()
     task = Task(kappa * rhs.flatten(1), kappa, kappa * h, drift, root, mixing, rules, open_, begun)
     with np.errstate(all="ignore"):  # what is not finite is a status
-        found = _iterate(rules, field, x, kernels.stages(task, y.flatten(1), image.flatten(1)))
+        found = _iterate(rules, field, x, kernels.stages(task, y.flatten(1), image.flatten(1), low))
     state = found.state.view_as(x).to(x.dtype)
     if field.mask is not None:
         state = torch.where(field.mask[..., None], state, x)
@@ -62,7 +63,7 @@ def _iterate(rules: Rules, field: AbstractVectorField, x: Tensor, stages: kernel
             kept, field, rest = smaller
             return _scattered(_solution(rules, stages, norms), _iterate(rules, field, x[kept], rest, iteration), kept)
         stages.mix()
-        stages.take_in(field.unsplit(stages.y.view_as(x).to(x.dtype)).flatten(1))
+        stages.take_in(field.unsplit(stages.argument.view_as(x)).flatten(1))
         if rules.history:
             norms.append(namespace(running).where(running, stages.ledger.norm, torch.nan))
     return _solution(rules, stages, norms)

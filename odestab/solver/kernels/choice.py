@@ -3,6 +3,7 @@
 import importlib.util
 from typing import Any, Protocol, runtime_checkable
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -22,6 +23,10 @@ class Stages(Protocol):
     y: Tensor
 
     @property
+    def argument(self) -> Tensor:
+        """The current iterate in the precision in which F is evaluated; from the first `mix` on."""
+
+    @property
     def ledger(self) -> Ledger:
         """How each example stands."""
 
@@ -35,11 +40,18 @@ class Stages(Protocol):
         """The last iterate where that is asked for, else the best."""
 
 
-def stages(task: Task, y: Float[Tensor, "batch n"], image: Float[Tensor, "batch n"]) -> Stages:
-    """Fused on a GPU for which there is Triton, plain elsewhere; begun at y, which is not changed, with the image F(y)."""
+def stages(task: Task, y: Float[Tensor, "batch n"], image: Float[Tensor, "batch n"], low: torch.dtype | None = None) -> Stages:
+    """Fused on a GPU for which there is Triton, plain elsewhere; begun at y, which is not changed, with the image F(y).
+
+    Args:
+        task: the map and how to iterate it.
+        y: the start.
+        image: F(y).
+        low: precision in which F is evaluated; None is that of y.
+    """
     if y.device.type == "cuda" and importlib.util.find_spec("triton") is not None:
         from odestab.solver.kernels.fused import FusedStages, supports  # takes a while, and Triton is not everywhere
 
         if supports(task, y):
-            return FusedStages(task, y, image)
-    return PlainStages(task, y, image)
+            return FusedStages(task, y, image, low)
+    return PlainStages(task, y, image, low)

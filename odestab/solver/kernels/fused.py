@@ -67,6 +67,11 @@ class FusedStages:
         self.at_start = True
 
     @property
+    def argument(self) -> Float[Tensor, "batch n"]:
+        """The current iterate in the precision in which F is evaluated."""
+        return self.y if self.y_low is None else self.y_low
+
+    @property
     def ledger(self) -> Ledger:
         """How each example stands: views, which the next `take_in` writes to, but for the norms of the record of the start."""
         norm, best, first = self.norms

@@ -26,9 +26,10 @@ class PlainStages:
         ledger: how each example stands.
     """
 
-    def __init__(self, task: Task, y: Float[Tensor, "batch n"], image: Float[Tensor, "batch n"]) -> None:
-        """Begin at y, which is not changed, with the image F(y)."""
+    def __init__(self, task: Task, y: Float[Tensor, "batch n"], image: Float[Tensor, "batch n"], low: torch.dtype | None = None) -> None:
+        """Begin at y, which is not changed, with the image F(y); low is the precision of `argument`, None that of y."""
         batch, n = y.shape
+        self.low = low
         self.task = task
         self.y, self.spare = y.clone(), torch.empty_like(y)
         self.best: Tensor | None = None  # until it is another than the current one
@@ -80,6 +81,11 @@ class PlainStages:
         """The last iterate where that is asked for, else the best."""
         best = self.y if self.best is None else self.best
         return torch.where(_tensor(last | self.best_is_current, self.y)[:, None], self.y, best)
+
+    @property
+    def argument(self) -> Float[Tensor, "batch n"]:
+        """The current iterate in the precision in which F is evaluated."""
+        return self.y if self.low is None else self.y.to(self.low)
 
     @property
     def filled(self) -> int:

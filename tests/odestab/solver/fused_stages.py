@@ -215,6 +215,18 @@ def a_solve_with_its_history() -> None:
             torch.testing.assert_close(getattr(fused, name), getattr(recorded, name), rtol=0, atol=1e-12, equal_nan=True)
 
 
+def a_solve_of_states_in_low_precision() -> None:
+    matrices = (torch.randn(2, 6, 6, generator=torch.Generator().manual_seed(2)).to(DEVICE) / 4).bfloat16()
+    equation = ImplicitEquation(LinearVectorField(matrices), torch.ones(2, 6, dtype=torch.bfloat16, device=DEVICE), 0.5)
+    solver = Anderson(memory=2, rtol=3e-2)
+    with torch.no_grad():
+        plain = solver.solve(equation, equation.rhs)
+        with unittest.mock.patch.object(kernels, "stages", FusedStages):
+            fused = solver.solve(equation, equation.rhs)
+    assert plain.converged.all() and fused.converged.all() and fused.state.dtype == torch.bfloat16
+    torch.testing.assert_close(fused.state, plain.state, rtol=0.05, atol=0.05)
+
+
 def a_graph_replays_the_iterations() -> None:
     task, f = problem(Mixing(2), torch.float32)
     y = task.rhs / task.kappa

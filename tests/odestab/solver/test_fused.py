@@ -25,7 +25,7 @@ CASES = (
     *("memory_1", "memory_3_and_a_closed_example", "memory_5_in_single_precision", "memory_3_that_is_forgotten"),
     *("memory_2_damped_every_other_time_and_the_last_iterate_kept", "memory_2_where_progress_is_slow", "images_that_are_not_finite"),
     *("weights_are_those_of_the_least_squares_problem", "batch_mates_do_not_matter_bit_for_bit", "the_iterate_in_low_precision"),
-    "a_solve_with_its_history",
+    *("a_solve_with_its_history", "a_solve_of_states_in_low_precision"),
 )
 on_a_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
 
