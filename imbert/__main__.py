@@ -1,0 +1,221 @@
+"""The `imbert` command. Heavy imports stand inside the command bodies."""
+
+import argparse
+import os
+import sys
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+from imbert.run_config import EvaluateChoice, RunConfig, read_run
+from imbert.study_config import ATTACKS, STAGES, AttackChoice, read_study
+
+OFFLINE = {"HF_HUB_DISABLE_TELEMETRY": "1", "DO_NOT_TRACK": "1", "TOKENIZERS_PARALLELISM": "false"}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; wrong input, or a training that diverges, is one line on stderr and exit code 2."""
+    for name, value in OFFLINE.items():
+        os.environ.setdefault(name, value)
+    warnings.filterwarnings("ignore", "`torch.jit.script` is deprecated", DeprecationWarning)
+    try:
+        options = _parser().parse_args(arguments)
+        options.command(options)
+    except (ValueError, ArithmeticError, RuntimeError, OSError, MemoryError) as error:
+        print(f"imbert: error: {_one_line(error)}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("imbert: interrupted; the same command continues where it stopped", file=sys.stderr)
+        return 130
+    return 0
+
+
+def finetune(options: argparse.Namespace) -> None:
+    """Train a run, keep its best checkpoint, evaluate it."""
+    run = read_run(options.run)
+    from imbert import finetune as work
+
+    result = work.finetune(run, options.out, _data(options), _progress)
+    if result:
+        _tell_evaluation(result["evaluation"])
+        for line in result["warnings"]:
+            _warn(line)
+        print(f"result: {options.out / work.RESULT}\ncheckpoint: {options.out / work.CHECKPOINT}")
+
+
+def evaluate(options: argparse.Namespace) -> None:
+    """Measure a checkpoint on a task's dev split and on AdvGLUE."""
+    run = _run_of(options)
+    from imbert import evaluate as work
+    from imbert.result import SCHEMA, versions, write_json
+
+    found = work.evaluate(options.checkpoint, run, options.data)
+    _tell_evaluation(found)
+    if options.out is not None:
+        write_json(options.out, {"run": run.as_dict(), "evaluation": found, "meta": {"schema": SCHEMA, "versions": versions()}})
+        print(f"result: {options.out}")
+
+
+def attack(options: argparse.Namespace) -> None:
+    """Attack a checkpoint, with the masking checks."""
+    choice = AttackChoice(
+        kinds=tuple(options.kind or ATTACKS), examples=options.examples, seed=options.seed, masking=not options.no_masking
+    )
+    choice = choice if options.synonyms is None else AttackChoice(**{**vars(choice), "synonyms": options.synonyms})
+    run = _run_of(options)
+    from imbert.attack_stage import attack_checkpoint
+
+    for name, record in attack_checkpoint(options.checkpoint, run, choice, options.data, options.out, _progress).items():
+        _tell_attack(name, record)
+    print(f"results: {options.out}")
+
+
+def study(options: argparse.Namespace) -> None:
+    """Train, attack and compare all models of a study."""
+    plan = read_study(options.study)
+    from imbert.study import run_study, shard_of_ranks
+
+    ranks = shard_of_ranks()
+    summary = run_study(plan, options.out, _data(options, options.study), options.stages or STAGES, options.shard or ranks, _progress)
+    if summary:
+        from figures.robustness import draw
+        from figures.style import save
+
+        paths = save(draw(summary), options.out, "robustness")
+        print((options.out / "table.md").read_text(encoding="utf-8"))
+        print(f"record: {options.out / 'study.json'}\nfigure: {paths['svg']}")
+
+
+def _run_of(options: argparse.Namespace) -> RunConfig:
+    """What a checkpoint is measured on: the choices of its run, if it lies in a run folder, and the options given."""
+    import dataclasses
+
+    from imbert.result import read_json
+    from imbert.run_config import DataChoice, run_config
+
+    beside = options.checkpoint.parent / "run.json"
+    run = run_config(read_json(beside)) if beside.is_file() else RunConfig()
+    data = {name: getattr(options, name) for name in ("task", "source", "max_length") if getattr(options, name) is not None}
+    measured = {name: getattr(options, name) for name in ("advglue", "limit") if getattr(options, name, None) is not None}
+    return dataclasses.replace(
+        run,
+        data=DataChoice(**{**vars(run.data), **data}),
+        evaluate=EvaluateChoice(**{**vars(run.evaluate), **measured}),
+    )
+
+
+def _data(options: argparse.Namespace, file: Path | None = None) -> Path:
+    """The folder at which relative paths start: the one given, else that of the TOML file."""
+    return options.data if options.data is not None else (file or options.run).parent
+
+
+def _tell_evaluation(found: dict[str, Any]) -> None:
+    if "dev" in found:
+        told = ", ".join(f"{name} {value:.4f}" for name, value in found["dev"]["metrics"].items() if value is not None)
+        print(f"dev ({found['dev']['count']} examples): {told}")
+    for name, one in found.get("advglue", {}).items():
+        rates = ", ".join(
+            f"{key} {one[f'{key}_accuracy']:.4f}"
+            for key in ("original", "adversarial", "conditional")
+            if one[f"{key}_accuracy"] is not None
+        )
+        print(f"AdvGLUE {name} ({one['count']} pairs): {rates}")
+
+
+def _tell_attack(name: str, record: dict[str, Any]) -> None:
+    if "robust_accuracy" in record:
+        print(f"{name}: clean {record['clean_accuracy']:.4f}, robust {record['robust_accuracy']:.4f}")
+    for line in record.get("warnings", []):
+        _warn(f"{name}: {line}")
+
+
+def _one_line(error: BaseException) -> str:
+    text = str(error) or type(error).__name__
+    if isinstance(error, OSError) and error.filename is not None:
+        text = f"{error.filename}: {error.strerror}"
+    return " ".join(text.split())
+
+
+def _warn(line: str) -> None:
+    print(f"imbert: warning: {line}", file=sys.stderr)
+
+
+def _progress(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+def _path(text: str) -> Path:
+    if not text or "\0" in text:
+        raise argparse.ArgumentTypeError(f"expected a path, got {text!r}")
+    return Path(text)
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"expected a whole number >= 1, got {text!r}")
+    return int(text)
+
+
+def _shard(text: str) -> tuple[int, int]:
+    rank, _, ranks = text.partition("/")
+    if not (rank.isdecimal() and ranks.isdecimal() and int(rank) < int(ranks)):
+        raise argparse.ArgumentTypeError(f"expected rank/ranks like 0/2, got {text!r}")
+    return int(rank), int(ranks)
+
+
+class _Parser(argparse.ArgumentParser):
+    """Wrong usage is a ValueError, one line like any other wrong input; options are not abbreviated."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options, allow_abbrev=False)
+
+    def error(self, message: str) -> NoReturn:
+        raise ValueError(f"{message} (see {self.prog} --help)")
+
+
+def _parser() -> _Parser:
+    parser = _Parser(prog="imbert", description="Fine-tune BERT with implicit layers, attack it, and compare it with BERT.")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    train = commands.add_parser("finetune", help="train a run, keep its best checkpoint, evaluate it; again continues it")
+    train.add_argument("run", type=_path, metavar="RUN.toml")
+    train.add_argument("--data", type=_path, metavar="DIR", help="where relative paths start (default: the folder of RUN.toml)")
+    train.add_argument("--out", type=_path, required=True, metavar="DIR", help="run folder")
+    train.set_defaults(command=finetune)
+    measured = _measured_options()
+    measure = commands.add_parser("evaluate", parents=[measured], help="measure a checkpoint on dev and AdvGLUE")
+    measure.add_argument("--advglue", metavar="FILE", help="the AdvGLUE file")
+    measure.add_argument("--limit", type=_positive, metavar="N", help="the first N dev examples")
+    measure.add_argument("--out", type=_path, metavar="FILE", help="write the record here")
+    measure.set_defaults(command=evaluate)
+    broken = commands.add_parser("attack", parents=[measured], help="attack a checkpoint, with the masking checks")
+    broken.add_argument("--kind", choices=ATTACKS, action="append", help="which attack; may be repeated (default: all)")
+    broken.add_argument("--examples", type=_positive, default=100, metavar="N", help="the first N dev examples (default: 100)")
+    broken.add_argument("--seed", type=int, default=0)
+    broken.add_argument("--synonyms", metavar="FILE", help="table of word substitutions")
+    broken.add_argument("--no-masking", action="store_true", help="leave out the masking checks")
+    broken.add_argument("--out", type=_path, required=True, metavar="DIR", help="one JSON file per attack")
+    broken.set_defaults(command=attack)
+    whole = commands.add_parser("study", help="models × tasks × sizes × seeds: table, CSV and figure; again continues it")
+    whole.add_argument("study", type=_path, metavar="STUDY.toml")
+    whole.add_argument("--data", type=_path, metavar="DIR", help="where relative paths start (default: the folder of STUDY.toml)")
+    whole.add_argument("--out", type=_path, required=True, metavar="DIR", help="the study's folder")
+    whole.add_argument("--stages", nargs="+", choices=STAGES, help="which stages (default: all)")
+    whole.add_argument("--shard", type=_shard, metavar="R/W", help="this rank's share of the runs (default: torchrun's)")
+    whole.set_defaults(command=study)
+    return parser
+
+
+def _measured_options() -> _Parser:
+    """Options of the commands that measure a checkpoint; what is not given comes from the run folder it lies in."""
+    options = _Parser(add_help=False)
+    options.add_argument("checkpoint", type=_path, metavar="CHECKPOINT", help="a folder with safetensors weights")
+    options.add_argument("--task", help="GLUE task (default: that of its run, else sst2)")
+    options.add_argument("--source", metavar="PATH", help="folder or file of the task's data (default: as its run)")
+    options.add_argument("--max-length", type=_positive, metavar="N", help="tokens after which texts are cut")
+    options.add_argument("--data", type=_path, default=Path(), metavar="DIR", help="where relative paths start (default: here)")
+    return options
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,183 @@
+"""Attack a trained checkpoint with one attack of each kind, check for masked gradients, and put what broke it to another model."""
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from imbert.attacks import (
+    AbstractAttack,
+    AttackResult,
+    CharacterEdits,
+    EmbeddingAPGD,
+    EmbeddingPGD,
+    Square,
+    WordSubstitution,
+    load_synonyms,
+    transfer,
+)
+from imbert.classifier import Classifier
+from imbert.data import read_examples
+from imbert.finetune import CHECKPOINT
+from imbert.masking import masking_checks
+from imbert.models import quiet, require_safe_weights, weights_digest
+from imbert.result import Stopwatch, folder_lock, read_json, versions, write_json
+from imbert.run_config import RunConfig
+from imbert.study_config import AttackChoice, Cell
+from imbert.tasks import Examples
+
+WHITE_BOX, GRADIENT_FREE, OF_TEXTS = ("pgd", "apgd"), ("square",), ("characters", "words")
+MASKING, TRANSFER, TEXTS = "masking", "transfer", "texts"
+Report = Callable[[str], None]
+Records = dict[str, dict[str, Any]]
+
+
+def attack_checkpoint(checkpoint: Path, run: RunConfig, choice: AttackChoice, data: Path, out: Path, report: Report) -> Records:
+    """Run the attacks and masking checks that are not in `out` yet, one JSON file each.
+
+    Changed texts go to out/texts, for transfers on this machine: the licences of the data forbid to publish them.
+
+    Args:
+        checkpoint: a folder with safetensors weights.
+        run: its task, its source of dev examples and its texts' length.
+        choice: which attacks, on how many examples.
+        data: where relative paths start.
+        out: where the records go.
+        report: takes a line for each attack.
+
+    Returns:
+        All records by name, with a list "warnings" each.
+
+    Raises:
+        ValueError: if the checkpoint, the task or a file does not fit.
+        OSError: if something cannot be read or written.
+    """
+    require_safe_weights(str(checkpoint))
+    classifier, examples = load_classifier(checkpoint, run), attacked_examples(run, choice, data)
+    of = {"checkpoint": weights_digest(str(checkpoint)), "examples": examples.digest, "choice": _identity(choice)}
+    (out / TEXTS).mkdir(parents=True, exist_ok=True)
+    results: dict[str, AttackResult] = {}
+    needs_masking = choice.masking and _present(out, MASKING, of) is None
+    for kind in choice.kinds:
+        embedded = kind in (*WHITE_BOX, *GRADIENT_FREE)
+        if _present(out, kind, of) is None or (needs_masking and embedded):  # the checks need perturbations, which no record holds
+            watch = Stopwatch()
+            results[kind] = _attack(kind, choice, data).run(classifier, examples, choice.seed)
+            _write(out, kind, of, results[kind], watch)
+            report(
+                f"{kind}: clean {results[kind].clean_accuracy:.3f}, robust {results[kind].robust_accuracy:.3f}, {watch.read().wall_seconds:.0f} s"
+            )
+    if needs_masking:
+        watch = Stopwatch()
+        white, free = ([results[kind] for kind in kinds if kind in results] for kinds in (WHITE_BOX, GRADIENT_FREE))
+        checks = masking_checks(classifier, examples, white, free, choice.seed, sweep_examples=choice.sweep_examples)
+        record = {
+            "checks": [check.to_json() for check in checks],
+            "warnings": [check.sentence for check in checks if check.passed is False],
+        }
+        write_json(out / f"{MASKING}.json", {**record, "of": of, "spent": watch.read(), "versions": versions()})
+        report(f"masking: {', '.join(f'{check.name} {check.passed}' for check in checks)}, {watch.read().wall_seconds:.0f} s")
+    wanted = [*choice.kinds, *([MASKING] if choice.masking else [])]
+    return {name: read_json(out / f"{name}.json") for name in wanted}
+
+
+def attack_cell(cell: Cell, choice: AttackChoice, baseline: Cell | None, out: Path, data: Path, report: Report) -> None:
+    """Attack one run of a study, then put what breaks it to the baseline of its seed and the other way round, once both are attacked.
+
+    Args:
+        cell: the run.
+        choice: which attacks.
+        baseline: the run of the baseline with the same seed; None if this is it, or it is not trained.
+        out: the study's folder.
+        data: where relative paths start.
+        report: takes lines about progress.
+
+    Raises:
+        FolderInUseError: if another process attacks this run.
+        ValueError: if something does not fit.
+        OSError: if something cannot be read or written.
+    """
+    folder = out / cell.folder
+    with folder_lock(folder):
+        attack_checkpoint(folder / CHECKPOINT, cell.run, choice, data, folder / "attacks", report)
+        if baseline is not None:
+            _transfers(cell, baseline, choice, out, data, report)
+
+
+def load_classifier(checkpoint: Path, run: RunConfig) -> Classifier:
+    """The classifier of a checkpoint, with its run's length of texts.
+
+    Raises:
+        ValueError: if its weights are pickled.
+        OSError: if there is none.
+    """
+    with quiet():
+        return Classifier.load(checkpoint, max_length=run.data.max_length)
+
+
+def attacked_examples(run: RunConfig, choice: AttackChoice, data: Path) -> Examples:
+    """The first examples of the dev split.
+
+    Raises:
+        ValueError: if a row is malformed.
+        OSError: if the file cannot be read.
+    """
+    source = run.data.source if run.data.source == "hub" else data / run.data.source
+    examples = read_examples(run.data.task, source, "dev")
+    return examples.take(range(min(choice.examples, len(examples))))
+
+
+def _attack(kind: str, choice: AttackChoice, data: Path) -> AbstractAttack:
+    ball = {"norm": choice.norm} | ({} if choice.radius is None else {"radius": choice.radius})
+    if kind in (*WHITE_BOX, *GRADIENT_FREE):
+        return {"pgd": EmbeddingPGD, "apgd": EmbeddingAPGD, "square": Square}[kind](**ball)
+    if kind == "characters":
+        return CharacterEdits()
+    antonyms = None if choice.antonyms is None else data / choice.antonyms
+    return WordSubstitution(synonyms=load_synonyms(data / choice.synonyms, antonyms=antonyms))
+
+
+def _identity(choice: AttackChoice) -> dict[str, Any]:
+    """What changes the numbers of an attack; which other attacks run does not."""
+    return {name: value for name, value in dataclasses.asdict(choice).items() if name not in ("kinds", "masking")}
+
+
+def _present(out: Path, name: str, of: dict[str, Any]) -> dict[str, Any] | None:
+    """A record that is there and of this checkpoint, these examples and these choices."""
+    path = out / f"{name}.json"
+    record = read_json(path) if path.exists() else None
+    return record if record is not None and record.get("of") == of else None
+
+
+def _write(out: Path, kind: str, of: dict[str, Any], result: AttackResult, watch: Stopwatch) -> None:
+    if kind in OF_TEXTS:
+        write_json(out / TEXTS / f"{kind}.json", result.texts)
+    write_json(out / f"{kind}.json", {**result.to_json(), "warnings": [], "of": of, "spent": watch.read(), "versions": versions()})
+
+
+def _transfers(cell: Cell, baseline: Cell, choice: AttackChoice, out: Path, data: Path, report: Report) -> None:
+    """Both ways between a run and its baseline, for attacks that change texts."""
+    here, there = out / cell.folder, out / baseline.folder
+    kinds = [kind for kind in choice.kinds if kind in OF_TEXTS and (there / "attacks" / TEXTS / f"{kind}.json").exists()]
+    of: dict[str, Any] = {"kinds": kinds, "choice": _identity(choice)}
+    of |= {name: weights_digest(str(folder / CHECKPOINT)) for name, folder in (("checkpoint", here), ("baseline", there))}
+    if not kinds or _present(here / "attacks", TRANSFER, of) is not None:
+        return
+    examples = attacked_examples(cell.run, choice, data)
+    ways = {
+        "to_baseline": (here, load_classifier(there / CHECKPOINT, cell.run)),
+        "from_baseline": (there, load_classifier(here / CHECKPOINT, cell.run)),
+    }
+    found = {
+        kind: {way: transfer(_read(source / "attacks", kind), examples, target).to_json() for way, (source, target) in ways.items()}
+        for kind in kinds
+    }
+    write_json(here / "attacks" / f"{TRANSFER}.json", {"transfers": found, "warnings": [], "of": of})
+    report("transfer: " + ", ".join(f"{kind} {way} {one['rate']}" for kind, both in found.items() for way, one in both.items()))
+
+
+def _read(folder: Path, kind: str) -> AttackResult:
+    """An attack on texts as it was before it was written."""
+    record, texts = read_json(folder / f"{kind}.json"), read_json(folder / TEXTS / f"{kind}.json")
+    kept = {field.name: record[field.name] for field in dataclasses.fields(AttackResult) if field.name in record}
+    return AttackResult(**kept, texts=tuple(tuple(text) for text in texts), perturbations=(None,) * len(texts))

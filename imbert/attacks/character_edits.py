@@ -1,0 +1,160 @@
+"""Typing errors and look-alike letters."""
+
+import dataclasses
+import string
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from imbert.attacks.stopwords import STOPWORDS
+from imbert.attacks.text_attack import AbstractTextAttack, Search, Victim, by_importance, check_budget, greedy
+
+ORDERS = ("greedy", "random")
+AT_ONCE = 10  # random drafts of an example in one batch
+LOOK_ALIKES = {  # Latin letters and the Cyrillic ones that are drawn like them
+    "a": "а",
+    "c": "с",
+    "d": "ԁ",
+    "e": "е",
+    "h": "һ",
+    "i": "і",
+    "j": "ј",
+    "o": "о",
+    "p": "р",
+    "q": "ԛ",
+    "s": "ѕ",
+    "w": "ԝ",
+    "x": "х",
+    "y": "у",
+    "A": "А",
+    "B": "В",
+    "C": "С",
+    "E": "Е",
+    "H": "Н",
+    "I": "І",
+    "J": "Ј",
+    "K": "К",
+    "M": "М",
+    "O": "О",
+    "P": "Р",
+    "S": "Ѕ",
+    "T": "Т",
+    "X": "Х",
+    "Y": "У",
+}
+
+
+def swap(word: str, draw: np.random.Generator) -> str | None:
+    """Two neighbouring letters exchanged, the first letter kept; None if no pair differs."""
+    return _picked([word[:i] + word[i + 1] + word[i] + word[i + 2 :] for i in range(1, len(word) - 1) if word[i] != word[i + 1]], draw)
+
+
+def delete(word: str, draw: np.random.Generator) -> str | None:
+    """One letter left out, the first one kept; None for a single letter."""
+    return _picked([word[:i] + word[i + 1 :] for i in range(1, len(word))], draw)
+
+
+def insert(word: str, draw: np.random.Generator) -> str | None:
+    """One lower-case letter more, not in front."""
+    i, letter = int(draw.integers(1, len(word) + 1)), str(draw.choice(list(string.ascii_lowercase)))
+    return word[:i] + letter + word[i:]
+
+
+def homoglyph(word: str, draw: np.random.Generator) -> str | None:
+    """One letter replaced by one that looks the same; None if no letter has one."""
+    return _picked([word[:i] + LOOK_ALIKES[letter] + word[i + 1 :] for i, letter in enumerate(word) if letter in LOOK_ALIKES], draw)
+
+
+OPERATIONS: Mapping[str, Callable[[str, np.random.Generator], str | None]] = {
+    "swap": swap,
+    "delete": delete,
+    "insert": insert,
+    "homoglyph": homoglyph,
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class CharacterEdits(AbstractTextAttack):
+    """At most one edit of a letter in each of a few words (after Gao et al. 2018).
+
+    "greedy" ranks the words by what their deletion costs, at most half of the budget, and edits them in that order; "random" draws
+    words and edits anew for every query and keeps the first draft that makes the model wrong, else the worst.
+
+    Attributes:
+        operations: out of "swap", "delete", "insert", "homoglyph".
+        max_edits: edited words of a text at most.
+        order: "greedy" or "random".
+        queries: at most so many for an example.
+        stopwords: whether function words and negations may be edited too.
+        candidates: edits that are tried for a word, in turn of the operations.
+        part: which text is edited; −1 is the last one.
+
+    Raises:
+        ValueError: if an option is unknown or out of range.
+    """
+
+    operations: tuple[str, ...] = tuple(OPERATIONS)
+    max_edits: int = 3
+    order: str = "greedy"
+    queries: int = 100
+    stopwords: bool = False
+    candidates: int = 8
+    part: int = -1
+
+    def __post_init__(self) -> None:
+        check_budget(self.queries)
+        unknown = [one for one in self.operations if one not in OPERATIONS]
+        if unknown or not self.operations:
+            raise ValueError(f"operations must be some of {', '.join(OPERATIONS)}, got {', '.join(unknown) or 'none'}")
+        if self.order not in ORDERS:
+            raise ValueError(f"order must be one of {', '.join(ORDERS)}, got {self.order!r}")
+        for name in ("max_edits", "candidates"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be >= 1, got {getattr(self, name)}")
+
+    @property
+    def name(self) -> str:
+        return "characters"
+
+    def options(self) -> dict[str, Any]:
+        return {one.name: getattr(self, one.name) for one in dataclasses.fields(self)}
+
+    def look(self, victim: Victim) -> Search:
+        """Words of two letters or more."""
+        draft = victim.draft
+        words = [draft.word(i) for i in range(len(draft.words))]
+        able = [i for i, word in enumerate(words) if len(word) > 1 and (self.stopwords or word.lower() not in STOPWORDS)]
+        if self.order == "random":
+            return (yield from self._random(victim, able))
+        ranked = yield from by_importance(victim, able, max(1, self.queries // 2))
+        return (yield from greedy(victim, ranked, lambda i: self._edits(words[i], victim.random), self.max_edits))
+
+    def _edits(self, word: str, draw: np.random.Generator) -> list[str]:
+        tried = [OPERATIONS[self.operations[i % len(self.operations)]](word, draw) for i in range(self.candidates)]
+        return list(dict.fromkeys(one for one in tried if one is not None and one != word))
+
+    def _random(self, victim: Victim, able: list[int]) -> Search:
+        draft, draw, best, confidence = victim.draft, victim.random, victim.draft.texts, victim.confidence
+        while able:
+            drafts = [draft.changed(self._drawn(victim, able, draw)) for _ in range(AT_ONCE)]
+            rows = yield drafts
+            if len(rows) == 0:
+                break
+            pick = int(rows[:, victim.label].argmin())
+            wrong = rows.argmax(axis=1) != victim.label
+            if wrong.any():
+                return drafts[int(wrong.argmax())]
+            if rows[pick, victim.label] < confidence:
+                best, confidence = drafts[pick], float(rows[pick, victim.label])
+        return best
+
+    def _drawn(self, victim: Victim, able: list[int], draw: np.random.Generator) -> dict[int, str]:
+        chosen = draw.choice(able, size=min(self.max_edits, len(able)), replace=False)
+        operations = draw.choice(self.operations, size=len(chosen))
+        edited = {int(i): OPERATIONS[str(name)](victim.draft.word(int(i)), draw) for i, name in zip(chosen, operations, strict=True)}
+        return {i: word for i, word in edited.items() if word is not None}
+
+
+def _picked(choices: list[str], draw: np.random.Generator) -> str | None:
+    return choices[int(draw.integers(len(choices)))] if choices else None

@@ -1,0 +1,201 @@
+"""What the attacks on word embeddings share: batches, what was best so far, and the last check."""
+
+import abc
+import dataclasses
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from imbert.attacks.base import AbstractAttack, Found, Texts
+from imbert.attacks.embedding_ball import EmbeddingBall, embedding_ball, mean_row_norm
+from imbert.attacks.gradients import kind_of_gradient, through
+from imbert.attacks.losses import Loss, loss
+from imbert.classifier import Classifier
+from imbert.solver_log import SolverLog, solver_log, statistics
+from imbert.tasks import Examples
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class EmbeddedBatch:
+    """Examples as word embeddings, and how to ask the model about them.
+
+    Attributes:
+        classifier: the model.
+        batch: its inputs.
+        embeddings: of the tokens `(batch, tokens, hidden)`.
+        words: which tokens may be perturbed `(batch, tokens)`.
+        labels: the right answers.
+        loss: what is made large.
+        seeds: of each example.
+    """
+
+    classifier: Classifier
+    batch: dict[str, Tensor]
+    embeddings: Tensor
+    words: Tensor
+    labels: Tensor
+    loss: Loss
+    seeds: list[tuple[int, int]]
+
+    def take(self, rows: Tensor) -> "EmbeddedBatch":
+        """Some of the examples."""
+        return dataclasses.replace(
+            self,
+            batch={name: value[rows] for name, value in self.batch.items()},
+            embeddings=self.embeddings[rows],
+            words=self.words[rows],
+            labels=self.labels[rows],
+            seeds=[self.seeds[i] for i in rows.tolist()],
+        )
+
+    def evaluate(self, delta: Tensor) -> tuple[Tensor, Tensor]:
+        """Which examples are wrong at δ, and their losses. What is not finite is no success."""
+        with torch.no_grad():
+            return self._judge(self.classifier.forward_embedded(self.embeddings + delta, self.batch))
+
+    def differentiate(self, delta: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Which examples are wrong at δ, their losses, and the gradients of these in δ, zero outside of words."""
+        at = delta.detach().requires_grad_(True)
+        with torch.enable_grad():
+            logits = self.classifier.forward_embedded(self.embeddings + at, self.batch)
+            total = self.loss(logits, self.labels).sum()
+            gradient = torch.autograd.grad(total, at)[0] if total.requires_grad else torch.zeros_like(delta)
+        return *self._judge(logits.detach()), gradient * self.words[:, :, None]
+
+    def _judge(self, logits: Tensor) -> tuple[Tensor, Tensor]:
+        values = self.loss(logits, self.labels)
+        finite = logits.isfinite().all(dim=1)
+        return finite & (logits.argmax(dim=1) != self.labels), torch.where(finite, values, -torch.inf)
+
+
+@dataclasses.dataclass(eq=False)
+class Progress:
+    """The best perturbation of each example so far.
+
+    Attributes:
+        delta: the perturbations, `(batch, tokens, hidden)`.
+        loss: their losses.
+        first: the losses at the first evaluation.
+        wrong: whether the model is wrong there; such examples are finished.
+        queries: evaluations of the model.
+        not_finite: gradients that had to be left out.
+    """
+
+    delta: Tensor
+    loss: Tensor
+    first: Tensor
+    wrong: Tensor
+    queries: Tensor
+    not_finite: int = 0
+
+    @classmethod
+    def begin(cls, like: Tensor) -> "Progress":
+        """Nothing found yet."""
+        count = len(like)
+        losses = torch.full((count,), -torch.inf, dtype=like.dtype, device=like.device)
+        wrong = torch.zeros(count, dtype=torch.bool, device=like.device)
+        return cls(torch.zeros_like(like), losses, losses.clone(), wrong, torch.zeros(count, dtype=torch.long, device=like.device))
+
+    @property
+    def open(self) -> Tensor:
+        """Indices of the examples that are still right."""
+        return (~self.wrong).nonzero()[:, 0]
+
+    def see(self, rows: Tensor, delta: Tensor, wrong: Tensor, losses: Tensor) -> Tensor:
+        """Take in one evaluation of some open rows; which of them stay open."""
+        better = wrong | (losses > self.loss[rows])
+        self.first[rows] = torch.where(self.queries[rows] == 0, losses, self.first[rows])
+        self.queries[rows] += 1
+        self.delta[rows] = torch.where(better[:, None, None], delta, self.delta[rows])
+        self.loss[rows] = torch.where(better, losses, self.loss[rows])
+        self.wrong[rows] = wrong
+        return ~wrong
+
+    def finite(self, gradient: Tensor) -> Tensor:
+        """The gradient, zero for an example where it is not finite; these are counted."""
+        good = gradient.flatten(1).isfinite().all(dim=1)
+        self.not_finite += int((~good).sum())
+        return torch.where(good[:, None, None], gradient, torch.zeros_like(gradient))
+
+
+class AbstractEmbeddingAttack(AbstractAttack):
+    """An attack that moves the word embeddings of an example inside a ball.
+
+    Only tokens of the text move: [CLS], [SEP] and padding stay. Of two texts both are perturbed. The radius is relative to the mean
+    norm of the model's word embeddings (see `embedding_ball`); the record has it absolute too. The position and segment embeddings and
+    the LayerNorm come after the perturbation. Success is judged by a last forward pass with the model's own solver.
+    """
+
+    norm: str
+    radius: float
+    loss: str
+
+    @property
+    def wanted_gradient(self) -> str | None:
+        """Which gradient is climbed; None if none is."""
+        return None
+
+    @abc.abstractmethod
+    def climb(self, batch: EmbeddedBatch, ball: EmbeddingBall) -> Progress:
+        """Look for perturbations with a large loss."""
+
+    def options(self) -> dict[str, Any]:
+        return {one.name: getattr(self, one.name) for one in dataclasses.fields(self)}  # type: ignore[arg-type]
+
+    def search(self, classifier: Classifier, victims: Examples, seeds: list[tuple[int, int]]) -> tuple[list[Found], dict[str, Any]]:
+        """Batch by batch, texts of like length together."""
+        ball = embedding_ball(classifier, self.norm, self.radius)
+        kind = None if self.wanted_gradient is None else kind_of_gradient(classifier, self.wanted_gradient)
+        used, function = loss(self.loss, classifier.labels)
+        found: dict[int, Found] = {}
+        not_finite, unconfirmed, log = 0, 0, solver_log(classifier.model)
+        order = sorted(range(len(victims)), key=lambda i: sum(map(len, victims.texts[i])))
+        for start in range(0, len(order), classifier.batch_size):
+            rows = order[start : start + classifier.batch_size]
+            batch = embedded(classifier, [victims.texts[i] for i in rows], victims.labels[rows], function, [seeds[i] for i in rows])
+            with through(classifier, kind or "explicit"):
+                progress = self.climb(batch, ball)
+            confirmed = _found(batch, progress, ball, log)
+            not_finite += progress.not_finite
+            unconfirmed += sum(bool(a) and not b.wrong for a, b in zip(progress.wrong.tolist(), confirmed, strict=True))
+            found |= dict(zip(rows, confirmed, strict=True))
+        measured = {
+            "absolute_radius": ball.radius,
+            "mean_row_norm": mean_row_norm(classifier),
+            "loss": used,
+            "gradient": kind or "none",
+            "gradients_not_finite": not_finite,
+            "unconfirmed": unconfirmed,
+            "solver": log.summary(),
+        }
+        return [found[i] for i in range(len(victims))], measured
+
+
+def embedded(
+    classifier: Classifier, texts: list[Texts], labels: Any, function: Loss, seeds: list[tuple[int, int]] | None = None
+) -> EmbeddedBatch:
+    """Texts as an embedded batch."""
+    batch = classifier.encode(texts)
+    with torch.no_grad():
+        embeddings = classifier.embed(batch).detach()
+    right = torch.as_tensor(labels, dtype=torch.long, device=embeddings.device)
+    return EmbeddedBatch(
+        classifier, batch, embeddings, classifier.words(batch), right, function, seeds or [(0, i) for i in range(len(texts))]
+    )
+
+
+def _found(batch: EmbeddedBatch, progress: Progress, ball: EmbeddingBall, log: SolverLog) -> list[Found]:
+    """Ask the model again, under its own solver and with the whole batch."""
+    wrong, losses = batch.evaluate(progress.delta)
+    log.add(statistics(batch.classifier.model))
+    lengths, sizes = batch.batch["attention_mask"].sum(dim=1).tolist(), ball.size(progress.delta).tolist()
+    return [
+        Found(
+            wrong=bool(wrong[i]),
+            queries=int(progress.queries[i]),
+            perturbation=progress.delta[i, : int(lengths[i])].cpu(),
+            measured={"loss_first": float(progress.first[i]), "loss_best": float(losses[i]), "size": sizes[i]},
+        )
+        for i in range(len(lengths))
+    ]

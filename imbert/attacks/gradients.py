@@ -1,0 +1,81 @@
+"""Which gradient an attack climbs: of the exact solution, or of the iteration that ran."""
+
+import contextlib
+import dataclasses
+from collections.abc import Iterator
+from typing import Any
+
+import odestab as od
+from imbert.classifier import Classifier
+from imbert.stepping_model import implicit_layers, stepping
+
+KINDS = ("auto", "implicit", "unrolled")
+ADJOINT_RTOL = 1e-3  # where the model's own adjoint has no tolerance
+
+
+def kind_of_gradient(classifier: Classifier, wanted: str) -> str:
+    """The gradient that is used: "explicit" for a model that solves nothing, else "implicit" or "unrolled".
+
+    "auto" is "unrolled" for a solver that takes a given number of steps, since the implicit function theorem does not give the
+    gradient of a map that was stopped early (Mathematics, section 6), else "implicit".
+
+    Raises:
+        ValueError: for an unknown name.
+    """
+    if wanted not in KINDS:
+        raise ValueError(f"gradient must be one of {', '.join(KINDS)}, got {wanted!r}")
+    if not classifier.is_implicit:
+        return "explicit"
+    if wanted == "auto":
+        return "unrolled" if own_solver(classifier).keeps_last else "implicit"
+    return wanted
+
+
+def own_solver(classifier: Classifier) -> Any:
+    """The solver of an implicit model's layers, as they are now."""
+    return next(layer.method.solver for layer in implicit_layers(classifier.model) if isinstance(layer.method, od.ImplicitEuler))
+
+
+def differentiable(solver: Any) -> Any:
+    """A solver that autograd can follow: the same, but Anderson for one whose Newton iterations have no reverse mode."""
+    if not isinstance(solver, od.Auto | od.NewtonKrylov):
+        return solver
+    shared = {name: getattr(solver, name) for name in ("rtol", "atol", "max_iterations", "start")}
+    return od.Anderson(**shared)
+
+
+@contextlib.contextmanager
+def through(classifier: Classifier, kind: str, solver: Any = None, adjoint_rtol: float | None = None) -> Iterator[None]:
+    """While inside, gradients of an implicit model are those of `kind`; nothing changes for "explicit".
+
+    Args:
+        classifier: its model.
+        kind: "explicit", "implicit" or "unrolled".
+        solver: another one than the model's own.
+        adjoint_rtol: of the implicit adjoint; None is the model's own.
+    """
+    if kind == "explicit":
+        yield
+        return
+    own = own_solver(classifier) if solver is None else solver
+    if kind == "unrolled":
+        with stepping(classifier.model, solver=differentiable(own), adjoint=od.UnrolledAdjoint()):
+            yield
+        return
+    rtol = classifier.model.config.adjoint.get("rtol", ADJOINT_RTOL) if adjoint_rtol is None else adjoint_rtol
+    adjoint = od.ImplicitAdjoint(rtol=rtol, on_failure="record")  # one failed example must not end the attack on its batch mates
+    with stepping(classifier.model, solver=own, adjoint=adjoint):
+        yield
+
+
+def at_tolerance(solver: Any, rtol: float, max_iterations: int | None = None) -> Any:
+    """The same solver at another tolerance; one with a given number of steps keeps them."""
+    changes: dict[str, Any] = {"rtol": rtol, "atol": 0.0}
+    return dataclasses.replace(solver, **changes, **({} if max_iterations is None else {"max_iterations": max_iterations}))
+
+
+def at_iterations(solver: Any, iterations: int) -> Any:
+    """The iteration of a solver stopped after so many steps, its last iterate kept."""
+    if isinstance(solver, od.GradientDescent):
+        return dataclasses.replace(solver, steps=iterations)
+    return dataclasses.replace(differentiable(solver), max_iterations=iterations, keep_last=True)

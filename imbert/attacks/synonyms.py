@@ -1,0 +1,64 @@
+"""Tables of words that may stand for each other."""
+
+import gzip
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+Synonyms = Mapping[str, tuple[str, ...]]
+
+
+def load_synonyms(path: str | Path, antonyms: str | Path | None = None) -> Synonyms:
+    """A table word → synonyms, nearest first, in lower case.
+
+    Two layouts of JSON are read, gzipped or not: word → list (counter-fitted neighbours), and lemma → part of speech → list (WordNet),
+    whose parts of speech are joined in their order.
+
+    Args:
+        path: of the table.
+        antonyms: of a text file, gzipped or not, with one pair of words a line; these are no synonyms, in neither direction.
+
+    Raises:
+        ValueError: if a file is not of a layout above; it names the file and what was expected.
+        OSError: if a file cannot be read.
+    """
+    try:
+        table = json.loads(_text(path))
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{path}: expected JSON, got {error}") from error
+    if not isinstance(table, dict):
+        raise ValueError(f"{path}: expected an object of words, got {type(table).__name__}")
+    opposed = set() if antonyms is None else _pairs(antonyms)
+    found = {}
+    for word, entry in table.items():
+        own = word.lower()
+        mates = dict.fromkeys(mate.lower() for mate in _listed(path, word, entry))
+        kept = tuple(mate for mate in mates if mate != own and mate.isalpha() and (own, mate) not in opposed)
+        if kept:
+            found[own] = kept
+    return found
+
+
+def _listed(path: str | Path, word: str, entry: Any) -> Iterable[str]:
+    lists = list(entry.values()) if isinstance(entry, dict) else [entry]
+    if not all(isinstance(one, list) and all(isinstance(mate, str) for mate in one) for one in lists):
+        raise ValueError(f"{path}: expected a list of words, or such lists by part of speech, got {entry!r} for {word!r}")
+    return [mate for one in lists for mate in one]
+
+
+def _pairs(path: str | Path) -> set[tuple[str, str]]:
+    pairs = set()
+    for number, line in enumerate(_text(path).splitlines(), 1):
+        words = line.lower().split()
+        if not words:
+            continue
+        if len(words) != 2:
+            raise ValueError(f"{path}, line {number}: expected two words, got {len(words)}")
+        pairs |= {(words[0], words[1]), (words[1], words[0])}
+    return pairs
+
+
+def _text(path: str | Path) -> str:
+    raw = Path(path).read_bytes()
+    return (gzip.decompress(raw) if raw[:2] == b"\x1f\x8b" else raw).decode()

@@ -1,0 +1,185 @@
+"""What the attacks on texts share: words of a text, searches in lockstep within a budget, and the last check."""
+
+import abc
+import collections
+import dataclasses
+import re
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from imbert.attacks.base import AbstractAttack, Found, Texts
+from imbert.classifier import Classifier
+from imbert.tasks import Examples
+
+WORD = re.compile(r"[^\W_]+(?:['’-][^\W_]+)*")
+Changes = Mapping[int, str]
+Search = Generator[list[Texts], np.ndarray, Texts]
+
+
+@dataclasses.dataclass(frozen=True)
+class Draft:
+    """The texts of an example, one of which is edited word by word; what stands between the words stays.
+
+    Attributes:
+        texts: as given.
+        part: which text is edited, as an index.
+        words: `(begin, end)` of each word in it.
+    """
+
+    texts: Texts
+    part: int
+    words: tuple[tuple[int, int], ...]
+
+    @classmethod
+    def of(cls, texts: Texts, part: int) -> "Draft":
+        """Find the words.
+
+        Raises:
+            ValueError: if there is no such part.
+        """
+        if not -len(texts) <= part < len(texts):
+            raise ValueError(f"part must be an index of the {len(texts)} texts, got {part}")
+        index = part % len(texts)
+        return cls(texts, index, tuple(match.span() for match in WORD.finditer(texts[index])))
+
+    def word(self, index: int) -> str:
+        """One of the words."""
+        begin, end = self.words[index]
+        return self.texts[self.part][begin:end]
+
+    def changed(self, changes: Changes) -> Texts:
+        """The texts with some words replaced; an empty replacement deletes the word."""
+        text = self.texts[self.part]
+        for index in sorted(changes, reverse=True):
+            begin, end = self.words[index]
+            text = text[:begin] + changes[index] + text[end:]
+        return (*self.texts[: self.part], text, *self.texts[self.part + 1 :])
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Victim:
+    """An example that is right, and what its search may use.
+
+    Attributes:
+        draft: its texts.
+        label: the right answer.
+        confidence: the probability of it before the attack.
+        random: its own randomness.
+    """
+
+    draft: Draft
+    label: int
+    confidence: float
+    random: np.random.Generator
+
+
+class AbstractTextAttack(AbstractAttack):
+    """An attack that changes words of a text and asks the model for probabilities alone.
+
+    Of two texts one is edited, the last one unless told otherwise. All searches go on side by side, so that their queries share batches.
+    A query is one text whose probabilities are asked for; the prediction before the attack and the check after it are not counted.
+    """
+
+    queries: int
+    part: int
+
+    @abc.abstractmethod
+    def look(self, victim: Victim) -> Search:
+        """Yield texts to ask about, be sent their probabilities (of the first ones only, once the budget is used up), return texts."""
+
+    def search(self, classifier: Classifier, victims: Examples, seeds: list[tuple[int, int]]) -> tuple[list[Found], dict[str, Any]]:
+        """All searches in lockstep."""
+        before = classifier.predict(victims.texts)
+        each = zip(victims.texts, victims.labels.tolist(), before, seeds, strict=True)
+        drafts = [Victim(Draft.of(texts, self.part), y, float(p[y]), np.random.default_rng(s)) for texts, y, p, s in each]
+        ends, used = lockstep(classifier.predict, [self.look(one) for one in drafts], self.queries)
+        after = classifier.predict(ends)
+        found = []
+        for one, texts, queries, row in zip(drafts, ends, used, after, strict=True):
+            measured = {
+                "confidence_before": one.confidence,
+                "confidence_after": float(row[one.label]),
+                "words": float(len(one.draft.words)),
+            }
+            edits = count_edits(one.draft, texts)
+            found.append(Found(bool(row.argmax() != one.label), queries, edits, texts, measured=measured))
+        flipped = [one.edits for one in found if one.wrong]
+        spent = sum(queries >= self.queries for queries in used)
+        return found, {"edits_of_flipped": float(np.mean(flipped)) if flipped else None, "budget_used_up": spent}
+
+
+def lockstep(predict: Callable[[list[Texts]], np.ndarray], searches: Sequence[Search], budget: int) -> tuple[list[Texts], list[int]]:
+    """Run searches side by side, each within its budget of queries; what every one returns, and its queries."""
+    ends: dict[int, Texts] = {}
+    used: collections.Counter[int] = collections.Counter()
+    asked: dict[int, list[Texts]] = {}
+
+    def advance(index: int, rows: np.ndarray | None) -> None:
+        try:
+            wanted = next(searches[index]) if rows is None else searches[index].send(rows)
+            asked[index] = wanted[: budget - used[index]]
+        except StopIteration as stop:
+            ends[index] = stop.value
+
+    for index in range(len(searches)):
+        advance(index, None)
+    while asked:
+        now, asked = asked, {}
+        flat = [texts for wanted in now.values() for texts in wanted]
+        rows, begin = predict(flat) if flat else np.zeros((0, 0)), 0
+        for index, wanted in now.items():
+            used[index] += len(wanted)
+            advance(index, rows[begin : begin + len(wanted)])
+            begin += len(wanted)
+    return [ends[i] for i in range(len(searches))], [used[i] for i in range(len(searches))]
+
+
+def by_importance(victim: Victim, words: list[int], limit: int) -> Generator[list[Texts], np.ndarray, list[int]]:
+    """The words, those first whose deletion costs the right answer most; beyond the limit, or the budget, in their own order."""
+    rows = yield [victim.draft.changed({i: ""}) for i in words[:limit]]
+    scored = words[: len(rows)]
+    ranked = [scored[i] for i in np.argsort(rows[:, victim.label], kind="stable")] if scored else []
+    return ranked + words[len(scored) :]
+
+
+def greedy(victim: Victim, order: Iterable[int], options: Callable[[int], list[str]], most: int) -> Search:
+    """Change word after word to the option that costs the right answer most, if it does at all, until it is lost.
+
+    Options come best first: of those that make the model wrong the first one is taken.
+    """
+    changes: dict[int, str] = {}
+    confidence = victim.confidence
+    for index in order:
+        if len(changes) >= most:
+            break
+        choices = options(index)
+        if not choices:
+            continue
+        rows = yield [victim.draft.changed(changes | {index: choice}) for choice in choices]
+        if len(rows) == 0:
+            break
+        wrong = rows.argmax(axis=1) != victim.label
+        pick = int(wrong.argmax() if wrong.any() else rows[:, victim.label].argmin())
+        if wrong.any() or rows[pick, victim.label] < confidence:
+            changes[index], confidence = choices[pick], float(rows[pick, victim.label])
+        if wrong.any():
+            break
+    return victim.draft.changed(changes)
+
+
+def count_edits(draft: Draft, texts: Texts) -> int:
+    """How many words differ; the attacks replace words by words, so that these correspond."""
+    now = Draft.of(texts, draft.part)
+    if len(now.words) != len(draft.words):
+        return abs(len(now.words) - len(draft.words)) + sum(
+            draft.word(i) != now.word(i) for i in range(min(len(now.words), len(draft.words)))
+        )
+    return sum(draft.word(i) != now.word(i) for i in range(len(now.words)))
+
+
+def check_budget(queries: int) -> None:
+    """Raise ValueError unless a search may ask at least once."""
+    if queries < 1:
+        raise ValueError(f"queries must be >= 1, got {queries}")

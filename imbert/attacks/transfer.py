@@ -1,0 +1,109 @@
+"""Whether what breaks one classifier breaks another one."""
+
+import dataclasses
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import torch
+
+from imbert.attacks.base import AttackResult, plain, require_classification
+from imbert.attacks.embedding_attack import EmbeddedBatch, embedded
+from imbert.attacks.losses import margin
+from imbert.classifier import Classifier, frozen
+from imbert.tasks import Examples
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Transfer:
+    """Adversarial examples of a source put to a target.
+
+    Attributes:
+        attack: that found them.
+        broken: how many broke the source.
+        counted: those of them on which the target was right before.
+        transferred: those of these that the target gets wrong.
+        rate: transferred / counted; NaN where none is counted.
+        target_clean_accuracy: on the examples as they were.
+        target_accuracy: on all examples, those that broke the source in their adversarial form.
+        changed: indices of the examples that were transferred.
+    """
+
+    attack: str
+    broken: int
+    counted: int
+    transferred: int
+    rate: float
+    target_clean_accuracy: float
+    target_accuracy: float
+    changed: list[int]
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values."""
+        return plain(dataclasses.asdict(self))
+
+
+def transfer(result: AttackResult, examples: Examples, target: Classifier) -> Transfer:
+    """Put what broke the attacked classifier to another one; call it again the other way round for both ways.
+
+    Texts are put as they are. Perturbations of word embeddings are added to the target's own embeddings, so that both need the same
+    tokens and hidden size.
+
+    Args:
+        result: of an attack on the source, on these examples.
+        examples: that were attacked.
+        target: another classifier of the same task.
+
+    Raises:
+        ValueError: if the result is not of these examples, or perturbations do not fit the target.
+    """
+    require_classification(target, examples)
+    if len(examples) != result.examples:
+        raise ValueError(f"the attack was on {result.examples} examples, got {len(examples)}")
+    before = target.logits(examples.texts).argmax(axis=1) == examples.labels
+    after = before.copy()
+    if result.changed:
+        after[result.changed] = _after(result, examples, target) == examples.labels[result.changed]
+    counted = [i for i in result.changed if before[i]]
+    moved = [i for i in counted if not after[i]]
+    rate = len(moved) / len(counted) if counted else math.nan
+    return Transfer(result.attack, len(result.changed), len(counted), len(moved), rate, float(before.mean()), float(after.mean()), moved)
+
+
+def _after(result: AttackResult, examples: Examples, target: Classifier) -> np.ndarray:
+    if result.perturbations[result.changed[0]] is None:
+        return target.logits([result.texts[i] for i in result.changed]).argmax(axis=1)
+    return perturbed_logits(result, examples, target, result.changed).argmax(axis=1)
+
+
+def perturbed_logits(result: AttackResult, examples: Examples, target: Classifier, indices: list[int]) -> np.ndarray:
+    """Logits of a classifier at the perturbed embeddings of some examples; see `perturbed`."""
+    with frozen(target.model), torch.no_grad():
+        found = [
+            target.forward_embedded(batch.embeddings + delta, batch.batch).double().cpu().numpy()
+            for batch, delta in perturbed(result, examples, target, indices)
+        ]
+    return np.concatenate(found) if found else np.zeros((0, target.labels))
+
+
+def perturbed(
+    result: AttackResult, examples: Examples, target: Classifier, indices: list[int]
+) -> Iterator[tuple[EmbeddedBatch, torch.Tensor]]:
+    """Batches of some examples with the perturbations `(batch, tokens, hidden)` of their word embeddings.
+
+    Raises:
+        ValueError: if a perturbation is missing, or does not fit the tokens or the hidden size.
+    """
+    for start in range(0, len(indices), target.batch_size):
+        rows = indices[start : start + target.batch_size]
+        batch = embedded(target, [examples.texts[i] for i in rows], examples.labels[rows], margin)
+        delta = torch.zeros_like(batch.embeddings)
+        lengths = batch.batch["attention_mask"].sum(dim=1).tolist()
+        for row, (index, length) in enumerate(zip(rows, lengths, strict=True)):
+            own, expected = result.perturbations[index], (int(length), delta.shape[2])
+            if own is None or tuple(own.shape) != expected:
+                got = None if own is None else tuple(own.shape)
+                raise ValueError(f"example {index} needs a perturbation of shape {expected}, got {got}")
+            delta[row, : expected[0]] = own.to(delta)
+        yield batch, delta

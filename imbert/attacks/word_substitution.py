@@ -1,0 +1,72 @@
+"""Words replaced by their synonyms."""
+
+import dataclasses
+from typing import Any
+
+from imbert.attacks.stopwords import STOPWORDS
+from imbert.attacks.synonyms import Synonyms
+from imbert.attacks.text_attack import AbstractTextAttack, Search, Victim, by_importance, check_budget, greedy
+
+
+@dataclasses.dataclass(frozen=True)
+class WordSubstitution(AbstractTextAttack):
+    """Greedy substitution by synonyms, the word first whose deletion costs most (after Jin et al. 2020, without their sentence encoder).
+
+    Ranking the words takes one query for each that has synonyms, at most half of the budget.
+
+    Attributes:
+        synonyms: word in lower case → synonyms, nearest first; see `load_synonyms`. The replacement takes the word's case.
+        queries: at most so many for an example.
+        max_fraction: of the words may change, but always one may.
+        stopwords: whether function words and negations may change too.
+        candidates: the first so many synonyms are tried.
+        part: which text is edited; −1 is the last one.
+
+    Raises:
+        ValueError: if the table is empty or an option is out of range.
+    """
+
+    synonyms: Synonyms = dataclasses.field(repr=False)
+    queries: int = 100
+    max_fraction: float = 0.3
+    stopwords: bool = False
+    candidates: int = 8
+    part: int = -1
+
+    def __post_init__(self) -> None:
+        check_budget(self.queries)
+        if not self.synonyms:
+            raise ValueError("synonyms must have at least 1 word, got none")
+        if not 0 < self.max_fraction <= 1:
+            raise ValueError(f"max_fraction must be in (0, 1], got {self.max_fraction}")
+        if self.candidates < 1:
+            raise ValueError(f"candidates must be >= 1, got {self.candidates}")
+
+    @property
+    def name(self) -> str:
+        return "words"
+
+    def options(self) -> dict[str, Any]:
+        kept = {one.name: getattr(self, one.name) for one in dataclasses.fields(self) if one.name != "synonyms"}
+        return kept | {"synonyms": len(self.synonyms)}
+
+    def look(self, victim: Victim) -> Search:
+        """Rank the words that have synonyms, then replace them in that order."""
+        draft = victim.draft
+        able = [i for i in range(len(draft.words)) if self._mates(draft.word(i))]
+        order = yield from by_importance(victim, able, max(1, self.queries // 2))
+        most = max(1, int(self.max_fraction * len(draft.words)))
+        return (yield from greedy(victim, order, lambda i: self._mates(draft.word(i)), most))
+
+    def _mates(self, word: str) -> list[str]:
+        lower = word.lower()
+        if not self.stopwords and lower in STOPWORDS:
+            return []
+        return [in_case_of(word, mate) for mate in self.synonyms.get(lower, ())[: self.candidates]]
+
+
+def in_case_of(word: str, mate: str) -> str:
+    """The mate in capitals, capitalised or as it is, as the word is."""
+    if len(word) > 1 and word.isupper():
+        return mate.upper()
+    return mate[:1].upper() + mate[1:] if word[:1].isupper() else mate

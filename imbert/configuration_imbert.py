@@ -1,0 +1,77 @@
+"""The configuration of IM-BERT: BERT's, and which layers take which step."""
+
+import os
+from typing import Any
+
+from transformers import BertConfig
+
+from imbert.step_choice import require_steps
+
+STEP_KEYS = ("implicit_layers", "method", "field", "step_size", "substeps", "learn_step_size", "solver", "adjoint")
+DEFAULT_SOLVER = {"name": "Auto", "rtol": 1e-3}
+DEFAULT_ADJOINT = {"name": "ImplicitAdjoint", "rtol": 1e-2}
+
+
+class ImBertConfig(BertConfig):
+    """BERT whose layers are vector fields and some of whose layers are implicit steps.
+
+    Loads from any BERT checkpoint; keyword arguments of `from_pretrained` set what is not BERT's.
+
+    Attributes:
+        implicit_layers: indices of the layers that take `method`; None is all, an empty list none. The others are plain BERT layers.
+        method: "implicit_euler" or "explicit_euler".
+        field: "increment", f = F − id, whose explicit step with h = 1 is the layer F; or "outer", f = F.
+        step_size: h of a layer, taken in `substeps` steps of h / substeps.
+        substeps: how many.
+        learn_step_size: train h of each such layer, from `step_size`; it adds one parameter, log h, per layer.
+        solver: name and options of an odestab solver.
+        adjoint: name and options of an odestab adjoint. ImplicitAdjoint records failures here unless `on_failure` says "raise".
+
+    Raises:
+        ValueError: if one of these is not as said, or the checkpoint is of another architecture.
+    """
+
+    model_type = "imbert"
+
+    implicit_layers: Any = None
+    method: Any = "implicit_euler"
+    field: Any = "increment"
+    step_size: Any = 1.0
+    substeps: Any = 1
+    learn_step_size: Any = False
+    solver: Any = None
+    adjoint: Any = None
+
+    def __post_init__(self, **kwargs: Any) -> None:
+        super().__post_init__(**kwargs)
+        self.solver = dict(DEFAULT_SOLVER) if self.solver is None else self.solver
+        self.adjoint = dict(DEFAULT_ADJOINT) if self.adjoint is None else self.adjoint
+        require_steps(self)
+        if self.implicit_layers is not None:
+            self.implicit_layers = sorted(self.implicit_layers)
+
+    @property
+    def stepping_layers(self) -> list[int]:
+        """`implicit_layers` with None spelt out."""
+        return list(range(self.num_hidden_layers)) if self.implicit_layers is None else self.implicit_layers
+
+    @classmethod
+    def get_config_dict(cls, pretrained_model_name_or_path: str | os.PathLike[str], **kwargs: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+        """As transformers does, and a BERT checkpoint's is that of an IM-BERT."""
+        found, unused = super().get_config_dict(pretrained_model_name_or_path, **kwargs)
+        kind = found.get("model_type", cls.base_model_type())
+        if kind not in (cls.base_model_type(), cls.model_type):
+            expected = f"{cls.base_model_type()!r} or {cls.model_type!r}"
+            raise ValueError(f"checkpoint {str(pretrained_model_name_or_path)!r} must be of model_type {expected}, got {kind!r}")
+        return {**found, "model_type": cls.model_type}, unused
+
+    @classmethod
+    def from_dict(cls, config_dict: dict[str, Any], **kwargs: Any) -> Any:
+        """As transformers does, with the step's keys set before the configuration is checked."""
+        steps = {key: kwargs.pop(key) for key in STEP_KEYS if key in kwargs}
+        return super().from_dict({**config_dict, **steps}, **kwargs)
+
+    @classmethod
+    def base_model_type(cls) -> str:
+        """The model_type of the architecture whose checkpoints are taken."""
+        return str(cls.__mro__[1].model_type)  # type: ignore[attr-defined]

@@ -1,0 +1,159 @@
+"""Intervals and tests that say how much of a difference is noise."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.stats
+
+LEVEL = 0.95
+RESAMPLES = 10_000
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A mean, the interval around it and the number of values it rests on."""
+
+    mean: float
+    low: float
+    high: float
+    n: int
+
+
+@dataclass(frozen=True)
+class PairedTest:
+    """Two models on the same items.
+
+    Attributes:
+        difference: accuracy of a minus accuracy of b.
+        low: lower end of its bootstrap interval.
+        high: upper end.
+        p_value: of McNemar's exact test, two-sided.
+        only_a: how many items only a has right.
+        only_b: how many only b.
+    """
+
+    difference: float
+    low: float
+    high: float
+    p_value: float
+    only_a: int
+    only_b: int
+
+
+def mean_interval(values: np.ndarray | list[float] | tuple[float, ...], level: float = LEVEL) -> Interval:
+    """Student's interval m ± t_{n−1} s/√n of the mean of independent values, such as one per seed.
+
+    Args:
+        values: `(n,)`.
+        level: of confidence.
+
+    Returns:
+        With n = 1 both ends are nan: one run says nothing about the spread. A value that is nan makes all of it nan.
+
+    Raises:
+        ValueError: if there is no value, or the level is not in (0, 1).
+    """
+    sample = np.asarray(values, dtype=np.float64)
+    _check_level(level)
+    if sample.ndim != 1 or not len(sample):
+        raise ValueError(f"values must be (n,) with n >= 1, got shape {sample.shape}")
+    n, mean = len(sample), float(sample.mean())
+    half = float(scipy.stats.t.ppf((1 + level) / 2, n - 1) * sample.std(ddof=1) / n**0.5) if n > 1 else float("nan")
+    return Interval(mean, mean - half, mean + half, n)
+
+
+def proportion_interval(successes: int, n: int, level: float = LEVEL) -> Interval:
+    """Wilson's interval of a proportion: (p + z²/2n ± z √(p(1−p)/n + z²/4n²)) / (1 + z²/n)  (Wilson 1927).
+
+    Args:
+        successes: how many.
+        n: of how many; with 0 the mean is nan and the interval all of [0, 1].
+        level: of confidence.
+
+    Raises:
+        ValueError: if there are more successes than trials or fewer than none, or the level is not in (0, 1).
+    """
+    _check_level(level)
+    if not 0 <= successes <= n:
+        raise ValueError(f"successes must lie in [0, n = {n}], got {successes}")
+    if n == 0:
+        return Interval(float("nan"), 0.0, 1.0, 0)
+    p, z = successes / n, float(scipy.stats.norm.ppf((1 + level) / 2))
+    scale, half = 1 + z * z / n, z * (p * (1 - p) / n + z * z / (4 * n * n)) ** 0.5
+    low, high = (p + z * z / (2 * n) - half) / scale, (p + z * z / (2 * n) + half) / scale
+    return Interval(p, 0.0 if successes == 0 else low, 1.0 if successes == n else high, n)  # exact at the ends, where it rounds
+
+
+def paired_test(right_a: np.ndarray, right_b: np.ndarray, level: float = LEVEL, resamples: int = RESAMPLES, seed: int = 0) -> PairedTest:
+    """McNemar's exact test and a bootstrap interval of the difference of two accuracies on the same items.
+
+    Under equal accuracy the items that only one of the two has right are fair coin tosses (McNemar 1947; the exact binomial, not
+    the chi-square). The percentile interval resamples items.
+
+    Args:
+        right_a: `(N,)` bool, whether the first model has each item right.
+        right_b: `(N,)` bool, the second.
+        level: of confidence.
+        resamples: of the bootstrap.
+        seed: of the bootstrap.
+
+    Raises:
+        ValueError: if the shapes differ, there is no item, or an entry is neither true nor false.
+    """
+    a, b = _right("right_a", right_a, 1), _right("right_b", right_b, 1)
+    difference = hierarchical_difference(a[None], b[None], level, resamples, seed)
+    only_a, only_b = int(np.sum(a & ~b)), int(np.sum(b & ~a))
+    p_value = float(scipy.stats.binomtest(only_a, only_a + only_b).pvalue) if only_a + only_b else 1.0
+    return PairedTest(difference.mean, difference.low, difference.high, p_value, only_a, only_b)
+
+
+def hierarchical_difference(
+    right_a: np.ndarray, right_b: np.ndarray, level: float = LEVEL, resamples: int = RESAMPLES, seed: int = 0
+) -> Interval:
+    """The mean difference of two models' accuracies over seeds and items, and an interval that resamples both.
+
+    Seeds and items are drawn independently with replacement, and every cell that both draw counts (the pigeonhole bootstrap,
+    Owen 2007, Ann. Appl. Stat. 1). It is conservative in the noise of single cells; of S seeds it sees the share (S − 1)/S of the
+    variance, so with 3 seeds read `mean_interval` of the per-seed differences beside it.
+
+    Args:
+        right_a: `(seeds, N)` bool; row s of both ran under the same seed, and column i is the same item.
+        right_b: `(seeds, N)` bool.
+        level: of confidence.
+        resamples: of the bootstrap.
+        seed: of the bootstrap.
+
+    Returns:
+        Accuracy of a minus accuracy of b, with n the number of seeds. With one seed only the items are resampled.
+
+    Raises:
+        ValueError: if the shapes differ, one is empty, or an entry is neither true nor false.
+    """
+    a, b = _right("right_a", right_a, 2), _right("right_b", right_b, 2)
+    _check_level(level)
+    if a.shape != b.shape or not a.size:
+        raise ValueError(f"right_a and right_b must have one shape and at least one item, got {a.shape} and {b.shape}")
+    if resamples < 1:
+        raise ValueError(f"resamples must be at least 1, got {resamples}")
+    seeds, items = a.shape
+    # Items with one pattern over the seeds are exchangeable: drawing N items is drawing how many of each pattern.
+    patterns, counts = np.unique(a.astype(np.int64) - b, axis=1, return_counts=True)
+    random = np.random.default_rng([seed, seeds, items])
+    drawn_items = random.multinomial(items, counts / items, size=resamples)  # resamples, patterns
+    drawn_seeds = random.multinomial(seeds, np.full(seeds, 1 / seeds), size=resamples)  # resamples, seeds
+    differences = ((drawn_seeds @ patterns) * drawn_items).sum(axis=1) / (seeds * items)
+    low, high = np.quantile(differences, [(1 - level) / 2, (1 + level) / 2])
+    return Interval(float(a.mean() - b.mean()), float(low), float(high), seeds)
+
+
+def _check_level(level: float) -> None:
+    if not 0.0 < level < 1.0:
+        raise ValueError(f"level must lie in (0, 1), got {level}")
+
+
+def _right(name: str, values: np.ndarray, dimensions: int) -> np.ndarray:
+    """A bool array, from bools or from zeros and ones."""
+    array = np.asarray(values)
+    if array.ndim != dimensions or not array.size or not np.isin(array, (0, 1)).all():
+        raise ValueError(f"{name} must be a {dimensions}-dimensional array of true and false, not empty, got shape {array.shape}")
+    return array.astype(bool)

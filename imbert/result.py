@@ -1,0 +1,203 @@
+"""Result records: plain JSON written at once or not at all, with what is needed to read the numbers years later."""
+
+import contextlib
+import dataclasses
+import fcntl
+import hashlib
+import json
+import math
+import os
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+SCHEMA = 1
+VERSIONED = ("odestab", "torch", "transformers", "accelerate", "tokenizers", "safetensors", "numpy", "scipy")
+CODE = Path(__file__).resolve().parent.parent
+
+
+class FolderInUseError(ValueError):
+    """Another process works in this run folder."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Spent:
+    """Time and memory of this process since a start.
+
+    Attributes:
+        wall_seconds: on the clock.
+        cpu_seconds: of all threads.
+        peak_memory_mib: the largest resident memory that this process had so far.
+    """
+
+    wall_seconds: float
+    cpu_seconds: float
+    peak_memory_mib: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Stopwatch:
+    """Starts when it is made."""
+
+    wall: float = dataclasses.field(default_factory=time.monotonic)
+    cpu: float = dataclasses.field(default_factory=time.process_time)
+
+    def read(self) -> Spent:
+        """What was spent since the start."""
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1024 if sys.platform != "darwin" else 1024**2)
+        return Spent(round(time.monotonic() - self.wall, 3), round(time.process_time() - self.cpu, 3), round(peak, 1))
+
+
+def write_json(path: Path, values: Any) -> None:
+    """Write a file under a temporary name, then rename it: it is there whole or not at all. Values that are not finite become null.
+
+    Raises:
+        OSError: if it cannot be written; nothing is left behind.
+    """
+    write_text(path, json.dumps(finite(values), indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    """The same for a text.
+
+    Raises:
+        OSError: if it cannot be written; nothing is left behind.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with temporary.open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from error  # a full disk does not say which file
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def read_json(path: Path) -> Any:
+    """The values of a JSON file.
+
+    Raises:
+        ValueError: if it is not JSON.
+        OSError: if it cannot be read.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path}: expected JSON, got {error}") from None
+
+
+def read_result(path: Path) -> dict[str, Any]:
+    """A record that this version can read.
+
+    Raises:
+        ValueError: if it is not JSON or of another schema.
+        OSError: if it cannot be read.
+    """
+    values = read_json(path)
+    found = values.get("meta", {}).get("schema") if isinstance(values, dict) else None
+    if found != SCHEMA:
+        raise ValueError(f"{path}: expected a record of schema {SCHEMA}, got {found!r}")
+    return values
+
+
+def finite(values: Any) -> Any:
+    """The same plain values with None for every number that is not finite, NumPy scalars as Python's."""
+    if isinstance(values, Mapping):
+        return {str(key): finite(value) for key, value in values.items()}
+    if isinstance(values, list | tuple):
+        return [finite(value) for value in values]
+    if dataclasses.is_dataclass(values) and not isinstance(values, type):
+        return finite(dataclasses.asdict(values))
+    if hasattr(values, "tolist"):  # NumPy and torch
+        return finite(values.tolist())
+    return None if isinstance(values, float) and not math.isfinite(values) else values
+
+
+def open_folder(out: Path, name: str, resolved: dict[str, Any]) -> None:
+    """Create a run folder, or check that an existing one belongs to the same choices, written as `name`.
+
+    Raises:
+        ValueError: if it does not; what differs is named.
+        OSError: if it cannot be created or written.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    if not (out / name).exists():
+        write_json(out / name, resolved)
+        return
+    existing, wanted = _flat(read_json(out / name)), _flat(finite(resolved))
+    differing = sorted(key for key in existing.keys() | wanted.keys() if existing.get(key) != wanted.get(key))
+    if differing:
+        raise ValueError(f"{out} belongs to another run (not the same: {', '.join(differing)}); choose another folder")
+
+
+@contextlib.contextmanager
+def folder_lock(out: Path) -> Iterator[None]:
+    """Hold a run folder; the lock ends with the process, however it ends.
+
+    Raises:
+        FolderInUseError: if another process holds it.
+        OSError: if the folder cannot be written.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    with (out / ".lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise FolderInUseError(f"{out} is in use by another process") from None
+        yield
+
+
+def versions() -> dict[str, str]:
+    """Version of each package that changes numbers, and of Python."""
+    found = {"python": ".".join(map(str, sys.version_info[:3]))}
+    for name in VERSIONED:
+        with contextlib.suppress(PackageNotFoundError):
+            found[name] = version(name)
+    return found
+
+
+def git_commit() -> str | None:
+    """The commit of the code, with "+" if files of it have changed since; None outside a repository or without git."""
+    try:
+        commit = _git("rev-parse", "HEAD")
+        changed = _git("status", "--porcelain", "--untracked-files=no", "--", "imbert", "odestab")
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return commit + ("+" if changed else "")
+
+
+def file_digest(path: Path) -> str:
+    """Sha256 of a file.
+
+    Raises:
+        OSError: if it cannot be read.
+    """
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def bits(right: Any) -> str:
+    """A string of 0 and 1, one per example, so that paired tests can be done from the record."""
+    return "".join("1" if one else "0" for one in right)
+
+
+def _git(*arguments: str) -> str:
+    done = subprocess.run(["git", "-C", str(CODE), *arguments], capture_output=True, text=True, check=True, timeout=10)
+    return done.stdout.strip()
+
+
+def _flat(values: Any, prefix: str = "") -> dict[str, Any]:
+    if not isinstance(values, dict):
+        return {prefix: values}
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        flat |= _flat(value, f"{prefix}.{key}" if prefix else key)
+    return flat

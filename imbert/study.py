@@ -1,0 +1,172 @@
+"""Run a study: train every cell, attack every trained model, summarise; killed at any moment, it does only what is missing."""
+
+import csv
+import io
+import os
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from imbert.result import FolderInUseError, write_json, write_text
+from imbert.study_config import STAGES, Cell, StudyConfig
+from imbert.study_summary import FAILED, MEASURES, RESULT, summarise
+
+RANK_VARIABLES = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "GROUP_RANK", "ROLE_RANK", "MASTER_ADDR", "MASTER_PORT")
+Report = Callable[[str], None]
+
+
+def run_study(
+    study: StudyConfig, out: Path, data: Path, stages: Sequence[str] = STAGES, shard: tuple[int, int] = (0, 1), report: Report = print
+) -> dict[str, Any]:
+    """Do what is missing of a study's stages for this rank's cells, then write study.json, table.md and study.csv.
+
+    Any number of processes may work in one folder: a cell that another holds is passed over.
+
+    Args:
+        study: what to run.
+        out: the study's folder.
+        data: where relative paths start.
+        stages: of STAGES; training and attacking are separate so that one can be repeated without the other.
+        shard: this rank and how many there are; it takes cells[rank::ranks].
+        report: takes lines about progress.
+
+    Returns:
+        The summary.
+
+    Raises:
+        ValueError: if a record is damaged.
+        OSError: if something cannot be read or written.
+    """
+    rank, ranks = shard
+    cells = list(study.cells())[rank::ranks]
+    out.mkdir(parents=True, exist_ok=True)
+    for number, cell in enumerate(cells, 1):
+        if "train" in stages:
+            _guarded(
+                cell, out, report, f"[{number}/{len(cells)}] train {cell.folder}", lambda told, cell=cell: _train(cell, out, data, told)
+            )
+    for number, cell in enumerate(cells, 1):
+        if "attack" in stages and study.attacks is not None and (out / cell.folder / RESULT).exists():
+            _guarded(
+                cell,
+                out,
+                report,
+                f"[{number}/{len(cells)}] attack {cell.folder}",
+                lambda told, cell=cell: _attack(study, cell, out, data, told),
+            )
+    if "summarise" not in stages:
+        return {}
+    summary = summarise(study, out)
+    write_json(out / "study.json", summary)
+    write_text(out / "table.md", markdown(summary))
+    write_text(out / "study.csv", comma_separated(summary))
+    return summary
+
+
+def shard_of_ranks() -> tuple[int, int]:
+    """This process's rank under torchrun, whose variables are then removed: each run of a study trains in one process."""
+    shard = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
+    for name in RANK_VARIABLES:
+        os.environ.pop(name, None)
+    return shard
+
+
+def markdown(summary: Mapping[str, Any]) -> str:
+    """One table per task and size: mean over seeds and 95 % t interval; adversarial numbers stand beside dev."""
+    parts = [f"# {summary['name']}\n"]
+    for group in summary["groups"]:
+        attacks = list(dict.fromkeys(name for model in group["models"] for name in model["attacks"]))
+        captions = [*MEASURES.values(), *(f"{name}: robust (clean)" for name in attacks), "training loss", "minutes", "seeds"]
+        parts.append(f"\n## {group['name']}, {group['metric']}, %\n")
+        parts.append("| model | " + " | ".join(captions) + " |\n|---" * 1 + "|---" * len(captions) + "|\n")
+        for model in group["models"]:
+            cells = [told(model["measures"][key]) for key in MEASURES]
+            cells += [_robust(model["attacks"].get(name)) for name in attacks]
+            training = model["training"]
+            cells += [told(training["loss"], 1, 3), told(training["minutes"], 1, 1), str(len(model["seeds"]))]
+            parts.append(f"| {model['name']} | " + " | ".join(cells) + " |\n")
+        parts += _tests(group, summary["baseline"])
+    parts += [f"\nAdvGLUE score, {one['model']}, {one['size'] or 'all'} rows: {told(one['score'])}\n" for one in summary["scores"]]
+    for name in ("missing", "warnings"):
+        parts += [f"\n## {name.capitalize()}\n\n"] + [f"- {line}\n" for line in summary[name] or ["nothing"]]
+    return "".join(parts)
+
+
+def told(found: Mapping[str, Any] | None, scale: float = 100, digits: int = 1) -> str:
+    """Mean and half-width of an interval; the width is left out where there is one seed."""
+    if found is None or found["mean"] is None:
+        return "–"
+    mean, width = f"{scale * found['mean']:.{digits}f}", found["high"]
+    return mean if width is None else f"{mean} ± {scale * (found['high'] - found['mean']):.{digits}f}"
+
+
+def comma_separated(summary: Mapping[str, Any]) -> str:
+    """One line per task, size, model, measure and seed."""
+    text = io.StringIO()
+    rows = csv.writer(text, lineterminator="\n")
+    rows.writerow(["task", "size", "model", "measure", "seed", "value"])
+    for group in summary["groups"]:
+        for model in group["models"]:
+            found = dict(model["measures"])
+            for name, attack in model["attacks"].items():
+                found |= {f"{name} {key}": attack[key] for key in ("clean_accuracy", "robust_accuracy", "success_rate", "queries")}
+            found |= {"training loss": model["training"]["loss"], "training minutes": model["training"]["minutes"]}
+            for measure, values in found.items():
+                for seed, value in zip(model["seeds"], values["values"] if values else [], strict=False):
+                    rows.writerow([group["task"], group["size"] or "all", model["name"], measure, seed, repr(value)])
+    return text.getvalue()
+
+
+def _robust(attack: Mapping[str, Any] | None) -> str:
+    return "–" if attack is None else f"{told(attack['robust_accuracy'])} ({told(attack['clean_accuracy'])})"
+
+
+def _tests(group: Mapping[str, Any], baseline: str) -> list[str]:
+    """The paired tests of a group in words."""
+    lines = []
+    for model in group["models"]:
+        for name, which in (("both", f"pairs whose original both it and {baseline} get right"), ("all", "all pairs")):
+            found = (model["against_baseline"] or {}).get(name)
+            if found and found["pooled"]:
+                pooled, seeds = found["pooled"], len(found["pairs"])
+                interval = f"[{100 * pooled['low']:+.1f}, {100 * pooled['high']:+.1f}]"
+                lines.append(
+                    f"- {model['name']} − {baseline}, AdvGLUE adversarial, {which} ({sum(found['pairs'])} over {seeds} seeds): "
+                    f"{told(found['seeds'])} points over seeds; pooled {100 * pooled['difference']:+.1f} {interval}, "
+                    f"exact McNemar p = {pooled['p_value']:.3g} ({pooled['only_a']} only it, {pooled['only_b']} only {baseline})\n"
+                )
+    return ["\n", *lines] if lines else []
+
+
+def _guarded(cell: Cell, out: Path, report: Report, title: str, work: Callable[[Report], None]) -> None:
+    """Do one cell's work; what fails is written into its folder and the study goes on, but a full disk ends it."""
+    try:
+        work(lambda line: report(f"{title}: {line}"))
+        (out / cell.folder / FAILED).unlink(missing_ok=True)
+    except FolderInUseError:
+        report(f"{title}: in use by another process, passed over")
+    except (ValueError, ArithmeticError, RuntimeError) as error:
+        line = " ".join(str(error).split())
+        where = "".join(traceback.format_exception(error)[-2:-1]).strip().splitlines()[:1]
+        write_json(out / cell.folder / FAILED, {"error": line, "where": Path(where[0]).name if where else None})
+        report(f"{title}: failed: {line}")
+
+
+def _train(cell: Cell, out: Path, data: Path, report: Report) -> None:
+    from imbert.finetune import finetune
+
+    if (out / cell.folder / RESULT).exists():
+        return
+    result = finetune(cell.run, out / cell.folder, data, report)
+    found = result["evaluation"].get("dev")
+    report(f"done: dev {found['metrics'] if found else 'not measured'}, {result['meta']['training']['wall_seconds'] / 60:.1f} minutes")
+
+
+def _attack(study: StudyConfig, cell: Cell, out: Path, data: Path, report: Report) -> None:
+    from imbert.attack_stage import attack_cell
+
+    assert study.attacks is not None
+    twins = [one for one in study.cells() if one.model == study.baseline and (one.group, one.seed) == (cell.group, cell.seed)]
+    baseline = twins[0] if cell.model != study.baseline and (out / twins[0].folder / RESULT).exists() else None
+    attack_cell(cell, study.attacks, baseline, out, data, report)

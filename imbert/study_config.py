@@ -1,0 +1,186 @@
+"""A study: named models, each trained on every task, size and seed, then attacked. Knows neither torch nor transformers."""
+
+import dataclasses
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from imbert.run_config import SECTIONS, RunConfig, run_config
+from imbert.toml_tables import in_range, known_keys, named, one_of, read_toml, section
+
+ATTACKS = ("pgd", "apgd", "square", "characters", "words")
+STAGES = ("train", "attack", "summarise")
+SHARED = ("data", "train", "evaluate")
+
+
+@dataclasses.dataclass(frozen=True)
+class AttackChoice:
+    """How every trained model is attacked.
+
+    Attributes:
+        kinds: which attacks.
+        examples: the first so many dev examples.
+        seed: of the attacks' random starts.
+        masking: whether the masking checks run.
+        sweep_examples: on how many examples the masking checks vary the solver's tolerance.
+        norm: of the ball about the word embeddings, "l2" or "linf".
+        radius: of it, relative to the mean norm of word embeddings; None is the attacks' default.
+        synonyms: the table of word substitutions, found like `data.source`.
+        antonyms: pairs that are never substituted; None allows all.
+
+    Raises:
+        ValueError: if a choice is out of range or unknown.
+    """
+
+    kinds: tuple[str, ...] = ATTACKS
+    examples: int = 100
+    seed: int = 0
+    masking: bool = True
+    sweep_examples: int = 32
+    norm: str = "l2"
+    radius: float | None = None
+    synonyms: str = "attack/counterfitted_neighbors.json.gz"
+    antonyms: str | None = None
+
+    def __post_init__(self) -> None:
+        for kind in self.kinds:
+            one_of("attacks.kinds", kind, ATTACKS)
+        in_range("attacks.examples", self.examples, 1)
+        in_range("attacks.seed", self.seed, 0)
+        in_range("attacks.sweep_examples", self.sweep_examples, 1)
+        in_range("attacks.radius", self.radius, 0, low_allowed=False)
+        one_of("attacks.norm", self.norm, ("l2", "linf"))
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Cell:
+    """One run of a study.
+
+    Attributes:
+        task: its task.
+        size: its training rows; None is all.
+        model: the name of its model.
+        seed: of training.
+        run: all its choices.
+    """
+
+    task: str
+    size: int | None
+    model: str
+    seed: int
+    run: RunConfig
+
+    @property
+    def group(self) -> str:
+        """The folder of runs that are compared with each other."""
+        return f"{self.task}-{self.size or 'all'}"
+
+    @property
+    def folder(self) -> str:
+        """Where the run lies in the study's folder."""
+        return f"runs/{self.group}/{self.model}/seed-{self.seed}"
+
+
+@dataclasses.dataclass(frozen=True)
+class StudyConfig:
+    """All choices of a study.
+
+    Attributes:
+        name: of the study.
+        baseline: the model that the others are tested against.
+        seeds: of training; every model takes the same ones, and so the same data in the same order.
+        tasks: GLUE tasks.
+        sizes: training rows; 0 is all.
+        models: for each name its [model] table, with a table "train" of what differs from the shared one.
+        shared: the [data], [train] and [evaluate] tables of all runs.
+        attacks: how the trained models are attacked; None leaves it out.
+
+    Raises:
+        ValueError: if a choice is missing, empty or repeated, or the baseline is none of the models.
+    """
+
+    name: str
+    baseline: str
+    seeds: tuple[int, ...]
+    tasks: tuple[str, ...]
+    sizes: tuple[int, ...]
+    models: Mapping[str, Mapping[str, Any]]
+    shared: Mapping[str, Any]
+    attacks: AttackChoice | None
+
+    def __post_init__(self) -> None:
+        for name in ("seeds", "tasks", "sizes", "models"):
+            values = list(getattr(self, name))
+            if not values or len(set(values)) < len(values):
+                raise ValueError(f"{name}: expected at least one and none twice, got {values}")
+        one_of("baseline", self.baseline, tuple(self.models))
+        for name in self.models:
+            if not name.replace("-", "").replace("_", "").replace(".", "").isalnum():
+                raise ValueError(f"models: expected names of letters, digits, '-', '_' and '.', got {name!r}")
+        list(self.cells())
+
+    def cells(self) -> Iterator[Cell]:
+        """All runs; seeds outermost, so that a study that is not finished compares all models."""
+        for seed in self.seeds:
+            for task in self.tasks:
+                for size in self.sizes:
+                    for name in self.models:
+                        yield Cell(task, size or None, name, seed, self._run(name, task, size, seed))
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain JSON-ready values."""
+        return json.loads(json.dumps(dataclasses.asdict(self)))
+
+    def _run(self, name: str, task: str, size: int, seed: int) -> RunConfig:
+        model = dict(self.models[name])
+        train = {**self.shared.get("train", {}), **model.pop("train", {}), "seed": seed}
+        data = {**self.shared.get("data", {}), "task": task, **({"size": size} if size else {})}
+        evaluate = self.shared.get("evaluate", {})
+        try:
+            return run_config({"model": model, "data": data, "train": train, "evaluate": evaluate})
+        except ValueError as error:
+            raise ValueError(f"models.{name}: {error}") from None
+
+
+def study_config(table: Mapping[str, Any]) -> StudyConfig:
+    """A study from nested tables, as TOML gives them.
+
+    Raises:
+        ValueError: if a key is unknown or missing, or a value is wrong.
+    """
+    known_keys("a study", table, ("study", "models", "attacks", *SHARED))
+    for name in ("study", "models"):
+        if not isinstance(table.get(name), Mapping):
+            raise ValueError(f"a study: expected a table [{name}], got {table.get(name)!r}")
+    head = section("study", _Head, table["study"])
+    for name, model in table["models"].items():
+        if not isinstance(model, Mapping):
+            raise ValueError(f"[models.{name}] must be a table, got {model!r}")
+        section(f"models.{name}", SECTIONS["model"], {key: value for key, value in model.items() if key != "train"})
+    for name in SHARED:
+        section(name, SECTIONS[name], table.get(name, {}))
+    attacks = section("attacks", AttackChoice, table["attacks"]) if "attacks" in table else None
+    shared = {name: table[name] for name in SHARED if name in table}
+    return StudyConfig(head.name, head.baseline, head.seeds, head.tasks, head.sizes, table["models"], shared, attacks)
+
+
+def read_study(path: Path) -> StudyConfig:
+    """A study from a TOML file.
+
+    Raises:
+        ValueError: if the file is not TOML or not a study.
+        OSError: if it cannot be read.
+    """
+    return named(path, study_config, read_toml(path))
+
+
+@dataclasses.dataclass(frozen=True)
+class _Head:
+    """The [study] table."""
+
+    name: str = "study"
+    baseline: str = "bert"
+    seeds: tuple[int, ...] = (0,)
+    tasks: tuple[str, ...] = ("sst2",)
+    sizes: tuple[int, ...] = (1000,)

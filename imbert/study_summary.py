@@ -1,0 +1,274 @@
+"""A study's runs and attacks as one record: means over seeds with intervals, and paired tests against the baseline."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from imbert.advglue import advglue_score
+from imbert.intervals import hierarchical_difference, mean_interval, paired_test
+from imbert.result import SCHEMA, finite, read_json, read_result
+from imbert.study_config import Cell, StudyConfig
+from imbert.tasks import task
+
+MEASURES = {  # name: caption
+    "dev": "dev",
+    "original": "AdvGLUE originals",
+    "adversarial": "AdvGLUE adversarial",
+    "conditional": "AdvGLUE adversarial where the original is right",
+}
+RESULT, ATTACKS, FAILED = "result.json", "attacks", "failed.json"
+Run = Mapping[str, Any]
+
+
+def summarise(study: StudyConfig, out: Path) -> dict[str, Any]:
+    """Everything that the table, the CSV and the figure show, from the files of a study's folder.
+
+    Raises:
+        ValueError: if a record is damaged.
+        OSError: if it cannot be read.
+    """
+    cells = list(study.cells())
+    results = {cell: read_result(out / cell.folder / RESULT) for cell in cells if (out / cell.folder / RESULT).exists()}
+    attacks = {cell: read_attacks(out / cell.folder / ATTACKS) for cell in results}
+    groups = [
+        _group(study, [cell for cell in cells if cell.group == name], results, attacks) for name in _ordered(cell.group for cell in cells)
+    ]
+    return finite(
+        {
+            "schema": SCHEMA,
+            "name": study.name,
+            "baseline": study.baseline,
+            "study": study.as_dict(),
+            "groups": groups,
+            "scores": _scores(study, results),
+            "missing": _missing(study, out, cells, results, attacks),
+            "warnings": _warnings(results, attacks),
+            "meta": _meta(results),
+        }
+    )
+
+
+def read_attacks(folder: Path) -> dict[str, Any]:
+    """The attacks on one run by name.
+
+    Raises:
+        ValueError: if a file is damaged.
+    """
+    return {path.stem: read_json(path) for path in sorted(folder.glob("*.json"))}
+
+
+def measures(result: Run) -> dict[str, float | None]:
+    """The numbers of one run by the names of MEASURES; AdvGLUE's tasks for one GLUE task count equally, as in its score."""
+    evaluation, found = result["evaluation"], dict[str, float | None]()
+    dev = evaluation.get("dev")
+    found["dev"] = dev["metrics"][task(result["run"]["data"]["task"]).metrics[0]] if dev else None
+    tasks = list((evaluation.get("advglue") or {}).values())
+    for name in ("original", "adversarial", "conditional"):
+        values = [one[f"{name}_accuracy"] for one in tasks]
+        found[name] = float(np.mean(values)) if values and None not in values else None
+    return found
+
+
+def paired(model: Sequence[Run], baseline: Sequence[Run]) -> dict[str, Any] | None:
+    """A model against the baseline on AdvGLUE, run by run of equal seed.
+
+    "both": only pairs whose original both models get right; "all": every pair. "pooled" takes each pair of each seed for one trial, which
+    overstates how much is known, as seeds share the pairs; "seeds" is the mean difference with a t interval over seeds; "hierarchical"
+    resamples seeds and pairs.
+    """
+    runs = [(a["evaluation"]["advglue"], b["evaluation"]["advglue"]) for a, b in zip(model, baseline, strict=True) if _has_pairs(a, b)]
+    if not runs:
+        return None
+    found: dict[str, Any] = {}
+    for name in ("both", "all"):
+        right = [_right(a, b, name == "both") for a, b in runs]
+        pooled = tuple(np.concatenate([one[k] for one in right]) for k in (0, 1))
+        differences = [float(one[0].mean() - one[1].mean()) for one in right if len(one[0])]
+        found[name] = {
+            "pairs": [len(one[0]) for one in right],
+            "pooled": paired_test(pooled[0], pooled[1]) if len(pooled[0]) else None,
+            "seeds": mean_interval(differences) if differences else None,
+        }
+    every = [_right(a, b, False) for a, b in runs]
+    found["all"]["hierarchical"] = hierarchical_difference(np.stack([one[0] for one in every]), np.stack([one[1] for one in every]))
+    return found
+
+
+def role(model: Mapping[str, Any]) -> str:
+    """What a model's steps are: "explicit", "truncated" (a given number of gradient descent steps) or "implicit"."""
+    if model.get("kind", "bert") != "im-bert" or model.get("method") == "explicit_euler":
+        return "explicit"
+    return "truncated" if (model.get("solver") or {}).get("name") == "GradientDescent" else "implicit"
+
+
+def _has_pairs(a: Run, b: Run) -> bool:
+    return all(one["evaluation"].get("advglue") for one in (a, b))
+
+
+def _right(a: Mapping[str, Any], b: Mapping[str, Any], both: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Which adversarial texts either model gets right, over AdvGLUE's tasks."""
+    rows = []
+    for name in a:
+        original, adversarial = ([_bits(one[name][f"right_{kind}"]) for one in (a, b)] for kind in ("original", "adversarial"))
+        kept = original[0] & original[1] if both else np.ones(len(original[0]), dtype=bool)
+        rows.append([adversarial[0][kept], adversarial[1][kept]])
+    first, second = (np.concatenate(part) for part in zip(*rows, strict=True))
+    return first, second
+
+
+def _bits(text: str) -> np.ndarray:
+    return np.array([one == "1" for one in text], dtype=bool)
+
+
+def _group(study: StudyConfig, cells: list[Cell], results: Mapping[Cell, Run], attacks: Mapping[Cell, Any]) -> dict[str, Any]:
+    """All models of one task and size."""
+    done = {name: {cell.seed: cell for cell in cells if cell.model == name and cell in results} for name in study.models}
+    models = []
+    for name, by_seed in done.items():
+        runs = [results[cell] for cell in by_seed.values()]
+        shared = [seed for seed in by_seed if seed in done[study.baseline]]
+        against = (
+            paired([results[by_seed[seed]] for seed in shared], [results[done[study.baseline][seed]] for seed in shared])
+            if name != study.baseline and shared
+            else None
+        )
+        models.append(
+            {
+                "name": name,
+                "kind": study.models[name].get("kind", "bert"),
+                "role": role(study.models[name]),
+                "seeds": list(by_seed),
+                "measures": {key: _interval(measures(run)[key] for run in runs) for key in MEASURES},
+                "training": _training(runs),
+                "attacks": _attacks([attacks[cell] for cell in by_seed.values()]),
+                "masking": _masking([attacks[cell] for cell in by_seed.values()]),
+                "transfer": _transfer([attacks[cell] for cell in by_seed.values()]),
+                "against_baseline": against,
+            }
+        )
+    first, labels = cells[0], task(cells[0].task).labels
+    metric = task(first.task).metrics[0]
+    chance = 1 / labels if labels > 1 and metric == "accuracy" else None
+    return {"name": first.group, "task": first.task, "size": first.size, "metric": metric, "chance": chance, "models": models}
+
+
+def _training(runs: Sequence[Run]) -> dict[str, Any]:
+    """How well and how long a model was trained."""
+    last = [run["train"]["log"][-1] for run in runs]
+    solver = [one for run in runs for one in run["meta"]["solver"]["training"]]
+    return {
+        "loss": _interval(one["training"]["loss"] for one in last if "training" in one),
+        "minutes": _interval(run["meta"]["training"]["wall_seconds"] / 60 for run in runs),
+        "steps": [run["train"]["steps"] for run in runs],
+        "evaluations": float(np.mean([one["evaluations_mean"] for one in solver])) if solver else None,
+        "failed_share": float(np.mean([one["failed_share"] for one in solver])) if solver else None,
+    }
+
+
+def _attacks(found: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Each attack over seeds, always with the clean accuracy on the same examples."""
+    names = _ordered(name for one in found for name in one if "robust_accuracy" in one[name])
+    return {
+        name: {
+            key: _interval(one[name][key] for one in found if name in one)
+            for key in ("clean_accuracy", "robust_accuracy", "success_rate", "queries")
+        }
+        for name in names
+    }
+
+
+def _masking(found: Sequence[Mapping[str, Any]]) -> dict[str, list[bool | None]]:
+    """Whether each check passed, seed by seed; None where it does not apply."""
+    checks = [one["masking"]["checks"] for one in found if "masking" in one]
+    return {
+        name: [check["passed"] for one in checks for check in one if check["name"] == name]
+        for name in _ordered(c["name"] for one in checks for c in one)
+    }
+
+
+def _transfer(found: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The share of what broke one model that breaks the other, both ways, over seeds."""
+    all_of = [one["transfer"]["transfers"] for one in found if "transfer" in one]
+    return {
+        kind: {way: _interval(one[kind][way]["rate"] for one in all_of if kind in one) for way in ("to_baseline", "from_baseline")}
+        for kind in _ordered(kind for one in all_of for kind in one)
+    }
+
+
+def _interval(values: Iterable[float | None]) -> dict[str, Any] | None:
+    """Values over seeds, their mean and 95 % t interval; None where nothing was measured."""
+    kept = [float(value) for value in values if value is not None]
+    if not kept:
+        return None
+    interval = mean_interval(kept)
+    return {"values": kept, "mean": interval.mean, "low": interval.low, "high": interval.high, "n": interval.n}
+
+
+def _scores(study: StudyConfig, results: Mapping[Cell, Run]) -> list[dict[str, Any]]:
+    """AdvGLUE's score per model and size, from the seeds that have all of its tasks."""
+    found = []
+    for size in study.sizes:
+        for name in study.models:
+            scores = []
+            for seed in study.seeds:
+                runs = [run for cell, run in results.items() if (cell.model, cell.seed, cell.size or 0) == (name, seed, size)]
+                scores.append(_score(runs))
+            if any(score is not None for score in scores):
+                found.append({"size": size or None, "model": name, "score": _interval(scores)})
+    return found
+
+
+def _score(runs: Sequence[Run]) -> float | None:
+    tasks = {name: one["all"]["metrics"] for run in runs for name, one in (run["evaluation"].get("advglue") or {}).items()}
+    try:
+        return advglue_score(tasks)
+    except ValueError:  # some task is missing
+        return None
+
+
+def _missing(study: StudyConfig, out: Path, cells: list[Cell], results: Mapping[Cell, Run], attacks: Mapping[Cell, Any]) -> list[str]:
+    """What the study asks for and does not have, with the reason where it is known."""
+    lines = []
+    for cell in cells:
+        failed = out / cell.folder / FAILED
+        if cell not in results:
+            reason = f"failed: {read_json(failed)['error']}" if failed.exists() else "not run yet"
+            lines.append(f"{cell.folder}: {reason}")
+        elif study.attacks is not None:
+            lacking = [
+                kind for kind in study.attacks.kinds if not any(name == kind or name.startswith(f"{kind}-") for name in attacks[cell])
+            ]
+            if lacking:
+                lines.append(f"{cell.folder}: no attack of kind {', '.join(lacking)} yet")
+    return lines
+
+
+def _warnings(results: Mapping[Cell, Run], attacks: Mapping[Cell, Any]) -> list[str]:
+    lines = [f"{cell.folder}: {line}" for cell, run in results.items() for line in run["warnings"]]
+    return lines + [
+        f"{cell.folder}: {name}: {line}"
+        for cell, found in attacks.items()
+        for name, one in found.items()
+        for line in one.get("warnings", [])
+    ]
+
+
+def _meta(results: Mapping[Cell, Run]) -> dict[str, Any]:
+    """What all runs have in common, and the sets of what they do not."""
+    every = [run["meta"] for run in results.values()]
+
+    def told(choose: Callable[[Run], Any]) -> list[Any]:
+        return _ordered(str(choose(meta)) for meta in every)
+
+    return {
+        "versions": told(lambda meta: meta["versions"]),
+        "commits": told(lambda meta: meta["commit"]),
+        "data": told(lambda meta: {name: one["digest"] for name, one in meta["data"].items()}),
+        "start": told(lambda meta: meta["checkpoints"]["start"]),
+    }
+
+
+def _ordered(values: Iterable[Any]) -> list[Any]:
+    return list(dict.fromkeys(values))

@@ -1,0 +1,100 @@
+"""Frozen records from TOML tables, every key, type and range checked."""
+
+import math
+import tomllib
+import types
+import typing
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """The tables of a TOML file.
+
+    Raises:
+        ValueError: if it is not TOML in UTF-8.
+        OSError: if it cannot be read.
+    """
+    try:
+        return tomllib.loads(path.read_bytes().decode("utf-8-sig"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path}: expected TOML in UTF-8, got {error}") from None
+
+
+def named(path: Path, make: Any, *arguments: Any) -> Any:
+    """What `make` returns; a ValueError is told with the file's name before it."""
+    try:
+        return make(*arguments)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
+
+
+def section(name: str, record: type, values: Any) -> Any:
+    """One frozen record from a table, every key and type checked.
+
+    Raises:
+        ValueError: if a key is unknown or a value has the wrong type.
+    """
+    if not isinstance(values, Mapping):
+        raise ValueError(f"[{name}] must be a table, got {values!r}")
+    hints = typing.get_type_hints(record)
+    known_keys(f"[{name}]", values, hints)
+    return record(**{key: _typed(f"{name}.{key}", value, hints[key]) for key, value in values.items()})
+
+
+def known_keys(where: str, values: Mapping[str, Any], known: Any) -> None:
+    """Refuse what is not known.
+
+    Raises:
+        ValueError: naming the unknown keys and the known ones.
+    """
+    unknown = [key for key in values if key not in known]
+    if unknown:
+        raise ValueError(f"{where}: expected keys among {', '.join(known)}, got {', '.join(unknown)}")
+
+
+def _typed(name: str, value: Any, hint: Any) -> Any:
+    """The value, lists as tuples and whole numbers as floats where the hint says so."""
+    options = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
+    for one in options:
+        origin = typing.get_origin(one) or one
+        if origin is tuple and isinstance(value, list | tuple) and all(type(item) is typing.get_args(one)[0] for item in value):
+            return tuple(value)
+        if origin is Mapping and isinstance(value, Mapping):
+            return dict(value)
+        if origin is float and type(value) in (int, float) and math.isfinite(value):
+            return float(value)
+        if origin in (int, str, bool) and type(value) is origin:
+            return value
+        if one is type(None) and value is None:
+            return None
+    wanted = " or ".join(str(one) if typing.get_args(one) else one.__name__ for one in options if one is not type(None))
+    raise ValueError(f"{name} must be {wanted}, got {value!r}")
+
+
+def one_of(name: str, value: str, allowed: tuple[str, ...]) -> None:
+    """Refuse a value that is not among those allowed.
+
+    Raises:
+        ValueError: naming them.
+    """
+    if value not in allowed:
+        raise ValueError(f"{name} must be one of {', '.join(allowed)}, got {value!r}")
+
+
+def in_range(
+    name: str, value: float | None, low: float, high: float = math.inf, low_allowed: bool = True, high_allowed: bool = True
+) -> None:
+    """Refuse a number out of its range; None is left alone.
+
+    Raises:
+        ValueError: naming the range.
+    """
+    if value is None:
+        return
+    inside = (low <= value if low_allowed else low < value) and (value <= high if high_allowed else value < high)
+    if not inside:
+        above = f"{'>=' if low_allowed else '>'} {low:g}"
+        below = "" if high == math.inf else f" and {'<=' if high_allowed else '<'} {high:g}"
+        raise ValueError(f"{name} must be {above}{below}, got {value}")

@@ -1,0 +1,267 @@
+"""Training is the same however it is cut: into micro-batches, processes, or by a kill; and it stops where a number is not finite."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import transformers
+from runs import tiny_run, tiny_tables, write_data
+
+from imbert import finetune as module
+from imbert.finetune import finetune
+from imbert.models import load_model
+from imbert.optimizer import UncorrectedAdamW
+from imbert.run_config import ModelChoice, RunConfig, run_config
+from imbert.solver_log import SolverLog, failures
+from imbert.tasks import task
+from imbert.trainer import WHOLE, criterion, is_exhausted, last_state
+
+IMPLICIT = {
+    "kind": "im-bert",
+    "implicit_layers": [1, 2],
+    "solver": {"name": "Auto", "rtol": 1e-5},
+    "adjoint": {"name": "ImplicitAdjoint", "rtol": 1e-5},
+}
+KINDS = {"bert": {}, "im-bert": IMPLICIT}
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_data(tmp_path_factory.mktemp("data"))
+
+
+@pytest.fixture(scope="module")
+def record(tiny_folder: Path, data: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
+    """An IM-BERT run to the end."""
+    out = tmp_path_factory.mktemp("runs") / "run"
+    return out, finetune(tiny_run(tiny_folder, model=IMPLICIT, train={"epochs": 6}), out, data)
+
+
+def weights(out: Path) -> bytes:
+    return (out / "checkpoint" / "model.safetensors").read_bytes()
+
+
+def test_the_record_tells_what_was_measured(record: tuple[Path, dict[str, Any]], data: Path) -> None:
+    out, found = record
+    dev, pairs = found["evaluation"]["dev"], found["evaluation"]["advglue"]["sst2"]
+    assert dev["count"] == len(dev["right"]) == 24
+    assert dev["metrics"]["accuracy"] == pytest.approx(dev["right"].count("1") / 24)
+    assert dev["metrics"]["accuracy"] >= 0.75, "the words decide the label: this must be learnt"
+    assert pairs["count"] == 12 and pairs["unpaired"]["count"] == 4 and pairs["all"]["count"] == 16
+    both = sum(a == b == "1" for a, b in zip(pairs["right_original"], pairs["right_adversarial"], strict=True))
+    assert pairs["both_right"] == both
+    assert pairs["conditional_accuracy"] == pytest.approx(both / pairs["right_original"].count("1"))
+    solver = found["train"]["log"][0]["training"]["solver"]
+    assert [one["layer"] for one in solver] == [1, 2] and solver[0]["examples"] == 48 and solver[0]["adjoint"]["examples"] == 48
+    assert found["meta"]["schema"] == 1 and found["meta"]["training"]["peak_memory_mib"] > 0
+    assert json.loads((out / "result.json").read_text()) == found
+    assert not (out / "training").exists()
+
+
+def test_the_record_has_no_text_and_no_path_of_the_data(record: tuple[Path, dict[str, Any]], data: Path) -> None:
+    written = (record[0] / "result.json").read_text()
+    assert str(data) not in written and str(record[0]) not in written and "the film is" not in written
+
+
+def test_the_best_state_by_validation_is_kept(record: tuple[Path, dict[str, Any]]) -> None:
+    log = record[1]["train"]["log"]
+    best = max(log, key=lambda one: (one["validation"]["accuracy"], -one["validation"]["loss"]))
+    assert record[1]["train"]["best_step"] == best["step"]
+
+
+def test_a_finished_run_is_returned_at_once(
+    record: tuple[Path, dict[str, Any]], tiny_folder: Path, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, found = record
+    monkeypatch.setattr(module, "read_rows", lambda *_: pytest.fail("read the data again"))
+    assert finetune(tiny_run(tiny_folder, model=IMPLICIT, train={"epochs": 6}), out, data) == found
+    with pytest.raises(ValueError, match=r"belongs to another run \(not the same: train.seed\)"):
+        finetune(tiny_run(tiny_folder, model=IMPLICIT, train={"epochs": 6, "seed": 1}), out, data)
+
+
+KILLED = """
+import os, pathlib, signal, sys, tomllib, json
+from imbert import finetune, trainer
+from imbert.run_config import run_config
+step = trainer.FineTuner.training_step
+def killed(self, *arguments):
+    if self.state.global_step == int(sys.argv[4]):
+        os.kill(os.getpid(), signal.SIGKILL)
+    return step(self, *arguments)
+trainer.FineTuner.training_step = killed
+finetune.finetune(run_config(json.loads(sys.argv[1])), pathlib.Path(sys.argv[2]), pathlib.Path(sys.argv[3]))
+"""
+
+
+@pytest.mark.parametrize(("kind", "save_steps", "at", "saved"), [("bert", 0, 4, 3), ("im-bert", 2, 5, 4)])
+def test_a_killed_run_ends_with_the_same_weights(
+    kind: str, save_steps: int, at: int, saved: int, tiny_folder: Path, data: Path, tmp_path: Path
+) -> None:
+    tables = tiny_tables(tiny_folder, model=KINDS[kind], train={"save_steps": save_steps, "patience": 0})
+    killed = subprocess.run([sys.executable, "-c", KILLED, json.dumps(tables), tmp_path / "killed", data, str(at)], cwd=ROOT, check=False)
+    assert killed.returncode == -signal.SIGKILL
+    state = last_state(tmp_path / "killed" / "training")
+    assert state is not None and state.name == f"checkpoint-{saved}"
+    torn = tmp_path / "killed" / "training" / "checkpoint-99"
+    torn.mkdir()  # as a kill in the middle of saving leaves it
+    finetune(run_config(tables), tmp_path / "killed", data)
+    finetune(run_config(tables), tmp_path / "whole", data)
+    assert weights(tmp_path / "killed") == weights(tmp_path / "whole")
+
+
+def test_a_run_killed_after_its_end_does_not_train_on(
+    tiny_folder: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = tiny_run(tiny_folder)
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(module, "_keep", _interrupt)
+        finetune(run, tmp_path / "run", data)
+    monkeypatch.setattr(module.FineTuner, "train", lambda *_, **__: pytest.fail("trained on"))
+    assert finetune(run, tmp_path / "run", data)["train"]["steps"] == 9
+
+
+def _interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_four_times_four_is_sixteen(kind: str, tiny_folder: Path, data: Path, tmp_path: Path) -> None:
+    found = []
+    for accumulation in (1, 4):
+        train = {"gradient_accumulation": accumulation, "save_steps": 1, "epochs": 1, "learning_rate": 1e-3}
+        run = tiny_run(tiny_folder, model={**KINDS[kind], "dropout": 0.0}, train=train)
+        log = finetune(run, tmp_path / str(accumulation), data)["train"]["log"]
+        found.append([(one["training"]["loss"], one["training"]["grad_norm"]) for one in log])
+    assert len(found[0]) == 3
+    np.testing.assert_allclose(found[0], found[1], rtol=1e-5)
+
+
+def test_two_processes_have_the_loss_of_one(tiny_folder: Path, data: Path, tmp_path: Path) -> None:
+    train = {"save_steps": 1, "epochs": 2, "learning_rate": 1e-3, "patience": 0}
+    tables = tiny_tables(tiny_folder, model={**IMPLICIT, "dropout": 0.0}, train=train)
+    code = "import json, pathlib, sys; from imbert.finetune import finetune; from imbert.run_config import run_config\n"
+    code += "finetune(run_config(json.loads(sys.argv[1])), pathlib.Path(sys.argv[2]), pathlib.Path(sys.argv[3]))"
+    (tmp_path / "run.py").write_text(code)
+    launched = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", str(tmp_path / "run.py")]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [*launched, json.dumps(tables), str(tmp_path / "two"), str(data)], env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    two = json.loads((tmp_path / "two" / "result.json").read_text())
+    one = finetune(run_config(tables), tmp_path / "one", data)
+    assert two["train"]["processes"] == 2 and one["train"]["processes"] == 1
+    losses = [[entry["training"]["loss"] for entry in found["train"]["log"]] for found in (one, two)]
+    assert len(losses[0]) == 6
+    np.testing.assert_allclose(losses[0], losses[1], rtol=1e-5)
+
+
+def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_state(tiny_folder: Path, data: Path, tmp_path: Path) -> None:
+    run = tiny_run(tiny_folder, model=IMPLICIT, train={"learning_rate": 1e30, "save_steps": 1, "warmup_fraction": 0.3})
+    with pytest.raises(
+        FloatingPointError, match=r"at step \d+ \(examples .*\); kept the state of step \d+; the solver reported: layer 1: "
+    ):
+        finetune(run, tmp_path, data)
+    state = last_state(tmp_path / "training")
+    assert state is not None and (state / WHOLE).exists() and not (tmp_path / "result.json").exists()
+
+
+def test_early_stopping(tiny_folder: Path, data: Path, tmp_path: Path) -> None:
+    found = finetune(
+        tiny_run(tiny_folder, train={"learning_rate": 1e-20, "epochs": 9, "patience": 2, "warmup_fraction": 0.0}), tmp_path, data
+    )
+    assert found["train"]["stopped_early"] and found["train"]["steps"] == 9 and found["train"]["best_step"] == 3
+
+
+def test_all_kinds_start_from_the_same_weights(tiny_folder: Path) -> None:
+    choices = [ModelChoice(str(tiny_folder)), ModelChoice(str(tiny_folder), "ex-bert"), ModelChoice(str(tiny_folder), "im-bert", (2,))]
+    first, *others = (load_model(choice, task("sst2"), 3).state_dict() for choice in choices)
+    for other in others:
+        assert other.keys() == first.keys()
+        assert all(torch.equal(other[name], first[name]) for name in first)
+
+
+def test_pickled_weights_are_refused(tiny_folder: Path, tmp_path: Path) -> None:
+    torch.save({}, tmp_path / "pytorch_model.bin")
+    (tmp_path / "config.json").write_text((tiny_folder / "config.json").read_text())
+    with pytest.raises(
+        ValueError, match=r"expected weights in model.safetensors, got pickled weights \(pytorch_model.bin\), which are refused"
+    ):
+        load_model(ModelChoice(str(tmp_path)), task("sst2"), 0)
+
+
+def test_training_state_is_read_with_weights_only() -> None:
+    source = Path(transformers.trainer.__file__).read_text()
+    assert source.count("torch.load(") == source.count("weights_only=True"), "transformers reads something else than tensors"
+
+
+def test_a_layer_that_does_not_exist_is_refused(tiny_folder: Path) -> None:
+    with pytest.raises(ValueError, match="3"):
+        load_model(ModelChoice(str(tiny_folder), "im-bert", (3,)), task("sst2"), 0)
+
+
+@pytest.mark.parametrize(
+    ("train", "said"),
+    [({"batch_size": 15, "gradient_accumulation": 5}, None), ({"device": "cuda"}, "expected a machine with a GPU for 'cuda'")],
+)
+def test_the_settings_of_trainer(train: dict[str, Any], said: str | None, tiny_folder: Path, tmp_path: Path) -> None:
+    run: RunConfig = tiny_run(tiny_folder, train=train)
+    if said is None:
+        assert module._arguments(run, tmp_path).per_device_train_batch_size == 3
+    elif not torch.cuda.is_available():
+        with pytest.raises(ValueError, match=said):
+            module._arguments(run, tmp_path)
+
+
+def test_accuracy_decides_before_loss() -> None:
+    assert criterion(0.9, 5.0) > criterion(0.898, 0.1) and criterion(0.9, 0.4) > criterion(0.9, 0.5)
+    assert criterion(float("nan"), 0.1) < criterion(0.0, float("inf"))
+
+
+def test_patience_counts_from_the_first_best() -> None:
+    history = [{"loss": 1.0}, *({"eval_criterion": value} for value in (0.5, 0.7, 0.7, 0.6))]
+    assert is_exhausted(history, 2) and not is_exhausted(history, 3) and not is_exhausted(history, 0) and not is_exhausted([], 1)
+
+
+def test_adam_without_bias_correction() -> None:
+    parameter, gradient = torch.tensor([1.0, -2.0], dtype=torch.float64), torch.tensor([0.5, 0.1], dtype=torch.float64)
+    parameter.grad = gradient.clone()
+    optimizer = UncorrectedAdamW([parameter], lr=0.01, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.1)
+    start, first, second = parameter.clone(), torch.zeros(2, dtype=torch.float64), torch.zeros(2, dtype=torch.float64)
+    for _ in range(3):
+        optimizer.step()
+        first, second = 0.9 * first + 0.1 * gradient, 0.999 * second + 0.001 * gradient**2
+        start = start - 0.01 * (first / (second.sqrt() + 1e-8) + 0.1 * start)
+    torch.testing.assert_close(parameter, start)
+
+
+def test_a_run_without_bias_correction_uses_it(tiny_folder: Path, data: Path, tmp_path: Path) -> None:
+    curves = []
+    for corrected in (True, False):
+        train = {"epochs": 1, "save_steps": 1, "bias_correction": corrected, "warmup_fraction": 0.0}
+        log = finetune(tiny_run(tiny_folder, model={"dropout": 0.0}, train=train), tmp_path / str(corrected), data)["train"]["log"]
+        curves.append([one["training"]["loss"] for one in log])
+    assert curves[0][0] == curves[1][0] and curves[0][1] != curves[1][1]
+
+
+def test_failures_above_the_limit_are_told() -> None:
+    log = SolverLog()
+    one = {"layer": 3, "examples": 10, "statuses": {"CONVERGED": 9, "ILL_POSED": 1}, "residual_max": 1.0, "evaluations_mean": 4.0}
+    log.add([{**one, "adjoint": None}, {**one, "layer": 4, "statuses": {"CONVERGED": 10}}])
+    told = failures("training", log.summary(), 0.05)
+    assert told == ["training: layer 3: solver failed on 10.0% of 10 examples, limit 5.0% (CONVERGED 9, ILL_POSED 1)"]
+    assert not failures("training", log.summary(), 0.1)
+
+
+def test_a_given_number_of_steps_is_no_failure() -> None:
+    log = SolverLog(fixed_steps=True)
+    log.add([{"layer": 0, "examples": 4, "statuses": {"MAX_ITERATIONS": 3, "DIVERGED": 1}, "residual_max": float("nan")}])
+    assert log.summary()[0]["failed_share"] == 0.25 and log.summary()[0]["residual_max"] == float("inf")

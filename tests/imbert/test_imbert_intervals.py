@@ -1,0 +1,196 @@
+"""Intervals and tests against closed forms, and how often they hold the truth."""
+
+import math
+
+import numpy as np
+import pytest
+import scipy.stats
+
+from imbert.intervals import hierarchical_difference, mean_interval, paired_test, proportion_interval
+
+
+def coverage_slack(level: float, trials: int) -> float:
+    """Four standard deviations of a share of that many trials."""
+    return 4 * math.sqrt(level * (1 - level) / trials)
+
+
+# Student's interval
+
+
+def test_students_interval_of_two_values_in_closed_form() -> None:
+    found = mean_interval([1.0, 3.0])  # s = √2, s/√2 = 1, t_1 is Cauchy's
+    half = math.tan(0.475 * math.pi)
+    assert (found.mean, found.n) == (2.0, 2)
+    assert (found.low, found.high) == pytest.approx((2 - half, 2 + half), rel=1e-10)
+
+
+def test_students_interval_agrees_with_scipy() -> None:
+    values = np.random.default_rng(0).normal(size=7)
+    expected = scipy.stats.ttest_1samp(values, 0.0).confidence_interval(0.9)
+    found = mean_interval(values, 0.9)
+    assert (found.low, found.high) == pytest.approx((expected.low, expected.high), rel=1e-12)
+
+
+def test_students_interval_covers() -> None:
+    random, trials = np.random.default_rng(1), 2000
+    held = sum(one.low <= 0.3 <= one.high for one in (mean_interval(random.normal(0.3, 2.0, 3)) for _ in range(trials)))
+    assert abs(held / trials - 0.95) < coverage_slack(0.95, trials)
+
+
+def test_one_value_has_no_interval_and_nan_stays() -> None:
+    one = mean_interval([0.7])
+    assert (one.mean, one.n) == (0.7, 1)
+    assert math.isnan(one.low) and math.isnan(one.high)
+    assert math.isnan(mean_interval([0.7, math.nan]).mean)
+    equal = mean_interval([0.5, 0.5, 0.5])
+    assert (equal.low, equal.high) == (0.5, 0.5)
+
+
+@pytest.mark.parametrize(
+    ("values", "level", "message"),
+    [([], 0.95, "n >= 1"), ([1.0, 2.0], 1.0, r"level must lie in \(0, 1\), got 1.0"), ([[1.0]], 0.9, "shape")],
+)
+def test_bad_values(values: list[float], level: float, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        mean_interval(values, level)
+
+
+# Wilson's interval
+
+
+@pytest.mark.parametrize(("successes", "n"), [(0, 10), (10, 10), (3, 10), (549, 872), (1, 1)])
+def test_wilsons_interval_agrees_with_scipy_and_solves_its_equation(successes: int, n: int) -> None:
+    found = proportion_interval(successes, n)
+    expected = scipy.stats.binomtest(successes, n).proportion_ci(method="wilson")
+    assert (found.low, found.high) == pytest.approx((expected.low, expected.high), rel=1e-12, abs=1e-15)
+    z = scipy.stats.norm.ppf(0.975)
+    for end in (found.low, found.high):  # |p̂ − p| = z √(p(1−p)/n)
+        assert abs(found.mean - end) == pytest.approx(z * math.sqrt(end * (1 - end) / n), abs=1e-12)
+
+
+def test_wilsons_interval_at_its_ends() -> None:
+    assert proportion_interval(0, 9).low == 0.0
+    assert proportion_interval(9, 9).high == 1.0
+    nothing = proportion_interval(0, 0)
+    assert math.isnan(nothing.mean)
+    assert (nothing.low, nothing.high, nothing.n) == (0.0, 1.0, 0)
+    with pytest.raises(ValueError, match=r"successes must lie in \[0, n = 3\], got 4"):
+        proportion_interval(4, 3)
+
+
+# Paired tests
+
+
+def pair(both: int, only_a: int, only_b: int, neither: int) -> tuple[np.ndarray, np.ndarray]:
+    counts = [both, only_a, only_b, neither]
+    return np.repeat([True, True, False, False], counts), np.repeat([True, False, True, False], counts)
+
+
+@pytest.mark.parametrize(("only_a", "only_b"), [(8, 2), (2, 8), (5, 5), (1, 0), (0, 12)])
+def test_mcnemar_in_closed_form(only_a: int, only_b: int) -> None:
+    found = paired_test(*pair(40, only_a, only_b, 30))
+    n, k = only_a + only_b, min(only_a, only_b)
+    tail = sum(math.comb(n, i) for i in range(k + 1)) / 2**n
+    assert found.p_value == pytest.approx(min(1.0, 2 * tail), rel=1e-12)
+    assert (found.only_a, found.only_b) == (only_a, only_b)
+    assert found.difference == pytest.approx((only_a - only_b) / (70 + n), abs=1e-15)
+    assert found.low <= found.difference <= found.high
+
+
+def test_equal_models_differ_by_nothing() -> None:
+    found = paired_test(*pair(5, 0, 0, 4))
+    assert (found.difference, found.low, found.high, found.p_value) == (0.0, 0.0, 0.0, 1.0)
+
+
+def test_the_difference_changes_sign_with_the_order() -> None:
+    a, b = pair(40, 9, 3, 30)
+    one, other = paired_test(a, b), paired_test(b, a)
+    assert one.difference == -other.difference
+    assert one.p_value == other.p_value
+    assert one == paired_test(a, b, seed=0)
+
+
+def test_bootstrap_of_items_has_the_textbook_variance() -> None:
+    a, b = pair(500, 90, 60, 350)
+    d = a.astype(float) - b
+    found = paired_test(a, b, resamples=40_000)
+    half = scipy.stats.norm.ppf(0.975) * d.std() / math.sqrt(len(d))
+    # The end is a quantile of 40,000 resamples: its standard error is √(αβ/R)/φ(z) = 1.3 % of a standard deviation; and a step is 1/N.
+    slack = 4 * 0.013 * d.std() / math.sqrt(len(d)) + 1 / len(d)
+    assert (found.low, found.high) == pytest.approx((d.mean() - half, d.mean() + half), abs=slack)
+
+
+def test_paired_interval_and_test_hold_under_no_difference() -> None:
+    random, trials, inside, rejected = np.random.default_rng(3), 400, 0, 0
+    for _ in range(trials):
+        a, b = random.random((2, 150)) < 0.7
+        found = paired_test(a, b, resamples=600)
+        inside += found.low <= 0.0 <= found.high
+        rejected += found.p_value <= 0.05
+    assert abs(inside / trials - 0.95) < coverage_slack(0.95, trials) + 0.01  # a percentile interval of 150 items
+    assert rejected / trials <= 0.05 + coverage_slack(0.05, trials)  # the exact test never rejects too often
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "message"),
+    [
+        ([True], [True, False], r"one shape and at least one item, got \(1, 1\) and \(1, 2\)"),
+        ([], [], "right_a must be a 1-dimensional array of true and false, not empty"),
+        ([0.5], [1], "right_a must be"),
+        ([[True]], [True], "right_a must be a 1-dimensional"),
+    ],
+)
+def test_bad_pairs(a: list[object], b: list[object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        paired_test(np.array(a), np.array(b))
+
+
+# Seeds and items
+
+
+def test_one_seed_is_the_paired_test() -> None:
+    a, b = pair(40, 9, 3, 30)
+    found, paired = hierarchical_difference(a[None], b[None]), paired_test(a, b)
+    assert (found.mean, found.low, found.high, found.n) == (paired.difference, paired.low, paired.high, 1)
+
+
+def test_seeds_that_disagree_widen_the_interval() -> None:
+    a = np.zeros((4, 50), dtype=bool)
+    a[:2] = True  # two seeds have all items right and two have none
+    found = hierarchical_difference(a, np.zeros_like(a))
+    assert found.mean == 0.5
+    assert (found.low, found.high) == (0.0, 1.0)  # resampled means of the seeds reach 0 and 1, each with probability 1/16
+    same = hierarchical_difference(np.ones((4, 50), dtype=bool), np.zeros((4, 50), dtype=bool))
+    assert (same.mean, same.low, same.high, same.n) == (1.0, 1.0, 1.0, 4)
+
+
+def test_resampling_matches_drawing_rows_and_columns() -> None:
+    random = np.random.default_rng(6)
+    a, b = random.random((2, 3, 40)) < 0.6
+    found = hierarchical_difference(a, b, level=0.8, resamples=20_000)
+    d, drawn = a.astype(float) - b, []
+    for _ in range(20_000):
+        drawn.append(d[random.integers(0, 3, 3)][:, random.integers(0, 40, 40)].mean())
+    # Quantiles at 10 % of 20,000 draws, twice: 4 √2 √(0.1·0.9/R)/φ(1.28) = 0.07 standard deviations; and a step is 1/120.
+    assert (found.low, found.high) == pytest.approx(tuple(np.quantile(drawn, [0.1, 0.9])), abs=0.07 * float(np.std(drawn)) + 1 / 120)
+
+
+def test_hierarchical_interval_covers() -> None:
+    random, trials, held = np.random.default_rng(7), 300, 0
+    for _ in range(trials):
+        skill, hardness = random.normal(0.0, 0.3, (2, 5, 1)), random.normal(0.0, 1.0, (1, 1, 200))
+        right = random.random((2, 5, 200)) < 1 / (1 + np.exp(-(skill + hardness)))
+        found = hierarchical_difference(right[0], right[1], resamples=500)
+        held += found.low <= 0.0 <= found.high
+    assert (
+        held / trials > 0.88
+    )  # 5 seeds show 4/5 of their variance: ±1.75 instead of ±1.96 standard deviations covers 0.92, less Student's share
+
+
+def test_shapes_of_seeds() -> None:
+    with pytest.raises(ValueError, match="right_a must be a 2-dimensional"):
+        hierarchical_difference(np.ones(3, dtype=bool), np.ones(3, dtype=bool))
+    with pytest.raises(ValueError, match="one shape"):
+        hierarchical_difference(np.ones((2, 3), dtype=bool), np.ones((3, 3), dtype=bool))
+    with pytest.raises(ValueError, match="resamples must be at least 1, got 0"):
+        hierarchical_difference(np.ones((2, 3), dtype=bool), np.ones((2, 3), dtype=bool), resamples=0)

@@ -1,0 +1,81 @@
+"""A record is written whole or not at all, can be read again, and a folder belongs to one run and one process."""
+
+import errno
+import json
+import math
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from imbert import result
+
+
+def test_what_is_not_finite_becomes_null(tmp_path: Path) -> None:
+    values = {"a": math.nan, "b": [math.inf, 1.5], "c": np.array([1, 2]), "d": np.float64(0.5), "e": result.Spent(1.0, 2.0, 3.0)}
+    result.write_json(tmp_path / "a.json", values)
+    spent = {"wall_seconds": 1.0, "cpu_seconds": 2.0, "peak_memory_mib": 3.0}
+    assert result.read_json(tmp_path / "a.json") == {"a": None, "b": [None, 1.5], "c": [1, 2], "d": 0.5, "e": spent}
+
+
+def test_a_full_disk_leaves_nothing_half_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "a.json"
+    result.write_json(file, {"old": 1})
+
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space left") as caught:
+        result.write_json(file, {"new": 2})
+    assert caught.value.filename == str(file)
+    assert json.loads(file.read_text()) == {"old": 1} and [one.name for one in tmp_path.iterdir()] == ["a.json"]
+
+
+def test_a_record_of_another_schema_is_refused(tmp_path: Path) -> None:
+    result.write_json(tmp_path / "a.json", {"meta": {"schema": 99}})
+    with pytest.raises(ValueError, match="expected a record of schema 1, got 99"):
+        result.read_result(tmp_path / "a.json")
+    (tmp_path / "b.json").write_text("{")
+    with pytest.raises(ValueError, match=r"b.json: expected JSON"):
+        result.read_result(tmp_path / "b.json")
+
+
+def test_a_folder_belongs_to_one_run(tmp_path: Path) -> None:
+    result.open_folder(tmp_path / "run", "run.json", {"train": {"seed": 0, "epochs": 3}})
+    result.open_folder(tmp_path / "run", "run.json", {"train": {"seed": 0, "epochs": 3}})
+    with pytest.raises(ValueError, match=r"belongs to another run \(not the same: train.seed\)"):
+        result.open_folder(tmp_path / "run", "run.json", {"train": {"seed": 1, "epochs": 3}})
+
+
+def test_a_folder_is_held_by_one_process_and_released_by_a_kill(tmp_path: Path) -> None:
+    code = f"""
+import pathlib, time
+from imbert.result import folder_lock
+with folder_lock(pathlib.Path({str(tmp_path)!r})):
+    print("held", flush=True)
+    time.sleep(60)
+"""
+    holder = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    try:
+        assert holder.stdout is not None and holder.stdout.readline() == "held\n"
+        with pytest.raises(result.FolderInUseError, match="in use by another process"), result.folder_lock(tmp_path):
+            pass
+    finally:
+        holder.kill()
+        holder.communicate()
+    with result.folder_lock(tmp_path):
+        pass
+
+
+def test_versions_and_bits() -> None:
+    assert {"python", "torch", "transformers", "accelerate", "odestab"} <= result.versions().keys()
+    assert result.bits(np.array([True, False, True])) == "101"
+
+
+def test_the_commit_has_no_path() -> None:
+    commit = result.git_commit()
+    assert commit is None or len(commit.removesuffix("+")) == 40
