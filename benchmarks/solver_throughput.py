@@ -1,20 +1,19 @@
-"""What does an implicit step cost with each solver, and which of them arrive?
+"""What does an implicit step cost with each solver?
 
 Side by side in one run: ours, torchdeq 0.1.0 where it is installed, a textbook Anderson and gradient descent, all on the map
-g(y) = (b + h F(y))/(1 − hc) from the same start and to the same true relative residual, which this script recomputes. First a test field
-in several regimes, with the overhead over bare evaluations, operations and bytes counted outside f; then every layer of the embedded
-model, in both fields.
+g(y) = (b + h F(y))/(1 − hc) from the same start and to the same true relative residual, which this script recomputes: on a test field
+of one matrix product in several regimes, and on a layer of the embedded model. Overhead is over bare evaluations; operations and bytes
+are counted outside f.
 """
 
 import argparse
 import dataclasses
 import importlib.util
-import itertools
 from collections.abc import Callable
 from typing import Any
 
 import torch
-from side_by_side import arguments, default_texts, in_turns, load_model, publish, seconds, table, trajectory_of_passages
+from side_by_side import arguments, in_turns, publish, table, trajectory_of_passages
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -32,7 +31,6 @@ OURS: dict[str, od.AbstractImplicitSolver] = {
     "auto": od.Auto(max_iterations=300),
     "gradient descent(0.1)": od.GradientDescent(steps=None, step_size=0.1, max_iterations=300),
 }
-ON_LAYERS = OURS | {"gradient descent(0.1)": od.GradientDescent(steps=None, step_size=0.1, max_iterations=100)}
 
 
 class TestField(AbstractVectorField):
@@ -143,19 +141,13 @@ def textbook_anderson(equation: ImplicitEquation, tol: float, memory: int = 5, m
 
 
 def main() -> None:
-    """Both parts; print the tables, write the JSON file."""
-    options = arguments(
-        __doc__.split("\n")[0], batch=8, tokens=128, hidden=384, rounds=5, tol=1e-4, texts=64, layers=[0, 1, 2, 3, 4, 5], layer_tol=1e-5,
-        step_sizes=[1.0, 0.5, 2.0],
-    )  # fmt: skip
+    """Measure, print the table, write the JSON file."""
+    options = arguments(__doc__.split("\n")[0], batch=8, tokens=128, hidden=384, rounds=5, tol=1e-4)
     with torch.no_grad():
-        regimes = [row for name, problem in problems(options).items() for row in compare(name, *problem, options)]
-        print(table(regimes))
-        layers = [row for kind in ("increment", "outer") for row in on_layers(kind, options)] if options.texts else []
-    if layers:
-        print(table(layers))
+        rows = [row for name, problem in problems(options).items() for row in compare(name, *problem, options)]
+    print(table(rows))
     setting = {key: value for key, value in vars(options).items() if key not in ("out", "threads", "device")}
-    print(publish("solver_throughput", {"setting": setting, "regimes": regimes, "layers": layers}, options))
+    print(publish("solver_throughput", {"setting": setting, "rows": rows}, options))
 
 
 def problems(options: argparse.Namespace) -> dict[str, tuple[AbstractVectorField, Tensor]]:
@@ -216,41 +208,6 @@ def traffic(equation: ImplicitEquation, way: Way, tolerance: float) -> dict[str,
         equation.field.unsplit(equation.rhs)
     calls, word = counted.calls, equation.rhs.numel() * equation.rhs.element_size()
     return {"operations": counter.operations / calls - inside.operations, "state words": (counter.bytes / calls - inside.bytes) / word}
-
-
-def sentences(count: int) -> list[str]:
-    """Different texts: the built-in sentences, their edited versions, and pairs of them."""
-    single, edits = default_texts()
-    joined = [f"{first} {second}" for first, second in itertools.pairwise(single)]
-    return list(dict.fromkeys([*single, *(pair.edited for pair in edits), *joined]))[:count]
-
-
-def on_layers(kind: str, options: argparse.Namespace) -> list[dict[str, Any]]:
-    """Every layer of the embedded model on the built-in texts: how many arrive, and what it took."""
-    encoder, tokenizer = load_model(torch.float32, options.device)
-    texts = sentences(options.texts)
-    trajectory = od.trace(encoder, tokenizer(list(texts), padding=True, return_tensors="pt").to(options.device), field=kind)
-    rows = []
-    for h in options.step_sizes:
-        for layer in options.layers:
-            equation = ImplicitEquation(trajectory.fields[layer], trajectory.states[layer], h, differentiable=False)
-            for name, solver in ON_LAYERS.items():
-                found: list[od.Solution] = []
-                run = lambda e=equation, s=solver, f=found: f.append(_with(s, options.layer_tol).solve(e, e.rhs))  # noqa: E731
-                spent = seconds(run, options.device)
-                solution = found[0]
-                residual = equation.field.rms(equation.residual(solution.state)) / equation.field.rms(solution.state)
-                status = {od.Status(int(s)).name: int((solution.status == s).sum()) for s in solution.status.unique()}
-                rows.append(
-                    {
-                        "field": kind, "h": h, "layer": layer, "solver": name, "converged": int(solution.converged.sum()),
-                        "of": len(residual),
-                        "median evaluations": float(solution.evaluations.double().median()), "most": int(solution.evaluations.max()),
-                        "residual": float(residual[solution.converged].max()) if solution.converged.any() else None,
-                        "cpu s": spent["cpu"], "statuses": status,
-                    }
-                )  # fmt: skip
-    return rows
 
 
 if __name__ == "__main__":
