@@ -16,11 +16,10 @@ from imbert.attacks import (
     load_synonyms,
     transfer,
 )
-from imbert.classifier import Classifier
-from imbert.data import read_examples
+from imbert.evaluate import load_classifier, read_split
 from imbert.finetune import CHECKPOINT
 from imbert.masking import masking_checks
-from imbert.models import quiet, require_safe_weights, weights_digest
+from imbert.models import weights_digest
 from imbert.result import Stopwatch, folder_lock, read_json, versions, write_json
 from imbert.run_config import RunConfig
 from imbert.study_config import AttackChoice, Cell
@@ -52,7 +51,6 @@ def attack_checkpoint(checkpoint: Path, run: RunConfig, choice: AttackChoice, da
         ValueError: if the checkpoint, the task or a file does not fit.
         OSError: if something cannot be read or written.
     """
-    require_safe_weights(str(checkpoint))
     classifier, examples = load_classifier(checkpoint, run), attacked_examples(run, choice, data)
     of = {"checkpoint": weights_digest(str(checkpoint)), "examples": examples.digest, "choice": _identity(choice)}
     (out / TEXTS).mkdir(parents=True, exist_ok=True)
@@ -62,11 +60,10 @@ def attack_checkpoint(checkpoint: Path, run: RunConfig, choice: AttackChoice, da
         embedded = kind in (*WHITE_BOX, *GRADIENT_FREE)
         if _present(out, kind, of) is None or (needs_masking and embedded):  # the checks need perturbations, which no record holds
             watch = Stopwatch()
-            results[kind] = _attack(kind, choice, data).run(classifier, examples, choice.seed)
-            _write(out, kind, of, results[kind], watch)
-            report(
-                f"{kind}: clean {results[kind].clean_accuracy:.3f}, robust {results[kind].robust_accuracy:.3f}, {watch.read().wall_seconds:.0f} s"
-            )
+            result = results[kind] = _attack(kind, choice, data).run(classifier, examples, choice.seed)
+            _write(out, kind, of, result, watch)
+            accuracies = f"clean {result.clean_accuracy:.3f}, robust {result.robust_accuracy:.3f}"
+            report(f"{kind}: {accuracies}, {watch.read().wall_seconds:.0f} s")
     if needs_masking:
         watch = Stopwatch()
         white, free = ([results[kind] for kind in kinds if kind in results] for kinds in (WHITE_BOX, GRADIENT_FREE))
@@ -104,17 +101,6 @@ def attack_cell(cell: Cell, choice: AttackChoice, baseline: Cell | None, out: Pa
             _transfers(cell, baseline, choice, out, data, report)
 
 
-def load_classifier(checkpoint: Path, run: RunConfig) -> Classifier:
-    """The classifier of a checkpoint, with its run's length of texts.
-
-    Raises:
-        ValueError: if its weights are pickled.
-        OSError: if there is none.
-    """
-    with quiet():
-        return Classifier.load(checkpoint, max_length=run.data.max_length)
-
-
 def attacked_examples(run: RunConfig, choice: AttackChoice, data: Path) -> Examples:
     """The first examples of the dev split.
 
@@ -122,8 +108,7 @@ def attacked_examples(run: RunConfig, choice: AttackChoice, data: Path) -> Examp
         ValueError: if a row is malformed.
         OSError: if the file cannot be read.
     """
-    source = run.data.source if run.data.source == "hub" else data / run.data.source
-    examples = read_examples(run.data.task, source, "dev")
+    examples = read_split(run, data, "dev")
     return examples.take(range(min(choice.examples, len(examples))))
 
 
@@ -139,7 +124,7 @@ def _attack(kind: str, choice: AttackChoice, data: Path) -> AbstractAttack:
 
 def _identity(choice: AttackChoice) -> dict[str, Any]:
     """What changes the numbers of an attack; which other attacks run does not."""
-    return {name: value for name, value in dataclasses.asdict(choice).items() if name not in ("kinds", "masking")}
+    return {name: value for name, value in dataclasses.asdict(choice).items() if name not in ("kinds", "masking", "seeds")}
 
 
 def _present(out: Path, name: str, of: dict[str, Any]) -> dict[str, Any] | None:

@@ -8,7 +8,7 @@ from transformers import BertConfig
 from imbert.step_choice import require_steps
 
 STEP_KEYS = ("implicit_layers", "method", "field", "step_size", "substeps", "learn_step_size", "solver", "adjoint")
-DEFAULT_SOLVER = {"name": "Auto", "rtol": 1e-3}
+DEFAULT_SOLVER = {"name": "Anderson", "rtol": 1e-3, "max_iterations": 100, "compaction": True}
 DEFAULT_ADJOINT = {"name": "ImplicitAdjoint", "rtol": 1e-2}
 
 

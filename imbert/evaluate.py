@@ -1,13 +1,15 @@
 """What a trained checkpoint gets right: the dev split, and AdvGLUE beside the sentences that it was made from."""
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from imbert.advglue import PairedExamples, read_advglue
 from imbert.classifier import Classifier
-from imbert.data import read_examples
+from imbert.data import read_examples, without_final_period
 from imbert.intervals import proportion_interval
 from imbert.metrics import compute_metrics
 from imbert.models import quiet, require_safe_weights
@@ -35,24 +37,49 @@ def evaluate(checkpoint: Path, run: RunConfig, data: Path) -> dict[str, Any]:
         ValueError: if the checkpoint or a row is wrong, or AdvGLUE has no such task.
         OSError: if something cannot be read.
     """
-    require_safe_weights(str(checkpoint))
-    with quiet():
-        classifier = Classifier.load(checkpoint, max_length=run.data.max_length)
+    classifier = load_classifier(checkpoint, run)
     log, choice, found = solver_log(classifier.model), run.evaluate, {}
     digests: dict[str, Any] = {}
     if choice.dev:
-        source = run.data.source if run.data.source == "hub" else data / run.data.source
-        examples = read_examples(run.data.task, source, "dev")
+        examples = read_split(run, data, "dev")
         examples = examples if choice.limit is None else examples.take(range(min(choice.limit, len(examples))))
         digests["dev"] = {"rows": len(examples), "digest": examples.digest}
         found["dev"] = _split(examples, logits(classifier, examples, choice.batch_size, log))
     if choice.advglue is not None:
         found["advglue"] = {}
         for name in advglue_tasks(run.data.task):
-            pairs = read_advglue(data / choice.advglue, name)
+            pairs = _as_trained(run, read_advglue(data / choice.advglue, name))
             digests[f"advglue {name}"] = {"rows": len(pairs.adversarial) + len(pairs.unpaired), "digest": pairs.adversarial.digest}
             found["advglue"][name] = _paired(classifier, pairs, choice.batch_size, log)
     return finite(found | {"solver": log.summary(), "data": digests})
+
+
+def read_split(run: RunConfig, data: Path, split: str) -> Examples:
+    """The rows of a split of a run's task.
+
+    Raises:
+        ValueError: if a row is malformed.
+        OSError: if the file cannot be read.
+    """
+    examples = read_examples(run.data.task, run.data.source if run.data.source == "hub" else data / run.data.source, split)
+    return examples if run.data.final_period else without_final_period(examples)
+
+
+def load_classifier(checkpoint: Path, run: RunConfig) -> Classifier:
+    """The classifier of a checkpoint, with its run's length of texts, on its run's device and threads.
+
+    Raises:
+        ValueError: if its weights are pickled.
+        OSError: if there is none.
+    """
+    require_safe_weights(str(checkpoint))
+    with quiet():
+        classifier = Classifier.load(checkpoint, max_length=run.data.max_length)
+    if run.train.device != "cpu" and torch.cuda.is_available():
+        classifier.model.to("cuda")
+    else:
+        torch.set_num_threads(run.train.threads)
+    return classifier
 
 
 def advglue_tasks(name: str) -> tuple[str, ...]:
@@ -82,6 +109,13 @@ def is_right(task: Task, values: np.ndarray, labels: np.ndarray) -> np.ndarray:
     if task.labels == 1:
         return np.abs(values.reshape(len(labels)) - labels) <= 0.5
     return values.argmax(axis=1) == labels
+
+
+def _as_trained(run: RunConfig, pairs: PairedExamples) -> PairedExamples:
+    if run.data.final_period:
+        return pairs
+    original, adversarial, unpaired = map(without_final_period, (pairs.original, pairs.adversarial, pairs.unpaired))
+    return dataclasses.replace(pairs, original=original, adversarial=adversarial, unpaired=unpaired)
 
 
 def _split(examples: Examples, values: np.ndarray) -> dict[str, Any]:

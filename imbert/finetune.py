@@ -11,12 +11,11 @@ import numpy as np
 import torch
 import transformers
 
-from imbert.data import read_examples
-from imbert.evaluate import evaluate
+from imbert.evaluate import evaluate, read_split
 from imbert.metrics import compute_metrics
 from imbert.models import WEIGHTS, load_model, load_tokenizer, quiet, weights_digest
 from imbert.result import SCHEMA, Stopwatch, folder_lock, git_commit, open_folder, read_json, read_result, versions, write_json
-from imbert.run_config import MODEL_OPTIONS, RunConfig, TrainChoice, checkpoint_folder
+from imbert.run_config import MODEL_OPTIONS, RunConfig, TrainChoice, checkpoint_folder, run_config
 from imbert.solver_log import failures
 from imbert.subsets import held_out, low_resource_subset
 from imbert.tasks import Examples, Task, task
@@ -59,7 +58,7 @@ def finetune(run: RunConfig, out: Path, data: Path = Path(), report: Report = la
     is_main = int(os.environ.get("RANK", "0")) == 0
     with folder_lock(out) if is_main else contextlib.nullcontext():
         if is_main:
-            open_folder(out, "run.json", run.as_dict())
+            open_folder(out, "run.json", run.as_dict(), lambda found: run_config(found).as_dict())
         if (out / RESULT).exists():
             return read_result(out / RESULT)
         if run.train.device == "cpu" or not torch.cuda.is_available():
@@ -83,8 +82,7 @@ def read_rows(run: RunConfig, data: Path) -> dict[str, Examples]:
         OSError: if the file cannot be read.
     """
     choice = run.data
-    source = choice.source if choice.source == "hub" else data / choice.source
-    rest, validation = held_out(read_examples(choice.task, source, "train"), choice.validation, choice.subset_seed)
+    rest, validation = held_out(read_split(run, data, "train"), choice.validation, choice.subset_seed)
     training = rest if choice.size is None else low_resource_subset(rest, choice.size, choice.subset_seed)
     return {"training": training, "validation": validation}
 

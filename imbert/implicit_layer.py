@@ -9,10 +9,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.checkpoint import checkpoint
 from transformers.models.bert.modeling_bert import BertLayer
 
 import odestab as od
+from imbert.frozen_dropout import FrozenDropout
 from imbert.step_choice import build_method
+from odestab.vector_field import AbstractWrappedField
 
 
 class ImplicitStep:
@@ -31,6 +34,8 @@ class ImplicitStep:
         self.layer_index, self.kind, self.substeps = layer_idx, config.field, config.substeps
         self.method = build_method(config)
         self.solutions: tuple[Solve, ...] = ()
+        self.compiled: Callable[..., Tensor] | None = None
+        self.recompute = False
         self.log_step_size = nn.Parameter(torch.tensor(math.log(config.step_size))) if config.learn_step_size else None
 
     def forward(
@@ -45,12 +50,14 @@ class ImplicitStep:
             real_tokens: `(batch, tokens)`, True on real tokens; None is all.
             kwargs: likewise.
         """
-        plain = super().forward  # type: ignore[misc]
+        plain = self.compiled or super().forward  # type: ignore[misc]
         implicit = isinstance(self.method, od.ImplicitEuler)
         mask = real_tokens if implicit else None  # an explicit step has no norms: padding is treated as BERT treats it
         field: Any = od.LayerVectorField(_Bound(plain, (attention_mask, *args), kwargs), mask, self.kind)
         if self._draws and (implicit or self.substeps > 1):
-            field = od.FrozenRandomness.draw(field, hidden_states)
+            field = self._frozen(field, hidden_states)
+        if self.recompute and self.training:
+            field = _Recomputed(field)
         method, state, solves = self._method_now(), hidden_states, []
         for _ in range(self.substeps):
             step = method.step(field, state)
@@ -59,6 +66,27 @@ class ImplicitStep:
                 solves.append(Solve.of(step.solution, field, getattr(method, "adjoint", None)))
         self.solutions = tuple(solves)
         return state
+
+    @property
+    def gradient_checkpointing(self) -> bool:
+        """False, whatever is set: a solve is not repeated in the backward pass, only the evaluations of F that have a graph are."""
+        return False
+
+    @gradient_checkpointing.setter
+    def gradient_checkpointing(self, on: bool) -> None:
+        self.recompute = on
+
+    def compile_layer(self, **options: Any) -> None:
+        """Compile F, which the solver evaluates; the solver's loop, which ends by what it finds, stays as it is.
+
+        Args:
+            options: of `torch.compile`.
+        """
+        self.compiled = torch.compile(super().forward, **options)  # type: ignore[misc]
+
+    def _frozen(self, field: od.AbstractVectorField, x: Tensor) -> od.AbstractVectorField:
+        """One draw of dropout for all evaluations: by kept masks on a processor, drawn again where that is quick or the layer is compiled."""
+        return FrozenDropout.draw(field) if x.device.type == "cpu" and self.compiled is None else od.FrozenRandomness.draw(field, x)
 
     @property
     def _draws(self) -> bool:
@@ -97,6 +125,24 @@ class Solve:
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
+class _Recomputed(AbstractWrappedField):
+    """f, of which autograd keeps the argument alone: gradient checkpointing of each evaluation."""
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return _checkpointed(self.field, x)
+
+    def unsplit(self, x: Tensor) -> Tensor:
+        return _checkpointed(self.field.unsplit, x)
+
+
+def _checkpointed(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+    if _transformed() or not torch.is_grad_enabled():  # torch.func and checkpoints exclude each other
+        return function(x)
+    found: Tensor = checkpoint(function, x, use_reentrant=False)
+    return found
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
 class _Bound:
     """F(x): a layer with everything beside the hidden state fixed to what the encoder passed it."""
 
@@ -119,8 +165,11 @@ class _Bound:
 
 def _kernel() -> contextlib.AbstractContextManager[Any]:
     """Torch's fused attention has neither forward-mode derivatives nor second ones; its MATH kernel does."""
-    transformed = torch._C._are_functorch_transforms_active() or torch.autograd.forward_ad._current_level >= 0
-    return sdpa_kernel(SDPBackend.MATH) if transformed else contextlib.nullcontext()
+    return sdpa_kernel(SDPBackend.MATH) if _transformed() else contextlib.nullcontext()
+
+
+def _transformed() -> bool:
+    return torch._C._are_functorch_transforms_active() or torch.autograd.forward_ad._current_level >= 0
 
 
 class ImplicitBertLayer(ImplicitStep, BertLayer):

@@ -65,8 +65,8 @@ def masking_checks(
     Args:
         classifier: the attacked one.
         examples: the attacked ones.
-        white_box: results of EmbeddingPGD and EmbeddingAPGD on these examples; None runs PGD.
-        gradient_free: results of Square in the same balls; None runs it in the ball of the first white-box result.
+        white_box: results of EmbeddingPGD and EmbeddingAPGD on these examples; None or none runs PGD.
+        gradient_free: results of Square in the same balls; None or none runs it. What is run takes the ball of the first given result.
         seed: of attacks and directions.
         points: where gradients are compared.
         sweep_examples: how many of the examples the sweep attacks.
@@ -77,11 +77,12 @@ def masking_checks(
         ValueError: if a result is of other examples, of the wrong kind of attack, or a gradient-free one has no white-box one in its
             ball; and as the attacks do.
     """
-    white = list(white_box) if white_box else [EmbeddingPGD().run(classifier, examples, seed)]
-    ball = {name: white[0].options[name] for name in ("norm", "radius")}
-    free = list(gradient_free) if gradient_free else [Square(**ball).run(classifier, examples, seed)]
+    white, free = list(white_box or []), list(gradient_free or [])
     _require(white, free, len(examples))
-    sweep = EmbeddingPGD(**ball, restarts=1)
+    ball: dict[str, Any] = {name: one.options[name] for one in [*white, *free][:1] for name in ("norm", "radius")}
+    white = white or [EmbeddingPGD(**ball).run(classifier, examples, seed)]
+    free = free or [Square(**ball).run(classifier, examples, seed)]
+    sweep = EmbeddingPGD(**ball, restarts=1, gradient=white[0].options["gradient"])
     first = examples.take(range(min(sweep_examples, len(examples))))
     checks = [_gradient_free(white, free), _gradients(classifier, examples, white, points, seed)]
     if not classifier.is_implicit:
@@ -98,7 +99,7 @@ def _require(white: list[AttackResult], free: list[AttackResult], count: int) ->
                 raise ValueError(f"expected {'white-box' if wanted else 'gradient-free'} attacks on embeddings, got {one.attack!r}")
             if one.examples != count:
                 raise ValueError(f"the attack {one.attack!r} was on {one.examples} examples, got {count}")
-    balls = {_ball(one) for one in white}
+    balls = {_ball(one) for one in white or free[:1]}
     for one in free:
         if _ball(one) not in balls:
             raise ValueError(f"no white-box attack in the ball {_ball(one)} of {one.attack!r}, got {sorted(balls)}")

@@ -40,6 +40,7 @@ class ImBertModel(ImBertPreTrainedModel, BertModel):
     """The bare encoder."""
 
     def __init__(self, config: ImBertConfig, add_pooling_layer: bool = True) -> None:
+        self.require_config(config)
         BertPreTrainedModel.__init__(self, config)
         self.gradient_checkpointing = False
         self.embeddings = BertEmbeddings(config)
@@ -57,6 +58,8 @@ class ImBertModel(ImBertPreTrainedModel, BertModel):
         **kwargs: Any,
     ) -> Any:
         """As BertModel's; `attention_mask` is `(batch, tokens)`."""
+        if kwargs.get("output_attentions", self.config.output_attentions) and self.config.stepping_layers:
+            raise ValueError("output_attentions must be False: a step evaluates its layer many times, got True")
         return super().forward(
             input_ids,
             attention_mask=attention_mask,
@@ -72,6 +75,7 @@ class ImBertForSequenceClassification(ImBertPreTrainedModel, BertForSequenceClas
     """With BERT's classification or regression head."""
 
     def __init__(self, config: ImBertConfig) -> None:
+        self.require_config(config)
         BertPreTrainedModel.__init__(self, config)
         self.num_labels = config.num_labels
         self.bert = ImBertModel(config)

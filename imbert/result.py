@@ -11,7 +11,7 @@ import resource
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -121,8 +121,14 @@ def finite(values: Any) -> Any:
     return None if isinstance(values, float) and not math.isfinite(values) else values
 
 
-def open_folder(out: Path, name: str, resolved: dict[str, Any]) -> None:
+def open_folder(out: Path, name: str, resolved: dict[str, Any], complete: Callable[[Any], Any] = lambda values: values) -> None:
     """Create a run folder, or check that an existing one belongs to the same choices, written as `name`.
+
+    Args:
+        out: the folder.
+        name: of the file.
+        resolved: the choices.
+        complete: fills in the defaults of choices that an older version did not have.
 
     Raises:
         ValueError: if it does not; what differs is named.
@@ -132,7 +138,7 @@ def open_folder(out: Path, name: str, resolved: dict[str, Any]) -> None:
     if not (out / name).exists():
         write_json(out / name, resolved)
         return
-    existing, wanted = _flat(read_json(out / name)), _flat(finite(resolved))
+    existing, wanted = _flat(finite(complete(read_json(out / name)))), _flat(finite(resolved))
     differing = sorted(key for key in existing.keys() | wanted.keys() if existing.get(key) != wanted.get(key))
     if differing:
         raise ValueError(f"{out} belongs to another run (not the same: {', '.join(differing)}); choose another folder")

@@ -83,6 +83,7 @@ class DataChoice:
         subset_seed: of the subset and of the held-out rows.
         validation: rows of the training file that are held out for early stopping and the choice of the checkpoint.
         max_length: tokens after which texts are cut.
+        final_period: False takes one away from every text, on which a model of the prepared MNLI subset, which lacks them, is measured.
 
     Raises:
         ValueError: if a number is out of range.
@@ -94,6 +95,7 @@ class DataChoice:
     subset_seed: int = 0
     validation: int = 500
     max_length: int = 128
+    final_period: bool = True
 
     def __post_init__(self) -> None:
         in_range("data.size", self.size, 1)

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 import odestab as od
 from imbert.implicit_layer import ImplicitStep, Solve
+from imbert.step_choice import require_steps
 
 
 class SteppingModel:
@@ -20,6 +21,14 @@ class SteppingModel:
     accepts_loss_kwargs = False  # else Trainer inflates the loss of accumulated micro-batches (transformers issue 47688)
     _supports_flash_attn = False
     _supports_flex_attn = False
+
+    config_class: type
+
+    def require_config(self, config: Any) -> None:
+        """Raise ValueError unless the configuration is of the kind that says which steps are taken."""
+        if not isinstance(config, self.config_class):
+            raise ValueError(f"config must be an {self.config_class.__name__}, got {type(config).__name__}")
+        require_steps(config)  # attributes may have been set since
 
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path: str | os.PathLike[str] | None, *args: Any, **kwargs: Any) -> Any:

@@ -3,7 +3,6 @@
 import csv
 import io
 import os
-import traceback
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from imbert.study_summary import FAILED, MEASURES, RESULT, summarise
 
 RANK_VARIABLES = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "GROUP_RANK", "ROLE_RANK", "MASTER_ADDR", "MASTER_PORT")
 Report = Callable[[str], None]
+Work = Callable[[StudyConfig, Cell, Path, Path, Report], None]
 
 
 def run_study(
@@ -41,20 +41,9 @@ def run_study(
     rank, ranks = shard
     cells = list(study.cells())[rank::ranks]
     out.mkdir(parents=True, exist_ok=True)
-    for number, cell in enumerate(cells, 1):
-        if "train" in stages:
-            _guarded(
-                cell, out, report, f"[{number}/{len(cells)}] train {cell.folder}", lambda told, cell=cell: _train(cell, out, data, told)
-            )
-    for number, cell in enumerate(cells, 1):
-        if "attack" in stages and study.attacks is not None and (out / cell.folder / RESULT).exists():
-            _guarded(
-                cell,
-                out,
-                report,
-                f"[{number}/{len(cells)}] attack {cell.folder}",
-                lambda told, cell=cell: _attack(study, cell, out, data, told),
-            )
+    for stage, work in (("train", _train), ("attack", _attack)):
+        for number, cell in enumerate(cells if stage in stages else [], 1):
+            _guarded(work, study, cell, out, data, _after(f"[{number}/{len(cells)}] {stage} {cell.folder}: ", report))
     if "summarise" not in stages:
         return {}
     summary = summarise(study, out)
@@ -139,21 +128,24 @@ def _tests(group: Mapping[str, Any], baseline: str) -> list[str]:
     return ["\n", *lines] if lines else []
 
 
-def _guarded(cell: Cell, out: Path, report: Report, title: str, work: Callable[[Report], None]) -> None:
+def _after(title: str, report: Report) -> Report:
+    return lambda line: report(title + line)
+
+
+def _guarded(work: Work, study: StudyConfig, cell: Cell, out: Path, data: Path, report: Report) -> None:
     """Do one cell's work; what fails is written into its folder and the study goes on, but a full disk ends it."""
     try:
-        work(lambda line: report(f"{title}: {line}"))
+        work(study, cell, out, data, report)
         (out / cell.folder / FAILED).unlink(missing_ok=True)
     except FolderInUseError:
-        report(f"{title}: in use by another process, passed over")
+        report("in use by another process, passed over")
     except (ValueError, ArithmeticError, RuntimeError) as error:
         line = " ".join(str(error).split())
-        where = "".join(traceback.format_exception(error)[-2:-1]).strip().splitlines()[:1]
-        write_json(out / cell.folder / FAILED, {"error": line, "where": Path(where[0]).name if where else None})
-        report(f"{title}: failed: {line}")
+        write_json(out / cell.folder / FAILED, {"error": line, "kind": type(error).__name__})
+        report(f"failed: {line}")
 
 
-def _train(cell: Cell, out: Path, data: Path, report: Report) -> None:
+def _train(study: StudyConfig, cell: Cell, out: Path, data: Path, report: Report) -> None:
     from imbert.finetune import finetune
 
     if (out / cell.folder / RESULT).exists():
@@ -164,9 +156,11 @@ def _train(cell: Cell, out: Path, data: Path, report: Report) -> None:
 
 
 def _attack(study: StudyConfig, cell: Cell, out: Path, data: Path, report: Report) -> None:
+    if not study.is_attacked(cell) or not (out / cell.folder / RESULT).exists():
+        return
     from imbert.attack_stage import attack_cell
 
-    assert study.attacks is not None
     twins = [one for one in study.cells() if one.model == study.baseline and (one.group, one.seed) == (cell.group, cell.seed)]
     baseline = twins[0] if cell.model != study.baseline and (out / twins[0].folder / RESULT).exists() else None
+    assert study.attacks is not None
     attack_cell(cell, study.attacks, baseline, out, data, report)

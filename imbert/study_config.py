@@ -21,6 +21,7 @@ class AttackChoice:
     Attributes:
         kinds: which attacks.
         examples: the first so many dev examples.
+        seeds: training seeds whose models are attacked; None is all.
         seed: of the attacks' random starts.
         masking: whether the masking checks run.
         sweep_examples: on how many examples the masking checks vary the solver's tolerance.
@@ -35,6 +36,7 @@ class AttackChoice:
 
     kinds: tuple[str, ...] = ATTACKS
     examples: int = 100
+    seeds: tuple[int, ...] | None = None
     seed: int = 0
     masking: bool = True
     sweep_examples: int = 32
@@ -127,6 +129,10 @@ class StudyConfig:
                 for size in self.sizes:
                     for name in self.models:
                         yield Cell(task, size or None, name, seed, self._run(name, task, size, seed))
+
+    def is_attacked(self, cell: Cell) -> bool:
+        """Whether a run's model is to be attacked."""
+        return self.attacks is not None and (self.attacks.seeds is None or cell.seed in self.attacks.seeds)
 
     def as_dict(self) -> dict[str, Any]:
         """Plain JSON-ready values."""

@@ -236,7 +236,7 @@ def _missing(study: StudyConfig, out: Path, cells: list[Cell], results: Mapping[
         if cell not in results:
             reason = f"failed: {read_json(failed)['error']}" if failed.exists() else "not run yet"
             lines.append(f"{cell.folder}: {reason}")
-        elif study.attacks is not None:
+        elif study.attacks is not None and study.is_attacked(cell):
             lacking = [
                 kind for kind in study.attacks.kinds if not any(name == kind or name.startswith(f"{kind}-") for name in attacks[cell])
             ]

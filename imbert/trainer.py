@@ -73,22 +73,24 @@ class FineTuner(transformers.Trainer):
     def __init__(self, *, bias_correction: bool = True, earliest: int = 0, **options: Any) -> None:
         super().__init__(**options)
         self.bias_correction, self.earliest = bias_correction, earliest
-        self.ids: tuple[str, ...] = options["train_dataset"].ids
+        self.ids = {"training": options["train_dataset"].ids, "validation": options["eval_dataset"].ids}
         self.logs = {"training": solver_log(self.model), "validation": solver_log(self.model)}
-        self.batch: list[int] = []
+        self.batch: list[str] = []
         self.stopwatch = Stopwatch()
         self.remove_callback(transformers.PrinterCallback)
 
     def training_step(self, model: Any, inputs: dict[str, Any], num_items_in_batch: Any = None) -> Tensor:
-        self.batch = inputs.pop("index").tolist()
+        self.batch = [self.ids["training"][index] for index in inputs.pop("index")]
         loss = super().training_step(model, inputs, num_items_in_batch)
         self.logs["training"].add(statistics(self.model), backward=True)
         self._require_finite("loss", loss)
         return loss
 
     def prediction_step(self, model: Any, inputs: dict[str, Any], *arguments: Any, **options: Any) -> Any:
+        self.batch = [self.ids["validation"][index] for index in inputs["index"]]
         step = super().prediction_step(model, {name: value for name, value in inputs.items() if name != "index"}, *arguments, **options)
         self.logs["validation"].add(statistics(self.model))
+        self._require_finite("validation loss", step[0])
         return step
 
     def _clip_grad_norm(self, model: Any) -> Any:
@@ -123,11 +125,10 @@ class FineTuner(transformers.Trainer):
     def _require_finite(self, name: str, value: Any) -> None:
         if bool(np.isfinite(float(value))):
             return
-        ids = ", ".join(self.ids[index] for index in self.batch)
         good = last_state(Path(str(self.args.output_dir)))
         kept = f"kept the state of step {step_of(good)}" if good else "no state had been saved yet"
         raise FloatingPointError(
-            f"{name} is {float(value)} at step {self.state.global_step + 1} (examples {ids}); {kept}; "
+            f"{name} is {float(value)} at step {self.state.global_step + 1} (examples {', '.join(self.batch)}); {kept}; "
             f"the solver reported: {told(statistics(self.model))}"
         )
 

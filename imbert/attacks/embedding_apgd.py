@@ -1,7 +1,6 @@
 """Projected gradient ascent that chooses its own step sizes."""
 
 import dataclasses
-import math
 
 import torch
 from torch import Tensor
@@ -150,11 +149,11 @@ class _Path:
 
 def checkpoints(steps: int) -> dict[int, int]:
     """Each checkpoint ⌈p_j N⌉ and the one before it: p_0 = 0, p_1 = 0.22, p_{j+1} = p_j + max(p_j − p_{j−1} − 0.03, 0.06)."""
-    before, now, found, last = 0.0, 0.22, {}, 0
-    while now <= 1:
-        mark = math.ceil(now * steps)
+    before, now, found, last = 0, 22, {}, 0  # in hundredths
+    while now <= 100:
+        mark = -(-now * steps // 100)
         if mark > last:
             found[mark] = last
             last = mark
-        before, now = now, now + max(now - before - 0.03, 0.06)
+        before, now = now, now + max(now - before - 3, 6)
     return found

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from odestab.encoder_layers.declared import plain_config
 from odestab.encoder_layers.families import DOUBLE_THROUGHOUT, require_encoder
 
 
@@ -19,7 +20,8 @@ def load_encoder(model: str | Path, dtype: torch.dtype = torch.float64, device: 
 
     Eager attention, eval mode, parameters without gradient, weights from safetensors only, never remote code. A checkpoint with a task
     head loads as its encoder; a pooler that the checkpoint lacks is the only part left at random values, and no layer reads it. In float64
-    the layers compute in float64 throughout, also where transformers rounds to float32 (ModernBERT: rotation and eager softmax).
+    the layers compute in float64 throughout, also where transformers rounds to float32 (ModernBERT: rotation and eager softmax). A
+    checkpoint that declares steps (IM-BERT) loads as the plain encoder of its weights; `trace` takes the steps.
 
     Args:
         model: a checkpoint folder, or a Hugging Face hub id.
@@ -79,7 +81,7 @@ def _load_weights(model: str | Path, dtype: torch.dtype) -> Any:
     options = {"attn_implementation": "eager", "use_safetensors": True, "trust_remote_code": False}
     judged = {"output_loading_info": True, "ignore_mismatched_sizes": True}  # below
     with _required(model, "be a hub id or a checkpoint folder with a readable config.json (no network may be the cause)"):
-        config = AutoConfig.from_pretrained(model, trust_remote_code=False)
+        config = plain_config(model) or AutoConfig.from_pretrained(model, trust_remote_code=False)
     require_encoder(config, f"model {str(model)!r}")
     with _required(model, "have readable weights in model.safetensors"):
         encoder, report = AutoModel.from_pretrained(model, config=config, dtype=dtype, **options, **judged)

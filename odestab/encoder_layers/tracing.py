@@ -12,26 +12,29 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from odestab.encoder_layers.declared import Steps, declared_steps
 from odestab.encoder_layers.families import BERT_KIN, LAYER_PATHS, position_limit, require_encoder
 from odestab.encoder_layers.weights import layer_weights
 from odestab.linearized_layer import AttentionWeights, FeedForwardWeights, LayerWeights, analytic_linearization
 from odestab.trajectory import Trajectory
-from odestab.vector_field import LayerVectorField
+from odestab.vector_field import FIELD_KINDS, LayerVectorField
 
 INPUT_NAMES = ("input_ids", "attention_mask", "token_type_ids", "position_ids")
 
 
-def trace(encoder: nn.Module, batch: Mapping[str, Any], field: str = "increment", sublayers: bool = False) -> Trajectory:
+def trace(encoder: nn.Module, batch: Mapping[str, Any], field: str | None = None, sublayers: bool = False) -> Trajectory:
     """The states x_0, …, x_L of a batch through an encoder and the layers' vector fields f_0, …, f_{L−1} (Mathematics, sections 1 and 5).
 
     The encoder runs once. Each layer F_l is bound to what the encoder passed it beside the state (masks, position embeddings), so
-    x_{l+1} = F_l(x_l) on real tokens. A norm after the last layer is not part of the trajectory.
+    x_{l+1} = F_l(x_l) on real tokens. A norm after the last layer is not part of the trajectory. Where the checkpoint declares steps, as
+    IM-BERT's does, the states are those that these steps take, one entry per substep, and the methods are given with them.
 
     Args:
         encoder: a transformers encoder in eval mode, bare or with a task head, on eager or sdpa attention.
         batch: `input_ids` and `attention_mask`, `(batch, tokens)`, padded on either side, and `token_type_ids` and `position_ids` where
             the encoder takes them; other entries are ignored. Moved to the encoder's device.
-        field: "increment", f = F − id, or "outer", f = F.
+        field: "increment", f = F − id, or "outer", f = F; None is what the checkpoint declares for each layer, else "increment". Another
+            field than the declared one has no declared methods.
         sublayers: take the two halves of each layer, F = F_F ∘ F_A, as fields of their own: the attention half
             F_A(x) = LN₁(W_o attention(x) + x), then the feed-forward half F_F(z) = LN₂(W₂ act(W₁ z) + z).
 
@@ -47,13 +50,36 @@ def trace(encoder: nn.Module, batch: Mapping[str, Any], field: str = "increment"
     inputs = _inputs(bare, batch)
     with torch.inference_mode(False), torch.no_grad():  # tensors of a caller's inference_mode could not enter autograd later
         mask = batch["attention_mask"].to(bare.device).bool()
-        steps = _layer_steps(bare, inputs)
+        steps, declared = _layer_steps(bare, inputs), declared_steps(bare.config)
+        if declared is not None:
+            return _follow_steps(steps, declared, mask, field, sublayers)
+        field = field or FIELD_KINDS[0]
         parts = [half for step in steps for half in _halves(bare, step)] if sublayers else [(step, _weights(step)) for step in steps]
         fields = tuple(_field(step.layer, mask, field, weights) for step, weights in parts)
         states = tuple(fields[0].project(state) for state in (*(step.before for step, _ in parts), steps[-1].after))
         if sublayers or bare.config.model_type not in LAYER_PATHS:
             _require_chain(bare, fields, states)
     return Trajectory(states, mask, fields)
+
+
+def _follow_steps(
+    layers: Sequence["_Step"], declared: Sequence[Steps], mask: Tensor, kind: str | None, sublayers: bool
+) -> Trajectory:
+    """The trajectory of the steps that a checkpoint declares."""
+    if sublayers:
+        raise ValueError("sublayers must be False for a checkpoint that declares steps: half a layer takes none, got True")
+    fields: list[LayerVectorField] = []
+    methods: list[Any] = []
+    states: list[Tensor] = []
+    for layer, (own_kind, taken) in zip(layers, declared, strict=True):
+        own = _field(layer.layer, mask, own_kind, _weights(layer))
+        states = states or [own.project(layer.before)]
+        for method in taken:
+            states.append(own.project(method.step(own, states[-1]).state))
+            fields.append(own if kind is None else dataclasses.replace(own, kind=kind))
+            methods.append(method)
+    kept = kind is None or all(own_kind == kind for own_kind, _ in declared)
+    return Trajectory(tuple(states), mask, tuple(fields), tuple(methods) if kept else None)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

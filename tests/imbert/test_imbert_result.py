@@ -4,8 +4,6 @@ import errno
 import json
 import math
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -51,23 +49,19 @@ def test_a_folder_belongs_to_one_run(tmp_path: Path) -> None:
         result.open_folder(tmp_path / "run", "run.json", {"train": {"seed": 1, "epochs": 3}})
 
 
-def test_a_folder_is_held_by_one_process_and_released_by_a_kill(tmp_path: Path) -> None:
-    code = f"""
-import pathlib, time
-from imbert.result import folder_lock
-with folder_lock(pathlib.Path({str(tmp_path)!r})):
-    print("held", flush=True)
-    time.sleep(60)
-"""
-    holder = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
-    try:
-        assert holder.stdout is not None and holder.stdout.readline() == "held\n"
-        with pytest.raises(result.FolderInUseError, match="in use by another process"), result.folder_lock(tmp_path):
-            pass
-    finally:
-        holder.kill()
-        holder.communicate()
-    with result.folder_lock(tmp_path):
+def test_a_folder_of_an_older_version_is_completed(tmp_path: Path) -> None:
+    result.open_folder(tmp_path, "run.json", {"seed": 0})
+    result.open_folder(tmp_path, "run.json", {"seed": 0, "new": 3}, lambda found: {"new": 3, **found})
+
+
+def test_a_folder_is_held_once_and_released(tmp_path: Path) -> None:
+    with (
+        result.folder_lock(tmp_path / "run"),
+        pytest.raises(result.FolderInUseError, match="in use by another process"),
+        result.folder_lock(tmp_path / "run"),
+    ):
+        pass
+    with result.folder_lock(tmp_path / "run"):
         pass
 
 

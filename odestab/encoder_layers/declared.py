@@ -1,0 +1,86 @@
+"""Checkpoints that declare a one-step method for each layer: plain weights, and in their configuration which layers take which step."""
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from odestab import adjoint, one_step, solver
+from odestab.vector_field import FIELD_KINDS
+
+PLAIN_KINDS = {"imbert": "bert", "imroberta": "roberta", "imelectra": "electra"}  # model_type ↦ that of the same weights without steps
+STEP_KEYS = ("implicit_layers", "method", "field", "step_size", "substeps", "learn_step_size", "solver", "adjoint")
+DECLARED = "declared_steps"  # what the plain configuration keeps them under
+STEP_SIZE = "log_step_size"  # the name of a layer's learnt step size among its weights, as a logarithm
+
+Steps = tuple[str, tuple[one_step.AbstractOneStepMethod, ...]]
+
+
+def plain_config(model: str | Path) -> Any:
+    """The configuration of a declaring checkpoint's plain encoder, with the declaration; None for any other checkpoint.
+
+    Raises:
+        ValueError: if what is declared cannot be built.
+    """
+    from transformers import AutoConfig, PreTrainedConfig
+
+    found, _ = PreTrainedConfig.get_config_dict(model)
+    if found.get("model_type") not in PLAIN_KINDS:
+        return None
+    declared = {key: found[key] for key in STEP_KEYS if key in found}
+    others = {key: value for key, value in found.items() if key not in (*STEP_KEYS, "model_type", "architectures")}
+    config = AutoConfig.for_model(PLAIN_KINDS[found["model_type"]], **others)
+    if declared.get("learn_step_size"):
+        declared["step_sizes"] = _learnt(Path(model))
+    setattr(config, DECLARED, declared)
+    declared_steps(config)
+    return config
+
+
+def declared_steps(config: Any) -> tuple[Steps, ...] | None:
+    """The field and the methods, one per substep, of each layer; None where a configuration declares nothing.
+
+    A layer without a declared step is F: an explicit step of the field `increment` with h = 1.
+    """
+    declared: Mapping[str, Any] | None = getattr(config, DECLARED, None)
+    if declared is None:
+        return None
+    depth, chosen = config.num_hidden_layers, declared.get("implicit_layers")
+    taking = range(depth) if chosen is None else chosen
+    try:
+        return tuple(_steps(declared, layer) if layer in taking else (FIELD_KINDS[0], (one_step.ExplicitEuler(1.0),)) for layer in range(depth))
+    except (AttributeError, TypeError, KeyError) as error:
+        raise ValueError(f"the checkpoint must declare steps that odestab knows, got {dict(declared)}: {error}") from error
+
+
+def _steps(declared: Mapping[str, Any], layer: int) -> Steps:
+    substeps = int(declared.get("substeps", 1))
+    h = declared.get("step_sizes", {}).get(layer, declared.get("step_size", 1.0)) / substeps
+    if declared["method"] == "explicit_euler":
+        method: one_step.AbstractOneStepMethod = one_step.ExplicitEuler(h)
+    elif declared["method"] == "implicit_euler":
+        method = one_step.ImplicitEuler(h, _named(solver, declared["solver"]), _named(adjoint, declared["adjoint"]))
+    else:
+        raise ValueError(f"method must be implicit_euler or explicit_euler, got {declared['method']!r}")
+    return declared.get("field", FIELD_KINDS[0]), (method,) * substeps
+
+
+def _named(package: Any, choice: Mapping[str, Any]) -> Any:
+    """An object of a package's public class, from its name and options."""
+    options = {key: value for key, value in choice.items() if key != "name"}
+    if choice["name"] not in package.__all__:
+        raise ValueError(f"a solver or adjoint must be one out of {', '.join(package.__all__)}, got {choice['name']!r}")
+    return getattr(package, choice["name"])(**options)
+
+
+def _learnt(folder: Path) -> dict[int, float]:
+    """The step sizes among the weights, by layer."""
+    from safetensors import safe_open
+
+    found = {}
+    for path in sorted(folder.glob("*.safetensors")):
+        with safe_open(path, framework="pt") as weights:
+            for name in weights.keys():  # noqa: SIM118 -- not a mapping
+                if name.endswith(STEP_SIZE):
+                    found[int(name.split(".")[-2])] = math.exp(float(weights.get_tensor(name)))
+    return found

@@ -1,0 +1,93 @@
+"""The figure of a study shows every measured number with its interval and its seeds, and says what was not measured."""
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+
+from figures import robustness, style
+
+MODELS = (("bert", "explicit"), ("published", "truncated"), ("im-bert", "implicit"))
+
+
+def interval(values: list[float]) -> dict[str, Any]:
+    mean, width = float(np.mean(values)), 0.05 if len(values) > 1 else None
+    return {
+        "values": values,
+        "mean": mean,
+        "low": mean - width if width else None,
+        "high": mean + width if width else None,
+        "n": len(values),
+    }
+
+
+def model(name: str, role: str, seeds: int, attacked: bool) -> dict[str, Any]:
+    start = 0.5 + 0.05 * len(name) / 10
+    measures = {key: interval([start + 0.01 * seed + 0.05 * i for seed in range(seeds)]) for i, key in enumerate(robustness.MEASURES)}
+    attacks = {kind: {"clean_accuracy": interval([0.8] * seeds), "robust_accuracy": interval([0.3] * seeds)} for kind in ("pgd", "words")}
+    return {"name": name, "role": role, "seeds": list(range(seeds)), "measures": measures, "attacks": attacks if attacked else {}}
+
+
+def study(seeds: int = 3, attacked: bool = True) -> dict[str, Any]:
+    models = [model(name, role, seeds, attacked) for name, role in MODELS]
+    return {"groups": [{"name": "sst2-1000", "task": "sst2", "size": 1000, "metric": "accuracy", "chance": 0.5, "models": models}]}
+
+
+def centres(figure: Figure, panel: int, colour: str, face: str) -> list[float]:
+    lines = [line for line in figure.axes[panel].lines if line.get_color() == colour and line.get_markerfacecolor() == face]
+    return [float(y) for line in lines for y in np.asarray(line.get_ydata())]
+
+
+def test_every_mean_is_a_marker_at_its_height() -> None:
+    record = study()
+    figure = robustness.draw(record)
+    for one in record["groups"][0]["models"]:
+        colour = style.COLOURS[one["role"]]
+        assert centres(figure, 0, colour, colour) == pytest.approx([one["measures"][key]["mean"] for key in robustness.MEASURES])
+        assert centres(figure, 1, colour, colour) == pytest.approx([0.3, 0.3])
+        assert centres(figure, 1, colour, "white") == pytest.approx([0.8, 0.8])
+
+
+def test_dev_stands_before_the_adversarial_columns() -> None:
+    labels = [text.get_text() for text in robustness.draw(study()).axes[0].get_xticklabels()]
+    assert labels[0] == "dev" and labels == list(robustness.MEASURES.values())
+
+
+def test_every_seed_is_a_dot() -> None:
+    dots = [line for line in robustness.draw(study(seeds=3)).axes[0].lines if line.get_marker() == "."]
+    assert sum(len(np.asarray(line.get_ydata())) for line in dots) == 3 * len(MODELS) * len(robustness.MEASURES)
+
+
+def test_no_attack_no_panel() -> None:
+    assert len(robustness.draw(study(attacked=False)).axes) == 1
+
+
+def test_one_seed_and_a_missing_measure_are_drawn_without_an_interval() -> None:
+    record = study(seeds=1)
+    record["groups"][0]["models"][0]["measures"]["adversarial"] = None
+    colour = style.COLOURS["explicit"]
+    assert np.isnan(centres(robustness.draw(record), 0, colour, colour)).sum() == 1
+
+
+def test_nothing_measured_is_said() -> None:
+    record = study(attacked=False)
+    for one in record["groups"][0]["models"]:
+        one["seeds"], one["measures"] = [], dict.fromkeys(robustness.MEASURES)
+    texts = [text.get_text() for text in robustness.draw(record).axes[0].texts]
+    assert "not measured in this run" in texts
+
+
+def test_a_group_each_has_its_panels_and_one_legend() -> None:
+    record = study()
+    record["groups"].append(copy.deepcopy(record["groups"][0]) | {"size": 500})
+    figure = robustness.draw(record)
+    assert len(figure.axes) == 4 and len(figure.legends) == 1
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["bert (3 seeds)", "published (3 seeds)", "im-bert (3 seeds)"]
+
+
+def test_equal_records_give_equal_bytes(tmp_path: Path) -> None:
+    first, second = (style.save(robustness.draw(study()), tmp_path / name, "robustness") for name in ("a", "b"))
+    assert all(first[kind].read_bytes() == second[kind].read_bytes() for kind in first)

@@ -1,0 +1,147 @@
+"""Each command does its work; what is wrong is one line and exit code 2."""
+
+import errno
+import json
+import os
+from pathlib import Path
+
+import pytest
+from runs import tiny_tables, write_data
+
+from imbert import __main__ as command
+
+TOML = """
+[model]
+checkpoint = "{checkpoint}"
+[data]
+source = "glue"
+size = 32
+validation = 16
+max_length = 16
+[train]
+epochs = 1
+device = "cpu"
+"""
+
+
+@pytest.fixture(scope="module")
+def folder(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Data, a run and a study."""
+    out = write_data(tmp_path_factory.mktemp("command"))
+    run = TOML.format(checkpoint=tiny_folder)
+    (out / "run.toml").write_text(run)
+    head = '[study]\nname = "s"\nbaseline = "a"\nsizes = [32]\n[models.a]\n'
+    (out / "study.toml").write_text(head + run.replace("[model]\n", "").replace("size = 32\n", ""))
+    return out
+
+
+@pytest.fixture(scope="module")
+def trained(folder: Path) -> Path:
+    assert command.main(["finetune", str(folder / "run.toml"), "--out", str(folder / "run")]) == 0
+    return folder / "run"
+
+
+def test_finetune_and_again(trained: Path, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = (trained / "result.json").stat().st_mtime_ns
+    assert command.main(["finetune", str(folder / "run.toml"), "--out", str(trained)]) == 0
+    assert (trained / "result.json").stat().st_mtime_ns == before
+    assert "dev (24 examples): accuracy" in capsys.readouterr().out
+
+
+def test_evaluate_takes_the_choices_of_the_run(trained: Path, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = [
+        "evaluate",
+        str(trained / "checkpoint"),
+        "--data",
+        str(folder),
+        "--advglue",
+        "advglue.json",
+        "--out",
+        str(tmp_path / "e.json"),
+    ]
+    assert command.main(arguments) == 0
+    told = capsys.readouterr().out
+    assert "dev (24 examples): accuracy" in told and "AdvGLUE sst2 (12 pairs): original" in told
+    record = json.loads((tmp_path / "e.json").read_text())
+    assert record["evaluation"]["dev"]["right"] == json.loads((trained / "result.json").read_text())["evaluation"]["dev"]["right"]
+
+
+def test_attack(trained: Path, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["attack", str(trained / "checkpoint"), "--data", str(folder), "--kind", "characters", "--examples", "4", "--no-masking"]
+    assert command.main([*arguments, "--out", str(tmp_path)]) == 0
+    assert "characters: clean" in capsys.readouterr().out
+    assert "the film" not in (tmp_path / "characters.json").read_text()
+
+
+def test_study_writes_table_and_figure(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert command.main(["study", str(folder / "study.toml"), "--out", str(tmp_path)]) == 0
+    assert "| a |" in capsys.readouterr().out
+    assert {"study.json", "table.md", "study.csv", "robustness.svg", "robustness.png"} <= {one.name for one in tmp_path.iterdir()}
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (("epochs = 1", "epoch = 1"), "[train]: expected keys among"),
+        (('source = "glue"', 'source = "nowhere"'), "nowhere"),
+        (("size = 32", "size = 4000"), "4000"),
+        (("validation = 16", 'task = "sst3"'), "sst3"),
+        (("[data]", 'kind = "im-bert"\nimplicit_layers = [3]\n[data]'), "3"),
+        (("[data]", 'kind = "im-bert"\nsolver = { name = "Magic" }\n[data]'), "Magic"),
+    ],
+)
+def test_wrong_input_is_one_line(
+    change: tuple[str, str], said: str, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "run.toml"
+    file.write_text((folder / "run.toml").read_text().replace(*change))
+    assert command.main(["finetune", str(file), "--data", str(folder), "--out", str(tmp_path / "run")]) == 2
+    told = capsys.readouterr().err.splitlines()
+    assert told[-1].startswith("imbert: error: ") and said in told[-1]
+
+
+def test_a_malformed_row_names_file_and_line(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "rows.tsv").write_text("sentence\tlabel\ngood\t1\nbad\t7\n")
+    file = tmp_path / "run.toml"
+    file.write_text((folder / "run.toml").read_text().replace('"glue"', '"rows.tsv"'))
+    assert command.main(["finetune", str(file), "--out", str(tmp_path / "run")]) == 2
+    told = capsys.readouterr().err
+    assert "rows.tsv" in told and "7" in told and told.count("\n") == 1
+
+
+def test_another_architecture_and_pickled_weights(tmp_path: Path, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "config.json").write_text('{"model_type": "gpt2"}')
+    (other / "pytorch_model.bin").write_bytes(b"\x80")
+    file = tmp_path / "run.toml"
+    tables = tiny_tables(other)
+    file.write_text(TOML.format(checkpoint=tables["model"]["checkpoint"]))
+    assert command.main(["finetune", str(file), "--data", str(folder), "--out", str(tmp_path / "run")]) == 2
+    assert command.main(["evaluate", str(other), "--data", str(folder)]) == 2
+    told = capsys.readouterr().err.splitlines()
+    assert all(line.startswith("imbert: error: ") for line in told) and "pickled weights (pytorch_model.bin), which are refused" in told[1]
+
+
+def test_a_full_disk_is_one_line(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    assert command.main(["finetune", str(folder / "run.toml"), "--out", str(tmp_path / "run")]) == 2
+    assert capsys.readouterr().err == f"imbert: error: {tmp_path / 'run' / 'run.json'}: No space left on device\n"
+    assert [one.name for one in (tmp_path / "run").iterdir()] == [".lock"]
+
+
+@pytest.mark.parametrize("arguments", [["finetune"], ["study", "x.toml", "--out", "o", "--shard", "2/2"], ["nothing"]])
+def test_wrong_usage_is_one_line(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert command.main(arguments) == 2
+    told = capsys.readouterr().err
+    assert told.startswith("imbert: error: ") and told.count("\n") == 1
+
+
+def test_help(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="0"):
+        command.main(["--help"])
+    told = capsys.readouterr().out
+    assert all(name in told for name in ("finetune", "evaluate", "attack", "study"))

@@ -1,0 +1,185 @@
+"""The masking checks: a classifier that hides its gradient fails them, an honest one passes, and a solver that matters is found out."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+import torch
+from tiny_classifiers import DetachedModel, LinearModel, RoundedModel, copied, labelled_by, linear, some, trained
+
+import odestab as od
+from imbert import masking
+from imbert.attacks import AttackResult, CharacterEdits, EmbeddingPGD, Square
+from imbert.attacks.gradients import own_solver
+from imbert.classifier import Classifier
+from imbert.gradient_agreement import gradient_agreement
+from imbert.masking import Check, _gradients, _residual, _sweep, masking_checks
+from imbert.solver_sweep import SweepRow, solver_sweep
+from imbert.stepping_model import stepping
+
+NAMES = ["gradient_free", "gradients", "residual", "solver_sweep"]
+
+
+def checks_of(kind: type[LinearModel], radius: float = 0.3) -> dict[str, Check]:
+    classifier = linear(kind)
+    examples = labelled_by(classifier, some(24))
+    white, free = (
+        EmbeddingPGD(radius=radius, steps=5).run(classifier, examples),
+        Square(radius=radius, queries=80).run(classifier, examples),
+    )
+    found = masking_checks(classifier, examples, [white], [free])
+    assert [one.name for one in found] == NAMES
+    return {one.name: one for one in found}
+
+
+def test_an_honest_classifier_passes() -> None:
+    checks = checks_of(LinearModel)
+    assert {name: one.passed for name, one in checks.items()} == {
+        "gradient_free": True,
+        "gradients": True,
+        "residual": None,
+        "solver_sweep": None,
+    }
+    assert not any(one.sentence.startswith("WARNING") for one in checks.values())
+    assert checks["gradient_free"].measured["balls"][0]["broken_by_white_box"] > 0
+    assert checks["gradients"].measured["explicit"]["error_max"] < 1e-7
+
+
+@pytest.mark.parametrize("kind", [RoundedModel, DetachedModel])
+def test_a_classifier_that_hides_its_gradient_fails_both_checks(kind: type[LinearModel]) -> None:
+    checks = checks_of(kind)
+    assert checks["gradient_free"].passed is False and checks["gradients"].passed is False
+    assert all(checks[name].sentence.startswith("WARNING: ") for name in ("gradient_free", "gradients"))
+    ball = checks["gradient_free"].measured["balls"][0]
+    assert ball["broken_by_gradient_free"] > ball["broken_by_white_box"] and ball["by_gradient_free_alone"]
+    assert checks["gradients"].measured["explicit"]["vanished"] == checks["gradients"].measured["explicit"]["points"]
+
+
+class ReversedGradient(torch.autograd.Function):
+    """The identity with minus its gradient."""
+
+    @staticmethod
+    def forward(context, x):
+        return x.clone()
+
+    @staticmethod
+    def backward(context, gradient):
+        return -gradient
+
+
+class ReversedModel(LinearModel):
+    """A model whose gradient is wrong without being zero."""
+
+    def shown(self, logits: torch.Tensor) -> torch.Tensor:
+        return ReversedGradient.apply(logits)
+
+
+def test_a_wrong_gradient_is_told_from_a_right_one_by_central_differences() -> None:
+    check = checks_of(ReversedModel)["gradients"]
+    assert check.passed is False and "against central differences" in check.sentence
+    assert check.measured["explicit"]["error_max"] == pytest.approx(2, rel=1e-6) and check.measured["explicit"]["vanished"] == 0
+
+
+@pytest.fixture(scope="module")
+def attacked() -> tuple[Classifier, AttackResult]:
+    classifier = trained("im-bert")
+    return classifier, EmbeddingPGD(radius=0.3, steps=3, restarts=1).run(classifier, some(6))
+
+
+def test_implicit_and_unrolled_gradients_agree_with_central_differences(attacked: tuple[Classifier, AttackResult]) -> None:
+    classifier, result = attacked
+    agreement = {one.kind: one for one in gradient_agreement(classifier, some(6), result, points=3)}
+    assert set(agreement) == {"implicit", "unrolled"}
+    for one in agreement.values():
+        assert len(one.errors) == 3 and max(one.errors) < 1e-4
+        assert min(one.cosines) > 0.99 and one.vanished == 0
+
+
+def test_all_checks_of_an_implicit_model_pass_and_are_plain(attacked: tuple[Classifier, AttackResult]) -> None:
+    classifier, result = attacked
+    free = Square(radius=0.3, queries=4).run(classifier, some(6))
+    found = masking_checks(classifier, some(6), [result], [free], points=2, sweep_examples=4, tolerances=(1e-1, 1e-4), iterations=(1, 16))
+    assert [(one.name, one.passed) for one in found] == [(name, True) for name in NAMES], [one.sentence for one in found]
+    measured = json.loads(json.dumps([one.to_json() for one in found], allow_nan=False))
+    assert [row["rtol"] for row in measured[3]["measured"]["rows"]] == [1e-1, 1e-4, None, None]
+    assert [row["iterations"] for row in measured[3]["measured"]["rows"]] == [None, None, 1, 16]
+    layers = measured[2]["measured"]["attacked"]
+    assert [one["layer"] for one in layers] == [1, 2] and all(one["residual_max"] <= 1e-3 for one in layers)
+
+
+def test_a_solver_of_given_steps_is_judged_by_the_gradient_of_what_ran() -> None:
+    classifier, examples = trained("truncated"), some(4)
+    attack = EmbeddingPGD(radius=0.3, steps=2, restarts=1)
+    results = {kind: dataclasses.replace(attack, gradient=kind).run(classifier, examples) for kind in ("auto", "implicit")}
+    honest, short = (_gradients(classifier, examples, [results[kind]], points=2, seed=0) for kind in ("auto", "implicit"))
+    assert honest.passed is True and "the implicit one" in honest.sentence
+    assert honest.measured["unrolled"]["error_max"] < 1e-4 < 1e-3 < honest.measured["implicit"]["error_max"]
+    assert short.passed is False and short.sentence.startswith("WARNING: the implicit gradient is off by")
+
+
+def test_the_sweep_begins_with_the_solver_of_now_and_leaves_it() -> None:
+    classifier, examples = trained("im-bert"), some(4)
+    attack, before = EmbeddingPGD(radius=0.3, steps=2, restarts=1), own_solver(classifier)
+    with stepping(classifier.model, solver=od.Anderson(rtol=1e-3, max_iterations=2)):
+        own, rows = solver_sweep(classifier, examples, attack, (1e-4,), (16,))
+        assert own_solver(classifier).max_iterations == 2
+    assert own_solver(classifier) is before
+    assert [(one.rtol, one.iterations) for one in rows] == [(1e-4, None), (None, 16)]
+    assert own.moved in (1.0,) or np.isnan(own.moved)
+
+
+@pytest.mark.parametrize("better, passed", [(0.5, True), (0.9, False)])
+def test_robustness_that_ends_with_a_better_solver_is_a_warning(better: float, passed: bool) -> None:
+    own = SweepRow(1e-2, None, 1.0, 0.6, 0.4, 1.0)
+    rows = [
+        SweepRow(1e-1, None, 1.0, 0.0, 1.0, 1.0),
+        SweepRow(1e-4, None, 1.0, 1 - better, better, 1.0),
+        SweepRow(None, 1, 0.5, 0.0, 1.0, 1.0),
+    ]
+    last = SweepRow(None, 16, 1.0, 0.6, 0.4, 1.0)
+    check = _sweep(own, [*rows, last], 20, truncated=False)  # worse solvers (rtol 1e-1, k = 1) may be as weak as they like
+    assert check.passed is passed
+    assert check.sentence.startswith("WARNING") is not passed and ("rtol 1e-04" in check.sentence)
+
+
+def test_residuals_that_grow_under_attack_are_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
+    classifier, examples = copied(trained("im-bert")), some(3)
+    result = EmbeddingPGD(radius=0.3, steps=1, restarts=1).run(classifier, examples)
+    asked = []
+
+    def told(model: object) -> list[dict[str, object]]:
+        asked.append(model)
+        statuses = {"CONVERGED": 3} if len(asked) % 2 else {"CONVERGED": 1, "STALLED": 2}  # clean texts first
+        numbers = {"residual_max": 1.0, "residual_median": 0.1, "evaluations_mean": 2.0, "evaluations_max": 3}
+        return [{"layer": 1, "examples": 3, "statuses": statuses, **numbers, "adjoint": None}]
+
+    monkeypatch.setattr(masking, "statistics", told)
+    check = _residual(classifier, examples, result)
+    assert check.passed is False
+    assert (
+        check.sentence == "WARNING: the solver gives way to the attack: layer 1 fails on 67% of the attacked examples, 0% of the clean ones"
+    )
+
+
+def test_without_a_right_example_nothing_is_judged() -> None:
+    classifier = linear()
+    examples = labelled_by(classifier, some(3))
+    wrong = dataclasses.replace(examples, labels=1 - examples.labels)
+    found = masking_checks(classifier, wrong)
+    assert [one.passed for one in found] == [True, None, None, None]
+    assert json.dumps([one.to_json() for one in found], allow_nan=False)
+
+
+def test_results_that_do_not_belong_together_are_refused() -> None:
+    classifier = linear()
+    examples = labelled_by(classifier, some(3))
+    white, free = EmbeddingPGD(radius=0.3, steps=1).run(classifier, examples), Square(radius=0.5, queries=1).run(classifier, examples)
+    with pytest.raises(ValueError, match=r"no white-box attack in the ball \('l2', 0\.5\) of 'square'"):
+        masking_checks(classifier, examples, [white], [free])
+    with pytest.raises(ValueError, match="expected white-box attacks on embeddings, got 'square'"):
+        masking_checks(classifier, examples, [free], [free])
+    with pytest.raises(ValueError, match="expected gradient-free attacks on embeddings, got 'characters'"):
+        masking_checks(classifier, examples, [white], [CharacterEdits(queries=1).run(classifier, examples)])
+    with pytest.raises(ValueError, match="on 3 examples, got 2"):
+        masking_checks(classifier, examples.take([0, 1]), [white])

@@ -1,0 +1,186 @@
+"""A study runs what is missing, passes over what another process holds, tells what failed, and compares seed by seed."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from runs import tiny_tables, write_data
+
+from imbert import attack_stage, study_summary
+from imbert.masking import Check
+from imbert.result import folder_lock, read_json
+from imbert.study import markdown, run_study, shard_of_ranks
+from imbert.study_config import StudyConfig, read_study, study_config
+
+STUDIES = Path(__file__).parents[2] / "docs/studies/sst2-1000"
+
+MODELS = {"bert": {}, "im-bert": {"kind": "im-bert", "implicit_layers": [2]}}
+
+
+def plan(checkpoint: Path, **changes: Any) -> StudyConfig:
+    tables = tiny_tables(checkpoint, train={"epochs": 1})
+    models = {name: {"checkpoint": str(checkpoint), **model} for name, model in (changes.pop("models", None) or MODELS).items()}
+    head = {"name": "tiny", "seeds": [0, 1], "sizes": [32], **changes.pop("study", {})}
+    attacks = {"examples": 4, "kinds": ["characters", "pgd"], "masking": False, **changes.pop("attacks", {})}
+    data = {name: value for name, value in tables["data"].items() if name != "size"}
+    return study_config(
+        {"study": head, "models": models, "data": data, "train": tables["train"], "evaluate": tables["evaluate"], "attacks": attacks}
+    )
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_data(tmp_path_factory.mktemp("data"))
+
+
+@pytest.fixture(scope="module")
+def done(tiny_folder: Path, data: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[StudyConfig, Path, dict[str, Any]]:
+    study, out = plan(tiny_folder), tmp_path_factory.mktemp("study")
+    return study, out, run_study(study, out, data, report=lambda line: None)
+
+
+def test_every_run_is_there_with_its_attacks(done: tuple[StudyConfig, Path, dict[str, Any]]) -> None:
+    study, out, summary = done
+    assert summary["missing"] == [] and json.loads((out / "study.json").read_text()) == summary
+    assert [cell.folder for cell in study.cells()][:2] == ["runs/sst2-32/bert/seed-0", "runs/sst2-32/im-bert/seed-0"]
+    for model in summary["groups"][0]["models"]:
+        assert model["seeds"] == [0, 1] and model["measures"]["dev"]["n"] == 2
+        assert set(model["attacks"]) == {"characters", "pgd"}
+        assert model["attacks"]["pgd"]["clean_accuracy"]["n"] == 2
+    assert set(summary["groups"][0]["models"][1]["transfer"]["characters"]) == {"to_baseline", "from_baseline"}
+
+
+def test_the_same_data_in_every_model_of_a_study(done: tuple[StudyConfig, Path, dict[str, Any]]) -> None:
+    study, out, _ = done
+    inputs = [read_json(out / cell.folder / "result.json")["meta"]["data"] for cell in study.cells()]
+    assert all(one == inputs[0] for one in inputs)
+
+
+def test_no_adversarial_number_without_dev_and_no_text(done: tuple[StudyConfig, Path, dict[str, Any]]) -> None:
+    _, out, summary = done
+    table = markdown(summary)
+    head = next(line for line in table.splitlines() if line.startswith("| model"))
+    assert (
+        head.index("dev") < head.index("AdvGLUE originals") < head.index("AdvGLUE adversarial") < head.index("where the original is right")
+    )
+    assert "robust (clean)" in head
+    for name in ("study.json", "table.md", "study.csv"):
+        assert "the film is" not in (out / name).read_text()
+    rows = (out / "study.csv").read_text().splitlines()
+    assert rows[0] == "task,size,model,measure,seed,value" and any(row.startswith("sst2,32,im-bert,dev,1,") for row in rows)
+
+
+def test_again_nothing_is_done(done: tuple[StudyConfig, Path, dict[str, Any]], data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    study, out, summary = done
+    monkeypatch.setattr(attack_stage, "_attack", lambda *_: pytest.fail("attacked again"))
+    monkeypatch.setattr("imbert.finetune.finetune", lambda *_: pytest.fail("trained again"))
+    assert run_study(study, out, data, report=lambda line: None) == summary
+
+
+def test_a_failed_check_is_a_warning_of_the_study(
+    done: tuple[StudyConfig, Path, dict[str, Any]], tiny_folder: Path, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = []
+
+    def checks(classifier: object, examples: object, white: list[Any], free: list[Any], seed: int, sweep_examples: int) -> list[Check]:
+        given.append([one.attack for one in (*white, *free)])
+        return [Check("gradients", False, {}, "WARNING: masked"), Check("residual", None, {}, "none")]
+
+    monkeypatch.setattr(attack_stage, "masking_checks", checks)
+    study = plan(tiny_folder, attacks={"masking": True, "seeds": [1]})
+    summary = run_study(study, done[1], data, ("attack", "summarise"), report=lambda line: None)
+    assert given == [["pgd"]] * 2, "perturbations are in no record: the attack is run again for the checks"
+    assert summary["warnings"] == [f"runs/sst2-32/{name}/seed-1: masking: WARNING: masked" for name in MODELS]
+    assert summary["groups"][0]["models"][0]["masking"] == {"gradients": [False], "residual": [None]}
+    for name in MODELS:
+        (done[1] / f"runs/sst2-32/{name}/seed-1/attacks/masking.json").unlink()
+
+
+def test_more_seeds_continue_a_study(done: tuple[StudyConfig, Path, dict[str, Any]], tiny_folder: Path) -> None:
+    summary = study_summary.summarise(plan(tiny_folder, study={"seeds": [0, 1, 2]}), done[1])
+    assert summary["missing"] == ["runs/sst2-32/bert/seed-2: not run yet", "runs/sst2-32/im-bert/seed-2: not run yet"]
+
+
+def test_a_cell_that_another_process_holds_is_passed_over(tiny_folder: Path, data: Path, tmp_path: Path) -> None:
+    study, lines = plan(tiny_folder, models={"bert": {}}, study={"seeds": [0]}), list[str]()
+    with folder_lock(tmp_path / "runs/sst2-32/bert/seed-0"):
+        summary = run_study(study, tmp_path, data, report=lines.append)
+    assert lines == ["[1/1] train runs/sst2-32/bert/seed-0: in use by another process, passed over"]
+    assert summary["missing"] == ["runs/sst2-32/bert/seed-0: not run yet"] and "nothing" not in markdown(summary).split("## Missing")[0]
+
+
+def test_a_cell_that_fails_is_told_and_the_others_go_on(tiny_folder: Path, data: Path, tmp_path: Path) -> None:
+    models = {"im-bert": {"kind": "im-bert", "implicit_layers": [7]}, "bert": {}}
+    summary = run_study(
+        plan(tiny_folder, models=models, study={"seeds": [0]}), tmp_path, data, ("train", "summarise"), report=lambda line: None
+    )
+    assert summary["missing"][0].startswith("runs/sst2-32/im-bert/seed-0: failed: ") and "7" in summary["missing"][0]
+    assert summary["groups"][0]["models"][1]["measures"]["dev"]["n"] == 1
+
+
+def test_ranks_share_all_cells(tiny_folder: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shared = [set[str](), set[str]()]
+    monkeypatch.setattr("imbert.study._train", lambda study, cell, *_: shared[rank].add(cell.folder))
+    study = plan(tiny_folder)
+    for rank in (0, 1):
+        run_study(study, tmp_path, data, ("train",), (rank, 2))
+    assert not shared[0] & shared[1] and shared[0] | shared[1] == {cell.folder for cell in study.cells()}
+
+
+def test_torchrun_tells_the_rank_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RANK", "1")
+    monkeypatch.setenv("WORLD_SIZE", "3")
+    assert shard_of_ranks() == (1, 3)
+    assert shard_of_ranks() == (0, 1)
+
+
+def test_pairs_are_compared_where_both_originals_are_right() -> None:
+    def run(original: str, adversarial: str) -> dict[str, Any]:
+        return {"evaluation": {"advglue": {"sst2": {"right_original": original, "right_adversarial": adversarial}}}}
+
+    found = study_summary.paired([run("1110", "1011")] * 2, [run("1101", "0001")] * 2)
+    assert found is not None
+    assert found["both"]["pairs"] == [2, 2] and found["all"]["pairs"] == [4, 4]
+    assert found["both"]["pooled"].difference == pytest.approx(0.5) and found["both"]["pooled"].only_a == 2
+    assert found["all"]["seeds"].mean == pytest.approx(np.mean([1, 0, 1, 1]) - np.mean([0, 0, 0, 1]))
+    assert study_summary.paired([{"evaluation": {}}], [run("1", "1")]) is None
+
+
+@pytest.mark.parametrize(
+    ("model", "expected"),
+    [
+        ({}, "explicit"),
+        ({"kind": "ex-bert"}, "explicit"),
+        ({"kind": "im-bert", "method": "explicit_euler"}, "explicit"),
+        ({"kind": "im-bert", "solver": {"name": "GradientDescent"}}, "truncated"),
+        ({"kind": "im-bert"}, "implicit"),
+    ],
+)
+def test_the_role_of_a_model(model: dict[str, Any], expected: str) -> None:
+    assert study_summary.role(model) == expected
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"study": {"baseline": "bart"}}, "baseline must be one of bert, im-bert, got 'bart'"),
+        ({"study": {"seeds": [0, 0]}}, r"seeds: expected at least one and none twice, got \[0, 0\]"),
+        ({"study": {"seed": 0}}, r"\[study\]: expected keys among name, baseline, seeds, tasks, sizes, got seed"),
+        ({"models": {"bert": {"knd": "bert"}}}, r"\[models.bert\]: expected keys among checkpoint, .*, got knd"),
+        ({"models": {"bert": {"train": {"epoch": 1}}}}, r"models.bert: \[train\]: expected keys among .*, got epoch"),
+        ({"models": {"a/b": {}}, "study": {"baseline": "a/b"}}, "expected names of letters"),
+        ({"attacks": {"kinds": ["magic"]}}, "attacks.kinds must be one of pgd, apgd, square, characters, words, got 'magic'"),
+    ],
+)
+def test_what_is_wrong_in_a_study_is_named(changes: dict[str, Any], said: str, tiny_folder: Path) -> None:
+    with pytest.raises(ValueError, match=said):
+        plan(tiny_folder, **changes)
+
+
+def test_the_committed_studies_share_their_runs() -> None:
+    first, second = (read_study(STUDIES / name) for name in ("study.toml", "controls.toml"))
+    assert {"bert", "ex-bert", "im-bert", "im-bert-published"} == set(first.models) and first.seeds == (0, 1, 2)
+    runs = {cell.folder: cell.run for cell in second.cells()}
+    assert len(set(second.models) - set(first.models)) == 4 and all(runs[cell.folder] == cell.run for cell in first.cells())
