@@ -26,7 +26,8 @@ class Auto(AbstractImplicitSolver):
     """Fixed point, with Anderson mixing where the measured rate is poor; the fixed point alone from x; then Newton–GMRES.
 
     A stage runs for the examples that the stages before it left open. On real layers Anderson needs half the evaluations of the fixed
-    point, but it and Newton's method can end in a local minimum of the residual from which the fixed point, begun anew, stays away.
+    point, but it and Newton's method can end in a local minimum of the residual from which the fixed point, begun anew, stays away. Where
+    h is just beyond a fold of the solution, the fixed point passes its ghost in many iterations without progress: it may take all of them.
     What is open at the end is ILL_POSED where the derivative at the best iterate shows it (`well_posedness`). Under autocast an example
     whose residual is down to what rounding in f leaves ends there, STALLED and `at_floor`, unless it is polished.
 
@@ -58,7 +59,7 @@ class Auto(AbstractImplicitSolver):
                     again = dataclasses.replace(mixed, patience=self.patience).solve(equation, solution.state, rounded)
                 solution = joined(solution, again, rounded)
         stages: tuple[tuple[AbstractImplicitSolver, bool], ...] = (
-            (FixedPoint(start=self.start, max_iterations=most, **shared), True),
+            (FixedPoint(start=self.start, max_iterations=most, patience=max(most, 1), **shared), True),
             (NewtonKrylov(max_iterations=min(NEWTON_ITERATIONS, most), **shared), False),
         )
         for stage, anew in stages:

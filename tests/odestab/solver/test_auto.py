@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 import torch
 from problems import DTYPE, MixingField, masked_state, normal_numbers, ragged_mask, random_matrix
@@ -74,3 +76,17 @@ def test_half_precision_throughout_ends_with_a_status() -> None:
     with torch.no_grad():
         found = Auto(rtol=1e-2).solve(ImplicitEquation(od.LinearVectorField(matrix), x, 1.0), x)
     assert found.state.dtype == torch.bfloat16 and (found.status != Status.ILL_POSED).all() and found.residual.isfinite().all()
+
+
+def test_the_ghost_of_a_fold_is_passed(minilm_folder: Path) -> None:
+    """At h = 0.97 the solution that begins at x ends in a fold; at h = 1 there is another one, a hundred fixed-point steps away."""
+    encoder, tokenizer = od.load_encoder(minilm_folder, torch.float32)
+    text = "He forgot his umbrella on the train again. Why did the lights go out last night?"
+    trajectory = od.trace(encoder, tokenizer([text], return_tensors="pt"))
+    equation = ImplicitEquation(trajectory.fields[0], trajectory.states[0], 1.0, differentiable=False)
+    with torch.no_grad():
+        impatient = FixedPoint(rtol=1e-5, max_iterations=200).solve(equation, equation.rhs)
+        found = Auto(rtol=1e-5).solve(equation, equation.rhs)
+    assert impatient.status.tolist() == [Status.STALLED]
+    assert found.converged.all()
+    assert float(equation.field.rms(equation.residual(found.state)) / equation.field.rms(found.state)) <= 1e-5
