@@ -1,21 +1,23 @@
-"""The configuration of IM-BERT: BERT's, and which layers take which step."""
+"""The configurations of IM-BERT and its kin: those of the plain models, and which layers take which step."""
 
+import dataclasses
 import os
-from typing import Any
+from typing import Any, ClassVar
 
-from transformers import BertConfig
+from transformers import BertConfig, ElectraConfig, RobertaConfig
 
 from imbert.step_choice import require_steps
 
 STEP_KEYS = ("implicit_layers", "method", "field", "step_size", "substeps", "learn_step_size", "solver", "adjoint")
 DEFAULT_SOLVER = {"name": "Anderson", "rtol": 1e-3, "max_iterations": 100, "compaction": True}
-DEFAULT_ADJOINT = {"name": "ImplicitAdjoint", "rtol": 1e-2}
+DEFAULT_ADJOINT = {"name": "ImplicitAdjoint", "rtol": 1e-2, "restart": 12}
 
 
-class ImBertConfig(BertConfig):
-    """BERT whose layers are vector fields and some of whose layers are implicit steps.
+@dataclasses.dataclass
+class StepsConfig:
+    """Mixin before a transformers configuration: the layers are vector fields, and some of them take a step.
 
-    Loads from any BERT checkpoint; keyword arguments of `from_pretrained` set what is not BERT's.
+    Loads from any checkpoint of the plain architecture; keyword arguments of `from_pretrained` set what is not its own.
 
     Attributes:
         implicit_layers: indices of the layers that take `method`; None is all, an empty list none. The others are plain BERT layers.
@@ -31,7 +33,8 @@ class ImBertConfig(BertConfig):
         ValueError: if one of these is not as said, or the checkpoint is of another architecture.
     """
 
-    model_type = "imbert"
+    model_type: ClassVar[str]
+    plain_type: ClassVar[str]  # model_type of the architecture whose checkpoints are taken
 
     implicit_layers: Any = None
     method: Any = "implicit_euler"
@@ -43,7 +46,7 @@ class ImBertConfig(BertConfig):
     adjoint: Any = None
 
     def __post_init__(self, **kwargs: Any) -> None:
-        super().__post_init__(**kwargs)
+        super().__post_init__(**kwargs)  # type: ignore[misc]
         self.solver = dict(DEFAULT_SOLVER) if self.solver is None else self.solver
         self.adjoint = dict(DEFAULT_ADJOINT) if self.adjoint is None else self.adjoint
         require_steps(self)
@@ -53,15 +56,16 @@ class ImBertConfig(BertConfig):
     @property
     def stepping_layers(self) -> list[int]:
         """`implicit_layers` with None spelt out."""
-        return list(range(self.num_hidden_layers)) if self.implicit_layers is None else self.implicit_layers
+        every: Any = range(self.num_hidden_layers)  # type: ignore[attr-defined]
+        return list(every if self.implicit_layers is None else self.implicit_layers)
 
     @classmethod
     def get_config_dict(cls, pretrained_model_name_or_path: str | os.PathLike[str], **kwargs: Any) -> tuple[dict[str, Any], dict[str, Any]]:
         """As transformers does, and a BERT checkpoint's is that of an IM-BERT."""
-        found, unused = super().get_config_dict(pretrained_model_name_or_path, **kwargs)
-        kind = found.get("model_type", cls.base_model_type())
-        if kind not in (cls.base_model_type(), cls.model_type):
-            expected = f"{cls.base_model_type()!r} or {cls.model_type!r}"
+        found, unused = super().get_config_dict(pretrained_model_name_or_path, **kwargs)  # type: ignore[misc]
+        kind = found.get("model_type", cls.plain_type)
+        if kind not in (cls.plain_type, cls.model_type):
+            expected = f"{cls.plain_type!r} or {cls.model_type!r}"
             raise ValueError(f"checkpoint {str(pretrained_model_name_or_path)!r} must be of model_type {expected}, got {kind!r}")
         return {**found, "model_type": cls.model_type}, unused
 
@@ -69,9 +73,22 @@ class ImBertConfig(BertConfig):
     def from_dict(cls, config_dict: dict[str, Any], **kwargs: Any) -> Any:
         """As transformers does, with the step's keys set before the configuration is checked."""
         steps = {key: kwargs.pop(key) for key in STEP_KEYS if key in kwargs}
-        return super().from_dict({**config_dict, **steps}, **kwargs)
+        return super().from_dict({**config_dict, **steps}, **kwargs)  # type: ignore[misc]
 
-    @classmethod
-    def base_model_type(cls) -> str:
-        """The model_type of the architecture whose checkpoints are taken."""
-        return str(cls.__mro__[1].model_type)  # type: ignore[attr-defined]
+
+class ImBertConfig(StepsConfig, BertConfig):
+    """BERT's configuration with steps; see `StepsConfig`."""
+
+    model_type, plain_type = "imbert", BertConfig.model_type
+
+
+class ImRobertaConfig(StepsConfig, RobertaConfig):
+    """RoBERTa's configuration with steps; see `StepsConfig`."""
+
+    model_type, plain_type = "imroberta", RobertaConfig.model_type
+
+
+class ImElectraConfig(StepsConfig, ElectraConfig):
+    """ELECTRA's configuration with steps; see `StepsConfig`."""
+
+    model_type, plain_type = "imelectra", ElectraConfig.model_type

@@ -77,7 +77,15 @@ class _Replay(TorchFunctionMode):
         return x * mask if x.dtype == mask.dtype else (x * mask).to(x.dtype)
 
     def _attention(
-        self, query: Tensor, key: Tensor, value: Tensor, attn_mask: Tensor | None = None, *, dropout_p: float, scale: float | None = None, **others: Any
+        self,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        attn_mask: Tensor | None = None,
+        *,
+        dropout_p: float,
+        scale: float | None = None,
+        **others: Any,
     ) -> Tensor:
         """Torch's attention with the mask of this call on the probabilities."""
         if others.get("is_causal") or others.get("enable_gqa"):

@@ -11,6 +11,8 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.checkpoint import checkpoint
 from transformers.models.bert.modeling_bert import BertLayer
+from transformers.models.electra.modeling_electra import ElectraLayer
+from transformers.models.roberta.modeling_roberta import RobertaLayer
 
 import odestab as od
 from imbert.frozen_dropout import FrozenDropout
@@ -28,6 +30,7 @@ class ImplicitStep:
     """
 
     method: od.ExplicitEuler | od.ImplicitEuler
+    training: bool
 
     def __init__(self, config: Any, layer_idx: int) -> None:
         super().__init__(config, layer_idx=layer_idx)  # type: ignore[call-arg]
@@ -85,7 +88,7 @@ class ImplicitStep:
         self.compiled = torch.compile(super().forward, **options)  # type: ignore[misc]
 
     def _frozen(self, field: od.AbstractVectorField, x: Tensor) -> od.AbstractVectorField:
-        """One draw of dropout for all evaluations: by kept masks on a processor, drawn again where that is quick or the layer is compiled."""
+        """One draw of dropout for all evaluations: masks kept on a processor, drawn again on a GPU and in a compiled layer."""
         return FrozenDropout.draw(field) if x.device.type == "cpu" and self.compiled is None else od.FrozenRandomness.draw(field, x)
 
     @property
@@ -174,3 +177,11 @@ def _transformed() -> bool:
 
 class ImplicitBertLayer(ImplicitStep, BertLayer):
     """A BERT layer that takes a step; output capture counts it as the one layer that it is."""
+
+
+class ImplicitRobertaLayer(ImplicitStep, RobertaLayer):
+    """Likewise of RoBERTa."""
+
+
+class ImplicitElectraLayer(ImplicitStep, ElectraLayer):
+    """Likewise of ELECTRA."""

@@ -50,7 +50,8 @@ def solver_sweep(
         classifier: an implicit model.
         examples: what is attacked.
         attack: on word embeddings.
-        tolerances: the solver's, each with the run's own kind of solver; none are tried for one with a given number of steps.
+        tolerances: the solver's, each with the run's own kind of solver, the run's own left out; none are tried for one with a given
+            number of steps.
         iterations: each k, the solver stopped there; a chain of solvers and Newton's method are replaced by Anderson mixing.
         seed: of the attack.
 
@@ -64,7 +65,7 @@ def solver_sweep(
     )
     others: list[tuple[Any, float | None, int | None]] = []
     if not solver.keeps_last:
-        others += [(at_tolerance(solver, rtol), rtol, None) for rtol in tolerances]
+        others += [(at_tolerance(solver, rtol), rtol, None) for rtol in tolerances if rtol != solver.rtol]
     others += [(at_iterations(solver, k), None, k) for k in iterations]
     rows = []
     for other, rtol, k in others:

@@ -46,7 +46,9 @@ def require_steps(config: Any) -> None:
     if layers is not None:
         indices = isinstance(layers, list | tuple) and all(type(one) is int and 0 <= one < depth for one in layers)
         if not indices or len(set(layers)) != len(layers):
-            raise ValueError(f"implicit_layers must be None or different indices from 0 to {depth - 1} of the {depth} layers, got {layers!r}")
+            raise ValueError(
+                f"implicit_layers must be None or different indices from 0 to {depth - 1} of the {depth} layers, got {layers!r}"
+            )
     for name, known in (("method", METHODS), ("field", FIELDS)):
         if getattr(config, name) not in known:
             raise ValueError(f"{name} must be one of {', '.join(known)}, got {getattr(config, name)!r}")

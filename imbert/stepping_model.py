@@ -5,7 +5,7 @@ import dataclasses
 import math
 import os
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +13,59 @@ from torch import Tensor, nn
 import odestab as od
 from imbert.implicit_layer import ImplicitStep, Solve
 from imbert.step_choice import require_steps
+
+
+class SteppingEncoder:
+    """Mixin before a transformers encoder class: a list of layers, some of which take a step.
+
+    Attributes:
+        plain: the layer's class.
+        step: that of one that takes a step.
+    """
+
+    plain: ClassVar[type]
+    step: ClassVar[type]
+
+    def __init__(self, config: Any) -> None:
+        nn.Module.__init__(self)  # type: ignore[arg-type]
+        self.config, steps = config, config.stepping_layers
+        kinds = [self.step if i in steps else self.plain for i in range(config.num_hidden_layers)]
+        self.layer = nn.ModuleList([kind(config, layer_idx=i) for i, kind in enumerate(kinds)])
+
+
+class SteppingBase:
+    """Mixin before the bare encoder model of a family, after `SteppingModel`."""
+
+    def forward(
+        self,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        token_type_ids: Tensor | None = None,
+        position_ids: Tensor | None = None,
+        inputs_embeds: Tensor | None = None,
+        **kwargs: Any,
+    ) -> Any:
+        """As the plain model's.
+
+        Raises:
+            ValueError: if `attention_mask` is not `(batch, tokens)`, so that no one knows which tokens are real, or attentions are asked
+                for.
+        """
+        config = self.config  # type: ignore[attr-defined]
+        if kwargs.get("output_attentions", config.output_attentions) and config.stepping_layers:
+            raise ValueError("output_attentions must be False: a step evaluates its layer many times, got True")
+        inputs = {"token_type_ids": token_type_ids, "position_ids": position_ids, "inputs_embeds": inputs_embeds}
+        return super().forward(input_ids, attention_mask=attention_mask, **inputs, **_layer_arguments(attention_mask), **kwargs)  # type: ignore[misc]
+
+
+def _layer_arguments(attention_mask: Tensor | None) -> dict[str, Tensor]:
+    """What the layers need beside what the encoder passes them: which tokens are real; nothing where all are."""
+    if attention_mask is None:
+        return {}
+    if attention_mask.ndim != 2:
+        raise ValueError(f"attention_mask must be (batch, tokens), got shape {tuple(attention_mask.shape)}")
+    mask = attention_mask.bool()
+    return {} if mask.device.type == "cpu" and bool(mask.all()) else {"real_tokens": mask}  # a GPU is not waited for
 
 
 class SteppingModel:
@@ -43,21 +96,10 @@ class SteppingModel:
             return super().from_pretrained(pretrained_model_name_or_path, *args, **kwargs)  # type: ignore[misc]
         except OSError as error:
             if "safetensors" in str(error):
-                raise ValueError(f"checkpoint {str(pretrained_model_name_or_path)!r} must have its weights in safetensors: {error}") from error
+                raise ValueError(
+                    f"checkpoint {str(pretrained_model_name_or_path)!r} must have its weights in safetensors: {error}"
+                ) from error
             raise
-
-    def layer_arguments(self, attention_mask: Tensor | None) -> dict[str, Tensor]:
-        """What the layers need beside what the encoder passes them: which tokens are real; nothing where all are.
-
-        Raises:
-            ValueError: if the mask is not `(batch, tokens)`, so that no one knows which tokens are real.
-        """
-        if attention_mask is None:
-            return {}
-        if attention_mask.ndim != 2:
-            raise ValueError(f"attention_mask must be (batch, tokens), got shape {tuple(attention_mask.shape)}")
-        mask = attention_mask.bool()
-        return {} if mask.device.type == "cpu" and bool(mask.all()) else {"real_tokens": mask}  # a GPU is not waited for
 
     def solver_statistics(self) -> list[dict[str, Any]]:
         """How the solves of the last forward pass went, and the linear solves of the last backward pass, per implicit layer.
@@ -80,9 +122,7 @@ def implicit_layers(model: Any) -> list[ImplicitStep]:
 
 
 @contextlib.contextmanager
-def stepping(
-    model: Any, solver: od.AbstractImplicitSolver | None = None, adjoint: od.AbstractAdjoint | None = None
-) -> Iterator[None]:
+def stepping(model: Any, solver: od.AbstractImplicitSolver | None = None, adjoint: od.AbstractAdjoint | None = None) -> Iterator[None]:
     """Another solver or adjoint in every implicit layer of a model while inside; each layer has an adjoint of its own."""
     layers = [layer for layer in implicit_layers(model) if isinstance(layer.method, od.ImplicitEuler)]
     before = [layer.method for layer in layers]

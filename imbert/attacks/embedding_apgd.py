@@ -32,7 +32,7 @@ class EmbeddingAPGD(AbstractEmbeddingAttack):
     """
 
     norm: str = "l2"
-    radius: float = 0.5
+    radius: float = 0.1
     steps: int = 20
     restarts: int = 1
     momentum: float = 0.75

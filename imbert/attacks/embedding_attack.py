@@ -9,10 +9,11 @@ from torch import Tensor
 
 from imbert.attacks.base import AbstractAttack, Found, Texts
 from imbert.attacks.embedding_ball import EmbeddingBall, embedding_ball, mean_row_norm
-from imbert.attacks.gradients import kind_of_gradient, through
+from imbert.attacks.gradients import differentiable, kind_of_gradient, own_solver, through
 from imbert.attacks.losses import Loss, loss
 from imbert.classifier import Classifier
 from imbert.solver_log import SolverLog, solver_log, statistics
+from imbert.stepping_model import stepping
 from imbert.tasks import Examples
 
 
@@ -28,6 +29,8 @@ class EmbeddedBatch:
         labels: the right answers.
         loss: what is made large.
         seeds: of each example.
+        referee: the model's own solver, if another one is climbed through; what is wrong must be wrong under it too. Such checks are no
+            queries.
     """
 
     classifier: Classifier
@@ -37,6 +40,7 @@ class EmbeddedBatch:
     labels: Tensor
     loss: Loss
     seeds: list[tuple[int, int]]
+    referee: Any = None
 
     def take(self, rows: Tensor) -> "EmbeddedBatch":
         """Some of the examples."""
@@ -52,7 +56,7 @@ class EmbeddedBatch:
     def evaluate(self, delta: Tensor) -> tuple[Tensor, Tensor]:
         """Which examples are wrong at δ, and their losses. What is not finite is no success."""
         with torch.no_grad():
-            return self._judge(self.classifier.forward_embedded(self.embeddings + delta, self.batch))
+            return self._judge(self.classifier.forward_embedded(self.embeddings + delta, self.batch), delta)
 
     def differentiate(self, delta: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Which examples are wrong at δ, their losses, and the gradients of these in δ, zero outside of words."""
@@ -61,12 +65,17 @@ class EmbeddedBatch:
             logits = self.classifier.forward_embedded(self.embeddings + at, self.batch)
             total = self.loss(logits, self.labels).sum()
             gradient = torch.autograd.grad(total, at)[0] if total.requires_grad else torch.zeros_like(delta)
-        return *self._judge(logits.detach()), gradient * self.words[:, :, None]
+        return *self._judge(logits.detach(), delta), gradient * self.words[:, :, None]
 
-    def _judge(self, logits: Tensor) -> tuple[Tensor, Tensor]:
+    def _judge(self, logits: Tensor, delta: Tensor) -> tuple[Tensor, Tensor]:
         values = self.loss(logits, self.labels)
         finite = logits.isfinite().all(dim=1)
-        return finite & (logits.argmax(dim=1) != self.labels), torch.where(finite, values, -torch.inf)
+        wrong = finite & (logits.argmax(dim=1) != self.labels)
+        if self.referee is not None and bool(wrong.any()):
+            rows = wrong.nonzero()[:, 0]
+            with stepping(self.classifier.model, solver=self.referee):
+                wrong[rows] = dataclasses.replace(self.take(rows), referee=None).evaluate(delta[rows])[0]
+        return wrong, torch.where(finite, values, -torch.inf)
 
 
 @dataclasses.dataclass(eq=False)
@@ -147,6 +156,8 @@ class AbstractEmbeddingAttack(AbstractAttack):
         """Batch by batch, texts of like length together."""
         ball = embedding_ball(classifier, self.norm, self.radius)
         kind = None if self.wanted_gradient is None else kind_of_gradient(classifier, self.wanted_gradient)
+        own = own_solver(classifier) if kind == "unrolled" else None
+        referee = None if differentiable(own) is own else own
         used, function = loss(self.loss, classifier.labels)
         found: dict[int, Found] = {}
         not_finite, unconfirmed, log = 0, 0, solver_log(classifier.model)
@@ -155,7 +166,7 @@ class AbstractEmbeddingAttack(AbstractAttack):
             rows = order[start : start + classifier.batch_size]
             batch = embedded(classifier, [victims.texts[i] for i in rows], victims.labels[rows], function, [seeds[i] for i in rows])
             with through(classifier, kind or "explicit"):
-                progress = self.climb(batch, ball)
+                progress = self.climb(dataclasses.replace(batch, referee=referee), ball)
             confirmed = _found(batch, progress, ball, log)
             not_finite += progress.not_finite
             unconfirmed += sum(bool(a) and not b.wrong for a, b in zip(progress.wrong.tolist(), confirmed, strict=True))

@@ -32,7 +32,7 @@ class EmbeddingPGD(AbstractEmbeddingAttack):
     """
 
     norm: str = "l2"
-    radius: float = 0.5
+    radius: float = 0.1
     steps: int = 10
     restarts: int = 2
     step_size: float | None = None

@@ -32,7 +32,7 @@ class Square(AbstractEmbeddingAttack):
     """
 
     norm: str = "l2"
-    radius: float = 0.5
+    radius: float = 0.1
     queries: int = 100
     share: float = 0.8
     loss: str = "margin"

@@ -48,7 +48,9 @@ def declared_steps(config: Any) -> tuple[Steps, ...] | None:
     depth, chosen = config.num_hidden_layers, declared.get("implicit_layers")
     taking = range(depth) if chosen is None else chosen
     try:
-        return tuple(_steps(declared, layer) if layer in taking else (FIELD_KINDS[0], (one_step.ExplicitEuler(1.0),)) for layer in range(depth))
+        return tuple(
+            _steps(declared, layer) if layer in taking else (FIELD_KINDS[0], (one_step.ExplicitEuler(1.0),)) for layer in range(depth)
+        )
     except (AttributeError, TypeError, KeyError) as error:
         raise ValueError(f"the checkpoint must declare steps that odestab knows, got {dict(declared)}: {error}") from error
 

@@ -62,9 +62,7 @@ def trace(encoder: nn.Module, batch: Mapping[str, Any], field: str | None = None
     return Trajectory(states, mask, fields)
 
 
-def _follow_steps(
-    layers: Sequence["_Step"], declared: Sequence[Steps], mask: Tensor, kind: str | None, sublayers: bool
-) -> Trajectory:
+def _follow_steps(layers: Sequence["_Step"], declared: Sequence[Steps], mask: Tensor, kind: str | None, sublayers: bool) -> Trajectory:
     """The trajectory of the steps that a checkpoint declares."""
     if sublayers:
         raise ValueError("sublayers must be False for a checkpoint that declares steps: half a layer takes none, got True")

@@ -83,8 +83,10 @@ def _compacted(
     field: AbstractVectorField, running: Any, stages: kernels.Stages
 ) -> tuple[Tensor, AbstractVectorField, kernels.Stages] | None:
     """The running examples alone, once at least half of them have ended and if the field can be cut."""
+    if not isinstance(stages, kernels.PlainStages):
+        return None
     running = torch.as_tensor(running)
-    if 2 * int(running.sum()) > len(running) or not isinstance(stages, kernels.PlainStages):
+    if 2 * int(running.sum()) > len(running):
         return None
     kept = running.nonzero()[:, 0]
     smaller = field.take(kept)

@@ -9,13 +9,17 @@ import pytest
 import torch
 from tiny_classifiers import copied, labelled_by, linear, some, trained
 
+import odestab as od
 from imbert.attacks import AttackResult, EmbeddingAPGD, EmbeddingPGD, Square
 from imbert.attacks.embedding_apgd import checkpoints
+from imbert.attacks.embedding_attack import embedded
 from imbert.attacks.embedding_ball import EmbeddingBall, embedding_ball, generator_of, mean_row_norm
+from imbert.attacks.gradients import own_solver
 from imbert.attacks.losses import cross_entropy, dlr, loss, margin
 from imbert.attacks.square import block_share
 from imbert.attacks.transfer import perturbed, perturbed_logits
 from imbert.classifier import Classifier
+from imbert.stepping_model import stepping
 from imbert.tasks import Examples, task
 
 NORMS = ("l2", "linf")
@@ -271,3 +275,18 @@ def test_a_regression_a_wrong_model_and_wrong_options_are_refused() -> None:
     ):
         with pytest.raises(ValueError, match=message):
             make()
+
+
+def test_a_success_through_another_solver_counts_only_under_the_model_s_own() -> None:
+    """Newton's method has no reverse mode: Anderson mixing is climbed through in its place."""
+    classifier, examples = trained("im-bert"), some(4)
+    with stepping(classifier.model, solver=od.Auto(rtol=1e-1)):
+        result = EmbeddingPGD(radius=0.5, steps=3, restarts=1, gradient="unrolled").run(classifier, examples)
+        wrong = perturbed_logits(result, examples, classifier, [0, 1, 2, 3]).argmax(axis=1) != examples.labels
+    assert result.statistics["unconfirmed"] == 0 and result.changed == np.flatnonzero(wrong).tolist()
+    batch = embedded(classifier, list(examples.texts), 1 - examples.labels, margin)  # asked for wrong answers, every example is wrong
+    refereed = dataclasses.replace(batch, referee=own_solver(classifier))
+    nothing = torch.zeros_like(batch.embeddings)
+    with stepping(classifier.model, solver=od.FixedPoint(max_iterations=0, keep_last=True)):
+        assert not bool((refereed.evaluate(nothing)[0] & ~batch.evaluate(nothing)[0]).any())
+    assert bool(refereed.evaluate(nothing)[0].all())

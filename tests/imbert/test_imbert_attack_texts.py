@@ -264,7 +264,9 @@ def test_wrong_options_are_refused() -> None:
             make()
 
 
-@pytest.mark.parametrize("attack", [CharacterEdits(), WordSubstitution(TABLE, max_fraction=0.5), EmbeddingPGD(steps=4, restarts=1)])
+@pytest.mark.parametrize(
+    "attack", [CharacterEdits(), WordSubstitution(TABLE, max_fraction=0.5), EmbeddingPGD(radius=0.5, steps=4, restarts=1)]
+)
 def test_everything_transfers_to_the_same_model(attack) -> None:
     classifier, examples = trained(), some(12)
     result = attack.run(classifier, examples)
@@ -274,7 +276,7 @@ def test_everything_transfers_to_the_same_model(attack) -> None:
 
 
 @pytest.mark.parametrize("source, target", [("bert", "im-bert"), ("im-bert", "bert")])
-@pytest.mark.parametrize("attack", [CharacterEdits(), EmbeddingPGD(steps=4, restarts=1)])
+@pytest.mark.parametrize("attack", [CharacterEdits(), EmbeddingPGD(radius=0.5, steps=4, restarts=1)])
 def test_transfer_counts_what_the_target_had_right(source: str, target: str, attack) -> None:
     examples = some(8)
     result = attack.run(trained(source), examples)

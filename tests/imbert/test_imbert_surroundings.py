@@ -88,7 +88,9 @@ def test_autocast_computes_in_bfloat16_and_learns_as_float32_does(tiny_folder: P
 
 @pytest.mark.parametrize("training", [False, True])
 def test_the_inner_layer_can_be_compiled(tiny_folder: Path, batch: Any, training: bool) -> None:
-    model = model_of(tiny_folder, implicit_layers=[1], dtype=torch.float64, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0, **EXACT)
+    model = model_of(
+        tiny_folder, implicit_layers=[1], dtype=torch.float64, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0, **EXACT
+    )
     expected = gradients(model.train(training), batch)
     imbert.implicit_layers(model)[0].compile_layer(backend="aot_eager")
     assert gap(gradients(model, batch), expected) < 1e-10
@@ -110,7 +112,9 @@ def test_two_processes_have_the_gradient_of_one(tiny_folder: Path) -> None:
     assert done.returncode == 0, done.stderr[-2000:]
 
 
-@pytest.mark.parametrize("options", [{}, {"field": "outer", "step_size": 0.2}, {"substeps": 2}, {"method": "explicit_euler", "step_size": 0.5}])
+@pytest.mark.parametrize(
+    "options", [{}, {"field": "outer", "step_size": 0.2}, {"substeps": 2}, {"method": "explicit_euler", "step_size": 0.5}]
+)
 def test_odestab_loads_it_as_plain_layers_and_their_methods(tiny_folder: Path, batch: Any, tmp_path: Path, options: Any) -> None:
     model = model_of(tiny_folder, implicit_layers=[1, 2], dtype=torch.float64, **EXACT, **options).eval()
     model.save_pretrained(tmp_path)

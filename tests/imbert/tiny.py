@@ -6,12 +6,22 @@ import numpy as np
 import torch
 import transformers
 
-WORDS = (
-    *("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "the", "a", "film", "story", "actor", "is", "was", "very", "quite", "and", "not", "##s"),
-    *("good", "great", "fine", "superb", "lovely", "bad", "awful", "poor", "dull", "dreadful", *"abcdefghijklmnopqrstuvwxyz"),
-    *(f"##{letter}" for letter in "abcdefghijklmnopqrtuvwxyz"),
-)
+LETTERS = "abcdefghijklmnopqrstuvwxyz"
 POSITIVE, NEGATIVE = ("good", "great", "fine", "superb", "lovely"), ("bad", "awful", "poor", "dull", "dreadful")
+OTHERS = "the a film story actor is was very quite and not"
+WORDS = (
+    "[PAD]",
+    "[UNK]",
+    "[CLS]",
+    "[SEP]",
+    "[MASK]",
+    *OTHERS.split(),
+    "##s",
+    *POSITIVE,
+    *NEGATIVE,
+    *LETTERS,
+    *(f"##{c}" for c in LETTERS if c != "s"),
+)
 
 
 def tiny_config(layers: int = 3, **options: object) -> transformers.BertConfig:
