@@ -16,11 +16,11 @@ import odestab as od
 from odestab.solver import ImplicitEquation
 
 SOLVERS: dict[str, od.AbstractImplicitSolver] = {
-    "fixed point": od.FixedPoint(max_iterations=300),
-    "Anderson(5)": od.Anderson(memory=5, max_iterations=300),
-    "Newton–Krylov": od.NewtonKrylov(max_iterations=30),
-    "auto": od.Auto(max_iterations=300),
-    "gradient descent(0.1)": od.GradientDescent(steps=None, step_size=0.1, max_iterations=100),
+    "fixed point": od.FixedPoint(max_iterations=200, compaction=True),
+    "Anderson(5)": od.Anderson(memory=5, max_iterations=200, compaction=True),
+    "Newton–Krylov": od.NewtonKrylov(max_iterations=20, max_inner=60),
+    "auto": od.Auto(compaction=True),
+    "gradient descent(0.1)": od.GradientDescent(steps=None, step_size=0.1, max_iterations=50),
 }
 
 

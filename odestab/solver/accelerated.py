@@ -16,7 +16,7 @@ from odestab.solver.equation import ImplicitEquation, first_image, in_forward_mo
 from odestab.solver.kernels import Task
 from odestab.solver.ledger import Rules, namespace
 from odestab.solver.mixing import Mixing
-from odestab.solver.solution import Solution
+from odestab.solver.solution import PER_EXAMPLE, Solution
 from odestab.solver.watch import Watch
 from odestab.vector_field import AbstractVectorField
 
@@ -76,7 +76,7 @@ def _solution(rules: Rules, stages: kernels.Stages, norms: list[Any]) -> Solutio
     status, norm, iterations, evaluations = numbers
     history = torch.stack([torch.as_tensor(one) for one in norms], 1) if rules.history else None
     unknown = torch.zeros_like(norm)  # the floor is that of the state in its own precision
-    return Solution(stages.outcome(last), status, norm, iterations, evaluations, history, unknown)
+    return Solution(stages.outcome(last), status, norm, iterations, evaluations, unknown, history)
 
 
 def _compacted(
@@ -95,6 +95,6 @@ def _compacted(
 
 def _scattered(whole: Solution, part: Solution, kept: Tensor) -> Solution:
     """A solution with some of its examples replaced."""
-    for name in ("state", "status", "residual", "iterations", "evaluations"):
+    for name in PER_EXAMPLE:
         getattr(whole, name)[kept] = getattr(part, name)
     return whole

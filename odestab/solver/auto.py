@@ -6,13 +6,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from odestab.solver.accelerated import records_nothing
 from odestab.solver.anderson import Anderson
 from odestab.solver.base import AbstractImplicitSolver, Iterate
 from odestab.solver.equation import ImplicitEquation
 from odestab.solver.fixed_point import FixedPoint
 from odestab.solver.ill_posed import well_posedness
 from odestab.solver.newton_krylov import NewtonKrylov
-from odestab.solver.solution import Solution, Status, choose, joined
+from odestab.solver.solution import PER_EXAMPLE, Solution, Status, choose, joined
 
 FAST = 0.1  # where a fixed-point step leaves this share of the residual, mixing has nothing to add
 LOW_PATIENCE = 8  # iterations without progress at which a solve under autocast has arrived at what rounding in f leaves
@@ -66,8 +67,19 @@ class Auto(AbstractImplicitSolver):
             left = wanted & ~solution.converged
             if not bool(left.any()):
                 break
-            solution = joined(solution, stage.solve(equation, x if anew else solution.state, left), left)
+            solution = joined(solution, self._staged(stage, equation, x if anew else solution.state, left), left)
         return self._diagnosed(equation, x, solution, wanted) if self.diagnose else solution
+
+    def _staged(self, stage: AbstractImplicitSolver, equation: ImplicitEquation, guess: Tensor, left: Tensor) -> Solution:
+        """A later stage for the examples left; for them alone with compaction, where they are at most half and nothing is recorded."""
+        kept = left.nonzero()[:, 0]
+        cut = self.compaction and not self.history and records_nothing(equation, guess) and 2 * len(kept) <= len(left)
+        part = equation.take(kept) if cut else None
+        if part is None:
+            return stage.solve(equation, guess, left)
+        found = stage.solve(part, guess[kept])
+        spread = {name: getattr(found, name) for name in PER_EXAMPLE}
+        return Solution(**{name: value.new_zeros(len(left), *value.shape[1:]).index_copy(0, kept, value) for name, value in spread.items()})
 
     def _diagnosed(self, equation: ImplicitEquation, x: Tensor, solution: Solution, wanted: Tensor) -> Solution:
         """ILL_POSED where that is shown, of those that failed, and of those whose y is so large that its residual does not see b.

@@ -138,4 +138,4 @@ class AbstractImplicitSolver(abc.ABC):
         last, norm, status = ledger.outcome(self.keeps_last)
         history, state = torch.stack(norms, 1) if rules.history else None, choose(last, y, best)
         floor = torch.finfo(first.dtype).eps * field.rms(state.detach())
-        return Solution(state, status, norm, ledger.iterations, ledger.evaluations, history, floor)
+        return Solution(state, status, norm, ledger.iterations, ledger.evaluations, floor, history)

@@ -44,9 +44,10 @@ class ImplicitEquation:
             return dataclasses.replace(self, differentiable=True).linearized(y)
         return lambda v: (1 - self.step_size * self.field.split) * v - self.step_size * self.field.project(linearization.mv(v))
 
-    def adjoint(self, y: Float[Tensor, "batch *event"], u: Float[Tensor, "batch *event"]) -> Float[Tensor, "batch *event"]:
-        """Mᵀ u = u − h J(y)ᵀ u."""
-        return u - self.step_size * torch.func.vjp(self.field, y)[1](u)[0]
+    def with_adjoint(self, y: Float[Tensor, "batch *event"]) -> tuple[Float[Tensor, "batch *event"], Callable[[Tensor], Tensor]]:
+        """r = b + h f(y) − y and u ↦ Mᵀ u = u − h J(y)ᵀ u from one evaluation."""
+        image, pull, *_ = torch.func.vjp(self.field, y)
+        return self.rhs + self.step_size * image - y, lambda u: u - self.step_size * pull(u)[0]
 
     def take(self, examples: Int[Tensor, " chosen"]) -> "ImplicitEquation | None":
         """The equations of some examples; None where the field cannot be cut."""

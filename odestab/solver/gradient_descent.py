@@ -12,7 +12,8 @@ from odestab.solver.equation import ImplicitEquation
 class GradientDescent(AbstractImplicitSolver):
     """y ← y + η Mᵀ r, M = I − hJ(y): gradient descent on ½‖y − b − hf(y)‖² (Kim, Park and Kim 2024).
 
-    Locally convergent only if η σ_max(M)² < 2, with the condition number of M squared in the rate. Two evaluations an iteration.
+    Locally convergent only if η σ_max(M)² < 2, with the condition number of M squared in the rate. Two evaluations an
+    iteration, one more at the start.
 
     Attributes:
         steps: iterate this often and keep the last iterate, as published; an example that reaches the tolerance earlier stops there
@@ -44,9 +45,11 @@ class GradientDescent(AbstractImplicitSolver):
         return self.keep_last or self.steps is not None
 
     def advance(self, equation: ImplicitEquation, iterate: Iterate, memory: object) -> tuple[Tensor, Tensor, object, int]:
-        """One iteration: one product with Jᵀ, one evaluation."""
-        y = iterate.y + self.step_size * equation.adjoint(iterate.y, iterate.r)
-        return y, equation.residual(y), memory, 2
+        """One iteration: one product with Jᵀ, which the last evaluation has prepared (the first is made again for it), one evaluation."""
+        adjoint = memory if callable(memory) else equation.with_adjoint(iterate.y)[1]
+        y = iterate.y + self.step_size * adjoint(iterate.r)
+        r, following = equation.with_adjoint(y)
+        return y, r, following, 2 if callable(memory) else 3
 
     def error_recursion(self, z: Tensor, step_size: float, split: float) -> tuple[Tensor, Tensor]:
         """(c, g) with e ← c·e for the error and (1 − c)/(1 − z) = g, on a normal linear field."""

@@ -33,8 +33,8 @@ class Solution:
         residual: RMS(b + h f(y) − y) over real tokens at the returned y, unpreconditioned.
         iterations: steps of the solver while the example was open.
         evaluations: of f while the example was open; a product with J or Jᵀ counts one.
-        history: RMS(r) of the start and after every iteration, NaN once an example has ended; None unless it was asked for.
         floor: eps·RMS(y) with the eps of what f returned: a residual that stalls near it is rounding in f, no failure of the solver.
+        history: RMS(r) of the start and after every iteration, NaN once an example has ended; None unless it was asked for.
     """
 
     state: Float[Tensor, "batch *event"]
@@ -42,8 +42,8 @@ class Solution:
     residual: Float[Tensor, " batch"]
     iterations: Int[Tensor, " batch"]
     evaluations: Int[Tensor, " batch"]
-    history: Float[Tensor, "batch iterations"] | None
     floor: Float[Tensor, " batch"]
+    history: Float[Tensor, "batch iterations"] | None = None
 
     @property
     def converged(self) -> Bool[Tensor, " batch"]:
@@ -63,6 +63,9 @@ class Solution:
             raise SolveError(f"{len(failed)} of {len(self.status)} implicit solves did not converge: {listed}")
 
 
+PER_EXAMPLE = ("state", "status", "residual", "iterations", "evaluations", "floor")  # what every solution has, with a row for each
+
+
 def choose(condition: Bool[Tensor, " batch"], new: Tensor, old: Tensor) -> Tensor:
     """Per example: new where the condition holds, else old."""
     return torch.where(condition.view(-1, *(1 for _ in new.shape[1:])), new, old)
@@ -78,6 +81,6 @@ def joined(before: Solution, after: Solution, open_: Bool[Tensor, " batch"]) -> 
         torch.where(better, after.residual, before.residual),
         before.iterations + torch.where(open_, after.iterations, 0),
         before.evaluations + torch.where(open_, after.evaluations, 0),
-        torch.cat(parts, 1) if parts else None,
         torch.where(better, after.floor, before.floor),
+        torch.cat(parts, 1) if parts else None,
     )

@@ -235,6 +235,8 @@ def test_evaluations_are_counted(solver: AbstractImplicitSolver) -> None:
 
     one = dataclasses.replace(inner, field=Counting())
     solution = solver.solve(one, inner.rhs)
+    if isinstance(solver, GradientDescent):
+        calls += int(solution.iterations.max())  # products with Jᵀ, prepared by the evaluation before
     # a batch is evaluated until its slowest example ends; GMRES also checks its residual, which is not counted
     assert int(solution.evaluations.max()) <= calls
     if not isinstance(solver, (NewtonKrylov, Auto)):
@@ -255,7 +257,7 @@ def test_wrong_options() -> None:
 def test_solution_says_what_converged() -> None:
     status = torch.tensor([0, 2])
     zero = torch.zeros(2, dtype=torch.long)
-    solution = Solution(torch.zeros(2, 1), status, torch.zeros(2), zero, zero, None, torch.zeros(2))
+    solution = Solution(torch.zeros(2, 1), status, torch.zeros(2), zero, zero, torch.zeros(2))
     assert solution.converged.tolist() == [True, False]
 
 
@@ -267,6 +269,6 @@ def test_linearisation_and_its_adjoint(differentiable: bool) -> None:
     for example in range(3):
         real = field.mask[example]
         m = torch.eye(3 * int(real.sum()), dtype=DTYPE) - equation.step_size * field.matrix(y, example)
-        forward, backward = equation.linearized(y)(v)[example, real], equation.adjoint(y, u)[example, real]
+        forward, backward = equation.linearized(y)(v)[example, real], equation.with_adjoint(y)[1](u)[example, real]
         torch.testing.assert_close(forward.flatten(), m @ v[example, real].flatten(), rtol=0, atol=1e-13)
         torch.testing.assert_close(backward.flatten(), m.T @ u[example, real].flatten(), rtol=0, atol=1e-13)

@@ -91,3 +91,16 @@ def test_a_warm_start_begins_at_the_guess() -> None:
     again = method.step(field, x, guess=cold.state)
     assert (near.solution.iterations < cold.solution.iterations).all() and (again.solution.iterations == 0).all()
     torch.testing.assert_close(again.state, cold.state, rtol=0, atol=0)
+
+
+def test_later_stages_of_auto_run_for_the_examples_left() -> None:
+    kinds = ("normal", "normal", "normal", "near singular", "stiff", "normal")
+    field = LinearVectorField(torch.stack([random_matrix(12, kind, i) for i, kind in enumerate(kinds)]))
+    equation = ImplicitEquation(field, normal_numbers(6, 12), 1.0, differentiable=False)
+    with torch.no_grad():
+        whole, cut = (Auto(rtol=1e-9, max_iterations=30, compaction=on).solve(equation, equation.rhs) for on in (False, True))
+    assert int(whole.iterations.max()) > 30  # some example needed a later stage
+    assert torch.equal(whole.status, cut.status)
+    torch.testing.assert_close(whole.residual, cut.residual, rtol=1e-3, atol=1e-12)
+    error = (whole.state - cut.state).flatten(1).norm(dim=1) / whole.state.flatten(1).norm(dim=1)
+    assert float(error[whole.converged].max()) < 1e-4
