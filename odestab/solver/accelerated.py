@@ -16,7 +16,7 @@ from odestab.solver.equation import ImplicitEquation, first_image, in_forward_mo
 from odestab.solver.kernels import Task
 from odestab.solver.ledger import Rules, namespace
 from odestab.solver.mixing import Mixing
-from odestab.solver.solution import PER_EXAMPLE, Solution
+from odestab.solver.solution import Solution, scattered
 from odestab.solver.watch import Watch
 from odestab.vector_field import AbstractVectorField
 
@@ -61,7 +61,7 @@ def _iterate(rules: Rules, field: AbstractVectorField, x: Tensor, stages: kernel
         smaller = _compacted(field, running, stages) if rules.compaction and not rules.history else None
         if smaller is not None:
             kept, field, rest = smaller
-            return _scattered(_solution(rules, stages, norms), _iterate(rules, field, x[kept], rest, iteration), kept)
+            return scattered(_solution(rules, stages, norms), _iterate(rules, field, x[kept], rest, iteration), kept)
         stages.mix()
         stages.take_in(field.unsplit(stages.argument.view_as(x)).flatten(1))
         if rules.history:
@@ -91,10 +91,3 @@ def _compacted(
     kept = running.nonzero()[:, 0]
     smaller = field.take(kept)
     return None if smaller is None else (kept, smaller, stages.take(kept))
-
-
-def _scattered(whole: Solution, part: Solution, kept: Tensor) -> Solution:
-    """A solution with some of its examples replaced."""
-    for name in PER_EXAMPLE:
-        getattr(whole, name)[kept] = getattr(part, name)
-    return whole

@@ -13,7 +13,7 @@ from odestab.solver.equation import ImplicitEquation
 from odestab.solver.fixed_point import FixedPoint
 from odestab.solver.ill_posed import well_posedness
 from odestab.solver.newton_krylov import NewtonKrylov
-from odestab.solver.solution import PER_EXAMPLE, Solution, Status, choose, joined
+from odestab.solver.solution import Solution, Status, choose, joined, scattered
 
 FAST = 0.1  # where a fixed-point step leaves this share of the residual, mixing has nothing to add
 LOW_PATIENCE = 8  # iterations without progress at which a solve under autocast has arrived at what rounding in f leaves
@@ -54,7 +54,8 @@ class Auto(AbstractImplicitSolver):
         mixed = Anderson(rate=FAST, start=self.start, max_iterations=most, patience=LOW_PATIENCE if low else self.patience, **shared)
         solution = mixed.solve(equation, x, open_)
         if low:
-            wanted = wanted & ~(rounded := ~solution.converged & solution.at_floor)
+            rounded = wanted & ~solution.converged & solution.at_floor
+            wanted = wanted & ~rounded
             if self.polish and bool(rounded.any()):
                 with torch.autocast(x.device.type, enabled=False):
                     again = dataclasses.replace(mixed, patience=self.patience).solve(equation, solution.state, rounded)
@@ -67,19 +68,17 @@ class Auto(AbstractImplicitSolver):
             left = wanted & ~solution.converged
             if not bool(left.any()):
                 break
-            solution = joined(solution, self._staged(stage, equation, x if anew else solution.state, left), left)
+            solution = joined(solution, self._staged(stage, equation, x if anew else solution.state, left, solution), left)
         return self._diagnosed(equation, x, solution, wanted) if self.diagnose else solution
 
-    def _staged(self, stage: AbstractImplicitSolver, equation: ImplicitEquation, guess: Tensor, left: Tensor) -> Solution:
+    def _staged(self, stage: AbstractImplicitSolver, equation: ImplicitEquation, guess: Tensor, left: Tensor, before: Solution) -> Solution:
         """A later stage for the examples left; for them alone with compaction, where they are at most half and nothing is recorded."""
         kept = left.nonzero()[:, 0]
         cut = self.compaction and not self.history and records_nothing(equation, guess) and 2 * len(kept) <= len(left)
         part = equation.take(kept) if cut else None
         if part is None:
             return stage.solve(equation, guess, left)
-        found = stage.solve(part, guess[kept])
-        spread = {name: getattr(found, name) for name in PER_EXAMPLE}
-        return Solution(**{name: value.new_zeros(len(left), *value.shape[1:]).index_copy(0, kept, value) for name, value in spread.items()})
+        return scattered(before, stage.solve(part, guess[kept]), kept)
 
     def _diagnosed(self, equation: ImplicitEquation, x: Tensor, solution: Solution, wanted: Tensor) -> Solution:
         """ILL_POSED where that is shown, of those that failed, and of those whose y is so large that its residual does not see b.

@@ -71,6 +71,11 @@ def choose(condition: Bool[Tensor, " batch"], new: Tensor, old: Tensor) -> Tenso
     return torch.where(condition.view(-1, *(1 for _ in new.shape[1:])), new, old)
 
 
+def scattered(whole: Solution, part: Solution, kept: Int[Tensor, " chosen"]) -> Solution:
+    """A solution with some of its examples replaced; its history is kept."""
+    return dataclasses.replace(whole, **{name: getattr(whole, name).index_copy(0, kept, getattr(part, name)) for name in PER_EXAMPLE})
+
+
 def joined(before: Solution, after: Solution, open_: Bool[Tensor, " batch"]) -> Solution:
     """The later stage's outcome where it ran, with the better of the two states; its cost is added."""
     better = open_ & ~(after.residual > before.residual)

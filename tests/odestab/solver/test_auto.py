@@ -63,11 +63,13 @@ def test_under_autocast_the_floor_is_reported_and_polishing_goes_below_it() -> N
         exact = Auto(rtol=1e-6).solve(ImplicitEquation(field, x, 1.0), x)
         with torch.autocast("cpu", dtype=torch.bfloat16):
             plain, polished = (Auto(rtol=1e-6, polish=polish).solve(equation, x) for polish in (False, True))
+            closed = Auto(rtol=1e-6, polish=True).solve(equation, plain.state, torch.tensor([True, False, True]))
     assert (plain.status == Status.STALLED).all() and plain.at_floor.all() and (plain.evaluations < 40).all()
     assert plain.state.dtype == torch.float32
     assert polished.converged.all() and (polished.evaluations > plain.evaluations).all()
     torch.testing.assert_close(polished.state, exact.state, rtol=0, atol=1e-4)
     torch.testing.assert_close(plain.state, exact.state, rtol=0, atol=0.1)
+    assert torch.equal(closed.state[1], plain.state[1]) and closed.iterations[1] == 0  # a closed example is not polished
 
 
 def test_half_precision_throughout_ends_with_a_status() -> None:
