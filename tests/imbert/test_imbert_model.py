@@ -7,38 +7,15 @@ from typing import Any
 import pytest
 import torch
 import transformers
-from tiny import save_tiny, sentences
+from tiny import save_tiny, tokenized
 from torch import Tensor
-from transformers.utils import logging as bars
 
 import imbert
 import odestab as od
 
+pytestmark = pytest.mark.usefixtures("quiet")
 EXACT = {"name": "Anderson", "rtol": 1e-13}
 EXACT_ADJOINT = {"name": "ImplicitAdjoint", "rtol": 1e-12}
-
-
-@pytest.fixture(autouse=True)
-def _quiet() -> Any:
-    level = bars.get_verbosity()
-    bars.set_verbosity_error()
-    bars.disable_progress_bar()
-    yield
-    bars.set_verbosity(level)
-    bars.enable_progress_bar()
-
-
-@pytest.fixture
-def batch(tiny_folder: Path) -> dict[str, Tensor]:
-    """Four sentences, the first one longer than the others."""
-    return tokenized(tiny_folder, 4)
-
-
-def tokenized(folder: Path, count: int) -> dict[str, Tensor]:
-    texts, labels = sentences(count)
-    texts[0] += " and quite dull"
-    tokens = transformers.AutoTokenizer.from_pretrained(folder)(texts, padding=True, return_tensors="pt")
-    return {**tokens, "labels": torch.tensor(labels)}
 
 
 def plain(folder: Path, **options: Any) -> Any:

@@ -2,40 +2,22 @@
 
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 import transformers
-from tiny import sentences
 from torch import Tensor
-from transformers.utils import logging as bars
 
 import imbert
 import odestab as od
 
-pytestmark = pytest.mark.filterwarnings("ignore:`gradient_checkpointing_enable` is deprecated:FutureWarning")  # by some versions
+pytestmark = [
+    pytest.mark.usefixtures("quiet"),
+    pytest.mark.filterwarnings("ignore:`gradient_checkpointing_enable` is deprecated:FutureWarning"),  # by some versions
+]
 EXACT = {"solver": {"name": "Anderson", "rtol": 1e-13}, "adjoint": {"name": "ImplicitAdjoint", "rtol": 1e-12}}
-
-
-@pytest.fixture(autouse=True)
-def _quiet() -> Iterator[None]:
-    level = bars.get_verbosity()
-    bars.set_verbosity_error()
-    bars.disable_progress_bar()
-    yield
-    bars.set_verbosity(level)
-    bars.enable_progress_bar()
-
-
-@pytest.fixture
-def batch(tiny_folder: Path) -> dict[str, Tensor]:
-    texts, labels = sentences(4)
-    texts[0] += " and quite dull"
-    tokens = transformers.AutoTokenizer.from_pretrained(tiny_folder)(texts, padding=True, return_tensors="pt")
-    return {**tokens, "labels": torch.tensor(labels)}
 
 
 def model_of(folder: Path, **options: Any) -> Any:

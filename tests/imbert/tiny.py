@@ -55,3 +55,11 @@ def sentences(count: int, seed: int = 0) -> tuple[list[str], list[int]]:
     words = [str(draw.choice(POSITIVE if label else NEGATIVE)) for label in labels]
     subjects, degrees = draw.choice(["film", "story", "actor"], count), draw.choice(["very", "quite", "not"], count)
     return [f"the {subject} is {degree} {word}" for subject, degree, word in zip(subjects, degrees, words, strict=True)], labels
+
+
+def tokenized(folder: Path, count: int) -> dict[str, torch.Tensor]:
+    """So many sentences with their labels, the first one longer than the others."""
+    texts, labels = sentences(count)
+    texts[0] += " and quite dull"
+    tokens = transformers.AutoTokenizer.from_pretrained(folder)(texts, padding=True, return_tensors="pt")
+    return {**tokens, "labels": torch.tensor(labels)}
