@@ -26,7 +26,7 @@ def put(path: Path, *lines: str) -> Path:
 @pytest.mark.parametrize("end", ["", ".gz"])
 def test_one_file(tmp_path: Path, name: str, content: str, end: str) -> None:
     path = tmp_path / f"{name}{end}"
-    path.write_bytes(gzip.compress(content.encode()) if end else content.encode())
+    path.write_bytes(gzip.compress(content.encode(), mtime=0) if end else content.encode())
     found = read_examples("sst2", path, "train")
     assert found.texts == (("a film",), ("a dull film",))
     assert found.labels.tolist() == [1, 0]
@@ -85,7 +85,7 @@ def test_final_periods(tmp_path: Path) -> None:
         ("a.jsonl", b'["a", 1]\n', r"a\.jsonl:1: expected a JSON object, got list"),
         ("a.jsonl", b'{"sentence": "a"\n', r"a\.jsonl:1: expected a JSON object, "),
         ("a.tsv.gz", b"sentence\tlabel\n", r"a\.tsv\.gz: expected a whole gzip file"),
-        ("a.tsv.gz", gzip.compress(b"sentence\tlabel\na film\t1\n")[:-9], r"a\.tsv\.gz: expected a whole gzip file"),
+        ("a.tsv.gz", gzip.compress(b"sentence\tlabel\na film\t1\n", mtime=0)[:-9], r"a\.tsv\.gz: expected a whole gzip file"),
         ("a.parquet", b"PAR1", r"a\.parquet: expected a file ending in \.tsv, \.txt, \.csv, \.jsonl"),
     ],
 )
