@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from odestab.solver.accelerated import records_nothing
+from odestab.solver.accelerated import records_nothing, worth_cutting
 from odestab.solver.anderson import Anderson
 from odestab.solver.base import AbstractImplicitSolver, Iterate
 from odestab.solver.equation import ImplicitEquation
@@ -72,9 +72,9 @@ class Auto(AbstractImplicitSolver):
         return self._diagnosed(equation, x, solution, wanted) if self.diagnose else solution
 
     def _staged(self, stage: AbstractImplicitSolver, equation: ImplicitEquation, guess: Tensor, left: Tensor, before: Solution) -> Solution:
-        """A later stage for the examples left; for them alone with compaction, where they are at most half and nothing is recorded."""
+        """A later stage for the examples left; for them alone with compaction, where that is worth it and nothing is recorded."""
         kept = left.nonzero()[:, 0]
-        cut = self.compaction and not self.history and records_nothing(equation, guess) and 2 * len(kept) <= len(left)
+        cut = self.compaction and not self.history and records_nothing(equation, guess) and worth_cutting(len(kept), len(left))
         part = equation.take(kept) if cut else None
         if part is None:
             return stage.solve(equation, guess, left)

@@ -40,8 +40,8 @@ class AbstractImplicitSolver(abc.ABC):
         patience: so many iterations without one per cent of progress count as a stall.
         history: keep RMS(r) of every iteration.
         deterministic: refuse a field that draws random numbers. False lets it, at the price that nothing need converge.
-        compaction: without gradients, go on with the running examples alone once at least half have ended, if the field can be cut
-            (`take`). Faster; results then depend on batch mates by rounding.
+        compaction: without gradients, go on with the running examples alone once an eighth of them has ended, if the field can
+            be cut (`take`). Faster; results then depend on batch mates by rounding.
 
     Raises:
         ValueError: if a tolerance is negative or not finite, max_iterations is negative, or start is unknown.

@@ -34,7 +34,7 @@ class Rules:
         start: "state" or "explicit".
         history: keep every RMS(r).
         deterministic: refuse a field that draws random numbers.
-        compaction: go on with the running examples alone once at least half have ended.
+        compaction: go on with the running examples alone once an eighth of them has ended.
     """
 
     rtol: float
