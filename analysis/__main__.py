@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from analysis.config import DEFAULT_MODEL, DEPTHS, DTYPES, FIELDS, Pair, StudyConfig, default_texts, read_texts
+from analysis.config import DEFAULT_MODEL, DEPTHS, DTYPES, FIELDS, PREDICTION, Pair, StudyConfig, default_texts, read_texts
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -41,6 +41,30 @@ def analyze(options: argparse.Namespace) -> None:
     from figures.report import write_report
 
     print(f"report: {write_report(summary, options.out)}")
+
+
+def predict(options: argparse.Namespace) -> None:
+    """Which layers should take an implicit step, from single steps on unlabelled texts, with a run that tests it."""
+    import hashlib
+
+    from analysis.prediction import predict as predicted
+    from analysis.prediction import run_toml
+    from analysis.record import write_bytes, write_json
+    from analysis.sweep import prepare, run
+
+    texts, _ = read_texts(options.texts) if options.texts else default_texts()
+    config = _config(options, texts[: options.limit], (), tuple(options.step_size))
+    found = predicted(run(prepare(config, _warn), options.out, _warn, _progress, options.workers), options.seed)
+    record, path = found.record(), options.out / "prediction.json"
+    write_json(path, record)
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    write_bytes(options.out / "run.toml", run_toml(found, digest).encode())
+    from figures.prediction import draw
+    from figures.style import save
+
+    figure = save(draw(record), options.out, "prediction")["svg"]
+    print("\n".join(found.recommendation.sentences))
+    print(f"prediction: {path}, sha256 {digest}\nrun: {options.out / 'run.toml'}\nfigure: {figure}")
 
 
 def report(options: argparse.Namespace) -> None:
@@ -208,15 +232,12 @@ def _parser() -> _Parser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     study = _study_options()
     whole = commands.add_parser("analyze", parents=[study], help="spectra, stability and propagation of every layer, with a report")
-    whole.add_argument("model", nargs="?", metavar="MODEL", help=f"hub id or folder (default: the embedded {DEFAULT_MODEL})")
-    whole.add_argument("--texts", type=_path, metavar="FILE", help="one text a line, or original<TAB>edited pairs (default: built in)")
-    whole.add_argument("--step-size", type=_step_size, nargs="+", default=[1.0], metavar="H", help="step sizes h (default: 1)")
-    whole.add_argument("--limit", type=_positive, metavar="N", help="use the first N texts and pairs")
+    _run_options(whole, "runs/analysis")
     whole.add_argument("--depth", choices=DEPTHS, default="quick", help="full adds pseudospectra and more, in minutes (default: quick)")
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    whole.add_argument("--workers", type=_positive, default=min(cores, 4), metavar="N", help="processes (default: one a core, up to 4)")
-    whole.add_argument("--out", type=_path, default=Path("runs/analysis"), metavar="RUN", help="run folder (default: runs/analysis)")
     whole.set_defaults(command=analyze)
+    ahead = commands.add_parser("predict", parents=[study], help="which layers should take an implicit step, with a run that tests it")
+    _run_options(ahead, "runs/prediction")
+    ahead.set_defaults(command=predict, depth=PREDICTION)
     for name, command, text in (
         ("propagate", propagate, "growth of a perturbation through depth: one figure"),
         ("regions", regions, "each layer's spectrum over the stability regions: one figure"),
@@ -236,6 +257,17 @@ def _parser() -> _Parser:
     again.set_defaults(command=report)
     commands.add_parser("info", help="versions, devices, usable kernels").set_defaults(command=info)
     return parser
+
+
+def _run_options(parser: argparse.ArgumentParser, out: str) -> None:
+    """Options of the commands that measure many texts into a run folder."""
+    parser.add_argument("model", nargs="?", metavar="MODEL", help=f"hub id or folder (default: the embedded {DEFAULT_MODEL})")
+    parser.add_argument("--texts", type=_path, metavar="FILE", help="one text a line, or original<TAB>edited pairs (default: built in)")
+    parser.add_argument("--step-size", type=_step_size, nargs="+", default=[1.0], metavar="H", help="step sizes h (default: 1)")
+    parser.add_argument("--limit", type=_positive, metavar="N", help="use the first N texts and pairs")
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    parser.add_argument("--workers", type=_positive, default=min(cores, 4), metavar="N", help="processes (default: one a core, up to 4)")
+    parser.add_argument("--out", type=_path, default=Path(out), metavar="RUN", help=f"run folder (default: {out})")
 
 
 def _study_options() -> _Parser:

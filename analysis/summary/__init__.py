@@ -3,7 +3,7 @@
 from analysis.summary.cells import METHODS, as_complex, statistics
 from analysis.summary.merging import Summary, summarise
 from analysis.summary.nonnormality import Density, Directions, Exponents, NonNormality, PseudospectrumBound, Refinement, SublayerGrowth
-from analysis.summary.steps import Curves, LayerGrowth, LayerSpectrum, Region, StabilityMap
+from analysis.summary.steps import Curves, LayerGrowth, LayerSolves, LayerSpectrum, Region, StabilityMap
 
 __all__ = [
     "METHODS",
@@ -12,6 +12,7 @@ __all__ = [
     "Directions",
     "Exponents",
     "LayerGrowth",
+    "LayerSolves",
     "LayerSpectrum",
     "NonNormality",
     "PseudospectrumBound",

@@ -18,7 +18,7 @@ from analysis.summary.nonnormality import (
     Refinement,
     SublayerGrowth,
 )
-from analysis.summary.steps import Curves, LayerGrowth, LayerSpectrum, Region, StabilityMap
+from analysis.summary.steps import Curves, LayerGrowth, LayerSolves, LayerSpectrum, Region, StabilityMap
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,6 +38,7 @@ class Summary:
     sublayers: tuple[SublayerGrowth, ...] = ()
     refinements: tuple[Refinement, ...] = ()
     exponents: tuple[Exponents, ...] = ()
+    solves: tuple[LayerSolves, ...] = ()
 
 
 def summarise(run: Run) -> Summary:
@@ -56,6 +57,7 @@ def summarise(run: Run) -> Summary:
         sublayers=full.sublayers(run),
         refinements=full.refinements(run),
         exponents=full.exponents(run),
+        solves=_solves(run),
     )
 
 
@@ -113,6 +115,25 @@ def _growth(run: Run) -> tuple[LayerGrowth, ...]:
                     evaluations=merge("solve_evaluations")[:, s],
                     advantage=merge("advantage")[:, s],
                     advantage_error=merge("advantage_error")[:, s],
+                )
+            )
+    return tuple(found)
+
+
+def _solves(run: Run) -> tuple[LayerSolves, ...]:
+    found = []
+    for (layer,), cells in grouped(run.of_kind("solves"), "layer").items():
+        merge = functools.partial(merged, cells)
+        for s, h in enumerate(run.config["step_sizes"]):
+            found.append(
+                LayerSolves(
+                    layer=layer,
+                    step_size=h,
+                    tolerances=np.array(run.config["tolerances"]),
+                    evaluations=merge("evaluations")[:, s],
+                    converged=merge("converged")[:, s].astype(bool),
+                    error=merge("error")[:, s],
+                    truncated_advantage=merge("truncated_advantage")[:, s],
                 )
             )
     return tuple(found)

@@ -90,6 +90,29 @@ class LayerGrowth:
 
 
 @dataclasses.dataclass(frozen=True)
+class LayerSolves:
+    """How the implicit step of a layer is solved at the tolerances of fine-tuning, per example.
+
+    Attributes:
+        layer: index from 0.
+        step_size: h.
+        tolerances: `(tolerances,)`, loosest first.
+        evaluations: of f, `(examples, tolerances)`.
+        converged: `(examples, tolerances)`.
+        error: ‖y_tolerance − y‖/‖y − (x + h f(x))‖, `(examples, tolerances)`.
+        truncated_advantage: the implicit advantage of k fixed-point iterations as they ran, `(examples,)`, in nats.
+    """
+
+    layer: int
+    step_size: float
+    tolerances: np.ndarray
+    evaluations: np.ndarray
+    converged: np.ndarray
+    error: np.ndarray
+    truncated_advantage: np.ndarray
+
+
+@dataclasses.dataclass(frozen=True)
 class Region:
     """|R(z)| on a grid of z = hλ.
 

@@ -1,0 +1,101 @@
+"""A prediction in plain sentences, and as a run that tests it."""
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from analysis.prediction.records import ERROR, RESAMPLES, SOLVED, Estimate, LayerPrediction, Placement, Prediction
+
+
+def reasons(advantage: Estimate, worst_change: Estimate, solved: float, worst: dict[str, Any]) -> tuple[str, ...]:
+    """Why a layer is left out."""
+    found = []
+    if solved < SOLVED:
+        found.append(f"{1 - solved:.0%} of its implicit steps were not solved")
+    if not advantage.low > 0:
+        found.append(f"an implicit step does not surely damp random perturbations more: advantage {advantage} nats")
+    if not worst_change.high <= 0:
+        found.append(f"it does not surely lower worst growth: {_against(worst)}, log ratio {worst_change}")
+    return tuple(found) or ("the three conditions hold one by one, but not surely together",)
+
+
+def of_nothing(found: Sequence[LayerPrediction]) -> tuple[str, ...]:
+    """No layer is eligible."""
+    return ("No implicit step is predicted to help: no layer surely gains by one.", *_each(found))
+
+
+def of_placement(
+    found: Sequence[LayerPrediction], chosen: Sequence[LayerPrediction], placement: Placement, place: int, cost: float, confidence: float
+) -> tuple[str, ...]:
+    """The predicted placement, every layer, the solver with the tolerance at that place, and what is not guaranteed."""
+    evaluations, error = [one.evaluations[place] for one in chosen], max(one.error[place] for one in chosen)
+    enough = "" if error <= ERROR else f", more than the {ERROR:g} wanted, which no tolerance tried reaches"
+    guaranteed = [one.layer for one in chosen if one.h_mu_below_one == 1]
+    where = f"in {named(guaranteed)} alone" if guaranteed else "in none of these layers"
+    truncated = sum(one.truncated_advantage for one in chosen)
+    return (
+        f"Predicted: implicit steps of h = {placement.step_size:g} in {placement.name}, which damp random perturbations "
+        f"{placement.advantage} nats more than explicit ones. "
+        f"The conditions hold in {confidence:.0%} of {RESAMPLES} resamples of the texts.",
+        *_each(found),
+        f"Solver: at rtol {chosen[0].tolerances[place]:g} it takes {min(evaluations):.0f} to {max(evaluations):.0f} evaluations a layer, "
+        f"the whole model {cost:.1f} times the explicit one's in prediction. "
+        f"Its median error is up to {error:.2f} of what sets the two methods apart{enough}. "
+        f"Fixed-point iterations that are stopped early damp {truncated:.2f} nats more than explicit steps.",
+        f"hμ₂ < 1 guarantees the implicit step on all texts {where}: that it is solved is measured, not known.",
+    )
+
+
+def named(layers: Sequence[int]) -> str:
+    """Layers in words."""
+    return "none" if not layers else f"layer {layers[0]}" if len(layers) == 1 else f"layers {', '.join(map(str, layers))}"
+
+
+def _each(found: Sequence[LayerPrediction]) -> list[str]:
+    several = len({one.step_size for one in found}) > 1
+    return [_told(one, f", h = {one.step_size:g}" if several else "") for one in found]
+
+
+def _told(one: LayerPrediction, at: str) -> str:
+    if one.reasons:
+        return f"Layer {one.layer}{at}: left out, as {'; '.join(one.reasons)}."
+    return f"Layer {one.layer}{at}: advantage {one.advantage} nats, worst growth {_against(one.worst)}."
+
+
+def _against(worst: dict[str, Any]) -> str:
+    implicit, explicit = ("unknown" if worst[m]["median"] is None else f"{worst[m]['median']:.3g}" for m in ("implicit", "explicit"))
+    return f"{implicit} against {explicit} of the explicit step"
+
+
+def run_toml(prediction: Prediction, digest: str) -> str:
+    """A run for `imbert finetune` that tests the prediction, named in it by the sha256 of its file."""
+    found, config = prediction.recommendation, prediction.config
+    model = [f"checkpoint = {json.dumps(config['model'])}"]
+    if found.layers:
+        model += [
+            'kind = "im-bert"',
+            f"implicit_layers = {list(found.layers)}",
+            f'field = "{config["field"]}"',
+            f"step_size = {found.step_size!r}",
+            f'solver = {{ name = "Auto", rtol = {found.rtol!r}, compaction = true }}',
+            'adjoint = { name = "ImplicitAdjoint", rtol = 1e-1 }',
+        ]
+    else:
+        model += ['kind = "bert"  # no implicit step is predicted to help']
+    return "\n".join(
+        [
+            f"# Predicted from {len(config['texts'])} unlabelled texts: see prediction.json.",
+            "# imbert finetune run.toml --data DIR --out RUN, where DIR holds the task's files (here glue/).",
+            "",
+            "[model]",
+            *model,
+            "",
+            "[data]",
+            'task = "sst2"',
+            'source = "glue"',
+            "",
+            "[evaluate]",
+            f'prediction = "{digest}"  # sha256 of the prediction.json that this run is to test',
+            "",
+        ]
+    )

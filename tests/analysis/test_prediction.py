@@ -1,0 +1,144 @@
+"""A prediction follows its rule, says how sure it is, and becomes a run that imbert reads."""
+
+import dataclasses
+import json
+import tomllib
+from pathlib import Path
+
+import numpy as np
+import pytest
+import scipy.stats
+
+from analysis.config import StudyConfig
+from analysis.measure import measure
+from analysis.prediction import predict, run_toml
+from analysis.summary import METHODS, LayerGrowth, LayerSolves, LayerSpectrum, Summary
+from analysis.sweep import prepare
+from figures import prediction as picture
+from imbert.run_config import read_run
+
+TEXTS = 40
+
+
+def summary(
+    advantages: list[float], changes: list[float], h: float = 1.0, unsolved: dict[int, int] | None = None, error: float = 0.05
+) -> Summary:
+    """Layers with these mean advantages (spread 0.1) and medians of log(worst implicit/explicit) (spread 0.05)."""
+    random, growth, spectra, solves = np.random.default_rng(0), [], [], []
+    for layer, (advantage, change) in enumerate(zip(advantages, changes, strict=True)):
+        noise = random.normal(0, 1, (2, TEXTS))
+        status = np.zeros(TEXTS, dtype=int)
+        status[: (unsolved or {}).get(layer, 0)] = 1
+        explicit, sure = np.full(TEXTS, 4.0), np.ones(TEXTS, dtype=bool)
+        both = {"explicit": explicit, "implicit": explicit * np.exp(change + 0.05 * noise[1])}
+        growth.append(
+            LayerGrowth(
+                layer, h, np.full(TEXTS, 2.0), both, both, dict.fromkeys(METHODS, sure),
+                {}, status, np.zeros(TEXTS), np.full(TEXTS, 20), advantage + 0.1 * noise[0], np.full(TEXTS, 0.01),
+            )
+        )  # fmt: skip
+        spectra.append(LayerSpectrum(layer, np.array([[0.5 + 0.5j, -3.0]] * TEXTS), sure, sure, -1.0, (), (), np.zeros(0), ()))
+        errors, counts = np.tile([10 * error, error, error / 10], (TEXTS, 1)), np.tile([4.0, 8.0, 16.0], (TEXTS, 1))
+        solves.append(LayerSolves(layer, h, np.array([1e-1, 1e-2, 1e-3]), counts, counts > 0, errors, np.full(TEXTS, advantage)))
+    config = {"model": 'a "model"', "field": "increment", "texts": ["a text"] * TEXTS, "encoder_depth": len(advantages)}
+    return Summary(config, (), tuple(spectra), tuple(growth), (), (), solves=tuple(solves))
+
+
+def test_the_layers_that_meet_all_conditions_are_predicted() -> None:
+    found = predict(summary([0.3, 0.2, 0.3, -0.2], [-0.2, 0.3, -0.1, -0.2], unsolved={2: 4}))
+    assert found.recommendation.layers == (0,)
+    assert [bool(one.reasons) for one in found.layers] == [False, True, True, True]
+    for one, said in zip(
+        found.layers[1:], ("worst growth", "10% of its implicit steps were not solved", "random perturbations"), strict=True
+    ):
+        assert len(one.reasons) == 1 and said in one.reasons[0] and one.reasons[0] in found.recommendation.sentences[one.layer + 1]
+    assert found.recommendation.confidence == found.layers[0].confidence == 1.0
+    assert [one.pole_distance["median"] for one in found.layers] == pytest.approx([2**-0.5] * 4)
+
+
+def test_nothing_is_predicted_where_nothing_surely_helps() -> None:
+    found = predict(summary([-0.2, 0.01], [-0.2, 0.0]))
+    assert found.recommendation.layers == () and found.recommendation.step_size is None
+    assert found.recommendation.sentences[0].startswith("No implicit step is predicted to help")
+    assert found.recommendation.confidence > 0.5
+
+
+def test_intervals_are_those_of_the_mean_and_of_sums_of_layers() -> None:
+    data = summary([0.3, 0.1], [-0.2, -0.2])
+    found = predict(data)
+    for one, growth in zip(found.layers, data.growth, strict=True):
+        half = scipy.stats.norm.ppf(0.975) * growth.advantage.std() / TEXTS**0.5
+        assert one.advantage.value == pytest.approx(growth.advantage.mean())
+        assert (one.advantage.low, one.advantage.high) == pytest.approx(
+            (growth.advantage.mean() - half, growth.advantage.mean() + half), abs=0.1 * half
+        )
+    total = data.growth[0].advantage + data.growth[1].advantage  # the same texts: the sums' own spread counts
+    both = next(one for one in found.placements if one.layers == (0, 1))
+    half = scipy.stats.norm.ppf(0.975) * total.std() / TEXTS**0.5
+    assert both.advantage.value == pytest.approx(total.mean()) and both.advantage.high == pytest.approx(total.mean() + half, abs=0.1 * half)
+
+
+def test_placements_are_none_each_every_half_and_all() -> None:
+    names = [one.layers for one in predict(summary([0.1] * 6, [0.0] * 6)).placements]
+    assert names == [(), *((i,) for i in range(6)), *(tuple(range(i, i + 3)) for i in range(4)), tuple(range(6))]
+
+
+def test_the_step_size_with_the_larger_advantage_is_taken() -> None:
+    small, large = summary([0.1, 0.1], [-0.1, -0.1], h=0.5), summary([0.2, 0.2], [-0.1, -0.1], h=1.0)
+    joined = dataclasses.replace(small, growth=small.growth + large.growth, solves=small.solves + large.solves)
+    found = predict(joined)
+    assert found.recommendation.step_size == 1.0 and any("h = 0.5" in sentence for sentence in found.recommendation.sentences)
+
+
+@pytest.mark.parametrize(("error", "rtol", "cost"), [(0.05, 1e-2, (1 + 8) / 2), (0.005, 1e-1, (1 + 4) / 2), (5.0, 1e-3, (1 + 16) / 2)])
+def test_the_tolerance_is_the_loosest_that_leaves_the_methods_apart(error: float, rtol: float, cost: float) -> None:
+    found = predict(summary([0.3, -0.3], [-0.2, 0.2], error=error)).recommendation
+    assert found.rtol == rtol and found.cost == pytest.approx(cost)
+    assert any("which no tolerance tried reaches" in sentence for sentence in found.sentences) == (error == 5.0)
+
+
+def test_it_needs_texts_to_resample_and_the_solves() -> None:
+    data = summary([0.3], [-0.2])
+    with pytest.raises(ValueError, match="run `odestab predict`"):
+        predict(dataclasses.replace(data, solves=()))
+    alone = dataclasses.replace(data.growth[0], advantage=data.growth[0].advantage[:1])
+    with pytest.raises(ValueError, match=r"at least 2 .* got 1"):
+        predict(dataclasses.replace(data, growth=(alone,)))
+
+
+@pytest.mark.parametrize("advantage", [0.3, -0.3])
+def test_the_run_is_one_that_imbert_reads(tmp_path: Path, advantage: float) -> None:
+    text = run_toml(predict(summary([-0.1, advantage], [-0.2, -0.2])), "0" * 64)
+    assert tomllib.loads(text)["model"]["checkpoint"] == 'a "model"'
+    (tmp_path / "run.toml").write_text(text, encoding="utf-8")
+    run = read_run(tmp_path / "run.toml")
+    assert run.evaluate.prediction == "0" * 64
+    assert (run.model.kind, run.model.implicit_layers) == (("im-bert", (1,)) if advantage > 0 else ("bert", None))
+
+
+def test_the_picture_shows_every_layer_and_placement() -> None:
+    record = json.loads(json.dumps(predict(summary([0.3, 0.2, -0.1], [-0.2, 0.3, -0.1])).record()))
+    figure = picture.draw(record)
+    layers, placements = figure.axes
+    assert sum(line.get_marker() in {"o", "s", "D"} for line in layers.lines) == 9
+    assert [label.get_text() for label in placements.get_yticklabels()] == ["none", "0", "1", "2", "0–1", "1–2", "all"]
+    values = [float(line.get_xdata()[0]) for line in placements.lines if line.get_marker() == "o"]
+    assert values == pytest.approx([one["advantage"]["value"] for one in record["placements"]])
+
+
+def test_a_truncated_solver_that_goes_on_long_enough_has_the_implicit_advantage(desk: Path) -> None:
+    config = StudyConfig("bert", ("the cat sat", "the dog ran on the mat"), depth="prediction", truncated_steps=80, layers=(1,))
+    study = prepare(config, pytest.fail)
+    solves, layer = (measure(study.study, plan).arrays for plan in study.cells)
+    np.testing.assert_allclose(solves["truncated_advantage"], layer["advantage"], atol=1e-3)
+    assert (np.diff(solves["evaluations"][:, 0]) > 0).all() and (np.diff(solves["error"][:, 0]) < 0).all()
+
+
+def test_the_command_writes_a_prediction_that_the_same_command_repeats(odestab, desk: Path) -> None:
+    first = odestab("predict", "bert", "--texts", "texts.tsv", "--out", "ahead", "--workers", "1")
+    assert first.code == 0 and "predict" in first.out
+    before = (desk / "ahead/prediction.json").read_bytes()
+    assert odestab("predict", "bert", "--texts", "texts.tsv", "--out", "ahead", "--workers", "1").out == first.out
+    record = json.loads(before)
+    assert (desk / "ahead/prediction.json").read_bytes() == before and record["config"]["texts"] == 6
+    assert len(record["layers"]) == 2 and read_run(desk / "ahead/run.toml").evaluate.prediction in first.out
