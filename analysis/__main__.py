@@ -6,9 +6,19 @@ import sys
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING
 
-from analysis.config import DEFAULT_MODEL, DEPTHS, DTYPES, FIELDS, PREDICTION, Pair, StudyConfig, default_texts, read_texts
+from analysis.config import (
+    DEFAULT_MODEL,
+    DEPTHS,
+    PREDICTION,
+    Pair,
+    StudyConfig,
+    checkpoint_digest,
+    default_texts,
+    read_texts,
+)
+from analysis.options import Parser, a_path, a_step_size, a_text, run_options, study_options
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -54,7 +64,9 @@ def predict(options: argparse.Namespace) -> None:
 
     texts, _ = read_texts(options.texts) if options.texts else default_texts()
     config = _config(options, texts[: options.limit], (), tuple(options.step_size))
-    found = predicted(run(prepare(config, _warn), options.out, _warn, _progress, options.workers), options.seed)
+    found = predicted(
+        run(prepare(config, _warn), options.out, _warn, _progress, options.workers), options.seed, checkpoint_digest(options.model)
+    )
     record, path = found.record(), options.out / "prediction.json"
     write_json(path, record)
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
@@ -65,6 +77,22 @@ def predict(options: argparse.Namespace) -> None:
     figure = save(draw(record), options.out, "prediction")["svg"]
     print("\n".join(found.recommendation.sentences))
     print(f"prediction: {path}, sha256 {digest}\nrun: {options.out / 'run.toml'}\nfigure: {figure}")
+
+
+def confirm(options: argparse.Namespace) -> None:
+    """Hold a prediction against the fine-tuned and attacked runs that name it."""
+    from analysis.confirmation import confirm as confirmed
+    from analysis.record import write_json
+
+    found = confirmed(options.prediction, options.study, options.attack, options.seed)
+    options.out.mkdir(parents=True, exist_ok=True)
+    record = found.record()
+    write_json(options.out / "confirmation.json", record)
+    from figures.confirmation import draw
+    from figures.style import save
+
+    figure = save(draw(record), options.out, "confirmation")["svg"]
+    print(f"{found.sentence}\nrecord: {options.out / 'confirmation.json'}\nfigure: {figure}")
 
 
 def report(options: argparse.Namespace) -> None:
@@ -175,120 +203,46 @@ def _progress(cells: "Iterable[Cell]", total: int) -> "Iterable[Cell]":
     return tqdm(cells, desc="measuring", unit="cell", total=total, file=sys.stderr, disable=total == 0)
 
 
-def _text(text: str) -> str:
-    if not text.strip():
-        raise argparse.ArgumentTypeError("expected a text, got an empty one")
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        raise argparse.ArgumentTypeError(f"expected UTF-8, got {text!r}") from None
-    return text
-
-
-def _path(text: str) -> Path:
-    if not text or "\0" in text:
-        raise argparse.ArgumentTypeError(f"expected a path, got {text!r}")
-    return Path(text)
-
-
-def _step_size(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"step size must be a number, got {text!r}") from None
-
-
-def _layers(text: str) -> tuple[int, ...]:
-    try:
-        layers = tuple(int(part) for part in text.split(","))
-    except ValueError:
-        layers = (-1,)
-    if min(layers) < 0:
-        raise argparse.ArgumentTypeError(f"layers must be indices from 0 separated by commas, like 0,3, got {text!r}")
-    return layers
-
-
-def _positive(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"expected a whole number >= 1, got {text!r}")
-    return int(text)
-
-
-class _Parser(argparse.ArgumentParser):
-    """Wrong usage is a ValueError, one line like any other wrong input; options are not abbreviated."""
-
-    def __init__(self, **options: Any) -> None:
-        super().__init__(**options, allow_abbrev=False)
-
-    def error(self, message: str) -> NoReturn:
-        raise ValueError(f"{message} (see {self.prog} --help)")
-
-
-def _parser() -> _Parser:
-    parser = _Parser(
+def _parser() -> Parser:
+    parser = Parser(
         prog="odestab",
         description="Is this transformer layer a stable step of a differential equation, and does an implicit step make it more robust?",
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    study = _study_options()
+    study = study_options()
     whole = commands.add_parser("analyze", parents=[study], help="spectra, stability and propagation of every layer, with a report")
-    _run_options(whole, "runs/analysis")
+    run_options(whole, "runs/analysis")
     whole.add_argument("--depth", choices=DEPTHS, default="quick", help="full adds pseudospectra and more, in minutes (default: quick)")
     whole.set_defaults(command=analyze)
     ahead = commands.add_parser("predict", parents=[study], help="which layers should take an implicit step, with a run that tests it")
-    _run_options(ahead, "runs/prediction")
+    run_options(ahead, "runs/prediction")
     ahead.set_defaults(command=predict, depth=PREDICTION)
+    after = commands.add_parser("confirm", help="hold a prediction against the fine-tuned and attacked models that were to test it")
+    after.add_argument("prediction", type=a_path, metavar="PREDICTION.json")
+    after.add_argument("study", type=a_path, metavar="STUDY", help="folder of an imbert study whose runs name the prediction")
+    after.add_argument("--attack", default="characters", metavar="NAME", help="by which robustness is measured (default: characters)")
+    after.add_argument("--seed", type=int, default=0, help="of resamples and permutations (default: 0)")
+    after.add_argument("--out", type=a_path, default=Path("runs/confirmation"), metavar="DIR", help="(default: runs/confirmation)")
+    after.set_defaults(command=confirm)
     for name, command, text in (
         ("propagate", propagate, "growth of a perturbation through depth: one figure"),
         ("regions", regions, "each layer's spectrum over the stability regions: one figure"),
     ):
         single = commands.add_parser(name, parents=[study], help=text)
         single.add_argument("model", nargs="?", metavar="MODEL", help=f"hub id or folder (default: the embedded {DEFAULT_MODEL})")
-        single.add_argument("--text", type=_text, required=True, help="the text")
+        single.add_argument("--text", type=a_text, required=True, help="the text")
         if command is propagate:
-            single.add_argument("--edited", type=_text, help="an edit of the text, to follow as well")
+            single.add_argument("--edited", type=a_text, help="an edit of the text, to follow as well")
         else:
             single.set_defaults(edited=None)
-        single.add_argument("--step-size", type=_step_size, default=1.0, metavar="H", help="step size h (default: 1)")
-        single.add_argument("--out", type=_path, default=Path(f"{name}.svg"), metavar="FILE", help="a .svg, .pdf or .png file")
+        single.add_argument("--step-size", type=a_step_size, default=1.0, metavar="H", help="step size h (default: 1)")
+        single.add_argument("--out", type=a_path, default=Path(f"{name}.svg"), metavar="FILE", help="a .svg, .pdf or .png file")
         single.set_defaults(command=command, depth="quick")
     again = commands.add_parser("report", help="figures and report again from a run folder")
-    again.add_argument("run", type=_path, metavar="RUN")
+    again.add_argument("run", type=a_path, metavar="RUN")
     again.set_defaults(command=report)
     commands.add_parser("info", help="versions, devices, usable kernels").set_defaults(command=info)
     return parser
-
-
-def _run_options(parser: argparse.ArgumentParser, out: str) -> None:
-    """Options of the commands that measure many texts into a run folder."""
-    parser.add_argument("model", nargs="?", metavar="MODEL", help=f"hub id or folder (default: the embedded {DEFAULT_MODEL})")
-    parser.add_argument("--texts", type=_path, metavar="FILE", help="one text a line, or original<TAB>edited pairs (default: built in)")
-    parser.add_argument("--step-size", type=_step_size, nargs="+", default=[1.0], metavar="H", help="step sizes h (default: 1)")
-    parser.add_argument("--limit", type=_positive, metavar="N", help="use the first N texts and pairs")
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    parser.add_argument("--workers", type=_positive, default=min(cores, 4), metavar="N", help="processes (default: one a core, up to 4)")
-    parser.add_argument("--out", type=_path, default=Path(out), metavar="RUN", help=f"run folder (default: {out})")
-
-
-def _study_options() -> _Parser:
-    """Options that every measuring command takes."""
-    options = _Parser(add_help=False)
-    options.add_argument("--field", choices=FIELDS, default="increment", help="f = F - id, or f = F, for a layer F (default: increment)")
-    options.add_argument("--layers", type=_layers, metavar="L,L", help="layers by index from 0 (default: all)")
-    options.add_argument("--device", default="cpu", help="torch device (default: cpu)")
-    options.add_argument("--dtype", choices=DTYPES, default="float64", help="precision (default: float64)")
-    options.add_argument(
-        "--propagated",
-        type=_positive,
-        default=16,
-        metavar="N",
-        help="follow perturbations of the first N texts through depth (default: 16)",
-    )
-    options.add_argument("--seed", type=int, default=0, help="of every random vector (default: 0)")
-    options.add_argument(
-        "--dense-limit", type=_positive, default=1600, metavar="N", help="full spectrum up to this dimension n·H (default: 1600)"
-    )
-    return options
 
 
 if __name__ == "__main__":

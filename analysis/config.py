@@ -164,6 +164,14 @@ def default_model_folder() -> Path:
     return folder
 
 
+def checkpoint_digest(model: str | None) -> str | None:
+    """Sha256 of the weights file of a local model, as fine-tuning records name it; None for one of the hub."""
+    if model is None:
+        return DEFAULT_WEIGHTS
+    weights = Path(model) / "model.safetensors"
+    return hashlib.sha256(weights.read_bytes()).hexdigest() if weights.is_file() else None
+
+
 def read_texts(path: Path) -> tuple[tuple[str, ...], tuple[Pair, ...]]:
     """Read a text file: one text a line, or `original<TAB>edited`, or `kind<TAB>original<TAB>edited`.
 

@@ -114,7 +114,19 @@ class Prediction:
 
     def record(self) -> dict[str, Any]:
         """Plain values for prediction.json; the texts stand for themselves by number and digest."""
-        kept = ("model", "field", "step_sizes", "layers", "encoder_depth", "weights", "seed", "dtype", "tolerances", "truncated_steps")
+        kept = (
+            "model",
+            "checkpoint",
+            "field",
+            "step_sizes",
+            "layers",
+            "encoder_depth",
+            "weights",
+            "seed",
+            "dtype",
+            "tolerances",
+            "truncated_steps",
+        )
         rule = {"resamples": RESAMPLES, "level": LEVEL, "confidence": CONFIDENCE, "solved": SOLVED, "error": ERROR}
         return {
             "schema": SCHEMA,

@@ -31,12 +31,13 @@ from analysis.prediction.records import (
 from analysis.summary import METHODS, LayerGrowth, LayerSolves, LayerSpectrum, Summary, statistics
 
 
-def predict(summary: Summary, seed: int = 0) -> Prediction:
+def predict(summary: Summary, seed: int = 0, checkpoint: str | None = None) -> Prediction:
     """The prediction of a run that measured "layer" and "solves" cells of all layers.
 
     Args:
         summary: of the run.
         seed: of the resamples of texts.
+        checkpoint: sha256 of the weights that it is about.
 
     Raises:
         ValueError: if the run has no solves, or fewer than two texts, which leave nothing to resample.
@@ -54,7 +55,9 @@ def predict(summary: Summary, seed: int = 0) -> Prediction:
         sample = samples.setdefault(growth.step_size, {})[growth.layer] = _Sample.of(growth, draws)
         found.append(_layer(growth, spectra[growth.layer], solves[growth.layer, growth.step_size], sample))
     placed = tuple(one for h, layers in samples.items() for one in _placements(layers, h))
-    return Prediction(summary.config, tuple(found), placed, _recommendation(found, samples, summary.config["encoder_depth"]))
+    return Prediction(
+        summary.config | {"checkpoint": checkpoint}, tuple(found), placed, _recommendation(found, samples, summary.config["encoder_depth"])
+    )
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,0 +1,94 @@
+"""Arguments of the `odestab` command: their types, and the options that several commands share."""
+
+import argparse
+import os
+from pathlib import Path
+from typing import Any, NoReturn
+
+from analysis.config import DEFAULT_MODEL, DTYPES, FIELDS
+
+
+def a_text(text: str) -> str:
+    """A text that is not empty."""
+    if not text.strip():
+        raise argparse.ArgumentTypeError("expected a text, got an empty one")
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise argparse.ArgumentTypeError(f"expected UTF-8, got {text!r}") from None
+    return text
+
+
+def a_path(text: str) -> Path:
+    """A path."""
+    if not text or "\0" in text:
+        raise argparse.ArgumentTypeError(f"expected a path, got {text!r}")
+    return Path(text)
+
+
+def a_step_size(text: str) -> float:
+    """A number."""
+    try:
+        return float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"step size must be a number, got {text!r}") from None
+
+
+def layer_list(text: str) -> tuple[int, ...]:
+    """Indices separated by commas."""
+    try:
+        layers = tuple(int(part) for part in text.split(","))
+    except ValueError:
+        layers = (-1,)
+    if min(layers) < 0:
+        raise argparse.ArgumentTypeError(f"layers must be indices from 0 separated by commas, like 0,3, got {text!r}")
+    return layers
+
+
+def positive(text: str) -> int:
+    """A whole number from 1."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"expected a whole number >= 1, got {text!r}")
+    return int(text)
+
+
+class Parser(argparse.ArgumentParser):
+    """Wrong usage is a ValueError, one line like any other wrong input; options are not abbreviated."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options, allow_abbrev=False)
+
+    def error(self, message: str) -> NoReturn:
+        raise ValueError(f"{message} (see {self.prog} --help)")
+
+
+def run_options(parser: argparse.ArgumentParser, out: str) -> None:
+    """Options of the commands that measure many texts into a run folder."""
+    parser.add_argument("model", nargs="?", metavar="MODEL", help=f"hub id or folder (default: the embedded {DEFAULT_MODEL})")
+    parser.add_argument("--texts", type=a_path, metavar="FILE", help="one text a line, or original<TAB>edited pairs (default: built in)")
+    parser.add_argument("--step-size", type=a_step_size, nargs="+", default=[1.0], metavar="H", help="step sizes h (default: 1)")
+    parser.add_argument("--limit", type=positive, metavar="N", help="use the first N texts and pairs")
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    parser.add_argument("--workers", type=positive, default=min(cores, 4), metavar="N", help="processes (default: one a core, up to 4)")
+    parser.add_argument("--out", type=a_path, default=Path(out), metavar="RUN", help=f"run folder (default: {out})")
+
+
+def study_options() -> Parser:
+    """Options that every measuring command takes."""
+    options = Parser(add_help=False)
+    options.add_argument("--field", choices=FIELDS, default="increment", help="f = F - id, or f = F, for a layer F (default: increment)")
+    options.add_argument("--layers", type=layer_list, metavar="L,L", help="layers by index from 0 (default: all)")
+    options.add_argument("--device", default="cpu", help="torch device (default: cpu)")
+    options.add_argument("--dtype", choices=DTYPES, default="float64", help="precision (default: float64)")
+    options.add_argument(
+        "--propagated",
+        type=positive,
+        default=16,
+        metavar="N",
+        help="follow perturbations of the first N texts through depth (default: 16)",
+    )
+    options.add_argument("--seed", type=int, default=0, help="of every random vector (default: 0)")
+    options.add_argument(
+        "--dense-limit", type=positive, default=1600, metavar="N", help="full spectrum up to this dimension n·H (default: 1600)"
+    )
+    return options
