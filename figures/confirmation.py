@@ -29,7 +29,7 @@ def draw(record: Mapping[str, Any], ax: style.Target = None) -> Figure:
     panel.axhline(0, color=style.GUIDE, linewidth=0.8, zorder=0)
     panel.set_xlabel("predicted advantage, layers added up (nats)")
     panel.set_ylabel(f"flipped more rarely than the explicit\nmodel by {style.plain(record['attack'])} (share of examples)")
-    panel.set_title("; ".join(_told(one) for one in record["correlations"]))
+    panel.set_title("\n".join(_told(one) for one in record["correlations"]))
     if len(axes) > 1:
         y = np.arange(len(rows))
         for place, one in zip(y, rows, strict=True):
