@@ -11,8 +11,8 @@ class CellPlan:
     """One cell to measure.
 
     Attributes:
-        kind: "layer", "dense", "propagation" or "regions"; in full depth also "nonnormality", "bounds", "density", "sublayers",
-            "refinement" and "exponents"; for a prediction "layer" and "solves".
+        kind: "layer", "dense", "propagation", "regions" or "truncated"; in full depth also "nonnormality", "bounds", "density",
+            "sublayers", "refinement" and "exponents"; for a prediction "layer" and "solves".
         texts: indices into the study's texts, or into its pairs where `perturbation` is an edit.
         layer: of cells that are about one layer.
         step_size: of "propagation", "regions" and "exponents" cells.
@@ -73,7 +73,7 @@ def plan(config: StudyConfig, layers: tuple[int, ...], tokens: list[int], hidden
         return [CellPlan(kind, chunk, layer=layer) for kind in ("solves", "layer") for layer in layers for chunk in everything]
     followed = chunks(list(range(len(tokens)))[: config.propagated], tokens, config.chunk)
     short = [i for i, count in enumerate(tokens) if count * hidden <= config.dense_limit]
-    cells = [CellPlan("regions", step_size=h) for h in config.step_sizes]
+    cells = [*(CellPlan("regions", step_size=h) for h in config.step_sizes), CellPlan("truncated")]
     for h in config.step_sizes:
         for kind in dict.fromkeys(pair.kind for pair in config.pairs):
             cells += _edit_cells(config.pairs, kind, h, pair_tokens, config.chunk)

@@ -31,6 +31,7 @@ def measure(study: Study, plan: CellPlan) -> Cell:
         "dense": dense_cell,
         "propagation": propagation_cell,
         "regions": regions_cell,
+        "truncated": truncated_cell,
         "solves": solves_cell,
         **FULL,
     }
@@ -191,3 +192,15 @@ def regions_cell(study: Study, plan: CellPlan) -> tuple[dict[str, Any], dict[str
     }
     header = {"regions": [[name, label, h] for name, label in regions]}
     return header, {"re": to_numpy(re), "im": to_numpy(im), "amplification": np.stack([to_numpy(a) for a in regions.values()])}
+
+
+def truncated_cell(study: Study, plan: CellPlan) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """|R_k(z)| of solvers stopped after k iterations at every step size of the map, for Im z ≥ 0: it is symmetric."""
+    k, steps = study.config.truncated_steps, study.config.map_step_sizes
+    re, im = torch.linspace(-4, 4, 121, dtype=torch.float64), torch.linspace(0, 3, 46, dtype=torch.float64)
+    z, split = od.complex_grid(re, im), -1.0 if study.config.field == "increment" else 0.0
+    descent = od.GradientDescent(steps=k)
+    fixed_point = torch.stack([od.truncated_stability_function(od.FixedPoint(), z, h, k, split=split).abs() for h in steps])
+    labels = [f"fixed point, k = {k}", f"gradient descent, k = {k}, η = {descent.step_size:g}"]
+    both = torch.stack([fixed_point, od.truncated_stability_function(descent, z, 1.0, k).abs().expand_as(fixed_point)])
+    return {"labels": labels}, {"re": to_numpy(re), "im": to_numpy(im), "amplification": to_numpy(both.float())}

@@ -6,7 +6,7 @@ from typing import Any
 
 from analysis.record import write_bytes
 from analysis.summary import METHODS, NonNormality, Summary
-from figures import findings, page, pseudospectra, selection, style
+from figures import findings, page, pseudospectra, selection, slider, style
 from figures.findings import number, ranges
 from figures.gallery import Picture, pictures_of
 from figures.shortfalls import Shortfall
@@ -106,6 +106,7 @@ def write_report(summary: Summary, folder: Path, step_size: float | None = None)
     pieces = [
         _head(summary, h),
         *(_pictured(summary, picture, h, folder / "figures") for picture in pictures_of(summary)),
+        _sliding(summary),
         _layer_tables(summary, numbers["layers"], h),
         _nonnormality_table(summary),
         _convergence(summary, numbers["shortfalls"]),
@@ -132,6 +133,13 @@ def _pictured(summary: Summary, picture: Picture, h: float, folder: Path) -> str
     svg = style.save(drawn, folder, picture.name)["svg"]
     shown = page.figure(svg, f"{picture.caption.split('.')[0]}. {finding}", picture.caption, float(drawn.get_figwidth()))
     return page.section(picture.title, f"figure-{picture.name}", page.paragraph(finding, "finding"), shown)
+
+
+def _sliding(summary: Summary) -> str:
+    """The spectra at every step size of the map; nothing where the run has no map."""
+    drawn = slider.part(summary)
+    told = "What another step size does: the spectrum moves as z = hλ, while of the regions only a truncated solver's depends on h."
+    return page.section("Every step size", "step-sizes", page.paragraph(told), drawn) if drawn else ""
 
 
 def _layer_tables(summary: Summary, by_step: dict[float, list[LayerRow]], h: float) -> str:

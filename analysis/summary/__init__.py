@@ -3,7 +3,7 @@
 from analysis.summary.cells import METHODS, as_complex, statistics
 from analysis.summary.merging import Summary, summarise
 from analysis.summary.nonnormality import Density, Directions, Exponents, NonNormality, PseudospectrumBound, Refinement, SublayerGrowth
-from analysis.summary.steps import Curves, LayerGrowth, LayerSolves, LayerSpectrum, Region, StabilityMap
+from analysis.summary.steps import Curves, LayerGrowth, LayerSolves, LayerSpectrum, Region, StabilityMap, TruncatedRegion
 
 __all__ = [
     "METHODS",
@@ -21,6 +21,7 @@ __all__ = [
     "StabilityMap",
     "SublayerGrowth",
     "Summary",
+    "TruncatedRegion",
     "as_complex",
     "statistics",
     "summarise",

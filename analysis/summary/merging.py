@@ -18,7 +18,7 @@ from analysis.summary.nonnormality import (
     Refinement,
     SublayerGrowth,
 )
-from analysis.summary.steps import Curves, LayerGrowth, LayerSolves, LayerSpectrum, Region, StabilityMap
+from analysis.summary.steps import Curves, LayerGrowth, LayerSolves, LayerSpectrum, Region, StabilityMap, TruncatedRegion
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,6 +39,7 @@ class Summary:
     refinements: tuple[Refinement, ...] = ()
     exponents: tuple[Exponents, ...] = ()
     solves: tuple[LayerSolves, ...] = ()
+    truncated: tuple[TruncatedRegion, ...] = ()
 
 
 def summarise(run: Run) -> Summary:
@@ -58,6 +59,7 @@ def summarise(run: Run) -> Summary:
         refinements=full.refinements(run),
         exponents=full.exponents(run),
         solves=_solves(run),
+        truncated=_truncated(run),
     )
 
 
@@ -146,6 +148,14 @@ def _regions(run: Run) -> tuple[Region, ...]:
             arrays = cell.arrays
             found.append(Region(name, label, h, arrays["re"], arrays["im"], arrays["amplification"][i]))
     return tuple(found)
+
+
+def _truncated(run: Run) -> tuple[TruncatedRegion, ...]:
+    return tuple(
+        TruncatedRegion(label, np.array(run.config["map_step_sizes"]), cell.arrays["re"], cell.arrays["im"], values)
+        for cell in run.of_kind("truncated")
+        for label, values in zip(cell.header["labels"], cell.arrays["amplification"], strict=True)
+    )
 
 
 def _maps(run: Run) -> tuple[StabilityMap, ...]:

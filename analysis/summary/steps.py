@@ -134,6 +134,25 @@ class Region:
 
 
 @dataclasses.dataclass(frozen=True)
+class TruncatedRegion:
+    """|R_k(z)| of a solver stopped after k iterations, over the step sizes of the stability map.
+
+    Attributes:
+        label: what it is.
+        step_sizes: `(steps,)`.
+        re: `(m,)`.
+        im: `(n,)`, from 0; it is symmetric about the real axis.
+        amplification: `(steps, n, m)`.
+    """
+
+    label: str
+    step_sizes: np.ndarray
+    re: np.ndarray
+    im: np.ndarray
+    amplification: np.ndarray
+
+
+@dataclasses.dataclass(frozen=True)
 class StabilityMap:
     """Spectral growth max |R(hλ)| over layer × step size.
 

@@ -1,0 +1,101 @@
+"""The slider shows what the records hold at every step size, with its script in a browser and without it."""
+
+import dataclasses
+import json
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import synthetic
+
+from analysis.summary import Summary, TruncatedRegion
+from figures import page, slider
+
+BROWSER = shutil.which("chromium") or shutil.which("google-chrome")
+FLAGS = ("--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--virtual-time-budget=5000")
+K = 5
+
+
+def amplification(h: float, z: np.ndarray) -> np.ndarray:
+    """|R_k| of k resolvent fixed-point iterations (Mathematics, section 2)."""
+    c = (h + z) / (1 + h)
+    return np.abs((1 - c**K) / (1 - z) + c**K)
+
+
+@pytest.fixture(scope="module")
+def summary() -> Summary:
+    whole = synthetic.summary(map_steps=[0.0625, 0.25, 1.0, 4.0])
+    steps, re, im = whole.maps[0].step_sizes, np.linspace(-4, 4, 120), np.linspace(0, 3, 46)
+    values = np.stack([amplification(float(h), re[None, :] + 1j * im[:, None]) for h in steps])
+    return dataclasses.replace(whole, truncated=(TruncatedRegion("fixed point, k = 5", steps, re, im, values),))
+
+
+def held(html: str) -> dict[str, Any]:
+    found = re.search(r'<script type="application/json" id="slider-data">(.*?)</script>', html, re.DOTALL)
+    assert found is not None
+    return json.loads(found[1])
+
+
+def test_the_outline_of_every_step_size_is_where_the_truncated_solver_neither_damps_nor_amplifies(summary: Summary) -> None:
+    data = held(slider.part(summary))
+    assert len(data["steps"]) == len(data["regions"][0]) == len(data["captions"][0])
+    for h, path in zip(data["steps"], data["regions"][0], strict=True):
+        points = np.array([[float(x) for x in point.split()] for point in re.split("[ML]", path) if point])
+        assert len(points) > 20 and (points[:, 1] < 0).any() and (points[:, 1] > 0).any()
+        assert np.abs(np.log(amplification(h, points[:, 0] + 1j * points[:, 1]))).max() < 0.15  # of linear interpolation on the grid
+
+
+def test_without_the_script_it_shows_h_equal_to_one(summary: Summary) -> None:
+    html = slider.part(summary)
+    data = held(html)
+    start = data["steps"].index(1.0)
+    assert set(re.findall(r'class="spectrum" transform="([^"]*)"', html)) == {"scale(1)"}
+    assert f'd="{data["regions"][0][start]}"' in html and '<div class="control" hidden>' in html
+    for captions in data["captions"]:
+        assert page.escape(captions[start]) in html
+
+
+def test_eigenvalues_beyond_the_frame_are_counted(summary: Summary) -> None:
+    data = held(slider.part(summary))
+    one = sorted(summary.spectra, key=lambda spectrum: spectrum.layer)[0]
+    for h, caption in zip(data["steps"], data["captions"][0], strict=True):
+        z = h * one.leading.ravel()
+        outside = int(((np.abs(z.real) > 4) | (np.abs(z.imag) > 3)).sum())
+        assert (f"{outside} of {z.size}" in caption) == (outside > 0)
+
+
+def test_nothing_is_drawn_where_nothing_was_measured(summary: Summary) -> None:
+    for name in ("spectra", "maps", "truncated"):
+        assert slider.part(dataclasses.replace(summary, **{name: ()})) == ""
+
+
+@pytest.mark.skipif(BROWSER is None, reason="no browser")
+@pytest.mark.parametrize("width", [400, 1280])
+def test_in_a_browser_the_slider_moves_everything(summary: Summary, tmp_path: Path, width: int) -> None:
+    probe = """<script>
+    const input = document.querySelector("#slider input"), seen = [];
+    for (const place of [0, Number(input.max)]) {
+      input.focus(); input.value = place; input.dispatchEvent(new Event("input"));
+      seen.push({focus: document.activeElement === input, shown: !input.closest("div").hidden, text: input.ariaValueText,
+        scale: document.querySelector("g.spectrum").getAttribute("transform"),
+        path: document.querySelector("path.truncated").getAttribute("d"),
+        caption: document.querySelector("#slider figcaption").textContent,
+        wide: document.documentElement.scrollWidth <= document.documentElement.clientWidth});
+    }
+    document.body.replaceChildren(Object.assign(document.createElement("pre"), {textContent: JSON.stringify(seen)}));
+    </script>"""
+    html = slider.part(summary)
+    (tmp_path / "page.html").write_text(page.document("a page", html + probe), encoding="utf-8")
+    command = [BROWSER or "", *FLAGS, f"--window-size={width},900", f"--user-data-dir={tmp_path / 'browser'}", "--dump-dom"]
+    done = subprocess.run([*command, (tmp_path / "page.html").as_uri()], capture_output=True, text=True, timeout=120, check=True)
+    text = re.search(r"<pre>(.*?)</pre>", done.stdout, re.DOTALL)
+    assert text is not None, done.stdout[-500:]
+    data, seen = held(html), json.loads(text[1].replace("&amp;", "&").replace("&lt;", "<").replace("&gt;", ">"))
+    for place, one in zip((0, -1), seen, strict=True):
+        assert one["focus"] and one["shown"] and one["wide"]
+        assert one["scale"] == f"scale({data['steps'][place]:g})" and one["text"] == f"h = {data['labels'][place]}"
+        assert one["path"] == data["regions"][0][place] and one["caption"] == data["captions"][0][place]
