@@ -1,55 +1,76 @@
-"""The README's code runs: its Python block as it stands, its commands through the command line."""
+"""The code of README and how-tos runs: Python blocks as they stand, commands through the command line, each once."""
 
 import json
 import re
 import shlex
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from analysis.__main__ import main
+from analysis.__main__ import main as odestab
 from imbert import implicit_layers
 from imbert.__main__ import main as imbert
 
 ROOT = Path(__file__).parent.parent
-README = (ROOT / "README.md").read_text(encoding="utf-8")
-BLOCKS = re.findall(r"```(\w+)\n(.*?)```", README, re.DOTALL)
-LINES = [shlex.split(line, comments=True) for language, block in BLOCKS if language == "sh" for line in block.splitlines()]
-COMMANDS = [line[1:] for line in LINES if line[:1] == ["odestab"]]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs" / "how-to").glob("*.md"))]
+BLOCKS = {path.name: re.findall(r"```(\w+)\n(.*?)```", path.read_text(encoding="utf-8"), re.DOTALL) for path in PAGES}
+PYTHON = [(name, block) for name, blocks in BLOCKS.items() for language, block in blocks if language == "python"]
+LINES = [line for blocks in BLOCKS.values() for language, block in blocks if language == "sh" for line in block.splitlines()]
+MAIN: dict[str, Callable[[Sequence[str]], int]] = {"odestab": odestab, "imbert": imbert}
+
+
+def commands(program: str) -> list[list[str]]:
+    """What follows the program's name, each line once."""
+    lines = dict.fromkeys(line.split("#")[0].strip() for line in LINES)
+    return [shlex.split(line)[1:] for line in lines if line.split()[:1] == [program]]
+
+
+def run(block: str) -> dict[str, Any]:
+    scope: dict[str, Any] = {}
+    exec(compile(block, "README.md", "exec"), scope)
+    return scope
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    (tmp_path / "examples").symlink_to(ROOT / "examples")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
 
 
 def test_the_python_example_runs(capsys: pytest.CaptureFixture[str]) -> None:
-    example = next(block for language, block in BLOCKS if language == "python")
-    scope: dict[str, object] = {}
-    exec(compile(example, "README.md", "exec"), scope)
-    growth = scope["growth"]
-    assert ((growth.measured - growth.predicted).abs() < 1e-3 * growth.predicted).all()  # type: ignore[attr-defined]
+    growth = run(PYTHON[0][1])["growth"]
+    assert ((growth.measured - growth.predicted).abs() < 1e-3 * growth.predicted).all()
     assert "tensor" in capsys.readouterr().out
 
 
-def test_there_is_a_command_for_each_use() -> None:
-    assert [command[0] for command in COMMANDS] == ["propagate", "regions", "analyze"]
-
-
-@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command[0])
-def test_a_command_runs(command: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    assert main(command) == 0
-    assert any(tmp_path.rglob("*.svg"))
-
-
-def test_a_model_is_finetuned_and_attacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "examples").symlink_to(ROOT / "examples")
-    monkeypatch.chdir(tmp_path)
-    assert [imbert(line[1:]) for line in LINES if line[:1] == ["imbert"]] == [0, 0]
-    result = json.loads((tmp_path / "runs/im-bert/result.json").read_text())
-    assert result["evaluation"]["dev"]["metrics"]["accuracy"] > 0.8
-    assert {path.name for path in (tmp_path / "runs/attacks").glob("*.json")} == {"pgd.json", "characters.json"}
-
-
 def test_the_classifier_loads(minilm_folder: Path) -> None:
-    example = [block for language, block in BLOCKS if language == "python"][1].replace("path-or-hub-id", str(minilm_folder))
-    scope: dict[str, Any] = {}
-    exec(compile(example, "README.md", "exec"), scope)
+    scope = run(PYTHON[1][1].replace("path-or-hub-id", str(minilm_folder)))
     assert len(implicit_layers(scope["model"])) == 3
+
+
+@pytest.mark.parametrize("block", [block for _, block in PYTHON[2:]], ids=[name for name, _ in PYTHON[2:]])
+def test_the_code_of_a_how_to_runs(block: str) -> None:
+    assert run(block)
+
+
+def test_there_is_a_command_for_each_use() -> None:
+    assert [command[0] for command in commands("odestab")] == ["propagate", "regions", "analyze", "predict"]
+    assert [command[0] for command in commands("imbert")] == ["finetune", "attack", "evaluate", "study"]
+
+
+@pytest.mark.parametrize("command", commands("odestab"), ids=" ".join)
+def test_a_command_draws(command: list[str], folder: Path) -> None:
+    assert odestab(command) == 0
+    assert any(folder.rglob("*.svg"))
+
+
+def test_a_model_is_finetuned_measured_and_attacked(folder: Path) -> None:
+    for command in commands("imbert"):
+        assert imbert(command) == 0, command
+    result = json.loads((folder / "runs/im-bert/result.json").read_text())
+    assert result["evaluation"]["dev"]["metrics"]["accuracy"] > 0.8
+    assert {path.name for path in (folder / "runs/attacks").glob("*.json")} == {"pgd.json", "characters.json"}
+    assert "not run yet" in (folder / "runs/study/table.md").read_text()
