@@ -20,7 +20,7 @@ except ValueError as error:
 endef
 export CHECK_MODEL
 
-.PHONY: install demo test lint bench clean
+.PHONY: install demo test lint docs bench clean
 
 install: $(INSTALLED)
 
@@ -34,6 +34,10 @@ lint: $(INSTALLED)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+
+docs: $(INSTALLED)
+	$(BIN)/python -m pdoc --docformat google --output-directory build/api odestab imbert
+	@echo "API reference: build/api/index.html"
 
 bench: $(INSTALLED)
 	@set -e; for f in benchmarks/*.py; do if [ -e "$$f" ]; then echo "$$f"; $(BIN)/python "$$f"; fi; done
