@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
     from analysis.record import Cell
 
+WAITING = "this rank is done; the rank that comes last writes the rest, as does the same command again"
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; wrong input is one line on stderr and exit code 2."""
@@ -47,7 +49,10 @@ def analyze(options: argparse.Namespace) -> None:
 
     texts, pairs = read_texts(options.texts) if options.texts else default_texts()
     config = _config(options, texts[: options.limit], pairs[: options.limit], tuple(options.step_size))
-    summary = run(prepare(config, _warn), options.out, _warn, _progress, options.workers)
+    summary = run(prepare(config, _warn), options.out, _warn, _progress, options.workers, options.shard)
+    if summary is None:
+        print(WAITING)
+        return
     from figures.report import write_report
 
     print(f"report: {write_report(summary, options.out)}")
@@ -64,9 +69,11 @@ def predict(options: argparse.Namespace) -> None:
 
     texts, _ = read_texts(options.texts) if options.texts else default_texts()
     config = _config(options, texts[: options.limit], (), tuple(options.step_size))
-    found = predicted(
-        run(prepare(config, _warn), options.out, _warn, _progress, options.workers), options.seed, checkpoint_digest(options.model)
-    )
+    summary = run(prepare(config, _warn), options.out, _warn, _progress, options.workers, options.shard)
+    if summary is None:
+        print(WAITING)
+        return
+    found = predicted(summary, options.seed, checkpoint_digest(options.model))
     record, path = found.record(), options.out / "prediction.json"
     write_json(path, record)
     digest = hashlib.sha256(path.read_bytes()).hexdigest()

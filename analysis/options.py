@@ -52,6 +52,14 @@ def positive(text: str) -> int:
     return int(text)
 
 
+def a_shard(text: str) -> tuple[int, int]:
+    """Rank/ranks."""
+    rank, _, ranks = text.partition("/")
+    if not (rank.isdecimal() and ranks.isdecimal() and int(rank) < int(ranks)):
+        raise argparse.ArgumentTypeError(f"expected rank/ranks like 0/2, got {text!r}")
+    return int(rank), int(ranks)
+
+
 class Parser(argparse.ArgumentParser):
     """Wrong usage is a ValueError, one line like any other wrong input; options are not abbreviated."""
 
@@ -69,7 +77,12 @@ def run_options(parser: argparse.ArgumentParser, out: str) -> None:
     parser.add_argument("--step-size", type=a_step_size, nargs="+", default=[1.0], metavar="H", help="step sizes h (default: 1)")
     parser.add_argument("--limit", type=positive, metavar="N", help="use the first N texts and pairs")
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    parser.add_argument("--workers", type=positive, default=min(cores, 4), metavar="N", help="processes (default: one a core, up to 4)")
+    workers = max(1, min(cores, 4) // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
+    parser.add_argument("--workers", type=positive, default=workers, metavar="N", help="processes (default: one a core, up to 4)")
+    torchrun = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
+    parser.add_argument(
+        "--shard", type=a_shard, default=torchrun, metavar="R/W", help="this rank's share of the cells (default: torchrun's)"
+    )
     parser.add_argument("--out", type=a_path, default=Path(out), metavar="RUN", help=f"run folder (default: {out})")
 
 

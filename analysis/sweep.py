@@ -79,8 +79,17 @@ def prepare(config: StudyConfig, warn: Report) -> Sweep:
     return Sweep(study, cells, json.loads(json.dumps(resolved)))
 
 
-def run(sweep: Sweep, out: Path, warn: Report, progress: Progress = lambda cells, total: cells, workers: int = 1) -> Summary:
+def run(
+    sweep: Sweep,
+    out: Path,
+    warn: Report,
+    progress: Progress = lambda cells, total: cells,
+    workers: int = 1,
+    shard: tuple[int, int] = (0, 1),
+) -> Summary | None:
     """Measure the missing cells of a run folder and write its summary.json.
+
+    Any number of ranks may work in one folder: cells are written whole, and a cell that two ranks measure has the same bytes.
 
     Args:
         sweep: what to measure.
@@ -88,6 +97,10 @@ def run(sweep: Sweep, out: Path, warn: Report, progress: Progress = lambda cells
         warn: called with one line for each damaged cell that is measured again.
         progress: wraps the stream of measured cells, of which the total is given: a progress bar for instance.
         workers: processes to measure in; the numbers do not depend on it.
+        shard: this rank and how many there are; it measures cells[rank::ranks].
+
+    Returns:
+        The summary; None while cells of other ranks are missing: the rank that comes last writes it.
 
     Raises:
         ValueError: if the folder belongs to a run with another configuration.
@@ -95,7 +108,8 @@ def run(sweep: Sweep, out: Path, warn: Report, progress: Progress = lambda cells
         MemoryError: if a cell needs more memory than there is; likewise.
     """
     open_folder(out, sweep.resolved)
-    lacking, config = missing(sweep, out, warn), sweep.study.config
+    config, mine = sweep.study.config, sweep.cells[shard[0] :: shard[1]]
+    lacking = [cell for cell in missing(sweep, out, warn) if cell in mine]
     if config.device == "cpu":
         torch.set_num_threads(1)  # as in a worker: equal numbers with and without
     useful = useful_workers(config, len(lacking), workers)
@@ -103,6 +117,8 @@ def run(sweep: Sweep, out: Path, warn: Report, progress: Progress = lambda cells
     with _memory_error():
         for cell in progress(measured(config, lacking, useful) if useful > 1 else here, len(lacking)):
             write_cell(out / "cells", cell)
+    if shard[1] > 1 and missing(sweep, out, warn):
+        return None
     summary = summarise(read_run(out))
     write_json(out / "summary.json", tables(summary))
     return summary

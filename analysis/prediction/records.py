@@ -1,6 +1,8 @@
 """What a prediction consists of: every layer at every step size, placements of implicit steps, and the one that is predicted to help."""
 
 import dataclasses
+import hashlib
+import json
 from typing import Any
 
 SCHEMA = 1
@@ -130,10 +132,15 @@ class Prediction:
         rule = {"resamples": RESAMPLES, "level": LEVEL, "confidence": CONFIDENCE, "solved": SOLVED, "error": ERROR}
         return {
             "schema": SCHEMA,
-            "config": {name: self.config.get(name) for name in (*kept, "versions")} | {"texts": len(self.config["texts"])},
+            "config": {name: self.config.get(name) for name in (*kept, "versions")}
+            | {"texts": len(self.config["texts"]), "texts_sha256": _digest(self.config["texts"])},
             "rule": rule,
             **{name: _plain(getattr(self, name)) for name in ("layers", "placements", "recommendation")},
         }
+
+
+def _digest(texts: list[str]) -> str:
+    return hashlib.sha256(json.dumps(texts, ensure_ascii=False).encode()).hexdigest()
 
 
 def _plain(value: Any) -> Any:

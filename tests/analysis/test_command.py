@@ -32,6 +32,7 @@ USAGE = [
     (["analyze", "bert", "--seed", "x"], "--seed: invalid int value: 'x'"),
     (["analyze", "bert", "--dense-limit", "0"], "--dense-limit: expected a whole number"),
     (["analyze", "bert", "--workers", "0"], "--workers: expected a whole number"),
+    *((["analyze", "bert", "--shard", s], f"--shard: expected rank/ranks like 0/2, got '{s}'") for s in ("2/2", "0", "a/b", "1/0")),
     (["analyze", "bert", "--out", ""], "--out: expected a path"),
     (["analyze", "bert", "--texts", ""], "--texts: expected a path"),
     (["report"], "required: RUN"),

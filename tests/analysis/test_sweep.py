@@ -66,6 +66,20 @@ def test_the_same_command_again_measures_nothing_and_changes_no_byte(run_folder,
     assert measured == [] and bytes_of(run_folder) == before
 
 
+@pytest.mark.parametrize("ranks", [2, 3])
+def test_ranks_that_share_a_folder_give_the_records_of_one(finished, desk, odestab, measured, ranks):
+    told = [odestab.analyze("--shard", f"{rank}/{ranks}", "--workers", "1") for rank in reversed(range(ranks))]
+    assert [one.code for one in told] == [0] * ranks and [("report" in one.out) for one in told] == [False] * (ranks - 1) + [True]
+    assert sorted(measured) == sorted(set(measured)) == sorted(path.stem for path in (finished / "cells").iterdir())
+    assert bytes_of(desk / "run") == bytes_of(finished)
+
+
+def test_two_ranks_that_write_the_same_cells_do_no_harm(finished, desk, odestab):
+    assert odestab.analyze("--shard", "0/2", "--workers", "1").code == 0
+    assert odestab.analyze("--workers", "1").code == 0
+    assert bytes_of(desk / "run") == bytes_of(finished)
+
+
 def test_a_cell_measured_alone_is_the_cell_measured_in_turn(run_folder, odestab, measured):
     names = ["propagation-h1-worst-t0000", "layer-l01-t0000", "propagation-h1-typo-t0000"]
     before = bytes_of(run_folder)
