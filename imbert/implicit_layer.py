@@ -56,7 +56,7 @@ class ImplicitStep:
         plain = self.compiled or super().forward  # type: ignore[misc]
         implicit = isinstance(self.method, od.ImplicitEuler)
         mask = real_tokens if implicit else None  # an explicit step has no norms: padding is treated as BERT treats it
-        field: Any = od.LayerVectorField(_Bound(plain, (attention_mask, *args), kwargs), mask, self.kind)
+        field: Any = od.LayerVectorField(_Bound(plain, (attention_mask, *args), kwargs, len(hidden_states)), mask, self.kind)
         if self._draws and (implicit or self.substeps > 1):
             field = self._frozen(field, hidden_states)
         if self.recompute and self.training:
@@ -152,18 +152,20 @@ class _Bound:
     function: Callable[..., Tensor]
     arguments: tuple[Any, ...]
     keywords: Mapping[str, Any]
+    batch: int
 
     def __call__(self, x: Tensor) -> Tensor:
         with _kernel():
             return self.function(x, *self.arguments, **self.keywords)
 
-    def take(self, examples: Tensor, batch: int) -> "_Bound":
+    def take(self, examples: Tensor) -> "_Bound":
         """The layer for some examples of a batch: the attention mask, which has a row for each, is cut."""
 
         def cut(value: Any) -> Any:
-            return value[examples] if isinstance(value, Tensor) and value.ndim > 2 and value.shape[0] == batch > 1 else value
+            return value[examples] if isinstance(value, Tensor) and value.ndim > 2 and value.shape[0] == self.batch > 1 else value
 
-        return _Bound(self.function, tuple(map(cut, self.arguments)), {name: cut(value) for name, value in self.keywords.items()})
+        keywords = {name: cut(value) for name, value in self.keywords.items()}
+        return _Bound(self.function, tuple(map(cut, self.arguments)), keywords, len(examples))
 
 
 def _kernel() -> contextlib.AbstractContextManager[Any]:

@@ -162,10 +162,10 @@ class LayerVectorField(AbstractVectorField):
     def take(self, examples: Int[Tensor, " chosen"]) -> "LayerVectorField | None":
         """The same layer for some examples, where the layer itself can be cut."""
         cut = getattr(self.layer, "take", None)
-        layer = None if cut is None or self.mask is None else cut(examples, len(self.mask))
-        if layer is None or self.mask is None:
+        if cut is None:
             return None
-        return dataclasses.replace(self, layer=layer, mask=self.mask[examples], analytic=None)
+        mask = None if self.mask is None else self.mask[examples]
+        return dataclasses.replace(self, layer=cut(examples), mask=mask, analytic=None)
 
     def unsplit(self, x: Float[Tensor, "batch *event"]) -> Float[Tensor, "batch *event"]:
         """F(x), the layer, with zeros on padding."""

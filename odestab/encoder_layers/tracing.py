@@ -88,12 +88,14 @@ class BoundLayer:
         module: the layer.
         arguments: its positional arguments after the hidden state.
         keywords: its keyword arguments.
+        batch: the number of examples.
         sdpa: run torch's fused attention by its MATH kernel, the only one with forward-mode derivatives.
     """
 
     module: nn.Module
     arguments: tuple[Any, ...]
     keywords: Mapping[str, Any]
+    batch: int
     sdpa: bool = False
 
     def __call__(self, x: Float[Tensor, "batch tokens hidden"]) -> Float[Tensor, "batch tokens hidden"]:
@@ -102,15 +104,14 @@ class BoundLayer:
             output = self.module(x, *self.arguments, **self.keywords)
         return output[0] if isinstance(output, tuple) else output
 
-    def take(self, examples: Int[Tensor, " chosen"], batch: int) -> "BoundLayer":
+    def take(self, examples: Int[Tensor, " chosen"]) -> "BoundLayer":
         """The layer for some examples of a batch: what has a row for each, the attention mask for instance, is cut."""
 
         def cut(value: Any) -> Any:
-            return value[examples] if isinstance(value, Tensor) and value.ndim > 2 and value.shape[0] == batch > 1 else value
+            return value[examples] if isinstance(value, Tensor) and value.ndim > 2 and value.shape[0] == self.batch > 1 else value
 
-        return dataclasses.replace(
-            self, arguments=tuple(map(cut, self.arguments)), keywords={name: cut(value) for name, value in self.keywords.items()}
-        )
+        keywords = {name: cut(value) for name, value in self.keywords.items()}
+        return dataclasses.replace(self, arguments=tuple(map(cut, self.arguments)), keywords=keywords, batch=len(examples))
 
 
 def _attention_kernel(sdpa: bool) -> contextlib.AbstractContextManager[Any]:
@@ -207,7 +208,7 @@ def _record(run: Callable[[], Any], modules: set[nn.Module], sdpa: bool) -> list
         before, *arguments = args or (kwargs.get("hidden_states"),)
         keywords = {name: value for name, value in kwargs.items() if name != "hidden_states"}
         after = output[0] if isinstance(output, tuple) else output
-        steps.append(_Step(BoundLayer(module, tuple(arguments), keywords, sdpa), before, after))
+        steps.append(_Step(BoundLayer(module, tuple(arguments), keywords, len(before), sdpa), before, after))
 
     with contextlib.ExitStack() as stack, _attention_kernel(sdpa):
         for module in modules:

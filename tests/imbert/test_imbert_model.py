@@ -166,6 +166,28 @@ def test_padding_changes_nothing(tiny_folder: Path, batch: Any, attention: str) 
         assert torch.allclose(alone[0], together[i], rtol=0, atol=1e-11)
 
 
+@pytest.mark.parametrize("training", [False, True])
+@pytest.mark.parametrize("attention", ["eager", "sdpa"])
+@pytest.mark.parametrize("padded", [False, True])
+def test_a_batch_shrinks_to_what_is_not_solved(tiny_folder: Path, padded: bool, attention: str, training: bool) -> None:
+    """Also without padding, where there is no mask that tells how large it is."""
+    batch = tokenized(tiny_folder, 9)
+    batch = batch if padded else {name: value[1:] if value.ndim == 1 else value[1:, :7] for name, value in batch.items()}
+    assert bool((batch["attention_mask"] == 0).any()) == padded
+    found = []
+    for compaction in (False, True):
+        solver = {"name": "FixedPoint", "rtol": 1e-11, "max_iterations": 400, "compaction": compaction}
+        model = exact(tiny_folder, solver=solver, attn_implementation=attention, implicit_layers=[1]).train(training)
+        sizes: list[int] = []
+        (layer,) = imbert.implicit_layers(model)
+        layer.attention.register_forward_hook(lambda _, inputs, __, sizes=sizes: sizes.append(len(inputs[0])))
+        with torch.no_grad():
+            found.append((run(model, batch).logits, model.solver_statistics()[0]["evaluations_mean"], sizes))
+    (whole, evaluations, all_of), (cut, again, sizes) = found
+    assert set(all_of) == {len(whole)} and min(sizes) < len(whole) and sum(sizes) < sum(all_of)
+    assert evaluations == again and torch.allclose(whole, cut, rtol=0, atol=1e-9)
+
+
 def test_the_statistics_say_how_each_solve_went(tiny_folder: Path, batch: Any) -> None:
     model = implicit(tiny_folder, implicit_layers=[0, 2], solver={"name": "FixedPoint", "rtol": 1e-3, "max_iterations": 4})
     assert model.solver_statistics() == []
