@@ -88,7 +88,9 @@ def settings(options: argparse.Namespace) -> dict[str, Setting]:
     middle = 1e-2 if 1e-2 in options.rtol else options.rtol[0]
     adjoint = {"name": "ImplicitAdjoint", "rtol": loose}
     for solver in ("Auto", "FixedPoint"):
-        found[f"{solver}, {middle:g}, adjoint {loose:g}"] = Setting(some, {"solver": {"name": solver, "rtol": middle}, "adjoint": adjoint})
+        found[f"{solver}, {middle:g}, adjoint {loose:g}"] = Setting(
+            some, {"solver": {"name": solver, "rtol": middle, "compaction": True}, "adjoint": adjoint}
+        )
     for name in ("OneStepAdjoint", "UnrolledAdjoint"):
         found[f"{some} layers, {middle:g}, {name}"] = Setting(some, {"solver": _anderson(middle), "adjoint": {"name": name}})
     return found | {"published connection, k = 5": Setting(some, PUBLISHED)}

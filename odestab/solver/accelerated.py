@@ -58,22 +58,27 @@ def accelerate(rules: Rules, mixing: Mixing, equation: ImplicitEquation, x: Tens
     return dataclasses.replace(found, state=state, floor=torch.finfo(image.dtype).eps * field.rms(state.to(keep)))
 
 
-def _iterate(rules: Rules, field: AbstractVectorField, x: Tensor, stages: kernels.Stages, done: int = 0) -> Solution:
+def _iterate(rules: Rules, field: AbstractVectorField, x: Tensor, stages: kernels.Stages) -> Solution:
     """Iterate to the end of every example; the state is flat, and zero on padding."""
-    norms, watch = [stages.ledger.norm], Watch(x.device)
-    for iteration in range(done, rules.iteration_limit):
+    norms, watch, shape = [stages.ledger.norm], Watch(x.device), x.shape[1:]
+    cuts: list[tuple[Solution, Tensor]] = []
+    for _ in range(rules.iteration_limit):
         running = stages.ledger.running
         if watch.none(running):
             break
-        smaller = _compacted(field, running, stages) if rules.compaction and not rules.history else None
-        if smaller is not None:
-            kept, field, rest = smaller
-            return scattered(_solution(rules, stages, norms), _iterate(rules, field, x[kept], rest, iteration), kept)
+        cut = _compacted(field, running, stages) if rules.compaction and not rules.history else None
+        if cut is not None:
+            kept, field, whole = cut
+            cuts.append((_solution(rules, whole, norms), kept))
+            stages = whole.take(kept)  # in the same memory
         stages.mix()
-        stages.take_in(field.unsplit(stages.argument.view_as(x)).flatten(1))
+        stages.take_in(field.unsplit(stages.argument.view(-1, *shape)).flatten(1))
         if rules.history:
             norms.append(namespace(running).where(running, stages.ledger.norm, torch.nan))
-    return _solution(rules, stages, norms)
+    found = _solution(rules, stages, norms)
+    for before, kept in reversed(cuts):
+        found = scattered(before, found, kept)
+    return found
 
 
 def _solution(rules: Rules, stages: kernels.Stages, norms: list[Any]) -> Solution:
@@ -88,12 +93,10 @@ def _solution(rules: Rules, stages: kernels.Stages, norms: list[Any]) -> Solutio
 
 def _compacted(
     field: AbstractVectorField, running: Any, stages: kernels.Stages
-) -> tuple[Tensor, AbstractVectorField, kernels.Stages] | None:
-    """The running examples alone, where that is worth it and the field can be cut."""
+) -> tuple[Tensor, AbstractVectorField, kernels.PlainStages] | None:
+    """Which examples are running, and the field for them alone, where it is worth going on with these and the field can be cut."""
     if not isinstance(stages, kernels.PlainStages):
         return None
     kept = torch.as_tensor(running).nonzero()[:, 0]
-    if not worth_cutting(len(kept), len(running)):
-        return None
-    smaller = field.take(kept)
-    return None if smaller is None else (kept, smaller, stages.take(kept))
+    smaller = field.take(kept) if worth_cutting(len(kept), len(running)) else None
+    return None if smaller is None else (kept, smaller, stages)

@@ -69,11 +69,11 @@ class PlainStages:
         self.y, self.spare = self.spare, self.y
 
     def take(self, examples: Int[Tensor, " chosen"]) -> "PlainStages":
-        """Some of the examples alone; these stages are done for."""
-        taken = copy.copy(self)
-        taken.task = dataclasses.replace(self.task, **_cut(self.task, examples))
-        taken.ledger = dataclasses.replace(self.ledger, **_cut(self.ledger, examples))
-        for name, value in _cut(self, examples).items():
+        """Some of the examples alone, in ascending order and in the same memory; these stages are done for."""
+        taken, rows = copy.copy(self), examples.tolist()
+        taken.task = dataclasses.replace(self.task, **_cut(self.task, rows))
+        taken.ledger = dataclasses.replace(self.ledger, **_cut(self.ledger, rows))
+        for name, value in _cut(self, rows, self.filled).items():
             setattr(taken, name, value)
         return taken
 
@@ -129,10 +129,19 @@ class PlainStages:
         return _tensor(alpha, self.y).to(self.y.dtype)
 
 
-def _cut(record: object, examples: Tensor) -> dict[str, Any]:
-    """Those of its tensors and arrays, which all have a row for each example, for some examples."""
-    cut = {Tensor: examples, np.ndarray: examples.cpu().numpy()}
-    return {name: value[cut[type(value)]] for name, value in vars(record).items() if type(value) in cut}
+def _cut(record: object, rows: list[int], filled: int = 1) -> dict[str, Any]:
+    """Those of its tensors and arrays, which all have a row for each example, for some examples; states and rings stay where they are."""
+    found: dict[str, Any] = {}
+    for name, value in vars(record).items():
+        if isinstance(value, Tensor) and value.ndim > 1:
+            written = value[:, :filled] if value.ndim == 3 else value
+            for place, row in enumerate(rows):
+                if place < row:
+                    written[place].copy_(written[row])
+            found[name] = value[: len(rows)]
+        elif isinstance(value, Tensor | np.ndarray):
+            found[name] = value[rows]
+    return found
 
 
 def _small(tensor: Tensor) -> Any:
