@@ -81,6 +81,19 @@ def test_a_wrong_gradient_is_told_from_a_right_one_by_central_differences() -> N
     assert check.measured["explicit"]["error_max"] == pytest.approx(2, rel=1e-6) and check.measured["explicit"]["vanished"] == 0
 
 
+class WavyModel(LinearModel):
+    """A model whose loss bends within a few 1e-4, where a coarse difference says nothing of a gradient that is right."""
+
+    def shown(self, logits: torch.Tensor) -> torch.Tensor:
+        return logits + torch.sin(2e3 * logits) / 2e3
+
+
+def test_a_right_gradient_of_a_loss_that_bends_sharply_agrees_at_a_smaller_difference(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert checks_of(WavyModel)["gradients"].measured["explicit"]["error_max"] < 1e-3
+    monkeypatch.setattr("imbert.gradient_agreement.DIFFERENCES", (1e-4,))
+    assert checks_of(WavyModel)["gradients"].measured["explicit"]["error_max"] > 1e-2
+
+
 @pytest.fixture(scope="module")
 def attacked() -> tuple[Classifier, AttackResult]:
     classifier = trained("im-bert")
