@@ -25,7 +25,7 @@ Model = Mapping[str, Any]
 def draw(study: Mapping[str, Any], ax: style.Target = None) -> Figure:
     """Per task and size a panel of accuracies on dev and AdvGLUE, and one of accuracies before and under each attack where there are any.
 
-    Markers are means over seeds, lines 95 % t intervals (none with one seed), small dots the seeds.
+    Markers are means over seeds, lines 95 % t intervals (none with one seed), small dots the seeds; n where fewer seeds were attacked.
 
     Args:
         study: the record of a study, as its study.json holds it.
@@ -56,6 +56,10 @@ def _draw_attacks(ax: Axes, group: Mapping[str, Any]) -> None:
         for key, hollow in ATTACKED.items():
             found = [(model["attacks"].get(name) or {}).get(key) for name in names]
             _points(ax, x, found, model, MARKERS[i % len(MARKERS)], hollow)
+        for place, name in zip(x, names, strict=True):
+            clean = (model["attacks"].get(name) or {}).get("clean_accuracy")
+            if clean is not None and clean["n"] < len(model["seeds"]):
+                ax.text(place, 0.99, f"n = {clean['n']}", ha="center", va="top", fontsize=5.5, color=style.GUIDE)
     _columns(ax, [style.plain(name).replace("-", "\n", 1) for name in names], group)
     ax.set_title(f"{_title(group)}: before (hollow) and under each attack, the same examples")
 

@@ -9,6 +9,7 @@ import numpy as np
 from imbert.advglue import advglue_score
 from imbert.intervals import hierarchical_difference, mean_interval, paired_test
 from imbert.result import SCHEMA, finite, read_json, read_result
+from imbert.study_config import ATTACKS as KINDS
 from imbert.study_config import Cell, StudyConfig
 from imbert.tasks import task
 
@@ -169,7 +170,8 @@ def _training(runs: Sequence[Run]) -> dict[str, Any]:
 
 def _attacks(found: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Each attack over seeds, always with the clean accuracy on the same examples."""
-    names = _ordered(name for one in found for name in one if "robust_accuracy" in one[name])
+    known = _ordered(name for one in found for name in one if "robust_accuracy" in one[name])
+    names = sorted(known, key=lambda name: next((i for i, kind in enumerate(KINDS) if name.startswith(kind)), len(KINDS)))
     return {
         name: {
             key: _interval(one[name][key] for one in found if name in one)

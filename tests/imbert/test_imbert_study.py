@@ -11,7 +11,7 @@ from runs import tiny_tables, write_data
 from imbert import attack_stage, study_summary
 from imbert.masking import Check
 from imbert.result import folder_lock, read_json
-from imbert.study import markdown, run_study, shard_of_ranks
+from imbert.study import comma_separated, markdown, run_study, shard_of_ranks
 from imbert.study_config import StudyConfig, read_study, study_config
 
 STUDIES = Path(__file__).parents[2] / "docs/studies/sst2-1000"
@@ -184,3 +184,18 @@ def test_the_committed_studies_share_their_runs() -> None:
     assert {"bert", "ex-bert", "im-bert", "im-bert-published"} == set(first.models) and first.seeds == (0, 1, 2)
     runs = {cell.folder: cell.run for cell in second.cells()}
     assert len(set(second.models) - set(first.models)) == 4 and all(runs[cell.folder] == cell.run for cell in first.cells())
+
+
+PUBLISHED = sorted((Path(__file__).parents[2] / "docs" / "studies").glob("*/study.json"))
+
+
+@pytest.mark.parametrize("path", PUBLISHED, ids=lambda path: path.parent.name)
+def test_a_published_table_is_that_of_its_record(path: Path) -> None:
+    record = json.loads(path.read_text(encoding="utf-8"))
+    assert markdown(record) == (path.parent / "table.md").read_text(encoding="utf-8")
+    assert comma_separated(record) == (path.parent / "study.csv").read_text(encoding="utf-8")
+    plan = read_study(path.parent / "study.toml")
+    for group in record["groups"]:
+        for model in group["models"]:
+            assert model["measures"]["dev"]["n"] == len(model["seeds"]) >= 1, "no adversarial number without one on dev"
+            assert plan.models.get(model["name"], record["study"]["models"][model["name"]]) == record["study"]["models"][model["name"]]
