@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from analysis.config import (
+    CALIBRATION,
     DEFAULT_MODEL,
     DEPTHS,
     PREDICTION,
@@ -18,7 +19,7 @@ from analysis.config import (
     default_texts,
     read_texts,
 )
-from analysis.options import Parser, a_path, a_step_size, a_text, run_options, study_options
+from analysis.options import Parser, a_path, a_step_size, a_text, folder_options, measuring_options, run_options, study_options
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -100,6 +101,35 @@ def confirm(options: argparse.Namespace) -> None:
 
     figure = save(draw(record), options.out, "confirmation")["svg"]
     print(f"{found.sentence}\nrecord: {options.out / 'confirmation.json'}\nfigure: {figure}")
+
+
+def calibrate(options: argparse.Namespace) -> None:
+    """Growth through a fine-tuned model: measured, and predicted from its linearisation and from that of the checkpoint it came from."""
+    from analysis.calibration import calibrate as calibrated
+    from analysis.record import read_run, write_json
+    from analysis.sweep import prepare, run
+
+    texts, pairs = read_texts(options.texts) if options.texts else default_texts()
+    shared = {"texts": texts[: options.limit], "pairs": pairs[: options.limit], "depth": CALIBRATION, "propagated": options.propagated}
+    shared |= {"device": options.device, "dtype": options.dtype, "seed": options.seed, "directions": options.directions}
+    folders = {"fine-tuned": options.checkpoint, "pretrained": options.pretrained}
+    sweeps = {name: prepare(StudyConfig(model=model, steps=options.checkpoint, **shared), _warn) for name, model in folders.items()}
+    done = [run(sweep, options.out / name, _warn, _progress, options.workers, options.shard) for name, sweep in sweeps.items()]
+    if None in done:
+        print(WAITING)
+        return
+    tuned, pretrained = (read_run(options.out / name) for name in folders)
+    record = calibrated(tuned, pretrained, options.seed).record()
+    write_json(options.out / "calibration.json", record)
+    from figures.calibration import draw
+    from figures.style import save
+
+    figure = save(draw(record), options.out, "calibration")["svg"]
+    for row in record["fits"]:
+        size = "its own size" if row["size"] is None else f"size {row['size']:g}"
+        told = f"R² {row['r_squared']:.3f}, slope {row['slope']:.2f} [{row['slope_low']:.2f}, {row['slope_high']:.2f}]"
+        print(f"{row['kind']}, {size}, from the {row['source']} linearisation: {told}, agreement {row['agreement']:.3f}")
+    print(f"record: {options.out / 'calibration.json'}\nfigure: {figure}")
 
 
 def report(options: argparse.Namespace) -> None:
@@ -231,6 +261,14 @@ def _parser() -> Parser:
     after.add_argument("--seed", type=int, default=0, help="of resamples and permutations (default: 0)")
     after.add_argument("--out", type=a_path, default=Path("runs/confirmation"), metavar="DIR", help="(default: runs/confirmation)")
     after.set_defaults(command=confirm)
+    held = commands.add_parser(
+        "calibrate", parents=[measuring_options()], help="predicted against measured growth through the steps of a fine-tuned model"
+    )
+    held.add_argument("checkpoint", type=a_text, metavar="CHECKPOINT", help="fine-tuned, plain or IM-BERT")
+    held.add_argument("--pretrained", type=a_text, metavar="MODEL", help=f"that it came from (default: the embedded {DEFAULT_MODEL})")
+    folder_options(held, "runs/calibration")
+    held.add_argument("--directions", type=a_text, metavar="FILE", help="perturbations of texts, as `imbert perturbations` writes them")
+    held.set_defaults(command=calibrate)
     for name, command, text in (
         ("propagate", propagate, "growth of a perturbation through depth: one figure"),
         ("regions", regions, "each layer's spectrum over the stability regions: one figure"),

@@ -3,7 +3,7 @@
 import dataclasses
 import hashlib
 
-from analysis.config import PREDICTION, Pair, StudyConfig
+from analysis.config import CALIBRATION, PREDICTION, Pair, StudyConfig
 
 
 @dataclasses.dataclass(frozen=True)
@@ -12,11 +12,11 @@ class CellPlan:
 
     Attributes:
         kind: "layer", "dense", "propagation", "regions" or "truncated"; in full depth also "nonnormality", "bounds", "density",
-            "sublayers", "refinement" and "exponents"; for a prediction "layer" and "solves".
+            "sublayers", "refinement" and "exponents"; for a prediction "layer" and "solves"; for a calibration "declared".
         texts: indices into the study's texts, or into its pairs where `perturbation` is an edit.
         layer: of cells that are about one layer.
         step_size: of "propagation", "regions" and "exponents" cells.
-        perturbation: of "propagation" cells: "gaussian", "worst", or a kind of edit.
+        perturbation: of "propagation" and "declared" cells: "gaussian", "worst", a kind of edit, of the latter also "attack".
     """
 
     kind: str
@@ -58,7 +58,14 @@ def chunks(indices: list[int], lengths: list[int], size: int) -> list[tuple[int,
     return [tuple(ordered[first : first + size]) for first in range(0, len(ordered), size)]
 
 
-def plan(config: StudyConfig, layers: tuple[int, ...], tokens: list[int], hidden: int, pair_tokens: dict[int, int]) -> list[CellPlan]:
+def plan(
+    config: StudyConfig,
+    layers: tuple[int, ...],
+    tokens: list[int],
+    hidden: int,
+    pair_tokens: dict[int, int],
+    directed: tuple[int, ...] = (),
+) -> list[CellPlan]:
     """All cells of a study, cheap ones first.
 
     Args:
@@ -67,16 +74,23 @@ def plan(config: StudyConfig, layers: tuple[int, ...], tokens: list[int], hidden
         tokens: token count of every text.
         hidden: the hidden size H.
         pair_tokens: token count of every pair that can be propagated, by index.
+        directed: the texts that have a direction of their own.
     """
     everything = chunks(list(range(len(tokens))), tokens, config.chunk)
     if config.depth == PREDICTION:
         return [CellPlan(kind, chunk, layer=layer) for kind in ("solves", "layer") for layer in layers for chunk in everything]
     followed = chunks(list(range(len(tokens)))[: config.propagated], tokens, config.chunk)
+    if config.depth == CALIBRATION:
+        cells = [CellPlan("declared", chunk, perturbation=kind) for chunk in followed for kind in ("gaussian", "worst")]
+        cells += [CellPlan("declared", chunk, perturbation="attack") for chunk in chunks(list(directed), tokens, config.chunk)]
+        for kind in dict.fromkeys(pair.kind for pair in config.pairs):
+            cells += _edit_cells("declared", config.pairs, kind, None, pair_tokens, config.chunk)
+        return cells
     short = [i for i, count in enumerate(tokens) if count * hidden <= config.dense_limit]
     cells = [*(CellPlan("regions", step_size=h) for h in config.step_sizes), CellPlan("truncated")]
     for h in config.step_sizes:
         for kind in dict.fromkeys(pair.kind for pair in config.pairs):
-            cells += _edit_cells(config.pairs, kind, h, pair_tokens, config.chunk)
+            cells += _edit_cells("propagation", config.pairs, kind, h, pair_tokens, config.chunk)
         for chunk in followed:
             cells += [CellPlan("propagation", chunk, step_size=h, perturbation=kind) for kind in ("gaussian", "worst")]
     for layer in layers:
@@ -96,7 +110,7 @@ def _full_depth(config: StudyConfig, layers: tuple[int, ...], followed: list[tup
     return cells
 
 
-def _edit_cells(pairs: tuple[Pair, ...], kind: str, h: float, pair_tokens: dict[int, int], size: int) -> list[CellPlan]:
+def _edit_cells(cell: str, pairs: tuple[Pair, ...], kind: str, h: float | None, pair_tokens: dict[int, int], size: int) -> list[CellPlan]:
     mine = [i for i in pair_tokens if pairs[i].kind == kind]
     lengths = [pair_tokens.get(i, 0) for i in range(len(pairs))]
-    return [CellPlan("propagation", chunk, step_size=h, perturbation=kind) for chunk in chunks(mine, lengths, size)]
+    return [CellPlan(cell, chunk, step_size=h, perturbation=kind) for chunk in chunks(mine, lengths, size)]

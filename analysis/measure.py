@@ -9,6 +9,7 @@ from torch import Tensor
 import odestab as od
 from analysis.cells import CellPlan
 from analysis.config import StudyConfig
+from analysis.measure_declared import declared_cell
 from analysis.measure_full import FULL, token_shares
 from analysis.measure_solves import solves_cell
 from analysis.record import Cell
@@ -33,6 +34,7 @@ def measure(study: Study, plan: CellPlan) -> Cell:
         "regions": regions_cell,
         "truncated": truncated_cell,
         "solves": solves_cell,
+        "declared": declared_cell,
         **FULL,
     }
     extra, arrays = kinds[plan.kind](study, plan)

@@ -71,10 +71,15 @@ class Parser(argparse.ArgumentParser):
 
 
 def run_options(parser: argparse.ArgumentParser, out: str) -> None:
-    """Options of the commands that measure many texts into a run folder."""
+    """Options of the commands that measure many texts into a run folder, at some step sizes."""
     parser.add_argument("model", nargs="?", metavar="MODEL", help=f"hub id or folder (default: the embedded {DEFAULT_MODEL})")
-    parser.add_argument("--texts", type=a_path, metavar="FILE", help="one text a line, or original<TAB>edited pairs (default: built in)")
     parser.add_argument("--step-size", type=a_step_size, nargs="+", default=[1.0], metavar="H", help="step sizes h (default: 1)")
+    folder_options(parser, out)
+
+
+def folder_options(parser: argparse.ArgumentParser, out: str) -> None:
+    """Options of the commands that measure many texts into a run folder."""
+    parser.add_argument("--texts", type=a_path, metavar="FILE", help="one text a line, or original<TAB>edited pairs (default: built in)")
     parser.add_argument("--limit", type=positive, metavar="N", help="use the first N texts and pairs")
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     workers = max(1, min(cores, 4) // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
@@ -87,10 +92,19 @@ def run_options(parser: argparse.ArgumentParser, out: str) -> None:
 
 
 def study_options() -> Parser:
-    """Options that every measuring command takes."""
-    options = Parser(add_help=False)
+    """Options of the commands that measure layers of a model as they choose."""
+    options = Parser(add_help=False, parents=[measuring_options()])
     options.add_argument("--field", choices=FIELDS, default="increment", help="f = F - id, or f = F, for a layer F (default: increment)")
     options.add_argument("--layers", type=layer_list, metavar="L,L", help="layers by index from 0 (default: all)")
+    options.add_argument(
+        "--dense-limit", type=positive, default=1600, metavar="N", help="full spectrum up to this dimension n·H (default: 1600)"
+    )
+    return options
+
+
+def measuring_options() -> Parser:
+    """Options that do not depend on what is measured."""
+    options = Parser(add_help=False)
     options.add_argument("--device", default="cpu", help="torch device (default: cpu)")
     options.add_argument("--dtype", choices=DTYPES, default="float64", help="precision (default: float64)")
     options.add_argument(
@@ -101,7 +115,4 @@ def study_options() -> Parser:
         help="follow perturbations of the first N texts through depth (default: 16)",
     )
     options.add_argument("--seed", type=int, default=0, help="of every random vector (default: 0)")
-    options.add_argument(
-        "--dense-limit", type=positive, default=1600, metavar="N", help="full spectrum up to this dimension n·H (default: 1600)"
-    )
     return options

@@ -67,7 +67,7 @@ def _sharing_a_path(cells: list[CellPlan]) -> list[list[CellPlan]]:
     """Neighbouring propagation cells of the same texts stay together: they share paths and linearisations."""
 
     def shared(cell: CellPlan) -> object:
-        return (cell.texts, cell.step_size) if cell.kind in ("propagation", "exponents") else cell.name
+        return (cell.texts, cell.step_size) if cell.kind in ("propagation", "exponents", "declared") else cell.name
 
     return [list(group) for _, group in itertools.groupby(cells, shared)]
 

@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 from torch import Tensor
 
 import odestab as od
@@ -26,6 +28,7 @@ class Study:
         tokenizer: its tokenizer.
         max_tokens: the longest text that the model takes.
         weights: sha256 of the encoder's parameters, names included.
+        directions: perturbations of the state that enters the first layer, `(tokens, hidden)`, by index of their text.
     """
 
     config: StudyConfig
@@ -33,6 +36,7 @@ class Study:
     tokenizer: Any
     max_tokens: int
     weights: str
+    directions: dict[int, Tensor] = dataclasses.field(default_factory=dict)
 
     def tokenize(self, texts: list[str]) -> Any:
         """A padded batch on the study's device, truncated to what the model takes."""
@@ -47,6 +51,11 @@ class Study:
     def trace(self, texts: tuple[str, ...]) -> od.Trajectory:
         """The trajectory of a batch of texts."""
         return od.trace(self.encoder, self.tokenize(list(texts)), field=self.config.field)
+
+    @functools.lru_cache(maxsize=2)  # noqa: B019 - likewise
+    def trace_declared(self, texts: tuple[str, ...]) -> od.Trajectory:
+        """The same with the fields and steps that the checkpoint declares for each layer."""
+        return od.trace(self.encoder, self.tokenize(list(texts)))
 
     @functools.lru_cache(maxsize=2)  # noqa: B019 - likewise
     def trace_halves(self, texts: tuple[str, ...]) -> od.Trajectory:
@@ -81,15 +90,32 @@ def load_study(config: StudyConfig) -> Study:
     """Load the model of a configuration.
 
     Raises:
-        ValueError: if the model cannot be loaded or a layer does not exist.
+        ValueError: if the model cannot be loaded or a layer does not exist, or a direction is not that of a state.
     """
-    encoder, tokenizer = od.load_encoder(
-        config.model if config.model is not None else default_model_folder(), getattr(torch, config.dtype), config.device
-    )
+    model = config.model if config.model is not None else default_model_folder()
+    encoder, tokenizer = od.load_encoder(model, getattr(torch, config.dtype), config.device, steps_of=config.steps)
     digest = hashlib.sha256()
     for name, parameter in sorted(encoder.state_dict().items()):
         digest.update(name.encode() + parameter.detach().cpu().numpy().tobytes())
-    return Study(config, encoder, tokenizer, _max_tokens(encoder, tokenizer), digest.hexdigest())
+    return Study(config, encoder, tokenizer, _max_tokens(encoder, tokenizer), digest.hexdigest(), _directions(config, encoder))
+
+
+def _directions(config: StudyConfig, encoder: Any) -> dict[int, Tensor]:
+    """The perturbations of the texts that have one."""
+    if config.directions is None:
+        return {}
+    try:
+        known = load_file(config.directions)
+    except SafetensorError as error:
+        raise ValueError(f"{config.directions}: expected safetensors of directions, got {error}") from None
+    digests = {hashlib.sha256(text.encode()).hexdigest(): i for i, text in enumerate(config.texts)}
+    found = {digests[name]: value for name, value in known.items() if name in digests}
+    if not found:
+        raise ValueError(f"{config.directions}: expected directions by the sha256 of their texts, got {len(known)} of other texts")
+    hidden = encoder.config.hidden_size
+    if wrong := [tuple(value.shape) for value in found.values() if value.ndim != 2 or value.shape[1] != hidden]:
+        raise ValueError(f"{config.directions}: expected directions of shape (tokens, {hidden}), got {wrong[0]}")
+    return {i: value.to(config.device, getattr(torch, config.dtype)) for i, value in found.items()}
 
 
 def _max_tokens(encoder: Any, tokenizer: Any) -> int:

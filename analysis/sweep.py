@@ -21,7 +21,19 @@ from analysis.study import Study, load_study
 from analysis.summary import Summary, summarise
 from analysis.tables import tables
 
-DERIVED = ("cells", "encoder_depth", "hidden", "map_step_sizes", "sizes", "skipped_pairs", "status_names", "tokens", "warnings")
+DERIVED = (
+    "cells",
+    "declared",
+    "directed",
+    "encoder_depth",
+    "hidden",
+    "map_step_sizes",
+    "sizes",
+    "skipped_pairs",
+    "status_names",
+    "tokens",
+    "warnings",
+)
 VERSIONED = ("odestab", "torch", "transformers", "numpy", "scipy")
 Report = Callable[[str], None]
 Progress = Callable[[Iterable[Cell], int], Iterable[Cell]]
@@ -63,7 +75,7 @@ def prepare(config: StudyConfig, warn: Report) -> Sweep:
     if not all(state.isfinite().all() for state in first.states):
         raise ValueError(f"model {config.as_dict()['model']!r} must have finite states in {config.dtype}; on text 1 they are not")
     layers = config.chosen_layers(first.depth)
-    cells = plan(config, layers, tokens, first.states[0].shape[2], pair_tokens)
+    cells = plan(config, layers, tokens, first.states[0].shape[2], pair_tokens, tuple(sorted(study.directions)))
     resolved = config.as_dict() | {
         "layers": layers,
         "encoder_depth": first.depth,
@@ -72,6 +84,8 @@ def prepare(config: StudyConfig, warn: Report) -> Sweep:
         "skipped_pairs": skipped,
         "warnings": warnings,
         "weights": study.weights,
+        "directed": sorted(study.directions),
+        "declared": getattr(study.encoder.config, "declared_steps", None),
         "status_names": [status.name for status in od.Status],
         "versions": versions(),
         "cells": [cell.name for cell in cells],

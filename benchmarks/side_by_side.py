@@ -48,7 +48,10 @@ def seconds(run: Callable[[], Any], device: str) -> dict[str, float]:
 
 
 def peak_bytes(run: Callable[[], Any], device: str) -> int | None:
-    """The most memory that one call holds beyond what was held before; None where the system does not say (on a CPU, all but Linux)."""
+    """The most memory that one call holds beyond what was held before; None where the system does not say (on a CPU, all but Linux).
+
+    From the first call on the process asks the system for every tensor anew, and is slower: what is timed belongs into another one.
+    """
     if device.startswith("cuda"):
         before = torch.cuda.memory_allocated()
         torch.cuda.reset_peak_memory_stats()

@@ -10,7 +10,9 @@ less, wall-clock seconds on a GPU.
 import argparse
 import functools
 import math
+import multiprocessing
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from typing import Any, NamedTuple
 
 import torch
@@ -61,17 +63,15 @@ def main() -> None:
         adjoint_rtol=[1e-1, 1e-2],
         seed=0,
     )
-    messages.set_verbosity_error()
-    messages.disable_progress_bar()
-    batch = tokens_of(options)
-    models = {name: model_of(setting, options) for name, setting in settings(options).items()}
-    result = {
-        "examples": options.examples,
-        "tokens": options.tokens,
-        "training": rows(models, batch, options, train_step, True),
-        "inference": rows(models, batch, options, predict, False),
-    }
-    for name in ("training", "inference"):
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as apart:
+        memory = apart.submit(measure_memory, options).result()
+    batch, models = tokens_of(options), models_of(options)
+    result: dict[str, Any] = {"examples": options.examples, "tokens": options.tokens}
+    for kind in KINDS:
+        result[kind] = rows(models, batch, options, kind)
+        for row in result[kind]:
+            row["memory of BERT"] = None if not memory[kind]["BERT"] else memory[kind][row[""]] / memory[kind]["BERT"]
+    for name in KINDS:
         print(f"{name}: {options.examples} examples of {options.tokens} tokens\n{table(result[name])}\n")
     print(publish("training_cost", result, options))
 
@@ -134,23 +134,36 @@ def predict(model: Any, batch: dict[str, Tensor], seed: int) -> None:
         model(**batch)
 
 
-def rows(
-    models: dict[str, Any], batch: dict[str, Tensor], options: argparse.Namespace, run: Callable[..., None], training: bool
-) -> list[Any]:
-    """Every alternative with its time and memory over BERT's, its evaluations, and the floor that they imply."""
+KINDS: dict[str, Callable[..., None]] = {"training": train_step, "inference": predict}
+
+
+def models_of(options: argparse.Namespace) -> dict[str, Any]:
+    """The model of every setting, by its name."""
+    messages.set_verbosity_error()
+    messages.disable_progress_bar()
+    return {name: model_of(setting, options) for name, setting in settings(options).items()}
+
+
+def runs_of(models: dict[str, Any], batch: dict[str, Tensor], options: argparse.Namespace, kind: str) -> dict[str, Callable[[], None]]:
+    """The alternatives, each ready to run; in inference, which uses no adjoint, those of the first one."""
     for model in models.values():
-        model.train(training)
-    chosen = {name: one for name, one in models.items() if training or "Adjoint" not in name}
-    runs = {name: functools.partial(run, model, batch, options.seed) for name, model in chosen.items()}
-    memory = {name: peak_bytes(one, options.device) for name, one in (*runs.items(), *runs.items())}  # the first time gradients come to be
+        model.train(kind == "training")
+    others = tuple(f"adjoint {rtol:g}" for rtol in options.adjoint_rtol[1:])
+    chosen = [name for name in models if kind == "training" or not name.endswith(("Adjoint", *others))]
+    return {name: functools.partial(KINDS[kind], models[name], batch, options.seed) for name in chosen}
+
+
+def rows(models: dict[str, Any], batch: dict[str, Tensor], options: argparse.Namespace, kind: str) -> list[Any]:
+    """Every alternative with its time over BERT's, its evaluations, and the floor that they imply."""
+    runs = runs_of(models, batch, options, kind)
     times = in_turns(runs, options.rounds, options.device)
-    units = measure_units(models["BERT"], batch, options, training)
-    own, held = times["BERT"]["cpu" if options.device == "cpu" else "wall"], memory["BERT"]
-    found = []
-    for name, model in chosen.items():
-        spent, counted = times[name]["cpu" if options.device == "cpu" else "wall"], count(model, runs[name], options.examples)
+    units = measure_units(models["BERT"], batch, options, kind == "training")
+    clock = "cpu" if options.device == "cpu" else "wall"
+    own, found = times["BERT"][clock], []
+    for name, run in runs.items():
+        spent, counted = times[name][clock], count(models[name], run, options.examples)
         floor = own + counted["bare"] * units.evaluation + counted["products"] * units.product
-        floor += counted["layers"] * (units.attached - units.plain if training else -units.evaluation)
+        floor += counted["layers"] * (units.attached - units.plain if kind == "training" else -units.evaluation)
         floor = floor if counted["known"] else math.nan
         share = {
             "s": times[name]["wall"],
@@ -159,8 +172,20 @@ def rows(
             "floor of BERT": floor / own,
             "above floor": spent / floor - 1,
         }
-        peak = None if not held else memory[name] / held
-        found.append({"": name, **share, "memory of BERT": peak, **{key: counted[key] for key in ("bare", "products", "unconverged")}})
+        found.append({"": name, **share, **{key: counted[key] for key in ("bare", "products", "unconverged")}})
+    return found
+
+
+def measure_memory(options: argparse.Namespace) -> dict[str, dict[str, int | None]]:
+    """The most bytes that each alternative holds beyond the models, for a process of its own."""
+    torch.set_num_threads(options.threads)
+    peak_bytes(lambda: None, options.device)  # before there is anything that could be used again
+    models, batch, found = models_of(options), tokens_of(options), dict[str, dict[str, int | None]]()
+    for kind in KINDS:
+        runs = runs_of(models, batch, options, kind)
+        found[kind] = {
+            name: peak_bytes(run, options.device) for name, run in (*runs.items(), *runs.items())
+        }  # gradients come to be at first
     return found
 
 

@@ -25,7 +25,8 @@ Model = Mapping[str, Any]
 def draw(study: Mapping[str, Any], ax: style.Target = None) -> Figure:
     """Per task and size a panel of accuracies on dev and AdvGLUE, and one of accuracies before and under each attack where there are any.
 
-    Markers are means over seeds, lines 95 % t intervals (none with one seed), small dots the seeds; n where fewer seeds were attacked.
+    Markers are means over seeds, lines 95 % t intervals (none with one seed), small dots the seeds. Where fewer seeds were attacked than
+    trained, n says how many, model by model in the order of the markers.
 
     Args:
         study: the record of a study, as its study.json holds it.
@@ -56,10 +57,11 @@ def _draw_attacks(ax: Axes, group: Mapping[str, Any]) -> None:
         for key, hollow in ATTACKED.items():
             found = [(model["attacks"].get(name) or {}).get(key) for name in names]
             _points(ax, x, found, model, MARKERS[i % len(MARKERS)], hollow)
-        for place, name in zip(x, names, strict=True):
-            clean = (model["attacks"].get(name) or {}).get("clean_accuracy")
-            if clean is not None and clean["n"] < len(model["seeds"]):
-                ax.text(place, 0.99, f"n = {clean['n']}", ha="center", va="top", fontsize=5.5, color=style.GUIDE)
+    for place, name in enumerate(names):
+        attacked = [((model["attacks"].get(name) or {}).get("clean_accuracy") or {}).get("n", 0) for model in models]
+        if attacked != [len(model["seeds"]) for model in models]:
+            counts = attacked if len(set(attacked)) > 1 else attacked[:1]
+            ax.text(place, 0.99, f"n = {', '.join(map(str, counts))}", ha="center", va="top", fontsize=6, color=style.GUIDE)
     _columns(ax, [style.plain(name).replace("-", "\n", 1) for name in names], group)
     ax.set_title(f"{_title(group)}: before (hollow) and under each attack, the same examples")
 

@@ -71,6 +71,16 @@ def attack(options: argparse.Namespace) -> None:
     print(f"results: {options.out}")
 
 
+def perturbations(options: argparse.Namespace) -> None:
+    """Write what really perturbs a checkpoint, for `odestab calibrate`."""
+    choice = AttackChoice(kinds=("pgd",), examples=options.examples, seed=options.seed, masking=False)
+    run = _run_of(options)
+    from imbert.perturbations import write_perturbations
+
+    texts, directions = write_perturbations(options.checkpoint, run, choice, options.data, options.out, _progress)
+    print(f"texts: {texts}\ndirections: {directions}")
+
+
 def study(options: argparse.Namespace) -> None:
     """Train, attack and compare all models of a study."""
     plan = read_study(options.study)
@@ -196,6 +206,12 @@ def _parser() -> _Parser:
     broken.add_argument("--no-masking", action="store_true", help="leave out the masking checks")
     broken.add_argument("--out", type=_path, required=True, metavar="DIR", help="one JSON file per attack")
     broken.set_defaults(command=attack)
+    moved = commands.add_parser("perturbations", parents=[measured], help="write what perturbs a checkpoint, for odestab calibrate")
+    moved.add_argument("--advglue", metavar="FILE", help="the AdvGLUE file")
+    moved.add_argument("--examples", type=_positive, default=32, metavar="N", help="attack the first N dev examples (default: 32)")
+    moved.add_argument("--seed", type=int, default=0)
+    moved.add_argument("--out", type=_path, required=True, metavar="DIR", help="folder of the two files")
+    moved.set_defaults(command=perturbations)
     whole = commands.add_parser("study", help="models × tasks × sizes × seeds: table, CSV and figure; again continues it")
     whole.add_argument("study", type=_path, metavar="STUDY.toml")
     whole.add_argument("--data", type=_path, metavar="DIR", help="where relative paths start (default: the folder of STUDY.toml)")

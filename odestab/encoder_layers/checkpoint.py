@@ -11,11 +11,13 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from odestab.encoder_layers.declared import plain_config
+from odestab.encoder_layers.declared import declare_steps_of, plain_config
 from odestab.encoder_layers.families import DOUBLE_THROUGHOUT, require_encoder
 
 
-def load_encoder(model: str | Path, dtype: torch.dtype = torch.float64, device: str | torch.device = "cpu") -> tuple[nn.Module, Any]:
+def load_encoder(
+    model: str | Path, dtype: torch.dtype = torch.float64, device: str | torch.device = "cpu", steps_of: str | Path | None = None
+) -> tuple[nn.Module, Any]:
     """The bare encoder of a checkpoint, ready for analysis, and its tokenizer.
 
     Eager attention, eval mode, parameters without gradient, weights from safetensors only, never remote code. A checkpoint with a task
@@ -27,13 +29,14 @@ def load_encoder(model: str | Path, dtype: torch.dtype = torch.float64, device: 
         model: a checkpoint folder, or a Hugging Face hub id.
         dtype: floating-point type of the parameters.
         device: where the encoder is put.
+        steps_of: a checkpoint whose declared steps the layers take, instead of what their own declares.
 
     Returns:
         The transformers `PreTrainedModel` and the tokenizer.
 
     Raises:
         ValueError: if the checkpoint is not found, is no encoder, has missing, unreadable or non-finite weights or no tokenizer,
-            or if `dtype` is not a floating-point type.
+            if `dtype` is not a floating-point type, or if the declared steps are not for such an encoder.
     """
     if not dtype.is_floating_point:
         raise ValueError(f"dtype must be a floating-point type, got {dtype}")
@@ -41,6 +44,10 @@ def load_encoder(model: str | Path, dtype: torch.dtype = torch.float64, device: 
     with _silence(), torch.random.fork_rng(devices=[]):  # a missing pooler is drawn at random
         encoder = _load_weights(model, dtype)
         tokenizer = _load_tokenizer(model)
+    if steps_of is not None:
+        with _required(steps_of, "declare steps that these layers can take"):
+            _require_folder_or_id(steps_of)
+            declare_steps_of(encoder.config, steps_of)
     if dtype == torch.float64 and encoder.config.model_type not in DOUBLE_THROUGHOUT:
         for layer in {layer for layers in encoder.modules() if isinstance(layers, nn.ModuleList) for layer in layers}:
             layer.forward = types.MethodType(_forward_in_double, layer)  # a bound method survives a deep copy

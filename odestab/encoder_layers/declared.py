@@ -37,6 +37,18 @@ def plain_config(model: str | Path) -> Any:
     return config
 
 
+def declare_steps_of(config: Any, model: str | Path) -> None:
+    """Let an encoder's layers take the steps that another checkpoint declares; those of a plain one are none.
+
+    Raises:
+        ValueError: if that checkpoint has another number of layers, or what it declares cannot be built.
+    """
+    other = plain_config(model)
+    if other is not None and other.num_hidden_layers != config.num_hidden_layers:
+        raise ValueError(f"steps must be declared for {config.num_hidden_layers} layers, got those of {other.num_hidden_layers} in {model}")
+    setattr(config, DECLARED, None if other is None else getattr(other, DECLARED))
+
+
 def declared_steps(config: Any) -> tuple[Steps, ...] | None:
     """The field and the methods, one per substep, of each layer; None where a configuration declares nothing.
 

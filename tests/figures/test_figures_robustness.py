@@ -91,3 +91,13 @@ def test_a_group_each_has_its_panels_and_one_legend() -> None:
 def test_equal_records_give_equal_bytes(tmp_path: Path) -> None:
     first, second = (style.save(robustness.draw(study()), tmp_path / name, "robustness") for name in ("a", "b"))
     assert all(first[kind].read_bytes() == second[kind].read_bytes() for kind in first)
+
+
+def test_fewer_attacked_seeds_than_trained_ones_are_counted_model_by_model() -> None:
+    record = study(seeds=3)
+    attacks = record["groups"][0]["models"][1]["attacks"]
+    attacks["words"] = {key: interval(one["values"][:1]) for key, one in attacks["words"].items()}
+    texts = [text.get_text() for text in robustness.draw(record).axes[1].texts]
+    assert [text for text in texts if text.startswith("n =")] == ["n = 3, 1, 3"]
+    del attacks["words"]
+    assert "n = 3, 0, 3" in [text.get_text() for text in robustness.draw(record).axes[1].texts]

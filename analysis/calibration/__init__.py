@@ -1,0 +1,7 @@
+"""Growth that a linearisation predicts against growth that is measured, on fine-tuned models."""
+
+from analysis.calibration.fit import Fit, Linearity, fit, linearity
+from analysis.calibration.flips import Flips, flips
+from analysis.calibration.records import Calibration, calibrate
+
+__all__ = ["Calibration", "Fit", "Flips", "Linearity", "calibrate", "fit", "flips", "linearity"]

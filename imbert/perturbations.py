@@ -1,0 +1,99 @@
+"""What really perturbs a fine-tuned model, for `odestab calibrate`: AdvGLUE's pairs by whether they flip it, and directions of an attack.
+
+The texts are those of the data, whose licence may forbid to publish them: the files are for this machine.
+"""
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+from imbert.advglue import ADVGLUE_TASKS, read_advglue
+from imbert.attack_stage import attacked_examples
+from imbert.attacks import EmbeddingPGD
+from imbert.classifier import Classifier
+from imbert.evaluate import load_classifier
+from imbert.run_config import RunConfig
+from imbert.study_config import AttackChoice
+
+PAIRS, DIRECTIONS = "perturbations.tsv", "directions.safetensors"
+Report = Callable[[str], None]
+
+
+def write_perturbations(checkpoint: Path, run: RunConfig, choice: AttackChoice, data: Path, out: Path, report: Report) -> tuple[Path, Path]:
+    """Write the texts with their edits, and what an attack adds to the state that enters the first layer.
+
+    Of AdvGLUE's pairs those whose original is right are kept, as kind "flipped" where the adversarial text is wrong, else as "held". The
+    attack is PGD on the word embeddings of the first dev examples; where it succeeds, the difference of the states after the embeddings'
+    LayerNorm is the direction, at its size.
+
+    Args:
+        checkpoint: a folder with safetensors weights.
+        run: its task, of one text an example, and its AdvGLUE file.
+        choice: how many examples are attacked, and the attack's radius and seed.
+        data: where relative paths start.
+        out: the folder for both files.
+        report: takes lines about what was found.
+
+    Returns:
+        The texts, `kind<TAB>original<TAB>edited` for pairs and a text alone where there is a direction, and the directions, `(tokens,
+        hidden)` by the sha256 of their text.
+
+    Raises:
+        ValueError: if the task has two texts, or a file does not fit.
+        OSError: if something cannot be read or written.
+    """
+    examples = attacked_examples(run, choice, data)
+    if any(len(parts) != 1 for parts in examples.texts):
+        raise ValueError(f"task must be of one text an example, got {run.data.task}, whose examples have two")
+    classifier = load_classifier(checkpoint, run)
+    lines = list[str]()
+    if run.evaluate.advglue is not None and run.data.task in ADVGLUE_TASKS:
+        lines += _pairs(classifier, data / run.evaluate.advglue, run.data.task, report)
+    ball: dict[str, Any] = {"norm": choice.norm} | ({} if choice.radius is None else {"radius": choice.radius})
+    result = EmbeddingPGD(**ball).run(classifier, examples, choice.seed)
+    broken = list(result.changed)
+    report(f"attack: {len(broken)} of {len(examples)} examples broken")
+    texts = [_clean(examples.texts[i][0]) for i in broken]
+    directions = {
+        hashlib.sha256(text.encode()).hexdigest(): _state_difference(classifier, text, result.perturbations[i])
+        for text, i in zip(texts, broken, strict=True)
+    }
+    out.mkdir(parents=True, exist_ok=True)
+    (out / PAIRS).write_text("".join(f"{line}\n" for line in [*lines, *texts]), encoding="utf-8")
+    save_file(directions, out / DIRECTIONS)
+    return out / PAIRS, out / DIRECTIONS
+
+
+def _pairs(classifier: Classifier, path: Path, task: str, report: Report) -> list[str]:
+    """AdvGLUE's pairs whose original is right."""
+    paired = read_advglue(path, task)
+    before, after = (classifier.logits(one.texts).argmax(axis=1) == one.labels for one in (paired.original, paired.adversarial))
+    lines = [
+        f"{'held' if still else 'flipped'}\t{_clean(original)}\t{_clean(edited)}"
+        for right, still, (original,), (edited,) in zip(before, after, paired.original.texts, paired.adversarial.texts, strict=True)
+        if right and _clean(original) != _clean(edited)
+    ]
+    report(f"AdvGLUE: {len(lines)} of {len(before)} pairs whose original is right, {int((before & ~after).sum())} of them flipped")
+    return lines
+
+
+def _clean(text: str) -> str:
+    """One line without tabs; what it was cut into tokens from stays the same."""
+    return " ".join(text.split())
+
+
+def _state_difference(classifier: Classifier, text: str, perturbation: Tensor | None) -> Tensor:
+    """What a perturbation of the word embeddings does to the state that enters the first layer, `(tokens, hidden)`."""
+    assert perturbation is not None
+    batch = classifier.encode([text])
+    embeddings: torch.nn.Module = classifier.model.base_model.embeddings
+    words = classifier.embed(batch)
+    rest = {name: batch[name] for name in ("token_type_ids",) if name in batch}
+    with torch.no_grad():
+        before, after = (embeddings(inputs_embeds=one, **rest) for one in (words, words + perturbation.to(words)))
+    return (after - before)[0].cpu().contiguous()

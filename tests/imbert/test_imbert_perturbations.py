@@ -1,0 +1,69 @@
+"""What perturbs a model is written as it is: pairs by whether they flip, and the attack's direction where it enters the first layer."""
+
+import hashlib
+from pathlib import Path
+
+import pytest
+import torch
+import transformers
+from runs import tiny_run, write_data
+from safetensors.torch import load_file
+
+from imbert.advglue import read_advglue
+from imbert.attack_stage import attacked_examples
+from imbert.attacks import EmbeddingPGD
+from imbert.evaluate import load_classifier
+from imbert.perturbations import write_perturbations
+from imbert.study_config import AttackChoice
+
+CHOICE = AttackChoice(kinds=("pgd",), examples=8, radius=3.0, masking=False)
+
+
+@pytest.fixture
+def model(tiny_folder: Path, tmp_path: Path) -> Path:
+    """The tiny model with a head."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        transformers.BertForSequenceClassification.from_pretrained(tiny_folder, num_labels=2).save_pretrained(tmp_path / "model")
+    transformers.AutoTokenizer.from_pretrained(tiny_folder).save_pretrained(tmp_path / "model")
+    return tmp_path / "model"
+
+
+def test_pairs_and_directions_are_those_of_the_model(model: Path, tmp_path: Path) -> None:
+    data, run, told = write_data(tmp_path / "data"), tiny_run(model), list[str]()
+    texts, directions = write_perturbations(model, run, CHOICE, data, tmp_path / "out", told.append)
+    classifier = load_classifier(model, run)
+    rows = [line.split("\t") for line in texts.read_text().splitlines()]
+    paired = read_advglue(data / "advglue.json", "sst2")
+    right = classifier.logits(paired.original.texts).argmax(1) == paired.original.labels
+    still = classifier.logits(paired.adversarial.texts).argmax(1) == paired.original.labels
+    expected = [
+        ["held" if s else "flipped", original, edited]
+        for r, s, (original,), (edited,) in zip(right, still, paired.original.texts, paired.adversarial.texts, strict=True)
+        if r
+    ]
+    assert [row for row in rows if len(row) == 3] == expected and len(expected) > 0
+    examples = attacked_examples(run, CHOICE, data)
+    attacked = EmbeddingPGD(radius=3.0).run(classifier, examples, 0)
+    broken = [examples.texts[i][0] for i in attacked.changed]
+    assert [row[0] for row in rows if len(row) == 1] == broken and broken
+    found = load_file(directions)
+    assert set(found) == {hashlib.sha256(text.encode()).hexdigest() for text in broken}
+    first = attacked.changed[0]
+    batch = classifier.encode([broken[0]])
+    states = []
+    classifier.model.bert.encoder.register_forward_pre_hook(lambda module, inputs: states.append(inputs[0]))
+    words = classifier.embed(batch).detach()
+    for one in (words, words + attacked.perturbations[first]):
+        classifier.forward_embedded(one, batch)
+    torch.testing.assert_close(found[hashlib.sha256(broken[0].encode()).hexdigest()], (states[1] - states[0])[0].detach())
+    assert len(told) == 2
+
+
+def test_two_texts_are_refused(tiny_folder: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "data"
+    folder.mkdir()
+    (folder / "dev.tsv").write_text("sentence1\tsentence2\tlabel\na\tb\t0\n")
+    run = tiny_run(tiny_folder, data={"task": "rte", "source": "."}, evaluate={"advglue": None})
+    with pytest.raises(ValueError, match="must be of one text an example, got rte"):
+        write_perturbations(tiny_folder, run, CHOICE, folder, tmp_path / "out", print)
