@@ -72,14 +72,20 @@ def _resident(which: str) -> int:
     return 1024 * int(line.split()[1])
 
 
-def in_turns(alternatives: Mapping[str, Callable[[], Any]], rounds: int, device: str) -> dict[str, dict[str, float]]:
-    """The least seconds of each alternative over some rounds; each round runs all of them, so that a slow spell hits all alike."""
+def in_turns(alternatives: Mapping[str, Callable[[], Any]], rounds: int, device: str, at_least: float = 0.0) -> dict[str, dict[str, float]]:
+    """The least seconds of each alternative over some rounds; each round runs all of them, so that a slow spell hits all alike.
+
+    In a round an alternative runs once, or again until it took `at_least` seconds: of short ones the least over few runs would be chance.
+    """
     for run in alternatives.values():
         run()  # warm
     times: dict[str, list[dict[str, float]]] = {name: [] for name in alternatives}
     for _ in range(rounds):
         for name, run in alternatives.items():
-            times[name].append(seconds(run, device))
+            spent = 0.0
+            while not spent or spent < at_least:
+                times[name].append(seconds(run, device))
+                spent += times[name][-1]["wall"]
     return {name: {clock: min(one[clock] for one in found) for clock in ("wall", "cpu")} for name, found in times.items()}
 
 

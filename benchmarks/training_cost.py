@@ -28,6 +28,7 @@ from analysis.config import default_model_folder
 from imbert.frozen_dropout import FrozenDropout
 
 EVALUATIONS = 4  # bare ones timed together
+ROUND = 2.0  # seconds that each alternative runs in a round, at least once
 PUBLISHED: dict[str, Any] = {
     "field": "outer",
     "solver": {"name": "GradientDescent", "steps": 5, "step_size": 0.1},
@@ -156,7 +157,7 @@ def runs_of(models: dict[str, Any], batch: dict[str, Tensor], options: argparse.
 def rows(models: dict[str, Any], batch: dict[str, Tensor], options: argparse.Namespace, kind: str) -> list[Any]:
     """Every alternative with its time over BERT's, its evaluations, and the floor that they imply."""
     runs = runs_of(models, batch, options, kind)
-    times = in_turns(runs, options.rounds, options.device)
+    times = in_turns(runs, options.rounds, options.device, ROUND)
     units = measure_units(models["BERT"], batch, options, kind == "training")
     clock = "cpu" if options.device == "cpu" else "wall"
     own, found = times["BERT"][clock], []
@@ -242,7 +243,7 @@ def measure_units(bert: Any, batch: dict[str, Tensor], options: argparse.Namespa
         "plain": functools.partial(both, field),
         "attached": functools.partial(both, kept),
     }
-    times = in_turns(alternatives, options.rounds, options.device)
+    times = in_turns(alternatives, options.rounds, options.device, ROUND)
     clock = "cpu" if options.device == "cpu" else "wall"
     return Units(**{name: found[clock] / EVALUATIONS for name, found in times.items()})
 

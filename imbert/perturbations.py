@@ -28,8 +28,8 @@ def write_perturbations(checkpoint: Path, run: RunConfig, choice: AttackChoice, 
     """Write the texts with their edits, and what an attack adds to the state that enters the first layer.
 
     Of AdvGLUE's pairs those whose original is right are kept, as kind "flipped" where the adversarial text is wrong, else as "held". The
-    attack is PGD on the word embeddings of the first dev examples; where it succeeds, the difference of the states after the embeddings'
-    LayerNorm is the direction, at its size.
+    attack is PGD on the word embeddings of those of the first dev examples that are right; what it does to the state after the embeddings'
+    LayerNorm is the direction, at its size, whether it succeeds or not.
 
     Args:
         checkpoint: a folder with safetensors weights.
@@ -56,12 +56,12 @@ def write_perturbations(checkpoint: Path, run: RunConfig, choice: AttackChoice, 
         lines += _pairs(classifier, data / run.evaluate.advglue, run.data.task, report)
     ball: dict[str, Any] = {"norm": choice.norm} | ({} if choice.radius is None else {"radius": choice.radius})
     result = EmbeddingPGD(**ball).run(classifier, examples, choice.seed)
-    broken = list(result.changed)
-    report(f"attack: {len(broken)} of {len(examples)} examples broken")
-    texts = [_clean(examples.texts[i][0]) for i in broken]
+    attacked = [i for i, one in enumerate(result.perturbations) if one is not None]
+    report(f"attack: {len(attacked)} of {len(examples)} examples attacked, {len(result.changed)} of them flipped")
+    texts = [_clean(examples.texts[i][0]) for i in attacked]
     directions = {
         hashlib.sha256(text.encode()).hexdigest(): _state_difference(classifier, text, result.perturbations[i])
-        for text, i in zip(texts, broken, strict=True)
+        for text, i in zip(texts, attacked, strict=True)
     }
     out.mkdir(parents=True, exist_ok=True)
     (out / PAIRS).write_text("".join(f"{line}\n" for line in [*lines, *texts]), encoding="utf-8")

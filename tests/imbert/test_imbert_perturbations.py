@@ -45,18 +45,19 @@ def test_pairs_and_directions_are_those_of_the_model(model: Path, tmp_path: Path
     assert [row for row in rows if len(row) == 3] == expected and len(expected) > 0
     examples = attacked_examples(run, CHOICE, data)
     attacked = EmbeddingPGD(radius=3.0).run(classifier, examples, 0)
-    broken = [examples.texts[i][0] for i in attacked.changed]
-    assert [row[0] for row in rows if len(row) == 1] == broken and broken
+    moved = [i for i, one in enumerate(attacked.perturbations) if one is not None]
+    originals = [examples.texts[i][0] for i in moved]
+    assert [row[0] for row in rows if len(row) == 1] == originals and originals
     found = load_file(directions)
-    assert set(found) == {hashlib.sha256(text.encode()).hexdigest() for text in broken}
-    first = attacked.changed[0]
-    batch = classifier.encode([broken[0]])
+    assert set(found) == {hashlib.sha256(text.encode()).hexdigest() for text in originals}
+    first = moved[0]
+    batch = classifier.encode([originals[0]])
     states = []
     classifier.model.bert.encoder.register_forward_pre_hook(lambda module, inputs: states.append(inputs[0]))
     words = classifier.embed(batch).detach()
     for one in (words, words + attacked.perturbations[first]):
         classifier.forward_embedded(one, batch)
-    torch.testing.assert_close(found[hashlib.sha256(broken[0].encode()).hexdigest()], (states[1] - states[0])[0].detach())
+    torch.testing.assert_close(found[hashlib.sha256(originals[0].encode()).hexdigest()], (states[1] - states[0])[0].detach())
     assert len(told) == 2
 
 
