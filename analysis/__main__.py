@@ -137,8 +137,10 @@ def report(options: argparse.Namespace) -> None:
     from analysis.record import read_run
     from analysis.summary import summarise
     from figures.report import write_report
+    from figures.story import KEYS, read_story
 
-    print(f"report: {write_report(summarise(read_run(options.run)), options.run)}")
+    told = read_story(**{name: getattr(options, name) for name in KEYS})
+    print(f"report: {write_report(summarise(read_run(options.run)), options.run, told=told)}")
 
 
 def propagate(options: argparse.Namespace) -> None:
@@ -285,6 +287,8 @@ def _parser() -> Parser:
         single.set_defaults(command=command, depth="quick")
     again = commands.add_parser("report", help="figures and report again from a run folder")
     again.add_argument("run", type=a_path, metavar="RUN")
+    for name in ("prediction", "study", "confirmation", "calibration"):
+        again.add_argument(f"--{name}", type=a_path, metavar="FILE", help=f"a {name}.json to tell of in the report")
     again.set_defaults(command=report)
     commands.add_parser("info", help="versions, devices, usable kernels").set_defaults(command=info)
     return parser

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file
+from safetensors.numpy import load_file
 from torch import Tensor
 
 import odestab as od
@@ -115,7 +115,7 @@ def _directions(config: StudyConfig, encoder: Any) -> dict[int, Tensor]:
     hidden = encoder.config.hidden_size
     if wrong := [tuple(value.shape) for value in found.values() if value.ndim != 2 or value.shape[1] != hidden]:
         raise ValueError(f"{config.directions}: expected directions of shape (tokens, {hidden}), got {wrong[0]}")
-    return {i: value.to(config.device, getattr(torch, config.dtype)) for i, value in found.items()}
+    return {i: torch.from_numpy(value).to(config.device, getattr(torch, config.dtype)) for i, value in found.items()}
 
 
 def _max_tokens(encoder: Any, tokenizer: Any) -> int:

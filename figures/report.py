@@ -6,7 +6,7 @@ from typing import Any
 
 from analysis.record import write_bytes
 from analysis.summary import METHODS, NonNormality, Summary
-from figures import findings, page, pseudospectra, selection, slider, style
+from figures import findings, page, pseudospectra, selection, slider, story, style
 from figures.findings import number, ranges
 from figures.gallery import Picture, pictures_of
 from figures.shortfalls import Shortfall
@@ -85,13 +85,14 @@ FULL_TERMS = (  # of quantities that only a run of full depth measures: the tabl
 )
 
 
-def write_report(summary: Summary, folder: Path, step_size: float | None = None) -> Path:
+def write_report(summary: Summary, folder: Path, step_size: float | None = None, told: story.Story = story.Story()) -> Path:  # noqa: B008
     """Write `folder/figures/*.{svg,pdf,png}` and the page `folder/report.html`, which needs no other file and no network.
 
     Args:
         summary: the records.
         folder: the run folder.
         step_size: h of the figures; by default 1, or the largest measured.
+        told: what was predicted of this model, and what fine-tuning showed.
 
     Returns:
         The path of the page.
@@ -105,10 +106,12 @@ def write_report(summary: Summary, folder: Path, step_size: float | None = None)
     numbers = tables(summary)
     pieces = [
         _head(summary, h),
+        story.question(summary.config["model"]),
         *(_pictured(summary, picture, h, folder / "figures") for picture in pictures_of(summary)),
         _sliding(summary),
         _layer_tables(summary, numbers["layers"], h),
         _nonnormality_table(summary),
+        *story.told(told, folder / "figures"),
         _convergence(summary, numbers["shortfalls"]),
         _definitions(summary, h),
         _inputs(summary.config),

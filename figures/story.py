@@ -1,0 +1,222 @@
+"""What a report tells beyond its own run: what was predicted, what fine-tuning and attacks showed, controls, limits; from plain records."""
+
+import dataclasses
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from matplotlib.figure import Figure
+
+from figures import calibration, confirmation, findings, page, prediction, robustness, style
+from figures.findings import number
+
+Record = Mapping[str, Any]
+KEYS = {  # of each record: an entry that no other has
+    "prediction": "recommendation",
+    "confirmation": "correlations",
+    "study": "groups",
+    "calibration": "linearity",
+}
+LIMITS = (
+    "Growth is that of hidden states; a classifier reads some of their directions and not others.",
+    "Advantages of layers are measured one by one along the explicit path, and added up: an implicit layer changes the states of the next.",
+    "Where hμ₂ < 1 fails, nothing guarantees that an implicit step has one solution; what is reported is the one that the solver found.",
+    "A solver stopped after k iterations is a polynomial, and its model is not the implicit one, however it is called.",
+    "What holds for one checkpoint, one task and a few seeds need not hold for others.",
+)
+CHECKS = {
+    "gradient_free": "attacks without gradients do not beat those with them",
+    "gradients": "gradients through the solver agree with differences at the attacked points",
+    "residual": "the solver holds at the attacked points",
+    "solver_sweep": "solving better makes the model no easier to break",
+}
+
+
+CAPTIONS = {
+    "prediction": "What an implicit step changes in each layer, and what placements are predicted to gain. Statistics over texts with 95 % "
+    "intervals.",
+    "study": "Accuracy on dev, on AdvGLUE's originals and adversarial sentences, and under attack. Means over seeds with 95 % intervals; "
+    "dots are seeds.",
+    "confirmation": "Predicted advantage and measured robustness of each placement of implicit steps. Lines: 95 % intervals over texts and "
+    "attacked examples.",
+    "calibration": "Measured log growth of each step on each text over the predicted one, and the error of the prediction against the size "
+    "of a perturbation.",
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Story:
+    """The records that a report goes on to tell of; None where there is none.
+
+    Attributes:
+        prediction: of `odestab predict`.
+        confirmation: of `odestab confirm`.
+        study: of `imbert study`.
+        calibration: of `odestab calibrate`.
+    """
+
+    prediction: Record | None = None
+    confirmation: Record | None = None
+    study: Record | None = None
+    calibration: Record | None = None
+
+
+def read_story(**paths: Path | None) -> Story:
+    """The records of some files, by the names of a story's attributes.
+
+    Raises:
+        ValueError: if a file is not JSON, or not the record that its name promises.
+        OSError: if it cannot be read.
+    """
+    return Story(**{name: None if path is None else _read(name, path) for name, path in paths.items()})
+
+
+def question(model: str) -> str:
+    """What the page asks."""
+    asked = (
+        "Is each layer of this model a stable step of a differential equation? Would an implicit step of the same layer damp perturbations "
+        "more? And does a model fine-tuned with such steps resist attacks better? Spectra and growth answer the first two below; the "
+        "third takes fine-tuning."
+    )
+    return page.section("The question", "question", page.paragraph(asked))
+
+
+def told(story: Story, folder: Path) -> list[str]:
+    """The sections of the records that are there, in the order in which one follows from the other, and the limits of it all.
+
+    Args:
+        story: the records.
+        folder: where their figures go.
+
+    Raises:
+        OSError: if a figure cannot be written.
+    """
+    sections = (
+        (story.prediction, _predicted),
+        (story.study, _trained),
+        (story.confirmation, _confirmed),
+        (story.calibration, _calibrated),
+    )
+    found = [section(record, folder) for record, section in sections if record is not None]
+    return [*found, page.section("Limits", "limits", _list(LIMITS))]
+
+
+def _predicted(record: Record, folder: Path) -> str:
+    sentences = record["recommendation"]["sentences"]
+    config = record["config"]
+    asked = f"From {style.counted(int(config['texts']), 'text')} without labels and the weights of {config['model']} alone:"
+    shown = _figure(prediction.draw(record), folder, "story_prediction", sentences[0], CAPTIONS["prediction"])
+    return page.section(
+        "What was predicted", "predicted", page.paragraph(asked), page.paragraph(sentences[0], "finding"), _list(sentences[1:]), shown
+    )
+
+
+def _trained(record: Record, folder: Path) -> str:
+    pieces = []
+    for group in record["groups"]:
+        pieces += [page.paragraph(_against(group, record["baseline"]), "finding"), _measures(group)]
+    shown = _figure(robustness.draw(record), folder, "story_study", f"Study {record['name']}", CAPTIONS["study"])
+    missing = [f"Not run yet: {text}" for text in record["missing"]]
+    notes = page.details(f"Missing ({len(missing)}) and warnings ({len(record['warnings'])})", _list([*missing, *record["warnings"]]))
+    section = page.section("What fine-tuning showed", "fine-tuning", *pieces, shown, notes if missing or record["warnings"] else "")
+    return f"{section}\n{_controls(record)}"
+
+
+def _against(group: Record, baseline: str) -> str:
+    """Every model's difference to the baseline on all adversarial pairs."""
+    parts = []
+    for model in group["models"]:
+        paired = ((model.get("against_baseline") or {}).get("all") or {}).get("hierarchical")
+        if paired is not None and paired["low"] is not None:
+            low, mean, high = (findings.number(100 * paired[key], 2) for key in ("low", "mean", "high"))
+            parts.append(f"{model['name']} {mean} points ({low} to {high})")
+    if not parts:
+        return f"{group['name']}: no model has been compared with {baseline} yet."
+    what = "on all adversarial pairs of AdvGLUE, 95 % intervals over seeds and pairs"
+    return f"{group['name']}: against {baseline}, {what}: {'; '.join(parts)}."
+
+
+def _measures(group: Record) -> str:
+    names = list(robustness.MEASURES)
+    head = "".join(
+        f'<th scope="col">{page.escape(name)}</th>'
+        for name in ("model", *(label.replace("\n", " ") for label in robustness.MEASURES.values()), "seeds")
+    )
+    rows = [
+        [model["name"], *(_percent(model["measures"].get(name)) for name in names), str(len(model["seeds"]))] for model in group["models"]
+    ]
+    return page.table(f"{group['name']}: {group['metric']}, per cent, mean ± half a 95 % interval over seeds.", f"<tr>{head}</tr>", rows)
+
+
+def _controls(record: Record) -> str:
+    """The masking checks of every attacked model."""
+    lines = []
+    for group in record["groups"]:
+        for model in group["models"]:
+            failed = [f"{CHECKS.get(name, name)}: {sum(one is False for one in passed)} of {sum(one is not None for one in passed)} failed"
+                      for name, passed in model["masking"].items() if any(one is False for one in passed)]  # fmt: skip
+            known = any(one is not None for passed in model["masking"].values() for one in passed)
+            if known:
+                lines.append(f"{model['name']}, {group['name']}: {'; '.join(failed) or 'every check passed'}.")
+    asked = "Robust accuracy is evidence only where gradients are not masked and the solver did what it was asked. Checked for each seed:"
+    return page.section("Controls", "controls", page.paragraph(asked), _list(lines or ["No model has been checked yet."]))
+
+
+def _confirmed(record: Record, folder: Path) -> str:
+    shown = _figure(confirmation.draw(record), folder, "story_confirmation", record["sentence"], CAPTIONS["confirmation"])
+    least, able = record["detectable"], ""
+    if least is not None:
+        able = page.paragraph(f"A difference of {number(100 * least, 2)} % of the examples would be seen in 80 % of such pairs of models.")
+    return page.section("Was the prediction right?", "confirmed", page.paragraph(record["sentence"], "finding"), able, shown)
+
+
+def _calibrated(record: Record, folder: Path) -> str:
+    said = []
+    for row in _least(record["fits"]):
+        what = row["kind"] if row["size"] is None else f"{row['kind']} of size {number(row['size'])}"
+        slope = f"slope {number(row['slope'])} ({number(row['slope_low'])} to {number(row['slope_high'])})"
+        said.append(f"{what}, from the {row['source']} linearisation: R² {number(row['r_squared'])}, {slope}.")
+    for name, one in record["flips"].items():
+        sure = f"{number(one['low'], 2)} to {number(one['high'], 2)}, p = {number(one['p_value'], 2)}"
+        pairs = f"{one['flipped']} and {one['held']} pairs"
+        said.append(
+            f"{name} growth of edits that flip the answer: {number(one['difference'], 2)} nats above the others' ({sure}; {pairs})."
+        )
+    shown = _figure(calibration.draw(record), folder, "story_calibration", "Predicted against measured growth", CAPTIONS["calibration"])
+    title = f"Does a linearisation foresee growth in {record['meta']['model']}?"
+    return page.section(title, "calibrated", _list(said), shown)
+
+
+def _least(fits: Sequence[Record]) -> list[Record]:
+    """Each kind and source at the smallest size."""
+    found: dict[tuple[str, str], Record] = {}
+    for row in fits:
+        found.setdefault((row["kind"], row["source"]), row)
+    return list(found.values())
+
+
+def _figure(drawn: Figure, folder: Path, name: str, alternative: str, caption: str) -> str:
+    svg = style.save(drawn, folder, name)["svg"]
+    return page.figure(svg, f"{caption.split('.')[0]}. {alternative}", caption, float(drawn.get_figwidth()))
+
+
+def _list(items: Sequence[str]) -> str:
+    return "<ul>" + "".join(f"<li>{page.escape(item)}</li>" for item in items) + "</ul>"
+
+
+def _percent(one: Record | None) -> str:
+    if one is None or one["mean"] is None:
+        return "–"
+    mean = f"{100 * one['mean']:.1f}"
+    return mean if one["low"] is None else f"{mean} ± {100 * (one['high'] - one['mean']):.1f}"
+
+
+def _read(name: str, path: Path) -> Record:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path}: expected JSON, got {error}") from None
+    if not isinstance(found, dict) or KEYS[name] not in found or found.get("schema", 1) != 1:
+        raise ValueError(f"{path}: expected the record of a {name}, with {KEYS[name]!r}, of schema 1")
+    return found

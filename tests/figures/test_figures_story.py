@@ -1,0 +1,110 @@
+"""A report tells of predictions, studies and calibrations that are given to it, from their records alone."""
+
+import copy
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import synthetic
+
+from figures import style
+from figures.report import write_report
+from figures.story import Story, read_story
+
+STUDY = Path(__file__).parents[2] / "docs" / "studies" / "sst2-1000" / "study.json"
+
+
+def estimate(value: float) -> dict[str, float]:
+    return {"value": value, "low": value - 0.1, "high": value + 0.1}
+
+
+def records() -> dict[str, Any]:
+    fit = {"slope": 0.5, "slope_low": 0.4, "slope_high": 0.6, "r_squared": 0.25}
+    series = {"kind": "gaussian", "size": 1e-4, "sizes": {"median": 1e-4}, "measured": [[0.1, 0.2]]}
+    series["predicted"] = {source: [[0.1, None]] for source in ("fine-tuned", "pretrained")}
+    correlation = {"name": "Spearman", "value": 0.3, "low": 0.1, "high": 0.5, "p_value": 0.4, "detectable": 0.6}
+    outcome = {"layers": [1], "predicted": estimate(0.2), "measured": 0.1, "low": 0.0, "high": 0.2, "dev": 0.8}
+    return {
+        "study": json.loads(STUDY.read_text()),
+        "calibration": {
+            "schema": 1,
+            "fits": [{"kind": "gaussian", "size": 1e-4, "source": "pretrained", **fit}],
+            "series": [series],
+            "linearity": {"gaussian": {"sizes": [1e-4, 1e-2], "error": [[0.01], [0.2]], "ends": 5e-3}},
+            "flips": {"measured": {"difference": 0.5, "low": 0.1, "high": 0.9, "p_value": 0.03, "flipped": 7, "held": 9}},
+            "meta": {"model": "<tuned>"},
+        },
+        "confirmation": {
+            "attack": "characters",
+            "outcomes": [outcome],
+            "correlations": [correlation],
+            "detectable": 0.07,
+            "sentence": "Not confirmed <yet>.",
+        },
+    }
+
+
+@pytest.fixture(autouse=True)
+def svg_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(style, "_WITHOUT_DATES", {"svg": style._WITHOUT_DATES["svg"]})
+
+
+def page(folder: Path, story: Story) -> str:
+    path = write_report(synthetic.summary(layers=2, texts=3, dense=False), folder, told=story)
+    return path.read_text(encoding="utf-8")
+
+
+def headings(text: str) -> list[str]:
+    return re.findall(r"<h2 [^>]*>(.*?)</h2>", text)
+
+
+def test_without_records_the_page_asks_and_says_its_limits(tmp_path: Path) -> None:
+    found = headings(page(tmp_path, Story()))
+    assert found[0] == "The question" and "Limits" in found
+    assert not {"What was predicted", "What fine-tuning showed", "Controls"} & set(found)
+
+
+def test_every_record_has_its_section_with_its_numbers(tmp_path: Path) -> None:
+    text = page(tmp_path, Story(**records()))
+    found = headings(text)
+    wanted = [
+        "What fine-tuning showed",
+        "Controls",
+        "Was the prediction right?",
+        "Does a linearisation foresee growth in &lt;tuned&gt;?",
+        "Limits",
+    ]
+    assert [name for name in found if name in wanted] == wanted
+    group = records()["study"]["groups"][0]
+    for model in group["models"]:
+        mean = model["measures"]["dev"]["mean"]
+        assert re.search(rf"{model['name']}.*?{100 * mean:.1f} ±", text)
+    assert "Not confirmed &lt;yet&gt;." in text and "7\u00a0% of the examples" in text
+    assert "gaussian of size 0.0001, from the pretrained linearisation: R² 0.25, slope 0.5 (0.4 to 0.6)." in text
+    assert "0.5 nats above the others&#x27; (0.1 to 0.9, p = 0.03; 7 and 9 pairs)" in text
+    assert {path.stem for path in (tmp_path / "figures").glob("story_*.svg")} == {"story_study", "story_confirmation", "story_calibration"}
+
+
+def test_failed_checks_and_what_is_missing_are_told(tmp_path: Path) -> None:
+    study = copy.deepcopy(records()["study"])
+    for model in study["groups"][0]["models"]:
+        model["masking"] = {"gradients": [False, True, None], "residual": [True, None, None]}
+    study["missing"], study["warnings"] = ["a run"], ["a check failed"]
+    text = page(tmp_path, Story(study=study))
+    assert "gradients through the solver agree with differences at the attacked points: 1 of 2 failed" in text
+    assert "Not run yet: a run" in text and "a check failed" in text
+
+
+def test_records_are_read_and_told_apart(tmp_path: Path) -> None:
+    given = records()
+    for name, record in given.items():
+        (tmp_path / f"{name}.json").write_text(json.dumps(record))
+    found = read_story(study=STUDY, calibration=tmp_path / "calibration.json", confirmation=None)
+    assert found.study == given["study"] and found.calibration == given["calibration"] and found.confirmation is None
+    with pytest.raises(ValueError, match="expected the record of a prediction, with 'recommendation'"):
+        read_story(prediction=STUDY)
+    (tmp_path / "broken.json").write_text("{")
+    with pytest.raises(ValueError, match="expected JSON"):
+        read_story(study=tmp_path / "broken.json")
