@@ -73,7 +73,7 @@ def test_a_model_is_finetuned_measured_and_attacked(folder: Path) -> None:
         assert imbert(command) == 0, command
     assert odestab(next(command for command in commands("odestab") if command[0] == AFTER)) == 0
     fits = json.loads((folder / "runs/calibration/calibration.json").read_text())["fits"]
-    assert {"gaussian", "worst", "attack"} == {row["kind"] for row in fits} and fits[0]["points"] > 6
+    assert {"gaussian", "worst", "attack"} == {row["kind"] for row in fits} and fits[0]["points"] >= 6
     result = json.loads((folder / "runs/im-bert/result.json").read_text())
     assert result["evaluation"]["dev"]["metrics"]["accuracy"] > 0.8
     assert {path.name for path in (folder / "runs/attacks").glob("*.json")} == {"pgd.json", "characters.json"}

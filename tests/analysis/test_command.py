@@ -242,3 +242,9 @@ def test_info(odestab):
     rows = dict(line.split("  ", 1) for line in outcome.out.splitlines())
     assert rows["torch"].strip() == torch.__version__
     assert rows["default model"].strip() == f"{DEFAULT_MODEL}, weights verified"
+
+
+def test_a_record_that_the_report_cannot_tell_of_is_refused(odestab, run_folder):
+    Path("other.json").write_text('{"schema": 1}')
+    odestab.refuses(["report", "run", "--study", "other.json"], "expected the record of a study, with 'groups'")
+    odestab.refuses(["report", "run", "--prediction", "none.json"], "No such file")
