@@ -5,15 +5,15 @@ import dataclasses
 import torch
 from torch import Tensor
 
-from imbert.attacks.embedding_attack import AbstractEmbeddingAttack, EmbeddedBatch, Progress
-from imbert.attacks.embedding_ball import EmbeddingBall, check_ball
-from imbert.attacks.embedding_pgd import check_climb, start
+from imbert.attacks.embedding_ascent import AbstractEmbeddingAscent
+from imbert.attacks.embedding_attack import EmbeddedBatch, Progress
+from imbert.attacks.embedding_ball import EmbeddingBall
 
 RISES = 0.75  # ρ: so large a share of the steps since the last checkpoint must have raised the loss
 
 
 @dataclasses.dataclass(frozen=True)
-class EmbeddingAPGD(AbstractEmbeddingAttack):
+class EmbeddingAPGD(AbstractEmbeddingAscent):
     """Ascent with momentum whose step begins at 2r and is halved at checkpoints, going back to the best (Croce and Hein 2020, section 3).
 
     Costs restarts·(steps + 1) evaluations of an example that withstands, each but the last with a gradient.
@@ -40,8 +40,7 @@ class EmbeddingAPGD(AbstractEmbeddingAttack):
     gradient: str = "auto"
 
     def __post_init__(self) -> None:
-        check_ball(self.norm, self.radius)
-        check_climb(self.steps, self.restarts, self.loss, self.gradient)
+        super().__post_init__()
         if not 0 < self.momentum <= 1:
             raise ValueError(f"momentum must be in (0, 1], got {self.momentum}")
 
@@ -49,22 +48,8 @@ class EmbeddingAPGD(AbstractEmbeddingAttack):
     def name(self) -> str:
         return "apgd"
 
-    @property
-    def wanted_gradient(self) -> str:
-        return self.gradient
-
-    def climb(self, batch: EmbeddedBatch, ball: EmbeddingBall) -> Progress:
-        """Restart by restart, with the examples that are still right."""
-        progress = Progress.begin(batch.embeddings)
-        for restart in range(self.restarts):
-            rows = progress.open
-            if len(rows) == 0:
-                break
-            part = batch.take(rows)
-            self._ascend(part, rows, start(part, ball, restart), ball, progress)
-        return progress
-
-    def _ascend(self, batch: EmbeddedBatch, rows: Tensor, delta: Tensor, ball: EmbeddingBall, progress: Progress) -> None:
+    def ascend(self, batch: EmbeddedBatch, rows: Tensor, delta: Tensor, ball: EmbeddingBall, progress: Progress) -> None:
+        """Steps with momentum, of a size that is halved at checkpoints."""
         wrong, losses, gradient = batch.differentiate(delta)
         gradient = progress.finite(gradient)
         path = _Path.begin(delta, losses, gradient, 2 * ball.radius)
