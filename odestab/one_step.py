@@ -15,6 +15,8 @@ from odestab.linear_operator import AbstractOperator, ComposedOperator, affine, 
 from odestab.solver import AbstractImplicitSolver, Auto, ImplicitEquation, Solution
 from odestab.vector_field import AbstractVectorField
 
+MOST_TANGENTS = 16  # in one pass of a solver that is differentiated as it runs
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Step:
@@ -224,15 +226,15 @@ def _executed_derivative(run: Callable[[Tensor], Tensor], field: AbstractVectorF
     def pullback(u: Tensor) -> Tensor:
         return project(torch.func.vjp(run, x)[1](project(u))[0])
 
-    return ComposedOperator(_one_by_one(pushforward, x), _one_by_one(pullback, x), x, field.mask)
+    return ComposedOperator(_over_tangents(pushforward, x), _over_tangents(pullback, x), x, field.mask)
 
 
-def _one_by_one(product: Callable[[Tensor], Tensor], x: Tensor) -> Callable[[Tensor], Tensor]:
-    """A solver's loop branches on data, so tangents cannot share one pass."""
+def _over_tangents(product: Callable[[Tensor], Tensor], x: Tensor) -> Callable[[Tensor], Tensor]:
+    """All tangents in one pass of the solver: its loop branches on the state, which they share."""
 
     def over_tangents(v: Tensor) -> Tensor:
         if v.ndim == x.ndim:
             return product(v)
-        return torch.stack([product(tangent) for tangent in v.reshape(-1, *x.shape)]).view(v.shape)
+        return torch.func.vmap(product, chunk_size=MOST_TANGENTS)(v.reshape(-1, *x.shape)).view(v.shape)
 
     return over_tangents

@@ -146,6 +146,7 @@ def test_executed_derivative_is_that_of_the_truncated_map(solver, theta: float) 
     assert (check_adjoint(derivative) < 1e-11).all()
     tangents = torch.stack([v, 2 * v])
     torch.testing.assert_close(derivative.mv(tangents)[1], 2 * derivative.mv(v), rtol=0, atol=1e-12)
+    torch.testing.assert_close(derivative.rmv(tangents)[1], 2 * derivative.rmv(v), rtol=0, atol=1e-12)
     exact = method.derivative(field, x, y).mv(v)
     assert (exact - expected).abs().max() > 1e-5  # a stopped solver is not the implicit method
 
@@ -156,6 +157,7 @@ def test_executed_derivative_of_newton_is_the_methods_own() -> None:
     y = method.step(field, x).state
     executed, exact = method.derivative(field, x, y, executed=True), method.derivative(field, x, y)
     torch.testing.assert_close(executed.mv(v), exact.mv(v), rtol=0, atol=1e-4)
+    torch.testing.assert_close(executed.mv(torch.stack([v, -v]))[1], -executed.mv(v), rtol=0, atol=1e-8)
     with pytest.raises(RuntimeError, match="inplace"):  # reverse mode does not pass through GMRES
         executed.rmv(v)
 
