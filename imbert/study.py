@@ -68,7 +68,7 @@ def markdown(summary: Mapping[str, Any]) -> str:
         attacks = list(dict.fromkeys(name for model in group["models"] for name in model["attacks"]))
         captions = [*MEASURES.values(), *(f"{name}: robust (clean)" for name in attacks), "training loss", "minutes", "seeds"]
         parts.append(f"\n## {group['name']}, {group['metric']}, %\n")
-        parts.append("| model | " + " | ".join(captions) + " |\n|---" * 1 + "|---" * len(captions) + "|\n")
+        parts.append("| model | " + " | ".join(captions) + " |\n" + "|---" * (1 + len(captions)) + "|\n")
         for model in group["models"]:
             cells = [told(model["measures"][key]) for key in MEASURES]
             cells += [_robust(model["attacks"].get(name)) for name in attacks]
@@ -102,7 +102,7 @@ def comma_separated(summary: Mapping[str, Any]) -> str:
                 found |= {f"{name} {key}": attack[key] for key in ("clean_accuracy", "robust_accuracy", "success_rate", "queries")}
             found |= {"training loss": model["training"]["loss"], "training minutes": model["training"]["minutes"]}
             for measure, values in found.items():
-                for seed, value in zip(model["seeds"], values["values"] if values else [], strict=False):
+                for seed, value in zip(values["seeds"], values["values"], strict=True) if values else []:
                     rows.writerow([group["task"], group["size"] or "all", model["name"], measure, seed, repr(value)])
     return text.getvalue()
 
@@ -120,9 +120,12 @@ def _tests(group: Mapping[str, Any], baseline: str) -> list[str]:
             if found and found["pooled"]:
                 pooled, seeds = found["pooled"], len(found["pairs"])
                 interval = f"[{100 * pooled['low']:+.1f}, {100 * pooled['high']:+.1f}]"
+                both = found.get("hierarchical")
                 lines.append(
                     f"- {model['name']} − {baseline}, AdvGLUE adversarial, {which} ({sum(found['pairs'])} over {seeds} seeds): "
-                    f"{told(found['seeds'])} points over seeds; pooled {100 * pooled['difference']:+.1f} {interval}, "
+                    f"{told(found['seeds'])} points over seeds; "
+                    + (f"resampling seeds and pairs [{100 * both['low']:+.1f}, {100 * both['high']:+.1f}]; " if both else "")
+                    + f"pooled {100 * pooled['difference']:+.1f} {interval}, "
                     f"exact McNemar p = {pooled['p_value']:.3g} ({pooled['only_a']} only it, {pooled['only_b']} only {baseline})\n"
                 )
     return ["\n", *lines] if lines else []

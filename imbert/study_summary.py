@@ -128,7 +128,8 @@ def _group(study: StudyConfig, cells: list[Cell], results: Mapping[Cell, Run], a
     done = {name: {cell.seed: cell for cell in cells if cell.model == name and cell in results} for name in study.models}
     models = []
     for name, by_seed in done.items():
-        runs = [results[cell] for cell in by_seed.values()]
+        runs = {seed: results[cell] for seed, cell in by_seed.items()}
+        attacked = {seed: attacks[cell] for seed, cell in by_seed.items()}
         shared = [seed for seed in by_seed if seed in done[study.baseline]]
         against = (
             paired([results[by_seed[seed]] for seed in shared], [results[done[study.baseline][seed]] for seed in shared])
@@ -141,11 +142,11 @@ def _group(study: StudyConfig, cells: list[Cell], results: Mapping[Cell, Run], a
                 "kind": study.models[name].get("kind", "bert"),
                 "role": role(study.models[name]),
                 "seeds": list(by_seed),
-                "measures": {key: _interval(measures(run)[key] for run in runs) for key in MEASURES},
+                "measures": {key: _interval({seed: measures(run)[key] for seed, run in runs.items()}) for key in MEASURES},
                 "training": _training(runs),
-                "attacks": _attacks([attacks[cell] for cell in by_seed.values()]),
-                "masking": _masking([attacks[cell] for cell in by_seed.values()]),
-                "transfer": _transfer([attacks[cell] for cell in by_seed.values()]),
+                "attacks": _attacks(attacked),
+                "masking": _masking(list(attacked.values())),
+                "transfer": _transfer(attacked),
                 "against_baseline": against,
             }
         )
@@ -155,26 +156,26 @@ def _group(study: StudyConfig, cells: list[Cell], results: Mapping[Cell, Run], a
     return {"name": first.group, "task": first.task, "size": first.size, "metric": metric, "chance": chance, "models": models}
 
 
-def _training(runs: Sequence[Run]) -> dict[str, Any]:
+def _training(runs: Mapping[int, Run]) -> dict[str, Any]:
     """How well and how long a model was trained."""
-    last = [run["train"]["log"][-1] for run in runs]
-    solver = [one for run in runs for one in run["meta"]["solver"]["training"]]
+    last = {seed: run["train"]["log"][-1] for seed, run in runs.items()}
+    solver = [one for run in runs.values() for one in run["meta"]["solver"]["training"]]
     return {
-        "loss": _interval(one["training"]["loss"] for one in last if "training" in one),
-        "minutes": _interval(run["meta"]["training"]["wall_seconds"] / 60 for run in runs),
-        "steps": [run["train"]["steps"] for run in runs],
+        "loss": _interval({seed: one["training"]["loss"] for seed, one in last.items() if "training" in one}),
+        "minutes": _interval({seed: run["meta"]["training"]["wall_seconds"] / 60 for seed, run in runs.items()}),
+        "steps": [run["train"]["steps"] for run in runs.values()],
         "evaluations": float(np.mean([one["evaluations_mean"] for one in solver])) if solver else None,
         "failed_share": float(np.mean([one["failed_share"] for one in solver])) if solver else None,
     }
 
 
-def _attacks(found: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def _attacks(found: Mapping[int, Mapping[str, Any]]) -> dict[str, Any]:
     """Each attack over seeds, always with the clean accuracy on the same examples."""
-    known = _ordered(name for one in found for name in one if "robust_accuracy" in one[name])
+    known = _ordered(name for one in found.values() for name in one if "robust_accuracy" in one[name])
     names = sorted(known, key=lambda name: next((i for i, kind in enumerate(KINDS) if name.startswith(kind)), len(KINDS)))
     return {
         name: {
-            key: _interval(one[name][key] for one in found if name in one)
+            key: _interval({seed: one[name][key] for seed, one in found.items() if name in one})
             for key in ("clean_accuracy", "robust_accuracy", "success_rate", "queries")
         }
         for name in names
@@ -190,22 +191,26 @@ def _masking(found: Sequence[Mapping[str, Any]]) -> dict[str, list[bool | None]]
     }
 
 
-def _transfer(found: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def _transfer(found: Mapping[int, Mapping[str, Any]]) -> dict[str, Any]:
     """The share of what broke one model that breaks the other, both ways, over seeds."""
-    all_of = [one["transfer"]["transfers"] for one in found if "transfer" in one]
+    by_seed = {seed: one["transfer"]["transfers"] for seed, one in found.items() if "transfer" in one}
     return {
-        kind: {way: _interval(one[kind][way]["rate"] for one in all_of if kind in one) for way in ("to_baseline", "from_baseline")}
-        for kind in _ordered(kind for one in all_of for kind in one)
+        kind: {
+            way: _interval({seed: one[kind][way]["rate"] for seed, one in by_seed.items() if kind in one})
+            for way in ("to_baseline", "from_baseline")
+        }
+        for kind in _ordered(kind for one in by_seed.values() for kind in one)
     }
 
 
-def _interval(values: Iterable[float | None]) -> dict[str, Any] | None:
-    """Values over seeds, their mean and 95 % t interval; None where nothing was measured."""
-    kept = [float(value) for value in values if value is not None]
+def _interval(by_seed: Mapping[int, float | None]) -> dict[str, Any] | None:
+    """What was measured, with its seeds, the mean and a 95 % t interval; None where nothing was."""
+    kept = {seed: float(value) for seed, value in by_seed.items() if value is not None}
     if not kept:
         return None
-    interval = mean_interval(kept)
-    return {"values": kept, "mean": interval.mean, "low": interval.low, "high": interval.high, "n": interval.n}
+    interval = mean_interval(list(kept.values()))
+    found = {"seeds": list(kept), "values": list(kept.values())}
+    return found | {"mean": interval.mean, "low": interval.low, "high": interval.high, "n": interval.n}
 
 
 def _scores(study: StudyConfig, results: Mapping[Cell, Run]) -> list[dict[str, Any]]:
@@ -213,11 +218,11 @@ def _scores(study: StudyConfig, results: Mapping[Cell, Run]) -> list[dict[str, A
     found = []
     for size in study.sizes:
         for name in study.models:
-            scores = []
+            scores = {}
             for seed in study.seeds:
                 runs = [run for cell, run in results.items() if (cell.model, cell.seed, cell.size or 0) == (name, seed, size)]
-                scores.append(_score(runs))
-            if any(score is not None for score in scores):
+                scores[seed] = _score(runs)
+            if any(score is not None for score in scores.values()):
                 found.append({"size": size or None, "model": name, "score": _interval(scores)})
     return found
 

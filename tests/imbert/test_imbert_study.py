@@ -1,6 +1,7 @@
 """A study runs what is missing, passes over what another process holds, tells what failed, and compares seed by seed."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from imbert.result import folder_lock, read_json
 from imbert.study import comma_separated, markdown, run_study, shard_of_ranks
 from imbert.study_config import StudyConfig, read_study, study_config
 
-STUDIES = Path(__file__).parents[2] / "docs/studies/sst2-1000"
+STUDIES = Path(__file__).parents[2] / "docs" / "studies"
 
 MODELS = {"bert": {}, "im-bert": {"kind": "im-bert", "implicit_layers": [2]}}
 
@@ -70,6 +71,18 @@ def test_no_adversarial_number_without_dev_and_no_text(done: tuple[StudyConfig, 
         assert "the film is" not in (out / name).read_text()
     rows = (out / "study.csv").read_text().splitlines()
     assert rows[0] == "task,size,model,measure,seed,value" and any(row.startswith("sst2,32,im-bert,dev,1,") for row in rows)
+
+
+def test_what_was_measured_of_one_seed_only_is_told_of_that_seed(
+    done: tuple[StudyConfig, Path, dict[str, Any]], data: Path, tmp_path: Path
+) -> None:
+    study, out, _ = done
+    copy = Path(shutil.copytree(out, tmp_path / "study"))
+    (copy / "runs/sst2-32/bert/seed-0/attacks/pgd.json").unlink()
+    summary = run_study(study, copy, data, ["summarise"], report=lambda line: None)
+    assert summary["groups"][0]["models"][0]["attacks"]["pgd"]["robust_accuracy"]["seeds"] == [1]
+    rows = [row for row in (copy / "study.csv").read_text().splitlines() if row.startswith("sst2,32,bert,pgd robust_accuracy,")]
+    assert len(rows) == 1 and ",1," in rows[0] and "no attack of kind pgd yet" in summary["missing"][0]
 
 
 def test_again_nothing_is_done(done: tuple[StudyConfig, Path, dict[str, Any]], data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -180,13 +193,14 @@ def test_what_is_wrong_in_a_study_is_named(changes: dict[str, Any], said: str, t
 
 
 def test_the_committed_studies_share_their_runs() -> None:
-    first, second = (read_study(STUDIES / name) for name in ("study.toml", "controls.toml"))
-    assert {"bert", "ex-bert", "im-bert", "im-bert-published"} == set(first.models) and first.seeds == (0, 1, 2)
-    runs = {cell.folder: cell.run for cell in second.cells()}
-    assert len(set(second.models) - set(first.models)) == 4 and all(runs[cell.folder] == cell.run for cell in first.cells())
+    first, second = (read_study(STUDIES / name / "study.toml") for name in ("sst2-1000", "sst2-1000-controls"))
+    assert {"bert", "ex-bert", "im-bert", "im-bert-published"} == set(first.models) and len(first.seeds) == 5
+    runs = {cell.folder: cell.run for cell in first.cells()}
+    shared = [cell for cell in second.cells() if cell.model in first.models]
+    assert len(set(second.models) - set(first.models)) == 4 and all(runs[cell.folder] == cell.run for cell in shared)
 
 
-PUBLISHED = sorted((Path(__file__).parents[2] / "docs" / "studies").glob("*/study.json"))
+PUBLISHED = sorted(STUDIES.glob("*/study.json"))
 
 
 @pytest.mark.parametrize("path", PUBLISHED, ids=lambda path: path.parent.name)
