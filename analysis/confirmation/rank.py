@@ -1,10 +1,13 @@
 """Rank correlations of a few placements, with a permutation test and intervals over resamples."""
 
 import dataclasses
+import itertools
+import math
 
 import numpy as np
 
 RESAMPLES = 10_000
+EXHAUSTIVE = 50_000  # permutations that are gone through; of more, RESAMPLES are drawn
 LEVEL = 0.95
 
 
@@ -13,12 +16,14 @@ class Correlation:
     """A rank correlation over placements.
 
     Attributes:
-        name: "Spearman" or "Kendall".
-        value: of the measured outcomes; NaN where all are equal.
+        name: "Spearman", "Kendall", or "Spearman, equally many layers": that of ranks among placements of equally many implicit layers,
+            less their mean.
+        value: of the measured outcomes; NaN where all are equal, or one is unknown.
         low: end of its 95 % interval over resamples of the examples; it holds the placements fixed.
         high: likewise.
-        p_value: share of permutations of the placements with a correlation at least as large in modulus.
-        detectable: the least modulus that this number of placements can call significant.
+        p_value: share of permutations of the placements (of equally many layers, where these are compared) with a correlation at least as
+            large in modulus.
+        critical: the least modulus, without ties, that is significant at the 5 % level; NaN where none is.
     """
 
     name: str
@@ -26,7 +31,7 @@ class Correlation:
     low: float
     high: float
     p_value: float
-    detectable: float
+    critical: float
 
 
 def _ranks(values: np.ndarray) -> np.ndarray:
@@ -35,26 +40,37 @@ def _ranks(values: np.ndarray) -> np.ndarray:
     return np.asarray((others < values[..., None]).sum(-1) + (others == values[..., None]).sum(-1) / 2)
 
 
-def _spearman(order: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """Along the last axis of values."""
-    a, b = _ranks(order), _ranks(values)
-    a, b = a - a.mean(), b - b.mean(axis=-1, keepdims=True)
+def _correlated(a: np.ndarray, b: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """⟨a, b⟩/‖a‖‖b‖ along the last axis of b; NaN where a value is."""
     with np.errstate(invalid="ignore"):
-        return np.asarray((b @ a) / np.sqrt((a @ a) * (b * b).sum(axis=-1)))
+        found = (b @ a) / np.sqrt((a @ a) * (b * b).sum(axis=-1))
+    return np.where(np.isnan(values).any(axis=-1), np.nan, found)
 
 
-def _kendall(order: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """τ_b along the last axis of values."""
+def _spearman(order: np.ndarray, values: np.ndarray, strata: np.ndarray) -> np.ndarray:
+    """Along the last axis of values, ranks taken and centred within each stratum."""
+    a, b = np.zeros(len(order)), np.zeros(values.shape)
+    for one in np.unique(strata):
+        here = strata == one
+        first, second = _ranks(order[here]), _ranks(values[..., here])
+        a[here], b[..., here] = first - first.mean(), second - second.mean(axis=-1, keepdims=True)
+    return _correlated(a, b, values)
+
+
+def _kendall(order: np.ndarray, values: np.ndarray, strata: np.ndarray) -> np.ndarray:
+    """τ_b along the last axis of values, of pairs in one stratum."""
     first, second = np.triu_indices(len(order), 1)
+    kept = strata[first] == strata[second]
+    first, second = first[kept], second[kept]
     a, b = np.sign(order[first] - order[second]), np.sign(values[..., first] - values[..., second])
-    with np.errstate(invalid="ignore"):
-        return np.asarray((b @ a) / np.sqrt((a @ a) * (b * b).sum(axis=-1)))
+    return _correlated(a, b, values)
 
 
-STATISTICS = {"Spearman": _spearman, "Kendall": _kendall}
+WITHIN = "Spearman, equally many layers"
+STATISTICS = {"Spearman": _spearman, "Kendall": _kendall, WITHIN: _spearman}
 
 
-def correlation(name: str, order: np.ndarray, measured: np.ndarray, seed: int) -> Correlation:
+def correlation(name: str, order: np.ndarray, measured: np.ndarray, seed: int, strata: np.ndarray | None = None) -> Correlation:
     """One of STATISTICS with its interval, its permutation test, and what it could have told from chance.
 
     Args:
@@ -62,17 +78,40 @@ def correlation(name: str, order: np.ndarray, measured: np.ndarray, seed: int) -
         order: the predicted values `(placements,)`.
         measured: `(placements, 1 + resamples)`, the measured outcomes first.
         seed: of the permutations.
+        strata: `(placements,)`, permuted and compared are only those in the same; None is all in one.
     """
-    statistic, count = STATISTICS[name], len(order)
-    values = statistic(order, measured.T)
-    random = np.random.default_rng([seed, count])
-    shuffled = random.permuted(np.tile(measured[:, 0], (RESAMPLES, 1)), axis=1)
-    chance = np.abs(statistic(order, shuffled))
-    p_value = float((1 + (chance >= abs(values[0]) - 1e-12).sum()) / (1 + RESAMPLES)) if np.isfinite(values[0]) else float("nan")
-    ranks = np.abs(statistic(order, random.permuted(np.tile(np.arange(count), (RESAMPLES, 1)), axis=1)))
-    detectable = float(np.quantile(ranks, LEVEL, method="higher"))
+    groups = np.zeros(len(order), dtype=int) if strata is None else strata
+    statistic, values = STATISTICS[name], STATISTICS[name](order, measured.T, groups)
+    places = _permutations(groups, seed)
+    p_value = float("nan")
+    if np.isfinite(values[0]):
+        chance = np.abs(statistic(order, measured[places, 0], groups))
+        p_value = float((1 + (chance >= abs(values[0]) - 1e-12).sum()) / (1 + len(places)))
     low, high = percentiles(values[1:])
-    return Correlation(name, float(values[0]), low, high, p_value, detectable)
+    return Correlation(name, float(values[0]), low, high, p_value, _critical(np.abs(statistic(order, places.astype(float), groups))))
+
+
+def _permutations(strata: np.ndarray, seed: int) -> np.ndarray:
+    """Permutations of the places within each stratum: all but the identity where these are few, else RESAMPLES drawn."""
+    groups = [np.flatnonzero(strata == one) for one in np.unique(strata)]
+    if math.prod(math.factorial(len(one)) for one in groups) <= EXHAUSTIVE:
+        choices = itertools.product(*(itertools.permutations(one) for one in groups))
+        found = np.empty((math.prod(math.factorial(len(one)) for one in groups), len(strata)), dtype=int)
+        for row, choice in zip(found, choices, strict=True):
+            row[np.concatenate(groups)] = np.concatenate(choice)
+        return found[1:]
+    random = np.random.default_rng([seed, len(strata)])
+    found = np.tile(np.arange(len(strata)), (RESAMPLES, 1))
+    for one in groups:
+        found[:, one] = random.permuted(found[:, one], axis=1)
+    return found
+
+
+def _critical(chance: np.ndarray) -> float:
+    """The least value of a statistic that at most 1 − LEVEL of its permutations reach, the observed order counted with them."""
+    values, counts = np.unique(np.round(chance[np.isfinite(chance)], 9), return_counts=True)
+    reached = (1 + np.cumsum(counts[::-1])[::-1]) / (1 + counts.sum())
+    return float(values[reached <= 1 - LEVEL][0]) if (reached <= 1 - LEVEL).any() else float("nan")
 
 
 def percentiles(values: np.ndarray) -> tuple[float, float]:

@@ -14,10 +14,11 @@ from typing import Any
 
 import numpy as np
 
-from analysis.confirmation.rank import LEVEL, RESAMPLES, STATISTICS, Correlation, correlation, percentiles
+from analysis.confirmation.rank import LEVEL, RESAMPLES, WITHIN, Correlation, correlation, percentiles
 from analysis.confirmation.runs import Run, read_json, read_runs
 
 PREDICTION_SCHEMA = 1
+PRIMARY = "characters"  # the attack whose outcome was fixed beforehand; any other is exploratory
 POWER = 0.8
 FEWEST = 5  # of 4 placements no order is rarer than 1 in 24: nothing could be significant on both sides
 Pairs = list[tuple[Run, Run]]
@@ -34,6 +35,7 @@ class Outcome:
         low: end of its 95 % interval over resamples of the examples.
         high: likewise.
         dev: mean metric on the dev split.
+        fallen: whether its 95 % interval lies below the explicit model's for some seed: drift toward chance looks like robustness.
         examples: that both get right, for each seed.
         seeds: of training.
     """
@@ -44,6 +46,7 @@ class Outcome:
     low: float
     high: float
     dev: float
+    fallen: bool
     examples: tuple[int, ...]
     seeds: tuple[int, ...]
 
@@ -55,7 +58,7 @@ class Confirmation:
     Attributes:
         attack: by which robustness was measured.
         outcomes: of every placement, by predicted advantage.
-        correlations: Spearman's and Kendall's.
+        correlations: Spearman's and Kendall's, and Spearman's among placements of equally many layers.
         detectable: the least difference of flips that a pair of models would show in 80 % of studies like this, at the 5 % level.
         sentence: what follows.
         meta: digests and counts.
@@ -91,26 +94,34 @@ def confirm(prediction: Path, study: Path, attack: str, seed: int = 0) -> Confir
     if ahead.get("schema") != PREDICTION_SCHEMA or "placements" not in ahead:
         raise ValueError(f"{prediction}: expected a prediction of schema {PREDICTION_SCHEMA}, got {ahead.get('schema')!r}")
     runs, step_size = read_runs(study, attack, ahead, digest)
-    predicted = {tuple(one["layers"]): one["advantage"] for one in ahead["placements"] if one["step_size"] == step_size}
+    predicted = {
+        tuple(one["layers"]): one["advantage"]
+        for one in ahead["placements"]
+        if one["step_size"] == step_size and one["advantage"]["value"] is not None
+    }
     pairs = _paired(runs)
     known = sorted((layers for layers in pairs if layers in predicted), key=lambda layers: predicted[layers]["value"])
     if len(known) < FEWEST:
         raise ValueError(f"{study}: a rank correlation needs at least {FEWEST} placements that were predicted and run, got {len(known)}")
     measured = _resampled([pairs[layers] for layers in known], seed)
-    order = np.array([predicted[layers]["value"] for layers in known])
-    found = tuple(correlation(name, order, measured, seed) for name in STATISTICS)
+    order, counts = np.array([predicted[layers]["value"] for layers in known]), np.array([len(layers) for layers in known])
+    outcomes = tuple(_outcome(pairs[layers], predicted[layers], row) for layers, row in zip(known, measured, strict=True))
+    found = [correlation(name, order, measured, seed) for name in ("Spearman", "Kendall")]
+    found.append(correlation(WITHIN, order, measured, seed, strata=counts))
     meta = {
         "prediction": digest,
+        "primary": attack == PRIMARY,
         "step_size": step_size,
         "runs": len(runs),
         "unpredicted": [list(one) for one in pairs if one not in predicted],
+        "with_count": correlation("Spearman", order, counts[:, None].astype(float), seed).value,
     }
     return Confirmation(
         attack=attack,
-        outcomes=tuple(_outcome(pairs[layers], predicted[layers], row) for layers, row in zip(known, measured, strict=True)),
-        correlations=found,
+        outcomes=outcomes,
+        correlations=tuple(found),
         detectable=_detectable([pairs[layers] for layers in known if layers]),
-        sentence=_sentence(found[0], len(known), attack),
+        sentence=_sentence(found, outcomes, meta, attack),
         meta=meta,
     )
 
@@ -136,6 +147,7 @@ def _outcome(pairs: Pairs, predicted: dict[str, float], measured: np.ndarray) ->
         low=low,
         high=high,
         dev=float(np.mean([one.dev for one, _ in pairs])),
+        fallen=any(one.dev_interval[1] < other.dev_interval[0] for one, other in pairs),
         examples=tuple(int((one.right & other.right).sum()) for one, other in pairs),
         seeds=tuple(one.seed for one, _ in pairs),
     )
@@ -168,11 +180,21 @@ def _detectable(placements: Sequence[Pairs]) -> float:
     return float(np.nanmedian(found)) if np.isfinite(found).any() else float("nan")
 
 
-def _sentence(found: Correlation, placements: int, attack: str) -> str:
-    told = f"Over {placements} placements the predicted advantage and the measured robustness against {attack} have {found.name} ρ = "
-    told += f"{found.value:+.2f} [{found.low:+.2f}, {found.high:+.2f}], p = {found.p_value:.2g}: "
-    if not np.isfinite(found.value):
-        return told + "all placements are equally robust, and nothing can be said."
-    if found.p_value > 1 - LEVEL:
-        return told + f"not confirmed. With so many placements only |ρ| ≥ {found.detectable:.2f} could be told from chance."
-    return told + ("confirmed." if found.value > 0 else "refuted: what was predicted to help most, helps least.")
+def _sentence(found: Sequence[Correlation], outcomes: Sequence[Outcome], meta: dict[str, Any], attack: str) -> str:
+    first, within = found[0], found[-1]
+    told = f"Over {len(outcomes)} placements the predicted advantage and the measured robustness against {attack} have {_value(first)}: "
+    if not np.isfinite(first.value):
+        return told + "all placements are equally robust, or of one nothing is known, and nothing can be said."
+    if first.p_value > 1 - LEVEL:
+        told += f"not confirmed. With so many placements only |ρ| ≥ {first.critical:.2f} is told from chance."
+    else:
+        told += "confirmed." if first.value > 0 else "refuted: what was predicted to help most, helps least."
+    told += f" The prediction goes with the number of implicit layers (ρ = {meta['with_count']:+.2f}); "
+    told += f"among placements of equally many, {_value(within)}."
+    if fallen := ["–".join(map(str, one.layers)) for one in outcomes if one.fallen]:
+        told += f" On dev {', '.join(fallen)} fall below the explicit model: their robustness may be drift toward chance."
+    return told if meta["primary"] else f"{told} {attack} is not the outcome that was fixed beforehand: this is exploratory."
+
+
+def _value(found: Correlation) -> str:
+    return f"Spearman ρ = {found.value:+.2f} [{found.low:+.2f}, {found.high:+.2f}], p = {found.p_value:.2g}"

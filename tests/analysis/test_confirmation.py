@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 import scipy.stats
 
 from analysis.confirmation import confirm
-from analysis.confirmation.rank import STATISTICS
+from analysis.confirmation.rank import STATISTICS, WITHIN, correlation
 from figures import confirmation as picture
 
 EXAMPLES = 400
@@ -33,21 +34,24 @@ def write_run(folder: Path, layers: tuple[int, ...], flips: float, digest: str, 
     random = np.random.default_rng([seed, *layers, 7])
     right = random.random(EXAMPLES) < 0.9
     after = right & (random.random(EXAMPLES) >= flips)
+    dev = changes.get("dev", 0.9)
+    place = folder / f"{'-'.join(map(str, layers)) or 'none'}-{seed}"
     model = {"kind": "im-bert" if layers else "bert", "implicit_layers": list(layers), "field": None, "step_size": None, "method": None}
     result: dict[str, Any] = {
         "run": {
             "model": model | changes.get("model", {}),
-            "train": {"seed": seed},
+            "data": {"size": changes.get("size", 1000)},
+            "train": {"seed": seed, "epochs": changes.get("epochs", 5)},
             "evaluate": {"prediction": changes.get("prediction", digest)},
         },
-        "evaluation": {"dev": {"metrics": {"accuracy": float(right.mean())}}},
-        "meta": {"schema": changes.get("schema", 1), "checkpoints": {"start": changes.get("start", "c" * 64)}},
+        "evaluation": {"dev": {"metrics": {"accuracy": dev}, "interval": [dev - 0.02, dev + 0.02]}},
+        "meta": {"schema": changes.get("schema", 1), "checkpoints": {"start": changes.get("start", "c" * 64), "final": f"of {place}"}},
     }
-    place = folder / f"{'-'.join(map(str, layers)) or 'none'}-{seed}"
     (place / "attacks").mkdir(parents=True)
     (place / "result.json").write_text(json.dumps(result))
     rows = [{"right_before": bool(a), "right_after": bool(b)} for a, b in zip(right, after, strict=True)]
-    attack = {"of": {"examples": changes.get("examples", "e"), "choice": {"seed": 0}}, "per_example": rows}
+    of = {"checkpoint": changes.get("attacked", f"of {place}"), "examples": changes.get("examples", "e"), "choice": {"seed": 0}}
+    attack = {"of": of, "per_example": rows}
     (place / "attacks" / "characters.json").write_text(json.dumps(attack))
     return place
 
@@ -70,8 +74,8 @@ def test_what_is_predicted_and_found_is_confirmed(tmp_path: Path, seeds: int) ->
     assert [one.layers for one in found.outcomes] == SETS and found.outcomes[0].measured == 0.0
     assert all(one.low <= one.measured <= one.high for one in found.outcomes)
     assert np.allclose([one.measured for one in found.outcomes], [0, 0.1, 0.2, 0.35, 0.5, 0.65, 0.8], atol=0.1)
-    assert all(one.value == pytest.approx(1.0) and one.p_value < 0.01 for one in found.correlations)
-    assert found.sentence.endswith("confirmed.") and "not confirmed" not in found.sentence
+    assert all(one.value == pytest.approx(1.0) for one in found.correlations) and all(one.p_value < 0.01 for one in found.correlations[:2])
+    assert ": confirmed." in found.sentence and "p = 0.0" in found.sentence
     assert [one.seeds for one in found.outcomes] == [tuple(range(seeds))] * 7
 
 
@@ -88,13 +92,51 @@ def test_correlations_are_scipys() -> None:
     random = np.random.default_rng(0)
     order, values = random.normal(size=9), np.round(random.normal(size=(20, 9)), 1)
     for name, reference in (("Spearman", scipy.stats.spearmanr), ("Kendall", scipy.stats.kendalltau)):
-        assert STATISTICS[name](order, values) == pytest.approx([reference(order, row).statistic for row in values])
+        found = STATISTICS[name](order, values, np.zeros(9))
+        assert found == pytest.approx([reference(order, row).statistic for row in values])
+        values[3, 2] = np.nan
+        assert np.isnan(STATISTICS[name](order, values, np.zeros(9))).tolist() == [i == 3 for i in range(20)]
+        values[3, 2] = 0.0
 
 
-def test_the_detectable_correlation_is_the_tables(tmp_path: Path) -> None:
-    """Two-sided 5 % for n = 7: Spearman 0.786 (Zar, table B.20)."""
-    found = confirm(*study(tmp_path, RISING, [0.5] * 7), "characters")
-    assert found.correlations[0].detectable == pytest.approx(0.786, abs=0.04)
+@pytest.mark.parametrize(("placements", "critical"), [(5, 1.0), (6, 0.886), (7, 0.786), (8, 0.738), (12, 0.587)])
+def test_the_critical_correlation_is_the_tables(placements: int, critical: float) -> None:
+    """Two-sided 5 %, Spearman (Zar, table B.20; of 12 by permutations that are drawn)."""
+    order = np.arange(float(placements))
+    found = correlation("Spearman", order, order[:, None], 0)
+    assert found.critical == pytest.approx(critical, abs=5e-4 if placements < 9 else 0.015) and found.p_value < 0.05
+
+
+def test_a_prediction_that_only_counts_layers_is_not_confirmed_among_equally_many(tmp_path: Path) -> None:
+    flips = {0: 0.9, 1: 0.6, 2: 0.3, 3: 0.1}  # by the number of layers alone
+    found = confirm(*study(tmp_path, RISING, [flips[len(one)] for one in SETS]), "characters")
+    assert found.correlations[0].value > 0.8 and found.meta["with_count"] > 0.9
+    within = found.correlations[-1]
+    assert within.p_value > 0.05 and np.isnan(within.critical) and "among placements of equally many" in found.sentence
+
+
+def test_among_equally_many_it_is_a_permutation_test_of_those() -> None:
+    order, counts = np.array([0.0, 1, 2, 3, 4, 5, 10, 11, 12, 13]), np.array([1] * 6 + [3] * 4)
+    measured = np.array([5.0, 6, 7, 8, 9, 10, 0, 1, 2, 3])  # rises within, falls between
+    assert correlation("Spearman", order, measured[:, None], 0).value < 0
+    found = correlation(WITHIN, order, measured[:, None], 0, strata=counts)
+    assert found.value == pytest.approx(1.0) and found.p_value == pytest.approx(2 / 17280)  # itself and its reverse
+
+
+def test_a_model_that_has_collapsed_is_named(tmp_path: Path) -> None:
+    path, folder = study(tmp_path, RISING, [0.9, 0.8, 0.7, 0.55, 0.4, 0.25, 0.1])
+    shutil.rmtree(folder / "0-1-2-0")
+    write_run(folder, (0, 1, 2), 0.1, hashlib.sha256(path.read_bytes()).hexdigest(), dev=0.5)
+    found = confirm(path, folder, "characters")
+    assert [one.layers for one in found.outcomes if one.fallen] == [(0, 1, 2)] and "0–1–2 fall below" in found.sentence
+
+
+def test_another_attack_is_exploratory(tmp_path: Path) -> None:
+    path, folder = study(tmp_path, RISING, [0.5] * 7)
+    for one in folder.iterdir():
+        (one / "attacks" / "characters.json").rename(one / "attacks" / "words.json")
+    found = confirm(path, folder, "words")
+    assert not found.meta["primary"] and found.sentence.endswith("exploratory.")
 
 
 def test_the_detectable_difference_is_found_in_four_studies_of_five() -> None:
@@ -107,7 +149,7 @@ def test_the_detectable_difference_is_found_in_four_studies_of_five() -> None:
     def pair(difference: float) -> tuple[Run, Run]:
         draw = random.random(500)  # a fifth of the examples tell the two apart
         a, b = draw < 0.1 - difference / 2, (draw > 0.5) & (draw < 0.6 + difference / 2)
-        return Run("a", (0,), 0, 1.0, right, a), Run("b", (), 0, 1.0, right, b)
+        return Run("a", (0,), 0, 1.0, (1.0, 1.0), right, a), Run("b", (), 0, 1.0, (1.0, 1.0), right, b)
 
     least = _detectable([[pair(0.0)]])
     for _ in range(400):
@@ -128,6 +170,13 @@ def test_the_detectable_difference_is_found_in_four_studies_of_five() -> None:
         ({"model": {"field": "outer"}}, "field increment that was predicted, got outer"),
         ({"model": {"step_size": 0.5}}, "steps of one size"),
         ({"model": {"kind": "ex-bert"}}, "kind bert and im-bert"),
+        ({"model": {"solver": {"name": "GradientDescent"}}}, "solver that converges, got GradientDescent"),
+        ({"model": {"solver": {"name": "Auto"}}}, "the same implicit step in all runs"),
+        ({"size": 500}, "the same data in all runs"),
+        ({"epochs": 9}, "the same training in all runs"),
+        ({"attacked": "another"}, "an attack on the run's checkpoint"),
+        ({"start": None}, "from the predicted checkpoint c+, got None"),
+        ({}, "one run for each placement and seed"),
     ],
 )
 def test_a_run_that_is_no_test_of_it_is_refused(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
@@ -150,6 +199,25 @@ def test_what_is_missing_is_said(tmp_path: Path) -> None:
     write_run(folder, (0,), 0.5, digest, seed=5)
     with pytest.raises(ValueError, match="none of seed 5"):
         confirm(path, folder, "characters")
+
+
+@pytest.mark.parametrize(("file", "entry"), [("result.json", "meta"), ("result.json", "evaluation"), ("attacks/characters.json", "of")])
+def test_a_record_without_an_entry_is_named(tmp_path: Path, file: str, entry: str) -> None:
+    path, folder = study(tmp_path, RISING, [0.5] * 7)
+    damaged = folder / "1-0" / file
+    damaged.write_text(json.dumps({key: value for key, value in json.loads(damaged.read_text()).items() if key != entry}))
+    with pytest.raises(ValueError, match=rf"1-0.*expected an entry {entry}\."):
+        confirm(path, folder, "characters")
+
+
+def test_a_placement_without_a_prediction_is_left_out(tmp_path: Path) -> None:
+    path = write_prediction(tmp_path, RISING)
+    ahead = json.loads(path.read_text())
+    ahead["placements"][3]["advantage"]["value"] = None
+    path.write_text(json.dumps(ahead))
+    for layers in SETS:
+        write_run(tmp_path / "study", layers, 0.5, hashlib.sha256(path.read_bytes()).hexdigest())
+    assert confirm(path, tmp_path / "study", "characters").meta["unpredicted"] == [[2]]
 
 
 def test_too_few_placements_are_refused_with_the_number_needed(tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ def records() -> dict[str, Any]:
     fit = {"slope": 0.5, "slope_low": 0.4, "slope_high": 0.6, "r_squared": 0.25}
     series = {"kind": "gaussian", "size": 1e-4, "sizes": {"median": 1e-4}, "measured": [[0.1, 0.2]]}
     series["predicted"] = {source: [[0.1, None]] for source in ("fine-tuned", "pretrained")}
-    correlation = {"name": "Spearman", "value": 0.3, "low": 0.1, "high": 0.5, "p_value": 0.4, "detectable": 0.6}
+    correlation = {"name": "Spearman", "value": 0.3, "low": 0.1, "high": 0.5, "p_value": 0.4, "critical": 0.6}
     outcome = {"layers": [1], "predicted": estimate(0.2), "measured": 0.1, "low": 0.0, "high": 0.2, "dev": 0.8}
     return {
         "study": json.loads(STUDY.read_text()),
