@@ -54,10 +54,11 @@ def predict(summary: Summary, seed: int = 0, checkpoint: str | None = None) -> P
     for growth in sorted(summary.growth, key=lambda one: (one.step_size, one.layer)):
         sample = samples.setdefault(growth.step_size, {})[growth.layer] = _Sample.of(growth, draws)
         found.append(_layer(growth, spectra[growth.layer], solves[growth.layer, growth.step_size], sample))
-    placed = tuple(one for h, layers in samples.items() for one in _placements(layers, h))
-    return Prediction(
-        summary.config | {"checkpoint": checkpoint}, tuple(found), placed, _recommendation(found, samples, summary.config["encoder_depth"])
+    recommended = _recommendation(found, samples, summary.config["encoder_depth"])
+    placed = tuple(
+        one for h, layers in samples.items() for one in _placements(layers, h, recommended.layers if h == recommended.step_size else ())
     )
+    return Prediction(summary.config | {"checkpoint": checkpoint}, tuple(found), placed, recommended)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -127,12 +128,12 @@ def _layer(growth: LayerGrowth, spectrum: LayerSpectrum, solves: LayerSolves, sa
     )
 
 
-def _placements(samples: dict[int, _Sample], h: float) -> list[Placement]:
-    """None, every layer alone, every run of half of the layers, and all."""
+def _placements(samples: dict[int, _Sample], h: float, recommended: tuple[int, ...]) -> list[Placement]:
+    """None, every layer alone, every run of half of the layers, all, and what is recommended."""
     layers = sorted(samples)
     half = -(-len(layers) // 2)
     runs = [tuple(layers[first : first + half]) for first in range(len(layers) - half + 1)]
-    sets = [(), *((layer,) for layer in layers), *runs, tuple(layers)]
+    sets = [(), *((layer,) for layer in layers), *runs, tuple(layers), recommended]
     return [Placement(telling.named(one), one, h, _together(samples, one)) for one in dict.fromkeys(sets)]
 
 

@@ -78,7 +78,10 @@ def test_intervals_are_those_of_the_mean_and_of_sums_of_layers() -> None:
     assert both.advantage.value == pytest.approx(total.mean()) and both.advantage.high == pytest.approx(total.mean() + half, abs=0.1 * half)
 
 
-def test_placements_are_none_each_every_half_and_all() -> None:
+def test_placements_are_none_each_every_half_all_and_what_is_recommended() -> None:
+    found = predict(summary([0.1, -0.1, 0.1], [-0.2] * 3))
+    assert found.recommendation.layers == (0, 2)
+    assert [one.layers for one in found.placements] == [(), (0,), (1,), (2,), (0, 1), (1, 2), (0, 1, 2), (0, 2)]
     names = [one.layers for one in predict(summary([0.1] * 6, [0.0] * 6)).placements]
     assert names == [(), *((i,) for i in range(6)), *(tuple(range(i, i + 3)) for i in range(4)), tuple(range(6))]
 
