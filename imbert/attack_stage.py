@@ -22,11 +22,11 @@ from imbert.masking import masking_checks
 from imbert.models import weights_digest
 from imbert.result import Stopwatch, folder_lock, read_json, versions, write_json
 from imbert.run_config import RunConfig
-from imbert.study_config import AttackChoice, Cell
+from imbert.study_config import OF_TEXTS, AttackChoice, Cell
 from imbert.tasks import Examples
 
-WHITE_BOX, GRADIENT_FREE, OF_TEXTS = ("pgd", "apgd"), ("square",), ("characters", "words")
-MASKING, TRANSFER, TEXTS = "masking", "transfer", "texts"
+WHITE_BOX, GRADIENT_FREE = ("pgd", "apgd"), ("square",)
+ATTACKS, MASKING, TRANSFER, TEXTS = "attacks", "masking", "transfer", "texts"
 Report = Callable[[str], None]
 Records = dict[str, dict[str, Any]]
 
@@ -78,13 +78,12 @@ def attack_checkpoint(checkpoint: Path, run: RunConfig, choice: AttackChoice, da
     return {name: read_json(out / f"{name}.json") for name in wanted}
 
 
-def attack_cell(cell: Cell, choice: AttackChoice, baseline: Cell | None, out: Path, data: Path, report: Report) -> None:
-    """Attack one run of a study, then put what breaks it to the baseline of its seed and the other way round, once both are attacked.
+def attack_cell(cell: Cell, choice: AttackChoice, out: Path, data: Path, report: Report) -> None:
+    """Attack one run of a study.
 
     Args:
         cell: the run.
         choice: which attacks.
-        baseline: the run of the baseline with the same seed; None if this is it, or it is not trained.
         out: the study's folder.
         data: where relative paths start.
         report: takes lines about progress.
@@ -96,9 +95,27 @@ def attack_cell(cell: Cell, choice: AttackChoice, baseline: Cell | None, out: Pa
     """
     folder = out / cell.folder
     with folder_lock(folder):
-        attack_checkpoint(folder / CHECKPOINT, cell.run, choice, data, folder / "attacks", report)
-        if baseline is not None:
-            _transfers(cell, baseline, choice, out, data, report)
+        attack_checkpoint(folder / CHECKPOINT, cell.run, choice, data, folder / ATTACKS, report)
+
+
+def transfer_cell(cell: Cell, baseline: Cell, choice: AttackChoice, out: Path, data: Path, report: Report) -> None:
+    """Put what broke a run of a study to the baseline of its seed, and the other way round, for attacks of texts that both have had.
+
+    Args:
+        cell: the run.
+        baseline: the run of the baseline with the same seed.
+        choice: which attacks.
+        out: the study's folder.
+        data: where relative paths start.
+        report: takes lines about progress.
+
+    Raises:
+        FolderInUseError: if another process attacks this run.
+        ValueError: if something does not fit.
+        OSError: if something cannot be read or written.
+    """
+    with folder_lock(out / cell.folder):
+        _transfers(cell, baseline, choice, out, data, report)
 
 
 def attacked_examples(run: RunConfig, choice: AttackChoice, data: Path) -> Examples:
@@ -143,10 +160,10 @@ def _write(out: Path, kind: str, of: dict[str, Any], result: AttackResult, watch
 def _transfers(cell: Cell, baseline: Cell, choice: AttackChoice, out: Path, data: Path, report: Report) -> None:
     """Both ways between a run and its baseline, for attacks that change texts."""
     here, there = out / cell.folder, out / baseline.folder
-    kinds = [kind for kind in choice.kinds if kind in OF_TEXTS and (there / "attacks" / TEXTS / f"{kind}.json").exists()]
-    of: dict[str, Any] = {"kinds": kinds, "choice": _identity(choice)}
-    of |= {name: weights_digest(str(folder / CHECKPOINT)) for name, folder in (("checkpoint", here), ("baseline", there))}
-    if not kinds or _present(here / "attacks", TRANSFER, of) is not None:
+    weights = {folder: weights_digest(str(folder / CHECKPOINT)) for folder in (here, there)}
+    kinds = [kind for kind in choice.kinds if kind in OF_TEXTS and all(_attacked(folder, kind, weights[folder]) for folder in weights)]
+    of: dict[str, Any] = {"kinds": kinds, "choice": _identity(choice), "checkpoint": weights[here], "baseline": weights[there]}
+    if not kinds or _present(here / ATTACKS, TRANSFER, of) is not None:
         return
     examples = attacked_examples(cell.run, choice, data)
     ways = {
@@ -154,11 +171,17 @@ def _transfers(cell: Cell, baseline: Cell, choice: AttackChoice, out: Path, data
         "from_baseline": (there, load_classifier(here / CHECKPOINT, cell.run)),
     }
     found = {
-        kind: {way: transfer(_read(source / "attacks", kind), examples, target).to_json() for way, (source, target) in ways.items()}
+        kind: {way: transfer(_read(source / ATTACKS, kind), examples, target).to_json() for way, (source, target) in ways.items()}
         for kind in kinds
     }
-    write_json(here / "attacks" / f"{TRANSFER}.json", {"transfers": found, "warnings": [], "of": of})
+    write_json(here / ATTACKS / f"{TRANSFER}.json", {"transfers": found, "warnings": [], "of": of})
     report("transfer: " + ", ".join(f"{kind} {way} {one['rate']}" for kind, both in found.items() for way, one in both.items()))
+
+
+def _attacked(folder: Path, kind: str, weights: str | None) -> bool:
+    """Whether the texts that an attack changed are there, and were made against these weights."""
+    path = folder / ATTACKS / f"{kind}.json"
+    return (folder / ATTACKS / TEXTS / path.name).exists() and path.exists() and read_json(path)["of"]["checkpoint"] == weights
 
 
 def _read(folder: Path, kind: str) -> AttackResult:

@@ -101,14 +101,19 @@ def paired_test(right_a: np.ndarray, right_b: np.ndarray, level: float = LEVEL, 
         ValueError: if the shapes differ, there is no item, or an entry is neither true nor false.
     """
     a, b = _right("right_a", right_a, 1), _right("right_b", right_b, 1)
-    difference = hierarchical_difference(a[None], b[None], level, resamples, seed)
+    difference = hierarchical_difference(a[None], b[None], None, level, resamples, seed)
     only_a, only_b = int(np.sum(a & ~b)), int(np.sum(b & ~a))
     p_value = float(scipy.stats.binomtest(only_a, only_a + only_b).pvalue) if only_a + only_b else 1.0
     return PairedTest(difference.mean, difference.low, difference.high, p_value, only_a, only_b)
 
 
 def hierarchical_difference(
-    right_a: np.ndarray, right_b: np.ndarray, level: float = LEVEL, resamples: int = RESAMPLES, seed: int = 0
+    right_a: np.ndarray,
+    right_b: np.ndarray,
+    kept: np.ndarray | None = None,
+    level: float = LEVEL,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
 ) -> Interval:
     """The mean difference of two models' accuracies over seeds and items, and an interval that resamples both.
 
@@ -119,31 +124,37 @@ def hierarchical_difference(
     Args:
         right_a: `(seeds, N)` bool; row s of both ran under the same seed, and column i is the same item.
         right_b: `(seeds, N)` bool.
+        kept: `(seeds, N)` bool, the cells that count; None is all.
         level: of confidence.
         resamples: of the bootstrap.
         seed: of the bootstrap.
 
     Returns:
-        Accuracy of a minus accuracy of b, with n the number of seeds. With one seed only the items are resampled.
+        Accuracy of a minus accuracy of b over the cells that count, with n the number of seeds. With one seed only the items are resampled.
 
     Raises:
         ValueError: if the shapes differ, one is empty, or an entry is neither true nor false.
     """
     a, b = _right("right_a", right_a, 2), _right("right_b", right_b, 2)
     _check_level(level)
-    if a.shape != b.shape or not a.size:
-        raise ValueError(f"right_a and right_b must have one shape and at least one item, got {a.shape} and {b.shape}")
+    cells = np.ones(a.shape, dtype=bool) if kept is None else _right("kept", kept, 2)
+    if not a.shape == b.shape == cells.shape:
+        raise ValueError(f"right_a, right_b and kept must have one shape, got {a.shape}, {b.shape} and {cells.shape}")
+    if not cells.any():
+        raise ValueError("kept must have at least one cell that counts, got none")
     if resamples < 1:
         raise ValueError(f"resamples must be at least 1, got {resamples}")
     seeds, items = a.shape
     # Items with one pattern over the seeds are exchangeable: drawing N items is drawing how many of each pattern.
-    patterns, counts = np.unique(a.astype(np.int64) - b, axis=1, return_counts=True)
+    both = np.vstack([np.where(cells, a.astype(np.int64) - b, 0), cells])
+    patterns, counts = np.unique(both, axis=1, return_counts=True)
     random = np.random.default_rng([seed, seeds, items])
     drawn_items = random.multinomial(items, counts / items, size=resamples)  # resamples, patterns
     drawn_seeds = random.multinomial(seeds, np.full(seeds, 1 / seeds), size=resamples)  # resamples, seeds
-    differences = ((drawn_seeds @ patterns) * drawn_items).sum(axis=1) / (seeds * items)
-    low, high = np.quantile(differences, [(1 - level) / 2, (1 + level) / 2])
-    return Interval(float(a.mean() - b.mean()), float(low), float(high), seeds)
+    sums, numbers = (((drawn_seeds @ part) * drawn_items).sum(axis=1) for part in (patterns[:seeds], patterns[seeds:]))
+    some = numbers > 0  # a resample without a cell that counts says nothing
+    low, high = np.quantile(sums[some] / numbers[some], [(1 - level) / 2, (1 + level) / 2])
+    return Interval(float(a[cells].mean() - b[cells].mean()), float(low), float(high), seeds)
 
 
 def _check_level(level: float) -> None:

@@ -41,9 +41,9 @@ def run_study(
     rank, ranks = shard
     cells = list(study.cells())[rank::ranks]
     out.mkdir(parents=True, exist_ok=True)
-    for stage, work in (("train", _train), ("attack", _attack)):
+    for stage, name, work in (("train", "train", _train), ("attack", "attack", _attack), ("attack", "transfer", _transfer)):
         for number, cell in enumerate(cells if stage in stages else [], 1):
-            _guarded(work, study, cell, out, data, _after(f"[{number}/{len(cells)}] {stage} {cell.folder}: ", report))
+            _guarded(work, name, study, cell, out, data, _after(f"[{number}/{len(cells)}] {name} {cell.folder}: ", report))
     if "summarise" not in stages:
         return {}
     summary = summarise(study, out)
@@ -70,10 +70,10 @@ def markdown(summary: Mapping[str, Any]) -> str:
         parts.append(f"\n## {group['name']}, {group['metric']}, %\n")
         parts.append("| model | " + " | ".join(captions) + " |\n" + "|---" * (1 + len(captions)) + "|\n")
         for model in group["models"]:
+            seeds, training = len(model["seeds"]), model["training"]
             cells = [told(model["measures"][key]) for key in MEASURES]
-            cells += [_robust(model["attacks"].get(name)) for name in attacks]
-            training = model["training"]
-            cells += [told(training["loss"], 1, 3), told(training["minutes"], 1, 1), str(len(model["seeds"]))]
+            cells += [_robust(model["attacks"].get(name), seeds) for name in attacks]
+            cells += [told(training["loss"], 1, 3), told(training["minutes"], 1, 1), str(seeds)]
             parts.append(f"| {model['name']} | " + " | ".join(cells) + " |\n")
         parts += _tests(group, summary["baseline"])
     parts += [f"\nAdvGLUE score, {one['model']}, {one['size'] or 'all'} rows: {told(one['score'])}\n" for one in summary["scores"]]
@@ -107,8 +107,12 @@ def comma_separated(summary: Mapping[str, Any]) -> str:
     return text.getvalue()
 
 
-def _robust(attack: Mapping[str, Any] | None) -> str:
-    return "–" if attack is None else f"{told(attack['robust_accuracy'])} ({told(attack['clean_accuracy'])})"
+def _robust(attack: Mapping[str, Any] | None, seeds: int) -> str:
+    """Robust accuracy beside clean accuracy, with the number of seeds where it is not that of the model."""
+    if attack is None:
+        return "–"
+    count = attack["robust_accuracy"]["n"]
+    return f"{told(attack['robust_accuracy'])} ({told(attack['clean_accuracy'])}" + (")" if count == seeds else f"; {count} seeds)")
 
 
 def _tests(group: Mapping[str, Any], baseline: str) -> list[str]:
@@ -118,15 +122,13 @@ def _tests(group: Mapping[str, Any], baseline: str) -> list[str]:
         for name, which in (("both", f"pairs whose original both it and {baseline} get right"), ("all", "all pairs")):
             found = (model["against_baseline"] or {}).get(name)
             if found and found["pooled"]:
-                pooled, seeds = found["pooled"], len(found["pairs"])
-                interval = f"[{100 * pooled['low']:+.1f}, {100 * pooled['high']:+.1f}]"
-                both = found.get("hierarchical")
+                pooled, both, pairs = found["pooled"], found["hierarchical"], found["pairs"]
+                interval = f"[{100 * both['low']:+.1f}, {100 * both['high']:+.1f}]"
                 lines.append(
-                    f"- {model['name']} − {baseline}, AdvGLUE adversarial, {which} ({sum(found['pairs'])} over {seeds} seeds): "
-                    f"{told(found['seeds'])} points over seeds; "
-                    + (f"resampling seeds and pairs [{100 * both['low']:+.1f}, {100 * both['high']:+.1f}]; " if both else "")
-                    + f"pooled {100 * pooled['difference']:+.1f} {interval}, "
-                    f"exact McNemar p = {pooled['p_value']:.3g} ({pooled['only_a']} only it, {pooled['only_b']} only {baseline})\n"
+                    f"- {model['name']} − {baseline}, AdvGLUE adversarial, {which} ({sum(pairs)} over {len(pairs)} seeds): "
+                    f"{100 * pooled['difference']:+.1f} points; resampling seeds and pairs {interval}; over seeds {told(found['seeds'])}; "
+                    f"{pooled['only_a']} only it, {pooled['only_b']} only {baseline} "
+                    f"(exact McNemar p = {pooled['p_value']:.3g} if seeds did not share the pairs)\n"
                 )
     return ["\n", *lines] if lines else []
 
@@ -135,16 +137,17 @@ def _after(title: str, report: Report) -> Report:
     return lambda line: report(title + line)
 
 
-def _guarded(work: Work, study: StudyConfig, cell: Cell, out: Path, data: Path, report: Report) -> None:
+def _guarded(work: Work, stage: str, study: StudyConfig, cell: Cell, out: Path, data: Path, report: Report) -> None:
     """Do one cell's work; what fails is written into its folder and the study goes on, but a full disk ends it."""
+    failed = out / cell.folder / FAILED.format(stage=stage)
     try:
         work(study, cell, out, data, report)
-        (out / cell.folder / FAILED).unlink(missing_ok=True)
+        failed.unlink(missing_ok=True)
     except FolderInUseError:
         report("in use by another process, passed over")
     except (ValueError, ArithmeticError, RuntimeError) as error:
         line = " ".join(str(error).split())
-        write_json(out / cell.folder / FAILED, {"error": line, "kind": type(error).__name__})
+        write_json(failed, {"error": line, "kind": type(error).__name__})
         report(f"failed: {line}")
 
 
@@ -163,7 +166,20 @@ def _attack(study: StudyConfig, cell: Cell, out: Path, data: Path, report: Repor
         return
     from imbert.attack_stage import attack_cell
 
-    twins = [one for one in study.cells() if one.model == study.baseline and (one.group, one.seed) == (cell.group, cell.seed)]
-    baseline = twins[0] if cell.model != study.baseline and (out / twins[0].folder / RESULT).exists() else None
     assert study.attacks is not None
-    attack_cell(cell, study.attacks, baseline, out, data, report)
+    attack_cell(cell, study.attacks, out, data, report)
+
+
+def _transfer(study: StudyConfig, cell: Cell, out: Path, data: Path, report: Report) -> None:
+    """After all attacks: what broke a run to the baseline of its seed, and the other way round."""
+    twins = [one for one in study.cells() if one.model == study.baseline and (one.group, one.seed) == (cell.group, cell.seed)]
+    if (
+        cell.model == study.baseline
+        or not study.is_attacked(cell)
+        or not all((out / one.folder / RESULT).exists() for one in (cell, *twins))
+    ):
+        return
+    from imbert.attack_stage import transfer_cell
+
+    assert study.attacks is not None
+    transfer_cell(cell, twins[0], study.attacks, out, data, report)

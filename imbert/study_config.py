@@ -10,6 +10,7 @@ from imbert.run_config import SECTIONS, RunConfig, run_config
 from imbert.toml_tables import in_range, known_keys, named, one_of, read_toml, section
 
 ATTACKS = ("pgd", "apgd", "square", "characters", "words")
+OF_TEXTS = ("characters", "words")  # those that change texts, which can be put to another model
 STAGES = ("train", "attack", "summarise")
 SHARED = ("data", "train", "evaluate")
 

@@ -10,7 +10,7 @@ from imbert.advglue import advglue_score
 from imbert.intervals import hierarchical_difference, mean_interval, paired_test
 from imbert.result import SCHEMA, finite, read_json, read_result
 from imbert.study_config import ATTACKS as KINDS
-from imbert.study_config import Cell, StudyConfig
+from imbert.study_config import OF_TEXTS, Cell, StudyConfig
 from imbert.tasks import task
 
 MEASURES = {  # name: caption
@@ -19,7 +19,7 @@ MEASURES = {  # name: caption
     "adversarial": "AdvGLUE adversarial",
     "conditional": "AdvGLUE adversarial where the original is right",
 }
-RESULT, ATTACKS, FAILED = "result.json", "attacks", "failed.json"
+RESULT, ATTACKS, FAILED = "result.json", "attacks", "failed-{stage}.json"
 Run = Mapping[str, Any]
 
 
@@ -79,21 +79,23 @@ def paired(model: Sequence[Run], baseline: Sequence[Run]) -> dict[str, Any] | No
     overstates how much is known, as seeds share the pairs; "seeds" is the mean difference with a t interval over seeds; "hierarchical"
     resamples seeds and pairs.
     """
-    runs = [(a["evaluation"]["advglue"], b["evaluation"]["advglue"]) for a, b in zip(model, baseline, strict=True) if _has_pairs(a, b)]
-    if not runs:
+    known = [(a, b) for a, b in zip(model, baseline, strict=True) if _has_pairs(a, b)]
+    if not known:
         return None
+    for a, b in known:
+        if (one := _advglue(a)) != (other := _advglue(b)):
+            raise ValueError(f"expected both models to be evaluated on the same AdvGLUE file, got digests {one} and {other}")
+    rows = [_right(a["evaluation"]["advglue"], b["evaluation"]["advglue"]) for a, b in known]
+    first, second, originals = (np.stack([one[k] for one in rows]) for k in range(3))
     found: dict[str, Any] = {}
-    for name in ("both", "all"):
-        right = [_right(a, b, name == "both") for a, b in runs]
-        pooled = tuple(np.concatenate([one[k] for one in right]) for k in (0, 1))
-        differences = [float(one[0].mean() - one[1].mean()) for one in right if len(one[0])]
+    for name, kept in (("both", originals), ("all", np.ones_like(originals))):
+        differences = [float(a[one].mean() - b[one].mean()) for a, b, one in zip(first, second, kept, strict=True) if one.any()]
         found[name] = {
-            "pairs": [len(one[0]) for one in right],
-            "pooled": paired_test(pooled[0], pooled[1]) if len(pooled[0]) else None,
+            "pairs": kept.sum(axis=1).tolist(),
+            "pooled": paired_test(first[kept], second[kept]) if kept.any() else None,
             "seeds": mean_interval(differences) if differences else None,
+            "hierarchical": hierarchical_difference(first, second, kept) if kept.any() else None,
         }
-    every = [_right(a, b, False) for a, b in runs]
-    found["all"]["hierarchical"] = hierarchical_difference(np.stack([one[0] for one in every]), np.stack([one[1] for one in every]))
     return found
 
 
@@ -108,15 +110,16 @@ def _has_pairs(a: Run, b: Run) -> bool:
     return all(one["evaluation"].get("advglue") for one in (a, b))
 
 
-def _right(a: Mapping[str, Any], b: Mapping[str, Any], both: bool) -> tuple[np.ndarray, np.ndarray]:
-    """Which adversarial texts either model gets right, over AdvGLUE's tasks."""
-    rows = []
-    for name in a:
-        original, adversarial = ([_bits(one[name][f"right_{kind}"]) for one in (a, b)] for kind in ("original", "adversarial"))
-        kept = original[0] & original[1] if both else np.ones(len(original[0]), dtype=bool)
-        rows.append([adversarial[0][kept], adversarial[1][kept]])
-    first, second = (np.concatenate(part) for part in zip(*rows, strict=True))
-    return first, second
+def _advglue(run: Run) -> Any:
+    """What tells the AdvGLUE file of a run."""
+    return run.get("meta", {}).get("data", {}).get("advglue", {}).get("digest")
+
+
+def _right(a: Mapping[str, Any], b: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Over AdvGLUE's tasks: which adversarial texts either model gets right, and which originals both do."""
+    first, second = ([_bits(one[name]["right_adversarial"]) for name in a] for one in (a, b))
+    both = [_bits(a[name]["right_original"]) & _bits(b[name]["right_original"]) for name in a]
+    return np.concatenate(first), np.concatenate(second), np.concatenate(both)
 
 
 def _bits(text: str) -> np.ndarray:
@@ -239,17 +242,26 @@ def _missing(study: StudyConfig, out: Path, cells: list[Cell], results: Mapping[
     """What the study asks for and does not have, with the reason where it is known."""
     lines = []
     for cell in cells:
-        failed = out / cell.folder / FAILED
         if cell not in results:
-            reason = f"failed: {read_json(failed)['error']}" if failed.exists() else "not run yet"
-            lines.append(f"{cell.folder}: {reason}")
+            lines.append(f"{cell.folder}: {_failure(out, cell, 'train') or 'not run yet'}")
         elif study.attacks is not None and study.is_attacked(cell):
-            lacking = [
-                kind for kind in study.attacks.kinds if not any(name == kind or name.startswith(f"{kind}-") for name in attacks[cell])
-            ]
-            if lacking:
-                lines.append(f"{cell.folder}: no attack of kind {', '.join(lacking)} yet")
+            found, kinds = attacks[cell], study.attacks.kinds
+            lacking = [kind for kind in kinds if not any(name == kind or name.startswith(f"{kind}-") for name in found)]
+            wanted = [f"no attack of kind {', '.join(lacking)} yet"] if lacking else []
+            if study.attacks.masking and "masking" not in found:
+                wanted.append("no masking checks yet")
+            if cell.model != study.baseline and set(kinds) & set(OF_TEXTS) and "transfer" not in found:
+                wanted.append("no transfer yet")
+            failed = [one for stage in ("attack", "transfer") if (one := _failure(out, cell, stage))]
+            if wanted:
+                lines.append(f"{cell.folder}: {'; '.join([*wanted, *failed])}")
     return lines
+
+
+def _failure(out: Path, cell: Cell, stage: str) -> str | None:
+    """Why a stage failed; None if it did not."""
+    path = out / cell.folder / FAILED.format(stage=stage)
+    return f"failed: {read_json(path)['error']}" if path.exists() else None
 
 
 def _warnings(results: Mapping[Cell, Run], attacks: Mapping[Cell, Any]) -> list[str]:

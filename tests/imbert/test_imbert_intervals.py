@@ -134,7 +134,7 @@ def test_paired_interval_and_test_hold_under_no_difference() -> None:
 @pytest.mark.parametrize(
     ("a", "b", "message"),
     [
-        ([True], [True, False], r"one shape and at least one item, got \(1, 1\) and \(1, 2\)"),
+        ([True], [True, False], r"one shape, got \(1, 1\), \(1, 2\) and \(1, 1\)"),
         ([], [], "right_a must be a 1-dimensional array of true and false, not empty"),
         ([0.5], [1], "right_a must be"),
         ([[True]], [True], "right_a must be a 1-dimensional"),
@@ -194,3 +194,15 @@ def test_shapes_of_seeds() -> None:
         hierarchical_difference(np.ones((2, 3), dtype=bool), np.ones((3, 3), dtype=bool))
     with pytest.raises(ValueError, match="resamples must be at least 1, got 0"):
         hierarchical_difference(np.ones((2, 3), dtype=bool), np.ones((2, 3), dtype=bool), resamples=0)
+
+
+def test_cells_that_do_not_count_change_nothing() -> None:
+    random = np.random.default_rng(5)
+    a, b, kept = (random.random((4, 60)) < share for share in (0.7, 0.5, 0.6))
+    found = hierarchical_difference(a, b, kept)
+    assert found.mean == pytest.approx(a[kept].mean() - b[kept].mean()) and found.low < found.mean < found.high
+    turned = hierarchical_difference(a ^ ~kept, b, kept)
+    assert (turned.mean, turned.low, turned.high) == (found.mean, found.low, found.high)
+    assert found.high - found.low > (whole := hierarchical_difference(a, b)).high - whole.low
+    with pytest.raises(ValueError, match="at least one cell that counts, got none"):
+        hierarchical_difference(a, b, np.zeros_like(kept))

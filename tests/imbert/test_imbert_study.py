@@ -1,5 +1,6 @@
 """A study runs what is missing, passes over what another process holds, tells what failed, and compares seed by seed."""
 
+import dataclasses
 import json
 import shutil
 from pathlib import Path
@@ -85,6 +86,22 @@ def test_what_was_measured_of_one_seed_only_is_told_of_that_seed(
     assert len(rows) == 1 and ",1," in rows[0] and "no attack of kind pgd yet" in summary["missing"][0]
 
 
+def test_checks_that_were_not_made_are_missing_and_made_when_the_other_is_there(
+    done: tuple[StudyConfig, Path, dict[str, Any]], data: Path, tmp_path: Path
+) -> None:
+    study, out, _ = done
+    copy = Path(shutil.copytree(out, tmp_path / "study"))
+    attacks = copy / "runs/sst2-32/im-bert/seed-0/attacks"
+    for name in ("masking", "transfer"):
+        (attacks / f"{name}.json").unlink(missing_ok=True)
+    told = run_study(study, copy, data, ["summarise"], report=lambda line: None)["missing"]
+    checks = "no masking checks yet; " if study.attacks is not None and study.attacks.masking else ""
+    assert told == [f"runs/sst2-32/im-bert/seed-0: {checks}no transfer yet"]
+    shutil.rmtree(copy / "runs/sst2-32/bert/seed-0/attacks")  # the baseline is attacked after the model
+    turned = dataclasses.replace(study, models=dict(reversed(study.models.items())))
+    assert run_study(turned, copy, data, report=lambda line: None)["missing"] == [] and (attacks / "transfer.json").exists()
+
+
 def test_again_nothing_is_done(done: tuple[StudyConfig, Path, dict[str, Any]], data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     study, out, summary = done
     monkeypatch.setattr(attack_stage, "_attack", lambda *_: pytest.fail("attacked again"))
@@ -126,9 +143,7 @@ def test_a_cell_that_another_process_holds_is_passed_over(tiny_folder: Path, dat
 
 def test_a_cell_that_fails_is_told_and_the_others_go_on(tiny_folder: Path, data: Path, tmp_path: Path) -> None:
     models = {"im-bert": {"kind": "im-bert", "implicit_layers": [7]}, "bert": {}}
-    summary = run_study(
-        plan(tiny_folder, models=models, study={"seeds": [0]}), tmp_path, data, ("train", "summarise"), report=lambda line: None
-    )
+    summary = run_study(plan(tiny_folder, models=models, study={"seeds": [0]}), tmp_path, data, report=lambda line: None)
     assert summary["missing"][0].startswith("runs/sst2-32/im-bert/seed-0: failed: ") and "7" in summary["missing"][0]
     assert summary["groups"][0]["models"][1]["measures"]["dev"]["n"] == 1
 
@@ -155,6 +170,10 @@ def test_pairs_are_compared_where_both_originals_are_right() -> None:
 
     found = study_summary.paired([run("1110", "1011")] * 2, [run("1101", "0001")] * 2)
     assert found is not None
+    assert found["both"]["hierarchical"].mean == pytest.approx(0.5) and found["both"]["hierarchical"].low <= 0.5
+    other = run("1101", "0001") | {"meta": {"data": {"advglue": {"digest": "other"}}}}
+    with pytest.raises(ValueError, match="the same AdvGLUE file, got digests None and other"):
+        study_summary.paired([run("1110", "1011")], [other])
     assert found["both"]["pairs"] == [2, 2] and found["all"]["pairs"] == [4, 4]
     assert found["both"]["pooled"].difference == pytest.approx(0.5) and found["both"]["pooled"].only_a == 2
     assert found["all"]["seeds"].mean == pytest.approx(np.mean([1, 0, 1, 1]) - np.mean([0, 0, 0, 1]))
