@@ -22,6 +22,7 @@ from imbert.masking import masking_checks
 from imbert.models import weights_digest
 from imbert.result import Stopwatch, folder_lock, read_json, versions, write_json
 from imbert.run_config import RunConfig
+from imbert.solver_log import failures
 from imbert.study_config import OF_TEXTS, AttackChoice, Cell
 from imbert.tasks import Examples
 
@@ -61,7 +62,7 @@ def attack_checkpoint(checkpoint: Path, run: RunConfig, choice: AttackChoice, da
         if _present(out, kind, of) is None or (needs_masking and embedded):  # the checks need perturbations, which no record holds
             watch = Stopwatch()
             result = results[kind] = _attack(kind, choice, data).run(classifier, examples, choice.seed)
-            _write(out, kind, of, result, watch)
+            _write(out, kind, of, result, watch, run.train.failed_limit)
             accuracies = f"clean {result.clean_accuracy:.3f}, robust {result.robust_accuracy:.3f}"
             report(f"{kind}: {accuracies}, {watch.read().wall_seconds:.0f} s")
     if needs_masking:
@@ -151,10 +152,11 @@ def _present(out: Path, name: str, of: dict[str, Any]) -> dict[str, Any] | None:
     return record if record is not None and record.get("of") == of else None
 
 
-def _write(out: Path, kind: str, of: dict[str, Any], result: AttackResult, watch: Stopwatch) -> None:
+def _write(out: Path, kind: str, of: dict[str, Any], result: AttackResult, watch: Stopwatch, limit: float) -> None:
     if kind in OF_TEXTS:
         write_json(out / TEXTS / f"{kind}.json", result.texts)
-    write_json(out / f"{kind}.json", {**result.to_json(), "warnings": [], "of": of, "spent": watch.read(), "versions": versions()})
+    warnings = failures("solver at the attack's points", result.statistics.get("solver", []), limit)
+    write_json(out / f"{kind}.json", {**result.to_json(), "warnings": warnings, "of": of, "spent": watch.read(), "versions": versions()})
 
 
 def _transfers(cell: Cell, baseline: Cell, choice: AttackChoice, out: Path, data: Path, report: Report) -> None:

@@ -11,6 +11,8 @@ import torch
 import transformers
 from torch import Tensor
 
+from imbert.models import reading, require_all_weights
+
 Text = str | tuple[str, ...]
 Batch = Mapping[str, Tensor]
 
@@ -44,7 +46,7 @@ class Classifier:
         """The classifier of a folder that holds safetensors weights and a tokenizer.
 
         Raises:
-            ValueError: if the folder has no safetensors weights; pickled ones are never read.
+            ValueError: if the folder has no safetensors weights, or not all of the model's; pickled ones are never read.
             OSError: if the folder or its configuration is missing.
         """
         path = Path(folder)
@@ -54,7 +56,11 @@ class Classifier:
             raise ValueError(
                 f"{path}: expected safetensors weights, got {', '.join(sorted(one.name for one in path.iterdir())) or 'nothing'}"
             )
-        model = transformers.AutoModelForSequenceClassification.from_pretrained(path, use_safetensors=True)
+        with reading(path):
+            model, loading = transformers.AutoModelForSequenceClassification.from_pretrained(
+                path, use_safetensors=True, output_loading_info=True
+            )
+        require_all_weights(path, loading)
         return cls(model.eval(), transformers.AutoTokenizer.from_pretrained(path), max_length, batch_size)
 
     @property

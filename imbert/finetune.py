@@ -13,7 +13,7 @@ import transformers
 
 from imbert.evaluate import evaluate, read_split
 from imbert.metrics import compute_metrics
-from imbert.models import WEIGHTS, load_model, load_tokenizer, quiet, weights_digest
+from imbert.models import WEIGHTS, load_model, load_tokenizer, quiet, saving, weights_digest
 from imbert.result import SCHEMA, Stopwatch, folder_lock, git_commit, open_folder, read_json, read_result, versions, write_json
 from imbert.run_config import MODEL_OPTIONS, RunConfig, TrainChoice, checkpoint_folder, run_config
 from imbert.solver_log import failures
@@ -98,7 +98,7 @@ def _train(run: RunConfig, out: Path, examples: dict[str, Examples], report: Rep
     tuner = _tuner(run, folder, examples, report)
     state = last_state(folder)
     if state is None or not _is_finished(state, run.train):
-        with quiet():
+        with quiet(), saving(folder):
             tuner.train(resume_from_checkpoint=str(state) if state else None)
     if is_main:
         write_json(out / "train.json", _finish(out, tuner) | {"spent": stopwatch.read()})
@@ -245,10 +245,9 @@ def _record(run: RunConfig, out: Path, data: Path, examples: dict[str, Examples]
     evaluation = evaluate(out / CHECKPOINT, run, data)
     last = training["log"][-1] if training["log"] else {}
     limit = run.train.failed_limit
-    warnings = [
-        *failures("training", last.get("training", {}).get("solver", []), limit),
-        *failures("evaluation", evaluation["solver"], limit),
-    ]
+    epochs = [(one["step"], one.get("training", {}).get("solver", [])) for one in training["log"]]
+    warnings = [line for step, solver in epochs for line in failures(f"training up to step {step}", solver, limit)]
+    warnings += failures("evaluation", evaluation["solver"], limit)
     meta = {
         "schema": SCHEMA,
         "versions": versions(),

@@ -1,9 +1,12 @@
 """The model of a run, with every weight of its checkpoint and the same new head for every kind."""
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import transformers
+from safetensors import SafetensorError
 from transformers.utils import logging as messages
 
 from imbert.result import file_digest
@@ -11,6 +14,8 @@ from imbert.run_config import ModelChoice, checkpoint_folder
 from imbert.tasks import Task
 
 WEIGHTS = "model.safetensors"
+PLAIN = ("bert", "roberta", "electra")
+HEAD = ("classifier", "pooler", "bert.pooler")  # what a checkpoint may lack: it is new, or not used
 
 
 def load_model(choice: ModelChoice, task: Task, seed: int) -> Any:
@@ -24,19 +29,22 @@ def load_model(choice: ModelChoice, task: Task, seed: int) -> Any:
     """
     folder = checkpoint_folder(choice.checkpoint)
     require_safe_weights(folder)
+    if choice.kind == "bert" and (kind := transformers.AutoConfig.from_pretrained(folder).model_type) not in PLAIN:
+        raise ValueError(f"{folder}: expected a checkpoint of {', '.join(PLAIN)}, got one of {kind}")
     options: dict[str, Any] = {"num_labels": task.labels, "use_safetensors": True, "dtype": "float32"}
     if task.labels == 1:
         options["problem_type"] = "regression"
     if choice.dropout is not None:
         options |= dict.fromkeys(("hidden_dropout_prob", "attention_probs_dropout_prob", "classifier_dropout"), choice.dropout)
     transformers.set_seed(seed)
-    with quiet():
-        if choice.kind == "bert":
-            model = transformers.AutoModelForSequenceClassification.from_pretrained(folder, **options)
-        else:
-            from imbert import ImBertForSequenceClassification
+    architecture: Any = transformers.AutoModelForSequenceClassification
+    if choice.kind != "bert":
+        from imbert import ImBertForSequenceClassification as architecture
 
-            model = ImBertForSequenceClassification.from_pretrained(folder, **options, **choice.options())
+        options |= choice.options()
+    with quiet(), reading(folder):
+        model, loading = architecture.from_pretrained(folder, **options, output_loading_info=True)
+    require_all_weights(folder, loading, HEAD)
     model.accepts_loss_kwargs = False  # else Trainer sums BERT's loss over accumulated micro-batches (transformers issue 47688)
     return model
 
@@ -61,6 +69,36 @@ def require_safe_weights(folder: str) -> None:
         pickled = sorted(one.name for pattern in ("*.bin", "*.pt", "*.pth", "*.pkl", "*.ckpt") for one in path.glob(pattern))
         found = f"pickled weights ({', '.join(pickled)}), which are refused" if pickled else "no weights"
         raise ValueError(f"{folder}: expected weights in {WEIGHTS}, got {found}")
+
+
+def require_all_weights(folder: str | Path, loading: dict[str, Any], new: tuple[str, ...] = ()) -> None:
+    """Refuse a model with weights that its checkpoint did not have, from what transformers tells of loading it.
+
+    Raises:
+        ValueError: if there are such weights whose names do not begin with one of `new`.
+    """
+    if lacking := sorted(name for name in loading["missing_keys"] if not name.startswith(new)):
+        raise ValueError(f"{folder}: expected weights of every layer, got none of {', '.join(lacking[:3])} and {len(lacking[3:])} more")
+
+
+@contextlib.contextmanager
+def reading(folder: str | Path) -> Iterator[None]:
+    """Weights that are damaged are a ValueError with their place."""
+    try:
+        yield
+    except SafetensorError as error:
+        raise ValueError(f"{folder}: expected safetensors weights, got a damaged file: {error}") from None
+
+
+@contextlib.contextmanager
+def saving(folder: Path) -> Iterator[None]:
+    """A training state that cannot be written, on a full disk for instance, is an OSError with its place."""
+    try:
+        yield
+    except (SafetensorError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and not any(name in str(error) for name in ("inline_container", "PytorchStreamWriter")):
+            raise
+        raise OSError(f"{folder}: a training state could not be written (is the disk full?): {error}") from error
 
 
 def weights_digest(folder: str) -> str | None:
