@@ -26,6 +26,8 @@ def declared_cell(study: Study, plan: CellPlan) -> tuple[dict[str, Any], dict[st
     predicted = od.predict(deltas[0], walk.derivatives)  # of one direction: its size does not matter
     growths = [od.grow(walk.path, delta, predicted, _loosened(study, walk.path, delta)) for delta in deltas]
     arrays = {name: np.stack([to_numpy(getattr(one, name)) for one in growths]) for name in ("measured", "predicted", "converged", "size")}
+    by_design = np.array([not _converges(method) for method in walk.path.methods])  # what stops so is not unsolved
+    arrays["converged"] |= by_design & np.isfinite(arrays["measured"][..., 1:])
     return {}, arrays | {"sizes": np.array(sizes)}
 
 

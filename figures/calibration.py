@@ -64,14 +64,14 @@ def _against(ax: Axes, shown: Sequence[Mapping[str, Any]], source: str, ends: tu
 
 def _error(ax: Axes, found: Mapping[str, Any]) -> None:
     """Error of log growth through all steps over the size of the perturbation."""
+    if not any(_number(row[-1]) > 0 for one in found.values() for row in one["error"]):
+        style.nothing(ax)
+        return
     for kind, one in found.items():
         marker, colour = _look(kind)
         ax.plot(one["sizes"], [_number(row[-1]) for row in one["error"]], marker=marker, color=colour, linewidth=1)
         if one["ends"] is not None:
             ax.axvline(one["ends"], color=colour, linewidth=0.6, linestyle=style.LEMNISCATE)
-    if not found:
-        style.nothing(ax)
-        return
     ax.axhline(0.1, color=style.GUIDE, linewidth=0.8, linestyle=style.LEMNISCATE)
     ax.set_xscale("log")
     ax.set_yscale("log")

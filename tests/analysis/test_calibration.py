@@ -146,3 +146,20 @@ def test_steps_of_another_depth_are_refused(odestab: Command, tuned: Path, tmp_p
     transformers.AutoTokenizer.from_pretrained(tuned).save_pretrained(tmp_path / "deeper")
     shared = ["calibrate", tuned, "--texts", "texts.tsv", "--out", "calibrated", "--pretrained", "deeper"]
     odestab.refuses(shared, "steps must be declared for 3 layers, got those of 2")
+
+
+STEPS = {
+    "explicit": {"method": "explicit_euler"},
+    "explicit, outer": {"method": "explicit_euler", "field": "outer"},
+    "published": {"field": "outer", "solver": {"name": "GradientDescent", "steps": 5}},
+}
+
+
+@pytest.mark.parametrize("options", STEPS.values(), ids=STEPS.keys())
+def test_steps_that_stop_by_design_are_calibrated_as_they_run(odestab, checkpoint: Path, options: dict) -> None:
+    imbert.ImBertForSequenceClassification.from_pretrained(checkpoint, implicit_layers=[1], num_labels=2, **options).save_pretrained("own")
+    transformers.AutoTokenizer.from_pretrained(checkpoint).save_pretrained("own")
+    found = calibrated(odestab, Path("own"), "--propagated", 2)
+    small = [row for row in found["fits"] if row["size"] == 1e-4 and row["source"] == "fine-tuned"]
+    assert {row["kind"] for row in small} == {"gaussian", "worst"}
+    assert all(row["points"] == 4 and row["agreement"] > 0.999 for row in small)
