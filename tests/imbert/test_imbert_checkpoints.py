@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 import transformers
-from runs import tiny_run, write_data
 from safetensors.torch import load_file, save_file
+from tiny_runs import tiny_run, write_data
 
 from imbert.finetune import finetune
 from imbert.models import WEIGHTS

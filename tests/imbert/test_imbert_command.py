@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
-from runs import tiny_tables, write_data
+from tiny_runs import tiny_tables, write_data
 
 from imbert import __main__ as command
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 import transformers
-from runs import tiny_run, tiny_tables, write_data
+from tiny_runs import tiny_run, tiny_tables, write_data
 
 from imbert import finetune as module
 from imbert.evaluate import read_split

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 import transformers
-from runs import tiny_run, write_data
 from safetensors.torch import load_file
+from tiny_runs import tiny_run, write_data
 
 from imbert.advglue import read_advglue
 from imbert.attack_stage import attacked_examples

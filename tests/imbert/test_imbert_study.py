@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from runs import tiny_tables, write_data
+from tiny_runs import tiny_tables, write_data
 
 from imbert import attack_stage, study_summary
 from imbert.masking import Check
