@@ -11,6 +11,7 @@ from typing import Any, NoReturn
 from imbert.run_config import EvaluateChoice, RunConfig, read_run
 from imbert.study_config import ATTACKS, STAGES, AttackChoice, read_study
 
+GIVEN = ("norm", "radius", "gradient", "restarts", "synonyms", "antonyms")  # options of an attack that have their own defaults
 OFFLINE = {"HF_HUB_DISABLE_TELEMETRY": "1", "DO_NOT_TRACK": "1", "TOKENIZERS_PARALLELISM": "false"}
 
 
@@ -59,10 +60,8 @@ def evaluate(options: argparse.Namespace) -> None:
 
 def attack(options: argparse.Namespace) -> None:
     """Attack a checkpoint, with the masking checks."""
-    choice = AttackChoice(
-        kinds=tuple(options.kind or ATTACKS), examples=options.examples, seed=options.seed, masking=not options.no_masking
-    )
-    choice = choice if options.synonyms is None else AttackChoice(**{**vars(choice), "synonyms": options.synonyms})
+    given = {name: value for name in GIVEN if (value := getattr(options, name)) is not None}
+    choice = AttackChoice(tuple(options.kind or ATTACKS), options.examples, None, options.seed, not options.no_masking, **given)
     run = _run_of(options)
     from imbert.attack_stage import attack_checkpoint
 
@@ -202,7 +201,12 @@ def _parser() -> _Parser:
     broken.add_argument("--kind", choices=ATTACKS, action="append", help="which attack; may be repeated (default: all)")
     broken.add_argument("--examples", type=_positive, default=100, metavar="N", help="the first N dev examples (default: 100)")
     broken.add_argument("--seed", type=int, default=0)
+    broken.add_argument("--norm", choices=("l2", "linf"), help="of the ball about the word embeddings (default: l2)")
+    broken.add_argument("--radius", type=float, help="of it, relative to the mean norm of word embeddings (default: 0.1)")
+    broken.add_argument("--gradient", choices=("implicit", "unrolled"), help="to climb (default: the one that suits the solver)")
+    broken.add_argument("--restarts", type=_positive, metavar="N", help="of the white-box attacks")
     broken.add_argument("--synonyms", metavar="FILE", help="table of word substitutions")
+    broken.add_argument("--antonyms", metavar="FILE", help="pairs that are never substituted")
     broken.add_argument("--no-masking", action="store_true", help="leave out the masking checks")
     broken.add_argument("--out", type=_path, required=True, metavar="DIR", help="one JSON file per attack")
     broken.set_defaults(command=attack)

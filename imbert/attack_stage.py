@@ -60,14 +60,16 @@ def attack_checkpoint(checkpoint: Path, run: RunConfig, choice: AttackChoice, da
     for kind in choice.kinds:
         embedded = kind in (*WHITE_BOX, *GRADIENT_FREE)
         if _present(out, kind, of) is None or (needs_masking and embedded):  # the checks need perturbations, which no record holds
-            watch = Stopwatch()
+            watch = Stopwatch.start()
             result = results[kind] = _attack(kind, choice, data).run(classifier, examples, choice.seed)
             _write(out, kind, of, result, watch, run.train.failed_limit)
             accuracies = f"clean {result.clean_accuracy:.3f}, robust {result.robust_accuracy:.3f}"
             report(f"{kind}: {accuracies}, {watch.read().wall_seconds:.0f} s")
     if needs_masking:
-        watch = Stopwatch()
+        watch = Stopwatch.start()
         white, free = ([results[kind] for kind in kinds if kind in results] for kinds in (WHITE_BOX, GRADIENT_FREE))
+        if not (white or free):
+            white = [EmbeddingPGD(**_ball(choice)).run(classifier, examples, choice.seed)]
         checks = masking_checks(classifier, examples, white, free, choice.seed, sweep_examples=choice.sweep_examples)
         record = {
             "checks": [check.to_json() for check in checks],
@@ -131,18 +133,26 @@ def attacked_examples(run: RunConfig, choice: AttackChoice, data: Path) -> Examp
 
 
 def _attack(kind: str, choice: AttackChoice, data: Path) -> AbstractAttack:
-    ball = {"norm": choice.norm} | ({} if choice.radius is None else {"radius": choice.radius})
-    if kind in (*WHITE_BOX, *GRADIENT_FREE):
-        return {"pgd": EmbeddingPGD, "apgd": EmbeddingAPGD, "square": Square}[kind](**ball)
+    ball = _ball(choice)
+    if kind in WHITE_BOX:
+        climb = {name: value for name in ("gradient", "restarts") if (value := getattr(choice, name)) is not None}
+        return {"pgd": EmbeddingPGD, "apgd": EmbeddingAPGD}[kind](**ball, **climb)
+    if kind in GRADIENT_FREE:
+        return Square(**ball)
     if kind == "characters":
         return CharacterEdits()
     antonyms = None if choice.antonyms is None else data / choice.antonyms
     return WordSubstitution(synonyms=load_synonyms(data / choice.synonyms, antonyms=antonyms))
 
 
+def _ball(choice: AttackChoice) -> dict[str, Any]:
+    return {"norm": choice.norm} | ({} if choice.radius is None else {"radius": choice.radius})
+
+
 def _identity(choice: AttackChoice) -> dict[str, Any]:
     """What changes the numbers of an attack; which other attacks run does not."""
-    return {name: value for name, value in dataclasses.asdict(choice).items() if name not in ("kinds", "masking", "seeds")}
+    told = {name: value for name, value in dataclasses.asdict(choice).items() if name not in ("kinds", "masking", "seeds")}
+    return {name: value for name, value in told.items() if value is not None or name not in ("gradient", "restarts")}
 
 
 def _present(out: Path, name: str, of: dict[str, Any]) -> dict[str, Any] | None:

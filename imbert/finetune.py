@@ -89,19 +89,27 @@ def read_rows(run: RunConfig, data: Path) -> dict[str, Examples]:
 
 def _train(run: RunConfig, out: Path, examples: dict[str, Examples], report: Report) -> None:
     """Train, or continue, and leave checkpoint/ and train.json."""
-    stopwatch, folder = Stopwatch(), out / TRAINING
+    folder = out / TRAINING
     is_main = int(os.environ.get("RANK", "0")) == 0
     if is_main:
         inputs: dict[str, Any] = {name: rows.digest for name, rows in examples.items()}
         open_folder(out, "inputs.json", inputs | {"checkpoint": weights_digest(checkpoint_folder(run.model.checkpoint))})
         remove_torn_states(folder)
-    tuner = _tuner(run, folder, examples, report)
     state = last_state(folder)
+    stopwatch = Stopwatch.start(_spent(state))
+    tuner = _tuner(run, folder, examples, report)
+    tuner.stopwatch = stopwatch
     if state is None or not _is_finished(state, run.train):
         with quiet(), saving(folder):
             tuner.train(resume_from_checkpoint=str(state) if state else None)
     if is_main:
         write_json(out / "train.json", _finish(out, tuner) | {"spent": stopwatch.read()})
+
+
+def _spent(state: Path | None) -> tuple[float, float]:
+    """Wall and processor seconds up to a saved state; what a killed process did after it is lost, and done again."""
+    logged = [] if state is None else [one for one in _history(state).log_history if "wall_seconds" in one]
+    return (logged[-1]["wall_seconds"], logged[-1]["cpu_seconds"]) if logged else (0.0, 0.0)
 
 
 def _finish(out: Path, tuner: FineTuner) -> dict[str, Any]:
@@ -241,7 +249,7 @@ def _epochs(history: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def _record(run: RunConfig, out: Path, data: Path, examples: dict[str, Examples]) -> dict[str, Any]:
     """Evaluate the checkpoint and put the record together."""
-    stopwatch, training = Stopwatch(), read_json(out / "train.json")
+    stopwatch, training = Stopwatch.start(), read_json(out / "train.json")
     evaluation = evaluate(out / CHECKPOINT, run, data)
     last = training["log"][-1] if training["log"] else {}
     limit = run.train.failed_limit

@@ -154,6 +154,8 @@ def _gradients(classifier: Classifier, examples: Examples, white: list[AttackRes
 def _gradient_faults(kind: str, one: dict[str, Any]) -> list[str]:
     if one["vanished"]:
         return [f"the {kind} gradient is zero at {one['vanished']} of {one['points']} points"]
+    if (solved := one["points"] - one["unsolved"]) < one["points"] / 2:
+        return [f"the {kind} gradient is known at {solved} of {one['points']} points only: the rest are not solved"]
     if not one["error_max"] <= GRADIENT_ERROR:
         error = "nowhere solved" if math.isnan(one["error_max"]) else f"off by {one['error_max']:.1e}"
         return [f"the {kind} gradient is {error} against central differences (allowed {GRADIENT_ERROR:.0e})"]
@@ -178,7 +180,7 @@ def _residual(classifier: Classifier, examples: Examples, result: AttackResult) 
     for clean, attacked in zip(measured["clean"], measured["attacked"], strict=True):
         share, before = attacked["failed_share"], clean["failed_share"]
         ratio = attacked["residual_median_mean"] / max(clean["residual_median_mean"], 1e-30)
-        if share > before + FAILED_SHARE:
+        if share > min(before + FAILED_SHARE, 0.5):
             faults.append(f"layer {attacked['layer']} fails on {share:.0%} of the attacked examples, {before:.0%} of the clean ones")
         elif own_solver(classifier).keeps_last and ratio > RESIDUAL_RATIO:
             faults.append(f"layer {attacked['layer']}'s residual is {ratio:.1f} times that on clean texts")
@@ -200,7 +202,8 @@ def _sweep(own: SweepRow, rows: list[SweepRow], examples: int, truncated: bool) 
         return Check("solver_sweep", None, measured, "no example was right, so that there was nothing to break")
     assert own.rtol is not None
     better = [one for one in rows if one.rtol is not None and one.rtol < own.rtol]
-    longest = max((one for one in rows if one.iterations is not None), key=lambda one: one.iterations or 0, default=None)
+    more = [one for one in rows if one.iterations is not None and one.iterations > (own.iterations or 0)]
+    longest = max(more, key=lambda one: one.iterations or 0, default=None)
     slack = max(SLACK, 2 / examples)
     faults = [one for one in [*better, *([longest] if longest else [])] if one.success_rate > own.success_rate + slack]
     tried = f"success {own.success_rate:.2f} with the run's solver"

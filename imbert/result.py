@@ -16,6 +16,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+import torch
+
 SCHEMA = 1
 VERSIONED = ("odestab", "torch", "transformers", "accelerate", "tokenizers", "safetensors", "numpy", "scipy")
 CODE = Path(__file__).resolve().parent.parent
@@ -27,30 +29,60 @@ class FolderInUseError(ValueError):
 
 @dataclasses.dataclass(frozen=True)
 class Spent:
-    """Time and memory of this process since a start.
+    """Time and memory since a start.
 
     Attributes:
         wall_seconds: on the clock.
-        cpu_seconds: of all threads.
-        peak_memory_mib: the largest resident memory that this process had so far.
+        cpu_seconds: of all threads of this process.
+        peak_memory_mib: the largest resident memory since the start; where the system cannot tell, since the process began.
+        device_memory_mib: the largest memory of tensors on a GPU since the start; None without one.
     """
 
     wall_seconds: float
     cpu_seconds: float
     peak_memory_mib: float
+    device_memory_mib: float | None = None
 
 
 @dataclasses.dataclass(frozen=True)
 class Stopwatch:
-    """Starts when it is made."""
+    """Starts when it is made.
+
+    Attributes:
+        wall: the clock at the start.
+        cpu: the processor time at the start.
+    """
 
     wall: float = dataclasses.field(default_factory=time.monotonic)
     cpu: float = dataclasses.field(default_factory=time.process_time)
 
+    @classmethod
+    def start(cls, earlier: tuple[float, float] = (0.0, 0.0)) -> "Stopwatch":
+        """Start time and memory anew: peaks from before do not count.
+
+        Args:
+            earlier: wall and processor seconds that were spent on the same work before.
+        """
+        with contextlib.suppress(OSError):
+            Path("/proc/self/clear_refs").write_text("5")  # Linux: the peak of resident memory begins again
+        if torch.cuda.is_available():
+            torch.cuda.reset_peak_memory_stats()
+        return cls(time.monotonic() - earlier[0], time.process_time() - earlier[1])
+
     def read(self) -> Spent:
         """What was spent since the start."""
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1024 if sys.platform != "darwin" else 1024**2)
-        return Spent(round(time.monotonic() - self.wall, 3), round(time.process_time() - self.cpu, 3), round(peak, 1))
+        device = torch.cuda.max_memory_allocated() / 2**20 if torch.cuda.is_available() else None
+        wall, cpu = time.monotonic() - self.wall, time.process_time() - self.cpu
+        return Spent(round(wall, 3), round(cpu, 3), round(_peak_mib(), 1), device)
+
+
+def _peak_mib() -> float:
+    """The largest resident memory since it was last begun anew."""
+    try:
+        lines = Path("/proc/self/status").read_text().splitlines()
+        return next(int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM:"))
+    except (OSError, StopIteration):
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1024 if sys.platform != "darwin" else 1024**2)
 
 
 def write_json(path: Path, values: Any) -> None:

@@ -20,7 +20,7 @@ class SweepRow:
 
     Attributes:
         rtol: the tolerance; None where the iterations are given.
-        iterations: k, the last iterate kept; None where the tolerance is given.
+        iterations: k, the last iterate kept; None where the solver goes on to the tolerance.
         clean_accuracy: under this solver.
         robust_accuracy: against an attack through this solver.
         success_rate: of that attack.
@@ -60,8 +60,9 @@ def solver_sweep(
     """
     solver = own_solver(classifier)
     result = attack.run(classifier, examples, seed)
+    steps = getattr(solver, "steps", None)
     own = SweepRow(
-        solver.rtol, None, result.clean_accuracy, result.robust_accuracy, result.success_rate, _moved(result, examples, classifier)
+        solver.rtol, steps, result.clean_accuracy, result.robust_accuracy, result.success_rate, _moved(result, examples, classifier)
     )
     others: list[tuple[Any, float | None, int | None]] = []
     if not solver.keeps_last:

@@ -28,6 +28,8 @@ class AttackChoice:
         sweep_examples: on how many examples the masking checks vary the solver's tolerance.
         norm: of the ball about the word embeddings, "l2" or "linf".
         radius: of it, relative to the mean norm of word embeddings; None is the attacks' default.
+        gradient: that the white-box attacks climb, "implicit" or "unrolled"; None is the one that suits the solver.
+        restarts: of the white-box attacks; None is each attack's default.
         synonyms: the table of word substitutions, found like `data.source`.
         antonyms: pairs that are never substituted; None allows all.
 
@@ -43,6 +45,8 @@ class AttackChoice:
     sweep_examples: int = 32
     norm: str = "l2"
     radius: float | None = None
+    gradient: str | None = None
+    restarts: int | None = None
     synonyms: str = "attack/counterfitted_neighbors.json.gz"
     antonyms: str | None = None
 
@@ -54,6 +58,8 @@ class AttackChoice:
         in_range("attacks.sweep_examples", self.sweep_examples, 1)
         in_range("attacks.radius", self.radius, 0, low_allowed=False)
         one_of("attacks.norm", self.norm, ("l2", "linf"))
+        one_of("attacks.gradient", self.gradient or "implicit", ("implicit", "unrolled"))
+        in_range("attacks.restarts", self.restarts, 1)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -73,6 +73,18 @@ def test_attack(trained: Path, folder: Path, tmp_path: Path, capsys: pytest.Capt
     assert "the film" not in (tmp_path / "characters.json").read_text()
 
 
+def test_masking_is_checked_in_the_ball_that_is_attacked(trained: Path, folder: Path, tmp_path: Path) -> None:
+    arguments = ["attack", str(trained / "checkpoint"), "--data", str(folder), "--kind", "characters", "--examples", "4"]
+    ball = ["--norm", "linf", "--radius", "0.3"]
+    assert command.main([*arguments, *ball, "--out", str(tmp_path)]) == 0
+    checks = {one["name"]: one for one in json.loads((tmp_path / "masking.json").read_text())["checks"]}
+    assert [(one["norm"], one["radius"]) for one in checks["gradient_free"]["measured"]["balls"]] == [("linf", 0.3)]
+    climb = ["--kind", "pgd", "--gradient", "implicit", "--restarts", "3", "--no-masking"]
+    assert command.main([*arguments, *ball, *climb, "--out", str(tmp_path)]) == 0
+    options = json.loads((tmp_path / "pgd.json").read_text())["options"]
+    assert (options["gradient"], options["restarts"], options["norm"]) == ("implicit", 3, "linf")
+
+
 def test_study_writes_table_and_figure(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert command.main(["study", str(folder / "study.toml"), "--out", str(tmp_path)]) == 0
     assert "| a |" in capsys.readouterr().out

@@ -268,3 +268,9 @@ def test_a_given_number_of_steps_is_no_failure() -> None:
     log = SolverLog(fixed_steps=True)
     log.add([{"layer": 0, "examples": 4, "statuses": {"MAX_ITERATIONS": 3, "DIVERGED": 1}, "residual_max": float("nan")}])
     assert log.summary()[0]["failed_share"] == 0.25 and log.summary()[0]["residual_max"] == float("inf")
+
+
+def test_a_run_that_goes_on_counts_the_seconds_up_to_the_state_it_goes_on_from(tmp_path: Path) -> None:
+    history = [{"loss": 1.0, "step": 1, "wall_seconds": 5.0, "cpu_seconds": 4.0}, {"eval_loss": 1.0, "step": 1}]
+    transformers.TrainerState(log_history=history).save_to_json(str(tmp_path / "trainer_state.json"))
+    assert module._spent(tmp_path) == (5.0, 4.0) and module._spent(None) == (0.0, 0.0)

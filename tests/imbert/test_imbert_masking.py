@@ -156,6 +156,19 @@ def test_robustness_that_ends_with_a_better_solver_is_a_warning(better: float, p
     assert check.sentence.startswith("WARNING") is not passed and ("rtol 1e-04" in check.sentence)
 
 
+def test_a_worse_solver_than_a_long_one_is_no_better_one() -> None:
+    own = SweepRow(1e-2, 20, 1.0, 0.6, 0.4, 1.0)
+    fewer, more = SweepRow(None, 16, 1.0, 0.0, 1.0, 1.0), SweepRow(None, 32, 1.0, 0.0, 1.0, 1.0)
+    assert _sweep(own, [fewer], 20, truncated=True).passed is True
+    assert _sweep(own, [fewer, more], 20, truncated=True).passed is False
+
+
+def test_a_gradient_that_is_known_at_few_points_is_not_judged_right() -> None:
+    one = {"points": 8, "unsolved": 7, "vanished": 0, "error_max": 1e-9, "cosine_median": 1.0}
+    assert "known at 1 of 8 points only" in masking._gradient_faults("implicit", one)[0]
+    assert masking._gradient_faults("implicit", {**one, "unsolved": 3}) == []
+
+
 def test_residuals_that_grow_under_attack_are_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
     classifier, examples = copied(trained("im-bert")), some(3)
     result = EmbeddingPGD(radius=0.3, steps=1, restarts=1).run(classifier, examples)

@@ -15,7 +15,7 @@ from imbert import result
 def test_what_is_not_finite_becomes_null(tmp_path: Path) -> None:
     values = {"a": math.nan, "b": [math.inf, 1.5], "c": np.array([1, 2]), "d": np.float64(0.5), "e": result.Spent(1.0, 2.0, 3.0)}
     result.write_json(tmp_path / "a.json", values)
-    spent = {"wall_seconds": 1.0, "cpu_seconds": 2.0, "peak_memory_mib": 3.0}
+    spent = {"wall_seconds": 1.0, "cpu_seconds": 2.0, "peak_memory_mib": 3.0, "device_memory_mib": None}
     assert result.read_json(tmp_path / "a.json") == {"a": None, "b": [None, 1.5], "c": [1, 2], "d": 0.5, "e": spent}
 
 
@@ -73,3 +73,18 @@ def test_versions_and_bits() -> None:
 def test_the_commit_has_no_path() -> None:
     commit = result.git_commit()
     assert commit is None or len(commit.removesuffix("+")) == 40
+
+
+def test_a_peak_from_before_does_not_count() -> None:
+    np.ones(60_000_000)  # 458 MiB, and gone
+    before = result.Stopwatch().read().peak_memory_mib
+    watch = result.Stopwatch.start()
+    if watch.read().peak_memory_mib > before - 300:
+        pytest.skip("this system does not begin the peak of memory anew")
+    held = np.ones(30_000_000)
+    assert 200 < watch.read().peak_memory_mib - (before - 458) < 400 and held[0] == 1
+
+
+def test_time_that_was_spent_before_counts() -> None:
+    found = result.Stopwatch.start((50.0, 40.0)).read()
+    assert 50 <= found.wall_seconds < 60 and 40 <= found.cpu_seconds < 50
