@@ -112,7 +112,11 @@ def _robust(attack: Mapping[str, Any] | None, seeds: int) -> str:
     if attack is None:
         return "–"
     count = attack["robust_accuracy"]["n"]
-    return f"{told(attack['robust_accuracy'])} ({told(attack['clean_accuracy'])}" + (")" if count == seeds else f"; {count} seeds)")
+    return f"{told(attack['robust_accuracy'])} ({told(attack['clean_accuracy'])}" + (")" if count == seeds else f"; {_seeds(count)})")
+
+
+def _seeds(count: int) -> str:
+    return f"{count} seed{'s' if count != 1 else ''}"
 
 
 def _tests(group: Mapping[str, Any], baseline: str) -> list[str]:
@@ -125,7 +129,7 @@ def _tests(group: Mapping[str, Any], baseline: str) -> list[str]:
                 pooled, both, pairs = found["pooled"], found["hierarchical"], found["pairs"]
                 interval = f"[{100 * both['low']:+.1f}, {100 * both['high']:+.1f}]"
                 lines.append(
-                    f"- {model['name']} − {baseline}, AdvGLUE adversarial, {which} ({sum(pairs)} over {len(pairs)} seeds): "
+                    f"- {model['name']} − {baseline}, AdvGLUE adversarial, {which} ({sum(pairs)} over {_seeds(len(pairs))}): "
                     f"{100 * pooled['difference']:+.1f} points; resampling seeds and pairs {interval}; over seeds {told(found['seeds'])}; "
                     f"{pooled['only_a']} only it, {pooled['only_b']} only {baseline} "
                     f"(exact McNemar p = {pooled['p_value']:.3g} if seeds did not share the pairs)\n"
