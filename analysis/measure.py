@@ -13,7 +13,7 @@ from analysis.measure_declared import declared_cell
 from analysis.measure_full import FULL, token_shares
 from analysis.measure_solves import solves_cell
 from analysis.record import Cell
-from analysis.study import PATH_RTOL, Study, Walk, to_numpy, to_pairs, walk_through
+from analysis.study import Study, Walk, perturbed_rtol, to_numpy, to_pairs, walk_through, worst_direction
 
 UNITS = {
     "advantage": "nats",
@@ -148,12 +148,11 @@ def propagation_cell(study: Study, plan: CellPlan) -> tuple[dict[str, Any], dict
 
 
 def _loosened(study: Study, path: od.Path, delta: Tensor) -> od.ImplicitEuler | None:
-    """Implicit Euler solved 1e-5 below the perturbation's relative size, no tighter than the path itself; None for explicit steps."""
+    """Implicit Euler solved as a perturbation asks for; None for explicit steps."""
     method = path.methods[0]
     if not isinstance(method, od.ImplicitEuler):
         return None
-    relative = delta.flatten(1).norm(dim=1) / path.states[0].flatten(1).norm(dim=1)
-    return study.implicit(float(method.step_size), max(PATH_RTOL, 1e-5 * float(relative.min())))
+    return study.implicit(float(method.step_size), perturbed_rtol(path, delta))
 
 
 def _sizes(config: StudyConfig, perturbation: str | None) -> tuple[float, ...]:
@@ -168,9 +167,7 @@ def _deltas(study: Study, plan: CellPlan, walk: Walk) -> list[Tensor]:
         (noise,) = study.noise(plan, walk.path.trajectory, 1)
         return [od.scaled(noise, x, size) for size in config.sizes]
     if plan.perturbation == "worst":
-        direction = od.worst_direction(walk.path, 3 * config.growth_rtol, study.generator(plan.kind), walk.loose).right
-        assert direction is not None
-        return [od.scaled(direction[:, 0].to(x), x, config.sizes[0])]
+        return [od.scaled(worst_direction(study, plan.kind, walk), x, config.sizes[0])]
     edited = study.trace(tuple(config.pairs[i].edited for i in plan.texts))
     return [od.EditPerturbation(edited.states[0]).delta(walk.path)]
 

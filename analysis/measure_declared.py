@@ -10,7 +10,7 @@ from torch import Tensor
 
 import odestab as od
 from analysis.cells import CellPlan
-from analysis.study import PATH_RTOL, Study, Walk, to_numpy
+from analysis.study import PATH_RTOL, Study, Walk, implicit_derivatives, perturbed_rtol, to_numpy, worst_direction
 
 
 def declared_cell(study: Study, plan: CellPlan) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
@@ -37,17 +37,14 @@ def _walk(study: Study, texts: tuple[str, ...]) -> Walk:
     trajectory = study.trace_declared(texts)
     declared = trajectory.methods or (od.ExplicitEuler(1.0),) * trajectory.depth
     path = od.follow(trajectory, [_solved_to(study, one, PATH_RTOL) for one in declared])
-    exact, loose = list[od.AbstractOperator](), list[od.AbstractOperator]()
+    both = list[tuple[od.AbstractOperator, od.AbstractOperator]]()
     for method, field, x, y in zip(path.methods, trajectory.fields, path.states[:-1], path.states[1:], strict=True):
         if _converges(method):
-            resolved = od.affine(od.Jacobian(field, y), 1.0, -float(method.step_size))
-            exact.append(od.inverse(resolved, 1e-6))
-            loose.append(od.inverse(resolved.cast(study.work_dtype), 3e-3))
+            both.append(implicit_derivatives(study, field, y, float(method.step_size)))
         else:
             executed = method.derivative(field, x, y, executed=True)
-            exact.append(executed)
-            loose.append(executed.cast(study.work_dtype))
-    return Walk(path, exact, loose)
+            both.append((executed, executed.cast(study.work_dtype)))
+    return Walk(path, [exact for exact, _ in both], [loose for _, loose in both])
 
 
 def _deltas(study: Study, plan: CellPlan, walk: Walk, edits: bool) -> tuple[list[Tensor], tuple[float, ...]]:
@@ -67,9 +64,7 @@ def _deltas(study: Study, plan: CellPlan, walk: Walk, edits: bool) -> tuple[list
     if plan.perturbation == "gaussian":
         (direction,) = study.noise(plan, walk.path.trajectory, 1)
     else:
-        found = od.worst_direction(walk.path, 3 * config.growth_rtol, study.generator(plan.kind), walk.loose).right
-        assert found is not None
-        direction = found[:, 0].to(x)
+        direction = worst_direction(study, plan.kind, walk)
     return [od.scaled(direction, x, size) for size in config.sizes], config.sizes
 
 
@@ -86,6 +81,6 @@ def _solved_to(study: Study, method: Any, rtol: float) -> od.AbstractOneStepMeth
 
 
 def _loosened(study: Study, path: od.Path, delta: Tensor) -> list[od.AbstractOneStepMethod]:
-    """The path's methods solved 1e-5 below the perturbation's relative size, no tighter than the path itself."""
-    relative = delta.flatten(1).norm(dim=1) / path.states[0].flatten(1).norm(dim=1)
-    return [_solved_to(study, method, max(PATH_RTOL, 1e-5 * float(relative.min()))) for method in path.methods]
+    """The path's methods, solved as a perturbation asks for."""
+    rtol = perturbed_rtol(path, delta)
+    return [_solved_to(study, method, rtol) for method in path.methods]

@@ -142,9 +142,29 @@ def walk_through(study: Study, texts: tuple[str, ...], method: str, step_size: f
         exact = path.derivatives()
         return Walk(path, exact, [operator.cast(study.work_dtype) for operator in exact])
     path = od.follow(trajectory, study.implicit(step_size, PATH_RTOL))
-    resolved = [od.affine(od.Jacobian(field, y), 1.0, -step_size) for field, y in zip(trajectory.fields, path.states[1:], strict=True)]
-    exact = [od.inverse(operator, 1e-6) for operator in resolved]
-    return Walk(path, exact, [od.inverse(operator.cast(study.work_dtype), 3e-3) for operator in resolved])
+    both = [implicit_derivatives(study, field, y, step_size) for field, y in zip(trajectory.fields, path.states[1:], strict=True)]
+    return Walk(path, [exact for exact, _ in both], [loose for _, loose in both])
+
+
+def implicit_derivatives(
+    study: Study, field: od.AbstractVectorField, y: Tensor, step_size: float
+) -> tuple[od.AbstractOperator, od.AbstractOperator]:
+    """(I − hJ(y))⁻¹, exact and loose as in a walk."""
+    resolved = od.affine(od.Jacobian(field, y), 1.0, -step_size)
+    return od.inverse(resolved, 1e-6), od.inverse(resolved.cast(study.work_dtype), 3e-3)
+
+
+def worst_direction(study: Study, kind: str, walk: Walk) -> Tensor:
+    """The perturbation of each text that grows most through a walk, `(batch, tokens, hidden)`; `kind` is that of the cell that asks."""
+    found = od.worst_direction(walk.path, 3 * study.config.growth_rtol, study.generator(kind), walk.loose).right
+    assert found is not None
+    return found[:, 0].to(walk.path.states[0])
+
+
+def perturbed_rtol(path: od.Path, delta: Tensor) -> float:
+    """The tolerance of a perturbed path's solves: 1e-5 below the perturbation's relative size, no tighter than the path itself."""
+    relative = delta.flatten(1).norm(dim=1) / path.states[0].flatten(1).norm(dim=1)
+    return max(PATH_RTOL, 1e-5 * float(relative.min()))
 
 
 def to_numpy(tensor: Tensor) -> np.ndarray:

@@ -69,7 +69,7 @@ def attack_checkpoint(checkpoint: Path, run: RunConfig, choice: AttackChoice, da
         watch = Stopwatch.start()
         white, free = ([results[kind] for kind in kinds if kind in results] for kinds in (WHITE_BOX, GRADIENT_FREE))
         if not (white or free):
-            white = [EmbeddingPGD(**_ball(choice)).run(classifier, examples, choice.seed)]
+            white = [EmbeddingPGD(**choice.ball).run(classifier, examples, choice.seed)]
         checks = masking_checks(classifier, examples, white, free, choice.seed, sweep_examples=choice.sweep_examples)
         record = {
             "checks": [check.to_json() for check in checks],
@@ -117,8 +117,24 @@ def transfer_cell(cell: Cell, baseline: Cell, choice: AttackChoice, out: Path, d
         ValueError: if something does not fit.
         OSError: if something cannot be read or written.
     """
-    with folder_lock(out / cell.folder):
-        _transfers(cell, baseline, choice, out, data, report)
+    here, there = out / cell.folder, out / baseline.folder
+    with folder_lock(here):
+        weights = {folder: weights_digest(str(folder / CHECKPOINT)) for folder in (here, there)}
+        kinds = [kind for kind in choice.kinds if kind in OF_TEXTS and all(_attacked(folder, kind, weights[folder]) for folder in weights)]
+        of: dict[str, Any] = {"kinds": kinds, "choice": _identity(choice), "checkpoint": weights[here], "baseline": weights[there]}
+        if not kinds or _present(here / ATTACKS, TRANSFER, of) is not None:
+            return
+        examples = attacked_examples(cell.run, choice, data)
+        ways = {
+            "to_baseline": (here, load_classifier(there / CHECKPOINT, cell.run)),
+            "from_baseline": (there, load_classifier(here / CHECKPOINT, cell.run)),
+        }
+        found = {
+            kind: {way: transfer(_read(source / ATTACKS, kind), examples, target).to_json() for way, (source, target) in ways.items()}
+            for kind in kinds
+        }
+        write_json(here / ATTACKS / f"{TRANSFER}.json", {"transfers": found, "warnings": [], "of": of})
+        report("transfer: " + ", ".join(f"{kind} {way} {one['rate']}" for kind, both in found.items() for way, one in both.items()))
 
 
 def attacked_examples(run: RunConfig, choice: AttackChoice, data: Path) -> Examples:
@@ -133,24 +149,19 @@ def attacked_examples(run: RunConfig, choice: AttackChoice, data: Path) -> Examp
 
 
 def _attack(kind: str, choice: AttackChoice, data: Path) -> AbstractAttack:
-    ball = _ball(choice)
     if kind in WHITE_BOX:
         climb = {name: value for name in ("gradient", "restarts") if (value := getattr(choice, name)) is not None}
-        return {"pgd": EmbeddingPGD, "apgd": EmbeddingAPGD}[kind](**ball, **climb)
+        return {"pgd": EmbeddingPGD, "apgd": EmbeddingAPGD}[kind](**choice.ball, **climb)
     if kind in GRADIENT_FREE:
-        return Square(**ball)
+        return Square(**choice.ball)
     if kind == "characters":
         return CharacterEdits()
     antonyms = None if choice.antonyms is None else data / choice.antonyms
     return WordSubstitution(synonyms=load_synonyms(data / choice.synonyms, antonyms=antonyms))
 
 
-def _ball(choice: AttackChoice) -> dict[str, Any]:
-    return {"norm": choice.norm} | ({} if choice.radius is None else {"radius": choice.radius})
-
-
 def _identity(choice: AttackChoice) -> dict[str, Any]:
-    """What changes the numbers of an attack; which other attacks run does not."""
+    """What changes the numbers of an attack; which other attacks run does not. Records from before the last two choices stay good."""
     told = {name: value for name, value in dataclasses.asdict(choice).items() if name not in ("kinds", "masking", "seeds")}
     return {name: value for name, value in told.items() if value is not None or name not in ("gradient", "restarts")}
 
@@ -167,27 +178,6 @@ def _write(out: Path, kind: str, of: dict[str, Any], result: AttackResult, watch
         write_json(out / TEXTS / f"{kind}.json", result.texts)
     warnings = failures("solver at the attack's points", result.statistics.get("solver", []), limit)
     write_json(out / f"{kind}.json", {**result.to_json(), "warnings": warnings, "of": of, "spent": watch.read(), "versions": versions()})
-
-
-def _transfers(cell: Cell, baseline: Cell, choice: AttackChoice, out: Path, data: Path, report: Report) -> None:
-    """Both ways between a run and its baseline, for attacks that change texts."""
-    here, there = out / cell.folder, out / baseline.folder
-    weights = {folder: weights_digest(str(folder / CHECKPOINT)) for folder in (here, there)}
-    kinds = [kind for kind in choice.kinds if kind in OF_TEXTS and all(_attacked(folder, kind, weights[folder]) for folder in weights)]
-    of: dict[str, Any] = {"kinds": kinds, "choice": _identity(choice), "checkpoint": weights[here], "baseline": weights[there]}
-    if not kinds or _present(here / ATTACKS, TRANSFER, of) is not None:
-        return
-    examples = attacked_examples(cell.run, choice, data)
-    ways = {
-        "to_baseline": (here, load_classifier(there / CHECKPOINT, cell.run)),
-        "from_baseline": (there, load_classifier(here / CHECKPOINT, cell.run)),
-    }
-    found = {
-        kind: {way: transfer(_read(source / ATTACKS, kind), examples, target).to_json() for way, (source, target) in ways.items()}
-        for kind in kinds
-    }
-    write_json(here / ATTACKS / f"{TRANSFER}.json", {"transfers": found, "warnings": [], "of": of})
-    report("transfer: " + ", ".join(f"{kind} {way} {one['rate']}" for kind, both in found.items() for way, one in both.items()))
 
 
 def _attacked(folder: Path, kind: str, weights: str | None) -> bool:

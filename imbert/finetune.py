@@ -97,8 +97,7 @@ def _train(run: RunConfig, out: Path, examples: dict[str, Examples], report: Rep
         remove_torn_states(folder)
     state = last_state(folder)
     stopwatch = Stopwatch.start(_spent(state))
-    tuner = _tuner(run, folder, examples, report)
-    tuner.stopwatch = stopwatch
+    tuner = _tuner(run, folder, examples, stopwatch, report)
     if state is None or not _is_finished(state, run.train):
         with quiet(), saving(folder):
             tuner.train(resume_from_checkpoint=str(state) if state else None)
@@ -134,7 +133,7 @@ def _finish(out: Path, tuner: FineTuner) -> dict[str, Any]:
     }
 
 
-def _tuner(run: RunConfig, folder: Path, examples: dict[str, Examples], report: Report) -> FineTuner:
+def _tuner(run: RunConfig, folder: Path, examples: dict[str, Examples], stopwatch: Stopwatch, report: Report) -> FineTuner:
     """The trainer of a run, its model made and its rows tokenised."""
     what, tokenizer = task(run.data.task), load_tokenizer(run.model.checkpoint)
     model = load_model(run.model, what, run.train.seed)
@@ -149,6 +148,7 @@ def _tuner(run: RunConfig, folder: Path, examples: dict[str, Examples], report: 
             processing_class=tokenizer,
             compute_metrics=lambda predictions: _metrics(what, predictions),
             callbacks=[Patience(run.train.patience), WholeStates(), Progress(report)],
+            stopwatch=stopwatch,
             bias_correction=run.train.bias_correction,
             earliest=run.train.earliest,
         )

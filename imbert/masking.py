@@ -21,6 +21,7 @@ ITERATIONS = (1, 4, 16)
 GRADIENT_ERROR = 1e-3  # at a tolerance of 1e-10 the central differences are good to about 1e-5
 COSINE = 0.9  # the median over points: an ascent that leaves the gradient by 25 degrees still climbs
 FAILED_SHARE = 0.05  # solves that may fail at the attack's points beyond those that fail on clean texts
+FAILED_MOST = 0.5  # and that may fail there at all
 RESIDUAL_RATIO = 3.0  # how much a solver with a given number of steps may lose in residual there
 SLACK = 0.1  # a success rate of some dozens of examples is known no better
 
@@ -180,7 +181,7 @@ def _residual(classifier: Classifier, examples: Examples, result: AttackResult) 
     for clean, attacked in zip(measured["clean"], measured["attacked"], strict=True):
         share, before = attacked["failed_share"], clean["failed_share"]
         ratio = attacked["residual_median_mean"] / max(clean["residual_median_mean"], 1e-30)
-        if share > min(before + FAILED_SHARE, 0.5):
+        if share > min(before + FAILED_SHARE, FAILED_MOST):
             faults.append(f"layer {attacked['layer']} fails on {share:.0%} of the attacked examples, {before:.0%} of the clean ones")
         elif own_solver(classifier).keeps_last and ratio > RESIDUAL_RATIO:
             faults.append(f"layer {attacked['layer']}'s residual is {ratio:.1f} times that on clean texts")

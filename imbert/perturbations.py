@@ -6,7 +6,6 @@ The texts are those of the data, whose licence may forbid to publish them: the f
 import hashlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors.torch import save_file
@@ -54,8 +53,7 @@ def write_perturbations(checkpoint: Path, run: RunConfig, choice: AttackChoice, 
     lines = list[str]()
     if run.evaluate.advglue is not None and run.data.task in ADVGLUE_TASKS:
         lines += _pairs(classifier, data / run.evaluate.advglue, run.data.task, report)
-    ball: dict[str, Any] = {"norm": choice.norm} | ({} if choice.radius is None else {"radius": choice.radius})
-    result = EmbeddingPGD(**ball).run(classifier, examples, choice.seed)
+    result = EmbeddingPGD(**choice.ball).run(classifier, examples, choice.seed)
     attacked = [i for i, one in enumerate(result.perturbations) if one is not None]
     report(f"attack: {len(attacked)} of {len(examples)} examples attacked, {len(result.changed)} of them flipped")
     texts = [_clean(examples.texts[i][0]) for i in attacked]

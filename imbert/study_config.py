@@ -61,6 +61,11 @@ class AttackChoice:
         one_of("attacks.gradient", self.gradient or "implicit", ("implicit", "unrolled"))
         in_range("attacks.restarts", self.restarts, 1)
 
+    @property
+    def ball(self) -> dict[str, Any]:
+        """The options of an attack on embeddings that say where it may go."""
+        return {"norm": self.norm} | ({} if self.radius is None else {"radius": self.radius})
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Cell:

@@ -65,18 +65,19 @@ class FineTuner(transformers.Trainer):
     """Trainer for one run; raises FloatingPointError at the first loss or gradient that is not finite, before the weights change.
 
     Args:
+        stopwatch: of the whole training, for the log.
         bias_correction: of Adam's moments.
         earliest: epochs before which no state is the best.
         **options: Trainer's.
     """
 
-    def __init__(self, *, bias_correction: bool = True, earliest: int = 0, **options: Any) -> None:
+    def __init__(self, *, stopwatch: Stopwatch, bias_correction: bool = True, earliest: int = 0, **options: Any) -> None:
         super().__init__(**options)
         self.bias_correction, self.earliest = bias_correction, earliest
         self.ids = {"training": options["train_dataset"].ids, "validation": options["eval_dataset"].ids}
         self.logs = {"training": solver_log(self.model), "validation": solver_log(self.model)}
         self.batch: list[str] = []
-        self.stopwatch = Stopwatch()
+        self.stopwatch = stopwatch
         self.remove_callback(transformers.PrinterCallback)
 
     def training_step(self, model: Any, inputs: dict[str, Any], num_items_in_batch: Any = None) -> Tensor:

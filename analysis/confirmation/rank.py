@@ -94,9 +94,10 @@ def correlation(name: str, order: np.ndarray, measured: np.ndarray, seed: int, s
 def _permutations(strata: np.ndarray, seed: int) -> np.ndarray:
     """Permutations of the places within each stratum: all but the identity where these are few, else RESAMPLES drawn."""
     groups = [np.flatnonzero(strata == one) for one in np.unique(strata)]
-    if math.prod(math.factorial(len(one)) for one in groups) <= EXHAUSTIVE:
+    count = math.prod(math.factorial(len(one)) for one in groups)
+    if count <= EXHAUSTIVE:
         choices = itertools.product(*(itertools.permutations(one) for one in groups))
-        found = np.empty((math.prod(math.factorial(len(one)) for one in groups), len(strata)), dtype=int)
+        found = np.empty((count, len(strata)), dtype=int)
         for row, choice in zip(found, choices, strict=True):
             row[np.concatenate(groups)] = np.concatenate(choice)
         return found[1:]

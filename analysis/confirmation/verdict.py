@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from analysis.confirmation.rank import LEVEL, RESAMPLES, WITHIN, Correlation, correlation, percentiles
+from analysis.confirmation.rank import LEVEL, RESAMPLES, STATISTICS, WITHIN, Correlation, correlation, percentiles
 from analysis.confirmation.runs import Run, read_json, read_runs
 
 PREDICTION_SCHEMA = 1
@@ -114,7 +114,7 @@ def confirm(prediction: Path, study: Path, attack: str, seed: int = 0) -> Confir
         "step_size": step_size,
         "runs": len(runs),
         "unpredicted": [list(one) for one in pairs if one not in predicted],
-        "with_count": correlation("Spearman", order, counts[:, None].astype(float), seed).value,
+        "with_count": float(STATISTICS["Spearman"](order, counts.astype(float), np.zeros_like(counts))),
     }
     return Confirmation(
         attack=attack,
