@@ -49,12 +49,15 @@ def evaluate(options: argparse.Namespace) -> None:
     """Measure a checkpoint on a task's dev split and on AdvGLUE."""
     run = _run_of(options)
     from imbert import evaluate as work
-    from imbert.result import SCHEMA, versions, write_json
+    from imbert.models import weights_digest
+    from imbert.result import SCHEMA, git_commit, versions, write_json
 
     found = work.evaluate(options.checkpoint, run, options.data)
     _tell_evaluation(found)
     if options.out is not None:
-        write_json(options.out, {"run": run.as_dict(), "evaluation": found, "meta": {"schema": SCHEMA, "versions": versions()}})
+        weights = weights_digest(str(options.checkpoint))
+        meta = {"schema": SCHEMA, "checkpoint": weights, "commit": git_commit(), "versions": versions()}
+        write_json(options.out, {"run": run.as_dict(), "evaluation": found, "meta": meta})
         print(f"result: {options.out}")
 
 

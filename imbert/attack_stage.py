@@ -56,10 +56,11 @@ def attack_checkpoint(checkpoint: Path, run: RunConfig, choice: AttackChoice, da
     of = {"checkpoint": weights_digest(str(checkpoint)), "examples": examples.digest, "choice": _identity(choice)}
     (out / TEXTS).mkdir(parents=True, exist_ok=True)
     results: dict[str, AttackResult] = {}
-    needs_masking = choice.masking and _present(out, MASKING, of) is None
+    embedded = [kind for kind in choice.kinds if kind in (*WHITE_BOX, *GRADIENT_FREE)]
+    of_checks = of | {"kinds": embedded}
+    needs_masking = choice.masking and not any(_present(out, MASKING, one) for one in (of_checks, of))  # `of`: from before kinds were told
     for kind in choice.kinds:
-        embedded = kind in (*WHITE_BOX, *GRADIENT_FREE)
-        if _present(out, kind, of) is None or (needs_masking and embedded):  # the checks need perturbations, which no record holds
+        if _present(out, kind, of) is None or (needs_masking and kind in embedded):  # the checks need perturbations, which no record holds
             watch = Stopwatch.start()
             result = results[kind] = _attack(kind, choice, data).run(classifier, examples, choice.seed)
             _write(out, kind, of, result, watch, run.train.failed_limit)
@@ -75,7 +76,7 @@ def attack_checkpoint(checkpoint: Path, run: RunConfig, choice: AttackChoice, da
             "checks": [check.to_json() for check in checks],
             "warnings": [check.sentence for check in checks if check.passed is False],
         }
-        write_json(out / f"{MASKING}.json", {**record, "of": of, "spent": watch.read(), "versions": versions()})
+        write_json(out / f"{MASKING}.json", {**record, "of": of_checks, "spent": watch.read(), "versions": versions()})
         report(f"masking: {', '.join(f'{check.name} {check.passed}' for check in checks)}, {watch.read().wall_seconds:.0f} s")
     wanted = [*choice.kinds, *([MASKING] if choice.masking else [])]
     return {name: read_json(out / f"{name}.json") for name in wanted}

@@ -43,7 +43,12 @@ class Classifier:
 
     @classmethod
     def load(cls, folder: str | Path, max_length: int = 128, batch_size: int = 32) -> Self:
-        """The classifier of a folder that holds safetensors weights and a tokenizer.
+        """The classifier of a folder that holds safetensors weights and a tokenizer, in float32 whatever it was saved in.
+
+        Args:
+            folder: as `save_pretrained` writes it.
+            max_length: texts are cut to so many tokens.
+            batch_size: so many texts go through the model at once.
 
         Raises:
             ValueError: if the folder has no safetensors weights, or not all of the model's; pickled ones are never read.
@@ -58,7 +63,7 @@ class Classifier:
             )
         with reading(path):
             model, loading = transformers.AutoModelForSequenceClassification.from_pretrained(
-                path, use_safetensors=True, output_loading_info=True
+                path, use_safetensors=True, dtype="float32", output_loading_info=True
             )
         require_all_weights(path, loading)
         return cls(model.eval(), transformers.AutoTokenizer.from_pretrained(path), max_length, batch_size)

@@ -49,7 +49,12 @@ def evaluate(checkpoint: Path, run: RunConfig, data: Path) -> dict[str, Any]:
         found["advglue"] = {}
         for name in advglue_tasks(run.data.task):
             pairs = _as_trained(run, read_advglue(data / choice.advglue, name))
-            digests[f"advglue {name}"] = {"rows": len(pairs.adversarial) + len(pairs.unpaired), "digest": pairs.adversarial.digest}
+            digests[f"advglue {name}"] = {
+                "rows": len(pairs.adversarial) + len(pairs.unpaired),
+                "digest": pairs.adversarial.digest,
+                "originals": pairs.original.digest,
+                "unpaired": pairs.unpaired.digest,
+            }
             found["advglue"][name] = _paired(classifier, pairs, choice.batch_size, log)
     return finite(found | {"solver": log.summary(), "data": digests})
 

@@ -75,7 +75,7 @@ def markdown(summary: Mapping[str, Any]) -> str:
             cells += [_robust(model["attacks"].get(name), seeds) for name in attacks]
             cells += [told(training["loss"], 1, 3), told(training["minutes"], 1, 1), str(seeds)]
             parts.append(f"| {model['name']} | " + " | ".join(cells) + " |\n")
-        parts += _tests(group, summary["baseline"])
+        parts += _tests(group, summary["baseline"]) + _attack_tests(group, summary["baseline"])
     parts += [f"\nAdvGLUE score, {one['model']}, {one['size'] or 'all'} rows: {told(one['score'])}\n" for one in summary["scores"]]
     for name in ("missing", "warnings"):
         parts += [f"\n## {name.capitalize()}\n\n"] + [f"- {line}\n" for line in summary[name] or ["nothing"]]
@@ -135,6 +135,34 @@ def _tests(group: Mapping[str, Any], baseline: str) -> list[str]:
                     f"(exact McNemar p = {pooled['p_value']:.3g} if seeds did not share the pairs)\n"
                 )
     return ["\n", *lines] if lines else []
+
+
+def _attack_tests(group: Mapping[str, Any], baseline: str) -> list[str]:
+    """The paired differences under attack, as a table."""
+    against = {model["name"]: model.get("attacks_against_baseline") or {} for model in group["models"]}
+    attacks = list(
+        dict.fromkeys(name for model in group["models"] for name in model["attacks"] if any(name in f for f in against.values()))
+    )
+    if not attacks:
+        return []
+    kinds = {"both": f"where both it and {baseline} are right before", "all": "all examples"}
+    lines = [
+        f"\nRobust accuracy minus {baseline}'s under the same attack on the same examples, points [95 %, resampling seeds and examples]\n",
+        f"\n| model | examples | {' | '.join(attacks)} | seeds |\n" + "|---" * (3 + len(attacks)) + "|\n",
+    ]
+    for name, found in against.items():
+        counts = sorted({len(one["all"]["pairs"]) for one in found.values()})
+        for kind, caption in kinds.items() if found else ():
+            cells = [_difference(found[attack][kind]["hierarchical"] if attack in found else None) for attack in attacks]
+            lines.append(f"| {name} | {caption} | {' | '.join(cells)} | {', '.join(map(str, counts))} |\n")
+    return lines
+
+
+def _difference(found: Mapping[str, Any] | None) -> str:
+    if found is None:
+        return "–"
+    low, mean, high = (f"{100 * found[key]:+.1f}" for key in ("low", "mean", "high"))
+    return f"{mean} [{low}, {high}]"
 
 
 def _after(title: str, report: Report) -> Report:

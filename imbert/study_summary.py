@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from imbert.advglue import advglue_score
-from imbert.intervals import hierarchical_difference, mean_interval, paired_test
+from imbert.comparison import Run, on_advglue, under_attacks
+from imbert.intervals import mean_interval
 from imbert.result import SCHEMA, finite, read_json, read_result
 from imbert.study_config import ATTACKS as KINDS
 from imbert.study_config import OF_TEXTS, Cell, StudyConfig
@@ -20,7 +21,6 @@ MEASURES = {  # name: caption
     "conditional": "AdvGLUE adversarial where the original is right",
 }
 RESULT, ATTACKS, FAILED = "result.json", "attacks", "failed-{stage}.json"
-Run = Mapping[str, Any]
 
 
 def summarise(study: StudyConfig, out: Path) -> dict[str, Any]:
@@ -72,58 +72,11 @@ def measures(result: Run) -> dict[str, float | None]:
     return found
 
 
-def paired(model: Sequence[Run], baseline: Sequence[Run]) -> dict[str, Any] | None:
-    """A model against the baseline on AdvGLUE, run by run of equal seed.
-
-    "both": only pairs whose original both models get right; "all": every pair. "pooled" takes each pair of each seed for one trial, which
-    overstates how much is known, as seeds share the pairs; "seeds" is the mean difference with a t interval over seeds; "hierarchical"
-    resamples seeds and pairs.
-    """
-    known = [(a, b) for a, b in zip(model, baseline, strict=True) if _has_pairs(a, b)]
-    if not known:
-        return None
-    for a, b in known:
-        if (one := _advglue(a)) != (other := _advglue(b)):
-            raise ValueError(f"expected both models to be evaluated on the same AdvGLUE file, got digests {one} and {other}")
-    rows = [_right(a["evaluation"]["advglue"], b["evaluation"]["advglue"]) for a, b in known]
-    first, second, originals = (np.stack([one[k] for one in rows]) for k in range(3))
-    found: dict[str, Any] = {}
-    for name, kept in (("both", originals), ("all", np.ones_like(originals))):
-        differences = [float(a[one].mean() - b[one].mean()) for a, b, one in zip(first, second, kept, strict=True) if one.any()]
-        found[name] = {
-            "pairs": kept.sum(axis=1).tolist(),
-            "pooled": paired_test(first[kept], second[kept]) if kept.any() else None,
-            "seeds": mean_interval(differences) if differences else None,
-            "hierarchical": hierarchical_difference(first, second, kept) if kept.any() else None,
-        }
-    return found
-
-
 def role(model: Mapping[str, Any]) -> str:
     """What a model's steps are: "explicit", "truncated" (a given number of gradient descent steps) or "implicit"."""
     if model.get("kind", "bert") != "im-bert" or model.get("method") == "explicit_euler":
         return "explicit"
     return "truncated" if (model.get("solver") or {}).get("name") == "GradientDescent" else "implicit"
-
-
-def _has_pairs(a: Run, b: Run) -> bool:
-    return all(one["evaluation"].get("advglue") for one in (a, b))
-
-
-def _advglue(run: Run) -> Any:
-    """What tells the AdvGLUE file of a run."""
-    return run.get("meta", {}).get("data", {}).get("advglue", {}).get("digest")
-
-
-def _right(a: Mapping[str, Any], b: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Over AdvGLUE's tasks: which adversarial texts either model gets right, and which originals both do."""
-    first, second = ([_bits(one[name]["right_adversarial"]) for name in a] for one in (a, b))
-    both = [_bits(a[name]["right_original"]) & _bits(b[name]["right_original"]) for name in a]
-    return np.concatenate(first), np.concatenate(second), np.concatenate(both)
-
-
-def _bits(text: str) -> np.ndarray:
-    return np.array([one == "1" for one in text], dtype=bool)
 
 
 def _group(study: StudyConfig, cells: list[Cell], results: Mapping[Cell, Run], attacks: Mapping[Cell, Any]) -> dict[str, Any]:
@@ -134,11 +87,7 @@ def _group(study: StudyConfig, cells: list[Cell], results: Mapping[Cell, Run], a
         runs = {seed: results[cell] for seed, cell in by_seed.items()}
         attacked = {seed: attacks[cell] for seed, cell in by_seed.items()}
         shared = [seed for seed in by_seed if seed in done[study.baseline]]
-        against = (
-            paired([results[by_seed[seed]] for seed in shared], [results[done[study.baseline][seed]] for seed in shared])
-            if name != study.baseline and shared
-            else None
-        )
+        pairs = [(by_seed[seed], done[study.baseline][seed]) for seed in shared if name != study.baseline]
         models.append(
             {
                 "name": name,
@@ -150,7 +99,8 @@ def _group(study: StudyConfig, cells: list[Cell], results: Mapping[Cell, Run], a
                 "attacks": _attacks(attacked),
                 "masking": _masking(list(attacked.values())),
                 "transfer": _transfer(attacked),
-                "against_baseline": against,
+                "against_baseline": on_advglue([(results[a], results[b]) for a, b in pairs]),
+                "attacks_against_baseline": under_attacks([(attacks[a], attacks[b]) for a, b in pairs]),
             }
         )
     first, labels = cells[0], task(cells[0].task).labels

@@ -76,27 +76,29 @@ class FineTuner(transformers.Trainer):
         self.bias_correction, self.earliest = bias_correction, earliest
         self.ids = {"training": options["train_dataset"].ids, "validation": options["eval_dataset"].ids}
         self.logs = {"training": solver_log(self.model), "validation": solver_log(self.model)}
-        self.batch: list[str] = []
+        self.seen: tuple[int, list[str]] = (0, [])  # the optimiser's step, and the examples of its forward passes so far
         self.stopwatch = stopwatch
         self.remove_callback(transformers.PrinterCallback)
 
     def training_step(self, model: Any, inputs: dict[str, Any], num_items_in_batch: Any = None) -> Tensor:
-        self.batch = [self.ids["training"][index] for index in inputs.pop("index")]
+        examples = [self.ids["training"][index] for index in inputs.pop("index")]
+        step, earlier = self.seen
+        self.seen = (self.state.global_step, (earlier if step == self.state.global_step else []) + examples)
         loss = super().training_step(model, inputs, num_items_in_batch)
         self.logs["training"].add(statistics(self.model), backward=True)
-        self._require_finite("loss", loss)
+        self._require_finite("loss", loss, examples)
         return loss
 
     def prediction_step(self, model: Any, inputs: dict[str, Any], *arguments: Any, **options: Any) -> Any:
-        self.batch = [self.ids["validation"][index] for index in inputs["index"]]
+        examples = [self.ids["validation"][index] for index in inputs["index"]]
         step = super().prediction_step(model, {name: value for name, value in inputs.items() if name != "index"}, *arguments, **options)
         self.logs["validation"].add(statistics(self.model))
-        self._require_finite("validation loss", step[0])
+        self._require_finite("validation loss", step[0], examples)
         return step
 
     def _clip_grad_norm(self, model: Any) -> Any:
         norm = super()._clip_grad_norm(model)
-        self._require_finite("gradient norm", norm)
+        self._require_finite("gradient norm", norm, self.seen[1])
         return norm
 
     def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
@@ -123,13 +125,13 @@ class FineTuner(transformers.Trainer):
     def _is_early(self) -> bool:
         return bool(self.state.epoch is not None and self.state.epoch < self.earliest)
 
-    def _require_finite(self, name: str, value: Any) -> None:
+    def _require_finite(self, name: str, value: Any, examples: Sequence[str]) -> None:
         if bool(np.isfinite(float(value))):
             return
         good = last_state(Path(str(self.args.output_dir)))
         kept = f"kept the state of step {step_of(good)}" if good else "no state had been saved yet"
         raise FloatingPointError(
-            f"{name} is {float(value)} at step {self.state.global_step + 1} (examples {', '.join(self.batch)}); {kept}; "
+            f"{name} is {float(value)} at step {self.state.global_step + 1} (examples {', '.join(examples)}); {kept}; "
             f"the solver reported: {told(statistics(self.model))}"
         )
 

@@ -47,6 +47,13 @@ def test_words_are_neither_special_nor_padding() -> None:
     assert classifier.words(pair).tolist() == [[False, True, False, True, True, False]]
 
 
+def test_weights_saved_in_half_precision_are_computed_with_in_single(tmp_path: Path) -> None:
+    classifier = copied(trained())
+    classifier.model.half().save_pretrained(tmp_path)
+    classifier.tokenizer.save_pretrained(tmp_path)
+    assert {one.dtype for one in Classifier.load(tmp_path).model.parameters()} == {torch.float32}
+
+
 def test_texts_are_cut_to_what_the_model_has_positions_for() -> None:
     classifier = Classifier(trained().model, trained().tokenizer, max_length=512)
     assert classifier.encode(["good " * 100])["input_ids"].shape == (1, 32)

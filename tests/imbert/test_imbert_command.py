@@ -9,6 +9,7 @@ import pytest
 from tiny_runs import tiny_tables, write_data
 
 from imbert import __main__ as command
+from imbert.result import file_digest
 
 TOML = """
 [model]
@@ -64,6 +65,7 @@ def test_evaluate_takes_the_choices_of_the_run(trained: Path, folder: Path, tmp_
     assert "dev (24 examples): accuracy" in told and "AdvGLUE sst2 (12 pairs): original" in told
     record = json.loads((tmp_path / "e.json").read_text())
     assert record["evaluation"]["dev"]["right"] == json.loads((trained / "result.json").read_text())["evaluation"]["dev"]["right"]
+    assert record["meta"]["checkpoint"] == file_digest(trained / "checkpoint" / "model.safetensors")
 
 
 def test_attack(trained: Path, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -79,6 +81,8 @@ def test_masking_is_checked_in_the_ball_that_is_attacked(trained: Path, folder: 
     assert command.main([*arguments, *ball, "--out", str(tmp_path)]) == 0
     checks = {one["name"]: one for one in json.loads((tmp_path / "masking.json").read_text())["checks"]}
     assert [(one["norm"], one["radius"]) for one in checks["gradient_free"]["measured"]["balls"]] == [("linf", 0.3)]
+    assert command.main([*arguments, *ball, "--kind", "square", "--out", str(tmp_path)]) == 0
+    assert json.loads((tmp_path / "masking.json").read_text())["of"]["kinds"] == ["square"], "checked again with the new attack"
     climb = ["--kind", "pgd", "--gradient", "implicit", "--restarts", "3", "--no-masking"]
     assert command.main([*arguments, *ball, *climb, "--out", str(tmp_path)]) == 0
     options = json.loads((tmp_path / "pgd.json").read_text())["options"]

@@ -177,6 +177,17 @@ def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_state(tiny_folder: P
     assert state is not None and (state / WHOLE).exists() and not (tmp_path / "result.json").exists()
 
 
+def test_a_gradient_that_is_not_finite_names_all_examples_of_its_step(
+    tiny_folder: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(transformers.Trainer, "_clip_grad_norm", lambda *_: torch.tensor(torch.nan))
+    run = tiny_run(tiny_folder, train={"batch_size": 8, "gradient_accumulation": 4})
+    with pytest.raises(FloatingPointError, match=r"^gradient norm is nan at step 1 \(examples") as raised:
+        finetune(run, tmp_path, data)
+    named = str(raised.value).partition("(examples ")[2].partition(")")[0].split(", ")
+    assert len(named) == len(set(named)) == 8
+
+
 def test_early_stopping(tiny_folder: Path, data: Path, tmp_path: Path) -> None:
     found = finetune(
         tiny_run(tiny_folder, train={"learning_rate": 1e-20, "epochs": 9, "patience": 2, "warmup_fraction": 0.0}), tmp_path, data

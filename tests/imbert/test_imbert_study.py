@@ -11,6 +11,7 @@ import pytest
 from tiny_runs import tiny_tables, write_data
 
 from imbert import attack_stage, study_summary
+from imbert.comparison import on_advglue, under_attacks
 from imbert.masking import Check
 from imbert.result import folder_lock, read_json
 from imbert.study import comma_separated, markdown, run_study, shard_of_ranks
@@ -168,16 +169,29 @@ def test_pairs_are_compared_where_both_originals_are_right() -> None:
     def run(original: str, adversarial: str) -> dict[str, Any]:
         return {"evaluation": {"advglue": {"sst2": {"right_original": original, "right_adversarial": adversarial}}}}
 
-    found = study_summary.paired([run("1110", "1011")] * 2, [run("1101", "0001")] * 2)
+    found = on_advglue([(run("1110", "1011"), run("1101", "0001"))] * 2)
     assert found is not None
     assert found["both"]["hierarchical"].mean == pytest.approx(0.5) and found["both"]["hierarchical"].low <= 0.5
-    other = run("1101", "0001") | {"meta": {"data": {"advglue": {"digest": "other"}}}}
-    with pytest.raises(ValueError, match="the same AdvGLUE file, got digests None and other"):
-        study_summary.paired([run("1110", "1011")], [other])
+    one, other = (run("1101", "0001") | {"meta": {"data": {"advglue sst2": {"digest": name, "rows": 4}}}} for name in "ab")
+    with pytest.raises(ValueError, match="the same AdvGLUE texts, got advglue sst2 digest a and b"):
+        on_advglue([(one, other)])
+    assert on_advglue([(one, one)]) is not None
     assert found["both"]["pairs"] == [2, 2] and found["all"]["pairs"] == [4, 4]
     assert found["both"]["pooled"].difference == pytest.approx(0.5) and found["both"]["pooled"].only_a == 2
     assert found["all"]["seeds"].mean == pytest.approx(np.mean([1, 0, 1, 1]) - np.mean([0, 0, 0, 1]))
-    assert study_summary.paired([{"evaluation": {}}], [run("1", "1")]) is None
+    assert on_advglue([({"evaluation": {}}, run("1", "1"))]) is None and on_advglue([]) is None
+
+
+def test_attacks_are_compared_on_the_same_examples() -> None:
+    def attack(before: str, after: str, examples: str = "e") -> dict[str, Any]:
+        rows = [{"right_before": b == "1", "right_after": a == "1"} for b, a in zip(before, after, strict=True)]
+        return {"robust_accuracy": 0.0, "of": {"examples": examples, "choice": {}}, "per_example": rows}
+
+    first, second = {"pgd": attack("1110", "1100"), "masking": {}}, {"pgd": attack("1101", "1001"), "masking": {}}
+    found = under_attacks([(first, second)] * 2)
+    assert set(found) == {"pgd"} and found["pgd"]["both"]["pairs"] == [2, 2] and found["pgd"]["all"]["pairs"] == [4, 4]
+    assert found["pgd"]["both"]["hierarchical"].mean == pytest.approx(0.5) and found["pgd"]["all"]["hierarchical"].mean == 0
+    assert under_attacks([(first, {"pgd": attack("1101", "1001", "others")})]) == {} == under_attacks([])
 
 
 @pytest.mark.parametrize(

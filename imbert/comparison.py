@@ -1,0 +1,99 @@
+"""A model beside another, run by run of equal seed and item by item: on AdvGLUE, and under attack."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from imbert.intervals import hierarchical_difference, mean_interval, paired_test
+
+Run = Mapping[str, Any]
+
+
+def on_advglue(pairs: Sequence[tuple[Run, Run]]) -> dict[str, Any] | None:
+    """The difference of two models' accuracies on AdvGLUE's adversarial texts.
+
+    Args:
+        pairs: result records of equal seed, the model's and the baseline's.
+
+    Returns:
+        `compare` of those that were evaluated on it; None where none were.
+
+    Raises:
+        ValueError: if two runs of a pair were evaluated on different files.
+    """
+    known = [(a, b) for a, b in pairs if all(one["evaluation"].get("advglue") for one in (a, b))]
+    for a, b in known:
+        one, other = _advglue(a), _advglue(b)
+        if differing := [name for name in one.keys() & other.keys() if one[name] != other[name]]:
+            raise ValueError(
+                f"expected both models to be evaluated on the same AdvGLUE texts, got {min(differing)} {one[min(differing)]} and "
+                f"{other[min(differing)]}"
+            )
+    return compare([_adversarial(a["evaluation"]["advglue"], b["evaluation"]["advglue"]) for a, b in known]) if known else None
+
+
+def under_attacks(pairs: Sequence[tuple[Run, Run]]) -> dict[str, dict[str, Any]]:
+    """The difference of two models' robust accuracies under each attack that both have had with the same choices on the same examples.
+
+    Args:
+        pairs: the attacks' records by name, of equal seed, the model's and the baseline's.
+
+    Returns:
+        `compare` by attack.
+    """
+    found = dict[str, dict[str, Any]]()
+    for name in dict.fromkeys(name for model, _ in pairs for name in model if "robust_accuracy" in model[name]):
+        alike = [(a[name], b[name]) for a, b in pairs if name in a and name in b and _same(a[name], b[name])]
+        if alike:
+            found[name] = compare([(_bits(a, "after"), _bits(b, "after"), _bits(a, "before") & _bits(b, "before")) for a, b in alike])
+    return found
+
+
+def compare(rows: Sequence[tuple[np.ndarray, np.ndarray, np.ndarray]]) -> dict[str, Any]:
+    """The difference of two models' accuracies on the same items, seed by seed.
+
+    Args:
+        rows: for each seed three bool arrays `(N,)`: which adversarial items the model has right, which the baseline, and which items both
+            have right before they were changed.
+
+    Returns:
+        "both": items that both have right before; "all": every item. "pooled" takes each item of each seed for one trial, which overstates
+        how much is known, as seeds share the items; "seeds" is the mean difference with a t interval over seeds; "hierarchical" resamples
+        seeds and items.
+    """
+    first, second, before = (np.stack([one[k] for one in rows]) for k in range(3))
+    found: dict[str, Any] = {}
+    for name, kept in (("both", before), ("all", np.ones_like(before))):
+        differences = [float(a[one].mean() - b[one].mean()) for a, b, one in zip(first, second, kept, strict=True) if one.any()]
+        found[name] = {
+            "pairs": kept.sum(axis=1).tolist(),
+            "pooled": paired_test(first[kept], second[kept]) if kept.any() else None,
+            "seeds": mean_interval(differences) if differences else None,
+            "hierarchical": hierarchical_difference(first, second, kept) if kept.any() else None,
+        }
+    return found
+
+
+def _advglue(run: Run) -> dict[str, Any]:
+    """What tells the AdvGLUE texts of a run: the digests of each task; the originals' is not in records from before they had one."""
+    data = run.get("meta", {}).get("data", {})
+    return {f"{name} {key}": value for name, one in data.items() if name.startswith("advglue ") for key, value in one.items()}
+
+
+def _adversarial(a: Mapping[str, Any], b: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Over AdvGLUE's tasks: which adversarial texts either model gets right, and which originals both do."""
+
+    def right(one: Mapping[str, Any], which: str) -> np.ndarray:
+        return np.concatenate([np.array([bit == "1" for bit in one[name][f"right_{which}"]], dtype=bool) for name in a])
+
+    return right(a, "adversarial"), right(b, "adversarial"), right(a, "original") & right(b, "original")
+
+
+def _same(a: Run, b: Run) -> bool:
+    """Whether two records are of one attack on the same examples."""
+    return all(a["of"][key] == b["of"][key] for key in ("examples", "choice"))
+
+
+def _bits(attack: Run, when: str) -> np.ndarray:
+    return np.array([one[f"right_{when}"] for one in attack["per_example"]], dtype=bool)
