@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -231,6 +232,34 @@ def test_the_committed_studies_share_their_runs() -> None:
     runs = {cell.folder: cell.run for cell in first.cells()}
     shared = [cell for cell in second.cells() if cell.model in first.models]
     assert len(set(second.models) - set(first.models)) == 4 and all(runs[cell.folder] == cell.run for cell in shared)
+
+
+def test_every_field_of_a_record_is_explained(done: tuple[StudyConfig, Path, dict[str, Any]]) -> None:
+    told = set(re.findall(r"`([\w.]+)`", (STUDIES.parent / "records.md").read_text(encoding="utf-8")))
+    run = done[1] / "runs/sst2-32/im-bert/seed-0"
+    result = read_json(run / "result.json")
+    records = {"result": {name: one for name, one in result.items() if name != "run"}, "groups": done[2]["groups"]}
+    records |= {path.stem: read_json(path) for path in (run / "attacks").glob("*.json")}
+    open_ended = (
+        "versions",
+        "metrics",
+        "options",
+        "choice",
+        "statistics",
+        "model",
+        "statuses",
+        "measures",
+    )  # their keys are names of other things
+    names = {"sst2", "advglue sst2", "word", "characters", "pgd", "accuracy", "subset", "dev", "train", "validation", "training"}
+
+    def fields(values: Any) -> set[str]:
+        if isinstance(values, list):
+            return set[str]().union(*map(fields, values))
+        if not isinstance(values, dict):
+            return set()
+        return set(values) | set[str]().union(*(fields(one) for name, one in values.items() if name not in open_ended))
+
+    assert ", ".join(sorted(fields(records) - told - names - {"result"})) == ""
 
 
 PUBLISHED = sorted(STUDIES.glob("*/study.json"))
