@@ -1,7 +1,6 @@
 """The `odestab` command. Heavy imports stand inside the command bodies, so that --help answers at once."""
 
 import argparse
-import os
 import sys
 import warnings
 from collections.abc import Sequence
@@ -19,7 +18,17 @@ from analysis.config import (
     default_texts,
     read_texts,
 )
-from analysis.options import Parser, a_path, a_step_size, a_text, folder_options, measuring_options, run_options, study_options
+from analysis.options import (
+    Parser,
+    a_path,
+    a_step_size,
+    a_text,
+    folder_options,
+    measuring_options,
+    require_figure,
+    run_options,
+    study_options,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -64,7 +73,7 @@ def predict(options: argparse.Namespace) -> None:
     import hashlib
 
     from analysis.prediction import predict as predicted
-    from analysis.prediction import run_toml
+    from analysis.prediction import run_toml, study_toml
     from analysis.record import write_bytes, write_json
     from analysis.sweep import prepare, run
 
@@ -78,13 +87,17 @@ def predict(options: argparse.Namespace) -> None:
     record, path = found.record(), options.out / "prediction.json"
     write_json(path, record)
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    write_bytes(options.out / "run.toml", run_toml(found, digest).encode())
+    plans = {"run.toml": run_toml, "study.toml": study_toml}
+    for name, plan in plans.items():
+        write_bytes(options.out / name, plan(found, digest).encode())
     from figures.prediction import draw
     from figures.style import save
 
     figure = save(draw(record), options.out, "prediction")["svg"]
     print("\n".join(found.recommendation.sentences))
-    print(f"prediction: {path}, sha256 {digest}\nrun: {options.out / 'run.toml'}\nfigure: {figure}")
+    print(
+        f"prediction: {path}, sha256 {digest}\nruns that test it: {', '.join(str(options.out / name) for name in plans)}\nfigure: {figure}"
+    )
 
 
 def confirm(options: argparse.Namespace) -> None:
@@ -100,22 +113,25 @@ def confirm(options: argparse.Namespace) -> None:
     from figures.style import save
 
     figure = save(draw(record), options.out, "confirmation")["svg"]
-    print(f"{found.sentence}\nrecord: {options.out / 'confirmation.json'}\nfigure: {figure}")
+    able = f"A pair of models whose flips differ by {found.detectable:.3f} would be told apart in 80 % of such studies."
+    print(f"{found.sentence}\n{able}\nrecord: {options.out / 'confirmation.json'}\nfigure: {figure}")
+    for layers in found.meta["unpredicted"]:
+        _warn(f"implicit layers {layers}: run, but no placement of the prediction; left out")
 
 
 def calibrate(options: argparse.Namespace) -> None:
     """Growth through a fine-tuned model: measured, and predicted from its linearisation and from that of the checkpoint it came from."""
     from analysis.calibration import calibrate as calibrated
     from analysis.record import read_run, write_json
-    from analysis.sweep import prepare, run
+    from analysis.sweep import missing, prepare, run
 
     texts, pairs = read_texts(options.texts) if options.texts else default_texts()
     shared = {"texts": texts[: options.limit], "pairs": pairs[: options.limit], "depth": CALIBRATION, "propagated": options.propagated}
     shared |= {"device": options.device, "dtype": options.dtype, "seed": options.seed, "directions": options.directions}
     folders = {"fine-tuned": options.checkpoint, "pretrained": options.pretrained}
     sweeps = {name: prepare(StudyConfig(model=model, steps=options.checkpoint, **shared), _warn) for name, model in folders.items()}
-    done = [run(sweep, options.out / name, _warn, _progress, options.workers, options.shard) for name, sweep in sweeps.items()]
-    if None in done:
+    measured = {name: run(sweep, options.out / name, _warn, _progress, options.workers, options.shard) for name, sweep in sweeps.items()}
+    if any(found is None and missing(sweeps[name], options.out / name, _warn) for name, found in measured.items()):
         print(WAITING)
         return
     tuned, pretrained = (read_run(options.out / name) for name in folders)
@@ -187,7 +203,7 @@ def _one_figure(options: argparse.Namespace, pairs: tuple[Pair, ...], kinds: set
     """Measure the cells of one text that a figure needs, draw it and write it."""
     from analysis.sweep import measure_in_memory, prepare
 
-    _require_figure(options.out)
+    require_figure(options.out)
     config = _config(options, (options.text,), pairs, (options.step_size,))
     sweep = prepare(config, _warn)
     summary = measure_in_memory(sweep, [cell for cell in sweep.cells if cell.kind in kinds])
@@ -196,15 +212,6 @@ def _one_figure(options: argparse.Namespace, pairs: tuple[Pair, ...], kinds: set
 
     write((propagation if "propagation" in kinds else spectra).draw(summary), options.out)
     print(f"figure: {options.out}")
-
-
-def _require_figure(path: Path) -> None:
-    """Tell before the measurement, not after it, that its figure cannot be written."""
-    suffixes = (".svg", ".pdf", ".png")
-    if path.suffix not in suffixes:
-        raise ValueError(f"--out must end in one of {', '.join(suffixes)}, got {path.name}")
-    if path.is_dir() or not path.parent.is_dir() or not os.access(path.parent, os.W_OK):
-        raise ValueError(f"--out must be a file in a folder that exists and can be written, got {path}")
 
 
 def _config(options: argparse.Namespace, texts: tuple[str, ...], pairs: tuple[Pair, ...], step_sizes: tuple[float, ...]) -> StudyConfig:

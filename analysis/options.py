@@ -70,6 +70,15 @@ class Parser(argparse.ArgumentParser):
         raise ValueError(f"{message} (see {self.prog} --help)")
 
 
+def require_figure(path: Path) -> None:
+    """Tell before the measurement, not after it, that its figure cannot be written."""
+    suffixes = (".svg", ".pdf", ".png")
+    if path.suffix not in suffixes:
+        raise ValueError(f"--out must end in one of {', '.join(suffixes)}, got {path.name}")
+    if path.is_dir() or not path.parent.is_dir() or not os.access(path.parent, os.W_OK):
+        raise ValueError(f"--out must be a file in a folder that exists and can be written, got {path}")
+
+
 def run_options(parser: argparse.ArgumentParser, out: str) -> None:
     """Options of the commands that measure many texts into a run folder, at some step sizes."""
     parser.add_argument("model", nargs="?", metavar="MODEL", help=f"hub id or folder (default: the embedded {DEFAULT_MODEL})")

@@ -23,7 +23,8 @@ SHADES = {"advantage": style.INK, "worst_change": "#7A7A7A", "spectral_change": 
 def draw(record: Mapping[str, Any], ax: style.Target = None) -> Figure:
     """Per step size a panel of the layers, by how many nats an implicit step damps more, and one of the placements' predicted advantage.
 
-    Markers are statistics over texts, lines their 95 % intervals over resamples of the texts. Recommended layers are blue.
+    Markers are statistics over texts, lines their 95 % intervals over resamples of the texts. Recommended layers are blue. Hollow where
+    the eigenvalues found do not settle the spectral growth of every text.
 
     Args:
         record: of a prediction, as its prediction.json holds it.
@@ -48,7 +49,9 @@ def _draw_layers(ax: Axes, record: Mapping[str, Any], h: float) -> None:
         for place, one, colour in zip(x, rows, colours, strict=True):
             value, low, high = (_number(one[name][key]) * sign for key in ("value", "low", "high"))
             ax.vlines(place, low, high, color=colour, linewidth=1)
-            ax.plot(place, value, linestyle="none", marker=marker, markersize=4, color=colour)
+            sure = name != "spectral_change" or set(one["certain"].values()) == {1.0}
+            face = colour if sure else "white"
+            ax.plot(place, value, linestyle="none", marker=marker, markersize=4, color=colour, markerfacecolor=face)
     ax.axhline(0, color=style.GUIDE, linewidth=0.8, zorder=0)
     layer_axis(ax, sorted(one["layer"] for one in rows))
     ax.set_ylabel("implicit damps more by (nats)")

@@ -6,7 +6,7 @@ from typing import Any
 
 from analysis.record import write_bytes
 from analysis.summary import METHODS, NonNormality, Summary
-from figures import findings, page, pseudospectra, selection, slider, story, style
+from figures import findings, full_findings, page, pseudospectra, selection, slider, story, style
 from figures.findings import number, ranges
 from figures.gallery import Picture, pictures_of
 from figures.shortfalls import Shortfall
@@ -111,7 +111,7 @@ def write_report(summary: Summary, folder: Path, step_size: float | None = None,
         _sliding(summary),
         _layer_tables(summary, numbers["layers"], h),
         _nonnormality_table(summary),
-        *story.told(told, folder / "figures"),
+        *story.told(told, folder / "figures", full_findings.of_refinement(summary, h) if summary.refinements else ""),
         _convergence(summary, numbers["shortfalls"]),
         _definitions(summary, h),
         _inputs(summary.config),

@@ -8,7 +8,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from figures import calibration, confirmation, findings, page, prediction, robustness, style
+from figures import calibration, confirmation, page, prediction, robustness, style
 from figures.findings import number
 
 Record = Mapping[str, Any]
@@ -25,6 +25,7 @@ LIMITS = (
     "A solver stopped after k iterations is a polynomial, and its model is not the implicit one, however it is called.",
     "What holds for one checkpoint, one task and a few seeds need not hold for others.",
 )
+STEPS = ("field", "step_size", "substeps", "dropout")  # what an explicit model may change of its steps
 CHECKS = {
     "gradient_free": "attacks without gradients do not beat those with them",
     "gradients": "gradients through the solver agree with differences at the attacked points",
@@ -82,12 +83,13 @@ def question(model: str) -> str:
     return page.section("The question", "question", page.paragraph(asked))
 
 
-def told(story: Story, folder: Path) -> list[str]:
+def told(story: Story, folder: Path, refinement: str = "") -> list[str]:
     """The sections of the records that are there, in the order in which one follows from the other, and the limits of it all.
 
     Args:
         story: the records.
         folder: where their figures go.
+        refinement: what refining the steps of the pretrained model showed; empty where it was not measured.
 
     Raises:
         OSError: if a figure cannot be written.
@@ -99,6 +101,8 @@ def told(story: Story, folder: Path) -> list[str]:
         (story.calibration, _calibrated),
     )
     found = [section(record, folder) for record, section in sections if record is not None]
+    if story.study is not None:
+        found.append(_controls(story.study, refinement))
     return [*found, page.section("Limits", "limits", _list(LIMITS))]
 
 
@@ -119,22 +123,25 @@ def _trained(record: Record, folder: Path) -> str:
     shown = _figure(robustness.draw(record), folder, "story_study", f"Study {record['name']}", CAPTIONS["study"])
     missing = [f"Not run yet: {text}" for text in record["missing"]]
     notes = page.details(f"Missing ({len(missing)}) and warnings ({len(record['warnings'])})", _list([*missing, *record["warnings"]]))
-    section = page.section("What fine-tuning showed", "fine-tuning", *pieces, shown, notes if missing or record["warnings"] else "")
-    return f"{section}\n{_controls(record)}"
+    return page.section("What fine-tuning showed", "fine-tuning", *pieces, shown, notes if missing or record["warnings"] else "")
 
 
 def _against(group: Record, baseline: str) -> str:
     """Every model's difference to the baseline on all adversarial pairs."""
-    parts = []
-    for model in group["models"]:
-        paired = ((model.get("against_baseline") or {}).get("all") or {}).get("hierarchical")
-        if paired is not None and paired["low"] is not None:
-            low, mean, high = (findings.number(100 * paired[key], 2) for key in ("low", "mean", "high"))
-            parts.append(f"{model['name']} {mean} points ({low} to {high})")
+    parts = [f"{model['name']} {paired}" for model in group["models"] if (paired := _paired(model))]
     if not parts:
         return f"{group['name']}: no model has been compared with {baseline} yet."
     what = "on all adversarial pairs of AdvGLUE, 95 % intervals over seeds and pairs"
     return f"{group['name']}: against {baseline}, {what}: {'; '.join(parts)}."
+
+
+def _paired(model: Record) -> str:
+    """A model's difference to the baseline on all adversarial pairs; empty where it was not compared."""
+    paired = ((model.get("against_baseline") or {}).get("all") or {}).get("hierarchical")
+    if paired is None or paired["low"] is None:
+        return ""
+    low, mean, high = (number(100 * paired[key], 2) for key in ("low", "mean", "high"))
+    return f"{mean} points ({low} to {high})"
 
 
 def _measures(group: Record) -> str:
@@ -149,7 +156,35 @@ def _measures(group: Record) -> str:
     return page.table(f"{group['name']}: {group['metric']}, per cent, mean ± half a 95 % interval over seeds.", f"<tr>{head}</tr>", rows)
 
 
-def _controls(record: Record) -> str:
+def _controls(record: Record, refinement: str) -> str:
+    """Whether it is the discretisation, the size of the step, or the attacks that explain what implicit steps do."""
+    asked = "Robust accuracy is evidence only where gradients are not masked and the solver did what it was asked. Checked for each seed:"
+    pieces = [
+        page.paragraph(refinement or "Step refinement has not been measured in this run: --depth full does."),
+        page.paragraph("Without implicitness, everything else equal: what other explicit steps change on AdvGLUE's adversarial sentences."),
+        _list(_explicit_controls(record) or ["No explicit model has been compared with the baseline yet."]),
+        page.paragraph(asked),
+        _list(_checks(record) or ["No model has been checked yet."]),
+    ]
+    return page.section("Controls", "controls", *pieces)
+
+
+def _explicit_controls(record: Record) -> list[str]:
+    """Every other explicit model, with what its plan changes, and its difference to the baseline."""
+    lines = []
+    for group in record["groups"]:
+        for model in group["models"]:
+            if model["role"] == "explicit" and (paired := _paired(model)):
+                changed = [
+                    f"{name.replace(chr(95), chr(32))} {value}"
+                    for name, value in record["study"]["models"][model["name"]].items()
+                    if name in STEPS
+                ]
+                lines.append(f"{model['name']}, {group['name']} ({', '.join(changed) or 'training alone'}): {paired}.")
+    return lines
+
+
+def _checks(record: Record) -> list[str]:
     """The masking checks of every attacked model."""
     lines = []
     for group in record["groups"]:
@@ -159,8 +194,7 @@ def _controls(record: Record) -> str:
             known = any(one is not None for passed in model["masking"].values() for one in passed)
             if known:
                 lines.append(f"{model['name']}, {group['name']}: {'; '.join(failed) or 'every check passed'}.")
-    asked = "Robust accuracy is evidence only where gradients are not masked and the solver did what it was asked. Checked for each seed:"
-    return page.section("Controls", "controls", page.paragraph(asked), _list(lines or ["No model has been checked yet."]))
+    return lines
 
 
 def _confirmed(record: Record, folder: Path) -> str:
@@ -176,7 +210,9 @@ def _calibrated(record: Record, folder: Path) -> str:
     for row in _least(record["fits"]):
         what = row["kind"] if row["size"] is None else f"{row['kind']} of size {number(row['size'])}"
         slope = f"slope {number(row['slope'])} ({number(row['slope_low'])} to {number(row['slope_high'])})"
-        said.append(f"{what}, from the {row['source']} linearisation: R² {number(row['r_squared'])}, {slope}.")
+        said.append(
+            f"{what}, from the {row['source']} linearisation: R² {number(row['r_squared'])}, {slope}, agreement {number(row['agreement'])}."
+        )
     for name, one in record["flips"].items():
         sure = f"{number(one['low'], 2)} to {number(one['high'], 2)}, p = {number(one['p_value'], 2)}"
         pairs = f"{one['flipped']} and {one['held']} pairs"

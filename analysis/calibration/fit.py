@@ -15,7 +15,7 @@ class Fit:
     """Measured log growth of single steps as a line in the predicted one, over steps × texts.
 
     Attributes:
-        slope: of least squares, with the ends of its 95 % interval over resamples of the texts.
+        slope: of least squares, with the ends of its 95 % interval over resamples of the texts; NaN of one text.
         slope_low: likewise.
         slope_high: likewise.
         intercept: nats.
@@ -69,7 +69,7 @@ def fit(predicted: np.ndarray, measured: np.ndarray, seed: int) -> Fit | None:
     known = np.isfinite(predicted) & np.isfinite(measured)
     if known.sum() < 3:
         return None
-    count = len(predicted)
+    count, texts = len(predicted), int(known.any(axis=1).sum())
     drawn = np.random.default_rng([seed, count]).multinomial(count, np.full(count, 1 / count), RESAMPLES)
     p, m = np.where(known, predicted, 0.0), np.where(known, measured, 0.0)
     sums = np.stack([quantity.sum(axis=1) for quantity in (known.astype(float), p, m, p * p, m * m, p * m)], axis=1)
@@ -77,9 +77,11 @@ def fit(predicted: np.ndarray, measured: np.ndarray, seed: int) -> Fit | None:
     left, right = predicted[known], measured[known]
     with np.errstate(invalid="ignore", divide="ignore"):
         agreement = 1 - np.square(right - left).sum() / np.square(right - right.mean()).sum()
+    if texts < 2:  # one text has no resamples that differ
+        slopes[1:] = squares[1:] = np.nan
     return Fit(
         float(slopes[0]), *percentiles(slopes[1:]), float(intercepts[0]), float(squares[0]), *percentiles(squares[1:]),
-        agreement=float(agreement), bias=float((right - left).mean()), points=int(known.sum()), texts=int(known.any(axis=1).sum()),
+        agreement=float(agreement), bias=float((right - left).mean()), points=int(known.sum()), texts=texts,
     )  # fmt: skip
 
 

@@ -10,6 +10,7 @@ RESAMPLES = 2000
 LEVEL = 0.95
 CONFIDENCE = 0.95  # share of resamples in which a condition must hold
 SOLVED = 0.95  # share of implicit steps that must be solved
+FEW = 8  # texts, below which resamples of them say little
 ERROR = 0.1  # of a solve, relative to what sets the implicit step apart from the explicit one
 
 

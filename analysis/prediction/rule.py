@@ -19,6 +19,7 @@ from analysis.prediction import telling
 from analysis.prediction.records import (
     CONFIDENCE,
     ERROR,
+    FEW,
     LEVEL,
     RESAMPLES,
     SOLVED,
@@ -55,6 +56,8 @@ def predict(summary: Summary, seed: int = 0, checkpoint: str | None = None) -> P
         sample = samples.setdefault(growth.step_size, {})[growth.layer] = _Sample.of(growth, draws)
         found.append(_layer(growth, spectra[growth.layer], solves[growth.layer, growth.step_size], sample))
     recommended = _recommendation(found, samples, summary.config["encoder_depth"])
+    if texts < FEW:
+        recommended = dataclasses.replace(recommended, sentences=(*recommended.sentences, telling.of_few(texts)))
     placed = tuple(
         one for h, layers in samples.items() for one in _placements(layers, h, recommended.layers if h == recommended.step_size else ())
     )

@@ -1,10 +1,9 @@
-"""A prediction in plain sentences, and as a run that tests it."""
+"""A prediction in plain sentences."""
 
-import json
 from collections.abc import Sequence
 from typing import Any
 
-from analysis.prediction.records import ERROR, RESAMPLES, SOLVED, Estimate, LayerPrediction, Placement, Prediction
+from analysis.prediction.records import ERROR, FEW, RESAMPLES, SOLVED, Estimate, LayerPrediction, Placement
 
 
 def reasons(advantage: Estimate, worst_change: Estimate, solved: float, worst: dict[str, Any]) -> tuple[str, ...]:
@@ -46,6 +45,11 @@ def of_placement(
     )
 
 
+def of_few(texts: int) -> str:
+    """What so few texts are worth."""
+    return f"Only {texts} texts: resamples of fewer than {FEW} say little of how sure this is."
+
+
 def named(layers: Sequence[int]) -> str:
     """Layers in words."""
     return "none" if not layers else f"layer {layers[0]}" if len(layers) == 1 else f"layers {', '.join(map(str, layers))}"
@@ -65,37 +69,3 @@ def _told(one: LayerPrediction, at: str) -> str:
 def _against(worst: dict[str, Any]) -> str:
     implicit, explicit = ("unknown" if worst[m]["median"] is None else f"{worst[m]['median']:.3g}" for m in ("implicit", "explicit"))
     return f"{implicit} against {explicit} of the explicit step"
-
-
-def run_toml(prediction: Prediction, digest: str) -> str:
-    """A run for `imbert finetune` that tests the prediction, named in it by the sha256 of its file."""
-    found, config = prediction.recommendation, prediction.config
-    model = [f"checkpoint = {json.dumps(config['model'])}"]
-    if found.layers:
-        model += [
-            'kind = "im-bert"',
-            f"implicit_layers = {list(found.layers)}",
-            f'field = "{config["field"]}"',
-            f"step_size = {found.step_size!r}",
-            f'solver = {{ name = "Auto", rtol = {found.rtol!r}, compaction = true }}',
-            'adjoint = { name = "ImplicitAdjoint", rtol = 1e-1 }',
-        ]
-    else:
-        model += ['kind = "bert"  # no implicit step is predicted to help']
-    return "\n".join(
-        [
-            f"# Predicted from {len(config['texts'])} unlabelled texts: see prediction.json.",
-            "# imbert finetune run.toml --data DIR --out RUN, where DIR holds the task's files (here glue/).",
-            "",
-            "[model]",
-            *model,
-            "",
-            "[data]",
-            'task = "sst2"',
-            'source = "glue"',
-            "",
-            "[evaluate]",
-            f'prediction = "{digest}"  # sha256 of the prediction.json that this run is to test',
-            "",
-        ]
-    )

@@ -75,6 +75,8 @@ def test_a_fit_is_least_squares_and_agreement_is_of_the_prediction_as_it_is() ->
     assert found.points == 179 and found.texts == 30 and found.bias == pytest.approx((measured - predicted)[known].mean())
     assert found.agreement < found.r_squared and exact.agreement == 1
     assert fit(predicted[:1, :2], predicted[:1, :2], seed=0) is None
+    alone = fit(predicted[:1], predicted[:1], seed=0)
+    assert alone is not None and alone.texts == 1 and alone.slope == pytest.approx(1.0) and np.isnan(alone.slope_low)
 
 
 def test_linearity_ends_where_the_error_is_what_is_tolerated() -> None:

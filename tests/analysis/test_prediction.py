@@ -11,11 +11,12 @@ import scipy.stats
 
 from analysis.config import StudyConfig
 from analysis.measure import measure
-from analysis.prediction import predict, run_toml
+from analysis.prediction import predict, run_toml, study_toml
 from analysis.summary import METHODS, LayerGrowth, LayerSolves, LayerSpectrum, Summary
 from analysis.sweep import prepare
 from figures import prediction as picture
 from imbert.run_config import read_run
+from imbert.study_config import read_study
 
 TEXTS = 40
 
@@ -46,6 +47,7 @@ def summary(
 
 def test_the_layers_that_meet_all_conditions_are_predicted() -> None:
     found = predict(summary([0.3, 0.2, 0.3, -0.2], [-0.2, 0.3, -0.1, -0.2], unsolved={2: 4}))
+    assert not any("Only" in sentence for sentence in found.recommendation.sentences)
     assert found.recommendation.layers == (0,)
     assert [bool(one.reasons) for one in found.layers] == [False, True, True, True]
     for one, said in zip(
@@ -119,6 +121,20 @@ def test_the_run_is_one_that_imbert_reads(tmp_path: Path, advantage: float) -> N
     assert (run.model.kind, run.model.implicit_layers) == (("im-bert", (1,)) if advantage > 0 else ("bert", None))
 
 
+@pytest.mark.parametrize(("advantage", "rtol"), [(0.3, 1e-2), (-0.3, 1e-3)])
+def test_the_study_is_one_of_all_placements_that_imbert_reads(tmp_path: Path, advantage: float, rtol: float) -> None:
+    prediction = predict(summary([-0.1, advantage], [-0.2, -0.2]))
+    (tmp_path / "study.toml").write_text(study_toml(prediction, "0" * 64), encoding="utf-8")
+    study = read_study(tmp_path / "study.toml")
+    runs = {cell.run.model.implicit_layers: cell.run for cell in study.cells()}
+    assert (
+        set(runs) == {one.layers or None for one in prediction.placements}
+        and runs[None].model.kind == "bert" == study.models["none"]["kind"]
+    )
+    assert all(run.evaluate.prediction == "0" * 64 for run in runs.values()) and study.attacks is not None
+    assert study.attacks.kinds == ("characters",) and runs[(0,)].model.solver["rtol"] == pytest.approx(rtol)
+
+
 def test_the_picture_shows_every_layer_and_placement() -> None:
     record = json.loads(json.dumps(predict(summary([0.3, 0.2, -0.1], [-0.2, 0.3, -0.1])).record()))
     figure = picture.draw(record)
@@ -127,6 +143,9 @@ def test_the_picture_shows_every_layer_and_placement() -> None:
     assert [label.get_text() for label in placements.get_yticklabels()] == ["none", "0", "1", "2", "0–1", "1–2", "all"]
     values = [float(line.get_xdata()[0]) for line in placements.lines if line.get_marker() == "o"]
     assert values == pytest.approx([one["advantage"]["value"] for one in record["placements"]])
+    record["layers"][1]["certain"]["implicit"] = 0.5
+    hollow = [line for line in picture.draw(record).axes[0].lines if line.get_marker() == "D" and line.get_markerfacecolor() == "white"]
+    assert len(hollow) == 1
 
 
 def test_a_truncated_solver_that_goes_on_long_enough_has_the_implicit_advantage(desk: Path) -> None:
@@ -139,9 +158,10 @@ def test_a_truncated_solver_that_goes_on_long_enough_has_the_implicit_advantage(
 
 def test_the_command_writes_a_prediction_that_the_same_command_repeats(odestab, desk: Path) -> None:
     first = odestab("predict", "bert", "--texts", "texts.tsv", "--out", "ahead", "--workers", "1")
-    assert first.code == 0 and "predict" in first.out
+    assert first.code == 0 and "predict" in first.out and "Only 6 texts" in first.out
     before = (desk / "ahead/prediction.json").read_bytes()
     assert odestab("predict", "bert", "--texts", "texts.tsv", "--out", "ahead", "--workers", "1").out == first.out
     record = json.loads(before)
     assert (desk / "ahead/prediction.json").read_bytes() == before and record["config"]["texts"] == 6
     assert len(record["layers"]) == 2 and read_run(desk / "ahead/run.toml").evaluate.prediction in first.out
+    assert read_study(desk / "ahead/study.toml").baseline == "none"

@@ -1,6 +1,7 @@
 """A report tells of predictions, studies and calibrations that are given to it, from their records alone."""
 
 import copy
+import html
 import json
 import re
 from pathlib import Path
@@ -11,9 +12,10 @@ import synthetic
 
 from figures import style
 from figures.report import write_report
-from figures.story import Story, read_story
+from figures.story import Story, read_story, told
 
-STUDY = Path(__file__).parents[2] / "docs" / "studies" / "sst2-1000" / "study.json"
+STUDIES = Path(__file__).parents[2] / "docs" / "studies"
+STUDY = STUDIES / "sst2-1000" / "study.json"
 
 
 def estimate(value: float) -> dict[str, float]:
@@ -21,12 +23,13 @@ def estimate(value: float) -> dict[str, float]:
 
 
 def records() -> dict[str, Any]:
-    fit = {"slope": 0.5, "slope_low": 0.4, "slope_high": 0.6, "r_squared": 0.25}
+    fit = {"slope": 0.5, "slope_low": 0.4, "slope_high": 0.6, "r_squared": 0.25, "agreement": -0.5}
     series = {"kind": "gaussian", "size": 1e-4, "sizes": {"median": 1e-4}, "measured": [[0.1, 0.2]]}
     series["predicted"] = {source: [[0.1, None]] for source in ("fine-tuned", "pretrained")}
     correlation = {"name": "Spearman", "value": 0.3, "low": 0.1, "high": 0.5, "p_value": 0.4, "critical": 0.6}
     outcome = {"layers": [1], "predicted": estimate(0.2), "measured": 0.1, "low": 0.0, "high": 0.2, "dev": 0.8}
     return {
+        "prediction": json.loads((STUDIES / "placement" / "prediction.json").read_text()),
         "study": json.loads(STUDY.read_text()),
         "calibration": {
             "schema": 1,
@@ -70,10 +73,11 @@ def test_every_record_has_its_section_with_its_numbers(tmp_path: Path) -> None:
     text = page(tmp_path, Story(**records()))
     found = headings(text)
     wanted = [
+        "What was predicted",
         "What fine-tuning showed",
-        "Controls",
         "Was the prediction right?",
         "Does a linearisation foresee growth in &lt;tuned&gt;?",
+        "Controls",
         "Limits",
     ]
     assert [name for name in found if name in wanted] == wanted
@@ -82,9 +86,23 @@ def test_every_record_has_its_section_with_its_numbers(tmp_path: Path) -> None:
         mean = model["measures"]["dev"]["mean"]
         assert re.search(rf"{model['name']}.*?{100 * mean:.1f} ±", text)
     assert "Not confirmed &lt;yet&gt;." in text and "7\u00a0% of the examples" in text
-    assert "gaussian of size 0.0001, from the pretrained linearisation: R² 0.25, slope 0.5 (0.4 to 0.6)." in text
+    assert "gaussian of size 0.0001, from the pretrained linearisation: R² 0.25, slope 0.5 (0.4 to 0.6), agreement −0.5." in text
+    assert all(html.escape(sentence) in text for sentence in records()["prediction"]["recommendation"]["sentences"])
     assert "0.5 nats above the others&#x27; (0.1 to 0.9, p = 0.03; 7 and 9 pairs)" in text
-    assert {path.stem for path in (tmp_path / "figures").glob("story_*.svg")} == {"story_study", "story_confirmation", "story_calibration"}
+    assert {path.stem for path in (tmp_path / "figures").glob("story_*.svg")} == {
+        f"story_{name}" for name in ("prediction", "study", "confirmation", "calibration")
+    }
+
+
+def test_controls_tell_of_refinement_and_of_other_explicit_steps(tmp_path: Path) -> None:
+    study = json.loads((STUDIES / "sst2-1000-controls" / "study.json").read_text())
+    text = told(Story(study=study), tmp_path, "Refined.")[-2]
+    models = {model["name"]: model for model in study["groups"][0]["models"]}
+    damped = 100 * models["damped"]["against_baseline"]["all"]["hierarchical"]["mean"]
+    assert "<p>Refined.</p>" in text and f"damped, sst2-1000 (step size 0.5): {damped:.2g} points".replace("-3", "−3") in text
+    assert "matched, sst2-1000 (substeps 8)" in text and "few-sample, sst2-1000 (training alone)" in text
+    assert not re.search(r"im-bert, sst2-1000 \(", text)
+    assert "--depth full" in told(Story(study=study), tmp_path)[-2]
 
 
 def test_failed_checks_and_what_is_missing_are_told(tmp_path: Path) -> None:
