@@ -15,6 +15,7 @@ from analysis.config import (
     Pair,
     StudyConfig,
     checkpoint_digest,
+    default_model_folder,
     default_texts,
     read_texts,
 )
@@ -95,9 +96,8 @@ def predict(options: argparse.Namespace) -> None:
 
     figure = save(draw(record), options.out, "prediction")["svg"]
     print("\n".join(found.recommendation.sentences))
-    print(
-        f"prediction: {path}, sha256 {digest}\nruns that test it: {', '.join(str(options.out / name) for name in plans)}\nfigure: {figure}"
-    )
+    tests = " and ".join(str(options.out / name) for name in plans)
+    print(f"prediction: {path}, sha256 {digest}\nto test it: {tests}\nfigure: {figure}")
 
 
 def confirm(options: argparse.Namespace) -> None:
@@ -184,19 +184,13 @@ def info(options: argparse.Namespace) -> None:
     triton = importlib.util.find_spec("triton") is not None
     usable = triton and torch.cuda.is_available()
     rows["triton"] = "usable" if usable else "installed, no CUDA device" if triton else "not installed"
-    rows["default model"] = _default_model_state()
-    width = max(map(len, rows))
-    print("\n".join(f"{name:<{width}}  {value}" for name, value in rows.items()))
-
-
-def _default_model_state() -> str:
-    from analysis.config import default_model_folder
-
     try:
         default_model_folder()
+        rows["default model"] = f"{DEFAULT_MODEL}, weights verified"
     except ValueError as error:
-        return str(error)
-    return f"{DEFAULT_MODEL}, weights verified"
+        rows["default model"] = str(error)
+    width = max(map(len, rows))
+    print("\n".join(f"{name:<{width}}  {value}" for name, value in rows.items()))
 
 
 def _one_figure(options: argparse.Namespace, pairs: tuple[Pair, ...], kinds: set[str]) -> None:

@@ -1,6 +1,6 @@
 """Predicted against measured robustness of placements of implicit steps, from the plain record of a confirmation."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -25,7 +25,9 @@ def draw(record: Mapping[str, Any], ax: style.Target = None) -> Figure:
         panel.hlines(_number(one["measured"]), _number(x["low"]), _number(x["high"]), color=colour, linewidth=0.8)
         panel.vlines(_number(x["value"]), _number(one["low"]), _number(one["high"]), color=colour, linewidth=0.8)
         panel.plot(_number(x["value"]), _number(one["measured"]), linestyle="none", marker="o", markersize=4, color=colour)
-        panel.annotate(name(one["layers"]), (_number(x["value"]), _number(one["measured"])), (3, 3), textcoords="offset points", fontsize=6)
+        panel.annotate(
+            style.placement(one["layers"]), (_number(x["value"]), _number(one["measured"])), (3, 3), textcoords="offset points", fontsize=6
+        )
     panel.axhline(0, color=style.GUIDE, linewidth=0.8, zorder=0)
     panel.set_xlabel("predicted advantage, layers added up (nats)")
     panel.set_ylabel(f"flipped more rarely than the explicit\nmodel by {style.plain(record['attack'])} (share of examples)")
@@ -35,19 +37,11 @@ def draw(record: Mapping[str, Any], ax: style.Target = None) -> Figure:
         for place, one in zip(y, rows, strict=True):
             colour = style.COLOURS["implicit" if one["layers"] else "explicit"]
             axes[1].plot(_number(one["dev"]), place, linestyle="none", marker="o", markersize=4, color=colour)
-        axes[1].set_yticks(y, [name(one["layers"]) for one in rows])
+        axes[1].set_yticks(y, [style.placement(one["layers"]) for one in rows])
         axes[1].set_xlim(0, 1)
         axes[1].set_xlabel("accuracy on dev")
         axes[1].set_ylabel("implicit layers")
     return figure
-
-
-def name(layers: Sequence[int]) -> str:
-    """A placement in few letters."""
-    consecutive = list(layers) == list(range(layers[0], layers[0] + len(layers))) if layers else False
-    if not layers:
-        return "none"
-    return str(layers[0]) if len(layers) == 1 else f"{layers[0]}–{layers[-1]}" if consecutive else ", ".join(map(str, layers))
 
 
 def _told(one: Mapping[str, Any]) -> str:

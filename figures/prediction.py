@@ -1,6 +1,6 @@
 """A prediction from its plain record: what an implicit step does to each layer, and what placements are predicted to gain."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -68,17 +68,9 @@ def _draw_placements(ax: Axes, record: Mapping[str, Any], h: float) -> None:
         ax.hlines(place, low, high, color=colour, linewidth=1)
         ax.plot(value, place, linestyle="none", marker="o", markersize=4, color=colour)
     ax.axvline(0, color=style.GUIDE, linewidth=0.8, zorder=0)
-    ax.set_yticks(y, [_short(one["layers"], rows) for one in rows])
+    ax.set_yticks(y, [style.placement(one["layers"]) for one in rows])
     ax.set_xlabel("predicted advantage, layers added up (nats)")
     ax.set_ylabel("implicit layers")
-
-
-def _short(layers: Sequence[int], rows: Sequence[Mapping[str, Any]]) -> str:
-    if not layers:
-        return "none"
-    if len(layers) == max(len(one["layers"]) for one in rows):
-        return "all"
-    return str(layers[0]) if len(layers) == 1 else f"{layers[0]}–{layers[-1]}"
 
 
 def _chosen(record: Mapping[str, Any], h: float) -> set[int]:

@@ -175,11 +175,9 @@ def _explicit_controls(record: Record) -> list[str]:
     for group in record["groups"]:
         for model in group["models"]:
             if model["role"] == "explicit" and (paired := _paired(model)):
-                changed = [
-                    f"{name.replace(chr(95), chr(32))} {value}"
-                    for name, value in record["study"]["models"][model["name"]].items()
-                    if name in STEPS
-                ]
+                plan = record["study"]["models"][model["name"]]
+                plan = {"field": "outer", **plan} if model["kind"] == "ex-bert" else plan
+                changed = [f"{name.replace('_', ' ')} {plan[name]}" for name in STEPS if name in plan]
                 lines.append(f"{model['name']}, {group['name']} ({', '.join(changed) or 'training alone'}): {paired}.")
     return lines
 

@@ -154,6 +154,14 @@ def plain(text: str) -> str:
     return text.replace("$", r"\$").lstrip("_")
 
 
+def placement(layers: Sequence[int]) -> str:
+    """A placement in few letters."""
+    consecutive = list(layers) == list(range(layers[0], layers[0] + len(layers))) if layers else False
+    if not layers:
+        return "none"
+    return str(layers[0]) if len(layers) == 1 else f"{layers[0]}–{layers[-1]}" if consecutive else ", ".join(map(str, layers))
+
+
 def growth_colours(values: np.ndarray) -> tuple[Colormap, LogNorm]:
     """A colour map white at growth 1, purple above and green below, with a logarithmic scale symmetric about 1."""
     finite = values[np.isfinite(values) & (values > 0)]

@@ -140,7 +140,7 @@ def test_the_picture_shows_every_layer_and_placement() -> None:
     figure = picture.draw(record)
     layers, placements = figure.axes
     assert sum(line.get_marker() in {"o", "s", "D"} for line in layers.lines) == 9
-    assert [label.get_text() for label in placements.get_yticklabels()] == ["none", "0", "1", "2", "0–1", "1–2", "all"]
+    assert [label.get_text() for label in placements.get_yticklabels()] == ["none", "0", "1", "2", "0–1", "1–2", "0–2"]
     values = [float(line.get_xdata()[0]) for line in placements.lines if line.get_marker() == "o"]
     assert values == pytest.approx([one["advantage"]["value"] for one in record["placements"]])
     record["layers"][1]["certain"]["implicit"] = 0.5

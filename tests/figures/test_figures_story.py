@@ -99,8 +99,9 @@ def test_controls_tell_of_refinement_and_of_other_explicit_steps(tmp_path: Path)
     text = told(Story(study=study), tmp_path, "Refined.")[-2]
     models = {model["name"]: model for model in study["groups"][0]["models"]}
     damped = 100 * models["damped"]["against_baseline"]["all"]["hierarchical"]["mean"]
-    assert "<p>Refined.</p>" in text and f"damped, sst2-1000 (step size 0.5): {damped:.2g} points".replace("-3", "−3") in text
-    assert "matched, sst2-1000 (substeps 8)" in text and "few-sample, sst2-1000 (training alone)" in text
+    assert "<p>Refined.</p>" in text and f"damped, sst2-1000 (field increment, step size 0.5): −{-damped:.2g} points" in text
+    assert "matched, sst2-1000 (field increment, substeps 8)" in text and "few-sample, sst2-1000 (training alone)" in text
+    assert "ex-bert, sst2-1000 (field outer)" in text
     assert not re.search(r"im-bert, sst2-1000 \(", text)
     assert "--depth full" in told(Story(study=study), tmp_path)[-2]
 
