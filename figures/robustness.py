@@ -17,7 +17,7 @@ MEASURES = {
     "conditional": "adversarial where\noriginal is right",
 }
 ATTACKED = {"clean_accuracy": True, "robust_accuracy": False}  # name: whether it is drawn hollow
-MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "h")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "h", "p", "*", "d", "8")
 Model = Mapping[str, Any]
 
 

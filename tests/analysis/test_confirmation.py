@@ -15,6 +15,7 @@ from analysis.confirmation.rank import STATISTICS, WITHIN, correlation
 from figures import confirmation as picture
 
 EXAMPLES = 400
+PLACEMENT = Path(__file__).parents[2] / "docs" / "studies" / "placement"
 SETS = [(), (0,), (1,), (2,), (0, 1), (1, 2), (0, 1, 2)]
 
 
@@ -238,3 +239,13 @@ def test_the_command_and_its_picture(tmp_path: Path, odestab) -> None:
     assert np.allclose(points, [(one["predicted"]["value"], one["measured"]) for one in record["outcomes"]])
     assert [label.get_text() for label in dev.get_yticklabels()] == ["none", "0", "1", "2", "0–1", "1–2", "0–2"]
     odestab.refuses(["confirm", path, tmp_path / "nothing"], "expected runs with a result")
+
+
+def test_the_published_confirmation_follows_from_its_runs() -> None:
+    found = confirm(PLACEMENT / "prediction.json", PLACEMENT / "runs", "characters").record()
+    published = json.loads((PLACEMENT / "confirmation.json").read_text(encoding="utf-8"))
+    assert found["sentence"] == published["sentence"] and found["meta"] == published["meta"]
+    assert [list(one["layers"]) for one in found["outcomes"]] == [one["layers"] for one in published["outcomes"]]
+    for name, keys in (("outcomes", ("measured", "low", "high", "dev")), ("correlations", ("value", "low", "high", "p_value"))):
+        for one, other in zip(found[name], published[name], strict=True):
+            assert [one[key] for key in keys] == pytest.approx([other[key] for key in keys])
