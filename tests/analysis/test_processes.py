@@ -59,6 +59,17 @@ def test_a_killed_run_goes_on_to_the_same_bytes(odestab, desk, finished):
         assert (desk / "run" / name).read_bytes() == (finished / name).read_bytes(), name
 
 
+def test_two_ranks_under_torchrun_leave_the_bytes_of_one_process(desk, finished):
+    launched = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "analysis"]
+    done = subprocess.run(
+        [*launched, "analyze", "bert", *STUDY, "--workers", "1"], cwd=desk, env=ENVIRONMENT, capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stderr
+    assert "report: " in done.stdout
+    for name in ("summary.json", "config.json", *(f"cells/{path.name}" for path in (finished / "cells").iterdir())):
+        assert (desk / "run" / name).read_bytes() == (finished / name).read_bytes(), name
+
+
 def test_a_worker_process_measures_the_same_bytes(desk, finished, tmp_path):
     texts, pairs = read_texts(Path("texts.tsv"))
     config = StudyConfig("bert", texts, pairs, dense_limit=160)
