@@ -113,8 +113,7 @@ def confirm(options: argparse.Namespace) -> None:
     from figures.style import save
 
     figure = save(draw(record), options.out, "confirmation")["svg"]
-    able = f"A pair of models whose flips differ by {found.detectable:.3f} would be told apart in 80 % of such studies."
-    print(f"{found.sentence}\n{able}\nrecord: {options.out / 'confirmation.json'}\nfigure: {figure}")
+    print(f"{found.sentence}\n{found.power}\nrecord: {options.out / 'confirmation.json'}\nfigure: {figure}")
     for layers in found.meta["unpredicted"]:
         _warn(f"implicit layers {layers}: run, but no placement of the prediction; left out")
 

@@ -156,10 +156,10 @@ def plain(text: str) -> str:
 
 def placement(layers: Sequence[int]) -> str:
     """A placement in few letters."""
-    consecutive = list(layers) == list(range(layers[0], layers[0] + len(layers))) if layers else False
     if not layers:
         return "none"
-    return str(layers[0]) if len(layers) == 1 else f"{layers[0]}–{layers[-1]}" if consecutive else ", ".join(map(str, layers))
+    consecutive = len(layers) > 1 and list(layers) == list(range(layers[0], layers[0] + len(layers)))
+    return f"{layers[0]}–{layers[-1]}" if consecutive else ", ".join(map(str, layers))
 
 
 def growth_colours(values: np.ndarray) -> tuple[Colormap, LogNorm]:

@@ -71,6 +71,13 @@ class Confirmation:
     sentence: str
     meta: dict[str, Any]
 
+    @property
+    def power(self) -> str:
+        """What such a study could have seen."""
+        if not np.isfinite(self.detectable):
+            return "Which difference such a study could see is not known."
+        return f"A pair of models whose flips differ by {self.detectable:.3f} would be told apart in 80 % of such studies."
+
     def record(self) -> dict[str, Any]:
         """Plain values for confirmation.json."""
         return dataclasses.asdict(self)

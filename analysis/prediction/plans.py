@@ -3,9 +3,11 @@
 import json
 from collections.abc import Sequence
 
+from analysis.confirmation.verdict import PRIMARY
 from analysis.prediction.records import Prediction
 
-ATTACK, EXAMPLES = "characters", 500  # the outcome that a confirmation takes for primary
+EXAMPLES = 500  # that are attacked
+DATA = ('source = "."', "validation = 500  # rows held out of the training file to choose the checkpoint", "")
 
 
 def run_toml(prediction: Prediction, digest: str) -> str:
@@ -18,6 +20,7 @@ def run_toml(prediction: Prediction, digest: str) -> str:
     found = prediction.recommendation
     lines = [
         f"# Predicted from {len(prediction.config['texts'])} unlabelled texts: see prediction.json.",
+        *([] if found.layers else ["# No implicit step is predicted to help."]),
         "# imbert finetune run.toml --data DIR --out RUN, where DIR holds the task's files: of GLUE, or train.tsv and dev.tsv.",
         "",
         "[model]",
@@ -25,9 +28,7 @@ def run_toml(prediction: Prediction, digest: str) -> str:
         "",
         "[data]",
         'task = "sst2"  # or another',
-        'source = "."',
-        "validation = 500  # rows held out of the training file to choose the checkpoint",
-        "",
+        *DATA,
         *_names(digest),
     ]
     return "\n".join(lines)
@@ -55,12 +56,10 @@ def study_toml(prediction: Prediction, digest: str) -> str:
         "sizes = [0]  # training rows, 0 is all",
         "",
         "[data]",
-        'source = "."',
-        "validation = 500  # rows held out of the training file to choose the checkpoint",
-        "",
+        *DATA,
         *_names(digest),
         f"[attacks]  # on the first {EXAMPLES} rows of dev; texts are changed, no gradient is used",
-        f'kinds = ["{ATTACK}"]',
+        f'kinds = ["{PRIMARY}"]',
         f"examples = {EXAMPLES}",
         "masking = false",
         "",
