@@ -20,7 +20,7 @@ except ValueError as error:
 endef
 export CHECK_MODEL
 
-.PHONY: install demo test lint docs bench clean
+.PHONY: install demo test lint docs bench gpu gpu-parcel clean
 
 install: $(INSTALLED)
 
@@ -41,6 +41,12 @@ docs: $(INSTALLED)
 
 bench: $(INSTALLED)
 	@set -e; for f in benchmarks/*.py; do if [ -e "$$f" ]; then echo "$$f"; $(BIN)/python "$$f"; fi; done
+
+gpu: $(INSTALLED)
+	$(BIN)/python -m benchmarks.gpu $(if $(DATA),--data $(DATA))
+
+gpu-parcel: $(INSTALLED)
+	$(BIN)/python -m benchmarks.gpu parcel $(if $(DATA),--data $(DATA))
 
 clean:
 	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache

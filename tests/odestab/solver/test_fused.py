@@ -27,7 +27,7 @@ CASES = (
     *("weights_are_those_of_the_least_squares_problem", "batch_mates_do_not_matter_bit_for_bit", "the_iterate_in_low_precision"),
     *("a_solve_with_its_history", "a_solve_of_states_in_low_precision"),
 )
-on_a_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
+needs_a_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
 
 
 def run(device: str, *cases: str) -> dict[str, str]:
@@ -56,7 +56,8 @@ def test_in_the_interpreter(wrong_in_the_interpreter: dict[str, str], case: str)
     assert not wrong_in_the_interpreter[case], wrong_in_the_interpreter[case]
 
 
-@on_a_gpu
+@pytest.mark.gpu
+@needs_a_gpu
 @pytest.mark.parametrize("case", [*CASES, "a_graph_replays_the_iterations"])
 def test_on_a_gpu(wrong_on_a_gpu: dict[str, str], case: str) -> None:
     assert not wrong_on_a_gpu[case], wrong_on_a_gpu[case]

@@ -1,0 +1,1 @@
+"""Everything that only an accelerator can show, measured by one command on a bare machine."""
