@@ -54,6 +54,7 @@ SILENT = (  # neither views nor kernels
     aten._reshape_alias,
     aten.lift_fresh,
     aten._local_scalar_dense,
+    aten._efficientzerotensor,
 )
 
 
@@ -125,6 +126,10 @@ class SecondDevice(TorchDispatchMode):
 
     def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
+        if not any(isinstance(leaf, Tensor) for leaf in tree_leaves((args, kwargs))):
+            target = kwargs.get("device")
+            if target is not None and torch.device(target).type == DEVICE.type:
+                return _run(function, args, kwargs, self)  # a factory
         page_locked = bool(kwargs.get("pin_memory"))
         out = function(*args, **({**kwargs, "pin_memory": False} if page_locked else kwargs))
         if page_locked:
@@ -204,8 +209,11 @@ def _run(function: Any, args: Any, kwargs: dict[str, Any], device: SecondDevice 
         _count(device, function, args, theirs)
     bare = tree_map(_inner, (args, {**kwargs, "device": "cpu"} if "device" in kwargs else kwargs))
     bare[1].pop("pin_memory", None)
-    out = function(*bare[0], **bare[1])
+    out = (aten.zeros.default if packet is aten._efficientzerotensor else function)(*bare[0], **bare[1])  # see `_register`
     out = tree_map(lambda leaf: PretendTensor(leaf) if isinstance(leaf, Tensor) else leaf, out)
+    resized = [tensor for tensor in tensors if isinstance(tensor, PretendTensor) and tensor.shape != tensor.inner.shape]
+    if resized:
+        raise NotImplementedError(f"{function} changed the shape of an argument, which a PretendTensor cannot follow")
     return return_and_correct_aliasing(function, args, kwargs, out)
 
 
@@ -240,7 +248,7 @@ def _copied(function: Any, args: Any, kwargs: dict[str, Any], device: SecondDevi
     non_blocking = bool(args[2] if len(args) > 2 else kwargs.get("non_blocking", False))
     later = non_blocking and from_here and not to_here and getattr(target, "page_locked", False)
     if device is not None:
-        _count_copy(device, from_here, to_here or source.dim() == 0, later)
+        _count_copy(device, from_here, to_here, later or (non_blocking and to_here))  # what goes there is taken at once
         if later:
             device.copy_later(target, source)
             return target
