@@ -10,6 +10,7 @@ CHUNK = 4  # iterations between two questions to an accelerator
 class Watch:
     """Knows at once on a CPU; of an accelerator the answer to an earlier question is read when it has arrived.
 
+    Inside a transform of torch.func, which lets nothing be written to, an accelerator is waited for.
     A loop that asks freezes what has ended: the iterations until it hears of the end change no result.
 
     Attributes:
@@ -17,7 +18,7 @@ class Watch:
     """
 
     def __init__(self, device: torch.device, chunk: int = CHUNK) -> None:
-        self.at_once = device.type == "cpu"
+        self.at_once = device.type == "cpu" or torch._C._are_functorch_transforms_active()
         self.chunk = chunk
         self.asked = 0
         if not self.at_once:

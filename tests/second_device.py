@@ -15,9 +15,20 @@ from torch import Tensor
 from torch.fx.experimental import proxy_tensor
 from torch.utils._python_dispatch import TorchDispatchMode, return_and_correct_aliasing
 from torch.utils._pytree import tree_leaves, tree_map
-from torch.utils.backend_registration import _setup_privateuseone_for_python_backend
+from torch.utils.backend_registration import _DummyBackendModule, _setup_privateuseone_for_python_backend
 
-_setup_privateuseone_for_python_backend("pretend")
+
+class _Backend(_DummyBackendModule):
+    """The functions by which torch knows the device; its default generator is the processor's."""
+
+    def get_rng_state(self, device: Any = None) -> Tensor:
+        return torch.get_rng_state()
+
+    def set_rng_state(self, state: Tensor, device: Any = None) -> None:
+        torch.set_rng_state(state)
+
+
+_setup_privateuseone_for_python_backend("pretend", _Backend())
 DEVICE = torch.device("pretend", 0)
 LATENCY = 3  # launches after which an asynchronous copy has arrived
 
@@ -56,6 +67,11 @@ SILENT = (  # neither views nor kernels
     aten._local_scalar_dense,
     aten._efficientzerotensor,
 )
+MATERIAL = {  # what torch does by a mark on a tensor, which a wrapper does not carry
+    aten._efficientzerotensor: aten.zeros.default,  # the tangents of forward mode
+    aten._conj: aten.conj_physical.default,
+    aten._neg_view: aten.neg.default,
+}
 
 
 class PretendTensor(torch.Tensor):
@@ -75,6 +91,11 @@ class PretendTensor(torch.Tensor):
     def __repr__(self, *, tensor_contents: object = None) -> str:
         return f"PretendTensor({self.inner})"
 
+    def requires_grad_(self, requires_grad: bool = True) -> "PretendTensor":
+        if self.requires_grad == requires_grad:  # as torch.nn.Parameter finds it inside a transform
+            return self
+        return super().requires_grad_(requires_grad)
+
     def tolist(self) -> Any:
         return self.cpu().tolist()
 
@@ -89,6 +110,17 @@ class PretendTensor(torch.Tensor):
     @classmethod
     def __torch_dispatch__(cls, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         return _run(function, args, kwargs or {}, _ENTERED[-1] if _ENTERED else None)
+
+
+class PretendGenerator(torch.Generator):
+    """A generator of either device; numbers of both come from the processor's own."""
+
+    on_it: bool
+
+    def __new__(cls, device: Any = "cpu") -> "PretendGenerator":
+        made = super().__new__(cls, "cpu")
+        made.on_it = torch.device(device).type == DEVICE.type
+        return made
 
 
 class SecondDevice(TorchDispatchMode):
@@ -110,6 +142,7 @@ class SecondDevice(TorchDispatchMode):
     def __enter__(self) -> "SecondDevice":
         self._patches = (
             unittest.mock.patch.object(torch, "Event", type("Event", (_Event,), {"owner": self})),
+            unittest.mock.patch.object(torch, "Generator", PretendGenerator),
             unittest.mock.patch.object(proxy_tensor, "HANDLED_TYPES", (*proxy_tensor.HANDLED_TYPES, PretendTensor)),  # for linearize
         )
         for patch in self._patches:
@@ -200,7 +233,7 @@ def _run(function: Any, args: Any, kwargs: dict[str, Any], device: SecondDevice 
     if packet in COPIES:
         return _copied(function, args, kwargs, device)
     generator = kwargs.get("generator")
-    if generator is not None and generator.device.type != DEVICE.type:
+    if generator is not None and not getattr(generator, "on_it", False):
         raise RuntimeError(f"Expected a '{DEVICE.type}' device type for generator but found '{generator.device.type}'")
     if theirs and packet not in INDEXING:
         shapes = [tuple(tensor.shape) for tensor in theirs]
@@ -209,7 +242,7 @@ def _run(function: Any, args: Any, kwargs: dict[str, Any], device: SecondDevice 
         _count(device, function, args, theirs)
     bare = tree_map(_inner, (args, {**kwargs, "device": "cpu"} if "device" in kwargs else kwargs))
     bare[1].pop("pin_memory", None)
-    out = (aten.zeros.default if packet is aten._efficientzerotensor else function)(*bare[0], **bare[1])  # see `_register`
+    out = MATERIAL.get(packet, function)(*bare[0], **bare[1])
     out = tree_map(lambda leaf: PretendTensor(leaf) if isinstance(leaf, Tensor) else leaf, out)
     resized = [tensor for tensor in tensors if isinstance(tensor, PretendTensor) and tensor.shape != tensor.inner.shape]
     if resized:
@@ -288,7 +321,7 @@ def _register() -> torch.library.Library:
 
     library.impl("empty.memory_format", empty, "PrivateUse1")
     library.impl("empty_strided", empty_strided, "PrivateUse1")
-    library.impl("_efficientzerotensor", zeros, "PrivateUse1")  # a tangent in forward mode: torch's own has no numbers for a wrapper
+    library.impl("_efficientzerotensor", zeros, "PrivateUse1")
     library.impl("_copy_from", copy_from, "PrivateUse1")
     return library
 
