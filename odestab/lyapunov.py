@@ -170,7 +170,7 @@ def inexact_singular_values(
     work = loose.cast(work_dtype or loose.like.dtype)
     flat, rflat, first = work.flat(work.mv), work.flat(work.rmv), start.flatten(1).to(work.like)
     wanted = min(k + 1, largest)
-    limits = torch.full((wanted,), KRYLOV * rtol).index_fill(0, torch.arange(k, wanted), max(SEEN, rtol)).to(work.like)
+    limits = torch.full((wanted,), KRYLOV * rtol).index_fill(0, torch.arange(k, wanted), max(SEEN, rtol)).to(work.like.dtype)
     factorization, ritz = grow_until(
         lambda previous, steps: golub_kahan(flat, rflat, first, steps, previous),
         lambda f: bidiagonal_ritz(f, wanted),

@@ -132,7 +132,7 @@ class SchurForm:
         while len(open_):
             steps = min(STEPS[1] if space else STEPS[0], largest - (space.arnoldi.steps if space else 0))
             space = lanczos(functools.partial(self._inverse_normal, diagonal), begin[: len(open_)], steps, space)
-            ritz = lanczos_ritz(space)
+            ritz = lanczos_ritz(space).to(z.device)
             done = ~(ritz.estimates > rtol * ritz.values)[:, 0] | (space.arnoldi.steps == largest)
             vectors = torch.bmm(ritz.right[done].mT, space.basis[done])[:, 0]
             left[open_[done]] = torch.view_as_complex(vectors.unflatten(1, (-1, 2)))

@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -25,6 +26,11 @@ class ArnoldiFactorization:
     def steps(self) -> int:
         """m, the dimension of the Krylov space."""
         return self.hessenberg.shape[2]
+
+    @property
+    def device(self) -> torch.device:
+        """Where the space is."""
+        return self.basis.device
 
 
 def arnoldi(
@@ -64,7 +70,7 @@ def extend(
     start: Float[Tensor, "batch n"],
 ) -> None:
     """Fill some columns of H and the rows of Q after them, in place: the loop of every Arnoldi process here."""
+    fresh = fresh_vectors(start, range(columns.start + 1, columns.stop + 1))
     for j in columns:
-        fresh = functools.partial(fresh_vectors, start, j + 1)
-        q, coefficients, below = next_vector(basis[:, : j + 1], matvec(basis[:, j]), fresh)
+        q, coefficients, below = next_vector(basis[:, : j + 1], matvec(basis[:, j]), functools.partial(fresh, j + 1))
         basis[:, j + 1], hessenberg[:, : j + 1, j], hessenberg[:, j + 1, j] = q, coefficients, below

@@ -7,6 +7,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from odestab.krylov.orthogonalization import Matvec, orthogonalize, unit
+from odestab.krylov.projected import HOST, decomposed, transferred
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -72,13 +73,15 @@ def smallest_singular_triplets(
 
 def _rayleigh_ritz(basis: Tensor, image: Tensor, rmatvec: Matvec, k: int, rtol: float) -> tuple[SingularTriplets, Tensor]:
     """Minimise ‖A v‖ over unit v in the subspace, directions of zeros (frozen examples) left out; the triplets and Aᵀ u − σ v."""
-    gram = torch.bmm(image, image.mT)
+    gram, lengths = transferred(HOST, torch.bmm(image, image.mT), basis.norm(dim=2))
     finite = gram.isfinite().all(2).all(1)
     gram = torch.where(finite[:, None, None], gram, 0.0)  # LAPACK would refuse the whole batch
     largest = torch.diagonal(gram, 0, 1, 2).amax(1)
-    empty = ~(basis.norm(dim=2) > 0.5)
-    _, vectors = torch.linalg.eigh(gram + torch.diag_embed(empty.to(gram.dtype)) * 2 * largest[:, None, None])
-    coefficients = vectors[:, :, :k].mT
+    empty = ~(lengths > 0.5)
+    _, vectors = decomposed(torch.linalg.eigh, gram + torch.diag_embed(empty.to(gram.dtype)) * 2 * largest[:, None, None])
+    known = torch.stack([finite.to(gram.dtype), largest], 1)
+    coefficients, known = transferred(basis.device, vectors[:, :, :k].mT, known)
+    finite, largest = known[:, 0] > 0, known[:, 1]
     v, w = torch.bmm(coefficients, basis), torch.bmm(coefficients, image)
     left, value = (part.unflatten(0, w.shape[:2]) for part in unit(w.flatten(0, 1)))
     back = torch.stack([rmatvec(left[:, i]) for i in range(k)], 1)

@@ -8,6 +8,9 @@ from torch import Tensor
 
 from odestab.krylov.orthogonalization import Matvec, orthogonalize, unit
 from odestab.precision import own_precision
+from odestab.watch import Watch
+
+CHUNK = 2  # products between two questions to an accelerator whether any system is open
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -49,8 +52,8 @@ def gmres(
     x = torch.where(finite[:, None], torch.zeros_like(b), torch.nan)
     residual = torch.where(finite, (size > 0).to(b.dtype), torch.nan)
     iterations = torch.zeros(b.shape[0], dtype=torch.long, device=b.device)
-    left = max_iterations
-    while left > 0 and bool((residual > rtol).any()):
+    left, going = max_iterations, not Watch(b.device, CHUNK).none(residual > rtol)
+    while left > 0 and going:
         open_ = residual > rtol
         step, used = _cycle(matvec, torch.where(open_[:, None], r, 0.0), rtol * size, min(restart, left))
         moved = x + step
@@ -61,9 +64,9 @@ def gmres(
         x, r = torch.where(better[:, None], moved, x), torch.where(better[:, None], trial, r)
         before, residual = residual, torch.where(better, found, residual)
         iterations += torch.where(open_, used, 0)
-        left -= int(used.max())
-        if not bool((open_ & (residual < 0.999 * before)).any()):
-            break  # every open system stagnates: more cycles of the same length repeat this one
+        moving = open_ & (residual < 0.999 * before)  # where all stagnate, more cycles of the same length repeat this one
+        going, spent = torch.stack([moving.any() & (residual > rtol).any(), used.max()]).tolist()  # the host asks once a cycle
+        left -= spent
     return LinearSolution(x, residual, residual <= rtol, iterations)
 
 
@@ -79,26 +82,28 @@ def _cycle(
     rhs = torch.zeros_like(basis[:, :, 0])
     rhs[:, 0] = beta
     dimension = torch.zeros(batch, dtype=torch.long, device=r.device)
-    open_, written = beta > tolerance, 1
+    zero, one = r.new_zeros(()), r.new_ones(())  # once: a number in `where` is a launch each time
+    open_, written, watch = beta > tolerance, 1, Watch(r.device, CHUNK)
     for j in range(steps):
         w, h = orthogonalize(basis[:, : j + 1], matvec(basis[:, j]))
-        basis[:, j + 1], below = unit(w, 10 * torch.finfo(r.dtype).eps * h.norm(dim=1))
+        size = h.norm(dim=1)
+        basis[:, j + 1], below = unit(w, 10 * torch.finfo(r.dtype).eps * size)
         with own_precision(r):
             column = torch.bmm(rotation[:, : j + 1, : j + 1], h[..., None])[..., 0]
         length = torch.hypot(column[:, j], below)
-        live = open_ & (length > 10 * torch.finfo(r.dtype).eps * torch.hypot(h.norm(dim=1), below))
-        safe = torch.where(live, length, 1.0)
-        cos, sin = torch.where(live, column[:, j] / safe, 1.0), torch.where(live, below / safe, 0.0)
-        top, bottom = rotation[:, j].clone(), rotation[:, j + 1].clone()
+        live = open_ & (length > 10 * torch.finfo(r.dtype).eps * torch.hypot(size, below))
+        safe = torch.where(live, length, one)
+        cos, sin = torch.where(live, column[:, j] / safe, one), torch.where(live, below / safe, zero)
+        top, bottom = rotation[:, j], rotation[:, j + 1]
         rotation[:, j], rotation[:, j + 1] = cos[:, None] * top + sin[:, None] * bottom, cos[:, None] * bottom - sin[:, None] * top
         column[:, j] = length
         triangle[:, : j + 1, j] = torch.where(live[:, None], column, triangle[:, : j + 1, j])
-        rhs[:, j + 1] = torch.where(live, -sin * rhs[:, j], 0.0)
-        rhs[:, j] = torch.where(live, cos, 1.0) * rhs[:, j]
+        rhs[:, j + 1] = torch.where(live, -sin * rhs[:, j], zero)
+        rhs[:, j] *= cos
         dimension += live
         open_ = live & (rhs[:, j + 1].abs() > tolerance) & (below > 0)
         written = j + 1  # the last one written has no weight yet
-        if not bool(open_.any()):
+        if watch.none(open_):
             break
     used = torch.arange(steps, device=r.device) < dimension[:, None]
     y = torch.linalg.solve_triangular(triangle, torch.where(used, rhs[:, :steps], 0.0)[..., None], upper=True)[:, :, 0]

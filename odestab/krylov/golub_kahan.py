@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -27,6 +28,11 @@ class GolubKahanFactorization:
     def steps(self) -> int:
         """m, how many products with A (and as many with Aᵀ) were made."""
         return self.left.shape[1]
+
+    @property
+    def device(self) -> torch.device:
+        """Where the space is."""
+        return self.right.device
 
 
 def golub_kahan(
@@ -54,9 +60,10 @@ def golub_kahan(
         right[:, : done + 1], left[:, :done], projected[:, :done, : done + 1] = previous.right, previous.left, previous.projected
     else:
         right[:, 0], _ = unit(start)
+    fresh = fresh_vectors(start, range(2 * done + 1, 2 * total + 1))
     for j in range(total)[done:]:
-        fresh = functools.partial(fresh_vectors, start, 2 * j + 1)
-        left[:, j], _, projected[:, j, j] = next_vector(left[:, :j], matvec(right[:, j]), fresh)
-        fresh, image = functools.partial(fresh_vectors, start, 2 * j + 2), rmatvec(left[:, j])
-        right[:, j + 1], _, projected[:, j, j + 1] = next_vector(right[:, : j + 1], image, fresh)
+        image = matvec(right[:, j])
+        left[:, j], _, projected[:, j, j] = next_vector(left[:, :j], image, functools.partial(fresh, 2 * j + 1))
+        image = rmatvec(left[:, j])
+        right[:, j + 1], _, projected[:, j, j + 1] = next_vector(right[:, : j + 1], image, functools.partial(fresh, 2 * j + 2))
     return GolubKahanFactorization(right, left, projected)

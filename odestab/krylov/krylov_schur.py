@@ -9,8 +9,9 @@ import torch
 from jaxtyping import Bool, Complex, Float, Int
 from torch import Tensor
 
-from odestab.krylov.arnoldi import ArnoldiFactorization, extend
+from odestab.krylov.arnoldi import extend
 from odestab.krylov.orthogonalization import Matvec, orthogonalize, unit
+from odestab.krylov.projected import HOST, transferred
 from odestab.krylov.ritz import arnoldi_ritz
 
 LOOSE = 0.1  # a value that need only be told from the wanted ones
@@ -67,8 +68,8 @@ def krylov_schur(
     """The best-ranked eigenpairs by Krylov–Schur (Stewart 2001): a bounded Arnoldi space, restarted with its best Schur vectors.
 
     Examples advance in lockstep; each is frozen, its pairs kept as they are, once all of its estimates are below tolerance, so that its
-    result does not depend on its batch mates. Iterations stay on the device; only looks at the small projected matrices, every STRIDE
-    products, do not. Memory: dimension + 1 + 2k states per example, and 2k more while pairs are kept.
+    result does not depend on its batch mates. Iterations stay on the device; the host decides, at looks at the small projected matrices
+    every STRIDE products, for each of which it waits once. Memory: dimension + 1 + 2k states per example, and 2k more while pairs are kept.
 
     Args:
         matvec: A, on `(batch, n)`.
@@ -87,7 +88,7 @@ def krylov_schur(
             steps = min(STRIDE, search.dimension - size, max_products - search.products)
             search.extend(matvec, size, steps)
             size += steps
-            search.look(size, last=search.products >= max_products)
+            search.look(size, steps, last=search.products >= max_products)
             if search.products >= max_products or not bool(search.open.any()):
                 return search.result()
         if narrow is not None and not bool(search.open.all()):
@@ -96,41 +97,47 @@ def krylov_schur(
 
 
 class _Search:
-    """The state of a search: bases and projected matrices of its members, written in place, and the pairs kept so far of all examples."""
+    """The state of a search: bases and projected matrices of its members, written in place, and the pairs kept so far of all examples.
+
+    States and bases are on the device; what is decided by, and the projected matrices as the last look read them, is on the host.
+    """
 
     def __init__(self, start: Tensor, wanted: Wanted, dimension: int, confirm: Tensor | None) -> None:
         batch, n = start.shape
         self.wanted, self.dimension, self.first, self.products = wanted, dimension, 0, 0
-        self.members = torch.arange(batch, device=start.device)
+        self.members = torch.arange(batch)
         self.start, self.fresh = start, confirm
         self.basis = start.new_zeros(batch, dimension + 1, n)
         self.hessenberg = start.new_zeros(batch, dimension + 1, dimension)
         self.basis[:, 0], _ = unit(start)
-        self.open = torch.ones(batch, dtype=torch.bool, device=start.device)
+        self.open = torch.ones(batch, dtype=torch.bool)
         self.locked, self.new_lock = ~self.open, ~self.open
         complex_ = torch.complex64 if start.dtype == torch.float32 else torch.complex128
-        self.values = torch.full((batch, wanted.count), complex("nan"), dtype=complex_, device=start.device)
+        self.values = torch.full((batch, wanted.count), complex("nan"), dtype=complex_)
         self.vectors = torch.zeros(batch, wanted.count, n, dtype=complex_, device=start.device)
-        self.converged, self.failed_at = ~self.open, torch.full((batch,), -1, device=start.device)
-        self.spent = torch.zeros(batch, dtype=torch.long, device=start.device)
+        self.converged, self.failed_at = ~self.open, torch.full((batch,), -1)
+        self.spent = torch.zeros(batch, dtype=torch.long)
+        self.projected = self.lengths = torch.empty(batch, 0)
 
     def extend(self, matvec: Matvec, size: int, steps: int) -> None:
         """Products for the open examples; closed members go along as zeros."""
-        extend(matvec, self.basis, self.hessenberg, range(size, size + steps), torch.where(self.open[:, None], self.start, 0.0))
-        finite = self.hessenberg[:, :, size : size + steps].isfinite().all(1)  # (batch, steps)
-        failing = self.open & ~finite.all(1)
-        self.failed_at[self.members] = torch.where(failing, self.products + finite.to(torch.int8).argmin(1), self.failed_at[self.members])
+        extend(matvec, self.basis, self.hessenberg, range(size, size + steps), self.start)
         self.products += steps
         self.spent[self.members] = torch.where(self.open, self.products, self.spent[self.members])
-        self._close(failing)
 
-    def look(self, size: int, last: bool) -> None:
-        """Keep the pairs of examples that have converged, and of all of them when the budget is spent."""
+    def look(self, size: int, steps: int, last: bool) -> None:
+        """Read the projected matrices, with `steps` new columns: close what has failed, keep the pairs of what has converged.
+
+        When the budget is spent the pairs of all open examples are kept.
+        """
         k = self.wanted.count
+        small = (self.hessenberg[:, : size + 1, :size], self.basis[:, :size].norm(dim=2))
+        self.projected, self.lengths = transferred(HOST, *small)
+        failing = self._failing(self.projected[:, :, size - steps :], self.products - steps)
+        self._close(failing)
         if size < k and not last:
             return
-        projected = ArnoldiFactorization(self.basis[:, : size + 1], self.hessenberg[:, : size + 1, :size])
-        ritz = arnoldi_ritz(projected, min(k + 1, size), self.wanted.rank)
+        ritz = arnoldi_ritz(self.projected, self.lengths, min(k + 1, size), self.wanted.rank)
         limit = self.wanted.tolerance(ritz.values[:, :k])
         good = self.open & (ritz.estimates[:, :k] <= limit).all(1)
         searched = (ritz.estimates[:, k:] <= torch.maximum(limit, LOOSE * ritz.values[:, k:].abs())).all(1)
@@ -146,12 +153,15 @@ class _Search:
         """Keep the open examples alone as members; their indices."""
         kept = self.open.nonzero()[:, 0]
         for place, example in enumerate(kept.tolist()):  # within the memory that is there
-            self.basis[place] = self.basis[example]
+            if place < example:
+                self.basis[place] = self.basis[example]
         self.basis = self.basis[: len(kept)]
-        for name in ("members", "start", "hessenberg", "open", "locked", "new_lock"):
+        for name in ("members", "open", "locked", "new_lock", "projected", "lengths"):
             setattr(self, name, getattr(self, name)[kept])
+        members, kept = transferred(self.basis.device, self.members, kept)
+        self.start, self.hessenberg = self.start[kept], self.hessenberg[kept]
         self.fresh = None if self.fresh is None else self.fresh[kept]
-        return self.members
+        return members
 
     def restart(self) -> None:
         """Contract every space to its best Schur vectors: A Wᵀ = Wᵀ S + q bᵀ (Stewart 2001)."""
@@ -161,9 +171,10 @@ class _Search:
         for block in self.basis.split(BLOCK, dim=2):  # in place, as a second basis would not always fit
             block[:, :keep] = torch.bmm(rotation.mT, block[:, :m])
         if self.fresh is not None and bool(self.new_lock.any()):
+            (locking,) = transferred(self.basis.device, self.new_lock)
             replacement, _ = unit(orthogonalize(self.basis[:, :keep], self.fresh)[0])
-            residual = torch.where(self.new_lock[:, None], replacement, residual)
-            coupling = torch.where(self.new_lock[:, None, None], 0.0, coupling)
+            residual = torch.where(locking[:, None], replacement, residual)
+            coupling = torch.where(locking[:, None, None], 0.0, coupling)
             self.locked |= self.new_lock
         self.basis[:, keep], self.basis[:, keep + 1 :] = residual, 0.0
         self.hessenberg.zero_()
@@ -171,34 +182,51 @@ class _Search:
         self.first = keep
 
     def result(self) -> RitzPairs:
-        return RitzPairs(self.values, self.vectors, self.converged, self.spent, self.failed_at, self.products)
+        device = self.vectors.device
+        (values,) = transferred(device, self.values)
+        converged, spent, failed_at = transferred(device, self.converged.long(), self.spent, self.failed_at)
+        return RitzPairs(values, self.vectors, converged > 0, spent, failed_at, self.products)
+
+    def _failing(self, columns: Tensor, before: int) -> Tensor:
+        """The open examples whose new columns are not finite; `before` products came before them."""
+        finite = columns.isfinite().all(1)  # (members, steps)
+        failing = self.open & ~finite.all(1)
+        self.failed_at[self.members] = torch.where(failing, before + finite.to(torch.int8).argmin(1), self.failed_at[self.members])
+        return failing
 
     def _close(self, which: Tensor) -> None:
         """Freeze examples: rows of zeros from now on."""
         self.open = self.open & ~which
         if not bool(which.any()):
             return
-        self.basis.masked_fill_(which[:, None, None], 0.0)
-        self.hessenberg.masked_fill_(which[:, None, None], 0.0)
+        self.projected = self.projected.masked_fill(which[:, None, None], 0.0)
+        self.lengths = self.lengths.masked_fill(which[:, None], 0.0)
+        (closing,) = transferred(self.basis.device, which)
+        self.start = self.start.masked_fill(closing[:, None], 0.0)
+        self.basis.masked_fill_(closing[:, None, None], 0.0)
+        self.hessenberg.masked_fill_(closing[:, None, None], 0.0)
 
     def _keep(self, which: Tensor, values: Tensor, coefficients: Tensor, size: int) -> None:
-        weights, count, rows = torch.view_as_real(coefficients.mT), values.shape[1], self.members[which]
-        self.values[rows, :count] = values[which]
+        count, chosen, device = values.shape[1], which.nonzero()[:, 0], self.basis.device
+        self.values[self.members[which], :count] = values[which]
+        rows, chosen = transferred(device, self.members[which], chosen)
+        (weights,) = transferred(device, torch.view_as_real(coefficients.mT))
         parts = torch.view_as_real(self.vectors)
         for i in range(2):
-            parts[rows, :count, :, i] = torch.bmm(weights[..., i].contiguous(), self.basis[:, :size])[which]
+            parts[rows, :count, :, i] = torch.bmm(weights[..., i].contiguous(), self.basis[:, :size])[chosen]
 
     def _schur_vectors(self, keep: int) -> tuple[Tensor, Tensor]:
         """W and S = Wᵀ H W of the best-ranked invariant subspace of each projected matrix, columns of zeros where it has fewer."""
         m = self.dimension
-        projected = self.hessenberg[:, :m].double().cpu().numpy()
-        alive = (self.basis[:, :m].norm(dim=2) > 0.5).cpu().numpy()
+        projected, alive = self.projected[:, :m].double().numpy(), (self.lengths > 0.5).numpy()
         rotation, triangle = np.zeros((len(projected), m, keep)), np.zeros((len(projected), keep, keep))
         for example in self.open.nonzero()[:, 0].tolist():
             rows = alive[example].nonzero()[0]
             w, s = _leading_schur(projected[example][np.ix_(rows, rows)], keep, self.wanted.rank)
             rotation[example][rows, : w.shape[1]], triangle[example, : len(s), : len(s)] = w, s
-        return torch.as_tensor(rotation).to(self.basis), torch.as_tensor(triangle).to(self.basis)
+        small = (torch.as_tensor(part).to(self.basis.dtype) for part in (rotation, triangle))
+        there: tuple[Tensor, Tensor] = transferred(self.basis.device, *small)
+        return there
 
 
 def _leading_schur(matrix: np.ndarray, keep: int, rank: Callable[[Tensor], Tensor]) -> tuple[np.ndarray, np.ndarray]:
@@ -207,11 +235,12 @@ def _leading_schur(matrix: np.ndarray, keep: int, rank: Callable[[Tensor], Tenso
     corner = np.diag(t, -1) * np.diag(t, 1)
     imaginary = np.sqrt(np.abs(np.where(np.diag(t, -1) != 0, corner, 0.0)))
     values = np.diag(t) + 1j * (np.append(imaginary, 0.0) + np.append(0.0, -imaginary))
-    order = rank(torch.as_tensor(values)).argsort(descending=True, stable=True).numpy()
-    select = np.zeros(len(t), dtype=np.int32)
+    order = rank(torch.as_tensor(values)).argsort(descending=True, stable=True).tolist()
+    signs, chosen = np.sign(values.imag).astype(int).tolist(), set[int]()  # plain numbers: this runs for every example
     for i in order:
-        block = [i] if values[i].imag == 0 else [i, i + 1] if values[i].imag > 0 else [i - 1, i]
-        if select[block].sum() == 0 and select.sum() + len(block) <= keep:
-            select[block] = 1
+        block = {i, i + signs[i]}  # a conjugate pair begins with the upper one
+        if not block & chosen and len(chosen) + len(block) <= keep:
+            chosen |= block
+    select = np.isin(np.arange(len(t)), list(chosen)).astype(np.int32)
     s, w, _, _, count, *_ = scipy.linalg.lapack.dtrsen(select, t, z, job="N")
     return w[:, :count], s[:count, :count]

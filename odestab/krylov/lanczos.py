@@ -37,6 +37,11 @@ class LanczosFactorization:
         """The norm of the remainder."""
         return self.arnoldi.hessenberg[:, -1, -1]
 
+    @property
+    def device(self) -> torch.device:
+        """Where the space is."""
+        return self.arnoldi.device
+
 
 def lanczos(
     matvec: Matvec, start: Float[Tensor, "batch n"], steps: int, previous: LanczosFactorization | None = None

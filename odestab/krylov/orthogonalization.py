@@ -20,6 +20,9 @@ def orthogonalize(
     least half its length (Daniel, Gragg, Kaufman and Stewart 1976).
     """
     once, first = _pass(basis, w)
+    if w.device.type != "cpu":  # to ask which need it takes longer than the pass
+        twice, second = _pass(basis, once)
+        return twice, first + second
     return _second_pass(basis, once, first, _lost_half(w.norm(dim=1), once.norm(dim=1)))
 
 
@@ -46,11 +49,13 @@ def next_vector(
     Returns:
         q, c and β.
     """
+    if image.device.type != "cpu":
+        return _next_unasked(basis, image, fresh)
     eps = torch.finfo(image.dtype).eps
     w, first = _pass(basis, image)
     size, norm = image.norm(dim=1), w.norm(dim=1)
     lost = _lost_half(size, norm)
-    if w.device.type == "cpu" and not bool(lost.any()):
+    if not bool(lost.any()):
         return w / norm[:, None], first, norm
     invariant, instead = norm <= 100 * eps * size, fresh()
     w = torch.where(invariant[:, None], instead, w)
@@ -59,21 +64,37 @@ def next_vector(
     return q, torch.where(invariant[:, None], first, coefficients), torch.where(invariant, 0.0, norm)
 
 
-def fresh_vectors(start: Float[Tensor, "batch n"], step: int) -> Float[Tensor, "batch n"]:
-    """Vectors that differ from step to step, zero where the start vectors are, at the price of no random numbers."""
-    return start * torch.cos(torch.arange(start.shape[1], dtype=start.dtype, device=start.device) * step)
+def _next_unasked(
+    basis: Tensor, image: Tensor, fresh: Callable[[], Float[Tensor, "batch n"]]
+) -> tuple[Float[Tensor, "batch n"], Float[Tensor, "batch m"], Float[Tensor, " batch"]]:
+    """`next_vector` in few launches: nothing is asked, so that every example pays for a second pass and a fresh vector."""
+    eps = torch.finfo(image.dtype).eps
+    w, first = _pass(basis, image)
+    invariant = w.norm(dim=1) <= 100 * eps * image.norm(dim=1)
+    w = torch.where(invariant[:, None], fresh(), w)
+    floor = 1e4 * eps * w.norm(dim=1)  # far below what an image that is not invariant keeps
+    w, second = _pass(basis, w)
+    q, norm = unit(w, floor)
+    return q, first + second.masked_fill_(invariant[:, None], 0.0), norm.masked_fill_(invariant, 0.0)
+
+
+def fresh_vectors(start: Float[Tensor, "batch n"], steps: range) -> Callable[[int], Float[Tensor, "batch n"]]:
+    """Step ↦ vectors that differ from step to step, zero where the start vectors are, at the price of no random numbers."""
+    place = {"dtype": start.dtype, "device": start.device}
+    positions = torch.arange(start.shape[1], **place)
+    if start.device.type == "cpu":  # few are asked for
+        return lambda step: start * torch.cos(positions * step)
+    waves = torch.cos(torch.outer(torch.arange(steps.start, steps.stop, **place), positions))
+    return lambda step: start * waves[step - steps.start]
 
 
 def _lost_half(before: Tensor, after: Tensor) -> Tensor:
-    """Examples that need a second pass: all on an accelerator, where to ask takes longer than the pass."""
-    return ~(after > 0.5 * before) if after.device.type == "cpu" else torch.ones_like(after, dtype=torch.bool)
+    """Examples that need a second pass."""
+    return ~(after > 0.5 * before)
 
 
 def _second_pass(basis: Tensor, w: Tensor, first: Tensor, needed: Tensor) -> tuple[Tensor, Tensor]:
     """The second pass for some examples, so that what an example gets does not depend on the others; w and the coefficients of both."""
-    if w.device.type != "cpu":
-        w, second = _pass(basis, w)
-        return w, first + second
     w, total = w.clone(), first.clone()
     for i in needed.nonzero()[:, 0].tolist():  # views: to gather the bases would copy them
         one = slice(i, i + 1)

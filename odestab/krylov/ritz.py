@@ -10,18 +10,26 @@ from torch import Tensor
 from odestab.krylov.arnoldi import ArnoldiFactorization
 from odestab.krylov.golub_kahan import GolubKahanFactorization
 from odestab.krylov.lanczos import LanczosFactorization
+from odestab.krylov.projected import HOST, decomposed, transferred
 
 Factorization = TypeVar("Factorization", ArnoldiFactorization, GolubKahanFactorization, LanczosFactorization)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Ritz:
-    """Wanted values of a projected matrix, their residual estimates, and coefficients of right (and left) vectors."""
+    """Wanted values of a projected matrix, their residual estimates, and coefficients of right (and left) vectors.
+
+    They are on the host, which decides by them, wherever the space is.
+    """
 
     values: Tensor
     estimates: Tensor
     right: Tensor
     left: Tensor
+
+    def to(self, device: torch.device) -> "Ritz":
+        """The same on another device; real pairs only."""
+        return Ritz(*transferred(device, self.values, self.estimates, self.right, self.left))
 
 
 def grow_until(
@@ -47,7 +55,7 @@ def grow_until(
     while True:
         done = ~(ritz.estimates > tolerance(ritz)).any(1)  # NaN of an operator that is not finite is done as well
         if dimension == largest or bool(done.all()):
-            return factorization, ritz
+            return factorization, ritz.to(factorization.device)
         steps = min(stride, largest - dimension)
         factorization, dimension = grow(factorization, steps), dimension + steps
         ritz = _frozen(done, ritz, extract(factorization))
@@ -64,11 +72,11 @@ def _frozen(done: Tensor, before: Ritz, after: Ritz) -> Ritz:
     return Ritz(*(choose(getattr(before, field.name), getattr(after, field.name)) for field in dataclasses.fields(Ritz)))
 
 
-def arnoldi_ritz(factorization: ArnoldiFactorization, k: int, rank: Callable[[Tensor], Tensor]) -> Ritz:
-    """The k best-ranked Ritz pairs. Those of a used-up space live on zero rows of the basis and rank last."""
-    h, finite = _finite(factorization.hessenberg)
-    values, vectors = torch.linalg.eig(h[:, :-1])
-    alive = _alive(factorization.basis[:, :-1]).to(h.dtype)
+def arnoldi_ritz(hessenberg: Tensor, lengths: Tensor, k: int, rank: Callable[[Tensor], Tensor]) -> Ritz:
+    """The k best-ranked Ritz pairs of H; those of a used-up space live on rows of Q whose length is zero and rank last."""
+    h, finite = _finite(hessenberg)
+    values, vectors = decomposed(torch.linalg.eig, h[:, :-1])
+    alive = _alive(lengths).to(h.dtype)
     real = torch.einsum("bmj,bm->bj", vectors.abs() ** 2, alive) > 0.5
     chosen = torch.where(real, rank(values), -torch.inf).argsort(dim=1, descending=True)[:, :k]
     s = vectors.gather(2, chosen[:, None].expand(-1, vectors.shape[1], -1))
@@ -77,25 +85,27 @@ def arnoldi_ritz(factorization: ArnoldiFactorization, k: int, rank: Callable[[Te
 
 def lanczos_ritz(factorization: LanczosFactorization) -> Ritz:
     """The largest Ritz pair of a symmetric operator; zero rows of a used-up space are kept from ranking."""
-    t, finite = _finite(factorization.tridiagonal)
+    lengths = factorization.basis.norm(dim=2)
+    tridiagonal, lengths, beta = transferred(HOST, factorization.tridiagonal, lengths, factorization.beta)
+    t, finite = _finite(tridiagonal)
     below_all = -2 * t.abs().sum(2).amax(1) - 1
-    used_up = ~_alive(factorization.basis)
-    values, vectors = torch.linalg.eigh(t + torch.diag_embed(used_up * below_all[:, None]))
-    estimates = torch.where(finite, factorization.beta.abs()[:, None] * vectors[:, -1, -1:].abs(), 0.0)
+    used_up = ~_alive(lengths)
+    values, vectors = decomposed(torch.linalg.eigh, t + torch.diag_embed(used_up * below_all[:, None]))
+    estimates = torch.where(finite, beta.abs()[:, None] * vectors[:, -1, -1:].abs(), 0.0)
     return Ritz(torch.where(finite, values[:, -1:], torch.nan), estimates, vectors[:, :, -1:], vectors[:, :, -1:])
 
 
 def bidiagonal_ritz(factorization: GolubKahanFactorization, k: int) -> Ritz:
     """The k largest singular triplets: A v = σ u holds exactly, ‖Aᵀ u − σ v‖ is β times the last entry of u."""
-    c, finite = _finite(factorization.projected)
-    p, values, qt = torch.linalg.svd(c[:, :, :-1])
+    c, finite = _finite(*transferred(HOST, factorization.projected))
+    p, values, qt = decomposed(torch.linalg.svd, c[:, :, :-1])
     estimates = c[:, -1, -1:].abs() * p[:, -1, :k].abs()
     return Ritz(torch.where(finite, values[:, :k], torch.nan), estimates, qt.mT[:, :, :k], p[:, :, :k])
 
 
-def _alive(basis: Tensor) -> Tensor:
+def _alive(lengths: Tensor) -> Tensor:
     """Which rows of a basis are unit vectors, `(batch, m)`; the others are zero because the space is used up."""
-    return basis.norm(dim=2) > 0.5
+    return lengths > 0.5
 
 
 def first_failure(matrix: Tensor) -> Tensor:

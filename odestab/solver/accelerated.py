@@ -16,9 +16,9 @@ from odestab.solver.equation import ImplicitEquation, first_image, in_forward_mo
 from odestab.solver.kernels import Task
 from odestab.solver.ledger import Rules, namespace
 from odestab.solver.mixing import Mixing
-from odestab.solver.solution import Solution, scattered
-from odestab.solver.watch import Watch
+from odestab.solver.solution import Solution, history_of, scattered
 from odestab.vector_field import AbstractVectorField
+from odestab.watch import Watch
 
 ENDED = 8  # where one example in so many has ended, cutting the batch moves less than the evaluations that it saves
 
@@ -86,7 +86,7 @@ def _solution(rules: Rules, stages: kernels.Stages, norms: list[Any]) -> Solutio
     last, norm, status = ledger.outcome(rules.keeps_last)
     numbers = (torch.as_tensor(one) for one in (status, norm, ledger.iterations, ledger.evaluations))
     status, norm, iterations, evaluations = numbers
-    history = torch.stack([torch.as_tensor(one) for one in norms], 1) if rules.history else None
+    history = history_of([torch.as_tensor(one) for one in norms], iterations) if rules.history else None
     unknown = torch.zeros_like(norm)  # the floor is that of the state in its own precision
     return Solution(stages.outcome(last), status, norm, iterations, evaluations, unknown, history)
 
@@ -95,8 +95,8 @@ def _compacted(
     field: AbstractVectorField, running: Any, stages: kernels.Stages
 ) -> tuple[Tensor, AbstractVectorField, kernels.PlainStages] | None:
     """Which examples are running, and the field for them alone, where it is worth going on with these and the field can be cut."""
-    if not isinstance(stages, kernels.PlainStages):
-        return None
+    if not isinstance(stages, kernels.PlainStages) or isinstance(running, Tensor):
+        return None  # an accelerator would have to be asked in every iteration
     kept = torch.as_tensor(running).nonzero()[:, 0]
     smaller = field.take(kept) if worth_cutting(len(kept), len(running)) else None
     return None if smaller is None else (kept, smaller, stages)

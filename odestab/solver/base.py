@@ -12,7 +12,8 @@ from odestab.solver.accelerated import accelerate, records_nothing
 from odestab.solver.equation import ImplicitEquation, first_image
 from odestab.solver.ledger import Ledger, Rules
 from odestab.solver.mixing import Mixing
-from odestab.solver.solution import Solution, choose
+from odestab.solver.solution import Solution, choose, history_of
+from odestab.watch import Watch
 
 STARTS = ("state", "explicit")
 
@@ -40,8 +41,8 @@ class AbstractImplicitSolver(abc.ABC):
         patience: so many iterations without one per cent of progress count as a stall.
         history: keep RMS(r) of every iteration.
         deterministic: refuse a field that draws random numbers. False lets it, at the price that nothing need converge.
-        compaction: without gradients, go on with the running examples alone once an eighth of them has ended, if the field can
-            be cut (`take`). Faster; results then depend on batch mates by rounding.
+        compaction: without gradients, on a CPU, go on with the running examples alone once an eighth of them has ended, if the field
+            can be cut (`take`). Faster; results then depend on batch mates by rounding.
 
     Raises:
         ValueError: if a tolerance is negative or not finite, max_iterations is negative, or start is unknown.
@@ -124,10 +125,10 @@ class AbstractImplicitSolver(abc.ABC):
             y, r, begun = image, equation.residual(image), 2
         best, ledger = y, Ledger.begin(rules, field.rms(r), field.rms(y), open_, begun)
         memory: object = None
-        norms = [ledger.norm]  # of every iteration, where they are asked for
+        norms, watch = [ledger.norm], Watch(x.device)  # the norms of every iteration, where they are asked for
         for _ in range(self.iteration_limit):
             running = ledger.running
-            if not bool(running.any()):
+            if watch.none(running):
                 break
             moved, image, memory, cost = self.advance(equation, Iterate(y, r, ledger.norm, running), memory)
             y, r = choose(running, moved, y), choose(running, image, r)
@@ -136,6 +137,7 @@ class AbstractImplicitSolver(abc.ABC):
             if rules.history:
                 norms.append(torch.where(running, ledger.norm, torch.nan))
         last, norm, status = ledger.outcome(self.keeps_last)
-        history, state = torch.stack(norms, 1) if rules.history else None, choose(last, y, best)
+        history = history_of(norms, ledger.iterations) if rules.history else None
+        state = choose(last, y, best)
         floor = torch.finfo(first.dtype).eps * field.rms(state.detach())
         return Solution(state, status, norm, ledger.iterations, ledger.evaluations, floor, history)

@@ -64,8 +64,8 @@ def coefficients(gram: Array, target: Array, known: Array, noise: Array, eps: fl
         mixing: ridge, drop and cap.
     """
     xp, m = namespace(gram), gram.shape[1]
-    diagonal = list(range(m))
-    size = gram[:, diagonal, diagonal]
+    diagonal = range(m)
+    size = xp.diagonal(gram, 0, 1, 2)
     used = known & (size > 0)
     scale = xp.where(used, 1 / xp.where(used, size, 1.0) ** 0.5, 0.0)  # twice: the gradient of a root at 0 is not finite
     rounding = eps * xp.where(used, noise * scale**2, 1.0)

@@ -8,6 +8,7 @@ from torch import Tensor
 from odestab.krylov import gmres
 from odestab.solver.base import AbstractImplicitSolver, Iterate
 from odestab.solver.equation import ImplicitEquation
+from odestab.watch import Watch
 
 BACKTRACKS = 10
 SUFFICIENT_DECREASE = 1e-4
@@ -53,6 +54,7 @@ def _line_search(equation: ImplicitEquation, iterate: Iterate, step: Tensor) -> 
     expand = (-1, *(1 for _ in iterate.y.shape[1:]))
     y, r, scale, square = iterate.y, iterate.r, torch.ones_like(iterate.norm), iterate.norm**2
     searching, trials, image = iterate.open, torch.zeros_like(iterate.norm, dtype=torch.long), iterate.r
+    watch = Watch(step.device, 1)
     for _ in range(BACKTRACKS):
         trial = torch.where(searching.view(expand), iterate.y + scale.view(expand) * step, y)
         image = equation.residual(trial)
@@ -61,7 +63,7 @@ def _line_search(equation: ImplicitEquation, iterate: Iterate, step: Tensor) -> 
         accepted = searching & (norm <= (1 - SUFFICIENT_DECREASE * scale) * iterate.norm)
         y, r = torch.where(accepted.view(expand), trial, y), torch.where(accepted.view(expand), image, r)
         searching = searching & ~accepted
-        if not bool(searching.any()):
+        if watch.none(searching):
             break
         bend = norm**2 - square + 2 * square * scale
         share = (square * scale / bend.clamp(min=torch.finfo(bend.dtype).tiny)).nan_to_num(0.1).clamp(0.1, 0.5)

@@ -71,6 +71,11 @@ def choose(condition: Bool[Tensor, " batch"], new: Tensor, old: Tensor) -> Tenso
     return torch.where(condition.view(-1, *(1 for _ in new.shape[1:])), new, old)
 
 
+def history_of(norms: list[Tensor], iterations: Int[Tensor, " batch"]) -> Float[Tensor, "batch iterations"]:
+    """The residuals of the start and of every iteration side by side, without iterations in which nothing ran any more."""
+    return torch.stack(norms[: 1 + int(iterations.max())] if len(iterations) else norms, 1)
+
+
 def scattered(whole: Solution, part: Solution, kept: Int[Tensor, " chosen"]) -> Solution:
     """A solution with some of its examples replaced; its history is kept."""
     return dataclasses.replace(whole, **{name: getattr(whole, name).index_copy(0, kept, getattr(part, name)) for name in PER_EXAMPLE})

@@ -115,10 +115,12 @@ class PlainStages:
         """α in the order of the ring of images, from the inner products of differences pᵢ − pᵢ₊₁ of moves, newest first."""
         m, newest = self.task.mixing.memory, self.count - 1
         xp = namespace(self.root)
-        by_age = [(newest - age) % (m + 1) for age in range(m + 1)]
+        by_age: Any = [(newest - age) % (m + 1) for age in range(m + 1)]
+        if isinstance(self.products, Tensor):  # a list would be copied to the device at every use
+            by_age = (newest - torch.arange(m + 1, device=self.products.device)) % (m + 1)
         p = self.products[:, by_age][:, :, by_age]
         across = p[:, :-1] - p[:, 1:]
-        lengths = p[:, list(range(m + 1)), list(range(m + 1))]
+        lengths = xp.diagonal(p, 0, 1, 2)
         known = self.remembered[:, None] > xp.cumsum(xp.ones_like(across[:, :, 0]), 1) - 1
         eps = torch.finfo(self.y.dtype).eps
         noise = lengths[:, :-1] + lengths[:, 1:]

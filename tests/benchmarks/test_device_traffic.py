@@ -1,0 +1,37 @@
+"""The committed counts are those of the code: nothing is waited for inside a chunk, and once a look, a cycle or a solve's end."""
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+INSIDE = {"iteration", "product", "pair of products"}
+
+
+@pytest.fixture
+def script(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    import device_traffic
+
+    yield device_traffic
+    for name in ("device_traffic", "side_by_side"):
+        sys.modules.pop(name, None)
+
+
+def published() -> list[dict]:
+    return json.loads((BENCHMARKS / "results" / "device_traffic.json").read_text())["loops"]
+
+
+def test_nothing_is_waited_for_inside_a_chunk() -> None:
+    inside = [row for row in published() if row["unit"] in INSIDE]
+    assert len(inside) >= 12 and [row for row in inside if row["waits"] != 0] == []
+
+
+def test_the_published_counts_are_those_of_the_code(script) -> None:
+    rows = [script.row(loop) for loop in script.LOOPS]
+    waits = [{name: row[name] for name in ("loop", "direction", "unit", "waits")} for row in rows]
+    assert waits == [{name: row[name] for name in ("loop", "direction", "unit", "waits")} for row in published()]
+    bare = [row for row in rows if row["loop"] in ("arnoldi", "golub_kahan", "gmres", "krylov_schur")]
+    assert bare == [row for row in published() if row["loop"] in ("arnoldi", "golub_kahan", "gmres", "krylov_schur")]
