@@ -14,7 +14,6 @@ import json
 import os
 import platform
 import re
-import shutil
 import subprocess
 import sys
 import tarfile
@@ -25,6 +24,7 @@ from typing import Any
 
 from benchmarks.gpu import parcel, tables
 from benchmarks.gpu.runner import PARTS, RESULT, run_parts
+from imbert.result import write_json
 
 ROOT = Path(__file__).parents[2]
 PARCEL = ROOT / ".gpu"
@@ -132,15 +132,15 @@ def code_digest() -> str:
     return digest.hexdigest()[:16]
 
 
-def save_picture(record: dict[str, Any], out: Path) -> None:
+def save_picture(record: dict[str, Any], out: Path, name: str = PICTURE, suffixes: Sequence[str] = ("png", "svg")) -> None:
     """Draw the record beside it; a picture that fails loses no number."""
     try:
         from benchmarks.gpu.picture import draw
         from figures.style import write
 
         figure = draw(record)
-        for suffix in ("png", "svg"):
-            write(figure, out / f"{PICTURE}.{suffix}")
+        for suffix in suffixes:
+            write(figure, out / f"{name}.{suffix}")
     except Exception as error:
         print(f"the picture could not be drawn: {error!r}")
 
@@ -181,9 +181,12 @@ def merge(options: argparse.Namespace) -> None:
     name = re.sub(r"[^a-z0-9]+", "-", record["machine"]["gpu"].lower()).strip("-")
     results = options.root / tables.RESULTS
     results.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(path, results / f"{name}.json")
-    if (options.folder / f"{PICTURE}.png").is_file():
-        shutil.copyfile(options.folder / f"{PICTURE}.png", results / f"{name}.png")
+    kept = results / f"{name}.json"
+    if kept.is_file():  # parts that this run did not measure stay as they were
+        older = json.loads(kept.read_text(encoding="utf-8"))["parts"]
+        record["parts"] = {part: older[part] for part in older} | {part: one for part, one in record["parts"].items() if one.get("numbers")}
+    write_json(kept, record)
+    save_picture(record, results, name, ("png",))
     for page in tables.write_pages(options.root):
         print(f"written: {page}")
     archive = options.folder / "study.tar.gz"

@@ -22,7 +22,7 @@ class Choices:
         out: where files go that are to be kept.
         work: where it may work; a later call finds what an earlier one left.
         device: where it runs.
-        seconds: after which it ends by itself, keeping what it has.
+        end: the time, in seconds since 1970, at which it ends by itself, keeping what it has.
         rehearse: toy sizes, for a machine without a GPU.
         data: the folder of training files; None leaves out what needs them.
         plan: the study that is carried on.
@@ -32,7 +32,7 @@ class Choices:
     out: Path
     work: Path
     device: str
-    seconds: float
+    end: float
     rehearse: bool
     data: Path | None
     plan: Path
@@ -48,11 +48,11 @@ class Record:
 
     Args:
         path: of the file.
-        seconds: of the part.
+        end: of the part, in seconds since 1970.
     """
 
-    def __init__(self, path: Path, seconds: float) -> None:
-        self.path, self.end = path, time.monotonic() + seconds
+    def __init__(self, path: Path, end: float) -> None:
+        self.path, self.end = path, end
         self.values: dict[str, Any] = {}
 
     def keep(self, name: str, value: Any) -> None:
@@ -68,7 +68,7 @@ class Record:
     @property
     def left(self) -> float:
         """Seconds until the part should end."""
-        return self.end - time.monotonic()
+        return self.end - time.time()
 
     @contextlib.contextmanager
     def failing(self, name: str) -> Iterator[None]:
@@ -85,7 +85,7 @@ def choices() -> Choices:
     for name in ("record", "out", "work"):
         parser.add_argument(f"--{name}", type=Path, required=True)
     parser.add_argument("--device", required=True)
-    parser.add_argument("--seconds", type=float, required=True)
+    parser.add_argument("--end", type=float, required=True)
     parser.add_argument("--rehearse", action="store_true")
     parser.add_argument("--data", type=Path)
     parser.add_argument("--plan", type=Path, required=True)

@@ -8,7 +8,10 @@ import pytest
 from benchmarks.gpu.part import Choices, Record, choices
 
 TESTS = Path(__file__).parents[2] / "tests"
-PLACES = ("odestab/solver/test_fused.py", "gpu")  # where tests with the marker are
+PLACES = (  # where tests with the marker are; those that compile much come last
+    *("gpu/test_gpu_solves.py", "gpu/test_gpu_spectra.py"),
+    *("odestab/solver/test_fused.py", "gpu/test_gpu_gradients.py"),
+)
 MESSAGE = 1500  # characters of a failure that are kept
 
 
@@ -37,7 +40,7 @@ def main(options: Choices) -> None:
     """Run the tests on the device."""
     os.environ["ODESTAB_TEST_DEVICE"] = options.device
     os.chdir(TESTS.parent)
-    record = Record(options.record, options.seconds)
+    record = Record(options.record, options.end)
     arguments = ["-m", "gpu", "-v", "-p", "no:cacheprovider", "-o", "addopts="]  # shapes were checked on a processor
     arguments += ["-W", "ignore"]  # other versions than the pinned ones warn of other things
     code = pytest.main([*arguments, *(str(TESTS / place) for place in PLACES)], plugins=[Keeper(record)])

@@ -99,7 +99,9 @@ def run_parts(
         limit = min(60 * minutes * part.minutes / whole, end - time.monotonic() - GRACE)
         if part is parts[-1]:  # it takes what the others have left
             limit = end - time.monotonic() - GRACE
-        entry = record["parts"][part.name] = {"target": part.target, "status": "not begun"}
+        entry = record["parts"][part.name] = {
+            "target": part.target, "status": "not begun", "date": machine.get("date"), "code": machine.get("code"),
+        }  # fmt: skip
         if limit >= LEAST:
             entry["status"] = "running"
             write_json(out / RESULT, record)
@@ -143,7 +145,7 @@ def _run(
     out, work = folders
     numbers = work / f"{part.name}.json"
     numbers.unlink(missing_ok=True)
-    command = [*part.command, "--record", str(numbers), "--seconds", f"{limit:.0f}", *arguments]
+    command = [*part.command, "--record", str(numbers), "--end", f"{time.time() + limit:.1f}", *arguments]
     start, seen = time.monotonic(), ""
     with (out / LOG).open("a+", encoding="utf-8", errors="replace") as log:
         log.write(f"\n=== {part.name}: {' '.join(part.command)}\n")

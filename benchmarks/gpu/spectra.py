@@ -28,7 +28,7 @@ DTYPES = (torch.float32, torch.float64)
 def main(options: Choices) -> None:
     """A row for every layer and precision, as far as the time reaches; the shares after the first of each precision."""
     torch.set_float32_matmul_precision("highest")
-    record = Record(options.record, options.seconds)
+    record = Record(options.record, options.end)
     record.keep("ceilings", ceilings(options.device))
     longest = 0.0
     for place, layer in enumerate(from_the_middle(shape(options).num_hidden_layers)):

@@ -51,7 +51,7 @@ masking = false
 
 def main(options: Choices) -> None:
     """Start the ranks, look at what they finish, stop them in time, pack the records."""
-    record = Record(options.record, options.seconds)
+    record = Record(options.record, options.end)
     runs, plan, data = options.work / "study", options.plan, options.data
     if options.rehearse:
         plan, data = rehearsal(options.work), ROOT / "examples" / "finetune"

@@ -32,7 +32,7 @@ ROUNDS, EXAMPLES, TOKENS = 5, 32, 128
 
 def main(options: Choices) -> None:
     """A row for every size and model."""
-    record = Record(options.record, options.seconds)
+    record = Record(options.record, options.end)
     record.keep("ceilings", ceilings(options.device))
     for size, shape in {"toy": TOY}.items() if options.rehearse else SIZES.items():
         with record.failing(size):

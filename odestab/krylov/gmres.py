@@ -10,8 +10,6 @@ from odestab.krylov.orthogonalization import Matvec, orthogonalize, unit
 from odestab.precision import own_precision
 from odestab.watch import Watch
 
-CHUNK = 2  # products between two questions to an accelerator whether any system is open
-
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class LinearSolution:
@@ -52,7 +50,7 @@ def gmres(
     x = torch.where(finite[:, None], torch.zeros_like(b), torch.nan)
     residual = torch.where(finite, (size > 0).to(b.dtype), torch.nan)
     iterations = torch.zeros(b.shape[0], dtype=torch.long, device=b.device)
-    left, going = max_iterations, not Watch(b.device, CHUNK).none(residual > rtol)
+    left, going = max_iterations, not Watch(b.device).none(residual > rtol)
     while left > 0 and going:
         open_ = residual > rtol
         step, used = _cycle(matvec, torch.where(open_[:, None], r, 0.0), rtol * size, min(restart, left))
@@ -83,7 +81,7 @@ def _cycle(
     rhs[:, 0] = beta
     dimension = torch.zeros(batch, dtype=torch.long, device=r.device)
     zero, one = r.new_zeros(()), r.new_ones(())  # once: a number in `where` is a launch each time
-    open_, written, watch = beta > tolerance, 1, Watch(r.device, CHUNK)
+    open_, written, watch = beta > tolerance, 1, Watch(r.device)
     for j in range(steps):
         w, h = orthogonalize(basis[:, : j + 1], matvec(basis[:, j]))
         size = h.norm(dim=1)

@@ -54,7 +54,7 @@ def _line_search(equation: ImplicitEquation, iterate: Iterate, step: Tensor) -> 
     expand = (-1, *(1 for _ in iterate.y.shape[1:]))
     y, r, scale, square = iterate.y, iterate.r, torch.ones_like(iterate.norm), iterate.norm**2
     searching, trials, image = iterate.open, torch.zeros_like(iterate.norm, dtype=torch.long), iterate.r
-    watch = Watch(step.device, 1)
+    watch = Watch(step.device)
     for _ in range(BACKTRACKS):
         trial = torch.where(searching.view(expand), iterate.y + scale.view(expand) * step, y)
         image = equation.residual(trial)

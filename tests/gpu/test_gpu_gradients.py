@@ -59,8 +59,8 @@ def test_a_loss_and_its_gradients_are_those_of_the_processor(device: str) -> Non
             )
 
 
-@pytest.mark.parametrize("compiled", [False, True], ids=["eager", "compiled"])
 @pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16], ids=["float32", "bf16 autocast"])
+@pytest.mark.parametrize("compiled", [False, True], ids=["eager", "compiled"])
 def test_twenty_training_steps_learn_the_batch(device: str, precision: torch.dtype, compiled: bool) -> None:
     model = classifier().to(device).train()
     if compiled:
