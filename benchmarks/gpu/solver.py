@@ -29,7 +29,7 @@ MEMORIES = {"fixed point": 0, "Anderson(3)": 3, "Anderson(5)": 5}
 WEIGHTS = {"as initialised": 1.0, "weights doubled": 2.0}  # the second needs about 20 evaluations, as trained layers do
 RTOL = 1e-2  # near what rounding in bf16 leaves
 MOST = 100  # iterations of a solve that is to converge
-TIGHTER = 4  # how often a peer's tolerance is made a third before its true residual is what is asked
+TIGHTER, TRIES = 0.8, 8  # by what, and how often, a tolerance is tightened until the true residual is what is asked
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -201,11 +201,11 @@ def solves(found: Problem, about: dict[str, Any], function: Function, record: Re
     equation, ways = found.equation(found.layer), whole_solves(found, function)
     for name, way in ways.items():
         tolerance, calls = about["rtol"], [0]
-        for _ in range(TIGHTER):
+        for _ in range(TRIES):
             reached = true_residual(equation, way(tolerance))
             if reached <= about["rtol"]:
                 break
-            tolerance /= 3
+            tolerance *= TIGHTER
 
         def counted(y: Tensor, calls: list[int] = calls) -> Tensor:
             calls[0] += 1

@@ -145,9 +145,11 @@ def details(record: Record) -> Iterator[tuple[str, str]]:
     for name, part in record["parts"].items():
         found = numbers(record, name)
         if part["status"] != "finished":
-            yield f"{name}: {part['status']}", _lines([part.get("output", "").strip().rpartition("\n")[2]] if part.get("output") else [])
+            yield f"{name}: {part['status']} after {part.get('seconds', 0):.0f} s", "What it had measured by then stands below.\n"
         if failures := found.get("failures"):
             yield f"{name}: what failed", _lines([one if isinstance(one, str) else f"{one['what']}: {one['error']}" for one in failures])
+        if left := found.get("left out"):
+            yield f"{name}: left out", _lines([left])
         if name == "solver" and found.get("iterations"):
             yield "An iteration of an implicit layer", _iterations(found["iterations"])
             if found.get("stages"):
