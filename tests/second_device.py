@@ -21,6 +21,9 @@ from torch.utils.backend_registration import _DummyBackendModule, _setup_private
 class _Backend(_DummyBackendModule):
     """The functions by which torch knows the device; its default generator is the processor's."""
 
+    def get_amp_supported_dtype(self) -> list[torch.dtype]:  # checkpoints ask for it, also where nothing is on the device
+        return [torch.bfloat16, torch.float16]
+
     def get_rng_state(self, device: Any = None) -> Tensor:
         return torch.get_rng_state()
 

@@ -225,8 +225,8 @@ class _Search:
             w, s = _leading_schur(projected[example][np.ix_(rows, rows)], keep, self.wanted.rank)
             rotation[example][rows, : w.shape[1]], triangle[example, : len(s), : len(s)] = w, s
         small = (torch.as_tensor(part).to(self.basis.dtype) for part in (rotation, triangle))
-        there: tuple[Tensor, Tensor] = transferred(self.basis.device, *small)
-        return there
+        there = transferred(self.basis.device, *small)
+        return there[0], there[1]
 
 
 def _leading_schur(matrix: np.ndarray, keep: int, rank: Callable[[Tensor], Tensor]) -> tuple[np.ndarray, np.ndarray]:

@@ -80,11 +80,10 @@ def _next_unasked(
 
 def fresh_vectors(start: Float[Tensor, "batch n"], steps: range) -> Callable[[int], Float[Tensor, "batch n"]]:
     """Step ↦ vectors that differ from step to step, zero where the start vectors are, at the price of no random numbers."""
-    place = {"dtype": start.dtype, "device": start.device}
-    positions = torch.arange(start.shape[1], **place)
+    positions = torch.arange(start.shape[1], dtype=start.dtype, device=start.device)
     if start.device.type == "cpu":  # few are asked for
         return lambda step: start * torch.cos(positions * step)
-    waves = torch.cos(torch.outer(torch.arange(steps.start, steps.stop, **place), positions))
+    waves = torch.cos(torch.outer(torch.arange(steps.start, steps.stop, dtype=start.dtype, device=start.device), positions))
     return lambda step: start * waves[step - steps.start]
 
 

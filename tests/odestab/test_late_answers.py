@@ -185,7 +185,8 @@ def test_a_search_for_eigenvalues_is_that_of_a_cpu(narrow: bool) -> None:
             found, expected = getattr(there, name), getattr(here, name)
             assert found == expected if name == "total" else found.tolist() == expected.tolist(), name
         torch.testing.assert_close(there.values.cpu(), here.values, rtol=1e-9, atol=0, equal_nan=True)
-        torch.testing.assert_close(there.vectors.cpu().abs(), here.vectors.abs(), rtol=0, atol=1e-6)
+        simple = slice(2)  # of the multiple eigenvalue any two vectors of its space are found
+        torch.testing.assert_close(there.vectors.cpu()[simple].abs(), here.vectors[simple].abs(), rtol=0, atol=1e-6)
 
 
 def test_an_answer_is_asked_for_once_a_chunk_and_read_when_it_has_arrived() -> None:
