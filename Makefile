@@ -20,7 +20,7 @@ except ValueError as error:
 endef
 export CHECK_MODEL
 
-.PHONY: install demo test lint docs bench gpu gpu-parcel clean
+.PHONY: install demo test lint docs bench gpu gpu-parcel gpu-rehearsal clean
 
 install: $(INSTALLED)
 
@@ -44,6 +44,10 @@ bench: $(INSTALLED)
 
 gpu: $(INSTALLED)
 	$(BIN)/python -m benchmarks.gpu $(if $(DATA),--data $(DATA))
+
+gpu-rehearsal: $(INSTALLED)
+	rm -rf build/rehearsal
+	$(BIN)/python -m benchmarks.gpu --rehearse --out build/rehearsal
 
 gpu-parcel: $(INSTALLED)
 	$(BIN)/python -m benchmarks.gpu parcel $(if $(DATA),--data $(DATA))

@@ -73,7 +73,10 @@ def test_a_part_without_time_is_not_begun(tmp_path: Path, quick: None, monkeypat
 def test_a_process_that_a_part_left_behind_ends_with_it(tmp_path: Path, quick: None) -> None:
     later = tmp_path / "later"
     child = f"import time; time.sleep(1.5); open({str(later)!r}, 'w')"
-    run([part("forks", f"import subprocess; subprocess.Popen([sys.executable, '-c', {child!r}])"), part("waits", "time.sleep(2.5)")], tmp_path)
+    run(
+        [part("forks", f"import subprocess; subprocess.Popen([sys.executable, '-c', {child!r}])"), part("waits", "time.sleep(2.5)")],
+        tmp_path,
+    )
     assert not later.exists()
 
 

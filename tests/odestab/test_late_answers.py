@@ -14,7 +14,7 @@ from odestab.krylov import Wanted, gmres, krylov_schur
 from odestab.krylov.projected import decomposed
 from odestab.solver import AbstractImplicitSolver, Anderson, Auto, FixedPoint, GradientDescent, ImplicitEquation, NewtonKrylov, Solution
 from odestab.vector_field import AbstractVectorField, LinearVectorField
-from odestab.watch import Watch
+from odestab.watch import AHEAD, Watch
 
 CPU = torch.device("cpu")
 SOLVERS = {
@@ -189,14 +189,28 @@ def test_a_search_for_eigenvalues_is_that_of_a_cpu(narrow: bool) -> None:
         torch.testing.assert_close(there.vectors.cpu()[simple].abs(), here.vectors[simple].abs(), rtol=0, atol=1e-6)
 
 
-def test_an_answer_is_asked_for_once_a_chunk_and_read_when_it_has_arrived() -> None:
+def test_an_answer_is_read_when_it_has_arrived() -> None:
     with SecondDevice() as device:
-        watch, running = Watch(DEVICE, 3), torch.zeros(2, dtype=torch.bool, device=DEVICE)
+        watch, running = Watch(DEVICE), torch.zeros(2, dtype=torch.bool, device=DEVICE)
         device.clear()
-        assert not watch.none(running) and not watch.none(running) and device.asynchronous == 1
+        assert not watch.none(running)  # asked
         for _ in range(second_device.LATENCY):
             running = running | running
         assert watch.none(running) and device.waited == 0 and device.asynchronous == 1
+
+
+def test_the_host_runs_ahead_of_the_answers_by_so_many_iterations_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(second_device, "LATENCY", 10**6)
+    with SecondDevice() as device:
+        watch, running = Watch(DEVICE), torch.ones(2, dtype=torch.bool, device=DEVICE)
+        device.clear()
+        for _ in range(AHEAD):
+            assert not watch.none(running) and device.waited == 0
+        running = running & False  # ends here: what was asked before says that something runs
+        for _ in range(AHEAD):
+            assert not watch.none(running)
+        assert watch.none(running)
+        assert device.syncs == {"event": AHEAD + 1}  # each with as many iterations left to do
 
 
 @pytest.mark.parametrize("decompose", [torch.linalg.eig, torch.linalg.eigh, torch.linalg.svd])
