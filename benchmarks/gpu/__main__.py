@@ -13,7 +13,6 @@ import importlib.util
 import json
 import os
 import platform
-import re
 import subprocess
 import sys
 import tarfile
@@ -178,7 +177,7 @@ def merge(options: argparse.Namespace) -> None:
     record = json.loads(path.read_text(encoding="utf-8"))
     if record["machine"]["gpu"] == REHEARSAL and not options.rehearsal:
         raise ValueError(f"{path}: expected what a GPU measured, got {REHEARSAL}")
-    name = re.sub(r"[^a-z0-9]+", "-", record["machine"]["gpu"].lower()).strip("-")
+    name = tables.slug(record["machine"]["gpu"])
     results = options.root / tables.RESULTS
     results.mkdir(parents=True, exist_ok=True)
     kept = results / f"{name}.json"

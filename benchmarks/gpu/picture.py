@@ -15,9 +15,16 @@ LAYER = style.FAINT
 @style.house()
 def draw(record: dict[str, Any]) -> Figure:
     """Two panels of bars: microseconds of an iteration by form and engine, and milliseconds of a training step by size and model."""
-    figure, (left, right) = style.panels(None, 2, columns=2, height=3.2)
+    figure, (left, right) = style.panels(None, 2, columns=2, height=3.2, below=0.3)
     _iterations(left, numbers(record, "solver").get("iterations", []))
     _steps(right, numbers(record, "training").get("steps", []))
+    handles = [
+        style.swatch("without an implicit step", facecolor=LAYER),
+        style.swatch("ours", facecolor=style.COLOURS["implicit"]),
+        style.swatch("torchdeq", facecolor=PEER),
+        style.key("of it inside kernels", style.INK, "|", size=7),
+    ]
+    style.legend(figure, [left, right], handles, True, columns=4)
     return figure
 
 
@@ -28,9 +35,7 @@ def _iterations(ax: Axes, rows: list[dict[str, Any]]) -> None:
     names = [f"{row['engine']}, {row['form']}" for row in rows]
     colours = [LAYER if row["engine"] == "bare F" else style.COLOURS["implicit"] if row["engine"] in TARGETS else PEER for row in rows]
     _bars(ax, names, [row["us"] for row in rows], colours)
-    inside = [row["kernel us"] for row in rows]
-    ax.plot(inside, range(len(rows)), "|", color=style.INK, markersize=7, label="inside kernels")
-    ax.legend(loc="lower right")
+    ax.plot([row["kernel us"] for row in rows], range(len(rows)), "|", color=style.INK, markersize=7)
     ax.set_xlabel("µs for one iteration")
     ax.set_title("An implicit layer, 32 × 128 tokens, bf16")
 
@@ -39,9 +44,10 @@ def _steps(ax: Axes, rows: list[dict[str, Any]]) -> None:
     if not rows:
         style.nothing(ax)
         return
-    names = [f"{row['model']}, {row['size']}" for row in rows]
+    names = [f"{row['size']}: {row['model']}" for row in rows]
     colours = [LAYER if row["model"] == "BERT" else style.COLOURS["implicit"] for row in rows]
     _bars(ax, names, [row["ms"] for row in rows], colours)
+    ax.plot([row["kernel ms"] for row in rows], range(len(rows)), "|", color=style.INK, markersize=7)
     for place, row in enumerate(rows):
         ax.annotate(f"{row['of BERT']:.1f}×", (row["ms"], place), (3, 0), textcoords="offset points", va="center", fontsize=7)
     ax.margins(x=0.15)

@@ -65,6 +65,11 @@ def summary(record: Record) -> str:
     return _table([f"on {machine(record)}", "measured", "target", ""], rows)
 
 
+def slug(gpu: str) -> str:
+    """The name of a device in a file's name."""
+    return re.sub(r"[^a-z0-9]+", "-", gpu.lower()).strip("-")
+
+
 def machine(record: Record) -> str:
     """The device, in words."""
     return f"one {record['machine']['gpu']}"
@@ -133,7 +138,13 @@ def whole(record: Record) -> str:
     """Everything, part by part."""
     about = record["machine"]
     versions = ", ".join(f"{name} {about[name]}" for name in ("torch", "triton", "transformers", "odestab") if about.get(name))
-    parts = [f"## {about['gpu']}\n", f"{about['date']}, {versions}, driver {about['driver']}, {about['cores']} cores.\n", summary(record)]
+    picture = f"![an iteration and a training step](../{RESULTS}/{slug(about['gpu'])}.png)\n"
+    parts = [
+        f"## {about['gpu']}\n",
+        picture,
+        f"{about['date']}, {versions}, driver {about['driver']}, {about['cores']} cores.\n",
+        summary(record),
+    ]
     ceilings = numbers(record, "solver").get("ceilings", {})
     parts.append(_table(["ceiling, measured in the same run", ""], [(name, f"{value:.3g}") for name, value in ceilings.items()]))
     for title, rows in details(record):
