@@ -24,9 +24,19 @@ THIRD_PARTY = {
     "imbert": {"torch", "numpy", "scipy", "jaxtyping", "transformers", "safetensors", "datasets", "tqdm"},
 }
 ENCODER_LAYERS_THIRD_PARTY = {"transformers", "safetensors"}
-ENCODER_LAYERS_MAY_IMPORT = {"vector_field", "trajectory", "linearized_layer", "solver", "adjoint", "one_step", "encoder_layers"}
+ENCODER_LAYERS_MAY_IMPORT = {
+    "one_thread",
+    "vector_field",
+    "trajectory",
+    "linearized_layer",
+    "solver",
+    "adjoint",
+    "one_step",
+    "encoder_layers",
+}
 ORDER = (
-    *("precision", "vector_field", "frozen_randomness", "trajectory", "krylov", "linear_operator", "linearized_layer", "jacobian"),
+    *("precision", "one_thread", "vector_field", "frozen_randomness", "trajectory", "krylov", "linear_operator", "linearized_layer"),
+    *("checked_linearization", "jacobian"),
     *("spectrum", "step_growth", "numerical_range", "nonnormality", "schur_form", "pseudospectrum"),
     *("pseudospectral_extrema", "kreiss", "spectral_density"),
     *("solver", "adjoint", "one_step", "stability", "propagation", "matrix_exponential", "lyapunov", "refinement", "encoder_layers"),
