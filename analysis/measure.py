@@ -39,7 +39,7 @@ def measure(study: Study, plan: CellPlan) -> Cell:
     }
     extra, arrays = kinds[plan.kind](study, plan)
     units = {name: UNITS.get(name, "1") for name in arrays}
-    header = {**plan.header(), **extra, "units": units, "seed": study.config.seed, "weights": study.weights}
+    header = {**plan.header(), **extra, "units": units, "seed": study.config.seed, **study.known_by}
     return Cell(plan.name, header, arrays)
 
 

@@ -2,10 +2,19 @@
 
 import argparse
 import os
+import sys
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
-from analysis.config import DEFAULT_MODEL, DTYPES, FIELDS
+from analysis.config import DEFAULT_MODEL, DTYPES, FIELDS, Pair, StudyConfig
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from analysis.record import Cell
+
+LARGEST = 10**9  # of what is counted: texts, dimensions
+MOST_WORKERS = 1024
 
 
 def a_text(text: str) -> str:
@@ -47,9 +56,16 @@ def layer_list(text: str) -> tuple[int, ...]:
 
 def positive(text: str) -> int:
     """A whole number from 1."""
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"expected a whole number >= 1, got {text!r}")
+    if not (text.isascii() and text.isdecimal() and len(text) <= len(str(LARGEST)) and 1 <= int(text) <= LARGEST):
+        raise argparse.ArgumentTypeError(f"expected a whole number from 1 to {LARGEST}, got {text[:30]!r}")
     return int(text)
+
+
+def a_worker_count(text: str) -> int:
+    """A number of processes."""
+    if (workers := positive(text)) > MOST_WORKERS:
+        raise argparse.ArgumentTypeError(f"expected at most {MOST_WORKERS} processes, got {text}")
+    return workers
 
 
 def a_shard(text: str) -> tuple[int, int]:
@@ -79,9 +95,27 @@ def require_figure(path: Path) -> None:
         raise ValueError(f"--out must be a file in a folder that exists and can be written, got {path}")
 
 
+def one_line(error: BaseException) -> str:
+    """What an error says, on one line, with the file that it is about."""
+    text = str(error) or type(error).__name__
+    if isinstance(error, OSError) and error.filename is not None:
+        text = f"{error.filename}: {error.strerror}"
+    return " ".join(text.split())
+
+
+def ready_streams() -> None:
+    """Give stdout and stderr somewhere to write, and a way to show names that the terminal has no letters for."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:  # closed before the start
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 -- for the life of the process
+        elif hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+
+
 def run_options(parser: argparse.ArgumentParser, out: str) -> None:
     """Options of the commands that measure many texts into a run folder, at some step sizes."""
-    parser.add_argument("model", nargs="?", metavar="MODEL", help=f"hub id or folder (default: the embedded {DEFAULT_MODEL})")
+    parser.add_argument("model", nargs="?", type=a_text, metavar="MODEL", help=f"hub id or folder (default: the embedded {DEFAULT_MODEL})")
     parser.add_argument("--step-size", type=a_step_size, nargs="+", default=[1.0], metavar="H", help="step sizes h (default: 1)")
     folder_options(parser, out)
 
@@ -92,7 +126,7 @@ def folder_options(parser: argparse.ArgumentParser, out: str) -> None:
     parser.add_argument("--limit", type=positive, metavar="N", help="use the first N texts and pairs")
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     workers = max(1, min(cores, 4) // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
-    parser.add_argument("--workers", type=positive, default=workers, metavar="N", help="processes (default: one a core, up to 4)")
+    parser.add_argument("--workers", type=a_worker_count, default=workers, metavar="N", help="processes (default: one a core, up to 4)")
     torchrun = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
     parser.add_argument(
         "--shard", type=a_shard, default=torchrun, metavar="R/W", help="this rank's share of the cells (default: torchrun's)"
@@ -125,3 +159,35 @@ def measuring_options() -> Parser:
     )
     options.add_argument("--seed", type=int, default=0, help="of every random vector (default: 0)")
     return options
+
+
+def study_config(
+    options: argparse.Namespace, texts: tuple[str, ...], pairs: tuple[Pair, ...], step_sizes: tuple[float, ...]
+) -> StudyConfig:
+    """The configuration that the options of a command describe."""
+    return StudyConfig(
+        model=options.model,
+        texts=texts,
+        pairs=pairs,
+        field=options.field,
+        step_sizes=tuple(sorted(step_sizes)),
+        layers=options.layers,
+        device=options.device,
+        dtype=options.dtype,
+        depth=options.depth,
+        seed=options.seed,
+        propagated=options.propagated,
+        dense_limit=options.dense_limit,
+    )
+
+
+def warn(line: str) -> None:
+    """One line on stderr."""
+    print(f"odestab: warning: {line}", file=sys.stderr)
+
+
+def progress(cells: "Iterable[Cell]", total: int) -> "Iterable[Cell]":
+    """The cells, with a bar on stderr."""
+    from tqdm import tqdm
+
+    return tqdm(cells, desc="measuring", unit="cell", total=total, file=sys.stderr, disable=total == 0)

@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import hashlib
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,8 @@ from torch import Tensor
 import odestab as od
 from analysis.cells import CellPlan
 from analysis.config import StudyConfig, default_model_folder
+from analysis.identity import file_digest, model_identity
+from analysis.record import content_digest
 
 PATH_RTOL = 1e-10  # of implicit solves on unperturbed paths: differences of 1e-5 are taken between two of them
 
@@ -28,6 +31,8 @@ class Study:
         tokenizer: its tokenizer.
         max_tokens: the longest text that the model takes.
         weights: sha256 of the encoder's parameters, names included.
+        identity: sha256 of what else the numbers depend on, by what it is: the model's configuration, its tokenizer, the checkpoint whose
+            steps are taken, the file of directions.
         directions: perturbations of the state that enters the first layer, `(tokens, hidden)`, by index of their text.
     """
 
@@ -36,7 +41,13 @@ class Study:
     tokenizer: Any
     max_tokens: int
     weights: str
+    identity: dict[str, str | None] = dataclasses.field(default_factory=dict)
     directions: dict[int, Tensor] = dataclasses.field(default_factory=dict)
+
+    @property
+    def known_by(self) -> dict[str, str]:
+        """What a cell is of, beside its plan: two digests."""
+        return {"weights": self.weights, "identity": content_digest(self.identity)}
 
     def tokenize(self, texts: list[str]) -> Any:
         """A padded batch on the study's device, truncated to what the model takes."""
@@ -97,7 +108,15 @@ def load_study(config: StudyConfig) -> Study:
     digest = hashlib.sha256()
     for name, parameter in sorted(encoder.state_dict().items()):
         digest.update(name.encode() + parameter.detach().cpu().numpy().tobytes())
-    return Study(config, encoder, tokenizer, _max_tokens(encoder, tokenizer), digest.hexdigest(), _directions(config, encoder))
+    known = model_identity(model)
+    identity = {
+        "model_config": known.config,
+        "tokenizer": known.tokenizer,
+        "steps_model": None if config.steps is None else model_identity(config.steps).digest,
+        "directions_content": None if config.directions is None else file_digest(Path(config.directions)),
+    }
+    directions = _directions(config, encoder)
+    return Study(config, encoder, tokenizer, _max_tokens(encoder, tokenizer), digest.hexdigest(), identity, directions)
 
 
 def _directions(config: StudyConfig, encoder: Any) -> dict[int, Tensor]:

@@ -14,9 +14,21 @@ import torch
 import odestab as od
 from analysis.cells import CellPlan, plan
 from analysis.config import StudyConfig
+from analysis.interrupts import raise_interrupt
 from analysis.measure import measure
 from analysis.pool import measured, useful_workers
-from analysis.record import Cell, DamagedCell, Run, read_cell, read_config, read_run, write_cell, write_json
+from analysis.record import (
+    Cell,
+    DamagedCell,
+    Run,
+    read_cell,
+    read_config,
+    read_run,
+    sweep_temporaries,
+    write_cell,
+    write_config,
+    write_json,
+)
 from analysis.study import Study, load_study
 from analysis.summary import Summary, summarise
 from analysis.tables import tables
@@ -84,6 +96,7 @@ def prepare(config: StudyConfig, warn: Report) -> Sweep:
         "skipped_pairs": skipped,
         "warnings": warnings,
         "weights": study.weights,
+        **study.identity,
         "directed": sorted(study.directions),
         "declared": getattr(study.encoder.config, "declared_steps", None),
         "status_names": [status.name for status in od.Status],
@@ -131,6 +144,7 @@ def run(
     with _memory_error():
         for cell in progress(measured(config, lacking, useful) if useful > 1 else here, len(lacking)):
             write_cell(out / "cells", cell)
+            raise_interrupt()
     if shard[1] > 1 and missing(sweep, out, warn):
         return None
     summary = summarise(read_run(out))
@@ -148,14 +162,16 @@ def open_folder(out: Path, resolved: dict[str, Any]) -> None:
     """Create a run folder, or check that an existing one belongs to the same configuration.
 
     Raises:
-        ValueError: if it does not; the choices that differ are named.
+        ValueError: if it does not; the choices, or the parts of the model, that differ are named.
         OSError: if it cannot be created or written.
     """
     (out / "cells").mkdir(parents=True, exist_ok=True)
+    for folder in (out, out / "cells"):
+        sweep_temporaries(folder)
     if not (out / "config.json").exists():
         if any((out / "cells").glob("*.safetensors")):
             raise ValueError(f"{out} has cells but no config.json that tells of what; choose another folder")
-        write_json(out / "config.json", resolved)
+        write_config(out, resolved)
         return
     try:
         existing = read_config(out)
@@ -173,7 +189,7 @@ def missing(sweep: Sweep, out: Path, warn: Report) -> list[CellPlan]:
     for cell in sweep.cells:
         path = out / "cells" / f"{cell.name}.safetensors"
         try:
-            if path.exists() and _require_own(path, {**cell.header(), "weights": sweep.study.weights}):
+            if path.exists() and _require_own(path, {**cell.header(), **sweep.study.known_by}):
                 continue
         except DamagedCell as error:
             warn(f"damaged cell, measured again: {error}")

@@ -9,7 +9,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from odestab.vector_field import AbstractVectorField, AbstractWrappedField, Linearization
+from odestab.one_thread import jvp
+from odestab.vector_field import AbstractVectorField, AbstractWrappedField, Linearization, over_tangents
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -62,17 +63,16 @@ class FrozenRandomness(AbstractWrappedField):
 
         def pushforward(v: Tensor) -> Tensor:
             with torch.no_grad():
-                return torch.func.jvp(self.unsplit, (x,), (v,))[1]
+                return jvp(self.unsplit, x, v)[1]
 
         @functools.cache
         def pullback() -> Callable[[Tensor], tuple[Tensor]]:
             return torch.func.vjp(self.unsplit, x)[1]
 
-        def over_tangents(product: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
-            many = torch.func.vmap(product, randomness="same")
-            return lambda v: product(v) if v.ndim == x.ndim else many(v.reshape(-1, *x.shape)).view(v.shape)
+        def reverse(u: Tensor) -> Tensor:
+            return pullback()(u)[0].detach()
 
-        return Linearization(over_tangents(pushforward), over_tangents(lambda u: pullback()(u)[0].detach()), "torch.func")
+        return Linearization(over_tangents(lambda: pushforward, x), over_tangents(lambda: reverse, x), "torch.func")
 
     def take(self, examples: Int[Tensor, " chosen"]) -> None:
         """None: fewer examples would draw other random numbers."""

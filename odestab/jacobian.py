@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from odestab.checked_linearization import checked_linearization
 from odestab.linear_operator import AbstractOperator
 from odestab.vector_field import AbstractVectorField, Linearization
 
@@ -16,24 +17,29 @@ from odestab.vector_field import AbstractVectorField, Linearization
 class Jacobian(AbstractOperator):
     """J = ∂f/∂x at a state, projected on the real tokens (Mathematics, section 1).
 
-    Both products are linearised once, at first use; with the split f = F + c·x only F is differentiated and c is exact.
+    Both products are linearised once, at first use; with the split f = F + c·x only F is differentiated and c is exact. They are checked
+    then and while they are used (`checked_linearization`). Threads may share it.
 
     Attributes:
         field: f.
         x: the state `(batch, ...)`.
 
     Raises:
-        ValueError: if f changes the shape or dtype of the state.
+        ValueError: if f changes the shape or dtype of the state, or what the state holds. At first use, and later, if f is no
+            differentiable function of the state alone.
     """
 
     field: AbstractVectorField
     x: Float[Tensor, "batch *event"]
 
     def __post_init__(self) -> None:
+        own = self.x.detach().clone()
         with torch.no_grad():
-            image = self.field(self.x)
+            image = self.field(own)
         if image.shape != self.x.shape or image.dtype != self.x.dtype:
             raise ValueError(f"field must keep shape {tuple(self.x.shape)} and {self.x.dtype}, got {tuple(image.shape)} and {image.dtype}")
+        if not torch.equal(own.nan_to_num(), self.x.nan_to_num()):
+            raise ValueError("field must leave the state that it is given as it is, got one that it changes in place")
 
     @property
     def like(self) -> Tensor:  # type: ignore[override]
@@ -67,8 +73,8 @@ class Jacobian(AbstractOperator):
 
     @functools.cached_property
     def linearization(self) -> Linearization:
-        """∂F at x; its `path` says which code runs."""
-        return self.field.linearize(self.x)
+        """∂F at x, checked; its `path` says which code runs."""
+        return checked_linearization(self.field, self.x)
 
     @functools.cached_property
     def _linearized(self) -> "_Linearized":

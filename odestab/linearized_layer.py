@@ -10,6 +10,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn import functional
 
+from odestab.one_thread import jvp
 from odestab.vector_field import Linearization
 
 
@@ -147,7 +148,7 @@ class FeedForwardWeights:
     def linearize(self, z: Float[Tensor, "batch tokens hidden"]) -> "LinearizedFeedForward":
         """∂F_F at z: about the cost and the memory of one evaluation."""
         intermediate = self.intermediate(z)
-        activated, slope = torch.func.jvp(self.activation, (intermediate,), (torch.ones_like(intermediate),))[:2]
+        activated, slope = jvp(self.activation, intermediate, torch.ones_like(intermediate))
         value, norm = self.norm.linearize(self.output(activated) + z)
         return LinearizedFeedForward(self, value, slope, norm)
 

@@ -12,6 +12,7 @@ from torch import Tensor
 from odestab.adjoint import AbstractAdjoint, ImplicitAdjoint
 from odestab.jacobian import Jacobian
 from odestab.linear_operator import AbstractOperator, ComposedOperator, affine, compose, inverse
+from odestab.one_thread import jvp
 from odestab.solver import AbstractImplicitSolver, Auto, ImplicitEquation, Solution
 from odestab.vector_field import AbstractVectorField
 
@@ -221,7 +222,7 @@ def _executed_derivative(run: Callable[[Tensor], Tensor], field: AbstractVectorF
         return field.project(v)
 
     def pushforward(v: Tensor) -> Tensor:
-        return project(torch.func.jvp(run, (x,), (project(v),))[1])
+        return project(jvp(run, x, project(v))[1])
 
     def pullback(u: Tensor) -> Tensor:
         return project(torch.func.vjp(run, x)[1](project(u))[0])

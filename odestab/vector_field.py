@@ -11,6 +11,8 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from odestab.one_thread import ONE_THREAD
+
 FIELD_KINDS = ("increment", "outer")
 
 
@@ -21,7 +23,8 @@ class Linearization:
     Attributes:
         mv: v ↦ ∂F v.
         rmv: u ↦ ∂Fᵀ u.
-        path: which code computes them: "torch.func" or "analytic".
+        path: which code computes them: "analytic"; "torch.func", a trace that is kept; or derivatives taken anew at each product, in
+            forward mode ("torch.func.jvp", "torch.autograd") or by reverse mode twice ("double vjp").
         cast: dtype ↦ the same in another precision; None where that is not known.
         take: indices ↦ the same for some of the examples; None where that is not known.
     """
@@ -34,11 +37,14 @@ class Linearization:
 
 
 def linearize(function: Callable[[Tensor], Tensor], x: Float[Tensor, "batch *event"]) -> Linearization:
-    """Linearise any function by torch.func: forward mode through `linearize`, reverse mode through a cached `vjp`, each at first use."""
+    """Linearise any function by torch.func: forward mode through `linearize`, reverse mode through a cached `vjp`, each at first use.
+
+    Nothing here is checked: `Jacobian` does that.
+    """
 
     @functools.cache
     def pushforward() -> Callable[[Tensor], Tensor]:
-        with torch.no_grad(), warnings.catch_warnings():
+        with ONE_THREAD, torch.no_grad(), warnings.catch_warnings():
             warnings.filterwarnings("ignore", "Attempted to insert a get_attr Node", UserWarning)  # harmless, torch's own
             return torch.no_grad()(torch.func.linearize(function, x.detach())[1])
 
@@ -47,15 +53,18 @@ def linearize(function: Callable[[Tensor], Tensor], x: Float[Tensor, "batch *eve
         product = torch.func.vjp(function, x.detach())[1]
         return lambda u: product(u)[0].detach()
 
-    def over_tangents(product: Callable[[], Callable[[Tensor], Tensor]]) -> Callable[[Tensor], Tensor]:
-        def apply(v: Tensor) -> Tensor:
-            if v.ndim == x.ndim:
-                return product()(v)
-            return torch.func.vmap(product())(v.reshape(-1, *x.shape)).view(v.shape)
+    return Linearization(over_tangents(pushforward, x), over_tangents(pullback, x), "torch.func")
 
-        return apply
 
-    return Linearization(over_tangents(pushforward), over_tangents(pullback), "torch.func")
+def over_tangents(product: Callable[[], Callable[[Tensor], Tensor]], x: Float[Tensor, "batch *event"]) -> Callable[[Tensor], Tensor]:
+    """A product, made at first use, for any number of leading axes of tangents at x; what is drawn at random is the same for all."""
+
+    def apply(v: Tensor) -> Tensor:
+        if v.ndim == x.ndim:
+            return product()(v)
+        return torch.func.vmap(product(), randomness="same")(v.reshape(-1, *x.shape)).view(v.shape)
+
+    return apply
 
 
 class AbstractVectorField(abc.ABC):

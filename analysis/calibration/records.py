@@ -106,6 +106,10 @@ def calibrate(tuned: Run, pretrained: Run, seed: int) -> Calibration:
             "model": tuned.config["model"],
             "pretrained": pretrained.config["model"],
             "weights": {source: run.config["weights"] for source, run in zip(SOURCES, (tuned, pretrained), strict=True)},
+            **{
+                part: {source: run.config.get(part) for source, run in zip(SOURCES, (tuned, pretrained), strict=True)}
+                for part in ("model_config", "tokenizer", "steps_model", "directions_content")
+            },
             "steps": tuned.config["declared"],
             "texts": len(tuned.config["texts"]),
             "skipped_pairs": len(tuned.config["skipped_pairs"]),

@@ -125,6 +125,8 @@ class Prediction:
             "layers",
             "encoder_depth",
             "weights",
+            "model_config",
+            "tokenizer",
             "seed",
             "dtype",
             "tolerances",

@@ -10,6 +10,7 @@ from torch.autograd.graph import get_gradient_edge
 
 from odestab.adjoint.base import RefuseSecondDerivative
 from odestab.adjoint.linear_solve import Product
+from odestab.one_thread import jvp
 from odestab.solver import ImplicitEquation
 from odestab.solver.equation import in_transform
 
@@ -31,7 +32,7 @@ class _Derivative:
 
     def push(self, y: Tensor) -> Product:
         """V ↦ K v."""
-        return lambda v: torch.func.jvp(self.scaled, (y,), (v,))[1]
+        return lambda v: jvp(self.scaled, y, v)[1]
 
     def pull(self, y: Tensor) -> Product:
         """U ↦ Kᵀ u."""

@@ -3,6 +3,7 @@
 import contextlib
 import logging
 import types
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,10 @@ from torch.overrides import TorchFunctionMode
 
 from odestab.encoder_layers.declared import declare_steps_of, plain_config
 from odestab.encoder_layers.families import DOUBLE_THROUGHOUT, require_encoder
+from odestab.encoder_layers.weight_files import INDEX, require_safe_name, shards, stored_types, weight_files
+from odestab.one_thread import ONE_THREAD
+
+FLOATING = ("F", "BF")  # how safetensors names the types that are: F64, F32, F16, BF16, F8_E4M3, …
 
 
 def load_encoder(
@@ -41,7 +46,7 @@ def load_encoder(
     if not dtype.is_floating_point:
         raise ValueError(f"dtype must be a floating-point type, got {dtype}")
     _require_folder_or_id(model)
-    with _silence(), torch.random.fork_rng(devices=[]):  # a missing pooler is drawn at random
+    with ONE_THREAD, _silence(), torch.random.fork_rng(devices=[]):  # a missing pooler is drawn at random
         encoder = _load_weights(model, dtype)
         tokenizer = _load_tokenizer(model)
     if steps_of is not None:
@@ -90,14 +95,44 @@ def _load_weights(model: str | Path, dtype: torch.dtype) -> Any:
     with _required(model, "be a hub id or a checkpoint folder with a readable config.json (no network may be the cause)"):
         config = plain_config(model) or AutoConfig.from_pretrained(model, trust_remote_code=False)
     require_encoder(config, f"model {str(model)!r}")
-    with _required(model, "have readable weights in model.safetensors"):
+    with _required(model, "have readable weights in model.safetensors"), warnings.catch_warnings():
+        files = _safe_files(model, config)
+        warnings.filterwarnings("ignore", "Casting complex values", UserWarning)  # refused below, by name
         encoder, report = AutoModel.from_pretrained(model, config=config, dtype=dtype, **options, **judged)
     unread = {*report["missing_keys"], *(key for key, *_ in report["mismatched_keys"])}
     if bad := sorted(key for key in unread if "pooler" not in key):
         raise ValueError(f"model {str(model)!r} must have every weight in its shape, {len(bad)} missing or misshapen: {', '.join(bad[:3])}")
+    with _required(model, "have readable weights in model.safetensors"):
+        stored = stored_types(files or _cached_files(model))
+    buffers = tuple(name for name, _ in encoder.named_buffers())
+    others = {key for key, kind in stored.items() if not kind.startswith(FLOATING)} - set(report["unexpected_keys"])
+    if bad := sorted(key for key in others if not key.endswith(buffers)):
+        came = ", ".join(f"{key} as {stored[key]}" for key in bad[:3])
+        raise ValueError(f"model {str(model)!r} must have floating-point weights, {len(bad)} are not: {came}")
     if bad := [name for name, parameter in encoder.named_parameters() if not parameter.isfinite().all()]:
         raise ValueError(f"model {str(model)!r} must have finite weights in {dtype}, {len(bad)} are not: {', '.join(bad[:3])}")
     return encoder
+
+
+def _safe_files(model: str | Path, config: Any) -> tuple[Path, ...]:
+    """A folder's weights files, checked before any is opened; none for a hub id, of which what its index names is checked."""
+    from transformers.utils import cached_file
+
+    if Path(model).is_dir():
+        return weight_files(model)
+    if (chosen := getattr(config, "transformers_weights", None)) is not None:
+        require_safe_name(str(chosen).removesuffix(".index.json"), f"model {str(model)!r}")
+    asked = {"_raise_exceptions_for_missing_entries": False, "_raise_exceptions_for_connection_errors": False}
+    if (index := cached_file(model, INDEX, **asked)) is not None:
+        shards(Path(index))
+    return ()
+
+
+def _cached_files(model: str | Path) -> tuple[Path, ...]:
+    """The weights files of a hub id that has been loaded."""
+    from transformers.utils import cached_file
+
+    return weight_files(Path(cached_file(model, "config.json")).parent)
 
 
 def _load_tokenizer(model: str | Path) -> Any:
@@ -123,7 +158,7 @@ def _required(model: str | Path, requirement: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _silence() -> Iterator[None]:
-    """No log and no progress bar while a checkpoint loads; all as it was afterwards."""
+    """No log and no progress bar while a checkpoint loads; all as it was afterwards. Both are of the process: one thread at a time."""
     from transformers.utils import logging as bars  # first import: it sets its logger's level
 
     levels = {logger: logger.level for logger in map(logging.getLogger, ("transformers", "huggingface_hub"))}

@@ -4,7 +4,8 @@ import contextlib
 import dataclasses
 import functools
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -14,8 +15,10 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from odestab.encoder_layers.declared import Steps, declared_steps
 from odestab.encoder_layers.families import BERT_KIN, LAYER_PATHS, position_limit, require_encoder
+from odestab.encoder_layers.trace_checks import require_binary, require_chain, require_whole
 from odestab.encoder_layers.weights import layer_weights
 from odestab.linearized_layer import AttentionWeights, FeedForwardWeights, LayerWeights, analytic_linearization
+from odestab.one_thread import ONE_THREAD
 from odestab.trajectory import Trajectory
 from odestab.vector_field import FIELD_KINDS, LayerVectorField
 
@@ -28,6 +31,10 @@ def trace(encoder: nn.Module, batch: Mapping[str, Any], field: str | None = None
     The encoder runs once. Each layer F_l is bound to what the encoder passed it beside the state (masks, position embeddings), so
     x_{l+1} = F_l(x_l) on real tokens. A norm after the last layer is not part of the trajectory. Where the checkpoint declares steps, as
     IM-BERT's does, the states are those that these steps take, one entry per substep, and the methods are given with them.
+
+    What is returned is checked, which costs as much as the encoder's layers once more: the states are the encoder's own hidden states,
+    each layer gives the next one, and the last one is the encoder's output, but for a norm. No layer computes in less than the precision
+    of its state, autocast apart. Threads may trace one encoder: they take turns.
 
     Args:
         encoder: a transformers encoder in eval mode, bare or with a task head, on eager or sdpa attention.
@@ -43,22 +50,24 @@ def trace(encoder: nn.Module, batch: Mapping[str, Any], field: str | None = None
 
     Raises:
         ValueError: if the encoder is no encoder, is in training mode or has no chain of layers from hidden states to hidden states; if
-            the batch lacks an entry or does not fit the encoder; if the field is unknown; if `sublayers` is asked for where the halves of
-            the layers are not known.
+            the batch lacks an entry, does not fit the encoder or has a mask that is not 0 and 1; if the field is unknown; if `sublayers`
+            is asked for where the halves of the layers are not known; if the layers do not reproduce the encoder, or one rounds to a
+            lower precision.
     """
     bare = _bare_encoder(encoder)
     inputs = _inputs(bare, batch)
-    with torch.inference_mode(False), torch.no_grad():  # tensors of a caller's inference_mode could not enter autograd later
+    # Hooks are seen by all threads; tensors of a caller's inference_mode could not enter autograd later.
+    with ONE_THREAD, torch.inference_mode(False), torch.no_grad():
         mask = batch["attention_mask"].to(bare.device).bool()
         steps, declared = _layer_steps(bare, inputs), declared_steps(bare.config)
+        kind = field or FIELD_KINDS[0]
+        halved = sublayers and declared is None
+        parts = [half for step in steps for half in _halves(bare, step)] if halved else [(step, _weights(step)) for step in steps]
+        fields = tuple(_field(step.layer, mask, kind, weights) for step, weights in parts)
+        states = tuple(fields[0].project(state) for state in (*(step.before for step, _ in parts), steps[-1].after))
+        require_chain(bare, fields, states)
         if declared is not None:
             return _follow_steps(steps, declared, mask, field, sublayers)
-        field = field or FIELD_KINDS[0]
-        parts = [half for step in steps for half in _halves(bare, step)] if sublayers else [(step, _weights(step)) for step in steps]
-        fields = tuple(_field(step.layer, mask, field, weights) for step, weights in parts)
-        states = tuple(fields[0].project(state) for state in (*(step.before for step, _ in parts), steps[-1].after))
-        if sublayers or bare.config.model_type not in LAYER_PATHS:
-            _require_chain(bare, fields, states)
     return Trajectory(states, mask, fields)
 
 
@@ -114,8 +123,15 @@ class BoundLayer:
         return dataclasses.replace(self, arguments=tuple(map(cut, self.arguments)), keywords=keywords, batch=len(examples))
 
 
-def _attention_kernel(sdpa: bool) -> contextlib.AbstractContextManager[Any]:
-    return sdpa_kernel(SDPBackend.MATH) if sdpa else contextlib.nullcontext()
+@contextlib.contextmanager
+def _attention_kernel(sdpa: bool) -> Iterator[None]:
+    """The MATH kernel within, for all threads: the choice is one of the process."""
+    with contextlib.ExitStack() as stack:
+        if sdpa and not torch.compiler.is_compiling():  # a lock would break the graph
+            stack.enter_context(ONE_THREAD)
+        if sdpa:
+            stack.enter_context(sdpa_kernel(SDPBackend.MATH))
+        yield
 
 
 _Weights = LayerWeights | AttentionWeights | FeedForwardWeights
@@ -147,6 +163,7 @@ def _inputs(encoder: Any, batch: Mapping[str, Any]) -> dict[str, Tensor]:
     for name in ("input_ids", "attention_mask"):
         if not isinstance(came := batch.get(name), Tensor):
             raise ValueError(f"batch must have {name} as a tensor (tokenize with return_tensors='pt'), got {type(came).__name__}")
+    require_binary(batch["attention_mask"])
     ids, shapes = batch["input_ids"], [tuple(batch[name].shape) for name in ("input_ids", "attention_mask")]
     if ids.ndim != 2 or shapes[0] != shapes[1] or not ids.numel():
         raise ValueError(f"input_ids and attention_mask must be (batch, tokens), alike and not empty, got {shapes[0]} and {shapes[1]}")
@@ -171,11 +188,20 @@ def _layer_steps(encoder: Any, inputs: dict[str, Tensor]) -> list[_Step]:
     """The longest list of modules that the encoder runs once each, in order, from hidden states to hidden states."""
     path, sdpa = LAYER_PATHS.get(encoder.config.model_type), encoder.config._attn_implementation == "sdpa"
     lists = [encoder.get_submodule(path)] if path else [module for module in encoder.modules() if isinstance(module, nn.ModuleList)]
-    steps = _record(lambda: encoder(**inputs), {layer for layers in lists for layer in layers}, sdpa)
+    within = {layer for layers in lists for layer in layers}
+    norms = {module for module in encoder.modules() if "norm" in type(module).__name__.lower() and not [*module.children()]}
+    norms -= {module for layer in within for module in layer.modules()}
+    outputs: list[Any] = []
+    told = {"output_hidden_states": True, "return_dict": True}
+    calls = _record(lambda: outputs.append(encoder(**inputs, **told)), within | norms, sdpa)
+    steps = [call for call in calls if call.layer.module in within]
     chains = [chain for layers in lists if (chain := _chain(list(layers), steps, inputs["input_ids"].shape))]
     longest = [chain for chain in chains if len(chain) == max(map(len, chains))]
     if len(longest) != 1:
         raise ValueError(f"{type(encoder).__name__} must have one longest list of layers run once each in order, got {len(longest)}")
+    states = [*(step.before for step in longest[0]), longest[0][-1].after]
+    normed = [(call.before, call.after) for call in calls if call.layer.module in norms]
+    require_whole(encoder, states, normed, outputs[0], inputs["attention_mask"].bool())
     return longest[0]
 
 
@@ -203,8 +229,11 @@ def _feed_forward(layer: Any, z: Tensor) -> Tensor:
 def _record(run: Callable[[], Any], modules: set[nn.Module], sdpa: bool) -> list[_Step]:
     """Run something once and keep each call of the modules, in order."""
     steps: list[_Step] = []
+    thread = threading.get_ident()
 
     def keep(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
+        if threading.get_ident() != thread:
+            return
         before, *arguments = args or (kwargs.get("hidden_states"),)
         keywords = {name: value for name, value in kwargs.items() if name != "hidden_states"}
         after = output[0] if isinstance(output, tuple) else output
@@ -223,12 +252,3 @@ def _chain(layers: list[nn.Module], steps: list[_Step], shape: torch.Size) -> li
     sizes = {getattr(state, "shape", ()) for step in own for state in (step.before, step.after)}
     fits = len(sizes) == 1 and all(len(size) == 3 and size[:2] == shape for size in sizes)
     return own if fits and [step.layer.module for step in own] == layers else []
-
-
-def _require_chain(encoder: Any, fields: Sequence[LayerVectorField], states: Sequence[Tensor]) -> None:
-    """Require x_{l+1} = F_l(x_l) on real tokens; it fails where padding reaches them or something happens between the layers."""
-    for l, field in enumerate(fields):
-        difference = float((field.unsplit(states[l]) - states[l + 1]).abs().max())
-        if not difference <= 100 * torch.finfo(states[l].dtype).eps * float(states[l + 1].abs().max()):
-            came = f"a difference of {difference:.1e} in state {l + 1}"
-            raise ValueError(f"{type(encoder).__name__} must be its layers one after the other on real tokens, got {came}")

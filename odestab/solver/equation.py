@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from odestab.one_thread import jvp
 from odestab.vector_field import AbstractVectorField
 
 
@@ -38,7 +39,7 @@ class ImplicitEquation:
     def linearized(self, y: Float[Tensor, "batch *event"]) -> Callable[[Tensor], Tensor]:
         """v ↦ M v = v − h J(y) v."""
         if self.differentiable:
-            return lambda v: v - self.step_size * torch.func.jvp(self.field, (y,), (v,))[1]
+            return lambda v: v - self.step_size * jvp(self.field, y, v)[1]
         linearization = self.field.linearize(y)
         if linearization.path == "torch.func":  # it takes as long to build as several products that are not cached
             return dataclasses.replace(self, differentiable=True).linearized(y)

@@ -2,7 +2,6 @@
 
 import dataclasses
 import errno
-import json
 import os
 import shutil
 from pathlib import Path
@@ -14,6 +13,7 @@ import torch
 from analysis import record, sweep
 from analysis.cells import CellPlan
 from analysis.config import Pair, StudyConfig, read_texts
+from analysis.record import read_config
 from analysis.summary import METHODS, Summary
 from analysis.tables import tables
 
@@ -49,7 +49,7 @@ def refuse(line: str) -> None:
 def test_the_resolved_configuration_is_the_file_and_says_what_was_left_out(run_folder, config):
     lines: list[str] = []
     resolved = sweep.prepare(dataclasses.replace(config, dense_limit=160), lines.append).resolved
-    assert json.loads((run_folder / "config.json").read_text(encoding="utf-8")) == resolved
+    assert read_config(run_folder) == resolved
     assert resolved["layers"] == [0, 1] and resolved["encoder_depth"] == 2 and resolved["depth"] == "quick" and resolved["hidden"] == 16
     assert resolved["texts"] == list(config.texts) and resolved["tokens"] == [5, 8, 5, 8, 4, 4]
     assert resolved["skipped_pairs"] == [

@@ -1,8 +1,11 @@
 """Checkpoints: loaded as encoders, whole and quietly, or refused."""
 
 import contextlib
+import json
 import logging
 import pathlib
+import re
+import threading
 
 import pytest
 import torch
@@ -83,8 +86,8 @@ QUERY = "encoder.layer.1.attention.self.query.weight"
 DAMAGE = {
     "without config": (lambda folder: (folder / "config.json").unlink(), "checkpoint folder with config.json, got a folder without it"),
     "config no JSON": (lambda folder: (folder / "config.json").write_text("{"), "readable config.json .*OSError"),
-    "no weights": (lambda folder: (folder / "model.safetensors").unlink(), "readable weights in model.safetensors, got OSError"),
-    "pickle only": (pickle_only, "readable weights in model.safetensors, got OSError"),
+    "no weights": (lambda folder: (folder / "model.safetensors").unlink(), "readable weights in model.safetensors, got ValueError"),
+    "pickle only": (pickle_only, "readable weights in model.safetensors, got ValueError"),
     "truncated": (truncate, "readable weights in model.safetensors, got SafetensorError"),
     "corrupt": (corrupt, "readable weights in model.safetensors, got SafetensorError"),
     "nan": (lambda folder: rewrite(folder, lambda t: t[QUERY][0].fill_(torch.nan)), f"finite weights in torch.float64, 1 .*: {QUERY}"),
@@ -144,3 +147,60 @@ def test_a_model_that_is_not_there_is_refused(model, message):
 def test_a_dtype_that_is_not_floating_is_refused(checkpoint):
     with pytest.raises(ValueError, match=r"dtype must be a floating-point type, got torch.int64"):
         load_encoder(checkpoint, dtype=torch.int64)
+
+
+@pytest.mark.parametrize("dtype", [torch.int8, torch.int64, torch.bool, torch.complex64])
+def test_weights_that_are_no_real_numbers_are_refused(dtype, checkpoint):
+    name = "encoder.layer.1.output.dense.weight"
+    rewrite(checkpoint, lambda tensors: tensors.update({name: tensors[name].to(dtype)}))
+    with pytest.raises(ValueError, match=rf"must have floating-point weights, 1 are not: {name} as"):
+        load_encoder(checkpoint)
+
+
+def test_integers_that_are_no_weights_are_left_alone(checkpoint):
+    extra = {"embeddings.position_ids": torch.arange(32)[None], "head.labels": torch.arange(3)}
+    rewrite(checkpoint, lambda tensors: tensors.update(extra))
+    load_encoder(checkpoint)
+
+
+@pytest.mark.parametrize(
+    ("named", "said"),
+    [
+        ("pytorch_model.bin", "expected weights in safetensors files, got 'pytorch_model.bin', which is refused"),
+        ("../other/model.safetensors", "expected weights inside the checkpoint's folder"),
+        ("/tmp/model.safetensors", "expected weights inside the checkpoint's folder"),
+        ("..\\other\\model.safetensors", "expected weights inside the checkpoint's folder"),
+    ],
+)
+@pytest.mark.parametrize("by", ["index", "configuration"])
+def test_weights_named_elsewhere_or_pickled_are_refused_unread(named, said, by, checkpoint):
+    tensors = load_file(checkpoint / "model.safetensors")
+    torch.save(tensors, checkpoint / "pytorch_model.bin")
+    if by == "index":
+        (checkpoint / "model.safetensors").unlink()
+        index = {"metadata": {}, "weight_map": dict.fromkeys(tensors, named)}
+        (checkpoint / "model.safetensors.index.json").write_text(json.dumps(index))
+    else:
+        config = json.loads((checkpoint / "config.json").read_text())
+        (checkpoint / "config.json").write_text(json.dumps(config | {"transformers_weights": named}))
+    with pytest.raises(ValueError, match=re.escape(said)):
+        load_encoder(checkpoint)
+
+
+def test_threads_that_load_leave_the_log_level_as_it_was(checkpoint):
+    loggers = [logging.getLogger(name) for name in ("transformers", "huggingface_hub")]
+    before, errors, start = [logger.level for logger in loggers], [], threading.Barrier(4)
+
+    def run():
+        start.wait()
+        try:
+            load_encoder(checkpoint)
+        except Exception as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=run) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert (errors, [logger.level for logger in loggers]) == ([], before)

@@ -1,11 +1,12 @@
 """Encoders as vector fields: the layers themselves, padding, derivatives, and what is refused."""
 
 import copy
+import threading
 
 import pytest
 import torch
 import transformers
-from encoders import CONFIGS, LENGTHS, SIZES, largest, layers_of, padded, saved, tiny
+from encoders import CONFIGS, LENGTHS, SIZES, VOCABULARY, largest, layers_of, padded, saved, tiny
 from torch import Tensor, nn
 from torch.func import jvp, linearize, vjp, vmap
 
@@ -91,13 +92,15 @@ def test_modernbert_mixes_global_and_local_layers(encoder, generator):
     assert reaches == [kind == "full_attention" for kind in encoder.config.layer_types] == [True, False, False, True]
 
 
-def test_a_modernbert_from_elsewhere_is_traced_as_it_is_and_a_loaded_one_without_rounding_to_float32(tokenizer, tmp_path):
+def test_a_modernbert_from_elsewhere_is_refused_where_it_rounds_and_a_loaded_one_does_not(tokenizer, tmp_path):
     elsewhere = tiny(CONFIGS["modernbert"]())
     loaded, _ = load_encoder(saved(elsewhere, tokenizer, tmp_path))
     batch = padded(elsewhere, lengths=(9, 9))
-    rounded, exact = trace(elsewhere, batch).states[1:], trace(loaded, batch).states[1:]
-    assert all(torch.equal(x, y) for x, y in zip(rounded, layer_outputs(elsewhere, batch), strict=True))
-    for x, y in zip(rounded, exact, strict=True):
+    with pytest.raises(ValueError, match=r"must compute in torch.float64 throughout, got torch.float32 inside layer 0"):
+        trace(elsewhere, batch)
+    single = trace(elsewhere.float(), batch).states[1:]
+    assert all(torch.equal(x, y) for x, y in zip(single, layer_outputs(elsewhere, batch), strict=True))
+    for x, y in zip(layer_outputs(elsewhere.double(), batch), trace(loaded, batch).states[1:], strict=True):
         assert 0 < largest(x - y) <= 100 * torch.finfo(torch.float32).eps * largest(y)
 
 
@@ -178,7 +181,8 @@ def test_trace_leaves_no_hook_even_when_the_encoder_fails(bert):
     bert.register_forward_hook(lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         trace(bert, batch)
-    assert not any(layer._forward_hooks or layer._forward_pre_hooks for layer in layers_of(bert))
+    hooks = [hook for layer in layers_of(bert) for hook in (*layer._forward_hooks.values(), *layer._forward_pre_hooks.values())]
+    assert all(hook.__module__.startswith("transformers.") for hook in hooks)  # its own, which record hidden states
 
 
 def test_states_traced_under_inference_mode_enter_autograd(bert):
@@ -259,3 +263,70 @@ def test_an_encoder_that_declares_no_limit_has_none(bert):
     bert.embeddings.position_embeddings = nn.Identity()
     bert.config = transformers.PretrainedConfig()
     assert position_limit(bert) is None
+
+
+@pytest.mark.parametrize("rounding", ["a cast", "a mean", "a copy"])
+def test_a_layer_that_rounds_on_the_way_is_refused(bert, rounding):
+    def rounded(module, args, output):
+        if rounding == "a cast":
+            return output.bfloat16().to(output.dtype)
+        if rounding == "a mean":
+            return output + output.mean(-1, keepdim=True, dtype=torch.float32)
+        return output + torch.empty(output.shape).copy_(output)
+
+    layers_of(bert)[1].output.dense.register_forward_hook(rounded)
+    with pytest.raises(ValueError, match=r"must compute in torch.float64 throughout, got torch.(bfloat16|float32) inside layer 1"):
+        trace(bert, padded(bert))
+
+
+def test_a_part_of_an_encoder_is_not_taken_for_the_whole():
+    sizes = {"d_model": 16, "n_head": 2, "d_head": 8, "d_inner": 24, "vocab_size": VOCABULARY}
+    config = transformers.FunnelConfig(**sizes, block_sizes=[3, 1, 1], num_decoder_layers=2, attn_implementation="eager")
+    funnel = transformers.FunnelModel(config).double().eval()
+    with pytest.raises(ValueError, match="must be one chain of layers from its embeddings to its output, got 3 layers in a row"):
+        trace(funnel, {"input_ids": torch.arange(5, 21).view(2, 8), "attention_mask": torch.ones(2, 8)})
+
+
+def test_something_after_the_layers_that_is_no_norm_is_refused(bert):
+    bert.encoder.register_forward_hook(lambda module, args, output: setattr(output, "last_hidden_state", 2 * output.last_hidden_state))
+    with pytest.raises(ValueError, match="got another output than that of its last layer"):
+        trace(bert, padded(bert))
+
+
+def test_something_before_a_layer_is_refused(bert):
+    layers_of(bert)[1].register_forward_pre_hook(lambda module, args: (1.01 * args[0], *args[1:]))
+    with pytest.raises(ValueError, match=r"got another state before layer 1|a difference of"):
+        trace(bert, padded(bert))
+
+
+@pytest.mark.parametrize("mask", [lambda m: (1 - m.double()) * -1e4, lambda m: 2 * m - 1, lambda m: 2 * m, lambda m: m * float("nan")])
+def test_a_mask_of_other_values_is_refused(bert, mask):
+    batch = padded(bert)
+    with pytest.raises(ValueError, match="attention_mask must be 1 on real tokens and 0 on padding, got values from"):
+        trace(bert, batch | {"attention_mask": mask(batch["attention_mask"])})
+
+
+@pytest.mark.parametrize("dtype", [torch.bool, torch.int32, torch.float32])
+def test_a_mask_of_0_and_1_may_have_any_type(bert, dtype):
+    batch = padded(bert)
+    assert trace(bert, batch | {"attention_mask": batch["attention_mask"].to(dtype)}).tokens == list(LENGTHS)
+
+
+def test_threads_may_trace_one_encoder(bert):
+    batches = [padded(bert, lengths=(length, 3)) for length in (13, 7, 5, 11)]
+    expected = [trace(bert, batch) for batch in batches]
+    start, found = threading.Barrier(4), {}
+
+    def run(number):
+        start.wait()
+        found[number] = [trace(bert, batches[number]) for _ in range(3)]
+
+    threads = [threading.Thread(target=run, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for number, alone in enumerate(expected):
+        for trajectory in found[number]:
+            assert trajectory.depth == alone.depth
+            assert all(torch.equal(x, y) for x, y in zip(trajectory.states, alone.states, strict=True))
