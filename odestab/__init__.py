@@ -1,7 +1,7 @@
 """Numerical stability of neural layers seen as steps of a differential equation."""
 
 from odestab.adjoint import AbstractAdjoint, AdjointRecord, ImplicitAdjoint, OneStepAdjoint, PhantomAdjoint, UnrolledAdjoint
-from odestab.encoder_layers import load_encoder, position_limit, trace
+from odestab.encoder_layers import load_encoder, position_limit, stored_types, trace, weight_files
 from odestab.frozen_randomness import FrozenRandomness
 from odestab.jacobian import Jacobian
 from odestab.kreiss import KreissConstant, kreiss_constant
@@ -163,10 +163,12 @@ __all__ = [
     "stability_region",
     "stable_step_sizes",
     "step_growth",
+    "stored_types",
     "symmetric_part",
     "trace",
     "transient_growth",
     "truncated_stability_function",
+    "weight_files",
     "worst_direction",
     "worst_growth",
 ]

@@ -19,7 +19,7 @@ OURS = {  # which of our packages each package may import, `figures` in command 
 }
 THIRD_PARTY = {
     "odestab": {"torch", "numpy", "scipy", "jaxtyping", "triton"},
-    "analysis": {"torch", "numpy", "safetensors", "tqdm"},
+    "analysis": {"torch", "numpy", "safetensors", "tqdm", "huggingface_hub"},
     "figures": {"numpy", "matplotlib"},
     "imbert": {"torch", "numpy", "scipy", "jaxtyping", "transformers", "safetensors", "datasets", "tqdm"},
 }
@@ -31,6 +31,7 @@ ORDER = (
     *("pseudospectral_extrema", "kreiss", "spectral_density"),
     *("solver", "adjoint", "one_step", "stability", "propagation", "matrix_exponential", "lyapunov", "refinement", "encoder_layers"),
 )
+SHARED_WITH_IMBERT = {"identity"}  # the modules of analysis that imbert may import
 SHARED_WITH_FIGURES = {"record", "summary"}  # the modules of analysis that figures may import, free of torch and odestab
 HEAVY = {"torch", "transformers", "odestab"}
 COMMANDS = {"analysis/__main__.py", "imbert/__main__.py"}
@@ -71,6 +72,8 @@ def imports(path: str, tree: ast.AST, in_function: bool = False) -> Iterator[Imp
 
 def packages_of_ours(path: str, found: Import) -> Iterator[str]:
     package = path.split("/")[0]
+    if package == "imbert" and found.top == "analysis" and found.second in SHARED_WITH_IMBERT:
+        return
     if found.top in OURS and found.top not in OURS[package]:
         if not (path in COMMANDS and found.top == "figures"):
             yield f"{package} may not import {found.top}"
@@ -179,6 +182,7 @@ GOOD = {
     "analysis/measure.py": "import torch, tqdm\nimport odestab as od\nfrom analysis.record import Cell",
     "analysis/__main__.py": "from analysis import record\ndef run():\n    import odestab, torch, figures\n    from analysis import measure",
     "figures/report.py": "import matplotlib\nfrom analysis.record import Cell\nfrom analysis import summary\nfrom figures import style",
+    "imbert/models.py": "from analysis.identity import model_identity",
     "imbert/modeling_imbert.py": "import transformers, odestab\nfrom .configuration_imbert import C",
 }
 BAD = [

@@ -3,5 +3,6 @@
 from odestab.encoder_layers.checkpoint import load_encoder
 from odestab.encoder_layers.families import position_limit
 from odestab.encoder_layers.tracing import trace
+from odestab.encoder_layers.weight_files import stored_types, weight_files
 
-__all__ = ["load_encoder", "position_limit", "trace"]
+__all__ = ["load_encoder", "position_limit", "stored_types", "trace", "weight_files"]
