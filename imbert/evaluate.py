@@ -16,7 +16,7 @@ from imbert.models import quiet, require_safe_weights
 from imbert.result import bits, finite
 from imbert.run_config import RunConfig
 from imbert.solver_log import SolverLog, solver_log, statistics
-from imbert.tasks import Examples, Task
+from imbert.tasks import Examples, Task, task
 
 ADVGLUE = {"sst2": ("sst2",), "qqp": ("qqp",), "mnli": ("mnli", "mnli-mm"), "qnli": ("qnli",), "rte": ("rte",)}
 
@@ -71,15 +71,15 @@ def read_split(run: RunConfig, data: Path, split: str) -> Examples:
 
 
 def load_classifier(checkpoint: Path, run: RunConfig) -> Classifier:
-    """The classifier of a checkpoint, with its run's length of texts, on its run's device and threads.
+    """The classifier of a checkpoint, with its run's labels and length of texts, on its run's device and threads.
 
     Raises:
-        ValueError: if its weights are pickled.
+        ValueError: if its weights are pickled, or its labels are not those of the task.
         OSError: if there is none.
     """
     require_safe_weights(str(checkpoint))
     with quiet():
-        classifier = Classifier.load(checkpoint, max_length=run.data.max_length)
+        classifier = Classifier.load(checkpoint, max_length=run.data.max_length, task=task(run.data.task))
     if run.train.device != "cpu" and torch.cuda.is_available():
         classifier.model.to("cuda")
     else:

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 import transformers
 
+from imbert.classifier import longest_text
 from imbert.evaluate import evaluate, read_split
 from imbert.metrics import compute_metrics
 from imbert.models import WEIGHTS, load_model, load_tokenizer, quiet, saving, weights_digest
@@ -137,7 +138,7 @@ def _tuner(run: RunConfig, folder: Path, examples: dict[str, Examples], stopwatc
     """The trainer of a run, its model made and its rows tokenised."""
     what, tokenizer = task(run.data.task), load_tokenizer(run.model.checkpoint)
     model = load_model(run.model, what, run.train.seed)
-    longest = min(run.data.max_length, model.config.max_position_embeddings)
+    longest = longest_text(model, tokenizer, run.data.max_length, pair=len(what.keys) == 2)
     with quiet():
         return FineTuner(
             model=model,

@@ -5,10 +5,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import torch
 import transformers
 from safetensors import SafetensorError
 from transformers.utils import logging as messages
 
+from imbert.label_order import name_outputs, output_order
 from imbert.result import file_digest
 from imbert.run_config import ModelChoice, checkpoint_folder
 from imbert.tasks import Task
@@ -21,16 +23,19 @@ HEAD = ("classifier", "pooler", "bert.pooler")  # what a checkpoint may lack: it
 def load_model(choice: ModelChoice, task: Task, seed: int) -> Any:
     """A model for sequence classification, or regression where the task has one label.
 
-    The seed is set just before, so that equal seeds give equal heads whatever the kind is.
+    The seed is set just before, so that equal seeds give equal heads whatever the kind is. A checkpoint that has a head already keeps
+    it, its outputs put in the task's order; the model names its outputs as the task does.
 
     Raises:
-        ValueError: if weights are pickled, the architecture is another one, or a choice does not fit the checkpoint.
+        ValueError: if weights are pickled, the architecture is another one, a choice does not fit the checkpoint, or its head has other
+            labels than the task.
         OSError: if there is no such checkpoint.
     """
     folder = checkpoint_folder(choice.checkpoint)
     require_safe_weights(folder)
-    if choice.kind == "bert" and (kind := transformers.AutoConfig.from_pretrained(folder).model_type) not in PLAIN:
-        raise ValueError(f"{folder}: expected a checkpoint of {', '.join(PLAIN)}, got one of {kind}")
+    own = transformers.AutoConfig.from_pretrained(folder)
+    if choice.kind == "bert" and own.model_type not in PLAIN:
+        raise ValueError(f"{folder}: expected a checkpoint of {', '.join(PLAIN)}, got one of {own.model_type}")
     options: dict[str, Any] = {"num_labels": task.labels, "use_safetensors": True, "dtype": "float32"}
     if task.labels == 1:
         options["problem_type"] = "regression"
@@ -45,8 +50,19 @@ def load_model(choice: ModelChoice, task: Task, seed: int) -> Any:
     with quiet(), reading(folder):
         model, loading = architecture.from_pretrained(folder, **options, output_loading_info=True)
     require_all_weights(folder, loading, HEAD)
+    if not any(name.startswith(HEAD[0]) for name in loading["missing_keys"]):
+        _order_head(model, output_order(own, task, folder))
+    name_outputs(model.config, task)
     model.accepts_loss_kwargs = False  # else Trainer sums BERT's loss over accumulated micro-batches (transformers issue 47688)
     return model
+
+
+def _order_head(model: Any, order: tuple[int, ...]) -> None:
+    """Put a head's outputs in that order."""
+    head = model.classifier if isinstance(model.classifier, torch.nn.Linear) else model.classifier.out_proj
+    with torch.no_grad():
+        for parameter in head.parameters():
+            parameter.copy_(parameter[list(order)])
 
 
 def load_tokenizer(checkpoint: str) -> Any:

@@ -116,6 +116,13 @@ class Examples:
         return found.hexdigest()
 
 
+def class_of(task: Task, text: str) -> int | None:
+    """The class that a text names: by its name, in any case, with spaces or hyphens, or by its number in plain digits."""
+    plain = "_".join(text.strip().casefold().replace("-", " ").replace("_", " ").split())
+    names = [*task.label_names, *map(str, range(task.labels))]
+    return names.index(plain) % task.labels if plain in names else None
+
+
 def is_label(task: Task, value: float) -> bool:
     """Whether a number is one of the task's classes, or one of its scores."""
     return 0.0 <= value <= SCORE_MAX if task.labels == 1 else value in range(task.labels)
