@@ -22,6 +22,7 @@ from analysis.config import (
 from analysis.options import (
     Parser,
     a_path,
+    a_seed,
     a_step_size,
     a_text,
     folder_options,
@@ -260,7 +261,7 @@ def _parser() -> Parser:
     after.add_argument("prediction", type=a_path, metavar="PREDICTION.json")
     after.add_argument("study", type=a_path, metavar="STUDY", help="folder of an imbert study whose runs name the prediction")
     after.add_argument("--attack", default="characters", metavar="NAME", help="by which robustness is measured (default: characters)")
-    after.add_argument("--seed", type=int, default=0, help="of resamples and permutations (default: 0)")
+    after.add_argument("--seed", type=a_seed, default=0, help="of resamples and permutations (default: 0)")
     after.add_argument("--out", type=a_path, default=Path("runs/confirmation"), metavar="DIR", help="(default: runs/confirmation)")
     after.set_defaults(command=confirm)
     held = commands.add_parser(

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from analysis.config import DEFAULT_MODEL, DTYPES, FIELDS
+from analysis.plain_numbers import decimal_number, whole_number
 
 
 def a_text(text: str) -> str:
@@ -29,7 +30,7 @@ def a_path(text: str) -> Path:
 def a_step_size(text: str) -> float:
     """A number."""
     try:
-        return float(text)
+        return decimal_number(text)
     except ValueError:
         raise argparse.ArgumentTypeError(f"step size must be a number, got {text!r}") from None
 
@@ -37,7 +38,7 @@ def a_step_size(text: str) -> float:
 def layer_list(text: str) -> tuple[int, ...]:
     """Indices separated by commas."""
     try:
-        layers = tuple(int(part) for part in text.split(","))
+        layers = tuple(whole_number(part) for part in text.split(","))
     except ValueError:
         layers = (-1,)
     if min(layers) < 0:
@@ -47,17 +48,24 @@ def layer_list(text: str) -> tuple[int, ...]:
 
 def positive(text: str) -> int:
     """A whole number from 1."""
-    if not text.isdecimal() or int(text) < 1:
+    if not (text.isascii() and text.isdecimal()) or whole_number(text) < 1:
         raise argparse.ArgumentTypeError(f"expected a whole number >= 1, got {text!r}")
-    return int(text)
+    return whole_number(text)
+
+
+def a_seed(text: str) -> int:
+    """A whole number from 0."""
+    if not (text.isascii() and text.isdecimal()):
+        raise argparse.ArgumentTypeError(f"invalid int value: {text!r}, expected a whole number >= 0")
+    return whole_number(text)
 
 
 def a_shard(text: str) -> tuple[int, int]:
     """Rank/ranks."""
     rank, _, ranks = text.partition("/")
-    if not (rank.isdecimal() and ranks.isdecimal() and int(rank) < int(ranks)):
+    if not (text.isascii() and rank.isdecimal() and ranks.isdecimal() and whole_number(rank) < whole_number(ranks)):
         raise argparse.ArgumentTypeError(f"expected rank/ranks like 0/2, got {text!r}")
-    return int(rank), int(ranks)
+    return whole_number(rank), whole_number(ranks)
 
 
 class Parser(argparse.ArgumentParser):
@@ -123,5 +131,5 @@ def measuring_options() -> Parser:
         metavar="N",
         help="follow perturbations of the first N texts through depth (default: 16)",
     )
-    options.add_argument("--seed", type=int, default=0, help="of every random vector (default: 0)")
+    options.add_argument("--seed", type=a_seed, default=0, help="of every random vector (default: 0)")
     return options

@@ -1,15 +1,16 @@
 """What a run folder holds: one safetensors file per cell, written whole or not at all, and the resolved configuration."""
 
-import contextlib
 import dataclasses
 import json
-import os
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal, NotRequired, TypedDict
 
 import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
+
+from analysis.json_records import Within, parse_json, read_json, require
+from analysis.whole_files import write_bytes as write_bytes
 
 SCHEMA = 1
 NEEDED = ("model", "field", "step_sizes", "map_step_sizes")  # entries that no configuration lacks
@@ -17,6 +18,31 @@ NEEDED = ("model", "field", "step_sizes", "map_step_sizes")  # entries that no c
 
 class DamagedCell(ValueError):
     """A cell file that cannot be read back; the message names it."""
+
+
+Positive = Annotated[float, Within(5e-324)]
+Count = Annotated[int, Within(0)]
+
+
+class RunConfig(TypedDict):
+    """What is read of config.json; it holds every choice of the run."""
+
+    model: str
+    field: Literal["increment", "outer"]
+    step_sizes: Annotated[list[Positive], Within(1)]
+    map_step_sizes: Annotated[list[Positive], Within(1)]
+    depth: NotRequired[str]
+    tolerances: NotRequired[list[Positive]]
+    texts: NotRequired[list[str]]
+    tokens: NotRequired[list[Count]]
+    pairs: NotRequired[list[tuple[str, str, str]]]
+    skipped_pairs: NotRequired[list[tuple[Count, str]]]
+    status_names: NotRequired[list[str]]
+    warnings: NotRequired[list[str]]
+    cells: NotRequired[list[str]]
+    sizes: NotRequired[list[Positive]]
+    encoder_depth: NotRequired[Count]
+    versions: NotRequired[dict[str, str]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,26 +73,6 @@ class Run:
         return [cell for cell in self.cells if cell.header["kind"] == kind]
 
 
-def write_bytes(path: Path, content: bytes) -> None:
-    """Write a file under a temporary name, flush it to the disk and rename it: a killed run leaves the old file or the new one.
-
-    Raises:
-        OSError: if the disk is full or the folder cannot be written; it names the file, and the temporary file is removed.
-    """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with open(temporary, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except OSError as error:  # of a full disk it knows no file
-        raise OSError(error.errno, error.strerror or str(error), str(path)) from error
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
-
-
 def write_json(path: Path, content: Any) -> None:
     """Write JSON with sorted keys, so that equal content is equal bytes; NaN and infinities become null."""
     write_bytes(path, (json.dumps(_finite(content), indent=1, sort_keys=True, ensure_ascii=False) + "\n").encode())
@@ -92,7 +98,8 @@ def read_cell(path: Path) -> Cell:
     try:
         raw = path.read_bytes()
         length = int.from_bytes(raw[:8], "little")
-        header = json.loads(json.loads(raw[8 : 8 + length])["__metadata__"]["odestab"])
+        metadata = parse_json(raw[8 : 8 + length], "its header")["__metadata__"]
+        header = parse_json(metadata["odestab"], "its header")
         arrays = load(raw)
         schema = header.pop("schema")
     except (SafetensorError, ValueError, LookupError, TypeError, AttributeError) as error:
@@ -113,11 +120,12 @@ def read_config(folder: Path) -> dict[str, Any]:
     if not path.is_file():
         raise FileNotFoundError(f"{folder} is no run folder: expected config.json in it")
     try:
-        config = json.loads(path.read_text(encoding="utf-8"))
+        config = read_json(path)
     except ValueError as error:
-        raise ValueError(f"{path} is not readable JSON ({error})") from None
+        raise ValueError(f"{path} is not readable JSON ({str(error).removeprefix(f'{path}: ')})") from None
     if not isinstance(config, dict) or not config.keys() >= {*NEEDED}:
         raise ValueError(f"{path} is not the configuration of a run: expected {', '.join(NEEDED)} in it")
+    require(config, RunConfig, path)
     return config
 
 

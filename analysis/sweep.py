@@ -20,6 +20,7 @@ from analysis.record import Cell, DamagedCell, Run, read_cell, read_config, read
 from analysis.study import Study, load_study
 from analysis.summary import Summary, summarise
 from analysis.tables import tables
+from analysis.whole_files import sweep as sweep_temporary
 
 DERIVED = (
     "cells",
@@ -152,6 +153,8 @@ def open_folder(out: Path, resolved: dict[str, Any]) -> None:
         OSError: if it cannot be created or written.
     """
     (out / "cells").mkdir(parents=True, exist_ok=True)
+    for folder in (out, out / "cells"):
+        sweep_temporary(folder)
     if not (out / "config.json").exists():
         if any((out / "cells").glob("*.safetensors")):
             raise ValueError(f"{out} has cells but no config.json that tells of what; choose another folder")

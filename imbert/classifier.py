@@ -13,7 +13,7 @@ from torch import Tensor
 
 import odestab as od
 from imbert.label_order import output_order
-from imbert.models import reading, require_all_weights
+from imbert.models import reading, require_all_weights, require_safe_weights
 from imbert.tasks import Task
 
 Text = str | tuple[str, ...]
@@ -70,6 +70,7 @@ class Classifier:
             raise ValueError(
                 f"{path}: expected safetensors weights, got {', '.join(sorted(one.name for one in path.iterdir())) or 'nothing'}"
             )
+        require_safe_weights(path)
         with reading(path):
             model, loading = transformers.AutoModelForSequenceClassification.from_pretrained(
                 path, use_safetensors=True, dtype="float32", output_loading_info=True

@@ -7,7 +7,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from imbert.result import FolderInUseError, write_json, write_text
+from analysis.json_records import read_json
+from analysis.whole_files import sweep
+from imbert.result import FolderInUseError, write_json, write_record, write_text
 from imbert.study_config import STAGES, Cell, StudyConfig
 from imbert.study_summary import FAILED, MEASURES, RESULT, summarise
 
@@ -35,10 +37,13 @@ def run_study(
         The summary.
 
     Raises:
-        ValueError: if a record is damaged.
+        ValueError: if a record is damaged, or a result is of other choices, data or checkpoints.
         OSError: if something cannot be read or written.
     """
     rank, ranks = shard
+    sweep(out)
+    if {"train", "attack"} & {*stages}:
+        _require_inputs(study, out, data)
     cells = list(study.cells())[rank::ranks]
     out.mkdir(parents=True, exist_ok=True)
     for stage, name, work in (("train", "train", _train), ("attack", "attack", _attack), ("attack", "transfer", _transfer)):
@@ -47,10 +52,10 @@ def run_study(
     if "summarise" not in stages:
         return {}
     summary = summarise(study, out)
-    write_json(out / "study.json", summary)
+    write_record(out / "study.json", summary)
     write_text(out / "table.md", markdown(summary))
     write_text(out / "study.csv", comma_separated(summary))
-    return summary
+    return read_json(out / "study.json")
 
 
 def shard_of_ranks() -> tuple[int, int]:
@@ -181,6 +186,15 @@ def _guarded(work: Work, stage: str, study: StudyConfig, cell: Cell, out: Path, 
         line = " ".join(str(error).split())
         write_json(failed, {"error": line, "kind": type(error).__name__})
         report(f"failed: {line}")
+
+
+def _require_inputs(study: StudyConfig, out: Path, data: Path) -> None:
+    """Refuse a study's folder with results of other choices, data or checkpoints than those that are there now."""
+    from imbert.finetune import finished
+
+    for cell in study.cells():
+        if (out / cell.folder / RESULT).exists():
+            finished(cell.run, out / cell.folder, data)
 
 
 def _train(study: StudyConfig, cell: Cell, out: Path, data: Path, report: Report) -> None:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -118,7 +119,7 @@ class Examples:
 
 def class_of(task: Task, text: str) -> int | None:
     """The class that a text names: by its name, in any case, with spaces or hyphens, or by its number in plain digits."""
-    plain = "_".join(text.strip().casefold().replace("-", " ").replace("_", " ").split())
+    plain = re.sub(r"[\s_-]+", "_", text.strip(" \t\r").casefold())
     names = [*task.label_names, *map(str, range(task.labels))]
     return names.index(plain) % task.labels if plain in names else None
 

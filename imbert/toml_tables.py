@@ -40,7 +40,7 @@ def section(name: str, record: type, values: Any) -> Any:
         raise ValueError(f"[{name}] must be a table, got {values!r}")
     hints = typing.get_type_hints(record)
     known_keys(f"[{name}]", values, hints)
-    return record(**{key: _typed(f"{name}.{key}", value, hints[key]) for key, value in values.items()})
+    return record(**{key: typed(f"{name}.{key}", value, hints[key]) for key, value in values.items()})
 
 
 def known_keys(where: str, values: Mapping[str, Any], known: Any) -> None:
@@ -54,8 +54,12 @@ def known_keys(where: str, values: Mapping[str, Any], known: Any) -> None:
         raise ValueError(f"{where}: expected keys among {', '.join(known)}, got {', '.join(unknown)}")
 
 
-def _typed(name: str, value: Any, hint: Any) -> Any:
-    """The value, lists as tuples and whole numbers as floats where the hint says so."""
+def typed(name: str, value: Any, hint: Any) -> Any:
+    """The value, lists as tuples and whole numbers as floats where the hint says so.
+
+    Raises:
+        ValueError: if it is of another type; a boolean is no number, and a number must be finite.
+    """
     options = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
     for one in options:
         origin = typing.get_origin(one) or one
