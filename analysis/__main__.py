@@ -76,7 +76,7 @@ def predict(options: argparse.Namespace) -> None:
 
     from analysis.prediction import predict as predicted
     from analysis.prediction import run_toml, study_toml
-    from analysis.record import write_bytes, write_json
+    from analysis.record import write_bytes, write_record
     from analysis.sweep import prepare, run
 
     texts, _ = read_texts(options.texts) if options.texts else default_texts()
@@ -87,7 +87,7 @@ def predict(options: argparse.Namespace) -> None:
         return
     found = predicted(summary, options.seed, checkpoint_digest(options.model))
     record, path = found.record(), options.out / "prediction.json"
-    write_json(path, record)
+    write_record(path, record)
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     plans = {"run.toml": run_toml, "study.toml": study_toml}
     for name, plan in plans.items():
@@ -104,12 +104,12 @@ def predict(options: argparse.Namespace) -> None:
 def confirm(options: argparse.Namespace) -> None:
     """Hold a prediction against the fine-tuned and attacked runs that name it."""
     from analysis.confirmation import confirm as confirmed
-    from analysis.record import write_json
+    from analysis.record import write_record
 
     found = confirmed(options.prediction, options.study, options.attack, options.seed)
     options.out.mkdir(parents=True, exist_ok=True)
     record = found.record()
-    write_json(options.out / "confirmation.json", record)
+    write_record(options.out / "confirmation.json", record)
     from figures.confirmation import draw
     from figures.style import save
 
@@ -122,7 +122,7 @@ def confirm(options: argparse.Namespace) -> None:
 def calibrate(options: argparse.Namespace) -> None:
     """Growth through a fine-tuned model: measured, and predicted from its linearisation and from that of the checkpoint it came from."""
     from analysis.calibration import calibrate as calibrated
-    from analysis.record import read_run, write_json
+    from analysis.record import read_run, write_record
     from analysis.sweep import missing, prepare, run
 
     texts, pairs = read_texts(options.texts) if options.texts else default_texts()
@@ -136,7 +136,7 @@ def calibrate(options: argparse.Namespace) -> None:
         return
     tuned, pretrained = (read_run(options.out / name) for name in folders)
     record = calibrated(tuned, pretrained, options.seed).record()
-    write_json(options.out / "calibration.json", record)
+    write_record(options.out / "calibration.json", record)
     from figures.calibration import draw
     from figures.style import save
 

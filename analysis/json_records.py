@@ -19,6 +19,10 @@ LARGEST = 2**63
 DIGEST = "digest"  # of a record's other entries
 
 
+class DamagedRecord(ValueError):
+    """A file is not as it was written: it can be made again from what it was made from."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Within:
     """Declares the range of a number, `Annotated[float, Within(0, 1)]`, or the least length of a list.
@@ -54,16 +58,16 @@ def parse_json(content: bytes | str, where: object, what: str = "JSON") -> Any:
         what: is expected, for the error.
 
     Raises:
-        ValueError: if it is anything else, in one line.
+        DamagedRecord: if it is anything else, a ValueError of one line.
     """
     try:
         text = content if isinstance(content, str) else content.decode("utf-8-sig")
         values = json.loads(text, object_pairs_hook=_once, parse_constant=_no_constant, parse_float=_finite, parse_int=_bounded)
     except UnicodeDecodeError as error:
-        raise ValueError(f"{where}: expected {what} in UTF-8, got byte 0x{error.object[error.start]:02x} at {error.start}") from None
+        raise DamagedRecord(f"{where}: expected {what} in UTF-8, got byte 0x{error.object[error.start]:02x} at {error.start}") from None
     except (ValueError, RecursionError) as error:
-        raise ValueError(f"{where}: expected {what}, got {' '.join(str(error).split())}") from None
-    _require_plain(values, where)
+        raise DamagedRecord(f"{where}: expected {what}, got {' '.join(str(error).split())}") from None
+    require_plain(values, where)
     return values
 
 
@@ -100,7 +104,7 @@ def read_record(path: Path, kind: Any, what: str = "", schema: int = 1, place: t
             raise ValueError(f"{path}: expected {what} of schema {schema}, got {found!r}")
     require(values, kind, path)
     if isinstance(values, dict) and DIGEST in values and values[DIGEST] != digest_of(values):
-        raise ValueError(f"{path}: expected entries with the digest {values[DIGEST]}, got {digest_of(values)}: the file was changed")
+        raise DamagedRecord(f"{path}: expected entries with the digest {values[DIGEST]}, got {digest_of(values)}: the file was changed")
     return values
 
 
@@ -210,12 +214,16 @@ def _joined(name: str, key: str) -> str:
     return f"{name}.{key}" if name else key
 
 
-def _require_plain(values: Any, where: object) -> None:
-    """Without recursion: refuse what is too deep, and texts that no file can hold."""
+def require_plain(values: Any, where: object) -> None:
+    """Refuse plain values that are nested too deep, and texts that no file can hold; without recursion.
+
+    Raises:
+        ValueError: naming `where`.
+    """
     level, depth = [values], 0
     while level:
         if depth > MAX_DEPTH:
-            raise ValueError(f"{where}: expected JSON of at most {MAX_DEPTH} levels, got more")
+            raise ValueError(f"{where}: expected at most {MAX_DEPTH} levels, got more")
         below: list[Any] = []
         for value in level:
             if isinstance(value, dict):

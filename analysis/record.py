@@ -1,6 +1,7 @@
 """What a run folder holds: one safetensors file per cell, written whole or not at all, and the resolved configuration."""
 
 import dataclasses
+import hashlib
 import json
 from pathlib import Path
 from typing import Annotated, Any, Literal, NotRequired, TypedDict
@@ -9,10 +10,11 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
-from analysis.json_records import Within, parse_json, read_json, require
+from analysis.json_records import DIGEST, Within, parse_json, read_json, require, sealed
 from analysis.whole_files import write_bytes as write_bytes
 
 SCHEMA = 1
+UNKNOWN = 64 * "0"  # stands for the digest of a cell while it is computed
 NEEDED = ("model", "field", "step_sizes", "map_step_sizes")  # entries that no configuration lacks
 
 
@@ -43,6 +45,12 @@ class RunConfig(TypedDict):
     sizes: NotRequired[list[Positive]]
     encoder_depth: NotRequired[Count]
     versions: NotRequired[dict[str, str]]
+
+
+class Header(TypedDict):
+    """What the header of every cell has."""
+
+    kind: str
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,22 +86,29 @@ def write_json(path: Path, content: Any) -> None:
     write_bytes(path, (json.dumps(_finite(content), indent=1, sort_keys=True, ensure_ascii=False) + "\n").encode())
 
 
+def write_record(path: Path, content: Any) -> None:
+    """Write a record with the digest of its entries, so that a byte that changes later is found."""
+    write_json(path, sealed(_finite(content)))
+
+
 def write_cell(folder: Path, cell: Cell) -> None:
     """Write `folder/<name>.safetensors`, the header as JSON in its metadata.
 
     Raises:
         OSError: if the file cannot be written.
     """
-    header = json.dumps({"schema": SCHEMA, **cell.header}, sort_keys=True)
+    header = json.dumps({"schema": SCHEMA, DIGEST: UNKNOWN, **cell.header}, sort_keys=True)
     arrays = {name: np.asarray(array, order="C") for name, array in cell.arrays.items()}
-    write_bytes(folder / f"{cell.name}.safetensors", save(arrays, {"odestab": header}))
+    content = save(arrays, {"odestab": header})
+    digest = hashlib.sha256(content).hexdigest()
+    write_bytes(folder / f"{cell.name}.safetensors", content.replace(UNKNOWN.encode(), digest.encode(), 1))
 
 
 def read_cell(path: Path) -> Cell:
     """Read one cell.
 
     Raises:
-        DamagedCell: if the file is truncated, is no cell, or has another schema.
+        DamagedCell: if the file is truncated, is no cell, has another schema, or a byte that is not as it was written.
     """
     try:
         raw = path.read_bytes()
@@ -101,11 +116,14 @@ def read_cell(path: Path) -> Cell:
         metadata = parse_json(raw[8 : 8 + length], "its header")["__metadata__"]
         header = parse_json(metadata["odestab"], "its header")
         arrays = load(raw)
-        schema = header.pop("schema")
+        schema, digest = header.pop("schema"), header.pop(DIGEST, None)  # older cells have no digest
+        require(header, Header, "its header")
     except (SafetensorError, ValueError, LookupError, TypeError, AttributeError) as error:
         raise DamagedCell(f"{path}: not a readable cell ({type(error).__name__}: {error})") from error
     if schema != SCHEMA:
         raise DamagedCell(f"{path}: expected schema {SCHEMA}, got {schema}")
+    if digest is not None and digest != hashlib.sha256(raw.replace(str(digest).encode(), UNKNOWN.encode(), 1)).hexdigest():
+        raise DamagedCell(f"{path}: not as it was written, expected bytes with the digest {digest}")
     return Cell(path.stem, header, arrays)
 
 

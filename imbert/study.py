@@ -1,5 +1,6 @@
 """Run a study: train every cell, attack every trained model, summarise; killed at any moment, it does only what is missing."""
 
+import contextlib
 import csv
 import io
 import os
@@ -7,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from analysis.json_records import read_json
+from analysis.json_records import DamagedRecord, read_json
 from analysis.whole_files import sweep
 from imbert.result import FolderInUseError, write_json, write_record, write_text
 from imbert.study_config import STAGES, Cell, StudyConfig
@@ -194,14 +195,17 @@ def _require_inputs(study: StudyConfig, out: Path, data: Path) -> None:
 
     for cell in study.cells():
         if (out / cell.folder / RESULT).exists():
-            finished(cell.run, out / cell.folder, data)
+            with contextlib.suppress(DamagedRecord):  # measured again by its stage
+                finished(cell.run, out / cell.folder, data)
 
 
 def _train(study: StudyConfig, cell: Cell, out: Path, data: Path, report: Report) -> None:
-    from imbert.finetune import finetune
+    from imbert.finetune import finetune, finished
 
     if (out / cell.folder / RESULT).exists():
-        return
+        with contextlib.suppress(DamagedRecord):
+            finished(cell.run, out / cell.folder, data)
+            return
     result = finetune(cell.run, out / cell.folder, data, report)
     found = result["evaluation"].get("dev")
     report(f"done: dev {found['metrics'] if found else 'not measured'}, {result['meta']['training']['wall_seconds'] / 60:.1f} minutes")

@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from analysis.json_records import require_plain as require_depth
+
 
 def read_toml(path: Path) -> dict[str, Any]:
     """The tables of a TOML file.
@@ -17,9 +19,11 @@ def read_toml(path: Path) -> dict[str, Any]:
         OSError: if it cannot be read.
     """
     try:
-        return tomllib.loads(path.read_bytes().decode("utf-8-sig"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path}: expected TOML in UTF-8, got {error}") from None
+        tables = tomllib.loads(path.read_bytes().decode("utf-8-sig"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise ValueError(f"{path}: expected TOML in UTF-8, got {' '.join(str(error).split())}") from None
+    require_depth(tables, path)
+    return tables
 
 
 def named(path: Path, make: Any, *arguments: Any) -> Any:
@@ -66,7 +70,7 @@ def typed(name: str, value: Any, hint: Any) -> Any:
         if origin is tuple and isinstance(value, list | tuple) and all(type(item) is typing.get_args(one)[0] for item in value):
             return tuple(value)
         if origin is Mapping and isinstance(value, Mapping):
-            return dict(value)
+            return {key: _plain(f"{name}.{key}", one) for key, one in value.items()}
         if origin is float and type(value) in (int, float) and math.isfinite(value):
             return float(value)
         if origin in (int, str, bool) and type(value) is origin:
@@ -75,6 +79,17 @@ def typed(name: str, value: Any, hint: Any) -> Any:
             return None
     wanted = " or ".join(str(one) if typing.get_args(one) else one.__name__ for one in options if one is not type(None))
     raise ValueError(f"{name} must be {wanted}, got {value!r}")
+
+
+def _plain(name: str, value: Any) -> Any:
+    """A value that JSON can hold too: neither a date nor a number that is not finite."""
+    if isinstance(value, Mapping):
+        return {key: _plain(f"{name}.{key}", one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(name, one) for one in value]
+    if value is None or type(value) in (int, str, bool) or (type(value) is float and math.isfinite(value)):
+        return value
+    raise ValueError(f"{name} must be a text, a finite number, true or false, or a list or table of these, got {value!r}")
 
 
 def one_of(name: str, value: str, allowed: tuple[str, ...]) -> None:

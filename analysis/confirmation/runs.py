@@ -58,6 +58,9 @@ def read_runs(study: Path, attack: str, ahead: dict[str, Any], digest: str) -> t
         if (attacked := record["of"]["checkpoint"]) != (final := result["meta"]["checkpoints"]["final"]):
             raise ValueError(f"{path}: expected an attack on the run's checkpoint {final}, got one on {attacked}")
         run, seed = result["run"], result["run"]["train"]["seed"]
+        for name, digest in result["meta"].get("final", {}).items():  # older records have the weights alone
+            if name in record["of"] and record["of"][name] != digest:
+                raise ValueError(f"{path}: expected an attack on the run's checkpoint, got one with another {name}")
         layers, h = _placement(folder, run["model"], ahead)
         same.require("attack on the same examples", folder, [record["of"]["examples"], record["of"]["choice"]])
         same.require("data", folder, run["data"])
@@ -105,6 +108,7 @@ class _Meta(TypedDict):
 
     schema: int
     checkpoints: _Checkpoints
+    final: NotRequired[dict[str, str | None]]
 
 
 class _Model(TypedDict):
@@ -158,6 +162,8 @@ class _Of(TypedDict):
     """What an attack's record belongs to."""
 
     checkpoint: str | None
+    config: NotRequired[str | None]
+    tokenizer: NotRequired[str | None]
     examples: str
     choice: dict[str, Any]
 
