@@ -256,4 +256,8 @@ def _read(name: str, path: Path) -> Record:
     found = read_json(path)
     if not isinstance(found, dict) or KEYS[name] not in found or found.get("schema", 1) != 1:
         raise ValueError(f"{path}: expected the record of a {name}, with {KEYS[name]!r}, of schema 1")
-    return read_record(path, KINDS[name])
+    record: Record = read_record(path, KINDS[name])
+    for group in record["groups"] if name == "study" else ():
+        if unplanned := [model["name"] for model in group["models"] if model["name"] not in record["study"]["models"]]:
+            raise ValueError(f"{path}: expected the plan of every model in study.models, got none of {unplanned[0]!r}")
+    return record

@@ -3,7 +3,6 @@
 import contextlib
 import dataclasses
 import fcntl
-import hashlib
 import json
 import math
 import resource
@@ -17,6 +16,7 @@ from typing import Any
 
 import torch
 
+from analysis.identity import file_digest as file_digest
 from analysis.json_records import read_json as read_json
 from analysis.json_records import read_record, sealed
 from analysis.whole_files import sweep, write_bytes
@@ -208,16 +208,6 @@ def git_commit() -> str | None:
     except (OSError, subprocess.SubprocessError):
         return None
     return commit + ("+" if changed else "")
-
-
-def file_digest(path: Path) -> str:
-    """Sha256 of a file.
-
-    Raises:
-        OSError: if it cannot be read.
-    """
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def bits(right: Any) -> str:
