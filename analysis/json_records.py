@@ -222,7 +222,7 @@ def require_plain(values: Any, where: object) -> None:
     """
     level, depth = [values], 0
     while level:
-        if depth > MAX_DEPTH:
+        if depth >= MAX_DEPTH and any(isinstance(value, dict | list) for value in level):
             raise ValueError(f"{where}: expected at most {MAX_DEPTH} levels, got more")
         below: list[Any] = []
         for value in level:
