@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from pathlib import Path
 
 from analysis.confirmation.verdict import PRIMARY
 from analysis.prediction.records import Prediction
