@@ -1,6 +1,7 @@
 """The `imbert` command. Heavy imports stand inside the command bodies."""
 
 import argparse
+import io
 import os
 import sys
 import warnings
@@ -21,10 +22,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for name, value in OFFLINE.items():
         os.environ.setdefault(name, value)
     warnings.filterwarnings("ignore", "`torch.jit.script` is deprecated", DeprecationWarning)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a name that the terminal cannot print is no error
     try:
         options = _parser().parse_args(arguments)
         options.command(options)
-    except (ValueError, ArithmeticError, RuntimeError, OSError, MemoryError) as error:
+    except (ValueError, ArithmeticError, RuntimeError, OSError, MemoryError, ImportError) as error:
         _say(f"imbert: error: {_one_line(error)}")
         return 2
     except KeyboardInterrupt:
@@ -88,14 +91,13 @@ def perturbations(options: argparse.Namespace) -> None:
 def study(options: argparse.Namespace) -> None:
     """Train, attack and compare all models of a study."""
     plan = read_study(options.study)
+    from figures.robustness import draw  # before anything is measured: it may be that no picture can be drawn here
+    from figures.style import save
     from imbert.study import run_study, shard_of_ranks
 
     ranks = shard_of_ranks()
     summary = run_study(plan, options.out, _data(options, options.study), options.stages or STAGES, options.shard or ranks, _progress)
     if summary:
-        from figures.robustness import draw
-        from figures.style import save
-
         paths = save(draw(summary), options.out, "robustness")
         print((options.out / "table.md").read_text(encoding="utf-8"))
         print(f"record: {options.out / 'study.json'}\nfigure: {paths['svg']}")

@@ -58,8 +58,8 @@ def read_runs(study: Path, attack: str, ahead: dict[str, Any], digest: str) -> t
         if (attacked := record["of"]["checkpoint"]) != (final := result["meta"]["checkpoints"]["final"]):
             raise ValueError(f"{path}: expected an attack on the run's checkpoint {final}, got one on {attacked}")
         run, seed = result["run"], result["run"]["train"]["seed"]
-        for name, digest in result["meta"].get("final", {}).items():  # older records have the weights alone
-            if name in record["of"] and record["of"][name] != digest:
+        for name, own in result["meta"].get("final", {}).items():  # older records have the weights alone
+            if name in record["of"] and record["of"][name] != own:
                 raise ValueError(f"{path}: expected an attack on the run's checkpoint, got one with another {name}")
         layers, h = _placement(folder, run["model"], ahead)
         same.require("attack on the same examples", folder, [record["of"]["examples"], record["of"]["choice"]])

@@ -1,5 +1,6 @@
 """Wrong numbers, texts, weights and paths are refused in one line, and nothing is taken for something else."""
 
+import io
 import json
 import shutil
 import sys
@@ -24,6 +25,8 @@ from imbert.run_config import ModelChoice, checkpoint_folder, read_run, run_conf
 from imbert.step_choice import build_adjoint, build_solver
 from imbert.study_config import study_config
 from imbert.tasks import task
+
+EXAMPLES = Path(__file__).parents[2] / "examples" / "finetune"
 
 
 @pytest.mark.parametrize("value", ["0_1", "1_", "_1", "-1", "+1", "01", "1.0", "１", "١", "1 0", "", "not entailment ?", True, None, [1]])
@@ -219,6 +222,24 @@ def test_an_interrupt_is_never_taken_for_something_else(
     assert command.main(["study", str(data / "study.toml"), "--out", str(tmp_path / "out")]) == 130
     assert capsys.readouterr().err.splitlines()[-1] == "imbert: interrupted; the same command continues where it stopped"
     assert not list((tmp_path / "out").rglob("failed-*.json"))
+
+
+def test_what_cannot_be_drawn_is_told_before_anything_is_measured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "figures.robustness", None)
+    monkeypatch.setattr("imbert.study.run_study", lambda *_: pytest.fail("measured"))
+    assert command.main(["study", str(EXAMPLES / "study.toml"), "--out", str(tmp_path)]) == 2
+    assert "figures.robustness" in capsys.readouterr().err
+
+
+def test_a_name_that_the_terminal_cannot_print_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    monkeypatch.setattr(sys, "stdout", terminal)
+    monkeypatch.setattr(command, "evaluate", lambda options: sys.stdout.write(f"{options.checkpoint}\n"))
+    assert command.main(["evaluate", "k\u00f6ln\udcff"]) == 0
+    terminal.flush()
+    assert terminal.buffer.getvalue() == b"k\\xf6ln\\udcff\n"
 
 
 def test_a_run_read_back_is_the_run() -> None:
