@@ -28,7 +28,9 @@ def a_path(text: str) -> Path:
 
 
 def a_step_size(text: str) -> float:
-    """A number."""
+    """A number; one that is not finite is refused with the range of step sizes."""
+    if text.lstrip("+-").lower() in ("nan", "inf", "infinity"):
+        return float(text)
     try:
         return decimal_number(text)
     except ValueError:

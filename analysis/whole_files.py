@@ -22,7 +22,6 @@ def write_bytes(path: Path, content: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
-        flush_folder(path.parent)
     except OSError as error:  # of a full disk it knows no file
         raise OSError(error.errno, error.strerror or str(error), str(path)) from error
     finally:

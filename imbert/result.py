@@ -19,7 +19,7 @@ import torch
 from analysis.identity import file_digest as file_digest
 from analysis.json_records import read_json as read_json
 from analysis.json_records import read_record, sealed
-from analysis.whole_files import sweep, write_bytes
+from analysis.whole_files import flush_folder, sweep, write_bytes
 from imbert.records import Result
 from imbert.toml_tables import named
 
@@ -106,6 +106,7 @@ def write_text(path: Path, text: str) -> None:
         OSError: if it cannot be written; nothing is left behind.
     """
     write_bytes(path, text.encode())
+    flush_folder(path.parent)
 
 
 def write_record(path: Path, values: Mapping[str, Any]) -> None:

@@ -125,7 +125,7 @@ def test_a_run_of_wrong_values_is_refused(text: str, said: str, tmp_path: Path) 
 
 
 def test_the_training_table_of_a_model_is_checked() -> None:
-    for value, said in ((5, r"\[models.bert.train\] must be a table, got 5"), ({"epochs": 1.5}, "models.bert.train.epochs must be int")):
+    for value, said in ((5, r"\[models.bert.train\] must be a table, got 5"), ({"epochs": 1.5}, "models.bert: train.epochs must be int")):
         with pytest.raises(ValueError, match=said):
             study_config({"study": {}, "models": {"bert": {"train": value}}})
 
