@@ -22,6 +22,7 @@ from analysis.interrupts import kept_interrupts
 from analysis.options import (
     Parser,
     a_path,
+    a_seed,
     a_step_size,
     a_text,
     folder_options,
@@ -76,7 +77,7 @@ def predict(options: argparse.Namespace) -> None:
 
     from analysis.prediction import predict as predicted
     from analysis.prediction import run_toml, study_toml
-    from analysis.record import write_bytes, write_json
+    from analysis.record import write_bytes, write_record
     from analysis.sweep import prepare, run
 
     texts, _ = _texts(options)
@@ -91,7 +92,7 @@ def predict(options: argparse.Namespace) -> None:
         warn(f"the weights of {options.model} have no digest here, so that no run can be held against this prediction")
     found = predicted(summary, options.seed, checkpoint)
     record, path = found.record(), options.out / "prediction.json"
-    write_json(path, record)
+    write_record(path, record)
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     plans = {"run.toml": run_toml, "study.toml": study_toml}
     for name, plan in plans.items():
@@ -108,12 +109,12 @@ def predict(options: argparse.Namespace) -> None:
 def confirm(options: argparse.Namespace) -> None:
     """Hold a prediction against the fine-tuned and attacked runs that name it."""
     from analysis.confirmation import confirm as confirmed
-    from analysis.record import write_json
+    from analysis.record import write_record
 
     found = confirmed(options.prediction, options.study, options.attack, options.seed)
     options.out.mkdir(parents=True, exist_ok=True)
     record = found.record()
-    write_json(options.out / "confirmation.json", record)
+    write_record(options.out / "confirmation.json", record)
     from figures.confirmation import draw
     from figures.style import save
 
@@ -126,7 +127,7 @@ def confirm(options: argparse.Namespace) -> None:
 def calibrate(options: argparse.Namespace) -> None:
     """Growth through a fine-tuned model: measured, and predicted from its linearisation and from that of the checkpoint it came from."""
     from analysis.calibration import calibrate as calibrated
-    from analysis.record import read_run, write_json
+    from analysis.record import read_run, write_record
     from analysis.sweep import missing, prepare, run
 
     texts, pairs = _texts(options)
@@ -140,7 +141,7 @@ def calibrate(options: argparse.Namespace) -> None:
         return
     tuned, pretrained = (read_run(options.out / name) for name in folders)
     record = calibrated(tuned, pretrained, options.seed).record()
-    write_json(options.out / "calibration.json", record)
+    write_record(options.out / "calibration.json", record)
     from figures.calibration import draw
     from figures.style import save
 
@@ -246,7 +247,7 @@ def _parser() -> Parser:
     after.add_argument("prediction", type=a_path, metavar="PREDICTION.json")
     after.add_argument("study", type=a_path, metavar="STUDY", help="folder of an imbert study whose runs name the prediction")
     after.add_argument("--attack", default="characters", metavar="NAME", help="by which robustness is measured (default: characters)")
-    after.add_argument("--seed", type=int, default=0, help="of resamples and permutations (default: 0)")
+    after.add_argument("--seed", type=a_seed, default=0, help="of resamples and permutations (default: 0)")
     after.add_argument("--out", type=a_path, default=Path("runs/confirmation"), metavar="DIR", help="(default: runs/confirmation)")
     after.set_defaults(command=confirm)
     held = commands.add_parser(

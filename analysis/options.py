@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from analysis.config import DEFAULT_MODEL, DTYPES, FIELDS, Pair, StudyConfig
+from analysis.plain_numbers import decimal_number, whole_number
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -36,9 +37,11 @@ def a_path(text: str) -> Path:
 
 
 def a_step_size(text: str) -> float:
-    """A number."""
-    try:
+    """A number; one that is not finite is refused with the range of step sizes."""
+    if text.lstrip("+-").lower() in ("nan", "inf", "infinity"):
         return float(text)
+    try:
+        return decimal_number(text)
     except ValueError:
         raise argparse.ArgumentTypeError(f"step size must be a number, got {text!r}") from None
 
@@ -46,7 +49,7 @@ def a_step_size(text: str) -> float:
 def layer_list(text: str) -> tuple[int, ...]:
     """Indices separated by commas."""
     try:
-        layers = tuple(int(part) for part in text.split(","))
+        layers = tuple(whole_number(part) for part in text.split(","))
     except ValueError:
         layers = (-1,)
     if min(layers) < 0:
@@ -61,6 +64,13 @@ def positive(text: str) -> int:
     return int(text)
 
 
+def a_seed(text: str) -> int:
+    """A whole number from 0."""
+    if not (text.isascii() and text.isdecimal()):
+        raise argparse.ArgumentTypeError(f"invalid int value: {text!r}, expected a whole number >= 0")
+    return whole_number(text)
+
+
 def a_worker_count(text: str) -> int:
     """A number of processes."""
     if (workers := positive(text)) > MOST_WORKERS:
@@ -71,9 +81,9 @@ def a_worker_count(text: str) -> int:
 def a_shard(text: str) -> tuple[int, int]:
     """Rank/ranks."""
     rank, _, ranks = text.partition("/")
-    if not (rank.isdecimal() and ranks.isdecimal() and int(rank) < int(ranks)):
+    if not (text.isascii() and rank.isdecimal() and ranks.isdecimal() and whole_number(rank) < whole_number(ranks)):
         raise argparse.ArgumentTypeError(f"expected rank/ranks like 0/2, got {text!r}")
-    return int(rank), int(ranks)
+    return whole_number(rank), whole_number(ranks)
 
 
 class Parser(argparse.ArgumentParser):
@@ -157,7 +167,7 @@ def measuring_options() -> Parser:
         metavar="N",
         help="follow perturbations of the first N texts through depth (default: 16)",
     )
-    options.add_argument("--seed", type=int, default=0, help="of every random vector (default: 0)")
+    options.add_argument("--seed", type=a_seed, default=0, help="of every random vector (default: 0)")
     return options
 
 

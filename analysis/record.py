@@ -1,25 +1,56 @@
 """What a run folder holds: one safetensors file per cell, written whole or not at all, and the resolved configuration."""
 
-import contextlib
 import dataclasses
 import hashlib
 import json
-import os
-import socket
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal, NotRequired, TypedDict
 
 import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
+from analysis.json_records import DIGEST, Within, parse_json, read_json, read_record, require, sealed
+from analysis.whole_files import write_bytes as write_bytes
+
 SCHEMA = 2  # of 1, cells carried no digest
-DIGEST = "digest"  # the entry under which a cell or a configuration carries the sha256 of its content
+UNKNOWN = 64 * "0"  # stands for the digest of a cell while it is computed
 NEEDED = ("model", "field", "step_sizes", "map_step_sizes")  # entries that no configuration lacks
 
 
 class DamagedCell(ValueError):
     """A cell file that cannot be read back; the message names it."""
+
+
+Positive = Annotated[float, Within(5e-324)]
+Count = Annotated[int, Within(0)]
+
+
+class RunConfig(TypedDict):
+    """What is read of config.json; it holds every choice of the run."""
+
+    model: str
+    field: Literal["increment", "outer"]
+    step_sizes: Annotated[list[Positive], Within(1)]
+    map_step_sizes: Annotated[list[Positive], Within(1)]
+    depth: NotRequired[str]
+    tolerances: NotRequired[list[Positive]]
+    texts: NotRequired[list[str]]
+    tokens: NotRequired[list[Count]]
+    pairs: NotRequired[list[tuple[str, str, str]]]
+    skipped_pairs: NotRequired[list[tuple[Count, str]]]
+    status_names: NotRequired[list[str]]
+    warnings: NotRequired[list[str]]
+    cells: NotRequired[list[str]]
+    sizes: NotRequired[list[Positive]]
+    encoder_depth: NotRequired[Count]
+    versions: NotRequired[dict[str, str]]
+
+
+class Header(TypedDict):
+    """What the header of every cell has."""
+
+    kind: str
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,96 +81,56 @@ class Run:
         return [cell for cell in self.cells if cell.header["kind"] == kind]
 
 
-def write_bytes(path: Path, content: bytes) -> None:
-    """Write a file under a temporary name, flush it to the disk and rename it: a killed run leaves the old file or the new one.
-
-    Raises:
-        OSError: if the disk is full or the folder cannot be written; it names the file, and the temporary file is removed.
-    """
-    temporary = path.with_name(f".{path.name}.{socket.gethostname()}.{os.getpid()}")
-    try:
-        with open(temporary, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except OSError as error:  # of a full disk it knows no file
-        raise OSError(error.errno, error.strerror or str(error), str(path)) from error
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
-
-
-def sweep_temporaries(folder: Path) -> None:
-    """Remove the temporary files of processes of this host that were killed while they wrote into a folder."""
-    for path in folder.glob(f".*.{socket.gethostname()}.*"):
-        pid = path.name.rpartition(".")[2]
-        if pid.isdecimal() and not _is_alive(int(pid)):
-            path.unlink(missing_ok=True)
-
-
-def _is_alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except (ProcessLookupError, OverflowError):
-        return False
-    except OSError:  # of another user
-        return True
-    return True
-
-
 def write_json(path: Path, content: Any) -> None:
     """Write JSON with sorted keys, so that equal content is equal bytes; NaN and infinities become null."""
     write_bytes(path, (json.dumps(_finite(content), indent=1, sort_keys=True, ensure_ascii=False) + "\n").encode())
 
 
+def write_record(path: Path, content: Any) -> None:
+    """Write a record with the digest of its entries, so that a byte that changes later is found."""
+    write_json(path, sealed(_finite(content)))
+
+
 def write_cell(folder: Path, cell: Cell) -> None:
-    """Write `folder/<name>.safetensors`, the header as JSON in its metadata, with a digest of both.
+    """Write `folder/<name>.safetensors`, the header as JSON in its metadata.
 
     Raises:
         OSError: if the file cannot be written.
     """
+    header = json.dumps({"schema": SCHEMA, DIGEST: UNKNOWN, **cell.header}, sort_keys=True)
     arrays = {name: np.asarray(array, order="C") for name, array in cell.arrays.items()}
-    entries = {"schema": SCHEMA, **json.loads(json.dumps(cell.header))}
-    header = json.dumps({**entries, DIGEST: content_digest(entries, arrays)}, sort_keys=True)
-    write_bytes(folder / f"{cell.name}.safetensors", save(arrays, {"odestab": header}))
+    content = save(arrays, {"odestab": header})
+    digest = hashlib.sha256(content).hexdigest()
+    write_bytes(folder / f"{cell.name}.safetensors", content.replace(UNKNOWN.encode(), digest.encode(), 1))
 
 
 def read_cell(path: Path) -> Cell:
     """Read one cell.
 
     Raises:
-        DamagedCell: if the file is truncated, is no cell, has another schema, or other bytes than those of its digest.
+        DamagedCell: if the file is truncated, is no cell, has another schema, or a byte that is not as it was written.
     """
     try:
         raw = path.read_bytes()
         length = int.from_bytes(raw[:8], "little")
-        header = json.loads(json.loads(raw[8 : 8 + length])["__metadata__"]["odestab"])
+        metadata = parse_json(raw[8 : 8 + length], "its header")["__metadata__"]
+        header = parse_json(metadata["odestab"], "its header")
         arrays = load(raw)
-        expected = header.pop(DIGEST, None)
-        whole = expected == content_digest(header, arrays) or (expected is None and header["schema"] == 1)
-        schema = header.pop("schema")
-    except (SafetensorError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+        schema, digest = header.pop("schema"), header.pop(DIGEST, None)
+        require(header, Header, "its header")
+    except (SafetensorError, ValueError, LookupError, TypeError, AttributeError) as error:
         raise DamagedCell(f"{path}: not a readable cell ({type(error).__name__}: {error})") from error
-    if not whole:
-        raise DamagedCell(f"{path}: its bytes are not those that were written")
     if schema not in (1, SCHEMA):
         raise DamagedCell(f"{path}: expected schema {SCHEMA}, got {schema}")
+    written = hashlib.sha256(raw.replace(str(digest).encode(), UNKNOWN.encode(), 1)).hexdigest()
+    if digest != written and (schema, digest) != (1, None):
+        raise DamagedCell(f"{path}: not as it was written, expected bytes with the digest {digest}")
     return Cell(path.stem, header, arrays)
-
-
-def content_digest(entries: dict[str, Any], arrays: dict[str, np.ndarray] | None = None) -> str:
-    """Sha256 of plain entries and of arrays with their names, types and shapes."""
-    digest = hashlib.sha256(json.dumps(entries, sort_keys=True).encode())
-    for name, array in sorted((arrays or {}).items()):
-        digest.update(f"\n{name} {array.dtype.str} {array.shape}\n".encode())
-        digest.update(array.tobytes())
-    return digest.hexdigest()
 
 
 def write_config(folder: Path, config: dict[str, Any]) -> None:
     """Write a run's configuration, plain JSON values, with a digest."""
-    write_json(folder / "config.json", {**config, DIGEST: content_digest(config)})
+    write_record(folder / "config.json", config)
 
 
 def read_config(folder: Path) -> dict[str, Any]:
@@ -153,14 +144,13 @@ def read_config(folder: Path) -> dict[str, Any]:
     if not path.is_file():
         raise FileNotFoundError(f"{folder} is no run folder: expected config.json in it")
     try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path} is not readable JSON ({error})") from None
+        config = read_json(path)
+    except ValueError as error:
+        raise ValueError(f"{path} is not readable JSON ({str(error).removeprefix(f'{path}: ')})") from None
     if not isinstance(config, dict) or not config.keys() >= {*NEEDED}:
         raise ValueError(f"{path} is not the configuration of a run: expected {', '.join(NEEDED)} in it")
-    expected = config.pop(DIGEST, None)  # earlier versions wrote none
-    if expected not in (None, content_digest(config)):
-        raise ValueError(f"{path} is damaged: its content is not what was written")
+    config = read_record(path, RunConfig)
+    config.pop(DIGEST, None)  # earlier versions wrote none
     return config
 
 

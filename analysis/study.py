@@ -16,7 +16,7 @@ import odestab as od
 from analysis.cells import CellPlan
 from analysis.config import StudyConfig, default_model_folder
 from analysis.identity import file_digest, model_identity
-from analysis.record import content_digest
+from analysis.json_records import digest_of
 
 PATH_RTOL = 1e-10  # of implicit solves on unperturbed paths: differences of 1e-5 are taken between two of them
 
@@ -47,7 +47,7 @@ class Study:
     @property
     def known_by(self) -> dict[str, str]:
         """What a cell is of, beside its plan: two digests."""
-        return {"weights": self.weights, "identity": content_digest(self.identity)}
+        return {"weights": self.weights, "identity": digest_of(self.identity)}
 
     def tokenize(self, texts: list[str]) -> Any:
         """A padded batch on the study's device, truncated to what the model takes."""

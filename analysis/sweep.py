@@ -24,7 +24,6 @@ from analysis.record import (
     read_cell,
     read_config,
     read_run,
-    sweep_temporaries,
     write_cell,
     write_config,
     write_json,
@@ -32,6 +31,7 @@ from analysis.record import (
 from analysis.study import Study, load_study
 from analysis.summary import Summary, summarise
 from analysis.tables import tables
+from analysis.whole_files import sweep as sweep_temporary
 
 DERIVED = (
     "cells",
@@ -167,7 +167,7 @@ def open_folder(out: Path, resolved: dict[str, Any]) -> None:
     """
     (out / "cells").mkdir(parents=True, exist_ok=True)
     for folder in (out, out / "cells"):
-        sweep_temporaries(folder)
+        sweep_temporary(folder)
     if not (out / "config.json").exists():
         if any((out / "cells").glob("*.safetensors")):
             raise ValueError(f"{out} has cells but no config.json that tells of what; choose another folder")

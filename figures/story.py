@@ -1,14 +1,14 @@
 """What a report tells beyond its own run: what was predicted, what fine-tuning and attacks showed, controls, limits; from plain records."""
 
 import dataclasses
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from matplotlib.figure import Figure
 
-from figures import calibration, confirmation, page, prediction, robustness, style
+from analysis.json_records import read_json, read_record
+from figures import calibration, confirmation, page, prediction, records, robustness, style
 from figures.findings import number
 
 Record = Mapping[str, Any]
@@ -17,6 +17,12 @@ KEYS = {  # of each record: an entry that no other has
     "confirmation": "correlations",
     "study": "groups",
     "calibration": "linearity",
+}
+KINDS = {
+    "prediction": records.Prediction,
+    "confirmation": records.Confirmation,
+    "study": records.Study,
+    "calibration": records.Calibration,
 }
 LIMITS = (
     "Growth is that of hidden states; a classifier reads some of their directions and not others.",
@@ -247,10 +253,11 @@ def _percent(one: Record | None) -> str:
 
 
 def _read(name: str, path: Path) -> Record:
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{path}: expected JSON, got {error}") from None
+    found = read_json(path)
     if not isinstance(found, dict) or KEYS[name] not in found or found.get("schema", 1) != 1:
         raise ValueError(f"{path}: expected the record of a {name}, with {KEYS[name]!r}, of schema 1")
-    return found
+    record: Record = read_record(path, KINDS[name])
+    for group in record["groups"] if name == "study" else ():
+        if unplanned := [model["name"] for model in group["models"] if model["name"] not in record["study"]["models"]]:
+            raise ValueError(f"{path}: expected the plan of every model in study.models, got none of {unplanned[0]!r}")
+    return record

@@ -1,6 +1,7 @@
 """The `imbert` command. Heavy imports stand inside the command bodies."""
 
 import argparse
+import io
 import os
 import sys
 import warnings
@@ -8,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
+from analysis.plain_numbers import decimal_number, whole_number
 from imbert.run_config import EvaluateChoice, RunConfig, read_run
 from imbert.study_config import ATTACKS, STAGES, AttackChoice, read_study
 
@@ -20,14 +22,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for name, value in OFFLINE.items():
         os.environ.setdefault(name, value)
     warnings.filterwarnings("ignore", "`torch.jit.script` is deprecated", DeprecationWarning)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a name that the terminal cannot print is no error
     try:
         options = _parser().parse_args(arguments)
         options.command(options)
-    except (ValueError, ArithmeticError, RuntimeError, OSError, MemoryError) as error:
-        print(f"imbert: error: {_one_line(error)}", file=sys.stderr)
+    except (ValueError, ArithmeticError, RuntimeError, OSError, MemoryError, ImportError) as error:
+        _say(f"imbert: error: {_one_line(error)}")
         return 2
     except KeyboardInterrupt:
-        print("imbert: interrupted; the same command continues where it stopped", file=sys.stderr)
+        _say("imbert: interrupted; the same command continues where it stopped")
         return 130
     return 0
 
@@ -49,15 +53,16 @@ def evaluate(options: argparse.Namespace) -> None:
     """Measure a checkpoint on a task's dev split and on AdvGLUE."""
     run = _run_of(options)
     from imbert import evaluate as work
-    from imbert.models import weights_digest
-    from imbert.result import SCHEMA, git_commit, versions, write_json
+    from imbert.inputs import files_of, model_of
+    from imbert.result import SCHEMA, git_commit, versions, write_record
 
     found = work.evaluate(options.checkpoint, run, options.data)
     _tell_evaluation(found)
     if options.out is not None:
-        weights = weights_digest(str(options.checkpoint))
-        meta = {"schema": SCHEMA, "checkpoint": weights, "commit": git_commit(), "versions": versions()}
-        write_json(options.out, {"run": run.as_dict(), "evaluation": found, "meta": meta})
+        model = model_of(options.checkpoint)
+        meta = {"schema": SCHEMA, "checkpoint": model["weights"], "model": model, "commit": git_commit(), "versions": versions()}
+        meta["files"] = {name: digest for name, digest in files_of(run, options.data).items() if not name.startswith("train")}
+        write_record(options.out, {"run": run.as_dict(), "evaluation": found, "meta": meta})
         print(f"result: {options.out}")
 
 
@@ -86,14 +91,13 @@ def perturbations(options: argparse.Namespace) -> None:
 def study(options: argparse.Namespace) -> None:
     """Train, attack and compare all models of a study."""
     plan = read_study(options.study)
+    from figures.robustness import draw  # before anything is measured: it may be that no picture can be drawn here
+    from figures.style import save
     from imbert.study import run_study, shard_of_ranks
 
     ranks = shard_of_ranks()
     summary = run_study(plan, options.out, _data(options, options.study), options.stages or STAGES, options.shard or ranks, _progress)
     if summary:
-        from figures.robustness import draw
-        from figures.style import save
-
         paths = save(draw(summary), options.out, "robustness")
         print((options.out / "table.md").read_text(encoding="utf-8"))
         print(f"record: {options.out / 'study.json'}\nfigure: {paths['svg']}")
@@ -103,11 +107,12 @@ def _run_of(options: argparse.Namespace) -> RunConfig:
     """What a checkpoint is measured on: the choices of its run, if it lies in a run folder, and the options given."""
     import dataclasses
 
-    from imbert.result import read_json
+    from analysis.json_records import read_record
     from imbert.run_config import DataChoice, run_config
+    from imbert.toml_tables import named
 
     beside = options.checkpoint.parent / "run.json"
-    run = run_config(read_json(beside)) if beside.is_file() else RunConfig()
+    run = named(beside, run_config, read_record(beside, dict[str, Any])) if beside.is_file() else RunConfig()
     data = {name: getattr(options, name) for name in ("task", "source", "max_length") if getattr(options, name) is not None}
     measured = {name: getattr(options, name) for name in ("advglue", "limit") if getattr(options, name, None) is not None}
     return dataclasses.replace(
@@ -150,11 +155,17 @@ def _one_line(error: BaseException) -> str:
 
 
 def _warn(line: str) -> None:
-    print(f"imbert: warning: {line}", file=sys.stderr)
+    _say(f"imbert: warning: {line}")
 
 
 def _progress(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
+    _say(line)
+
+
+def _say(line: str) -> None:
+    """A line on stderr; none where there is no stderr, as under a service: print would take stdout."""
+    if sys.stderr is not None:
+        print(line, file=sys.stderr, flush=True)
 
 
 def _path(text: str) -> Path:
@@ -164,16 +175,29 @@ def _path(text: str) -> Path:
 
 
 def _positive(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
+    if not (text.isascii() and text.isdecimal()) or whole_number(text) < 1:
         raise argparse.ArgumentTypeError(f"expected a whole number >= 1, got {text!r}")
-    return int(text)
+    return whole_number(text)
+
+
+def _seed(text: str) -> int:
+    if not (text.isascii() and text.isdecimal()):
+        raise argparse.ArgumentTypeError(f"invalid int value: {text!r}, expected a whole number >= 0")
+    return whole_number(text)
+
+
+def _radius(text: str) -> float:
+    try:
+        return decimal_number(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def _shard(text: str) -> tuple[int, int]:
     rank, _, ranks = text.partition("/")
-    if not (rank.isdecimal() and ranks.isdecimal() and int(rank) < int(ranks)):
+    if not (text.isascii() and rank.isdecimal() and ranks.isdecimal() and whole_number(rank) < whole_number(ranks)):
         raise argparse.ArgumentTypeError(f"expected rank/ranks like 0/2, got {text!r}")
-    return int(rank), int(ranks)
+    return whole_number(rank), whole_number(ranks)
 
 
 class _Parser(argparse.ArgumentParser):
@@ -203,9 +227,9 @@ def _parser() -> _Parser:
     broken = commands.add_parser("attack", parents=[measured], help="attack a checkpoint, with the masking checks")
     broken.add_argument("--kind", choices=ATTACKS, action="append", help="which attack; may be repeated (default: all)")
     broken.add_argument("--examples", type=_positive, default=100, metavar="N", help="the first N dev examples (default: 100)")
-    broken.add_argument("--seed", type=int, default=0)
+    broken.add_argument("--seed", type=_seed, default=0)
     broken.add_argument("--norm", choices=("l2", "linf"), help="of the ball about the word embeddings (default: l2)")
-    broken.add_argument("--radius", type=float, help="of it, relative to the mean norm of word embeddings (default: 0.1)")
+    broken.add_argument("--radius", type=_radius, help="of it, relative to the mean norm of word embeddings (default: 0.1)")
     broken.add_argument("--gradient", choices=("implicit", "unrolled"), help="to climb (default: the one that suits the solver)")
     broken.add_argument("--restarts", type=_positive, metavar="N", help="of the white-box attacks")
     broken.add_argument("--synonyms", metavar="FILE", help="table of word substitutions")
@@ -216,7 +240,7 @@ def _parser() -> _Parser:
     moved = commands.add_parser("perturbations", parents=[measured], help="write what perturbs a checkpoint, for odestab calibrate")
     moved.add_argument("--advglue", metavar="FILE", help="the AdvGLUE file")
     moved.add_argument("--examples", type=_positive, default=32, metavar="N", help="attack the first N dev examples (default: 32)")
-    moved.add_argument("--seed", type=int, default=0)
+    moved.add_argument("--seed", type=_seed, default=0)
     moved.add_argument("--out", type=_path, required=True, metavar="DIR", help="folder of the two files")
     moved.set_defaults(command=perturbations)
     whole = commands.add_parser("study", help="models × tasks × sizes × seeds: table, CSV and figure; again continues it")

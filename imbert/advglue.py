@@ -1,6 +1,5 @@
 """AdvGLUE's dev items beside the benign texts they were made from, and the benchmark's score."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from analysis.json_records import parse_json
 from imbert.data import parse_label, parse_texts
 from imbert.table_files import numbered_lines
 from imbert.tasks import TASKS, Examples, Task
@@ -105,10 +105,7 @@ def advglue_score(metrics_by_task: Mapping[str, float | Mapping[str, float]]) ->
 
 def _items(path: Path, name: str) -> list[tuple[str, dict[str, Any]]]:
     """The items of a task, each with the words that say where it is."""
-    try:
-        found = json.loads("".join(line for _, line in numbered_lines(path)))
-    except (json.JSONDecodeError, RecursionError) as error:
-        raise ValueError(f"{path}: expected JSON, {error}") from error
+    found = parse_json("".join(line for _, line in numbered_lines(path)), path)
     if not isinstance(found, dict) or not isinstance(found.get(name), list):
         have = ", ".join(found) if isinstance(found, dict) else type(found).__name__
         raise ValueError(f"{path}: expected an object with a list {name!r}, got {have or 'an empty one'}")

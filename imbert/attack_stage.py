@@ -5,6 +5,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from analysis.identity import file_digest
+from analysis.json_records import read_record
+from analysis.whole_files import sweep
 from imbert.attacks import (
     AbstractAttack,
     AttackResult,
@@ -18,9 +21,10 @@ from imbert.attacks import (
 )
 from imbert.evaluate import load_classifier, read_split
 from imbert.finetune import CHECKPOINT
+from imbert.inputs import digest_of_file, model_of
 from imbert.masking import masking_checks
-from imbert.models import weights_digest
-from imbert.result import Stopwatch, folder_lock, read_json, versions, write_json
+from imbert.records import Attack, attack_kind
+from imbert.result import Stopwatch, finite, folder_lock, versions, write_json, write_record
 from imbert.run_config import RunConfig
 from imbert.solver_log import failures
 from imbert.study_config import OF_TEXTS, AttackChoice, Cell
@@ -53,17 +57,20 @@ def attack_checkpoint(checkpoint: Path, run: RunConfig, choice: AttackChoice, da
         OSError: if something cannot be read or written.
     """
     classifier, examples = load_classifier(checkpoint, run), attacked_examples(run, choice, data)
-    of = {"checkpoint": weights_digest(str(checkpoint)), "examples": examples.digest, "choice": _identity(choice)}
+    of = {**_of_model(checkpoint, run), "examples": examples.digest, "choice": _identity(choice)}
     (out / TEXTS).mkdir(parents=True, exist_ok=True)
+    for folder in (out, out / TEXTS):
+        sweep(folder)
     results: dict[str, AttackResult] = {}
     embedded = [kind for kind in choice.kinds if kind in (*WHITE_BOX, *GRADIENT_FREE)]
     of_checks = of | {"kinds": embedded}
-    needs_masking = choice.masking and not any(_present(out, MASKING, one) for one in (of_checks, of))  # `of`: from before kinds were told
+    needs_masking = choice.masking and not _present(out, MASKING, of_checks, report)
     for kind in choice.kinds:
-        if _present(out, kind, of) is None or (needs_masking and kind in embedded):  # the checks need perturbations, which no record holds
+        of_kind = of | (_of_tables(choice, data) if kind == "words" else {})
+        if not _present(out, kind, of_kind, report) or (needs_masking and kind in embedded):  # the checks need perturbations
             watch = Stopwatch.start()
             result = results[kind] = _attack(kind, choice, data).run(classifier, examples, choice.seed)
-            _write(out, kind, of, result, watch, run.train.failed_limit)
+            _write(out, kind, of_kind, result, watch, run.train.failed_limit)
             accuracies = f"clean {result.clean_accuracy:.3f}, robust {result.robust_accuracy:.3f}"
             report(f"{kind}: {accuracies}, {watch.read().wall_seconds:.0f} s")
     if needs_masking:
@@ -76,10 +83,10 @@ def attack_checkpoint(checkpoint: Path, run: RunConfig, choice: AttackChoice, da
             "checks": [check.to_json() for check in checks],
             "warnings": [check.sentence for check in checks if check.passed is False],
         }
-        write_json(out / f"{MASKING}.json", {**record, "of": of_checks, "spent": watch.read(), "versions": versions()})
+        write_record(out / f"{MASKING}.json", {**record, "of": of_checks, "spent": watch.read(), "versions": versions()})
         report(f"masking: {', '.join(f'{check.name} {check.passed}' for check in checks)}, {watch.read().wall_seconds:.0f} s")
     wanted = [*choice.kinds, *([MASKING] if choice.masking else [])]
-    return {name: read_json(out / f"{name}.json") for name in wanted}
+    return {name: read_record(out / f"{name}.json", attack_kind(name)) for name in wanted}
 
 
 def attack_cell(cell: Cell, choice: AttackChoice, out: Path, data: Path, report: Report) -> None:
@@ -120,12 +127,14 @@ def transfer_cell(cell: Cell, baseline: Cell, choice: AttackChoice, out: Path, d
     """
     here, there = out / cell.folder, out / baseline.folder
     with folder_lock(here):
-        weights = {folder: weights_digest(str(folder / CHECKPOINT)) for folder in (here, there)}
-        kinds = [kind for kind in choice.kinds if kind in OF_TEXTS and all(_attacked(folder, kind, weights[folder]) for folder in weights)]
-        of: dict[str, Any] = {"kinds": kinds, "choice": _identity(choice), "checkpoint": weights[here], "baseline": weights[there]}
-        if not kinds or _present(here / ATTACKS, TRANSFER, of) is not None:
-            return
         examples = attacked_examples(cell.run, choice, data)
+        models = {folder: _of_model(folder / CHECKPOINT, cell.run) | {"examples": examples.digest} for folder in (here, there)}
+        attacked = {kind: [_attacked(folder, kind, of) for folder, of in models.items()] for kind in choice.kinds if kind in OF_TEXTS}
+        kinds = [kind for kind, digests in attacked.items() if all(digests)]
+        of: dict[str, Any] = models[here] | {"kinds": kinds, "choice": _identity(choice), "baseline": models[there]}
+        of |= {"texts": {kind: attacked[kind] for kind in kinds}}
+        if not kinds or _present(here / ATTACKS, TRANSFER, of, report):
+            return
         ways = {
             "to_baseline": (here, load_classifier(there / CHECKPOINT, cell.run)),
             "from_baseline": (there, load_classifier(here / CHECKPOINT, cell.run)),
@@ -134,7 +143,7 @@ def transfer_cell(cell: Cell, baseline: Cell, choice: AttackChoice, out: Path, d
             kind: {way: transfer(_read(source / ATTACKS, kind), examples, target).to_json() for way, (source, target) in ways.items()}
             for kind in kinds
         }
-        write_json(here / ATTACKS / f"{TRANSFER}.json", {"transfers": found, "warnings": [], "of": of})
+        write_record(here / ATTACKS / f"{TRANSFER}.json", {"transfers": found, "warnings": [], "of": of})
         report("transfer: " + ", ".join(f"{kind} {way} {one['rate']}" for kind, both in found.items() for way, one in both.items()))
 
 
@@ -167,28 +176,51 @@ def _identity(choice: AttackChoice) -> dict[str, Any]:
     return {name: value for name, value in told.items() if value is not None or name not in ("gradient", "restarts")}
 
 
-def _present(out: Path, name: str, of: dict[str, Any]) -> dict[str, Any] | None:
-    """A record that is there and of this checkpoint, these examples and these choices."""
+def _of_model(checkpoint: Path, run: RunConfig) -> dict[str, Any]:
+    """What an attack's record says of the attacked model, by content, and of how it reads texts."""
+    identity = model_of(checkpoint)
+    digests = {"checkpoint": identity["weights"], "config": identity["config"], "tokenizer": identity["tokenizer"]}
+    return digests | {"task": run.data.task, "max_length": run.data.max_length}
+
+
+def _of_tables(choice: AttackChoice, data: Path) -> dict[str, Any]:
+    """The digests of the word tables."""
+    tables = {"synonyms": choice.synonyms, "antonyms": choice.antonyms}
+    return {"tables": {name: digest_of_file(data / table) for name, table in tables.items() if table is not None}}
+
+
+def _present(out: Path, name: str, of: dict[str, Any], report: Report) -> bool:
+    """Whether a record is there and of this model, these examples and these choices; a damaged one is told and made again."""
     path = out / f"{name}.json"
-    record = read_json(path) if path.exists() else None
-    return record if record is not None and record.get("of") == of else None
+    try:
+        return path.exists() and finite(of) == read_record(path, attack_kind(name))["of"]
+    except ValueError as error:
+        report(f"damaged record, measured again: {error}")
+        return False
 
 
 def _write(out: Path, kind: str, of: dict[str, Any], result: AttackResult, watch: Stopwatch, limit: float) -> None:
+    record = {**result.to_json(), "warnings": failures("solver at the attack's points", result.statistics.get("solver", []), limit)}
     if kind in OF_TEXTS:
         write_json(out / TEXTS / f"{kind}.json", result.texts)
-    warnings = failures("solver at the attack's points", result.statistics.get("solver", []), limit)
-    write_json(out / f"{kind}.json", {**result.to_json(), "warnings": warnings, "of": of, "spent": watch.read(), "versions": versions()})
+        record["texts_digest"] = file_digest(out / TEXTS / f"{kind}.json")
+    write_record(out / f"{kind}.json", {**record, "of": of, "spent": watch.read(), "versions": versions()})
 
 
-def _attacked(folder: Path, kind: str, weights: str | None) -> bool:
-    """Whether the texts that an attack changed are there, and were made against these weights."""
-    path = folder / ATTACKS / f"{kind}.json"
-    return (folder / ATTACKS / TEXTS / path.name).exists() and path.exists() and read_json(path)["of"]["checkpoint"] == weights
+def _attacked(folder: Path, kind: str, of: dict[str, Any]) -> str | None:
+    """The digest of the texts that an attack changed, if they are there, as they were written, and of this model and these examples."""
+    path, texts = folder / ATTACKS / f"{kind}.json", folder / ATTACKS / TEXTS / f"{kind}.json"
+    if not (path.exists() and texts.exists()):
+        return None
+    record = read_record(path, Attack)
+    same = all(record["of"].get(name) == value for name, value in of.items()) and record.get("texts_digest") == file_digest(texts)
+    return str(record["texts_digest"]) if same else None
 
 
 def _read(folder: Path, kind: str) -> AttackResult:
     """An attack on texts as it was before it was written."""
-    record, texts = read_json(folder / f"{kind}.json"), read_json(folder / TEXTS / f"{kind}.json")
+    record, texts = read_record(folder / f"{kind}.json", Attack), read_record(folder / TEXTS / f"{kind}.json", list[list[str]])
+    if len(texts) != record["examples"] or any(index >= len(texts) for index in record["changed"]):
+        raise ValueError(f"{folder}: expected texts of the {record['examples']} attacked examples, got {len(texts)}")
     kept = {field.name: record[field.name] for field in dataclasses.fields(AttackResult) if field.name in record}
     return AttackResult(**kept, texts=tuple(tuple(text) for text in texts), perturbations=(None,) * len(texts))

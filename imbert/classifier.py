@@ -11,7 +11,10 @@ import torch
 import transformers
 from torch import Tensor
 
-from imbert.models import reading, require_all_weights
+import odestab as od
+from imbert.label_order import output_order
+from imbert.models import reading, require_all_weights, require_safe_weights
+from imbert.tasks import Task
 
 Text = str | tuple[str, ...]
 Batch = Mapping[str, Tensor]
@@ -26,32 +29,38 @@ class Classifier:
         tokenizer: a transformers tokenizer.
         max_length: texts are cut to so many tokens, or to what the model has positions for.
         batch_size: so many texts go through the model at once.
+        outputs: of each label the model's output that means it; None is the model's own order.
 
     Raises:
-        ValueError: if max_length or batch_size is less than 1.
+        ValueError: if max_length or batch_size is no whole number of 1 or more.
     """
 
     model: Any
     tokenizer: Any
     max_length: int = 128
     batch_size: int = 32
+    outputs: tuple[int, ...] | None = None
 
     def __post_init__(self) -> None:
         for name in ("max_length", "batch_size"):
+            if type(getattr(self, name)) is not int:
+                raise ValueError(f"{name} must be a whole number, got {getattr(self, name)!r}")
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be >= 1, got {getattr(self, name)}")
 
     @classmethod
-    def load(cls, folder: str | Path, max_length: int = 128, batch_size: int = 32) -> Self:
+    def load(cls, folder: str | Path, max_length: int = 128, batch_size: int = 32, task: Task | None = None) -> Self:
         """The classifier of a folder that holds safetensors weights and a tokenizer, in float32 whatever it was saved in.
 
         Args:
             folder: as `save_pretrained` writes it.
             max_length: texts are cut to so many tokens.
             batch_size: so many texts go through the model at once.
+            task: whose labels the logits are in the order of, by the names of the checkpoint; None leaves the checkpoint's own order.
 
         Raises:
-            ValueError: if the folder has no safetensors weights, or not all of the model's; pickled ones are never read.
+            ValueError: if the folder has no safetensors weights, or not all of the model's; pickled ones are never read. If the
+                checkpoint has other labels than the task.
             OSError: if the folder or its configuration is missing.
         """
         path = Path(folder)
@@ -61,12 +70,14 @@ class Classifier:
             raise ValueError(
                 f"{path}: expected safetensors weights, got {', '.join(sorted(one.name for one in path.iterdir())) or 'nothing'}"
             )
+        require_safe_weights(path)
         with reading(path):
             model, loading = transformers.AutoModelForSequenceClassification.from_pretrained(
                 path, use_safetensors=True, dtype="float32", output_loading_info=True
             )
         require_all_weights(path, loading)
-        return cls(model.eval(), transformers.AutoTokenizer.from_pretrained(path), max_length, batch_size)
+        outputs = None if task is None else output_order(model.config, task, path)
+        return cls(model.eval(), transformers.AutoTokenizer.from_pretrained(path), max_length, batch_size, outputs)
 
     @property
     def labels(self) -> int:
@@ -90,7 +101,7 @@ class Classifier:
         if counts not in ([1], [2]):
             raise ValueError(f"texts must have all one part or all two, got {counts or 'no text'}")
         columns = [list(column) for column in zip(*parts, strict=True)]
-        limit = min(self.max_length, self.tokenizer.model_max_length, self.model.config.max_position_embeddings)
+        limit = longest_text(self.model, self.tokenizer, self.max_length, pair=counts == [2])
         batch = self.tokenizer(*columns, padding=True, truncation=True, max_length=limit, return_tensors="pt")
         return {name: value.to(self.model.device) for name, value in batch.items()}
 
@@ -101,7 +112,7 @@ class Classifier:
         with evaluating(self.model), torch.no_grad():  # not inference_mode: a solver may differentiate
             for start in range(0, len(order), self.batch_size):
                 indices = order[start : start + self.batch_size]
-                values = self.model(**self.encode([texts[i] for i in indices])).logits
+                values = self._ordered(self.model(**self.encode([texts[i] for i in indices])).logits)
                 found[indices] = values.double().cpu().numpy()
         return found
 
@@ -122,13 +133,39 @@ class Classifier:
     def forward_embedded(self, embeddings: Tensor, batch: Batch) -> Tensor:
         """Logits `(batch, labels)` from word embeddings, differentiable in them."""
         rest = {name: value for name, value in batch.items() if name != "input_ids"}
-        return self.model(inputs_embeds=embeddings, **rest).logits
+        return self._ordered(self.model(inputs_embeds=embeddings, **rest).logits)
+
+    def _ordered(self, logits: Tensor) -> Tensor:
+        """Outputs in the order of the labels."""
+        return logits if self.outputs is None else logits[:, list(self.outputs)]
 
     def words(self, batch: Batch) -> Tensor:
         """Which tokens `(batch, tokens)` come from the text: neither padding nor [CLS] nor [SEP]."""
         tokens, ids = self.tokenizer, batch["input_ids"]
         special = [one for one in (tokens.cls_token_id, tokens.sep_token_id, tokens.pad_token_id) if one is not None]
         return batch["attention_mask"].bool() & ~torch.isin(ids, torch.tensor(special, device=ids.device))
+
+
+def longest_text(model: Any, tokenizer: Any, max_length: int, pair: bool) -> int:
+    """Tokens after which texts are cut: `max_length`, or less where the tokenizer or the model's positions end before.
+
+    Raises:
+        ValueError: if not one token of the text would be left between the special ones.
+    """
+    limits = {
+        "max_length": max_length,
+        "model_max_length of the tokenizer": tokenizer.model_max_length,
+        "positions of the model": od.position_limit(model),
+    }
+    known = {name: value for name, value in limits.items() if value is not None}
+    for name, value in known.items():
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise ValueError(f"{name} must be a number, got {value!r}")
+    name = min(known, key=lambda one: known[one])
+    least = tokenizer.num_special_tokens_to_add(pair=pair) + (2 if pair else 1)
+    if known[name] < least:
+        raise ValueError(f"{name} must be >= {least}, the special tokens and one of each text, got {known[name]}")
+    return int(known[name])
 
 
 @contextlib.contextmanager

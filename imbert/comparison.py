@@ -25,6 +25,8 @@ def on_advglue(pairs: Sequence[tuple[Run, Run]]) -> dict[str, Any] | None:
     known = [(a, b) for a, b in pairs if all(one["evaluation"].get("advglue") for one in (a, b))]
     for a, b in known:
         one, other = _advglue(a), _advglue(b)
+        if differing := sorted(a["evaluation"]["advglue"].keys() ^ b["evaluation"]["advglue"].keys()):
+            raise ValueError(f"expected both models to be evaluated on the same AdvGLUE tasks, got {differing[0]} of one alone")
         if differing := [name for name in one.keys() & other.keys() if one[name] != other[name]]:
             raise ValueError(
                 f"expected both models to be evaluated on the same AdvGLUE texts, got {min(differing)} {one[min(differing)]} and "

@@ -1,5 +1,6 @@
 """Labelled examples of a GLUE task, from local files or from the hub."""
 
+import contextlib
 import importlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -8,10 +9,12 @@ from typing import Any
 
 import numpy as np
 
+from analysis.json_records import is_whole
+from analysis.plain_numbers import decimal_number
 from imbert import tasks
 from imbert.layouts import TableFile, check_split, locate
 from imbert.table_files import Row, read_table
-from imbert.tasks import Examples, Task, expected_labels, is_label
+from imbert.tasks import Examples, Task, class_of, expected_labels, is_label
 
 HUB = "nyu-mll/glue"
 TEXT_COLUMNS = {  # further names of a text column, in the published files
@@ -68,14 +71,15 @@ def parse_label(kind: Task, value: object, where: str) -> float:
     Raises:
         ValueError: if it is no label of the task.
     """
-    text = value.strip() if isinstance(value, str) else value
-    if isinstance(text, str) and text in kind.label_names:
-        return kind.label_names.index(text)
-    try:
-        number = text if isinstance(text, int | float) else float(str(text)) if kind.labels == 1 else int(str(text))
-    except ValueError:
-        number = float("nan")
-    if isinstance(value, bool) or not is_label(kind, number):
+    number: float | None = None
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        number = value
+    elif isinstance(value, str) and kind.labels == 1:
+        with contextlib.suppress(ValueError):
+            number = decimal_number(value.strip(" \t\r"))
+    elif isinstance(value, str):
+        number = class_of(kind, value)
+    if number is None or not is_label(kind, number):
         raise ValueError(f"{where}: expected a label of {kind.name}, {expected_labels(kind)}, got {value!r}")
     return number
 
@@ -89,6 +93,8 @@ def parse_texts(kind: Task, values: Mapping[str, Any], where: str) -> tuple[str,
     for key in kind.keys:
         if not isinstance(values.get(key), str) or not values[key].strip():
             raise ValueError(f"{where}: expected a text that is not empty in column {key}, got {values.get(key)!r}")
+        if not is_whole(values[key]):
+            raise ValueError(f"{where}: expected text in column {key}, got half of a surrogate pair in {values[key][:40]!r}")
     return tuple(values[key] for key in kind.keys)
 
 

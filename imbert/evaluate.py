@@ -16,7 +16,7 @@ from imbert.models import quiet, require_safe_weights
 from imbert.result import bits, finite
 from imbert.run_config import RunConfig
 from imbert.solver_log import SolverLog, solver_log, statistics
-from imbert.tasks import Examples, Task
+from imbert.tasks import Examples, Task, task
 
 ADVGLUE = {"sst2": ("sst2",), "qqp": ("qqp",), "mnli": ("mnli", "mnli-mm"), "qnli": ("qnli",), "rte": ("rte",)}
 
@@ -41,14 +41,13 @@ def evaluate(checkpoint: Path, run: RunConfig, data: Path) -> dict[str, Any]:
     log, choice, found = solver_log(classifier.model), run.evaluate, {}
     digests: dict[str, Any] = {}
     if choice.dev:
-        examples = read_split(run, data, "dev")
-        examples = examples if choice.limit is None else examples.take(range(min(choice.limit, len(examples))))
+        examples = read_dev(run, data)
         digests["dev"] = {"rows": len(examples), "digest": examples.digest}
         found["dev"] = _split(examples, logits(classifier, examples, choice.batch_size, log))
     if choice.advglue is not None:
         found["advglue"] = {}
         for name in advglue_tasks(run.data.task):
-            pairs = _as_trained(run, read_advglue(data / choice.advglue, name))
+            pairs = read_pairs(run, data, name)
             digests[f"advglue {name}"] = {
                 "rows": len(pairs.adversarial) + len(pairs.unpaired),
                 "digest": pairs.adversarial.digest,
@@ -57,6 +56,17 @@ def evaluate(checkpoint: Path, run: RunConfig, data: Path) -> dict[str, Any]:
             }
             found["advglue"][name] = _paired(classifier, pairs, choice.batch_size, log)
     return finite(found | {"solver": log.summary(), "data": digests})
+
+
+def read_dev(run: RunConfig, data: Path) -> Examples:
+    """The dev examples on which a run is measured.
+
+    Raises:
+        ValueError: if a row is malformed.
+        OSError: if the file cannot be read.
+    """
+    examples, limit = read_split(run, data, "dev"), run.evaluate.limit
+    return examples if limit is None else examples.take(range(min(limit, len(examples))))
 
 
 def read_split(run: RunConfig, data: Path, split: str) -> Examples:
@@ -71,15 +81,15 @@ def read_split(run: RunConfig, data: Path, split: str) -> Examples:
 
 
 def load_classifier(checkpoint: Path, run: RunConfig) -> Classifier:
-    """The classifier of a checkpoint, with its run's length of texts, on its run's device and threads.
+    """The classifier of a checkpoint, with its run's labels and length of texts, on its run's device and threads.
 
     Raises:
-        ValueError: if its weights are pickled.
+        ValueError: if its weights are pickled, or its labels are not those of the task.
         OSError: if there is none.
     """
     require_safe_weights(str(checkpoint))
     with quiet():
-        classifier = Classifier.load(checkpoint, max_length=run.data.max_length)
+        classifier = Classifier.load(checkpoint, max_length=run.data.max_length, task=task(run.data.task))
     if run.train.device != "cpu" and torch.cuda.is_available():
         classifier.model.to("cuda")
     else:
@@ -116,7 +126,15 @@ def is_right(task: Task, values: np.ndarray, labels: np.ndarray) -> np.ndarray:
     return values.argmax(axis=1) == labels
 
 
-def _as_trained(run: RunConfig, pairs: PairedExamples) -> PairedExamples:
+def read_pairs(run: RunConfig, data: Path, name: str) -> PairedExamples:
+    """The pairs of one of AdvGLUE's tasks, as the texts of a run are.
+
+    Raises:
+        ValueError: if an item is malformed.
+        OSError: if the file cannot be read.
+    """
+    assert run.evaluate.advglue is not None
+    pairs = read_advglue(data / run.evaluate.advglue, name)
     if run.data.final_period:
         return pairs
     original, adversarial, unpaired = map(without_final_period, (pairs.original, pairs.adversarial, pairs.unpaired))

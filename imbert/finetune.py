@@ -11,17 +11,23 @@ import numpy as np
 import torch
 import transformers
 
-from imbert.evaluate import evaluate, read_split
+from analysis.json_records import DIGEST, DamagedRecord, read_record
+from imbert.classifier import longest_text
+from imbert.evaluate import evaluate
+from imbert.inputs import files_of, model_of, other_inputs, read_rows, start_of
 from imbert.metrics import compute_metrics
-from imbert.models import WEIGHTS, load_model, load_tokenizer, quiet, saving, weights_digest
-from imbert.result import SCHEMA, Stopwatch, folder_lock, git_commit, open_folder, read_json, read_result, versions, write_json
-from imbert.run_config import MODEL_OPTIONS, RunConfig, TrainChoice, checkpoint_folder, run_config
+from imbert.models import WEIGHTS, load_model, load_tokenizer, quiet
+from imbert.records import Trained
+from imbert.result import SCHEMA, Stopwatch, folder_lock, git_commit, open_folder, read_result, require_same, versions, write_record
+from imbert.run_config import MODEL_OPTIONS, RunConfig, TrainChoice, run_config
+from imbert.saved_states import last_state, remove_unusable, step_of
 from imbert.solver_log import failures
-from imbert.subsets import held_out, low_resource_subset
 from imbert.tasks import Examples, Task, task
+from imbert.toml_tables import named
 from imbert.trainer import (
     CRITERION,
     FineTuner,
+    LastLog,
     Padding,
     Patience,
     Progress,
@@ -29,9 +35,6 @@ from imbert.trainer import (
     WholeStates,
     criterion,
     is_exhausted,
-    last_state,
-    remove_torn_states,
-    step_of,
 )
 
 Report = Callable[[str], None]
@@ -48,10 +51,10 @@ def finetune(run: RunConfig, out: Path, data: Path = Path(), report: Report = la
         report: takes a line about each evaluation.
 
     Returns:
-        The result record; at once where the folder holds it already.
+        The result record; at once where the folder holds it already and it is of this data and this checkpoint.
 
     Raises:
-        ValueError: if a choice or a row is wrong, or the folder belongs to another run or is in use.
+        ValueError: if a choice or a row is wrong, or the folder belongs to another run, other data or another checkpoint, or is in use.
         FloatingPointError: if a loss or gradient is not finite; saved states are kept.
         OSError: if something cannot be read or written.
     """
@@ -60,49 +63,59 @@ def finetune(run: RunConfig, out: Path, data: Path = Path(), report: Report = la
         if is_main:
             open_folder(out, "run.json", run.as_dict(), lambda found: run_config(found).as_dict())
         if (out / RESULT).exists():
-            return read_result(out / RESULT)
+            try:
+                return finished(run, out, data)
+            except DamagedRecord as error:
+                report(f"damaged record, measured again: {error}")
         if run.train.device == "cpu" or not torch.cuda.is_available():
             torch.set_num_threads(run.train.threads)
-        examples = read_rows(run, data)
+        files, examples = files_of(run, data), read_rows(run, data)
+        if is_main:
+            _require_inputs(run, out, data, examples)
         if not (out / "train.json").exists():
-            _train(run, out, examples, report)
+            _train(run, out, data, examples, report)
         if not is_main:
             return {}
-        record = _record(run, out, data, examples)
-        write_json(out / RESULT, record)
+        write_record(out / RESULT, _record(run, out, data, examples, files))
         shutil.rmtree(out / TRAINING, ignore_errors=True)
         return read_result(out / RESULT)
 
 
-def read_rows(run: RunConfig, data: Path) -> dict[str, Examples]:
-    """The rows to train on and the held-out ones, both from the training file.
+def finished(run: RunConfig, out: Path, data: Path) -> dict[str, Any]:
+    """The result of a finished run, if it is of these choices, this data and this checkpoint.
 
     Raises:
-        ValueError: if a row is malformed or there are too few.
-        OSError: if the file cannot be read.
+        ValueError: if the record is damaged, or of others, which are named.
+        OSError: if something cannot be read.
     """
-    choice = run.data
-    rest, validation = held_out(read_split(run, data, "train"), choice.validation, choice.subset_seed)
-    training = rest if choice.size is None else low_resource_subset(rest, choice.size, choice.subset_seed)
-    return {"training": training, "validation": validation}
+    record = read_result(out / RESULT)
+    require_same(out, "belongs to another run", named(out / RESULT, run_config, record["run"]).as_dict(), run.as_dict())
+    if other := other_inputs(record["meta"], run, data):
+        raise ValueError(f"{out} has the result of other inputs (not the same: {', '.join(other)}); choose another folder")
+    return record
 
 
-def _train(run: RunConfig, out: Path, examples: dict[str, Examples], report: Report) -> None:
+def _require_inputs(run: RunConfig, out: Path, data: Path, examples: dict[str, Examples]) -> None:
+    """Write down what a run is made from, or hold it against what was written; older folders know less."""
+    start = start_of(run, data)
+    inputs = {name: rows.digest for name, rows in examples.items()} | {"checkpoint": start.pop("weights"), **start}
+    open_folder(out, "inputs.json", inputs, lambda found: {**start, **found})
+
+
+def _train(run: RunConfig, out: Path, data: Path, examples: dict[str, Examples], report: Report) -> None:
     """Train, or continue, and leave checkpoint/ and train.json."""
     folder = out / TRAINING
     is_main = int(os.environ.get("RANK", "0")) == 0
     if is_main:
-        inputs: dict[str, Any] = {name: rows.digest for name, rows in examples.items()}
-        open_folder(out, "inputs.json", inputs | {"checkpoint": weights_digest(checkpoint_folder(run.model.checkpoint))})
-        remove_torn_states(folder)
+        remove_unusable(folder, report)
     state = last_state(folder)
     stopwatch = Stopwatch.start(_spent(state))
-    tuner = _tuner(run, folder, examples, stopwatch, report)
+    tuner = _tuner(run, folder, data, examples, stopwatch, report)
     if state is None or not _is_finished(state, run.train):
-        with quiet(), saving(folder):
+        with quiet():
             tuner.train(resume_from_checkpoint=str(state) if state else None)
     if is_main:
-        write_json(out / "train.json", _finish(out, tuner) | {"spent": stopwatch.read()})
+        write_record(out / "train.json", _finish(out, tuner) | {"spent": stopwatch.read()})
 
 
 def _spent(state: Path | None) -> tuple[float, float]:
@@ -133,11 +146,11 @@ def _finish(out: Path, tuner: FineTuner) -> dict[str, Any]:
     }
 
 
-def _tuner(run: RunConfig, folder: Path, examples: dict[str, Examples], stopwatch: Stopwatch, report: Report) -> FineTuner:
+def _tuner(run: RunConfig, folder: Path, data: Path, examples: dict[str, Examples], stopwatch: Stopwatch, report: Report) -> FineTuner:
     """The trainer of a run, its model made and its rows tokenised."""
-    what, tokenizer = task(run.data.task), load_tokenizer(run.model.checkpoint)
-    model = load_model(run.model, what, run.train.seed)
-    longest = min(run.data.max_length, model.config.max_position_embeddings)
+    what, tokenizer = task(run.data.task), load_tokenizer(run.model.checkpoint, data)
+    model = load_model(run.model, what, run.train.seed, data)
+    longest = longest_text(model, tokenizer, run.data.max_length, pair=len(what.keys) == 2)
     with quiet():
         return FineTuner(
             model=model,
@@ -147,7 +160,7 @@ def _tuner(run: RunConfig, folder: Path, examples: dict[str, Examples], stopwatc
             data_collator=Padding(tokenizer),
             processing_class=tokenizer,
             compute_metrics=lambda predictions: _metrics(what, predictions),
-            callbacks=[Patience(run.train.patience), WholeStates(), Progress(report)],
+            callbacks=[LastLog(), Patience(run.train.patience), WholeStates(), Progress(report)],
             stopwatch=stopwatch,
             bias_correction=run.train.bias_correction,
             earliest=run.train.earliest,
@@ -188,7 +201,6 @@ def _arguments(run: RunConfig, folder: Path) -> transformers.TrainingArguments:
         eval_steps=steps,
         save_steps=steps,
         logging_steps=steps,
-        save_total_limit=2,
         metric_for_best_model=CRITERION,
         greater_is_better=True,
         logging_nan_inf_filter=False,
@@ -247,10 +259,12 @@ def _epochs(history: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return list(entries.values())
 
 
-def _record(run: RunConfig, out: Path, data: Path, examples: dict[str, Examples]) -> dict[str, Any]:
+def _record(run: RunConfig, out: Path, data: Path, examples: dict[str, Examples], files: dict[str, str]) -> dict[str, Any]:
     """Evaluate the checkpoint and put the record together."""
-    stopwatch, training = Stopwatch.start(), read_json(out / "train.json")
+    stopwatch, training = Stopwatch.start(), read_record(out / "train.json", Trained)
+    training.pop(DIGEST, None)
     evaluation = evaluate(out / CHECKPOINT, run, data)
+    start, final = start_of(run, data), model_of(out / CHECKPOINT)
     last = training["log"][-1] if training["log"] else {}
     limit = run.train.failed_limit
     epochs = [(one["step"], one.get("training", {}).get("solver", [])) for one in training["log"]]
@@ -262,10 +276,10 @@ def _record(run: RunConfig, out: Path, data: Path, examples: dict[str, Examples]
         "commit": git_commit(),
         "seeds": {"train": run.train.seed, "subset": run.data.subset_seed},
         "data": {name: {"rows": len(rows), "digest": rows.digest} for name, rows in examples.items()} | evaluation.pop("data"),
-        "checkpoints": {
-            "start": weights_digest(checkpoint_folder(run.model.checkpoint)),
-            "final": weights_digest(str(out / CHECKPOINT)),
-        },
+        "files": files,
+        "checkpoints": {"start": start["weights"], "final": final["weights"]},
+        "start": start,
+        "final": final,
         "threads": torch.get_num_threads(),
         "training": training.pop("spent"),
         "evaluation": stopwatch.read(),

@@ -1,10 +1,11 @@
 """Where the rows of a task and a split lie: prepared GLUE folders, the extracted GLUE archives, or one file."""
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated, TypedDict
 
+from analysis.json_records import Within, parse_json, require
 from imbert.table_files import SUFFIXES, Row, numbered_lines
 
 SPLITS = ("train", "dev", "dev_mismatched", "test")
@@ -29,6 +30,13 @@ STEMS = {  # names in a prepared folder, where they are not TASK_SPLIT; the firs
     ("qqp", "train"): ("qqp_train", "qqp_subset_train"),
     ("qqp", "dev"): ("qqp_dev", "qqp_subset_dev"),
 }
+
+
+class _PseudoSplit(TypedDict):
+    """QNLI's dev rows by number, in two parts."""
+
+    pseudo_train: list[Annotated[int, Within(0)]]
+    pseudo_dev: list[Annotated[int, Within(0)]]
 
 
 @dataclass(frozen=True)
@@ -166,11 +174,12 @@ def _listed_pairs(path: Path, split: str) -> Selection:
 def _pseudo_split(path: Path, split: str) -> TableFile:
     """A fixed split of QNLI's dev rows, for want of its training file."""
     listing = path.parent / PSEUDO_SPLIT
+    found = parse_json("".join(line for _, line in numbered_lines(listing)), listing)
     try:
-        found = json.loads("".join(line for _, line in numbered_lines(listing)))
-        parts = [frozenset((str(int(index)),) for index in found[f"pseudo_{name}"]) for name in ("train", "dev")]
-    except (json.JSONDecodeError, KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{listing}: expected lists of row numbers pseudo_train and pseudo_dev, {error}") from error
+        require(found, _PseudoSplit, listing)
+    except ValueError as error:
+        raise ValueError(f"{listing}: expected lists of row numbers pseudo_train and pseudo_dev, {error}") from None
+    parts = [frozenset((str(index),) for index in found[f"pseudo_{name}"]) for name in ("train", "dev")]
     if parts[0] & parts[1]:
         raise ValueError(f"{listing}: expected pseudo_train and pseudo_dev to be disjoint, got {len(parts[0] & parts[1])} rows in both")
     return TableFile(path, selection=Selection(("id",), parts[split == "dev"], True, listing))

@@ -5,37 +5,51 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import torch
 import transformers
 from safetensors import SafetensorError
 from transformers.utils import logging as messages
 
-from imbert.result import file_digest
+import odestab as od
+from analysis.identity import model_identity
+from imbert.label_order import name_outputs, output_order
 from imbert.run_config import ModelChoice, checkpoint_folder
 from imbert.tasks import Task
+from imbert.toml_tables import in_range
 
 WEIGHTS = "model.safetensors"
 PLAIN = ("bert", "roberta", "electra")
+DROPOUTS = ("hidden_dropout_prob", "attention_probs_dropout_prob", "classifier_dropout")
 HEAD = ("classifier", "pooler", "bert.pooler")  # what a checkpoint may lack: it is new, or not used
 
 
-def load_model(choice: ModelChoice, task: Task, seed: int) -> Any:
+def load_model(choice: ModelChoice, task: Task, seed: int, data: Path = Path()) -> Any:
     """A model for sequence classification, or regression where the task has one label.
 
-    The seed is set just before, so that equal seeds give equal heads whatever the kind is.
+    The seed is set just before, so that equal seeds give equal heads whatever the kind is. A checkpoint that has a head already keeps
+    it, its outputs put in the task's order; the model names its outputs as the task does.
+
+    Args:
+        choice: of the run.
+        task: what is learnt.
+        seed: of the head, if it is new.
+        data: where relative paths of the run start.
 
     Raises:
-        ValueError: if weights are pickled, the architecture is another one, or a choice does not fit the checkpoint.
+        ValueError: if weights are pickled, the architecture is another one, a choice does not fit the checkpoint, or its head has other
+            labels than the task.
         OSError: if there is no such checkpoint.
     """
-    folder = checkpoint_folder(choice.checkpoint)
+    folder = checkpoint_folder(choice.checkpoint, data)
     require_safe_weights(folder)
-    if choice.kind == "bert" and (kind := transformers.AutoConfig.from_pretrained(folder).model_type) not in PLAIN:
-        raise ValueError(f"{folder}: expected a checkpoint of {', '.join(PLAIN)}, got one of {kind}")
+    own = transformers.AutoConfig.from_pretrained(folder)
+    if choice.kind == "bert" and own.model_type not in PLAIN:
+        raise ValueError(f"{folder}: expected a checkpoint of {', '.join(PLAIN)}, got one of {own.model_type}")
     options: dict[str, Any] = {"num_labels": task.labels, "use_safetensors": True, "dtype": "float32"}
     if task.labels == 1:
         options["problem_type"] = "regression"
     if choice.dropout is not None:
-        options |= dict.fromkeys(("hidden_dropout_prob", "attention_probs_dropout_prob", "classifier_dropout"), choice.dropout)
+        options |= dict.fromkeys(DROPOUTS, choice.dropout)
     transformers.set_seed(seed)
     architecture: Any = transformers.AutoModelForSequenceClassification
     if choice.kind != "bert":
@@ -45,30 +59,43 @@ def load_model(choice: ModelChoice, task: Task, seed: int) -> Any:
     with quiet(), reading(folder):
         model, loading = architecture.from_pretrained(folder, **options, output_loading_info=True)
     require_all_weights(folder, loading, HEAD)
+    if not any(name.startswith(HEAD[0]) for name in loading["missing_keys"]):
+        _order_head(model, output_order(own, task, folder))
+    name_outputs(model.config, task)
+    for name in DROPOUTS:
+        in_range(f"{folder}: {name}", getattr(model.config, name, None), 0, 1, high_allowed=False)
     model.accepts_loss_kwargs = False  # else Trainer sums BERT's loss over accumulated micro-batches (transformers issue 47688)
     return model
 
 
-def load_tokenizer(checkpoint: str) -> Any:
-    """The tokenizer of a checkpoint.
+def _order_head(model: Any, order: tuple[int, ...]) -> None:
+    """Put a head's outputs in that order."""
+    head = model.classifier if isinstance(model.classifier, torch.nn.Linear) else model.classifier.out_proj
+    with torch.no_grad():
+        for parameter in head.parameters():
+            parameter.copy_(parameter[list(order)])
+
+
+def load_tokenizer(checkpoint: str, data: Path = Path()) -> Any:
+    """The tokenizer of a checkpoint; relative paths start at `data`.
 
     Raises:
         OSError: if there is none.
     """
-    return transformers.AutoTokenizer.from_pretrained(checkpoint_folder(checkpoint))
+    return transformers.AutoTokenizer.from_pretrained(checkpoint_folder(checkpoint, data))
 
 
-def require_safe_weights(folder: str) -> None:
-    """Refuse a local checkpoint whose only weights are pickled.
+def require_safe_weights(folder: str | Path) -> None:
+    """Refuse a local checkpoint whose weights are pickled, lie outside it, or are no floating-point numbers.
 
     Raises:
-        ValueError: if it has no safetensors file; the pickled ones are named.
+        ValueError: if it has no safetensors file, or a file named by its index is not one inside the folder; it is named.
     """
-    path = Path(folder)
-    if path.is_dir() and not any(path.glob("*.safetensors")):
-        pickled = sorted(one.name for pattern in ("*.bin", "*.pt", "*.pth", "*.pkl", "*.ckpt") for one in path.glob(pattern))
-        found = f"pickled weights ({', '.join(pickled)}), which are refused" if pickled else "no weights"
-        raise ValueError(f"{folder}: expected weights in {WEIGHTS}, got {found}")
+    if Path(folder).is_dir():
+        types = od.stored_types(od.weight_files(folder))
+        other = sorted(f"{name} ({kind})" for name, kind in types.items() if not kind.startswith(("F", "BF")))
+        if other := [one for one in other if not one.split(" ")[0].endswith("_ids")]:  # indices that older checkpoints hold
+            raise ValueError(f"{folder}: expected floating-point weights, got {', '.join(other[:3])}")
 
 
 def require_all_weights(folder: str | Path, loading: dict[str, Any], new: tuple[str, ...] = ()) -> None:
@@ -102,9 +129,8 @@ def saving(folder: Path) -> Iterator[None]:
 
 
 def weights_digest(folder: str) -> str | None:
-    """Sha256 of a local checkpoint's weights; None for one of the hub."""
-    path = Path(folder) / WEIGHTS
-    return file_digest(path) if path.is_file() else None
+    """Sha256 of a checkpoint's weights, in one file or in several; None for one of the hub that is not on this machine."""
+    return model_identity(folder).weights
 
 
 class quiet:

@@ -3,10 +3,8 @@
 import contextlib
 import dataclasses
 import fcntl
-import hashlib
 import json
 import math
-import os
 import resource
 import subprocess
 import sys
@@ -17,6 +15,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
+
+from analysis.identity import file_digest as file_digest
+from analysis.json_records import read_json as read_json
+from analysis.json_records import read_record, sealed
+from analysis.whole_files import flush_folder, sweep, write_bytes
+from imbert.records import Result
+from imbert.toml_tables import named
 
 SCHEMA = 1
 VERSIONED = ("odestab", "torch", "transformers", "accelerate", "tokenizers", "safetensors", "numpy", "scipy")
@@ -100,44 +105,27 @@ def write_text(path: Path, text: str) -> None:
     Raises:
         OSError: if it cannot be written; nothing is left behind.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with temporary.open("w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except OSError as error:
-        raise OSError(error.errno, error.strerror, str(path)) from error  # a full disk does not say which file
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_bytes(path, text.encode())
+    flush_folder(path.parent)
 
 
-def read_json(path: Path) -> Any:
-    """The values of a JSON file.
+def write_record(path: Path, values: Mapping[str, Any]) -> None:
+    """Write a record with the digest of its entries, so that a byte that changes later is found.
 
     Raises:
-        ValueError: if it is not JSON.
-        OSError: if it cannot be read.
+        OSError: if it cannot be written; nothing is left behind.
     """
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path}: expected JSON, got {error}") from None
+    write_json(path, sealed(finite(values)))
 
 
 def read_result(path: Path) -> dict[str, Any]:
-    """A record that this version can read.
+    """The result of a run.
 
     Raises:
-        ValueError: if it is not JSON or of another schema.
+        ValueError: if it is not JSON, of another schema, lacks a field or has one of another type, or was changed.
         OSError: if it cannot be read.
     """
-    values = read_json(path)
-    found = values.get("meta", {}).get("schema") if isinstance(values, dict) else None
-    if found != SCHEMA:
-        raise ValueError(f"{path}: expected a record of schema {SCHEMA}, got {found!r}")
-    return values
+    return read_record(path, Result, "a record", SCHEMA, ("meta", "schema"))
 
 
 def finite(values: Any) -> Any:
@@ -170,10 +158,20 @@ def open_folder(out: Path, name: str, resolved: dict[str, Any], complete: Callab
     if not (out / name).exists():
         write_json(out / name, resolved)
         return
-    existing, wanted = _flat(finite(complete(read_json(out / name)))), _flat(finite(resolved))
-    differing = sorted(key for key in existing.keys() | wanted.keys() if existing.get(key) != wanted.get(key))
+    existing = read_record(out / name, dict[str, Any])
+    require_same(out, "belongs to another run", named(out / name, complete, existing), resolved)
+
+
+def require_same(out: Path, said: str, existing: Any, wanted: Any) -> None:
+    """Refuse a folder of other choices.
+
+    Raises:
+        ValueError: naming them.
+    """
+    before, now = _flat(finite(existing)), _flat(finite(wanted))
+    differing = sorted(key for key in before.keys() | now.keys() if before.get(key) != now.get(key))
     if differing:
-        raise ValueError(f"{out} belongs to another run (not the same: {', '.join(differing)}); choose another folder")
+        raise ValueError(f"{out} {said} (not the same: {', '.join(differing)}); choose another folder")
 
 
 @contextlib.contextmanager
@@ -190,6 +188,7 @@ def folder_lock(out: Path) -> Iterator[None]:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise FolderInUseError(f"{out} is in use by another process") from None
+        sweep(out)
         yield
 
 
@@ -210,16 +209,6 @@ def git_commit() -> str | None:
     except (OSError, subprocess.SubprocessError):
         return None
     return commit + ("+" if changed else "")
-
-
-def file_digest(path: Path) -> str:
-    """Sha256 of a file.
-
-    Raises:
-        OSError: if it cannot be read.
-    """
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def bits(right: Any) -> str:

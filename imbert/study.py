@@ -1,5 +1,6 @@
 """Run a study: train every cell, attack every trained model, summarise; killed at any moment, it does only what is missing."""
 
+import contextlib
 import csv
 import io
 import os
@@ -7,7 +8,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from imbert.result import FolderInUseError, write_json, write_text
+from analysis.json_records import DamagedRecord, read_json
+from analysis.whole_files import sweep
+from imbert.result import FolderInUseError, write_json, write_record, write_text
 from imbert.study_config import STAGES, Cell, StudyConfig
 from imbert.study_summary import FAILED, MEASURES, RESULT, summarise
 
@@ -35,10 +38,13 @@ def run_study(
         The summary.
 
     Raises:
-        ValueError: if a record is damaged.
+        ValueError: if a record is damaged, or a result is of other choices, data or checkpoints.
         OSError: if something cannot be read or written.
     """
     rank, ranks = shard
+    sweep(out)
+    if {"train", "attack"} & {*stages}:
+        _require_inputs(study, out, data)
     cells = list(study.cells())[rank::ranks]
     out.mkdir(parents=True, exist_ok=True)
     for stage, name, work in (("train", "train", _train), ("attack", "attack", _attack), ("attack", "transfer", _transfer)):
@@ -47,10 +53,10 @@ def run_study(
     if "summarise" not in stages:
         return {}
     summary = summarise(study, out)
-    write_json(out / "study.json", summary)
+    write_record(out / "study.json", summary)
     write_text(out / "table.md", markdown(summary))
     write_text(out / "study.csv", comma_separated(summary))
-    return summary
+    return read_json(out / "study.json")
 
 
 def shard_of_ranks() -> tuple[int, int]:
@@ -183,11 +189,23 @@ def _guarded(work: Work, stage: str, study: StudyConfig, cell: Cell, out: Path, 
         report(f"failed: {line}")
 
 
+def _require_inputs(study: StudyConfig, out: Path, data: Path) -> None:
+    """Refuse a study's folder with results of other choices, data or checkpoints than those that are there now."""
+    from imbert.finetune import finished
+
+    for cell in study.cells():
+        if (out / cell.folder / RESULT).exists():
+            with contextlib.suppress(DamagedRecord):  # measured again by its stage
+                finished(cell.run, out / cell.folder, data)
+
+
 def _train(study: StudyConfig, cell: Cell, out: Path, data: Path, report: Report) -> None:
-    from imbert.finetune import finetune
+    from imbert.finetune import finetune, finished
 
     if (out / cell.folder / RESULT).exists():
-        return
+        with contextlib.suppress(DamagedRecord):
+            finished(cell.run, out / cell.folder, data)
+            return
     result = finetune(cell.run, out / cell.folder, data, report)
     found = result["evaluation"].get("dev")
     report(f"done: dev {found['metrics'] if found else 'not measured'}, {result['meta']['training']['wall_seconds'] / 60:.1f} minutes")

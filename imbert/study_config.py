@@ -176,6 +176,8 @@ def study_config(table: Mapping[str, Any]) -> StudyConfig:
         if not isinstance(model, Mapping):
             raise ValueError(f"[models.{name}] must be a table, got {model!r}")
         section(f"models.{name}", SECTIONS["model"], {key: value for key, value in model.items() if key != "train"})
+        if not isinstance(model.get("train", {}), Mapping):
+            raise ValueError(f"[models.{name}.train] must be a table, got {model['train']!r}")
     for name in SHARED:
         section(name, SECTIONS[name], table.get(name, {}))
     attacks = section("attacks", AttackChoice, table["attacks"]) if "attacks" in table else None

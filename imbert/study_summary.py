@@ -6,13 +6,17 @@ from typing import Any
 
 import numpy as np
 
+from analysis.json_records import read_record
 from imbert.advglue import advglue_score
 from imbert.comparison import Run, on_advglue, under_attacks
 from imbert.intervals import mean_interval
-from imbert.result import SCHEMA, finite, read_json, read_result
+from imbert.records import Failure, attack_kind
+from imbert.result import SCHEMA, finite, read_result, require_same
+from imbert.run_config import run_config
 from imbert.study_config import ATTACKS as KINDS
 from imbert.study_config import OF_TEXTS, Cell, StudyConfig
 from imbert.tasks import task
+from imbert.toml_tables import named
 
 MEASURES = {  # name: caption
     "dev": "dev",
@@ -31,7 +35,7 @@ def summarise(study: StudyConfig, out: Path) -> dict[str, Any]:
         OSError: if it cannot be read.
     """
     cells = list(study.cells())
-    results = {cell: read_result(out / cell.folder / RESULT) for cell in cells if (out / cell.folder / RESULT).exists()}
+    results = {cell: _result(out, cell) for cell in cells if (out / cell.folder / RESULT).exists()}
     attacks = {cell: read_attacks(out / cell.folder / ATTACKS) for cell in results}
     groups = [
         _group(study, [cell for cell in cells if cell.group == name], results, attacks) for name in _ordered(cell.group for cell in cells)
@@ -51,20 +55,28 @@ def summarise(study: StudyConfig, out: Path) -> dict[str, Any]:
     )
 
 
+def _result(out: Path, cell: Cell) -> Run:
+    """A cell's result, which must be of the choices that the study has now."""
+    found = read_result(out / cell.folder / RESULT)
+    run = named(out / cell.folder / RESULT, run_config, found["run"])
+    require_same(out / cell.folder, "has the result of another run", run.as_dict(), cell.run.as_dict())
+    return found
+
+
 def read_attacks(folder: Path) -> dict[str, Any]:
     """The attacks on one run by name.
 
     Raises:
         ValueError: if a file is damaged.
     """
-    return {path.stem: read_json(path) for path in sorted(folder.glob("*.json"))}
+    return {path.stem: read_record(path, attack_kind(path.stem)) for path in sorted(folder.glob("*.json"))}
 
 
 def measures(result: Run) -> dict[str, float | None]:
     """The numbers of one run by the names of MEASURES; AdvGLUE's tasks for one GLUE task count equally, as in its score."""
     evaluation, found = result["evaluation"], dict[str, float | None]()
     dev = evaluation.get("dev")
-    found["dev"] = dev["metrics"][task(result["run"]["data"]["task"]).metrics[0]] if dev else None
+    found["dev"] = dev["metrics"].get(task(result["run"]["data"]["task"]).metrics[0]) if dev else None
     tasks = list((evaluation.get("advglue") or {}).values())
     for name in ("original", "adversarial", "conditional"):
         values = [one[f"{name}_accuracy"] for one in tasks]
@@ -182,6 +194,8 @@ def _scores(study: StudyConfig, results: Mapping[Cell, Run]) -> list[dict[str, A
 
 def _score(runs: Sequence[Run]) -> float | None:
     tasks = {name: one["all"]["metrics"] for run in runs for name, one in (run["evaluation"].get("advglue") or {}).items()}
+    if any(value is None for metrics in tasks.values() for value in metrics.values()):
+        return None
     try:
         return advglue_score(tasks)
     except ValueError:  # some task is missing
@@ -211,7 +225,7 @@ def _missing(study: StudyConfig, out: Path, cells: list[Cell], results: Mapping[
 def _failure(out: Path, cell: Cell, stage: str) -> str | None:
     """Why a stage failed; None if it did not."""
     path = out / cell.folder / FAILED.format(stage=stage)
-    return f"failed: {read_json(path)['error']}" if path.exists() else None
+    return f"failed: {read_record(path, Failure)['error']}" if path.exists() else None
 
 
 def _warnings(results: Mapping[Cell, Run], attacks: Mapping[Cell, Any]) -> list[str]:

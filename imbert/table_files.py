@@ -2,12 +2,14 @@
 
 import csv
 import gzip
-import json
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from analysis.json_records import parse_json
+
+csv.field_size_limit(2**31 - 1)  # else a field of more than 131,072 characters is refused
 SUFFIXES = (".tsv", ".txt", ".csv", ".jsonl")  # .txt is tab-separated: the MRPC release
 
 
@@ -120,10 +122,7 @@ def _objects(path: Path, required: Mapping[str, Sequence[str]], optional: Mappin
         if not text.strip():
             continue
         where = f"{path}:{line}"
-        try:
-            found = json.loads(text)
-        except (json.JSONDecodeError, RecursionError) as error:
-            raise ValueError(f"{where}: expected a JSON object, {error}") from error
+        found = parse_json(text, where, "a JSON object")
         if not isinstance(found, dict):
             raise ValueError(f"{where}: expected a JSON object, got {type(found).__name__}")
         yield Row(line, {name: found[key] for name, key in _resolve(where, required, optional, list(found)).items()})

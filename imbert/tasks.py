@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -114,6 +115,13 @@ class Examples:
         for texts, label in zip(self.texts, self.labels.tolist(), strict=True):
             found.update(json.dumps([texts, label]).encode())
         return found.hexdigest()
+
+
+def class_of(task: Task, text: str) -> int | None:
+    """The class that a text names: by its name, in any case, with spaces or hyphens, or by its number in plain digits."""
+    plain = re.sub(r"[\s_-]+", "_", text.strip(" \t\r").casefold())
+    names = [*task.label_names, *map(str, range(task.labels))]
+    return names.index(plain) % task.labels if plain in names else None
 
 
 def is_label(task: Task, value: float) -> bool:

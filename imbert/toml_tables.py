@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from analysis.json_records import require_plain as require_depth
+
 
 def read_toml(path: Path) -> dict[str, Any]:
     """The tables of a TOML file.
@@ -17,9 +19,11 @@ def read_toml(path: Path) -> dict[str, Any]:
         OSError: if it cannot be read.
     """
     try:
-        return tomllib.loads(path.read_bytes().decode("utf-8-sig"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path}: expected TOML in UTF-8, got {error}") from None
+        tables = tomllib.loads(path.read_bytes().decode("utf-8-sig"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise ValueError(f"{path}: expected TOML in UTF-8, got {' '.join(str(error).split())}") from None
+    require_depth(tables, path)
+    return tables
 
 
 def named(path: Path, make: Any, *arguments: Any) -> Any:
@@ -40,7 +44,7 @@ def section(name: str, record: type, values: Any) -> Any:
         raise ValueError(f"[{name}] must be a table, got {values!r}")
     hints = typing.get_type_hints(record)
     known_keys(f"[{name}]", values, hints)
-    return record(**{key: _typed(f"{name}.{key}", value, hints[key]) for key, value in values.items()})
+    return record(**{key: typed(f"{name}.{key}", value, hints[key]) for key, value in values.items()})
 
 
 def known_keys(where: str, values: Mapping[str, Any], known: Any) -> None:
@@ -54,15 +58,19 @@ def known_keys(where: str, values: Mapping[str, Any], known: Any) -> None:
         raise ValueError(f"{where}: expected keys among {', '.join(known)}, got {', '.join(unknown)}")
 
 
-def _typed(name: str, value: Any, hint: Any) -> Any:
-    """The value, lists as tuples and whole numbers as floats where the hint says so."""
+def typed(name: str, value: Any, hint: Any) -> Any:
+    """The value, lists as tuples and whole numbers as floats where the hint says so.
+
+    Raises:
+        ValueError: if it is of another type; a boolean is no number, and a number must be finite.
+    """
     options = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
     for one in options:
         origin = typing.get_origin(one) or one
         if origin is tuple and isinstance(value, list | tuple) and all(type(item) is typing.get_args(one)[0] for item in value):
             return tuple(value)
         if origin is Mapping and isinstance(value, Mapping):
-            return dict(value)
+            return {key: _plain(f"{name}.{key}", one) for key, one in value.items()}
         if origin is float and type(value) in (int, float) and math.isfinite(value):
             return float(value)
         if origin in (int, str, bool) and type(value) is origin:
@@ -71,6 +79,17 @@ def _typed(name: str, value: Any, hint: Any) -> Any:
             return None
     wanted = " or ".join(str(one) if typing.get_args(one) else one.__name__ for one in options if one is not type(None))
     raise ValueError(f"{name} must be {wanted}, got {value!r}")
+
+
+def _plain(name: str, value: Any) -> Any:
+    """A value that JSON can hold too: neither a date nor a number that is not finite."""
+    if isinstance(value, Mapping):
+        return {key: _plain(f"{name}.{key}", one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(name, one) for one in value]
+    if value is None or type(value) in (int, str, bool) or (type(value) is float and math.isfinite(value)):
+        return value
+    raise ValueError(f"{name} must be a text, a finite number, true or false, or a list or table of these, got {value!r}")
 
 
 def one_of(name: str, value: str, allowed: tuple[str, ...]) -> None:

@@ -1,6 +1,5 @@
 """Transformers' Trainer, with statistics of the solvers, a stop at the first number that is not finite, and states known to be whole."""
 
-import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,12 +10,15 @@ import transformers
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from imbert.models import saving
 from imbert.optimizer import UncorrectedAdamW
 from imbert.result import Stopwatch
+from imbert.saved_states import WHOLE as WHOLE
+from imbert.saved_states import last_state as last_state
+from imbert.saved_states import mark_whole, remove_older, step_of
 from imbert.solver_log import solver_log, statistics, told
 from imbert.tasks import Examples
 
-WHOLE = "whole"  # written into a saved state when everything else is there
 CRITERION = "criterion"
 LOSS_WEIGHT = 1e-6  # far below one example's share of an accuracy: the loss decides between equal metrics only
 
@@ -108,6 +110,10 @@ class FineTuner(transformers.Trainer):
             made = self.optimizer = UncorrectedAdamW(made.param_groups, lr=self.args.learning_rate, eps=self.args.adam_epsilon)
         return made
 
+    def _save_checkpoint(self, *arguments: Any, **options: Any) -> None:
+        with saving(Path(str(self.args.output_dir))):
+            super()._save_checkpoint(*arguments, **options)
+
     def log(self, logs: dict[str, Any], start_time: float | None = None) -> None:
         """Log, with the solvers' statistics since the last entry of the same kind."""
         kind = "training" if "loss" in logs else "validation" if "eval_loss" in logs else None
@@ -152,13 +158,22 @@ class Patience(transformers.TrainerCallback):
 
 
 class WholeStates(transformers.TrainerCallback):
-    """Marks each saved state as whole once everything is written, on every rank."""
+    """Marks each saved state as whole once everything is written, on every rank, and only then removes older ones."""
 
     def on_save(self, args: Any, state: Any, control: Any, **others: Any) -> None:
         if torch.distributed.is_available() and torch.distributed.is_initialized():
             torch.distributed.barrier()
         if state.is_world_process_zero:
-            (Path(args.output_dir) / f"checkpoint-{state.global_step}" / WHOLE).touch()
+            mark_whole(Path(args.output_dir) / f"checkpoint-{state.global_step}")
+            remove_older(Path(args.output_dir))
+
+
+class LastLog(transformers.TrainerCallback):
+    """Logs the training loss at the last step too, where the steps between two evaluations do not divide all of them."""
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **others: Any) -> None:
+        if args.logging_strategy == transformers.trainer_utils.IntervalStrategy.STEPS and state.global_step >= state.max_steps:
+            control.should_log = True
 
 
 class Progress(transformers.TrainerCallback):
@@ -190,20 +205,3 @@ def criterion(metric: float, loss: float) -> float:
     """The metric, and the loss where metrics are equal; what is not a number is worst."""
     metric = metric if np.isfinite(metric) else -1.0
     return metric - LOSS_WEIGHT * min(loss if np.isfinite(loss) else 100.0, 100.0)
-
-
-def step_of(folder: Path) -> int:
-    """The step at which a state was saved."""
-    return int(folder.name.rpartition("-")[2])
-
-
-def last_state(folder: Path) -> Path | None:
-    """The newest whole state of a training folder."""
-    return max((one.parent for one in folder.glob(f"checkpoint-*/{WHOLE}")), key=step_of, default=None)
-
-
-def remove_torn_states(folder: Path) -> None:
-    """Remove states that a kill left half-written."""
-    for state in folder.glob("checkpoint-*"):
-        if not (state / WHOLE).exists():
-            shutil.rmtree(state)

@@ -41,8 +41,8 @@ ORDER = (
     *("pseudospectral_extrema", "kreiss", "spectral_density"),
     *("solver", "adjoint", "one_step", "stability", "propagation", "matrix_exponential", "lyapunov", "refinement", "encoder_layers"),
 )
-SHARED_WITH_IMBERT = {"identity"}  # the modules of analysis that imbert may import
-SHARED_WITH_FIGURES = {"record", "summary"}  # the modules of analysis that figures may import, free of torch and odestab
+SHARED_WITH_IMBERT = {"identity", "json_records", "plain_numbers", "whole_files"}  # the modules of analysis that imbert may import
+SHARED_WITH_FIGURES = {"json_records", "plain_numbers", "record", "summary"}  # likewise figures, free of torch and odestab
 HEAVY = {"torch", "transformers", "odestab"}
 COMMANDS = {"analysis/__main__.py", "imbert/__main__.py"}
 LIGHT_COMMAND = "analysis/__main__.py"  # the other lives beside its model, whose package root loads transformers

@@ -3,9 +3,11 @@
 import dataclasses
 import json
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, NotRequired, TypedDict
 
 import numpy as np
+
+from analysis.json_records import Within, read_record
 
 RESULT_SCHEMA = 1
 STOPPED = ("GradientDescent",)
@@ -47,34 +49,130 @@ def read_runs(study: Path, attack: str, ahead: dict[str, Any], digest: str) -> t
     found, same, of = list[Run](), _Same(study), dict[tuple[tuple[int, ...], int], str]()
     steps: set[float] = set()
     for folder in folders:
-        result, path = read_json(folder / "result.json"), folder / "attacks" / f"{attack}.json"
+        path = folder / "attacks" / f"{attack}.json"
+        result = read_record(folder / "result.json", _Result, "a result", RESULT_SCHEMA, ("meta", "schema"))
         _require(folder, result, ahead, digest)
         if not path.is_file():
             raise ValueError(f"{folder}: expected the attack {attack} in attacks/{attack}.json, got none; attack every run first")
-        record = read_json(path)
-        if (attacked := _entry(path, record, "of", "checkpoint")) != (final := _entry(folder, result, "meta", "checkpoints", "final")):
+        record = read_record(path, _Attack)
+        if (attacked := record["of"]["checkpoint"]) != (final := result["meta"]["checkpoints"]["final"]):
             raise ValueError(f"{path}: expected an attack on the run's checkpoint {final}, got one on {attacked}")
-        layers, h = _placement(folder, _entry(folder, result, "run", "model"), ahead)
-        seed = int(_entry(folder, result, "run", "train", "seed"))
-        same.require("attack on the same examples", folder, [_entry(path, record, "of", "examples"), _entry(path, record, "of", "choice")])
-        same.require("data", folder, _entry(folder, result, "run", "data"))
-        same.require("training", folder, {**_entry(folder, result, "run", "train"), "seed": None})
+        run, seed = result["run"], result["run"]["train"]["seed"]
+        for name, own in result["meta"].get("final", {}).items():  # older records have the weights alone
+            if name in record["of"] and record["of"][name] != own:
+                raise ValueError(f"{path}: expected an attack on the run's checkpoint, got one with another {name}")
+        layers, h = _placement(folder, run["model"], ahead)
+        same.require("attack on the same examples", folder, [record["of"]["examples"], record["of"]["choice"]])
+        same.require("data", folder, run["data"])
+        same.require("training", folder, {**run["train"], "seed": None})
         if layers:
             steps.add(h)
-            same.require("implicit step", folder, {**_entry(folder, result, "run", "model"), "implicit_layers": None, "step_size": None})
+            same.require("implicit step", folder, {**run["model"], "implicit_layers": None, "step_size": None})
         if len(steps) > 1:
             raise ValueError(f"{study}: expected implicit steps of one size, got {sorted(steps)}")
         if (other := of.setdefault((layers, seed), str(folder))) != str(folder):
             raise ValueError(f"{study}: expected one run for each placement and seed, got {other} and {folder}")
-        rows = _entry(path, record, "per_example")
-        right = np.array([bool(_entry(path, row, "right_before")) for row in rows], dtype=bool)
-        flipped = right & ~np.array([bool(_entry(path, row, "right_after")) for row in rows], dtype=bool)
-        dev = _entry(folder, result, "evaluation", "dev", "metrics")
-        low, high = _entry(folder, result, "evaluation", "dev", "interval") or (float("nan"), float("nan"))
-        found.append(Run(str(folder), layers, seed, float(next(iter(dev.values()))), (float(low), float(high)), right, flipped))
+        right = np.array([row["right_before"] for row in record["per_example"]], dtype=bool)
+        flipped = right & ~np.array([row["right_after"] for row in record["per_example"]], dtype=bool)
+        same.require("number of examples", folder, len(right))
+        dev = result["evaluation"]["dev"]
+        metric, low, high = map(_number, (next(iter(dev["metrics"].values()), None), *(dev["interval"] or (None, None))))
+        found.append(Run(str(folder), layers, seed, metric, (low, high), right, flipped))
     if not steps:
         raise ValueError(f"{study}: expected runs with implicit steps, got none")
     return found, next(iter(steps))
+
+
+class _Dev(TypedDict):
+    """What a model gets right of the dev split."""
+
+    metrics: dict[str, float | None]
+    interval: tuple[float | None, float | None] | None
+
+
+class _Evaluation(TypedDict):
+    """What a model gets right."""
+
+    dev: _Dev
+
+
+class _Checkpoints(TypedDict):
+    """Digests of the weights before and after training."""
+
+    start: str | None
+    final: str | None
+
+
+class _Meta(TypedDict):
+    """What a result is of."""
+
+    schema: int
+    checkpoints: _Checkpoints
+    final: NotRequired[dict[str, str | None]]
+
+
+class _Model(TypedDict):
+    """The [model] table of a run."""
+
+    kind: str
+    method: NotRequired[str | None]
+    field: NotRequired[str | None]
+    implicit_layers: NotRequired[list[Annotated[int, Within(0)]] | None]
+    step_size: NotRequired[float | None]
+    solver: NotRequired[dict[str, Any] | None]
+
+
+class _Train(TypedDict):
+    """The [train] table of a run."""
+
+    seed: Annotated[int, Within(0)]
+
+
+class _Evaluate(TypedDict):
+    """The [evaluate] table of a run."""
+
+    prediction: NotRequired[str | None]
+
+
+class _Choices(TypedDict):
+    """All choices of a run."""
+
+    model: _Model
+    data: dict[str, Any]
+    train: _Train
+    evaluate: _Evaluate
+
+
+class _Result(TypedDict):
+    """What is read of result.json."""
+
+    meta: _Meta
+    run: _Choices
+    evaluation: _Evaluation
+
+
+class _Example(TypedDict):
+    """One example under attack."""
+
+    right_before: bool
+    right_after: bool
+
+
+class _Of(TypedDict):
+    """What an attack's record belongs to."""
+
+    checkpoint: str | None
+    config: NotRequired[str | None]
+    tokenizer: NotRequired[str | None]
+    examples: str
+    choice: dict[str, Any]
+
+
+class _Attack(TypedDict):
+    """What is read of an attack's record."""
+
+    of: _Of
+    per_example: list[_Example]
 
 
 class _Same:
@@ -90,40 +188,16 @@ class _Same:
             raise ValueError(f"{self.study}: expected the same {what} in all runs, got others in {where} and {folder}")
 
 
-def _entry(where: Path, record: Any, *names: str) -> Any:
-    """An entry of a record, by its path."""
-    for name in names:
-        if not isinstance(record, dict) or name not in record:
-            raise ValueError(f"{where}: expected an entry {'.'.join(names)}, got none")
-        record = record[name]
-    return record
-
-
-def read_json(path: Path) -> Any:
-    """The values of a JSON file.
-
-    Raises:
-        ValueError: if it is not a JSON object.
-        OSError: if it cannot be read.
-    """
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{path}: expected JSON, got {error}") from None
-    if not isinstance(values, dict):
-        raise ValueError(f"{path}: expected a JSON object, got {type(values).__name__}")
-    return values
+def _number(value: float | None) -> float:
+    return float("nan") if value is None else float(value)
 
 
 def _require(folder: Path, result: dict[str, Any], ahead: dict[str, Any], digest: str) -> None:
     """A result must be readable here, begin at the predicted checkpoint, and have named the prediction before it ran."""
-    schema = _entry(folder, result, "meta", "schema")
-    if schema != RESULT_SCHEMA:
-        raise ValueError(f"{folder}: expected a result of schema {RESULT_SCHEMA}, got {schema!r}")
-    start, wanted = _entry(folder, result, "meta", "checkpoints", "start"), ahead["config"]["checkpoint"]
+    start, wanted = result["meta"]["checkpoints"]["start"], ahead["config"]["checkpoint"]
     if start != wanted or start is None:
         raise ValueError(f"{folder}: expected a run from the predicted checkpoint {wanted or 'with a digest'}, got {start}")
-    named = _entry(folder, result, "run", "evaluate").get("prediction")
+    named = result["run"]["evaluate"].get("prediction")
     if named != digest:
         raise ValueError(f"{folder}: expected a run that names the prediction {digest} it tests, got {named}: predicted after the fact?")
 

@@ -10,12 +10,13 @@ import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import NormalDist
-from typing import Any
+from typing import Annotated, Any, TypedDict
 
 import numpy as np
 
 from analysis.confirmation.rank import LEVEL, RESAMPLES, STATISTICS, WITHIN, Correlation, correlation, percentiles
-from analysis.confirmation.runs import Run, read_json, read_runs
+from analysis.confirmation.runs import Run, read_runs
+from analysis.json_records import Within, read_record
 
 PREDICTION_SCHEMA = 1
 PRIMARY = "characters"  # the attack whose outcome was fixed beforehand; any other is exploratory
@@ -83,6 +84,37 @@ class Confirmation:
         return dataclasses.asdict(self)
 
 
+class _Advantage(TypedDict):
+    """With its interval over texts."""
+
+    value: float | None
+    low: float | None
+    high: float | None
+
+
+class _Placement(TypedDict):
+    """Some layers implicit."""
+
+    layers: list[Annotated[int, Within(0)]]
+    step_size: float
+    advantage: _Advantage
+
+
+class _Config(TypedDict):
+    """What a prediction was made of."""
+
+    checkpoint: str | None
+    field: str
+    encoder_depth: Annotated[int, Within(1)]
+
+
+class _Prediction(TypedDict):
+    """What is read of prediction.json."""
+
+    config: _Config
+    placements: list[_Placement]
+
+
 def confirm(prediction: Path, study: Path, attack: str, seed: int = 0) -> Confirmation:
     """Hold a prediction against the runs that were to test it.
 
@@ -97,9 +129,8 @@ def confirm(prediction: Path, study: Path, attack: str, seed: int = 0) -> Confir
             prediction, or there are too few placements or no explicit model to compare with.
         OSError: if something cannot be read.
     """
-    ahead, digest = read_json(prediction), hashlib.sha256(prediction.read_bytes()).hexdigest()
-    if ahead.get("schema") != PREDICTION_SCHEMA or "placements" not in ahead:
-        raise ValueError(f"{prediction}: expected a prediction of schema {PREDICTION_SCHEMA}, got {ahead.get('schema')!r}")
+    ahead = read_record(prediction, _Prediction, "a prediction", PREDICTION_SCHEMA)
+    digest = hashlib.sha256(prediction.read_bytes()).hexdigest()
     runs, step_size = read_runs(study, attack, ahead, digest)
     predicted = {
         tuple(one["layers"]): one["advantage"]

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from pathlib import Path
 
 from analysis.confirmation.verdict import PRIMARY
 from analysis.prediction.records import Prediction
@@ -72,7 +73,8 @@ def study_toml(prediction: Prediction, digest: str) -> str:
 def _model(prediction: Prediction, layers: Sequence[int]) -> list[str]:
     """The lines of a [model] table."""
     found, config = prediction.recommendation, prediction.config
-    checkpoint = f"checkpoint = {json.dumps(config['model'])}"
+    model = str(Path(config["model"]).resolve()) if Path(config["model"]).is_dir() else config["model"]  # wherever the plan lies
+    checkpoint = f"checkpoint = {json.dumps(model)}"
     if not layers:
         return [checkpoint, 'kind = "bert"']
     rtol = found.rtol or prediction.layers[0].tolerances[-1]

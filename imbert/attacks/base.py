@@ -10,6 +10,7 @@ import numpy as np
 from torch import Tensor
 
 from imbert.classifier import Classifier, frozen
+from imbert.label_order import output_order
 from imbert.tasks import Examples
 
 Texts = tuple[str, ...]
@@ -150,8 +151,12 @@ def require_classification(classifier: Classifier, examples: Examples) -> None:
     """Raise ValueError unless task and model are the same kind of classification, and there are examples."""
     if examples.task.labels < 2:
         raise ValueError(f"attacks need a classification task, got the regression {examples.task.name!r}")
-    if classifier.labels != examples.task.labels:
-        raise ValueError(f"task {examples.task.name!r} has {examples.task.labels} labels, got a model with {classifier.labels}")
+    order = output_order(classifier.model.config, examples.task)
+    if order != (classifier.outputs or tuple(range(classifier.labels))):
+        raise ValueError(
+            f"the model's outputs must be read in the order of {examples.task.name!r}, {order}, got {classifier.outputs}: "
+            "load the classifier with task="
+        )
     if len(examples) == 0:
         raise ValueError("an attack needs at least 1 example, got none")
 

@@ -1,10 +1,12 @@
 """Tables of words that may stand for each other."""
 
 import gzip
-import json
+import zlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
+
+from analysis.json_records import parse_json
 
 Synonyms = Mapping[str, tuple[str, ...]]
 
@@ -23,10 +25,7 @@ def load_synonyms(path: str | Path, antonyms: str | Path | None = None) -> Synon
         ValueError: if a file is not of a layout above; it names the file and what was expected.
         OSError: if a file cannot be read.
     """
-    try:
-        table = json.loads(_text(path))
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{path}: expected JSON, got {error}") from error
+    table = parse_json(_text(path), path)
     if not isinstance(table, dict):
         raise ValueError(f"{path}: expected an object of words, got {type(table).__name__}")
     opposed = set() if antonyms is None else _pairs(antonyms)
@@ -61,4 +60,9 @@ def _pairs(path: str | Path) -> set[tuple[str, str]]:
 
 def _text(path: str | Path) -> str:
     raw = Path(path).read_bytes()
-    return (gzip.decompress(raw) if raw[:2] == b"\x1f\x8b" else raw).decode()
+    try:
+        return (gzip.decompress(raw) if raw[:2] == b"\x1f\x8b" else raw).decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path}: expected UTF-8, got byte 0x{error.object[error.start]:02x} at {error.start}") from None
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise ValueError(f"{path}: expected a whole gzip file, {error}") from None

@@ -170,8 +170,29 @@ def greedy(victim: Victim, order: Iterable[int], options: Callable[[int], list[s
 
 
 def count_edits(draft: Draft, texts: Texts) -> int:
-    """How many words differ; the attacks replace words by words, so that these correspond."""
-    now = Draft.of(texts, draft.part)
+    """How many words differ: the fewest whose replacement, by anything without a space, makes the texts.
+
+    What stands between the words is as it was. An edit may move an apostrophe or a hyphen, so that one word reads as two. Where no such
+    replacement makes the texts, words are compared in their order.
+    """
+    now, text = Draft.of(texts, draft.part), draft.texts[draft.part]
+    ends = [*(begin for begin, _ in draft.words[1:]), len(text)]
+    after = [text[end:begin] for (_, end), begin in zip(draft.words, ends, strict=True)]  # each word, up to the next one
+    changed = now.texts[now.part]
+    first = draft.words[0][0] if draft.words else len(text)
+    fewest = {first: 0} if changed.startswith(text[:first]) else {}  # edits so far by the place where the next word begins
+    for index, between in enumerate(after):
+        word, reached = draft.word(index), dict[int, int]()
+        for begin, edits in fewest.items():
+            until = next((i for i in range(begin, len(changed)) if changed[i].isspace()), len(changed))
+            for end in range(begin, until + 1):
+                last = index < len(after) - 1 or end + len(between) == len(changed)
+                if last and changed.startswith(between, end):
+                    cost = edits + (changed[begin:end] != word)
+                    reached[end + len(between)] = min(cost, reached.get(end + len(between), cost))
+        fewest = reached
+    if len(changed) in fewest:
+        return fewest[len(changed)]
     if len(now.words) != len(draft.words):
         return abs(len(now.words) - len(draft.words)) + sum(
             draft.word(i) != now.word(i) for i in range(min(len(now.words), len(draft.words)))

@@ -7,7 +7,7 @@ import pytest
 from analysis.cells import CellPlan, chunks, plan
 from analysis.config import Pair, StudyConfig
 
-KINDS = ("typo", "Typo", "TYPO", "a b", "a_b", "a/b", "../x", "ü", "_", "__", "t0000", "x" * 300, "x" * 301, "con", ".")
+KINDS = ("typo", "Typo", "TYPO", "a b", "a_b", "a/b", "../x", "ü", "_", "__", "t0000", "x" * 59, "x" * 60, "con", ".")
 TOKENS = [5, 3, 9, 3, 5, 4]
 
 

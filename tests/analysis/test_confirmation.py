@@ -188,6 +188,23 @@ def test_a_run_that_is_no_test_of_it_is_refused(tmp_path: Path, changes: dict[st
         confirm(path, folder, "characters")
 
 
+@pytest.mark.parametrize("name", ["config", "tokenizer"])
+def test_an_attack_on_the_same_weights_in_another_model_is_refused(tmp_path: Path, name: str) -> None:
+    path, folder = study(tmp_path, RISING, [0.5] * 7)
+    result, attack = folder / "1-0" / "result.json", folder / "1-0" / "attacks" / "characters.json"
+    found, attacked = json.loads(result.read_text()), json.loads(attack.read_text())
+    found["meta"]["final"] = {"config": "a", "tokenizer": "b"}
+    result.write_text(json.dumps(found))
+    confirm(path, folder, "characters")  # an older attack, which knows its weights alone
+    attacked["of"] |= {"config": "a", "tokenizer": "b"}
+    attack.write_text(json.dumps(attacked))
+    confirm(path, folder, "characters")
+    attacked["of"][name] = "another"
+    attack.write_text(json.dumps(attacked))
+    with pytest.raises(ValueError, match=f"an attack on the run's checkpoint, got one with another {name}"):
+        confirm(path, folder, "characters")
+
+
 def test_what_is_missing_is_said(tmp_path: Path) -> None:
     path, folder = study(tmp_path, RISING, [0.5] * 7)
     with pytest.raises(ValueError, match=r"expected the attack words in attacks/words\.json"):
