@@ -5,7 +5,7 @@ import sys
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from analysis.config import (
     CALIBRATION,
@@ -105,7 +105,7 @@ def confirm(options: argparse.Namespace) -> None:
     from analysis.confirmation import confirm as confirmed
     from analysis.record import write_json
 
-    found = confirmed(options.prediction, options.study, options.attack, options.seed)
+    found = confirmed(options.prediction, options.study, options.attack, options.seed, options.seed_sd)
     options.out.mkdir(parents=True, exist_ok=True)
     record = found.record()
     write_json(options.out / "confirmation.json", record)
@@ -121,7 +121,8 @@ def confirm(options: argparse.Namespace) -> None:
 def calibrate(options: argparse.Namespace) -> None:
     """Growth through a fine-tuned model: measured, and predicted from its linearisation and from that of the checkpoint it came from."""
     from analysis.calibration import calibrate as calibrated
-    from analysis.record import read_run, write_json
+    from analysis.confirmation.runs import read_json
+    from analysis.record import read_run
     from analysis.sweep import missing, prepare, run
 
     texts, pairs = read_texts(options.texts) if options.texts else default_texts()
@@ -134,17 +135,37 @@ def calibrate(options: argparse.Namespace) -> None:
         print(WAITING)
         return
     tuned, pretrained = (read_run(options.out / name) for name in folders)
-    record = calibrated(tuned, pretrained, options.seed).record()
-    write_json(options.out / "calibration.json", record)
+    margins = None if options.margins is None else read_json(Path(options.margins))
+    _tell_calibration(calibrated(tuned, pretrained, options.seed, margins).record(), options.out)
+
+
+def recalibrate(options: argparse.Namespace) -> None:
+    """The fits, tests and figure of a calibration again from the growth that its record holds, without its models."""
+    from analysis.calibration import again
+    from analysis.confirmation.runs import read_json
+
+    _tell_calibration(again(read_json(options.record), options.seed).record(), options.out)
+
+
+def _tell_calibration(record: dict[str, Any], out: Path) -> None:
+    """Write a calibration with its figure, and print what it says."""
+    from analysis.record import write_json
     from figures.calibration import draw
     from figures.style import save
 
-    figure = save(draw(record), options.out, "calibration")["svg"]
+    out.mkdir(parents=True, exist_ok=True)
+    write_json(out / "calibration.json", record)
+    figure = save(draw(record), out, "calibration")["svg"]
     for row in record["fits"]:
         size = "its own size" if row["size"] is None else f"size {row['size']:g}"
-        told = f"R² {row['r_squared']:.3f}, slope {row['slope']:.2f} [{row['slope_low']:.2f}, {row['slope_high']:.2f}]"
+        told = f"R² {row['r_squared']:.3f} (within steps {row['r_squared_within']:.3f}, of step means {row['layer_means']:.3f})"
+        told += f", slope {row['slope']:.2f} [{row['slope_low']:.2f}, {row['slope_high']:.2f}]"
         print(f"{row['kind']}, {size}, from the {row['source']} linearisation: {told}, agreement {row['agreement']:.3f}")
-    print(f"record: {options.out / 'calibration.json'}\nfigure: {figure}")
+    for name, one in record["flips"].items():
+        auroc = f"AUROC {one['auroc']:.2f} [{one['auroc_low']:.2f}, {one['auroc_high']:.2f}]"
+        difference = f"{one['difference']:+.2f} [{one['low']:+.2f}, {one['high']:+.2f}], p = {one['p_value']:.2g}"
+        print(f"pairs that flip against pairs that hold, {name}: {difference}, {auroc}")
+    print(f"record: {out / 'calibration.json'}\nfigure: {figure}")
 
 
 def report(options: argparse.Namespace) -> None:
@@ -261,6 +282,9 @@ def _parser() -> Parser:
     after.add_argument("study", type=a_path, metavar="STUDY", help="folder of an imbert study whose runs name the prediction")
     after.add_argument("--attack", default="characters", metavar="NAME", help="by which robustness is measured (default: characters)")
     after.add_argument("--seed", type=int, default=0, help="of resamples and permutations (default: 0)")
+    after.add_argument(
+        "--seed-sd", type=float, metavar="SHARE", help="standard deviation of one model's flips over seeds, for a study of one seed"
+    )
     after.add_argument("--out", type=a_path, default=Path("runs/confirmation"), metavar="DIR", help="(default: runs/confirmation)")
     after.set_defaults(command=confirm)
     held = commands.add_parser(
@@ -270,7 +294,13 @@ def _parser() -> Parser:
     held.add_argument("--pretrained", type=a_text, metavar="MODEL", help=f"that it came from (default: the embedded {DEFAULT_MODEL})")
     folder_options(held, "runs/calibration")
     held.add_argument("--directions", type=a_text, metavar="FILE", help="perturbations of texts, as `imbert perturbations` writes them")
+    held.add_argument("--margins", type=a_path, metavar="FILE", help="of the originals of pairs, as `imbert perturbations` writes them")
     held.set_defaults(command=calibrate)
+    reread = commands.add_parser("recalibrate", help="fits, tests and figure again from the record of a calibration")
+    reread.add_argument("record", type=a_path, metavar="CALIBRATION.json")
+    reread.add_argument("--seed", type=int, default=0, help="of resamples and permutations (default: 0)")
+    reread.add_argument("--out", type=a_path, required=True, metavar="DIR")
+    reread.set_defaults(command=recalibrate)
     for name, command, text in (
         ("propagate", propagate, "growth of a perturbation through depth: one figure"),
         ("regions", regions, "each layer's spectrum over the stability regions: one figure"),

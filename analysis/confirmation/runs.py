@@ -23,6 +23,7 @@ class Run:
         dev_interval: of that, 95 %.
         right: `(examples,)`, right before the attack.
         flipped: `(examples,)`, wrong after it.
+        clusters: `(examples,)`, equal for examples of the same texts; None where each stands alone.
     """
 
     folder: str
@@ -32,6 +33,7 @@ class Run:
     dev_interval: tuple[float, float]
     right: np.ndarray
     flipped: np.ndarray
+    clusters: np.ndarray | None = None
 
 
 def read_runs(study: Path, attack: str, ahead: dict[str, Any], digest: str) -> tuple[list[Run], float]:
@@ -71,7 +73,9 @@ def read_runs(study: Path, attack: str, ahead: dict[str, Any], digest: str) -> t
         flipped = right & ~np.array([bool(_entry(path, row, "right_after")) for row in rows], dtype=bool)
         dev = _entry(folder, result, "evaluation", "dev", "metrics")
         low, high = _entry(folder, result, "evaluation", "dev", "interval") or (float("nan"), float("nan"))
-        found.append(Run(str(folder), layers, seed, float(next(iter(dev.values()))), (float(low), float(high)), right, flipped))
+        clusters = np.array([int(row.get("cluster", i)) for i, row in enumerate(rows)])
+        told = float(next(iter(dev.values()))), (float(low), float(high))
+        found.append(Run(str(folder), layers, seed, *told, right, flipped, clusters))
     if not steps:
         raise ValueError(f"{study}: expected runs with implicit steps, got none")
     return found, next(iter(steps))

@@ -80,7 +80,7 @@ def test_masking_is_checked_in_the_ball_that_is_attacked(trained: Path, folder: 
     ball = ["--norm", "linf", "--radius", "0.3"]
     assert command.main([*arguments, *ball, "--out", str(tmp_path)]) == 0
     checks = {one["name"]: one for one in json.loads((tmp_path / "masking.json").read_text())["checks"]}
-    assert [(one["norm"], one["radius"]) for one in checks["gradient_free"]["measured"]["balls"]] == [("linf", 0.3)]
+    assert [(one["norm"], one["radius"]) for one in checks["square_alone"]["measured"]["balls"]] == [("linf", 0.3)]
     assert command.main([*arguments, *ball, "--kind", "square", "--out", str(tmp_path)]) == 0
     assert json.loads((tmp_path / "masking.json").read_text())["of"]["kinds"] == ["square"], "checked again with the new attack"
     climb = ["--kind", "pgd", "--gradient", "implicit", "--restarts", "3", "--no-masking"]
