@@ -18,6 +18,7 @@ MEASURES = {
 }
 ATTACKED = {"clean_accuracy": True, "robust_accuracy": False}  # name: whether it is drawn hollow
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "h", "p", "*", "d", "8")
+WIDE = 7  # columns, beyond which counts stand closer together
 Model = Mapping[str, Any]
 
 
@@ -65,7 +66,9 @@ def _draw_attacks(ax: Axes, group: Mapping[str, Any]) -> None:
         attacked = [((model["attacks"].get(name) or {}).get("clean_accuracy") or {}).get("n", 0) for model in models]
         if attacked != [len(model["seeds"]) for model in models]:
             counts = attacked if len(set(attacked)) > 1 else attacked[:1]
-            ax.text(place, 0.99, f"n = {', '.join(map(str, counts))}", ha="center", va="top", fontsize=6, color=style.GUIDE)
+            crowded = len(names) > WIDE
+            told = f"n = {(',' if crowded else ', ').join(map(str, counts))}"
+            ax.text(place, 0.99, told, ha="center", va="top", fontsize=5 if crowded else 6, color=style.GUIDE)
     _columns(ax, [_caption(name) for name in names], group)
     ax.set_title(f"{_title(group)}: before (hollow) and under each attack, the same examples")
 
