@@ -37,7 +37,15 @@ def draw(record: Mapping[str, Any], ax: style.Target = None) -> Figure:
         _against(panel, shown, source, ends)
         panel.set_title(title)
         panel.text(
-            0.97, 0.03, _told(record["fits"], source), transform=panel.transAxes, ha="right", va="bottom", fontsize=6, linespacing=1.3
+            0.97,
+            0.03,
+            _told(record["fits"], source),
+            transform=panel.transAxes,
+            ha="right",
+            va="bottom",
+            fontsize=6,
+            linespacing=1.3,
+            bbox={"facecolor": "white", "alpha": 0.8, "edgecolor": "none", "pad": 1},
         )
     if len(axes) > 2:
         _error(axes[2], record["linearity"])

@@ -195,7 +195,7 @@ def _flips(kinds: dict[str, Series], seed: int) -> dict[str, Flips]:
     a, b = kinds[FLIPPED], kinds[HELD]
     compared = {name: (a.total[name][:, -1], b.total[name][:, -1]) for name in ("measured", *SOURCES)}
     steps = a.total["measured"].shape[1]
-    compared |= {f"measured after step {k + 1}": tuple(one.total["measured"][:, k] for one in (a, b)) for k in range(steps - 1)}
+    compared |= {f"measured after step {k + 1}": (a.total["measured"][:, k], b.total["measured"][:, k]) for k in range(steps - 1)}
     if a.margins is not None and b.margins is not None:
         compared[MARGIN] = (a.margins, b.margins)
     clusters = None if a.clusters is None or b.clusters is None else (a.clusters, b.clusters)

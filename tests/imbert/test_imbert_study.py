@@ -112,6 +112,41 @@ def test_again_nothing_is_done(done: tuple[StudyConfig, Path, dict[str, Any]], d
     assert run_study(study, out, data, report=lambda line: None) == summary
 
 
+def test_an_attack_with_other_options_than_todays_is_run_again(
+    done: tuple[StudyConfig, Path, dict[str, Any]], data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study, out, _ = done
+    copy = Path(shutil.copytree(out, tmp_path / "study"))
+    file = copy / "runs/sst2-32/bert/seed-0/attacks/pgd-0.3.json"
+    record = read_json(file)
+    record["options"]["steps"] += 1
+    file.write_text(json.dumps(record))
+    ran, run = list[float](), AbstractAttack.run
+    monkeypatch.setattr(AbstractAttack, "run", lambda self, *rest: ran.append(self.radius) or run(self, *rest))
+    run_study(study, copy, data, ["attack"], report=lambda line: None)
+    assert ran == [0.3] and read_json(file)["options"]["steps"] == record["options"]["steps"] - 1
+
+
+def test_which_pairs_share_an_original_comes_from_the_file_where_a_record_lacks_it(
+    done: tuple[StudyConfig, Path, dict[str, Any]], data: Path, tmp_path: Path
+) -> None:
+    study, out, summary = done
+    assert summary["groups"][0]["models"][1]["against_baseline"]["all"]["clusters"] is not None
+    copy = Path(shutil.copytree(out, tmp_path / "study"))
+    for file in copy.rglob("result.json"):
+        record = read_json(file)
+        del record["evaluation"]["advglue"]["sst2"]["clusters"]
+        file.write_text(json.dumps(record))
+    assert study_summary.summarise(study, copy, data)["groups"] == summary["groups"]
+    alone = study_summary.summarise(study, copy)["groups"][0]["models"][1]["against_baseline"]["all"]
+    assert alone["clusters"] is None and "which of them share a sentence is not known" in markdown(study_summary.summarise(study, copy))
+    other = tmp_path / "other"
+    shutil.copytree(data, other)
+    (other / "advglue.json").write_text((data / "advglue.json").read_text().replace("film", "movie"))
+    told = study_summary.summarise(study, copy, other)["groups"][0]["models"][1]["against_baseline"]["all"]
+    assert told["clusters"] is None, "another file than the runs were evaluated on"
+
+
 def test_a_failed_check_is_a_warning_of_the_study(
     done: tuple[StudyConfig, Path, dict[str, Any]], tiny_folder: Path, data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
