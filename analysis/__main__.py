@@ -15,7 +15,6 @@ from analysis.config import (
     Pair,
     StudyConfig,
     checkpoint_digest,
-    default_model_folder,
     default_texts,
     read_texts,
 )
@@ -149,6 +148,7 @@ def recalibrate(options: argparse.Namespace) -> None:
 
 def _tell_calibration(record: dict[str, Any], out: Path) -> None:
     """Write a calibration with its figure, and print what it says."""
+    from analysis.calibration.telling import told
     from analysis.record import write_json
     from figures.calibration import draw
     from figures.style import save
@@ -156,16 +156,7 @@ def _tell_calibration(record: dict[str, Any], out: Path) -> None:
     out.mkdir(parents=True, exist_ok=True)
     write_json(out / "calibration.json", record)
     figure = save(draw(record), out, "calibration")["svg"]
-    for row in record["fits"]:
-        size = "its own size" if row["size"] is None else f"size {row['size']:g}"
-        told = f"R² {row['r_squared']:.3f} (within steps {row['r_squared_within']:.3f}, of step means {row['layer_means']:.3f})"
-        told += f", slope {row['slope']:.2f} [{row['slope_low']:.2f}, {row['slope_high']:.2f}]"
-        print(f"{row['kind']}, {size}, from the {row['source']} linearisation: {told}, agreement {row['agreement']:.3f}")
-    for name, one in record["flips"].items():
-        auroc = f"AUROC {one['auroc']:.2f} [{one['auroc_low']:.2f}, {one['auroc_high']:.2f}]"
-        difference = f"{one['difference']:+.2f} [{one['low']:+.2f}, {one['high']:+.2f}], p = {one['p_value']:.2g}"
-        print(f"pairs that flip against pairs that hold, {name}: {difference}, {auroc}")
-    print(f"record: {out / 'calibration.json'}\nfigure: {figure}")
+    print("\n".join([*told(record), f"record: {out / 'calibration.json'}", f"figure: {figure}"]))
 
 
 def report(options: argparse.Namespace) -> None:
@@ -192,25 +183,9 @@ def regions(options: argparse.Namespace) -> None:
 
 def info(options: argparse.Namespace) -> None:
     """Versions, devices, and which kernels are usable."""
-    import importlib.util
+    from analysis.installed import installed
 
-    import torch
-
-    from analysis.sweep import versions
-
-    rows = dict(versions())
-    rows["devices"] = ", ".join(["cpu", *(f"cuda:{i} {torch.cuda.get_device_name(i)}" for i in range(torch.cuda.device_count()))])
-    rows["threads"] = str(torch.get_num_threads())
-    triton = importlib.util.find_spec("triton") is not None
-    usable = triton and torch.cuda.is_available()
-    rows["triton"] = "usable" if usable else "installed, no CUDA device" if triton else "not installed"
-    try:
-        default_model_folder()
-        rows["default model"] = f"{DEFAULT_MODEL}, weights verified"
-    except ValueError as error:
-        rows["default model"] = str(error)
-    width = max(map(len, rows))
-    print("\n".join(f"{name:<{width}}  {value}" for name, value in rows.items()))
+    print(installed())
 
 
 def _one_figure(options: argparse.Namespace, pairs: tuple[Pair, ...], kinds: set[str]) -> None:
@@ -282,9 +257,7 @@ def _parser() -> Parser:
     after.add_argument("study", type=a_path, metavar="STUDY", help="folder of an imbert study whose runs name the prediction")
     after.add_argument("--attack", default="characters", metavar="NAME", help="by which robustness is measured (default: characters)")
     after.add_argument("--seed", type=int, default=0, help="of resamples and permutations (default: 0)")
-    after.add_argument(
-        "--seed-sd", type=float, metavar="SHARE", help="standard deviation of one model's flips over seeds, for a study of one seed"
-    )
+    after.add_argument("--seed-sd", type=float, metavar="SHARE", help="of one model's flips over seeds, for a study of one seed")
     after.add_argument("--out", type=a_path, default=Path("runs/confirmation"), metavar="DIR", help="(default: runs/confirmation)")
     after.set_defaults(command=confirm)
     held = commands.add_parser(

@@ -45,7 +45,7 @@ def draw(record: Mapping[str, Any], ax: style.Target = None) -> Figure:
             va="bottom",
             fontsize=6,
             linespacing=1.3,
-            bbox={"facecolor": "white", "alpha": 0.8, "edgecolor": "none", "pad": 1},
+            bbox={"facecolor": "white", "alpha": 0.5, "edgecolor": "none", "pad": 1},
         )
     if len(axes) > 2:
         _error(axes[2], record["linearity"])

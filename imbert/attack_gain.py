@@ -45,8 +45,9 @@ def gains(batch: EmbeddedBatch, delta: Tensor, ball: EmbeddingBall, step: float)
 def gain_check(classifier: Classifier, examples: Examples, result: AttackResult) -> Check:
     """The share of the promised gain that the first step of a white-box attack from the clean text achieves.
 
-    A gradient can be right to all digits and yet say nothing: of a loss that trembles faster than the attack's step it is the slope of
-    the tremor. Then [m(e) − m(e + ηu)]/(η‖g‖), with the margin m = −L, is near 0; it is near 1 where the loss is straight along the step.
+    A gradient can be right to all digits and yet say nothing: of a loss that trembles faster than
+    the attack's step it is the slope of the tremor. Then [m(e) − m(e + ηu)]/(η‖g‖), with the margin
+    m = −L, is near 0; it is near 1 where the loss is straight along the step.
     """
     rows = [row["index"] for row in result.per_example if row["right_before"]]
     if not rows:
@@ -73,16 +74,29 @@ def _judged(measured: dict[str, Any]) -> Check:
         return Check("gain", False, measured, f"WARNING: gradients are masked: {fault}")
     told = f"a step of the attack gains {measured['gain_median']:.2g} of what its gradient promises (median)"
     if not measured["gain_median"] >= LEAST_GAIN:
-        return Check("gain", False, measured, f"WARNING: gradients are masked: {told}, at least {LEAST_GAIN:g} expected")
+        return Check(
+            "gain",
+            False,
+            measured,
+            f"WARNING: gradients are masked: {told}, at least {LEAST_GAIN:g} expected",
+        )
     return Check("gain", True, measured, told)
 
 
 def _ratios(
-    classifier: Classifier, examples: Examples, result: AttackResult, rows: list[int], ball: EmbeddingBall, step: float
+    classifier: Classifier,
+    examples: Examples,
+    result: AttackResult,
+    rows: list[int],
+    ball: EmbeddingBall,
+    step: float,
 ) -> np.ndarray:
     """Achieved over promised gain of each example; NaN where the gradient vanishes or is not finite."""
     ratios = list[float]()
-    with frozen(classifier.model), through(classifier, result.statistics.get("gradient", "explicit")):
+    with (
+        frozen(classifier.model),
+        through(classifier, result.statistics.get("gradient", "explicit")),
+    ):
         for start in range(0, len(rows), classifier.batch_size):
             some = rows[start : start + classifier.batch_size]
             batch = embedded(classifier, [examples.texts[i] for i in some], examples.labels[some], margin)

@@ -13,8 +13,9 @@ class Check:
     """One check.
 
     Attributes:
-        name: "gain", "gradients_at_step", "square_alone", "transfer_alone", "ladder", "residual" or "solver_sweep". Records from before
-            the checks were held against a model that is masked for certain have "gradients" and "gradient_free" instead.
+        name: "gain", "gradients_at_step", "square_alone", "transfer_alone", "ladder", "residual" or
+            "solver_sweep". Records from before the checks were held against a model that is masked
+            for certain have "gradients" and "gradient_free" instead.
         passed: None where it does not apply.
         measured: plain values.
         sentence: what was found; a warning where it failed.

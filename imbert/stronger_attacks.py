@@ -23,11 +23,16 @@ LONGEST = 10.0  # the last radius: a random perturbation of ten words' norm brea
 
 
 def square_alone(
-    classifier: Classifier, examples: Examples, white: Sequence[AttackResult], free: Sequence[AttackResult], seed: int
+    classifier: Classifier,
+    examples: Examples,
+    white: Sequence[AttackResult],
+    free: Sequence[AttackResult],
+    seed: int,
 ) -> Check:
     """What random search breaks and the white-box attacks in the same ball do not.
 
-    Where no result is given, it runs in the first white-box attack's ball, on the examples that withstood that.
+    Where no result is given, it runs in the first white-box attack's ball, on the examples that
+    withstood that.
     """
     rows = list(free) or [_search(classifier, examples, white, seed)]
     balls = []
@@ -38,17 +43,28 @@ def square_alone(
     check = _told("square_alone", balls, "random search")
     if check.passed and (fewest := min(one["queries"] for one in balls)) < QUERIES:
         return dataclasses.replace(
-            check, passed=None, sentence=f"a random search of {fewest} queries is no evidence, at least {QUERIES} are needed"
+            check,
+            passed=None,
+            sentence=f"a random search of {fewest} queries is no evidence, at least {QUERIES} are needed",
         )
     return check
 
 
 def transfer_alone(
-    classifier: Classifier, examples: Examples, white: Sequence[AttackResult], baseline: Classifier | None, seed: int
+    classifier: Classifier,
+    examples: Examples,
+    white: Sequence[AttackResult],
+    baseline: Classifier | None,
+    seed: int,
 ) -> Check:
     """What perturbations made on the explicit baseline, projected to the model's ball, break and the model's own do not."""
     if baseline is None:
-        return Check("transfer_alone", None, {}, "no explicit baseline was given, whose perturbations could be put to the model")
+        return Check(
+            "transfer_alone",
+            None,
+            {},
+            "no explicit baseline was given, whose perturbations could be put to the model",
+        )
     balls = []
     for ball in dict.fromkeys(map(ball_of, white)):
         partners = [other for other in white if ball_of(other) == ball]
@@ -58,12 +74,18 @@ def transfer_alone(
 
 
 def ladder(
-    classifier: Classifier, examples: Examples, first: AttackResult, baseline: Classifier | None, radii: Sequence[float], seed: int
+    classifier: Classifier,
+    examples: Examples,
+    first: AttackResult,
+    baseline: Classifier | None,
+    radii: Sequence[float],
+    seed: int,
 ) -> Check:
     """Robust accuracy in larger and larger balls, up to one where a plain model is at chance: so must any model be whose gradients lead on.
 
-    With a baseline the ladder goes on until that is at chance, and the model must be so too. Without one it goes on until the model is,
-    and noise of that size must not do nearly as well: in many dimensions a direction that means something breaks a model far earlier.
+    With a baseline the ladder goes on until that is at chance, and the model must be so too.
+    Without one it goes on until the model is, and noise of that size must not do nearly as well: in
+    many dimensions a direction that means something breaks a model far earlier.
     """
     norm, chance = first.options["norm"], 1 / examples.task.labels
     attack = EmbeddingPGD(norm=norm, radius=radii[0], restarts=1, gradient=first.options["gradient"])
@@ -73,9 +95,22 @@ def ladder(
         own = climb.run(classifier, examples, seed)
         noise = Square(norm=norm, radius=radius, queries=1).run(classifier, examples, seed).robust_accuracy
         plain = None if baseline is None else dataclasses.replace(climb, gradient="auto").run(baseline, examples, seed).robust_accuracy
-        rungs.append({"radius": radius, "clean": own.clean_accuracy, "robust": own.robust_accuracy, "noise": noise, "baseline": plain})
+        rungs.append(
+            {
+                "radius": radius,
+                "clean": own.clean_accuracy,
+                "robust": own.robust_accuracy,
+                "noise": noise,
+                "baseline": plain,
+            }
+        )
         if own.clean_accuracy == 0:
-            return Check("ladder", None, {"rungs": rungs}, "no example was right, so that there is nothing to attack")
+            return Check(
+                "ladder",
+                None,
+                {"rungs": rungs},
+                "no example was right, so that there is nothing to attack",
+            )
         if radius >= max(radii) and (own.robust_accuracy if plain is None else plain) <= chance:
             break
     measured = {"norm": norm, "chance": chance, "examples": len(examples), "rungs": rungs}
@@ -87,7 +122,12 @@ def _climbed(measured: dict[str, Any]) -> Check:
     last = rungs[-1]
     told = "; ".join(f"{one['robust']:.0%} right at {one['radius']:g}" for one in rungs) + " mean word norms"
     if last["baseline"] is not None and last["baseline"] > chance:
-        return Check("ladder", None, measured, f"the baseline is above chance at the largest radius of all: {told}")
+        return Check(
+            "ladder",
+            None,
+            measured,
+            f"the baseline is above chance at the largest radius of all: {told}",
+        )
     if last["robust"] > chance:
         fault = f"above chance ({chance:.0%}) {'at the largest radius of all' if last['baseline'] is None else 'where the baseline is not'}"
         return Check("ladder", False, measured, f"WARNING: gradients are masked: {told}, {fault}")
@@ -150,5 +190,10 @@ def _told(name: str, balls: list[dict[str, Any]], what: str) -> Check:
     worst = max(balls, key=lambda one: len(one["alone"]) / max(one["attacked"], 1))
     told = f"{what} breaks {len(worst['alone'])} of {worst['attacked']} examples that white-box attacks in the same ball do not"
     if len(worst["alone"]) > ALONE * worst["attacked"]:
-        return Check(name, False, {"balls": balls}, f"WARNING: gradients are masked: {told} (radius {worst['radius']:g})")
+        return Check(
+            name,
+            False,
+            {"balls": balls},
+            f"WARNING: gradients are masked: {told} (radius {worst['radius']:g})",
+        )
     return Check(name, True, {"balls": balls}, f"white-box attacks are the strongest: {told}")

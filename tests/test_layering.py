@@ -19,7 +19,7 @@ OURS = {  # which of our packages each package may import, `figures` in command 
 }
 THIRD_PARTY = {
     "odestab": {"torch", "numpy", "scipy", "jaxtyping", "triton"},
-    "analysis": {"torch", "numpy", "safetensors", "tqdm"},
+    "analysis": {"torch", "numpy", "scipy", "safetensors", "tqdm"},
     "figures": {"numpy", "matplotlib"},
     "imbert": {"torch", "numpy", "scipy", "jaxtyping", "transformers", "safetensors", "datasets", "tqdm"},
 }

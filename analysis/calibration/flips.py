@@ -13,8 +13,9 @@ RESAMPLES = 10_000
 class Flips:
     """What is measured of pairs whose edit flips the answer, beside pairs where it holds.
 
-    The answer is read off the last state, so that growth through all steps is chosen by its own outcome: a flip *is* a large change at
-    the end. Growth after early steps, and the margin of the unchanged text, are known before it.
+    The answer is read off the last state, so that growth through all steps is chosen by its own
+    outcome: a flip *is* a large change at the end. Growth after early steps, and the margin of the
+    unchanged text, are known before it.
 
     Attributes:
         flipped: how many flip.
@@ -23,8 +24,10 @@ class Flips:
         difference: mean of the flipped minus that of the held.
         low: end of its 95 % interval over resamples of the originals.
         high: likewise.
-        p_value: share of relabellings of whole originals with a difference at least as large in modulus.
-        auroc: P(a flipped pair has more than a held one) + P(as much)/2, with its interval; 1/2 tells nothing.
+        p_value: share of relabellings of whole originals with a difference at least as large in
+            modulus.
+        auroc: P(a flipped pair has more than a held one) + P(as much)/2, with its interval; 1/2
+            tells nothing.
         auroc_low: likewise.
         auroc_high: likewise.
         size_flipped: median size of the edit, ‖δ_0‖/‖x_0‖: larger edits flip more, whatever grows.
@@ -59,7 +62,8 @@ def flips(
         held: likewise.
         sizes: of the edits of both.
         seed: of resamples and permutations.
-        clusters: of both, equal for pairs of one original, across the groups too; None makes each its own.
+        clusters: of both, equal for pairs of one original, across the groups too; None makes each
+            its own.
     """
     known = [np.isfinite(one) for one in (flipped, held)]
     if min(int(one.sum()) for one in known) < 2:

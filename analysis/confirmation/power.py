@@ -11,21 +11,25 @@ SPREADS = (0.01, 0.02, 0.03)  # standard deviations of the true outcomes, as sha
 def ranking_power(placements: int, spread: float, noise: float, trials: int = TRIALS, seed: int = 0) -> float:
     """P(the rank test confirms a prediction that is perfect), by simulation.
 
-    The true outcomes are equally spaced in the predicted order; to each comes independent Gaussian noise. What two placements have in
-    common, as the explicit model of their seed, moves no rank and is no noise here.
+    The true outcomes are equally spaced in the predicted order; to each comes independent Gaussian
+    noise. What two placements have in common, as the explicit model of their seed, moves no rank
+    and is no noise here.
 
     Args:
         placements: how many are ranked; the explicit model is none of them.
         spread: standard deviation of the true outcomes.
-        noise: standard deviation of a placement's measured outcome about its true one; of S seeds that of one over √S.
+        noise: standard deviation of a placement's measured outcome about its true one; of S seeds
+            that of one over √S.
         trials: simulated studies.
         seed: of the noise.
 
     Returns:
-        The share of studies whose Spearman correlation is positive and significant at the 5 % level, two-sided.
+        The share of studies whose Spearman correlation is positive and significant at the 5 %
+        level, two-sided.
 
     Raises:
-        ValueError: if there are fewer than three placements, or spread or noise is negative or not finite.
+        ValueError: if there are fewer than three placements, or spread or noise is negative or not
+            finite.
     """
     if placements < 3:
         raise ValueError(f"placements must be >= 3, got {placements}")
@@ -45,7 +49,8 @@ def seed_scatter(outcomes: np.ndarray) -> float:
     """Standard deviation by which seeds move one placement against the others; NaN of one seed or one placement.
 
     Args:
-        outcomes: `(placements, seeds)`; what a seed does to all placements alike is taken off, as ranks do not see it.
+        outcomes: `(placements, seeds)`; what a seed does to all placements alike is taken off, as
+            ranks do not see it.
     """
     placements, seeds = outcomes.shape
     if min(placements, seeds) < 2:
