@@ -103,14 +103,13 @@ def confirm(options: argparse.Namespace) -> None:
     """Hold a prediction against the fine-tuned and attacked runs that name it."""
     from analysis.confirmation import confirm as confirmed
     from analysis.record import write_json
+    from figures.confirmation import draw
+    from figures.style import save
 
     found = confirmed(options.prediction, options.study, options.attack, options.seed, options.seed_sd)
     options.out.mkdir(parents=True, exist_ok=True)
     record = found.record()
     write_json(options.out / "confirmation.json", record)
-    from figures.confirmation import draw
-    from figures.style import save
-
     figure = save(draw(record), options.out, "confirmation")["svg"]
     print(f"{found.sentence}\n{found.power}\nrecord: {options.out / 'confirmation.json'}\nfigure: {figure}")
     for layers in found.meta["unpredicted"]:
@@ -134,7 +133,7 @@ def calibrate(options: argparse.Namespace) -> None:
         print(WAITING)
         return
     tuned, pretrained = (read_run(options.out / name) for name in folders)
-    margins = None if options.margins is None else read_json(Path(options.margins))
+    margins = read_json(options.margins) if options.margins else None
     _tell_calibration(calibrated(tuned, pretrained, options.seed, margins).record(), options.out)
 
 
