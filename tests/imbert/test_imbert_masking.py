@@ -144,7 +144,7 @@ class WavyModel(LinearModel):
 
 def test_a_right_gradient_of_a_loss_that_bends_sharply_agrees_at_a_smaller_difference(monkeypatch: pytest.MonkeyPatch) -> None:
     classifier = linear(WavyModel)
-    examples = labelled_by(classifier, some(8))
+    examples = labelled_by(classifier, some(24))
     result = EmbeddingPGD(radius=0.3, steps=5).run(classifier, examples)
     [fine] = gradient_agreement(classifier, examples, result)
     assert fine.measured()["error_max"] < 1e-3
