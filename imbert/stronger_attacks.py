@@ -40,7 +40,7 @@ def square_alone(
         partners = [other for other in white if ball_of(other) == ball_of(result)]
         found = _alone(ball_of(result), partners, set(result.changed))
         balls.append({**found, "broken_by_square": len(result.changed), "queries": result.options["queries"]})
-    check = _told("square_alone", balls, "random search")
+    check = _told("square_alone", balls, "random search breaks")
     if check.passed and (fewest := min(one["queries"] for one in balls)) < QUERIES:
         return dataclasses.replace(
             check,
@@ -70,7 +70,7 @@ def transfer_alone(
         partners = [other for other in white if ball_of(other) == ball]
         broken = _transferred(classifier, examples, partners[0], baseline, seed)
         balls.append({**_alone(ball, partners, broken), "broken_by_transfer": len(broken)})
-    return _told("transfer_alone", balls, "perturbations of the explicit baseline")
+    return _told("transfer_alone", balls, "perturbations of the explicit baseline break")
 
 
 def ladder(
@@ -188,7 +188,7 @@ def _told(name: str, balls: list[dict[str, Any]], what: str) -> Check:
     if not any(one["attacked"] for one in balls):
         return Check(name, None, {"balls": balls}, "no example was right, so that there was nothing to break")
     worst = max(balls, key=lambda one: len(one["alone"]) / max(one["attacked"], 1))
-    told = f"{what} breaks {len(worst['alone'])} of {worst['attacked']} examples that white-box attacks in the same ball do not"
+    told = f"{what} {len(worst['alone'])} of {worst['attacked']} examples that white-box attacks in the same ball do not"
     if len(worst["alone"]) > ALONE * worst["attacked"]:
         return Check(
             name,
