@@ -5,6 +5,7 @@ import sys
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from analysis.config import (
     CALIBRATION,
@@ -14,7 +15,6 @@ from analysis.config import (
     Pair,
     StudyConfig,
     checkpoint_digest,
-    default_model_folder,
     default_texts,
     read_texts,
 )
@@ -110,14 +110,13 @@ def confirm(options: argparse.Namespace) -> None:
     """Hold a prediction against the fine-tuned and attacked runs that name it."""
     from analysis.confirmation import confirm as confirmed
     from analysis.record import write_record
-
-    found = confirmed(options.prediction, options.study, options.attack, options.seed)
-    options.out.mkdir(parents=True, exist_ok=True)
-    record = found.record()
-    write_record(options.out / "confirmation.json", record)
     from figures.confirmation import draw
     from figures.style import save
 
+    found = confirmed(options.prediction, options.study, options.attack, options.seed, options.seed_sd)
+    options.out.mkdir(parents=True, exist_ok=True)
+    record = found.record()
+    write_record(options.out / "confirmation.json", record)
     figure = save(draw(record), options.out, "confirmation")["svg"]
     print(f"{found.sentence}\n{found.power}\nrecord: {options.out / 'confirmation.json'}\nfigure: {figure}")
     for layers in found.meta["unpredicted"]:
@@ -127,7 +126,8 @@ def confirm(options: argparse.Namespace) -> None:
 def calibrate(options: argparse.Namespace) -> None:
     """Growth through a fine-tuned model: measured, and predicted from its linearisation and from that of the checkpoint it came from."""
     from analysis.calibration import calibrate as calibrated
-    from analysis.record import read_run, write_record
+    from analysis.json_records import read_json
+    from analysis.record import read_run
     from analysis.sweep import missing, prepare, run
 
     texts, pairs = _texts(options)
@@ -140,17 +140,29 @@ def calibrate(options: argparse.Namespace) -> None:
         print(WAITING)
         return
     tuned, pretrained = (read_run(options.out / name) for name in folders)
-    record = calibrated(tuned, pretrained, options.seed).record()
-    write_record(options.out / "calibration.json", record)
+    margins = read_json(options.margins) if options.margins else None
+    _tell_calibration(calibrated(tuned, pretrained, options.seed, margins).record(), options.out)
+
+
+def recalibrate(options: argparse.Namespace) -> None:
+    """The fits, tests and figure of a calibration again from the growth that its record holds, without its models."""
+    from analysis.calibration import again
+    from analysis.json_records import read_json
+
+    _tell_calibration(again(read_json(options.record), options.seed).record(), options.out)
+
+
+def _tell_calibration(record: dict[str, Any], out: Path) -> None:
+    """Write a calibration with its figure, and print what it says."""
+    from analysis.calibration.telling import told
+    from analysis.record import write_record
     from figures.calibration import draw
     from figures.style import save
 
-    figure = save(draw(record), options.out, "calibration")["svg"]
-    for row in record["fits"]:
-        size = "its own size" if row["size"] is None else f"size {row['size']:g}"
-        told = f"R² {row['r_squared']:.3f}, slope {row['slope']:.2f} [{row['slope_low']:.2f}, {row['slope_high']:.2f}]"
-        print(f"{row['kind']}, {size}, from the {row['source']} linearisation: {told}, agreement {row['agreement']:.3f}")
-    print(f"record: {options.out / 'calibration.json'}\nfigure: {figure}")
+    out.mkdir(parents=True, exist_ok=True)
+    write_record(out / "calibration.json", record)
+    figure = save(draw(record), out, "calibration")["svg"]
+    print("\n".join([*told(record), f"record: {out / 'calibration.json'}", f"figure: {figure}"]))
 
 
 def report(options: argparse.Namespace) -> None:
@@ -177,25 +189,9 @@ def regions(options: argparse.Namespace) -> None:
 
 def info(options: argparse.Namespace) -> None:
     """Versions, devices, and which kernels are usable."""
-    import importlib.util
+    from analysis.installed import installed
 
-    import torch
-
-    from analysis.sweep import versions
-
-    rows = dict(versions())
-    rows["devices"] = ", ".join(["cpu", *(f"cuda:{i} {torch.cuda.get_device_name(i)}" for i in range(torch.cuda.device_count()))])
-    rows["threads"] = str(torch.get_num_threads())
-    triton = importlib.util.find_spec("triton") is not None
-    usable = triton and torch.cuda.is_available()
-    rows["triton"] = "usable" if usable else "installed, no CUDA device" if triton else "not installed"
-    try:
-        default_model_folder()
-        rows["default model"] = f"{DEFAULT_MODEL}, weights verified"
-    except ValueError as error:
-        rows["default model"] = str(error)
-    width = max(map(len, rows))
-    print("\n".join(f"{name:<{width}}  {value}" for name, value in rows.items()))
+    print(installed())
 
 
 def _one_figure(options: argparse.Namespace, pairs: tuple[Pair, ...], kinds: set[str]) -> None:
@@ -248,6 +244,7 @@ def _parser() -> Parser:
     after.add_argument("study", type=a_path, metavar="STUDY", help="folder of an imbert study whose runs name the prediction")
     after.add_argument("--attack", default="characters", metavar="NAME", help="by which robustness is measured (default: characters)")
     after.add_argument("--seed", type=a_seed, default=0, help="of resamples and permutations (default: 0)")
+    after.add_argument("--seed-sd", type=float, metavar="SHARE", help="of one model's flips over seeds, for a study of one seed")
     after.add_argument("--out", type=a_path, default=Path("runs/confirmation"), metavar="DIR", help="(default: runs/confirmation)")
     after.set_defaults(command=confirm)
     held = commands.add_parser(
@@ -257,7 +254,13 @@ def _parser() -> Parser:
     held.add_argument("--pretrained", type=a_text, metavar="MODEL", help=f"that it came from (default: the embedded {DEFAULT_MODEL})")
     folder_options(held, "runs/calibration")
     held.add_argument("--directions", type=a_text, metavar="FILE", help="perturbations of texts, as `imbert perturbations` writes them")
+    held.add_argument("--margins", type=a_path, metavar="FILE", help="of the originals of pairs, as `imbert perturbations` writes them")
     held.set_defaults(command=calibrate)
+    reread = commands.add_parser("recalibrate", help="fits, tests and figure again from the record of a calibration")
+    reread.add_argument("record", type=a_path, metavar="CALIBRATION.json")
+    reread.add_argument("--seed", type=int, default=0, help="of resamples and permutations (default: 0)")
+    reread.add_argument("--out", type=a_path, required=True, metavar="DIR")
+    reread.set_defaults(command=recalibrate)
     for name, command, text in (
         ("propagate", propagate, "growth of a perturbation through depth: one figure"),
         ("regions", regions, "each layer's spectrum over the stability regions: one figure"),

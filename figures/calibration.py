@@ -37,7 +37,15 @@ def draw(record: Mapping[str, Any], ax: style.Target = None) -> Figure:
         _against(panel, shown, source, ends)
         panel.set_title(title)
         panel.text(
-            0.97, 0.03, _told(record["fits"], source), transform=panel.transAxes, ha="right", va="bottom", fontsize=6, linespacing=1.3
+            0.97,
+            0.03,
+            _told(record["fits"], source),
+            transform=panel.transAxes,
+            ha="right",
+            va="bottom",
+            fontsize=6,
+            linespacing=1.3,
+            bbox={"facecolor": "white", "alpha": 0.5, "edgecolor": "none", "pad": 1},
         )
     if len(axes) > 2:
         _error(axes[2], record["linearity"])
@@ -91,9 +99,12 @@ def _smallest(series: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
 
 
 def _told(fits: Sequence[Mapping[str, Any]], source: str) -> str:
-    """R² of each kind at its smallest size."""
+    """R² of each kind at its smallest size, over all points and, in newer records, within the steps alone."""
     rows = _smallest([row for row in fits if row["source"] == source])
-    return "\n".join(["R²", *(f"{style.plain(row['kind'])} {_number(row['r_squared']):.2f}" for row in rows)])
+    if not all("r_squared_within" in row for row in rows):
+        return "\n".join(["R²", *(f"{style.plain(row['kind'])} {_number(row['r_squared']):.2f}" for row in rows)])
+    lines = [f"{style.plain(row['kind'])} {_number(row['r_squared']):.2f}, {_number(row['r_squared_within']):.2f}" for row in rows]
+    return "\n".join(["R², within layers", *lines])
 
 
 def _named(one: Mapping[str, Any]) -> str:

@@ -13,6 +13,8 @@ from figures import style
 def draw(record: Mapping[str, Any], ax: style.Target = None) -> Figure:
     """Each placement's measured outcome over its predicted advantage, with 95 % intervals, and its accuracy on dev beside it.
 
+    The explicit model, whose outcome is 0 by definition and which is not ranked, is a hollow marker.
+
     Args:
         record: of a confirmation, as its confirmation.json holds it.
         ax: None for a new figure; else one or two Axes.
@@ -24,7 +26,8 @@ def draw(record: Mapping[str, Any], ax: style.Target = None) -> Figure:
         x, colour = one["predicted"], style.COLOURS["implicit" if one["layers"] else "explicit"]
         panel.hlines(_number(one["measured"]), _number(x["low"]), _number(x["high"]), color=colour, linewidth=0.8)
         panel.vlines(_number(x["value"]), _number(one["low"]), _number(one["high"]), color=colour, linewidth=0.8)
-        panel.plot(_number(x["value"]), _number(one["measured"]), linestyle="none", marker="o", markersize=4, color=colour)
+        panel.plot(_number(x["value"]), _number(one["measured"]), linestyle="none", marker="o", markersize=4, color=colour,
+                   markerfacecolor=colour if one["layers"] else "white")  # fmt: skip
         panel.annotate(
             style.placement(one["layers"]), (_number(x["value"]), _number(one["measured"])), (3, 3), textcoords="offset points", fontsize=6
         )

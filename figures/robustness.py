@@ -18,6 +18,7 @@ MEASURES = {
 }
 ATTACKED = {"clean_accuracy": True, "robust_accuracy": False}  # name: whether it is drawn hollow
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "h", "p", "*", "d", "8")
+WIDE = 7  # columns, beyond which counts stand closer together
 Model = Mapping[str, Any]
 
 
@@ -26,7 +27,8 @@ def draw(study: Mapping[str, Any], ax: style.Target = None) -> Figure:
     """Per task and size a panel of accuracies on dev and AdvGLUE, and one of accuracies before and under each attack where there are any.
 
     Markers are means over seeds, lines 95 % t intervals (none with one seed), small dots the seeds. Where fewer seeds were attacked than
-    trained, n says how many, model by model in the order of the markers.
+    trained, n says how many, model by model in the order of the markers. Columns of one attack in growing balls ("pgd-0.1", "pgd-0.3")
+    are a ladder: a thin line joins the rungs of each model, and each is named by its radius r in mean word norms.
 
     Args:
         study: the record of a study, as its study.json holds it.
@@ -57,13 +59,35 @@ def _draw_attacks(ax: Axes, group: Mapping[str, Any]) -> None:
         for key, hollow in ATTACKED.items():
             found = [(model["attacks"].get(name) or {}).get(key) for name in names]
             _points(ax, x, found, model, MARKERS[i % len(MARKERS)], hollow)
+        robust = np.array([_mean((model["attacks"].get(name) or {}).get("robust_accuracy")) for name in names])
+        for rungs in _ladders(names):
+            ax.plot(x[rungs], robust[rungs], color=style.COLOURS[model["role"]], linewidth=0.7, alpha=0.6, zorder=0)
     for place, name in enumerate(names):
         attacked = [((model["attacks"].get(name) or {}).get("clean_accuracy") or {}).get("n", 0) for model in models]
         if attacked != [len(model["seeds"]) for model in models]:
             counts = attacked if len(set(attacked)) > 1 else attacked[:1]
-            ax.text(place, 0.99, f"n = {', '.join(map(str, counts))}", ha="center", va="top", fontsize=6, color=style.GUIDE)
-    _columns(ax, [style.plain(name).replace("-", "\n", 1) for name in names], group)
+            crowded = len(names) > WIDE
+            told = f"n = {(',' if crowded else ', ').join(map(str, counts))}"
+            ax.text(place, 0.99, told, ha="center", va="top", fontsize=5 if crowded else 6, color=style.GUIDE)
+    _columns(ax, [_caption(name) for name in names], group)
     ax.set_title(f"{_title(group)}: before (hollow) and under each attack, the same examples")
+
+
+def _caption(name: str) -> str:
+    """An attack, and below it the radius of its ball where its record is a rung of a ladder."""
+    kind, _, radius = name.partition("-")
+    return f"{style.plain(kind)}\nr = {radius}" if radius else style.plain(kind)
+
+
+def _ladders(names: Sequence[str]) -> list[list[int]]:
+    """Columns of each attack that has several radii."""
+    kinds = [name.partition("-")[0] for name in names]
+    columns = [[i for i, one in enumerate(kinds) if one == kind] for kind in dict.fromkeys(kinds)]
+    return [one for one in columns if len(one) > 1]
+
+
+def _mean(found: Mapping[str, Any] | None) -> float:
+    return np.nan if found is None or found["mean"] is None else float(found["mean"])
 
 
 def _points(ax: Axes, x: np.ndarray, found: Sequence[Any], model: Model, marker: str, hollow: bool) -> None:

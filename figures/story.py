@@ -32,11 +32,16 @@ LIMITS = (
     "What holds for one checkpoint, one task and a few seeds need not hold for others.",
 )
 STEPS = ("field", "step_size", "substeps", "dropout")  # what an explicit model may change of its steps
-CHECKS = {
-    "gradient_free": "attacks without gradients do not beat those with them",
-    "gradients": "gradients through the solver agree with differences at the attacked points",
+CHECKS = {  # the last two are in records from before the checks were held against a model that is masked for certain
+    "gain": "a step of the attack gains what its gradient promises",
+    "gradients_at_step": "gradients agree with differences at the attacked points, small ones and those of the attack's own step",
+    "square_alone": "random search breaks nothing that attacks with gradients do not",
+    "transfer_alone": "perturbations of the explicit baseline break nothing that the model's own do not",
+    "ladder": "larger balls bring the model to chance",
     "residual": "the solver holds at the attacked points",
     "solver_sweep": "solving better makes the model no easier to break",
+    "gradient_free": "attacks without gradients do not beat those with them",
+    "gradients": "gradients through the solver agree with differences at the attacked points",
 }
 
 
@@ -137,7 +142,7 @@ def _against(group: Record, baseline: str) -> str:
     parts = [f"{model['name']} {paired}" for model in group["models"] if (paired := _paired(model))]
     if not parts:
         return f"{group['name']}: no model has been compared with {baseline} yet."
-    what = "on all adversarial pairs of AdvGLUE, 95 % intervals over seeds and pairs"
+    what = "on all adversarial pairs of AdvGLUE, 95 % intervals (over seeds and the sentences that pairs were made from)"
     return f"{group['name']}: against {baseline}, {what}: {'; '.join(parts)}."
 
 
@@ -206,6 +211,12 @@ def _confirmed(record: Record, folder: Path) -> str:
     least, able = record["detectable"], ""
     if least is not None:
         able = page.paragraph(f"A difference of {number(100 * least, 2)} % of the examples would be seen in 80 % of such pairs of models.")
+    if powers := record.get("powers"):  # older records have none
+        chances = ", ".join(f"{number(power, 2)} at {number(100 * float(spread))} points" for spread, power in powers.items())
+        noise = f"{number(100 * record['noise'], 2)} points of noise from training seeds"
+        able += page.paragraph(
+            f"Probability that a perfect prediction is confirmed under {noise}, by the true outcomes' spread: {chances}."
+        )
     return page.section("Was the prediction right?", "confirmed", page.paragraph(record["sentence"], "finding"), able, shown)
 
 
@@ -213,19 +224,28 @@ def _calibrated(record: Record, folder: Path) -> str:
     said = []
     for row in _least(record["fits"]):
         what = row["kind"] if row["size"] is None else f"{row['kind']} of size {number(row['size'])}"
+        within = ""
+        if "r_squared_within" in row:  # older records know the pooled one alone
+            within = f" (within layers {number(row['r_squared_within'])}; the layers' means alone {number(row['layer_means'])})"
         slope = f"slope {number(row['slope'])} ({number(row['slope_low'])} to {number(row['slope_high'])})"
-        said.append(
-            f"{what}, from the {row['source']} linearisation: R² {number(row['r_squared'])}, {slope}, agreement {number(row['agreement'])}."
-        )
-    for name, one in record["flips"].items():
-        sure = f"{number(one['low'], 2)} to {number(one['high'], 2)}, p = {number(one['p_value'], 2)}"
-        pairs = f"{one['flipped']} and {one['held']} pairs"
-        said.append(
-            f"{name} growth of edits that flip the answer: {number(one['difference'], 2)} nats above the others' ({sure}; {pairs})."
-        )
+        told = f"R² {number(row['r_squared'])}{within}, {slope}, agreement {number(row['agreement'])}"
+        said.append(f"{what}, from the {row['source']} linearisation: {told}.")
+    said += [_flip(name, one) for name, one in record["flips"].items()]
     shown = _figure(calibration.draw(record), folder, "story_calibration", "Predicted against measured growth", CAPTIONS["calibration"])
     title = f"Does a linearisation foresee growth in {record['meta']['model']}?"
     return page.section(title, "calibrated", _list(said), shown)
+
+
+def _flip(name: str, one: Record) -> str:
+    """What sets pairs that flip apart; growth through all steps is chosen by its own outcome, and is said to be so."""
+    sure = f"{number(one['low'], 2)} to {number(one['high'], 2)}, p = {number(one['p_value'], 2)}"
+    pairs = f"{one['flipped']} and {one['held']} pairs"
+    auroc = f", AUROC {number(one['auroc'], 2)}" if "auroc" in one else ""
+    if name == "margin":
+        return f"Margin of the originals of pairs that flip: {number(one['difference'], 2)} above the others' ({sure}{auroc}; {pairs})."
+    caution = " The answer is read off the last state: this is chosen by its own outcome." if name == "measured" else ""
+    found = f"{number(one['difference'], 2)} nats above the others' ({sure}{auroc}; {pairs})."
+    return f"{name} growth of edits that flip the answer: {found}{caution}"
 
 
 def _least(fits: Sequence[Record]) -> list[Record]:

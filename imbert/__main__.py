@@ -13,7 +13,7 @@ from analysis.plain_numbers import decimal_number, whole_number
 from imbert.run_config import EvaluateChoice, RunConfig, read_run
 from imbert.study_config import ATTACKS, STAGES, AttackChoice, read_study
 
-GIVEN = ("norm", "radius", "gradient", "restarts", "synonyms", "antonyms")  # options of an attack that have their own defaults
+GIVEN = ("norm", "gradient", "restarts", "synonyms", "antonyms")  # options of an attack that have their own defaults
 OFFLINE = {"HF_HUB_DISABLE_TELEMETRY": "1", "DO_NOT_TRACK": "1", "TOKENIZERS_PARALLELISM": "false"}
 
 
@@ -69,11 +69,13 @@ def evaluate(options: argparse.Namespace) -> None:
 def attack(options: argparse.Namespace) -> None:
     """Attack a checkpoint, with the masking checks."""
     given = {name: value for name in GIVEN if (value := getattr(options, name)) is not None}
+    given |= {} if options.radius is None else {"radius": tuple(options.radius)}
     choice = AttackChoice(tuple(options.kind or ATTACKS), options.examples, None, options.seed, not options.no_masking, **given)
     run = _run_of(options)
     from imbert.attack_stage import attack_checkpoint
 
-    for name, record in attack_checkpoint(options.checkpoint, run, choice, options.data, options.out, _progress).items():
+    records = attack_checkpoint(options.checkpoint, run, choice, options.data, options.out, _progress, options.baseline)
+    for name, record in records.items():
         _tell_attack(name, record)
     print(f"results: {options.out}")
 
@@ -82,10 +84,10 @@ def perturbations(options: argparse.Namespace) -> None:
     """Write what really perturbs a checkpoint, for `odestab calibrate`."""
     choice = AttackChoice(kinds=("pgd",), examples=options.examples, seed=options.seed, masking=False)
     run = _run_of(options)
-    from imbert.perturbations import write_perturbations
+    from imbert.perturbations import MARGINS, write_perturbations
 
     texts, directions = write_perturbations(options.checkpoint, run, choice, options.data, options.out, _progress)
-    print(f"texts: {texts}\ndirections: {directions}")
+    print(f"texts: {texts}\ndirections: {directions}\nmargins: {texts.parent / MARGINS}")
 
 
 def study(options: argparse.Namespace) -> None:
@@ -229,7 +231,14 @@ def _parser() -> _Parser:
     broken.add_argument("--examples", type=_positive, default=100, metavar="N", help="the first N dev examples (default: 100)")
     broken.add_argument("--seed", type=_seed, default=0)
     broken.add_argument("--norm", choices=("l2", "linf"), help="of the ball about the word embeddings (default: l2)")
-    broken.add_argument("--radius", type=_radius, help="of it, relative to the mean norm of word embeddings (default: 0.1)")
+    broken.add_argument(
+        "--radius",
+        type=_radius,
+        nargs="+",
+        metavar="R",
+        help="of it, in mean norms of word embeddings; several are a ladder (default: 0.1 0.3 1)",
+    )
+    broken.add_argument("--baseline", type=_path, metavar="CHECKPOINT", help="an explicit model, whose perturbations are put to this one")
     broken.add_argument("--gradient", choices=("implicit", "unrolled"), help="to climb (default: the one that suits the solver)")
     broken.add_argument("--restarts", type=_positive, metavar="N", help="of the white-box attacks")
     broken.add_argument("--synonyms", metavar="FILE", help="table of word substitutions")

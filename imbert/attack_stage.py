@@ -19,6 +19,7 @@ from imbert.attacks import (
     load_synonyms,
     transfer,
 )
+from imbert.attacks.base import plain
 from imbert.evaluate import load_classifier, read_split
 from imbert.finetune import CHECKPOINT
 from imbert.inputs import digest_of_file, model_of
@@ -27,7 +28,7 @@ from imbert.records import Attack, attack_kind
 from imbert.result import Stopwatch, finite, folder_lock, versions, write_json, write_record
 from imbert.run_config import RunConfig
 from imbert.solver_log import failures
-from imbert.study_config import OF_TEXTS, AttackChoice, Cell
+from imbert.study_config import OF_TEXTS, RADII, AttackChoice, Cell
 from imbert.tasks import Examples
 
 WHITE_BOX, GRADIENT_FREE = ("pgd", "apgd"), ("square",)
@@ -36,7 +37,9 @@ Report = Callable[[str], None]
 Records = dict[str, dict[str, Any]]
 
 
-def attack_checkpoint(checkpoint: Path, run: RunConfig, choice: AttackChoice, data: Path, out: Path, report: Report) -> Records:
+def attack_checkpoint(
+    checkpoint: Path, run: RunConfig, choice: AttackChoice, data: Path, out: Path, report: Report, baseline: Path | None = None
+) -> Records:
     """Run the attacks and masking checks that are not in `out` yet, one JSON file each.
 
     Changed texts go to out/texts, for transfers on this machine: the licences of the data forbid to publish them.
@@ -48,6 +51,7 @@ def attack_checkpoint(checkpoint: Path, run: RunConfig, choice: AttackChoice, da
         data: where relative paths start.
         out: where the records go.
         report: takes a line for each attack.
+        baseline: the checkpoint of an explicit model, whose perturbations the masking checks put to this one; None is none.
 
     Returns:
         All records by name, with a list "warnings" each.
@@ -57,39 +61,44 @@ def attack_checkpoint(checkpoint: Path, run: RunConfig, choice: AttackChoice, da
         OSError: if something cannot be read or written.
     """
     classifier, examples = load_classifier(checkpoint, run), attacked_examples(run, choice, data)
-    of = {**_of_model(checkpoint, run), "examples": examples.digest, "choice": _identity(choice)}
+    of = {**_of_model(checkpoint, run), "examples": examples.digest}
     (out / TEXTS).mkdir(parents=True, exist_ok=True)
     for folder in (out, out / TEXTS):
         sweep(folder)
     results: dict[str, AttackResult] = {}
-    embedded = [kind for kind in choice.kinds if kind in (*WHITE_BOX, *GRADIENT_FREE)]
-    of_checks = of | {"kinds": embedded}
-    needs_masking = choice.masking and not _present(out, MASKING, of_checks, report)
-    for kind in choice.kinds:
-        of_kind = of | (_of_tables(choice, data) if kind == "words" else {})
-        if not _present(out, kind, of_kind, report) or (needs_masking and kind in embedded):  # the checks need perturbations
+    embedded = [name for name, (kind, _) in choice.records.items() if kind not in OF_TEXTS]
+    of_checks = of | {"choice": _identity(choice), "kinds": embedded, "radii": list(choice.radii)}
+    of_checks["baseline"] = None if baseline is None else _of_model(baseline, run)
+    needs_masking = choice.masking and _present(out, MASKING, of_checks, report) is None
+    for name, (kind, radius) in choice.records.items():
+        of_attack = of | {"choice": _identity(choice, radius)} | (_of_tables(choice, data) if kind == "words" else {})
+        known = _present(out, name, of_attack, report)
+        if known is not None and radius is not None:  # since its record was written a default may have changed
+            options = plain(_attack(kind, radius, choice, data).options() | {"seed": choice.seed})
+            known = known if known["options"] == options else None
+        if known is None or (needs_masking and name in embedded):  # the checks need perturbations, which no record holds
             watch = Stopwatch.start()
-            result = results[kind] = _attack(kind, choice, data).run(classifier, examples, choice.seed)
-            _write(out, kind, of_kind, result, watch, run.train.failed_limit)
+            result = results[name] = _attack(kind, radius, choice, data).run(classifier, examples, choice.seed)
+            _write(out, name, of_attack, result, watch, run.train.failed_limit)
             accuracies = f"clean {result.clean_accuracy:.3f}, robust {result.robust_accuracy:.3f}"
-            report(f"{kind}: {accuracies}, {watch.read().wall_seconds:.0f} s")
+            report(f"{name}: {accuracies}, {watch.read().wall_seconds:.0f} s")
     if needs_masking:
         watch = Stopwatch.start()
-        white, free = ([results[kind] for kind in kinds if kind in results] for kinds in (WHITE_BOX, GRADIENT_FREE))
-        if not (white or free):
-            white = [EmbeddingPGD(**choice.ball).run(classifier, examples, choice.seed)]
-        checks = masking_checks(classifier, examples, white, free, choice.seed, sweep_examples=choice.sweep_examples)
+        white, free = ([result for result in results.values() if result.attack in kinds] for kinds in (WHITE_BOX, GRADIENT_FREE))
+        white = white or [_attack("pgd", radius, choice, data).run(classifier, examples, choice.seed) for radius in choice.radii]
+        other = None if baseline is None else load_classifier(baseline, run)
+        checks = masking_checks(classifier, examples, white, free, choice.seed, sweep_examples=choice.sweep_examples, baseline=other)
         record = {
             "checks": [check.to_json() for check in checks],
             "warnings": [check.sentence for check in checks if check.passed is False],
         }
         write_record(out / f"{MASKING}.json", {**record, "of": of_checks, "spent": watch.read(), "versions": versions()})
         report(f"masking: {', '.join(f'{check.name} {check.passed}' for check in checks)}, {watch.read().wall_seconds:.0f} s")
-    wanted = [*choice.kinds, *([MASKING] if choice.masking else [])]
+    wanted = [*choice.records, *([MASKING] if choice.masking else [])]
     return {name: read_record(out / f"{name}.json", attack_kind(name)) for name in wanted}
 
 
-def attack_cell(cell: Cell, choice: AttackChoice, out: Path, data: Path, report: Report) -> None:
+def attack_cell(cell: Cell, choice: AttackChoice, out: Path, data: Path, report: Report, baseline: Cell | None = None) -> None:
     """Attack one run of a study.
 
     Args:
@@ -98,15 +107,16 @@ def attack_cell(cell: Cell, choice: AttackChoice, out: Path, data: Path, report:
         out: the study's folder.
         data: where relative paths start.
         report: takes lines about progress.
+        baseline: the trained run of the baseline with the same seed; None for the baseline itself.
 
     Raises:
         FolderInUseError: if another process attacks this run.
         ValueError: if something does not fit.
         OSError: if something cannot be read or written.
     """
-    folder = out / cell.folder
+    folder, other = out / cell.folder, None if baseline is None else out / baseline.folder / CHECKPOINT
     with folder_lock(folder):
-        attack_checkpoint(folder / CHECKPOINT, cell.run, choice, data, folder / ATTACKS, report)
+        attack_checkpoint(folder / CHECKPOINT, cell.run, choice, data, folder / ATTACKS, report, other)
 
 
 def transfer_cell(cell: Cell, baseline: Cell, choice: AttackChoice, out: Path, data: Path, report: Report) -> None:
@@ -158,21 +168,26 @@ def attacked_examples(run: RunConfig, choice: AttackChoice, data: Path) -> Examp
     return examples.take(range(min(choice.examples, len(examples))))
 
 
-def _attack(kind: str, choice: AttackChoice, data: Path) -> AbstractAttack:
-    if kind in WHITE_BOX:
+def _attack(kind: str, radius: float | None, choice: AttackChoice, data: Path) -> AbstractAttack:
+    if kind not in OF_TEXTS:
+        assert radius is not None
         climb = {name: value for name in ("gradient", "restarts") if (value := getattr(choice, name)) is not None}
-        return {"pgd": EmbeddingPGD, "apgd": EmbeddingAPGD}[kind](**choice.ball, **climb)
-    if kind in GRADIENT_FREE:
-        return Square(**choice.ball)
+        if kind in GRADIENT_FREE:
+            return Square(norm=choice.norm, radius=radius)
+        return {"pgd": EmbeddingPGD, "apgd": EmbeddingAPGD}[kind](norm=choice.norm, radius=radius, **climb)
     if kind == "characters":
         return CharacterEdits()
     antonyms = None if choice.antonyms is None else data / choice.antonyms
     return WordSubstitution(synonyms=load_synonyms(data / choice.synonyms, antonyms=antonyms))
 
 
-def _identity(choice: AttackChoice) -> dict[str, Any]:
-    """What changes the numbers of an attack; which other attacks run does not. Records from before the last two choices stay good."""
+def _identity(choice: AttackChoice, radius: float | None = None) -> dict[str, Any]:
+    """What changes the numbers of an attack at a radius; which others run does not. Records from before some choices stay good.
+
+    The first radius was the only one, and told as none.
+    """
     told = {name: value for name, value in dataclasses.asdict(choice).items() if name not in ("kinds", "masking", "seeds")}
+    told["radius"] = None if radius == RADII[0] else radius
     return {name: value for name, value in told.items() if value is not None or name not in ("gradient", "restarts")}
 
 
@@ -189,22 +204,23 @@ def _of_tables(choice: AttackChoice, data: Path) -> dict[str, Any]:
     return {"tables": {name: digest_of_file(data / table) for name, table in tables.items() if table is not None}}
 
 
-def _present(out: Path, name: str, of: dict[str, Any], report: Report) -> bool:
-    """Whether a record is there and of this model, these examples and these choices; a damaged one is told and made again."""
+def _present(out: Path, name: str, of: dict[str, Any], report: Report) -> Any:
+    """A record that is there and of this model, these examples and these choices, else None; a damaged one is told and made again."""
     path = out / f"{name}.json"
     try:
-        return path.exists() and finite(of) == read_record(path, attack_kind(name))["of"]
+        record = read_record(path, attack_kind(name)) if path.exists() else None
     except ValueError as error:
         report(f"damaged record, measured again: {error}")
-        return False
+        return None
+    return record if record is not None and finite(of) == record["of"] else None
 
 
-def _write(out: Path, kind: str, of: dict[str, Any], result: AttackResult, watch: Stopwatch, limit: float) -> None:
+def _write(out: Path, name: str, of: dict[str, Any], result: AttackResult, watch: Stopwatch, limit: float) -> None:
     record = {**result.to_json(), "warnings": failures("solver at the attack's points", result.statistics.get("solver", []), limit)}
-    if kind in OF_TEXTS:
-        write_json(out / TEXTS / f"{kind}.json", result.texts)
-        record["texts_digest"] = file_digest(out / TEXTS / f"{kind}.json")
-    write_record(out / f"{kind}.json", {**record, "of": of, "spent": watch.read(), "versions": versions()})
+    if name in OF_TEXTS:
+        write_json(out / TEXTS / f"{name}.json", result.texts)
+        record["texts_digest"] = file_digest(out / TEXTS / f"{name}.json")
+    write_record(out / f"{name}.json", {**record, "of": of, "spent": watch.read(), "versions": versions()})
 
 
 def _attacked(folder: Path, kind: str, of: dict[str, Any]) -> str | None:

@@ -165,6 +165,7 @@ def _paired(classifier: Classifier, pairs: PairedExamples, batch_size: int, log:
         "right_original": bits(original),
         "right_adversarial": bits(adversarial),
         "right_unpaired": bits(unpaired),
+        "clusters": pairs.original.clusters,
     }
 
 

@@ -9,9 +9,10 @@ import torch
 from torch import Tensor
 
 import odestab as od
+from imbert.attack_gain import attack_step
 from imbert.attacks.base import AttackResult
 from imbert.attacks.embedding_attack import EmbeddedBatch
-from imbert.attacks.embedding_ball import generator_of
+from imbert.attacks.embedding_ball import EmbeddingBall, generator_of
 from imbert.attacks.gradients import at_tolerance, kind_of_gradient, own_solver, through
 from imbert.attacks.transfer import perturbed
 from imbert.classifier import Classifier, frozen
@@ -34,16 +35,20 @@ class Agreement:
             tolerance of 1e-10 and at the t where it agrees best; NaN where a solver did not get there.
         vanished: points whose gradient is zero.
         cosines: per point, between the gradient of the run's own precision and tolerances and the float64 one.
+        gains: per point, the central difference over the attack's own step, [L(δ + ηu) − L(δ − ηu)]/2η, over g·u, u the steepest ascent;
+            NaN where g is zero or a solver did not get there.
     """
 
     kind: str
     errors: list[float]
     vanished: int
     cosines: list[float]
+    gains: list[float]
 
     def measured(self) -> dict[str, Any]:
         """Plain values."""
         errors, cosines = np.array(self.errors), np.array(self.cosines)
+        gains = np.array(self.gains)
         return {
             "points": len(errors),
             "unsolved": int(np.isnan(errors).sum()),
@@ -51,6 +56,7 @@ class Agreement:
             "error_max": float(np.nanmax(errors)) if not np.isnan(errors).all() else float("nan"),
             "cosine_median": float(np.median(cosines)),
             "cosine_min": float(cosines.min()),
+            "gain_median": float(np.nanmedian(gains)) if not np.isnan(gains).all() else float("nan"),
         }
 
 
@@ -79,10 +85,12 @@ def gradient_agreement(classifier: Classifier, examples: Examples, result: Attac
     with frozen(exact.model), frozen(rounded.model):
         [(batch, delta)] = perturbed(result, examples, exact, indices)
         [(own, own_delta)] = perturbed(result, examples, rounded, indices)
-        return [_agreement(kind, batch, delta, own, own_delta, seed) for kind in kinds]
+        return [_agreement(kind, batch, delta, own, own_delta, seed, *attack_step(result)) for kind in kinds]
 
 
-def _agreement(kind: str, batch: EmbeddedBatch, delta: Tensor, own: EmbeddedBatch, own_delta: Tensor, seed: int) -> Agreement:
+def _agreement(
+    kind: str, batch: EmbeddedBatch, delta: Tensor, own: EmbeddedBatch, own_delta: Tensor, seed: int, ball: EmbeddingBall, step: float
+) -> Agreement:
     exact = batch.classifier
     tight = at_tolerance(own_solver(exact), TIGHT, MAX_ITERATIONS) if exact.is_implicit else None
     with through(own.classifier, kind):
@@ -103,10 +111,14 @@ def _agreement(kind: str, batch: EmbeddedBatch, delta: Tensor, own: EmbeddedBatc
                 if bool((least <= AGREES).all()):
                     break
             errors = torch.maximum(errors, least)
+        steepest = ball.steepest(gradient)
+        promised = 2 * step * (gradient * steepest).flatten(1).sum(dim=1)
+        ahead, behind = (batch.evaluate(delta + sign * step * steepest)[1] for sign in (1, -1))
+        gains = torch.where(solved & _solved(exact, len(delta)) & (promised > 0), (ahead - behind) / promised, torch.nan)
     errors = torch.where(solved, errors, torch.nan)
     cosines = (_unit(rough) * _unit(gradient)).flatten(1).sum(dim=1)
     vanished = int((gradient.flatten(1).abs().amax(dim=1) == 0).sum())
-    return Agreement(kind, errors.tolist(), vanished, cosines.tolist())
+    return Agreement(kind, errors.tolist(), vanished, cosines.tolist(), gains.tolist())
 
 
 def _solved(classifier: Classifier, count: int) -> Tensor:

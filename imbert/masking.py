@@ -5,15 +5,18 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from imbert.attacks.base import AttackResult, plain
+from imbert.attack_gain import LEAST_GAIN, gain_check
+from imbert.attacks.base import AttackResult
 from imbert.attacks.embedding_pgd import EmbeddingPGD
 from imbert.attacks.gradients import own_solver
-from imbert.attacks.square import Square
 from imbert.attacks.transfer import perturbed
+from imbert.check import Check, ball_of
 from imbert.classifier import Classifier, frozen
 from imbert.gradient_agreement import gradient_agreement
 from imbert.solver_log import SolverLog, solver_log, statistics
 from imbert.solver_sweep import SweepRow, solver_sweep
+from imbert.stronger_attacks import ladder, square_alone, transfer_alone
+from imbert.study_config import RADII
 from imbert.tasks import Examples
 
 TOLERANCES = (1e-1, 1e-2, 1e-3, 1e-4)
@@ -26,27 +29,6 @@ RESIDUAL_RATIO = 3.0  # how much a solver with a given number of steps may lose 
 SLACK = 0.1  # a success rate of some dozens of examples is known no better
 
 
-@dataclasses.dataclass(frozen=True)
-class Check:
-    """One check.
-
-    Attributes:
-        name: "gradient_free", "gradients", "residual" or "solver_sweep".
-        passed: None where it does not apply.
-        measured: plain values.
-        sentence: what was found; a warning where it failed.
-    """
-
-    name: str
-    passed: bool | None
-    measured: dict[str, Any]
-    sentence: str
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain values; what is not finite is null."""
-        return plain(dataclasses.asdict(self))
-
-
 def masking_checks(
     classifier: Classifier,
     examples: Examples,
@@ -57,8 +39,10 @@ def masking_checks(
     sweep_examples: int = 32,
     tolerances: Sequence[float] = TOLERANCES,
     iterations: Sequence[int] = ITERATIONS,
+    baseline: Classifier | None = None,
+    radii: Sequence[float] = RADII,
 ) -> list[Check]:
-    """All four checks, in a fixed order.
+    """All seven checks, in a fixed order.
 
     The sweep attacks the first examples once with the run's own solver and once for each tolerance and each number of iterations, by
     ten steps of PGD in the ball of the first white-box result; it is by far the dearest.
@@ -67,30 +51,42 @@ def masking_checks(
         classifier: the attacked one.
         examples: the attacked ones.
         white_box: results of EmbeddingPGD and EmbeddingAPGD on these examples; None or none runs PGD.
-        gradient_free: results of Square in the same balls; None or none runs it. What is run takes the ball of the first given result.
+        gradient_free: results of Square in the same balls; None or none runs it on what the first ball left. What is run takes the ball
+            of the first given result.
         seed: of attacks and directions.
         points: where gradients are compared.
-        sweep_examples: how many of the examples the sweep attacks.
+        sweep_examples: how many of the examples the sweep and the ladder attack.
         tolerances: of the sweep.
         iterations: of the sweep.
+        baseline: the explicit model with the same tokens and hidden size, whose perturbations are put to this one; None is none.
+        radii: of the ladder, relative to the mean norm of word embeddings.
 
     Raises:
         ValueError: if a result is of other examples, of the wrong kind of attack, or a gradient-free one has no white-box one in its
-            ball; and as the attacks do.
+            ball, if there are no radii; and as the attacks do.
     """
     white, free = list(white_box or []), list(gradient_free or [])
     _require(white, free, len(examples))
+    if not radii:
+        raise ValueError("radii must have at least 1 radius, got none")
     ball: dict[str, Any] = {name: one.options[name] for one in [*white, *free][:1] for name in ("norm", "radius")}
     white = white or [EmbeddingPGD(**ball).run(classifier, examples, seed)]
-    free = free or [Square(**ball).run(classifier, examples, seed)]
-    sweep = EmbeddingPGD(**ball, restarts=1, gradient=white[0].options["gradient"])
-    first = examples.take(range(min(sweep_examples, len(examples))))
-    checks = [_gradient_free(white, free), _gradients(classifier, examples, white, points, seed)]
+    first = min(white, key=lambda one: float(one.options["radius"]))  # where the loss is the straightest
+    some = examples.take(range(min(sweep_examples, len(examples))))
+    checks = [
+        gain_check(classifier, examples, first),
+        _gradients(classifier, examples, [first, *(one for one in white if one is not first)], points, seed),
+        square_alone(classifier, examples, white, free, seed),
+        transfer_alone(classifier, examples, white, baseline, seed),
+        ladder(classifier, some, first, baseline, radii, seed),
+    ]
     if not classifier.is_implicit:
         sentence = "the model solves no implicit equation"
         return [*checks, *(Check(name, None, {}, sentence) for name in ("residual", "solver_sweep"))]
-    own, rows = solver_sweep(classifier, first, sweep, tolerances, iterations, seed)
-    return [*checks, _residual(classifier, examples, white[0]), _sweep(own, rows, len(first), own_solver(classifier).keeps_last)]
+    options = {name: white[0].options[name] for name in ("norm", "radius", "gradient")}
+    own, rows = solver_sweep(classifier, some, EmbeddingPGD(**options, restarts=1), tolerances, iterations, seed)
+    truncated = own_solver(classifier).keeps_last
+    return [*checks, _residual(classifier, examples, white[0]), _sweep(own, rows, len(some), truncated)]
 
 
 def _require(white: list[AttackResult], free: list[AttackResult], count: int) -> None:
@@ -100,56 +96,29 @@ def _require(white: list[AttackResult], free: list[AttackResult], count: int) ->
                 raise ValueError(f"expected {'white-box' if wanted else 'gradient-free'} attacks on embeddings, got {one.attack!r}")
             if one.examples != count:
                 raise ValueError(f"the attack {one.attack!r} was on {one.examples} examples, got {count}")
-    balls = {_ball(one) for one in white or free[:1]}
+    balls = {ball_of(one) for one in white or free[:1]}
     for one in free:
-        if _ball(one) not in balls:
-            raise ValueError(f"no white-box attack in the ball {_ball(one)} of {one.attack!r}, got {sorted(balls)}")
-
-
-def _ball(result: AttackResult) -> tuple[str, float]:
-    return str(result.options["norm"]), float(result.options["radius"])
-
-
-def _gradient_free(white: list[AttackResult], free: list[AttackResult]) -> Check:
-    """The white-box attacks together against each gradient-free one, in equal balls and on the same examples."""
-    measured: dict[str, Any] = {"balls": []}
-    for one in free:
-        partners = [other for other in white if _ball(other) == _ball(one)]
-        broken = set().union(*(other.changed for other in partners))
-        only = sorted(set(one.changed) - broken)
-        measured["balls"].append(
-            {
-                "norm": one.options["norm"],
-                "radius": one.options["radius"],
-                "white_box": [other.attack for other in partners],
-                "broken_by_white_box": len(broken),
-                "broken_by_gradient_free": len(one.changed),
-                "by_gradient_free_alone": only,
-            }
-        )
-    beaten = [one for one in measured["balls"] if one["broken_by_gradient_free"] > one["broken_by_white_box"]]
-    worst = max(beaten or measured["balls"], key=lambda one: one["broken_by_gradient_free"] - one["broken_by_white_box"])
-    counts = f"{worst['broken_by_gradient_free']} broken without gradients, {worst['broken_by_white_box']} with them"
-    if beaten:
-        return Check("gradient_free", False, measured, f"WARNING: gradients are masked: {counts} in the same ball")
-    return Check("gradient_free", True, measured, f"white-box attacks are at least as strong: {counts} in the same ball")
+        if ball_of(one) not in balls:
+            raise ValueError(f"no white-box attack in the ball {ball_of(one)} of {one.attack!r}, got {sorted(balls)}")
 
 
 def _gradients(classifier: Classifier, examples: Examples, white: list[AttackResult], points: int, seed: int) -> Check:
     """Every kind of gradient is measured. A solver with a given number of steps is not judged by the implicit one unless it was used."""
     if all(one is None for one in white[0].perturbations):
-        return Check("gradients", None, {}, "no example was right, so that there is no point of an attack")
+        return Check("gradients_at_step", None, {}, "no example was right, so that there is no point of an attack")
     measured = {one.kind: one.measured() for one in gradient_agreement(classifier, examples, white[0], points, seed)}
     used = {one.statistics.get("gradient") for one in white}
     truncated = classifier.is_implicit and own_solver(classifier).keeps_last
     judged = [kind for kind in measured if kind != "implicit" or not truncated or kind in used]
     if faults := [fault for kind in judged for fault in _gradient_faults(kind, measured[kind])]:
-        return Check("gradients", False, measured, f"WARNING: {'; '.join(faults)}: numbers through it are no evidence")
+        return Check("gradients_at_step", False, measured, f"WARNING: {'; '.join(faults)}: numbers through it are no evidence")
     worst = max(measured[kind]["error_max"] for kind in judged)
+    gain = min(measured[kind]["gain_median"] for kind in judged)
     sentence = f"{' and '.join(judged)} gradients agree with central differences at the attack's points to {worst:.1e}"
+    sentence += f", and over the attack's own step these are {gain:.2g} of them (median)"
     if len(judged) < len(measured):
         sentence += f"; the implicit one, of a solution that the solver stops short of, is off by {measured['implicit']['error_max']:.1e}"
-    return Check("gradients", True, measured, sentence)
+    return Check("gradients_at_step", True, measured, sentence)
 
 
 def _gradient_faults(kind: str, one: dict[str, Any]) -> list[str]:
@@ -162,6 +131,8 @@ def _gradient_faults(kind: str, one: dict[str, Any]) -> list[str]:
         return [f"the {kind} gradient is {error} against central differences (allowed {GRADIENT_ERROR:.0e})"]
     if not one["cosine_median"] >= COSINE:
         return [f"the {kind} gradient at the run's tolerances has cosine {one['cosine_median']:.2f} with the exact one"]
+    if not one["gain_median"] >= LEAST_GAIN:
+        return [f"over the attack's own step the {kind} gradient foresees {one['gain_median']:.2g} of a central difference (median)"]
     return []
 
 

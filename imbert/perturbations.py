@@ -14,12 +14,14 @@ from torch import Tensor
 from imbert.advglue import ADVGLUE_TASKS, read_advglue
 from imbert.attack_stage import attacked_examples
 from imbert.attacks import EmbeddingPGD
+from imbert.attacks.losses import margin
 from imbert.classifier import Classifier
 from imbert.evaluate import load_classifier
+from imbert.result import write_json
 from imbert.run_config import RunConfig
 from imbert.study_config import AttackChoice
 
-PAIRS, DIRECTIONS = "perturbations.tsv", "directions.safetensors"
+PAIRS, DIRECTIONS, MARGINS = "perturbations.tsv", "directions.safetensors", "margins.json"
 Report = Callable[[str], None]
 
 
@@ -33,14 +35,15 @@ def write_perturbations(checkpoint: Path, run: RunConfig, choice: AttackChoice, 
     Args:
         checkpoint: a folder with safetensors weights.
         run: its task, of one text an example, and its AdvGLUE file.
-        choice: how many examples are attacked, and the attack's radius and seed.
+        choice: how many examples are attacked, and the attack's norm, first radius and seed.
         data: where relative paths start.
         out: the folder for both files.
         report: takes lines about what was found.
 
     Returns:
         The texts, `kind<TAB>original<TAB>edited` for pairs and a text alone where there is a direction, and the directions, `(tokens,
-        hidden)` by the sha256 of their text.
+        hidden)` by the sha256 of their text. Beside them margins.json has for the original of each pair, by its sha256, the logit of the
+        right answer less the largest other: how far the model is from flipping before any edit.
 
     Raises:
         ValueError: if the task has two texts, or a file does not fit.
@@ -50,10 +53,10 @@ def write_perturbations(checkpoint: Path, run: RunConfig, choice: AttackChoice, 
     if any(len(parts) != 1 for parts in examples.texts):
         raise ValueError(f"task must be of one text an example, got {run.data.task}, whose examples have two")
     classifier = load_classifier(checkpoint, run)
-    lines = list[str]()
+    lines, margins = list[str](), dict[str, float]()
     if run.evaluate.advglue is not None and run.data.task in ADVGLUE_TASKS:
-        lines += _pairs(classifier, data / run.evaluate.advglue, run.data.task, report)
-    result = EmbeddingPGD(**choice.ball).run(classifier, examples, choice.seed)
+        lines, margins = _pairs(classifier, data / run.evaluate.advglue, run.data.task, report)
+    result = EmbeddingPGD(norm=choice.norm, radius=choice.radii[0]).run(classifier, examples, choice.seed)
     attacked = [i for i, one in enumerate(result.perturbations) if one is not None]
     report(f"attack: {len(attacked)} of {len(examples)} examples attacked, {len(result.changed)} of them flipped")
     texts = [_clean(examples.texts[i][0]) for i in attacked]
@@ -64,20 +67,26 @@ def write_perturbations(checkpoint: Path, run: RunConfig, choice: AttackChoice, 
     out.mkdir(parents=True, exist_ok=True)
     (out / PAIRS).write_text("".join(f"{line}\n" for line in [*lines, *texts]), encoding="utf-8")
     save_file(directions, out / DIRECTIONS)
+    write_json(out / MARGINS, margins)
     return out / PAIRS, out / DIRECTIONS
 
 
-def _pairs(classifier: Classifier, path: Path, task: str, report: Report) -> list[str]:
-    """AdvGLUE's pairs whose original is right."""
+def _pairs(classifier: Classifier, path: Path, task: str, report: Report) -> tuple[list[str], dict[str, float]]:
+    """AdvGLUE's pairs whose original is right, and the margins of these originals."""
     paired = read_advglue(path, task)
-    before, after = (classifier.logits(one.texts).argmax(axis=1) == one.labels for one in (paired.original, paired.adversarial))
-    lines = [
-        f"{'held' if still else 'flipped'}\t{_clean(original)}\t{_clean(edited)}"
-        for right, still, (original,), (edited,) in zip(before, after, paired.original.texts, paired.adversarial.texts, strict=True)
-        if right and _clean(original) != _clean(edited)
-    ]
+    logits = classifier.logits(paired.original.texts)
+    before = logits.argmax(axis=1) == paired.original.labels
+    after = classifier.logits(paired.adversarial.texts).argmax(axis=1) == paired.adversarial.labels
+    margins = -margin(torch.as_tensor(logits), torch.as_tensor(paired.original.labels)).double()
+    lines, told = list[str](), dict[str, float]()
+    for right, still, (original,), (edited,), own in zip(
+        before, after, paired.original.texts, paired.adversarial.texts, margins.tolist(), strict=True
+    ):
+        if right and _clean(original) != _clean(edited):
+            lines.append(f"{'held' if still else 'flipped'}\t{_clean(original)}\t{_clean(edited)}")
+            told[hashlib.sha256(_clean(original).encode()).hexdigest()] = own
     report(f"AdvGLUE: {len(lines)} of {len(before)} pairs whose original is right, {int((before & ~after).sum())} of them flipped")
-    return lines
+    return lines, told
 
 
 def _clean(text: str) -> str:

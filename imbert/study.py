@@ -52,7 +52,7 @@ def run_study(
             _guarded(work, name, study, cell, out, data, _after(f"[{number}/{len(cells)}] {name} {cell.folder}: ", report))
     if "summarise" not in stages:
         return {}
-    summary = summarise(study, out)
+    summary = summarise(study, out, data)
     write_record(out / "study.json", summary)
     write_text(out / "table.md", markdown(summary))
     write_text(out / "study.csv", comma_separated(summary))
@@ -72,7 +72,13 @@ def markdown(summary: Mapping[str, Any]) -> str:
     parts = [f"# {summary['name']}\n"]
     for group in summary["groups"]:
         attacks = list(dict.fromkeys(name for model in group["models"] for name in model["attacks"]))
-        captions = [*MEASURES.values(), *(f"{name}: robust (clean)" for name in attacks), "training loss", "minutes", "seeds"]
+        captions = [
+            *MEASURES.values(),
+            *(f"{attack_caption(name)}: robust (clean)" for name in attacks),
+            "training loss",
+            "minutes",
+            "seeds",
+        ]
         parts.append(f"\n## {group['name']}, {group['metric']}, %\n")
         parts.append("| model | " + " | ".join(captions) + " |\n" + "|---" * (1 + len(captions)) + "|\n")
         for model in group["models"]:
@@ -133,12 +139,10 @@ def _tests(group: Mapping[str, Any], baseline: str) -> list[str]:
             found = (model["against_baseline"] or {}).get(name)
             if found and found["pooled"]:
                 pooled, both, pairs = found["pooled"], found["hierarchical"], found["pairs"]
-                interval = f"[{100 * both['low']:+.1f}, {100 * both['high']:+.1f}]"
                 lines.append(
-                    f"- {model['name']} − {baseline}, AdvGLUE adversarial, {which} ({sum(pairs)} over {_seeds(len(pairs))}): "
-                    f"{100 * pooled['difference']:+.1f} points; resampling seeds and pairs {interval}; over seeds {told(found['seeds'])}; "
-                    f"{pooled['only_a']} only it, {pooled['only_b']} only {baseline} "
-                    f"(exact McNemar p = {pooled['p_value']:.3g} if seeds did not share the pairs)\n"
+                    f"- {model['name']} − {baseline}, AdvGLUE adversarial, {which} ({sum(pairs)} over {_seeds(len(pairs))}, "
+                    f"{_of_clusters(found)}): {_difference(both)} points, {_resampling(found)}; over seeds {told(found['seeds'])}; "
+                    f"{pooled['only_a']} only it, {pooled['only_b']} only {baseline} (exact p = {pooled['p_value']:.3g} for these seeds)\n"
                 )
     return ["\n", *lines] if lines else []
 
@@ -152,9 +156,11 @@ def _attack_tests(group: Mapping[str, Any], baseline: str) -> list[str]:
     if not attacks:
         return []
     kinds = {"both": f"where both it and {baseline} are right before", "all": "all examples"}
+    how = "95 %, resampling seeds and examples; of two seeds Student's t, of one seed examples alone"
+    captions = " | ".join(map(attack_caption, attacks))
     lines = [
-        f"\nRobust accuracy minus {baseline}'s under the same attack on the same examples, points [95 %, resampling seeds and examples]\n",
-        f"\n| model | examples | {' | '.join(attacks)} | seeds |\n" + "|---" * (3 + len(attacks)) + "|\n",
+        f"\nRobust accuracy minus {baseline}'s under the same attack on the same examples, points [{how}]\n",
+        f"\n| model | examples | {captions} | seeds |\n" + "|---" * (3 + len(attacks)) + "|\n",
     ]
     for name, found in against.items():
         counts = sorted({len(one["all"]["pairs"]) for one in found.values()})
@@ -164,10 +170,29 @@ def _attack_tests(group: Mapping[str, Any], baseline: str) -> list[str]:
     return lines
 
 
+def attack_caption(name: str) -> str:
+    """An attack by the name of its record, with the radius of its ball in mean word norms where there are several."""
+    kind, _, radius = name.partition("-")
+    return f"{kind}, radius {radius}" if radius else name
+
+
+def _of_clusters(found: Mapping[str, Any]) -> str:
+    clusters = found["clusters"]
+    return "which of them share a sentence is not known" if clusters is None else f"of {clusters} sentences"
+
+
+def _resampling(found: Mapping[str, Any]) -> str:
+    """How the interval was made, in words."""
+    if len(found["pairs"]) == 2:
+        return f"Student's t over two seeds, at least what resampling {'pairs' if found['clusters'] is None else 'sentences'} gives"
+    what = "pairs" if found["clusters"] is None else "sentences"
+    return f"resampling {what}" if len(found["pairs"]) == 1 else f"resampling seeds and {what}"
+
+
 def _difference(found: Mapping[str, Any] | None) -> str:
     if found is None:
         return "–"
-    low, mean, high = (f"{100 * found[key]:+.1f}" for key in ("low", "mean", "high"))
+    low, mean, high = ("–" if found[key] is None else f"{100 * found[key]:+.1f}" for key in ("low", "mean", "high"))
     return f"{mean} [{low}, {high}]"
 
 
@@ -217,19 +242,17 @@ def _attack(study: StudyConfig, cell: Cell, out: Path, data: Path, report: Repor
     from imbert.attack_stage import attack_cell
 
     assert study.attacks is not None
-    attack_cell(cell, study.attacks, out, data, report)
+    twin = study.baseline_of(cell)
+    known = twin is not None and (out / twin.folder / RESULT).exists()
+    attack_cell(cell, study.attacks, out, data, report, twin if known else None)
 
 
 def _transfer(study: StudyConfig, cell: Cell, out: Path, data: Path, report: Report) -> None:
     """After all attacks: what broke a run to the baseline of its seed, and the other way round."""
-    twins = [one for one in study.cells() if one.model == study.baseline and (one.group, one.seed) == (cell.group, cell.seed)]
-    if (
-        cell.model == study.baseline
-        or not study.is_attacked(cell)
-        or not all((out / one.folder / RESULT).exists() for one in (cell, *twins))
-    ):
+    twin = study.baseline_of(cell)
+    if twin is None or not study.is_attacked(cell) or not all((out / one.folder / RESULT).exists() for one in (cell, twin)):
         return
     from imbert.attack_stage import transfer_cell
 
     assert study.attacks is not None
-    transfer_cell(cell, twins[0], study.attacks, out, data, report)
+    transfer_cell(cell, twin, study.attacks, out, data, report)

@@ -11,6 +11,7 @@ from imbert.toml_tables import in_range, known_keys, named, one_of, read_toml, s
 
 ATTACKS = ("pgd", "apgd", "square", "characters", "words")
 OF_TEXTS = ("characters", "words")  # those that change texts, which can be put to another model
+RADII = (0.1, 0.3, 1.0)  # of attacks on word embeddings, in mean word norms: one straight step, beyond it, a word exchanged
 STAGES = ("train", "attack", "summarise")
 SHARED = ("data", "train", "evaluate")
 
@@ -27,7 +28,7 @@ class AttackChoice:
         masking: whether the masking checks run.
         sweep_examples: on how many examples the masking checks vary the solver's tolerance.
         norm: of the ball about the word embeddings, "l2" or "linf".
-        radius: of it, relative to the mean norm of word embeddings; None is the attacks' default.
+        radius: of it, relative to the mean norm of word embeddings; of several, a ladder, each attack runs at each. None is 0.1.
         gradient: that the white-box attacks climb, "implicit" or "unrolled"; None is the one that suits the solver.
         restarts: of the white-box attacks; None is each attack's default.
         synonyms: the table of word substitutions, found like `data.source`.
@@ -44,7 +45,7 @@ class AttackChoice:
     masking: bool = True
     sweep_examples: int = 32
     norm: str = "l2"
-    radius: float | None = None
+    radius: float | tuple[float, ...] | None = RADII
     gradient: str | None = None
     restarts: int | None = None
     synonyms: str = "attack/counterfitted_neighbors.json.gz"
@@ -56,15 +57,32 @@ class AttackChoice:
         in_range("attacks.examples", self.examples, 1)
         in_range("attacks.seed", self.seed, 0)
         in_range("attacks.sweep_examples", self.sweep_examples, 1)
-        in_range("attacks.radius", self.radius, 0, low_allowed=False)
+        for radius in self.radii:
+            in_range("attacks.radius", radius, 0, low_allowed=False)
+        if not self.radii or len(set(self.radii)) < len(self.radii):
+            raise ValueError(f"attacks.radius: expected at least one and none twice, got {list(self.radii)}")
         one_of("attacks.norm", self.norm, ("l2", "linf"))
         one_of("attacks.gradient", self.gradient or "implicit", ("implicit", "unrolled"))
         in_range("attacks.restarts", self.restarts, 1)
 
     @property
-    def ball(self) -> dict[str, Any]:
-        """The options of an attack on embeddings that say where it may go."""
-        return {"norm": self.norm} | ({} if self.radius is None else {"radius": self.radius})
+    def radii(self) -> tuple[float, ...]:
+        """The radii of the ladder."""
+        if self.radius is None:
+            return RADII[:1]
+        return (self.radius,) if isinstance(self.radius, float | int) else self.radius
+
+    @property
+    def records(self) -> dict[str, tuple[str, float | None]]:
+        """Kind and radius of each attack by the name of its record: "pgd-0.3" is a rung of a ladder, "pgd" the only radius."""
+        found = dict[str, tuple[str, float | None]]()
+        for kind in self.kinds:
+            if kind in OF_TEXTS:
+                found[kind] = kind, None
+                continue
+            for radius in self.radii:
+                found[kind if len(self.radii) == 1 else f"{kind}-{radius:g}"] = kind, radius
+        return found
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -145,6 +163,12 @@ class StudyConfig:
     def is_attacked(self, cell: Cell) -> bool:
         """Whether a run's model is to be attacked."""
         return self.attacks is not None and (self.attacks.seeds is None or cell.seed in self.attacks.seeds)
+
+    def baseline_of(self, cell: Cell) -> Cell | None:
+        """The baseline's run of the same group and seed; None for the baseline itself."""
+        if cell.model == self.baseline:
+            return None
+        return next(one for one in self.cells() if one.model == self.baseline and (one.group, one.seed) == (cell.group, cell.seed))
 
     def as_dict(self) -> dict[str, Any]:
         """Plain JSON-ready values."""

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from analysis.json_records import read_record
-from imbert.advglue import advglue_score
+from imbert.advglue import advglue_score, read_advglue
 from imbert.comparison import Run, on_advglue, under_attacks
 from imbert.intervals import mean_interval
 from imbert.records import Failure, attack_kind
@@ -27,15 +27,21 @@ MEASURES = {  # name: caption
 RESULT, ATTACKS, FAILED = "result.json", "attacks", "failed-{stage}.json"
 
 
-def summarise(study: StudyConfig, out: Path) -> dict[str, Any]:
+def summarise(study: StudyConfig, out: Path, data: Path | None = None) -> dict[str, Any]:
     """Everything that the table, the CSV and the figure show, from the files of a study's folder.
+
+    Args:
+        study: what was to be run.
+        out: the study's folder.
+        data: where relative paths start; AdvGLUE's file there says which pairs share an original where a run's record does not yet.
 
     Raises:
         ValueError: if a record is damaged.
         OSError: if it cannot be read.
     """
     cells = list(study.cells())
-    results = {cell: _result(out, cell) for cell in cells if (out / cell.folder / RESULT).exists()}
+    present = [cell for cell in cells if (out / cell.folder / RESULT).exists()]
+    results = {cell: _with_clusters(_result(out, cell), data) for cell in present}
     attacks = {cell: read_attacks(out / cell.folder / ATTACKS) for cell in results}
     groups = [
         _group(study, [cell for cell in cells if cell.group == name], results, attacks) for name in _ordered(cell.group for cell in cells)
@@ -61,6 +67,19 @@ def _result(out: Path, cell: Cell) -> Run:
     run = named(out / cell.folder / RESULT, run_config, found["run"])
     require_same(out / cell.folder, "has the result of another run", run.as_dict(), cell.run.as_dict())
     return found
+
+
+def _with_clusters(result: dict[str, Any], data: Path | None) -> dict[str, Any]:
+    """The record of a run with AdvGLUE's clusters, from the file if it is the one that the run was evaluated on."""
+    file = result["run"]["evaluate"].get("advglue")
+    found = result["evaluation"].get("advglue") or {}
+    if data is None or file is None or not (data / file).is_file() or all("clusters" in one for one in found.values()):
+        return result
+    for name, one in found.items():
+        pairs = read_advglue(data / file, name)
+        if pairs.adversarial.digest == result["meta"]["data"].get(f"advglue {name}", {}).get("digest"):
+            one["clusters"] = pairs.original.clusters.tolist()
+    return result
 
 
 def read_attacks(folder: Path) -> dict[str, Any]:
@@ -137,7 +156,7 @@ def _training(runs: Mapping[int, Run]) -> dict[str, Any]:
 def _attacks(found: Mapping[int, Mapping[str, Any]]) -> dict[str, Any]:
     """Each attack over seeds, always with the clean accuracy on the same examples."""
     known = _ordered(name for one in found.values() for name in one if "robust_accuracy" in one[name])
-    names = sorted(known, key=lambda name: next((i for i, kind in enumerate(KINDS) if name.startswith(kind)), len(KINDS)))
+    names = sorted(known, key=_rung)
     return {
         name: {
             key: _interval({seed: one[name][key] for seed, one in found.items() if name in one})
@@ -145,6 +164,12 @@ def _attacks(found: Mapping[int, Mapping[str, Any]]) -> dict[str, Any]:
         }
         for name in names
     }
+
+
+def _rung(name: str) -> tuple[int, float]:
+    """The place of an attack's record: by kind, and by radius on its ladder."""
+    kind, _, radius = name.partition("-")
+    return KINDS.index(kind) if kind in KINDS else len(KINDS), float(radius) if radius.replace(".", "").isdigit() else 0.0
 
 
 def _masking(found: Sequence[Mapping[str, Any]]) -> dict[str, list[bool | None]]:
@@ -210,8 +235,8 @@ def _missing(study: StudyConfig, out: Path, cells: list[Cell], results: Mapping[
             lines.append(f"{cell.folder}: {_failure(out, cell, 'train') or 'not run yet'}")
         elif study.attacks is not None and study.is_attacked(cell):
             found, kinds = attacks[cell], study.attacks.kinds
-            lacking = [kind for kind in kinds if not any(name == kind or name.startswith(f"{kind}-") for name in found)]
-            wanted = [f"no attack of kind {', '.join(lacking)} yet"] if lacking else []
+            lacking = [name for name in study.attacks.records if name not in found]
+            wanted = [f"no attack {', '.join(lacking)} yet"] if lacking else []
             if study.attacks.masking and "masking" not in found:
                 wanted.append("no masking checks yet")
             if cell.model != study.baseline and set(kinds) & set(OF_TEXTS) and "transfer" not in found:

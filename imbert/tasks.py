@@ -109,6 +109,12 @@ class Examples:
         return Examples(self.task, texts, self.labels[np.array(chosen, dtype=np.int64)], ids, self.source)
 
     @property
+    def clusters(self) -> np.ndarray:
+        """`(N,)`: for each example the first one with the same texts; what is measured on equal texts is no independent evidence."""
+        first: dict[tuple[str, ...], int] = {}
+        return np.array([first.setdefault(texts, i) for i, texts in enumerate(self.texts)], dtype=np.int64)
+
+    @property
     def digest(self) -> str:
         """SHA-256 of texts and labels in their order."""
         found = hashlib.sha256()

@@ -19,7 +19,7 @@ OURS = {  # which of our packages each package may import, `figures` in command 
 }
 THIRD_PARTY = {
     "odestab": {"torch", "numpy", "scipy", "jaxtyping", "triton"},
-    "analysis": {"torch", "numpy", "safetensors", "tqdm", "huggingface_hub"},
+    "analysis": {"torch", "numpy", "scipy", "safetensors", "tqdm", "huggingface_hub"},
     "figures": {"numpy", "matplotlib"},
     "imbert": {"torch", "numpy", "scipy", "jaxtyping", "transformers", "safetensors", "datasets", "tqdm"},
 }

@@ -1,6 +1,7 @@
 """Two runs of the same perturbations, through a fine-tuned model and through the checkpoint it came from, held against each other."""
 
 import dataclasses
+import hashlib
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from analysis.summary import statistics
 from analysis.summary.cells import grouped, merged
 
 SCHEMA = 1
+MARGIN = "margin"
 FLIPPED, HELD = "flipped", "held"  # kinds of pairs, as `imbert perturbations` names them
 SOURCES = ("fine-tuned", "pretrained")  # whose linearisation predicts
 
@@ -27,6 +29,9 @@ class Series:
         predicted: by source, likewise.
         total: log growth of each text after each step from the first state on, measured, and by source.
         edit: relative size of each perturbation.
+        clusters: `(texts,)`, a number for each unperturbed text, the same in all series: pairs made from one original share it; None
+            where that is not known.
+        margins: `(texts,)`, of the unperturbed text: logit of the right answer less the largest other; None where nobody measured it.
     """
 
     kind: str
@@ -35,6 +40,8 @@ class Series:
     predicted: dict[str, np.ndarray]
     total: dict[str, np.ndarray]
     edit: np.ndarray
+    clusters: np.ndarray | None = None
+    margins: np.ndarray | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,7 +52,8 @@ class Calibration:
         series: every kind of perturbation at every size.
         fits: of each series with enough points, by source.
         linearity: of the kinds with several sizes, from the fine-tuned linearisation.
-        flips: by what was compared ("measured", or a source); empty without pairs that flip and pairs that hold.
+        flips: by what was compared: log growth through all steps ("measured", or predicted from a source), measured after each step
+            ("measured after step 1", …), and the margin of the unchanged text ("margin"); empty without pairs that flip and that hold.
         meta: what was compared: configurations, weights, counts.
     """
 
@@ -65,6 +73,9 @@ class Calibration:
                 "sizes": statistics(one.edit),
                 "measured": one.measured.tolist(),
                 "predicted": {source: values.tolist() for source, values in one.predicted.items()},
+                "edit": one.edit.tolist(),
+                "clusters": None if one.clusters is None else one.clusters.tolist(),
+                "margins": None if one.margins is None else one.margins.tolist(),
                 "total": {name: statistics(values[:, -1]) for name, values in one.total.items()},
             }
             for one in self.series
@@ -73,13 +84,14 @@ class Calibration:
         return {"schema": SCHEMA, "fits": rows, "series": series, **plain, "meta": self.meta}
 
 
-def calibrate(tuned: Run, pretrained: Run, seed: int) -> Calibration:
+def calibrate(tuned: Run, pretrained: Run, seed: int, margins: dict[str, float] | None = None) -> Calibration:
     """Hold two calibration runs of the same texts and perturbations against each other.
 
     Args:
         tuned: through the fine-tuned model.
         pretrained: through the checkpoint that it came from, with the same steps.
         seed: of resamples and permutations.
+        margins: of the originals of pairs in the fine-tuned model, by the sha256 of the text; None where nobody measured them.
 
     Raises:
         ValueError: if they are not of the same perturbations.
@@ -89,38 +101,71 @@ def calibrate(tuned: Run, pretrained: Run, seed: int) -> Calibration:
     ]
     if differing:
         raise ValueError(f"expected two runs of the same perturbations, got others in {', '.join(differing)}")
-    series = tuple(
-        one for key, cells in grouped(tuned.of_kind("declared"), "perturbation").items() for one in _series(key[0], cells, pretrained)
-    )
-    drawn = ((one, source, fit(one.predicted[source], one.measured, seed)) for one in series for source in SOURCES)
+    perturbed = grouped(tuned.of_kind("declared"), "perturbation").items()
+    series = tuple(one for key, cells in perturbed for one in _series(key[0], cells, pretrained, tuned.config, margins or {}))
+    meta = {
+        "model": tuned.config["model"],
+        "pretrained": pretrained.config["model"],
+        "weights": {source: run.config["weights"] for source, run in zip(SOURCES, (tuned, pretrained), strict=True)},
+        "steps": tuned.config["declared"],
+        "texts": len(tuned.config["texts"]),
+        "skipped_pairs": len(tuned.config["skipped_pairs"]),
+        "dtype": tuned.config["dtype"],
+        "seed": tuned.config["seed"],
+        "versions": tuned.config["versions"],
+    }
+    return _held_together(series, seed, meta)
+
+
+def again(record: dict[str, Any], seed: int) -> Calibration:
+    """What follows from the growth that a calibration's record holds, without the models.
+
+    Args:
+        record: of a calibration; older ones know neither which pairs share an original nor margins, nor the size of each edit.
+        seed: of resamples and permutations.
+
+    Raises:
+        ValueError: if it is no record of a calibration of this schema.
+    """
+    if record.get("schema") != SCHEMA or "series" not in record:
+        raise ValueError(f"expected the record of a calibration of schema {SCHEMA}, got {record.get('schema')!r}")
+    return _held_together(tuple(_read(one) for one in record["series"]), seed, record["meta"])
+
+
+def _read(row: dict[str, Any]) -> Series:
+    """A series as its record has it; of a record without the size of each edit their median stands for all."""
+    measured = _numbers(row["measured"])
+    predicted = {source: _numbers(values) for source, values in row["predicted"].items()}
+    total = {name: np.cumsum(values, axis=1) for name, values in {"measured": measured, **predicted}.items()}
+    edit = _numbers(row["edit"]) if "edit" in row else np.full(len(measured), _numbers(row["sizes"]["median"]))
+    clusters = None if row.get("clusters") is None else np.array(row["clusters"])
+    margins = None if row.get("margins") is None else _numbers(row["margins"])
+    return Series(row["kind"], row["size"], measured, predicted, total, edit, clusters, margins)
+
+
+def _numbers(values: Any) -> np.ndarray:
+    return np.array(values, dtype=float)  # null becomes NaN
+
+
+def _held_together(series: tuple[Series, ...], seed: int, meta: dict[str, Any]) -> Calibration:
+    drawn = ((one, source, fit(one.predicted[source], one.measured, seed, one.clusters)) for one in series for source in SOURCES)
     fits = tuple((one.kind, one.size, source, found) for one, source, found in drawn if found is not None)
     several = {
         kind: [one for one in series if one.kind == kind] for kind in dict.fromkeys(one.kind for one in series if one.size is not None)
     }
-    return Calibration(
-        series,
-        fits,
-        {kind: _linearity(rows) for kind, rows in several.items()},
-        _flips({one.kind: one for one in series}, seed),
-        {
-            "model": tuned.config["model"],
-            "pretrained": pretrained.config["model"],
-            "weights": {source: run.config["weights"] for source, run in zip(SOURCES, (tuned, pretrained), strict=True)},
-            **{
-                part: {source: run.config.get(part) for source, run in zip(SOURCES, (tuned, pretrained), strict=True)}
-                for part in ("model_config", "tokenizer", "steps_model", "directions_content")
-            },
-            "steps": tuned.config["declared"],
-            "texts": len(tuned.config["texts"]),
-            "skipped_pairs": len(tuned.config["skipped_pairs"]),
-            "dtype": tuned.config["dtype"],
-            "seed": tuned.config["seed"],
-            "versions": tuned.config["versions"],
-        },
-    )
+    straight = {kind: _linearity(rows) for kind, rows in several.items()}
+    return Calibration(series, fits, straight, _flips({one.kind: one for one in series}, seed), meta)
 
 
-def _series(kind: str, cells: list[Any], pretrained: Run) -> list[Series]:
+def _series(kind: str, cells: list[Any], pretrained: Run, config: dict[str, Any], margins: dict[str, float]) -> list[Series]:
+    edits = kind not in ("gaussian", "worst", "attack")
+    places = [i for cell in cells for i in cell.header["texts"]]
+    originals = [config["pairs"][i][1] if edits else config["texts"][i] for i in places]
+    every = {text: i for i, text in enumerate(dict.fromkeys([*config["texts"], *(pair[1] for pair in config["pairs"])]))}
+    clusters = np.array([every[text] for text in originals])
+    own = None
+    if edits and margins:
+        own = np.array([margins.get(hashlib.sha256(text.encode()).hexdigest(), np.nan) for text in originals])
     others = next(group for key, group in grouped(pretrained.of_kind("declared"), "perturbation").items() if key[0] == kind)
     solved = np.logical_and.accumulate(merged(cells, "converged", 1).astype(bool), axis=2)
     foreseen = np.logical_and.accumulate(merged(others, "converged", 1).astype(bool), axis=2)  # its path counts, which is that of all sizes
@@ -134,7 +179,7 @@ def _series(kind: str, cells: list[Any], pretrained: Run) -> list[Series]:
         totals = {"measured": measured[s], **{source: values[s] for source, values in total.items()}}
         steps = {name: np.diff(values, axis=1, prepend=0.0) for name, values in totals.items()}
         edit = merged(cells, "size", 1)[s]
-        found.append(Series(kind, None if np.isnan(size) else float(size), steps.pop("measured"), steps, totals, edit))
+        found.append(Series(kind, None if np.isnan(size) else float(size), steps.pop("measured"), steps, totals, edit, clusters, own))
     return found
 
 
@@ -144,11 +189,18 @@ def _linearity(rows: list[Series]) -> Linearity:
 
 
 def _flips(kinds: dict[str, Series], seed: int) -> dict[str, Flips]:
+    """Pairs that flip beside pairs that hold: in growth through all steps, after each step, and in the margin of the original."""
     if not kinds.keys() >= {FLIPPED, HELD}:
         return {}
     a, b = kinds[FLIPPED], kinds[HELD]
-    compared = {name: flips(a.total[name][:, -1], b.total[name][:, -1], (a.edit, b.edit), seed) for name in ("measured", *SOURCES)}
-    return {name: one for name, one in compared.items() if one is not None}
+    compared = {name: (a.total[name][:, -1], b.total[name][:, -1]) for name in ("measured", *SOURCES)}
+    steps = a.total["measured"].shape[1]
+    compared |= {f"measured after step {k + 1}": (a.total["measured"][:, k], b.total["measured"][:, k]) for k in range(steps - 1)}
+    if a.margins is not None and b.margins is not None:
+        compared[MARGIN] = (a.margins, b.margins)
+    clusters = None if a.clusters is None or b.clusters is None else (a.clusters, b.clusters)
+    found = {name: flips(*groups, (a.edit, b.edit), seed, clusters) for name, groups in compared.items()}
+    return {name: one for name, one in found.items() if one is not None}
 
 
 def _log(growth: np.ndarray) -> np.ndarray:

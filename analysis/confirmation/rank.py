@@ -5,6 +5,7 @@ import itertools
 import math
 
 import numpy as np
+import scipy.stats
 
 RESAMPLES = 10_000
 EXHAUSTIVE = 50_000  # permutations that are gone through; of more, RESAMPLES are drawn
@@ -19,7 +20,7 @@ class Correlation:
         name: "Spearman", "Kendall", or "Spearman, equally many layers": that of ranks among placements of equally many implicit layers,
             less their mean.
         value: of the measured outcomes; NaN where all are equal, or one is unknown.
-        low: end of its 95 % interval over resamples of the examples; it holds the placements fixed.
+        low: end of its 95 % interval over resamples of clusters of examples, and of seeds; it holds the placements fixed.
         high: likewise.
         p_value: share of permutations of the placements (of equally many layers, where these are compared) with a correlation at least as
             large in modulus.
@@ -113,6 +114,22 @@ def _critical(chance: np.ndarray) -> float:
     values, counts = np.unique(np.round(chance[np.isfinite(chance)], 9), return_counts=True)
     reached = (1 + np.cumsum(counts[::-1])[::-1]) / (1 + counts.sum())
     return float(values[reached <= 1 - LEVEL][0]) if (reached <= 1 - LEVEL).any() else float("nan")
+
+
+def student(values: np.ndarray) -> tuple[float, float]:
+    """The ends of Student's 95 % interval of the mean of independent values; NaN of fewer than two."""
+    if len(values) < 2:
+        return float("nan"), float("nan")
+    half = scipy.stats.t.ppf((1 + LEVEL) / 2, len(values) - 1) * values.std(ddof=1) / math.sqrt(len(values))
+    return float(values.mean() - half), float(values.mean() + half)
+
+
+def draws(clusters: np.ndarray, resamples: int, seed: int) -> np.ndarray:
+    """Weights `(1 + resamples, items)` of resamples that draw whole clusters with replacement, after one of the items as they are."""
+    _, place = np.unique(clusters, return_inverse=True)
+    count = int(place.max()) + 1
+    drawn = np.random.default_rng([seed, count]).multinomial(count, np.full(count, 1 / count), resamples)
+    return np.vstack([np.ones(len(place)), drawn[:, place]])
 
 
 def percentiles(values: np.ndarray) -> tuple[float, float]:

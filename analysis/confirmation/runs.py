@@ -25,6 +25,7 @@ class Run:
         dev_interval: of that, 95 %.
         right: `(examples,)`, right before the attack.
         flipped: `(examples,)`, wrong after it.
+        clusters: `(examples,)`, equal for examples of the same texts; None where each stands alone.
     """
 
     folder: str
@@ -34,6 +35,7 @@ class Run:
     dev_interval: tuple[float, float]
     right: np.ndarray
     flipped: np.ndarray
+    clusters: np.ndarray | None = None
 
 
 def read_runs(study: Path, attack: str, ahead: dict[str, Any], digest: str) -> tuple[list[Run], float]:
@@ -77,7 +79,8 @@ def read_runs(study: Path, attack: str, ahead: dict[str, Any], digest: str) -> t
         same.require("number of examples", folder, len(right))
         dev = result["evaluation"]["dev"]
         metric, low, high = map(_number, (next(iter(dev["metrics"].values()), None), *(dev["interval"] or (None, None))))
-        found.append(Run(str(folder), layers, seed, metric, (low, high), right, flipped))
+        clusters = np.array([row.get("cluster", i) for i, row in enumerate(record["per_example"])])
+        found.append(Run(str(folder), layers, seed, metric, (low, high), right, flipped, clusters))
     if not steps:
         raise ValueError(f"{study}: expected runs with implicit steps, got none")
     return found, next(iter(steps))

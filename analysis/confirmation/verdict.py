@@ -13,8 +13,11 @@ from statistics import NormalDist
 from typing import Annotated, Any, TypedDict
 
 import numpy as np
+import scipy.stats
 
-from analysis.confirmation.rank import LEVEL, RESAMPLES, STATISTICS, WITHIN, Correlation, correlation, percentiles
+from analysis.confirmation.power import SPREADS, ranking_power, seed_scatter
+from analysis.confirmation.power import told as told_power
+from analysis.confirmation.rank import LEVEL, RESAMPLES, STATISTICS, WITHIN, Correlation, correlation, draws, percentiles, student
 from analysis.confirmation.runs import Run, read_runs
 from analysis.json_records import Within, read_record
 
@@ -33,7 +36,8 @@ class Outcome:
         layers: that take an implicit step.
         predicted: advantage, with its interval over texts, nats.
         measured: the share by which it is flipped more rarely than the explicit model, mean over seeds.
-        low: end of its 95 % interval over resamples of the examples.
+        low: end of its 95 % interval over resamples of examples (those of the same texts together) and seeds; of two seeds Student's over
+            them where that is wider, of one seed over examples alone.
         high: likewise.
         dev: mean metric on the dev split.
         fallen: whether its 95 % interval lies below the explicit model's for some seed: drift toward chance looks like robustness.
@@ -58,9 +62,13 @@ class Confirmation:
 
     Attributes:
         attack: by which robustness was measured.
-        outcomes: of every placement, by predicted advantage.
-        correlations: Spearman's and Kendall's, and Spearman's among placements of equally many layers.
-        detectable: the least difference of flips that a pair of models would show in 80 % of studies like this, at the 5 % level.
+        outcomes: of every placement, by predicted advantage; of the explicit model too, whose outcome is 0 by definition.
+        correlations: Spearman's and Kendall's, and Spearman's among placements of equally many layers, all of them without the explicit
+            model, which would be ranked against itself.
+        detectable: the least difference of flips that a placement would show in 80 % of studies with these seeds and examples, at the 5 %
+            level; of one seed without what another seed would change.
+        noise: standard deviation of a placement's outcome over seeds, as a share; measured from two seeds on, or given; None if neither.
+        powers: true spread of the outcomes → probability that the rank test confirms a perfect prediction; empty without noise.
         sentence: what follows.
         meta: digests and counts.
     """
@@ -69,15 +77,21 @@ class Confirmation:
     outcomes: tuple[Outcome, ...]
     correlations: tuple[Correlation, ...]
     detectable: float
+    noise: float | None
+    powers: dict[str, float]
     sentence: str
     meta: dict[str, Any]
 
     @property
     def power(self) -> str:
         """What such a study could have seen."""
+        placements = sum(bool(one.layers) for one in self.outcomes)
+        ranks = told_power(self.noise, placements, self.powers)
         if not np.isfinite(self.detectable):
-            return "Which difference such a study could see is not known."
-        return f"A pair of models whose flips differ by {self.detectable:.3f} would be told apart in 80 % of such studies."
+            return f"Which difference such a study could see is not known. {ranks}"
+        what = "with these examples, leaving out what other seeds would change" if self.meta["seeds"] == 1 else "with as many seeds"
+        seen = f"A placement whose flips differ from the explicit model's by {self.detectable:.3f} would be told apart in 80 % of studies"
+        return f"{seen} {what}. {ranks}"
 
     def record(self) -> dict[str, Any]:
         """Plain values for confirmation.json."""
@@ -115,7 +129,7 @@ class _Prediction(TypedDict):
     placements: list[_Placement]
 
 
-def confirm(prediction: Path, study: Path, attack: str, seed: int = 0) -> Confirmation:
+def confirm(prediction: Path, study: Path, attack: str, seed: int = 0, seed_sd: float | None = None) -> Confirmation:
     """Hold a prediction against the runs that were to test it.
 
     Args:
@@ -123,10 +137,12 @@ def confirm(prediction: Path, study: Path, attack: str, seed: int = 0) -> Confir
         study: a folder of imbert with runs whose records name the prediction's sha256.
         attack: whose record every run has.
         seed: of resamples and permutations.
+        seed_sd: standard deviation of one model's flips over seeds, as a share, where another study has measured it; what these runs say
+            goes before it.
 
     Raises:
-        ValueError: if a file is damaged or of another schema, checkpoint, field, step size or set of examples, a run does not name the
-            prediction, or there are too few placements or no explicit model to compare with.
+        ValueError: if seed_sd is negative or not finite; if a file is damaged or of another schema, checkpoint, field, step size or set
+            of examples, a run does not name the prediction, or there are too few placements or no explicit model to compare with.
         OSError: if something cannot be read.
     """
     ahead = read_record(prediction, _Prediction, "a prediction", PREDICTION_SCHEMA)
@@ -138,19 +154,28 @@ def confirm(prediction: Path, study: Path, attack: str, seed: int = 0) -> Confir
         if one["step_size"] == step_size and one["advantage"]["value"] is not None
     }
     pairs = _paired(runs)
+    if seed_sd is not None and not (np.isfinite(seed_sd) and seed_sd >= 0):
+        raise ValueError(f"seed_sd must be >= 0 and finite, got {seed_sd}")
     known = sorted((layers for layers in pairs if layers in predicted), key=lambda layers: predicted[layers]["value"])
-    if len(known) < FEWEST:
-        raise ValueError(f"{study}: a rank correlation needs at least {FEWEST} placements that were predicted and run, got {len(known)}")
+    ranked = [i for i, layers in enumerate(known) if layers]  # the explicit model's outcome is 0 by definition
+    if len(ranked) < FEWEST:
+        wanted = f"at least {FEWEST} placements of implicit steps that were predicted and run"
+        raise ValueError(f"{study}: a rank correlation needs {wanted}, got {len(ranked)}")
     measured = _resampled([pairs[layers] for layers in known], seed)
-    order, counts = np.array([predicted[layers]["value"] for layers in known]), np.array([len(layers) for layers in known])
     outcomes = tuple(_outcome(pairs[layers], predicted[layers], row) for layers, row in zip(known, measured, strict=True))
-    found = [correlation(name, order, measured, seed) for name in ("Spearman", "Kendall")]
-    found.append(correlation(WITHIN, order, measured, seed, strata=counts))
+    order, counts = np.array([predicted[known[i]]["value"] for i in ranked]), np.array([len(known[i]) for i in ranked])
+    found = [correlation(name, order, measured[ranked], seed) for name in ("Spearman", "Kendall")]
+    found.append(correlation(WITHIN, order, measured[ranked], seed, strata=counts))
+    placements = [pairs[known[i]] for i in ranked]
+    noise = _noise(placements, seed_sd)
     meta = {
         "prediction": digest,
         "primary": attack == PRIMARY,
         "step_size": step_size,
         "runs": len(runs),
+        "seeds": len({run.seed for run in runs}),
+        "examples": len(runs[0].right),
+        "clusters": len(np.unique(_clusters(runs[0]))),
         "unpredicted": [list(one) for one in pairs if one not in predicted],
         "with_count": float(STATISTICS["Spearman"](order, counts.astype(float), np.zeros_like(counts))),
     }
@@ -158,8 +183,10 @@ def confirm(prediction: Path, study: Path, attack: str, seed: int = 0) -> Confir
         attack=attack,
         outcomes=outcomes,
         correlations=tuple(found),
-        detectable=_detectable([pairs[layers] for layers in known if layers]),
-        sentence=_sentence(found, outcomes, meta, attack),
+        detectable=_detectable(placements, measured[ranked]),
+        noise=noise,
+        powers={} if noise is None else {f"{spread:g}": ranking_power(len(ranked), spread, noise) for spread in SPREADS},
+        sentence=_sentence(found, [outcomes[i] for i in ranked], meta, attack),
         meta=meta,
     )
 
@@ -178,6 +205,9 @@ def _paired(runs: Sequence[Run]) -> dict[tuple[int, ...], Pairs]:
 
 def _outcome(pairs: Pairs, predicted: dict[str, float], measured: np.ndarray) -> Outcome:
     low, high = percentiles(measured[1:])
+    if len(pairs) == 2:  # resamples see half of the variance of two seeds, which may also agree by chance
+        ends = student(_by_seed(pairs))
+        low, high = float(np.fmin(low, ends[0])), float(np.fmax(high, ends[1]))
     return Outcome(
         layers=pairs[0][0].layers,
         predicted=predicted,
@@ -191,30 +221,65 @@ def _outcome(pairs: Pairs, predicted: dict[str, float], measured: np.ndarray) ->
     )
 
 
+def _clusters(run: Run) -> np.ndarray:
+    return np.arange(len(run.right)) if run.clusters is None else run.clusters
+
+
+def _rarer(one: Run, other: Run, weights: np.ndarray) -> np.ndarray:
+    """By how much more rarely the first is flipped than the second, under weights `(…, examples)` of the examples."""
+    both = (one.right & other.right).astype(float)
+    with np.errstate(invalid="ignore"):  # a resample without an example that both get right
+        return np.asarray((weights @ (both * (other.flipped.astype(float) - one.flipped))) / (weights @ both))
+
+
+def _by_seed(pairs: Pairs) -> np.ndarray:
+    return np.array([float(_rarer(one, other, np.ones(len(one.right)))) for one, other in pairs])
+
+
 def _resampled(placements: Sequence[Pairs], seed: int) -> np.ndarray:
-    """The outcome of each placement, `(placements, 1 + resamples)`; one resample draws the same examples for all of them."""
-    count = len(placements[0][0][0].right)
-    drawn = np.random.default_rng([seed, count]).multinomial(count, np.full(count, 1 / count), RESAMPLES)
-    weights = np.vstack([np.ones(count), drawn])
+    """The outcome of each placement, `(placements, 1 + resamples)`.
+
+    One resample draws the same clusters of examples and the same seeds for all placements, so that what they share stays shared.
+    """
+    weights = draws(_clusters(placements[0][0][0]), RESAMPLES, seed)
+    seeds = sorted({one.seed for pairs in placements for one, _ in pairs})
+    of_seeds = draws(np.array(seeds), RESAMPLES, seed + 1)
     rows = []
     for pairs in placements:
-        differences = []
-        for one, other in pairs:
-            both = one.right & other.right
-            rarer = other.flipped.astype(float) - one.flipped
-            with np.errstate(invalid="ignore"):  # a resample without an example that both get right
-                differences.append((weights @ (both * rarer)) / (weights @ both))
-        rows.append(np.mean(differences, axis=0))
+        differences = np.array([_rarer(one, other, weights) for one, other in pairs])
+        own = of_seeds[:, [seeds.index(one.seed) for one, _ in pairs]].T
+        with np.errstate(invalid="ignore"):  # a resample without a seed of this placement
+            rows.append((own * differences).sum(axis=0) / own.sum(axis=0))
     return np.array(rows)
 
 
-def _detectable(placements: Sequence[Pairs]) -> float:
-    """(z_{1−α/2} + z_power)·√(share of examples that one model alone loses/examples), for the median placement with its seeds (McNemar)."""
-    scale, found = NormalDist().inv_cdf((1 + LEVEL) / 2) + NormalDist().inv_cdf(POWER), []
-    for pairs in placements:
-        both = np.concatenate([one.right & other.right for one, other in pairs])
-        apart = np.concatenate([one.flipped != other.flipped for one, other in pairs])[both]
-        found.append(scale * np.sqrt(apart.mean() / len(apart)) if len(apart) else np.nan)
+def _noise(placements: Sequence[Pairs], seed_sd: float | None) -> float | None:
+    """Standard deviation of a placement's mean outcome: over the seeds that all have, else from what was measured elsewhere."""
+    seeds = set.intersection(*({one.seed for one, _ in pairs} for pairs in placements))
+    if len(seeds) < 2 and seed_sd is None:
+        return None
+    scatter = seed_sd
+    if len(seeds) > 1:
+        outcomes = [_by_seed([pair for pair in pairs if pair[0].seed in seeds]) for pairs in placements]
+        scatter = seed_scatter(np.array(outcomes))
+    assert scatter is not None
+    return scatter / float(np.sqrt(max(len(seeds), 1)))
+
+
+def _detectable(placements: Sequence[Pairs], measured: np.ndarray) -> float:
+    """(q_{1−α/2} + q_power)·standard error of the outcome, of the median placement.
+
+    The standard error is that of the study as it is, seeds × clusters of examples: of one seed over clusters, of more over both, raised
+    by √(S/(S − 1)) for what resamples of S seeds cannot see. q is Student's with S − 1 degrees of freedom, of one seed the normal's.
+    """
+    found = []
+    for pairs, row in zip(placements, measured, strict=True):
+        seeds = len(pairs)
+        quantile = NormalDist().inv_cdf if seeds == 1 else scipy.stats.t(seeds - 1).ppf
+        error = float(np.nanstd(row[1:])) if np.isfinite(row[1:]).any() else float("nan")
+        if seeds > 1:
+            error *= float(np.sqrt(seeds / (seeds - 1)))
+        found.append(float(quantile((1 + LEVEL) / 2) + quantile(POWER)) * error)
     return float(np.nanmedian(found)) if np.isfinite(found).any() else float("nan")
 
 
@@ -224,7 +289,7 @@ def _sentence(found: Sequence[Correlation], outcomes: Sequence[Outcome], meta: d
     if not np.isfinite(first.value):
         return told + "all placements are equally robust, or of one nothing is known, and nothing can be said."
     if first.p_value > 1 - LEVEL:
-        told += f"not confirmed. With so many placements only |ρ| ≥ {first.critical:.2f} is told from chance."
+        told += f"not confirmed. Of so many placements only |ρ| ≥ {first.critical:.2f} is told from chance."
     else:
         told += "confirmed." if first.value > 0 else "refuted: what was predicted to help most, helps least."
     told += f" The prediction goes with the number of implicit layers (ρ = {meta['with_count']:+.2f}); "

@@ -8,7 +8,7 @@ from typing import Any
 SCHEMA = 1
 RESAMPLES = 2000
 LEVEL = 0.95
-CONFIDENCE = 0.95  # share of resamples in which a condition must hold
+SHARE = 0.95  # share of resamples in which a condition must hold
 SOLVED = 0.95  # share of implicit steps that must be solved
 FEW = 8  # texts, below which resamples of them say little
 ERROR = 0.1  # of a solve, relative to what sets the implicit step apart from the explicit one
@@ -48,7 +48,7 @@ class LayerPrediction:
         converged: share of texts, for each tolerance.
         error: ‖y_tolerance − y‖/‖y − (x + h f(x))‖, median, for each tolerance.
         truncated_advantage: advantage of the truncated solver as it runs, mean.
-        confidence: share of resamples in which (a), (b) and (c) hold.
+        share_of_resamples: share of resamples in which (a), (b) and (c) hold.
         reasons: what it fails; empty where it is eligible.
     """
 
@@ -69,7 +69,7 @@ class LayerPrediction:
     converged: tuple[float, ...]
     error: tuple[float, ...]
     truncated_advantage: float
-    confidence: float
+    share_of_resamples: float
     reasons: tuple[str, ...]
 
 
@@ -93,7 +93,7 @@ class Recommendation:
         rtol: the solver's tolerance; None without layers.
         advantage: the layers' together; None without layers.
         cost: evaluations of layers over those of the explicit model, in prediction.
-        confidence: share of resamples in which all these layers, or none, meet the conditions.
+        share_of_resamples: share of resamples in which all these layers, or none, meet the conditions.
         sentences: why.
     """
 
@@ -102,7 +102,7 @@ class Recommendation:
     rtol: float | None
     advantage: Estimate | None
     cost: float
-    confidence: float
+    share_of_resamples: float
     sentences: tuple[str, ...]
 
 
@@ -132,7 +132,7 @@ class Prediction:
             "tolerances",
             "truncated_steps",
         )
-        rule = {"resamples": RESAMPLES, "level": LEVEL, "confidence": CONFIDENCE, "solved": SOLVED, "error": ERROR}
+        rule = {"resamples": RESAMPLES, "level": LEVEL, "share_of_resamples": SHARE, "solved": SOLVED, "error": ERROR}
         return {
             "schema": SCHEMA,
             "config": {name: self.config.get(name) for name in (*kept, "versions")}

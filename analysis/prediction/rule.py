@@ -4,7 +4,7 @@ A layer is eligible at step size h where over the texts
 (a) at least SOLVED of the implicit steps were solved,
 (b) its mean implicit advantage is positive (`mathematics.md`, section 8), and
 (c) the median of log(worst growth implicit/explicit) is not,
-each in CONFIDENCE of all resamples of the texts. Predicted is an implicit step in all eligible layers at the h where their advantages add
+each in SHARE of all resamples of the texts. Predicted is an implicit step in all eligible layers at the h where their advantages add
 up to most; where no layer is eligible, no implicit step is predicted to help. For h ≠ 1 the explicit step that it is compared with is
 not the pretrained layer. Of the solver's tolerances the loosest is taken whose error leaves the two methods apart.
 """
@@ -17,11 +17,11 @@ import numpy as np
 
 from analysis.prediction import telling
 from analysis.prediction.records import (
-    CONFIDENCE,
     ERROR,
     FEW,
     LEVEL,
     RESAMPLES,
+    SHARE,
     SOLVED,
     Estimate,
     LayerPrediction,
@@ -105,7 +105,7 @@ def _estimate(values: np.ndarray) -> Estimate:
 def _layer(growth: LayerGrowth, spectrum: LayerSpectrum, solves: LayerSolves, sample: _Sample) -> LayerPrediction:
     h = growth.step_size
     worst = {m: statistics(growth.worst[m]) for m in METHODS}
-    confidence, solved = float(sample.met.mean()), float((growth.status == 0).mean())
+    share_of_resamples, solved = float(sample.met.mean()), float((growth.status == 0).mean())
     return LayerPrediction(
         layer=growth.layer,
         step_size=h,
@@ -124,9 +124,9 @@ def _layer(growth: LayerGrowth, spectrum: LayerSpectrum, solves: LayerSolves, sa
         converged=tuple(map(float, solves.converged.mean(axis=0))),
         error=tuple(map(float, np.median(solves.error, axis=0))),
         truncated_advantage=float(solves.truncated_advantage.mean()),
-        confidence=confidence,
+        share_of_resamples=share_of_resamples,
         reasons=()
-        if confidence >= CONFIDENCE
+        if share_of_resamples >= SHARE
         else telling.reasons(_estimate(sample.advantage), _estimate(sample.worst_change), solved, worst),
     )
 
@@ -156,9 +156,9 @@ def _recommendation(found: list[LayerPrediction], samples: dict[float, dict[int,
     evaluations = sum(one.evaluations[place] for one in chosen)
     placement = Placement(telling.named(layers), layers, h, _together(samples[h], layers))
     cost = (depth - len(layers) + evaluations) / depth
-    confidence = float(np.all([samples[h][layer].met for layer in layers], axis=0).mean())
-    sentences = telling.of_placement(found, chosen, placement, place, cost, confidence)
-    return Recommendation(layers, h, chosen[0].tolerances[place], placement.advantage, cost, confidence, sentences)
+    share_of_resamples = float(np.all([samples[h][layer].met for layer in layers], axis=0).mean())
+    sentences = telling.of_placement(found, chosen, placement, place, cost, share_of_resamples)
+    return Recommendation(layers, h, chosen[0].tolerances[place], placement.advantage, cost, share_of_resamples, sentences)
 
 
 def _tolerance(chosen: list[LayerPrediction]) -> int:

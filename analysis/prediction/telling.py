@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from analysis.prediction.records import ERROR, FEW, RESAMPLES, SOLVED, Estimate, LayerPrediction, Placement
+from analysis.prediction.records import ERROR, FEW, RESAMPLES, SHARE, SOLVED, Estimate, LayerPrediction, Placement
 
 
 def reasons(advantage: Estimate, worst_change: Estimate, solved: float, worst: dict[str, Any]) -> tuple[str, ...]:
@@ -12,19 +12,27 @@ def reasons(advantage: Estimate, worst_change: Estimate, solved: float, worst: d
     if solved < SOLVED:
         found.append(f"{1 - solved:.0%} of its implicit steps were not solved")
     if not advantage.low > 0:
-        found.append(f"an implicit step does not surely damp random perturbations more: advantage {advantage} nats")
+        found.append(f"the resamples do not settle that an implicit step damps random perturbations more: advantage {advantage} nats")
     if not worst_change.high <= 0:
-        found.append(f"it does not surely lower worst growth: {_against(worst)}, log ratio {worst_change}")
-    return tuple(found) or ("the three conditions hold one by one, but not surely together",)
+        found.append(f"the resamples do not settle that it lowers worst growth: {_against(worst)}, log ratio {worst_change}")
+    return tuple(found) or (f"the three conditions hold one by one, but together in fewer than {SHARE:.0%} of resamples",)
 
 
 def of_nothing(found: Sequence[LayerPrediction]) -> tuple[str, ...]:
     """No layer is eligible."""
-    return ("No implicit step is predicted to help: no layer surely gains by one.", *_each(found))
+    return (
+        f"No implicit step is predicted to help: no layer meets the conditions in {SHARE:.0%} of resamples of the texts.",
+        *_each(found),
+    )
 
 
 def of_placement(
-    found: Sequence[LayerPrediction], chosen: Sequence[LayerPrediction], placement: Placement, place: int, cost: float, confidence: float
+    found: Sequence[LayerPrediction],
+    chosen: Sequence[LayerPrediction],
+    placement: Placement,
+    place: int,
+    cost: float,
+    share_of_resamples: float,
 ) -> tuple[str, ...]:
     """The predicted placement, every layer, the solver with the tolerance at that place, and what is not guaranteed."""
     evaluations, error = [one.evaluations[place] for one in chosen], max(one.error[place] for one in chosen)
@@ -35,7 +43,7 @@ def of_placement(
     return (
         f"Predicted: implicit steps of h = {placement.step_size:g} in {placement.name}, which damp random perturbations "
         f"{placement.advantage} nats more than explicit ones. "
-        f"The conditions hold in {confidence:.0%} of {RESAMPLES} resamples of the texts.",
+        f"The conditions hold in {share_of_resamples:.0%} of {RESAMPLES} resamples of the texts.",
         *_each(found),
         f"Solver: at rtol {chosen[0].tolerances[place]:g} it takes {min(evaluations):.0f} to {max(evaluations):.0f} evaluations a layer, "
         f"the whole model {cost:.1f} times the explicit one's in prediction. "

@@ -51,7 +51,8 @@ class AttackResult:
         queries: mean evaluations of the model per attacked example, without the first prediction and the last check.
         queries_max: the largest count.
         changed: indices of the flipped examples.
-        per_example: index, right_before, right_after, queries, edits, and what else the attack measured.
+        per_example: index, cluster (the first example with the same texts), right_before, right_after, queries, edits, and what else
+            the attack measured.
         statistics: of the whole attack, seconds included.
         texts: the texts after the attack, changed where it changed them; never part of the record.
         perturbations: of word embeddings, one per example, None where there is none; never part of the record.
@@ -140,7 +141,7 @@ class AbstractAttack(abc.ABC):
             queries=float(np.mean(queries)) if queries else 0.0,
             queries_max=max(queries, default=0),
             changed=changed,
-            per_example=[_row(i, found.get(i)) for i in range(len(examples))],
+            per_example=[_row(i, cluster, found.get(i)) for i, cluster in enumerate(examples.clusters.tolist())],
             statistics=statistics,
             texts=tuple(_texts(examples.texts[i], found.get(i)) for i in range(len(examples))),
             perturbations=tuple(found[i].perturbation if i in found else None for i in range(len(examples))),
@@ -174,11 +175,12 @@ def plain(value: Any) -> Any:
     return float(value) if math.isfinite(value) else None
 
 
-def _row(index: int, found: Found | None) -> dict[str, Any]:
+def _row(index: int, cluster: int, found: Found | None) -> dict[str, Any]:
+    row = {"index": index, "cluster": cluster}
     if found is None:
-        return {"index": index, "right_before": False, "right_after": False, "queries": 0, "edits": 0}
+        return {**row, "right_before": False, "right_after": False, "queries": 0, "edits": 0}
     return {
-        "index": index,
+        **row,
         "right_before": True,
         "right_after": not found.wrong,
         "queries": found.queries,

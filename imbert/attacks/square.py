@@ -33,7 +33,7 @@ class Square(AbstractEmbeddingAttack):
 
     norm: str = "l2"
     radius: float = 0.1
-    queries: int = 100
+    queries: int = 1000
     share: float = 0.8
     loss: str = "margin"
 

@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 from tiny_study import WORDS, Command
 
 import imbert
-from analysis.calibration import fit, flips, linearity
+from analysis.calibration import again, fit, flips, linearity
 from figures import calibration as picture
 
 TEXTS = """\
@@ -79,6 +79,90 @@ def test_a_fit_is_least_squares_and_agreement_is_of_the_prediction_as_it_is() ->
     assert alone is not None and alone.texts == 1 and alone.slope == pytest.approx(1.0) and np.isnan(alone.slope_low)
 
 
+def test_r_squared_within_layers_is_what_is_left_of_it_when_the_layers_means_are_known() -> None:
+    """Layers differ by 10, texts by 1: R² is nearly 1 for any prediction with the right means, and says nothing of a text."""
+    random = np.random.default_rng(3)
+    means = 10 * np.arange(6.0)
+    measured = means + random.normal(size=(40, 6))
+    blind, half = means + random.normal(size=(40, 6)), means + (measured - means) + random.normal(size=(40, 6))
+    measured[4, 1] = np.nan
+    blindly, partly, exactly = (fit(one, measured, seed=0) for one in (blind, half, measured))
+    assert blindly is not None and partly is not None and exactly is not None
+    assert blindly.r_squared > 0.98 and blindly.layer_means > 0.99 and blindly.r_squared_within < 0.05
+    assert exactly.r_squared_within == pytest.approx(1) and exactly.layer_means == blindly.layer_means
+    known = np.isfinite(measured)
+    centred = [np.where(known, one, np.nan) - np.nanmean(np.where(known, one, np.nan), axis=0) for one in (half, measured)]
+    expected = scipy.stats.linregress(centred[0][known], centred[1][known]).rvalue ** 2
+    assert partly.r_squared_within == pytest.approx(expected) and partly.r_squared_within_low < expected < partly.r_squared_within_high
+    residual = measured - np.nanmean(measured, axis=0)
+    assert partly.layer_means == pytest.approx(1 - np.nansum(residual**2) / np.nansum((measured - np.nanmean(measured)) ** 2))
+    assert np.isnan(fit(np.tile(means, (40, 1)), measured, seed=0).r_squared_within), "a list of six numbers says nothing within"
+
+
+def test_copies_of_a_text_leave_a_fit_and_its_intervals_as_they_are() -> None:
+    random = np.random.default_rng(4)
+    predicted = random.normal(size=(20, 6))
+    measured = predicted + random.normal(size=(20, 6))
+    alone, copies = fit(predicted, measured, 0), fit(np.tile(predicted, (5, 1)), np.tile(measured, (5, 1)), 0, np.tile(np.arange(20), 5))
+    assert alone is not None and copies is not None and (copies.texts, copies.clusters) == (100, 20)
+    for name in ("slope", "slope_low", "slope_high", "r_squared_low", "r_squared_within_high"):
+        assert getattr(copies, name) == pytest.approx(getattr(alone, name))
+
+
+def test_pairs_of_one_original_are_drawn_and_relabelled_together() -> None:
+    random = np.random.default_rng(5)
+    a, b = 0.4 + random.normal(size=25), random.normal(size=30)
+    sizes = np.ones(25), np.ones(30)
+    alone = flips(a, b, sizes, 0)
+    clusters = np.tile(np.arange(25), 4), 25 + np.tile(np.arange(30), 4)
+    copies = flips(np.tile(a, 4), np.tile(b, 4), sizes, 0, clusters)
+    ignored = flips(np.tile(a, 4), np.tile(b, 4), sizes, 0)
+    assert alone is not None and copies is not None and ignored is not None
+    assert (copies.clusters, alone.clusters, copies.flipped) == (55, 55, 100) and copies.difference == pytest.approx(alone.difference)
+    assert (copies.low, copies.high) == pytest.approx((alone.low, alone.high), abs=0.02)
+    assert copies.p_value == pytest.approx(alone.p_value, abs=0.02) and ignored.p_value < alone.p_value / 3
+    assert ignored.high - ignored.low < 0.6 * (copies.high - copies.low)
+
+
+def test_the_share_of_pairs_in_order_is_mann_whitneys() -> None:
+    random = np.random.default_rng(6)
+    a, b = np.round(random.normal(0.5, 1, 20), 1), np.round(random.normal(size=30), 1)
+    found = flips(a, b, (np.ones(20), np.ones(30)), 0)
+    assert found is not None and found.auroc == pytest.approx(scipy.stats.mannwhitneyu(a, b).statistic / 600)
+    assert 0 <= found.auroc_low < found.auroc < found.auroc_high <= 1
+
+
+def test_a_record_is_enough_to_hold_it_together_again(odestab: Command, tuned: Path, tmp_path: Path) -> None:
+    record = calibrated(odestab, tuned, "--directions", direction(tmp_path, "the cat sat", 5))
+    assert again(record, 0).record()["fits"] == json.loads(json.dumps(record["fits"]))
+    outcome = odestab("recalibrate", "calibrated/calibration.json", "--out", tmp_path / "again")
+    assert outcome.code == 0, outcome.err
+    found = json.loads((tmp_path / "again/calibration.json").read_text())
+    assert found["flips"].keys() == record["flips"].keys()
+    for name, one in record["flips"].items():  # the growth through several steps is added up again, which rounds
+        assert found["flips"][name] == pytest.approx(one)
+    for one, other in zip(found["series"], record["series"], strict=True):
+        assert all(one[name] == other[name] for name in ("measured", "predicted", "edit", "clusters", "margins"))
+    assert found["linearity"]["worst"]["ends_by_step"] == pytest.approx(record["linearity"]["worst"]["ends_by_step"])
+    old = json.loads(json.dumps(record))
+    for one in old["series"]:
+        for name in ("edit", "clusters", "margins"):
+            del one[name]
+    assert again(old, 0).record()["fits"][0]["r_squared"] == record["fits"][0]["r_squared"]
+    odestab.refuses(["recalibrate", "texts.tsv", "--out", tmp_path / "none"], "expected JSON")
+    with pytest.raises(ValueError, match="expected the record of a calibration of schema 1, got 9"):
+        again({**record, "schema": 9}, 0)
+
+
+def test_the_margin_stands_beside_growth(odestab: Command, tuned: Path, tmp_path: Path) -> None:
+    pairs = [line.split("\t") for line in TEXTS.splitlines() if "\t" in line]
+    margins = {hashlib.sha256(one[1].encode()).hexdigest(): float(place) for place, one in enumerate(pairs)}
+    (tmp_path / "margins.json").write_text(json.dumps(margins))
+    found = calibrated(odestab, tuned, "--margins", tmp_path / "margins.json")["flips"]
+    assert found["margin"]["difference"] == pytest.approx((0 + 1) / 2 - (2 + 3) / 2) and found["margin"]["auroc"] == 0
+    assert "measured after step 1" in found and "measured after step 2" not in found, "through all steps is measured already"
+
+
 def test_linearity_ends_where_the_error_is_what_is_tolerated() -> None:
     sizes = np.array([1e-4, 1e-3, 1e-2, 1e-1])
     predicted = np.zeros((4, 5, 2))
@@ -115,7 +199,10 @@ def test_a_fine_tuned_model_is_predicted_by_its_own_linearisation(odestab: Comma
     attack = next(one for one in record["series"] if one["kind"] == "attack")
     assert np.array(attack["measured"]).shape == (1, 2) and attack["size"] is None
     assert record["linearity"]["worst"]["sizes"] == [1e-4, 1e-3, 1e-2, 1e-1, 0.3]
-    assert set(record["flips"]) == {"measured", "fine-tuned", "pretrained"} and record["flips"]["measured"]["flipped"] == 2
+    assert (
+        set(record["flips"]) == {"measured", "fine-tuned", "pretrained", "measured after step 1"}
+        and record["flips"]["measured"]["flipped"] == 2
+    )
     assert "the cat" not in json.dumps(record)
     assert len(picture.draw(record).axes) == 3
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 import shutil
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,10 @@ import pytest
 import scipy.stats
 
 from analysis.confirmation import confirm
+from analysis.confirmation.power import ranking_power, seed_scatter
 from analysis.confirmation.rank import STATISTICS, WITHIN, correlation
+from analysis.confirmation.runs import Run
+from analysis.confirmation.verdict import _detectable, _outcome, _resampled
 from figures import confirmation as picture
 
 EXAMPLES = 400
@@ -76,6 +80,8 @@ def test_what_is_predicted_and_found_is_confirmed(tmp_path: Path, seeds: int) ->
     assert all(one.low <= one.measured <= one.high for one in found.outcomes)
     assert np.allclose([one.measured for one in found.outcomes], [0, 0.1, 0.2, 0.35, 0.5, 0.65, 0.8], atol=0.1)
     assert all(one.value == pytest.approx(1.0) for one in found.correlations) and all(one.p_value < 0.01 for one in found.correlations[:2])
+    assert "Over 6 placements" in found.sentence, "the explicit model is not ranked against itself"
+    assert (found.noise is None) == (seeds == 1) and len(found.powers) == (0 if seeds == 1 else 3)
     assert ": confirmed." in found.sentence and "p = 0.0" in found.sentence
     assert [one.seeds for one in found.outcomes] == [tuple(range(seeds))] * 7
 
@@ -141,9 +147,6 @@ def test_another_attack_is_exploratory(tmp_path: Path) -> None:
 
 
 def test_the_detectable_difference_is_found_in_four_studies_of_five() -> None:
-    from analysis.confirmation.runs import Run
-    from analysis.confirmation.verdict import _detectable
-
     random, found = np.random.default_rng(1), 0
     right = np.ones(500, dtype=bool)
 
@@ -152,12 +155,76 @@ def test_the_detectable_difference_is_found_in_four_studies_of_five() -> None:
         a, b = draw < 0.1 - difference / 2, (draw > 0.5) & (draw < 0.6 + difference / 2)
         return Run("a", (0,), 0, 1.0, (1.0, 1.0), right, a), Run("b", (), 0, 1.0, (1.0, 1.0), right, b)
 
-    least = _detectable([[pair(0.0)]])
+    none = [[pair(0.0)]]
+    least = _detectable(none, _resampled(none, 0))
     for _ in range(400):
         one, other = pair(least)
         only, alone = int((one.flipped & ~other.flipped).sum()), int((other.flipped & ~one.flipped).sum())
         found += scipy.stats.binomtest(only, only + alone).pvalue <= 0.05
     assert 0.72 < found / 400 < 0.88
+
+
+def runs(differences: np.ndarray, examples: int, clusters: np.ndarray | None = None) -> list[tuple[Run, Run]]:
+    """Pairs of runs, one a seed, whose flips differ by so much on all examples alike."""
+    right, pairs = np.ones(examples, dtype=bool), []
+    for seed, one in enumerate(differences):
+        flipped = np.arange(examples) < round(one * examples)
+        explicit = Run("b", (), seed, 1.0, (1.0, 1.0), right, flipped, clusters)
+        pairs.append((Run("a", (0,), seed, 1.0, (1.0, 1.0), right, np.zeros(examples, dtype=bool), clusters), explicit))
+    return pairs
+
+
+def test_what_seeds_scatter_widens_intervals_and_what_can_be_detected() -> None:
+    """Examples that are all alike: nothing is left but the seeds."""
+    differences = np.array([0.1, 0.3, 0.2, 0.5, 0.4])
+    scattered, level = [runs(differences, 1000)], [runs(np.full(5, 0.3), 1000)]
+    few, many = (_resampled(one, 0)[0][1:] for one in (level, scattered))
+    assert many.std() ** 2 == pytest.approx(differences.var() / 5 + few.std() ** 2, rel=0.1)  # of 5 seeds 4/5 of the variance
+    error = np.sqrt(differences.var(ddof=1) / 5 + few.var() * 5 / 4)
+    quantiles = scipy.stats.t(4).ppf(0.975) + scipy.stats.t(4).ppf(0.8)
+    assert _detectable(scattered, _resampled(scattered, 0)) == pytest.approx(quantiles * error, rel=0.05)
+
+
+def test_of_two_seeds_the_interval_is_students() -> None:
+    found = _outcome(runs(np.array([0.1, 0.2]), 1000), {}, np.array([0.15, 0.14, 0.16]))
+    half = math.tan(0.475 * math.pi) * 0.05  # t_1 is Cauchy's, s/√2 = 0.05
+    assert (found.low, found.high) == pytest.approx((0.15 - half, 0.15 + half))
+
+
+def test_examples_of_the_same_texts_are_drawn_together() -> None:
+    alone = _resampled([runs(np.array([0.3]), 100)], 0)[0][1:]
+    copies = _resampled([runs(np.array([0.3]), 900, np.arange(900) // 9)], 0)[0][1:]
+    ignored = _resampled([runs(np.array([0.3]), 900)], 0)[0][1:]
+    assert copies.std() == pytest.approx(alone.std(), rel=0.05) and ignored.std() == pytest.approx(alone.std() / 3, rel=0.05)
+
+
+def test_the_power_of_a_rank_test_by_its_limits_and_by_hand() -> None:
+    assert ranking_power(12, 0.0, 1.0) == pytest.approx(0.025, abs=0.01)  # no spread: chance, on one side
+    assert ranking_power(12, 0.02, 0.0) == 1.0 and ranking_power(12, 3.0, 1.0, trials=500) > 0.9
+    powers = [ranking_power(12, spread, 2.65, trials=3000) for spread in (1, 2, 3)]
+    random, order = np.random.default_rng(5), np.arange(12.0)
+    truth = (order - order.mean()) / order.std()
+    by_hand = [scipy.stats.spearmanr(order, 2 * truth + 2.65 * random.normal(size=12)) for _ in range(600)]
+    expected = np.mean([one.statistic > 0 and one.pvalue < 0.05 for one in by_hand])
+    assert powers == sorted(powers) and powers[1] == pytest.approx(expected, abs=0.08)  # four standard deviations of 600 tosses
+    for bad in ((2, 1.0, 1.0), (12, -1.0, 1.0), (12, 1.0, float("nan"))):
+        with pytest.raises(ValueError, match="must be >="):
+            ranking_power(*bad)
+
+
+def test_what_all_placements_share_in_a_seed_is_no_noise_of_ranks() -> None:
+    random = np.random.default_rng(2)
+    own = 0.03 * random.normal(size=(200, 6))
+    shared = own + np.array([0, 1.0, 5, -3, 2, 0])[None] + random.normal(size=(200, 1))
+    assert seed_scatter(shared) == pytest.approx(seed_scatter(own)) == pytest.approx(0.03, rel=0.1)
+    assert np.isnan(seed_scatter(own[:, :1]))
+
+
+def test_a_study_of_one_seed_takes_the_scatter_of_another(tmp_path: Path) -> None:
+    found = confirm(*study(tmp_path, RISING, [0.5] * 7), "characters", seed_sd=0.04)
+    assert found.noise == 0.04 and list(found.powers) == ["0.01", "0.02", "0.03"] and "4.0 points" in found.power
+    with pytest.raises(ValueError, match="seed_sd must be >= 0 and finite, got -1"):
+        confirm(tmp_path / "prediction.json", tmp_path / "study", "characters", seed_sd=-1.0)
 
 
 @pytest.mark.parametrize(
@@ -243,7 +310,7 @@ def test_too_few_placements_are_refused_with_the_number_needed(tmp_path: Path) -
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     for layers in SETS[:4]:
         write_run(tmp_path / "study", layers, 0.5, digest)
-    with pytest.raises(ValueError, match="at least 5 placements that were predicted and run, got 4"):
+    with pytest.raises(ValueError, match="at least 5 placements of implicit steps that were predicted and run, got 3"):
         confirm(path, tmp_path / "study", "characters")
 
 
@@ -259,9 +326,11 @@ def test_the_command_and_its_picture(tmp_path: Path, odestab) -> None:
 
 
 def test_the_published_confirmation_follows_from_its_runs() -> None:
-    found = confirm(PLACEMENT / "prediction.json", PLACEMENT / "runs", "characters").record()
+    published_noise = json.loads((PLACEMENT / "confirmation.json").read_text(encoding="utf-8"))["noise"]
+    found = confirm(PLACEMENT / "prediction.json", PLACEMENT / "runs", "characters", seed_sd=published_noise).record()
     published = json.loads((PLACEMENT / "confirmation.json").read_text(encoding="utf-8"))
     assert found["sentence"] == published["sentence"] and found["meta"] == published["meta"]
+    assert found["powers"] == pytest.approx(published["powers"]) and found["detectable"] == pytest.approx(published["detectable"])
     assert [list(one["layers"]) for one in found["outcomes"]] == [one["layers"] for one in published["outcomes"]]
     for name, keys in (("outcomes", ("measured", "low", "high", "dev")), ("correlations", ("value", "low", "high", "p_value"))):
         for one, other in zip(found[name], published[name], strict=True):

@@ -54,7 +54,7 @@ def test_the_layers_that_meet_all_conditions_are_predicted() -> None:
         found.layers[1:], ("worst growth", "10% of its implicit steps were not solved", "random perturbations"), strict=True
     ):
         assert len(one.reasons) == 1 and said in one.reasons[0] and one.reasons[0] in found.recommendation.sentences[one.layer + 1]
-    assert found.recommendation.confidence == found.layers[0].confidence == 1.0
+    assert found.recommendation.share_of_resamples == found.layers[0].share_of_resamples == 1.0
     assert [one.pole_distance["median"] for one in found.layers] == pytest.approx([2**-0.5] * 4)
 
 
@@ -62,7 +62,7 @@ def test_nothing_is_predicted_where_nothing_surely_helps() -> None:
     found = predict(summary([-0.2, 0.01], [-0.2, 0.0]))
     assert found.recommendation.layers == () and found.recommendation.step_size is None
     assert found.recommendation.sentences[0].startswith("No implicit step is predicted to help")
-    assert found.recommendation.confidence > 0.5
+    assert found.recommendation.share_of_resamples > 0.5
 
 
 def test_intervals_are_those_of_the_mean_and_of_sums_of_layers() -> None:

@@ -51,6 +51,19 @@ def test_every_mean_is_a_marker_at_its_height() -> None:
         assert centres(figure, 1, colour, "white") == pytest.approx([0.8, 0.8])
 
 
+def test_a_ladder_is_joined_rung_by_rung_and_named_by_its_radii() -> None:
+    record = study()
+    robust = {"pgd-0.1": 0.5, "pgd-0.3": 0.2, "pgd-1": 0.0, "words": 0.3}
+    for one in record["groups"][0]["models"]:
+        one["attacks"] = {
+            name: {"clean_accuracy": interval([0.8] * 3), "robust_accuracy": interval([value] * 3)} for name, value in robust.items()
+        }
+    panel = robustness.draw(record).axes[1]
+    assert [text.get_text() for text in panel.get_xticklabels()] == ["pgd\nr = 0.1", "pgd\nr = 0.3", "pgd\nr = 1", "words"]
+    joined = [line for line in panel.lines if line.get_marker() == "None" and len(line.get_xdata()) == 3]
+    assert len(joined) == len(MODELS) and all(list(line.get_ydata()) == pytest.approx([0.5, 0.2, 0.0]) for line in joined)
+
+
 def test_dev_stands_before_the_adversarial_columns() -> None:
     labels = [text.get_text() for text in robustness.draw(study()).axes[0].get_xticklabels()]
     assert labels[0] == "dev" and labels == list(robustness.MEASURES.values())

@@ -75,12 +75,23 @@ def test_attack(trained: Path, folder: Path, tmp_path: Path, capsys: pytest.Capt
     assert "the film" not in (tmp_path / "characters.json").read_text()
 
 
+def test_a_ladder_of_radii_is_a_record_for_each_and_a_baseline_is_put_to_the_model(trained: Path, folder: Path, tmp_path: Path) -> None:
+    checkpoint = str(trained / "checkpoint")
+    arguments = ["attack", checkpoint, "--data", str(folder), "--kind", "pgd", "--examples", "3", "--radius", "0.2", "0.4"]
+    assert command.main([*arguments, "--baseline", checkpoint, "--out", str(tmp_path)]) == 0
+    found = {path.stem: json.loads(path.read_text()) for path in tmp_path.glob("*.json")}
+    assert {name: one["options"]["radius"] for name, one in found.items() if name != "masking"} == {"pgd-0.2": 0.2, "pgd-0.4": 0.4}
+    checks = {one["name"]: one for one in found["masking"]["checks"]}
+    assert [one["radius"] for one in checks["transfer_alone"]["measured"]["balls"]] == [0.2, 0.4]
+    assert checks["gain"]["measured"]["radius"] == 0.2 and found["masking"]["of"]["baseline"] is not None
+
+
 def test_masking_is_checked_in_the_ball_that_is_attacked(trained: Path, folder: Path, tmp_path: Path) -> None:
     arguments = ["attack", str(trained / "checkpoint"), "--data", str(folder), "--kind", "characters", "--examples", "4"]
     ball = ["--norm", "linf", "--radius", "0.3"]
     assert command.main([*arguments, *ball, "--out", str(tmp_path)]) == 0
     checks = {one["name"]: one for one in json.loads((tmp_path / "masking.json").read_text())["checks"]}
-    assert [(one["norm"], one["radius"]) for one in checks["gradient_free"]["measured"]["balls"]] == [("linf", 0.3)]
+    assert [(one["norm"], one["radius"]) for one in checks["square_alone"]["measured"]["balls"]] == [("linf", 0.3)]
     assert command.main([*arguments, *ball, "--kind", "square", "--out", str(tmp_path)]) == 0
     assert json.loads((tmp_path / "masking.json").read_text())["of"]["kinds"] == ["square"], "checked again with the new attack"
     climb = ["--kind", "pgd", "--gradient", "implicit", "--restarts", "3", "--no-masking"]

@@ -1,5 +1,6 @@
 """Intervals and tests against closed forms, and how often they hold the truth."""
 
+import itertools
 import math
 
 import numpy as np
@@ -118,6 +119,44 @@ def test_bootstrap_of_items_has_the_textbook_variance() -> None:
     # The end is a quantile of 40,000 resamples: its standard error is √(αβ/R)/φ(z) = 1.3 % of a standard deviation; and a step is 1/N.
     slack = 4 * 0.013 * d.std() / math.sqrt(len(d)) + 1 / len(d)
     assert (found.low, found.high) == pytest.approx((d.mean() - half, d.mean() + half), abs=slack)
+
+
+def test_items_of_one_cluster_are_drawn_together() -> None:
+    """Copies of an item say nothing new: m copies of N items have the interval of the N."""
+    a, b = pair(50, 14, 8, 28)
+    alone = paired_test(a, b, resamples=40_000)
+    copies = np.tile(np.arange(100), 9)
+    together = paired_test(np.tile(a, 9), np.tile(b, 9), copies, resamples=40_000)
+    assert (together.low, together.high) == pytest.approx((alone.low, alone.high), abs=0.011)  # a step of the mean is 0.01
+    assert together.p_value == pytest.approx(alone.p_value, rel=1e-9) and (together.clusters, alone.clusters) == (100, 100)
+    ignored = paired_test(np.tile(a, 9), np.tile(b, 9), resamples=2000)
+    assert ignored.high - ignored.low < 0.4 * (alone.high - alone.low) and ignored.p_value < alone.p_value / 10
+
+
+def test_the_exact_test_of_clusters_is_the_share_of_all_signs() -> None:
+    a = np.array([1, 1, 1, 0, 1, 1, 0, 1], dtype=bool)
+    b = np.array([0, 0, 1, 1, 0, 1, 1, 0], dtype=bool)
+    clusters = np.array([7, 7, 7, 2, 2, 5, 5, 9])
+    sums = np.array([(a.astype(int) - b)[clusters == one].sum() for one in (7, 2, 5, 9)])
+    flipped = np.abs(np.array(list(itertools.product((-1, 1), repeat=4))) @ sums)
+    assert paired_test(a, b, clusters).p_value == pytest.approx((flipped >= abs(sums.sum())).mean(), rel=1e-12)
+
+
+def test_an_interval_of_clusters_holds_where_one_of_items_does_not() -> None:
+    random, trials = np.random.default_rng(8), 300
+    clusters, inside = np.repeat(np.arange(40), 5), np.zeros(2)
+    for _ in range(trials):
+        a, b = np.repeat(random.random((2, 40)) < 0.6, 5, axis=1)  # no difference, and five items that are one
+        for way, groups in enumerate((clusters, None)):
+            found = paired_test(a, b, groups, resamples=600)
+            inside[way] += found.low <= 0.0 <= found.high
+    assert abs(inside[0] / trials - 0.95) < coverage_slack(0.95, trials) + 0.01
+    assert inside[1] / trials < 0.8
+
+
+def test_clusters_must_fit() -> None:
+    with pytest.raises(ValueError, match=r"clusters must have one entry for each of 2 items, got shape \(3,\)"):
+        paired_test(np.array([1, 0]), np.array([1, 0]), np.zeros(3))
 
 
 def test_paired_interval_and_test_hold_under_no_difference() -> None:

@@ -11,6 +11,7 @@ from tiny_classifiers import DetachedModel, LinearModel, RoundedModel, copied, l
 import odestab as od
 from imbert import masking
 from imbert.attacks import AttackResult, CharacterEdits, EmbeddingPGD, Square
+from imbert.attacks.embedding_ball import mean_row_norm
 from imbert.attacks.gradients import own_solver
 from imbert.classifier import Classifier
 from imbert.gradient_agreement import gradient_agreement
@@ -18,17 +19,15 @@ from imbert.masking import Check, _gradients, _residual, _sweep, masking_checks
 from imbert.solver_sweep import SweepRow, solver_sweep
 from imbert.stepping_model import stepping
 
-NAMES = ["gradient_free", "gradients", "residual", "solver_sweep"]
+NAMES = ["gain", "gradients_at_step", "square_alone", "transfer_alone", "ladder", "residual", "solver_sweep"]
 
 
 def checks_of(kind: type[LinearModel], radius: float = 0.3) -> dict[str, Check]:
+    """Of a linear classifier on its own answers, which no ball of one word's norm need change: the ladder is longer."""
     classifier = linear(kind)
-    examples = labelled_by(classifier, some(24))
-    white, free = (
-        EmbeddingPGD(radius=radius, steps=5).run(classifier, examples),
-        Square(radius=radius, queries=80).run(classifier, examples),
-    )
-    found = masking_checks(classifier, examples, [white], [free])
+    examples = labelled_by(classifier, some(10))
+    white = EmbeddingPGD(radius=radius, steps=5).run(classifier, examples)
+    found = masking_checks(classifier, examples, [white], baseline=linear(), radii=(radius, 3.0))
     assert [one.name for one in found] == NAMES
     return {one.name: one for one in found}
 
@@ -36,24 +35,79 @@ def checks_of(kind: type[LinearModel], radius: float = 0.3) -> dict[str, Check]:
 def test_an_honest_classifier_passes() -> None:
     checks = checks_of(LinearModel)
     assert {name: one.passed for name, one in checks.items()} == {
-        "gradient_free": True,
-        "gradients": True,
+        "gain": True,
+        "gradients_at_step": True,
+        "square_alone": True,
+        "transfer_alone": True,
+        "ladder": True,
         "residual": None,
         "solver_sweep": None,
     }
     assert not any(one.sentence.startswith("WARNING") for one in checks.values())
-    assert checks["gradient_free"].measured["balls"][0]["broken_by_white_box"] > 0
-    assert checks["gradients"].measured["explicit"]["error_max"] < 1e-7
+    assert checks["square_alone"].measured["balls"][0]["broken_by_white_box"] > 0
+    assert checks["gradients_at_step"].measured["explicit"]["error_max"] < 1e-7
+    assert checks["gain"].measured["gain_median"] == pytest.approx(1, abs=1e-4), "a straight loss gains what is promised"
 
 
 @pytest.mark.parametrize("kind", [RoundedModel, DetachedModel])
-def test_a_classifier_that_hides_its_gradient_fails_both_checks(kind: type[LinearModel]) -> None:
+def test_a_classifier_that_hides_its_gradient_fails_every_check_of_gradients(kind: type[LinearModel]) -> None:
     checks = checks_of(kind)
-    assert checks["gradient_free"].passed is False and checks["gradients"].passed is False
-    assert all(checks[name].sentence.startswith("WARNING: ") for name in ("gradient_free", "gradients"))
-    ball = checks["gradient_free"].measured["balls"][0]
-    assert ball["broken_by_gradient_free"] > ball["broken_by_white_box"] and ball["by_gradient_free_alone"]
-    assert checks["gradients"].measured["explicit"]["vanished"] == checks["gradients"].measured["explicit"]["points"]
+    failed = [name for name, one in checks.items() if one.passed is False]
+    assert failed == ["gain", "gradients_at_step", "square_alone", "transfer_alone", "ladder"]
+    assert all(checks[name].sentence.startswith("WARNING: ") for name in failed)
+    ball = checks["square_alone"].measured["balls"][0]
+    assert ball["alone"] and ball["queries"] >= 1000
+    assert checks["gradients_at_step"].measured["explicit"]["vanished"] == checks["gradients_at_step"].measured["explicit"]["points"]
+
+
+class TremblingModel(torch.nn.Module):
+    """A trained BERT behind e + a sin(w e): predictions stay, and the gradient is drowned in a w cos(w e)."""
+
+    def __init__(self, model: torch.nn.Module, amplitude: float, slope: float) -> None:
+        super().__init__()
+        self.model, self.amplitude, self.frequency = model, amplitude, slope / amplitude
+
+    config = property(lambda self: self.model.config)
+    device = property(lambda self: self.model.device)
+
+    def get_input_embeddings(self) -> torch.nn.Module:
+        return self.model.get_input_embeddings()
+
+    def forward(self, input_ids=None, inputs_embeds=None, **rest):
+        embeddings = self.get_input_embeddings()(input_ids) if inputs_embeds is None else inputs_embeds
+        return self.model(inputs_embeds=embeddings + self.amplitude * torch.sin(self.frequency * embeddings), **rest)
+
+
+def trembling(classifier: Classifier, slope: float) -> Classifier:
+    """The same classifier masked by a tremor of 0.5 % of a word's norm."""
+    amplitude = 0.005 * mean_row_norm(classifier) * np.sqrt(2 / classifier.model.config.hidden_size)
+    return dataclasses.replace(classifier, model=TremblingModel(classifier.model, amplitude, slope).eval())
+
+
+@pytest.fixture(scope="module")
+def masks() -> dict[float, dict[str, Check]]:
+    """The checks of a trained BERT, plain (slope 0) and behind tremors of two slopes, on the same sentences."""
+    found = {}
+    for slope in (0.0, 5.0, 100.0):
+        classifier = trembling(trained(), slope) if slope else trained()
+        checks = masking_checks(classifier, some(5), points=4, baseline=trained() if slope else None)
+        found[slope] = {one.name: one for one in checks}
+    return found
+
+
+def test_a_masked_model_fails_and_the_plain_one_does_not(masks: dict[float, dict[str, Check]]) -> None:
+    assert not [one.sentence for one in masks[0.0].values() if one.passed is False]
+    assert all(masks[0.0][name].passed for name in ("gain", "gradients_at_step", "ladder"))
+    for slope in (5.0, 100.0):
+        failed = {name for name, one in masks[slope].items() if one.passed is False}
+        assert failed >= {"gain", "gradients_at_step"}, [one.sentence for one in masks[slope].values()]
+        assert masks[slope]["gradients_at_step"].measured["explicit"]["error_max"] < 1e-3, "the gradient itself is right"
+
+
+def test_a_long_tremor_stops_the_ladder_and_lets_others_perturbations_pass(masks: dict[float, dict[str, Check]]) -> None:
+    rungs = masks[100.0]["ladder"].measured["rungs"]
+    assert masks[100.0]["ladder"].passed is False and rungs[-1]["baseline"] <= 0.5 < rungs[-1]["robust"]
+    assert [one["radius"] for one in rungs][:3] == [0.1, 0.3, 1.0]
 
 
 class ReversedGradient(torch.autograd.Function):
@@ -76,7 +130,7 @@ class ReversedModel(LinearModel):
 
 
 def test_a_wrong_gradient_is_told_from_a_right_one_by_central_differences() -> None:
-    check = checks_of(ReversedModel)["gradients"]
+    check = checks_of(ReversedModel)["gradients_at_step"]
     assert check.passed is False and "against central differences" in check.sentence
     assert check.measured["explicit"]["error_max"] == pytest.approx(2, rel=1e-6) and check.measured["explicit"]["vanished"] == 0
 
@@ -89,9 +143,14 @@ class WavyModel(LinearModel):
 
 
 def test_a_right_gradient_of_a_loss_that_bends_sharply_agrees_at_a_smaller_difference(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert checks_of(WavyModel)["gradients"].measured["explicit"]["error_max"] < 1e-3
+    classifier = linear(WavyModel)
+    examples = labelled_by(classifier, some(24))
+    result = EmbeddingPGD(radius=0.3, steps=5).run(classifier, examples)
+    [fine] = gradient_agreement(classifier, examples, result)
+    assert fine.measured()["error_max"] < 1e-3
     monkeypatch.setattr("imbert.gradient_agreement.DIFFERENCES", (1e-4,))
-    assert checks_of(WavyModel)["gradients"].measured["explicit"]["error_max"] > 1e-2
+    [coarse] = gradient_agreement(classifier, examples, result)
+    assert coarse.measured()["error_max"] > 1e-2
 
 
 @pytest.fixture(scope="module")
@@ -112,12 +171,15 @@ def test_implicit_and_unrolled_gradients_agree_with_central_differences(attacked
 def test_all_checks_of_an_implicit_model_pass_and_are_plain(attacked: tuple[Classifier, AttackResult]) -> None:
     classifier, result = attacked
     free = Square(radius=0.3, queries=4).run(classifier, some(6))
-    found = masking_checks(classifier, some(6), [result], [free], points=2, sweep_examples=4, tolerances=(1e-1, 1e-4), iterations=(1, 16))
-    assert [(one.name, one.passed) for one in found] == [(name, True) for name in NAMES], [one.sentence for one in found]
+    options = {"points": 2, "sweep_examples": 4, "tolerances": (1e-1, 1e-4), "iterations": (1, 16), "radii": (0.3, 3.0)}
+    found = masking_checks(classifier, some(6), [result], [free], **options, baseline=trained())
+    passed = [(name, None if name == "square_alone" else True) for name in NAMES]
+    assert [(one.name, one.passed) for one in found] == passed, [one.sentence for one in found]
+    assert found[2].sentence == "a random search of 4 queries is no evidence, at least 1000 are needed"
     measured = json.loads(json.dumps([one.to_json() for one in found], allow_nan=False))
-    assert [row["rtol"] for row in measured[3]["measured"]["rows"]] == [1e-1, 1e-4, None, None]
-    assert [row["iterations"] for row in measured[3]["measured"]["rows"]] == [None, None, 1, 16]
-    layers = measured[2]["measured"]["attacked"]
+    assert [row["rtol"] for row in measured[6]["measured"]["rows"]] == [1e-1, 1e-4, None, None]
+    assert [row["iterations"] for row in measured[6]["measured"]["rows"]] == [None, None, 1, 16]
+    layers = measured[5]["measured"]["attacked"]
     assert [one["layer"] for one in layers] == [1, 2] and all(one["residual_max"] <= 1e-3 for one in layers)
 
 
@@ -164,7 +226,7 @@ def test_a_worse_solver_than_a_long_one_is_no_better_one() -> None:
 
 
 def test_a_gradient_that_is_known_at_few_points_is_not_judged_right() -> None:
-    one = {"points": 8, "unsolved": 7, "vanished": 0, "error_max": 1e-9, "cosine_median": 1.0}
+    one = {"points": 8, "unsolved": 7, "vanished": 0, "error_max": 1e-9, "cosine_median": 1.0, "gain_median": 1.0}
     assert "known at 1 of 8 points only" in masking._gradient_faults("implicit", one)[0]
     assert masking._gradient_faults("implicit", {**one, "unsolved": 3}) == []
 
@@ -193,7 +255,7 @@ def test_without_a_right_example_nothing_is_judged() -> None:
     examples = labelled_by(classifier, some(3))
     wrong = dataclasses.replace(examples, labels=1 - examples.labels)
     found = masking_checks(classifier, wrong)
-    assert [one.passed for one in found] == [True, None, None, None]
+    assert [one.passed for one in found] == [None] * len(NAMES)
     assert json.dumps([one.to_json() for one in found], allow_nan=False)
 
 

@@ -1,6 +1,7 @@
 """What perturbs a model is written as it is: pairs by whether they flip, and the attack's direction where it enters the first layer."""
 
 import hashlib
+import json
 from pathlib import Path
 
 import pytest
@@ -43,6 +44,12 @@ def test_pairs_and_directions_are_those_of_the_model(model: Path, tmp_path: Path
         if r
     ]
     assert [row for row in rows if len(row) == 3] == expected and len(expected) > 0
+    margins = json.loads((tmp_path / "out/margins.json").read_text())
+    logits = classifier.logits([(row[1],) for row in expected])
+    labels = [int(y) for r, y in zip(right, paired.original.labels, strict=True) if r]
+    for row, one, label in zip(expected, logits, labels, strict=True):
+        own = margins[hashlib.sha256(row[1].encode()).hexdigest()]
+        assert own > 0 and own == pytest.approx(one[label] - one[1 - label], rel=1e-4)
     examples = attacked_examples(run, CHOICE, data)
     attacked = EmbeddingPGD(radius=3.0).run(classifier, examples, 0)
     moved = [i for i, one in enumerate(attacked.perturbations) if one is not None]

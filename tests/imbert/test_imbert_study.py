@@ -12,11 +12,12 @@ import pytest
 from tiny_runs import tiny_tables, write_data
 
 from imbert import attack_stage, study_summary
+from imbert.attacks import AbstractAttack
 from imbert.comparison import on_advglue, under_attacks
 from imbert.masking import Check
 from imbert.result import folder_lock, read_json
 from imbert.study import comma_separated, markdown, run_study, shard_of_ranks
-from imbert.study_config import StudyConfig, read_study, study_config
+from imbert.study_config import AttackChoice, StudyConfig, read_study, study_config
 
 STUDIES = Path(__file__).parents[2] / "docs" / "studies"
 
@@ -51,8 +52,8 @@ def test_every_run_is_there_with_its_attacks(done: tuple[StudyConfig, Path, dict
     assert [cell.folder for cell in study.cells()][:2] == ["runs/sst2-32/bert/seed-0", "runs/sst2-32/im-bert/seed-0"]
     for model in summary["groups"][0]["models"]:
         assert model["seeds"] == [0, 1] and model["measures"]["dev"]["n"] == 2
-        assert set(model["attacks"]) == {"characters", "pgd"}
-        assert model["attacks"]["pgd"]["clean_accuracy"]["n"] == 2
+        assert set(model["attacks"]) == {"characters", "pgd-0.1", "pgd-0.3", "pgd-1"}
+        assert model["attacks"]["pgd-0.3"]["clean_accuracy"]["n"] == 2
     assert set(summary["groups"][0]["models"][1]["transfer"]["characters"]) == {"to_baseline", "from_baseline"}
 
 
@@ -81,11 +82,11 @@ def test_what_was_measured_of_one_seed_only_is_told_of_that_seed(
 ) -> None:
     study, out, _ = done
     copy = Path(shutil.copytree(out, tmp_path / "study"))
-    (copy / "runs/sst2-32/bert/seed-0/attacks/pgd.json").unlink()
+    (copy / "runs/sst2-32/bert/seed-0/attacks/pgd-0.3.json").unlink()
     summary = run_study(study, copy, data, ["summarise"], report=lambda line: None)
-    assert summary["groups"][0]["models"][0]["attacks"]["pgd"]["robust_accuracy"]["seeds"] == [1]
-    rows = [row for row in (copy / "study.csv").read_text().splitlines() if row.startswith("sst2,32,bert,pgd robust_accuracy,")]
-    assert len(rows) == 1 and ",1," in rows[0] and "no attack of kind pgd yet" in summary["missing"][0]
+    assert summary["groups"][0]["models"][0]["attacks"]["pgd-0.3"]["robust_accuracy"]["seeds"] == [1]
+    rows = [row for row in (copy / "study.csv").read_text().splitlines() if row.startswith("sst2,32,bert,pgd-0.3 robust_accuracy,")]
+    assert len(rows) == 1 and ",1," in rows[0] and "no attack pgd-0.3 yet" in summary["missing"][0]
 
 
 def test_checks_that_were_not_made_are_missing_and_made_when_the_other_is_there(
@@ -106,24 +107,65 @@ def test_checks_that_were_not_made_are_missing_and_made_when_the_other_is_there(
 
 def test_again_nothing_is_done(done: tuple[StudyConfig, Path, dict[str, Any]], data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     study, out, summary = done
-    monkeypatch.setattr(attack_stage, "_attack", lambda *_: pytest.fail("attacked again"))
+    monkeypatch.setattr(AbstractAttack, "run", lambda *_: pytest.fail("attacked again"))
     monkeypatch.setattr("imbert.finetune.finetune", lambda *_: pytest.fail("trained again"))
     assert run_study(study, out, data, report=lambda line: None) == summary
+
+
+def test_an_attack_with_other_options_than_todays_is_run_again(
+    done: tuple[StudyConfig, Path, dict[str, Any]], data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study, out, _ = done
+    copy = Path(shutil.copytree(out, tmp_path / "study"))
+    file = copy / "runs/sst2-32/bert/seed-0/attacks/pgd-0.3.json"
+    record = read_json(file)
+    record["options"]["steps"] += 1
+    file.write_text(json.dumps(record))
+    ran, run = list[float](), AbstractAttack.run
+    monkeypatch.setattr(AbstractAttack, "run", lambda self, *rest: ran.append(self.radius) or run(self, *rest))
+    run_study(study, copy, data, ["attack"], report=lambda line: None)
+    assert ran == [0.3] and read_json(file)["options"]["steps"] == record["options"]["steps"] - 1
+
+
+def test_which_pairs_share_an_original_comes_from_the_file_where_a_record_lacks_it(
+    done: tuple[StudyConfig, Path, dict[str, Any]], data: Path, tmp_path: Path
+) -> None:
+    study, out, summary = done
+    assert summary["groups"][0]["models"][1]["against_baseline"]["all"]["clusters"] is not None
+    copy = Path(shutil.copytree(out, tmp_path / "study"))
+    for file in copy.rglob("result.json"):
+        record = read_json(file)
+        del record["evaluation"]["advglue"]["sst2"]["clusters"]
+        file.write_text(json.dumps(record))
+    assert study_summary.summarise(study, copy, data)["groups"] == summary["groups"]
+    alone = study_summary.summarise(study, copy)["groups"][0]["models"][1]["against_baseline"]["all"]
+    assert alone["clusters"] is None and "which of them share a sentence is not known" in markdown(study_summary.summarise(study, copy))
+    other = tmp_path / "other"
+    shutil.copytree(data, other)
+    (other / "advglue.json").write_text((data / "advglue.json").read_text().replace("film", "movie"))
+    told = study_summary.summarise(study, copy, other)["groups"][0]["models"][1]["against_baseline"]["all"]
+    assert told["clusters"] is None, "another file than the runs were evaluated on"
 
 
 def test_a_failed_check_is_a_warning_of_the_study(
     done: tuple[StudyConfig, Path, dict[str, Any]], tiny_folder: Path, data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    given = []
+    given, baselines = [], []
 
-    def checks(classifier: object, examples: object, white: list[Any], free: list[Any], seed: int, sweep_examples: int) -> list[Check]:
-        given.append([one.attack for one in (*white, *free)])
+    def checks(
+        classifier: object, examples: object, white: list[Any], free: list[Any], seed: int, sweep_examples: int, baseline: object
+    ) -> list[Check]:
+        given.append([(one.attack, one.options["radius"]) for one in (*white, *free)])
+        baselines.append(baseline is not None)
         return [Check("gradients", False, {}, "WARNING: masked"), Check("residual", None, {}, "none")]
 
     monkeypatch.setattr(attack_stage, "masking_checks", checks)
     study = plan(tiny_folder, attacks={"masking": True, "seeds": [1]})
     summary = run_study(study, done[1], data, ("attack", "summarise"), report=lambda line: None)
-    assert given == [["pgd"]] * 2, "perturbations are in no record: the attack is run again for the checks"
+    assert baselines == [False, True], "the baseline has none, the other model the baseline of its seed"
+    assert given == [[("pgd", 0.1), ("pgd", 0.3), ("pgd", 1.0)]] * 2, (
+        "perturbations are in no record: the attack is run again for the checks"
+    )
     assert summary["warnings"] == [f"runs/sst2-32/{name}/seed-1: masking: WARNING: masked" for name in MODELS]
     assert summary["groups"][0]["models"][0]["masking"] == {"gradients": [False], "residual": [None]}
     for name in MODELS:
@@ -195,6 +237,45 @@ def test_attacks_are_compared_on_the_same_examples() -> None:
     assert under_attacks([(first, {"pgd": attack("1101", "1001", "others")})]) == {} == under_attacks([])
 
 
+def test_pairs_of_one_original_are_one_cluster_and_two_seeds_have_students_interval() -> None:
+    def run(adversarial: str, **more: Any) -> dict[str, Any]:
+        return {"evaluation": {"advglue": {"sst2": {"right_original": "1" * 8, "right_adversarial": adversarial, **more}}}}
+
+    known = {"clusters": [0, 0, 0, 0, 0, 0, 6, 7]}
+    pairs = [(run("11111110", **known), run("00000011"))]
+    found = on_advglue(pairs)["all"]
+    assert found["clusters"] == 3 and found["pooled"].clusters == 3 and found["resampled"] == "clusters"
+    alone = on_advglue([(run("11111110"), run("00000011"))])["all"]
+    assert alone["clusters"] is None and alone["pooled"].p_value == 0.125 < found["pooled"].p_value == 1.0
+    two = on_advglue([*pairs, (run("11100000", **known), run("00000011"))])["all"]
+    assert two["hierarchical"].high == two["seeds"].high > 1 and "two seeds" in two["resampled"]
+    agreeing = on_advglue(pairs * 2)["all"]
+    assert agreeing["seeds"].low == agreeing["seeds"].high, "two seeds that agree by chance"
+    assert (agreeing["hierarchical"].low, agreeing["hierarchical"].high) == (found["hierarchical"].low, found["hierarchical"].high)
+    assert on_advglue(pairs * 3)["all"]["resampled"] == "seeds and clusters"
+
+
+def test_the_rungs_of_a_ladder_are_ordered_by_radius() -> None:
+    names = ["words", "pgd-3", "pgd-10", "pgd-0.3", "square", "pgd"]
+    assert sorted(names, key=study_summary._rung) == ["pgd", "pgd-0.3", "pgd-3", "pgd-10", "square", "words"]
+
+
+@pytest.mark.parametrize(
+    ("radius", "names"),
+    [(None, ["pgd", "words"]), (0.3, ["pgd", "words"]), ((0.3, 2.0), ["pgd-0.3", "pgd-2", "words"])],
+)
+def test_every_radius_has_a_record_of_its_own(radius: Any, names: list[str]) -> None:
+    choice = AttackChoice(kinds=("pgd", "words"), radius=radius)
+    assert list(choice.records) == names and choice.records["words"] == ("words", None)
+    assert next(one for _, one in choice.records.values()) == choice.radii[0]
+
+
+@pytest.mark.parametrize("radius", [(), (0.1, 0.1), (0.1, -1.0), 0.0])
+def test_a_ladder_has_rungs_above_each_other(radius: Any) -> None:
+    with pytest.raises(ValueError, match=r"attacks\.radius"):
+        AttackChoice(radius=radius)
+
+
 @pytest.mark.parametrize(
     ("model", "expected"),
     [
@@ -250,7 +331,21 @@ def test_every_field_of_a_record_is_explained(done: tuple[StudyConfig, Path, dic
         "statuses",
         "measures",
     )  # their keys are names of other things
-    names = {"sst2", "advglue sst2", "word", "characters", "pgd", "accuracy", "subset", "dev", "train", "validation", "training"}
+    names = {
+        "sst2",
+        "advglue sst2",
+        "word",
+        "characters",
+        "pgd-0.1",
+        "pgd-0.3",
+        "pgd-1",
+        "accuracy",
+        "subset",
+        "dev",
+        "train",
+        "validation",
+        "training",
+    }
 
     def fields(values: Any) -> set[str]:
         if isinstance(values, list):

@@ -80,3 +80,9 @@ def test_shapes_are_checked() -> None:
         Examples(task("sst2"), (("a",),), np.array([0, 1]), ("0",), "made up")
     with pytest.raises(ValueError, match="must have 2 texts"):
         Examples(task("rte"), (("a",),), np.array([0]), ("0",), "made up")
+
+
+def test_examples_of_equal_texts_are_one_cluster() -> None:
+    texts = (("a", "b"), ("a", "c"), ("a", "b"), ("b", "a"), ("a", "c"))
+    examples = Examples(task("rte"), texts, np.zeros(5), tuple("vwxyz"), "here")
+    assert examples.clusters.tolist() == [0, 1, 0, 3, 1] and len(examples.take([]).clusters) == 0
