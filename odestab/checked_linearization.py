@@ -87,7 +87,7 @@ def derivatives_anew(function: Product, x: Float[Tensor, "batch *event"], v: Flo
             return torch.zeros_like(u)
         cotangents = u.reshape(-1, *x.shape)
         (product,) = torch.autograd.grad(image, primal, cotangents, is_grads_batched=True, materialize_grads=True)
-        return product.view(u.shape)
+        return product.reshape(u.shape)
 
     paths: dict[str, Product] = {"torch.func.jvp": functional, "torch.autograd": plain, "double vjp": twice_reverse}
     problem = _WrongProduct()
@@ -106,7 +106,7 @@ def derivatives_anew(function: Product, x: Float[Tensor, "batch *event"], v: Flo
 
 def _one_by_one(product: Product, x: Tensor, v: Tensor) -> Tensor:
     """A product for any number of leading axes of tangents, one after the other."""
-    return torch.stack([product(tangent) for tangent in v.reshape(-1, *x.shape)]).view(v.shape)
+    return torch.stack([product(tangent) for tangent in v.reshape(-1, *x.shape)]).reshape(v.shape)
 
 
 @contextlib.contextmanager

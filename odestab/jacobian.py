@@ -9,6 +9,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from odestab.checked_linearization import checked_linearization
+from odestab.krylov.orthogonalization import power_of_two
 from odestab.linear_operator import AbstractOperator
 from odestab.vector_field import AbstractVectorField, Linearization
 
@@ -19,13 +20,16 @@ class Jacobian(AbstractOperator):
 
     Both products are linearised once, at first use; with the split f = F + c·x only F is differentiated and c is exact. They are checked
     then and while they are used (`checked_linearization`). Threads may share it.
+    In half precision the field stays what it is and the operator is one of float32: its state `like`, and every quantity that
+    is computed from its products, are float32. Tangents of another precision have products in that.
 
     Attributes:
         field: f.
         x: the state `(batch, ...)`.
 
     Raises:
-        ValueError: if f changes the shape or dtype of the state, or what the state holds. At first use, and later, if f is no
+        ValueError: if f changes the shape or dtype of the state, or what the state holds, or the state is
+            not of floating point. At first use, and later, if f is no
             differentiable function of the state alone.
     """
 
@@ -33,6 +37,11 @@ class Jacobian(AbstractOperator):
     x: Float[Tensor, "batch *event"]
 
     def __post_init__(self) -> None:
+        if not self.x.is_floating_point():
+            raise ValueError(f"state must be of floating point, got {self.x.dtype}")
+        if not self.x.numel():
+            raise ValueError(f"batch must hold at least one real entry, got a state of shape {tuple(self.x.shape)}")
+        object.__setattr__(self, "x", self.x.contiguous())
         own = self.x.detach().clone()
         with torch.no_grad():
             image = self.field(own)
@@ -43,8 +52,8 @@ class Jacobian(AbstractOperator):
 
     @property
     def like(self) -> Tensor:  # type: ignore[override]
-        """The state."""
-        return self.x
+        """The state, in float32 at least."""
+        return self.x.to(torch.promote_types(self.x.dtype, torch.float32))
 
     @property
     def mask(self) -> Tensor | None:  # type: ignore[override]
@@ -53,15 +62,15 @@ class Jacobian(AbstractOperator):
 
     def mv(self, v: Float[Tensor, "*tangents"]) -> Float[Tensor, "*tangents"]:
         """J v, forward mode; a leading axis of K tangents costs less than K products."""
-        return self._linearized.mv(v)
+        return self._linearized.mv(self.tangents(v)).to(v.dtype)
 
     def rmv(self, u: Float[Tensor, "*tangents"]) -> Float[Tensor, "*tangents"]:
         """Jᵀ u, reverse mode."""
-        return self._linearized.rmv(u)
+        return self._linearized.rmv(self.tangents(u)).to(u.dtype)
 
     def cast(self, dtype: torch.dtype) -> AbstractOperator:
         """The same linearisation in another precision, where its path can be cast."""
-        return self if dtype == self.x.dtype else self._linearized.cast(dtype)
+        return self if dtype == self.like.dtype else self._linearized.cast(dtype)
 
     def take(self, examples: Int[Tensor, " chosen"]) -> AbstractOperator:
         """The same linearisation of some of the examples, where its path can be cut."""
@@ -79,7 +88,24 @@ class Jacobian(AbstractOperator):
     @functools.cached_property
     def _linearized(self) -> "_Linearized":
         padded = self.mask is not None and not bool(self.mask.all())
-        return _Linearized(self.linearization, self.x.detach(), self.mask if padded else None, self.field.split)
+        like, products = self.like.detach(), self.linearization
+        if like.dtype != self.x.dtype:
+            products = products.cast(like.dtype) if products.cast else _rounded(products, self.x)
+        return _Linearized(products, like, self.mask if padded else None, self.field.split)
+
+
+def _rounded(linearization: Linearization, x: Tensor) -> Linearization:
+    """Products in a field's own half precision, on float32 tangents that are scaled to its range, each example on its own."""
+    event = tuple(range(1 - x.ndim, 0))
+
+    def wide(product: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+        def apply(v: Tensor) -> Tensor:
+            scale = power_of_two(v.abs().amax(event, keepdim=True))
+            return product((v / scale).to(x.dtype)).to(v.dtype) * scale
+
+        return apply
+
+    return Linearization(wide(linearization.mv), wide(linearization.rmv), linearization.path)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -94,11 +120,11 @@ class _Linearized(AbstractOperator):
 
     @torch.no_grad()
     def mv(self, v: Tensor) -> Tensor:
-        return self._combined(self.linearization.mv, v)
+        return self._combined(self.linearization.mv, self.tangents(v))
 
     @torch.no_grad()
     def rmv(self, u: Tensor) -> Tensor:
-        return self._combined(self.linearization.rmv, u)
+        return self._combined(self.linearization.rmv, self.tangents(u))
 
     def cast(self, dtype: torch.dtype) -> AbstractOperator:
         cast = self.linearization.cast
@@ -120,4 +146,13 @@ class _Linearized(AbstractOperator):
         image = product(v)
         if self.scale != 1 or self.shift != 0:
             image = torch.add(self.shift * v, image, alpha=self.scale)
-        return self.project(image)
+        if self.mask is None:
+            return image
+        # An example of padding alone has no products: NaN marks it in whatever is computed from them.
+        return torch.where(self.mask[..., None], image, self._padding.to(image.dtype))
+
+    @functools.cached_property
+    def _padding(self) -> Tensor:
+        """What stands on padding, `(batch, 1, 1)`."""
+        assert self.mask is not None
+        return torch.where(self.mask.any(1), 0.0, torch.nan)[:, None, None]

@@ -64,7 +64,8 @@ def kreiss_constant(
         raise ValueError(f"time must be one of {', '.join(TIMES)}, got {time!r}")
     given = prepared or resolvent(operator, method, generator=generator)
     leading = given.leading_eigenvalues("LM" if time == "discrete" else "LR", 6)
-    plane = _Disc(leading) if time == "discrete" else _HalfPlane(leading, given.norm.double())
+    size = torch.where(given.norm > 0, given.norm.double(), 1.0)  # any unit will do for A = 0
+    plane = _Disc(leading) if time == "discrete" else _HalfPlane(leading, size)
     distance, along = plane.grid()
     best, residual = _quotient(given, plane, distance, along)
     spread = torch.stack([torch.full_like(best, math.log(plane.ratio)), torch.full_like(best, plane.gap)])

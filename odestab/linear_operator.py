@@ -14,6 +14,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from odestab.krylov import LinearSolution, gmres
+from odestab.krylov.orthogonalization import norm
 
 Flat = Callable[[Float[Tensor, "batch n"]], Float[Tensor, "batch n"]]
 
@@ -39,9 +40,26 @@ class AbstractOperator(abc.ABC):
         """P v: zeros on padding."""
         return v if self.mask is None else v.masked_fill(~self.mask[..., None], 0.0)
 
+    def tangents(self, v: Float[Tensor, "*tangents"]) -> Float[Tensor, "*tangents"]:
+        """v in the operator's precision.
+
+        Raises:
+            ValueError: if v is complex or does not end in the shape of a state.
+        """
+        if v.shape[max(v.ndim - self.like.ndim, 0) :] != self.like.shape or v.is_complex():
+            expected = tuple(self.like.shape)
+            raise ValueError(f"tangents must be real of shape (..., {', '.join(map(str, expected))}), got {v.dtype} of {tuple(v.shape)}")
+        return v.to(self.like.dtype)
+
     @property
     def sizes(self) -> list[int]:
-        """n, the dimension of each example: real tokens × hidden size."""
+        """n, the dimension of each example: real tokens × hidden size; 0 for an example of padding alone.
+
+        Raises:
+            ValueError: if there is no example with a real entry.
+        """
+        if not self.like.numel() or (self.mask is not None and not bool(self.mask.any())):
+            raise ValueError(f"batch must hold at least one real entry, got a state of shape {tuple(self.like.shape)}")
         if self.mask is None:
             return [math.prod(self.like.shape[1:])] * self.like.shape[0]
         return [tokens * math.prod(self.like.shape[2:]) for tokens in self.mask.sum(1).tolist()]
@@ -86,16 +104,16 @@ class AbstractOperator(abc.ABC):
     def flat(self, product: Callable[[Tensor], Tensor]) -> Flat:
         """A product on `(K·batch, n)` instead of states, for the Krylov methods."""
         shape = self.like.shape
-        return lambda v: product(v.view(-1, *shape) if v.shape[0] != shape[0] else v.view(shape)).reshape(v.shape)
+        return lambda v: product(v.reshape(-1, *shape) if v.shape[0] != shape[0] else v.reshape(shape)).reshape(v.shape)
 
     def random(self, generator: torch.Generator | None = None) -> Float[Tensor, "batch *event"]:
         """Standard normal start vectors. Each depends on the seed and the example's own size alone, not on its batch mates."""
         seed = int(torch.randint(2**62, (), generator=generator or torch.Generator().manual_seed(0)))
-        v = torch.zeros_like(self.like, device="cpu").flatten(1)
+        v = torch.zeros(self.like.shape, dtype=self.like.dtype).flatten(1)
         for example, real in enumerate(self.real_entries()):
             noise = torch.randn(len(real), generator=torch.Generator().manual_seed(seed), dtype=self.like.dtype)
             v[example, real] = noise
-        return v.view(self.like.shape).to(self.like.device)
+        return v.reshape(self.like.shape).to(self.like.device)
 
     def dense(self, chunk: int = 32) -> list[Float[Tensor, "n n"]]:
         """The matrix of each example on its real tokens, built from n products, `chunk` of them at a time."""
@@ -106,14 +124,14 @@ class AbstractOperator(abc.ABC):
             for example, entries in enumerate(real):
                 mine = entries[first : first + chunk]
                 basis[torch.arange(len(mine)), example, mine] = 1.0
-            image = self.mv(basis.view(-1, *self.like.shape)).flatten(2)
+            image = self.mv(basis.reshape(-1, *self.like.shape)).flatten(2)
             for example, entries in enumerate(real):
                 width = min(chunk, max(len(entries) - first, 0))
                 columns[example][:, first : first + width] = image[:width, example][:, entries].T
         return columns
 
     def to_scipy(self, example: int) -> Any:
-        """A SciPy LinearOperator of one example on its real tokens; every product costs one of the whole batch.
+        """A SciPy LinearOperator of one example on its real tokens; every product costs one of the whole batch, two where it is complex.
 
         Raises:
             ValueError: if there is no such example.
@@ -124,9 +142,11 @@ class AbstractOperator(abc.ABC):
 
         def product(apply: Callable[[Tensor], Tensor]) -> Callable[[np.ndarray], np.ndarray]:
             def apply_one(vector: np.ndarray) -> np.ndarray:
-                v = torch.zeros_like(self.like).flatten(1)
+                if np.iscomplexobj(vector):
+                    return np.asarray(apply_one(vector.real) + 1j * apply_one(vector.imag))
+                v = self.like.new_zeros(self.like.shape).flatten(1)
                 v[example, real] = torch.as_tensor(vector.reshape(-1)).to(v)
-                image: np.ndarray = apply(v.view(self.like.shape)).flatten(1)[example, real].cpu().numpy()
+                image: np.ndarray = apply(v.reshape(self.like.shape)).flatten(1)[example, real].cpu().numpy()
                 return image
 
             return apply_one
@@ -172,11 +192,11 @@ class ComposedOperator(AbstractOperator):
 
     def mv(self, v: Float[Tensor, "*tangents"]) -> Float[Tensor, "*tangents"]:
         """A v."""
-        return self.product(v)
+        return self.product(self.tangents(v))
 
     def rmv(self, u: Float[Tensor, "*tangents"]) -> Float[Tensor, "*tangents"]:
         """Aᵀ u."""
-        return self.adjoint_product(u)
+        return self.adjoint_product(self.tangents(u))
 
 
 def affine(operator: AbstractOperator, identity: float, factor: float) -> AbstractOperator:
@@ -194,7 +214,13 @@ def symmetric_part(operator: AbstractOperator) -> ComposedOperator:
 
 
 def compose(operators: Sequence[AbstractOperator]) -> ComposedOperator:
-    """A_k⋯A_1 A_0 for operators given in the order in which they act."""
+    """A_k⋯A_1 A_0 for operators given in the order in which they act.
+
+    Raises:
+        ValueError: if there are none.
+    """
+    if not operators:
+        raise ValueError("operators must be at least one, got none")
     return ComposedOperator(
         lambda v: functools.reduce(lambda w, operator: operator.mv(w), operators, v),
         lambda u: functools.reduce(lambda w, operator: operator.rmv(w), reversed(operators), u),
@@ -229,13 +255,24 @@ def inverse(operator: AbstractOperator, rtol: float = 1e-8, max_iterations: int 
     )
 
 
-def factorized_inverse(operator: AbstractOperator) -> ComposedOperator:
-    """A⁻¹ by LU factors of the dense matrices: n products once, and solves that no clustering of eigenvalues about 0 can hinder."""
+def factorized_inverse(operator: AbstractOperator, *, regular: bool = False) -> ComposedOperator:
+    """A⁻¹ by LU factors of the dense matrices: n products once, and solves that no clustering of eigenvalues about 0 can hinder.
+
+    Args:
+        operator: A.
+        regular: replace pivots below √eps of the largest, so that the factors of a singular matrix serve for inverse
+            iteration; else products with its inverse are not finite.
+    """
     real, n = operator.real_entries(), max(operator.sizes)
     matrices = torch.eye(n, dtype=operator.like.dtype, device=operator.like.device).repeat(len(real), 1, 1)
     for matrix, dense in zip(matrices, operator.dense(), strict=True):
         matrix[: len(dense), : len(dense)] = dense if bool(dense.isfinite().all()) else torch.nan
     factors = torch.linalg.lu_factor_ex(matrices)[:2]
+    if regular:
+        pivots = factors[0].diagonal(dim1=1, dim2=2)
+        # Not less than √eps: a residual is free of null vectors to eps, and both solves must leave it something else.
+        least = torch.finfo(pivots.dtype).eps ** 0.5 * pivots.abs().amax(1, keepdim=True)
+        pivots.copy_(torch.where(pivots.abs() < least, torch.where(least > 0, least, 1.0), pivots))
     entries = torch.nn.utils.rnn.pad_sequence(real, batch_first=True).to(operator.like.device)
     alive = torch.arange(n, device=entries.device) < torch.tensor(operator.sizes, device=entries.device)[:, None]
 
@@ -244,7 +281,7 @@ def factorized_inverse(operator: AbstractOperator) -> ComposedOperator:
             rows = b.reshape(-1, *operator.like.shape).flatten(2)  # (tangents, batch, n of the longest)
             columns = rows.gather(2, entries.expand(len(rows), -1, -1)) * alive
             x = torch.linalg.lu_solve(*factors, columns.permute(1, 2, 0).contiguous(), adjoint=adjoint).permute(2, 0, 1)
-            return torch.zeros_like(rows).scatter_add(2, entries.expand(len(rows), -1, -1), x * alive).view(b.shape)
+            return torch.zeros_like(rows).scatter_add(2, entries.expand(len(rows), -1, -1), x * alive).reshape(b.shape)
 
         return apply
 
@@ -257,4 +294,5 @@ def check_adjoint(operator: AbstractOperator, generator: torch.Generator | None 
     u, v = operator.random(generator), operator.random(generator)
     image = operator.mv(v)
     gap = ((u * image).flatten(1).sum(1) - (operator.rmv(u) * v).flatten(1).sum(1)).abs()
-    return gap / (image.flatten(1).norm(dim=1) * u.flatten(1).norm(dim=1)).clamp(min=torch.finfo(u.dtype).tiny)
+    size = norm(image.flatten(1)) * norm(u.flatten(1))
+    return gap / torch.where(size > 0, size, 1.0)

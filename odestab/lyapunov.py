@@ -1,6 +1,7 @@
 """Finite-time Lyapunov exponents of a stack of layers, and how much less it amplifies than its layers one by one."""
 
 import dataclasses
+import math
 from collections.abc import Callable
 
 import torch
@@ -8,16 +9,20 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from odestab.krylov import golub_kahan
+from odestab.krylov.orthogonalization import norm
 from odestab.krylov.ritz import bidiagonal_ritz, first_failure, grow_until
 from odestab.linear_operator import AbstractOperator, ComposedOperator, compose, inverse, solve
 from odestab.one_step import AbstractOneStepMethod, ExplicitEuler, ThetaMethod
 from odestab.propagation import Methods, Path, follow
+from odestab.scaling import unit_scaled
 from odestab.spectrum import Spectrum, record
 from odestab.trajectory import Trajectory
 
 # in units of rtol: the residual of the linear solves behind the Krylov space and behind the values, and of the Krylov space itself
 LOOSE_SOLVE, EXACT_SOLVE, KRYLOV = 0.25, 0.03, 0.5
 SEEN = 0.3  # relative residual of the vector after the wanted ones
+DIGITS = 64  # binary ones that the norms of all layers may take up, together, before they are scaled
+ROUNDINGS = 10  # of eps: a product of so much less than the product of the norms is zero to rounding
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -49,7 +54,8 @@ class AlignmentLoss:
     """Σ_l log σ_1(D_l) − log σ_1(D_{L−1}⋯D_0): what a stack amplifies less than its layers would if their worst directions met.
 
     Attributes:
-        value: nats, `(batch,)`, never negative but for the residuals.
+        value: nats, `(batch,)`, never negative but for the residuals; infinite where the product is zero or below rounding
+            though no layer is (`converged` only where it is zero exactly), NaN where a layer is zero.
         layers: log σ_1(D_l), nats, `(batch, L)`.
         product: log σ_1 of the whole stack, nats, `(batch,)`.
         residuals: ‖Aᵀu − σv‖/σ of the layers and, last, of the stack, `(batch, L + 1)`: nats, each value's error is of second order in it.
@@ -96,13 +102,18 @@ def lyapunov_exponents(
         ValueError: if k is not in 1..n, methods do not fit the layers, or both a path and methods are given.
     """
     path = _path(trajectory, methods)
-    loose, exact = map(compose, _derivatives(path, rtol))
+    *sides, logs = _derivatives(path, rtol)
+    loose, exact = map(compose, sides)
     start = exact.random(generator)
     found = inexact_singular_values(loose, exact, start, k, rtol, max_dimension=max_dimension, work_dtype=work_dtype)
     assert found.right is not None and found.left is not None
     depth, solved = path.trajectory.depth, path.converged.all(1, keepdim=True)
-    residuals = found.residuals / (found.values * depth)
-    return LyapunovExponents(found.values.log() / depth, residuals, found.converged & solved, found.right, found.left, found.matvecs)
+    relative = _relative(found.residuals, found.values)
+    values = (found.values.log() + logs.sum(1, keepdim=True)) / depth
+    # Below rounding of σ_1 a singular value is zero for all that is known, and its logarithm a random number.
+    told = (found.values > ROUNDINGS * torch.finfo(values.dtype).eps * found.values[:, :1]) | (found.values == 0)
+    converged = found.converged & solved & told
+    return LyapunovExponents(values, relative / depth, converged, found.right, found.left, found.matvecs + 1)
 
 
 def alignment_loss(
@@ -126,15 +137,22 @@ def alignment_loss(
         ValueError: if methods do not fit the layers, or both a path and methods are given.
     """
     path = _path(trajectory, methods)
-    loose, exact = _derivatives(path, rtol)
+    loose, exact, scales = _derivatives(path, rtol)
     start = exact[0].random(generator)
     parts = [*zip(loose, exact, strict=True), (compose(loose), compose(exact))]
     spectra = [inexact_singular_values(a, b, start, 1, rtol, work_dtype=work_dtype) for a, b in parts]
     values, residuals, converged = (torch.cat([getattr(s, name) for s in spectra], 1) for name in ("values", "residuals", "converged"))
     logs, solved = values.log(), path.converged.all(1)
-    matvecs = sum(s.matvecs for s in spectra[:-1]) + spectra[-1].matvecs * path.trajectory.depth
-    loss = logs[:, :-1].sum(1) - logs[:, -1]
-    return AlignmentLoss(loss, logs[:, :-1], logs[:, -1], residuals / values, converged.all(1) & solved, matvecs)
+    depth = path.trajectory.depth
+    matvecs = sum(s.matvecs for s in spectra[:-1]) + spectra[-1].matvecs * depth + depth
+    layers, product = logs[:, :-1].sum(1), logs[:, -1]
+    # A product below rounding of what the norms multiply to is zero for all that is known: the loss is infinite, and
+    # certain only where the product is zero exactly.
+    lost = product <= layers + math.log(ROUNDINGS * depth * torch.finfo(logs.dtype).eps)
+    converged = converged.all(1) & solved & (~lost | (product == -torch.inf)) & layers.isfinite()
+    product = torch.where(lost, -torch.inf, product)
+    relative = _relative(residuals, values)
+    return AlignmentLoss(layers - product, logs[:, :-1] + scales, product + scales.sum(1), relative, converged, matvecs)
 
 
 def inexact_singular_values(
@@ -185,13 +203,18 @@ def inexact_singular_values(
 def rayleigh_ritz(operator: AbstractOperator, right: Float[Tensor, "batch k *event"], rtol: float) -> Spectrum:
     """Singular triplets of A on the space of k orthonormal vectors per example: A v = σ u exactly, the residual is ‖Aᵀu − σv‖."""
     image = operator.mv(right.transpose(0, 1)).transpose(0, 1).flatten(2)
-    finite = image.isfinite().flatten(1).all(1)
+    finite = image.isfinite().flatten(1).all(1) & (right != 0).flatten(1).any(1)  # no vectors: padding alone
     left, values, rotation = torch.linalg.svd(torch.where(finite[:, None, None], image, 0.0).mT, full_matrices=False)
     right, left = torch.bmm(rotation, right.flatten(2)).view_as(right), left.mT.reshape(right.shape)
     back = operator.rmv(left.transpose(0, 1)).transpose(0, 1)
-    residuals = (back - record.times(values, right)).flatten(2).norm(dim=2)
+    residuals = norm((back - record.times(values, right)).flatten(2))
     values, residuals = (torch.where(finite[:, None], part, torch.nan) for part in (values, residuals))
     return Spectrum(values, residuals, residuals <= rtol * values[:, :1], 2 * right.shape[1], "estimate", right=right, left=left)
+
+
+def _relative(residuals: Tensor, values: Tensor) -> Tensor:
+    """Residuals relative to their values; 0 where both are 0."""
+    return torch.where((values == 0) & (residuals == 0), 0.0, residuals / values)
 
 
 def _path(trajectory: Trajectory | Path, methods: Methods | None) -> Path:
@@ -203,8 +226,12 @@ def _path(trajectory: Trajectory | Path, methods: Methods | None) -> Path:
     return follow(trajectory, declared if methods is None else methods)
 
 
-def _derivatives(path: Path, rtol: float) -> tuple[list[AbstractOperator], list[AbstractOperator]]:
-    """The derivatives along a path with loose and with exact linear solves, over the same linearisations."""
+def _derivatives(path: Path, rtol: float) -> tuple[list[AbstractOperator], list[AbstractOperator], Tensor]:
+    """The derivatives along a path with loose and with exact linear solves, over the same linearisations.
+
+    Each is divided by a power of two near its norm, so that no product of many leaves the range of the precision; their
+    logarithms, `(batch, L)`, come along.
+    """
 
     def no_tighter(method: AbstractOneStepMethod) -> AbstractOneStepMethod:
         if isinstance(method, ThetaMethod):
@@ -213,8 +240,12 @@ def _derivatives(path: Path, rtol: float) -> tuple[list[AbstractOperator], list[
 
     derivatives = dataclasses.replace(path, methods=tuple(map(no_tighter, path.methods))).derivatives()
     inside = [d.inverse_of if isinstance(d, ComposedOperator) else None for d in derivatives]
-    pairs = [(d, d) if m is None else inverses(m, rtol) for d, m in zip(derivatives, inside, strict=True)]
-    return [loose for loose, _ in pairs], [exact for _, exact in pairs]
+    pairs, logs = [], []
+    for derivative, inverted in zip(derivatives, inside, strict=True):
+        operator, scale = unit_scaled(derivative if inverted is None else inverted, DIGITS // len(derivatives))
+        pairs.append((operator, operator) if inverted is None else inverses(operator, rtol))
+        logs.append(scale.log() if inverted is None else -scale.log())
+    return [loose for loose, _ in pairs], [exact for _, exact in pairs], torch.stack(logs, 1)
 
 
 def inverses(operator: AbstractOperator, rtol: float) -> tuple[AbstractOperator, AbstractOperator]:

@@ -8,8 +8,11 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from odestab.dense_exponential import dense_exponential
 from odestab.krylov import ArnoldiFactorization, arnoldi
+from odestab.krylov.orthogonalization import norm
 from odestab.linear_operator import AbstractOperator, ComposedOperator, affine
+from odestab.scaling import scaled
 from odestab.spectrum import record, singular_values
 
 Product = Callable[[Tensor], Tensor]
@@ -54,7 +57,7 @@ def exponential_action(
     while bool((left > 0).any()):
         open_ = left > 0
         inside = _sub_step(matvec, torch.where(open_[:, None], state, 0.0), step, rtol, min(dimension, v.shape[1]))
-        moved = torch.bmm(inside.coefficients[:, None], inside.basis)[:, 0] * state.norm(dim=1, keepdim=True)
+        moved = torch.bmm(inside.coefficients[:, None], inside.basis)[:, 0] * norm(state)[:, None]
         products, error = products + torch.where(open_, inside.products, 0), error + torch.where(open_, inside.error, 0.0)
         step, left = step * 0.5**inside.halvings, (left * 2**inside.halvings - 1).clamp(min=0)
         failed = open_ & (~moved.isfinite().all(1) | ((products >= max_products) & (left > 0)))
@@ -116,27 +119,28 @@ def exponential(operator: AbstractOperator, time: float | Float[Tensor, " batch"
     Args:
         operator: A.
         time: t, one for all or one per example; negative ones go back.
-        rtol: tolerance of each product relative to its norm, or what the precision allows; see `exponential_action`.
+        rtol: tolerance of each product relative to its norm, or what the precision allows; see `exponential_action`. A dense
+            e^{tA} on which two ways to compute it differ by more than rtol and √eps of its norm is NaN.
 
     Raises:
         ValueError: if a time is not finite.
     """
-    scaled = _scaled(operator, time)
+    timed = _timed(operator, time)
     rtol = max(rtol, 20 * torch.finfo(operator.like.dtype).eps)
 
     def rebuild(change: Callable[[AbstractOperator], AbstractOperator]) -> ComposedOperator:
-        return exponential(change(scaled), 1.0, rtol)
+        return exponential(change(timed), 1.0, rtol)
 
     def action(product: Product) -> Product:
         def apply(v: Tensor) -> Tensor:
             rows = operator.project(v).reshape(-1, operator.like[0].numel())
-            return exponential_action(scaled.flat(product), rows, rtol).state.view_as(v)
+            return exponential_action(timed.flat(product), rows, rtol).state.view_as(v)
 
         return apply
 
     if max(operator.sizes) > record.DENSE_LIMIT:
-        return ComposedOperator(action(scaled.mv), action(scaled.rmv), operator.like, operator.mask, rebuild=rebuild)
-    matrices = _dense_exponential(scaled)
+        return ComposedOperator(action(timed.mv), action(timed.rmv), operator.like, operator.mask, rebuild=rebuild)
+    matrices = dense_exponential(timed, rtol)
 
     def multiply(factors: Tensor) -> Product:
         return lambda v: (factors @ operator.project(v).flatten(1 - operator.like.ndim)[..., None])[..., 0].view_as(v)
@@ -144,24 +148,13 @@ def exponential(operator: AbstractOperator, time: float | Float[Tensor, " batch"
     return ComposedOperator(multiply(matrices), multiply(matrices.mT), operator.like, operator.mask, rebuild=rebuild)
 
 
-def _scaled(operator: AbstractOperator, time: float | Tensor) -> AbstractOperator:
+def _timed(operator: AbstractOperator, time: float | Tensor) -> AbstractOperator:
     """tA."""
-    if not bool(torch.as_tensor(time).isfinite().all()):
+    if not bool(torch.as_tensor(time, dtype=torch.float64).isfinite().all()):
         raise ValueError(f"time must be finite, got {time}")
     if not isinstance(time, Tensor):
         return operator if time == 1 else affine(operator, 0.0, time)
-    factor = time.to(operator.like).view(-1, *(1 for _ in operator.like.shape[1:]))
-    return ComposedOperator(lambda v: factor * operator.mv(v), lambda u: factor * operator.rmv(u), operator.like, operator.mask)
-
-
-def _dense_exponential(operator: AbstractOperator) -> Tensor:
-    """e^A, `(batch, n, n)`, zero on padding and NaN where A is not finite."""
-    batch, n = operator.like.flatten(1).shape
-    matrices = operator.like.new_zeros(batch, n, n)
-    for matrix, dense, real in zip(matrices, operator.dense(), operator.real_entries(), strict=True):
-        found = torch.linalg.matrix_exp(dense)
-        matrix[real[:, None], real] = found if bool(dense.isfinite().all()) else torch.full_like(dense, torch.nan)
-    return matrices
+    return scaled(operator, time)
 
 
 def counted(operator: AbstractOperator, tally: list[int]) -> ComposedOperator:

@@ -7,6 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from odestab.linear_operator import AbstractOperator
+from odestab.scaling import unit_scaled
 from odestab.spectrum import full_spectrum
 
 
@@ -49,13 +50,15 @@ def henrici_departure(
     """
     if probes < 2:
         raise ValueError(f"probes must be at least 2, got {probes}")
+    operator, scale = unit_scaled(operator)  # squares of squares follow
     if max(operator.sizes) <= limit:
         frobenius = torch.stack([torch.linalg.matrix_norm(matrix) for matrix in operator.dense()])
-        sum_of_squares = full_spectrum(operator, limit).values.abs().square().nan_to_num(0.0).sum(1)
+        spectrum = full_spectrum(operator, limit)
+        sum_of_squares = spectrum.values.abs().square().nan_to_num(0.0).sum(1)
         departure = (frobenius.square() - sum_of_squares).clamp(min=0).sqrt()
-        finite = frobenius.isfinite()
-        value = torch.where(finite, departure, torch.nan)
-        return HenriciDeparture(value, frobenius, torch.zeros_like(value), 2 * max(operator.sizes), "exact")
+        value = scale * torch.where(spectrum.values[:, 0].isfinite(), departure, torch.nan)
+        matvecs = 2 * max(operator.sizes) + 1
+        return HenriciDeparture(value, scale * frobenius, torch.zeros_like(value), matvecs, "exact")
     generator = generator or torch.Generator().manual_seed(0)
     v = torch.stack([operator.random(generator) for _ in range(probes)])
     forward, backward = operator.mv(v), operator.rmv(v)
@@ -63,7 +66,8 @@ def henrici_departure(
     size = (forward.flatten(2).square().sum(2) + backward.flatten(2).square().sum(2)) / 2  # E = ‖A‖_F²
     left_out = [_bound(_without(size, i), _without(commutator, i)) for i in range(probes)]
     error = torch.stack(left_out).std(0, correction=0) * (probes - 1) ** 0.5
-    return HenriciDeparture(_bound(size, commutator), size.mean(0).sqrt(), error, 4 * probes, "bound")
+    value, frobenius = scale * _bound(size, commutator), scale * size.mean(0).sqrt()
+    return HenriciDeparture(value, frobenius, scale * error, 4 * probes + 1, "bound")
 
 
 def _bound(size: Tensor, commutator: Tensor) -> Tensor:

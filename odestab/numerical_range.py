@@ -8,6 +8,7 @@ from jaxtyping import Bool, Complex, Float
 from torch import Tensor
 
 from odestab.krylov import lanczos
+from odestab.krylov.orthogonalization import norm
 from odestab.krylov.ritz import grow_until, lanczos_ritz
 from odestab.linear_operator import AbstractOperator
 from odestab.spectrum import record
@@ -90,7 +91,7 @@ def _rotated(operator: AbstractOperator, angles: Tensor, x: Tensor) -> tuple[Ten
     """Re(e^{−iφ}A) x and A x for x = u + iv, `(angles, batch, 2, n)`: with A = S + K it is (cS u + sK v) + i(cS v − sK u)."""
     shape = operator.like.shape
     tangents = x.transpose(1, 2).reshape(-1, *shape)  # (angles, 2) tangents of the batch
-    forward, backward = (product(tangents).view(len(angles), 2, shape[0], -1).transpose(1, 2) for product in (operator.mv, operator.rmv))
+    forward, backward = (product(tangents).reshape(len(angles), 2, shape[0], -1).transpose(1, 2) for product in (operator.mv, operator.rmv))
     symmetric, skew = (forward + backward) / 2, (forward - backward) / 2
     c, s = torch.cos(angles)[:, None, None], torch.sin(angles)[:, None, None]
     image = torch.stack([c * symmetric[:, :, 0] + s * skew[:, :, 1], c * symmetric[:, :, 1] - s * skew[:, :, 0]], 2)
@@ -102,7 +103,7 @@ def _lanczos_vectors(operator: AbstractOperator, angles: Tensor, start: Tensor, 
     batch, n = start.shape[0], start.shape[1] // 2
 
     def product(x: Tensor) -> Tensor:
-        return _rotated(operator, angles, x.view(len(angles), batch, 2, n))[0].reshape(x.shape)
+        return _rotated(operator, angles, x.reshape(len(angles), batch, 2, n))[0].reshape(x.shape)
 
     rows = start.repeat(len(angles), 1)
     factorization, ritz = grow_until(
@@ -112,7 +113,7 @@ def _lanczos_vectors(operator: AbstractOperator, angles: Tensor, start: Tensor, 
         (20, 10, min(LARGEST_SPACE, 2 * max(operator.sizes))),
     )
     vectors = torch.bmm(ritz.right.mT, factorization.basis)[:, 0]
-    return vectors.view(len(angles), batch, 2, n), 4 * len(angles) * factorization.arnoldi.steps
+    return vectors.reshape(len(angles), batch, 2, n), 4 * len(angles) * factorization.arnoldi.steps
 
 
 def _dense_vectors(operator: AbstractOperator, angles: Tensor) -> Tensor:
@@ -120,7 +121,7 @@ def _dense_vectors(operator: AbstractOperator, angles: Tensor) -> Tensor:
     like = operator.like
     vectors = like.new_zeros(len(angles), like.shape[0], 2, like[0].numel())
     for example, (matrix, real) in enumerate(zip(operator.dense(), operator.real_entries(), strict=True)):
-        if not bool(matrix.isfinite().all()):
+        if not matrix.numel() or not bool(matrix.isfinite().all()):
             continue
         turned = torch.exp(-1j * angles)[:, None, None] * matrix
         leading = torch.linalg.eigh((turned + turned.mH) / 2)[1][:, :, -1]
@@ -133,7 +134,7 @@ def _judged(operator: AbstractOperator, angles: Tensor, x: Tensor, rtol: float, 
     """Support, boundary points and residuals from the vectors."""
     image, forward = _rotated(operator, angles, x)
     support = (x * image).flatten(2).sum(2)
-    residuals = (image - support[..., None, None] * x).flatten(2).norm(dim=2).T
+    residuals = norm((image - support[..., None, None] * x).flatten(2)).T
     (u, v), (au, av) = x.unbind(2), forward.unbind(2)
     boundary = torch.complex((u * au + v * av).sum(-1), (u * av - v * au).sum(-1)).T
     failed = ~(x.flatten(2).norm(dim=2).T > 0.5)

@@ -236,6 +236,6 @@ def _over_tangents(product: Callable[[Tensor], Tensor], x: Tensor) -> Callable[[
     def over_tangents(v: Tensor) -> Tensor:
         if v.ndim == x.ndim:
             return product(v)
-        return torch.func.vmap(product, chunk_size=MOST_TANGENTS)(v.reshape(-1, *x.shape)).view(v.shape)
+        return torch.func.vmap(product, chunk_size=MOST_TANGENTS)(v.reshape(-1, *x.shape)).reshape(v.shape)
 
     return over_tangents

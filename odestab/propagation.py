@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from odestab.krylov.orthogonalization import norm
 from odestab.linear_operator import AbstractOperator, compose
 from odestab.one_step import AbstractOneStepMethod, ExplicitEuler
 from odestab.spectrum import Spectrum, singular_values
@@ -196,12 +197,15 @@ def grow(
         methods: the path's methods with another solver tolerance, for the perturbed path: a large perturbation needs no tight one.
 
     Raises:
-        ValueError: if δ is zero for an example: growth is a ratio to its norm.
+        ValueError: if δ has another shape than a state, or is zero for an example: growth is a ratio to its norm.
     """
+    if delta.shape != path.states[0].shape:
+        raise ValueError(f"perturbation must have the shape {tuple(path.states[0].shape)} of a state, got {tuple(delta.shape)}")
     delta = path.trajectory.fields[0].project(delta)
     initial = _norm(delta)
-    if bool((initial == 0).any()):
-        raise ValueError(f"perturbation must not be zero, got zero for examples {(initial == 0).nonzero()[:, 0].tolist()}")
+    zero = (initial == 0) & path.trajectory.mask.any(1)  # an example of padding alone has no growth: NaN
+    if bool(zero.any()):
+        raise ValueError(f"perturbation must not be zero, got zero for examples {zero.nonzero()[:, 0].tolist()}")
     other = follow(path.trajectory, path.methods if methods is None else methods, path.states[0] + delta)
     sizes = torch.stack([_norm(x) for x in path.states], dim=1)
     differences = torch.stack([_norm(b - a) for a, b in zip(path.states, other.states, strict=True)], dim=1)
@@ -268,7 +272,7 @@ def worst_growth(
 
 
 def _norm(x: Tensor) -> Tensor:
-    return x.flatten(1).norm(dim=1)
+    return norm(x.flatten(1))
 
 
 def scaled(direction: Float[Tensor, "batch *event"], x: Float[Tensor, "batch *event"], size: float) -> Float[Tensor, "batch *event"]:

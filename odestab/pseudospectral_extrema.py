@@ -18,11 +18,12 @@ METHODS = ("auto", "criss-cross", "ascent")
 STARTS = (8, 3)  # eigenvalues to start from, with Schur forms and matrix-free
 KEPT = 3  # of them, those that reach furthest, are followed
 SAMPLES = (33, 9)  # points on a line or circle where it is not searched as a whole
-NEWTON_STEPS = 30  # from an eigenvalue to the boundary
+NEWTON_STEPS = 120  # from an eigenvalue to the boundary: where it is defective, ε^{1/n} away
 CORRECTIONS = 10  # from one boundary point to a neighbour
 ASCENT_STEPS = 60
 ROUNDS = 10
 RTOL = (1e-6, 1e-3)  # of the residuals of σ, with Schur forms and matrix-free; what they spoil is of second order
+LEAST_REACH = 1e-15  # of a first step, relative to where it begins
 PRECISION = 1e-12  # relative, of log σ on the boundary
 
 
@@ -34,7 +35,7 @@ class Extremum:
         value: max Re z (abscissa) or max |z| (radius) over σ_min(zI − A) ≤ ε; NaN where A is not finite.
         point: a z where it is attained, above the real axis.
         residual: |σ_min(point·I − A) − ε|.
-        converged: the last search, exact or by samples, found nothing beyond the value.
+        converged: the last search, exact or by samples, found nothing beyond the value, and ε is above rounding of A.
         matvecs: products of A or Aᵀ with the whole batch.
         kind: "exact" where a search of the whole line or circle certifies the value, else "bound": the point lies in the pseudospectrum,
             so the value is a lower bound.
@@ -155,10 +156,12 @@ def _extremum(prepared: Resolvent, epsilon: float, method: str, coordinate: _Coo
 def _record(level: Resolvent, coordinate: _Coordinate, best: _Boundary, epsilon: float, searched: Tensor, kind: str) -> Extremum:
     known = best.x[:, 0].isfinite()
     point = coordinate.to_z(torch.complex(best.x, best.y))
-    residual = (level.triplets(point).values[:, 0].double() - epsilon).abs()
+    at_point = level.triplets(point)
+    residual = (at_point.values[:, 0].double() - epsilon).abs()
+    told_apart = at_point.rounding[:, 0] < epsilon  # else the whole pseudospectrum is one eigenvalue to rounding
     value, point = torch.where(known, coordinate.value(point[:, 0]), torch.nan), torch.where(known, point[:, 0], complex("nan"))
     dtype = level.operator.like.dtype
-    return Extremum(value.to(dtype), point, residual.to(dtype), known & searched, level.matvecs, kind)
+    return Extremum(value.to(dtype), point, residual.to(dtype), known & searched & told_apart, level.matvecs, kind)
 
 
 def _outward(coordinate: _Coordinate, z: Tensor) -> Tensor:
@@ -191,8 +194,12 @@ def _ascend(level: Resolvent, coordinate: _Coordinate, begin: Tensor, epsilon: f
 
 
 def _boundary(level: Resolvent, coordinate: _Coordinate, x: Tensor, y: Tensor, epsilon: float, reach: Tensor, limit: int) -> _Boundary:
-    """Solve log σ_min = log ε for x at fixed y, where σ_min grows with x, by Newton's method in a bracket of points inside and outside."""
+    """Solve log σ_min = log ε for x at fixed y, where σ_min grows with x, by Newton's method in a bracket of points inside and outside.
+
+    A σ that is zero to rounding has no slope, and lies inside: from there the way out is walked in steps that double.
+    """
     inner, outer = torch.full_like(x, -torch.inf), torch.full_like(x, torch.inf)
+    reach = torch.maximum(reach, LEAST_REACH * x.abs())
     slope, done = torch.full_like(x, torch.nan), torch.zeros_like(x, dtype=torch.bool)
     for _ in range(limit):
         w = torch.complex(x, y)
@@ -209,7 +216,8 @@ def _boundary(level: Resolvent, coordinate: _Coordinate, x: Tensor, y: Tensor, e
         inside = gap >= 0
         inner, outer = torch.where(inside, x.maximum(inner), inner), torch.where(inside, outer, x.minimum(outer))
         newton = x + gap / gradient.real
-        good = (gradient.real > 0) & (newton >= inner) & (newton <= outer) & ((newton - x).abs() <= reach)
+        sloped = (gradient.real > 0) & (sigma > found.rounding)
+        good = sloped & (newton >= inner) & (newton <= outer) & ((newton - x).abs() <= reach)
         bisected = torch.where((outer - inner).isfinite(), (inner + outer) / 2, torch.where(inside, x + reach, x - reach))
         x, reach = torch.where(settled, x, torch.where(good, newton, bisected)), torch.where(good, reach, 2 * reach)
     return _Boundary(torch.where(done, x, -torch.inf), y, torch.where(done, slope, 0.0))
@@ -221,7 +229,10 @@ def _search(
     """Points just beyond the best x that lie inside, those of least σ first, filled up with the best itself; and where there are any."""
     x = best.x + max(1e-9, 10 * level.rtol**2) * (best.x.abs() + epsilon / coordinate.derivative(torch.complex(best.x, best.y)).abs())
     if level.forms is not None and certified:
-        lines = [_middles(coordinate, form.triangle, epsilon, float(at)) for form, at in zip(level.forms, x[:, 0], strict=True)]
+        lines = [
+            _middles(coordinate, form.triangle * scale, epsilon, float(at))
+            for form, scale, at in zip(level.forms, level.scale.double(), x[:, 0], strict=True)
+        ]
         y = torch.nn.utils.rnn.pad_sequence(lines, batch_first=True).to(x)
     else:
         share = torch.linspace(0, 1, SAMPLES[level.forms is None], dtype=x.dtype, device=x.device)

@@ -9,6 +9,7 @@ from torch import Tensor
 from odestab.krylov import arnoldi, gmres, smallest_singular_triplets
 from odestab.krylov.orthogonalization import Matvec
 from odestab.linear_operator import AbstractOperator
+from odestab.scaling import unit_scaled
 from odestab.schur_form import SchurForm, ShiftedTriplets, schur_form
 from odestab.spectrum import eigenvalues, singular_values
 
@@ -50,11 +51,12 @@ class Resolvent:
     """How σ_min(zI − A) is computed at z of one's choice, different ones for each example, and a count of what that cost.
 
     Attributes:
-        operator: A.
+        operator: A/s.
         forms: a Schur form per example; None computes by inverse iteration.
         start: real and imaginary parts of start vectors, `(batch, 2, n)`.
         norm: ‖A‖ per example, roughly.
         rtol: tolerance on residuals relative to σ.
+        scale: s, a power of two near ‖A‖ per example. `operator` and `forms` are those of A/s, `norm` is of A.
         matvecs: products of A or Aᵀ with the whole batch so far.
     """
 
@@ -63,19 +65,25 @@ class Resolvent:
     start: Float[Tensor, "batch 2 n"]
     norm: Float[Tensor, " batch"]
     rtol: float
+    scale: Float[Tensor, " batch"]
     matvecs: int = 0
 
     def triplets(self, z: Complex[Tensor, "batch points"]) -> ShiftedTriplets:
         """The smallest singular triplets, `(batch, points)`."""
+        scale = self.scale.double()[:, None]
+        found = self._unit_triplets(z.to(torch.complex128) / scale)
+        scale = scale.to(found.values)
+        sized = {name: scale * getattr(found, name) for name in ("values", "residuals", "rounding")}
+        return dataclasses.replace(found, **sized)
+
+    def _unit_triplets(self, z: Complex[Tensor, "batch points"]) -> ShiftedTriplets:
+        """Those of A/s."""
         if self.forms is None:
             found, spent = _by_inverse_iteration(self, z)
             self.matvecs += spent
             return found
         starts = [row[real] for row, real in zip(self.start[:, 0].double(), self.operator.real_entries(), strict=True)]
-        rows = [
-            form.smallest_singular(points, start, self.rtol)
-            for form, points, start in zip(self.forms, z.to(torch.complex128), starts, strict=True)
-        ]
+        rows = [form.smallest_singular(points, start, self.rtol) for form, points, start in zip(self.forms, z, starts, strict=True)]
         return ShiftedTriplets.stack(rows)
 
     def leading_eigenvalues(self, which: str, k: int) -> Complex[Tensor, "batch k"]:
@@ -89,7 +97,7 @@ class Resolvent:
             orders = [(s.real if which == "LR" else s.abs()).argsort(descending=True) for s in spectra]
             ranks = torch.arange(k, device=orders[0].device)  # a short example repeats its last one
             values = torch.stack([s[order[ranks.clamp(max=len(s) - 1)]] for s, order in zip(spectra, orders, strict=True)])
-        return torch.complex(values.real, values.imag.abs())
+        return self.scale.double()[:, None] * torch.complex(values.real, values.imag.abs()).to(torch.complex128)
 
 
 def resolvent(operator: AbstractOperator, method: str = "auto", rtol: float = 1e-4, generator: torch.Generator | None = None) -> Resolvent:
@@ -102,12 +110,14 @@ def resolvent(operator: AbstractOperator, method: str = "auto", rtol: float = 1e
         raise ValueError(f"method must be one of {', '.join(METHODS[:3])}, got {method!r}")
     if not 0 < rtol < 1:
         raise ValueError(f"rtol must be in (0, 1), got {rtol}")
+    operator, scale = unit_scaled(operator)
     dense = method == "dense" or (method == "auto" and max(operator.sizes) <= DENSE_LIMIT)
     forms = tuple(schur_form(matrix) for matrix in operator.dense()) if dense else None
     generator = generator or torch.Generator().manual_seed(0)
     start = torch.stack([operator.random(generator).flatten(1) for _ in range(2)], 1)
     largest = singular_values(operator, 1, "LM", 0.05)
-    return Resolvent(operator, forms, start, largest.values[:, 0], rtol, largest.matvecs + (max(operator.sizes) if dense else 0))
+    spent = largest.matvecs + 1 + (max(operator.sizes) if dense else 0)
+    return Resolvent(operator, forms, start, scale * largest.values[:, 0], rtol, scale, spent)
 
 
 def pseudospectrum(
@@ -149,13 +159,16 @@ def pseudospectrum(
     points, where = torch.stack([z.real.flatten(), z.imag.flatten().abs()], 1).unique(dim=0, return_inverse=True)
     points = torch.complex(*points.T.contiguous()).expand(len(operator.sizes), -1)
     if method == "projected":
-        found, spent = _projected(operator, points, steps, rtol, generator)
+        unit, scale = unit_scaled(operator)
+        factor = scale.double()[:, None]
+        found, spent = _projected(unit, points / factor, steps, rtol, generator)
+        found = dataclasses.replace(found, values=factor * found.values, residuals=factor * found.residuals)
     else:
         level = dataclasses.replace(prepared, rtol=rtol) if prepared else resolvent(operator, method, rtol, generator)
         method = "dense" if level.forms else "inverse"
         found = level.triplets(points)
         spent = level.matvecs
-    values, residuals, converged = (part[:, where].view(-1, *grid.shape) for part in (found.values, found.residuals, found.converged))
+    values, residuals, converged = (part[:, where].reshape(-1, *grid.shape) for part in (found.values, found.residuals, found.converged))
     dtype = operator.like.dtype
     return Pseudospectrum(z, values.to(dtype), residuals.to(dtype), converged, spent, KINDS[method])
 
@@ -176,9 +189,9 @@ def _by_inverse_iteration(given: Resolvent, z: Tensor) -> tuple[ShiftedTriplets,
         found = smallest_singular_triplets(forward, backward, approximate_inverse, start, 1, given.rtol, MAX_DIMENSION)
         right, left = (torch.complex(*v[:, 0].unflatten(1, (2, -1)).unbind(1)) for v in (found.right, found.left))
         slopes = (right.conj() * left).sum(1)
-        rounding = 10 * torch.finfo(found.values.dtype).eps * (given.norm + rows.abs()).flatten()
+        rounding = 10 * torch.finfo(found.values.dtype).eps * (given.norm / given.scale + rows.abs()).flatten()
         columns = (found.values[:, 0], slopes, found.residuals[:, 0], rounding.to(found.values.dtype), found.converged[:, 0])
-        parts.append(ShiftedTriplets(*(column.view(rows.shape) for column in columns)))
+        parts.append(ShiftedTriplets(*(column.reshape(rows.shape) for column in columns)))
         spent += count[0]
     whole = ShiftedTriplets.stack(parts, "cat")
     return ShiftedTriplets(*(getattr(whole, field.name).T for field in dataclasses.fields(whole))), spent
@@ -192,17 +205,17 @@ def _shifted_products(operator: AbstractOperator, z: Complex[Tensor, "points bat
         x, y = (part.to(operator.like)[..., None] for part in (z.real, -z.imag if transposed else z.imag))
 
         def apply(rows: Tensor) -> Tensor:
-            v = rows.view(*z.shape, 2, -1)
+            v = rows.reshape(*z.shape, 2, -1)
             live = v.flatten(1).any(1)  # what has converged comes as zeros: worth a look, as points differ a lot in the solves they need
             real, imaginary = v[live].unbind(2)
-            tangents = torch.stack([real, imaginary]).view(2, -1, *operator.like.shape)
-            image = (operator.rmv if transposed else operator.mv)(tangents).view(2, *real.shape)
+            tangents = torch.stack([real, imaginary]).reshape(2, -1, *operator.like.shape)
+            image = (operator.rmv if transposed else operator.mv)(tangents).reshape(2, *real.shape)
             count[0] += tangents.shape[0] * tangents.shape[1]
             result = torch.zeros_like(v)
             result[live] = torch.stack(
                 [x[live] * real - y[live] * imaginary - image[0], y[live] * real + x[live] * imaginary - image[1]], 2
             )
-            return result.view(rows.shape)
+            return result.reshape(rows.shape)
 
         return apply
 

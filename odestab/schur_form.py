@@ -93,6 +93,10 @@ class SchurForm:
         if not self.triangle.isfinite().all():
             nan = torch.full_like(z.real, torch.nan)
             return ShiftedTriplets(nan, torch.full_like(z, complex("nan")), nan, nan, torch.zeros_like(nan, dtype=torch.bool))
+        if not bool((known := z.isfinite()).all()):  # LAPACK would refuse all points for one
+            found = self.smallest_singular(torch.where(known, z, 0.0), start, rtol, max_steps)
+            values, residuals = (torch.where(known, part, torch.nan) for part in (found.values, found.residuals))
+            return dataclasses.replace(found, values=values, residuals=residuals, converged=found.converged & known)
         if len(start) <= DIRECT:
             return self._decomposed(z, rtol)
         chunk = max(1, CHUNK_BYTES // (16 * len(start) * (STEPS[0] + 4 * STEPS[1])))
@@ -149,6 +153,8 @@ class SchurForm:
 
 def schur_form(matrix: Float[Tensor, "n n"]) -> SchurForm:
     """The complex Schur form of a real matrix in double precision: the real one with its blocks rotated (zgees takes far longer)."""
+    if not matrix.numel():
+        return SchurForm(matrix.new_full((1, 1), complex("nan"), dtype=torch.complex128))
     if not matrix.isfinite().all():
         return SchurForm(torch.full_like(matrix, complex("nan"), dtype=torch.complex128))
     triangle, _ = scipy.linalg.rsf2csf(*scipy.linalg.schur(matrix.double().cpu().numpy()))

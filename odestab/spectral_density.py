@@ -9,6 +9,7 @@ from torch import Tensor
 
 from odestab.krylov import lanczos
 from odestab.linear_operator import AbstractOperator, ComposedOperator, symmetric_part
+from odestab.scaling import unit_scaled
 
 OF = ("gram", "singular", "symmetric")
 
@@ -76,13 +77,15 @@ def spectral_density(
     """
     _check(of, probes, steps, width, points)
     generator = generator or torch.Generator().manual_seed(0)
+    operator, scale = unit_scaled(operator)
     target = symmetric_part(operator) if of == "symmetric" else _gram(operator)
     shape = (probes, *operator.like.shape)
-    start = torch.stack([operator.random(generator) for _ in range(probes)]).view(probes * shape[1], -1)
+    start = torch.stack([operator.random(generator) for _ in range(probes)]).reshape(probes * shape[1], -1)
     resolution, steps = 0.8 / steps, min(steps, max(operator.sizes))
-    nodes, weights = _quadrature(lanczos(lambda v: target.mv(v.view(shape)).reshape(v.shape), start, steps).tridiagonal)
-    nodes, weights = nodes.view(probes, -1, steps), weights.view(probes, -1, steps)
-    nodes = nodes.clamp(min=0).sqrt() if of == "singular" else nodes
+    nodes, weights = _quadrature(lanczos(lambda v: target.mv(v.reshape(shape)).reshape(v.shape), start, steps).tridiagonal)
+    nodes, weights = nodes.reshape(probes, -1, steps), weights.reshape(probes, -1, steps)
+    nodes = scale[:, None] * (nodes.clamp(min=0).sqrt() if of == "singular" else nodes)
+    nodes = scale[:, None] * nodes if of == "gram" else nodes
     grid = _grid(nodes, points) if isinstance(points, int) else points.to(operator.like)
     length = float(grid.max() - grid.min())
     width = length * max(1 / (grid.numel() - 1), resolution) if width is None else width
@@ -90,7 +93,15 @@ def spectral_density(
     moments = (nodes * weights).sum(2)
     root = math.sqrt(probes)
     return SpectralDensity(
-        grid, broadened.mean(0), broadened.std(0) / root, width, nodes, weights, moments.mean(0), moments.std(0) / root, 2 * probes * steps
+        grid,
+        broadened.mean(0),
+        broadened.std(0) / root,
+        width,
+        nodes,
+        weights,
+        moments.mean(0),
+        moments.std(0) / root,
+        2 * probes * steps + 1,
     )
 
 
@@ -114,7 +125,7 @@ def _quadrature(tridiagonal: Float[Tensor, "rows m m"]) -> tuple[Tensor, Tensor]
 def _grid(nodes: Tensor, points: int) -> Tensor:
     finite = nodes[nodes.isfinite()]
     low, high = (float(finite.min()), float(finite.max())) if finite.numel() else (0.0, 1.0)
-    margin = 0.05 * max(high - low, 1e-3 * max(abs(low), abs(high), 1e-300))
+    margin = 0.05 * max(high - low, 1e-3 * (max(abs(low), abs(high)) or 1.0))
     return torch.linspace(low - margin, high + margin, points, dtype=nodes.dtype, device=nodes.device)
 
 

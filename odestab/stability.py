@@ -8,12 +8,14 @@ from jaxtyping import Bool, Complex, Float, Int
 from torch import Tensor
 
 from odestab.jacobian import Jacobian
+from odestab.krylov.orthogonalization import norm
 from odestab.linear_operator import AbstractOperator, affine, solve
 from odestab.one_step import AbstractOneStepMethod, ImplicitEuler
 from odestab.spectrum import Spectrum
 from odestab.vector_field import AbstractVectorField
 
 CIRCLE_POINTS = 720
+DISC_POINTS = 8  # directions in which an eigenvalue may be off
 
 
 def complex_grid(re: Float[Tensor, " m"], im: Float[Tensor, " n"]) -> Complex[Tensor, "n m"]:
@@ -22,8 +24,8 @@ def complex_grid(re: Float[Tensor, " m"], im: Float[Tensor, " n"]) -> Complex[Te
 
 
 def stability_region(method: AbstractOneStepMethod, re: Float[Tensor, " m"], im: Float[Tensor, " n"]) -> Float[Tensor, "n m"]:
-    """|R(z)| on the grid z = re + i·im; the region of stability is where it is ≤ 1, infinite at a pole."""
-    return method.stability_function(complex_grid(re, im)).abs().nan_to_num(torch.inf, posinf=torch.inf)
+    """|R(z)| on the grid z = re + i·im; the region of stability is where it is ≤ 1, infinite at a pole, NaN where z is not finite."""
+    return _amplification(method, complex_grid(re, im))
 
 
 def lemniscate(z: Complex[Tensor, "*points"]) -> Float[Tensor, "*points"]:
@@ -36,14 +38,16 @@ class SpectralGrowth:
     """max |R(hλ)| over a spectrum.
 
     Attributes:
-        value: per example, the largest over the listed eigenvalues.
+        value: per example, the largest over the listed eigenvalues; NaN where they are not finite.
         bound: no eigenvalue, listed or not, gives more than this; infinite where nothing is known about the rest.
         certain: value = bound up to rounding: the listed eigenvalues settle the maximum.
+        uncertainty: by how much `value` may be off, as each eigenvalue may lie anywhere within its own uncertainty.
     """
 
     value: Float[Tensor, " batch"]
     bound: Float[Tensor, " batch"]
     certain: Bool[Tensor, " batch"]
+    uncertainty: Float[Tensor, " batch"]
 
 
 def spectral_growth(method: AbstractOneStepMethod, spectrum: Spectrum) -> SpectralGrowth:
@@ -53,13 +57,19 @@ def spectral_growth(method: AbstractOneStepMethod, spectrum: Spectrum) -> Spectr
     circle unless a pole lies inside. The certificate takes the listed eigenvalues as complete and is withheld where one did not converge.
     """
     h = float(method.step_size)
-    listed = method.stability_function(h * spectrum.values).abs().nan_to_num(torch.inf, posinf=torch.inf)  # NaN: on the pole
-    value = torch.where(spectrum.values.isnan(), -torch.inf, listed).amax(1)
+    z = h * spectrum.values
+    eps = torch.finfo(spectrum.residuals.dtype).eps
+    listed = torch.where(spectrum.absent, -torch.inf, _amplification(method, z))
+    value = listed.amax(1)
+    low, high = _amplification_within(method, z, h * spectrum.reach + 2 * eps * z.abs())
+    low, high = (torch.where(spectrum.absent, -torch.inf, part).amax(1) for part in (low, high))
+    uncertainty = torch.maximum(high - value, value - low) + 4 * eps * (1 + value)
+    uncertainty = torch.where(value == torch.inf, torch.inf, uncertainty)
     rest = torch.zeros_like(value) if spectrum.complete else _largest_on_disc(method, spectrum, h)
     bound = torch.maximum(value, rest)
-    converged = (spectrum.converged | spectrum.values.isnan()).all(1)
+    converged = (spectrum.converged | spectrum.absent).all(1)
     certain = converged & (bound <= value * (1 + 1e-9))
-    return SpectralGrowth(value, torch.where(converged, bound, torch.inf), certain)
+    return SpectralGrowth(value, torch.where(converged, bound, torch.inf), certain, uncertainty)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -68,18 +78,26 @@ class StableStepSizes:
 
     Attributes:
         step_sizes: `(steps,)`, the candidates h.
-        growth: `(batch, steps)`, max |R(hλ)| over the listed eigenvalues.
-        stable: growth ≤ 1.
-        certain: `(batch, steps)`, the listed eigenvalues settle it. A converged growth above 1 always is: what is listed is unstable.
+        growth: `(batch, steps)`, max |R(hλ)| over the listed eigenvalues; NaN where they are not finite.
+        stable: growth ≤ 1, or above it by no more than its uncertainty and √eps: |R| = 1 is stable, and rounding does not decide.
+        certain: `(batch, steps)`, the listed eigenvalues settle it, and it is not on the boundary. A converged growth above 1
+            always is settled: what is listed is unstable.
+        boundary: `(batch, steps)`, growth is 1 to within its uncertainty (Mathematics, section 8): it may be stable or not.
     """
 
     step_sizes: Float[Tensor, " steps"]
     growth: Float[Tensor, "batch steps"]
     stable: Bool[Tensor, "batch steps"]
     certain: Bool[Tensor, "batch steps"]
+    boundary: Bool[Tensor, "batch steps"]
 
     def describe(self, example: int) -> str:
-        """The stable candidates in words: "none", or the runs of neighbouring candidates as intervals."""
+        """The stable candidates in words: "none", or the runs of neighbouring candidates as intervals.
+
+        Candidates on the boundary are named after them; "unknown" where the eigenvalues are not finite.
+        """
+        if bool(self.growth[example].isnan().all()):
+            return "unknown"
         runs: list[list[float]] = []
         previous_stable = False
         for h, stable in zip(self.step_sizes.tolist(), self.stable[example].tolist(), strict=True):
@@ -88,7 +106,9 @@ class StableStepSizes:
             elif stable:
                 runs.append([h, h])
             previous_stable = stable
-        return ", ".join(f"{low:g}" if low == high else f"{low:g} to {high:g}" for low, high in runs) or "none"
+        words = ", ".join(f"{low:g}" if low == high else f"{low:g} to {high:g}" for low, high in runs) or "none"
+        edge = ", ".join(f"{h:g}" for h in self.step_sizes[self.boundary[example].to(self.step_sizes.device)].tolist())
+        return f"{words} (on the boundary: {edge})" if edge else words
 
 
 def stable_step_sizes(method: AbstractOneStepMethod, spectrum: Spectrum, steps: Float[Tensor, " steps"]) -> StableStepSizes:
@@ -98,21 +118,30 @@ def stable_step_sizes(method: AbstractOneStepMethod, spectrum: Spectrum, steps: 
         ValueError: if a candidate is not positive and finite.
     """
     found = [spectral_growth(dataclasses.replace(method, step_size=h), spectrum) for h in steps.tolist()]  # type: ignore[type-var]
-    growth = torch.stack([g.value for g in found], dim=1)
-    converged = (spectrum.converged | spectrum.values.isnan()).all(1)
-    certain = torch.stack([g.certain | (converged & (g.value > 1)) | (g.bound <= 1) for g in found], dim=1)
-    return StableStepSizes(steps, growth, growth <= 1, certain)
+    growth, uncertainty = (torch.stack([getattr(g, name) for g in found], dim=1) for name in ("value", "uncertainty"))
+    converged = (spectrum.converged | spectrum.absent).all(1)
+    settled = torch.stack([g.certain | (converged & (g.value > 1)) | (g.bound <= 1) for g in found], dim=1)
+    boundary = growth.isfinite() & ((growth - 1).abs() <= uncertainty)
+    stable = growth <= 1 + _rounding(uncertainty)
+    return StableStepSizes(steps, growth, stable, settled & ~boundary, boundary)
 
 
 def margin(method: AbstractOneStepMethod, spectrum: Spectrum) -> Float[Tensor, " batch"]:
-    """1 − max |R(hλ)| over the listed eigenvalues; negative means unstable. `spectral_growth` says whether the list settles it."""
-    return 1 - spectral_growth(method, spectrum).value
+    """1 − max |R(hλ)| over the listed eigenvalues; negative means unstable. `spectral_growth` says whether the list settles it.
+
+    0 where it is less than its uncertainty and √eps, on the boundary; NaN where the eigenvalues are not finite.
+    """
+    found = spectral_growth(method, spectrum)
+    value = 1 - found.value
+    return torch.where(value.abs() <= _rounding(found.uncertainty), 0.0, value)
 
 
 def share_outside_lemniscate(
     spectrum: Spectrum, step_size: float, bulk: float = -1.0, radius: float = 1e-3
 ) -> tuple[Float[Tensor, " batch"], Int[Tensor, " batch"]]:
     """The share of eigenvalues with |1 − (hλ)²| > 1, where implicit Euler damps more, and the size of the bulk left out of it.
+
+    An eigenvalue that lies on the lemniscate to within its uncertainty is not outside.
 
     LayerNorm puts eigenvalues of multiplicity 2n at λ ≈ −1 (Mathematics, section 4); they are counted apart. Where nothing is left the
     share is NaN.
@@ -131,7 +160,9 @@ def share_outside_lemniscate(
     present = ~spectrum.values.isnan()
     in_bulk = present & ((spectrum.values - bulk).abs() <= radius)
     counted = present & ~in_bulk
-    outside = counted & (lemniscate(step_size * spectrum.values) > 1)
+    z = step_size * spectrum.values
+    off = step_size * spectrum.reach + 2 * torch.finfo(spectrum.residuals.dtype).eps * z.abs()
+    outside = counted & (lemniscate(z) > 1 + off * (2 * z.abs() + off))
     return outside.sum(1) / counted.sum(1).to(spectrum.residuals.dtype), in_bulk.sum(1)
 
 
@@ -197,10 +228,33 @@ def damping_advantage(
 ) -> ImplicitAdvantage:
     """log(‖Eδ‖/‖M⁻¹δ‖) for operators E and M that are already linearised; see `implicit_advantage`."""
     delta = explicit.project(perturbations)
-    image = explicit.mv(delta).flatten(2).norm(dim=2)
+    image = norm(explicit.mv(delta).flatten(2))
     resolved = solve(implicit, delta, rtol)
-    values = image.log() - resolved.solution.norm(dim=1).view_as(image).log()
+    values = image.log() - norm(resolved.solution).view_as(image).log()
     return ImplicitAdvantage(values, resolved.residual.view_as(image), solved)
+
+
+def _amplification(method: AbstractOneStepMethod, z: Tensor) -> Tensor:
+    """|R(z)|, infinite at the pole, NaN where z is not finite."""
+    size = method.stability_function(z).abs().nan_to_num(torch.inf, posinf=torch.inf)
+    return torch.where(z.isfinite(), size, torch.nan)
+
+
+def _amplification_within(method: AbstractOneStepMethod, z: Tensor, radius: Tensor) -> tuple[Tensor, Tensor]:
+    """The least and the largest |R| on discs about points z, from DISC_POINTS directions and the pole."""
+    known = radius.nan_to_num(torch.inf).clamp(max=torch.finfo(radius.dtype).max ** 0.25)
+    angle = torch.arange(DISC_POINTS, dtype=radius.dtype, device=radius.device) * (2 * math.pi / DISC_POINTS)
+    around = z[..., None] + known[..., None] * torch.polar(torch.ones_like(angle), angle)
+    sizes = torch.cat([_amplification(method, around), _amplification(method, z)[..., None]], -1)
+    low, high = sizes.amin(-1), sizes.amax(-1)
+    if method.pole is not None:
+        high = torch.where((z - method.pole).abs() <= known, torch.inf, high)
+    return low, torch.where(radius.isfinite(), high, torch.inf)
+
+
+def _rounding(uncertainty: Tensor) -> Tensor:
+    """What of an uncertainty may be called rounding: √eps at most. A larger one leaves a verdict uncertain and does not change it."""
+    return uncertainty.nan_to_num(0.0).clamp(max=torch.finfo(uncertainty.dtype).eps ** 0.5)
 
 
 def _largest_on_disc(method: AbstractOneStepMethod, spectrum: Spectrum, h: float) -> Float[Tensor, " batch"]:

@@ -7,8 +7,9 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from odestab.krylov import gmres
-from odestab.krylov.orthogonalization import orthogonalize, unit
+from odestab.krylov.orthogonalization import norm, orthogonalize, unit
 from odestab.linear_operator import AbstractOperator
+from odestab.scaling import unit_scaled
 
 LOOSE_SOLVE = 0.05  # of the solves behind new directions and residuals; the values themselves come from exact products
 
@@ -70,22 +71,24 @@ def step_growth(
         space.add(direction)
         values, coefficients = space.rayleigh_ritz()
         residual = space.residuals(values, coefficients)
-        error = torch.where(values.isnan(), 0.0, residual.norm(dim=2) / values)
+        error = torch.where(values.isnan(), 0.0, norm(residual) / values)
         if space.dimension >= min(max_dimension, max(operator.sizes)) or not bool((error > 0.5 * rtol).any()):
             break
         worst = error.argmax(1)
         target = residual.gather(1, worst[:, None, None].expand(-1, 1, residual.shape[2]))[:, 0]
         direction = space.preconditioned(torch.where((error.amax(1) > 0.5 * rtol)[:, None], target, 0.0), worst)
-    residuals = space.pulled_back(residual).norm(dim=2)
-    return StepGrowth(step_sizes, values, residuals, residuals <= rtol * values, 4 * space.dimension)
+    residuals = norm(space.pulled_back(residual))
+    return StepGrowth(step_sizes, values, residuals, residuals <= rtol * values, 4 * space.dimension + 1)
 
 
 class _FactorSpace:
     """V with orthonormal rows, and JV, JᵀV, JᵀJV, which give both factors and all residuals for every h without a product."""
 
     def __init__(self, operator: AbstractOperator, theta: float, h: Tensor) -> None:
+        operator, scale = unit_scaled(operator)  # J/s and hs, as squares of J follow
         self.product, self.adjoint = operator.flat(operator.mv), operator.flat(operator.rmv)
-        self.a, self.b, self.implicit = h * (1 - theta), h * theta, theta > 0
+        own = scale[:, None] * h  # (batch, steps)
+        self.a, self.b, self.implicit = own * (1 - theta), own * theta, theta > 0
         n = operator.like[0].numel()
         self.spaces = tuple(operator.like.new_zeros(len(operator.like), 0, n) for _ in range(4))
 
@@ -108,10 +111,13 @@ class _FactorSpace:
         mixed, square = torch.bmm(v, jv.mT), torch.bmm(jv, jv.mT)
         finite = square.isfinite().all(2).all(1)[:, None]
         symmetric, square = ((torch.where(finite[..., None], part, 0.0))[:, None] for part in (mixed + mixed.mT, square))
-        a, b = self.a[:, None, None], self.b[:, None, None]
+        a, b = self.a[:, :, None, None], self.b[:, :, None, None]
         above = alive + a * symmetric + a**2 * square
         below = alive - b * symmetric + b**2 * square + (1 - alive) * torch.eye(v.shape[1], dtype=v.dtype, device=v.device)
-        factor = torch.linalg.cholesky(below)
+        factor, failed = torch.linalg.cholesky_ex(below)
+        finite = finite & (failed == 0)  # I − bJ has lost rank to rounding
+        factor = torch.where(finite[..., None, None], factor, torch.eye(v.shape[1], dtype=v.dtype, device=v.device))
+        above = torch.where(finite[..., None, None], above, 0.0)
         left = torch.linalg.solve_triangular(factor, above, upper=False)
         squared, vectors = torch.linalg.eigh(torch.linalg.solve_triangular(factor, left.mT, upper=False))
         coefficients = torch.linalg.solve_triangular(factor.mT, vectors[..., -1:], upper=True)[..., 0]
@@ -120,14 +126,14 @@ class _FactorSpace:
     def residuals(self, values: Tensor, coefficients: Tensor) -> Tensor:
         """(I + aJᵀ)u − σ(I − bJᵀ)v with v = (I − bJ)w, u = (I + aJ)w/σ, `(batch, steps, n)`."""
         w, jw, tw, tjw = (torch.bmm(coefficients, space) for space in self.spaces)
-        a, b, sigma = self.a[:, None], self.b[:, None], values[..., None]
+        a, b, sigma = self.a[..., None], self.b[..., None], values[..., None]
         return (w + a * jw + a * (tw + a * tjw)) / sigma - sigma * (w - b * jw - b * (tw - b * tjw))
 
     def preconditioned(self, residual: Tensor, step: Tensor) -> Tensor:
         """(MᵀM)⁻¹ times a residual, M = I − bJ at each example's own step size; the residual itself for an explicit method."""
         if not self.implicit:
             return residual
-        b = self.b[step][:, None]
+        b = self.b.gather(1, step[:, None])
         half = gmres(lambda u: u - b * self.adjoint(u), residual, LOOSE_SOLVE).solution
         return gmres(lambda v: v - b * self.product(v), half, LOOSE_SOLVE).solution
 
@@ -135,12 +141,12 @@ class _FactorSpace:
         """M⁻ᵀ times the residual of every step size: what is missing in Rᵀu = σv."""
         if not self.implicit:
             return residual
-        steps, b = residual.shape[1], self.b[:, None, None]
+        steps, b = residual.shape[1], self.b.T[..., None]
         rows = residual.nan_to_num(0.0).transpose(0, 1)  # steps are tangents, examples the batch
         shape = rows.shape
 
         def product(u: Tensor) -> Tensor:
-            return u - (b * self.adjoint(u).view(shape)).view(u.shape)
+            return u - (b * self.adjoint(u).reshape(shape)).reshape(u.shape)
 
         solved = gmres(product, rows.reshape(-1, shape[2]), LOOSE_SOLVE).solution
         return solved.view(steps, -1, shape[2]).transpose(0, 1)

@@ -27,6 +27,8 @@ class Trajectory:
     methods: tuple[Any, ...] | None = None
 
     def __post_init__(self) -> None:
+        if not self.fields:
+            raise ValueError("fields must be at least one, got none")
         if len(self.states) != len(self.fields) + 1:
             raise ValueError(f"states must be one more than fields, got {len(self.states)} states and {len(self.fields)} fields")
         if self.methods is not None and len(self.methods) != len(self.fields):

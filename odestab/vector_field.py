@@ -62,7 +62,7 @@ def over_tangents(product: Callable[[], Callable[[Tensor], Tensor]], x: Float[Te
     def apply(v: Tensor) -> Tensor:
         if v.ndim == x.ndim:
             return product()(v)
-        return torch.func.vmap(product(), randomness="same")(v.reshape(-1, *x.shape)).view(v.shape)
+        return torch.func.vmap(product(), randomness="same")(v.reshape(-1, *x.shape)).reshape(v.shape)
 
     return apply
 

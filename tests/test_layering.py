@@ -36,7 +36,7 @@ ENCODER_LAYERS_MAY_IMPORT = {
 }
 ORDER = (
     *("precision", "watch", "one_thread", "vector_field", "frozen_randomness", "trajectory", "krylov", "linear_operator"),
-    *("linearized_layer", "checked_linearization", "jacobian"),
+    *("scaling", "linearized_layer", "checked_linearization", "jacobian", "dense_exponential"),
     *("spectrum", "step_growth", "numerical_range", "nonnormality", "schur_form", "pseudospectrum"),
     *("pseudospectral_extrema", "kreiss", "spectral_density"),
     *("solver", "adjoint", "one_step", "stability", "propagation", "matrix_exponential", "lyapunov", "refinement", "encoder_layers"),

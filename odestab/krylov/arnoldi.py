@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from odestab.krylov.orthogonalization import Matvec, fresh_vectors, next_vector, unit
+from odestab.krylov.orthogonalization import Matvec, fresh_by_step, next_vector, unit
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -70,7 +70,7 @@ def extend(
     start: Float[Tensor, "batch n"],
 ) -> None:
     """Fill some columns of H and the rows of Q after them, in place: the loop of every Arnoldi process here."""
-    fresh = fresh_vectors(start, range(columns.start + 1, columns.stop + 1))
+    fresh = fresh_by_step(start, range(columns.start + 1, columns.stop + 1))
     for j in columns:
         q, coefficients, below = next_vector(basis[:, : j + 1], matvec(basis[:, j]), functools.partial(fresh, j + 1))
         basis[:, j + 1], hessenberg[:, : j + 1, j], hessenberg[:, j + 1, j] = q, coefficients, below

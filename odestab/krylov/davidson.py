@@ -6,8 +6,10 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from odestab.krylov.orthogonalization import Matvec, orthogonalize, unit
+from odestab.krylov.orthogonalization import Matvec, fresh_vectors, norm, orthogonalize, power_of_two, unit
 from odestab.krylov.projected import HOST, decomposed, transferred
+
+SEARCHES = 3  # expansions from fresh vectors that must leave all wanted triplets as they are
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -39,6 +41,7 @@ def smallest_singular_triplets(
     k: int = 1,
     rtol: float = 1e-4,
     max_dimension: int = 60,
+    confirm: Float[Tensor, "batch n"] | None = None,
 ) -> SingularTriplets:
     """The k smallest singular values by Rayleigh–Ritz on AᵀA over a growing subspace (Morgan and Scott 1986).
 
@@ -54,26 +57,41 @@ def smallest_singular_triplets(
         k: how many.
         rtol: tolerance on the residual, relative to σ.
         max_dimension: largest subspace.
+        confirm: fresh random vectors. With them an example that has converged is expanded from a fresh vector SEARCHES
+            times more, and goes on where that unsettles a triplet: what grew from one vector holds one vector of a
+            multiple value.
     """
     basis = unit(approximate_inverse(start))[0][:, None]
     image = matvec(basis[:, 0])[:, None]
+    size = norm(matvec(unit(start)[0]))  # of A, roughly: what rounds
+    searches = torch.zeros_like(start[:, 0])
     while True:
-        triplets, residuals = _rayleigh_ritz(basis, image, rmatvec, min(k, basis.shape[1]), rtol)
-        open_ = ~triplets.converged & triplets.values.isfinite()
-        if basis.shape[1] >= k and (triplets.steps >= max_dimension or not bool(open_.any())):
+        triplets, residuals = _rayleigh_ritz(basis, image, size, rmatvec, min(k, basis.shape[1]), rtol)
+        finite = triplets.values.isfinite().all(1)
+        open_ = ~triplets.converged & finite[:, None]
+        growing = open_.any(1) | (finite & (basis.shape[1] < k))
+        searching = torch.zeros_like(growing) if confirm is None else finite & ~growing & (searches < SEARCHES)
+        if basis.shape[1] >= k and (triplets.steps >= max_dimension or not bool((growing | searching).any())):
             return triplets
         worst = torch.where(open_.any(1), open_.to(torch.int8).argmax(1), residuals.shape[1] - 1)
         target = residuals.gather(1, worst[:, None, None].expand(-1, 1, residuals.shape[2]))[:, 0]
-        wanting = open_.any(1) | (triplets.values.isfinite().all(1) & (basis.shape[1] < k))
-        expansion, _ = unit(approximate_inverse(torch.where(wanting[:, None], target, 0.0)))
+        target = torch.where(growing[:, None], target, 0.0)
+        if confirm is not None:
+            searches = torch.where(growing, 0.0, searches + searching)
+            fresh = fresh_vectors(confirm, basis.shape[1])
+            # A triplet without a vector has no residual to expand by: the space has fewer than k directions yet.
+            lacking = growing & ~(target.abs().amax(1) > 0)
+            target = torch.where((searching | lacking)[:, None], fresh, target)
+        expansion, _ = unit(approximate_inverse(target))
         direction, _ = unit(orthogonalize(basis, expansion)[0], 100 * torch.finfo(basis.dtype).eps)
         basis = torch.cat([basis, direction[:, None]], 1)
         image = torch.cat([image, matvec(direction)[:, None]], 1)
 
 
-def _rayleigh_ritz(basis: Tensor, image: Tensor, rmatvec: Matvec, k: int, rtol: float) -> tuple[SingularTriplets, Tensor]:
+def _rayleigh_ritz(basis: Tensor, image: Tensor, norm_a: Tensor, rmatvec: Matvec, k: int, rtol: float) -> tuple[SingularTriplets, Tensor]:
     """Minimise ‖A v‖ over unit v in the subspace, directions of zeros (frozen examples) left out; the triplets and Aᵀ u − σ v."""
-    gram, lengths = transferred(HOST, torch.bmm(image, image.mT), basis.norm(dim=2))
+    scale = power_of_two(image.abs().amax((1, 2), keepdim=True))  # squares of very small or large numbers are none
+    gram, lengths = transferred(HOST, torch.bmm(image / scale, image.mT / scale), basis.norm(dim=2))
     finite = gram.isfinite().all(2).all(1)
     gram = torch.where(finite[:, None, None], gram, 0.0)  # LAPACK would refuse the whole batch
     largest = torch.diagonal(gram, 0, 1, 2).amax(1)
@@ -86,7 +104,9 @@ def _rayleigh_ritz(basis: Tensor, image: Tensor, rmatvec: Matvec, k: int, rtol: 
     left, value = (part.unflatten(0, w.shape[:2]) for part in unit(w.flatten(0, 1)))
     back = torch.stack([rmatvec(left[:, i]) for i in range(k)], 1)
     residual = back - value[..., None] * v
-    size = residual.norm(dim=2)
-    floor = 10 * torch.finfo(value.dtype).eps * largest.sqrt()[:, None]  # a smaller σ is zero, and has no left vector
+    size = norm(residual)
+    # A smaller σ is zero, and has no left vector.
+    floor = 10 * torch.finfo(value.dtype).eps * torch.maximum(largest.sqrt() * scale[:, 0, 0], norm_a)[:, None]
     values = torch.where(finite[:, None], value, torch.nan)
-    return SingularTriplets(values, v, left, size, (size <= rtol * value + floor) | (value <= floor), basis.shape[1]), residual
+    present = norm(v) > 0.5
+    return SingularTriplets(values, v, left, size, present & ((size <= rtol * value + floor) | (value <= floor)), basis.shape[1]), residual

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from odestab.krylov.orthogonalization import Matvec, orthogonalize, unit
+from odestab.krylov.orthogonalization import Matvec, norm, orthogonalize, unit
 from odestab.precision import own_precision
 from odestab.watch import Watch
 
@@ -45,7 +45,7 @@ def gmres(
     if (wide := torch.promote_types(b.dtype, torch.float32)) != b.dtype:  # in half precision a Krylov space soon loses its orthogonality
         found = gmres(lambda v: matvec(v.to(b.dtype)).to(wide), b.to(wide), rtol, max_iterations, restart)
         return dataclasses.replace(found, solution=found.solution.to(b.dtype))
-    size, r = b.norm(dim=1), b
+    size, r = norm(b), b
     finite = size.isfinite()
     x = torch.where(finite[:, None], torch.zeros_like(b), torch.nan)
     residual = torch.where(finite, (size > 0).to(b.dtype), torch.nan)
@@ -57,10 +57,10 @@ def gmres(
         moved = x + step
         del step  # states are large
         trial = b - matvec(moved)
-        found = trial.norm(dim=1) / size.clamp(min=torch.finfo(b.dtype).tiny)
-        better = open_ & ~(found >= residual)  # a step that rounding has spoilt is not taken; a NaN is, and ends its example
+        reached = norm(trial) / torch.where(size > 0, size, 1.0)
+        better = open_ & ~(reached >= residual)  # a step that rounding has spoilt is not taken; a NaN is, and ends its example
         x, r = torch.where(better[:, None], moved, x), torch.where(better[:, None], trial, r)
-        before, residual = residual, torch.where(better, found, residual)
+        before, residual = residual, torch.where(better, reached, residual)
         iterations += torch.where(open_, used, 0)
         moving = open_ & (residual < 0.999 * before)  # where all stagnate, more cycles of the same length repeat this one
         going, spent = torch.stack([moving.any() & (residual > rtol).any(), used.max()]).tolist()  # the host asks once a cycle
@@ -84,7 +84,7 @@ def _cycle(
     open_, written, watch = beta > tolerance, 1, Watch(r.device)
     for j in range(steps):
         w, h = orthogonalize(basis[:, : j + 1], matvec(basis[:, j]))
-        size = h.norm(dim=1)
+        size = norm(h)
         basis[:, j + 1], below = unit(w, 10 * torch.finfo(r.dtype).eps * size)
         with own_precision(r):
             column = torch.bmm(rotation[:, : j + 1, : j + 1], h[..., None])[..., 0]

@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from odestab.krylov.orthogonalization import Matvec, fresh_vectors, next_vector, unit
+from odestab.krylov.orthogonalization import Matvec, fresh_by_step, next_vector, unit
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -60,7 +60,7 @@ def golub_kahan(
         right[:, : done + 1], left[:, :done], projected[:, :done, : done + 1] = previous.right, previous.left, previous.projected
     else:
         right[:, 0], _ = unit(start)
-    fresh = fresh_vectors(start, range(2 * done + 1, 2 * total + 1))
+    fresh = fresh_by_step(start, range(2 * done + 1, 2 * total + 1))
     for j in range(total)[done:]:
         image = matvec(right[:, j])
         left[:, j], _, projected[:, j, j] = next_vector(left[:, :j], image, functools.partial(fresh, 2 * j + 1))

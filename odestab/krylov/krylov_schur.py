@@ -10,11 +10,12 @@ from jaxtyping import Bool, Complex, Float, Int
 from torch import Tensor
 
 from odestab.krylov.arnoldi import extend
-from odestab.krylov.orthogonalization import Matvec, orthogonalize, unit
+from odestab.krylov.orthogonalization import Matvec, fresh_vectors, orthogonalize, unit
 from odestab.krylov.projected import HOST, transferred
 from odestab.krylov.ritz import arnoldi_ritz
 
-LOOSE = 0.1  # a value that need only be told from the wanted ones
+LOOSE = 0.3  # of a gap: a value that need only be told from the wanted ones
+BETTER = 10  # tolerances by which a wanted value must gain to count as one that was missing before
 STRIDE = 8  # columns between two looks at the projected problem
 BLOCK = 8192  # entries of a state that a restart rotates at a time
 
@@ -47,7 +48,7 @@ class Wanted:
     Attributes:
         count: k.
         rank: eigenvalues ↦ a number each, the largest wanted most; equal for conjugates.
-        tolerance: the wanted values `(batch, k)` ↦ what their residual estimates must not exceed, `(batch, 1)`.
+        tolerance: the wanted values `(batch, k)` ↦ what their residual estimates must not exceed, `(batch, 1)` or one each.
     """
 
     count: int
@@ -77,8 +78,9 @@ def krylov_schur(
         wanted: how many and which.
         dimension: m, of the space before a restart.
         max_products: budget; what has not converged by then is returned as it is.
-        confirm: fresh random vectors. With them the Schur vectors of an example that has converged are locked and the complement is
-            searched from the fresh vector, until nothing better is found there: one Krylov space has one vector of a multiple eigenvalue.
+        confirm: fresh random vectors. With them the Schur vectors of an example that has converged are locked and
+            the complement is searched from a fresh vector, as one Krylov space has one vector of a multiple
+            eigenvalue. Where that finds something better, it is locked too and the search repeats.
         narrow: indices ↦ A on those examples alone. With it, examples that are done are left out of later products.
     """
     search = _Search(start, wanted, min(dimension, start.shape[1]), confirm)
@@ -107,11 +109,14 @@ class _Search:
         self.wanted, self.dimension, self.first, self.products = wanted, dimension, 0, 0
         self.members = torch.arange(batch)
         self.start, self.fresh = start, confirm
+        self.rounds = torch.zeros(batch, 1, dtype=start.dtype)  # searches of the complement so far
         self.basis = start.new_zeros(batch, dimension + 1, n)
         self.hessenberg = start.new_zeros(batch, dimension + 1, dimension)
         self.basis[:, 0], _ = unit(start)
         self.open = torch.ones(batch, dtype=torch.bool)
         self.locked, self.new_lock = ~self.open, ~self.open
+        self.ranks = torch.zeros(batch, wanted.count, dtype=start.dtype)  # of the wanted values at the last look,
+        self.locked_ranks = self.ranks.clone()  # and when they were locked
         complex_ = torch.complex64 if start.dtype == torch.float32 else torch.complex128
         self.values = torch.full((batch, wanted.count), complex("nan"), dtype=complex_)
         self.vectors = torch.zeros(batch, wanted.count, n, dtype=complex_, device=start.device)
@@ -140,9 +145,15 @@ class _Search:
         ritz = arnoldi_ritz(self.projected, self.lengths, min(k + 1, size), self.wanted.rank)
         limit = self.wanted.tolerance(ritz.values[:, :k])
         good = self.open & (ritz.estimates[:, :k] <= limit).all(1)
-        searched = (ritz.estimates[:, k:] <= torch.maximum(limit, LOOSE * ritz.values[:, k:].abs())).all(1)
-        settled = good if self.fresh is None else good & self.locked & searched
-        self.new_lock = good & ~self.locked
+        # The value after the wanted ones must be told from them: a space that has not seen a wanted one yet cannot.
+        after = self.wanted.rank(ritz.values)[:, k - 1 : k] - self.wanted.rank(ritz.values)[:, k:]
+        searched = (ritz.estimates[:, k:] <= torch.maximum(limit[:, -1:], LOOSE * after)).all(1)
+        # A search that found something better proves that the one before it had missed some. Only one that finds
+        # nothing ends the search.
+        self.ranks = self.wanted.rank(ritz.values[:, :k]).to(self.start.dtype)
+        better = size < k or (self.ranks - self.locked_ranks > BETTER * limit).any(1)
+        settled = good if self.fresh is None else good & self.locked & searched & ~better
+        self.new_lock = good & (~self.locked | (searched & better))
         ending = self.open if last else settled
         if bool(ending.any()):
             self._keep(ending, ritz.values[:, :k], ritz.right[:, :, :k], size)
@@ -156,7 +167,7 @@ class _Search:
             if place < example:
                 self.basis[place] = self.basis[example]
         self.basis = self.basis[: len(kept)]
-        for name in ("members", "open", "locked", "new_lock", "projected", "lengths"):
+        for name in ("members", "rounds", "open", "locked", "new_lock", "ranks", "locked_ranks", "projected", "lengths"):
             setattr(self, name, getattr(self, name)[kept])
         members, kept = transferred(self.basis.device, self.members, kept)
         self.start, self.hessenberg = self.start[kept], self.hessenberg[kept]
@@ -171,11 +182,13 @@ class _Search:
         for block in self.basis.split(BLOCK, dim=2):  # in place, as a second basis would not always fit
             block[:, :keep] = torch.bmm(rotation.mT, block[:, :m])
         if self.fresh is not None and bool(self.new_lock.any()):
-            (locking,) = transferred(self.basis.device, self.new_lock)
-            replacement, _ = unit(orthogonalize(self.basis[:, :keep], self.fresh)[0])
-            residual = torch.where(locking[:, None], replacement, residual)
-            coupling = torch.where(locking[:, None, None], 0.0, coupling)
+            locking, rounds = transferred(self.basis.device, self.new_lock[:, None].to(self.rounds.dtype), self.rounds)
+            replacement, _ = unit(orthogonalize(self.basis[:, :keep], fresh_vectors(self.fresh, rounds))[0])
+            residual = torch.where(locking > 0, replacement, residual)
+            coupling = torch.where(locking[:, :, None] > 0, 0.0, coupling)
             self.locked |= self.new_lock
+            self.locked_ranks = torch.where(self.new_lock[:, None], self.ranks, self.locked_ranks)
+            self.rounds += self.new_lock[:, None]
         self.basis[:, keep], self.basis[:, keep + 1 :] = residual, 0.0
         self.hessenberg.zero_()
         self.hessenberg[:, :keep, :keep], self.hessenberg[:, keep : keep + 1, :keep] = triangle, coupling
@@ -220,26 +233,32 @@ class _Search:
         m = self.dimension
         projected, alive = self.projected[:, :m].double().numpy(), (self.lengths > 0.5).numpy()
         rotation, triangle = np.zeros((len(projected), m, keep)), np.zeros((len(projected), keep, keep))
+        locking = (self.new_lock if self.fresh is not None else torch.zeros_like(self.open)).tolist()
         for example in self.open.nonzero()[:, 0].tolist():
             rows = alive[example].nonzero()[0]
-            w, s = _leading_schur(projected[example][np.ix_(rows, rows)], keep, self.wanted.rank)
+            # What is locked loses its coupling to the rest, which none but the converged vectors may.
+            least = self.wanted.count if locking[example] else keep
+            w, s = _leading_schur(projected[example][np.ix_(rows, rows)], least, keep, self.wanted.rank)
             rotation[example][rows, : w.shape[1]], triangle[example, : len(s), : len(s)] = w, s
         small = (torch.as_tensor(part).to(self.basis.dtype) for part in (rotation, triangle))
         there = transferred(self.basis.device, *small)
         return there[0], there[1]
 
 
-def _leading_schur(matrix: np.ndarray, keep: int, rank: Callable[[Tensor], Tensor]) -> tuple[np.ndarray, np.ndarray]:
-    """Orthonormal columns W that span the best-ranked invariant subspace of dimension ≤ keep, and S = Wᵀ A W, by LAPACK's trsen."""
+def _leading_schur(matrix: np.ndarray, least: int, keep: int, rank: Callable[[Tensor], Tensor]) -> tuple[np.ndarray, np.ndarray]:
+    """Orthonormal columns W that span the best-ranked invariant subspace, and S = Wᵀ A W, by LAPACK's trsen.
+
+    Its dimension is at most `keep`, and `least` or, where that would cut a pair in two, one more.
+    """
     t, z = scipy.linalg.schur(matrix)
-    corner = np.diag(t, -1) * np.diag(t, 1)
-    imaginary = np.sqrt(np.abs(np.where(np.diag(t, -1) != 0, corner, 0.0)))
+    corner = np.sqrt(np.abs(np.diag(t, -1))) * np.sqrt(np.abs(np.diag(t, 1)))  # the product itself may overflow
+    imaginary = np.where(np.diag(t, -1) != 0, corner, 0.0)
     values = np.diag(t) + 1j * (np.append(imaginary, 0.0) + np.append(0.0, -imaginary))
     order = rank(torch.as_tensor(values)).argsort(descending=True, stable=True).tolist()
     signs, chosen = np.sign(values.imag).astype(int).tolist(), set[int]()  # plain numbers: this runs for every example
     for i in order:
         block = {i, i + signs[i]}  # a conjugate pair begins with the upper one
-        if not block & chosen and len(chosen) + len(block) <= keep:
+        if not block & chosen and len(chosen) < least and len(chosen) + len(block) <= keep:
             chosen |= block
     select = np.isin(np.arange(len(t)), list(chosen)).astype(np.int32)
     s, w, _, _, count, *_ = scipy.linalg.lapack.dtrsen(select, t, z, job="N")

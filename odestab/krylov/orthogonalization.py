@@ -11,6 +11,23 @@ from odestab.precision import own_precision
 Matvec = Callable[[Float[Tensor, "batch n"]], Float[Tensor, "batch n"]]
 
 
+def power_of_two(x: Tensor) -> Tensor:
+    """The power of two p with |x| in [p, 2p): to divide by it rounds nothing. 1 where x is 0 or not finite."""
+    size = x.abs()
+    return torch.where((size > 0) & size.isfinite(), size / (2 * torch.frexp(size).mantissa), 1.0)
+
+
+def norm(w: Tensor, dim: int = -1) -> Tensor:
+    """‖w‖ along a dimension, however small or large: where squares leave the range of the precision, w is scaled first."""
+    size = w.norm(dim=dim)
+    limits = torch.finfo(size.dtype)
+    safe = (size > (limits.tiny / limits.eps) ** 0.5) & size.isfinite()
+    if size.device.type == "cpu" and bool(safe.all()):
+        return size
+    scale = power_of_two(w.abs().amax(dim, keepdim=True)) if w.shape[dim] else torch.ones_like(size).unsqueeze(dim)
+    return torch.where(safe, size, (w / scale).norm(dim=dim) * scale.squeeze(dim))
+
+
 def orthogonalize(
     basis: Float[Tensor, "batch m n"], w: Float[Tensor, "batch n"]
 ) -> tuple[Float[Tensor, "batch n"], Float[Tensor, "batch m"]]:
@@ -23,14 +40,14 @@ def orthogonalize(
     if w.device.type != "cpu":  # to ask which need it takes longer than the pass
         twice, second = _pass(basis, once)
         return twice, first + second
-    return _second_pass(basis, once, first, _lost_half(w.norm(dim=1), once.norm(dim=1)))
+    return _second_pass(basis, once, first, _lost_half(norm(w), norm(once)))
 
 
 def unit(w: Float[Tensor, "batch n"], floor: Tensor | float = 0.0) -> tuple[Float[Tensor, "batch n"], Float[Tensor, " batch"]]:
     """Return w/‖w‖ and ‖w‖ per example; both are zero where ‖w‖ ≤ floor."""
-    norm = w.norm(dim=1)
-    alive = norm > floor
-    return torch.where(alive[:, None], w / norm.clamp(min=torch.finfo(w.dtype).tiny)[:, None], 0.0), norm * alive
+    size = norm(w)
+    alive = size > floor
+    return torch.where(alive[:, None], w / torch.where(alive, size, 1.0)[:, None], 0.0), size * alive
 
 
 def next_vector(
@@ -53,15 +70,15 @@ def next_vector(
         return _next_unasked(basis, image, fresh)
     eps = torch.finfo(image.dtype).eps
     w, first = _pass(basis, image)
-    size, norm = image.norm(dim=1), w.norm(dim=1)
-    lost = _lost_half(size, norm)
+    before, after = norm(image), norm(w)
+    lost = _lost_half(before, after)
     if not bool(lost.any()):
-        return w / norm[:, None], first, norm
-    invariant, instead = norm <= 100 * eps * size, fresh()
+        return w / after[:, None], first, after
+    invariant, instead = after <= 100 * eps * before, fresh()
     w = torch.where(invariant[:, None], instead, w)
     w, coefficients = _second_pass(basis, w, first, lost)
-    q, norm = unit(w, torch.where(invariant, 1e4 * eps * instead.norm(dim=1), 0.0))
-    return q, torch.where(invariant[:, None], first, coefficients), torch.where(invariant, 0.0, norm)
+    q, after = unit(w, torch.where(invariant, 1e4 * eps * norm(instead), 0.0))
+    return q, torch.where(invariant[:, None], first, coefficients), torch.where(invariant, 0.0, after)
 
 
 def _next_unasked(
@@ -70,20 +87,26 @@ def _next_unasked(
     """`next_vector` in few launches: nothing is asked, so that every example pays for a second pass and a fresh vector."""
     eps = torch.finfo(image.dtype).eps
     w, first = _pass(basis, image)
-    invariant = w.norm(dim=1) <= 100 * eps * image.norm(dim=1)
+    invariant = norm(w) <= 100 * eps * norm(image)
     w = torch.where(invariant[:, None], fresh(), w)
-    floor = 1e4 * eps * w.norm(dim=1)  # far below what an image that is not invariant keeps
+    floor = 1e4 * eps * norm(w)  # far below what an image that is not invariant keeps
     w, second = _pass(basis, w)
-    q, norm = unit(w, floor)
-    return q, first + second.masked_fill_(invariant[:, None], 0.0), norm.masked_fill_(invariant, 0.0)
+    q, after = unit(w, floor)
+    return q, first + second.masked_fill_(invariant[:, None], 0.0), after.masked_fill_(invariant, 0.0)
 
 
-def fresh_vectors(start: Float[Tensor, "batch n"], steps: range) -> Callable[[int], Float[Tensor, "batch n"]]:
-    """Step ↦ vectors that differ from step to step, zero where the start vectors are, at the price of no random numbers."""
-    positions = torch.arange(start.shape[1], dtype=start.dtype, device=start.device)
+def fresh_vectors(start: Float[Tensor, "batch n"], step: int | Float[Tensor, "batch 1"]) -> Float[Tensor, "batch n"]:
+    """Vectors that differ from step to step, zero where the start vectors are, at the price of no random numbers."""
+    return start * torch.cos(torch.arange(start.shape[1], dtype=start.dtype, device=start.device) * step)
+
+
+def fresh_by_step(start: Float[Tensor, "batch n"], steps: range) -> Callable[[int], Float[Tensor, "batch n"]]:
+    """Step ↦ `fresh_vectors`; on an accelerator the waves of all steps are made at once."""
     if start.device.type == "cpu":  # few are asked for
-        return lambda step: start * torch.cos(positions * step)
-    waves = torch.cos(torch.outer(torch.arange(steps.start, steps.stop, dtype=start.dtype, device=start.device), positions))
+        return lambda step: fresh_vectors(start, step)
+    positions = torch.arange(start.shape[1], dtype=start.dtype, device=start.device)
+    numbers = torch.arange(steps.start, steps.stop, dtype=start.dtype, device=start.device)
+    waves = torch.cos(torch.outer(numbers, positions))
     return lambda step: start * waves[step - steps.start]
 
 

@@ -88,7 +88,7 @@ def lanczos_ritz(factorization: LanczosFactorization) -> Ritz:
     lengths = factorization.basis.norm(dim=2)
     tridiagonal, lengths, beta = transferred(HOST, factorization.tridiagonal, lengths, factorization.beta)
     t, finite = _finite(tridiagonal)
-    below_all = -2 * t.abs().sum(2).amax(1) - 1
+    below_all = -2 * t.abs().sum(2).amax(1) - torch.finfo(t.dtype).tiny
     used_up = ~_alive(lengths)
     values, vectors = decomposed(torch.linalg.eigh, t + torch.diag_embed(used_up * below_all[:, None]))
     estimates = torch.where(finite, beta.abs()[:, None] * vectors[:, -1, -1:].abs(), 0.0)

@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import torch
 from jaxtyping import Bool, Float, Inexact, Int
 from torch import Tensor
 
@@ -9,6 +10,8 @@ from odestab.linear_operator import AbstractOperator
 
 DENSE_LIMIT = 256  # up to this dimension a matrix is cheaper than a Krylov space
 FACTORIZED_LIMIT = 1600  # and up to this one LU factors are cheaper than GMRES for every product with an inverse
+ROUNDINGS = 10  # of eps·κ(λ)·‖A‖_F: what rounding may do to an eigenvalue of a dense matrix
+CONDITION = 10  # stands for κ(λ) where only residuals are known
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -26,6 +29,8 @@ class Spectrum:
         complete: all eigenvalues are listed.
         right: unit right vectors `(batch, k, ...)` where they were computed: the input directions.
         left: unit left singular vectors: the output directions.
+        uncertainty: how far from each eigenvalue one of A may lie, to first order: ROUNDINGS·eps·κ(λ)·‖A‖_F where κ is
+            known (dense matrices), else see `reach`.
         failed_at: per example the product that first gave numbers that are not finite, −1 where none did; None where nobody looked.
     """
 
@@ -39,6 +44,21 @@ class Spectrum:
     right: Inexact[Tensor, "batch k ..."] | None = None
     left: Inexact[Tensor, "batch k ..."] | None = None
     failed_at: Int[Tensor, " batch"] | None = None
+    uncertainty: Float[Tensor, "batch k"] | None = None
+
+    @property
+    def absent(self) -> Bool[Tensor, "batch k"]:
+        """Entries beyond an example's dimension. An example whose first entry is NaN has failed, and none of it is absent."""
+        missing = self.values.isnan()
+        return missing & ~missing[:, :1] if self.complete else torch.zeros_like(missing)
+
+    @property
+    def reach(self) -> Float[Tensor, "batch k"]:
+        """How far from each eigenvalue one of A may lie: `uncertainty`, or CONDITION residuals where κ(λ) is not known."""
+        if self.uncertainty is not None:
+            return self.uncertainty
+        size = self.values.abs().nan_to_num(0.0).amax(1, keepdim=True)
+        return CONDITION * (self.residuals + torch.finfo(self.residuals.dtype).eps * size)
 
 
 def times(values: Tensor, vectors: Tensor) -> Tensor:
@@ -50,8 +70,9 @@ def check(operator: AbstractOperator, k: int, which: str, allowed: tuple[str, ..
     """Limits are (given, name, least)."""
     if which not in allowed:
         raise ValueError(f"which must be one of {', '.join(allowed)}, got {which!r}")
-    if not 1 <= k <= min(operator.sizes):
-        raise ValueError(f"k must be in 1..{min(operator.sizes)}, the smallest example's dimension, got {k}")
+    smallest = min(size for size in operator.sizes if size)  # an example of padding alone gets NaN
+    if not 1 <= k <= smallest:
+        raise ValueError(f"k must be in 1..{smallest}, the smallest example's dimension, got {k}")
     for given, name, least in limits:
         if given < least:
             raise ValueError(f"{name} must be at least {least} for k = {k}, got {given}")

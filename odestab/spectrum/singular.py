@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from odestab.krylov import golub_kahan, lanczos, smallest_singular_triplets
+from odestab.krylov.orthogonalization import norm, unit
 from odestab.krylov.ritz import bidiagonal_ritz, first_failure, grow_until, lanczos_ritz
 from odestab.linear_operator import AbstractOperator, ComposedOperator, factorized_inverse, inverse, symmetric_part
 from odestab.spectrum import record
@@ -47,6 +48,8 @@ def singular_values(
     """
     check(operator, k, which, WHICH, (max_dimension, "max_dimension", k))
     if which == "SM":
+        if k > 1 and max(operator.sizes) <= record.DENSE_LIMIT:
+            return _dense_smallest(operator, k)
         largest = min(max_dimension, max(operator.sizes))
         return _smallest_singular_values(operator, k, rtol, generator, largest, work_dtype or operator.like.dtype)
     if isinstance(operator, ComposedOperator) and operator.inverse_of is not None:
@@ -91,7 +94,7 @@ def logarithmic_norm(
     right = torch.bmm(ritz.right.mT, factorization.basis).view(-1, 1, *operator.like.shape[1:]).to(operator.like.dtype)
     values = ritz.values.to(operator.like.dtype)
     image = symmetric.mv(right.transpose(0, 1)).transpose(0, 1)
-    residuals = (image - times(values, right)).flatten(2).norm(dim=2)
+    residuals = norm((image - times(values, right)).flatten(2))
     converged = residuals <= rtol * values.abs()
     matvecs = 2 * (factorization.arnoldi.steps + 1)
     failed = first_failure(factorization.arnoldi.hessenberg)
@@ -103,34 +106,64 @@ def _smallest_singular_values(
 ) -> Spectrum:
     """The smallest singular triplets by Davidson, its expansions solved to LOOSE_SOLVE in the working precision.
 
-    Several at once of small matrices are solved for by LU factors: GMRES takes long where many singular values are small.
+    Small matrices are solved for by LU factors: GMRES takes long where many singular values are small, and finds none of
+    a singular matrix.
     """
     own, work = operator.like.dtype, operator.cast(work_dtype)
-    factorize = k > 1 and max(operator.sizes) <= record.FACTORIZED_LIMIT
-    loose = factorized_inverse(work) if factorize else inverse(work, LOOSE_SOLVE)
+    factorize = max(operator.sizes) <= record.FACTORIZED_LIMIT
+    inverted = factorized_inverse(work, regular=True) if factorize else inverse(work, LOOSE_SOLVE)
+    generator = generator or torch.Generator().manual_seed(0)
+    start, again = (operator.random(generator).flatten(1) for _ in range(2))
+
+    def expansion(r: Tensor) -> Tensor:
+        """About (AᵀA)⁻¹ r but for its length."""
+        half, _ = unit(inverted.flat(inverted.rmv)(r.to(work_dtype)))
+        return inverted.flat(inverted.mv)(half).to(own)
+
     found = smallest_singular_triplets(
         operator.flat(operator.mv),
         operator.flat(operator.rmv),
-        operator.flat(lambda r: loose.mv(loose.rmv(r.to(work_dtype))).to(own)),
-        operator.random(generator).flatten(1),
+        expansion,
+        start,
         k,
         rtol,
         max_dimension,
+        again if k > 1 else None,
     )
     shape = (-1, k, *operator.like.shape[1:])
     right, left = found.right.view(shape), found.left.view(shape)
-    matvecs = (1 + k) * found.steps
+    matvecs = (1 + k) * found.steps + 1
     return Spectrum(found.values, found.residuals, found.converged, matvecs, "estimate", right=right, left=left)
+
+
+def _dense_smallest(operator: AbstractOperator, k: int) -> Spectrum:
+    """The k smallest singular triplets of dense matrices, NaN where one is not finite."""
+    like = operator.like
+    values, residuals = like.new_full((2, like.shape[0], k), torch.nan)
+    right, left = like.new_zeros(2, like.shape[0], k, like[0].numel())
+    for example, (matrix, real) in enumerate(zip(operator.dense(), operator.real_entries(), strict=True)):
+        if not matrix.isfinite().all():
+            continue
+        u, s, vt = torch.linalg.svd(matrix)
+        u, s, v = u.flip(1)[:, :k], s.flip(0)[:k], vt.flip(0)[:k].T  # smallest first
+        entries = real.to(like.device)
+        values[example, : len(s)] = s
+        residuals[example, : len(s)] = torch.maximum(norm(matrix @ v - u * s, 0), norm(matrix.T @ u - v * s, 0))
+        right[example, : len(s)][:, entries] = v.T
+        left[example, : len(s)][:, entries] = u.T
+    shape, n = (-1, k, *like.shape[1:]), max(operator.sizes)
+    return Spectrum(values, residuals, residuals.isfinite(), n, "exact", right=right.view(shape), left=left.view(shape))
 
 
 def _inverted(smallest: Spectrum) -> Spectrum:
     """The largest singular value of A⁻¹ from the smallest of A: 1/σ, residual scaled to it, left and right exchanged."""
     values = 1 / smallest.values
-    return dataclasses.replace(smallest, values=values, residuals=smallest.residuals * values**2, right=smallest.left, left=smallest.right)
+    residuals = smallest.residuals * values * values
+    return dataclasses.replace(smallest, values=values, residuals=residuals, right=smallest.left, left=smallest.right)
 
 
 def _singular_residuals(operator: AbstractOperator, values: Tensor, right: Tensor, left: Tensor) -> Tensor:
     """max(‖A v − σ u‖, ‖Aᵀ u − σ v‖)."""
     forward = operator.mv(right.transpose(0, 1)).transpose(0, 1) - times(values, left)
     backward = operator.rmv(left.transpose(0, 1)).transpose(0, 1) - times(values, right)
-    return torch.maximum(forward.flatten(2).norm(dim=2), backward.flatten(2).norm(dim=2))
+    return torch.maximum(norm(forward.flatten(2)), norm(backward.flatten(2)))

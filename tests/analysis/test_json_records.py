@@ -131,7 +131,7 @@ def test_what_killed_processes_left_is_swept(tmp_path: Path) -> None:
     ended.wait()
     left = [f".study.json.{HOST}.{ended.pid}", f".layer-l00.safetensors.{HOST}.{ended.pid}", f".a.b.{HOST}.9999999999"]
     stays = [f".study.json.{HOST}.{os.getpid()}", f".study.json.another.{ended.pid}"]
-        stays += [".lock", ".hidden.txt", "study.json.1", ".study.json.old"]
+    stays += [".lock", ".hidden.txt", "study.json.1", ".study.json.old"]
     for name in (*left, *stays):
         (tmp_path / name).touch()
     sweep(tmp_path)

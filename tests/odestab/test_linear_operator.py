@@ -133,5 +133,15 @@ def test_factorized_inverse_of_a_ragged_batch() -> None:
     v = torch.stack([factorized_inverse(ragged_operator(a, b)).random(seeded(s)) for s in range(3)])
     together = factorized_inverse(ragged_operator(a, b)).mv(v)
     torch.testing.assert_close(together[1], factorized_inverse(ragged_operator(a, b)).mv(v[1]))
-    bad = factorized_inverse(linear_operator(torch.full((7, 7), torch.nan, dtype=a.dtype), a)).mv(torch.ones(2, 7, 1, dtype=a.dtype))
+    bad = factorized_inverse(linear_operator(torch.full((7, 7), torch.nan, dtype=a.dtype), a)).mv(torch.ones(2, 7, dtype=a.dtype))
     assert bad[0].isnan().all() and bad[1].isfinite().all()
+
+
+def test_scipy_products_with_complex_vectors() -> None:
+    # Fails if only the real part reaches the operator.
+    matrix = normal_numbers(9, 9)
+    operator = linear_operator(matrix, 2 * matrix).to_scipy(1)
+    z = (normal_numbers(9, seed=1) + 1j * normal_numbers(9, seed=2)).numpy()
+    np.testing.assert_allclose(operator @ z, 2 * matrix.numpy() @ z, rtol=1e-13, atol=1e-13)
+    np.testing.assert_allclose(operator.H @ z, 2 * matrix.numpy().T @ z, rtol=1e-13, atol=1e-13)
+    np.testing.assert_allclose(operator @ np.stack([z, 1j * z], 1), 2 * matrix.numpy() @ np.stack([z, 1j * z], 1), atol=1e-13)

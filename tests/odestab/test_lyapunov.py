@@ -190,3 +190,35 @@ def test_wrong_input() -> None:
         lyapunov_exponents(trajectory, 1, [EXPLICIT] * 3)
     with pytest.raises(ValueError, match="methods must be None for a path, which has its own; got both"):
         alignment_loss(follow(trajectory, EXPLICIT), EXPLICIT)
+
+
+def test_layers_that_annihilate_each_other() -> None:
+    # Fails if the logarithm of rounding, about −37, is reported as that of the product.
+    half = torch.diag((torch.arange(N) < N // 2).to(DTYPE))
+    other, q = torch.eye(N, dtype=DTYPE) - half, orthogonal(N, 3)
+    good = random_matrix(N, "non-normal")
+    maps = torch.stack([torch.stack([half, q @ half @ q.T, good, 0 * good]), torch.stack([other, q @ other @ q.T, good, good])])
+    loss = alignment_loss(steps_that_are(maps), EXPLICIT)
+    assert (loss.value[:2] == torch.inf).all() and (loss.product[:2] == -torch.inf).all()
+    assert loss.value[2].isfinite() and loss.value[3].isnan()
+    assert loss.converged.tolist() == [True, False, True, False]
+    exponents = lyapunov_exponents(steps_that_are(maps), 1, EXPLICIT)
+    assert exponents.converged.tolist() == [[True], [False], [True], [True]]
+    assert exponents.values[0] == -torch.inf and not exponents.residuals[0].isnan()
+
+
+def test_growth_beyond_the_range_of_a_precision() -> None:
+    """Sixteen layers that multiply by 1e4 and more: their product is no number of float32."""
+    maps = torch.stack([random_matrix(N, "non-normal", s) for s in range(16)])[:, None]
+    plain, large = (lyapunov_exponents(trajectory_of(s * maps), 1, EXPLICIT) for s in (1.0, 1e4))
+    states = (torch.zeros(1, 2, N // 2),) * 17
+    single = od_trajectory(states, tuple(FastLinearField((1e4 * m).float()) for m in maps))
+    found = lyapunov_exponents(single, 1, EXPLICIT)
+    assert found.converged.all() and plain.converged.all()
+    torch.testing.assert_close(found.values.double(), large.values, rtol=1e-4, atol=0)
+    loss, expected = alignment_loss(single, EXPLICIT), alignment_loss(trajectory_of(1e4 * maps), EXPLICIT)
+    torch.testing.assert_close(loss.value.double(), expected.value, rtol=1e-3, atol=1e-3)
+
+
+def od_trajectory(states: tuple[Tensor, ...], fields: tuple[AbstractVectorField, ...]) -> Trajectory:
+    return Trajectory(states, torch.ones(1, 2, dtype=torch.bool), fields)

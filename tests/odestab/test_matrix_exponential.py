@@ -255,3 +255,44 @@ def test_wrong_input() -> None:
     for times in ([], [0.0, math.nan], [1.0, 0.5], [-1.0, 0.0]):
         with pytest.raises(ValueError, match=r"times must be ascending, finite and >= 0, got \["):
             transient_growth(operator, torch.tensor(times))
+
+
+@pytest.mark.parametrize("coupling", [1e-12, 1e-5, 1e5, 1e9, 1e12])
+def test_entries_of_any_size(coupling: float) -> None:
+    """[[0, b], [0, −1]] has e^A (x, y) = (x + b (1 − 1/e) y, y/e), [[40, 0], [b, 0]] the column (e^40, b (e^40 − 1)/40)."""
+    found = exponential(linear_operator(torch.tensor([[0.0, coupling], [0.0, -1.0]], dtype=DTYPE)))
+    expected = torch.tensor([[1 + coupling * (1 - math.exp(-1)), math.exp(-1)]], dtype=DTYPE)
+    torch.testing.assert_close(found.mv(torch.ones(1, 2, dtype=DTYPE)), expected, rtol=1e-12, atol=0)
+    found = exponential(linear_operator(torch.tensor([[40.0, 0.0], [coupling, 0.0]], dtype=DTYPE)))
+    expected = torch.tensor([[math.exp(40), coupling * math.expm1(40) / 40]], dtype=DTYPE)
+    torch.testing.assert_close(found.mv(torch.tensor([[1.0, 0.0]], dtype=DTYPE)), expected, rtol=1e-12, atol=0)
+
+
+def test_a_badly_scaled_full_matrix() -> None:
+    # Fails without balancing: Taylor polynomials and Padé approximants of it differ in all digits.
+    scale = torch.tensor([1.0, 2.0**40, 2.0**-30, 2.0**15], dtype=DTYPE)
+    matrix = normal_numbers(4, 4)
+    found = exponential(linear_operator(scale[:, None] * matrix / scale)).mv(torch.ones(1, 4, dtype=DTYPE))
+    expected = scale * (torch.linalg.matrix_exp(matrix) @ (1 / scale))
+    torch.testing.assert_close(found[0], expected, rtol=1e-10, atol=0)
+
+
+def test_what_the_last_digits_of_a_matrix_decide_is_nan() -> None:
+    q = orthogonal(2, 4)
+    matrix = q @ torch.tensor([[0.0, 1e9], [0.0, -1.0]], dtype=DTYPE) @ q.T
+    good = -torch.eye(2, dtype=DTYPE)
+    found = exponential(linear_operator(matrix, good)).mv(torch.ones(2, 2, dtype=DTYPE))
+    assert found[0].isnan().all()
+    torch.testing.assert_close(found[1], torch.full((2,), math.exp(-1), dtype=DTYPE))
+
+
+@pytest.mark.parametrize("seed", [101, 178, 261, 265, 281])
+def test_a_correction_about_to_change_its_sign_is_not_taken_for_convergence(seed: int) -> None:
+    # Fails without the residual term of the estimate: on these rotations the other one is small too early.
+    generator = torch.Generator().manual_seed(seed)
+    matrix = torch.randn(12, 12, dtype=DTYPE, generator=generator)
+    matrix = (0.5 + seed % 7) * (matrix - matrix.T)
+    v = torch.randn(1, 12, dtype=DTYPE, generator=generator)
+    found = exponential_action(lambda x: x @ matrix.T, v, 1e-3).state
+    expected = v @ torch.linalg.matrix_exp(matrix).T
+    assert (found - expected).norm() <= 1e-3 * expected.norm()

@@ -1,8 +1,9 @@
 import math
 
 import pytest
+import scipy.optimize
 import torch
-from problems import DTYPE, grcar, linear_operator, random_matrix
+from problems import DTYPE, grcar, jordan_block, linear_operator, random_matrix
 from torch import Tensor
 
 from odestab.pseudospectral_extrema import pseudospectral_abscissa, pseudospectral_radius
@@ -73,3 +74,26 @@ def test_wrong_input() -> None:
         pseudospectral_abscissa(operator, 0.0)
     with pytest.raises(ValueError, match=r"method must be one of .*, got 'guess'"):
         pseudospectral_radius(operator, 0.1, "guess")
+
+
+@pytest.mark.parametrize("n", [26, 45])
+@pytest.mark.parametrize("epsilon", [2.0, 1e-2, 1e-5, 1e-10])
+def test_jordan_blocks(n: int, epsilon: float) -> None:
+    """The pseudospectrum of a Jordan block is a disc: σ_min(rI − N) = ε at its radius r, about ε^{1/n}."""
+    # Fails if the way from the eigenvalue is walked in steps of ε, or by slopes of a σ that is rounding.
+    block = jordan_block(n, 0.0)
+
+    def gap(r: float) -> float:
+        return float(torch.linalg.svdvals(r * torch.eye(n, dtype=DTYPE) - block)[-1]) - epsilon
+
+    radius = scipy.optimize.brentq(gap, 1e-3, 4.0, xtol=1e-14)
+    for found in (pseudospectral_abscissa, pseudospectral_radius):
+        extremum = found(linear_operator(block), epsilon)
+        assert extremum.converged.all() and extremum.kind == "exact"
+        assert float(extremum.value) == pytest.approx(radius, rel=1e-5)  # rounding/(n ε) where ε is 1e-10
+
+
+def test_below_rounding_an_extremum_is_not_converged() -> None:
+    # Fails if any σ counts as ε that rounding cannot tell from it.
+    for found in (pseudospectral_abscissa, pseudospectral_radius):
+        assert not found(linear_operator(jordan_block(12, 0.5)), 1e-17).converged.any()

@@ -298,3 +298,42 @@ def test_more_values_than_the_largest_space_is_refused() -> None:
         eigenvalues(operator, 12, dimension=20)
     with pytest.raises(ValueError, match="max_matvecs must be at least 12 for k = 12, got 11"):
         eigenvalues(operator, 12, max_matvecs=11)
+
+
+@pytest.mark.parametrize("kind", ["projector", "two zeros", "zero"])
+def test_a_shift_that_is_an_eigenvalue(kind: str) -> None:
+    # Fails if A − σI is inverted as it is: the whole list is NaN.
+    q, n = orthogonal(BIG), BIG
+    spectrum = torch.linspace(1, 4, n, dtype=DTYPE)
+    spectrum[: {"projector": n // 2, "two zeros": 2, "zero": n}[kind]] = 0
+    singular = q @ torch.diag(spectrum if kind != "projector" else spectrum.sign()) @ q.T
+    regular = known_matrix(leading() + 0.7)
+    shift = 0.25
+    eye = shift * torch.eye(n, dtype=DTYPE)
+    found = eigenvalues(linear_operator(singular + eye, regular + eye), 2, sigma=shift)
+    assert found.converged.all()
+    torch.testing.assert_close(found.values[0].real, torch.full((2,), shift, dtype=DTYPE), rtol=0, atol=1e-10)
+    alone = eigenvalues(linear_operator(regular + eye), 2, sigma=shift)
+    assert torch.equal(found.values[1], alone.values[0])
+
+
+@pytest.mark.parametrize("k", [1, 2, 5])
+@pytest.mark.parametrize("size", [20, BIG])
+def test_smallest_singular_values_of_a_singular_matrix(k: int, size: int) -> None:
+    """Rank n − 3; by a dense decomposition up to dimension 32, by regularised LU factors above."""
+    values = torch.linspace(1, 4, size, dtype=DTYPE)
+    values[:3] = 0
+    matrix = orthogonal(size, 1) @ torch.diag(values) @ orthogonal(size, 2)
+    found = singular_values(linear_operator(matrix, torch.eye(size, dtype=DTYPE)), k, "SM")
+    assert found.converged.all()
+    torch.testing.assert_close(found.values[0], values[:k], rtol=0, atol=1e-12)
+    torch.testing.assert_close(found.values[1], torch.ones(k, dtype=DTYPE))
+
+
+def test_condition_numbers_bound_what_rounding_does_to_eigenvalues() -> None:
+    matrix = torch.tensor([[1.0, 1e6], [0.0, 2.0]], dtype=DTYPE)  # κ = (1 + 1e12)^½
+    found = full_spectrum(linear_operator(matrix, torch.eye(2, dtype=DTYPE), torch.tensor([[1.0, 1.0], [0.0, 1.0]], dtype=DTYPE)))
+    assert found.uncertainty is not None
+    expected = 10 * EPS * torch.linalg.matrix_norm(matrix) * (1 + 1e12) ** 0.5
+    torch.testing.assert_close(found.uncertainty[0], expected.expand(2), rtol=1e-6, atol=0)
+    assert (found.uncertainty[1] < 20 * EPS).all() and (found.uncertainty[2] >= 1).all()

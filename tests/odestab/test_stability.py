@@ -9,6 +9,7 @@ from problems import (
     linear_operator,
     masked_state,
     normal_numbers,
+    orthogonal,
     ragged_mask,
     ragged_operator,
     random_matrix,
@@ -18,7 +19,7 @@ from torch import Tensor
 
 from odestab.linear_operator import affine
 from odestab.one_step import ExplicitEuler, ImplicitEuler, ThetaMethod
-from odestab.spectrum import eigenvalues, full_spectrum
+from odestab.spectrum import Spectrum, eigenvalues, full_spectrum
 from odestab.stability import (
     complex_grid,
     damping_advantage,
@@ -229,3 +230,67 @@ def test_advantage_of_one_perturbation_has_no_standard_error_and_says_what_was_n
     found = damping_advantage(affine(operator, 1.0, 1.0), affine(operator, 1.0, -1.0), normal_numbers(1, 1, 3), torch.tensor([False]))
     assert found.standard_error.isnan().all() and not found.solved.any()
     assert found.mean.item() == pytest.approx(math.log(1.5 * 0.5), rel=1e-10)
+
+
+def orthogonal_layer(seed: int) -> Spectrum:
+    """The explicit step with h = 1 is an orthogonal map: |R| = 1 for every eigenvalue."""
+    return full_spectrum(linear_operator(orthogonal(8, seed) - torch.eye(8, dtype=DTYPE)))
+
+
+def test_rounding_does_not_decide_on_the_boundary() -> None:
+    # Fails if growth is compared with 1 as it was rounded.
+    one = torch.tensor([1.0], dtype=DTYPE)
+    for seed in range(10):
+        found = stable_step_sizes(ExplicitEuler(1.0), orthogonal_layer(seed), one)
+        assert found.stable.all() and found.boundary.all() and not found.certain.any()
+        assert found.describe(0) == "1 (on the boundary: 1)"
+        assert margin(ExplicitEuler(1.0), orthogonal_layer(seed)) == 0
+        skew = normal_numbers(6, 6, seed=seed)
+        steps = torch.tensor([0.3, 1.0, 7.0], dtype=DTYPE)
+        found = stable_step_sizes(ThetaMethod(1.0, 0.5), full_spectrum(linear_operator(skew - skew.T)), steps)
+        assert found.stable.all() and found.boundary.all()
+
+
+def test_off_the_boundary_a_verdict_is_certain() -> None:
+    for radius, stable in ((1 - 1e-10, True), (1 + 1e-10, False)):
+        spectrum = full_spectrum(linear_operator(radius * orthogonal(8, 3) - torch.eye(8, dtype=DTYPE)))
+        found = stable_step_sizes(ExplicitEuler(1.0), spectrum, torch.tensor([1.0], dtype=DTYPE))
+        assert bool(found.stable.all()) == stable and found.certain.all() and not found.boundary.any()
+        assert (margin(ExplicitEuler(1.0), spectrum) > 0) == stable
+
+
+def test_a_defective_eigenvalue_near_the_boundary_leaves_the_verdict_open() -> None:
+    # κ is infinite: an eigenvalue of a Jordan block moves by eps^{1/n}, which is 0.03 here.
+    matrix = jordan_block(10, -0.001)
+    q = orthogonal(10, 1)
+    found = stable_step_sizes(ExplicitEuler(1.0), full_spectrum(linear_operator(q @ matrix @ q.T)), torch.tensor([1.0], dtype=DTYPE))
+    assert not found.certain.any() and found.boundary.all()
+
+
+def test_an_eigenvalue_that_is_known_by_its_residual_alone() -> None:
+    values = torch.tensor([[-2.0 + 1e-7 + 0j]], dtype=torch.complex128)
+    for residual, certain in ((1e-6, False), (1e-9, True)):
+        residuals, yes = torch.tensor([[residual]], dtype=DTYPE), torch.tensor([[True]])
+        spectrum = Spectrum(values, residuals, yes, 1, "estimate", center=0.0)
+        assert bool(spectral_growth(ExplicitEuler(1.0), spectrum).uncertainty > 1e-7) != certain
+        found = stable_step_sizes(ExplicitEuler(1.0), spectrum, torch.tensor([1.0], dtype=DTYPE))
+        assert bool(found.boundary) != certain
+
+
+def test_nothing_is_known_of_an_example_that_is_not_finite() -> None:
+    spectrum = full_spectrum(linear_operator(torch.full((3, 3), torch.nan, dtype=DTYPE), -torch.eye(3, dtype=DTYPE)))
+    for method in (ExplicitEuler(1.0), ImplicitEuler(1.0), ThetaMethod(1.0)):
+        growth = spectral_growth(method, spectrum)
+        assert growth.value[0].isnan() and growth.bound[0] == torch.inf and growth.certain.tolist() == [False, True]
+        found = stable_step_sizes(method, spectrum, torch.tensor([0.5, 1.0], dtype=DTYPE))
+        assert not found.stable[0].any() and not found.certain[0].any() and found.describe(0) == "unknown"
+        assert found.stable[1].all() and margin(method, spectrum)[0].isnan()
+    assert share_outside_lemniscate(spectrum, 1.0)[0][0].isnan()
+    assert stability_region(ImplicitEuler(1.0), torch.tensor([torch.nan]), torch.zeros(1)).isnan().all()
+
+
+def test_eigenvalues_on_the_lemniscate_are_not_outside() -> None:
+    # z = √2 lies on |z² − 1| = 1: rounding puts a similar matrix's eigenvalue to either side.
+    q = orthogonal(4, 2)
+    matrix = q @ (math.sqrt(2) * torch.eye(4, dtype=DTYPE)) @ q.T
+    assert share_outside_lemniscate(full_spectrum(linear_operator(matrix)), 1.0)[0] == 0

@@ -1,6 +1,15 @@
 import pytest
 import torch
-from problems import DTYPE, EPS, jordan_block, normal_numbers, orthogonal, random_matrix
+from problems import (
+    DTYPE,
+    EPS,
+    jordan_block,
+    normal_numbers,
+    orthogonal,
+    random_matrix,
+    rotation_scaling,
+    seeded,
+)
 from torch import Tensor
 
 from odestab.krylov import RitzPairs, Wanted, krylov_schur
@@ -116,3 +125,33 @@ def test_a_space_as_large_as_the_whole() -> None:
     exact = torch.linalg.eigvals(matrices).abs().sort(dim=1, descending=True).values[:, :4]
     torch.testing.assert_close(found.values.abs(), exact, rtol=1e-10, atol=0)
     assert found.converged.all()
+
+
+@pytest.mark.parametrize("kind", ["symmetric", "near the bulk", "not normal", "pairs"])
+@pytest.mark.parametrize("multiplicity", [9, 12, 16])
+def test_every_copy_of_a_multiple_eigenvalue_is_found(kind: str, multiplicity: int) -> None:
+    # Fails if the complement is searched once only, or if what is locked loses the coupling of more than has converged.
+    n = 150
+    top = {"near the bulk": 1.15, "pairs": 0.5}.get(kind, 3.0)
+    bulk = torch.rand(n - multiplicity, dtype=DTYPE, generator=seeded(multiplicity)) * 2 - 1
+    middle = torch.diag(torch.cat([torch.full((multiplicity,), top, dtype=DTYPE), bulk]))
+    basis = orthogonal(n, multiplicity)
+    if kind == "pairs":
+        half = multiplicity // 2
+        middle[: 2 * half, : 2 * half] = rotation_scaling(torch.full((half,), 2.0 + 1.0j))
+        multiplicity, top = 2 * half, abs(2.0 + 1.0j)
+    if kind == "not normal":
+        basis = basis + 0.3 * normal_numbers(n, n, seed=1) / n**0.5
+    matrix = basis @ middle @ torch.linalg.inv(basis)
+    found = run(matrix[None], multiplicity, 1e-6, dimension=3 * multiplicity, max_products=2000, confirm=True)
+    assert found.converged.all()
+    # κ(λ) ≤ cond(basis) < 10, and the tolerance is 1e-6 of 3
+    torch.testing.assert_close(found.values.abs(), torch.full((1, multiplicity), top, dtype=DTYPE), rtol=0, atol=10 * 3e-6)
+
+
+def test_the_value_after_the_wanted_ones_must_be_told_from_them() -> None:
+    # Fails without `& searched`: right after a lock nothing better has been found, as nothing has been searched yet.
+    matrix = clustered([1.3] * 4)[None]
+    found = run(matrix, 4, 1e-6, dimension=12, max_products=2000, confirm=True)
+    assert found.converged.all()
+    torch.testing.assert_close(found.values.real, torch.full((1, 4), 1.3, dtype=DTYPE), rtol=0, atol=1e-5)
