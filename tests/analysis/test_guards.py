@@ -162,7 +162,9 @@ def test_a_run_does_not_go_on_after_its_model_changed(odestab, desk: Path, check
     else:
         content["post_processor"] = None
     path.write_text(json.dumps(content))
-    odestab.refuses(["analyze", "bert", "--texts", "texts.tsv", "--dense-limit", "160", "--out", "run"], "another configuration")
+    outcome = odestab.analyze()
+    name = {"config.json": "model_config", "tokenizer.json": "tokenizer"}[part]
+    assert outcome.code == 2 and f"another configuration (not the same: {name})" in outcome.err[-1]
 
 
 def test_a_flipped_cell_is_named_and_measured_again(odestab, run_folder: Path) -> None:
