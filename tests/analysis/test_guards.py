@@ -58,7 +58,7 @@ def test_texts_and_pairs_that_look_a_little_like_tables_are_read(tmp_path: Path)
 
 @pytest.mark.parametrize("kind", ["ty\0po", "x" * 500, "a\nb"])
 def test_a_kind_of_edit_is_a_short_word(kind: str) -> None:
-    with pytest.raises(ValueError, match="kind of an edit must be at most 60 printable characters"):
+    with pytest.raises(ValueError, match="kind of an edit must be at most 400 printable characters"):
         Pair(kind, "a cat", "a cta")
 
 
