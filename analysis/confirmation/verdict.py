@@ -10,7 +10,7 @@ import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import NormalDist
-from typing import Annotated, Any, TypedDict
+from typing import Any
 
 import numpy as np
 import scipy.stats
@@ -18,8 +18,8 @@ import scipy.stats
 from analysis.confirmation.power import SPREADS, ranking_power, seed_scatter
 from analysis.confirmation.power import told as told_power
 from analysis.confirmation.rank import LEVEL, RESAMPLES, STATISTICS, WITHIN, Correlation, correlation, draws, percentiles, student
-from analysis.confirmation.runs import Run, read_runs
-from analysis.json_records import Within, read_record
+from analysis.confirmation.runs import Prediction, Run, read_runs
+from analysis.json_records import read_record
 
 PREDICTION_SCHEMA = 1
 PRIMARY = "characters"  # the attack whose outcome was fixed beforehand; any other is exploratory
@@ -98,37 +98,6 @@ class Confirmation:
         return dataclasses.asdict(self)
 
 
-class _Advantage(TypedDict):
-    """With its interval over texts."""
-
-    value: float | None
-    low: float | None
-    high: float | None
-
-
-class _Placement(TypedDict):
-    """Some layers implicit."""
-
-    layers: list[Annotated[int, Within(0)]]
-    step_size: float
-    advantage: _Advantage
-
-
-class _Config(TypedDict):
-    """What a prediction was made of."""
-
-    checkpoint: str | None
-    field: str
-    encoder_depth: Annotated[int, Within(1)]
-
-
-class _Prediction(TypedDict):
-    """What is read of prediction.json."""
-
-    config: _Config
-    placements: list[_Placement]
-
-
 def confirm(prediction: Path, study: Path, attack: str, seed: int = 0, seed_sd: float | None = None) -> Confirmation:
     """Hold a prediction against the runs that were to test it.
 
@@ -145,7 +114,7 @@ def confirm(prediction: Path, study: Path, attack: str, seed: int = 0, seed_sd: 
             of examples, a run does not name the prediction, or there are too few placements or no explicit model to compare with.
         OSError: if something cannot be read.
     """
-    ahead = read_record(prediction, _Prediction, "a prediction", PREDICTION_SCHEMA)
+    ahead = read_record(prediction, Prediction, "a prediction", PREDICTION_SCHEMA)
     digest = hashlib.sha256(prediction.read_bytes()).hexdigest()
     runs, step_size = read_runs(study, attack, ahead, digest)
     predicted = {

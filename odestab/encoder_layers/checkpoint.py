@@ -132,7 +132,7 @@ def _cached_files(model: str | Path) -> tuple[Path, ...]:
     """The weights files of a hub id that has been loaded."""
     from transformers.utils import cached_file
 
-    return weight_files(Path(cached_file(model, "config.json")).parent)
+    return weight_files(Path(str(cached_file(model, "config.json"))).parent)
 
 
 def _load_tokenizer(model: str | Path) -> Any:
