@@ -76,7 +76,12 @@ def test_a_model_is_finetuned_measured_and_attacked(folder: Path) -> None:
     assert {"gaussian", "worst", "attack"} == {row["kind"] for row in fits} and fits[0]["points"] >= 6
     result = json.loads((folder / "runs/im-bert/result.json").read_text())
     assert result["evaluation"]["dev"]["metrics"]["accuracy"] > 0.8
-    assert {path.name for path in (folder / "runs/attacks").glob("*.json")} == {"pgd.json", "characters.json"}
+    assert {path.name for path in (folder / "runs/attacks").glob("*.json")} == {
+        "pgd-0.1.json",
+        "pgd-0.3.json",
+        "pgd-1.json",
+        "characters.json",
+    }
     assert "not run yet" in (folder / "runs/study/table.md").read_text()
 
 

@@ -176,7 +176,7 @@ def count_edits(draft: Draft, texts: Texts) -> int:
     replacement makes the texts, words are compared in their order.
     """
     now, text = Draft.of(texts, draft.part), draft.texts[draft.part]
-    ends = [*(begin for begin, _ in draft.words[1:]), len(text)]
+    ends = [begin for begin, _ in [*draft.words[1:], (len(text), 0)]][: len(draft.words)]
     after = [text[end:begin] for (_, end), begin in zip(draft.words, ends, strict=True)]  # each word, up to the next one
     changed = now.texts[now.part]
     first = draft.words[0][0] if draft.words else len(text)

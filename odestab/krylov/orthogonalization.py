@@ -19,10 +19,15 @@ def power_of_two(x: Tensor) -> Tensor:
 
 def norm(w: Tensor, dim: int = -1) -> Tensor:
     """‖w‖ along a dimension, however small or large: where squares leave the range of the precision, w is scaled first."""
+    limits = torch.finfo(w.dtype)
+    if w.device.type != "cpu" and w.shape[dim]:  # to ask where takes longer than to do it
+        if w.dtype == torch.float32:
+            return torch.linalg.vector_norm(w, dim=dim, dtype=torch.float64).float()
+        scale = torch.linalg.vector_norm(w, torch.inf, dim, keepdim=True).clamp(limits.tiny, limits.max)
+        return torch.linalg.vector_norm(w / scale, dim=dim) * scale.squeeze(dim)
     size = w.norm(dim=dim)
-    limits = torch.finfo(size.dtype)
     safe = (size > (limits.tiny / limits.eps) ** 0.5) & size.isfinite()
-    if size.device.type == "cpu" and bool(safe.all()):
+    if bool(safe.all()):
         return size
     scale = power_of_two(w.abs().amax(dim, keepdim=True)) if w.shape[dim] else torch.ones_like(size).unsqueeze(dim)
     return torch.where(safe, size, (w / scale).norm(dim=dim) * scale.squeeze(dim))

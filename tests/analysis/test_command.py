@@ -25,10 +25,7 @@ USAGE = [
     (["analyze", "bert", "--step-size", "one"], "--step-size: step size must be a number, got 'one'"),
     (["analyze", "bert", "--step-size"], "--step-size: expected at least one argument"),
     (["analyze", "--step-size", "1", "bert"], "step size must be a number, got 'bert'"),
-    *(
-        (["analyze", "bert", "--limit", n], f"--limit: expected a whole number from 1 to .*, got '{n}'")
-        for n in ("0", "-1", "1.5", "x", "²")
-    ),
+    *((["analyze", "bert", "--limit", n], f"--limit: expected a whole number >= 1, got '{n}'") for n in ("0", "-1", "1.5", "x", "²")),
     *((["analyze", "bert", "--layers", l], "layers must be indices from 0") for l in ("a,b", "-1", "0,-1", "", "0,", "1.0", "0;1")),
     (["analyze", "bert", "--field", "inner"], "--field: invalid choice: 'inner'"),
     (["analyze", "bert", "--dtype", "float16"], "--dtype: invalid choice: 'float16'"),

@@ -164,7 +164,8 @@ def test_what_is_wrong_already_is_never_attacked(which: int) -> None:
     )
     result = attacks("l2")[which].run(classifier, swapped)
     for index in range(4):
-        assert result.per_example[index] == {"index": index, "right_before": False, "right_after": False, "queries": 0, "edits": 0}
+        wrong = {"right_before": False, "right_after": False, "queries": 0, "edits": 0}
+        assert result.per_example[index] == {"index": index, "cluster": index, **wrong}
         assert result.perturbations[index] is None
     assert result.clean_accuracy == 0.5
     none = Examples(examples.task, examples.texts, 1 - examples.labels, examples.ids, "made")

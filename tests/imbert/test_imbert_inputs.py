@@ -11,6 +11,7 @@ import transformers
 from tiny import save_tiny, tiny_config
 from tiny_runs import tiny_run, tiny_tables, write_data
 
+from analysis.whole_files import HOST
 from imbert import ImBertForSequenceClassification, attack_stage
 from imbert import __main__ as command
 from imbert.attack_stage import attack_checkpoint
@@ -171,9 +172,9 @@ def test_a_study_of_other_data_is_refused(tiny_folder: Path, data: Path, tmp_pat
     plan = {"study": {"baseline": "a", "sizes": [32]}, "models": {"a": model}, "data": kept, "train": tables["train"]}
     out = tmp_path / "study"
     assert run_study(study_config(plan), out, data, report=lambda line: None)["missing"] == []
-    (out / ".study.json.999999999").write_text("left by a killed run")
+    (out / f".study.json.{HOST}.999999999").write_text("left by a killed run")
     run_study(study_config(plan), out, data, report=lambda line: None)
-    assert not (out / ".study.json.999999999").exists()
+    assert not (out / f".study.json.{HOST}.999999999").exists()
     with pytest.raises(ValueError, match=r"\(not the same: train.epochs\)"):
         run_study(study_config({**plan, "train": {**tables["train"], "epochs": 2}}), out, data, ("summarise",))
     rewritten(data / "glue" / "sst2_dev.tsv.gz", lambda lines: lines[:-1])

@@ -16,7 +16,7 @@ import odestab as od
 CPU = torch.device("cpu")
 MASK = ragged_mask(4, 3)
 HIDDEN = 3
-GIVEN = {"SolveError", "Status"}  # neither computes: an exception and its reasons
+GIVEN = {"SolveError", "Status", "stored_types", "weight_files"}  # none computes: an exception, its reasons, what files hold
 PLAIN = od.FixedPoint()  # an operation on a pretended device takes some tenths of a millisecond
 Case = Callable[[torch.device], Any]
 
