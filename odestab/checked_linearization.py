@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.autograd import forward_ad
 
-from odestab.one_thread import ONE_THREAD, jvp
+from odestab.one_thread import ONE_THREAD, forward_mode, jvp
 from odestab.vector_field import AbstractVectorField, Linearization, linearize, over_tangents
 
 LONGEST_UNCHECKED = 64  # products; the first one is repeated after 2, 4, 8, …, then after every so many
@@ -71,7 +71,7 @@ def derivatives_anew(function: Product, x: Float[Tensor, "batch *event"], v: Flo
             return jvp(function, x, v)[1]
 
     def plain(v: Tensor) -> Tensor:  # torch.func refuses a function that changes a buffer
-        with ONE_THREAD, torch.no_grad(), forward_ad.dual_level():
+        with forward_mode(), torch.no_grad(), forward_ad.dual_level():
             tangent = forward_ad.unpack_dual(function(forward_ad.make_dual(x, v))).tangent
         return torch.zeros_like(v) if tangent is None else tangent
 

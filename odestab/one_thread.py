@@ -1,13 +1,22 @@
 """What torch and transformers keep once for the whole process, one thread at a time: dual numbers, attention kernels, hooks, log levels."""
 
+import contextlib
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 # One lock for all of it, so that no two threads can each hold one and wait for the other's. A thread may take it again.
 ONE_THREAD = threading.RLock()
+
+
+@contextlib.contextmanager
+def forward_mode() -> Iterator[None]:
+    """One thread at a time, and attention by the only kernel of torch's that has forward-mode derivatives."""
+    with ONE_THREAD, sdpa_kernel(SDPBackend.MATH):
+        yield
 
 
 def jvp(function: Callable[[Tensor], Tensor], x: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
@@ -19,6 +28,6 @@ def jvp(function: Callable[[Tensor], Tensor], x: Tensor, v: Tensor) -> tuple[Ten
     if torch.compiler.is_compiling():  # a lock would break the graph
         image, product, *_ = torch.func.jvp(function, (x,), (v,))
         return image, product
-    with ONE_THREAD:
+    with forward_mode():
         image, product, *_ = torch.func.jvp(function, (x,), (v,))
     return image, product

@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from odestab.one_thread import ONE_THREAD
+from odestab.one_thread import forward_mode
 
 FIELD_KINDS = ("increment", "outer")
 
@@ -44,7 +44,7 @@ def linearize(function: Callable[[Tensor], Tensor], x: Float[Tensor, "batch *eve
 
     @functools.cache
     def pushforward() -> Callable[[Tensor], Tensor]:
-        with ONE_THREAD, torch.no_grad(), warnings.catch_warnings():
+        with forward_mode(), torch.no_grad(), warnings.catch_warnings():
             warnings.filterwarnings("ignore", "Attempted to insert a get_attr Node", UserWarning)  # harmless, torch's own
             return torch.no_grad()(torch.func.linearize(function, x.detach())[1])
 

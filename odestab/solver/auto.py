@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from odestab.precision import rounding_unit
 from odestab.solver.accelerated import records_nothing, worth_cutting
 from odestab.solver.anderson import Anderson
 from odestab.solver.base import AbstractImplicitSolver, Iterate
@@ -16,7 +17,7 @@ from odestab.solver.newton_krylov import NewtonKrylov
 from odestab.solver.solution import Solution, Status, choose, joined, scattered
 
 FAST = 0.1  # where a fixed-point step leaves this share of the residual, mixing has nothing to add
-LOW_PATIENCE = 8  # iterations without progress at which a solve under autocast has arrived at what rounding in f leaves
+LOW_PATIENCE = 8  # iterations without progress at which a solve in half precision has arrived at what rounding in f leaves
 NEWTON_ITERATIONS = 20
 SHOWABLE = 1e-4  # in a precision with a larger eps no derivative is known well enough to call it singular
 SEEN = 1e-3  # eps·RMS(y) above this share of RMS(b): three digits of b are left in the residual
@@ -29,8 +30,9 @@ class Auto(AbstractImplicitSolver):
     A stage runs for the examples that the stages before it left open. On real layers Anderson needs half the evaluations of the fixed
     point, but it and Newton's method can end in a local minimum of the residual from which the fixed point, begun anew, stays away. Where
     h is just beyond a fold of the solution, the fixed point passes its ghost in many iterations without progress: it may take all of them.
-    What is open at the end is ILL_POSED where the derivative at the best iterate shows it (`well_posedness`). Under autocast an example
-    whose residual is down to what rounding in f leaves ends there, STALLED and `at_floor`, unless it is polished.
+    What is open at the end is ILL_POSED where the derivative at the best iterate shows it (`well_posedness`). In half precision, that of
+    the state or of autocast, an example whose residual is down to what rounding in f leaves ends there, STALLED and `at_floor`, unless it
+    is polished.
 
     Attributes:
         max_iterations: bound on the iterations of each stage.
@@ -50,13 +52,13 @@ class Auto(AbstractImplicitSolver):
         """Solve from x; see the base class."""
         wanted = torch.ones(len(x), dtype=torch.bool, device=x.device) if open_ is None else open_
         shared: dict[str, Any] = {name: getattr(self, name) for name in ("rtol", "atol", "history", "deterministic", "compaction")}
-        most, low = self.max_iterations, torch.is_autocast_enabled(x.device.type)
+        most, low = self.max_iterations, rounding_unit(x) > SHOWABLE
         mixed = Anderson(rate=FAST, start=self.start, max_iterations=most, patience=LOW_PATIENCE if low else self.patience, **shared)
         solution = mixed.solve(equation, x, open_)
         if low:
             rounded = wanted & ~solution.converged & solution.at_floor
             wanted = wanted & ~rounded
-            if self.polish and bool(rounded.any()):
+            if self.polish and torch.is_autocast_enabled(x.device.type) and bool(rounded.any()):
                 with torch.autocast(x.device.type, enabled=False):
                     again = dataclasses.replace(mixed, patience=self.patience).solve(equation, solution.state, rounded)
                 solution = joined(solution, again, rounded)

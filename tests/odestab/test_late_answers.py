@@ -142,10 +142,11 @@ def test_gmres_is_that_of_a_cpu(restart: int, latency: int) -> None:
     assert len(set(here.iterations.tolist())) > 2
     with SecondDevice():
         there = run(matrices.to(DEVICE), b.to(DEVICE))
-        assert there.iterations[:-1].tolist() == here.iterations[:-1].tolist()  # rounding decides where a singular system stops
         assert there.converged.tolist() == here.converged.tolist()
+        assert there.iterations[:-1].tolist() == here.iterations[:-1].tolist()  # rounding decides where a singular system stops
         for name in ("solution", "residual"):
-            torch.testing.assert_close(getattr(there, name).cpu(), getattr(here, name), rtol=1e-6, atol=1e-9, equal_nan=True)
+            found, expected = getattr(there, name)[:-1].cpu(), getattr(here, name)[:-1]
+            torch.testing.assert_close(found, expected, rtol=1e-6, atol=1e-9, equal_nan=True)
 
 
 def search(device: torch.device, narrow: bool, begin: Callable[[], None] = lambda: None):

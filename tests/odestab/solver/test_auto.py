@@ -80,6 +80,20 @@ def test_half_precision_throughout_ends_with_a_status() -> None:
     assert found.state.dtype == torch.bfloat16 and (found.status != Status.ILL_POSED).all() and found.residual.isfinite().all()
 
 
+def test_half_precision_ends_where_rounding_in_f_leaves_it() -> None:
+    """No stage can do better, and the later ones would differentiate f to find that out."""
+    evaluations = [0]
+
+    def f(y: torch.Tensor) -> torch.Tensor:
+        evaluations[0] += 1
+        return torch.tanh(y.flip(-1)) + 0.01 * torch.sin(1e4 * y)  # no two roundings of y agree to more than that
+
+    x = torch.randn(4, 3, 8, generator=torch.Generator().manual_seed(0)).bfloat16()
+    with torch.no_grad():
+        found = Auto(rtol=1e-6).solve(ImplicitEquation(od.LayerVectorField(f), x, 0.5), x)
+    assert (found.status == Status.STALLED).any() and (found.converged | found.at_floor).all() and evaluations[0] < 40
+
+
 def test_the_ghost_of_a_fold_is_passed(minilm_folder: Path) -> None:
     """At h = 0.97 the solution that begins at x ends in a fold; at h = 1 there is another one, a hundred fixed-point steps away."""
     encoder, tokenizer = od.load_encoder(minilm_folder, torch.float32)

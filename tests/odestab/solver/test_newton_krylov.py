@@ -4,6 +4,7 @@ import math
 import torch
 from problems import DTYPE, Decay, MixingField, masked_state, normal_numbers, ragged_mask, random_matrix
 
+import odestab as od
 from odestab.solver import ImplicitEquation, NewtonKrylov, Status
 from odestab.vector_field import AbstractVectorField, LinearVectorField
 
@@ -53,3 +54,26 @@ def test_without_a_solution_it_stalls_and_says_so() -> None:
     solution = NewtonKrylov().solve(ImplicitEquation(Decay(), x, 1.0), x)
     assert solution.status[0] in (Status.STALLED, Status.MAX_ITERATIONS)
     assert float(solution.residual[0]) >= 1.75 and math.isfinite(float(solution.residual[0]))
+
+
+def test_a_layer_with_fused_attention_is_differentiated() -> None:
+    """torch's fused attention has no forward-mode derivatives; the products go through the kernel that has."""
+    generator = torch.Generator().manual_seed(0)
+    w = torch.randn(3, 8, 8, generator=generator, dtype=DTYPE) / 4
+
+    def attend(y: torch.Tensor) -> torch.Tensor:
+        query, key, value = ((y @ one).unflatten(-1, (2, 4)).transpose(1, 2) for one in w)
+        return torch.nn.functional.scaled_dot_product_attention(query, key, value).transpose(1, 2).flatten(2)
+
+    x = torch.randn(2, 5, 8, generator=generator, dtype=DTYPE)
+    field = od.LayerVectorField(attend)
+    solution = NewtonKrylov(rtol=1e-10).solve(ImplicitEquation(field, x, 1.0), x)
+    assert solution.converged.all() and solution.iterations.max() < 8
+    jacobian = od.Jacobian(field, x)
+    assert jacobian.linearization.path == "torch.func"
+    torch.testing.assert_close(jacobian.mv(x), central(field, x), rtol=1e-6, atol=1e-7)
+
+
+def central(field: od.AbstractVectorField, x: torch.Tensor) -> torch.Tensor:
+    step = 1e-5
+    return (field(x + step * x) - field(x - step * x)) / (2 * step)
