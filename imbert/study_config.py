@@ -74,14 +74,14 @@ class AttackChoice:
 
     @property
     def records(self) -> dict[str, tuple[str, float | None]]:
-        """Kind and radius of each attack by the name of its record: "pgd-0.3" is a rung of a ladder, "pgd" the only radius."""
+        """Kind and radius of each attack by the name of its record: "pgd" has the first radius, "pgd-0.3" a later rung of a ladder."""
         found = dict[str, tuple[str, float | None]]()
         for kind in self.kinds:
             if kind in OF_TEXTS:
                 found[kind] = kind, None
                 continue
             for radius in self.radii:
-                found[kind if len(self.radii) == 1 else f"{kind}-{radius:g}"] = kind, radius
+                found[kind if radius == self.radii[0] else f"{kind}-{radius:g}"] = kind, radius
         return found
 
 

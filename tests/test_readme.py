@@ -77,7 +77,7 @@ def test_a_model_is_finetuned_measured_and_attacked(folder: Path) -> None:
     result = json.loads((folder / "runs/im-bert/result.json").read_text())
     assert result["evaluation"]["dev"]["metrics"]["accuracy"] > 0.8
     assert {path.name for path in (folder / "runs/attacks").glob("*.json")} == {
-        "pgd-0.1.json",
+        "pgd.json",
         "pgd-0.3.json",
         "pgd-1.json",
         "characters.json",

@@ -80,7 +80,7 @@ def test_a_ladder_of_radii_is_a_record_for_each_and_a_baseline_is_put_to_the_mod
     arguments = ["attack", checkpoint, "--data", str(folder), "--kind", "pgd", "--examples", "3", "--radius", "0.2", "0.4"]
     assert command.main([*arguments, "--baseline", checkpoint, "--out", str(tmp_path)]) == 0
     found = {path.stem: json.loads(path.read_text()) for path in tmp_path.glob("*.json")}
-    assert {name: one["options"]["radius"] for name, one in found.items() if name != "masking"} == {"pgd-0.2": 0.2, "pgd-0.4": 0.4}
+    assert {name: one["options"]["radius"] for name, one in found.items() if name != "masking"} == {"pgd": 0.2, "pgd-0.4": 0.4}
     checks = {one["name"]: one for one in found["masking"]["checks"]}
     assert [one["radius"] for one in checks["transfer_alone"]["measured"]["balls"]] == [0.2, 0.4]
     assert checks["gain"]["measured"]["radius"] == 0.2 and found["masking"]["of"]["baseline"] is not None

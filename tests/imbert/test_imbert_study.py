@@ -53,7 +53,7 @@ def test_every_run_is_there_with_its_attacks(done: tuple[StudyConfig, Path, dict
     assert [cell.folder for cell in study.cells()][:2] == ["runs/sst2-32/bert/seed-0", "runs/sst2-32/im-bert/seed-0"]
     for model in summary["groups"][0]["models"]:
         assert model["seeds"] == [0, 1] and model["measures"]["dev"]["n"] == 2
-        assert set(model["attacks"]) == {"characters", "pgd-0.1", "pgd-0.3", "pgd-1"}
+        assert set(model["attacks"]) == {"characters", "pgd", "pgd-0.3", "pgd-1"}
         assert model["attacks"]["pgd-0.3"]["clean_accuracy"]["n"] == 2
     assert set(summary["groups"][0]["models"][1]["transfer"]["characters"]) == {"to_baseline", "from_baseline"}
 
@@ -263,7 +263,7 @@ def test_the_rungs_of_a_ladder_are_ordered_by_radius() -> None:
 
 @pytest.mark.parametrize(
     ("radius", "names"),
-    [(None, ["pgd", "words"]), (0.3, ["pgd", "words"]), ((0.3, 2.0), ["pgd-0.3", "pgd-2", "words"])],
+    [(None, ["pgd", "words"]), (0.3, ["pgd", "words"]), ((0.3, 2.0), ["pgd", "pgd-2", "words"])],
 )
 def test_every_radius_has_a_record_of_its_own(radius: Any, names: list[str]) -> None:
     choice = AttackChoice(kinds=("pgd", "words"), radius=radius)
@@ -337,7 +337,7 @@ def test_every_field_of_a_record_is_explained(done: tuple[StudyConfig, Path, dic
         "advglue sst2",
         "word",
         "characters",
-        "pgd-0.1",
+        "pgd",
         "pgd-0.3",
         "pgd-1",
         "accuracy",
