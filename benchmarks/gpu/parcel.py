@@ -4,7 +4,6 @@ A parcel holds the embedded model, or another one, in half precision, training f
 whole parcel and its share of the bytes, so that pieces can arrive one after the other.
 """
 
-import hashlib
 import json
 import subprocess
 import sys
@@ -14,6 +13,8 @@ import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+from analysis.identity import file_digest
 
 FORMAT = 1
 MEBIBYTE = 2**20
@@ -54,7 +55,7 @@ def pack(parcel: Path, model: Path, data: Path | None, version: str, limit: int 
         _copy_data(data, content / "data")
         _wheels(content / "wheels")
         files = sorted(path for path in content.rglob("*") if path.is_file())
-        listed = [{"path": str(path.relative_to(content)), "bytes": path.stat().st_size, "sha256": _digest(path)} for path in files]
+        listed = [{"path": str(path.relative_to(content)), "bytes": path.stat().st_size, "sha256": file_digest(path)} for path in files]
         shares = list(_shares(listed, limit))
         for old in parcel.glob(f"piece-*/{LIST}"):
             for path in old.parent.iterdir():
@@ -109,7 +110,7 @@ def opened(parcel: Path, into: Path, version: str) -> dict[str, Path]:
         raise ValueError(f"{parcel}: expected a parcel of version {version}, got one of {head['version']}; make it again")
     for file in head["files"]:
         path = received / file["path"]
-        if not path.is_file() or path.stat().st_size != file["bytes"] or _digest(path) != file["sha256"]:
+        if not path.is_file() or path.stat().st_size != file["bytes"] or file_digest(path) != file["sha256"]:
             raise ValueError(f"{parcel}: expected {file['path']} whole, in {head['pieces']} pieces, got it damaged or in part")
     site = into / "site"
     _install_model(received / "model", site / PACKAGE)
@@ -207,8 +208,3 @@ def _read_list(path: Path) -> dict[str, Any]:
     if not isinstance(head, dict) or head.get("format") != FORMAT:
         raise ValueError(f"{path.parent}: expected a piece of a parcel of format {FORMAT}, got none")
     return head
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

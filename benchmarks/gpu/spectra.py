@@ -10,12 +10,11 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.autograd import DeviceType
-from torch.profiler import ProfilerActivity, profile
 from transformers import BertConfig, BertModel
 
 import odestab as od
 from benchmarks.gpu.part import Choices, Record, choices, halved
-from benchmarks.gpu.timing import DEAREST, ceilings
+from benchmarks.gpu.timing import DEAREST, ceilings, events_of
 from benchmarks.side_by_side import seconds
 
 PRODUCTS = ("aten::mm", "aten::addmm", "aten::bmm", "aten::baddbmm")
@@ -103,17 +102,21 @@ def shares(field: od.AbstractVectorField, x: Tensor, options: Choices) -> dict[s
     The search ends after PROFILED products, as the profiler takes its time for every launch.
     """
     step = od.affine(od.Jacobian(field, x), 1.0, STEP_SIZE)
-    activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if options.on_gpu else [])]
-    with profile(activities=activities, acc_events=True) as profiler:
-        wall = seconds(lambda: od.eigenvalues(step, K, rtol=RTOL, max_matvecs=PROFILED, confirm=False), options.device)["wall"]
+    walls: list[float] = []
+
+    def search() -> None:
+        spent = seconds(lambda: od.eigenvalues(step, K, rtol=RTOL, max_matvecs=PROFILED, confirm=False), options.device)
+        walls.append(spent["wall"])
+
+    found = events_of(search, options.device)
     # The own device time of an operation is that of the kernels it launched; the kernels' own entries would count it again.
-    events = [event for event in profiler.key_averages() if event.device_type == DeviceType.CPU]
+    events = [event for event in found if event.device_type == DeviceType.CPU]
     spent = {event.key: event.self_device_time_total if options.on_gpu else event.self_cpu_time_total for event in events}
     calls, total = {event.key: event.count for event in events}, sum(spent.values())
     dearest = sorted(spent, key=lambda key: -spent[key])[:DEAREST]
     return {
         "matrix products": sum(spent.get(name, 0.0) for name in PRODUCTS) / total,
-        "device busy": 1e-6 * total / wall,
+        "device busy": 1e-6 * total / walls[0],
         "dearest": [[key[:80], calls[key], round(spent[key], 1)] for key in dearest],
     }
 

@@ -46,11 +46,7 @@ def profiled(run: Callable[[], Any], device: str) -> dict[str, Any]:
     """
     on_gpu = device.startswith("cuda")
     run()
-    activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if on_gpu else [])]
-    with warnings.catch_warnings(), profile(activities=activities, acc_events=True) as profiler:
-        warnings.simplefilter("ignore")
-        run()
-    events = profiler.key_averages()
+    events = events_of(run, device)
     # A kernel stands among the events of the device and again as the own time of the operation that launched it.
     kernels = [event for event in events if not on_gpu or event.device_type == DeviceType.CUDA]
     spent = [(event.self_device_time_total if on_gpu else event.self_cpu_time_total, event) for event in kernels]
@@ -61,6 +57,15 @@ def profiled(run: Callable[[], Any], device: str) -> dict[str, Any]:
         "syncs": sum(event.count for event in events if any(name in event.key for name in SYNC)),
         "dearest": [[event.key[:80], event.count, round(time, 1)] for time, event in spent[:DEAREST]],
     }
+
+
+def events_of(run: Callable[[], Any], device: str) -> Any:
+    """What the profiler counts in one run, added up by operation and kernel."""
+    activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if device.startswith("cuda") else [])]
+    with warnings.catch_warnings(), profile(activities=activities, acc_events=True) as profiler:
+        warnings.simplefilter("ignore")
+        run()
+    return profiler.key_averages()
 
 
 def ceilings(device: str) -> dict[str, float]:

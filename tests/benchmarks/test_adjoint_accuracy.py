@@ -2,22 +2,9 @@
 
 import argparse
 import json
-import sys
 from pathlib import Path
 
-import pytest
-
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
-
-
-@pytest.fixture
-def script(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.syspath_prepend(str(BENCHMARKS))
-    import adjoint_accuracy
-
-    yield adjoint_accuracy
-    for name in ("adjoint_accuracy", "side_by_side"):
-        sys.modules.pop(name, None)
 
 
 def test_errors_of_the_nonlinear_field_are_of_their_kinds(script) -> None:

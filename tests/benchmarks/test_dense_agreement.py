@@ -2,22 +2,9 @@
 
 import argparse
 import json
-import sys
 from pathlib import Path
 
-import pytest
-
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
-
-
-@pytest.fixture
-def script(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.syspath_prepend(str(BENCHMARKS))
-    import dense_agreement
-
-    yield dense_agreement
-    for name in ("dense_agreement", "side_by_side"):
-        sys.modules.pop(name, None)
 
 
 def test_every_quantity_of_one_layer_agrees(script, minilm_folder: Path) -> None:

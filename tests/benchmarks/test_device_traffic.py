@@ -1,23 +1,10 @@
 """The committed counts are those of the code: nothing is waited for inside a chunk, and once a look, a cycle or a solve's end."""
 
 import json
-import sys
 from pathlib import Path
-
-import pytest
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 INSIDE = {"iteration", "product", "pair of products"}
-
-
-@pytest.fixture
-def script(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.syspath_prepend(str(BENCHMARKS))
-    import device_traffic
-
-    yield device_traffic
-    for name in ("device_traffic", "side_by_side"):
-        sys.modules.pop(name, None)
 
 
 def published() -> list[dict]:

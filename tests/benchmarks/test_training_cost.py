@@ -2,7 +2,6 @@
 
 import argparse
 import json
-import sys
 from pathlib import Path
 
 import pytest
@@ -12,14 +11,9 @@ SMALL = argparse.Namespace(device="cpu", seed=0, examples=2, tokens=8, rounds=1,
 
 
 @pytest.fixture
-def script(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.syspath_prepend(str(BENCHMARKS))
-    import training_cost
-
-    monkeypatch.setattr(training_cost, "ROUND", 0.0)
-    yield training_cost
-    for name in ("training_cost", "side_by_side"):
-        sys.modules.pop(name, None)
+def script(script, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(script, "ROUND", 0.0)
+    return script
 
 
 def test_evaluations_are_those_that_the_solvers_report(script) -> None:
