@@ -51,21 +51,23 @@ def measure(options: argparse.Namespace) -> int:
     if not options.minutes > 0:
         raise ValueError(f"--minutes must be > 0, got {options.minutes}")
     device = "cpu" if options.rehearse else usable_gpu()
-    work = options.work or options.out / "work"
+    # A part runs with a folder of its own choice: the paths that it is given must not depend on that.
+    out = options.out.resolve()
+    work = options.work.resolve() if options.work else out / "work"
     environment = {"PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH", "")])), "MPLBACKEND": "Agg"}
     arguments = ["--device", device, "--plan", str(options.plan.resolve())]
     if options.rehearse:
         environment["OMP_NUM_THREADS"] = "1"
         arguments.append("--rehearse")
     elif options.parcel.is_dir():
-        found = parcel.opened(options.parcel, work / "parcel", parcel.project_version(ROOT))
+        found = parcel.opened(options.parcel.resolve(), work / "parcel", parcel.project_version(ROOT))
         environment["PYTHONPATH"] = os.pathsep.join([str(found["site"]), environment["PYTHONPATH"]])
         options.data = options.data or found.get("data")
     if options.data is not None:
         arguments += ["--data", str(options.data.resolve())]
     chosen = [part for part in PARTS if not options.only or part.name in options.only]
-    record = run_parts(chosen, options.out, work, options.minutes, arguments, about(device), environment)
-    save_picture(record, options.out)
+    record = run_parts(chosen, out, work, options.minutes, arguments, about(device), environment)
+    save_picture(record, out)
     for what, measured, target, met in () if options.rehearse else tables.verdicts(record):
         print(f"{what}: {measured} (target {target}) {met}".rstrip())
     print(f"record: {options.out / RESULT}")

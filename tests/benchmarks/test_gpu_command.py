@@ -27,6 +27,17 @@ def part(name: str, body: str) -> runner.Part:
     return runner.Part(name, f"what {name} is for", 1.0, (sys.executable, "-c", SCRIPT + body))
 
 
+@pytest.mark.parametrize("work", [[], ["--work", "elsewhere/work"]])
+def test_a_part_is_given_whole_paths(tmp_path: Path, quick: None, monkeypatch: pytest.MonkeyPatch, work: list[str]) -> None:
+    monkeypatch.chdir(tmp_path)
+    says = "keep(paths=[sys.argv[sys.argv.index(name) + 1] for name in ('--record', '--out', '--work', '--plan')])"
+    monkeypatch.setattr(command, "PARTS", [part("says its paths", says)])
+    monkeypatch.setattr(command, "save_picture", lambda record, out: None)
+    assert command.main(["--rehearse", "--out", "here/out", *work]) == 0
+    found = json.loads(Path("here/out", runner.RESULT).read_text())["parts"]["says its paths"]["numbers"]["paths"]
+    assert found and all(Path(path).is_absolute() for path in found)
+
+
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in {"POLL": 0.05, "GRACE": 0.3, "LEAST": 0.0}.items():
