@@ -2,25 +2,18 @@
 
 import dataclasses
 import math
-from collections.abc import Callable
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from odestab.krylov import golub_kahan
-from odestab.krylov.orthogonalization import norm
-from odestab.krylov.ritz import bidiagonal_ritz, first_failure, grow_until
-from odestab.linear_operator import AbstractOperator, ComposedOperator, compose, inverse, solve
+from odestab.linear_operator import AbstractOperator, ComposedOperator, compose
 from odestab.one_step import AbstractOneStepMethod, ExplicitEuler, ThetaMethod
 from odestab.propagation import Methods, Path, follow
 from odestab.scaling import unit_scaled
-from odestab.spectrum import Spectrum, record
+from odestab.spectrum.inexact import EXACT_SOLVE, inexact_singular_values, inverses
 from odestab.trajectory import Trajectory
 
-# in units of rtol: the residual of the linear solves behind the Krylov space and behind the values, and of the Krylov space itself
-LOOSE_SOLVE, EXACT_SOLVE, KRYLOV = 0.25, 0.03, 0.5
-SEEN = 0.3  # relative residual of the vector after the wanted ones
 DIGITS = 64  # binary ones that the norms of all layers may take up, together, before they are scaled
 ROUNDINGS = 10  # of eps: a product of so much less than the product of the norms is zero to rounding
 
@@ -155,63 +148,6 @@ def alignment_loss(
     return AlignmentLoss(layers - product, logs[:, :-1] + scales, product + scales.sum(1), relative, converged, matvecs)
 
 
-def inexact_singular_values(
-    loose: AbstractOperator,
-    exact: AbstractOperator,
-    start: Float[Tensor, "batch *event"],
-    k: int = 1,
-    rtol: float = 1e-4,
-    *,
-    max_dimension: int = 200,
-    work_dtype: torch.dtype | None = None,
-) -> Spectrum:
-    """The k largest singular values of an operator whose products cost linear solves: loose ones for the space, exact ones for the values.
-
-    Golub–Kahan with loose products finds right vectors V; the values are those of A V with exact products, so that the leading one is of
-    second order in what is wrong with V. One vector more than is wanted must have begun to converge: the tolerance is loose, and a space
-    that has not seen a direction yet cannot tell.
-
-    Args:
-        loose: about A.
-        exact: A; the same operator if its products are cheap.
-        start: the first vectors, a random one or one that is known to be near.
-        k: how many.
-        rtol: tolerance on ‖Aᵀu − σv‖ relative to σ_1; A v = σ u holds to rounding.
-        max_dimension: largest Krylov space.
-        work_dtype: precision of the Krylov space.
-
-    Raises:
-        ValueError: if k is not in 1..n or above max_dimension.
-    """
-    record.check(exact, k, "LM", ("LM",), (max_dimension, "max_dimension", k))
-    largest = min(max_dimension, max(exact.sizes))
-    work = loose.cast(work_dtype or loose.like.dtype)
-    flat, rflat, first = work.flat(work.mv), work.flat(work.rmv), start.flatten(1).to(work.like)
-    wanted = min(k + 1, largest)
-    limits = torch.full((wanted,), KRYLOV * rtol).index_fill(0, torch.arange(k, wanted), max(SEEN, rtol)).to(work.like.dtype)
-    factorization, ritz = grow_until(
-        lambda previous, steps: golub_kahan(flat, rflat, first, steps, previous),
-        lambda f: bidiagonal_ritz(f, wanted),
-        lambda r: limits * r.values[:, :1],
-        (k + 2, 1, largest),
-    )
-    right = torch.bmm(ritz.right[:, :, :k].mT, factorization.right[:, :-1]).to(exact.like)
-    found = rayleigh_ritz(exact, right.view(-1, k, *exact.like.shape[1:]), rtol)
-    return dataclasses.replace(found, matvecs=2 * (factorization.steps + k), failed_at=first_failure(factorization.projected.mT))
-
-
-def rayleigh_ritz(operator: AbstractOperator, right: Float[Tensor, "batch k *event"], rtol: float) -> Spectrum:
-    """Singular triplets of A on the space of k orthonormal vectors per example: A v = σ u exactly, the residual is ‖Aᵀu − σv‖."""
-    image = operator.mv(right.transpose(0, 1)).transpose(0, 1).flatten(2)
-    finite = image.isfinite().flatten(1).all(1) & (right != 0).flatten(1).any(1)  # no vectors: padding alone
-    left, values, rotation = torch.linalg.svd(torch.where(finite[:, None, None], image, 0.0).mT, full_matrices=False)
-    right, left = torch.bmm(rotation, right.flatten(2)).view_as(right), left.mT.reshape(right.shape)
-    back = operator.rmv(left.transpose(0, 1)).transpose(0, 1)
-    residuals = norm((back - record.times(values, right)).flatten(2))
-    values, residuals = (torch.where(finite[:, None], part, torch.nan) for part in (values, residuals))
-    return Spectrum(values, residuals, residuals <= rtol * values[:, :1], 2 * right.shape[1], "estimate", right=right, left=left)
-
-
 def _relative(residuals: Tensor, values: Tensor) -> Tensor:
     """Residuals relative to their values; 0 where both are 0."""
     return torch.where((values == 0) & (residuals == 0), 0.0, residuals / values)
@@ -246,16 +182,3 @@ def _derivatives(path: Path, rtol: float) -> tuple[list[AbstractOperator], list[
         pairs.append((operator, operator) if inverted is None else inverses(operator, rtol))
         logs.append(scale.log() if inverted is None else -scale.log())
     return [loose for loose, _ in pairs], [exact for _, exact in pairs], torch.stack(logs, 1)
-
-
-def inverses(operator: AbstractOperator, rtol: float) -> tuple[AbstractOperator, AbstractOperator]:
-    """A⁻¹ by loose and by exact solves for values of tolerance rtol; where an exact solve fails its product is NaN, not a value."""
-
-    def exact(transposed: bool) -> Callable[[Tensor], Tensor]:
-        def apply(b: Tensor) -> Tensor:
-            found = solve(operator, b, max(EXACT_SOLVE * rtol, 20 * torch.finfo(b.dtype).eps), transposed=transposed)
-            return torch.where(found.converged[:, None], found.solution, torch.nan).view_as(b)
-
-        return apply
-
-    return inverse(operator, LOOSE_SOLVE * rtol), ComposedOperator(exact(False), exact(True), operator.like, operator.mask)

@@ -10,11 +10,11 @@ from torch import Tensor
 
 from odestab.jacobian import Jacobian
 from odestab.linear_operator import AbstractOperator, affine, compose
-from odestab.lyapunov import EXACT_SOLVE, LOOSE_SOLVE, inexact_singular_values, inverses
 from odestab.matrix_exponential import counted, exponential
 from odestab.one_step import ExplicitEuler, ImplicitEuler, check_step_size
 from odestab.solver import AbstractImplicitSolver, Auto
 from odestab.spectrum import Spectrum
+from odestab.spectrum.inexact import EXACT_SOLVE, LOOSE_SOLVE, inexact_singular_values, inverses
 from odestab.vector_field import AbstractVectorField
 
 MIXED_IN = 0.1  # of a random vector in a start vector that is known to be near, so that nothing is out of reach
