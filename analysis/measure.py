@@ -13,7 +13,15 @@ from analysis.measure_declared import declared_cell
 from analysis.measure_full import FULL, token_shares
 from analysis.measure_solves import solves_cell
 from analysis.record import Cell
-from analysis.study import Study, Walk, perturbed_rtol, to_numpy, to_pairs, walk_through, worst_direction
+from analysis.study import (
+    Study,
+    Walk,
+    perturbed_rtol,
+    to_numpy,
+    to_pairs,
+    walk_through,
+    worst_direction,
+)
 
 UNITS = {
     "advantage": "nats",
@@ -52,7 +60,9 @@ def layer_cell(study: Study, plan: CellPlan) -> tuple[dict[str, Any], dict[str, 
     jacobian, generator = od.Jacobian(field, x), study.generator(plan.kind, layer)
     center = field.split
     k, work = min(config.eigenvalues, min(jacobian.sizes)), study.work_dtype
-    leading = od.eigenvalues(jacobian, k, rtol=config.rtol, generator=generator, center=center, work_dtype=work)
+    leading = od.eigenvalues(
+        jacobian, k, rtol=config.rtol, generator=generator, center=center, work_dtype=work
+    )
     norm = od.logarithmic_norm(jacobian, config.growth_rtol, generator, work_dtype=work)
     arrays = {
         "eigenvalues": to_pairs(leading.values),
@@ -66,10 +76,14 @@ def layer_cell(study: Study, plan: CellPlan) -> tuple[dict[str, Any], dict[str, 
     }
     noise = study.noise(plan, trajectory, config.perturbations)
     steps = [_one_step_size(study, jacobian, leading, h, noise) for h in config.step_sizes]
-    return {}, arrays | {name: np.stack([step[name] for step in steps], axis=1) for name in steps[0]}
+    return {}, arrays | {
+        name: np.stack([step[name] for step in steps], axis=1) for name in steps[0]
+    }
 
 
-def _one_step_size(study: Study, jacobian: od.Jacobian, leading: od.Spectrum, h: float, noise: Tensor) -> dict[str, np.ndarray]:
+def _one_step_size(
+    study: Study, jacobian: od.Jacobian, leading: od.Spectrum, h: float, noise: Tensor
+) -> dict[str, np.ndarray]:
     """Everything about one step of size h."""
     config, field, x = study.config, jacobian.field, jacobian.x
     method = study.implicit(h)
@@ -77,13 +91,22 @@ def _one_step_size(study: Study, jacobian: od.Jacobian, leading: od.Spectrum, h:
         step = method.step(field, x)
     solution = step.solution
     assert solution is not None
-    explicit, implicit = od.affine(jacobian, 1.0, h), od.affine(od.Jacobian(field, step.state), 1.0, -h)
+    explicit, implicit = (
+        od.affine(jacobian, 1.0, h),
+        od.affine(od.Jacobian(field, step.state), 1.0, -h),
+    )
     worst = {
-        "explicit": od.singular_values(explicit, 1, "LM", config.growth_rtol, work_dtype=study.work_dtype),
-        "implicit": od.singular_values(od.inverse(implicit), 1, "LM", config.growth_rtol, work_dtype=study.work_dtype),
+        "explicit": od.singular_values(
+            explicit, 1, "LM", config.growth_rtol, work_dtype=study.work_dtype
+        ),
+        "implicit": od.singular_values(
+            od.inverse(implicit), 1, "LM", config.growth_rtol, work_dtype=study.work_dtype
+        ),
     }
     work = study.work_dtype
-    advantage = od.damping_advantage(explicit.cast(work), implicit.cast(work), noise.to(work), solution.converged, 1e-4)
+    advantage = od.damping_advantage(
+        explicit.cast(work), implicit.cast(work), noise.to(work), solution.converged, 1e-4
+    )
     found = {
         "solve_status": to_numpy(solution.status),
         "solve_residual": to_numpy(solution.residual),
@@ -93,14 +116,23 @@ def _one_step_size(study: Study, jacobian: od.Jacobian, leading: od.Spectrum, h:
     }
     for name, one_step in (("explicit", od.ExplicitEuler(h)), ("implicit", method)):
         growth = od.spectral_growth(one_step, leading)
-        found |= {f"{name}_spectral": to_numpy(growth.value), f"{name}_certain": to_numpy(growth.certain)}
+        found |= {
+            f"{name}_spectral": to_numpy(growth.value),
+            f"{name}_certain": to_numpy(growth.certain),
+        }
         sigma = worst[name]
         solved = sigma.converged[:, 0] & (solution.converged if name == "implicit" else True)
-        found |= {f"{name}_worst": to_numpy(sigma.values[:, 0]), f"{name}_worst_residual": to_numpy(sigma.residuals[:, 0])}
+        found |= {
+            f"{name}_worst": to_numpy(sigma.values[:, 0]),
+            f"{name}_worst_residual": to_numpy(sigma.residuals[:, 0]),
+        }
         found |= {f"{name}_worst_converged": to_numpy(solved)}
         if config.depth == "full":
             sides = (("entering", sigma.right), ("leaving", sigma.left))
-            found |= {f"{name}_{side}": token_shares(directions, jacobian.mask) for side, directions in sides}
+            found |= {
+                f"{name}_{side}": token_shares(directions, jacobian.mask)
+                for side, directions in sides
+            }
     return found
 
 
@@ -110,7 +142,10 @@ def _stability_map(study: Study, leading: od.Spectrum) -> dict[str, np.ndarray]:
     found: dict[str, np.ndarray] = {}
     for name, method in (("explicit", od.ExplicitEuler()), ("implicit", od.ImplicitEuler())):
         stable = od.stable_step_sizes(method, leading, steps)
-        found |= {f"{name}_map": to_numpy(stable.growth), f"{name}_map_certain": to_numpy(stable.certain)}
+        found |= {
+            f"{name}_map": to_numpy(stable.growth),
+            f"{name}_map_certain": to_numpy(stable.certain),
+        }
     return found
 
 
@@ -119,8 +154,13 @@ def dense_cell(study: Study, plan: CellPlan) -> tuple[dict[str, Any], dict[str, 
     config, layer = study.config, plan.layer
     assert layer is not None
     trajectory = study.trace(tuple(config.texts[i] for i in plan.texts))
-    spectrum = od.full_spectrum(od.Jacobian(trajectory.fields[layer], trajectory.states[layer]), config.dense_limit)
-    shares = [od.share_outside_lemniscate(spectrum, h, bulk=trajectory.fields[layer].split) for h in config.step_sizes]
+    spectrum = od.full_spectrum(
+        od.Jacobian(trajectory.fields[layer], trajectory.states[layer]), config.dense_limit
+    )
+    shares = [
+        od.share_outside_lemniscate(spectrum, h, bulk=trajectory.fields[layer].split)
+        for h in config.step_sizes
+    ]
     return {}, {
         "spectrum": to_pairs(spectrum.values[0]),
         "spectrum_residuals": to_numpy(spectrum.residuals[0]),
@@ -140,10 +180,22 @@ def propagation_cell(study: Study, plan: CellPlan) -> tuple[dict[str, Any], dict
     for method in ("explicit", "implicit"):
         walk = walk_through(study, texts, method, plan.step_size)
         deltas = _deltas(study, plan, walk)
-        predicted = od.predict(deltas[0], walk.derivatives)  # of one direction: its size does not matter
-        growths.append([od.grow(walk.path, delta, predicted, _loosened(study, walk.path, delta)) for delta in deltas])
+        predicted = od.predict(
+            deltas[0], walk.derivatives
+        )  # of one direction: its size does not matter
+        growths.append(
+            [
+                od.grow(walk.path, delta, predicted, _loosened(study, walk.path, delta))
+                for delta in deltas
+            ]
+        )
     names = ("measured", "predicted", "relative", "converged", "size")
-    arrays = {name: np.stack([np.stack([to_numpy(getattr(growth, name)) for growth in row]) for row in growths]) for name in names}
+    arrays = {
+        name: np.stack(
+            [np.stack([to_numpy(getattr(growth, name)) for growth in row]) for row in growths]
+        )
+        for name in names
+    }
     return {}, arrays | {"sizes": np.array(_sizes(study.config, plan.perturbation))}
 
 
@@ -157,7 +209,9 @@ def _loosened(study: Study, path: od.Path, delta: Tensor) -> od.ImplicitEuler | 
 
 def _sizes(config: StudyConfig, perturbation: str | None) -> tuple[float, ...]:
     """The relative sizes at which a kind of perturbation is applied; NaN where the edit decides."""
-    return {"gaussian": config.sizes, "worst": config.sizes[:1]}.get(perturbation or "", (float("nan"),))
+    return {"gaussian": config.sizes, "worst": config.sizes[:1]}.get(
+        perturbation or "", (float("nan"),)
+    )
 
 
 def _deltas(study: Study, plan: CellPlan, walk: Walk) -> list[Tensor]:
@@ -185,21 +239,47 @@ def regions_cell(study: Study, plan: CellPlan) -> tuple[dict[str, Any], dict[str
     regions = {
         ("explicit", "explicit Euler"): od.stability_region(od.ExplicitEuler(h), re, im),
         ("implicit", "implicit Euler"): od.stability_region(od.ImplicitEuler(h), re, im),
-        ("truncated", f"fixed point, k = {k}"): od.truncated_stability_function(od.FixedPoint(), z, h, k, split=split).abs(),
-        ("truncated", f"gradient descent, k = {k}, η = {descent.step_size:g}"): od.truncated_stability_function(descent, z, h, k).abs(),
+        ("truncated", f"fixed point, k = {k}"): od.truncated_stability_function(
+            od.FixedPoint(), z, h, k, split=split
+        ).abs(),
+        (
+            "truncated",
+            f"gradient descent, k = {k}, η = {descent.step_size:g}",
+        ): od.truncated_stability_function(descent, z, h, k).abs(),
         ("lemniscate", "|1 − z²| = 1"): od.lemniscate(z),
     }
     header = {"regions": [[name, label, h] for name, label in regions]}
-    return header, {"re": to_numpy(re), "im": to_numpy(im), "amplification": np.stack([to_numpy(a) for a in regions.values()])}
+    return header, {
+        "re": to_numpy(re),
+        "im": to_numpy(im),
+        "amplification": np.stack([to_numpy(a) for a in regions.values()]),
+    }
 
 
 def truncated_cell(study: Study, plan: CellPlan) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """|R_k(z)| of solvers stopped after k iterations at every step size of the map, for Im z ≥ 0: it is symmetric."""
     k, steps = study.config.truncated_steps, study.config.map_step_sizes
-    re, im = torch.linspace(-4, 4, 121, dtype=torch.float64), torch.linspace(0, 3, 46, dtype=torch.float64)
+    re, im = (
+        torch.linspace(-4, 4, 121, dtype=torch.float64),
+        torch.linspace(0, 3, 46, dtype=torch.float64),
+    )
     z, split = od.complex_grid(re, im), -1.0 if study.config.field == "increment" else 0.0
     descent = od.GradientDescent(steps=k)
-    fixed_point = torch.stack([od.truncated_stability_function(od.FixedPoint(), z, h, k, split=split).abs() for h in steps])
+    fixed_point = torch.stack(
+        [
+            od.truncated_stability_function(od.FixedPoint(), z, h, k, split=split).abs()
+            for h in steps
+        ]
+    )
     labels = [f"fixed point, k = {k}", f"gradient descent, k = {k}, η = {descent.step_size:g}"]
-    both = torch.stack([fixed_point, od.truncated_stability_function(descent, z, 1.0, k).abs().expand_as(fixed_point)])
-    return {"labels": labels}, {"re": to_numpy(re), "im": to_numpy(im), "amplification": to_numpy(both.float())}
+    both = torch.stack(
+        [
+            fixed_point,
+            od.truncated_stability_function(descent, z, 1.0, k).abs().expand_as(fixed_point),
+        ]
+    )
+    return {"labels": labels}, {
+        "re": to_numpy(re),
+        "im": to_numpy(im),
+        "amplification": to_numpy(both.float()),
+    }

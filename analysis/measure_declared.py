@@ -10,7 +10,15 @@ from torch import Tensor
 
 import odestab as od
 from analysis.cells import CellPlan
-from analysis.study import PATH_RTOL, Study, Walk, implicit_derivatives, perturbed_rtol, to_numpy, worst_direction
+from analysis.study import (
+    PATH_RTOL,
+    Study,
+    Walk,
+    implicit_derivatives,
+    perturbed_rtol,
+    to_numpy,
+    worst_direction,
+)
 
 
 def declared_cell(study: Study, plan: CellPlan) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
@@ -20,13 +28,24 @@ def declared_cell(study: Study, plan: CellPlan) -> tuple[dict[str, Any], dict[st
     by design runs as declared, and its derivative is that of these iterations.
     """
     edits = plan.perturbation not in ("gaussian", "worst", "attack")
-    texts = tuple(study.config.pairs[i].original if edits else study.config.texts[i] for i in plan.texts)
+    texts = tuple(
+        study.config.pairs[i].original if edits else study.config.texts[i] for i in plan.texts
+    )
     walk = _walk(study, texts)
     deltas, sizes = _deltas(study, plan, walk, edits)
-    predicted = od.predict(deltas[0], walk.derivatives)  # of one direction: its size does not matter
-    growths = [od.grow(walk.path, delta, predicted, _loosened(study, walk.path, delta)) for delta in deltas]
-    arrays = {name: np.stack([to_numpy(getattr(one, name)) for one in growths]) for name in ("measured", "predicted", "converged", "size")}
-    by_design = np.array([not _converges(method) for method in walk.path.methods])  # what stops so is not unsolved
+    predicted = od.predict(
+        deltas[0], walk.derivatives
+    )  # of one direction: its size does not matter
+    growths = [
+        od.grow(walk.path, delta, predicted, _loosened(study, walk.path, delta)) for delta in deltas
+    ]
+    arrays = {
+        name: np.stack([to_numpy(getattr(one, name)) for one in growths])
+        for name in ("measured", "predicted", "converged", "size")
+    }
+    by_design = np.array(
+        [not _converges(method) for method in walk.path.methods]
+    )  # what stops so is not unsolved
     arrays["converged"] |= by_design & np.isfinite(arrays["measured"][..., 1:])
     return {}, arrays | {"sizes": np.array(sizes)}
 
@@ -38,7 +57,9 @@ def _walk(study: Study, texts: tuple[str, ...]) -> Walk:
     declared = trajectory.methods or (od.ExplicitEuler(1.0),) * trajectory.depth
     path = od.follow(trajectory, [_solved_to(study, one, PATH_RTOL) for one in declared])
     both = list[tuple[od.AbstractOperator, od.AbstractOperator]]()
-    for method, field, x, y in zip(path.methods, trajectory.fields, path.states[:-1], path.states[1:], strict=True):
+    for method, field, x, y in zip(
+        path.methods, trajectory.fields, path.states[:-1], path.states[1:], strict=True
+    ):
         if _converges(method):
             both.append(implicit_derivatives(study, field, y, float(method.step_size)))
         else:
@@ -47,7 +68,9 @@ def _walk(study: Study, texts: tuple[str, ...]) -> Walk:
     return Walk(path, [exact for exact, _ in both], [loose for _, loose in both])
 
 
-def _deltas(study: Study, plan: CellPlan, walk: Walk, edits: bool) -> tuple[list[Tensor], tuple[float, ...]]:
+def _deltas(
+    study: Study, plan: CellPlan, walk: Walk, edits: bool
+) -> tuple[list[Tensor], tuple[float, ...]]:
     """The perturbations of a cell, one per size; an edit and an attack have the size that they have."""
     config, x = study.config, walk.path.states[0]
     if edits:
@@ -58,7 +81,9 @@ def _deltas(study: Study, plan: CellPlan, walk: Walk, edits: bool) -> tuple[list
         for row, (text, real) in enumerate(zip(plan.texts, walk.path.trajectory.mask, strict=True)):
             own = study.directions[text]
             if len(own) != int(real.sum()):
-                raise ValueError(f"the direction of text {text + 1} must be of its {int(real.sum())} tokens, got {len(own)}")
+                raise ValueError(
+                    f"the direction of text {text + 1} must be of its {int(real.sum())} tokens, got {len(own)}"
+                )
             delta[row, real] = own
         return [delta], (float("nan"),)
     if plan.perturbation == "gaussian":
@@ -70,7 +95,9 @@ def _deltas(study: Study, plan: CellPlan, walk: Walk, edits: bool) -> tuple[list
 
 def _converges(method: od.AbstractOneStepMethod) -> bool:
     """Whether it is an implicit step whose solver goes on until it is solved."""
-    return isinstance(method, od.ImplicitEuler) and not isinstance(method.solver, od.GradientDescent)
+    return isinstance(method, od.ImplicitEuler) and not isinstance(
+        method.solver, od.GradientDescent
+    )
 
 
 def _solved_to(study: Study, method: Any, rtol: float) -> od.AbstractOneStepMethod:

@@ -25,11 +25,16 @@ def solves_cell(study: Study, plan: CellPlan) -> tuple[dict[str, Any], dict[str,
     return {}, {name: np.stack([step[name] for step in steps], axis=1) for name in steps[0]}
 
 
-def _one_step_size(study: Study, field: od.AbstractVectorField, x: Tensor, h: float, noise: Tensor) -> dict[str, np.ndarray]:
+def _one_step_size(
+    study: Study, field: od.AbstractVectorField, x: Tensor, h: float, noise: Tensor
+) -> dict[str, np.ndarray]:
     method = study.implicit(h)
     with torch.no_grad():
         exact, explicit = method.step(field, x).state, od.ExplicitEuler(h).step(field, x).state
-        found = [od.ImplicitEuler(h, solver=od.Auto(rtol=rtol, diagnose=False)).step(field, x) for rtol in study.config.tolerances]
+        found = [
+            od.ImplicitEuler(h, solver=od.Auto(rtol=rtol, diagnose=False)).step(field, x)
+            for rtol in study.config.tolerances
+        ]
         apart = field.rms(exact - explicit)
         errors = [field.rms(one.state - exact) / apart for one in found]
     solutions = [one.solution for one in found if one.solution is not None]
@@ -41,10 +46,15 @@ def _one_step_size(study: Study, field: od.AbstractVectorField, x: Tensor, h: fl
     }
 
 
-def _truncated_advantage(study: Study, field: od.AbstractVectorField, x: Tensor, h: float, noise: Tensor) -> Tensor:
+def _truncated_advantage(
+    study: Study, field: od.AbstractVectorField, x: Tensor, h: float, noise: Tensor
+) -> Tensor:
     """Mean of log(‖Eδ‖/‖D_k δ‖), with D_k the derivative of k fixed-point iterations as they run."""
     k = study.config.truncated_steps
     stopped = od.ImplicitEuler(h, solver=od.FixedPoint(max_iterations=k, rtol=0.0, keep_last=True))
-    images = [method.derivative(field, x, x, executed=True).mv(noise) for method in (od.ExplicitEuler(h), stopped)]
+    images = [
+        method.derivative(field, x, x, executed=True).mv(noise)
+        for method in (od.ExplicitEuler(h), stopped)
+    ]
     explicit, truncated = (image.flatten(2).norm(dim=2).log() for image in images)
     return (explicit - truncated).mean(0)

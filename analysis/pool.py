@@ -46,7 +46,9 @@ def measured(config: StudyConfig, cells: list[CellPlan], workers: int) -> Iterat
         for done in as_completed(waiting):
             yield from done.result()
     except BrokenProcessPool as error:
-        raise OSError("a worker process died, perhaps for want of memory; try --workers 1, which continues this run") from error
+        raise OSError(
+            "a worker process died, perhaps for want of memory; try --workers 1, which continues this run"
+        ) from error
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
 
@@ -67,7 +69,11 @@ def _sharing_a_path(cells: list[CellPlan]) -> list[list[CellPlan]]:
     """Neighbouring propagation cells of the same texts stay together: they share paths and linearisations."""
 
     def shared(cell: CellPlan) -> object:
-        return (cell.texts, cell.step_size) if cell.kind in ("propagation", "exponents", "declared") else cell.name
+        return (
+            (cell.texts, cell.step_size)
+            if cell.kind in ("propagation", "exponents", "declared")
+            else cell.name
+        )
 
     return [list(group) for _, group in itertools.groupby(cells, shared)]
 

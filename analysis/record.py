@@ -10,8 +10,16 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
-from analysis.json_records import DIGEST, Within, parse_json, read_json, read_record, require, sealed
-from analysis.whole_files import write_bytes as write_bytes
+from analysis.ground.files import write_bytes as write_bytes
+from analysis.ground.json_records import (
+    DIGEST,
+    Within,
+    parse_json,
+    read_json,
+    read_record,
+    require,
+    sealed,
+)
 
 SCHEMA = 2  # of 1, cells carried no digest
 UNKNOWN = 64 * "0"  # stands for the digest of a cell while it is computed
@@ -83,7 +91,12 @@ class Run:
 
 def write_json(path: Path, content: Any) -> None:
     """Write JSON with sorted keys, so that equal content is equal bytes; NaN and infinities become null."""
-    write_bytes(path, (json.dumps(_finite(content), indent=1, sort_keys=True, ensure_ascii=False) + "\n").encode())
+    write_bytes(
+        path,
+        (
+            json.dumps(_finite(content), indent=1, sort_keys=True, ensure_ascii=False) + "\n"
+        ).encode(),
+    )
 
 
 def write_record(path: Path, content: Any) -> None:
@@ -101,7 +114,9 @@ def write_cell(folder: Path, cell: Cell) -> None:
     arrays = {name: np.asarray(array, order="C") for name, array in cell.arrays.items()}
     content = save(arrays, {"odestab": header})
     digest = hashlib.sha256(content).hexdigest()
-    write_bytes(folder / f"{cell.name}.safetensors", content.replace(UNKNOWN.encode(), digest.encode(), 1))
+    write_bytes(
+        folder / f"{cell.name}.safetensors", content.replace(UNKNOWN.encode(), digest.encode(), 1)
+    )
 
 
 def read_cell(path: Path) -> Cell:
@@ -119,7 +134,9 @@ def read_cell(path: Path) -> Cell:
         schema, digest = header.pop("schema"), header.pop(DIGEST, None)
         require(header, Header, "its header")
     except (SafetensorError, ValueError, LookupError, TypeError, AttributeError) as error:
-        raise DamagedCell(f"{path}: not a readable cell ({type(error).__name__}: {error})") from error
+        raise DamagedCell(
+            f"{path}: not a readable cell ({type(error).__name__}: {error})"
+        ) from error
     if schema not in (1, SCHEMA):
         raise DamagedCell(f"{path}: expected schema {SCHEMA}, got {schema}")
     written = hashlib.sha256(raw.replace(str(digest).encode(), UNKNOWN.encode(), 1)).hexdigest()
@@ -146,9 +163,13 @@ def read_config(folder: Path) -> dict[str, Any]:
     try:
         config = read_json(path)
     except ValueError as error:
-        raise ValueError(f"{path} is not readable JSON ({str(error).removeprefix(f'{path}: ')})") from None
+        raise ValueError(
+            f"{path} is not readable JSON ({str(error).removeprefix(f'{path}: ')})"
+        ) from None
     if not isinstance(config, dict) or not config.keys() >= {*NEEDED}:
-        raise ValueError(f"{path} is not the configuration of a run: expected {', '.join(NEEDED)} in it")
+        raise ValueError(
+            f"{path} is not the configuration of a run: expected {', '.join(NEEDED)} in it"
+        )
     config = read_record(path, RunConfig)
     config.pop(DIGEST, None)  # earlier versions wrote none
     return config
@@ -164,7 +185,11 @@ def read_run(folder: Path) -> Run:
     """
     config = read_config(folder)
     names = config.pop("cells", None)
-    paths = sorted((folder / "cells" / f"{name}.safetensors" for name in names) if names else (folder / "cells").glob("*.safetensors"))
+    paths = sorted(
+        (folder / "cells" / f"{name}.safetensors" for name in names)
+        if names
+        else (folder / "cells").glob("*.safetensors")
+    )
     if absent := [path.stem for path in paths if not path.exists()]:
         raise FileNotFoundError(
             f"{folder} lacks {len(absent)} of {len(paths)} cells, one is {absent[0]}; run the command that made it again"

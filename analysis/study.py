@@ -15,8 +15,8 @@ from torch import Tensor
 import odestab as od
 from analysis.cells import CellPlan
 from analysis.config import StudyConfig, default_model_folder
-from analysis.identity import file_digest, model_identity
-from analysis.json_records import digest_of
+from analysis.ground.identity import file_digest, model_identity
+from analysis.ground.json_records import digest_of
 
 PATH_RTOL = 1e-10  # of implicit solves on unperturbed paths: differences of 1e-5 are taken between two of them
 
@@ -51,12 +51,16 @@ class Study:
 
     def tokenize(self, texts: list[str]) -> Any:
         """A padded batch on the study's device, truncated to what the model takes."""
-        batch = self.tokenizer(texts, padding=True, truncation=True, max_length=self.max_tokens, return_tensors="pt")
+        batch = self.tokenizer(
+            texts, padding=True, truncation=True, max_length=self.max_tokens, return_tensors="pt"
+        )
         return batch.to(self.config.device)
 
     def token_counts(self, texts: list[str]) -> list[int]:
         """Tokens of each text before truncation, special ones included."""
-        return [len(ids) for ids in self.tokenizer(texts, verbose=False)["input_ids"]] if texts else []
+        return (
+            [len(ids) for ids in self.tokenizer(texts, verbose=False)["input_ids"]] if texts else []
+        )
 
     @functools.lru_cache(maxsize=4)  # noqa: B019 - a study lives as long as the process
     def trace(self, texts: tuple[str, ...]) -> od.Trajectory:
@@ -71,7 +75,9 @@ class Study:
     @functools.lru_cache(maxsize=2)  # noqa: B019 - likewise
     def trace_halves(self, texts: tuple[str, ...]) -> od.Trajectory:
         """The same with two fields a layer, its attention half and its feed-forward half."""
-        return od.trace(self.encoder, self.tokenize(list(texts)), field=self.config.field, sublayers=True)
+        return od.trace(
+            self.encoder, self.tokenize(list(texts)), field=self.config.field, sublayers=True
+        )
 
     def generator(self, *purpose: object) -> torch.Generator:
         """A generator of its own for each purpose, so that no number depends on the order in which cells are measured."""
@@ -80,10 +86,15 @@ class Study:
 
     def noise(self, plan: CellPlan, trajectory: od.Trajectory, count: int) -> Tensor:
         """Standard normal perturbations `(count, batch, tokens, hidden)` of a cell's texts; each text's are its own in any chunk."""
-        like, noise = trajectory.states[0], torch.zeros(count, *trajectory.states[0].shape, dtype=trajectory.states[0].dtype)
+        like, noise = (
+            trajectory.states[0],
+            torch.zeros(count, *trajectory.states[0].shape, dtype=trajectory.states[0].dtype),
+        )
         for example, (text, real) in enumerate(zip(plan.texts, trajectory.mask.cpu(), strict=True)):
             generator = self.generator("noise", plan.layer, plan.step_size, text)
-            noise[:, example, real] = torch.randn(count, int(real.sum()), like.shape[2], generator=generator, dtype=like.dtype)
+            noise[:, example, real] = torch.randn(
+                count, int(real.sum()), like.shape[2], generator=generator, dtype=like.dtype
+            )
         return noise.to(like.device)
 
     @property
@@ -104,7 +115,9 @@ def load_study(config: StudyConfig) -> Study:
         ValueError: if the model cannot be loaded or a layer does not exist, or a direction is not that of a state.
     """
     model = config.model if config.model is not None else default_model_folder()
-    encoder, tokenizer = od.load_encoder(model, getattr(torch, config.dtype), config.device, steps_of=config.steps)
+    encoder, tokenizer = od.load_encoder(
+        model, getattr(torch, config.dtype), config.device, steps_of=config.steps
+    )
     digest = hashlib.sha256()
     for name, parameter in sorted(encoder.state_dict().items()):
         digest.update(name.encode() + parameter.detach().cpu().numpy().tobytes())
@@ -113,10 +126,20 @@ def load_study(config: StudyConfig) -> Study:
         "model_config": known.config,
         "tokenizer": known.tokenizer,
         "steps_model": None if config.steps is None else model_identity(config.steps).digest,
-        "directions_content": None if config.directions is None else file_digest(Path(config.directions)),
+        "directions_content": None
+        if config.directions is None
+        else file_digest(Path(config.directions)),
     }
     directions = _directions(config, encoder)
-    return Study(config, encoder, tokenizer, _max_tokens(encoder, tokenizer), digest.hexdigest(), identity, directions)
+    return Study(
+        config,
+        encoder,
+        tokenizer,
+        _max_tokens(encoder, tokenizer),
+        digest.hexdigest(),
+        identity,
+        directions,
+    )
 
 
 def _directions(config: StudyConfig, encoder: Any) -> dict[int, Tensor]:
@@ -126,21 +149,36 @@ def _directions(config: StudyConfig, encoder: Any) -> dict[int, Tensor]:
     try:
         known = load_file(config.directions)
     except SafetensorError as error:
-        raise ValueError(f"{config.directions}: expected safetensors of directions, got {error}") from None
+        raise ValueError(
+            f"{config.directions}: expected safetensors of directions, got {error}"
+        ) from None
     digests = {hashlib.sha256(text.encode()).hexdigest(): i for i, text in enumerate(config.texts)}
     found = {digests[name]: value for name, value in known.items() if name in digests}
     if not found:
-        raise ValueError(f"{config.directions}: expected directions by the sha256 of their texts, got {len(known)} of other texts")
+        raise ValueError(
+            f"{config.directions}: expected directions by the sha256 of their texts, got {len(known)} of other texts"
+        )
     hidden = encoder.config.hidden_size
-    if wrong := [tuple(value.shape) for value in found.values() if value.ndim != 2 or value.shape[1] != hidden]:
-        raise ValueError(f"{config.directions}: expected directions of shape (tokens, {hidden}), got {wrong[0]}")
-    return {i: torch.from_numpy(value).to(config.device, getattr(torch, config.dtype)) for i, value in found.items()}
+    if wrong := [
+        tuple(value.shape)
+        for value in found.values()
+        if value.ndim != 2 or value.shape[1] != hidden
+    ]:
+        raise ValueError(
+            f"{config.directions}: expected directions of shape (tokens, {hidden}), got {wrong[0]}"
+        )
+    return {
+        i: torch.from_numpy(value).to(config.device, getattr(torch, config.dtype))
+        for i, value in found.items()
+    }
 
 
 def _max_tokens(encoder: Any, tokenizer: Any) -> int:
     """The longest text that both the tokenizer and the encoder take."""
     limit = od.position_limit(encoder)
-    return int(tokenizer.model_max_length if limit is None else min(tokenizer.model_max_length, limit))
+    return int(
+        tokenizer.model_max_length if limit is None else min(tokenizer.model_max_length, limit)
+    )
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -161,7 +199,10 @@ def walk_through(study: Study, texts: tuple[str, ...], method: str, step_size: f
         exact = path.derivatives()
         return Walk(path, exact, [operator.cast(study.work_dtype) for operator in exact])
     path = od.follow(trajectory, study.implicit(step_size, PATH_RTOL))
-    both = [implicit_derivatives(study, field, y, step_size) for field, y in zip(trajectory.fields, path.states[1:], strict=True)]
+    both = [
+        implicit_derivatives(study, field, y, step_size)
+        for field, y in zip(trajectory.fields, path.states[1:], strict=True)
+    ]
     return Walk(path, [exact for exact, _ in both], [loose for _, loose in both])
 
 
@@ -175,7 +216,9 @@ def implicit_derivatives(
 
 def worst_direction(study: Study, kind: str, walk: Walk) -> Tensor:
     """The perturbation of each text that grows most through a walk, `(batch, tokens, hidden)`; `kind` is that of the cell that asks."""
-    found = od.worst_direction(walk.path, 3 * study.config.growth_rtol, study.generator(kind), walk.loose).right
+    found = od.worst_direction(
+        walk.path, 3 * study.config.growth_rtol, study.generator(kind), walk.loose
+    ).right
     assert found is not None
     return found[:, 0].to(walk.path.states[0])
 

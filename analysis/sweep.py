@@ -14,7 +14,8 @@ import torch
 import odestab as od
 from analysis.cells import CellPlan, plan
 from analysis.config import StudyConfig
-from analysis.interrupts import raise_interrupt
+from analysis.ground.files import sweep as sweep_temporary
+from analysis.ground.interrupts import raise_interrupt
 from analysis.measure import measure
 from analysis.pool import measured, useful_workers
 from analysis.record import (
@@ -31,7 +32,6 @@ from analysis.record import (
 from analysis.study import Study, load_study
 from analysis.summary import Summary, summarise
 from analysis.tables import tables
-from analysis.whole_files import sweep as sweep_temporary
 
 DERIVED = (
     "cells",
@@ -85,9 +85,18 @@ def prepare(config: StudyConfig, warn: Report) -> Sweep:
         warn(line)
     first = study.trace((config.texts[0],))
     if not all(state.isfinite().all() for state in first.states):
-        raise ValueError(f"model {config.as_dict()['model']!r} must have finite states in {config.dtype}; on text 1 they are not")
+        raise ValueError(
+            f"model {config.as_dict()['model']!r} must have finite states in {config.dtype}; on text 1 they are not"
+        )
     layers = config.chosen_layers(first.depth)
-    cells = plan(config, layers, tokens, first.states[0].shape[2], pair_tokens, tuple(sorted(study.directions)))
+    cells = plan(
+        config,
+        layers,
+        tokens,
+        first.states[0].shape[2],
+        pair_tokens,
+        tuple(sorted(study.directions)),
+    )
     resolved = config.as_dict() | {
         "layers": layers,
         "encoder_depth": first.depth,
@@ -142,7 +151,9 @@ def run(
     useful = useful_workers(config, len(lacking), workers)
     here = (measure(sweep.study, cell) for cell in lacking)
     with _memory_error():
-        for cell in progress(measured(config, lacking, useful) if useful > 1 else here, len(lacking)):
+        for cell in progress(
+            measured(config, lacking, useful) if useful > 1 else here, len(lacking)
+        ):
             write_cell(out / "cells", cell)
             raise_interrupt()
     if shard[1] > 1 and missing(sweep, out, warn):
@@ -170,17 +181,23 @@ def open_folder(out: Path, resolved: dict[str, Any]) -> None:
         sweep_temporary(folder)
     if not (out / "config.json").exists():
         if any((out / "cells").glob("*.safetensors")):
-            raise ValueError(f"{out} has cells but no config.json that tells of what; choose another folder")
+            raise ValueError(
+                f"{out} has cells but no config.json that tells of what; choose another folder"
+            )
         write_config(out, resolved)
         return
     try:
         existing = read_config(out)
     except ValueError as error:
         raise ValueError(f"{error}; choose another folder") from None
-    differing = sorted(key for key in existing.keys() | resolved.keys() if existing.get(key) != resolved.get(key))
+    differing = sorted(
+        key for key in existing.keys() | resolved.keys() if existing.get(key) != resolved.get(key)
+    )
     if differing:
         named = [key for key in differing if key not in DERIVED] or differing
-        raise ValueError(f"{out} belongs to a run with another configuration (not the same: {', '.join(named)}); choose another folder")
+        raise ValueError(
+            f"{out} belongs to a run with another configuration (not the same: {', '.join(named)}); choose another folder"
+        )
 
 
 def missing(sweep: Sweep, out: Path, warn: Report) -> list[CellPlan]:
@@ -213,7 +230,9 @@ def _require_own(path: Path, expected: dict[str, Any]) -> Cell:
     cell = read_cell(path)
     for key, value in expected.items():
         if cell.header.get(key) != value:
-            raise DamagedCell(f"{path}: not a cell of this run: expected {key} {value}, got {cell.header.get(key)}")
+            raise DamagedCell(
+                f"{path}: not a cell of this run: expected {key} {value}, got {cell.header.get(key)}"
+            )
     return cell
 
 
@@ -226,7 +245,9 @@ def _memory_error() -> Iterator[None]:
         wanting = ("out of memory", "allocate memory", "not enough memory")
         if isinstance(error, RuntimeError) and not any(words in str(error) for words in wanting):
             raise
-        raise MemoryError("not enough memory; shorter texts or a smaller --dense-limit need less") from error
+        raise MemoryError(
+            "not enough memory; shorter texts or a smaller --dense-limit need less"
+        ) from error
 
 
 def _require_device(config: StudyConfig) -> None:
@@ -234,16 +255,22 @@ def _require_device(config: StudyConfig) -> None:
         torch.ones(1, dtype=getattr(torch, config.dtype), device=config.device).item()
     except (RuntimeError, AssertionError, TypeError) as error:  # each device has its own
         reason = str(error).split("\n")[0]
-        raise ValueError(f"device {config.device!r} cannot be used with {config.dtype} here: {reason}") from None
+        raise ValueError(
+            f"device {config.device!r} cannot be used with {config.dtype} here: {reason}"
+        ) from None
 
 
 def _tokens(study: Study) -> tuple[list[int], list[str]]:
     """Token counts of the texts as they are measured, and a warning for each that is truncated."""
     counts, limit = study.token_counts(list(study.config.texts)), study.max_tokens
     if 0 in counts:
-        raise ValueError(f"text {counts.index(0) + 1} must have at least one token, got {study.config.texts[counts.index(0)]!r}")
+        raise ValueError(
+            f"text {counts.index(0) + 1} must have at least one token, got {study.config.texts[counts.index(0)]!r}"
+        )
     warnings = [
-        f"text {i} has {count} tokens; truncated to the {limit} that the model takes" for i, count in enumerate(counts, 1) if count > limit
+        f"text {i} has {count} tokens; truncated to the {limit} that the model takes"
+        for i, count in enumerate(counts, 1)
+        if count > limit
     ]
     return [min(count, limit) for count in counts], warnings
 
@@ -257,10 +284,15 @@ def _pair_tokens(study: Study) -> tuple[dict[int, int], list[tuple[int, str]]]:
     for i, (a, b) in enumerate(zip(originals, edited, strict=True)):
         if a != b:
             skipped.append((i, f"{a} against {b} tokens; a state difference needs the same number"))
-        elif study.tokenizer(pairs[i].original)["input_ids"] == study.tokenizer(pairs[i].edited)["input_ids"]:
+        elif (
+            study.tokenizer(pairs[i].original)["input_ids"]
+            == study.tokenizer(pairs[i].edited)["input_ids"]
+        ):
             skipped.append((i, "the same tokens on both sides; the model cannot tell them apart"))
         elif a > study.max_tokens:
-            skipped.append((i, f"{a} tokens, more than the {study.max_tokens} that the model takes"))
+            skipped.append(
+                (i, f"{a} tokens, more than the {study.max_tokens} that the model takes")
+            )
         else:
             usable[i] = a
     return usable, skipped

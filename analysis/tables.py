@@ -10,12 +10,20 @@ from analysis.summary import METHODS, Curves, LayerGrowth, LayerSpectrum, Summar
 def tables(summary: Summary) -> dict[str, Any]:
     """What summary.json holds: statistics over texts of every table, and counts of what did not converge. No times, no paths."""
     return {
-        "config": {key: summary.config.get(key) for key in ("model", "field", "step_sizes", "layers", "weights", "seed", "dtype")},
+        "config": {
+            key: summary.config.get(key)
+            for key in ("model", "field", "step_sizes", "layers", "weights", "seed", "dtype")
+        },
         "layers": [_layer_row(growth) for growth in summary.growth],
         "curves": [_curve_row(curves) for curves in summary.curves],
         "spectra": [_spectrum_row(spectrum) for spectrum in summary.spectra],
         "maps": [
-            {"method": m.method, "step_sizes": m.step_sizes, "layers": m.layers, "growth": np.median(m.growth, axis=2)}
+            {
+                "method": m.method,
+                "step_sizes": m.step_sizes,
+                "layers": m.layers,
+                "growth": np.median(m.growth, axis=2),
+            }
             for m in summary.maps
         ],
         "unconverged": unconverged(summary),
@@ -58,11 +66,26 @@ def unconverged(summary: Summary) -> dict[str, dict[str, int]]:
 
 def _full_depth(summary: Summary) -> dict[str, Any]:
     """What a run of full depth adds."""
-    numbers = ("frobenius", "henrici", "spectral_abscissa", "logarithmic_norm", "kreiss", "kreiss_scale", "kreiss_kind", "extremum_kind")
+    numbers = (
+        "frobenius",
+        "henrici",
+        "spectral_abscissa",
+        "logarithmic_norm",
+        "kreiss",
+        "kreiss_scale",
+        "kreiss_kind",
+        "extremum_kind",
+    )
     extremes = ("epsilons", "pseudospectral_abscissa", "pseudospectral_radius")
     return {
-        "nonnormality": [{name: getattr(one, name) for name in ("layer", "text", *numbers, *extremes)} for one in summary.nonnormality],
-        "departure_bounds": [{"layer": one.layer, "relative": statistics(one.henrici_bound)} for one in summary.bounds],
+        "nonnormality": [
+            {name: getattr(one, name) for name in ("layer", "text", *numbers, *extremes)}
+            for one in summary.nonnormality
+        ],
+        "departure_bounds": [
+            {"layer": one.layer, "relative": statistics(one.henrici_bound)}
+            for one in summary.bounds
+        ],
         "directions": [
             {
                 "layer": one.layer,
@@ -92,7 +115,10 @@ def _full_depth(summary: Summary) -> dict[str, Any]:
             }
             for one in summary.refinements
         ],
-        "exponents": [{"method": one.method, "step_size": one.step_size, "values": statistics(one.values)} for one in summary.exponents],
+        "exponents": [
+            {"method": one.method, "step_size": one.step_size, "values": statistics(one.values)}
+            for one in summary.exponents
+        ],
     }
 
 

@@ -33,12 +33,26 @@ def main() -> None:
         __doc__.split("\n")[0], tolerances=[1e-1, 1e-2, 1e-3, 1e-5, 1e-7, 1e-9], layer=2, step_size=1.0,
         sentences=8, tokens=128, iterations=[4, 8, 16], memory=5, restart=30,
     )  # fmt: skip
-    accuracy = [row for name, problem in (small_fields(options) | real_layer(options)).items() for row in errors(name, *problem, options)]
+    accuracy = [
+        row
+        for name, problem in (small_fields(options) | real_layer(options)).items()
+        for row in errors(name, *problem, options)
+    ]
     print(table(accuracy))
     memory = footprints(options)
     print(table(memory))
-    setting = {key: value for key, value in vars(options).items() if key not in ("out", "threads", "device")}
-    print(publish("adjoint_accuracy", {"setting": setting, "accuracy": accuracy, "memory": memory}, options))
+    setting = {
+        key: value
+        for key, value in vars(options).items()
+        if key not in ("out", "threads", "device")
+    }
+    print(
+        publish(
+            "adjoint_accuracy",
+            {"setting": setting, "accuracy": accuracy, "memory": memory},
+            options,
+        )
+    )
 
 
 Problem = tuple[od.AbstractVectorField, Tensor, list[Tensor]]
@@ -83,15 +97,26 @@ def parameters(field: Any) -> list[Tensor]:
     return [p.requires_grad_() for p in field.layer.module.parameters()]
 
 
-def errors(name: str, field: od.AbstractVectorField, x: Tensor, theta: list[Tensor], options: argparse.Namespace) -> list[dict[str, Any]]:
+def errors(
+    name: str,
+    field: od.AbstractVectorField,
+    x: Tensor,
+    theta: list[Tensor],
+    options: argparse.Namespace,
+) -> list[dict[str, Any]]:
     """One row for each tolerance and adjoint."""
     generator = torch.Generator().manual_seed(1)
-    weights, direction = (torch.randn(x.shape, generator=generator, dtype=x.dtype).to(x) for _ in range(2))
+    weights, direction = (
+        torch.randn(x.shape, generator=generator, dtype=x.dtype).to(x) for _ in range(2)
+    )
     exact = exact_gradients(field, x, theta, weights, options.step_size)
     rows = []
     for rtol in options.tolerances:
         for kind, adjoint in ADJOINTS.items():
-            leaf, method = x.clone().requires_grad_(), od.ImplicitEuler(options.step_size, od.Anderson(rtol=rtol), adjoint)
+            leaf, method = (
+                x.clone().requires_grad_(),
+                od.ImplicitEuler(options.step_size, od.Anderson(rtol=rtol), adjoint),
+            )
             step = method.step(field, leaf)
             assert step.solution is not None
             found = torch.autograd.grad((weights * step.state).sum(), [leaf, *theta])
@@ -100,7 +125,9 @@ def errors(name: str, field: od.AbstractVectorField, x: Tensor, theta: list[Tens
                     "field": name,
                     "forward rtol": rtol,
                     "adjoint": kind,
-                    "residual": float((step.solution.residual / field.rms(step.state)).detach().max()),
+                    "residual": float(
+                        (step.solution.residual / field.rms(step.state)).detach().max()
+                    ),
                     "evaluations": int(step.solution.evaluations.max()),
                     "error dL/dx": gap(found[:1], exact[:1]),
                     "error dL/dθ": gap(found[1:], exact[1:]),
@@ -110,9 +137,15 @@ def errors(name: str, field: od.AbstractVectorField, x: Tensor, theta: list[Tens
     return rows
 
 
-def exact_gradients(field: od.AbstractVectorField, x: Tensor, theta: list[Tensor], weights: Tensor, h: float) -> list[Tensor]:
+def exact_gradients(
+    field: od.AbstractVectorField, x: Tensor, theta: list[Tensor], weights: Tensor, h: float
+) -> list[Tensor]:
     """The solution to rounding, v from the dense (I − hJ)ᵀ v = g, then the gradient of vᵀ(x + h f(y)) by x and θ."""
-    y = od.Anderson(rtol=EXACT, max_iterations=500).solve(od.ImplicitEquation(field, x, h), x).state.detach()
+    y = (
+        od.Anderson(rtol=EXACT, max_iterations=500)
+        .solve(od.ImplicitEquation(field, x, h), x)
+        .state.detach()
+    )
     v = torch.zeros_like(y)
     for i, jacobian in enumerate(od.Jacobian(field, y).dense()):
         system = torch.eye(len(jacobian), dtype=x.dtype, device=x.device) - h * jacobian
@@ -128,19 +161,31 @@ def gap(found: Any, exact: Any) -> float:
 
 
 def of_the_map(
-    method: od.ImplicitEuler, field: od.AbstractVectorField, x: Tensor, weights: Tensor, direction: Tensor, gradient: Tensor
+    method: od.ImplicitEuler,
+    field: od.AbstractVectorField,
+    x: Tensor,
+    weights: Tensor,
+    direction: Tensor,
+    gradient: Tensor,
 ) -> float:
     """|⟨∇L, d⟩ − (L(x + εd) − L(x − εd))/2ε| / (‖∇L‖ ‖d‖), with L the loss of what the solver returns."""
     epsilon = 1e-6
     with torch.no_grad():
-        ends = [float((weights * method.step(field, x + sign * epsilon * direction).state).sum()) for sign in (1, -1)]
+        ends = [
+            float((weights * method.step(field, x + sign * epsilon * direction).state).sum())
+            for sign in (1, -1)
+        ]
     slope = (ends[0] - ends[1]) / (2 * epsilon)
-    return abs(float((gradient * direction).sum()) - slope) / float(gradient.norm() * direction.norm())
+    return abs(float((gradient * direction).sum()) - slope) / float(
+        gradient.norm() * direction.norm()
+    )
 
 
 def footprints(options: argparse.Namespace) -> list[dict[str, Any]]:
     """Memory of one training step through a layer, plain and implicit, after so many iterations."""
-    trajectory = trajectory_of_passages(options.sentences, options.tokens, torch.float32, options.device)
+    trajectory = trajectory_of_passages(
+        options.sentences, options.tokens, torch.float32, options.device
+    )
     field, x = trajectory.fields[options.layer], trajectory.states[options.layer].requires_grad_()
     theta = parameters(field)
     adjoints = {
@@ -151,23 +196,42 @@ def footprints(options: argparse.Namespace) -> list[dict[str, Any]]:
     }
     runs: dict[str, Callable[[], Tensor]] = {"plain layer": lambda: field.unsplit(x)}
     for iterations in options.iterations:
-        solver = od.Anderson(rtol=0.0, max_iterations=iterations, memory=options.memory, keep_last=True)
+        solver = od.Anderson(
+            rtol=0.0, max_iterations=iterations, memory=options.memory, keep_last=True
+        )
         for kind, adjoint in adjoints.items():
             method = od.ImplicitEuler(options.step_size, solver, adjoint)
-            runs[f"{kind}, {iterations} iterations"] = lambda method=method: method.step(field, x).state
+            runs[f"{kind}, {iterations} iterations"] = lambda method=method: (
+                method.step(field, x).state
+            )
 
     def train(run: Callable[[], Tensor]) -> None:
         torch.autograd.grad(run().square().sum(), [x, *theta])
 
-    peak_bytes(lambda: train(runs["plain layer"]), options.device)  # what the process holds and no longer uses is given back
+    peak_bytes(
+        lambda: train(runs["plain layer"]), options.device
+    )  # what the process holds and no longer uses is given back
     state, rows = x.numel() * x.element_size(), list[dict[str, Any]]()
     for name, run in runs.items():
         train(run)
-        kept, peak = kept_bytes(run, [x, *theta]), peak_bytes(lambda run=run: train(run), options.device)
-        rows.append({"what": name, "kept, states": kept / state, "peak, states": None if peak is None else peak / state})
+        kept, peak = (
+            kept_bytes(run, [x, *theta]),
+            peak_bytes(lambda run=run: train(run), options.device),
+        )
+        rows.append(
+            {
+                "what": name,
+                "kept, states": kept / state,
+                "peak, states": None if peak is None else peak / state,
+            }
+        )
         rows[-1] |= {"kept / plain": kept / state / rows[0]["kept, states"]}
-        rows[-1]["basis, states"] = basis = basis_states(adjoints.get(name.rpartition(",")[0]), options)
-        rows[-1]["(peak − basis) / plain"] = None if peak is None else (peak / state - basis) / rows[0]["peak, states"]
+        rows[-1]["basis, states"] = basis = basis_states(
+            adjoints.get(name.rpartition(",")[0]), options
+        )
+        rows[-1]["(peak − basis) / plain"] = (
+            None if peak is None else (peak / state - basis) / rows[0]["peak, states"]
+        )
     return rows
 
 
@@ -184,7 +248,9 @@ def kept_bytes(run: Callable[[], Tensor], given: list[Tensor]) -> int:
 
     def pack(t: Tensor) -> Tensor:
         if t.untyped_storage().data_ptr() not in before:
-            kept.setdefault(t.untyped_storage().data_ptr(), t)  # held, so that no other storage takes its place
+            kept.setdefault(
+                t.untyped_storage().data_ptr(), t
+            )  # held, so that no other storage takes its place
         return t
 
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda t: t):

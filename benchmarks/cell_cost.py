@@ -26,7 +26,11 @@ def main() -> None:
     options = arguments(__doc__.split("\n")[0], texts=8, layer=2, dense_limit=1600, rounds=3)
     rows = [row for depth in ("full", PREDICTION, CALIBRATION) for row in rows_of(depth, options)]
     print(table(rows))
-    print(publish("cell_cost", {"rows": rows, "texts": options.texts, "layer": options.layer}, options))
+    print(
+        publish(
+            "cell_cost", {"rows": rows, "texts": options.texts, "layer": options.layer}, options
+        )
+    )
 
 
 def rows_of(depth: str, options: argparse.Namespace) -> list[dict[str, Any]]:
@@ -39,13 +43,19 @@ def rows_of(depth: str, options: argparse.Namespace) -> list[dict[str, Any]]:
     sweep = prepare(config, print)
     chosen: dict[str, CellPlan] = {}
     for cell in sweep.cells:
-        name = f"{cell.kind}, {cell.perturbation}" if cell.perturbation in ("gaussian", "worst") else cell.kind
+        name = (
+            f"{cell.kind}, {cell.perturbation}"
+            if cell.perturbation in ("gaussian", "worst")
+            else cell.kind
+        )
         if len(cell.texts) == options.texts or cell.kind in ONE_TEXT or not cell.texts:
             chosen.setdefault(name, cell)
     return [row_of(depth, name, sweep, cell, options) for name, cell in chosen.items()]
 
 
-def row_of(depth: str, name: str, sweep: Sweep, cell: CellPlan, options: argparse.Namespace) -> dict[str, Any]:
+def row_of(
+    depth: str, name: str, sweep: Sweep, cell: CellPlan, options: argparse.Namespace
+) -> dict[str, Any]:
     """One cell, its path or linearisations made anew."""
     study = sweep.study
     begun = time.process_time()
@@ -59,11 +69,24 @@ def row_of(depth: str, name: str, sweep: Sweep, cell: CellPlan, options: argpars
         "CPU s": spent,
     }
     if not cell.texts:
-        return row | {"evaluations a text": float("nan"), "tokens": 0, "kB": len(save(found.arrays)) / 1000}
+        return row | {
+            "evaluations a text": float("nan"),
+            "tokens": 0,
+            "kB": len(save(found.arrays)) / 1000,
+        }
     trajectory = study.trace(tuple(study.config.texts[i] for i in cell.texts))
     field, x = trajectory.fields[options.layer], trajectory.states[options.layer]
-    evaluated = in_turns({"": lambda: [field.unsplit(x) for _ in range(EVALUATIONS)]}, options.rounds, "cpu")[""]["cpu"] / EVALUATIONS
-    return row | {"evaluations a text": spent / evaluated, "tokens": sum(trajectory.tokens), "kB": len(save(found.arrays)) / 1000}
+    evaluated = (
+        in_turns(
+            {"": lambda: [field.unsplit(x) for _ in range(EVALUATIONS)]}, options.rounds, "cpu"
+        )[""]["cpu"]
+        / EVALUATIONS
+    )
+    return row | {
+        "evaluations a text": spent / evaluated,
+        "tokens": sum(trajectory.tokens),
+        "kB": len(save(found.arrays)) / 1000,
+    }
 
 
 if __name__ == "__main__":

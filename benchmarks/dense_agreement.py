@@ -59,10 +59,19 @@ def main() -> None:
     for layer in options.layers:
         for text in TEXTS[: options.texts]:
             for check in checks(layer, text, options):
-                rows.append({"layer": layer, "text": TEXTS.index(text), **check._asdict(), "holds": check.holds})
+                rows.append(
+                    {
+                        "layer": layer,
+                        "text": TEXTS.index(text),
+                        **check._asdict(),
+                        "holds": check.holds,
+                    }
+                )
                 if not check.holds:
                     print("does not hold:", rows[-1], flush=True)
-        path = publish("dense_agreement", {"setting": setting, "summary": summary(rows), "rows": rows}, options)
+        path = publish(
+            "dense_agreement", {"setting": setting, "summary": summary(rows), "rows": rows}, options
+        )
         print(f"layer {layer}: {len(rows)} comparisons so far", flush=True)
     print(table(summary(rows)))
     print(path)
@@ -121,13 +130,21 @@ def eigenvalue_check(name: str, found: od.Spectrum, dense: Dense, rank: np.ndarr
     distance = np.abs(values[:, None] - dense.values[None, :])
     mine, partner = scipy.optimize.linear_sum_assignment(distance)
     error = distance[mine, partner][converged[mine]]
-    bound = (1.1 * dense.conditions[partner] * residuals[mine] + 1e-11 * dense.conditions[partner])[converged[mine]]
+    bound = (1.1 * dense.conditions[partner] * residuals[mine] + 1e-11 * dense.conditions[partner])[
+        converged[mine]
+    ]
     worst = int(np.argmax(error / bound)) if len(error) else 0
     order = np.argsort(-rank, kind="stable")
-    last = rank[order[7]] + 1e-6 * max(1.0, abs(rank[order[7]]))  # of equally ranked ones, conjugates for instance, any may be listed
+    last = rank[order[7]] + 1e-6 * max(
+        1.0, abs(rank[order[7]])
+    )  # of equally ranked ones, conjugates for instance, any may be listed
     missing = len(set(order[:8][rank[order[:8]] > last]) - set(partner))
     return Check(
-        name, float(error[worst]) if len(error) else 0.0, float(bound[worst]) if len(error) else 1.0, int((~converged).sum()), missing
+        name,
+        float(error[worst]) if len(error) else 0.0,
+        float(bound[worst]) if len(error) else 1.0,
+        int((~converged).sum()),
+        missing,
     )
 
 
@@ -135,18 +152,41 @@ def singular_checks(jacobian: od.Jacobian, dense: Dense) -> Iterator[Check]:
     """Singular values at both ends, logarithmic norm, worst growth of every method; errors are of second order in the residuals."""
     eye = torch.eye(len(dense.matrix), dtype=dense.matrix.dtype, device=dense.matrix.device)
     explicit, implicit = od.affine(jacobian, 1.0, 1.0), od.affine(jacobian, 1.0, -1.0)
-    largest, smallest = torch.linalg.svdvals(eye + dense.matrix)[:3], torch.linalg.svdvals(eye - dense.matrix).flip(0)[:3]
-    yield relative("σ largest 3 of E = I + J", od.singular_values(explicit, 3, rtol=1e-5), largest, 1e-9)
-    yield relative("σ smallest 3 of M = I − J", od.singular_values(implicit, 3, "SM", rtol=1e-5, max_dimension=24), smallest, 1e-8)
-    single = od.singular_values(implicit, 3, "SM", rtol=1e-4, max_dimension=24, work_dtype=torch.float32)
+    largest, smallest = (
+        torch.linalg.svdvals(eye + dense.matrix)[:3],
+        torch.linalg.svdvals(eye - dense.matrix).flip(0)[:3],
+    )
+    yield relative(
+        "σ largest 3 of E = I + J", od.singular_values(explicit, 3, rtol=1e-5), largest, 1e-9
+    )
+    yield relative(
+        "σ smallest 3 of M = I − J",
+        od.singular_values(implicit, 3, "SM", rtol=1e-5, max_dimension=24),
+        smallest,
+        1e-8,
+    )
+    single = od.singular_values(
+        implicit, 3, "SM", rtol=1e-4, max_dimension=24, work_dtype=torch.float32
+    )
     yield relative("σ smallest 3 of M, loose solves in float32", single, smallest, 1e-6)
     single = od.singular_values(explicit, 1, rtol=1e-4, work_dtype=torch.float32)
     yield relative("σ largest of E, space in float32", single, largest[:1], 1e-6)
-    middle = torch.linalg.matrix_norm(torch.linalg.solve(eye - 0.5 * dense.matrix, eye + 0.5 * dense.matrix), 2)
+    middle = torch.linalg.matrix_norm(
+        torch.linalg.solve(eye - 0.5 * dense.matrix, eye + 0.5 * dense.matrix), 2
+    )
     for theta, expected in ((0.0, largest[0]), (0.5, middle), (1.0, 1 / smallest[0])):
         grown = od.step_growth(jacobian, STEP_SIZES, theta, rtol=1e-4, max_dimension=24)
-        error = float((grown.values[0, -1] - expected).abs() / expected) if bool(grown.converged[0, -1]) else 0.0
-        yield Check(f"worst growth from one space, θ = {theta:g}", error, 1e-7, int((~grown.converged).sum()))
+        error = (
+            float((grown.values[0, -1] - expected).abs() / expected)
+            if bool(grown.converged[0, -1])
+            else 0.0
+        )
+        yield Check(
+            f"worst growth from one space, θ = {theta:g}",
+            error,
+            1e-7,
+            int((~grown.converged).sum()),
+        )
 
 
 def range_checks(jacobian: od.Jacobian, dense: Dense) -> Iterator[Check]:
@@ -158,24 +198,39 @@ def range_checks(jacobian: od.Jacobian, dense: Dense) -> Iterator[Check]:
     turned = torch.exp(-1j * angle[1]) * dense.matrix
     expected = torch.stack([symmetric[-1], torch.linalg.eigvalsh((turned + turned.mH) / 2)[-1]])
     yield Check(
-        "numerical range, support", float(((found.support[0] - expected) / expected).abs().max()), 1e-8, int((~found.converged).sum())
+        "numerical range, support",
+        float(((found.support[0] - expected) / expected).abs().max()),
+        1e-8,
+        int((~found.converged).sum()),
     )
     squared = float(dense.matrix.square().sum()) - float((np.abs(dense.values) ** 2).sum())
     bound = od.henrici_departure(jacobian, limit=0)
     excess = float(bound.value[0]) - 4 * float(bound.error[0])
     yield Check("departure from normality, lower bound", excess, squared**0.5)
-    for of, values in (("symmetric", symmetric), ("gram", torch.linalg.svdvals(dense.matrix).square())):
+    for of, values in (
+        ("symmetric", symmetric),
+        ("gram", torch.linalg.svdvals(dense.matrix).square()),
+    ):
         density = od.spectral_density(jacobian, of, probes=12, steps=60)
         gauss = torch.exp(-0.5 * ((density.points[:, None] - values) / density.width) ** 2)
         truth = gauss.mean(1) / (density.width * (2 * torch.pi) ** 0.5)
         outside = (density.density[0] - truth).abs() > 4 * density.error[0] + 1e-3 * truth.max()
-        yield Check(f"density ({of}), share outside four standard errors", float(outside.double().mean()), 0.05)
+        yield Check(
+            f"density ({of}), share outside four standard errors",
+            float(outside.double().mean()),
+            0.05,
+        )
 
 
 def flow_checks(jacobian: od.Jacobian, dense: Dense) -> Iterator[Check]:
     """The exponential."""
     expected = torch.linalg.matrix_norm(torch.linalg.matrix_exp(dense.matrix), 2)[None]
-    yield relative("σ largest of the flow e^J", od.singular_values(od.exponential(jacobian, 1.0, 1e-8), 1, rtol=1e-4), expected, 1e-6)
+    yield relative(
+        "σ largest of the flow e^J",
+        od.singular_values(od.exponential(jacobian, 1.0, 1e-8), 1, rtol=1e-4),
+        expected,
+        1e-6,
+    )
 
 
 def pseudospectrum_checks(jacobian: od.Jacobian, dense: Dense) -> Iterator[Check]:
@@ -185,16 +240,26 @@ def pseudospectrum_checks(jacobian: od.Jacobian, dense: Dense) -> Iterator[Check
     expected = float(torch.linalg.svdvals(z[0] * eye - dense.matrix)[-1])
     for method, bound in (("dense", 1e-6), ("inverse", 1e-5)):
         found = od.pseudospectrum(jacobian, z, method)
-        error = abs(float(found.sigma_min[0, 0]) - expected) / expected if bool(found.converged[0, 0]) else 0.0
+        error = (
+            abs(float(found.sigma_min[0, 0]) - expected) / expected
+            if bool(found.converged[0, 0])
+            else 0.0
+        )
         yield Check(f"pseudospectrum, {method}", error, bound, int((~found.converged).sum()))
     projected = od.pseudospectrum(jacobian, z, "projected")
-    yield Check("pseudospectrum, projected: share below the truth", max(0.0, expected - float(projected.sigma_min[0, 0])) / expected, 1e-10)
+    yield Check(
+        "pseudospectrum, projected: share below the truth",
+        max(0.0, expected - float(projected.sigma_min[0, 0])) / expected,
+        1e-10,
+    )
 
 
 def relative(name: str, found: od.Spectrum, expected: torch.Tensor, bound: float) -> Check:
     """Relative differences of values in order."""
     error = ((found.values[0] - expected).abs() / expected.abs())[found.converged[0]]
-    return Check(name, float(error.max()) if len(error) else 0.0, bound, int((~found.converged).sum()))
+    return Check(
+        name, float(error.max()) if len(error) else 0.0, bound, int((~found.converged).sum())
+    )
 
 
 if __name__ == "__main__":

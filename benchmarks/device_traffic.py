@@ -17,7 +17,15 @@ from side_by_side import arguments, publish, table
 from torch import Tensor
 
 import odestab as od
-from odestab.krylov import Wanted, arnoldi, gmres, golub_kahan, krylov_schur, lanczos, smallest_singular_triplets
+from odestab.krylov import (
+    Wanted,
+    arnoldi,
+    gmres,
+    golub_kahan,
+    krylov_schur,
+    lanczos,
+    smallest_singular_triplets,
+)
 from odestab.krylov.ritz import bidiagonal_ritz, lanczos_ritz
 
 sys.path.append(str(Path(__file__).parents[1] / "tests"))
@@ -105,7 +113,10 @@ def row(loop: Loop) -> dict[str, Any]:
     """What one unit of a loop costs."""
     few, many = totals(loop, loop.few), totals(loop, loop.many)
     units = loop.many - loop.few
-    costs = {field.name: (getattr(many, field.name) - getattr(few, field.name)) / units for field in dataclasses.fields(Totals)}
+    costs = {
+        field.name: (getattr(many, field.name) - getattr(few, field.name)) / units
+        for field in dataclasses.fields(Totals)
+    }
     return {"loop": loop.name, "direction": loop.direction, "unit": loop.unit, **costs}
 
 
@@ -120,7 +131,9 @@ def totals(loop: Loop, units: int) -> Totals:
         return Totals(device.waited, device.launched - counted.launches, device.asynchronous)
 
 
-def solve(solver: Callable[[int], od.AbstractImplicitSolver], adjoint: od.AbstractAdjoint | None = None) -> Any:
+def solve(
+    solver: Callable[[int], od.AbstractImplicitSolver], adjoint: od.AbstractAdjoint | None = None
+) -> Any:
     """Runs of a solver, without gradients or with those of an adjoint recorded."""
 
     def run(device: SecondDevice, matrices: Tensor, units: int) -> Counted:
@@ -135,7 +148,9 @@ def solve(solver: Callable[[int], od.AbstractImplicitSolver], adjoint: od.Abstra
     return run
 
 
-def backward(solver: Callable[[int], od.AbstractImplicitSolver], adjoint: Callable[[int], od.AbstractAdjoint]) -> Any:
+def backward(
+    solver: Callable[[int], od.AbstractImplicitSolver], adjoint: Callable[[int], od.AbstractAdjoint]
+) -> Any:
     """Runs of the backward pass alone."""
 
     def run(device: SecondDevice, matrices: Tensor, units: int) -> Counted:
@@ -149,9 +164,13 @@ def backward(solver: Callable[[int], od.AbstractImplicitSolver], adjoint: Callab
     return run
 
 
-def problem(device: SecondDevice, matrices: Tensor, gradients: bool) -> tuple[Counted, od.ImplicitEquation, Tensor]:
+def problem(
+    device: SecondDevice, matrices: Tensor, gradients: bool
+) -> tuple[Counted, od.ImplicitEquation, Tensor]:
     """y = b + h f(y) with f(y) = 0.9 tanh(A y) − y/2, and a first guess."""
-    counted = Counted(lambda y: 0.9 * torch.tanh((matrices @ y[..., None])[..., 0]) - 0.5 * y, device)
+    counted = Counted(
+        lambda y: 0.9 * torch.tanh((matrices @ y[..., None])[..., 0]) - 0.5 * y, device
+    )
     x = matrices[:, 0].clone().requires_grad_(gradients)
     return counted, od.ImplicitEquation(CountedField(counted), x, 0.5), x.detach()
 
@@ -163,7 +182,12 @@ def products(loop: Callable[[Counted, Counted, Tensor, int], Any]) -> Any:
         counted = Counted(lambda v: (matrices @ v[..., None])[..., 0], device)
         transposed = Counted(lambda v: (matrices.mT @ v[..., None])[..., 0], device)
         loop(counted, transposed, matrices[:, 0], units)
-        return Counted(counted, device, counted.calls + transposed.calls, counted.launches + transposed.launches)
+        return Counted(
+            counted,
+            device,
+            counted.calls + transposed.calls,
+            counted.launches + transposed.launches,
+        )
 
     return run
 
@@ -186,7 +210,11 @@ def looks(grow: Callable[[Counted, Counted, Tensor], Any], look: Callable[[Any],
 def schur(dimension: int, products_of: Callable[[int], int]) -> Any:
     """Runs of Krylov–Schur to a number of products, without convergence."""
     wanted = Wanted(2, torch.abs, lambda values: 0 * values.abs().amax(1, keepdim=True))
-    return products(lambda a, _, start, units: krylov_schur(a, start, wanted, dimension=dimension, max_products=products_of(units)))
+    return products(
+        lambda a, _, start, units: krylov_schur(
+            a, start, wanted, dimension=dimension, max_products=products_of(units)
+        )
+    )
 
 
 def inverted(a: Counted, transposed: Counted, start: Tensor, units: int) -> Any:
@@ -196,11 +224,39 @@ def inverted(a: Counted, transposed: Counted, start: Tensor, units: int) -> Any:
 
 FIXED: dict[str, Any] = {"rtol": 0.0, "keep_last": True}
 LOOPS = (
-    Loop("FixedPoint", "forward", "iteration", solve(lambda n: od.FixedPoint(max_iterations=n, **FIXED)), 12, 20),
-    Loop("Anderson(5)", "forward", "iteration", solve(lambda n: od.Anderson(max_iterations=n, **FIXED)), 12, 20),
+    Loop(
+        "FixedPoint",
+        "forward",
+        "iteration",
+        solve(lambda n: od.FixedPoint(max_iterations=n, **FIXED)),
+        12,
+        20,
+    ),
+    Loop(
+        "Anderson(5)",
+        "forward",
+        "iteration",
+        solve(lambda n: od.Anderson(max_iterations=n, **FIXED)),
+        12,
+        20,
+    ),
     Loop("Auto, first stage", "forward", "solve", solve(lambda n: Repeated(n)), 2, 4),
-    Loop("GradientDescent", "forward", "iteration", solve(lambda n: od.GradientDescent(steps=n, rtol=0.0)), 12, 20),
-    Loop("NewtonKrylov", "forward", "step", solve(lambda n: od.NewtonKrylov(max_iterations=n, max_inner=3, **FIXED)), 4, 8),
+    Loop(
+        "GradientDescent",
+        "forward",
+        "iteration",
+        solve(lambda n: od.GradientDescent(steps=n, rtol=0.0)),
+        12,
+        20,
+    ),
+    Loop(
+        "NewtonKrylov",
+        "forward",
+        "step",
+        solve(lambda n: od.NewtonKrylov(max_iterations=n, max_inner=3, **FIXED)),
+        4,
+        8,
+    ),
     Loop(
         "FixedPoint, recorded",
         "forward",
@@ -221,7 +277,9 @@ LOOPS = (
         "FixedPoint, recorded",
         "backward",
         "iteration",
-        backward(lambda n: od.FixedPoint(max_iterations=n, **FIXED), lambda n: od.UnrolledAdjoint()),
+        backward(
+            lambda n: od.FixedPoint(max_iterations=n, **FIXED), lambda n: od.UnrolledAdjoint()
+        ),
         12,
         20,
     ),
@@ -237,19 +295,63 @@ LOOPS = (
         "ImplicitAdjoint",
         "backward",
         "product",
-        backward(lambda n: od.FixedPoint(), lambda n: od.ImplicitAdjoint(1e-15, n, on_failure="record")),
+        backward(
+            lambda n: od.FixedPoint(), lambda n: od.ImplicitAdjoint(1e-15, n, on_failure="record")
+        ),
         8,
         16,
     ),
     Loop("gmres", "forward", "product", products(lambda a, _, b, n: gmres(a, b, 0.0, n)), 8, 16),
-    Loop("gmres", "forward", "cycle of 8", products(lambda a, _, b, n: gmres(a, b, 0.0, 8 * n, 8)), 2, 4),
-    Loop("arnoldi", "forward", "product", products(lambda a, _, start, n: arnoldi(a, start, n)), 8, 16),
-    Loop("lanczos", "forward", "product", products(lambda a, _, start, n: lanczos(a, start, n)), 8, 16),
-    Loop("golub_kahan", "forward", "pair of products", products(lambda a, t, start, n: golub_kahan(a, t, start, n)), 8, 16),
+    Loop(
+        "gmres",
+        "forward",
+        "cycle of 8",
+        products(lambda a, _, b, n: gmres(a, b, 0.0, 8 * n, 8)),
+        2,
+        4,
+    ),
+    Loop(
+        "arnoldi",
+        "forward",
+        "product",
+        products(lambda a, _, start, n: arnoldi(a, start, n)),
+        8,
+        16,
+    ),
+    Loop(
+        "lanczos",
+        "forward",
+        "product",
+        products(lambda a, _, start, n: lanczos(a, start, n)),
+        8,
+        16,
+    ),
+    Loop(
+        "golub_kahan",
+        "forward",
+        "pair of products",
+        products(lambda a, t, start, n: golub_kahan(a, t, start, n)),
+        8,
+        16,
+    ),
     Loop("lanczos", "forward", "look", looks(lambda a, t, x: lanczos(a, x, 8), lanczos_ritz), 1, 2),
-    Loop("golub_kahan", "forward", "look", looks(lambda a, t, x: golub_kahan(a, t, x, 8), lambda f: bidiagonal_ritz(f, 2)), 1, 2),
+    Loop(
+        "golub_kahan",
+        "forward",
+        "look",
+        looks(lambda a, t, x: golub_kahan(a, t, x, 8), lambda f: bidiagonal_ritz(f, 2)),
+        1,
+        2,
+    ),
     Loop("krylov_schur", "forward", "8 products and a look", schur(64, lambda n: 8 * n), 2, 4),
-    Loop("krylov_schur", "forward", "14 products, 2 looks, a restart", schur(30, lambda n: 30 + 14 * n), 2, 4),
+    Loop(
+        "krylov_schur",
+        "forward",
+        "14 products, 2 looks, a restart",
+        schur(30, lambda n: 30 + 14 * n),
+        2,
+        4,
+    ),
     Loop("Davidson", "forward", "dimension", products(inverted), 4, 8),
 )
 

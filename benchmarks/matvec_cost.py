@@ -10,13 +10,17 @@ import torch
 from side_by_side import arguments, in_turns, publish, table, trajectory_of_passages
 
 import odestab as od
-from odestab.vector_field import linearize
+from odestab.fields.vector_field import linearize
 
 
 def main() -> None:
     """Time every way to a product, print the table, write the JSON file."""
-    options = arguments(__doc__, sentences=8, tokens=64, layer=2, tangents=16, rounds=7, dtype="float32")
-    trajectory = trajectory_of_passages(options.sentences, options.tokens, getattr(torch, options.dtype), options.device)
+    options = arguments(
+        __doc__, sentences=8, tokens=64, layer=2, tangents=16, rounds=7, dtype="float32"
+    )
+    trajectory = trajectory_of_passages(
+        options.sentences, options.tokens, getattr(torch, options.dtype), options.device
+    )
     field, x = trajectory.fields[options.layer], trajectory.states[options.layer]
     generator = torch.Generator().manual_seed(0)
     one = torch.randn(x.shape, generator=generator).to(x)
@@ -37,12 +41,22 @@ def main() -> None:
         }
         for name, found in times.items()
     ]
-    setting = {key: getattr(options, key) for key in ("sentences", "tokens", "layer", "dtype", "rounds")}
+    setting = {
+        key: getattr(options, key) for key in ("sentences", "tokens", "layer", "dtype", "rounds")
+    }
     print(table(rows))
-    print(publish("matvec_cost", {"setting": setting, "path": od.Jacobian(field, x).linearization.path, "rows": rows}, options))
+    print(
+        publish(
+            "matvec_cost",
+            {"setting": setting, "path": od.Jacobian(field, x).linearization.path, "rows": rows},
+            options,
+        )
+    )
 
 
-def alternatives(field: Any, x: torch.Tensor, one: torch.Tensor, many: torch.Tensor) -> dict[str, Callable[[], Any]]:
+def alternatives(
+    field: Any, x: torch.Tensor, one: torch.Tensor, many: torch.Tensor
+) -> dict[str, Callable[[], Any]]:
     """Every way to a product, and the layer itself as the measure; what is cached between products is made before."""
     analytic, automatic = field.linearize(x), linearize(field.unsplit, x)
     layer, k = field.unsplit, len(many)

@@ -25,13 +25,25 @@ RESULTS = Path(__file__).parent / "results"
 def arguments(description: str, **defaults: Any) -> argparse.Namespace:
     """Options of a benchmark: those given with their defaults, a list taking several values, and --threads, --device and --out."""
     parser = argparse.ArgumentParser(description=description)
-    parser.add_argument("--threads", type=int, default=1, help="of torch and BLAS (default: 1, which a busy machine disturbs least)")
+    parser.add_argument(
+        "--threads",
+        type=int,
+        default=1,
+        help="of torch and BLAS (default: 1, which a busy machine disturbs least)",
+    )
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--out", type=Path, default=None, help=f"JSON file (default: {RESULTS.name}/ beside the scripts)")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=None,
+        help=f"JSON file (default: {RESULTS.name}/ beside the scripts)",
+    )
     for name, default in defaults.items():
         many = isinstance(default, list)
         kind = type(default[0] if many else default)
-        parser.add_argument(f"--{name.replace('_', '-')}", type=kind, nargs="+" if many else None, default=default)
+        parser.add_argument(
+            f"--{name.replace('_', '-')}", type=kind, nargs="+" if many else None, default=default
+        )
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     torch.set_float32_matmul_precision("highest")
@@ -59,7 +71,9 @@ def peak_bytes(run: Callable[[], Any], device: str) -> int | None:
         return torch.cuda.max_memory_allocated() - before
     if not Path("/proc/self/clear_refs").exists():
         return None
-    ctypes.CDLL(None).mallopt(-3, 65536)  # M_MMAP_THRESHOLD: what is freed leaves the process, what was freed before is not used again
+    ctypes.CDLL(None).mallopt(
+        -3, 65536
+    )  # M_MMAP_THRESHOLD: what is freed leaves the process, what was freed before is not used again
     gc.collect()
     Path("/proc/self/clear_refs").write_text("5")  # the high-water mark begins anew
     before = _resident("VmRSS")
@@ -68,11 +82,17 @@ def peak_bytes(run: Callable[[], Any], device: str) -> int | None:
 
 
 def _resident(which: str) -> int:
-    line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(which))
+    line = next(
+        line
+        for line in Path("/proc/self/status").read_text().splitlines()
+        if line.startswith(which)
+    )
     return 1024 * int(line.split()[1])
 
 
-def in_turns(alternatives: Mapping[str, Callable[[], Any]], rounds: int, device: str, at_least: float = 0.0) -> dict[str, dict[str, float]]:
+def in_turns(
+    alternatives: Mapping[str, Callable[[], Any]], rounds: int, device: str, at_least: float = 0.0
+) -> dict[str, dict[str, float]]:
     """The least seconds of each alternative over some rounds; each round runs all of them, so that a slow spell hits all alike.
 
     In a round an alternative runs once, or again until it took `at_least` seconds: of short ones the least over few runs would be chance.
@@ -86,7 +106,10 @@ def in_turns(alternatives: Mapping[str, Callable[[], Any]], rounds: int, device:
             while not spent or spent < at_least:
                 times[name].append(seconds(run, device))
                 spent += times[name][-1]["wall"]
-    return {name: {clock: min(one[clock] for one in found) for clock in ("wall", "cpu")} for name, found in times.items()}
+    return {
+        name: {clock: min(one[clock] for one in found) for clock in ("wall", "cpu")}
+        for name, found in times.items()
+    }
 
 
 def synchronize(device: str) -> None:
@@ -108,11 +131,18 @@ def passages(tokenizer: Any, count: int, tokens: int) -> list[str]:
     return found
 
 
-def trajectory_of_passages(count: int, tokens: int, dtype: torch.dtype, device: str, only: int | None = None) -> od.Trajectory:
+def trajectory_of_passages(
+    count: int, tokens: int, dtype: torch.dtype, device: str, only: int | None = None
+) -> od.Trajectory:
     """The embedded default model on passages of exactly so many tokens, or on one of them alone."""
     encoder, tokenizer = load_model(dtype, device)
     texts = passages(tokenizer, count, tokens)
-    batch = tokenizer(texts if only is None else [texts[only]], truncation=True, max_length=tokens, return_tensors="pt")
+    batch = tokenizer(
+        texts if only is None else [texts[only]],
+        truncation=True,
+        max_length=tokens,
+        return_tensors="pt",
+    )
     return od.trace(encoder, batch.to(device))
 
 
@@ -124,11 +154,21 @@ def load_model(dtype: torch.dtype, device: str) -> Any:
 
 def machine(device: str) -> dict[str, Any]:
     """What ran where."""
-    model = next((line.split(":")[1].strip() for line in _cpuinfo() if line.startswith("model name")), platform.processor())
-    found = {"cpu": model, "cores": os.cpu_count(), "threads": torch.get_num_threads(), "python": platform.python_version()}
+    model = next(
+        (line.split(":")[1].strip() for line in _cpuinfo() if line.startswith("model name")),
+        platform.processor(),
+    )
+    found = {
+        "cpu": model,
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "python": platform.python_version(),
+    }
     if device.startswith("cuda"):
         found["gpu"] = torch.cuda.get_device_name()
-    return found | {name: version(name) for name in ("torch", "scipy", "numpy", "transformers", "odestab")}
+    return found | {
+        name: version(name) for name in ("torch", "scipy", "numpy", "transformers", "odestab")
+    }
 
 
 def _cpuinfo() -> list[str]:
@@ -141,12 +181,21 @@ def publish(name: str, result: dict[str, Any], options: argparse.Namespace) -> P
     command = " ".join(["python", f"benchmarks/{name}.py", *sys.argv[1:]])
     path = options.out or RESULTS / f"{name}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps({"command": command, "machine": machine(options.device), **result}, indent=1) + "\n")
+    path.write_text(
+        json.dumps({"command": command, "machine": machine(options.device), **result}, indent=1)
+        + "\n"
+    )
     return path
 
 
 def table(rows: list[dict[str, Any]]) -> str:
     """Rows of equal keys as aligned text."""
-    cells = [list(rows[0]), *[[f"{v:.3g}" if isinstance(v, float) else str(v) for v in row.values()] for row in rows]]
+    cells = [
+        list(rows[0]),
+        *[[f"{v:.3g}" if isinstance(v, float) else str(v) for v in row.values()] for row in rows],
+    ]
     widths = [max(len(row[i]) for row in cells) for i in range(len(cells[0]))]
-    return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells)
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in cells
+    )

@@ -33,7 +33,11 @@ def main() -> None:
     with torch.no_grad():
         rows = [row for kind in options.fields for row in on_layers(kind, options)]
     print(table(rows))
-    setting = {key: value for key, value in vars(options).items() if key not in ("out", "threads", "device")}
+    setting = {
+        key: value
+        for key, value in vars(options).items()
+        if key not in ("out", "threads", "device")
+    }
     print(publish("solver_convergence", {"setting": setting, "rows": rows}, options))
 
 
@@ -48,10 +52,20 @@ def on_layers(kind: str, options: argparse.Namespace) -> list[dict[str, Any]]:
     """Every layer of the embedded model on the built-in texts: how many arrive, and what it took."""
     encoder, tokenizer = load_model(torch.float32, options.device)
     texts = sentences(options.texts)
-    trajectory = od.trace(encoder, tokenizer(list(texts), padding=True, return_tensors="pt").to(options.device), field=kind)
+    trajectory = od.trace(
+        encoder,
+        tokenizer(list(texts), padding=True, return_tensors="pt").to(options.device),
+        field=kind,
+    )
     return [
         {"field": kind, "h": h, "layer": layer, "solver": name}
-        | solved(ImplicitEquation(trajectory.fields[layer], trajectory.states[layer], h, differentiable=False), name, options.tol)
+        | solved(
+            ImplicitEquation(
+                trajectory.fields[layer], trajectory.states[layer], h, differentiable=False
+            ),
+            name,
+            options.tol,
+        )
         for h in options.step_sizes
         for layer in options.layers
         for name in options.solvers
@@ -63,7 +77,9 @@ def solved(equation: ImplicitEquation, name: str, tol: float) -> dict[str, Any]:
     began = time.process_time()
     solution = dataclasses.replace(SOLVERS[name], rtol=tol).solve(equation, equation.rhs)
     spent = time.process_time() - began
-    residual = equation.field.rms(equation.residual(solution.state)) / equation.field.rms(solution.state)
+    residual = equation.field.rms(equation.residual(solution.state)) / equation.field.rms(
+        solution.state
+    )
     return {
         "converged": int(solution.converged.sum()),
         "of": len(residual),
@@ -71,7 +87,10 @@ def solved(equation: ImplicitEquation, name: str, tol: float) -> dict[str, Any]:
         "most": int(solution.evaluations.max()),
         "residual": float(residual[solution.converged].max()) if solution.converged.any() else None,
         "cpu s": spent,
-        "statuses": {od.Status(int(one)).name: int((solution.status == one).sum()) for one in solution.status.unique()},
+        "statuses": {
+            od.Status(int(one)).name: int((solution.status == one).sum())
+            for one in solution.status.unique()
+        },
     }
 
 

@@ -18,10 +18,15 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import odestab as od
+from odestab.fields.vector_field import AbstractVectorField, AbstractWrappedField
 from odestab.solver import ImplicitEquation
-from odestab.vector_field import AbstractVectorField, AbstractWrappedField
 
-REGIMES = {"mild": (0.35, 0.0), "hμ > 1": (0.9, 0.0), "stiff dissipative": (0.6, -3.0), "stiffer": (0.6, -10.0)}  # size of W, shift
+REGIMES = {
+    "mild": (0.35, 0.0),
+    "hμ > 1": (0.9, 0.0),
+    "stiff dissipative": (0.6, -3.0),
+    "stiffer": (0.6, -10.0),
+}  # size of W, shift
 REAL = 2  # the layer that stands beside the test field
 EVALUATIONS = 5  # bare ones timed together
 OURS: dict[str, od.AbstractImplicitSolver] = {
@@ -47,7 +52,9 @@ class TestField(AbstractVectorField):
         image = torch.tanh(x @ self.w.T)
         if not self.shift:
             return image
-        return image + self.shift * x if torch.is_grad_enabled() else image.add_(x, alpha=self.shift)
+        return (
+            image + self.shift * x if torch.is_grad_enabled() else image.add_(x, alpha=self.shift)
+        )
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -80,9 +87,16 @@ class Traffic(TorchDispatchMode):
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = func(*args, **(kwargs or {}))
         if not func.is_view:
-            tensors = [one for one in torch.utils._pytree.tree_leaves((args, kwargs, result)) if isinstance(one, Tensor)]
+            tensors = [
+                one
+                for one in torch.utils._pytree.tree_leaves((args, kwargs, result))
+                if isinstance(one, Tensor)
+            ]
             self.operations += 1
-            self.bytes += sum(one.numel() * one.element_size() for one in {id(one): one for one in tensors}.values())
+            self.bytes += sum(
+                one.numel() * one.element_size()
+                for one in {id(one): one for one in tensors}.values()
+            )
         return result
 
 
@@ -93,17 +107,28 @@ def ways(options: argparse.Namespace) -> dict[str, Way]:
     """Every engine: an equation and a tolerance ↦ the state."""
     found: dict[str, Way] = {}
     for name, solver in OURS.items():
-        found[f"ours: {name}"] = lambda equation, tol, solver=solver: _with(solver, tol).solve(equation, equation.rhs).state
+        found[f"ours: {name}"] = lambda equation, tol, solver=solver: (
+            _with(solver, tol).solve(equation, equation.rhs).state
+        )
     found["textbook Anderson(5)"] = textbook_anderson
     if importlib.util.find_spec("torchdeq"):
         from torchdeq.solver.anderson import anderson_solver
         from torchdeq.solver.broyden import broyden_solver
         from torchdeq.solver.fp_iter import fixed_point_iter
 
-        peers = {"fixed point": (fixed_point_iter, {}), "Anderson(6)": (anderson_solver, {}), "Broyden": (broyden_solver, {})}
+        peers = {
+            "fixed point": (fixed_point_iter, {}),
+            "Anderson(6)": (anderson_solver, {}),
+            "Broyden": (broyden_solver, {}),
+        }
         for name, (solve, extra) in peers.items():
             found[f"torchdeq: {name}"] = lambda equation, tol, solve=solve, extra=extra: solve(
-                resolvent_map(equation), equation.rhs, max_iter=300, tol=tol, stop_mode="rel", **extra
+                resolvent_map(equation),
+                equation.rhs,
+                max_iter=300,
+                tol=tol,
+                stop_mode="rel",
+                **extra,
             )[0]
     return found
 
@@ -114,10 +139,14 @@ def _with(solver: od.AbstractImplicitSolver, tol: float) -> od.AbstractImplicitS
 
 def resolvent_map(equation: ImplicitEquation) -> Callable[[Tensor], Tensor]:
     """g(y) = (b + h F(y))/(1 − hc)."""
-    return lambda y: equation.resolvent * (equation.rhs + equation.step_size * equation.field.unsplit(y))
+    return lambda y: (
+        equation.resolvent * (equation.rhs + equation.step_size * equation.field.unsplit(y))
+    )
 
 
-def textbook_anderson(equation: ImplicitEquation, tol: float, memory: int = 5, most: int = 300) -> Tensor:
+def textbook_anderson(
+    equation: ImplicitEquation, tol: float, memory: int = 5, most: int = 300
+) -> Tensor:
     """Walker and Ni 2011 as one would write it: lists of differences and a least-squares solve for each example, no safeguards."""
     g, y = resolvent_map(equation), equation.rhs
     dg: list[Tensor] = []
@@ -144,23 +173,38 @@ def main() -> None:
     """Measure, print the table, write the JSON file."""
     options = arguments(__doc__.split("\n")[0], batch=8, tokens=128, hidden=384, rounds=5, tol=1e-4)
     with torch.no_grad():
-        rows = [row for name, problem in problems(options).items() for row in compare(name, *problem, options)]
+        rows = [
+            row
+            for name, problem in problems(options).items()
+            for row in compare(name, *problem, options)
+        ]
     print(table(rows))
-    setting = {key: value for key, value in vars(options).items() if key not in ("out", "threads", "device")}
+    setting = {
+        key: value
+        for key, value in vars(options).items()
+        if key not in ("out", "threads", "device")
+    }
     print(publish("solver_throughput", {"setting": setting, "rows": rows}, options))
 
 
 def problems(options: argparse.Namespace) -> dict[str, tuple[AbstractVectorField, Tensor]]:
     """(f, x) each: the test field in its regimes, where f is one matrix product, and a layer of the embedded model."""
-    x = torch.randn(options.batch, options.tokens, options.hidden, generator=torch.Generator().manual_seed(1)).to(options.device)
+    x = torch.randn(
+        options.batch, options.tokens, options.hidden, generator=torch.Generator().manual_seed(1)
+    ).to(options.device)
     found: dict[str, tuple[AbstractVectorField, Tensor]] = {
-        name: (TestField(*regime, options.hidden, options.device), x) for name, regime in REGIMES.items()
+        name: (TestField(*regime, options.hidden, options.device), x)
+        for name, regime in REGIMES.items()
     }
-    trajectory = trajectory_of_passages(options.batch, options.tokens, torch.float32, options.device)
+    trajectory = trajectory_of_passages(
+        options.batch, options.tokens, torch.float32, options.device
+    )
     return found | {f"layer {REAL}": (trajectory.fields[REAL], trajectory.states[REAL])}
 
 
-def compare(name: str, field: AbstractVectorField, x: Tensor, options: argparse.Namespace) -> list[dict[str, Any]]:
+def compare(
+    name: str, field: AbstractVectorField, x: Tensor, options: argparse.Namespace
+) -> list[dict[str, Any]]:
     """All engines on one field, tolerances tightened until the true residual of each is below tol; those that arrive are timed."""
     equation = ImplicitEquation(field, x, 1.0, differentiable=False)
     runs, rows = {}, []
@@ -176,7 +220,12 @@ def compare(name: str, field: AbstractVectorField, x: Tensor, options: argparse.
         arrived = residual <= options.tol
         if arrived:
             runs[label] = lambda way=way, tolerance=tolerance: way(equation, tolerance)
-        numbers = {"evaluations": counted.calls, "residual": residual, "arrived": arrived, **traffic(equation, way, tolerance)}
+        numbers = {
+            "evaluations": counted.calls,
+            "residual": residual,
+            "arrived": arrived,
+            **traffic(equation, way, tolerance),
+        }
         rows.append({"regime": name, "engine": label, **numbers})
     times = in_turns(runs | {"f": lambda: evaluate(field, x)}, options.rounds, options.device)
     bare = times["f"]["cpu"] / EVALUATIONS
@@ -202,12 +251,18 @@ def traffic(equation: ImplicitEquation, way: Way, tolerance: float) -> dict[str,
     """Operations and bytes, in words of the state, per evaluation, those of f subtracted."""
     counter, counted = Traffic(), Counted(equation.field)
     with counter:
-        way(ImplicitEquation(counted, equation.rhs, equation.step_size, differentiable=False), tolerance)
+        way(
+            ImplicitEquation(counted, equation.rhs, equation.step_size, differentiable=False),
+            tolerance,
+        )
     inside = Traffic()
     with inside:
         equation.field.unsplit(equation.rhs)
     calls, word = counted.calls, equation.rhs.numel() * equation.rhs.element_size()
-    return {"operations": counter.operations / calls - inside.operations, "state words": (counter.bytes / calls - inside.bytes) / word}
+    return {
+        "operations": counter.operations / calls - inside.operations,
+        "state words": (counter.bytes / calls - inside.bytes) / word,
+    }
 
 
 if __name__ == "__main__":

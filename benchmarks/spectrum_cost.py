@@ -37,13 +37,19 @@ def main() -> None:
     if growth:
         print(table(growth))
     setting = {key: getattr(options, key) for key in ("tokens", "layer", "k", "rtol")}
-    path = publish("spectrum_cost", {"setting": {**setting, "dtype": "float32"}, "comparisons": comparisons, "growth": growth}, options)
+    path = publish(
+        "spectrum_cost",
+        {"setting": {**setting, "dtype": "float32"}, "comparisons": comparisons, "growth": growth},
+        options,
+    )
     print(path)
     if growth:
         style.write(draw(growth), path.with_suffix(".svg"))
 
 
-def layer_at(options: argparse.Namespace, sentences: int, tokens: int, only: int | None = None) -> tuple[Any, Tensor]:
+def layer_at(
+    options: argparse.Namespace, sentences: int, tokens: int, only: int | None = None
+) -> tuple[Any, Tensor]:
     """One layer's field and state on some passages."""
     trajectory = trajectory_of_passages(sentences, tokens, torch.float32, options.device, only)
     return trajectory.fields[options.layer], trajectory.states[options.layer]
@@ -59,15 +65,24 @@ def compare(options: argparse.Namespace, sentences: int) -> list[dict[str, Any]]
     together = layer_at(options, sentences, options.tokens)
     one_by_one = [layer_at(options, sentences, options.tokens, only) for only in range(sentences)]
     operator = step_derivative(*together)
-    reference = od.eigenvalues(operator, options.k, rtol=1e-5, max_matvecs=2000).values.abs().sort(dim=1, descending=True).values
+    reference = (
+        od.eigenvalues(operator, options.k, rtol=1e-5, max_matvecs=2000)
+        .values.abs()
+        .sort(dim=1, descending=True)
+        .values
+    )
     ways: dict[str, Callable[[], tuple[list[Pairs], float]]] = {
         "Krylov–Schur": lambda: ours(options, together, confirm=False),
         "Krylov–Schur, confirmed": lambda: ours(options, together, confirm=True),
     }
     if options.peers:
         for m in DIMENSIONS:
-            ways[f"ARPACK(ncv={m}) on our product"] = lambda m=m: arpack(options, one_by_one, m, own=True)
-            ways[f"ARPACK(ncv={m}) with func.jvp"] = lambda m=m: arpack(options, one_by_one, m, own=False)
+            ways[f"ARPACK(ncv={m}) on our product"] = lambda m=m: arpack(
+                options, one_by_one, m, own=True
+            )
+            ways[f"ARPACK(ncv={m}) with func.jvp"] = lambda m=m: arpack(
+                options, one_by_one, m, own=False
+            )
     rows: list[dict[str, Any]] = []
     for name, way in ways.items():
         answer: list[tuple[list[Pairs], float]] = []
@@ -81,7 +96,9 @@ def compare(options: argparse.Namespace, sentences: int) -> list[dict[str, Any]]
     return rows
 
 
-def ours(options: argparse.Namespace, layer: tuple[Any, Tensor], confirm: bool) -> tuple[list[Pairs], float]:
+def ours(
+    options: argparse.Namespace, layer: tuple[Any, Tensor], confirm: bool
+) -> tuple[list[Pairs], float]:
     """All sentences at once; the linearisation is part of the cost."""
     found = od.eigenvalues(step_derivative(*layer), options.k, rtol=options.rtol, confirm=confirm)
     assert found.right is not None
@@ -89,53 +106,84 @@ def ours(options: argparse.Namespace, layer: tuple[Any, Tensor], confirm: bool) 
     return list(zip(found.values.cpu().numpy(), vectors, strict=True)), float(found.matvecs)
 
 
-def arpack(options: argparse.Namespace, layers: list[tuple[Any, Tensor]], dimension: int, own: bool) -> tuple[list[Pairs], float]:
+def arpack(
+    options: argparse.Namespace, layers: list[tuple[Any, Tensor]], dimension: int, own: bool
+) -> tuple[list[Pairs], float]:
     """SciPy's eigs, one sentence at a time; the linearisation of our own product is part of the cost."""
     found, products = [], 0
     for field, x in layers:
         linear = field.linearize(x).mv if own else None
 
-        def product(v: np.ndarray, field: Any = field, x: Tensor = x, linear: Any = linear) -> np.ndarray:
+        def product(
+            v: np.ndarray, field: Any = field, x: Tensor = x, linear: Any = linear
+        ) -> np.ndarray:
             nonlocal products
             products += 1
             tangent = torch.as_tensor(v.reshape(x.shape)).to(x)
             with torch.no_grad():
-                image = linear(tangent) if linear else torch.func.jvp(field.unsplit, (x,), (tangent,))[1]
+                image = (
+                    linear(tangent)
+                    if linear
+                    else torch.func.jvp(field.unsplit, (x,), (tangent,))[1]
+                )
             return image.flatten().cpu().numpy()
 
         n = x.numel()
         start = torch.randn(n, generator=torch.Generator().manual_seed(0)).numpy()
         matrix = scipy.sparse.linalg.LinearOperator((n, n), product, dtype=np.float32)
-        found.append(scipy.sparse.linalg.eigs(matrix, options.k, ncv=dimension, tol=options.rtol, v0=start))
+        found.append(
+            scipy.sparse.linalg.eigs(matrix, options.k, ncv=dimension, tol=options.rtol, v0=start)
+        )
     return found, products / len(layers)
 
 
-def checked(operator: od.AbstractOperator, pairs: list[Pairs], reference: Tensor, rtol: float) -> dict[str, Any]:
+def checked(
+    operator: od.AbstractOperator, pairs: list[Pairs], reference: Tensor, rtol: float
+) -> dict[str, Any]:
     """The largest true residual relative to max |λ|, how many pairs are within the tolerance, and the largest error of a modulus."""
-    values = torch.stack([torch.as_tensor(value) for value, _ in pairs]).to(torch.complex64).to(operator.like.device)
+    values = (
+        torch.stack([torch.as_tensor(value) for value, _ in pairs])
+        .to(torch.complex64)
+        .to(operator.like.device)
+    )
     vectors = torch.stack([torch.as_tensor(vector.T) for _, vector in pairs]).to(values)
     vectors = vectors / vectors.norm(dim=2, keepdim=True)
     shape = (-1, *operator.like.shape)
-    image = torch.complex(*(operator.mv(part.transpose(0, 1).reshape(shape)).flatten(2) for part in (vectors.real, vectors.imag)))
-    residual = (image.transpose(0, 1) - values[..., None] * vectors).norm(dim=2) / values.abs().amax(1, keepdim=True)
+    image = torch.complex(
+        *(
+            operator.mv(part.transpose(0, 1).reshape(shape)).flatten(2)
+            for part in (vectors.real, vectors.imag)
+        )
+    )
+    residual = (image.transpose(0, 1) - values[..., None] * vectors).norm(
+        dim=2
+    ) / values.abs().amax(1, keepdim=True)
     moduli = values.abs().sort(dim=1, descending=True).values
     error = ((moduli - reference).abs() / reference[:, :1]).amax()
     within = f"{int((residual <= 1.2 * rtol).sum())}/{residual.numel()}"  # an estimate ends the search, a true residual is judged
-    return {"residual": float(residual.max()), "within tolerance": within, "error of |λ|": float(error)}
+    return {
+        "residual": float(residual.max()),
+        "within tolerance": within,
+        "error of |λ|": float(error),
+    }
 
 
 def measure_growth(options: argparse.Namespace) -> list[dict[str, Any]]:
     """Our cost against the number of sentences, of tokens (n = tokens × hidden) and of eigenvalues, one at a time."""
     base = {"sentences": 8, "tokens": options.tokens, "k": options.k}
     points = [("sentences", base | {"sentences": b}) for b in options.growth_batch]
-    points += [("n", base | {"tokens": t}) for t in options.growth_tokens] + [("k", base | {"k": k}) for k in options.growth_k]
+    points += [("n", base | {"tokens": t}) for t in options.growth_tokens] + [
+        ("k", base | {"k": k}) for k in options.growth_k
+    ]
     rows = []
     for varied, point in points:
         field, x = layer_at(options, point["sentences"], point["tokens"])
         operator = step_derivative(field, x)
         operator.mv(x)  # linearise first: the cost of products and Krylov spaces alone
         answer: list[od.Spectrum] = []
-        run = lambda o=operator, p=point, a=answer: a.append(od.eigenvalues(o, p["k"], rtol=options.rtol, confirm=False))  # noqa: E731
+        run = lambda o=operator, p=point, a=answer: a.append(
+            od.eigenvalues(o, p["k"], rtol=options.rtol, confirm=False)
+        )  # noqa: E731
         spent = seconds(run, options.device)
         found, memory = answer[0], peak_bytes(run, options.device)
         rows.append(
@@ -148,7 +196,9 @@ def measure_growth(options: argparse.Namespace) -> list[dict[str, Any]]:
                 "products": found.matvecs,
                 "converged": f"{int(found.converged.sum())}/{found.converged.numel()}",
                 "dimension m": max(40, 3 * point["k"]),
-                "peak memory in states": None if memory is None else memory / (x.numel() * x.element_size()),
+                "peak memory in states": None
+                if memory is None
+                else memory / (x.numel() * x.element_size()),
             }
         )
     return rows
@@ -162,7 +212,14 @@ def draw(rows: list[dict[str, Any]]) -> Any:
         points = sorted((row[varied], row["cpu s"]) for row in rows if row["varied"] == varied)
         if points:
             at, spent = np.array(points).T
-            ax.plot(at, spent[-1] * at / at[-1], color=style.GUIDE, linestyle=style.LEMNISCATE, linewidth=1, zorder=1)
+            ax.plot(
+                at,
+                spent[-1] * at / at[-1],
+                color=style.GUIDE,
+                linestyle=style.LEMNISCATE,
+                linewidth=1,
+                zorder=1,
+            )
             ax.plot(at, spent, color=style.INK, marker="o", linewidth=1)
             ax.set(xscale="log", yscale="log", xticks=at)
         ax.set_xlabel(label)
@@ -172,7 +229,10 @@ def draw(rows: list[dict[str, Any]]) -> Any:
         ax.yaxis.set_major_formatter(ScalarFormatter())
         ax.yaxis.set_minor_formatter(NullFormatter())
     axes[0].set_ylabel("CPU time (s)")
-    entries = [style.key("measured", style.INK, "o", "-", width=1), style.key("proportional", style.GUIDE, line=style.LEMNISCATE, width=1)]
+    entries = [
+        style.key("measured", style.INK, "o", "-", width=1),
+        style.key("proportional", style.GUIDE, line=style.LEMNISCATE, width=1),
+    ]
     style.legend(figure, axes, entries, ours=True)
     return figure
 

@@ -13,16 +13,22 @@ import numpy as np
 from side_by_side import arguments, publish, table
 
 from imbert.attacks.gradients import at_tolerance, own_solver
-from imbert.evaluate import is_right, load_classifier, logits, read_split
+from imbert.model.solver_log import solver_log
+from imbert.model.stepping_model import stepping
 from imbert.result import read_result
-from imbert.run_config import run_config
-from imbert.solver_log import solver_log
-from imbert.stepping_model import stepping
+from imbert.training.evaluate import is_right, load_classifier, logits, read_split
+from imbert.training.run_config import run_config
 
 
 def main() -> None:
     """Measure every checkpoint, print the table, write the JSON file."""
-    options = arguments(__doc__.split("\n")[0], study="runs/sst2-1000", data=".", rtol=[1e-1, 1e-2, 1e-3, 1e-4], limit=1000)
+    options = arguments(
+        __doc__.split("\n")[0],
+        study="runs/sst2-1000",
+        data=".",
+        rtol=[1e-1, 1e-2, 1e-3, 1e-4],
+        limit=1000,
+    )
     rows = [
         row
         for path in sorted(Path(options.study).rglob("result.json"))

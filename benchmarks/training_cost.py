@@ -25,7 +25,7 @@ from transformers.utils import logging as messages
 import imbert
 import odestab as od
 from analysis.config import default_model_folder
-from imbert.frozen_dropout import FrozenDropout
+from imbert.model.frozen_dropout import FrozenDropout
 
 EVALUATIONS = 4  # bare ones timed together
 ROUND = 2.0  # seconds that each alternative runs in a round, at least once
@@ -71,9 +71,13 @@ def main() -> None:
     for kind in KINDS:
         result[kind] = rows(models, batch, options, kind)
         for row in result[kind]:
-            row["memory of BERT"] = None if not memory[kind]["BERT"] else memory[kind][row[""]] / memory[kind]["BERT"]
+            row["memory of BERT"] = (
+                None if not memory[kind]["BERT"] else memory[kind][row[""]] / memory[kind]["BERT"]
+            )
     for name in KINDS:
-        print(f"{name}: {options.examples} examples of {options.tokens} tokens\n{table(result[name])}\n")
+        print(
+            f"{name}: {options.examples} examples of {options.tokens} tokens\n{table(result[name])}\n"
+        )
     print(publish("training_cost", result, options))
 
 
@@ -85,15 +89,24 @@ def settings(options: argparse.Namespace) -> dict[str, Setting]:
         for rtol in options.rtol:
             for adjoint_rtol in options.adjoint_rtol if layers == some else [loose]:
                 name = f"{layers} layers, {rtol:g}, adjoint {adjoint_rtol:g}"
-                found[name] = Setting(layers, {"solver": _anderson(rtol), "adjoint": {"name": "ImplicitAdjoint", "rtol": adjoint_rtol}})
+                found[name] = Setting(
+                    layers,
+                    {
+                        "solver": _anderson(rtol),
+                        "adjoint": {"name": "ImplicitAdjoint", "rtol": adjoint_rtol},
+                    },
+                )
     middle = 1e-2 if 1e-2 in options.rtol else options.rtol[0]
     adjoint = {"name": "ImplicitAdjoint", "rtol": loose}
     for solver in ("Auto", "FixedPoint"):
         found[f"{solver}, {middle:g}, adjoint {loose:g}"] = Setting(
-            some, {"solver": {"name": solver, "rtol": middle, "compaction": True}, "adjoint": adjoint}
+            some,
+            {"solver": {"name": solver, "rtol": middle, "compaction": True}, "adjoint": adjoint},
         )
     for name in ("OneStepAdjoint", "UnrolledAdjoint"):
-        found[f"{some} layers, {middle:g}, {name}"] = Setting(some, {"solver": _anderson(middle), "adjoint": {"name": name}})
+        found[f"{some} layers, {middle:g}, {name}"] = Setting(
+            some, {"solver": _anderson(middle), "adjoint": {"name": name}}
+        )
     return found | {"published connection, k = 5": Setting(some, PUBLISHED)}
 
 
@@ -110,7 +123,9 @@ def model_of(setting: Setting, options: argparse.Namespace) -> Any:
     else:
         depth = transformers.AutoConfig.from_pretrained(folder).num_hidden_layers
         chosen = list(range(depth - setting.layers, depth))
-        model = imbert.ImBertForSequenceClassification.from_pretrained(folder, implicit_layers=chosen, **setting.options, **shared)
+        model = imbert.ImBertForSequenceClassification.from_pretrained(
+            folder, implicit_layers=chosen, **setting.options, **shared
+        )
     return model.to(options.device)
 
 
@@ -118,7 +133,9 @@ def tokens_of(options: argparse.Namespace) -> dict[str, Tensor]:
     """A batch of passages with labels."""
     tokenizer = transformers.AutoTokenizer.from_pretrained(default_model_folder())
     texts = passages(tokenizer, options.examples, options.tokens)
-    batch = tokenizer(texts, truncation=True, max_length=options.tokens, return_tensors="pt").to(options.device)
+    batch = tokenizer(texts, truncation=True, max_length=options.tokens, return_tensors="pt").to(
+        options.device
+    )
     return {**batch, "labels": torch.arange(options.examples, device=options.device) % 2}
 
 
@@ -145,16 +162,24 @@ def models_of(options: argparse.Namespace) -> dict[str, Any]:
     return {name: model_of(setting, options) for name, setting in settings(options).items()}
 
 
-def runs_of(models: dict[str, Any], batch: dict[str, Tensor], options: argparse.Namespace, kind: str) -> dict[str, Callable[[], None]]:
+def runs_of(
+    models: dict[str, Any], batch: dict[str, Tensor], options: argparse.Namespace, kind: str
+) -> dict[str, Callable[[], None]]:
     """The alternatives, each ready to run; in inference, which uses no adjoint, those of the first one."""
     for model in models.values():
         model.train(kind == "training")
     others = tuple(f"adjoint {rtol:g}" for rtol in options.adjoint_rtol[1:])
-    chosen = [name for name in models if kind == "training" or not name.endswith(("Adjoint", *others))]
-    return {name: functools.partial(KINDS[kind], models[name], batch, options.seed) for name in chosen}
+    chosen = [
+        name for name in models if kind == "training" or not name.endswith(("Adjoint", *others))
+    ]
+    return {
+        name: functools.partial(KINDS[kind], models[name], batch, options.seed) for name in chosen
+    }
 
 
-def rows(models: dict[str, Any], batch: dict[str, Tensor], options: argparse.Namespace, kind: str) -> list[Any]:
+def rows(
+    models: dict[str, Any], batch: dict[str, Tensor], options: argparse.Namespace, kind: str
+) -> list[Any]:
     """Every alternative with its time over BERT's, its evaluations, and the floor that they imply."""
     runs = runs_of(models, batch, options, kind)
     times = in_turns(runs, options.rounds, options.device, ROUND)
@@ -164,7 +189,9 @@ def rows(models: dict[str, Any], batch: dict[str, Tensor], options: argparse.Nam
     for name, run in runs.items():
         spent, counted = times[name][clock], count(models[name], run, options.examples)
         floor = own + counted["bare"] * units.evaluation + counted["products"] * units.product
-        floor += counted["layers"] * (units.attached - units.plain if kind == "training" else -units.evaluation)
+        floor += counted["layers"] * (
+            units.attached - units.plain if kind == "training" else -units.evaluation
+        )
         floor = floor if counted["known"] else math.nan
         share = {
             "s": times[name]["wall"],
@@ -173,7 +200,13 @@ def rows(models: dict[str, Any], batch: dict[str, Tensor], options: argparse.Nam
             "floor of BERT": floor / own,
             "above floor": spent / floor - 1,
         }
-        found.append({"": name, **share, **{key: counted[key] for key in ("bare", "products", "unconverged")}})
+        found.append(
+            {
+                "": name,
+                **share,
+                **{key: counted[key] for key in ("bare", "products", "unconverged")},
+            }
+        )
     return found
 
 
@@ -181,7 +214,11 @@ def measure_memory(options: argparse.Namespace) -> dict[str, dict[str, int | Non
     """The most bytes that each alternative holds beyond the models, for a process of its own."""
     torch.set_num_threads(options.threads)
     peak_bytes(lambda: None, options.device)  # before there is anything that could be used again
-    models, batch, found = models_of(options), tokens_of(options), dict[str, dict[str, int | None]]()
+    models, batch, found = (
+        models_of(options),
+        tokens_of(options),
+        dict[str, dict[str, int | None]](),
+    )
     for kind in KINDS:
         runs = runs_of(models, batch, options, kind)
         found[kind] = {
@@ -207,13 +244,25 @@ def count(model: Any, run: Callable[[], None], examples: int) -> dict[str, Any]:
     adjoints = [one["adjoint"] for one in found if one["adjoint"]] if model.training else []
     known = not layers or not model.training or len(adjoints) == len(layers)
     lost = sum(one["examples"] - one["statuses"].get("CONVERGED", 0) for one in [*found, *adjoints])
-    products = sum(one["evaluations_max"] + 1 for one in adjoints)  # the residual is computed once more at the end
+    products = sum(
+        one["evaluations_max"] + 1 for one in adjoints
+    )  # the residual is computed once more at the end
     solver = layers[0].method.solver if layers else None
-    known = known and not isinstance(solver, od.GradientDescent)  # its products with the transpose are of another price
-    return {"layers": len(layers), "bare": bare[0], "products": products, "unconverged": lost, "known": known}
+    known = known and not isinstance(
+        solver, od.GradientDescent
+    )  # its products with the transpose are of another price
+    return {
+        "layers": len(layers),
+        "bare": bare[0],
+        "products": products,
+        "unconverged": lost,
+        "known": known,
+    }
 
 
-def measure_units(bert: Any, batch: dict[str, Tensor], options: argparse.Namespace, training: bool) -> Units:
+def measure_units(
+    bert: Any, batch: dict[str, Tensor], options: argparse.Namespace, training: bool
+) -> Units:
     """What one layer takes, at the state that enters the last but two."""
     place = max(len(bert.bert.encoder.layer) - 3, 0)
     with torch.no_grad():

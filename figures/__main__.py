@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from analysis.plain_numbers import decimal_number
+from analysis.ground.plain_numbers import decimal_number
 from analysis.record import read_run
 from analysis.summary import summarise
 from figures.report import write_report
@@ -11,8 +11,13 @@ from figures.report import write_report
 
 def main(arguments: list[str] | None = None) -> None:
     """Read a run folder, write its figures and its report, print the report's path."""
-    parser = argparse.ArgumentParser(prog="python -m figures", description="Draw the figures and the report of a run folder again.")
-    parser.add_argument("run", type=Path, metavar="RUN", help="a folder that `odestab analyze` wrote")
+    parser = argparse.ArgumentParser(
+        prog="python -m figures",
+        description="Draw the figures and the report of a run folder again.",
+    )
+    parser.add_argument(
+        "run", type=Path, metavar="RUN", help="a folder that `odestab analyze` wrote"
+    )
     told = "step size of the figures (default: 1, or the largest measured)"
     parser.add_argument("--step-size", type=decimal_number, metavar="H", help=told)
     chosen = parser.parse_args(arguments)

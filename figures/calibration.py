@@ -9,7 +9,10 @@ from matplotlib.figure import Figure
 
 from figures import style
 
-PANELS = {"fine-tuned": "predicted from its own\nlinearisation", "pretrained": "predicted from the\npretrained checkpoint"}
+PANELS = {
+    "fine-tuned": "predicted from its own\nlinearisation",
+    "pretrained": "predicted from the\npretrained checkpoint",
+}
 KINDS = {  # none of the colours that methods have
     "gaussian": ("o", "#56B4E9"),
     "worst": ("D", "#E69F00"),
@@ -30,7 +33,9 @@ def draw(record: Mapping[str, Any], ax: style.Target = None) -> Figure:
     """
     figure, axes = style.panels(ax, 3, columns=3, height=2.7, below=0.4)
     shown = _smallest(record["series"])
-    values = [_array(one["measured"]) for one in shown] + [_array(one["predicted"][source]) for one in shown for source in PANELS]
+    values = [_array(one["measured"]) for one in shown] + [
+        _array(one["predicted"][source]) for one in shown for source in PANELS
+    ]
     known = np.concatenate([v[np.isfinite(v)] for v in values]) if values else np.zeros(1)
     ends = (float(known.min()) - 0.1, float(known.max()) + 0.1)
     for panel, (source, title) in zip(axes, PANELS.items(), strict=False):
@@ -49,12 +54,16 @@ def draw(record: Mapping[str, Any], ax: style.Target = None) -> Figure:
         )
     if len(axes) > 2:
         _error(axes[2], record["linearity"])
-    handles = [style.key(_named(one), _look(one["kind"])[1], _look(one["kind"])[0]) for one in shown]
+    handles = [
+        style.key(_named(one), _look(one["kind"])[1], _look(one["kind"])[0]) for one in shown
+    ]
     style.legend(figure, axes, list(handles), ax is None, columns=3)
     return figure
 
 
-def _against(ax: Axes, shown: Sequence[Mapping[str, Any]], source: str, ends: tuple[float, float]) -> None:
+def _against(
+    ax: Axes, shown: Sequence[Mapping[str, Any]], source: str, ends: tuple[float, float]
+) -> None:
     ax.plot(ends, ends, color=style.GUIDE, linewidth=0.8, zorder=0)
     for one in shown:
         marker, colour = _look(one["kind"])
@@ -77,7 +86,13 @@ def _error(ax: Axes, found: Mapping[str, Any]) -> None:
         return
     for kind, one in found.items():
         marker, colour = _look(kind)
-        ax.plot(one["sizes"], [_number(row[-1]) for row in one["error"]], marker=marker, color=colour, linewidth=1)
+        ax.plot(
+            one["sizes"],
+            [_number(row[-1]) for row in one["error"]],
+            marker=marker,
+            color=colour,
+            linewidth=1,
+        )
         if one["ends"] is not None:
             ax.axvline(one["ends"], color=colour, linewidth=0.6, linestyle=style.LEMNISCATE)
     ax.axhline(0.1, color=style.GUIDE, linewidth=0.8, linestyle=style.LEMNISCATE)
@@ -85,7 +100,10 @@ def _error(ax: Axes, found: Mapping[str, Any]) -> None:
     ax.set_yscale("log")
     ax.set_xlabel("size of the perturbation, ‖δ‖/‖x‖")
     ax.set_ylabel("error of log growth (nats, median)")
-    ends = ", ".join(f"{kind} {one['ends']:.2g}" if one["ends"] is not None else f"{kind} beyond" for kind, one in found.items())
+    ends = ", ".join(
+        f"{kind} {one['ends']:.2g}" if one["ends"] is not None else f"{kind} beyond"
+        for kind, one in found.items()
+    )
     ax.set_title(f"through all steps; 0.1 nats at\n{ends}")
 
 
@@ -102,14 +120,25 @@ def _told(fits: Sequence[Mapping[str, Any]], source: str) -> str:
     """R² of each kind at its smallest size, over all points and, in newer records, within the steps alone."""
     rows = _smallest([row for row in fits if row["source"] == source])
     if not all("r_squared_within" in row for row in rows):
-        return "\n".join(["R²", *(f"{style.plain(row['kind'])} {_number(row['r_squared']):.2f}" for row in rows)])
-    lines = [f"{style.plain(row['kind'])} {_number(row['r_squared']):.2f}, {_number(row['r_squared_within']):.2f}" for row in rows]
+        return "\n".join(
+            ["R²", *(f"{style.plain(row['kind'])} {_number(row['r_squared']):.2f}" for row in rows)]
+        )
+    lines = [
+        f"{style.plain(row['kind'])} {_number(row['r_squared']):.2f}, {_number(row['r_squared_within']):.2f}"
+        for row in rows
+    ]
     return "\n".join(["R², within layers", *lines])
 
 
 def _named(one: Mapping[str, Any]) -> str:
     sizes = one["sizes"]["median"]
-    told = "" if sizes is None else f", size {sizes:.2g}" if one["size"] is None else f", size {one['size']:g}"
+    told = (
+        ""
+        if sizes is None
+        else f", size {sizes:.2g}"
+        if one["size"] is None
+        else f", size {one['size']:g}"
+    )
     return f"{style.plain(one['kind'])} ({style.counted(len(one['measured']), 'text')}{told})"
 
 

@@ -54,15 +54,23 @@ class View:
 def both_halves(im: np.ndarray, sigma_min: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Imaginary parts and log10 σ_min in both half planes: J is real, so σ_min is the same at z and at its conjugate."""
     values = np.asarray(sigma_min, dtype=float)
-    level = np.log10(np.where(np.isfinite(values) & (values >= 0), np.maximum(values, np.finfo(float).tiny), np.nan))
-    below = slice(1, None) if len(im) and im[0] == 0 else slice(None)  # the real axis is its own mirror image
+    level = np.log10(
+        np.where(
+            np.isfinite(values) & (values >= 0), np.maximum(values, np.finfo(float).tiny), np.nan
+        )
+    )
+    below = (
+        slice(1, None) if len(im) and im[0] == 0 else slice(None)
+    )  # the real axis is its own mirror image
     return np.concatenate([-im[below][::-1], im]), np.concatenate([level[below][::-1], level])
 
 
 def draw_pairs(ax: style.Target, views: list[View], h: float) -> Figure:
     """Two panels for each view: around the numerical range, and close to the stability discs of step size h."""
     width = style.WIDTH if len(views) > 1 else 0.7 * style.WIDTH
-    figure, axes = style.panels(ax, 2 * max(len(views), 1), columns=4, height=2.0, width=width, below=1.2)
+    figure, axes = style.panels(
+        ax, 2 * max(len(views), 1), columns=4, height=2.0, width=width, below=1.2
+    )
     levels = _levels(views)
     for i, panel in enumerate(axes):
         if i // 2 < len(views):
@@ -78,9 +86,14 @@ def draw_pairs(ax: style.Target, views: list[View], h: float) -> Figure:
             panel.set_xlabel(r"$\mathrm{Re}\,z$")
     if len(levels) > 1:
         scale = ScalarMappable(BoundaryNorm(levels, len(levels) - 1), _shades(levels))
-        bar = figure.colorbar(scale, ax=axes, extend="min", location="bottom", aspect=50, shrink=0.7)
+        bar = figure.colorbar(
+            scale, ax=axes, extend="min", location="bottom", aspect=50, shrink=0.7
+        )
         bar.set_ticks(list(levels), labels=[_sign(level) for level in levels])
-        bar.set_label(r"$\log_{10}\varepsilon$,  $\varepsilon = \sigma_{\min}(zI - J)$" + (", upper bound" if views[0].inner else ""))
+        bar.set_label(
+            r"$\log_{10}\varepsilon$,  $\varepsilon = \sigma_{\min}(zI - J)$"
+            + (", upper bound" if views[0].inner else "")
+        )
     style.legend(figure, axes, _handles(views, h), ax is None, columns=2)
     return figure
 
@@ -107,11 +120,41 @@ def _draw_whole(ax: Axes, view: View, levels: np.ndarray, h: float) -> None:
         ax.plot(*_closed(other), color=style.FAINT, linewidth=0.5, zorder=2)
     ax.plot(*_closed(view.boundary), color=RANGE, linewidth=1.5, zorder=3)
     doubtful = view.boundary[view.doubtful]
-    ax.plot(doubtful.real, doubtful.imag, "o", color=RANGE, markersize=3.5, markerfacecolor="white", zorder=4)
-    ax.plot(view.eigenvalues.real, view.eigenvalues.imag, ".", color=style.INK, markersize=1, markeredgewidth=0, zorder=3, rasterized=True)
+    ax.plot(
+        doubtful.real,
+        doubtful.imag,
+        "o",
+        color=RANGE,
+        markersize=3.5,
+        markerfacecolor="white",
+        zorder=4,
+    )
+    ax.plot(
+        view.eigenvalues.real,
+        view.eigenvalues.imag,
+        ".",
+        color=style.INK,
+        markersize=1,
+        markeredgewidth=0,
+        zorder=3,
+        rasterized=True,
+    )
     close = _half_width(h)
-    ax.add_patch(Rectangle((-close, -close), 2 * close, 2 * close, fill=False, edgecolor=style.GUIDE, linewidth=0.6, zorder=2))
-    reach = [np.abs(np.asarray(edge)[np.isfinite(edge)]).max(initial=0.0) for edge in (view.im, view.boundary.imag)]
+    ax.add_patch(
+        Rectangle(
+            (-close, -close),
+            2 * close,
+            2 * close,
+            fill=False,
+            edgecolor=style.GUIDE,
+            linewidth=0.6,
+            zorder=2,
+        )
+    )
+    reach = [
+        np.abs(np.asarray(edge)[np.isfinite(edge)]).max(initial=0.0)
+        for edge in (view.im, view.boundary.imag)
+    ]
     span = [float(edge) for edge in (*_ends(view.re), *_ends(view.boundary.real), -close, close)]
     half = max(*reach, (max(span) - min(span)) / 2) + 0.1
     middle = (max(span) + min(span)) / 2
@@ -128,25 +171,75 @@ def _draw_close(ax: Axes, view: View, levels: np.ndarray, h: float) -> None:
     for chosen, face in ((~bulk & view.settled, style.INK), (~bulk & ~view.settled, "white")):
         z = view.eigenvalues[chosen]
         ax.plot(
-            z.real, z.imag, "o", color=style.INK, markersize=size, markerfacecolor=face, markeredgewidth=0.3, zorder=1.5, rasterized=True
+            z.real,
+            z.imag,
+            "o",
+            color=style.INK,
+            markersize=size,
+            markerfacecolor=face,
+            markeredgewidth=0.3,
+            zorder=1.5,
+            rasterized=True,
         )
     if count := int(bulk.sum()):
         size = 4 + 1.5 * np.log10(count)
-        ax.plot(-1, 0, "o", color=style.FAINT, markersize=size, markeredgecolor=style.INK, markeredgewidth=0.6, zorder=5)
-        ax.annotate(f"×{count}", (-1, 0), (0, 4), textcoords="offset points", ha="center", fontsize=6.5, zorder=6, path_effects=HALO)
+        ax.plot(
+            -1,
+            0,
+            "o",
+            color=style.FAINT,
+            markersize=size,
+            markeredgecolor=style.INK,
+            markeredgewidth=0.6,
+            zorder=5,
+        )
+        ax.annotate(
+            f"×{count}",
+            (-1, 0),
+            (0, 4),
+            textcoords="offset points",
+            ha="center",
+            fontsize=6.5,
+            zorder=6,
+            path_effects=HALO,
+        )
     half = _half_width(h)
     ax.set(aspect="equal", xlim=(-half, half), ylim=(-half, half))
     ax.set_title(view.titles[1], fontsize=7)
 
 
 def _draw_levels(ax: Axes, view: View, levels: np.ndarray, lines: list[float]) -> None:
-    inside = [level for level in lines if np.nanmin(view.level, initial=np.inf) < level < np.nanmax(view.level, initial=-np.inf)]
+    inside = [
+        level
+        for level in lines
+        if np.nanmin(view.level, initial=np.inf) < level < np.nanmax(view.level, initial=-np.inf)
+    ]
     if len(levels) < 2 or not inside or min(view.level.shape) < 2:
         return
     grid = (view.re, view.im, np.ma.masked_invalid(view.level))
-    ax.contourf(*grid, levels=levels, cmap=_shades(levels), norm=BoundaryNorm(levels, len(levels) - 1), extend="min", zorder=0)
-    drawn = ax.contour(*grid, levels=inside, colors=["#595959"], linestyles=["--" if view.inner else "-"], linewidths=0.5, zorder=2)
-    for label in ax.clabel(drawn, levels=[level for level in inside if level % 1 == 0], fmt=_sign, fontsize=6, inline_spacing=2):
+    ax.contourf(
+        *grid,
+        levels=levels,
+        cmap=_shades(levels),
+        norm=BoundaryNorm(levels, len(levels) - 1),
+        extend="min",
+        zorder=0,
+    )
+    drawn = ax.contour(
+        *grid,
+        levels=inside,
+        colors=["#595959"],
+        linestyles=["--" if view.inner else "-"],
+        linewidths=0.5,
+        zorder=2,
+    )
+    for label in ax.clabel(
+        drawn,
+        levels=[level for level in inside if level % 1 == 0],
+        fmt=_sign,
+        fontsize=6,
+        inline_spacing=2,
+    ):
         label.set(path_effects=HALO, color=style.INK, zorder=6)
 
 
@@ -180,21 +273,47 @@ def _sign(value: float) -> str:
 def _handles(views: list[View], h: float) -> list[Artist]:
     """Column by column, as a legend is filled: what belongs to J, what belongs to the methods."""
     inner = any(view.inner for view in views)
-    handles: list[Artist] = [style.key("leading eigenvalues of $J$" if inner else "eigenvalues of $J$", style.INK, "o", size=2)]
+    handles: list[Artist] = [
+        style.key(
+            "leading eigenvalues of $J$" if inner else "eigenvalues of $J$", style.INK, "o", size=2
+        )
+    ]
     if any((np.abs(view.eigenvalues + 1) <= spectra.BULK).any() for view in views):
         bulk = style.key(r"$\times n$: $n$ eigenvalues at $-1$", style.INK, "o", size=6)
         bulk.set(markerfacecolor=style.FAINT, markeredgewidth=0.6)
         handles.append(bulk)
     if not all(view.settled.all() for view in views):
-        handles.append(style.key("eigenvalues, not converged", style.INK, "o", hollow=True, size=2.5))
-    text = r"$\varepsilon$-pseudospectra, at least this large" if inner else r"boundaries of $\varepsilon$-pseudospectra"
+        handles.append(
+            style.key("eigenvalues, not converged", style.INK, "o", hollow=True, size=2.5)
+        )
+    text = (
+        r"$\varepsilon$-pseudospectra, at least this large"
+        if inner
+        else r"boundaries of $\varepsilon$-pseudospectra"
+    )
     handles.append(style.key(text, "#595959", line="--" if inner else "-", width=0.6))
-    handles.append(style.key("numerical range" + (" of the text" if inner else ""), RANGE, line="-"))
+    handles.append(
+        style.key("numerical range" + (" of the text" if inner else ""), RANGE, line="-")
+    )
     if any(view.others for view in views):
-        handles.append(style.key("numerical ranges of the other texts", style.FAINT, line="-", width=0.7))
+        handles.append(
+            style.key("numerical ranges of the other texts", style.FAINT, line="-", width=0.7)
+        )
     if any(view.doubtful.any() for view in views):
         handles.append(style.key("boundary point not converged", RANGE, "o", hollow=True, size=3.5))
     step = "z" if h == 1 else f"{h:g}z"
-    handles.append(style.key(rf"$|1 + {step}| = 1$, {style.NAMES['explicit']} (stable inside)", style.COLOURS["explicit"], line="-"))
-    handles.append(style.key(rf"$|1 - {step}| = 1$, {style.NAMES['implicit']} (stable outside)", style.COLOURS["implicit"], line="-"))
+    handles.append(
+        style.key(
+            rf"$|1 + {step}| = 1$, {style.NAMES['explicit']} (stable inside)",
+            style.COLOURS["explicit"],
+            line="-",
+        )
+    )
+    handles.append(
+        style.key(
+            rf"$|1 - {step}| = 1$, {style.NAMES['implicit']} (stable outside)",
+            style.COLOURS["implicit"],
+            line="-",
+        )
+    )
     return handles

@@ -24,22 +24,42 @@ def draw(record: Mapping[str, Any], ax: style.Target = None) -> Figure:
     panel = axes[0]
     for one in rows:
         x, colour = one["predicted"], style.COLOURS["implicit" if one["layers"] else "explicit"]
-        panel.hlines(_number(one["measured"]), _number(x["low"]), _number(x["high"]), color=colour, linewidth=0.8)
-        panel.vlines(_number(x["value"]), _number(one["low"]), _number(one["high"]), color=colour, linewidth=0.8)
+        panel.hlines(
+            _number(one["measured"]),
+            _number(x["low"]),
+            _number(x["high"]),
+            color=colour,
+            linewidth=0.8,
+        )
+        panel.vlines(
+            _number(x["value"]),
+            _number(one["low"]),
+            _number(one["high"]),
+            color=colour,
+            linewidth=0.8,
+        )
         panel.plot(_number(x["value"]), _number(one["measured"]), linestyle="none", marker="o", markersize=4, color=colour,
                    markerfacecolor=colour if one["layers"] else "white")  # fmt: skip
         panel.annotate(
-            style.placement(one["layers"]), (_number(x["value"]), _number(one["measured"])), (3, 3), textcoords="offset points", fontsize=6
+            style.placement(one["layers"]),
+            (_number(x["value"]), _number(one["measured"])),
+            (3, 3),
+            textcoords="offset points",
+            fontsize=6,
         )
     panel.axhline(0, color=style.GUIDE, linewidth=0.8, zorder=0)
     panel.set_xlabel("predicted advantage, layers added up (nats)")
-    panel.set_ylabel(f"flipped more rarely than the explicit\nmodel by {style.plain(record['attack'])} (share of examples)")
+    panel.set_ylabel(
+        f"flipped more rarely than the explicit\nmodel by {style.plain(record['attack'])} (share of examples)"
+    )
     panel.set_title("\n".join(_told(one) for one in record["correlations"]))
     if len(axes) > 1:
         y = np.arange(len(rows))
         for place, one in zip(y, rows, strict=True):
             colour = style.COLOURS["implicit" if one["layers"] else "explicit"]
-            axes[1].plot(_number(one["dev"]), place, linestyle="none", marker="o", markersize=4, color=colour)
+            axes[1].plot(
+                _number(one["dev"]), place, linestyle="none", marker="o", markersize=4, color=colour
+            )
         axes[1].set_yticks(y, [style.placement(one["layers"]) for one in rows])
         axes[1].set_xlim(0, 1)
         axes[1].set_xlabel("accuracy on dev")

@@ -10,10 +10,21 @@ from analysis.summary import Density, Summary
 from figures import selection, style
 
 KINDS = ("gram", "symmetric")
-DEPTH = 1e-5  # of the highest density: about the share of a single direction among those of a long text
-TITLES = {"gram": r"layer derivative $\partial F$", "symmetric": r"symmetric part $(J + J^\mathrm{T})/2$"}
-AXES = {"gram": r"singular value $\sigma$ of $\partial F$", "symmetric": r"eigenvalue of $(J + J^\mathrm{T})/2$"}
-BORDERS = {"gram": 1.0, "symmetric": 0.0}  # where neither stretches nor shrinks: σ = 1, and the sign of the logarithmic norm
+DEPTH = (
+    1e-5  # of the highest density: about the share of a single direction among those of a long text
+)
+TITLES = {
+    "gram": r"layer derivative $\partial F$",
+    "symmetric": r"symmetric part $(J + J^\mathrm{T})/2$",
+}
+AXES = {
+    "gram": r"singular value $\sigma$ of $\partial F$",
+    "symmetric": r"eigenvalue of $(J + J^\mathrm{T})/2$",
+}
+BORDERS = {
+    "gram": 1.0,
+    "symmetric": 0.0,
+}  # where neither stretches nor shrinks: σ = 1, and the sign of the logarithmic norm
 
 
 @style.house()
@@ -35,8 +46,14 @@ def draw(summary: Summary, ax: style.Target = None, layer: int | None = None) ->
         if layer not in layers:
             raise ValueError(f"layer must be one of {layers}, got {layer}")
         layers = [layer]
-    found = {(one.layer, one.of): per_unit_length(one) for one in summary.densities if one.layer in layers}
-    figure, axes = style.panels(ax, 2 * max(len(layers), 1), 2, 0.95, below=0.75, sharex="col", sharey="col")
+    found = {
+        (one.layer, one.of): per_unit_length(one)
+        for one in summary.densities
+        if one.layer in layers
+    }
+    figure, axes = style.panels(
+        ax, 2 * max(len(layers), 1), 2, 0.95, below=0.75, sharex="col", sharey="col"
+    )
     frames = {of: _frame([one for (_, kind), one in found.items() if kind == of]) for of in KINDS}
     for i, panel in enumerate(axes):
         of, row = KINDS[i % 2], i // 2
@@ -45,7 +62,13 @@ def draw(summary: Summary, ax: style.Target = None, layer: int | None = None) ->
             _draw_density(panel, one, frames[of])
         else:
             style.nothing(panel)
-        _label(panel, of, layers[row] if layers else None, first=row == 0, last=len(axes) <= 2 or i + 2 >= len(axes))
+        _label(
+            panel,
+            of,
+            layers[row] if layers else None,
+            first=row == 0,
+            last=len(axes) <= 2 or i + 2 >= len(axes),
+        )
     style.legend(figure, axes, _handles(), ax is None, columns=2)
     return figure
 
@@ -56,7 +79,9 @@ def per_unit_length(one: Density) -> Density:
         return one
     kept = one.points >= 0  # broadening puts a little below 0, where no singular value lies
     sigma = np.sqrt(one.points[kept])
-    return Density(one.layer, one.of, sigma, 2 * sigma * one.density[:, kept], 2 * sigma * one.error[:, kept])
+    return Density(
+        one.layer, one.of, sigma, 2 * sigma * one.density[:, kept], 2 * sigma * one.error[:, kept]
+    )
 
 
 def share_above(one: Density, border: float) -> tuple[np.ndarray, np.ndarray]:
@@ -66,7 +91,10 @@ def share_above(one: Density, border: float) -> tuple[np.ndarray, np.ndarray]:
         The shares, and upper bounds of their standard errors: at worst the errors at all points have one sign.
     """
     inside = one.points >= border
-    share, error = (np.trapezoid(values[:, inside], one.points[inside], axis=1) for values in (one.density, one.error))
+    share, error = (
+        np.trapezoid(values[:, inside], one.points[inside], axis=1)
+        for values in (one.density, one.error)
+    )
     return share, error
 
 
@@ -81,14 +109,24 @@ def _frame(densities: list[Density]) -> tuple[tuple[float, float], tuple[float, 
     return (float(seen.min()) - margin, float(seen.max()) + margin), (DEPTH * top, 3 * top)
 
 
-def _draw_density(ax: Axes, one: Density, frame: tuple[tuple[float, float], tuple[float, float]] | None) -> None:
+def _draw_density(
+    ax: Axes, one: Density, frame: tuple[tuple[float, float], tuple[float, float]] | None
+) -> None:
     found, error = selection.band(one.density), selection.band(one.error).median
     floor = frame[1][0] / 10 if frame else np.finfo(float).tiny  # a logarithmic axis has no zero
-    median, low, high = (np.where(np.isnan(values), np.nan, np.maximum(values, floor)) for values in found)
+    median, low, high = (
+        np.where(np.isnan(values), np.nan, np.maximum(values, floor)) for values in found
+    )
     ax.fill_between(one.points, low, high, color=style.FAINT, alpha=0.6, linewidth=0)
     ax.plot(one.points, median, color=style.INK, linewidth=1.1)
     for side in (-1, 1):
-        ax.plot(one.points, np.maximum(median + side * error, floor), color=style.INK, linestyle=":", linewidth=0.7)
+        ax.plot(
+            one.points,
+            np.maximum(median + side * error, floor),
+            color=style.INK,
+            linestyle=":",
+            linewidth=0.7,
+        )
     ax.set_yscale("log")
     if frame:
         ax.set(xlim=frame[0], ylim=frame[1])
@@ -99,7 +137,9 @@ def _draw_density(ax: Axes, one: Density, frame: tuple[tuple[float, float], tupl
 def _label(ax: Axes, of: str, layer: int | None, first: bool, last: bool) -> None:
     ax.axvline(BORDERS[of], color=style.GUIDE, linewidth=0.8, zorder=0)
     if layer is not None:
-        ax.text(0.985, 0.93, f"layer {layer}", transform=ax.transAxes, ha="right", va="top", fontsize=7)
+        ax.text(
+            0.985, 0.93, f"layer {layer}", transform=ax.transAxes, ha="right", va="top", fontsize=7
+        )
     if first:
         ax.set_title(TITLES[of])
     ax.set_ylabel("density\nper unit", fontsize=7)
@@ -113,5 +153,10 @@ def _handles() -> list[Artist]:
         style.key("median over texts", style.INK, line="-", width=1.1),
         style.swatch("10–90 % of texts", color=style.FAINT, alpha=0.6, linewidth=0),
         style.key("± standard error over random probes", style.INK, line=":", width=0.7),
-        style.key(r"$\sigma = 1$ and 0: stretched to the right, shrunk to the left", style.GUIDE, line="-", width=0.8),
+        style.key(
+            r"$\sigma = 1$ and 0: stretched to the right, shrunk to the left",
+            style.GUIDE,
+            line="-",
+            width=0.8,
+        ),
     ]

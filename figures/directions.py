@@ -33,24 +33,37 @@ def draw(summary: Summary, ax: style.Target = None, step_size: float | None = No
     """
     h, found = at_step_size(summary, step_size)
     tall = 0.5 + 0.17 * max(len(found), 1)
-    figure, axes = style.panels(ax, 6, 2, (2 * tall + 1.7) / 3, below=0.3, height_ratios=[tall, tall, 1.7])
+    figure, axes = style.panels(
+        ax, 6, 2, (2 * tall + 1.7) / 3, below=0.3, height_ratios=[tall, tall, 1.7]
+    )
     image = None
-    for panel, (method, side) in zip(axes, [(method, side) for method in METHODS for side in SIDES], strict=False):
+    for panel, (method, side) in zip(
+        axes, [(method, side) for method in METHODS for side in SIDES], strict=False
+    ):
         image = _draw_map(panel, found, method, side) or image
         panel.set_title(f"{style.NAMES[method]}, {side}, $h = {h:g}$", color=style.COLOURS[method])
     for panel, side in zip(axes[4:], SIDES, strict=False):
         _draw_first_token(panel, found, side)
     if image is not None:
-        bar = figure.colorbar(image, ax=axes[:4], format=PercentFormatter(1.0, 0, " %"), pad=0.02, aspect=30)
+        bar = figure.colorbar(
+            image, ax=axes[:4], format=PercentFormatter(1.0, 0, " %"), pad=0.02, aspect=30
+        )
         bar.set_label("share of the squared norm")
-    style.legend(figure, axes, [style.key(style.NAMES[method], style.COLOURS[method], "o") for method in METHODS], ax is None)
+    style.legend(
+        figure,
+        axes,
+        [style.key(style.NAMES[method], style.COLOURS[method], "o") for method in METHODS],
+        ax is None,
+    )
     return figure
 
 
 def at_step_size(summary: Summary, wanted: float | None = None) -> tuple[float, list[Directions]]:
     """The step size drawn, and the directions of every layer at it in order of depth."""
     h = selection.step_size([one.step_size for one in summary.directions], wanted)
-    return h, sorted((one for one in summary.directions if one.step_size == h), key=lambda one: one.layer)
+    return h, sorted(
+        (one for one in summary.directions if one.step_size == h), key=lambda one: one.layer
+    )
 
 
 def by_position(shares: np.ndarray) -> tuple[list[str], np.ndarray]:
@@ -77,11 +90,28 @@ def _draw_map(ax: Axes, found: list[Directions], method: str, side: str) -> Quad
         style.nothing(ax)
         return None
     names = max((names for names, _ in places), key=len)
-    medians = np.stack([_aligned(selection.band(columns).median, len(names)) for _, columns in places])
-    mesh = ax.pcolormesh(np.ma.masked_invalid(medians), cmap=COLOUR_MAP, vmin=0, vmax=1, edgecolors="white", linewidth=0.3)
+    medians = np.stack(
+        [_aligned(selection.band(columns).median, len(names)) for _, columns in places]
+    )
+    mesh = ax.pcolormesh(
+        np.ma.masked_invalid(medians),
+        cmap=COLOUR_MAP,
+        vmin=0,
+        vmax=1,
+        edgecolors="white",
+        linewidth=0.3,
+    )
     for row, column in zip(*np.nonzero(medians >= 0.005), strict=True):
         colour = style.INK if medians[row, column] > DARK else "white"
-        ax.text(column + 0.5, row + 0.47, f"{100 * medians[row, column]:.0f}", ha="center", va="center", fontsize=6, color=colour)
+        ax.text(
+            column + 0.5,
+            row + 0.47,
+            f"{100 * medians[row, column]:.0f}",
+            ha="center",
+            va="center",
+            fontsize=6,
+            color=colour,
+        )
     for border in (len(names) - 2, len(names) - 1):
         ax.axvline(border, color="white", linewidth=2.5)
     ax.set_xticks(np.arange(len(names)) + 0.5, names)
@@ -98,11 +128,20 @@ def _aligned(columns: np.ndarray, count: int) -> np.ndarray:
 def _draw_first_token(ax: Axes, found: list[Directions], side: str) -> None:
     for i, method in enumerate(METHODS):
         band = selection.band(stack([getattr(one, side)[method][:, 0] for one in found]))
-        whiskers(ax, beside([one.layer for one in found], i, len(METHODS)), band, style.COLOURS[method], "o")
+        whiskers(
+            ax,
+            beside([one.layer for one in found], i, len(METHODS)),
+            band,
+            style.COLOURS[method],
+            "o",
+        )
     ax.set_ylim(-0.03, 1.03)
     ax.yaxis.set_major_formatter(PercentFormatter(1.0, 0, " %"))
     ax.set_ylabel("on the first token")
-    ax.set_title(f"{side}: median and 10–90 % of " + (style.counted(len(found[0].entering["explicit"]), "text") if found else "texts"))
+    ax.set_title(
+        f"{side}: median and 10–90 % of "
+        + (style.counted(len(found[0].entering["explicit"]), "text") if found else "texts")
+    )
     layer_axis(ax, [one.layer for one in found])
     if not found:
         style.nothing(ax)

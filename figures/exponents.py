@@ -33,8 +33,24 @@ def draw(summary: Summary, ax: style.Target = None, step_size: float | None = No
         for sure, face in ((True, colour), (False, "white")):
             text, place = np.nonzero(one.converged == sure)
             values = one.values[text, place]
-            panel.plot(x[place] - 0.12, values, "o", color=colour, markerfacecolor=face, markersize=2, markeredgewidth=0.5, alpha=0.5)
-        whiskers(panel, x, selection.band(one.values), colour, "o", np.asarray(~one.converged.all(axis=0)))
+            panel.plot(
+                x[place] - 0.12,
+                values,
+                "o",
+                color=colour,
+                markerfacecolor=face,
+                markersize=2,
+                markeredgewidth=0.5,
+                alpha=0.5,
+            )
+        whiskers(
+            panel,
+            x,
+            selection.band(one.values),
+            colour,
+            "o",
+            np.asarray(~one.converged.all(axis=0)),
+        )
         handles.append(style.key(style.NAMES[one.method], colour, "o"))
     if found:
         most = max(one.values.shape[1] for one in found)
@@ -47,11 +63,16 @@ def draw(summary: Summary, ax: style.Target = None, step_size: float | None = No
         style.nothing(panel)
     panel.set_xlabel("exponent $i$, largest first")
     panel.set_ylabel(r"$\frac{1}{L}\,\log\sigma_i$ in nats per layer")
-    panel.set_title(f"$h = {h:g}$" + (f", {style.counted(len(found[0].values), 'text')}" if found else ""))
+    panel.set_title(
+        f"$h = {h:g}$" + (f", {style.counted(len(found[0].values), 'text')}" if found else "")
+    )
     return figure
 
 
 def at_step_size(summary: Summary, wanted: float | None = None) -> tuple[float, list[Exponents]]:
     """The step size drawn, and the exponents of each method at it, explicit first."""
     h = selection.step_size([one.step_size for one in summary.exponents], wanted)
-    return h, sorted((one for one in summary.exponents if one.step_size == h), key=lambda one: METHODS.index(one.method))
+    return h, sorted(
+        (one for one in summary.exponents if one.step_size == h),
+        key=lambda one: METHODS.index(one.method),
+    )

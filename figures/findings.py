@@ -44,7 +44,10 @@ def ranges(members: Sequence[float], everything: Sequence[float]) -> str:
             groups[-1].append(place)
         else:
             groups.append([place])
-    words = [number(order[group[0]], 4) + (f"–{number(order[group[-1]], 4)}" if len(group) > 1 else "") for group in groups]
+    words = [
+        number(order[group[0]], 4) + (f"–{number(order[group[-1]], 4)}" if len(group) > 1 else "")
+        for group in groups
+    ]
     return ", ".join(words) or "none"
 
 
@@ -75,17 +78,32 @@ def opening(summary: Summary, step_size: float | None = None) -> str:
     if not rows:
         return "No layer has been measured in this run, so nothing can be said about its stability."
     h, calm = number(rows[0].step_size), stable(rows, "explicit")
-    answer = "Yes" if len(calm) == len(rows) else "No" if not stable(rows, "explicit", "unsettled") and not calm else "Only in part"
+    answer = (
+        "Yes"
+        if len(calm) == len(rows)
+        else "No"
+        if not stable(rows, "explicit", "unsettled") and not calm
+        else "Only in part"
+    )
     text = f"Is each layer a stable step? {answer}: for most texts the explicit Euler step of size h = {h} is stable, max |1 + hλ| ≤ 1, in "
     text += f"{share(calm, rows)}; the implicit Euler step of the same size is stable in {share(stable(rows, 'implicit'), rows)}. "
     for method in METHODS:
         if open_ := stable(rows, method, "unsettled"):
             text += f"For the {method} step the listed eigenvalues do not settle it in {share(open_, rows)}. "
-    wins = {name: [row for row in rows if row.damps_more() == name] for name in ("implicit", "explicit", "undecided")}
-    ahead = {(True, False): "Yes", (False, True): "No"}.get((len(wins["implicit"]) == len(rows), not wins["implicit"]), "Not everywhere")
+    wins = {
+        name: [row for row in rows if row.damps_more() == name]
+        for name in ("implicit", "explicit", "undecided")
+    }
+    ahead = {(True, False): "Yes", (False, True): "No"}.get(
+        (len(wins["implicit"]) == len(rows), not wins["implicit"]), "Not everywhere"
+    )
     text += f"Does an implicit step damp more here? {ahead}: of random perturbations it damps more in {share(wins['implicit'], rows)}, "
     text += f"the explicit one in {share(wins['explicit'], rows)}"
-    return text + (f", and {share(wins['undecided'], rows)} are within two standard errors of a tie." if wins["undecided"] else ".")
+    return text + (
+        f", and {share(wins['undecided'], rows)} are within two standard errors of a tie."
+        if wins["undecided"]
+        else "."
+    )
 
 
 def guarantee(summary: Summary, step_size: float | None = None) -> str:
@@ -101,24 +119,37 @@ def guarantee(summary: Summary, step_size: float | None = None) -> str:
     worst = max(violated, key=lambda row: row.logarithmic_norm)
     largest = number(worst.step_size * worst.logarithmic_norm)
     return (
-        text + f" and violates it in {share(violated, rows)}, most in layer {worst.layer} (hμ₂ = {largest}): there the guarantee is void."
+        text
+        + f" and violates it in {share(violated, rows)}, most in layer {worst.layer} (hμ₂ = {largest}): there the guarantee is void."
     )
 
 
 def of_growth(summary: Summary, step_size: float | None = None) -> str:
     """Where the explicit step amplifies most, and in how many layers the implicit one amplifies less."""
-    rows = [row for row in layer_rows(summary, step_size) if all(np.isfinite(row.worst[method]) for method in METHODS)]
+    rows = [
+        row
+        for row in layer_rows(summary, step_size)
+        if all(np.isfinite(row.worst[method]) for method in METHODS)
+    ]
     if not rows:
         return NOTHING
     top = max(rows, key=lambda row: row.worst["explicit"])
     lower = [row for row in rows if row.worst["implicit"] < row.worst["explicit"]]
     spectral = [row for row in rows if row.spectral["implicit"] < row.spectral["explicit"]]
-    verb = "amplifies worst-case perturbations most" if top.worst["explicit"] > 1 else "damps worst-case perturbations least"
+    verb = (
+        "amplifies worst-case perturbations most"
+        if top.worst["explicit"] > 1
+        else "damps worst-case perturbations least"
+    )
     text = f"At h = {number(top.step_size)} the explicit Euler step {verb} in layer {top.layer} (median {number(top.worst['explicit'])}×); "
     text += f"the implicit step has the smaller worst growth in {share(lower, rows)} and the smaller spectral growth in "
     text += f"{share(spectral, rows)}."
     unsettled = [row for row in rows if not row.settled]
-    return text + (f" Values that did not converge or are lower bounds enter this in {share(unsettled, rows)}." if unsettled else "")
+    return text + (
+        f" Values that did not converge or are lower bounds enter this in {share(unsettled, rows)}."
+        if unsettled
+        else ""
+    )
 
 
 def of_advantage(summary: Summary) -> str:
@@ -133,7 +164,11 @@ def of_advantage(summary: Summary) -> str:
         counts.append(
             f"at h = {number(h)} the implicit one in {ahead['implicit']}, the explicit one in {ahead['explicit']} of {len(rows)} layers"
         )
-    return "Which step damps random perturbations more, by over two standard errors: " + "; ".join(counts) + "."
+    return (
+        "Which step damps random perturbations more, by over two standard errors: "
+        + "; ".join(counts)
+        + "."
+    )
 
 
 def of_spectra(summary: Summary, step_size: float | None = None) -> str:
@@ -145,17 +180,24 @@ def of_spectra(summary: Summary, step_size: float | None = None) -> str:
     every = np.concatenate(list(z.values()))
     if not len(every):
         return NOTHING
-    amplified = {"explicit": int((np.abs(1 + every) > 1).sum()), "implicit": int((np.abs(1 - every) < 1).sum())}
-    nearest = min((layer for layer in z if len(z[layer])), key=lambda layer: float(np.abs(1 - z[layer]).min()))
+    amplified = {
+        "explicit": int((np.abs(1 + every) > 1).sum()),
+        "implicit": int((np.abs(1 - every) < 1).sum()),
+    }
+    nearest = min(
+        (layer for layer in z if len(z[layer])), key=lambda layer: float(np.abs(1 - z[layer]).min())
+    )
     text = f"Of {len(every)} leading eigenvalues at h = {number(h)} the explicit Euler step amplifies {amplified['explicit']} and the "
     text += f"implicit {amplified['implicit']}; the nearest to the implicit pole z = 1 lies at a distance of "
     text += f"{number(float(np.abs(1 - z[nearest]).min()))} (layer {nearest})."
-    rows = [row for row in layer_rows(summary, h) if np.isfinite(row.outside)] if summary.growth else []
+    rows = (
+        [row for row in layer_rows(summary, h) if np.isfinite(row.outside)]
+        if summary.growth
+        else []
+    )
     if rows:
         shares = [row.outside for row in rows]
-        text += (
-            f" In the full spectra of the short texts {100 * min(shares):.0f}–{100 * max(shares):.0f} % of the eigenvalues apart from the "
-        )
+        text += f" In the full spectra of the short texts {100 * min(shares):.0f}–{100 * max(shares):.0f} % of the eigenvalues apart from the "
         text += "bulk, by layer, lie outside the lemniscate, where the implicit step damps more."
     return text
 
@@ -168,11 +210,17 @@ def of_map(summary: Summary) -> str:
         known = [row for row in rows if row.stable_steps[method] is not None]
         some = [row for row in known if row.stable_steps[method]]
         if known:
-            words.append(f"the {method} Euler step is stable at some step size in {share(some, known)}")
+            words.append(
+                f"the {method} Euler step is stable at some step size in {share(some, known)}"
+            )
     if not words:
         return NOTHING
     grid = np.array([h for one in summary.maps for h in one.step_sizes])
-    return f"Between h = {number(float(grid.min()))} and {number(float(grid.max()))}, for most texts, " + "; ".join(words) + "."
+    return (
+        f"Between h = {number(float(grid.min()))} and {number(float(grid.max()))}, for most texts, "
+        + "; ".join(words)
+        + "."
+    )
 
 
 def of_propagation(summary: Summary, step_size: float | None = None) -> str:
@@ -180,28 +228,45 @@ def of_propagation(summary: Summary, step_size: float | None = None) -> str:
     curves = propagation.at_step_size(summary, step_size)
     ends, lower = [], 0
     for kind in propagation.kinds_of(curves):
-        last = {one.method: selection.median(one.measured[:, -1]) for one in propagation.smallest(curves, kind)}
+        last = {
+            one.method: selection.median(one.measured[:, -1])
+            for one in propagation.smallest(curves, kind)
+        }
         explicit, implicit = (last.get(method, np.nan) for method in METHODS)
         if np.isfinite(explicit) and np.isfinite(implicit):
-            ends.append(f"{propagation.TITLES.get(kind, kind)} {number(explicit)}× against {number(implicit)}×")
+            ends.append(
+                f"{propagation.TITLES.get(kind, kind)} {number(explicit)}× against {number(implicit)}×"
+            )
             lower += implicit < explicit
     if not ends:
         return NOTHING
     text = f"With steps of h = {number(curves[0].step_size)} the median growth at the last layer is, explicit against implicit: "
-    return text + "; ".join(ends) + f". The implicit path ends lower for {lower} of {len(ends)} kinds of perturbation."
+    return (
+        text
+        + "; ".join(ends)
+        + f". The implicit path ends lower for {lower} of {len(ends)} kinds of perturbation."
+    )
 
 
 def of_linearity(summary: Summary, step_size: float | None = None) -> str:
     """Up to which size of a Gaussian perturbation the linear prediction holds within 10 %."""
     words = []
     for method in METHODS:
-        curves = [c for c in propagation.at_step_size(summary, step_size) if c.perturbation == "gaussian" and c.method == method]
+        curves = [
+            c
+            for c in propagation.at_step_size(summary, step_size)
+            if c.perturbation == "gaussian" and c.method == method
+        ]
         errors = {one.size: selection.median(propagation.prediction_error(one)) for one in curves}
         errors = {size: errors[size] for size in sorted(errors) if np.isfinite(errors[size])}
         if errors:
-            first_bad = next((i for i, error in enumerate(errors.values()) if error > CLOSE), len(errors))
+            first_bad = next(
+                (i for i, error in enumerate(errors.values()) if error > CLOSE), len(errors)
+            )
             good = list(errors)[:first_bad]
-            words.append(f"{method} at {f'sizes up to {number(good[-1])}' if good else 'none of the measured sizes'}")
+            words.append(
+                f"{method} at {f'sizes up to {number(good[-1])}' if good else 'none of the measured sizes'}"
+            )
     if not words:
         return NOTHING
     return f"For the median text the linear prediction of the growth at the last layer holds within 10 %: {', '.join(words)}."
@@ -227,8 +292,15 @@ def of_convergence(summary: Summary) -> str:
 
 def of_solves(summary: Summary) -> str:
     """How the implicit solves of the layers ended, by name of status."""
-    status = np.concatenate([one.status for one in summary.growth]).astype(int) if summary.growth else np.zeros(0, dtype=int)
+    status = (
+        np.concatenate([one.status for one in summary.growth]).astype(int)
+        if summary.growth
+        else np.zeros(0, dtype=int)
+    )
     if not len(status):
         return NOTHING
-    names = [f"{status_name(summary, int(found))} {int((status == found).sum())}" for found in np.unique(status)]
+    names = [
+        f"{status_name(summary, int(found))} {int((status == found).sum())}"
+        for found in np.unique(status)
+    ]
     return f"The {len(status)} implicit solves ended with the status {', '.join(names)}."

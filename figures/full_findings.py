@@ -6,13 +6,26 @@ from typing import NamedTuple
 import numpy as np
 
 from analysis.summary import METHODS, Density, Summary
-from figures import density, directions, exponents, pseudospectra, refinement, selection, style, sublayers
+from figures import (
+    density,
+    directions,
+    exponents,
+    pseudospectra,
+    refinement,
+    selection,
+    style,
+    sublayers,
+)
 from figures.findings import NOTHING, number, share
 
 
 def of_pseudospectra(summary: Summary) -> str:
     """How far from normal the layers are, and what that does to their eigenvalues."""
-    rows = [one for one in pseudospectra.of_layers(summary.nonnormality) if np.isfinite(one.henrici) and one.frobenius > 0]
+    rows = [
+        one
+        for one in pseudospectra.of_layers(summary.nonnormality)
+        if np.isfinite(one.henrici) and one.frobenius > 0
+    ]
     if not rows:
         return NOTHING
     text = f"On one short text the departure from normality is {_span([one.henrici / one.frobenius for one in rows])} of ‖J‖_F, where a "
@@ -42,7 +55,9 @@ def of_pseudospectra(summary: Summary) -> str:
 def of_bounds(summary: Summary) -> str:
     """The departure and the numerical range on longer texts, as far as they are known."""
     rows = pseudospectra.of_layers(summary.bounds)
-    departures = [value for one in rows if np.isfinite(value := selection.median(one.henrici_bound))]
+    departures = [
+        value for one in rows if np.isfinite(value := selection.median(one.henrici_bound))
+    ]
     if not departures:
         return NOTHING
     texts = len({text for one in rows for text in one.texts})
@@ -52,13 +67,23 @@ def of_bounds(summary: Summary) -> str:
     if reach := {layer: value for layer, value in reach.items() if np.isfinite(value)}:
         top = max(reach, key=lambda layer: reach[layer])
         text += f" The numerical range of the median text reaches at least to Re z = {number(reach[top])} (layer {top})."
-    points, failed = sum(one.converged.size for one in rows), sum(int((~one.converged).sum()) for one in rows)
-    return text + (f" {failed} of its {points} points over all texts and layers did not converge." if failed else "")
+    points, failed = (
+        sum(one.converged.size for one in rows),
+        sum(int((~one.converged).sum()) for one in rows),
+    )
+    return text + (
+        f" {failed} of its {points} points over all texts and layers did not converge."
+        if failed
+        else ""
+    )
 
 
 def of_densities(summary: Summary) -> str:
     """What share of all directions a layer stretches, and on what share the symmetric part is positive."""
-    meanings = {"gram": "are stretched by the layer (singular values of ∂F above 1)", "symmetric": "grow at first under the exact flow"}
+    meanings = {
+        "gram": "are stretched by the layer (singular values of ∂F above 1)",
+        "symmetric": "grow at first under the exact flow",
+    }
     words = []
     for of, meaning in meanings.items():
         rows = sorted((one for one in summary.densities if one.of == of), key=lambda one: one.layer)
@@ -67,16 +92,24 @@ def of_densities(summary: Summary) -> str:
             top = max(shares, key=lambda layer: shares[layer][0])
             error = max(found[1] for found in shares.values())
             spread = _span([found[0] for found in shares.values()])
-            words.append(f"at least {spread} of all directions {meaning}, most in layer {top} (standard error at most {100 * error:.1f} %)")
+            words.append(
+                f"at least {spread} of all directions {meaning}, most in layer {top} (standard error at most {100 * error:.1f} %)"
+            )
     return f"By layer, for the median text, {'; '.join(words)}." if words else NOTHING
 
 
 def of_directions(summary: Summary, step_size: float | None = None) -> str:
     """In which layers the worst direction sits on the first token."""
     h, rows = directions.at_step_size(summary, step_size)
-    text, most = f"At h = {number(h)} the first token carries over half of the worst perturbation entering ", []
+    text, most = (
+        f"At h = {number(h)} the first token carries over half of the worst perturbation entering ",
+        [],
+    )
     for method in METHODS:
-        shares = [_First(one.layer, _on_first(one.entering[method]), _on_first(one.leaving[method])) for one in rows]
+        shares = [
+            _First(one.layer, _on_first(one.entering[method]), _on_first(one.leaving[method]))
+            for one in rows
+        ]
         if first := [one for one in shares if np.isfinite(one.entering)]:
             top = max(first, key=lambda one: one.entering)
             over = [one for one in first if one.entering > 0.5]
@@ -92,10 +125,18 @@ def of_sublayers(summary: Summary, step_size: float | None = None) -> str:
     h, layers = sublayers.at_step_size(summary, step_size)
     words = []
     for method in METHODS:
-        found = {l: [selection.median(sublayers.worst(summary, l, half, method, h).values) for half in sublayers.PARTS[:2]] for l in layers}
+        found = {
+            l: [
+                selection.median(sublayers.worst(summary, l, half, method, h).values)
+                for half in sublayers.PARTS[:2]
+            ]
+            for l in layers
+        }
         if found := {layer: halves for layer, halves in found.items() if np.isfinite(halves).all()}:
             every = [_At(layer) for layer in found]
-            ahead = [_At(layer) for layer, (attention, forward) in found.items() if attention > forward]
+            ahead = [
+                _At(layer) for layer, (attention, forward) in found.items() if attention > forward
+            ]
             top = max(found, key=lambda layer: max(found[layer]))
             name = "attention" if found[top][0] > found[top][1] else "feed-forward"
             words.append(
@@ -105,7 +146,10 @@ def of_sublayers(summary: Summary, step_size: float | None = None) -> str:
         return NOTHING
     text = f"At h = {number(h)} the attention half has a larger worst growth than the feed-forward half {'; '.join(words)}."
     for half in sublayers.PARTS[:2]:
-        norms = {l: h * selection.median(sublayers.logarithmic_norm(summary, l, half, h).values) for l in layers}
+        norms = {
+            l: h * selection.median(sublayers.logarithmic_norm(summary, l, half, h).values)
+            for l in layers
+        }
         if known := [_At(l) for l in layers if np.isfinite(norms[l])]:
             held = [one for one in known if norms[one.layer] < 1]
             text += f" For the {sublayers.NAMES[half]} hμ₂ < 1 holds in {share(held, known)}."
@@ -118,8 +162,13 @@ def of_refinement(summary: Summary, step_size: float | None = None) -> str:
     rows = [one for one in rows if len(one.parts)]
     ends = []
     for part in (0, -1):
-        apart = [_factor(one.worst["explicit"][:, part], one.worst["implicit"][:, part]) for one in rows]
-        off = {method: [_factor(one.worst[method][:, part], one.flow) for one in rows] for method in METHODS}
+        apart = [
+            _factor(one.worst["explicit"][:, part], one.worst["implicit"][:, part]) for one in rows
+        ]
+        off = {
+            method: [_factor(one.worst[method][:, part], one.flow) for one in rows]
+            for method in METHODS
+        }
         ends.append([_largest(apart), *(_largest(off[method]) for method in METHODS)])
     if not rows or not np.isfinite(ends).all():
         return NOTHING
@@ -129,7 +178,14 @@ def of_refinement(summary: Summary, step_size: float | None = None) -> str:
     text += f"{number(apart_one)} in the median text; in {last}, by up to {number(apart_last)}. What refinement removes is "
     text += "discretisation error, not stability. From the linear flow "
     words = zip(METHODS, off_one, off_last, strict=True)
-    return text + ", and ".join(f"the {m} one differs by up to {number(a)}, refined by up to {number(b)}" for m, a, b in words) + "."
+    return (
+        text
+        + ", and ".join(
+            f"the {m} one differs by up to {number(a)}, refined by up to {number(b)}"
+            for m, a, b in words
+        )
+        + "."
+    )
 
 
 def of_exponents(summary: Summary, step_size: float | None = None) -> str:
@@ -138,7 +194,10 @@ def of_exponents(summary: Summary, step_size: float | None = None) -> str:
     first = {one.method: one.values[:, 0] for one in found if one.values.shape[1]}
     medians = {method: selection.median(values) for method, values in first.items()}
     medians = {method: value for method, value in medians.items() if np.isfinite(value)}
-    words = [f"{number(value)} nats per layer (a factor of {number(float(np.exp(value)))}) under {m}" for m, value in medians.items()]
+    words = [
+        f"{number(value)} nats per layer (a factor of {number(float(np.exp(value)))}) under {m}"
+        for m, value in medians.items()
+    ]
     if not words:
         return NOTHING
     text = f"Through the whole stack in steps of h = {number(h)} the perturbation that grows most gains, in the median text, "

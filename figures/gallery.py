@@ -45,10 +45,14 @@ class Picture:
 
 def pictures_of(summary: Summary) -> list[Picture]:
     """The pictures of a run: those of every run, and those whose quantities it measured."""
-    return [picture for picture in PICTURES if picture.table is None or getattr(summary, picture.table)]
+    return [
+        picture for picture in PICTURES if picture.table is None or getattr(summary, picture.table)
+    ]
 
 
-def _step(records: Sequence[Curves | Directions | SublayerGrowth | Refinement | Exponents], h: float) -> float | None:
+def _step(
+    records: Sequence[Curves | Directions | SublayerGrowth | Refinement | Exponents], h: float
+) -> float | None:
     """h where the records have it, else None: whatever step size they were measured with."""
     return h if any(one.step_size == h for one in records) else None
 

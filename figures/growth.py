@@ -10,7 +10,10 @@ from figures import selection, style
 from figures.whiskers import beside, layer_axis, stack, whiskers
 
 MARKERS = {"worst": "o", "spectral": "D"}
-MEANINGS = {"worst": "worst growth (largest singular value)", "spectral": r"spectral growth $\max|R(h\lambda)|$"}
+MEANINGS = {
+    "worst": "worst growth (largest singular value)",
+    "spectral": r"spectral growth $\max|R(h\lambda)|$",
+}
 STEP_MARKERS = ("o", "s", "^", "v", "P", "X")
 
 
@@ -29,7 +32,9 @@ def draw(summary: Summary, ax: style.Target = None, step_size: float | None = No
         ValueError: if the step size was not measured.
     """
     h, layers = selection.growth_at(summary, step_size)
-    figure, axes = style.panels(ax, 2, columns=1, height=1.95, below=0.5, sharex=True, height_ratios=[2, 1])
+    figure, axes = style.panels(
+        ax, 2, columns=1, height=1.95, below=0.5, sharex=True, height_ratios=[2, 1]
+    )
     _draw_growth(axes[0], layers, h)
     if len(axes) > 1:
         _draw_logarithmic_norm(axes[1], layers, h)
@@ -58,7 +63,9 @@ def draw_advantage(summary: Summary, ax: style.Target = None) -> Figure:
         handles.append(style.key(f"$h = {h:g}$", shade, marker))
     panel.axhline(0, color=style.GUIDE, linewidth=0.8, zorder=0)
     layer_axis(panel, sorted({one.layer for one in summary.growth}))
-    panel.set_ylabel("implicit advantage\n" r"$\langle\log(\|E\delta\|\,/\,\|M^{-1}\delta\|)\rangle$")
+    panel.set_ylabel(
+        "implicit advantage\n" r"$\langle\log(\|E\delta\|\,/\,\|M^{-1}\delta\|)\rangle$"
+    )
     if handles:
         low, high = panel.get_ylim()
         reach = 0.08 * max(high - low, 1e-9)
@@ -76,11 +83,22 @@ def _draw_growth(ax: Axes, layers: list[LayerGrowth], h: float) -> None:
         values = stack([getattr(one, quantity)[method] for one in layers])
         hollow = np.array([not _settled(one, quantity, method) for one in layers], dtype=bool)
         found = selection.band(values).positive()
-        whiskers(ax, beside([one.layer for one in layers], i, len(series)), found, style.COLOURS[method], MARKERS[quantity], hollow)
+        whiskers(
+            ax,
+            beside([one.layer for one in layers], i, len(series)),
+            found,
+            style.COLOURS[method],
+            MARKERS[quantity],
+            hollow,
+        )
     style.logarithmic_growth(ax)
     ax.axhline(1, color=style.GUIDE, linewidth=0.8, zorder=0)
     ax.set_ylabel("growth over one step")
-    ax.set_title(f"$h = {h:g}$, {style.counted(len(layers[0].logarithmic_norm), 'text')}" if layers else f"$h = {h:g}$")
+    ax.set_title(
+        f"$h = {h:g}$, {style.counted(len(layers[0].logarithmic_norm), 'text')}"
+        if layers
+        else f"$h = {h:g}$"
+    )
     layer_axis(ax, [one.layer for one in layers])
     if not layers:
         style.nothing(ax)
@@ -93,7 +111,16 @@ def _draw_logarithmic_norm(ax: Axes, layers: list[LayerGrowth], h: float) -> Non
     ax.axhline(1, color=style.COLOURS["implicit"], linewidth=1)
     ax.set_ylim(min(0.0, ax.get_ylim()[0]), max(1.6, ax.get_ylim()[1]))
     place, text = ax.get_yaxis_transform(), "implicit step\nguaranteed below"
-    ax.text(1.01, 1, text, transform=place, ha="left", va="center", fontsize=7, color=style.COLOURS["implicit"])
+    ax.text(
+        1.01,
+        1,
+        text,
+        transform=place,
+        ha="left",
+        va="center",
+        fontsize=7,
+        color=style.COLOURS["implicit"],
+    )
     ax.set_ylabel(r"$h\mu_2(J)$")
     layer_axis(ax, [one.layer for one in layers])
 
@@ -104,17 +131,33 @@ def _settled(one: LayerGrowth, quantity: str, method: str) -> bool:
 
 
 def _any_hollow(layers: list[LayerGrowth]) -> bool:
-    settled = [_settled(one, quantity, method) for one in layers for quantity in MARKERS for method in METHODS]
+    settled = [
+        _settled(one, quantity, method)
+        for one in layers
+        for quantity in MARKERS
+        for method in METHODS
+    ]
     return not all(settled) or not all(one.converged["logarithmic_norm"].all() for one in layers)
 
 
 def _handles(layers: list[LayerGrowth]) -> list[Artist]:
     """Column by column, as a legend is filled: worst growth, spectral growth."""
     worst, spectral = [
-        [style.key(f"{style.NAMES[method]}: {meaning}", style.COLOURS[method], MARKERS[quantity]) for method in METHODS]
+        [
+            style.key(f"{style.NAMES[method]}: {meaning}", style.COLOURS[method], MARKERS[quantity])
+            for method in METHODS
+        ]
         for quantity, meaning in MEANINGS.items()
     ]
-    hollow = [style.key("hollow: some text not converged, or a lower bound", style.INK, "o", hollow=True)] if _any_hollow(layers) else []
+    hollow = (
+        [
+            style.key(
+                "hollow: some text not converged, or a lower bound", style.INK, "o", hollow=True
+            )
+        ]
+        if _any_hollow(layers)
+        else []
+    )
     return [*worst, *hollow, *spectral]
 
 
@@ -122,4 +165,13 @@ def _directions(ax: Axes) -> None:
     for method, anchor, alignment in (("implicit", 0.98, "top"), ("explicit", 0.02, "bottom")):
         arrow = "↑" if method == "implicit" else "↓"
         colour = style.COLOURS[method]
-        ax.text(1.01, anchor, f"{arrow} {method}\ndamps more", transform=ax.transAxes, ha="left", va=alignment, fontsize=7, color=colour)
+        ax.text(
+            1.01,
+            anchor,
+            f"{arrow} {method}\ndamps more",
+            transform=ax.transAxes,
+            ha="left",
+            va=alignment,
+            fontsize=7,
+            color=colour,
+        )

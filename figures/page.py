@@ -75,13 +75,17 @@ def figure(svg: Path, alternative: str, caption: str, width: float) -> str:
     data = base64.b64encode(svg.read_bytes()).decode("ascii")
     narrowest = 0.95 * width if width > 5 else 0.8 * width  # a single panel fits a telephone
     size = f"max-width: {1.37 * width:.2f}in; min-width: {narrowest:.2f}in"
-    image = f'<img src="data:image/svg+xml;base64,{data}" alt="{escape(alternative)}" style="{size}">'
+    image = (
+        f'<img src="data:image/svg+xml;base64,{data}" alt="{escape(alternative)}" style="{size}">'
+    )
     return f"<figure>\n{scroll(image, caption.split('.')[0])}\n<figcaption>{escape(caption)}</figcaption>\n</figure>"
 
 
 def scroll(inner: str, label: str) -> str:
     """A frame that scrolls on its own and can be reached with the keyboard."""
-    return f'<div class="scroll" role="region" tabindex="0" aria-label="{escape(label)}">{inner}</div>'
+    return (
+        f'<div class="scroll" role="region" tabindex="0" aria-label="{escape(label)}">{inner}</div>'
+    )
 
 
 def table(caption: str, head: str, rows: Sequence[Sequence[str]], texts: int = 0) -> str:
@@ -94,12 +98,17 @@ def table(caption: str, head: str, rows: Sequence[Sequence[str]], texts: int = 0
         texts: how many columns after the first hold words, set flush left.
     """
     body = "\n".join(_table_row(row, texts) for row in rows)
-    inner = f"<caption>{escape(caption)}</caption>\n<thead>{head}</thead>\n<tbody>\n{body}\n</tbody>"
+    inner = (
+        f"<caption>{escape(caption)}</caption>\n<thead>{head}</thead>\n<tbody>\n{body}\n</tbody>"
+    )
     return scroll(f"<table>\n{inner}\n</table>", caption.split(".")[0])
 
 
 def _table_row(row: Sequence[str], texts: int) -> str:
-    cells = [f'<td class="text">{escape(cell)}</td>' if i < texts else f"<td>{escape(cell)}</td>" for i, cell in enumerate(row[1:])]
+    cells = [
+        f'<td class="text">{escape(cell)}</td>' if i < texts else f"<td>{escape(cell)}</td>"
+        for i, cell in enumerate(row[1:])
+    ]
     return f'<tr><th scope="row">{escape(row[0])}</th>{"".join(cells)}</tr>'
 
 
@@ -110,7 +119,13 @@ def details(title: str, *pieces: str) -> str:
 
 def definitions(entries: Sequence[tuple[str, str]]) -> str:
     """A list of terms and what they mean."""
-    return "<dl>\n" + "\n".join(f"<dt>{escape(term)}</dt>\n<dd>{escape(meaning)}</dd>" for term, meaning in entries) + "\n</dl>"
+    return (
+        "<dl>\n"
+        + "\n".join(
+            f"<dt>{escape(term)}</dt>\n<dd>{escape(meaning)}</dd>" for term, meaning in entries
+        )
+        + "\n</dl>"
+    )
 
 
 def document(title: str, body: str) -> str:

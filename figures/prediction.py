@@ -34,7 +34,9 @@ def draw(record: Mapping[str, Any], ax: style.Target = None) -> Figure:
     figure, axes = style.panels(ax, 2 * len(steps), columns=2, height=2.7, below=0.3)
     for i, panel in enumerate(axes):
         (_draw_placements if i % 2 else _draw_layers)(panel, record, steps[i // 2])
-    handles: list[Artist] = [style.key(label, SHADES[name], marker) for name, (marker, label, _) in QUANTITIES.items()]
+    handles: list[Artist] = [
+        style.key(label, SHADES[name], marker) for name, (marker, label, _) in QUANTITIES.items()
+    ]
     handles.append(style.key("predicted placement", style.COLOURS["implicit"], "o"))
     style.legend(figure, axes, handles, ax is None, columns=2)
     return figure
@@ -44,14 +46,24 @@ def _draw_layers(ax: Axes, record: Mapping[str, Any], h: float) -> None:
     rows = [one for one in record["layers"] if one["step_size"] == h]
     chosen = _chosen(record, h)
     for i, (name, (marker, _, sign)) in enumerate(QUANTITIES.items()):
-        colours = [style.COLOURS["implicit"] if one["layer"] in chosen else SHADES[name] for one in rows]
+        colours = [
+            style.COLOURS["implicit"] if one["layer"] in chosen else SHADES[name] for one in rows
+        ]
         x = beside([one["layer"] for one in rows], i, len(QUANTITIES))
         for place, one, colour in zip(x, rows, colours, strict=True):
             value, low, high = (_number(one[name][key]) * sign for key in ("value", "low", "high"))
             ax.vlines(place, low, high, color=colour, linewidth=1)
             sure = name != "spectral_change" or set(one["certain"].values()) == {1.0}
             face = colour if sure else "white"
-            ax.plot(place, value, linestyle="none", marker=marker, markersize=4, color=colour, markerfacecolor=face)
+            ax.plot(
+                place,
+                value,
+                linestyle="none",
+                marker=marker,
+                markersize=4,
+                color=colour,
+                markerfacecolor=face,
+            )
     ax.axhline(0, color=style.GUIDE, linewidth=0.8, zorder=0)
     layer_axis(ax, sorted(one["layer"] for one in rows))
     ax.set_ylabel("implicit damps more by (nats)")

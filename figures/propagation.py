@@ -16,7 +16,13 @@ TITLES = {"gaussian": "Gaussian noise", "worst": "worst direction"}
 
 
 @style.house()
-def draw(summary: Summary, ax: style.Target = None, step_size: float | None = None, *, perturbation: str | None = None) -> Figure:
+def draw(
+    summary: Summary,
+    ax: style.Target = None,
+    step_size: float | None = None,
+    *,
+    perturbation: str | None = None,
+) -> Figure:
     """Growth G_l = ‖x̃_l − x_l‖/‖x̃_0 − x_0‖ against depth, one panel for each kind of perturbation.
 
     Solid: measured, median over examples with the 10–90 % band. Dashed: predicted by the product of step derivatives. Of several
@@ -52,9 +58,15 @@ def draw(summary: Summary, ax: style.Target = None, step_size: float | None = No
 
 
 @style.house()
-def draw_linearity(summary: Summary, ax: style.Target = None, step_size: float | None = None) -> Figure:
+def draw_linearity(
+    summary: Summary, ax: style.Target = None, step_size: float | None = None
+) -> Figure:
     """Prediction error |log G_L measured − log G_L predicted| at the last layer against the size of a Gaussian perturbation."""
-    curves = [one for one in at_step_size(summary, step_size) if one.perturbation == "gaussian" and one.size > 0]
+    curves = [
+        one
+        for one in at_step_size(summary, step_size)
+        if one.perturbation == "gaussian" and one.size > 0
+    ]
     figure, axes = style.panels(ax, 1, height=2.8, width=0.6 * style.WIDTH)
     panel, failed, handles = axes[0], False, list[Artist]()
     for method in METHODS:
@@ -63,7 +75,9 @@ def draw_linearity(summary: Summary, ax: style.Target = None, step_size: float |
         if np.isfinite(found.median).any():
             colour, marked = style.COLOURS[method], [not one.converged.all() for one in ours]
             _draw_band(panel, np.array([one.size for one in ours]), found, method, np.array(marked))
-            handles.append(style.key(style.NAMES[method], colour, "o", "-", width=style.LINE_WIDTHS[method]))
+            handles.append(
+                style.key(style.NAMES[method], colour, "o", "-", width=style.LINE_WIDTHS[method])
+            )
             failed |= any(marked)
     if failed:
         handles.append(_hollow())
@@ -76,7 +90,10 @@ def draw_linearity(summary: Summary, ax: style.Target = None, step_size: float |
         style.nothing(panel)
     panel.set_xlabel(r"relative size of the perturbation $\|\delta_0\|\,/\,\|x_0\|$")
     panel.set_ylabel(r"$|\log G_L^\mathrm{measured} - \log G_L^\mathrm{predicted}|$")
-    panel.set_title(f"Gaussian noise ({_examples(curves)})" + (f", $h = {curves[0].step_size:g}$" if curves else ""))
+    panel.set_title(
+        f"Gaussian noise ({_examples(curves)})"
+        + (f", $h = {curves[0].step_size:g}$" if curves else "")
+    )
     return figure
 
 
@@ -88,21 +105,32 @@ def at_step_size(summary: Summary, wanted: float | None = None) -> list[Curves]:
 
 def solved(curves: Curves) -> Curves:
     """The curves with NaN after a solve that did not converge: what was computed there is not the method's growth."""
-    holds = np.logical_and.accumulate(np.concatenate([np.ones((len(curves.converged), 1), bool), curves.converged], axis=1), axis=1)
-    measured, predicted = (np.where(holds, values, np.nan) for values in (curves.measured, curves.predicted))
+    holds = np.logical_and.accumulate(
+        np.concatenate([np.ones((len(curves.converged), 1), bool), curves.converged], axis=1),
+        axis=1,
+    )
+    measured, predicted = (
+        np.where(holds, values, np.nan) for values in (curves.measured, curves.predicted)
+    )
     return dataclasses.replace(curves, measured=measured, predicted=predicted)
 
 
 def kinds_of(curves: list[Curves]) -> list[str]:
     """The kinds of perturbation, synthetic ones first, kinds we have no name for last."""
-    return sorted({one.perturbation for one in curves}, key=lambda kind: (ORDER.index(kind) if kind in ORDER else len(ORDER), kind))
+    return sorted(
+        {one.perturbation for one in curves},
+        key=lambda kind: (ORDER.index(kind) if kind in ORDER else len(ORDER), kind),
+    )
 
 
 def smallest(curves: list[Curves], kind: str) -> list[Curves]:
     """The curves of one kind at its smallest size, explicit before implicit; all of them where an edit decides the size."""
     ours = [one for one in curves if one.perturbation == kind]
     sizes = [one.size for one in ours if np.isfinite(one.size)]
-    return sorted((one for one in ours if not sizes or one.size == min(sizes)), key=lambda one: METHODS.index(one.method))
+    return sorted(
+        (one for one in ours if not sizes or one.size == min(sizes)),
+        key=lambda one: METHODS.index(one.method),
+    )
 
 
 def prediction_error(curves: Curves) -> np.ndarray:
@@ -123,10 +151,21 @@ def _draw_kind(ax: Axes, curves: list[Curves]) -> None:
         failed = np.concatenate([[False], ~one.converged.all(axis=0)])
         _draw_band(ax, depth, selection.band(one.measured).positive(), one.method, failed)
         predicted = selection.band(one.predicted).positive().median
-        ax.plot(depth, predicted, linestyle=style.PREDICTED, color=style.darker(colour), linewidth=0.9, zorder=4)
+        ax.plot(
+            depth,
+            predicted,
+            linestyle=style.PREDICTED,
+            color=style.darker(colour),
+            linewidth=0.9,
+            zorder=4,
+        )
     kind = curves[0].perturbation
     name = f"{style.plain(TITLES.get(kind, kind))} ({_examples(curves)})"
-    notes = [f"{failures(one)} of {len(one.measured)} not solved, left out" for one in curves if failures(one)]
+    notes = [
+        f"{failures(one)} of {len(one.measured)} not solved, left out"
+        for one in curves
+        if failures(one)
+    ]
     ax.set_title("\n".join(line for line in (name, _size(curves[0].size), *notes) if line))
     _label(ax, curves[0].step_size)
 
@@ -138,18 +177,39 @@ def _label(ax: Axes, h: float | None = None) -> None:
     ax.set_xlabel("layers passed $l$" if h is None else f"layers passed $l$, $h = {h:g}$")
 
 
-def _draw_band(ax: Axes, x: np.ndarray, found: selection.Band, method: str, failed: np.ndarray) -> None:
+def _draw_band(
+    ax: Axes, x: np.ndarray, found: selection.Band, method: str, failed: np.ndarray
+) -> None:
     colour, width = style.COLOURS[method], style.LINE_WIDTHS[method]
     ax.fill_between(x, found.low, found.high, color=colour, alpha=0.18, linewidth=0)
     ax.plot(x, found.median, linestyle=style.MEASURED, color=colour, linewidth=width)
-    ax.plot(x[~failed], found.median[~failed], linestyle="none", marker="o", markersize=3.5, color=colour, zorder=3)
-    ax.plot(x[failed], found.median[failed], linestyle="none", marker="o", markersize=4.5, color=colour, markerfacecolor="white", zorder=5)
+    ax.plot(
+        x[~failed],
+        found.median[~failed],
+        linestyle="none",
+        marker="o",
+        markersize=3.5,
+        color=colour,
+        zorder=3,
+    )
+    ax.plot(
+        x[failed],
+        found.median[failed],
+        linestyle="none",
+        marker="o",
+        markersize=4.5,
+        color=colour,
+        markerfacecolor="white",
+        zorder=5,
+    )
 
 
 def _slope_one(ax: Axes) -> None:
     (left, right), (bottom, top) = ax.get_xlim(), ax.get_ylim()
     ratio = np.sqrt(bottom * top) / np.sqrt(left * right)
-    ax.plot([left, right], [ratio * left, ratio * right], color=style.GUIDE, linewidth=0.8, zorder=0)
+    ax.plot(
+        [left, right], [ratio * left, ratio * right], color=style.GUIDE, linewidth=0.8, zorder=0
+    )
     ax.set(xlim=(left, right), ylim=(bottom, top))
 
 
@@ -158,10 +218,30 @@ def _handles(curves: list[Curves]) -> list[Artist]:
     measured, predicted, bands = list[Artist](), list[Artist](), list[Artist]()
     for method in METHODS:
         colour, name = style.COLOURS[method], style.NAMES[method]
-        measured.append(style.key(f"{name}, measured (median)", colour, "o", style.MEASURED, width=style.LINE_WIDTHS[method], size=3.5))
-        predicted.append(style.key(f"{name}, linear prediction", style.darker(colour), line=style.PREDICTED, width=0.9))
-        bands.append(style.swatch(f"{name}, 10–90 % of examples", color=colour, alpha=0.18, linewidth=0))
-    return [*measured, *([_hollow()] if any(failures(one) for one in curves) else []), *predicted, *bands]
+        measured.append(
+            style.key(
+                f"{name}, measured (median)",
+                colour,
+                "o",
+                style.MEASURED,
+                width=style.LINE_WIDTHS[method],
+                size=3.5,
+            )
+        )
+        predicted.append(
+            style.key(
+                f"{name}, linear prediction", style.darker(colour), line=style.PREDICTED, width=0.9
+            )
+        )
+        bands.append(
+            style.swatch(f"{name}, 10–90 % of examples", color=colour, alpha=0.18, linewidth=0)
+        )
+    return [
+        *measured,
+        *([_hollow()] if any(failures(one) for one in curves) else []),
+        *predicted,
+        *bands,
+    ]
 
 
 def _hollow() -> Artist:
@@ -177,5 +257,7 @@ def _size(size: float) -> str:
         return ""
     exponent = int(np.floor(np.log10(size) + 1e-9))
     factor = size / 10.0**exponent
-    power = rf"10^{{{exponent}}}" if np.isclose(factor, 1) else rf"{factor:.2g}\times10^{{{exponent}}}"
+    power = (
+        rf"10^{{{exponent}}}" if np.isclose(factor, 1) else rf"{factor:.2g}\times10^{{{exponent}}}"
+    )
     return rf"$\|\delta_0\| = {power}\,\|x_0\|$"

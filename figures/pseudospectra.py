@@ -13,7 +13,12 @@ Table = TypeVar("Table", NonNormality, PseudospectrumBound)
 
 
 @style.house()
-def draw(summary: Summary, ax: style.Target = None, layer: int | None = None, step_size: float | None = None) -> Figure:
+def draw(
+    summary: Summary,
+    ax: style.Target = None,
+    layer: int | None = None,
+    step_size: float | None = None,
+) -> Figure:
     """Boundaries σ_min(zI − J) = ε of the ε-pseudospectra of each layer, with its eigenvalues, its numerical range and the stability discs.
 
     Two panels for each layer: around the numerical range, and a close-up of the discs. Above them dep(J)/‖J‖_F, ω − α, and the Kreiss
@@ -33,7 +38,12 @@ def draw(summary: Summary, ax: style.Target = None, layer: int | None = None, st
 
 
 @style.house()
-def draw_bounds(summary: Summary, ax: style.Target = None, layer: int | None = None, step_size: float | None = None) -> Figure:
+def draw_bounds(
+    summary: Summary,
+    ax: style.Target = None,
+    layer: int | None = None,
+    step_size: float | None = None,
+) -> Figure:
     """Inner bounds of the same on one of the longer texts: every pseudospectrum is at least as large as the one drawn.
 
     The text is the one whose numerical range reaches about as far to the right as that of the median text; the numerical ranges of the
@@ -50,7 +60,9 @@ def draw_bounds(summary: Summary, ax: style.Target = None, layer: int | None = N
     """
     found = of_layers(summary.bounds, layer)
     text = typical_text(summary.bounds)
-    return draw_pairs(ax, [_bounded(summary, one, text) for one in found], selection.of_run(summary, step_size))
+    return draw_pairs(
+        ax, [_bounded(summary, one, text) for one in found], selection.of_run(summary, step_size)
+    )
 
 
 def of_layers(records: tuple[Table, ...], layer: int | None = None) -> list[Table]:
@@ -67,7 +79,9 @@ def of_layers(records: tuple[Table, ...], layer: int | None = None) -> list[Tabl
 
 def abscissae(one: PseudospectrumBound) -> np.ndarray:
     """How far the numerical range of each text reaches to the right, max Re z; NaN where nothing is finite."""
-    right = np.where(np.isfinite(one.boundary), one.boundary.real, -np.inf).max(axis=1, initial=-np.inf)
+    right = np.where(np.isfinite(one.boundary), one.boundary.real, -np.inf).max(
+        axis=1, initial=-np.inf
+    )
     return np.where(np.isfinite(right), right, np.nan)
 
 
@@ -89,7 +103,10 @@ def _exact(one: NonNormality) -> View:
     gap = _number(one.logarithmic_norm - one.spectral_abscissa)
     scaled = f"E/{one.kreiss_scale:.2f}" if one.kreiss_scale > 1 else "E"
     kreiss = f"$K({scaled})$ {'=' if one.kreiss_kind == 'exact' else '≥'} {_number(one.kreiss)}"
-    titles = (f"layer {one.layer}, text {one.text}\n$\\mathrm{{dep}}/\\|J\\|_F$ = {departure}", f"$\\omega - \\alpha$ = {gap}\n{kreiss}")
+    titles = (
+        f"layer {one.layer}, text {one.text}\n$\\mathrm{{dep}}/\\|J\\|_F$ = {departure}",
+        f"$\\omega - \\alpha$ = {gap}\n{kreiss}",
+    )
     every = np.ones(len(one.eigenvalues), dtype=bool)
     return View(titles, one.re, im, level, one.eigenvalues, every, one.boundary, nobody)
 
@@ -97,7 +114,14 @@ def _exact(one: NonNormality) -> View:
 def _bounded(summary: Summary, one: PseudospectrumBound, text: int) -> View:
     row = one.texts.index(text) if text in one.texts else 0
     im, level = both_halves(one.im, one.sigma_min[row])
-    spectrum = next((each for each in summary.spectra if each.layer == one.layer and one.texts[row] < len(each.leading)), None)
+    spectrum = next(
+        (
+            each
+            for each in summary.spectra
+            if each.layer == one.layer and one.texts[row] < len(each.leading)
+        ),
+        None,
+    )
     leading = spectrum.leading[one.texts[row]] if spectrum else np.zeros(0, dtype=complex)
     settled = spectrum.converged[one.texts[row]] if spectrum else np.zeros(0, dtype=bool)
     departure, reach = selection.band(one.henrici_bound), _number(float(abscissae(one)[row]))
@@ -107,7 +131,18 @@ def _bounded(summary: Summary, one: PseudospectrumBound, text: int) -> View:
         f"$\\mathrm{{dep}}/\\|J\\|_F$ ≥ {_number(float(departure.median))}\n{spread}",
     )
     others = tuple(boundary for i, boundary in enumerate(one.boundary) if i != row)
-    return View(titles, one.re, im, level, leading, settled, one.boundary[row], ~one.converged[row], others, inner=True)
+    return View(
+        titles,
+        one.re,
+        im,
+        level,
+        leading,
+        settled,
+        one.boundary[row],
+        ~one.converged[row],
+        others,
+        inner=True,
+    )
 
 
 def _number(value: float) -> str:

@@ -5,7 +5,7 @@ Declared is what is drawn or told; a record holds more. A number that was not fi
 
 from typing import Annotated, Any, Literal, NotRequired, TypedDict
 
-from analysis.json_records import Within
+from analysis.ground.json_records import Within
 
 Number = float | None
 Share = Annotated[float, Within(0, 1)]

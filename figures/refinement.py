@@ -16,7 +16,12 @@ FLOW_BAND: dict[str, Any] = {"color": style.FAINT, "alpha": 0.5, "linewidth": 0}
 
 
 @style.house()
-def draw(summary: Summary, ax: style.Target = None, step_size: float | None = None, layer: int | None = None) -> Figure:
+def draw(
+    summary: Summary,
+    ax: style.Target = None,
+    step_size: float | None = None,
+    layer: int | None = None,
+) -> Figure:
     """Worst growth over one layer taken as m steps of h/m against h/m, explicit and implicit Euler, with ‖e^{hJ}‖; one panel each layer.
 
     Lines are medians over texts, bands 10–90 %; hollow where some text did not converge. What vanishes towards the left is
@@ -55,7 +60,9 @@ def draw(summary: Summary, ax: style.Target = None, step_size: float | None = No
 def at_step_size(summary: Summary, wanted: float | None = None) -> tuple[float, list[Refinement]]:
     """The step size drawn, and the refinement of every layer at it in order of depth."""
     h = selection.step_size([one.step_size for one in summary.refinements], wanted)
-    return h, sorted((one for one in summary.refinements if one.step_size == h), key=lambda one: one.layer)
+    return h, sorted(
+        (one for one in summary.refinements if one.step_size == h), key=lambda one: one.layer
+    )
 
 
 def _draw_layer(ax: Axes, one: Refinement) -> None:
@@ -69,7 +76,15 @@ def _draw_layer(ax: Axes, one: Refinement) -> None:
         ax.fill_between(steps, band.low, band.high, color=colour, alpha=0.18, linewidth=0)
         ax.plot(steps, band.median, color=colour, linewidth=style.LINE_WIDTHS[method])
         for which, face in ((~hollow, colour), (hollow, "white")):
-            ax.plot(steps[which], band.median[which], linestyle="none", marker="o", color=colour, markerfacecolor=face, zorder=4)
+            ax.plot(
+                steps[which],
+                band.median[which],
+                linestyle="none",
+                marker="o",
+                color=colour,
+                markerfacecolor=face,
+                zorder=4,
+            )
     ax.set_xscale("log")
     ax.xaxis.set_major_locator(FixedLocator(list(steps)))
     ax.xaxis.set_minor_locator(NullLocator())
@@ -79,9 +94,17 @@ def _draw_layer(ax: Axes, one: Refinement) -> None:
 
 def _handles(found: list[Refinement]) -> list[Artist]:
     """Column by column, as a legend is filled: medians, bands, flow."""
-    lines: list[Artist] = [style.key(f"{style.NAMES[m]} (median)", style.COLOURS[m], "o", "-", width=style.LINE_WIDTHS[m]) for m in METHODS]
+    lines: list[Artist] = [
+        style.key(
+            f"{style.NAMES[m]} (median)", style.COLOURS[m], "o", "-", width=style.LINE_WIDTHS[m]
+        )
+        for m in METHODS
+    ]
     bands: list[Artist] = [
-        style.swatch(f"{style.NAMES[m]}, 10–90 % of texts", color=style.COLOURS[m], alpha=0.18, linewidth=0) for m in METHODS
+        style.swatch(
+            f"{style.NAMES[m]}, 10–90 % of texts", color=style.COLOURS[m], alpha=0.18, linewidth=0
+        )
+        for m in METHODS
     ]
     flow: list[Artist] = [
         style.key(r"linear flow $\|e^{hJ}\|$ (median)", FLOW, line=style.PREDICTED, width=1.2),

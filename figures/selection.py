@@ -30,7 +30,9 @@ def band(values: np.ndarray) -> Band:
     if not values.size:
         return Band(*np.full((3, *rest), np.nan))
     found = statistics(values.reshape(len(values), -1))
-    return Band(*(np.array(found[name], dtype=float).reshape(rest) for name in ("median", "p10", "p90")))
+    return Band(
+        *(np.array(found[name], dtype=float).reshape(rest) for name in ("median", "p10", "p90"))
+    )
 
 
 def median(values: np.ndarray) -> float:
@@ -55,10 +57,14 @@ def step_size(measured: Iterable[float], wanted: float | None = None) -> float:
 
 def of_run(summary: Summary, wanted: float | None = None) -> float:
     """The step size that the report is about."""
-    return step_size([one.step_size for one in summary.growth] or summary.config["step_sizes"], wanted)
+    return step_size(
+        [one.step_size for one in summary.growth] or summary.config["step_sizes"], wanted
+    )
 
 
 def growth_at(summary: Summary, wanted: float | None = None) -> tuple[float, list[LayerGrowth]]:
     """The step size drawn, and the growth of every layer at it in order of depth."""
     h = of_run(summary, wanted)
-    return h, sorted((one for one in summary.growth if one.step_size == h), key=lambda one: one.layer)
+    return h, sorted(
+        (one for one in summary.growth if one.step_size == h), key=lambda one: one.layer
+    )

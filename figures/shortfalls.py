@@ -5,7 +5,14 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from analysis.summary import METHODS, Exponents, PseudospectrumBound, Refinement, SublayerGrowth, Summary
+from analysis.summary import (
+    METHODS,
+    Exponents,
+    PseudospectrumBound,
+    Refinement,
+    SublayerGrowth,
+    Summary,
+)
 
 HALVES = {"attention": "attention half", "feed_forward": "feed-forward half"}
 
@@ -38,15 +45,42 @@ def of_full_depth(summary: Summary) -> list[Shortfall]:
     found += [shortfall for one in summary.exponents for shortfall in _of_exponents(one)]
     found += [shortfall for one in summary.bounds for shortfall in _of_bound(one)]
     for one in summary.nonnormality:
-        values = np.concatenate([one.sigma_min.ravel(), [one.henrici, one.kreiss], one.pseudospectral_abscissa, one.pseudospectral_radius])
-        found.append(_not_finite("departure, Kreiss constant or pseudospectra", f"layer {one.layer}", None, values))
+        values = np.concatenate(
+            [
+                one.sigma_min.ravel(),
+                [one.henrici, one.kreiss],
+                one.pseudospectral_abscissa,
+                one.pseudospectral_radius,
+            ]
+        )
+        found.append(
+            _not_finite(
+                "departure, Kreiss constant or pseudospectra", f"layer {one.layer}", None, values
+            )
+        )
     for each in summary.densities:
-        found.append(_not_finite(f"spectral density ({each.of})", f"layer {each.layer}", None, each.density.mean(axis=1)))
+        found.append(
+            _not_finite(
+                f"spectral density ({each.of})",
+                f"layer {each.layer}",
+                None,
+                each.density.mean(axis=1),
+            )
+        )
     for at in summary.directions:
         for method in METHODS:
-            lost = np.array([not np.isfinite(text).any() for text in at.entering[method]], dtype=bool)
+            lost = np.array(
+                [not np.isfinite(text).any() for text in at.entering[method]], dtype=bool
+            )
             found.append(
-                Shortfall(f"worst direction, {method}", f"layer {at.layer}", at.step_size, int(lost.sum()), len(lost), "not finite")
+                Shortfall(
+                    f"worst direction, {method}",
+                    f"layer {at.layer}",
+                    at.step_size,
+                    int(lost.sum()),
+                    len(lost),
+                    "not finite",
+                )
             )
     return found
 
@@ -56,8 +90,12 @@ def _of_half(one: SublayerGrowth) -> Iterator[Shortfall]:
     yield _failed(f"logarithmic norm μ₂, {name}", where, None, one.converged["logarithmic_norm"])
     yield _not_finite(f"logarithmic norm μ₂, {name}", where, None, one.logarithmic_norm)
     for method in METHODS:
-        yield _failed(f"worst growth, {name}, {method}", where, one.step_size, one.converged[method])
-        yield _not_finite(f"worst growth, {name}, {method}", where, one.step_size, one.worst[method])
+        yield _failed(
+            f"worst growth, {name}, {method}", where, one.step_size, one.converged[method]
+        )
+        yield _not_finite(
+            f"worst growth, {name}, {method}", where, one.step_size, one.worst[method]
+        )
 
 
 def _of_refinement(one: Refinement) -> Iterator[Shortfall]:
@@ -74,10 +112,18 @@ def _of_exponents(one: Exponents) -> Iterator[Shortfall]:
 
 
 def _of_bound(one: PseudospectrumBound) -> Iterator[Shortfall]:
-    yield _failed("numerical range, longer texts", f"layer {one.layer}, all angles", None, one.converged)
-    yield _not_finite("numerical range, longer texts", f"layer {one.layer}, all angles", None, one.boundary)
-    yield _not_finite("pseudospectra, longer texts", f"layer {one.layer}, all points", None, one.sigma_min)
-    yield _not_finite("departure from normality, longer texts", f"layer {one.layer}", None, one.henrici_bound)
+    yield _failed(
+        "numerical range, longer texts", f"layer {one.layer}, all angles", None, one.converged
+    )
+    yield _not_finite(
+        "numerical range, longer texts", f"layer {one.layer}, all angles", None, one.boundary
+    )
+    yield _not_finite(
+        "pseudospectra, longer texts", f"layer {one.layer}, all points", None, one.sigma_min
+    )
+    yield _not_finite(
+        "departure from normality, longer texts", f"layer {one.layer}", None, one.henrici_bound
+    )
 
 
 def _failed(quantity: str, where: str, h: float | None, converged: np.ndarray) -> Shortfall:
@@ -85,4 +131,6 @@ def _failed(quantity: str, where: str, h: float | None, converged: np.ndarray) -
 
 
 def _not_finite(quantity: str, where: str, h: float | None, values: np.ndarray) -> Shortfall:
-    return Shortfall(quantity, where, h, int((~np.isfinite(values)).sum()), values.size, "not finite")
+    return Shortfall(
+        quantity, where, h, int((~np.isfinite(values)).sum()), values.size, "not finite"
+    )

@@ -58,8 +58,16 @@ def part(summary: Summary) -> str:
     start = int(np.argmin(np.abs(np.log(steps))))  # h = 1
     regions = [[_outline(one, i) for i in range(len(steps))] for one in summary.truncated]
     captions = [[_caption(summary, one, i) for i in range(len(steps))] for one in spectra]
-    data = {"steps": steps, "labels": [number(h) for h in steps], "regions": regions, "captions": captions}
-    planes = [_plane(one, steps[start], [outlines[start] for outlines in regions], captions[row][start]) for row, one in enumerate(spectra)]
+    data = {
+        "steps": steps,
+        "labels": [number(h) for h in steps],
+        "regions": regions,
+        "captions": captions,
+    }
+    planes = [
+        _plane(one, steps[start], [outlines[start] for outlines in regions], captions[row][start])
+        for row, one in enumerate(spectra)
+    ]
     control = (
         '<div class="control" hidden><label for="slider-h">Step size <output for="slider-h"></output></label>'
         f'<input id="slider-h" type="range" min="0" max="{len(steps) - 1}" step="1" value="{start}"></div>'
@@ -89,7 +97,9 @@ def _plane(one: LayerSpectrum, h: float, outlines: Sequence[str], caption: str) 
         for i, d in enumerate(outlines)
     ]
     short = one.full[0] if one.full else np.zeros(0)
-    dots = _dots(short, style.FAINT, 2.0) + _dots(one.leading[np.isfinite(one.leading)], style.INK, 3.5)
+    dots = _dots(short, style.FAINT, 2.0) + _dots(
+        one.leading[np.isfinite(one.leading)], style.INK, 3.5
+    )
     label = page.escape(f"Layer {one.layer}: eigenvalues over the stability regions")
     return (
         f'<figure><svg viewBox="{left} {-top} {right - left} {top - bottom}" role="img" aria-label="{label}">'
@@ -111,19 +121,30 @@ def _outline(region: TruncatedRegion, step: int) -> str:
     with style.house():
         axes = Figure().add_subplot()
         level = np.log(np.clip(region.amplification[step].astype(float), 1e-9, 1e9))
-        lines = axes.contour(region.re, region.im, level, levels=[0]).allsegs[0] if level.min() < 0 < level.max() else []
+        lines = (
+            axes.contour(region.re, region.im, level, levels=[0]).allsegs[0]
+            if level.min() < 0 < level.max()
+            else []
+        )
     halves = [line * (1, sign) for line in lines for sign in (1, -1)]
-    return "".join("M" + "L".join(f"{x:.2f} {y:.2f}" for x, y in line) for line in halves if len(line) > 1)
+    return "".join(
+        "M" + "L".join(f"{x:.2f} {y:.2f}" for x, y in line) for line in halves if len(line) > 1
+    )
 
 
 def _lemniscate() -> str:
     """z = ±√(1 + e^{iθ})."""
     root = np.sqrt(1 + np.exp(1j * np.linspace(-np.pi, np.pi, 121)))
-    return "".join("M" + "L".join(f"{z.real:.3f} {z.imag:.3f}" for z in sign * root) for sign in (1, -1))
+    return "".join(
+        "M" + "L".join(f"{z.real:.3f} {z.imag:.3f}" for z in sign * root) for sign in (1, -1)
+    )
 
 
 def _caption(summary: Summary, one: LayerSpectrum, step: int) -> str:
-    growth = {found.method: np.median(found.growth[list(found.layers).index(one.layer), step]) for found in summary.maps}
+    growth = {
+        found.method: np.median(found.growth[list(found.layers).index(one.layer), step])
+        for found in summary.maps
+    }
     h = summary.maps[0].step_sizes[step]
     z = h * one.leading[np.isfinite(one.leading)]
     left, right, bottom, top = FRAME
@@ -140,11 +161,17 @@ def _legend(summary: Summary) -> str:
         (style.COLOURS["implicit"], "implicit Euler: stable outside its disc"),
         (style.COLOURS["lemniscate"], "outside the lemniscate |z² − 1| = 1 implicit damps more"),
         *(
-            (style.COLOURS["truncated"], f"|R| = 1 of {one.label}, {('dashed', 'dotted')[min(i, 1)]}")
+            (
+                style.COLOURS["truncated"],
+                f"|R| = 1 of {one.label}, {('dashed', 'dotted')[min(i, 1)]}",
+            )
             for i, one in enumerate(summary.truncated)
         ),
         (style.INK, "leading eigenvalues z = hλ of all texts"),
         (style.FAINT, "all eigenvalues of one short text"),
     ]
-    items = [f'<li><span style="color:{colour}">■</span> {page.escape(text)}</li>' for colour, text in entries]
+    items = [
+        f'<li><span style="color:{colour}">■</span> {page.escape(text)}</li>'
+        for colour, text in entries
+    ]
     return f"<ul>{''.join(items)}</ul>"

@@ -11,14 +11,21 @@ from matplotlib.patheffects import withStroke
 from analysis.summary import LayerSpectrum, Region, Summary
 from figures import selection, style
 
-BULK = 1e-3  # eigenvalues this close to −1 are drawn as one dot, as `LayerSpectrum.bulk` counts them
+BULK = (
+    1e-3  # eigenvalues this close to −1 are drawn as one dot, as `LayerSpectrum.bulk` counts them
+)
 REACH = 6.0  # |z| up to which eigenvalues widen the frame; farther ones only where they are more than one in ten
 TRUNCATED_LINES: tuple[Any, ...] = ("-.", (0, (6, 1, 1, 1, 1, 1)), (0, (7, 2)))
 WHERE_STABLE = {"explicit": "stable inside", "implicit": "stable outside"}
 
 
 @style.house()
-def draw(summary: Summary, ax: style.Target = None, layer: int | None = None, step_size: float | None = None) -> Figure:
+def draw(
+    summary: Summary,
+    ax: style.Target = None,
+    layer: int | None = None,
+    step_size: float | None = None,
+) -> Figure:
     """Eigenvalues z = hλ of each layer over the boundaries |R(z)| = 1, with the lemniscate |z² − 1| = 1.
 
     Dark dots: leading eigenvalues of all texts, hollow where they did not converge. Light dots: all eigenvalues of the short texts.
@@ -37,7 +44,9 @@ def draw(summary: Summary, ax: style.Target = None, layer: int | None = None, st
     if layer is not None:
         spectra = [one for one in spectra if one.layer == layer]
         if not spectra:
-            raise ValueError(f"layer must be one of {sorted(one.layer for one in summary.spectra)}, got {layer}")
+            raise ValueError(
+                f"layer must be one of {sorted(one.layer for one in summary.spectra)}, got {layer}"
+            )
     regions = regions_at(summary.regions, h)
     frame = _frame(spectra, h)
     columns = min(3 if len(spectra) <= 9 else 4, max(len(spectra), 1))
@@ -45,7 +54,9 @@ def draw(summary: Summary, ax: style.Target = None, layer: int | None = None, st
     handles = _handles(spectra, regions)
     height = (width / columns - 0.3) * 2 * frame[1] / (frame[0][1] - frame[0][0]) + 0.3
     below = 0.3 + 0.16 * -(-len(handles) // 2)
-    figure, axes = style.panels(ax, max(len(spectra), 1), columns, height, width, below, sharex=True, sharey=True)
+    figure, axes = style.panels(
+        ax, max(len(spectra), 1), columns, height, width, below, sharex=True, sharey=True
+    )
     for panel in axes:
         _draw_regions(panel, regions)
         panel.set(aspect="equal", xlim=frame[0], ylim=(-frame[1], frame[1]))
@@ -62,7 +73,9 @@ def regions_at(regions: tuple[Region, ...], h: float) -> list[Region]:
     """One region of each name and label; a truncated solver's only where it was computed for this step size, as it depends on it."""
     found: dict[tuple[str, str], Region] = {}
     for region in regions:
-        if np.isclose(region.step_size, h) or (region.name != "truncated" and (region.name, region.label) not in found):
+        if np.isclose(region.step_size, h) or (
+            region.name != "truncated" and (region.name, region.label) not in found
+        ):
             found[region.name, region.label] = region
     return list(found.values())
 
@@ -79,7 +92,14 @@ def _draw_regions(ax: Axes, regions: list[Region]) -> None:
         if region.name == "implicit":
             ax.contourf(*grid, levels=[0, 30], colors=[colour], alpha=0.12, zorder=0)
         line = _line(region, truncated)
-        ax.contour(*grid, levels=[0], colors=[colour], linestyles=[line], linewidths=1.0 if region.name == "lemniscate" else 1.3, zorder=1)
+        ax.contour(
+            *grid,
+            levels=[0],
+            colors=[colour],
+            linestyles=[line],
+            linewidths=1.0 if region.name == "lemniscate" else 1.3,
+            zorder=1,
+        )
 
 
 def _line(region: Region, truncated: list[str]) -> Any:
@@ -88,37 +108,96 @@ def _line(region: Region, truncated: list[str]) -> Any:
     return style.LEMNISCATE if region.name == "lemniscate" else "-"
 
 
-def _draw_spectrum(ax: Axes, one: LayerSpectrum, h: float, frame: tuple[tuple[float, float], float]) -> None:
+def _draw_spectrum(
+    ax: Axes, one: LayerSpectrum, h: float, frame: tuple[tuple[float, float], float]
+) -> None:
     bulk = sum(one.bulk)
     if one.full:
         full = np.concatenate(one.full)
         rest = h * full[np.abs(full + 1) > BULK]
-        ax.plot(rest.real, rest.imag, ".", color=style.FAINT, markersize=2, markeredgewidth=0, zorder=2, rasterized=True)
+        ax.plot(
+            rest.real,
+            rest.imag,
+            ".",
+            color=style.FAINT,
+            markersize=2,
+            markeredgewidth=0,
+            zorder=2,
+            rasterized=True,
+        )
     if bulk:
         size = 4 + 1.5 * np.log10(bulk)
-        ax.plot(-h, 0, "o", color=style.FAINT, markersize=size, markeredgecolor=style.INK, markeredgewidth=0.6, zorder=4)
+        ax.plot(
+            -h,
+            0,
+            "o",
+            color=style.FAINT,
+            markersize=size,
+            markeredgecolor=style.INK,
+            markeredgewidth=0.6,
+            zorder=4,
+        )
         halo = [withStroke(linewidth=1.5, foreground="white")]
-        ax.annotate(f"×{bulk}", (-h, 0), (0, 4), textcoords="offset points", ha="center", fontsize=6.5, zorder=5, path_effects=halo)
+        ax.annotate(
+            f"×{bulk}",
+            (-h, 0),
+            (0, 4),
+            textcoords="offset points",
+            ha="center",
+            fontsize=6.5,
+            zorder=5,
+            path_effects=halo,
+        )
     _dots(ax, h * one.leading[one.converged], size=2.4, alpha=0.75)
-    _dots(ax, h * one.leading[~one.converged], size=3.2, alpha=0.5, markerfacecolor="none", markeredgewidth=0.6)
+    _dots(
+        ax,
+        h * one.leading[~one.converged],
+        size=3.2,
+        alpha=0.5,
+        markerfacecolor="none",
+        markeredgewidth=0.6,
+    )
     z = h * one.leading.ravel()
-    beyond = int(((z.real < frame[0][0]) | (z.real > frame[0][1]) | (np.abs(z.imag) > frame[1])).sum())
+    beyond = int(
+        ((z.real < frame[0][0]) | (z.real > frame[0][1]) | (np.abs(z.imag) > frame[1])).sum()
+    )
     if beyond:
-        ax.text(0.98, 0.03, f"{beyond} beyond the frame", transform=ax.transAxes, ha="right", fontsize=6.5, color=style.INK)
+        ax.text(
+            0.98,
+            0.03,
+            f"{beyond} beyond the frame",
+            transform=ax.transAxes,
+            ha="right",
+            fontsize=6.5,
+            color=style.INK,
+        )
     ax.set_title(f"layer {one.layer} ({style.counted(len(one.leading), 'text')})")
 
 
 def _dots(ax: Axes, z: np.ndarray, size: float, alpha: float, **marker: Any) -> None:
-    ax.plot(z.real, z.imag, "o", color=style.INK, markersize=size, alpha=alpha, zorder=3, **({"markeredgewidth": 0} | marker))
+    ax.plot(
+        z.real,
+        z.imag,
+        "o",
+        color=style.INK,
+        markersize=size,
+        alpha=alpha,
+        zorder=3,
+        **({"markeredgewidth": 0} | marker),
+    )
 
 
 def _frame(spectra: list[LayerSpectrum], h: float) -> tuple[tuple[float, float], float]:
     """Limits of Re z, and the limit of |Im z|: both discs, and the eigenvalues within reach."""
-    z = np.concatenate([np.zeros(1), *(h * np.concatenate([one.leading.ravel(), *one.full]) for one in spectra)])
+    z = np.concatenate(
+        [np.zeros(1), *(h * np.concatenate([one.leading.ravel(), *one.full]) for one in spectra)]
+    )
     z = z[np.isfinite(z)]
     near = z[np.abs(z) <= max(REACH, float(np.quantile(np.abs(z), 0.9)))]
     margin = 0.2
-    return (min(-2.0, near.real.min()) - margin, max(2.0, near.real.max()) + margin), max(1.15, float(np.abs(near.imag).max())) + margin
+    return (min(-2.0, near.real.min()) - margin, max(2.0, near.real.max()) + margin), max(
+        1.15, float(np.abs(near.imag).max())
+    ) + margin
 
 
 def _label(axes: list[Axes], h: float) -> None:
@@ -132,22 +211,35 @@ def _label(axes: list[Axes], h: float) -> None:
 
 
 def _handles(spectra: list[LayerSpectrum], regions: list[Region]) -> list[Artist]:
-    handles: list[Artist] = [style.key(r"leading eigenvalues $h\lambda$ of all texts", style.INK, "o", size=2.4)]
+    handles: list[Artist] = [
+        style.key(r"leading eigenvalues $h\lambda$ of all texts", style.INK, "o", size=2.4)
+    ]
     if not all(one.converged.all() for one in spectra):
         handles.append(style.key("leading, not converged", style.INK, "o", hollow=True, size=3.2))
     if any(one.full for one in spectra):
         handles.append(style.key("full spectra of the short texts", style.FAINT, ".", size=4))
     if any(sum(one.bulk) for one in spectra):
-        bulk = style.key(r"$\times n$: their $n$ eigenvalues at $\lambda \approx -1$", style.INK, "o", size=6)
+        bulk = style.key(
+            r"$\times n$: their $n$ eigenvalues at $\lambda \approx -1$", style.INK, "o", size=6
+        )
         bulk.set(markerfacecolor=style.FAINT, markeredgewidth=0.6)
         handles.append(bulk)
     truncated = [region.label for region in regions if region.name == "truncated"]
-    handles += [style.key(_name(region), style.COLOURS[region.name], line=_line(region, truncated), width=1.3) for region in regions]
+    handles += [
+        style.key(
+            _name(region), style.COLOURS[region.name], line=_line(region, truncated), width=1.3
+        )
+        for region in regions
+    ]
     return handles
 
 
 def _name(region: Region) -> str:
     if region.name == "lemniscate":
         return "$|z^2 - 1| = 1$, outside it implicit damps more"
-    name = f"{style.NAMES[region.name]} ({WHERE_STABLE[region.name]})" if region.name in WHERE_STABLE else style.plain(region.label)
+    name = (
+        f"{style.NAMES[region.name]} ({WHERE_STABLE[region.name]})"
+        if region.name in WHERE_STABLE
+        else style.plain(region.label)
+    )
     return f"$|R(z)| = 1$, {name}"

@@ -32,7 +32,9 @@ def draw(summary: Summary, ax: style.Target = None, method: str | None = None) -
     """
     maps = [one for one in summary.maps if method in (None, one.method)]
     if method is not None and summary.maps and not maps:
-        raise ValueError(f"method must be one of {[one.method for one in summary.maps]}, got {method!r}")
+        raise ValueError(
+            f"method must be one of {[one.method for one in summary.maps]}, got {method!r}"
+        )
     width = style.WIDTH if len(maps) > 1 else 0.6 * style.WIDTH
     figure, axes = style.panels(ax, max(len(maps), 1), 2, 2.5, width, 0.2, sharey=True)
     if not maps:
@@ -63,18 +65,53 @@ def is_geometric(steps: np.ndarray) -> bool:
     """Whether step sizes grow by a factor rather than by a difference."""
     if len(steps) < 3 or steps.min() <= 0:
         return False
-    return bool(np.ptp(np.diff(np.log(steps))) / np.diff(np.log(steps)).mean() < np.ptp(np.diff(steps)) / np.diff(steps).mean())
+    return bool(
+        np.ptp(np.diff(np.log(steps))) / np.diff(np.log(steps)).mean()
+        < np.ptp(np.diff(steps)) / np.diff(steps).mean()
+    )
 
 
-def _draw_map(ax: Axes, one: StabilityMap, values: np.ndarray, scale: tuple[Colormap, LogNorm], marked: list[float]) -> None:
+def _draw_map(
+    ax: Axes,
+    one: StabilityMap,
+    values: np.ndarray,
+    scale: tuple[Colormap, LogNorm],
+    marked: list[float],
+) -> None:
     order = np.argsort(one.step_sizes)
-    steps, values, bound = one.step_sizes[order], values[:, order], mostly_lower_bound(one)[:, order]
+    steps, values, bound = (
+        one.step_sizes[order],
+        values[:, order],
+        mostly_lower_bound(one)[:, order],
+    )
     geometric = is_geometric(steps)
-    x, y, rows = _edges(steps, geometric), np.arange(len(one.layers) + 1) - 0.5, np.arange(len(one.layers))
-    ax.pcolormesh(x, y, np.ma.masked_invalid(values), cmap=scale[0], norm=scale[1], edgecolors="face", linewidth=0.2)  # no seams
+    x, y, rows = (
+        _edges(steps, geometric),
+        np.arange(len(one.layers) + 1) - 0.5,
+        np.arange(len(one.layers)),
+    )
+    ax.pcolormesh(
+        x,
+        y,
+        np.ma.masked_invalid(values),
+        cmap=scale[0],
+        norm=scale[1],
+        edgecolors="face",
+        linewidth=0.2,
+    )  # no seams
     for row, column in zip(*np.nonzero(bound), strict=True):
         corner = (x[column], y[row])
-        ax.add_patch(Rectangle(corner, x[column + 1] - x[column], 1, fill=False, hatch="/////", edgecolor="#595959", linewidth=0))
+        ax.add_patch(
+            Rectangle(
+                corner,
+                x[column + 1] - x[column],
+                1,
+                fill=False,
+                hatch="/////",
+                edgecolor="#595959",
+                linewidth=0,
+            )
+        )
     _outline_stable(ax, x, y, values)
     ax.set_xscale("log" if geometric else "linear")
     if geometric:
@@ -82,10 +119,23 @@ def _draw_map(ax: Axes, one: StabilityMap, values: np.ndarray, scale: tuple[Colo
         ax.xaxis.set_minor_locator(NullLocator())
     ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     inside = [h for h in marked if x[0] <= h <= x[-1]]
-    ax.plot(inside, np.full(len(inside), y[-1]), linestyle="none", marker="v", color=style.INK, markersize=5, clip_on=False, zorder=5)
+    ax.plot(
+        inside,
+        np.full(len(inside), y[-1]),
+        linestyle="none",
+        marker="v",
+        color=style.INK,
+        markersize=5,
+        clip_on=False,
+        zorder=5,
+    )
     ax.set(xlim=(x[0], x[-1]), ylim=(y[0], y[-1]), xlabel="step size $h$")
     ax.set_yticks(rows, [str(layer) for layer in one.layers])
-    ax.set_title(f"{style.NAMES[one.method]} ({style.counted(one.growth.shape[-1], 'text')})", color=style.COLOURS[one.method], pad=9)
+    ax.set_title(
+        f"{style.NAMES[one.method]} ({style.counted(one.growth.shape[-1], 'text')})",
+        color=style.COLOURS[one.method],
+        pad=9,
+    )
 
 
 def _edges(centres: np.ndarray, geometric: bool) -> np.ndarray:
@@ -102,13 +152,27 @@ def _outline_stable(ax: Axes, x: np.ndarray, y: np.ndarray, values: np.ndarray) 
     """The contour at growth 1, along cell borders: a layer number has nothing between it and the next to interpolate."""
     stable = np.where(np.isfinite(values), values <= 1 + selection.ROUNDING, False)
     for row, column in zip(*np.nonzero(stable[:, 1:] != stable[:, :-1]), strict=True):
-        ax.plot([x[column + 1]] * 2, [y[row], y[row + 1]], color=style.INK, linewidth=1.4, solid_capstyle="projecting")
+        ax.plot(
+            [x[column + 1]] * 2,
+            [y[row], y[row + 1]],
+            color=style.INK,
+            linewidth=1.4,
+            solid_capstyle="projecting",
+        )
     for row, column in zip(*np.nonzero(stable[1:] != stable[:-1]), strict=True):
-        ax.plot([x[column], x[column + 1]], [y[row + 1]] * 2, color=style.INK, linewidth=1.4, solid_capstyle="projecting")
+        ax.plot(
+            [x[column], x[column + 1]],
+            [y[row + 1]] * 2,
+            color=style.INK,
+            linewidth=1.4,
+            solid_capstyle="projecting",
+        )
 
 
 def _crosses_one(values: np.ndarray) -> bool:
-    return bool(np.any(values <= 1 + selection.ROUNDING) and np.any(values > 1 + selection.ROUNDING))
+    return bool(
+        np.any(values <= 1 + selection.ROUNDING) and np.any(values > 1 + selection.ROUNDING)
+    )
 
 
 def _round_steps(steps: np.ndarray) -> list[float]:
@@ -122,12 +186,20 @@ def _round_steps(steps: np.ndarray) -> list[float]:
     return [float(f"{h:.2g}") for h in steps[[0, len(steps) // 2, -1]]]
 
 
-def _colour_bar(figure: Figure, axes: list[Axes], colours: Colormap, norm: LogNorm, medians: list[np.ndarray]) -> None:
+def _colour_bar(
+    figure: Figure, axes: list[Axes], colours: Colormap, norm: LogNorm, medians: list[np.ndarray]
+) -> None:
     values, contrast = np.concatenate([one.ravel() for one in medians]), float(norm.vmax or 1.0)
     low, high = bool(np.any(values < 0.999 / contrast)), bool(np.any(values > 1.001 * contrast))
-    extend = {(True, True): "both", (True, False): "min", (False, True): "max"}.get((low, high), "neither")
+    extend = {(True, True): "both", (True, False): "min", (False, True): "max"}.get(
+        (low, high), "neither"
+    )
     bar = figure.colorbar(ScalarMappable(norm, colours), ax=axes, extend=extend, pad=0.02)
-    inside = [tick for tick in (FINE_TICKS if contrast < 2 else TICKS) if 0.999 / contrast <= tick <= 1.001 * contrast]
+    inside = [
+        tick
+        for tick in (FINE_TICKS if contrast < 2 else TICKS)
+        if 0.999 / contrast <= tick <= 1.001 * contrast
+    ]
     bar.ax.yaxis.set_major_locator(FixedLocator(inside))
     bar.ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     bar.ax.yaxis.set_minor_locator(NullLocator())
@@ -139,7 +211,11 @@ def _handles(maps: list[StabilityMap], medians: list[np.ndarray]) -> list[Artist
     if any(_crosses_one(values) for values in medians):
         handles.append(style.key(r"$\max|R(h\lambda)| = 1$", style.INK, line="-"))
     if any(mostly_lower_bound(one).any() for one in maps):
-        handles.append(style.swatch("lower bound for most texts", facecolor="none", hatch="/////", edgecolor="#595959"))
+        handles.append(
+            style.swatch(
+                "lower bound for most texts", facecolor="none", hatch="/////", edgecolor="#595959"
+            )
+        )
     if any(np.isnan(values).any() for values in medians):
         handles.append(style.swatch("no value", facecolor="#D9D9D9"))
     return [*handles, style.key("step sizes of the run", style.INK, "v")]

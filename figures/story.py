@@ -7,7 +7,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from analysis.json_records import read_json, read_record
+from analysis.ground.json_records import read_json, read_record
 from figures import calibration, confirmation, page, prediction, records, robustness, style
 from figures.findings import number
 
@@ -31,7 +31,12 @@ LIMITS = (
     "A solver stopped after k iterations is a polynomial, and its model is not the implicit one, however it is called.",
     "What holds for one checkpoint, one task and a few seeds need not hold for others.",
 )
-STEPS = ("field", "step_size", "substeps", "dropout")  # what an explicit model may change of its steps
+STEPS = (
+    "field",
+    "step_size",
+    "substeps",
+    "dropout",
+)  # what an explicit model may change of its steps
 CHECKS = {  # the last two are in records from before the checks were held against a model that is masked for certain
     "gain": "a step of the attack gains what its gradient promises",
     "gradients_at_step": "gradients agree with differences at the attacked points, small ones and those of the attack's own step",
@@ -81,7 +86,9 @@ def read_story(**paths: Path | None) -> Story:
         ValueError: if a file is not JSON, or not the record that its name promises.
         OSError: if it cannot be read.
     """
-    return Story(**{name: None if path is None else _read(name, path) for name, path in paths.items()})
+    return Story(
+        **{name: None if path is None else _read(name, path) for name, path in paths.items()}
+    )
 
 
 def question(model: str) -> str:
@@ -121,9 +128,16 @@ def _predicted(record: Record, folder: Path) -> str:
     sentences = record["recommendation"]["sentences"]
     config = record["config"]
     asked = f"From {style.counted(int(config['texts']), 'text')} without labels and the weights of {config['model']} alone:"
-    shown = _figure(prediction.draw(record), folder, "story_prediction", sentences[0], CAPTIONS["prediction"])
+    shown = _figure(
+        prediction.draw(record), folder, "story_prediction", sentences[0], CAPTIONS["prediction"]
+    )
     return page.section(
-        "What was predicted", "predicted", page.paragraph(asked), page.paragraph(sentences[0], "finding"), _list(sentences[1:]), shown
+        "What was predicted",
+        "predicted",
+        page.paragraph(asked),
+        page.paragraph(sentences[0], "finding"),
+        _list(sentences[1:]),
+        shown,
     )
 
 
@@ -131,10 +145,21 @@ def _trained(record: Record, folder: Path) -> str:
     pieces = []
     for group in record["groups"]:
         pieces += [page.paragraph(_against(group, record["baseline"]), "finding"), _measures(group)]
-    shown = _figure(robustness.draw(record), folder, "story_study", f"Study {record['name']}", CAPTIONS["study"])
+    shown = _figure(
+        robustness.draw(record), folder, "story_study", f"Study {record['name']}", CAPTIONS["study"]
+    )
     missing = [f"Not run yet: {text}" for text in record["missing"]]
-    notes = page.details(f"Missing ({len(missing)}) and warnings ({len(record['warnings'])})", _list([*missing, *record["warnings"]]))
-    return page.section("What fine-tuning showed", "fine-tuning", *pieces, shown, notes if missing or record["warnings"] else "")
+    notes = page.details(
+        f"Missing ({len(missing)}) and warnings ({len(record['warnings'])})",
+        _list([*missing, *record["warnings"]]),
+    )
+    return page.section(
+        "What fine-tuning showed",
+        "fine-tuning",
+        *pieces,
+        shown,
+        notes if missing or record["warnings"] else "",
+    )
 
 
 def _against(group: Record, baseline: str) -> str:
@@ -159,21 +184,41 @@ def _measures(group: Record) -> str:
     names = list(robustness.MEASURES)
     head = "".join(
         f'<th scope="col">{page.escape(name)}</th>'
-        for name in ("model", *(label.replace("\n", " ") for label in robustness.MEASURES.values()), "seeds")
+        for name in (
+            "model",
+            *(label.replace("\n", " ") for label in robustness.MEASURES.values()),
+            "seeds",
+        )
     )
     rows = [
-        [model["name"], *(_percent(model["measures"].get(name)) for name in names), str(len(model["seeds"]))] for model in group["models"]
+        [
+            model["name"],
+            *(_percent(model["measures"].get(name)) for name in names),
+            str(len(model["seeds"])),
+        ]
+        for model in group["models"]
     ]
-    return page.table(f"{group['name']}: {group['metric']}, per cent, mean ± half a 95 % interval over seeds.", f"<tr>{head}</tr>", rows)
+    return page.table(
+        f"{group['name']}: {group['metric']}, per cent, mean ± half a 95 % interval over seeds.",
+        f"<tr>{head}</tr>",
+        rows,
+    )
 
 
 def _controls(record: Record, refinement: str) -> str:
     """Whether it is the discretisation, the size of the step, or the attacks that explain what implicit steps do."""
     asked = "Robust accuracy is evidence only where gradients are not masked and the solver did what it was asked. Checked for each seed:"
     pieces = [
-        page.paragraph(refinement or "Step refinement has not been measured in this run: --depth full does."),
-        page.paragraph("Without implicitness, everything else equal: what other explicit steps change on AdvGLUE's adversarial sentences."),
-        _list(_explicit_controls(record) or ["No explicit model has been compared with the baseline yet."]),
+        page.paragraph(
+            refinement or "Step refinement has not been measured in this run: --depth full does."
+        ),
+        page.paragraph(
+            "Without implicitness, everything else equal: what other explicit steps change on AdvGLUE's adversarial sentences."
+        ),
+        _list(
+            _explicit_controls(record)
+            or ["No explicit model has been compared with the baseline yet."]
+        ),
         page.paragraph(asked),
         _list(_checks(record) or ["No model has been checked yet."]),
     ]
@@ -188,8 +233,12 @@ def _explicit_controls(record: Record) -> list[str]:
             if model["role"] == "explicit" and (paired := _paired(model)):
                 plan = record["study"]["models"][model["name"]]
                 plan = {"field": "outer", **plan} if model["kind"] == "ex-bert" else plan
-                changed = [f"{name.replace('_', ' ')} {plan[name]}" for name in STEPS if name in plan]
-                lines.append(f"{model['name']}, {group['name']} ({', '.join(changed) or 'training alone'}): {paired}.")
+                changed = [
+                    f"{name.replace('_', ' ')} {plan[name]}" for name in STEPS if name in plan
+                ]
+                lines.append(
+                    f"{model['name']}, {group['name']} ({', '.join(changed) or 'training alone'}): {paired}."
+                )
     return lines
 
 
@@ -202,36 +251,65 @@ def _checks(record: Record) -> list[str]:
                       for name, passed in model["masking"].items() if any(one is False for one in passed)]  # fmt: skip
             known = any(one is not None for passed in model["masking"].values() for one in passed)
             if known:
-                lines.append(f"{model['name']}, {group['name']}: {'; '.join(failed) or 'every check passed'}.")
+                lines.append(
+                    f"{model['name']}, {group['name']}: {'; '.join(failed) or 'every check passed'}."
+                )
     return lines
 
 
 def _confirmed(record: Record, folder: Path) -> str:
-    shown = _figure(confirmation.draw(record), folder, "story_confirmation", record["sentence"], CAPTIONS["confirmation"])
+    shown = _figure(
+        confirmation.draw(record),
+        folder,
+        "story_confirmation",
+        record["sentence"],
+        CAPTIONS["confirmation"],
+    )
     least, able = record["detectable"], ""
     if least is not None:
-        able = page.paragraph(f"A difference of {number(100 * least, 2)} % of the examples would be seen in 80 % of such pairs of models.")
+        able = page.paragraph(
+            f"A difference of {number(100 * least, 2)} % of the examples would be seen in 80 % of such pairs of models."
+        )
     if powers := record.get("powers"):  # older records have none
-        chances = ", ".join(f"{number(power, 2)} at {number(100 * float(spread))} points" for spread, power in powers.items())
+        chances = ", ".join(
+            f"{number(power, 2)} at {number(100 * float(spread))} points"
+            for spread, power in powers.items()
+        )
         noise = f"{number(100 * record['noise'], 2)} points of noise from training seeds"
         able += page.paragraph(
             f"Probability that a perfect prediction is confirmed under {noise}, by the true outcomes' spread: {chances}."
         )
-    return page.section("Was the prediction right?", "confirmed", page.paragraph(record["sentence"], "finding"), able, shown)
+    return page.section(
+        "Was the prediction right?",
+        "confirmed",
+        page.paragraph(record["sentence"], "finding"),
+        able,
+        shown,
+    )
 
 
 def _calibrated(record: Record, folder: Path) -> str:
     said = []
     for row in _least(record["fits"]):
-        what = row["kind"] if row["size"] is None else f"{row['kind']} of size {number(row['size'])}"
+        what = (
+            row["kind"] if row["size"] is None else f"{row['kind']} of size {number(row['size'])}"
+        )
         within = ""
         if "r_squared_within" in row:  # older records know the pooled one alone
             within = f" (within layers {number(row['r_squared_within'])}; the layers' means alone {number(row['layer_means'])})"
         slope = f"slope {number(row['slope'])} ({number(row['slope_low'])} to {number(row['slope_high'])})"
-        told = f"R² {number(row['r_squared'])}{within}, {slope}, agreement {number(row['agreement'])}"
+        told = (
+            f"R² {number(row['r_squared'])}{within}, {slope}, agreement {number(row['agreement'])}"
+        )
         said.append(f"{what}, from the {row['source']} linearisation: {told}.")
     said += [_flip(name, one) for name, one in record["flips"].items()]
-    shown = _figure(calibration.draw(record), folder, "story_calibration", "Predicted against measured growth", CAPTIONS["calibration"])
+    shown = _figure(
+        calibration.draw(record),
+        folder,
+        "story_calibration",
+        "Predicted against measured growth",
+        CAPTIONS["calibration"],
+    )
     title = f"Does a linearisation foresee growth in {record['meta']['model']}?"
     return page.section(title, "calibrated", _list(said), shown)
 
@@ -243,7 +321,11 @@ def _flip(name: str, one: Record) -> str:
     auroc = f", AUROC {number(one['auroc'], 2)}" if "auroc" in one else ""
     if name == "margin":
         return f"Margin of the originals of pairs that flip: {number(one['difference'], 2)} above the others' ({sure}{auroc}; {pairs})."
-    caution = " The answer is read off the last state: this is chosen by its own outcome." if name == "measured" else ""
+    caution = (
+        " The answer is read off the last state: this is chosen by its own outcome."
+        if name == "measured"
+        else ""
+    )
     found = f"{number(one['difference'], 2)} nats above the others' ({sure}{auroc}; {pairs})."
     return f"{name} growth of edits that flip the answer: {found}{caution}"
 
@@ -258,7 +340,9 @@ def _least(fits: Sequence[Record]) -> list[Record]:
 
 def _figure(drawn: Figure, folder: Path, name: str, alternative: str, caption: str) -> str:
     svg = style.save(drawn, folder, name)["svg"]
-    return page.figure(svg, f"{caption.split('.')[0]}. {alternative}", caption, float(drawn.get_figwidth()))
+    return page.figure(
+        svg, f"{caption.split('.')[0]}. {alternative}", caption, float(drawn.get_figwidth())
+    )
 
 
 def _list(items: Sequence[str]) -> str:
@@ -275,9 +359,17 @@ def _percent(one: Record | None) -> str:
 def _read(name: str, path: Path) -> Record:
     found = read_json(path)
     if not isinstance(found, dict) or KEYS[name] not in found or found.get("schema", 1) != 1:
-        raise ValueError(f"{path}: expected the record of a {name}, with {KEYS[name]!r}, of schema 1")
+        raise ValueError(
+            f"{path}: expected the record of a {name}, with {KEYS[name]!r}, of schema 1"
+        )
     record: Record = read_record(path, KINDS[name])
     for group in record["groups"] if name == "study" else ():
-        if unplanned := [model["name"] for model in group["models"] if model["name"] not in record["study"]["models"]]:
-            raise ValueError(f"{path}: expected the plan of every model in study.models, got none of {unplanned[0]!r}")
+        if unplanned := [
+            model["name"]
+            for model in group["models"]
+            if model["name"] not in record["study"]["models"]
+        ]:
+            raise ValueError(
+                f"{path}: expected the plan of every model in study.models, got none of {unplanned[0]!r}"
+            )
     return record

@@ -18,8 +18,16 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 Target = Axes | np.ndarray | Sequence[Axes] | None  # where to draw; None makes a new figure
 
 # Okabe & Ito (2008), told apart under every common colour blindness. A colour means the same thing in every figure.
-COLOURS = {"explicit": "#D55E00", "implicit": "#0072B2", "truncated": "#009E73", "lemniscate": "#6E6E6E"}
-LINE_WIDTHS = {"explicit": 2.4, "implicit": 1.4}  # so that one curve over the other leaves both in sight
+COLOURS = {
+    "explicit": "#D55E00",
+    "implicit": "#0072B2",
+    "truncated": "#009E73",
+    "lemniscate": "#6E6E6E",
+}
+LINE_WIDTHS = {
+    "explicit": 2.4,
+    "implicit": 1.4,
+}  # so that one curve over the other leaves both in sight
 NAMES = {"explicit": "explicit Euler", "implicit": "implicit Euler"}
 INK, GUIDE, FAINT = "#1A1A1A", "#8C8C8C", "#A9B4C0"
 MEASURED, PREDICTED, LEMNISCATE = "-", (0, (4, 2)), ":"
@@ -68,7 +76,13 @@ def house() -> Iterator[None]:
 
 
 def panels(
-    ax: Target, count: int, columns: int = 3, height: float = 2.2, width: float = WIDTH, below: float = 0.0, **subplots: Any
+    ax: Target,
+    count: int,
+    columns: int = 3,
+    height: float = 2.2,
+    width: float = WIDTH,
+    below: float = 0.0,
+    **subplots: Any,
 ) -> tuple[Figure, list[Axes]]:
     """Axes to draw `count` panels on: of a new figure, which pyplot does not know and nobody needs to close, or those given.
 
@@ -97,14 +111,34 @@ def panels(
     for one in axes[:count]:  # ticks are made when first drawn, perhaps outside the style
         for label in (one.xaxis.label, one.yaxis.label):
             label.set_size(mpl.rcParams["axes.labelsize"])
-        one.tick_params(labelsize=mpl.rcParams["xtick.labelsize"], width=mpl.rcParams["xtick.major.width"])
+        one.tick_params(
+            labelsize=mpl.rcParams["xtick.labelsize"], width=mpl.rcParams["xtick.major.width"]
+        )
     return figure, axes[:count]
 
 
-def key(label: str, colour: Any, marker: str = "", line: Any = "none", hollow: bool = False, width: float = 1.5, size: float = 4) -> Line2D:
+def key(
+    label: str,
+    colour: Any,
+    marker: str = "",
+    line: Any = "none",
+    hollow: bool = False,
+    width: float = 1.5,
+    size: float = 4,
+) -> Line2D:
     """A legend entry."""
     face = "white" if hollow else colour
-    return Line2D([], [], color=colour, linestyle=line, marker=marker, markerfacecolor=face, linewidth=width, markersize=size, label=label)
+    return Line2D(
+        [],
+        [],
+        color=colour,
+        linestyle=line,
+        marker=marker,
+        markerfacecolor=face,
+        linewidth=width,
+        markersize=size,
+        label=label,
+    )
 
 
 def swatch(label: str, **patch: Any) -> Rectangle:
@@ -112,7 +146,9 @@ def swatch(label: str, **patch: Any) -> Rectangle:
     return Rectangle((1, 1), 0, 0, label=label, **patch)
 
 
-def legend(figure: Figure, axes: list[Axes], handles: list[Artist], ours: bool, columns: int = 3) -> None:
+def legend(
+    figure: Figure, axes: list[Axes], handles: list[Artist], ours: bool, columns: int = 3
+) -> None:
     """One legend below the panels of a figure of ours; in somebody else's, entries on the first panel for their own `ax.legend()`."""
     if ours:
         figure.legend(handles=handles, loc="outside lower center", ncols=min(columns, len(handles)))
@@ -158,7 +194,9 @@ def placement(layers: Sequence[int]) -> str:
     """A placement in few letters."""
     if not layers:
         return "none"
-    consecutive = len(layers) > 1 and list(layers) == list(range(layers[0], layers[0] + len(layers)))
+    consecutive = len(layers) > 1 and list(layers) == list(
+        range(layers[0], layers[0] + len(layers))
+    )
     return f"{layers[0]}–{layers[-1]}" if consecutive else ", ".join(map(str, layers))
 
 
@@ -184,12 +222,22 @@ def write(figure: Figure, path: Path) -> None:
     """
     kind = path.suffix.removeprefix(".")
     if kind not in _WITHOUT_DATES:
-        raise ValueError(f"figure files must end in {', '.join(f'.{known}' for known in _WITHOUT_DATES)}, got {path.name}")
+        raise ValueError(
+            f"figure files must end in {', '.join(f'.{known}' for known in _WITHOUT_DATES)}, got {path.name}"
+        )
     try:
         with house():
-            figure.savefig(path, format=kind, metadata=_WITHOUT_DATES[kind], bbox_inches="tight", pad_inches=0.05)
+            figure.savefig(
+                path,
+                format=kind,
+                metadata=_WITHOUT_DATES[kind],
+                bbox_inches="tight",
+                pad_inches=0.05,
+            )
     except OSError as error:
-        raise OSError(error.errno, error.strerror, str(path)) from error  # a full disk does not say which file
+        raise OSError(
+            error.errno, error.strerror, str(path)
+        ) from error  # a full disk does not say which file
 
 
 def save(figure: Figure, folder: Path, name: str) -> dict[str, Path]:

@@ -39,7 +39,9 @@ def draw(summary: Summary, ax: style.Target = None, step_size: float | None = No
         ValueError: if the step size was not measured.
     """
     h, layers = at_step_size(summary, step_size)
-    figure, axes = style.panels(ax, 2, columns=1, height=2.1, below=0.5, sharex=True, height_ratios=[2, 1])
+    figure, axes = style.panels(
+        ax, 2, columns=1, height=2.1, below=0.5, sharex=True, height_ratios=[2, 1]
+    )
     hollow = _draw_growth(axes[0], summary, layers, h)
     if len(axes) > 1:
         hollow |= _draw_logarithmic_norm(axes[1], summary, layers, h)
@@ -56,7 +58,14 @@ def at_step_size(summary: Summary, wanted: float | None = None) -> tuple[float, 
 
 def worst(summary: Summary, layer: int, part: str, method: str, h: float) -> Measured:
     """Worst growth of a half or of the whole layer, one value per text; empty where it was not measured."""
-    return _measured(summary, layer, part, h, lambda one: one.worst[method], method if part != "whole" else f"{method}_worst")
+    return _measured(
+        summary,
+        layer,
+        part,
+        h,
+        lambda one: one.worst[method],
+        method if part != "whole" else f"{method}_worst",
+    )
 
 
 def logarithmic_norm(summary: Summary, layer: int, part: str, h: float) -> Measured:
@@ -65,10 +74,21 @@ def logarithmic_norm(summary: Summary, layer: int, part: str, h: float) -> Measu
 
 
 def _measured(
-    summary: Summary, layer: int, part: str, h: float, value: Callable[[LayerGrowth | SublayerGrowth], np.ndarray], flag: str
+    summary: Summary,
+    layer: int,
+    part: str,
+    h: float,
+    value: Callable[[LayerGrowth | SublayerGrowth], np.ndarray],
+    flag: str,
 ) -> Measured:
-    halves = [one for one in summary.sublayers if (one.layer, one.half, one.step_size) == (layer, part, h)]
-    wholes = [one for one in summary.growth if (one.layer, one.step_size) == (layer, h) and part == "whole"]
+    halves = [
+        one for one in summary.sublayers if (one.layer, one.half, one.step_size) == (layer, part, h)
+    ]
+    wholes = [
+        one
+        for one in summary.growth
+        if (one.layer, one.step_size) == (layer, h) and part == "whole"
+    ]
     found: list[LayerGrowth | SublayerGrowth] = [*halves, *wholes]
     if not found:
         return Measured(np.zeros(0), np.zeros(0, dtype=bool))
@@ -82,7 +102,9 @@ def _draw_growth(ax: Axes, summary: Summary, layers: list[int], h: float) -> boo
         found = [worst(summary, layer, part, method, h) for layer in layers]
         hollow = np.array([not one.converged.all() for one in found], dtype=bool)
         band = selection.band(stack([one.values for one in found])).positive()
-        whiskers(ax, beside(layers, i, len(series)), band, style.COLOURS[method], MARKERS[part], hollow)
+        whiskers(
+            ax, beside(layers, i, len(series)), band, style.COLOURS[method], MARKERS[part], hollow
+        )
         any_hollow |= bool(hollow.any())
     style.logarithmic_growth(ax)
     ax.axhline(1, color=style.GUIDE, linewidth=0.8, zorder=0)
@@ -102,13 +124,27 @@ def _draw_logarithmic_norm(ax: Axes, summary: Summary, layers: list[int], h: flo
         found = [logarithmic_norm(summary, layer, part, h) for layer in layers]
         hollow = np.array([not one.converged.all() for one in found], dtype=bool)
         whiskers(
-            ax, beside(layers, i, len(PARTS)), selection.band(stack([h * one.values for one in found])), style.INK, MARKERS[part], hollow
+            ax,
+            beside(layers, i, len(PARTS)),
+            selection.band(stack([h * one.values for one in found])),
+            style.INK,
+            MARKERS[part],
+            hollow,
         )
         any_hollow |= bool(hollow.any())
     ax.axhline(1, color=style.COLOURS["implicit"], linewidth=1)
     ax.set_ylim(min(0.0, ax.get_ylim()[0]), max(1.6, ax.get_ylim()[1]))
     text = "implicit step\nguaranteed below"
-    ax.text(1.01, 1, text, transform=ax.get_yaxis_transform(), ha="left", va="center", fontsize=7, color=style.COLOURS["implicit"])
+    ax.text(
+        1.01,
+        1,
+        text,
+        transform=ax.get_yaxis_transform(),
+        ha="left",
+        va="center",
+        fontsize=7,
+        color=style.COLOURS["implicit"],
+    )
     ax.set_ylabel(r"$h\mu_2$")
     layer_axis(ax, layers)
     return any_hollow
@@ -117,7 +153,15 @@ def _draw_logarithmic_norm(ax: Axes, summary: Summary, layers: list[int], h: flo
 def _handles(hollow: bool) -> list[Artist]:
     """Column by column, as a legend is filled: one for each part."""
     attention, forward, whole = (
-        [style.key(f"{NAMES[part]}, {method}", style.COLOURS[method], MARKERS[part]) for method in METHODS] for part in PARTS
+        [
+            style.key(f"{NAMES[part]}, {method}", style.COLOURS[method], MARKERS[part])
+            for method in METHODS
+        ]
+        for part in PARTS
     )
-    note = [style.key("hollow: some text not converged", style.INK, "o", hollow=True)] if hollow else []
+    note = (
+        [style.key("hollow: some text not converged", style.INK, "o", hollow=True)]
+        if hollow
+        else []
+    )
     return [*attention, *note, *forward, *whole]

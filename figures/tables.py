@@ -56,7 +56,9 @@ class LayerRow:
 
     def damps_more(self) -> str:
         """Which step damps random perturbations more: "implicit", "explicit", or "undecided" within two standard errors."""
-        if not np.isfinite(self.advantage) or abs(self.advantage) <= 2 * np.nan_to_num(self.advantage_error):
+        if not np.isfinite(self.advantage) or abs(self.advantage) <= 2 * np.nan_to_num(
+            self.advantage_error
+        ):
             return "undecided"
         return "implicit" if self.advantage > 0 else "explicit"
 
@@ -82,8 +84,14 @@ def verdict(growth: np.ndarray, certain: np.ndarray) -> str:
 
 def shortfalls(summary: Summary) -> list[Shortfall]:
     """Everything that did not converge, is a lower bound, or is not a finite number; empty if there is nothing of the kind."""
-    found = [one for growth in sorted(summary.growth, key=lambda g: (g.layer, g.step_size)) for one in _of_growth(summary, growth)]
-    found += [_of_curves(one) for one in summary.curves] + [one for each in summary.maps for one in _of_map(each)]
+    found = [
+        one
+        for growth in sorted(summary.growth, key=lambda g: (g.layer, g.step_size))
+        for one in _of_growth(summary, growth)
+    ]
+    found += [_of_curves(one) for one in summary.curves] + [
+        one for each in summary.maps for one in _of_map(each)
+    ]
     found += of_full_depth(summary)
     return [one for one in dict.fromkeys(found) if one.count]
 
@@ -104,7 +112,10 @@ def _row(summary: Summary, one: LayerGrowth, h: float) -> LayerRow:
         logarithmic_norm=selection.median(one.logarithmic_norm),
         worst={method: selection.median(one.worst[method]) for method in METHODS},
         spectral={method: selection.median(one.spectral[method]) for method in METHODS},
-        settled=all(bool(np.all(one.converged[f"{method}_worst"]) and np.all(one.certain[method])) for method in METHODS),
+        settled=all(
+            bool(np.all(one.converged[f"{method}_worst"]) and np.all(one.certain[method]))
+            for method in METHODS
+        ),
         lower_bound={method: bool(np.mean(~one.certain[method]) > 0.5) for method in METHODS},
         verdict={method: verdict(one.spectral[method], one.certain[method]) for method in METHODS},
         stable_steps={method: steps[method][0] for method in METHODS},
@@ -121,7 +132,11 @@ def _mean(values: np.ndarray, errors: np.ndarray) -> tuple[float, float]:
     finite = np.isfinite(values)
     kept = values[finite]
     if len(kept) < 2:
-        return (float(kept[0]), float(errors[finite][0])) if len(kept) else (float("nan"), float("nan"))
+        return (
+            (float(kept[0]), float(errors[finite][0]))
+            if len(kept)
+            else (float("nan"), float("nan"))
+        )
     return float(kept.mean()), float(kept.std(ddof=1) / np.sqrt(len(kept)))
 
 
@@ -129,14 +144,22 @@ def _steps(one: StabilityMap | None, layer: int) -> tuple[list[float] | None, li
     if one is None or layer not in one.layers:
         return None, []
     row = int(np.flatnonzero(one.layers == layer)[0])
-    verdicts = [verdict(growth, certain) for growth, certain in zip(one.growth[row], one.certain[row], strict=True)]
-    by = {name: [float(h) for h, found in zip(one.step_sizes, verdicts, strict=True) if found == name] for name in ("stable", "unsettled")}
+    verdicts = [
+        verdict(growth, certain)
+        for growth, certain in zip(one.growth[row], one.certain[row], strict=True)
+    ]
+    by = {
+        name: [float(h) for h, found in zip(one.step_sizes, verdicts, strict=True) if found == name]
+        for name in ("stable", "unsettled")
+    }
     return by["stable"], by["unsettled"]
 
 
 def _outside(summary: Summary, layer: int, h: float) -> float:
     column = [i for i, step in enumerate(summary.config["step_sizes"]) if np.isclose(step, h)]
-    spectra = [one for one in summary.spectra if one.layer == layer and one.full and one.outside.size]
+    spectra = [
+        one for one in summary.spectra if one.layer == layer and one.full and one.outside.size
+    ]
     if not column or not spectra:
         return float("nan")
     shares = spectra[0].outside[:, column[0]]
@@ -146,7 +169,12 @@ def _outside(summary: Summary, layer: int, h: float) -> float:
 def _of_growth(summary: Summary, one: LayerGrowth) -> list[Shortfall]:
     where, total = f"layer {one.layer}", len(one.logarithmic_norm)
 
-    def shortfall(quantity: str, failed: np.ndarray, fault: str = "not converged", h: float | None = one.step_size) -> Shortfall:
+    def shortfall(
+        quantity: str,
+        failed: np.ndarray,
+        fault: str = "not converged",
+        h: float | None = one.step_size,
+    ) -> Shortfall:
         return Shortfall(quantity, where, h, int(failed.sum()), total, fault)
 
     found = [
@@ -154,26 +182,52 @@ def _of_growth(summary: Summary, one: LayerGrowth) -> list[Shortfall]:
         for name, flags in one.converged.items()
     ]
     for status in sorted({int(value) for value in one.status} - {0}):
-        found.append(shortfall("implicit solve", one.status == status, status_name(summary, status)))
+        found.append(
+            shortfall("implicit solve", one.status == status, status_name(summary, status))
+        )
     for method in METHODS:
-        found.append(shortfall(f"spectral growth, {method}", ~one.certain[method], "only a lower bound"))
-        found.append(shortfall(f"spectral growth, {method}", ~np.isfinite(one.spectral[method]), "not finite"))
-        found.append(shortfall(f"worst growth, {method}", ~np.isfinite(one.worst[method]), "not finite"))
+        found.append(
+            shortfall(f"spectral growth, {method}", ~one.certain[method], "only a lower bound")
+        )
+        found.append(
+            shortfall(
+                f"spectral growth, {method}", ~np.isfinite(one.spectral[method]), "not finite"
+            )
+        )
+        found.append(
+            shortfall(f"worst growth, {method}", ~np.isfinite(one.worst[method]), "not finite")
+        )
     found.append(shortfall("implicit advantage", ~np.isfinite(one.advantage), "not finite"))
-    found.append(shortfall(QUANTITIES["logarithmic_norm"], ~np.isfinite(one.logarithmic_norm), "not finite", None))
+    found.append(
+        shortfall(
+            QUANTITIES["logarithmic_norm"], ~np.isfinite(one.logarithmic_norm), "not finite", None
+        )
+    )
     return found
 
 
 def _of_curves(one: Curves) -> Shortfall:
     size = f", size {one.size:g}" if np.isfinite(one.size) else ""
     where = f"{one.perturbation}{size}"
-    return Shortfall(f"propagation, {one.method}", where, one.step_size, propagation.failures(one), len(one.measured), "not converged")
+    return Shortfall(
+        f"propagation, {one.method}",
+        where,
+        one.step_size,
+        propagation.failures(one),
+        len(one.measured),
+        "not converged",
+    )
 
 
 def _of_map(one: StabilityMap) -> list[Shortfall]:
     return [
         Shortfall(
-            f"stability map, {one.method}", f"layer {layer}, all steps", None, int((~certain).sum()), certain.size, "only a lower bound"
+            f"stability map, {one.method}",
+            f"layer {layer}, all steps",
+            None,
+            int((~certain).sum()),
+            certain.size,
+            "only a lower bound",
         )
         for layer, certain in zip(one.layers, one.certain, strict=True)
     ]

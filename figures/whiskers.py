@@ -8,12 +8,27 @@ from matplotlib.axes import Axes
 from figures import selection
 
 
-def whiskers(ax: Axes, x: np.ndarray, found: selection.Band, colour: str, marker: str, hollow: np.ndarray | None = None) -> None:
+def whiskers(
+    ax: Axes,
+    x: np.ndarray,
+    found: selection.Band,
+    colour: str,
+    marker: str,
+    hollow: np.ndarray | None = None,
+) -> None:
     """Markers at medians with lines from the 10th to the 90th percentile; hollow markers where the mask says so."""
     hollow = np.zeros(len(x), dtype=bool) if hollow is None else hollow
     ax.vlines(x, found.low, found.high, color=colour, linewidth=1)
     for which, face in ((~hollow, colour), (hollow, "white")):
-        ax.plot(x[which], found.median[which], linestyle="none", marker=marker, markersize=4.5, color=colour, markerfacecolor=face)
+        ax.plot(
+            x[which],
+            found.median[which],
+            linestyle="none",
+            marker=marker,
+            markersize=4.5,
+            color=colour,
+            markerfacecolor=face,
+        )
 
 
 def stack(columns: Sequence[np.ndarray]) -> np.ndarray:

@@ -1,14 +1,14 @@
 """IM-BERT: transformers models whose layers are implicit steps of a differential equation, solved by odestab."""
 
-from imbert.configuration_imbert import ImBertConfig, ImElectraConfig, ImRobertaConfig
-from imbert.modeling_imbert import ImBertForSequenceClassification, ImBertModel
-from imbert.modeling_imkin import (
+from imbert.model.configuration_imbert import ImBertConfig, ImElectraConfig, ImRobertaConfig
+from imbert.model.modeling_imbert import ImBertForSequenceClassification, ImBertModel
+from imbert.model.modeling_imkin import (
     ImElectraForSequenceClassification,
     ImElectraModel,
     ImRobertaForSequenceClassification,
     ImRobertaModel,
 )
-from imbert.stepping_model import implicit_layers, stepping
+from imbert.model.stepping_model import implicit_layers, stepping
 
 __all__ = [
     "ImBertConfig",

@@ -9,11 +9,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from analysis.plain_numbers import decimal_number, whole_number
-from imbert.run_config import EvaluateChoice, RunConfig, read_run
-from imbert.study_config import ATTACKS, STAGES, AttackChoice, read_study
+from analysis.ground.plain_numbers import decimal_number, whole_number
+from imbert.study.plan import ATTACKS, STAGES, AttackChoice, read_study
+from imbert.training.run_config import EvaluateChoice, RunConfig, read_run
 
-GIVEN = ("norm", "gradient", "restarts", "synonyms", "antonyms")  # options of an attack that have their own defaults
+GIVEN = (
+    "norm",
+    "gradient",
+    "restarts",
+    "synonyms",
+    "antonyms",
+)  # options of an attack that have their own defaults
 OFFLINE = {"HF_HUB_DISABLE_TELEMETRY": "1", "DO_NOT_TRACK": "1", "TOKENIZERS_PARALLELISM": "false"}
 
 
@@ -23,7 +29,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.environ.setdefault(name, value)
     warnings.filterwarnings("ignore", "`torch.jit.script` is deprecated", DeprecationWarning)
     if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # a name that the terminal cannot print is no error
+        sys.stdout.reconfigure(
+            errors="backslashreplace"
+        )  # a name that the terminal cannot print is no error
     try:
         options = _parser().parse_args(arguments)
         options.command(options)
@@ -39,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def finetune(options: argparse.Namespace) -> None:
     """Train a run, keep its best checkpoint, evaluate it."""
     run = read_run(options.run)
-    from imbert import finetune as work
+    from imbert.training import finetune as work
 
     result = work.finetune(run, options.out, _data(options), _progress)
     if result:
@@ -52,16 +60,26 @@ def finetune(options: argparse.Namespace) -> None:
 def evaluate(options: argparse.Namespace) -> None:
     """Measure a checkpoint on a task's dev split and on AdvGLUE."""
     run = _run_of(options)
-    from imbert import evaluate as work
-    from imbert.inputs import files_of, model_of
     from imbert.result import SCHEMA, git_commit, versions, write_record
+    from imbert.training import evaluate as work
+    from imbert.training.inputs import files_of, model_of
 
     found = work.evaluate(options.checkpoint, run, options.data)
     _tell_evaluation(found)
     if options.out is not None:
         model = model_of(options.checkpoint)
-        meta = {"schema": SCHEMA, "checkpoint": model["weights"], "model": model, "commit": git_commit(), "versions": versions()}
-        meta["files"] = {name: digest for name, digest in files_of(run, options.data).items() if not name.startswith("train")}
+        meta = {
+            "schema": SCHEMA,
+            "checkpoint": model["weights"],
+            "model": model,
+            "commit": git_commit(),
+            "versions": versions(),
+        }
+        meta["files"] = {
+            name: digest
+            for name, digest in files_of(run, options.data).items()
+            if not name.startswith("train")
+        }
         write_record(options.out, {"run": run.as_dict(), "evaluation": found, "meta": meta})
         print(f"result: {options.out}")
 
@@ -70,11 +88,20 @@ def attack(options: argparse.Namespace) -> None:
     """Attack a checkpoint, with the masking checks."""
     given = {name: value for name in GIVEN if (value := getattr(options, name)) is not None}
     given |= {} if options.radius is None else {"radius": tuple(options.radius)}
-    choice = AttackChoice(tuple(options.kind or ATTACKS), options.examples, None, options.seed, not options.no_masking, **given)
+    choice = AttackChoice(
+        tuple(options.kind or ATTACKS),
+        options.examples,
+        None,
+        options.seed,
+        not options.no_masking,
+        **given,
+    )
     run = _run_of(options)
-    from imbert.attack_stage import attack_checkpoint
+    from imbert.attacks.stage import attack_checkpoint
 
-    records = attack_checkpoint(options.checkpoint, run, choice, options.data, options.out, _progress, options.baseline)
+    records = attack_checkpoint(
+        options.checkpoint, run, choice, options.data, options.out, _progress, options.baseline
+    )
     for name, record in records.items():
         _tell_attack(name, record)
     print(f"results: {options.out}")
@@ -82,23 +109,36 @@ def attack(options: argparse.Namespace) -> None:
 
 def perturbations(options: argparse.Namespace) -> None:
     """Write what really perturbs a checkpoint, for `odestab calibrate`."""
-    choice = AttackChoice(kinds=("pgd",), examples=options.examples, seed=options.seed, masking=False)
+    choice = AttackChoice(
+        kinds=("pgd",), examples=options.examples, seed=options.seed, masking=False
+    )
     run = _run_of(options)
-    from imbert.perturbations import MARGINS, write_perturbations
+    from imbert.attacks.perturbations import MARGINS, write_perturbations
 
-    texts, directions = write_perturbations(options.checkpoint, run, choice, options.data, options.out, _progress)
+    texts, directions = write_perturbations(
+        options.checkpoint, run, choice, options.data, options.out, _progress
+    )
     print(f"texts: {texts}\ndirections: {directions}\nmargins: {texts.parent / MARGINS}")
 
 
 def study(options: argparse.Namespace) -> None:
     """Train, attack and compare all models of a study."""
     plan = read_study(options.study)
-    from figures.robustness import draw  # before anything is measured: it may be that no picture can be drawn here
+    from figures.robustness import (
+        draw,  # before anything is measured: it may be that no picture can be drawn here
+    )
     from figures.style import save
-    from imbert.study import run_study, shard_of_ranks
+    from imbert.study.run import run_study, shard_of_ranks
 
     ranks = shard_of_ranks()
-    summary = run_study(plan, options.out, _data(options, options.study), options.stages or STAGES, options.shard or ranks, _progress)
+    summary = run_study(
+        plan,
+        options.out,
+        _data(options, options.study),
+        options.stages or STAGES,
+        options.shard or ranks,
+        _progress,
+    )
     if summary:
         paths = save(draw(summary), options.out, "robustness")
         print((options.out / "table.md").read_text(encoding="utf-8"))
@@ -109,14 +149,26 @@ def _run_of(options: argparse.Namespace) -> RunConfig:
     """What a checkpoint is measured on: the choices of its run, if it lies in a run folder, and the options given."""
     import dataclasses
 
-    from analysis.json_records import read_record
-    from imbert.run_config import DataChoice, run_config
+    from analysis.ground.json_records import read_record
     from imbert.toml_tables import named
+    from imbert.training.run_config import DataChoice, run_config
 
     beside = options.checkpoint.parent / "run.json"
-    run = named(beside, run_config, read_record(beside, dict[str, Any])) if beside.is_file() else RunConfig()
-    data = {name: getattr(options, name) for name in ("task", "source", "max_length") if getattr(options, name) is not None}
-    measured = {name: getattr(options, name) for name in ("advglue", "limit") if getattr(options, name, None) is not None}
+    run = (
+        named(beside, run_config, read_record(beside, dict[str, Any]))
+        if beside.is_file()
+        else RunConfig()
+    )
+    data = {
+        name: getattr(options, name)
+        for name in ("task", "source", "max_length")
+        if getattr(options, name) is not None
+    }
+    measured = {
+        name: getattr(options, name)
+        for name in ("advglue", "limit")
+        if getattr(options, name, None) is not None
+    }
     return dataclasses.replace(
         run,
         data=DataChoice(**{**vars(run.data), **data}),
@@ -131,7 +183,11 @@ def _data(options: argparse.Namespace, file: Path | None = None) -> Path:
 
 def _tell_evaluation(found: dict[str, Any]) -> None:
     if "dev" in found:
-        told = ", ".join(f"{name} {value:.4f}" for name, value in found["dev"]["metrics"].items() if value is not None)
+        told = ", ".join(
+            f"{name} {value:.4f}"
+            for name, value in found["dev"]["metrics"].items()
+            if value is not None
+        )
         print(f"dev ({found['dev']['count']} examples): {told}")
     for name, one in found.get("advglue", {}).items():
         rates = ", ".join(
@@ -144,7 +200,9 @@ def _tell_evaluation(found: dict[str, Any]) -> None:
 
 def _tell_attack(name: str, record: dict[str, Any]) -> None:
     if "robust_accuracy" in record:
-        print(f"{name}: clean {record['clean_accuracy']:.4f}, robust {record['robust_accuracy']:.4f}")
+        print(
+            f"{name}: clean {record['clean_accuracy']:.4f}, robust {record['robust_accuracy']:.4f}"
+        )
     for line in record.get("warnings", []):
         _warn(f"{name}: {line}")
 
@@ -184,7 +242,9 @@ def _positive(text: str) -> int:
 
 def _seed(text: str) -> int:
     if not (text.isascii() and text.isdecimal()):
-        raise argparse.ArgumentTypeError(f"invalid int value: {text!r}, expected a whole number >= 0")
+        raise argparse.ArgumentTypeError(
+            f"invalid int value: {text!r}, expected a whole number >= 0"
+        )
     return whole_number(text)
 
 
@@ -197,7 +257,12 @@ def _radius(text: str) -> float:
 
 def _shard(text: str) -> tuple[int, int]:
     rank, _, ranks = text.partition("/")
-    if not (text.isascii() and rank.isdecimal() and ranks.isdecimal() and whole_number(rank) < whole_number(ranks)):
+    if not (
+        text.isascii()
+        and rank.isdecimal()
+        and ranks.isdecimal()
+        and whole_number(rank) < whole_number(ranks)
+    ):
         raise argparse.ArgumentTypeError(f"expected rank/ranks like 0/2, got {text!r}")
     return whole_number(rank), whole_number(ranks)
 
@@ -213,24 +278,51 @@ class _Parser(argparse.ArgumentParser):
 
 
 def _parser() -> _Parser:
-    parser = _Parser(prog="imbert", description="Fine-tune BERT with implicit layers, attack it, and compare it with BERT.")
+    parser = _Parser(
+        prog="imbert",
+        description="Fine-tune BERT with implicit layers, attack it, and compare it with BERT.",
+    )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    train = commands.add_parser("finetune", help="train a run, keep its best checkpoint, evaluate it; again continues it")
+    train = commands.add_parser(
+        "finetune", help="train a run, keep its best checkpoint, evaluate it; again continues it"
+    )
     train.add_argument("run", type=_path, metavar="RUN.toml")
-    train.add_argument("--data", type=_path, metavar="DIR", help="where relative paths start (default: the folder of RUN.toml)")
+    train.add_argument(
+        "--data",
+        type=_path,
+        metavar="DIR",
+        help="where relative paths start (default: the folder of RUN.toml)",
+    )
     train.add_argument("--out", type=_path, required=True, metavar="DIR", help="run folder")
     train.set_defaults(command=finetune)
     measured = _measured_options()
-    measure = commands.add_parser("evaluate", parents=[measured], help="measure a checkpoint on dev and AdvGLUE")
+    measure = commands.add_parser(
+        "evaluate", parents=[measured], help="measure a checkpoint on dev and AdvGLUE"
+    )
     measure.add_argument("--advglue", metavar="FILE", help="the AdvGLUE file")
     measure.add_argument("--limit", type=_positive, metavar="N", help="the first N dev examples")
     measure.add_argument("--out", type=_path, metavar="FILE", help="write the record here")
     measure.set_defaults(command=evaluate)
-    broken = commands.add_parser("attack", parents=[measured], help="attack a checkpoint, with the masking checks")
-    broken.add_argument("--kind", choices=ATTACKS, action="append", help="which attack; may be repeated (default: all)")
-    broken.add_argument("--examples", type=_positive, default=100, metavar="N", help="the first N dev examples (default: 100)")
+    broken = commands.add_parser(
+        "attack", parents=[measured], help="attack a checkpoint, with the masking checks"
+    )
+    broken.add_argument(
+        "--kind",
+        choices=ATTACKS,
+        action="append",
+        help="which attack; may be repeated (default: all)",
+    )
+    broken.add_argument(
+        "--examples",
+        type=_positive,
+        default=100,
+        metavar="N",
+        help="the first N dev examples (default: 100)",
+    )
     broken.add_argument("--seed", type=_seed, default=0)
-    broken.add_argument("--norm", choices=("l2", "linf"), help="of the ball about the word embeddings (default: l2)")
+    broken.add_argument(
+        "--norm", choices=("l2", "linf"), help="of the ball about the word embeddings (default: l2)"
+    )
     broken.add_argument(
         "--radius",
         type=_radius,
@@ -238,26 +330,61 @@ def _parser() -> _Parser:
         metavar="R",
         help="of it, in mean norms of word embeddings; several are a ladder (default: 0.1 0.3 1)",
     )
-    broken.add_argument("--baseline", type=_path, metavar="CHECKPOINT", help="an explicit model, whose perturbations are put to this one")
-    broken.add_argument("--gradient", choices=("implicit", "unrolled"), help="to climb (default: the one that suits the solver)")
+    broken.add_argument(
+        "--baseline",
+        type=_path,
+        metavar="CHECKPOINT",
+        help="an explicit model, whose perturbations are put to this one",
+    )
+    broken.add_argument(
+        "--gradient",
+        choices=("implicit", "unrolled"),
+        help="to climb (default: the one that suits the solver)",
+    )
     broken.add_argument("--restarts", type=_positive, metavar="N", help="of the white-box attacks")
     broken.add_argument("--synonyms", metavar="FILE", help="table of word substitutions")
     broken.add_argument("--antonyms", metavar="FILE", help="pairs that are never substituted")
     broken.add_argument("--no-masking", action="store_true", help="leave out the masking checks")
-    broken.add_argument("--out", type=_path, required=True, metavar="DIR", help="one JSON file per attack")
+    broken.add_argument(
+        "--out", type=_path, required=True, metavar="DIR", help="one JSON file per attack"
+    )
     broken.set_defaults(command=attack)
-    moved = commands.add_parser("perturbations", parents=[measured], help="write what perturbs a checkpoint, for odestab calibrate")
+    moved = commands.add_parser(
+        "perturbations",
+        parents=[measured],
+        help="write what perturbs a checkpoint, for odestab calibrate",
+    )
     moved.add_argument("--advglue", metavar="FILE", help="the AdvGLUE file")
-    moved.add_argument("--examples", type=_positive, default=32, metavar="N", help="attack the first N dev examples (default: 32)")
+    moved.add_argument(
+        "--examples",
+        type=_positive,
+        default=32,
+        metavar="N",
+        help="attack the first N dev examples (default: 32)",
+    )
     moved.add_argument("--seed", type=_seed, default=0)
-    moved.add_argument("--out", type=_path, required=True, metavar="DIR", help="folder of the two files")
+    moved.add_argument(
+        "--out", type=_path, required=True, metavar="DIR", help="folder of the two files"
+    )
     moved.set_defaults(command=perturbations)
-    whole = commands.add_parser("study", help="models × tasks × sizes × seeds: table, CSV and figure; again continues it")
+    whole = commands.add_parser(
+        "study", help="models × tasks × sizes × seeds: table, CSV and figure; again continues it"
+    )
     whole.add_argument("study", type=_path, metavar="STUDY.toml")
-    whole.add_argument("--data", type=_path, metavar="DIR", help="where relative paths start (default: the folder of STUDY.toml)")
+    whole.add_argument(
+        "--data",
+        type=_path,
+        metavar="DIR",
+        help="where relative paths start (default: the folder of STUDY.toml)",
+    )
     whole.add_argument("--out", type=_path, required=True, metavar="DIR", help="the study's folder")
     whole.add_argument("--stages", nargs="+", choices=STAGES, help="which stages (default: all)")
-    whole.add_argument("--shard", type=_shard, metavar="R/W", help="this rank's share of the runs (default: torchrun's)")
+    whole.add_argument(
+        "--shard",
+        type=_shard,
+        metavar="R/W",
+        help="this rank's share of the runs (default: torchrun's)",
+    )
     whole.set_defaults(command=study)
     return parser
 
@@ -265,11 +392,23 @@ def _parser() -> _Parser:
 def _measured_options() -> _Parser:
     """Options of the commands that measure a checkpoint; what is not given comes from the run folder it lies in."""
     options = _Parser(add_help=False)
-    options.add_argument("checkpoint", type=_path, metavar="CHECKPOINT", help="a folder with safetensors weights")
+    options.add_argument(
+        "checkpoint", type=_path, metavar="CHECKPOINT", help="a folder with safetensors weights"
+    )
     options.add_argument("--task", help="GLUE task (default: that of its run, else sst2)")
-    options.add_argument("--source", metavar="PATH", help="folder or file of the task's data (default: as its run)")
-    options.add_argument("--max-length", type=_positive, metavar="N", help="tokens after which texts are cut")
-    options.add_argument("--data", type=_path, default=Path(), metavar="DIR", help="where relative paths start (default: here)")
+    options.add_argument(
+        "--source", metavar="PATH", help="folder or file of the task's data (default: as its run)"
+    )
+    options.add_argument(
+        "--max-length", type=_positive, metavar="N", help="tokens after which texts are cut"
+    )
+    options.add_argument(
+        "--data",
+        type=_path,
+        default=Path(),
+        metavar="DIR",
+        help="where relative paths start (default: here)",
+    )
     return options
 
 

@@ -5,7 +5,7 @@ Declared is what somebody reads; a record holds more. A number that was not fini
 
 from typing import Annotated, Any, Literal, NotRequired, TypedDict
 
-from analysis.json_records import Within, Written
+from analysis.ground.json_records import Within, Written
 
 Number = float | None
 Share = Annotated[float, Within(0, 1)]

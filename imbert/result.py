@@ -16,15 +16,24 @@ from typing import Any
 
 import torch
 
-from analysis.identity import file_digest as file_digest
-from analysis.json_records import read_json as read_json
-from analysis.json_records import read_record, sealed
-from analysis.whole_files import flush_folder, sweep, write_bytes
+from analysis.ground.files import flush_folder, sweep, write_bytes
+from analysis.ground.identity import file_digest as file_digest
+from analysis.ground.json_records import read_json as read_json
+from analysis.ground.json_records import read_record, sealed
 from imbert.records import Result
 from imbert.toml_tables import named
 
 SCHEMA = 1
-VERSIONED = ("odestab", "torch", "transformers", "accelerate", "tokenizers", "safetensors", "numpy", "scipy")
+VERSIONED = (
+    "odestab",
+    "torch",
+    "transformers",
+    "accelerate",
+    "tokenizers",
+    "safetensors",
+    "numpy",
+    "scipy",
+)
 CODE = Path(__file__).resolve().parent.parent
 
 
@@ -69,7 +78,9 @@ class Stopwatch:
             earlier: wall and processor seconds that were spent on the same work before.
         """
         with contextlib.suppress(OSError):
-            Path("/proc/self/clear_refs").write_text("5")  # Linux: the peak of resident memory begins again
+            Path("/proc/self/clear_refs").write_text(
+                "5"
+            )  # Linux: the peak of resident memory begins again
         if torch.cuda.is_available():
             torch.cuda.reset_peak_memory_stats()
         return cls(time.monotonic() - earlier[0], time.process_time() - earlier[1])
@@ -87,7 +98,9 @@ def _peak_mib() -> float:
         lines = Path("/proc/self/status").read_text().splitlines()
         return next(int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM:"))
     except (OSError, StopIteration):
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1024 if sys.platform != "darwin" else 1024**2)
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (
+            1024 if sys.platform != "darwin" else 1024**2
+        )
 
 
 def write_json(path: Path, values: Any) -> None:
@@ -96,7 +109,9 @@ def write_json(path: Path, values: Any) -> None:
     Raises:
         OSError: if it cannot be written; nothing is left behind.
     """
-    write_text(path, json.dumps(finite(values), indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+    write_text(
+        path, json.dumps(finite(values), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    )
 
 
 def write_text(path: Path, text: str) -> None:
@@ -141,7 +156,12 @@ def finite(values: Any) -> Any:
     return None if isinstance(values, float) and not math.isfinite(values) else values
 
 
-def open_folder(out: Path, name: str, resolved: dict[str, Any], complete: Callable[[Any], Any] = lambda values: values) -> None:
+def open_folder(
+    out: Path,
+    name: str,
+    resolved: dict[str, Any],
+    complete: Callable[[Any], Any] = lambda values: values,
+) -> None:
     """Create a run folder, or check that an existing one belongs to the same choices, written as `name`.
 
     Args:
@@ -171,7 +191,9 @@ def require_same(out: Path, said: str, existing: Any, wanted: Any) -> None:
     before, now = _flat(finite(existing)), _flat(finite(wanted))
     differing = sorted(key for key in before.keys() | now.keys() if before.get(key) != now.get(key))
     if differing:
-        raise ValueError(f"{out} {said} (not the same: {', '.join(differing)}); choose another folder")
+        raise ValueError(
+            f"{out} {said} (not the same: {', '.join(differing)}); choose another folder"
+        )
 
 
 @contextlib.contextmanager
@@ -217,7 +239,9 @@ def bits(right: Any) -> str:
 
 
 def _git(*arguments: str) -> str:
-    done = subprocess.run(["git", "-C", str(CODE), *arguments], capture_output=True, text=True, check=True, timeout=10)
+    done = subprocess.run(
+        ["git", "-C", str(CODE), *arguments], capture_output=True, text=True, check=True, timeout=10
+    )
     return done.stdout.strip()
 
 

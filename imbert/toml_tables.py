@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from analysis.json_records import require_plain as require_depth
+from analysis.ground.json_records import require_plain as require_depth
 
 
 def read_toml(path: Path) -> dict[str, Any]:
@@ -21,7 +21,9 @@ def read_toml(path: Path) -> dict[str, Any]:
     try:
         tables = tomllib.loads(path.read_bytes().decode("utf-8-sig"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise ValueError(f"{path}: expected TOML in UTF-8, got {' '.join(str(error).split())}") from None
+        raise ValueError(
+            f"{path}: expected TOML in UTF-8, got {' '.join(str(error).split())}"
+        ) from None
     require_depth(tables, path)
     return tables
 
@@ -44,7 +46,9 @@ def section(name: str, record: type, values: Any) -> Any:
         raise ValueError(f"[{name}] must be a table, got {values!r}")
     hints = typing.get_type_hints(record)
     known_keys(f"[{name}]", values, hints)
-    return record(**{key: typed(f"{name}.{key}", value, hints[key]) for key, value in values.items()})
+    return record(
+        **{key: typed(f"{name}.{key}", value, hints[key]) for key, value in values.items()}
+    )
 
 
 def known_keys(where: str, values: Mapping[str, Any], known: Any) -> None:
@@ -55,7 +59,9 @@ def known_keys(where: str, values: Mapping[str, Any], known: Any) -> None:
     """
     unknown = [key for key in values if key not in known]
     if unknown:
-        raise ValueError(f"{where}: expected keys among {', '.join(known)}, got {', '.join(unknown)}")
+        raise ValueError(
+            f"{where}: expected keys among {', '.join(known)}, got {', '.join(unknown)}"
+        )
 
 
 def typed(name: str, value: Any, hint: Any) -> Any:
@@ -67,7 +73,11 @@ def typed(name: str, value: Any, hint: Any) -> Any:
     options = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
     for one in options:
         origin = typing.get_origin(one) or one
-        if origin is tuple and isinstance(value, list | tuple) and all(type(item) is typing.get_args(one)[0] for item in value):
+        if (
+            origin is tuple
+            and isinstance(value, list | tuple)
+            and all(type(item) is typing.get_args(one)[0] for item in value)
+        ):
             return tuple(value)
         if origin is Mapping and isinstance(value, Mapping):
             return {key: _plain(f"{name}.{key}", one) for key, one in value.items()}
@@ -77,7 +87,11 @@ def typed(name: str, value: Any, hint: Any) -> Any:
             return value
         if one is type(None) and value is None:
             return None
-    wanted = " or ".join(str(one) if typing.get_args(one) else one.__name__ for one in options if one is not type(None))
+    wanted = " or ".join(
+        str(one) if typing.get_args(one) else one.__name__
+        for one in options
+        if one is not type(None)
+    )
     raise ValueError(f"{name} must be {wanted}, got {value!r}")
 
 
@@ -87,9 +101,15 @@ def _plain(name: str, value: Any) -> Any:
         return {key: _plain(f"{name}.{key}", one) for key, one in value.items()}
     if isinstance(value, list | tuple):
         return [_plain(name, one) for one in value]
-    if value is None or type(value) in (int, str, bool) or (type(value) is float and math.isfinite(value)):
+    if (
+        value is None
+        or type(value) in (int, str, bool)
+        or (type(value) is float and math.isfinite(value))
+    ):
         return value
-    raise ValueError(f"{name} must be a text, a finite number, true or false, or a list or table of these, got {value!r}")
+    raise ValueError(
+        f"{name} must be a text, a finite number, true or false, or a list or table of these, got {value!r}"
+    )
 
 
 def one_of(name: str, value: str, allowed: tuple[str, ...]) -> None:
@@ -103,7 +123,12 @@ def one_of(name: str, value: str, allowed: tuple[str, ...]) -> None:
 
 
 def in_range(
-    name: str, value: float | None, low: float, high: float = math.inf, low_allowed: bool = True, high_allowed: bool = True
+    name: str,
+    value: float | None,
+    low: float,
+    high: float = math.inf,
+    low_allowed: bool = True,
+    high_allowed: bool = True,
 ) -> None:
     """Refuse a number out of its range; None is left alone.
 
@@ -112,7 +137,9 @@ def in_range(
     """
     if value is None:
         return
-    inside = (low <= value if low_allowed else low < value) and (value <= high if high_allowed else value < high)
+    inside = (low <= value if low_allowed else low < value) and (
+        value <= high if high_allowed else value < high
+    )
     if not inside:
         above = f"{'>=' if low_allowed else '>'} {low:g}"
         below = "" if high == math.inf else f" and {'<=' if high_allowed else '<'} {high:g}"

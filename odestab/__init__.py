@@ -1,11 +1,34 @@
 """Numerical stability of neural layers seen as steps of a differential equation."""
 
-from odestab.adjoint import AbstractAdjoint, AdjointRecord, ImplicitAdjoint, OneStepAdjoint, PhantomAdjoint, UnrolledAdjoint
+from odestab.adjoint import (
+    AbstractAdjoint,
+    AdjointRecord,
+    ImplicitAdjoint,
+    OneStepAdjoint,
+    PhantomAdjoint,
+    UnrolledAdjoint,
+)
 from odestab.encoder_layers import load_encoder, position_limit, stored_types, trace, weight_files
-from odestab.frozen_randomness import FrozenRandomness
-from odestab.jacobian import Jacobian
-from odestab.kreiss import KreissConstant, kreiss_constant
-from odestab.linear_operator import (
+from odestab.fields.frozen_randomness import FrozenRandomness
+from odestab.fields.trajectory import Trajectory
+from odestab.fields.vector_field import (
+    AbstractVectorField,
+    LayerVectorField,
+    Linearization,
+    LinearVectorField,
+)
+from odestab.nonnormality.henrici import HenriciDeparture, henrici_departure
+from odestab.nonnormality.kreiss import KreissConstant, kreiss_constant
+from odestab.nonnormality.matrix_exponential import TransientGrowth, exponential, transient_growth
+from odestab.nonnormality.numerical_range import NumericalRange, numerical_range
+from odestab.nonnormality.pseudospectral_extrema import (
+    Extremum,
+    pseudospectral_abscissa,
+    pseudospectral_radius,
+)
+from odestab.nonnormality.pseudospectrum import Pseudospectrum, Resolvent, pseudospectrum, resolvent
+from odestab.operators.jacobian import Jacobian
+from odestab.operators.linear_operator import (
     AbstractOperator,
     affine,
     check_adjoint,
@@ -15,12 +38,7 @@ from odestab.linear_operator import (
     solve,
     symmetric_part,
 )
-from odestab.lyapunov import AlignmentLoss, LyapunovExponents, alignment_loss, lyapunov_exponents
-from odestab.matrix_exponential import TransientGrowth, exponential, transient_growth
-from odestab.nonnormality import HenriciDeparture, henrici_departure
-from odestab.numerical_range import NumericalRange, numerical_range
-from odestab.one_step import AbstractOneStepMethod, ExplicitEuler, ImplicitEuler, Step, ThetaMethod
-from odestab.propagation import (
+from odestab.propagation.growth import (
     AbstractPerturbation,
     EditPerturbation,
     GaussianPerturbation,
@@ -35,9 +53,12 @@ from odestab.propagation import (
     worst_direction,
     worst_growth,
 )
-from odestab.pseudospectral_extrema import Extremum, pseudospectral_abscissa, pseudospectral_radius
-from odestab.pseudospectrum import Pseudospectrum, Resolvent, pseudospectrum, resolvent
-from odestab.refinement import Refinement, frozen_refinement, refinement_control
+from odestab.propagation.lyapunov import (
+    AlignmentLoss,
+    LyapunovExponents,
+    alignment_loss,
+    lyapunov_exponents,
+)
 from odestab.solver import (
     AbstractImplicitSolver,
     Anderson,
@@ -51,9 +72,17 @@ from odestab.solver import (
     Status,
     truncated_stability_function,
 )
-from odestab.spectral_density import SpectralDensity, spectral_density
 from odestab.spectrum import Spectrum, eigenvalues, full_spectrum, logarithmic_norm, singular_values
-from odestab.stability import (
+from odestab.spectrum.density import SpectralDensity, spectral_density
+from odestab.steps.one_step import (
+    AbstractOneStepMethod,
+    ExplicitEuler,
+    ImplicitEuler,
+    Step,
+    ThetaMethod,
+)
+from odestab.steps.refinement import Refinement, frozen_refinement, refinement_control
+from odestab.steps.stability import (
     ImplicitAdvantage,
     SpectralGrowth,
     StableStepSizes,
@@ -67,9 +96,7 @@ from odestab.stability import (
     stability_region,
     stable_step_sizes,
 )
-from odestab.step_growth import StepGrowth, step_growth
-from odestab.trajectory import Trajectory
-from odestab.vector_field import AbstractVectorField, LayerVectorField, Linearization, LinearVectorField
+from odestab.steps.step_growth import StepGrowth, step_growth
 
 __all__ = [
     "AbstractAdjoint",

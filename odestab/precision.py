@@ -9,11 +9,18 @@ from torch import Tensor
 def own_precision(like: Tensor) -> contextlib.AbstractContextManager[object]:
     """Within it products are computed in the precision of their factors, as the linear algebra of a solver must, also under autocast."""
     kind = like.device.type
-    return torch.autocast(kind, enabled=False) if torch.is_autocast_enabled(kind) else contextlib.nullcontext()
+    return (
+        torch.autocast(kind, enabled=False)
+        if torch.is_autocast_enabled(kind)
+        else contextlib.nullcontext()
+    )
 
 
 def rounding_unit(state: Tensor) -> float:
     """ε of the precision in which a field is evaluated at a state: that of the state, or of autocast."""
     kind = state.device.type
-    dtypes = [state.dtype, *([torch.get_autocast_dtype(kind)] if torch.is_autocast_enabled(kind) else [])]
+    dtypes = [
+        state.dtype,
+        *([torch.get_autocast_dtype(kind)] if torch.is_autocast_enabled(kind) else []),
+    ]
     return max(torch.finfo(dtype).eps for dtype in dtypes)

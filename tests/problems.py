@@ -6,9 +6,9 @@ import math
 import torch
 from torch import Tensor
 
-from odestab.linear_operator import ComposedOperator
-from odestab.trajectory import Trajectory
-from odestab.vector_field import AbstractVectorField, Linearization, LinearVectorField
+from odestab.fields.trajectory import Trajectory
+from odestab.fields.vector_field import AbstractVectorField, Linearization, LinearVectorField
+from odestab.operators.linear_operator import ComposedOperator
 
 DTYPE = torch.float64
 EPS = torch.finfo(DTYPE).eps
@@ -52,7 +52,9 @@ def random_matrix(n: int, kind: str, seed: int = 0) -> Tensor:
 
 def rotation_scaling(z: Tensor) -> Tensor:
     """The real normal matrix with a block [[Re z, −Im z], [Im z, Re z]] per z: it multiplies (u, v) read as u + iv by z."""
-    return torch.block_diag(*[torch.tensor([[w.real, -w.imag], [w.imag, w.real]], dtype=DTYPE) for w in z.tolist()])
+    return torch.block_diag(
+        *[torch.tensor([[w.real, -w.imag], [w.imag, w.real]], dtype=DTYPE) for w in z.tolist()]
+    )
 
 
 def jordan_block(n: int, value: float) -> Tensor:
@@ -61,12 +63,18 @@ def jordan_block(n: int, value: float) -> Tensor:
 
 def grcar(n: int) -> Tensor:
     """Ones on the diagonal and three superdiagonals, −1 below (Trefethen and Embree 2005, section 7)."""
-    return torch.triu(torch.tril(torch.ones(n, n, dtype=DTYPE), 3)) - torch.diag(torch.ones(n - 1, dtype=DTYPE), -1)
+    return torch.triu(torch.tril(torch.ones(n, n, dtype=DTYPE), 3)) - torch.diag(
+        torch.ones(n - 1, dtype=DTYPE), -1
+    )
 
 
 def toeplitz(n: int, below: float, diagonal: float, above: float) -> Tensor:
     ones = torch.ones(n - 1, dtype=DTYPE)
-    return below * torch.diag(ones, -1) + diagonal * torch.eye(n, dtype=DTYPE) + above * torch.diag(ones, 1)
+    return (
+        below * torch.diag(ones, -1)
+        + diagonal * torch.eye(n, dtype=DTYPE)
+        + above * torch.diag(ones, 1)
+    )
 
 
 def toeplitz_eigenvalues(n: int, below: float, diagonal: float, above: float) -> Tensor:
@@ -87,19 +95,25 @@ def linear_operator(*matrices: Tensor) -> ComposedOperator:
     def product(matrix: Tensor):
         return lambda v: (matrix @ v[..., None])[..., 0]
 
-    return ComposedOperator(product(stacked), product(stacked.mT), torch.zeros(stacked.shape[:2], dtype=DTYPE), None)
+    return ComposedOperator(
+        product(stacked), product(stacked.mT), torch.zeros(stacked.shape[:2], dtype=DTYPE), None
+    )
 
 
 def ragged_operator(*matrices: Tensor) -> ComposedOperator:
     """Matrices of different sizes as one operator: an example has as many tokens as its matrix has rows, and hidden size 1."""
     n = max(len(m) for m in matrices)
-    padded = torch.stack([torch.nn.functional.pad(m, (0, n - len(m), 0, n - len(m))) for m in matrices])
+    padded = torch.stack(
+        [torch.nn.functional.pad(m, (0, n - len(m), 0, n - len(m))) for m in matrices]
+    )
     mask = torch.arange(n) < torch.tensor([len(m) for m in matrices])[:, None]
 
     def product(matrix: Tensor):
         return lambda v: (matrix @ v).masked_fill(~mask[..., None], 0.0)
 
-    return ComposedOperator(product(padded), product(padded.mT), torch.zeros(len(matrices), n, 1, dtype=DTYPE), mask)
+    return ComposedOperator(
+        product(padded), product(padded.mT), torch.zeros(len(matrices), n, 1, dtype=DTYPE), mask
+    )
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -130,9 +144,17 @@ class MixingField(AbstractVectorField):
 
     @classmethod
     def random(
-        cls, mask: Tensor, hidden: int = 3, seed: int = 0, size: float = 0.5, split: float = 0.0, fast: bool = False
+        cls,
+        mask: Tensor,
+        hidden: int = 3,
+        seed: int = 0,
+        size: float = 0.5,
+        split: float = 0.0,
+        fast: bool = False,
     ) -> "MixingField":
-        w, v, u = (size * m / math.sqrt(hidden) for m in normal_numbers(3, hidden, hidden, seed=seed))
+        w, v, u = (
+            size * m / math.sqrt(hidden) for m in normal_numbers(3, hidden, hidden, seed=seed)
+        )
         return cls(w, v, u, mask, split, fast)
 
     def __call__(self, x: Tensor) -> Tensor:
@@ -159,8 +181,14 @@ class MixingField(AbstractVectorField):
         state = x[example, self.mask[example]]
         tokens, hidden = state.shape
         slopes = 1 - torch.tanh(state @ self.w) ** 2
-        blocks = [self.v.T @ torch.diag(s) @ self.w.T + self.split * torch.eye(hidden, dtype=DTYPE) for s in slopes]
-        return torch.block_diag(*blocks) + torch.kron(torch.ones(tokens, tokens, dtype=DTYPE), self.u.T.contiguous()) / tokens
+        blocks = [
+            self.v.T @ torch.diag(s) @ self.w.T + self.split * torch.eye(hidden, dtype=DTYPE)
+            for s in slopes
+        ]
+        return (
+            torch.block_diag(*blocks)
+            + torch.kron(torch.ones(tokens, tokens, dtype=DTYPE), self.u.T.contiguous()) / tokens
+        )
 
 
 def ragged_mask(*lengths: int) -> Tensor:
@@ -175,15 +203,26 @@ def linear_trajectory(matrices: Tensor, tokens: int, seed: int = 0) -> Trajector
     """Linear fields, `(layers, batch, n, n)`, on states `(batch, tokens, n/tokens)`; the states of the encoder itself are not needed."""
     layers, batch, n, _ = matrices.shape
     x = normal_numbers(batch, tokens, n // tokens, seed=seed)
-    return Trajectory((x,) * (layers + 1), torch.ones(batch, tokens, dtype=torch.bool), tuple(map(LinearVectorField, matrices)))
+    return Trajectory(
+        (x,) * (layers + 1),
+        torch.ones(batch, tokens, dtype=torch.bool),
+        tuple(map(LinearVectorField, matrices)),
+    )
 
 
 def mixing_trajectory(
-    lengths: tuple[int, ...] = (4, 2), layers: int = 4, hidden: int = 3, split: float = 0.0, size: float = 1.5
+    lengths: tuple[int, ...] = (4, 2),
+    layers: int = 4,
+    hidden: int = 3,
+    split: float = 0.0,
+    size: float = 1.5,
 ) -> Trajectory:
     """A stack of mixing fields on a padded batch."""
     mask = ragged_mask(*lengths)
-    fields = tuple(MixingField.random(mask, hidden, seed=10 + l, size=size, split=split, fast=True) for l in range(layers))
+    fields = tuple(
+        MixingField.random(mask, hidden, seed=10 + l, size=size, split=split, fast=True)
+        for l in range(layers)
+    )
     return Trajectory((masked_state(mask, hidden, seed=1),) * (layers + 1), mask, fields)
 
 
@@ -202,7 +241,9 @@ def slope(sizes: list[float], errors: list[float]) -> float:
 
 def rotated_ones(*zs: complex) -> tuple[Tensor, Tensor]:
     """(λ, x): points as a complex tensor, and the state that reads 1 in every rotation-scaling block."""
-    return torch.tensor(zs, dtype=torch.complex128), torch.tensor([1.0, 0.0] * len(zs), dtype=DTYPE)[None]
+    return torch.tensor(zs, dtype=torch.complex128), torch.tensor(
+        [1.0, 0.0] * len(zs), dtype=DTYPE
+    )[None]
 
 
 def as_complex(state: Tensor) -> Tensor:

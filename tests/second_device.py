@@ -15,13 +15,18 @@ from torch import Tensor
 from torch.fx.experimental import proxy_tensor
 from torch.utils._python_dispatch import TorchDispatchMode, return_and_correct_aliasing
 from torch.utils._pytree import tree_leaves, tree_map
-from torch.utils.backend_registration import _DummyBackendModule, _setup_privateuseone_for_python_backend
+from torch.utils.backend_registration import (
+    _DummyBackendModule,
+    _setup_privateuseone_for_python_backend,
+)
 
 
 class _Backend(_DummyBackendModule):
     """The functions by which torch knows the device; its default generator is the processor's."""
 
-    def get_amp_supported_dtype(self) -> list[torch.dtype]:  # checkpoints ask for it, also where nothing is on the device
+    def get_amp_supported_dtype(
+        self,
+    ) -> list[torch.dtype]:  # checkpoints ask for it, also where nothing is on the device
         return [torch.bfloat16, torch.float16]
 
     def get_rng_state(self, device: Any = None) -> Tensor:
@@ -85,8 +90,15 @@ class PretendTensor(torch.Tensor):
 
     @staticmethod
     def __new__(cls, inner: Tensor, requires_grad: bool = False) -> "PretendTensor":
-        place = {"strides": inner.stride(), "storage_offset": inner.storage_offset(), "dtype": inner.dtype, "device": DEVICE}
-        return torch.Tensor._make_wrapper_subclass(cls, inner.shape, requires_grad=requires_grad, **place)
+        place = {
+            "strides": inner.stride(),
+            "storage_offset": inner.storage_offset(),
+            "dtype": inner.dtype,
+            "device": DEVICE,
+        }
+        return torch.Tensor._make_wrapper_subclass(
+            cls, inner.shape, requires_grad=requires_grad, **place
+        )
 
     def __init__(self, inner: Tensor, requires_grad: bool = False) -> None:
         self.inner = inner
@@ -104,14 +116,18 @@ class PretendTensor(torch.Tensor):
 
     def numpy(self, *, force: bool = False) -> Any:
         if not force:
-            raise TypeError(f"can't convert {self.device} device type tensor to numpy. Use Tensor.cpu() first.")
+            raise TypeError(
+                f"can't convert {self.device} device type tensor to numpy. Use Tensor.cpu() first."
+            )
         return self.detach().cpu().numpy()
 
     def __array__(self, *_: Any, **__: Any) -> Any:
         return self.numpy()
 
     @classmethod
-    def __torch_dispatch__(cls, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+    def __torch_dispatch__(
+        cls, function: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
         return _run(function, args, kwargs or {}, _ENTERED[-1] if _ENTERED else None)
 
 
@@ -146,7 +162,9 @@ class SecondDevice(TorchDispatchMode):
         self._patches = (
             unittest.mock.patch.object(torch, "Event", type("Event", (_Event,), {"owner": self})),
             unittest.mock.patch.object(torch, "Generator", PretendGenerator),
-            unittest.mock.patch.object(proxy_tensor, "HANDLED_TYPES", (*proxy_tensor.HANDLED_TYPES, PretendTensor)),  # for linearize
+            unittest.mock.patch.object(
+                proxy_tensor, "HANDLED_TYPES", (*proxy_tensor.HANDLED_TYPES, PretendTensor)
+            ),  # for linearize
         )
         for patch in self._patches:
             patch.start()
@@ -160,7 +178,9 @@ class SecondDevice(TorchDispatchMode):
         for patch in self._patches:
             patch.stop()
 
-    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+    def __torch_dispatch__(
+        self, function: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
         kwargs = kwargs or {}
         if not any(isinstance(leaf, Tensor) for leaf in tree_leaves((args, kwargs))):
             target = kwargs.get("device")
@@ -229,27 +249,41 @@ def _run(function: Any, args: Any, kwargs: dict[str, Any], device: SecondDevice 
     """An operation on what is inside; the result is on the second device where a GPU's would be."""
     packet = function.overloadpacket
     tensors = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
-    theirs = [tensor for tensor in tensors if not isinstance(tensor, PretendTensor) and tensor.dim() > 0]
+    theirs = [
+        tensor for tensor in tensors if not isinstance(tensor, PretendTensor) and tensor.dim() > 0
+    ]
     target = kwargs.get("device")
-    if target is not None and torch.device(target).type == "meta":  # forward mode asks for the shape of a product with zeros
+    if (
+        target is not None and torch.device(target).type == "meta"
+    ):  # forward mode asks for the shape of a product with zeros
         return function(*tree_map(_inner, args), **kwargs)
     if packet in COPIES:
         return _copied(function, args, kwargs, device)
     generator = kwargs.get("generator")
     if generator is not None and not getattr(generator, "on_it", False):
-        raise RuntimeError(f"Expected a '{DEVICE.type}' device type for generator but found '{generator.device.type}'")
+        raise RuntimeError(
+            f"Expected a '{DEVICE.type}' device type for generator but found '{generator.device.type}'"
+        )
     if theirs and packet not in INDEXING:
         shapes = [tuple(tensor.shape) for tensor in theirs]
-        raise RuntimeError(f"Expected all tensors to be on the same device, but {function} found {DEVICE} and cpu {shapes}")
+        raise RuntimeError(
+            f"Expected all tensors to be on the same device, but {function} found {DEVICE} and cpu {shapes}"
+        )
     if device is not None:
         _count(device, function, args, theirs)
     bare = tree_map(_inner, (args, {**kwargs, "device": "cpu"} if "device" in kwargs else kwargs))
     bare[1].pop("pin_memory", None)
     out = MATERIAL.get(packet, function)(*bare[0], **bare[1])
     out = tree_map(lambda leaf: PretendTensor(leaf) if isinstance(leaf, Tensor) else leaf, out)
-    resized = [tensor for tensor in tensors if isinstance(tensor, PretendTensor) and tensor.shape != tensor.inner.shape]
+    resized = [
+        tensor
+        for tensor in tensors
+        if isinstance(tensor, PretendTensor) and tensor.shape != tensor.inner.shape
+    ]
     if resized:
-        raise NotImplementedError(f"{function} changed the shape of an argument, which a PretendTensor cannot follow")
+        raise NotImplementedError(
+            f"{function} changed the shape of an argument, which a PretendTensor cannot follow"
+        )
     return return_and_correct_aliasing(function, args, kwargs, out)
 
 
@@ -265,7 +299,9 @@ def _count(device: SecondDevice, function: Any, args: Any, theirs: list[Tensor])
     indices = [index for index in args[1] if index is not None]
     device.syncs["copy to the device"] += len(theirs)
     masks = sum(index.dtype in (torch.bool, torch.uint8) for index in indices)
-    fills = packet is not aten.index and len(indices) == 1 and args[2].numel() == 1  # done by masked_fill
+    fills = (
+        packet is not aten.index and len(indices) == 1 and args[2].numel() == 1
+    )  # done by masked_fill
     device.syncs["boolean mask"] += 0 if fills else masks
     device.syncs = +device.syncs
 
@@ -284,7 +320,9 @@ def _copied(function: Any, args: Any, kwargs: dict[str, Any], device: SecondDevi
     non_blocking = bool(args[2] if len(args) > 2 else kwargs.get("non_blocking", False))
     later = non_blocking and from_here and not to_here and getattr(target, "page_locked", False)
     if device is not None:
-        _count_copy(device, from_here, to_here, later or (non_blocking and to_here))  # what goes there is taken at once
+        _count_copy(
+            device, from_here, to_here, later or (non_blocking and to_here)
+        )  # what goes there is taken at once
         if later:
             device.copy_later(target, source)
             return target
@@ -307,18 +345,39 @@ def _register() -> torch.library.Library:
     """The operations by which tensors come to be on the device where no argument is on it yet."""
     library = torch.library.Library("aten", "IMPL")
 
-    def empty(size: Any, dtype: Any = None, layout: Any = None, device: Any = None, pin_memory: Any = None, format_: Any = None) -> Tensor:
+    def empty(
+        size: Any,
+        dtype: Any = None,
+        layout: Any = None,
+        device: Any = None,
+        pin_memory: Any = None,
+        format_: Any = None,
+    ) -> Tensor:
         return PretendTensor(torch.empty(size, dtype=dtype))
 
-    def empty_strided(size: Any, stride: Any, dtype: Any = None, layout: Any = None, device: Any = None, pin_memory: Any = None) -> Tensor:
+    def empty_strided(
+        size: Any,
+        stride: Any,
+        dtype: Any = None,
+        layout: Any = None,
+        device: Any = None,
+        pin_memory: Any = None,
+    ) -> Tensor:
         return PretendTensor(torch.empty_strided(size, stride, dtype=dtype))
 
-    def zeros(size: Any, dtype: Any = None, layout: Any = None, device: Any = None, pin_memory: Any = None) -> Tensor:
+    def zeros(
+        size: Any, dtype: Any = None, layout: Any = None, device: Any = None, pin_memory: Any = None
+    ) -> Tensor:
         return PretendTensor(torch.zeros(size, dtype=dtype))
 
     def copy_from(source: Tensor, target: Tensor, non_blocking: bool = False) -> Tensor:
         if _ENTERED:
-            _count_copy(_ENTERED[-1], isinstance(source, PretendTensor), isinstance(target, PretendTensor), False)
+            _count_copy(
+                _ENTERED[-1],
+                isinstance(source, PretendTensor),
+                isinstance(target, PretendTensor),
+                False,
+            )
         _inner(target).copy_(_inner(source))
         return target
 

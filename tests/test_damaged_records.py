@@ -13,16 +13,16 @@ from typing import Any
 import pytest
 
 from analysis.confirmation import confirm, rank, verdict
-from analysis.json_records import DIGEST, sealed
+from analysis.ground.json_records import DIGEST, sealed
 from analysis.record import read_config
 from figures import page, story, style
-from imbert import intervals
-from imbert.advglue import read_advglue
 from imbert.attacks.synonyms import load_synonyms
+from imbert.data.advglue import read_advglue
 from imbert.result import read_result
-from imbert.run_config import read_run
-from imbert.study_config import StudyConfig, read_study, study_config
-from imbert.study_summary import summarise
+from imbert.study import intervals
+from imbert.study.plan import StudyConfig, read_study, study_config
+from imbert.study.summary import summarise
+from imbert.training.run_config import read_run
 
 STUDIES = Path(__file__).parents[1] / "docs" / "studies"
 EXAMPLES = Path(__file__).parents[1] / "examples" / "finetune"
@@ -31,12 +31,37 @@ CONFIG = {
     "model": "m", "field": "outer", "step_sizes": [0.5, 1.0], "map_step_sizes": [1.0], "texts": ["a"], "tokens": [3],
     "pairs": [["typo", "a b", "a c"]], "skipped_pairs": [[0, "why"]], "warnings": [], "cells": ["layer-l00"], "encoder_depth": 3,
 }  # fmt: skip
-STRANGE = (None, True, -1, 0, 3, 1.5, "", "text", "1", [], {}, [[]], {"": {}}, 10**30, "\x00", [None], -0.0, "NaN")
+STRANGE = (
+    None,
+    True,
+    -1,
+    0,
+    3,
+    1.5,
+    "",
+    "text",
+    "1",
+    [],
+    {},
+    [[]],
+    {"": {}},
+    10**30,
+    "\x00",
+    [None],
+    -0.0,
+    "NaN",
+)
 
 
 def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
     """The path of every entry below."""
-    entries = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    entries = (
+        value.items()
+        if isinstance(value, dict)
+        else enumerate(value)
+        if isinstance(value, list)
+        else ()
+    )
     for key, below in entries:
         yield (*path, key)
         yield from places(below, (*path, key))
@@ -97,7 +122,9 @@ def _dumped(value: Any) -> str:
         return json.dumps(value)
     except RecursionError:
         marker = "5e4c1f"
-        return json.dumps(_without_depth(value, marker)).replace(f'"{marker}"', "[" * 5_000 + "1" + "]" * 5_000)
+        return json.dumps(_without_depth(value, marker)).replace(
+            f'"{marker}"', "[" * 5_000 + "1" + "]" * 5_000
+        )
 
 
 def _without_depth(value: Any, marker: str, depth: int = 0) -> Any:
@@ -105,7 +132,11 @@ def _without_depth(value: Any, marker: str, depth: int = 0) -> Any:
         return marker
     if isinstance(value, dict):
         return {key: _without_depth(below, marker, depth + 1) for key, below in value.items()}
-    return [_without_depth(below, marker, depth + 1) for below in value] if isinstance(value, list) else value
+    return (
+        [_without_depth(below, marker, depth + 1) for below in value]
+        if isinstance(value, list)
+        else value
+    )
 
 
 @pytest.fixture
@@ -128,7 +159,9 @@ def study_folder(out: Path) -> StudyConfig:
     """Two published runs where a study has them."""
     plan = study_config(tables())
     for name in MODELS:
-        shutil.copytree(STUDIES / "placement" / "runs" / name, out / "runs" / "sst2-1000" / name / "seed-0")
+        shutil.copytree(
+            STUDIES / "placement" / "runs" / name, out / "runs" / "sst2-1000" / name / "seed-0"
+        )
     return plan
 
 
@@ -143,7 +176,9 @@ def ends_well(call: Callable[[], Any]) -> Any:
     try:
         return call()
     except (ValueError, OSError) as error:
-        line = " ".join(str(part) for part in error.args) if isinstance(error, OSError) else str(error)
+        line = (
+            " ".join(str(part) for part in error.args) if isinstance(error, OSError) else str(error)
+        )
         assert line and "\n" not in line and len(line) < 2_000, line[:300]
         return None
 
@@ -152,7 +187,11 @@ def pruned(record: Any, longest: int = 3) -> Any:
     """The same with short lists."""
     if isinstance(record, dict):
         return {key: pruned(value, longest) for key, value in record.items()}
-    return [pruned(value, longest) for value in record[:longest]] if isinstance(record, list) else record
+    return (
+        [pruned(value, longest) for value in record[:longest]]
+        if isinstance(record, list)
+        else record
+    )
 
 
 def load(path: Path) -> Any:
@@ -168,27 +207,48 @@ def test_records_of_a_run(name: str, tmp_path: Path, quick: None) -> None:
     before, refused = summarise(plan, tmp_path), 0
     for number in range(40):
         with_digest = number % 2 == 0
-        plain = record if with_digest else {key: value for key, value in record.items() if key != DIGEST}
+        plain = (
+            record
+            if with_digest
+            else {key: value for key, value in record.items() if key != DIGEST}
+        )
         content = damaged(plain, draw)
         path.write_bytes(content)
         found = ends_well(lambda: summarise(plan, tmp_path))
         refused += found is None
         if with_digest and found is not None:
-            assert found == before or DIGEST not in json.loads(content), "a sealed record is refused, or is what it was"
+            assert found == before or DIGEST not in json.loads(content), (
+                "a sealed record is refused, or is what it was"
+            )
     assert refused > 20
 
 
-@pytest.mark.parametrize("name", ["prediction.json", "runs/layers-0/result.json", "runs/layers-0/attacks/characters.json"])
-def test_what_a_confirmation_reads(name: str, tmp_path: Path, quick: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    folder, draw = Path(shutil.copytree(STUDIES / "placement", tmp_path / "placement")), random.Random(2)
+@pytest.mark.parametrize(
+    "name",
+    ["prediction.json", "runs/layers-0/result.json", "runs/layers-0/attacks/characters.json"],
+)
+def test_what_a_confirmation_reads(
+    name: str, tmp_path: Path, quick: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, draw = (
+        Path(shutil.copytree(STUDIES / "placement", tmp_path / "placement")),
+        random.Random(2),
+    )
     for run in sorted((folder / "runs").glob("layers-*-*"))[1:]:
         shutil.rmtree(run)  # fewer placements, for speed
-    monkeypatch.setattr(verdict.hashlib, "sha256", lambda content: type("Known", (), {"hexdigest": lambda self: digest})())
+    monkeypatch.setattr(
+        verdict.hashlib,
+        "sha256",
+        lambda content: type("Known", (), {"hexdigest": lambda self: digest})(),
+    )
     digest = load(folder / "runs/none/result.json")["run"]["evaluate"]["prediction"]
     record, refused = load(folder / name), 0
     for _ in range(20):
         (folder / name).write_bytes(damaged(record, draw))
-        refused += ends_well(lambda: confirm(folder / "prediction.json", folder / "runs", "characters")) is None
+        refused += (
+            ends_well(lambda: confirm(folder / "prediction.json", folder / "runs", "characters"))
+            is None
+        )
     assert refused > 5
 
 
@@ -214,7 +274,11 @@ def test_what_a_report_tells_of(name: str, path: Path, tmp_path: Path, quick: No
 READERS: list[tuple[str, Any, Callable[[Path], Any]]] = [
     ("config.json", CONFIG, lambda path: read_config(path.parent)),
     ("result.json", load(STUDIES / "placement" / "runs" / "none" / "result.json"), read_result),
-    ("advglue.json", {"sst2": [{"sentence": "a", "original_sentence": "b", "label": 1, "idx": 0}]}, lambda p: read_advglue(p, "sst2")),
+    (
+        "advglue.json",
+        {"sst2": [{"sentence": "a", "original_sentence": "b", "label": 1, "idx": 0}]},
+        lambda p: read_advglue(p, "sst2"),
+    ),
     ("words.json", {"good": ["fine", "great"], "bad": {"noun": ["poor"]}}, load_synonyms),
 ]
 
@@ -222,7 +286,9 @@ READERS: list[tuple[str, Any, Callable[[Path], Any]]] = [
 @pytest.mark.parametrize(("name", "record", "read"), READERS, ids=[name for name, _, _ in READERS])
 def test_other_json(name: str, record: Any, read: Callable[[Path], Any], tmp_path: Path) -> None:
     draw, refused = random.Random(4), 0
-    assert ends_well(lambda: read(written(tmp_path / name, json.dumps(record).encode()))) is not None
+    assert (
+        ends_well(lambda: read(written(tmp_path / name, json.dumps(record).encode()))) is not None
+    )
     for _ in range(20):
         refused += ends_well(lambda: read(written(tmp_path / name, damaged(record, draw)))) is None
     assert refused > 5
@@ -249,7 +315,9 @@ def test_toml(name: str, read: Callable[[Path], Any], tmp_path: Path) -> None:
     )
     for _ in range(40):
         lines = text.split("\n")
-        at = draw.choice([i for i, line in enumerate(lines) if line.strip() and not line.startswith("#")])
+        at = draw.choice(
+            [i for i, line in enumerate(lines) if line.strip() and not line.startswith("#")]
+        )
         key, equals, _ = lines[at].partition("=")
         kind = draw.randrange(5)
         if kind == 0:
@@ -259,7 +327,11 @@ def test_toml(name: str, read: Callable[[Path], Any], tmp_path: Path) -> None:
         elif kind == 2:
             lines = [*lines[:at], lines[at][: draw.randrange(len(lines[at]) + 1)]]
         else:
-            lines[at] = f"{key}= {draw.choice(values)}" if equals else f"{lines[at]} = {draw.choice(values)}"
+            lines[at] = (
+                f"{key}= {draw.choice(values)}"
+                if equals
+                else f"{lines[at]} = {draw.choice(values)}"
+            )
         content = "\n".join(lines).encode()
         if draw.random() < 0.1:
             content = content.replace(b"e", b"\xff", 1)

@@ -15,9 +15,23 @@ from imbert.__main__ import main as imbert
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs" / "how-to").glob("*.md"))]
-BLOCKS = {path.name: re.findall(r"```(\w+)\n(.*?)```", path.read_text(encoding="utf-8"), re.DOTALL) for path in PAGES}
-PYTHON = [(name, block) for name, blocks in BLOCKS.items() for language, block in blocks if language == "python"]
-LINES = [line for blocks in BLOCKS.values() for language, block in blocks if language == "sh" for line in block.splitlines()]
+BLOCKS = {
+    path.name: re.findall(r"```(\w+)\n(.*?)```", path.read_text(encoding="utf-8"), re.DOTALL)
+    for path in PAGES
+}
+PYTHON = [
+    (name, block)
+    for name, blocks in BLOCKS.items()
+    for language, block in blocks
+    if language == "python"
+]
+LINES = [
+    line
+    for blocks in BLOCKS.values()
+    for language, block in blocks
+    if language == "sh"
+    for line in block.splitlines()
+]
 AFTER = "calibrate"  # takes a model that was fine-tuned
 MAIN: dict[str, Callable[[Sequence[str]], int]] = {"odestab": odestab, "imbert": imbert}
 
@@ -52,17 +66,33 @@ def test_the_classifier_loads(minilm_folder: Path) -> None:
     assert len(implicit_layers(scope["model"])) == 3
 
 
-@pytest.mark.parametrize("block", [block for _, block in PYTHON[2:]], ids=[name for name, _ in PYTHON[2:]])
+@pytest.mark.parametrize(
+    "block", [block for _, block in PYTHON[2:]], ids=[name for name, _ in PYTHON[2:]]
+)
 def test_the_code_of_a_how_to_runs(block: str) -> None:
     assert run(block)
 
 
 def test_there_is_a_command_for_each_use() -> None:
-    assert [command[0] for command in commands("odestab")] == ["propagate", "regions", "analyze", "calibrate", "predict"]
-    assert [command[0] for command in commands("imbert")] == ["finetune", "attack", "evaluate", "study", "perturbations"]
+    assert [command[0] for command in commands("odestab")] == [
+        "propagate",
+        "regions",
+        "analyze",
+        "calibrate",
+        "predict",
+    ]
+    assert [command[0] for command in commands("imbert")] == [
+        "finetune",
+        "attack",
+        "evaluate",
+        "study",
+        "perturbations",
+    ]
 
 
-@pytest.mark.parametrize("command", [command for command in commands("odestab") if command[0] != AFTER], ids=" ".join)
+@pytest.mark.parametrize(
+    "command", [command for command in commands("odestab") if command[0] != AFTER], ids=" ".join
+)
 def test_a_command_draws(command: list[str], folder: Path) -> None:
     assert odestab(command) == 0
     assert any(folder.rglob("*.svg"))
@@ -73,7 +103,9 @@ def test_a_model_is_finetuned_measured_and_attacked(folder: Path) -> None:
         assert imbert(command) == 0, command
     assert odestab(next(command for command in commands("odestab") if command[0] == AFTER)) == 0
     fits = json.loads((folder / "runs/calibration/calibration.json").read_text())["fits"]
-    assert {"gaussian", "worst", "attack"} == {row["kind"] for row in fits} and fits[0]["points"] >= 6
+    assert {"gaussian", "worst", "attack"} == {row["kind"] for row in fits} and fits[0][
+        "points"
+    ] >= 6
     result = json.loads((folder / "runs/im-bert/result.json").read_text())
     assert result["evaluation"]["dev"]["metrics"]["accuracy"] > 0.8
     assert {path.name for path in (folder / "runs/attacks").glob("*.json")} == {
@@ -85,7 +117,9 @@ def test_a_model_is_finetuned_measured_and_attacked(folder: Path) -> None:
     assert "not run yet" in (folder / "runs/study/table.md").read_text()
 
 
-@pytest.mark.parametrize("page", sorted({*PAGES, *(ROOT / "docs").rglob("*.md")}), ids=lambda page: page.name)
+@pytest.mark.parametrize(
+    "page", sorted({*PAGES, *(ROOT / "docs").rglob("*.md")}), ids=lambda page: page.name
+)
 def test_what_a_page_links_to_exists(page: Path) -> None:
     links = re.findall(r"\]\(([^)#\s]+)", page.read_text(encoding="utf-8"))
     assert [link for link in links if "://" not in link and not (page.parent / link).exists()] == []

@@ -51,12 +51,18 @@ WAITS = {
     "nonzero": (lambda x: (x > 0).nonzero(), "nonzero"),
     "masked_select": (lambda x: x.masked_select(x > 0), "boolean mask"),
     "boolean index": (lambda x: x[x[:, 0] > -9], "boolean mask"),
-    "assignment to a boolean index": (lambda x: x.__setitem__(x[:, 0] > -9, x.clone()), "boolean mask"),
+    "assignment to a boolean index": (
+        lambda x: x.__setitem__(x[:, 0] > -9, x.clone()),
+        "boolean mask",
+    ),
     "cpu": (lambda x: x.cpu(), "copy to the host"),
     "to": (lambda x: x.to("cpu"), "copy to the host"),
     "tolist": (lambda x: x.tolist(), "copy to the host"),
     "assignment on the host": (lambda x: torch.zeros(3, 3).copy_(x), "copy to the host"),
-    "non-blocking into pageable memory": (lambda x: torch.zeros(3, 3).copy_(x, non_blocking=True), "copy to the host"),
+    "non-blocking into pageable memory": (
+        lambda x: torch.zeros(3, 3).copy_(x, non_blocking=True),
+        "copy to the host",
+    ),
     "torch.tensor": (lambda x: torch.tensor([1.0], device=x.device), "copy to the device"),
     "from the host": (lambda x: normal_numbers(3).to(x), "copy to the device"),
     "index from the host": (lambda x: x[torch.tensor([0, 2])], "copy to the device"),
@@ -73,7 +79,9 @@ WAITS = {
 
 
 @pytest.mark.parametrize(("wait", "reason"), WAITS.values(), ids=WAITS.keys())
-def test_what_the_host_waits_for_is_counted_once(wait: Callable[[Tensor], object], reason: str) -> None:
+def test_what_the_host_waits_for_is_counted_once(
+    wait: Callable[[Tensor], object], reason: str
+) -> None:
     with SecondDevice() as device:
         x = there(3, 3)
         device.clear()
@@ -85,7 +93,10 @@ FREE = {
     "arithmetic": (lambda x: torch.where(x > 0, 2 * x, x), 3),
     "views": (lambda x: x.mT[:, 1:].view_as(x[1:].mT).unflatten(0, (3, 1)), 0),
     "a number from the host": (lambda x: x + torch.tensor(1.0), 1),
-    "factories": (lambda x: (x.new_zeros(2), torch.full((2,), -1.0, device=x.device), torch.empty_like(x)), 2),
+    "factories": (
+        lambda x: (x.new_zeros(2), torch.full((2,), -1.0, device=x.device), torch.empty_like(x)),
+        2,
+    ),
     "filling by a mask": (lambda x: x.__setitem__(x > 0, 0.0), 3),
     "unchecked factors": (lambda x: torch.linalg.lu_factor_ex(x), 1),
     "an index on the device": (lambda x: x[torch.arange(2, device=x.device)], 2),
@@ -93,7 +104,9 @@ FREE = {
 
 
 @pytest.mark.parametrize(("work", "launches"), FREE.values(), ids=FREE.keys())
-def test_launches_are_counted_and_nothing_is_waited_for(work: Callable[[Tensor], object], launches: int) -> None:
+def test_launches_are_counted_and_nothing_is_waited_for(
+    work: Callable[[Tensor], object], launches: int
+) -> None:
     with SecondDevice() as device:
         x = there(3, 3)
         device.clear()
@@ -103,7 +116,11 @@ def test_launches_are_counted_and_nothing_is_waited_for(work: Callable[[Tensor],
 
 def test_an_asynchronous_copy_arrives_after_its_event() -> None:
     with SecondDevice() as device:
-        x, answer, arrived = there(3), torch.zeros(3, dtype=torch.float64, pin_memory=True), torch.Event(DEVICE)
+        x, answer, arrived = (
+            there(3),
+            torch.zeros(3, dtype=torch.float64, pin_memory=True),
+            torch.Event(DEVICE),
+        )
         device.clear()
         answer.copy_(x, non_blocking=True)
         x.zero_()  # later on the device than the copy
@@ -133,7 +150,12 @@ DERIVATIVES = {
 
 @pytest.mark.parametrize("derivative", DERIVATIVES.values(), ids=DERIVATIVES.keys())
 def test_values_and_derivatives_are_those_of_the_cpu(derivative: Callable[..., Tensor]) -> None:
-    x, v, w, b = normal_numbers(2, 4, 5), normal_numbers(2, 4, 5, seed=1), normal_numbers(5, 5, seed=2), normal_numbers(5, seed=3)
+    x, v, w, b = (
+        normal_numbers(2, 4, 5),
+        normal_numbers(2, 4, 5, seed=1),
+        normal_numbers(5, 5, seed=2),
+        normal_numbers(5, seed=3),
+    )
     expected = derivative(lambda y: network(y, [w, b]), x.clone(), v)
     with SecondDevice():
         parameters = [w.to(DEVICE), b.to(DEVICE)]
@@ -152,4 +174,6 @@ def test_a_module_moves_and_learns() -> None:
             optimizer = torch.optim.AdamW(model.parameters(), foreach=False)
             model(x).square().sum().backward()
             optimizer.step()
-        torch.testing.assert_close(moved.weight.detach().cpu(), module.weight.detach(), rtol=1e-12, atol=0)
+        torch.testing.assert_close(
+            moved.weight.detach().cpu(), module.weight.detach(), rtol=1e-12, atol=0
+        )

@@ -74,7 +74,9 @@ class Linearity:
     ends_by_step: tuple[float | None, ...]
 
 
-def fit(predicted: np.ndarray, measured: np.ndarray, seed: int, clusters: np.ndarray | None = None) -> Fit | None:
+def fit(
+    predicted: np.ndarray, measured: np.ndarray, seed: int, clusters: np.ndarray | None = None
+) -> Fit | None:
     """Fit measured to predicted log growth; None where fewer than three points were solved.
 
     Args:
@@ -89,7 +91,10 @@ def fit(predicted: np.ndarray, measured: np.ndarray, seed: int, clusters: np.nda
     groups = np.arange(len(predicted)) if clusters is None else np.asarray(clusters)
     weights = draws(groups, RESAMPLES, seed)
     p, m = np.where(known, predicted, 0.0), np.where(known, measured, 0.0)
-    sums = np.stack([weights @ quantity for quantity in (known.astype(float), p, m, p * p, m * m, p * m)], axis=2)  # resamples, steps, 6
+    sums = np.stack(
+        [weights @ quantity for quantity in (known.astype(float), p, m, p * p, m * m, p * m)],
+        axis=2,
+    )  # resamples, steps, 6
     slopes, intercepts, squares = _line(sums.sum(axis=1))
     within, means = _within(sums)
     left, right = predicted[known], measured[known]
@@ -114,7 +119,9 @@ def linearity(sizes: np.ndarray, predicted: np.ndarray, measured: np.ndarray) ->
         measured: likewise; NaN where it was not solved.
     """
     off = np.abs(measured - predicted)
-    error = np.array([[_median(off[s, :, step]) for step in range(off.shape[2])] for s in range(len(sizes))])
+    error = np.array(
+        [[_median(off[s, :, step]) for step in range(off.shape[2])] for s in range(len(sizes))]
+    )
     ends = tuple(_reached(sizes, error[:, step]) for step in range(error.shape[1]))
     return Linearity(tuple(map(float, sizes)), error.tolist(), ends[-1], ends)
 
@@ -132,12 +139,18 @@ def _within(sums: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """R² within the steps, and of the steps' measured means, from the sums of each step, `(resamples, steps, 6)`."""
     n, p, m, pp, mm, pm = np.moveaxis(sums, 2, 0)
     n = np.maximum(n, 1)  # a step that no text has solved adds nothing
-    across, over, along = ((one - a * b / n).sum(axis=1) for one, a, b in ((pm, p, m), (pp, p, p), (mm, m, m)))
+    across, over, along = (
+        (one - a * b / n).sum(axis=1) for one, a, b in ((pm, p, m), (pp, p, p), (mm, m, m))
+    )
     total, count = m.sum(axis=1), sums[..., 0].sum(axis=1)
     with np.errstate(invalid="ignore", divide="ignore"):
         scale = mm.sum(axis=1)
-        flat = (over <= ROUNDING * pp.sum(axis=1)) | (along <= ROUNDING * scale)  # what is left is the rounding of sums
-        return np.where(flat, np.nan, across**2 / (over * along)), 1 - along / (scale - total**2 / count)
+        flat = (over <= ROUNDING * pp.sum(axis=1)) | (
+            along <= ROUNDING * scale
+        )  # what is left is the rounding of sums
+        return np.where(flat, np.nan, across**2 / (over * along)), 1 - along / (
+            scale - total**2 / count
+        )
 
 
 def _median(values: np.ndarray) -> float:

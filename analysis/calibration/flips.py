@@ -70,7 +70,11 @@ def flips(
         return None
     values = np.concatenate([flipped[known[0]], held[known[1]]])
     label = np.repeat([True, False], [int(one.sum()) for one in known])
-    groups = np.arange(len(values)) if clusters is None else np.concatenate([one[k] for one, k in zip(clusters, known, strict=True)])
+    groups = (
+        np.arange(len(values))
+        if clusters is None
+        else np.concatenate([one[k] for one, k in zip(clusters, known, strict=True)])
+    )
     weights = draws(groups, RESAMPLES, seed)
     difference, auroc = _difference(values, label, weights), _auroc(values, label, weights)
     chance = np.abs(_relabelled(values, label, groups, np.random.default_rng([seed, len(values)])))
@@ -85,7 +89,9 @@ def flips(
 def _difference(values: np.ndarray, label: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """Weighted mean of the flipped less that of the held; NaN in a resample that lacks one of them."""
     with np.errstate(invalid="ignore"):
-        means = ((weights @ (values * one)) / (weights @ one.astype(float)) for one in (label, ~label))
+        means = (
+            (weights @ (values * one)) / (weights @ one.astype(float)) for one in (label, ~label)
+        )
         return np.asarray(next(means) - next(means))
 
 
@@ -97,7 +103,9 @@ def _auroc(values: np.ndarray, label: np.ndarray, weights: np.ndarray) -> np.nda
         return np.asarray(((weights[:, label] @ more) * weights[:, ~label]).sum(axis=1) / pairs)
 
 
-def _relabelled(values: np.ndarray, label: np.ndarray, groups: np.ndarray, random: np.random.Generator) -> np.ndarray:
+def _relabelled(
+    values: np.ndarray, label: np.ndarray, groups: np.ndarray, random: np.random.Generator
+) -> np.ndarray:
     """Differences under relabellings: originals with equally many pairs exchange their labels, each as a whole."""
     drawn = np.tile(label, (RESAMPLES, 1))
     members = [np.flatnonzero(groups == one) for one in np.unique(groups)]

@@ -65,7 +65,10 @@ class Calibration:
 
     def record(self) -> dict[str, Any]:
         """Plain values for calibration.json; texts are not among them."""
-        rows = [{"kind": kind, "size": size, "source": source, **dataclasses.asdict(one)} for kind, size, source, one in self.fits]
+        rows = [
+            {"kind": kind, "size": size, "source": source, **dataclasses.asdict(one)}
+            for kind, size, source, one in self.fits
+        ]
         series = [
             {
                 "kind": one.kind,
@@ -80,11 +83,16 @@ class Calibration:
             }
             for one in self.series
         ]
-        plain = {name: {key: dataclasses.asdict(value) for key, value in getattr(self, name).items()} for name in ("linearity", "flips")}
+        plain = {
+            name: {key: dataclasses.asdict(value) for key, value in getattr(self, name).items()}
+            for name in ("linearity", "flips")
+        }
         return {"schema": SCHEMA, "fits": rows, "series": series, **plain, "meta": self.meta}
 
 
-def calibrate(tuned: Run, pretrained: Run, seed: int, margins: dict[str, float] | None = None) -> Calibration:
+def calibrate(
+    tuned: Run, pretrained: Run, seed: int, margins: dict[str, float] | None = None
+) -> Calibration:
     """Hold two calibration runs of the same texts and perturbations against each other.
 
     Args:
@@ -97,16 +105,27 @@ def calibrate(tuned: Run, pretrained: Run, seed: int, margins: dict[str, float] 
         ValueError: if they are not of the same perturbations.
     """
     differing = [
-        key for key in ("texts", "pairs", "tokens", "sizes", "encoder_depth", "directed") if tuned.config[key] != pretrained.config[key]
+        key
+        for key in ("texts", "pairs", "tokens", "sizes", "encoder_depth", "directed")
+        if tuned.config[key] != pretrained.config[key]
     ]
     if differing:
-        raise ValueError(f"expected two runs of the same perturbations, got others in {', '.join(differing)}")
+        raise ValueError(
+            f"expected two runs of the same perturbations, got others in {', '.join(differing)}"
+        )
     perturbed = grouped(tuned.of_kind("declared"), "perturbation").items()
-    series = tuple(one for key, cells in perturbed for one in _series(key[0], cells, pretrained, tuned.config, margins or {}))
+    series = tuple(
+        one
+        for key, cells in perturbed
+        for one in _series(key[0], cells, pretrained, tuned.config, margins or {})
+    )
     meta = {
         "model": tuned.config["model"],
         "pretrained": pretrained.config["model"],
-        "weights": {source: run.config["weights"] for source, run in zip(SOURCES, (tuned, pretrained), strict=True)},
+        "weights": {
+            source: run.config["weights"]
+            for source, run in zip(SOURCES, (tuned, pretrained), strict=True)
+        },
         "steps": tuned.config["declared"],
         "texts": len(tuned.config["texts"]),
         "skipped_pairs": len(tuned.config["skipped_pairs"]),
@@ -128,7 +147,9 @@ def again(record: dict[str, Any], seed: int) -> Calibration:
         ValueError: if it is no record of a calibration of this schema.
     """
     if record.get("schema") != SCHEMA or "series" not in record:
-        raise ValueError(f"expected the record of a calibration of schema {SCHEMA}, got {record.get('schema')!r}")
+        raise ValueError(
+            f"expected the record of a calibration of schema {SCHEMA}, got {record.get('schema')!r}"
+        )
     return _held_together(tuple(_read(one) for one in record["series"]), seed, record["meta"])
 
 
@@ -136,8 +157,15 @@ def _read(row: dict[str, Any]) -> Series:
     """A series as its record has it; of a record without the size of each edit their median stands for all."""
     measured = _numbers(row["measured"])
     predicted = {source: _numbers(values) for source, values in row["predicted"].items()}
-    total = {name: np.cumsum(values, axis=1) for name, values in {"measured": measured, **predicted}.items()}
-    edit = _numbers(row["edit"]) if "edit" in row else np.full(len(measured), _numbers(row["sizes"]["median"]))
+    total = {
+        name: np.cumsum(values, axis=1)
+        for name, values in {"measured": measured, **predicted}.items()
+    }
+    edit = (
+        _numbers(row["edit"])
+        if "edit" in row
+        else np.full(len(measured), _numbers(row["sizes"]["median"]))
+    )
     clusters = None if row.get("clusters") is None else np.array(row["clusters"])
     margins = None if row.get("margins") is None else _numbers(row["margins"])
     return Series(row["kind"], row["size"], measured, predicted, total, edit, clusters, margins)
@@ -148,27 +176,51 @@ def _numbers(values: Any) -> np.ndarray:
 
 
 def _held_together(series: tuple[Series, ...], seed: int, meta: dict[str, Any]) -> Calibration:
-    drawn = ((one, source, fit(one.predicted[source], one.measured, seed, one.clusters)) for one in series for source in SOURCES)
-    fits = tuple((one.kind, one.size, source, found) for one, source, found in drawn if found is not None)
+    drawn = (
+        (one, source, fit(one.predicted[source], one.measured, seed, one.clusters))
+        for one in series
+        for source in SOURCES
+    )
+    fits = tuple(
+        (one.kind, one.size, source, found) for one, source, found in drawn if found is not None
+    )
     several = {
-        kind: [one for one in series if one.kind == kind] for kind in dict.fromkeys(one.kind for one in series if one.size is not None)
+        kind: [one for one in series if one.kind == kind]
+        for kind in dict.fromkeys(one.kind for one in series if one.size is not None)
     }
     straight = {kind: _linearity(rows) for kind, rows in several.items()}
-    return Calibration(series, fits, straight, _flips({one.kind: one for one in series}, seed), meta)
+    return Calibration(
+        series, fits, straight, _flips({one.kind: one for one in series}, seed), meta
+    )
 
 
-def _series(kind: str, cells: list[Any], pretrained: Run, config: dict[str, Any], margins: dict[str, float]) -> list[Series]:
+def _series(
+    kind: str, cells: list[Any], pretrained: Run, config: dict[str, Any], margins: dict[str, float]
+) -> list[Series]:
     edits = kind not in ("gaussian", "worst", "attack")
     places = [i for cell in cells for i in cell.header["texts"]]
     originals = [config["pairs"][i][1] if edits else config["texts"][i] for i in places]
-    every = {text: i for i, text in enumerate(dict.fromkeys([*config["texts"], *(pair[1] for pair in config["pairs"])]))}
+    every = {
+        text: i
+        for i, text in enumerate(
+            dict.fromkeys([*config["texts"], *(pair[1] for pair in config["pairs"])])
+        )
+    }
     clusters = np.array([every[text] for text in originals])
     own = None
     if edits and margins:
-        own = np.array([margins.get(hashlib.sha256(text.encode()).hexdigest(), np.nan) for text in originals])
-    others = next(group for key, group in grouped(pretrained.of_kind("declared"), "perturbation").items() if key[0] == kind)
+        own = np.array(
+            [margins.get(hashlib.sha256(text.encode()).hexdigest(), np.nan) for text in originals]
+        )
+    others = next(
+        group
+        for key, group in grouped(pretrained.of_kind("declared"), "perturbation").items()
+        if key[0] == kind
+    )
     solved = np.logical_and.accumulate(merged(cells, "converged", 1).astype(bool), axis=2)
-    foreseen = np.logical_and.accumulate(merged(others, "converged", 1).astype(bool), axis=2)  # its path counts, which is that of all sizes
+    foreseen = np.logical_and.accumulate(
+        merged(others, "converged", 1).astype(bool), axis=2
+    )  # its path counts, which is that of all sizes
     measured = np.where(solved, _log(merged(cells, "measured", 1))[..., 1:], np.nan)
     total = {
         SOURCES[0]: np.broadcast_to(_log(merged(cells, "predicted", 1))[..., 1:], measured.shape),
@@ -176,16 +228,32 @@ def _series(kind: str, cells: list[Any], pretrained: Run, config: dict[str, Any]
     }
     found = []
     for s, size in enumerate(cells[0].arrays["sizes"]):
-        totals = {"measured": measured[s], **{source: values[s] for source, values in total.items()}}
+        totals = {
+            "measured": measured[s],
+            **{source: values[s] for source, values in total.items()},
+        }
         steps = {name: np.diff(values, axis=1, prepend=0.0) for name, values in totals.items()}
         edit = merged(cells, "size", 1)[s]
-        found.append(Series(kind, None if np.isnan(size) else float(size), steps.pop("measured"), steps, totals, edit, clusters, own))
+        found.append(
+            Series(
+                kind,
+                None if np.isnan(size) else float(size),
+                steps.pop("measured"),
+                steps,
+                totals,
+                edit,
+                clusters,
+                own,
+            )
+        )
     return found
 
 
 def _linearity(rows: list[Series]) -> Linearity:
     sizes = np.array([one.size for one in rows], dtype=float)
-    return linearity(sizes, *(np.stack([one.total[name] for one in rows]) for name in (SOURCES[0], "measured")))
+    return linearity(
+        sizes, *(np.stack([one.total[name] for one in rows]) for name in (SOURCES[0], "measured"))
+    )
 
 
 def _flips(kinds: dict[str, Series], seed: int) -> dict[str, Flips]:
@@ -193,13 +261,20 @@ def _flips(kinds: dict[str, Series], seed: int) -> dict[str, Flips]:
     if not kinds.keys() >= {FLIPPED, HELD}:
         return {}
     a, b = kinds[FLIPPED], kinds[HELD]
-    compared = {name: (a.total[name][:, -1], b.total[name][:, -1]) for name in ("measured", *SOURCES)}
+    compared = {
+        name: (a.total[name][:, -1], b.total[name][:, -1]) for name in ("measured", *SOURCES)
+    }
     steps = a.total["measured"].shape[1]
-    compared |= {f"measured after step {k + 1}": (a.total["measured"][:, k], b.total["measured"][:, k]) for k in range(steps - 1)}
+    compared |= {
+        f"measured after step {k + 1}": (a.total["measured"][:, k], b.total["measured"][:, k])
+        for k in range(steps - 1)
+    }
     if a.margins is not None and b.margins is not None:
         compared[MARGIN] = (a.margins, b.margins)
     clusters = None if a.clusters is None or b.clusters is None else (a.clusters, b.clusters)
-    found = {name: flips(*groups, (a.edit, b.edit), seed, clusters) for name, groups in compared.items()}
+    found = {
+        name: flips(*groups, (a.edit, b.edit), seed, clusters) for name, groups in compared.items()
+    }
     return {name: one for name, one in found.items() if one is not None}
 
 

@@ -16,7 +16,9 @@ def _fit(row: Mapping[str, Any]) -> str:
     size = "its own size" if row["size"] is None else f"size {row['size']:g}"
     within, means = (_number(row[name]) for name in ("r_squared_within", "layer_means"))
     slope = f"slope {row['slope']:.2f} [{row['slope_low']:.2f}, {row['slope_high']:.2f}]"
-    squares = f"R² {row['r_squared']:.3f} (within layers {within}, of the layers' means alone {means})"
+    squares = (
+        f"R² {row['r_squared']:.3f} (within layers {within}, of the layers' means alone {means})"
+    )
     what = f"{row['kind']}, {size}, from the {row['source']} linearisation"
     return f"{what}: {squares}, {slope}, agreement {row['agreement']:.3f}"
 

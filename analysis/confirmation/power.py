@@ -8,7 +8,9 @@ TRIALS = 10_000
 SPREADS = (0.01, 0.02, 0.03)  # standard deviations of the true outcomes, as shares of the examples
 
 
-def ranking_power(placements: int, spread: float, noise: float, trials: int = TRIALS, seed: int = 0) -> float:
+def ranking_power(
+    placements: int, spread: float, noise: float, trials: int = TRIALS, seed: int = 0
+) -> float:
     """P(the rank test confirms a prediction that is perfect), by simulation.
 
     The true outcomes are equally spaced in the predicted order; to each comes independent Gaussian
@@ -55,7 +57,12 @@ def seed_scatter(outcomes: np.ndarray) -> float:
     placements, seeds = outcomes.shape
     if min(placements, seeds) < 2:
         return float("nan")
-    left = outcomes - outcomes.mean(axis=1, keepdims=True) - outcomes.mean(axis=0, keepdims=True) + outcomes.mean()
+    left = (
+        outcomes
+        - outcomes.mean(axis=1, keepdims=True)
+        - outcomes.mean(axis=0, keepdims=True)
+        + outcomes.mean()
+    )
     return float(np.sqrt(np.square(left).sum() / ((placements - 1) * (seeds - 1))))
 
 

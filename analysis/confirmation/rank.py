@@ -38,7 +38,9 @@ class Correlation:
 def _ranks(values: np.ndarray) -> np.ndarray:
     """Along the last axis, ties at their mean rank."""
     others = values[..., None, :]
-    return np.asarray((others < values[..., None]).sum(-1) + (others == values[..., None]).sum(-1) / 2)
+    return np.asarray(
+        (others < values[..., None]).sum(-1) + (others == values[..., None]).sum(-1) / 2
+    )
 
 
 def _correlated(a: np.ndarray, b: np.ndarray, values: np.ndarray) -> np.ndarray:
@@ -71,7 +73,9 @@ WITHIN = "Spearman, equally many layers"
 STATISTICS = {"Spearman": _spearman, "Kendall": _kendall, WITHIN: _spearman}
 
 
-def correlation(name: str, order: np.ndarray, measured: np.ndarray, seed: int, strata: np.ndarray | None = None) -> Correlation:
+def correlation(
+    name: str, order: np.ndarray, measured: np.ndarray, seed: int, strata: np.ndarray | None = None
+) -> Correlation:
     """One of STATISTICS with its interval, its permutation test, and what it could have told from chance.
 
     Args:
@@ -89,7 +93,14 @@ def correlation(name: str, order: np.ndarray, measured: np.ndarray, seed: int, s
         chance = np.abs(statistic(order, measured[places, 0], groups))
         p_value = float((1 + (chance >= abs(values[0]) - 1e-12).sum()) / (1 + len(places)))
     low, high = percentiles(values[1:])
-    return Correlation(name, float(values[0]), low, high, p_value, _critical(np.abs(statistic(order, places.astype(float), groups))))
+    return Correlation(
+        name,
+        float(values[0]),
+        low,
+        high,
+        p_value,
+        _critical(np.abs(statistic(order, places.astype(float), groups))),
+    )
 
 
 def _permutations(strata: np.ndarray, seed: int) -> np.ndarray:
@@ -120,7 +131,11 @@ def student(values: np.ndarray) -> tuple[float, float]:
     """The ends of Student's 95 % interval of the mean of independent values; NaN of fewer than two."""
     if len(values) < 2:
         return float("nan"), float("nan")
-    half = scipy.stats.t.ppf((1 + LEVEL) / 2, len(values) - 1) * values.std(ddof=1) / math.sqrt(len(values))
+    half = (
+        scipy.stats.t.ppf((1 + LEVEL) / 2, len(values) - 1)
+        * values.std(ddof=1)
+        / math.sqrt(len(values))
+    )
     return float(values.mean() - half), float(values.mean() + half)
 
 
@@ -128,7 +143,9 @@ def draws(clusters: np.ndarray, resamples: int, seed: int) -> np.ndarray:
     """Weights `(1 + resamples, items)` of resamples that draw whole clusters with replacement, after one of the items as they are."""
     _, place = np.unique(clusters, return_inverse=True)
     count = int(place.max()) + 1
-    drawn = np.random.default_rng([seed, count]).multinomial(count, np.full(count, 1 / count), resamples)
+    drawn = np.random.default_rng([seed, count]).multinomial(
+        count, np.full(count, 1 / count), resamples
+    )
     return np.vstack([np.ones(len(place)), drawn[:, place]])
 
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any, NotRequired, TypedDict
 
 import numpy as np
 
-from analysis.json_records import Within, read_record
+from analysis.ground.json_records import Within, read_record
 
 RESULT_SCHEMA = 1
 STOPPED = ("GradientDescent",)
@@ -69,7 +69,9 @@ class Run:
     clusters: np.ndarray | None = None
 
 
-def read_runs(study: Path, attack: str, ahead: dict[str, Any], digest: str) -> tuple[list[Run], float]:
+def read_runs(
+    study: Path, attack: str, ahead: dict[str, Any], digest: str
+) -> tuple[list[Run], float]:
     """The attacked runs of a study's folder, each of which must be a test of the prediction, and their step size.
 
     Raises:
@@ -83,33 +85,59 @@ def read_runs(study: Path, attack: str, ahead: dict[str, Any], digest: str) -> t
     steps: set[float] = set()
     for folder in folders:
         path = folder / "attacks" / f"{attack}.json"
-        result = read_record(folder / "result.json", _Result, "a result", RESULT_SCHEMA, ("meta", "schema"))
+        result = read_record(
+            folder / "result.json", _Result, "a result", RESULT_SCHEMA, ("meta", "schema")
+        )
         _require(folder, result, ahead, digest)
         if not path.is_file():
-            raise ValueError(f"{folder}: expected the attack {attack} in attacks/{attack}.json, got none; attack every run first")
+            raise ValueError(
+                f"{folder}: expected the attack {attack} in attacks/{attack}.json, got none; attack every run first"
+            )
         record = read_record(path, _Attack)
-        if (attacked := record["of"]["checkpoint"]) != (final := result["meta"]["checkpoints"]["final"]):
-            raise ValueError(f"{path}: expected an attack on the run's checkpoint {final}, got one on {attacked}")
+        if (attacked := record["of"]["checkpoint"]) != (
+            final := result["meta"]["checkpoints"]["final"]
+        ):
+            raise ValueError(
+                f"{path}: expected an attack on the run's checkpoint {final}, got one on {attacked}"
+            )
         run, seed = result["run"], result["run"]["train"]["seed"]
-        for name, own in result["meta"].get("final", {}).items():  # older records have the weights alone
+        for name, own in (
+            result["meta"].get("final", {}).items()
+        ):  # older records have the weights alone
             if name in record["of"] and record["of"][name] != own:
-                raise ValueError(f"{path}: expected an attack on the run's checkpoint, got one with another {name}")
+                raise ValueError(
+                    f"{path}: expected an attack on the run's checkpoint, got one with another {name}"
+                )
         layers, h = _placement(folder, run["model"], ahead)
-        same.require("attack on the same examples", folder, [record["of"]["examples"], record["of"]["choice"]])
+        same.require(
+            "attack on the same examples",
+            folder,
+            [record["of"]["examples"], record["of"]["choice"]],
+        )
         same.require("data", folder, run["data"])
         same.require("training", folder, {**run["train"], "seed": None})
         if layers:
             steps.add(h)
-            same.require("implicit step", folder, {**run["model"], "implicit_layers": None, "step_size": None})
+            same.require(
+                "implicit step",
+                folder,
+                {**run["model"], "implicit_layers": None, "step_size": None},
+            )
         if len(steps) > 1:
             raise ValueError(f"{study}: expected implicit steps of one size, got {sorted(steps)}")
         if (other := of.setdefault((layers, seed), str(folder))) != str(folder):
-            raise ValueError(f"{study}: expected one run for each placement and seed, got {other} and {folder}")
+            raise ValueError(
+                f"{study}: expected one run for each placement and seed, got {other} and {folder}"
+            )
         right = np.array([row["right_before"] for row in record["per_example"]], dtype=bool)
-        flipped = right & ~np.array([row["right_after"] for row in record["per_example"]], dtype=bool)
+        flipped = right & ~np.array(
+            [row["right_after"] for row in record["per_example"]], dtype=bool
+        )
         same.require("number of examples", folder, len(right))
         dev = result["evaluation"]["dev"]
-        metric, low, high = map(_number, (next(iter(dev["metrics"].values()), None), *(dev["interval"] or (None, None))))
+        metric, low, high = map(
+            _number, (next(iter(dev["metrics"].values()), None), *(dev["interval"] or (None, None)))
+        )
         clusters = np.array([row.get("cluster", i) for i, row in enumerate(record["per_example"])])
         found.append(Run(str(folder), layers, seed, metric, (low, high), right, flipped, clusters))
     if not steps:
@@ -219,7 +247,9 @@ class _Same:
     def require(self, what: str, folder: Path, value: Any) -> None:
         told, where = self.first.setdefault(what, (json.dumps(value, sort_keys=True), str(folder)))
         if told != json.dumps(value, sort_keys=True):
-            raise ValueError(f"{self.study}: expected the same {what} in all runs, got others in {where} and {folder}")
+            raise ValueError(
+                f"{self.study}: expected the same {what} in all runs, got others in {where} and {folder}"
+            )
 
 
 def _number(value: float | None) -> float:
@@ -230,23 +260,35 @@ def _require(folder: Path, result: dict[str, Any], ahead: dict[str, Any], digest
     """A result must be readable here, begin at the predicted checkpoint, and have named the prediction before it ran."""
     start, wanted = result["meta"]["checkpoints"]["start"], ahead["config"]["checkpoint"]
     if start != wanted or start is None:
-        raise ValueError(f"{folder}: expected a run from the predicted checkpoint {wanted or 'with a digest'}, got {start}")
+        raise ValueError(
+            f"{folder}: expected a run from the predicted checkpoint {wanted or 'with a digest'}, got {start}"
+        )
     named = result["run"]["evaluate"].get("prediction")
     if named != digest:
-        raise ValueError(f"{folder}: expected a run that names the prediction {digest} it tests, got {named}: predicted after the fact?")
+        raise ValueError(
+            f"{folder}: expected a run that names the prediction {digest} it tests, got {named}: predicted after the fact?"
+        )
 
 
-def _placement(folder: Path, model: dict[str, Any], ahead: dict[str, Any]) -> tuple[tuple[int, ...], float]:
+def _placement(
+    folder: Path, model: dict[str, Any], ahead: dict[str, Any]
+) -> tuple[tuple[int, ...], float]:
     """Which layers of a run are implicit, and h."""
     if model.get("kind") == "bert":
         return (), 1.0
     if model.get("kind") != "im-bert" or model.get("method") not in (None, "implicit_euler"):
         came = f"{model.get('kind')}, {model.get('method')}"
-        raise ValueError(f"{folder}: expected runs of kind bert and im-bert, the latter with implicit steps, got {came}")
+        raise ValueError(
+            f"{folder}: expected runs of kind bert and im-bert, the latter with implicit steps, got {came}"
+        )
     if (solver := (model.get("solver") or {}).get("name")) in STOPPED:
-        raise ValueError(f"{folder}: expected a solver that converges, got {solver}, which stops after a given number of steps")
+        raise ValueError(
+            f"{folder}: expected a solver that converges, got {solver}, which stops after a given number of steps"
+        )
     field, wanted = model.get("field") or "increment", ahead["config"]["field"]
     if field != wanted:
-        raise ValueError(f"{folder}: expected runs with the field {wanted} that was predicted, got {field}")
+        raise ValueError(
+            f"{folder}: expected runs with the field {wanted} that was predicted, got {field}"
+        )
     every, layers = range(ahead["config"]["encoder_depth"]), model.get("implicit_layers")
     return tuple(every if layers is None else layers), float(model.get("step_size") or 1.0)

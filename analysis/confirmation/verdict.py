@@ -17,14 +17,26 @@ import scipy.stats
 
 from analysis.confirmation.power import SPREADS, ranking_power, seed_scatter
 from analysis.confirmation.power import told as told_power
-from analysis.confirmation.rank import LEVEL, RESAMPLES, STATISTICS, WITHIN, Correlation, correlation, draws, percentiles, student
+from analysis.confirmation.rank import (
+    LEVEL,
+    RESAMPLES,
+    STATISTICS,
+    WITHIN,
+    Correlation,
+    correlation,
+    draws,
+    percentiles,
+    student,
+)
 from analysis.confirmation.runs import Prediction, Run, read_runs
-from analysis.json_records import read_record
+from analysis.ground.json_records import read_record
 
 PREDICTION_SCHEMA = 1
 PRIMARY = "characters"  # the attack whose outcome was fixed beforehand; any other is exploratory
 POWER = 0.8
-FEWEST = 5  # of 4 placements no order is rarer than 1 in 24: nothing could be significant on both sides
+FEWEST = (
+    5  # of 4 placements no order is rarer than 1 in 24: nothing could be significant on both sides
+)
 Pairs = list[tuple[Run, Run]]
 
 
@@ -89,7 +101,11 @@ class Confirmation:
         ranks = told_power(self.noise, placements, self.powers)
         if not np.isfinite(self.detectable):
             return f"Which difference such a study could see is not known. {ranks}"
-        what = "with these examples, leaving out what other seeds would change" if self.meta["seeds"] == 1 else "with as many seeds"
+        what = (
+            "with these examples, leaving out what other seeds would change"
+            if self.meta["seeds"] == 1
+            else "with as many seeds"
+        )
         seen = f"A placement whose flips differ from the explicit model's by {self.detectable:.3f} would be told apart in 80 % of studies"
         return f"{seen} {what}. {ranks}"
 
@@ -98,7 +114,9 @@ class Confirmation:
         return dataclasses.asdict(self)
 
 
-def confirm(prediction: Path, study: Path, attack: str, seed: int = 0, seed_sd: float | None = None) -> Confirmation:
+def confirm(
+    prediction: Path, study: Path, attack: str, seed: int = 0, seed_sd: float | None = None
+) -> Confirmation:
     """Hold a prediction against the runs that were to test it.
 
     Args:
@@ -125,14 +143,25 @@ def confirm(prediction: Path, study: Path, attack: str, seed: int = 0, seed_sd: 
     pairs = _paired(runs)
     if seed_sd is not None and not (np.isfinite(seed_sd) and seed_sd >= 0):
         raise ValueError(f"seed_sd must be >= 0 and finite, got {seed_sd}")
-    known = sorted((layers for layers in pairs if layers in predicted), key=lambda layers: predicted[layers]["value"])
-    ranked = [i for i, layers in enumerate(known) if layers]  # the explicit model's outcome is 0 by definition
+    known = sorted(
+        (layers for layers in pairs if layers in predicted),
+        key=lambda layers: predicted[layers]["value"],
+    )
+    ranked = [
+        i for i, layers in enumerate(known) if layers
+    ]  # the explicit model's outcome is 0 by definition
     if len(ranked) < FEWEST:
         wanted = f"at least {FEWEST} placements of implicit steps that were predicted and run"
         raise ValueError(f"{study}: a rank correlation needs {wanted}, got {len(ranked)}")
     measured = _resampled([pairs[layers] for layers in known], seed)
-    outcomes = tuple(_outcome(pairs[layers], predicted[layers], row) for layers, row in zip(known, measured, strict=True))
-    order, counts = np.array([predicted[known[i]]["value"] for i in ranked]), np.array([len(known[i]) for i in ranked])
+    outcomes = tuple(
+        _outcome(pairs[layers], predicted[layers], row)
+        for layers, row in zip(known, measured, strict=True)
+    )
+    order, counts = (
+        np.array([predicted[known[i]]["value"] for i in ranked]),
+        np.array([len(known[i]) for i in ranked]),
+    )
     found = [correlation(name, order, measured[ranked], seed) for name in ("Spearman", "Kendall")]
     found.append(correlation(WITHIN, order, measured[ranked], seed, strata=counts))
     placements = [pairs[known[i]] for i in ranked]
@@ -146,7 +175,9 @@ def confirm(prediction: Path, study: Path, attack: str, seed: int = 0, seed_sd: 
         "examples": len(runs[0].right),
         "clusters": len(np.unique(_clusters(runs[0]))),
         "unpredicted": [list(one) for one in pairs if one not in predicted],
-        "with_count": float(STATISTICS["Spearman"](order, counts.astype(float), np.zeros_like(counts))),
+        "with_count": float(
+            STATISTICS["Spearman"](order, counts.astype(float), np.zeros_like(counts))
+        ),
     }
     return Confirmation(
         attack=attack,
@@ -154,7 +185,9 @@ def confirm(prediction: Path, study: Path, attack: str, seed: int = 0, seed_sd: 
         correlations=tuple(found),
         detectable=_detectable(placements, measured[ranked]),
         noise=noise,
-        powers={} if noise is None else {f"{spread:g}": ranking_power(len(ranked), spread, noise) for spread in SPREADS},
+        powers={}
+        if noise is None
+        else {f"{spread:g}": ranking_power(len(ranked), spread, noise) for spread in SPREADS},
         sentence=_sentence(found, [outcomes[i] for i in ranked], meta, attack),
         meta=meta,
     )
@@ -165,7 +198,9 @@ def _paired(runs: Sequence[Run]) -> dict[tuple[int, ...], Pairs]:
     explicit = {one.seed: one for one in runs if not one.layers}
     lacking = sorted({one.seed for one in runs} - explicit.keys())
     if lacking:
-        raise ValueError(f"expected an explicit model (kind bert) of every seed to compare with, got none of seed {lacking[0]}")
+        raise ValueError(
+            f"expected an explicit model (kind bert) of every seed to compare with, got none of seed {lacking[0]}"
+        )
     found: dict[tuple[int, ...], Pairs] = {}
     for one in sorted(runs, key=lambda run: (run.layers, run.seed)):
         found.setdefault(one.layers, []).append((one, explicit[one.seed]))
@@ -174,7 +209,9 @@ def _paired(runs: Sequence[Run]) -> dict[tuple[int, ...], Pairs]:
 
 def _outcome(pairs: Pairs, predicted: dict[str, float], measured: np.ndarray) -> Outcome:
     low, high = percentiles(measured[1:])
-    if len(pairs) == 2:  # resamples see half of the variance of two seeds, which may also agree by chance
+    if (
+        len(pairs) == 2
+    ):  # resamples see half of the variance of two seeds, which may also agree by chance
         ends = student(_by_seed(pairs))
         low, high = float(np.fmin(low, ends[0])), float(np.fmax(high, ends[1]))
     return Outcome(
@@ -198,7 +235,9 @@ def _rarer(one: Run, other: Run, weights: np.ndarray) -> np.ndarray:
     """By how much more rarely the first is flipped than the second, under weights `(…, examples)` of the examples."""
     both = (one.right & other.right).astype(float)
     with np.errstate(invalid="ignore"):  # a resample without an example that both get right
-        return np.asarray((weights @ (both * (other.flipped.astype(float) - one.flipped))) / (weights @ both))
+        return np.asarray(
+            (weights @ (both * (other.flipped.astype(float) - one.flipped))) / (weights @ both)
+        )
 
 
 def _by_seed(pairs: Pairs) -> np.ndarray:
@@ -229,7 +268,9 @@ def _noise(placements: Sequence[Pairs], seed_sd: float | None) -> float | None:
         return None
     scatter = seed_sd
     if len(seeds) > 1:
-        outcomes = [_by_seed([pair for pair in pairs if pair[0].seed in seeds]) for pairs in placements]
+        outcomes = [
+            _by_seed([pair for pair in pairs if pair[0].seed in seeds]) for pairs in placements
+        ]
         scatter = seed_scatter(np.array(outcomes))
     assert scatter is not None
     return scatter / float(np.sqrt(max(len(seeds), 1)))
@@ -252,20 +293,35 @@ def _detectable(placements: Sequence[Pairs], measured: np.ndarray) -> float:
     return float(np.nanmedian(found)) if np.isfinite(found).any() else float("nan")
 
 
-def _sentence(found: Sequence[Correlation], outcomes: Sequence[Outcome], meta: dict[str, Any], attack: str) -> str:
+def _sentence(
+    found: Sequence[Correlation], outcomes: Sequence[Outcome], meta: dict[str, Any], attack: str
+) -> str:
     first, within = found[0], found[-1]
     told = f"Over {len(outcomes)} placements the predicted advantage and the measured robustness against {attack} have {_value(first)}: "
     if not np.isfinite(first.value):
-        return told + "all placements are equally robust, or of one nothing is known, and nothing can be said."
+        return (
+            told
+            + "all placements are equally robust, or of one nothing is known, and nothing can be said."
+        )
     if first.p_value > 1 - LEVEL:
         told += f"not confirmed. Of so many placements only |ρ| ≥ {first.critical:.2f} is told from chance."
     else:
-        told += "confirmed." if first.value > 0 else "refuted: what was predicted to help most, helps least."
-    told += f" The prediction goes with the number of implicit layers (ρ = {meta['with_count']:+.2f}); "
+        told += (
+            "confirmed."
+            if first.value > 0
+            else "refuted: what was predicted to help most, helps least."
+        )
+    told += (
+        f" The prediction goes with the number of implicit layers (ρ = {meta['with_count']:+.2f}); "
+    )
     told += f"among placements of equally many, {_value(within)}."
     if fallen := ["–".join(map(str, one.layers)) for one in outcomes if one.fallen]:
         told += f" On dev {', '.join(fallen)} fall below the explicit model: their robustness may be drift toward chance."
-    return told if meta["primary"] else f"{told} {attack} is not the outcome that was fixed beforehand: this is exploratory."
+    return (
+        told
+        if meta["primary"]
+        else f"{told} {attack} is not the outcome that was fixed beforehand: this is exploratory."
+    )
 
 
 def _value(found: Correlation) -> str:

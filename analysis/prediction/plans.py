@@ -8,7 +8,11 @@ from analysis.confirmation.verdict import PRIMARY
 from analysis.prediction.records import Prediction
 
 EXAMPLES = 500  # that are attacked
-DATA = ('source = "."', "validation = 500  # rows held out of the training file to choose the checkpoint", "")
+DATA = (
+    'source = "."',
+    "validation = 500  # rows held out of the training file to choose the checkpoint",
+    "",
+)
 
 
 def run_toml(prediction: Prediction, digest: str) -> str:
@@ -66,14 +70,20 @@ def study_toml(prediction: Prediction, digest: str) -> str:
         "",
     ]
     for layers in placed:
-        lines += [f"[models.{'-'.join(['layers', *map(str, layers)]) if layers else 'none'}]", *_model(prediction, layers), ""]
+        lines += [
+            f"[models.{'-'.join(['layers', *map(str, layers)]) if layers else 'none'}]",
+            *_model(prediction, layers),
+            "",
+        ]
     return "\n".join(lines)
 
 
 def _model(prediction: Prediction, layers: Sequence[int]) -> list[str]:
     """The lines of a [model] table."""
     found, config = prediction.recommendation, prediction.config
-    model = str(Path(config["model"]).resolve()) if Path(config["model"]).is_dir() else config["model"]  # wherever the plan lies
+    model = (
+        str(Path(config["model"]).resolve()) if Path(config["model"]).is_dir() else config["model"]
+    )  # wherever the plan lies
     checkpoint = f"checkpoint = {json.dumps(model)}"
     if not layers:
         return [checkpoint, 'kind = "bert"']
@@ -95,4 +105,8 @@ def _step_size(prediction: Prediction) -> float:
 
 
 def _names(digest: str) -> list[str]:
-    return ["[evaluate]", f'prediction = "{digest}"  # sha256 of the prediction.json that this is to test', ""]
+    return [
+        "[evaluate]",
+        f'prediction = "{digest}"  # sha256 of the prediction.json that this is to test',
+        "",
+    ]

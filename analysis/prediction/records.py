@@ -132,13 +132,22 @@ class Prediction:
             "tolerances",
             "truncated_steps",
         )
-        rule = {"resamples": RESAMPLES, "level": LEVEL, "share_of_resamples": SHARE, "solved": SOLVED, "error": ERROR}
+        rule = {
+            "resamples": RESAMPLES,
+            "level": LEVEL,
+            "share_of_resamples": SHARE,
+            "solved": SOLVED,
+            "error": ERROR,
+        }
         return {
             "schema": SCHEMA,
             "config": {name: self.config.get(name) for name in (*kept, "versions")}
             | {"texts": len(self.config["texts"]), "texts_sha256": _digest(self.config["texts"])},
             "rule": rule,
-            **{name: _plain(getattr(self, name)) for name in ("layers", "placements", "recommendation")},
+            **{
+                name: _plain(getattr(self, name))
+                for name in ("layers", "placements", "recommendation")
+            },
         }
 
 
@@ -148,7 +157,9 @@ def _digest(texts: list[str]) -> str:
 
 def _plain(value: Any) -> Any:
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {field.name: _plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+        return {
+            field.name: _plain(getattr(value, field.name)) for field in dataclasses.fields(value)
+        }
     if isinstance(value, dict):
         return {key: _plain(one) for key, one in value.items()}
     return [_plain(one) for one in value] if isinstance(value, list | tuple) else value

@@ -44,24 +44,37 @@ def predict(summary: Summary, seed: int = 0, checkpoint: str | None = None) -> P
         ValueError: if the run has no solves, or fewer than two texts, which leave nothing to resample.
     """
     if not summary.growth or not summary.solves:
-        raise ValueError("a prediction needs the single steps and the solves of every layer: run `odestab predict`")
+        raise ValueError(
+            "a prediction needs the single steps and the solves of every layer: run `odestab predict`"
+        )
     texts = len(summary.growth[0].advantage)
     if texts < 2:
         raise ValueError(f"texts: a prediction needs at least 2 to say how sure it is, got {texts}")
     draws = np.random.default_rng([seed, texts]).integers(0, texts, (RESAMPLES, texts))
-    spectra, solves = {one.layer: one for one in summary.spectra}, {(one.layer, one.step_size): one for one in summary.solves}
+    spectra, solves = (
+        {one.layer: one for one in summary.spectra},
+        {(one.layer, one.step_size): one for one in summary.solves},
+    )
     samples: dict[float, dict[int, _Sample]] = {}
     found = []
     for growth in sorted(summary.growth, key=lambda one: (one.step_size, one.layer)):
         sample = samples.setdefault(growth.step_size, {})[growth.layer] = _Sample.of(growth, draws)
-        found.append(_layer(growth, spectra[growth.layer], solves[growth.layer, growth.step_size], sample))
+        found.append(
+            _layer(growth, spectra[growth.layer], solves[growth.layer, growth.step_size], sample)
+        )
     recommended = _recommendation(found, samples, summary.config["encoder_depth"])
     if texts < FEW:
-        recommended = dataclasses.replace(recommended, sentences=(*recommended.sentences, telling.of_few(texts)))
+        recommended = dataclasses.replace(
+            recommended, sentences=(*recommended.sentences, telling.of_few(texts))
+        )
     placed = tuple(
-        one for h, layers in samples.items() for one in _placements(layers, h, recommended.layers if h == recommended.step_size else ())
+        one
+        for h, layers in samples.items()
+        for one in _placements(layers, h, recommended.layers if h == recommended.step_size else ())
     )
-    return Prediction(summary.config | {"checkpoint": checkpoint}, tuple(found), placed, recommended)
+    return Prediction(
+        summary.config | {"checkpoint": checkpoint}, tuple(found), placed, recommended
+    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,10 +93,17 @@ class _Sample:
         known = solved.astype(bool)
         advantage = np.where(known, growth.advantage, np.nan)
         worst, spectral = (
-            np.where(known, np.log(one["implicit"]) - np.log(one["explicit"]), np.nan) for one in (growth.worst, growth.spectral)
+            np.where(known, np.log(one["implicit"]) - np.log(one["explicit"]), np.nan)
+            for one in (growth.worst, growth.spectral)
         )
-        mean, change, radius = _over(np.mean, advantage[every]), _over(np.median, worst[every]), _over(np.median, spectral[every])
-        met = (solved[every].mean(axis=1) >= SOLVED) & (mean > 0) & (change <= 0)  # NaN meets nothing
+        mean, change, radius = (
+            _over(np.mean, advantage[every]),
+            _over(np.median, worst[every]),
+            _over(np.median, spectral[every]),
+        )
+        met = (
+            (solved[every].mean(axis=1) >= SOLVED) & (mean > 0) & (change <= 0)
+        )  # NaN meets nothing
         return cls(mean, change, radius, met[1:])
 
 
@@ -92,17 +112,26 @@ def _over(statistic: Any, values: np.ndarray) -> np.ndarray:
     known = np.isfinite(values)
     if known.all():
         return np.asarray(statistic(values, axis=-1))
-    return np.array([statistic(row[one]) if one.any() else np.nan for row, one in zip(values, known, strict=True)])
+    return np.array(
+        [
+            statistic(row[one]) if one.any() else np.nan
+            for row, one in zip(values, known, strict=True)
+        ]
+    )
 
 
 def _estimate(values: np.ndarray) -> Estimate:
     """Of a statistic's own value followed by its resamples."""
     known = values[1:][np.isfinite(values[1:])]
-    low, high = np.quantile(known, [(1 - LEVEL) / 2, (1 + LEVEL) / 2]) if len(known) else (np.nan, np.nan)
+    low, high = (
+        np.quantile(known, [(1 - LEVEL) / 2, (1 + LEVEL) / 2]) if len(known) else (np.nan, np.nan)
+    )
     return Estimate(float(values[0]), float(low), float(high))
 
 
-def _layer(growth: LayerGrowth, spectrum: LayerSpectrum, solves: LayerSolves, sample: _Sample) -> LayerPrediction:
+def _layer(
+    growth: LayerGrowth, spectrum: LayerSpectrum, solves: LayerSolves, sample: _Sample
+) -> LayerPrediction:
     h = growth.step_size
     worst = {m: statistics(growth.worst[m]) for m in METHODS}
     share_of_resamples, solved = float(sample.met.mean()), float((growth.status == 0).mean())
@@ -127,30 +156,50 @@ def _layer(growth: LayerGrowth, spectrum: LayerSpectrum, solves: LayerSolves, sa
         share_of_resamples=share_of_resamples,
         reasons=()
         if share_of_resamples >= SHARE
-        else telling.reasons(_estimate(sample.advantage), _estimate(sample.worst_change), solved, worst),
+        else telling.reasons(
+            _estimate(sample.advantage), _estimate(sample.worst_change), solved, worst
+        ),
     )
 
 
-def _placements(samples: dict[int, _Sample], h: float, recommended: tuple[int, ...]) -> list[Placement]:
+def _placements(
+    samples: dict[int, _Sample], h: float, recommended: tuple[int, ...]
+) -> list[Placement]:
     """None, every layer alone, every run of half of the layers, all, and what is recommended."""
     layers = sorted(samples)
     half = -(-len(layers) // 2)
     runs = [tuple(layers[first : first + half]) for first in range(len(layers) - half + 1)]
     sets = [(), *((layer,) for layer in layers), *runs, tuple(layers), recommended]
-    return [Placement(telling.named(one), one, h, _together(samples, one)) for one in dict.fromkeys(sets)]
+    return [
+        Placement(telling.named(one), one, h, _together(samples, one))
+        for one in dict.fromkeys(sets)
+    ]
 
 
 def _together(samples: dict[int, _Sample], layers: Sequence[int]) -> Estimate:
-    return _estimate(np.sum([samples[layer].advantage for layer in layers], axis=0)) if layers else Estimate(0.0, 0.0, 0.0)
+    return (
+        _estimate(np.sum([samples[layer].advantage for layer in layers], axis=0))
+        if layers
+        else Estimate(0.0, 0.0, 0.0)
+    )
 
 
-def _recommendation(found: list[LayerPrediction], samples: dict[float, dict[int, _Sample]], depth: int) -> Recommendation:
-    eligible = {h: tuple(one.layer for one in found if one.step_size == h and not one.reasons) for h in samples}
+def _recommendation(
+    found: list[LayerPrediction], samples: dict[float, dict[int, _Sample]], depth: int
+) -> Recommendation:
+    eligible = {
+        h: tuple(one.layer for one in found if one.step_size == h and not one.reasons)
+        for h in samples
+    }
     h = max(sorted(eligible), key=lambda one: _together(samples[one], eligible[one]).value)
     layers = eligible[h]
     if not layers:
-        nowhere = ~np.any([sample.met for one in samples.values() for sample in one.values()], axis=0)
-        return Recommendation((), None, None, None, 1.0, float(nowhere.mean()), telling.of_nothing(found))
+        nowhere = ~np.any(
+            [sample.met for one in samples.values() for sample in one.values()], axis=0
+        )
+        return Recommendation(
+            (), None, None, None, 1.0, float(nowhere.mean()), telling.of_nothing(found)
+        )
     chosen = [one for one in found if one.step_size == h and one.layer in layers]
     place = _tolerance(chosen)
     evaluations = sum(one.evaluations[place] for one in chosen)
@@ -158,10 +207,25 @@ def _recommendation(found: list[LayerPrediction], samples: dict[float, dict[int,
     cost = (depth - len(layers) + evaluations) / depth
     share_of_resamples = float(np.all([samples[h][layer].met for layer in layers], axis=0).mean())
     sentences = telling.of_placement(found, chosen, placement, place, cost, share_of_resamples)
-    return Recommendation(layers, h, chosen[0].tolerances[place], placement.advantage, cost, share_of_resamples, sentences)
+    return Recommendation(
+        layers,
+        h,
+        chosen[0].tolerances[place],
+        placement.advantage,
+        cost,
+        share_of_resamples,
+        sentences,
+    )
 
 
 def _tolerance(chosen: list[LayerPrediction]) -> int:
     """The place of the loosest tolerance that is reached and leaves the methods apart in every chosen layer, else of the tightest."""
     places = range(len(chosen[0].tolerances))
-    return next((i for i in places if all(one.error[i] <= ERROR and one.converged[i] >= SOLVED for one in chosen)), places[-1])
+    return next(
+        (
+            i
+            for i in places
+            if all(one.error[i] <= ERROR and one.converged[i] >= SOLVED for one in chosen)
+        ),
+        places[-1],
+    )

@@ -3,19 +3,36 @@
 from collections.abc import Sequence
 from typing import Any
 
-from analysis.prediction.records import ERROR, FEW, RESAMPLES, SHARE, SOLVED, Estimate, LayerPrediction, Placement
+from analysis.prediction.records import (
+    ERROR,
+    FEW,
+    RESAMPLES,
+    SHARE,
+    SOLVED,
+    Estimate,
+    LayerPrediction,
+    Placement,
+)
 
 
-def reasons(advantage: Estimate, worst_change: Estimate, solved: float, worst: dict[str, Any]) -> tuple[str, ...]:
+def reasons(
+    advantage: Estimate, worst_change: Estimate, solved: float, worst: dict[str, Any]
+) -> tuple[str, ...]:
     """Why a layer is left out."""
     found = []
     if solved < SOLVED:
         found.append(f"{1 - solved:.0%} of its implicit steps were not solved")
     if not advantage.low > 0:
-        found.append(f"the resamples do not settle that an implicit step damps random perturbations more: advantage {advantage} nats")
+        found.append(
+            f"the resamples do not settle that an implicit step damps random perturbations more: advantage {advantage} nats"
+        )
     if not worst_change.high <= 0:
-        found.append(f"the resamples do not settle that it lowers worst growth: {_against(worst)}, log ratio {worst_change}")
-    return tuple(found) or (f"the three conditions hold one by one, but together in fewer than {SHARE:.0%} of resamples",)
+        found.append(
+            f"the resamples do not settle that it lowers worst growth: {_against(worst)}, log ratio {worst_change}"
+        )
+    return tuple(found) or (
+        f"the three conditions hold one by one, but together in fewer than {SHARE:.0%} of resamples",
+    )
 
 
 def of_nothing(found: Sequence[LayerPrediction]) -> tuple[str, ...]:
@@ -35,8 +52,15 @@ def of_placement(
     share_of_resamples: float,
 ) -> tuple[str, ...]:
     """The predicted placement, every layer, the solver with the tolerance at that place, and what is not guaranteed."""
-    evaluations, error = [one.evaluations[place] for one in chosen], max(one.error[place] for one in chosen)
-    enough = "" if error <= ERROR else f", more than the {ERROR:g} wanted, which no tolerance tried reaches"
+    evaluations, error = (
+        [one.evaluations[place] for one in chosen],
+        max(one.error[place] for one in chosen),
+    )
+    enough = (
+        ""
+        if error <= ERROR
+        else f", more than the {ERROR:g} wanted, which no tolerance tried reaches"
+    )
     guaranteed = [one.layer for one in chosen if one.h_mu_below_one == 1]
     where = f"in {named(guaranteed)} alone" if guaranteed else "in none of these layers"
     truncated = sum(one.truncated_advantage for one in chosen)
@@ -60,7 +84,13 @@ def of_few(texts: int) -> str:
 
 def named(layers: Sequence[int]) -> str:
     """Layers in words."""
-    return "none" if not layers else f"layer {layers[0]}" if len(layers) == 1 else f"layers {', '.join(map(str, layers))}"
+    return (
+        "none"
+        if not layers
+        else f"layer {layers[0]}"
+        if len(layers) == 1
+        else f"layers {', '.join(map(str, layers))}"
+    )
 
 
 def _each(found: Sequence[LayerPrediction]) -> list[str]:
@@ -75,5 +105,8 @@ def _told(one: LayerPrediction, at: str) -> str:
 
 
 def _against(worst: dict[str, Any]) -> str:
-    implicit, explicit = ("unknown" if worst[m]["median"] is None else f"{worst[m]['median']:.3g}" for m in ("implicit", "explicit"))
+    implicit, explicit = (
+        "unknown" if worst[m]["median"] is None else f"{worst[m]['median']:.3g}"
+        for m in ("implicit", "explicit")
+    )
     return f"{implicit} against {explicit} of the explicit step"

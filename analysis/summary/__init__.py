@@ -2,8 +2,24 @@
 
 from analysis.summary.cells import METHODS, as_complex, statistics
 from analysis.summary.merging import Summary, summarise
-from analysis.summary.nonnormality import Density, Directions, Exponents, NonNormality, PseudospectrumBound, Refinement, SublayerGrowth
-from analysis.summary.steps import Curves, LayerGrowth, LayerSolves, LayerSpectrum, Region, StabilityMap, TruncatedRegion
+from analysis.summary.nonnormality import (
+    Density,
+    Directions,
+    Exponents,
+    NonNormality,
+    PseudospectrumBound,
+    Refinement,
+    SublayerGrowth,
+)
+from analysis.summary.steps import (
+    Curves,
+    LayerGrowth,
+    LayerSolves,
+    LayerSpectrum,
+    Region,
+    StabilityMap,
+    TruncatedRegion,
+)
 
 __all__ = [
     "METHODS",

@@ -6,7 +6,10 @@ import numpy as np
 
 from analysis.record import Cell
 
-METHODS = ("explicit", "implicit")  # explicit Euler and implicit Euler, the order of every methods axis
+METHODS = (
+    "explicit",
+    "implicit",
+)  # explicit Euler and implicit Euler, the order of every methods axis
 
 
 def statistics(values: np.ndarray) -> dict[str, Any]:
@@ -19,7 +22,12 @@ def statistics(values: np.ndarray) -> dict[str, Any]:
         found = [float(np.quantile(column, q)) if len(column) else None for column in finite]
         return found if values.ndim > 1 else found[0]
 
-    return {"median": over_columns(0.5), "p10": over_columns(0.1), "p90": over_columns(0.9), "examples": len(values)}
+    return {
+        "median": over_columns(0.5),
+        "p10": over_columns(0.1),
+        "p90": over_columns(0.9),
+        "examples": len(values),
+    }
 
 
 def as_complex(pairs: np.ndarray) -> np.ndarray:

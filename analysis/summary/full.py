@@ -4,7 +4,15 @@ import numpy as np
 
 from analysis.record import Cell, Run
 from analysis.summary.cells import METHODS, as_complex, grouped, merged
-from analysis.summary.nonnormality import Density, Directions, Exponents, NonNormality, PseudospectrumBound, Refinement, SublayerGrowth
+from analysis.summary.nonnormality import (
+    Density,
+    Directions,
+    Exponents,
+    NonNormality,
+    PseudospectrumBound,
+    Refinement,
+    SublayerGrowth,
+)
 
 HALVES = ("attention", "feed_forward")
 
@@ -15,7 +23,10 @@ def nonnormality(run: Run) -> tuple[NonNormality, ...]:
     found = []
     for cell in run.of_kind("nonnormality"):
         layer, (text,), arrays = cell.header["layer"], cell.header["texts"], cell.arrays
-        eigenvalues, boundary = as_complex(spectra[layer, text].arrays["spectrum"]), as_complex(arrays["boundary"])
+        eigenvalues, boundary = (
+            as_complex(spectra[layer, text].arrays["spectrum"]),
+            as_complex(arrays["boundary"]),
+        )
         found.append(
             NonNormality(
                 layer=layer,
@@ -61,7 +72,13 @@ def bounds(run: Run) -> tuple[PseudospectrumBound, ...]:
 def densities(run: Run) -> tuple[Density, ...]:
     """Two tables per layer."""
     return tuple(
-        Density(layer, of, cells[0].arrays[f"{of}_points"], merged(cells, f"{of}_density"), merged(cells, f"{of}_error"))
+        Density(
+            layer,
+            of,
+            cells[0].arrays[f"{of}_points"],
+            merged(cells, f"{of}_density"),
+            merged(cells, f"{of}_error"),
+        )
         for (layer,), cells in grouped(run.of_kind("density"), "layer").items()
         for of in ("gram", "symmetric")
     )
@@ -73,9 +90,15 @@ def directions(run: Run) -> tuple[Directions, ...]:
     for (layer,), cells in grouped(run.of_kind("layer"), "layer").items():
         if "explicit_entering" not in cells[0].arrays:
             continue
-        shares = {name: _padded(cells, name) for name in (f"{m}_{side}" for m in METHODS for side in ("entering", "leaving"))}
+        shares = {
+            name: _padded(cells, name)
+            for name in (f"{m}_{side}" for m in METHODS for side in ("entering", "leaving"))
+        }
         for s, h in enumerate(run.config["step_sizes"]):
-            sides = ({m: shares[f"{m}_{side}"][:, s] for m in METHODS} for side in ("entering", "leaving"))
+            sides = (
+                {m: shares[f"{m}_{side}"][:, s] for m in METHODS}
+                for side in ("entering", "leaving")
+            )
             found.append(Directions(layer, h, *sides))
     return tuple(found)
 
@@ -89,8 +112,14 @@ def sublayers(run: Run) -> tuple[SublayerGrowth, ...]:
             certain = merged(cells, f"{half}_logarithmic_norm_converged").astype(bool)
             for s, h in enumerate(run.config["step_sizes"]):
                 worst = {m: merged(cells, f"{half}_{m}_worst")[:, s] for m in METHODS}
-                converged = {m: merged(cells, f"{half}_{m}_converged")[:, s].astype(bool) for m in METHODS}
-                found.append(SublayerGrowth(layer, half, h, norm, worst, converged | {"logarithmic_norm": certain}))
+                converged = {
+                    m: merged(cells, f"{half}_{m}_converged")[:, s].astype(bool) for m in METHODS
+                }
+                found.append(
+                    SublayerGrowth(
+                        layer, half, h, norm, worst, converged | {"logarithmic_norm": certain}
+                    )
+                )
     return tuple(found)
 
 
@@ -101,14 +130,25 @@ def refinements(run: Run) -> tuple[Refinement, ...]:
         for s, h in enumerate(run.config["step_sizes"]):
             worst = {m: merged(cells, m)[:, s] for m in METHODS}
             converged = {m: merged(cells, f"{m}_converged")[:, s].astype(bool) for m in METHODS}
-            found.append(Refinement(layer, h, cells[0].arrays["parts"], worst, converged, merged(cells, "flow")[:, s]))
+            found.append(
+                Refinement(
+                    layer,
+                    h,
+                    cells[0].arrays["parts"],
+                    worst,
+                    converged,
+                    merged(cells, "flow")[:, s],
+                )
+            )
     return tuple(found)
 
 
 def exponents(run: Run) -> tuple[Exponents, ...]:
     """One table per method and step size."""
     return tuple(
-        Exponents(m, h, merged(cells, f"{m}_exponents"), merged(cells, f"{m}_converged").astype(bool))
+        Exponents(
+            m, h, merged(cells, f"{m}_exponents"), merged(cells, f"{m}_converged").astype(bool)
+        )
         for (h,), cells in grouped(run.of_kind("exponents"), "step_size").items()
         for m in METHODS
     )
@@ -118,4 +158,9 @@ def _padded(cells: list[Cell], name: str) -> np.ndarray:
     """`(texts, step sizes, tokens)` arrays of different lengths merged, NaN beyond a text's end."""
     arrays = [cell.arrays[name] for cell in cells]
     longest = max(array.shape[2] for array in arrays)
-    return np.concatenate([np.pad(a, ((0, 0), (0, 0), (0, longest - a.shape[2])), constant_values=np.nan) for a in arrays])
+    return np.concatenate(
+        [
+            np.pad(a, ((0, 0), (0, 0), (0, longest - a.shape[2])), constant_values=np.nan)
+            for a in arrays
+        ]
+    )

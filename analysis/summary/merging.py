@@ -18,7 +18,15 @@ from analysis.summary.nonnormality import (
     Refinement,
     SublayerGrowth,
 )
-from analysis.summary.steps import Curves, LayerGrowth, LayerSolves, LayerSpectrum, Region, StabilityMap, TruncatedRegion
+from analysis.summary.steps import (
+    Curves,
+    LayerGrowth,
+    LayerSolves,
+    LayerSpectrum,
+    Region,
+    StabilityMap,
+    TruncatedRegion,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,12 +73,24 @@ def summarise(run: Run) -> Summary:
 
 def _curves(run: Run) -> tuple[Curves, ...]:
     found = []
-    for (kind, h), cells in grouped(run.of_kind("propagation"), "perturbation", "step_size").items():
+    for (kind, h), cells in grouped(
+        run.of_kind("propagation"), "perturbation", "step_size"
+    ).items():
         merge = functools.partial(merged, cells, axis=2)
         measured, predicted, converged = merge("measured"), merge("predicted"), merge("converged")
         for i, method in enumerate(METHODS):
             for j, size in enumerate(cells[0].arrays["sizes"]):
-                found.append(Curves(kind, method, h, float(size), measured[i, j], predicted[i, j], converged[i, j].astype(bool)))
+                found.append(
+                    Curves(
+                        kind,
+                        method,
+                        h,
+                        float(size),
+                        measured[i, j],
+                        predicted[i, j],
+                        converged[i, j].astype(bool),
+                    )
+                )
     return tuple(found)
 
 
@@ -108,9 +128,14 @@ def _growth(run: Run) -> tuple[LayerGrowth, ...]:
                     spectral={m: merge(f"{m}_spectral")[:, s] for m in METHODS},
                     certain={m: merge(f"{m}_certain")[:, s].astype(bool) for m in METHODS},
                     converged={
-                        "eigenvalues": np.asarray(merge("eigenvalue_converged").astype(bool).all(1)),
+                        "eigenvalues": np.asarray(
+                            merge("eigenvalue_converged").astype(bool).all(1)
+                        ),
                         "logarithmic_norm": merge("logarithmic_norm_converged").astype(bool),
-                        **{f"{m}_worst": merge(f"{m}_worst_converged")[:, s].astype(bool) for m in METHODS},
+                        **{
+                            f"{m}_worst": merge(f"{m}_worst_converged")[:, s].astype(bool)
+                            for m in METHODS
+                        },
                     },
                     status=merge("solve_status")[:, s],
                     residual=merge("solve_residual")[:, s],
@@ -146,13 +171,21 @@ def _regions(run: Run) -> tuple[Region, ...]:
     for cell in run.of_kind("regions"):
         for i, (name, label, h) in enumerate(cell.header["regions"]):
             arrays = cell.arrays
-            found.append(Region(name, label, h, arrays["re"], arrays["im"], arrays["amplification"][i]))
+            found.append(
+                Region(name, label, h, arrays["re"], arrays["im"], arrays["amplification"][i])
+            )
     return tuple(found)
 
 
 def _truncated(run: Run) -> tuple[TruncatedRegion, ...]:
     return tuple(
-        TruncatedRegion(label, np.array(run.config["map_step_sizes"]), cell.arrays["re"], cell.arrays["im"], values)
+        TruncatedRegion(
+            label,
+            np.array(run.config["map_step_sizes"]),
+            cell.arrays["re"],
+            cell.arrays["im"],
+            values,
+        )
         for cell in run.of_kind("truncated")
         for label, values in zip(cell.header["labels"], cell.arrays["amplification"], strict=True)
     )
@@ -169,7 +202,9 @@ def _maps(run: Run) -> tuple[StabilityMap, ...]:
             layers,
             steps,
             np.stack([merged(cells, f"{method}_map").T for cells in groups.values()]),
-            np.stack([merged(cells, f"{method}_map_certain").T.astype(bool) for cells in groups.values()]),
+            np.stack(
+                [merged(cells, f"{method}_map_certain").T.astype(bool) for cells in groups.values()]
+            ),
         )
         for method in METHODS
     )

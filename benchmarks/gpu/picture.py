@@ -33,9 +33,18 @@ def _iterations(ax: Axes, rows: list[dict[str, Any]]) -> None:
         style.nothing(ax)
         return
     names = [f"{row['engine']}, {row['form']}" for row in rows]
-    colours = [LAYER if row["engine"] == "bare F" else style.COLOURS["implicit"] if row["engine"] in TARGETS else PEER for row in rows]
+    colours = [
+        LAYER
+        if row["engine"] == "bare F"
+        else style.COLOURS["implicit"]
+        if row["engine"] in TARGETS
+        else PEER
+        for row in rows
+    ]
     _bars(ax, names, [row["us"] for row in rows], colours)
-    ax.plot([row["kernel us"] for row in rows], range(len(rows)), "|", color=style.INK, markersize=7)
+    ax.plot(
+        [row["kernel us"] for row in rows], range(len(rows)), "|", color=style.INK, markersize=7
+    )
     ax.set_xlabel("µs for one iteration")
     ax.set_title("An implicit layer, 32 × 128 tokens, bf16")
 
@@ -47,9 +56,18 @@ def _steps(ax: Axes, rows: list[dict[str, Any]]) -> None:
     names = [f"{row['size']}: {row['model']}" for row in rows]
     colours = [LAYER if row["model"] == "BERT" else style.COLOURS["implicit"] for row in rows]
     _bars(ax, names, [row["ms"] for row in rows], colours)
-    ax.plot([row["kernel ms"] for row in rows], range(len(rows)), "|", color=style.INK, markersize=7)
+    ax.plot(
+        [row["kernel ms"] for row in rows], range(len(rows)), "|", color=style.INK, markersize=7
+    )
     for place, row in enumerate(rows):
-        ax.annotate(f"{row['of BERT']:.1f}×", (row["ms"], place), (3, 0), textcoords="offset points", va="center", fontsize=7)
+        ax.annotate(
+            f"{row['of BERT']:.1f}×",
+            (row["ms"], place),
+            (3, 0),
+            textcoords="offset points",
+            va="center",
+            fontsize=7,
+        )
     ax.margins(x=0.15)
     ax.set_xlabel("ms for one step")
     ax.set_title("Training, 32 × 128 tokens, bf16 autocast")

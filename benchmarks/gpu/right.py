@@ -31,7 +31,9 @@ class Keeper:
             return
         self.counts[report.outcome] += 1
         if report.failed:
-            self.record.add("failures", {"what": report.nodeid, "error": report.longreprtext[-MESSAGE:]})
+            self.record.add(
+                "failures", {"what": report.nodeid, "error": report.longreprtext[-MESSAGE:]}
+            )
         for kind, count in self.counts.items():
             self.record.keep(kind, count)
 
@@ -41,9 +43,19 @@ def main(options: Choices) -> None:
     os.environ["ODESTAB_TEST_DEVICE"] = options.device
     os.chdir(TESTS.parent)
     record = Record(options.record, options.end)
-    arguments = ["-m", "gpu", "-v", "-p", "no:cacheprovider", "-o", "addopts="]  # shapes were checked on a processor
+    arguments = [
+        "-m",
+        "gpu",
+        "-v",
+        "-p",
+        "no:cacheprovider",
+        "-o",
+        "addopts=",
+    ]  # shapes were checked on a processor
     arguments += ["-W", "ignore"]  # other versions than the pinned ones warn of other things
-    code = pytest.main([*arguments, *(str(TESTS / place) for place in PLACES)], plugins=[Keeper(record)])
+    code = pytest.main(
+        [*arguments, *(str(TESTS / place) for place in PLACES)], plugins=[Keeper(record)]
+    )
     if code:
         raise SystemExit(f"pytest ended with {code!r}")
 

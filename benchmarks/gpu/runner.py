@@ -51,13 +51,19 @@ PARTS = (  # by worth: what is measured first is measured most surely
         "a solver iteration costs at most 8 % (fixed point), 25 % (Anderson 3), 35 % (Anderson 5) over a bare evaluation, "
         "without a host sync, and a solve a third of torchdeq's time; the floor is the bytes of the stages over the copy bandwidth",
     ),
-    of_module("spectra", 1.25, "at least 60 % of the device's time is in matrix products; the floor is their operations over the ceiling"),
+    of_module(
+        "spectra",
+        1.25,
+        "at least 60 % of the device's time is in matrix products; the floor is their operations over the ceiling",
+    ),
     of_module(
         "training",
         1.5,
         "an IM-BERT step beside BERT's, in time and memory; the floor is BERT's step and the counted evaluations",
     ),
-    of_module("study", 2.0, "runs of the study's plan, whose accuracies are within noise of a processor's"),
+    of_module(
+        "study", 2.0, "runs of the study's plan, whose accuracies are within noise of a processor's"
+    ),
 )
 
 
@@ -145,15 +151,30 @@ def _run(
     out, work = folders
     numbers = work / f"{part.name}.json"
     numbers.unlink(missing_ok=True)
-    command = [*part.command, "--record", str(numbers), "--end", f"{time.time() + limit:.1f}", *arguments]
+    command = [
+        *part.command,
+        "--record",
+        str(numbers),
+        "--end",
+        f"{time.time() + limit:.1f}",
+        *arguments,
+    ]
     start, seen = time.monotonic(), ""
     with (out / LOG).open("a+", encoding="utf-8", errors="replace") as log:
         log.write(f"\n=== {part.name}: {' '.join(part.command)}\n")
         log.flush()
         began = log.tell()
-        process = subprocess.Popen(command, stdout=log, stderr=log, env={**os.environ, **environment}, start_new_session=True)
+        process = subprocess.Popen(
+            command,
+            stdout=log,
+            stderr=log,
+            env={**os.environ, **environment},
+            start_new_session=True,
+        )
         try:
-            while (code := _waited(process, POLL)) is None and time.monotonic() < start + limit + GRACE:
+            while (
+                code := _waited(process, POLL)
+            ) is None and time.monotonic() < start + limit + GRACE:
                 seen = _passed_on(numbers, seen, keep)
         finally:
             _end(process)

@@ -26,10 +26,16 @@ Function = Callable[[Tensor], Tensor]
 FEW, MANY = 4, 12  # iterations of the two solves whose difference is an iteration
 ALONE = 6  # iterations of stages without F that are profiled together; every buffer has its place again after two and after three
 MEMORIES = {"fixed point": 0, "Anderson(3)": 3, "Anderson(5)": 5}
-WEIGHTS = {"as initialised": 1.0, "weights doubled": 2.0}  # the second needs about 20 evaluations, as trained layers do
+WEIGHTS = {
+    "as initialised": 1.0,
+    "weights doubled": 2.0,
+}  # the second needs about 20 evaluations, as trained layers do
 RTOL = 1e-2  # near what rounding in bf16 leaves
 MOST = 100  # iterations of a solve that is to converge
-TIGHTER, TRIES = 0.8, 8  # by what, and how often, a tolerance is tightened until the true residual is what is asked
+TIGHTER, TRIES = (
+    0.8,
+    8,
+)  # by what, and how often, a tolerance is tightened until the true residual is what is asked
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -108,13 +114,32 @@ def iterations(found: Problem, record: Record) -> None:
         record.add("iterations", {"form": form, "engine": "bare F", "us": bare, **inside})
         for name, run in engines(found, function).items():
             with record.failing(f"{name}, {form}"):
-                us = (microseconds(lambda run=run: run(MANY), found.device) - microseconds(lambda run=run: run(FEW), found.device)) / (
-                    MANY - FEW
+                us = (
+                    microseconds(lambda run=run: run(MANY), found.device)
+                    - microseconds(lambda run=run: run(FEW), found.device)
+                ) / (MANY - FEW)
+                few, many = (
+                    profiled(lambda run=run, k=k: run(k), found.device) for k in (FEW, MANY)
                 )
-                few, many = (profiled(lambda run=run, k=k: run(k), found.device) for k in (FEW, MANY))
-                each = {key: (many[key] - few[key]) / (MANY - FEW) for key in ("kernel us", "launches", "syncs")}
-                over = {"over bare": us / bare - 1, "kernels over bare": each["kernel us"] / inside["kernel us"] - 1}
-                record.add("iterations", {"form": form, "engine": name, "us": us, **each, **over, "dearest": many["dearest"]})
+                each = {
+                    key: (many[key] - few[key]) / (MANY - FEW)
+                    for key in ("kernel us", "launches", "syncs")
+                }
+                over = {
+                    "over bare": us / bare - 1,
+                    "kernels over bare": each["kernel us"] / inside["kernel us"] - 1,
+                }
+                record.add(
+                    "iterations",
+                    {
+                        "form": form,
+                        "engine": name,
+                        "us": us,
+                        **each,
+                        **over,
+                        "dearest": many["dearest"],
+                    },
+                )
 
 
 def engines(found: Problem, function: Function) -> dict[str, Callable[[int], Any]]:
@@ -129,7 +154,12 @@ def engines(found: Problem, function: Function) -> dict[str, Callable[[int], Any
     built = {name: ours(memory) for name, memory in MEMORIES.items()}
     for name, (solve, extra) in peers().items():
         built[name] = lambda k, solve=solve, extra=extra: solve(
-            resolvent_map(found, function), found.x.float(), max_iter=k, tol=0.0, stop_mode="rel", **extra
+            resolvent_map(found, function),
+            found.x.float(),
+            max_iter=k,
+            tol=0.0,
+            stop_mode="rel",
+            **extra,
         )
     return built
 
@@ -141,7 +171,10 @@ def peers() -> dict[str, tuple[Any, dict[str, Any]]]:
     from torchdeq.solver.anderson import anderson_solver
     from torchdeq.solver.fp_iter import fixed_point_iter
 
-    return {"torchdeq: fixed point": (fixed_point_iter, {}), "torchdeq: Anderson(5)": (anderson_solver, {"m": 5})}
+    return {
+        "torchdeq: fixed point": (fixed_point_iter, {}),
+        "torchdeq: Anderson(5)": (anderson_solver, {"m": 5}),
+    }
 
 
 def resolvent_map(found: Problem, function: Function) -> Function:
@@ -157,7 +190,10 @@ def stages_alone(found: Problem, memory: int) -> dict[str, float]:
     rules = Rules(0.0, 0.0, True, 1000, 1000, "state", False, True)
     root = torch.full((len(x),), x.shape[1] ** 0.5, device=x.device)
     task = Task(0.5 * x.float(), 0.5, 0.5, 0.0, root, Mixing(memory), rules, None, 1)
-    images = [image, torch.randn_like(image)]  # in turns, so that nothing converges: what has ended costs nothing
+    images = [
+        image,
+        torch.randn_like(image),
+    ]  # in turns, so that nothing converges: what has ended costs nothing
     made = stages(task, x.float(), image, x.dtype)
 
     def iterate() -> None:
@@ -168,7 +204,11 @@ def stages_alone(found: Problem, memory: int) -> dict[str, float]:
 
     iterate()
     inside = profiled(iterate, device)
-    row = {"kernel us": inside["kernel us"] / ALONE, "launches": inside["launches"] / ALONE, "bytes": traffic(memory, x.numel())}
+    row = {
+        "kernel us": inside["kernel us"] / ALONE,
+        "launches": inside["launches"] / ALONE,
+        "bytes": traffic(memory, x.numel()),
+    }
     row["running"] = int((torch.as_tensor(made.ledger.status) == RUNNING).sum())
     if not device.startswith("cuda"):
         return row
@@ -185,13 +225,21 @@ def stages_alone(found: Problem, memory: int) -> dict[str, float]:
     with torch.cuda.graph(graph):
         with_layer()
     torch.cuda.synchronize()
-    spent = [microseconds(graph.replay, device, 1) / turns for _ in range(2)]  # few: at a fixed point examples end
-    return {**row, "graph with F, us": min(spent), "running in the graph": int((made.ledger.status == RUNNING).sum())}
+    spent = [
+        microseconds(graph.replay, device, 1) / turns for _ in range(2)
+    ]  # few: at a fixed point examples end
+    return {
+        **row,
+        "graph with F, us": min(spent),
+        "running in the graph": int((made.ledger.status == RUNNING).sum()),
+    }
 
 
 def traffic(memory: int, n: int) -> int:
     """The bytes that the stages of an iteration must move: the state and its rings in float32, F's image and argument in bf16."""
-    take_in = 2 + memory + 1 + (memory > 0)  # reads y, b and the moves; writes the image, and the move
+    take_in = (
+        2 + memory + 1 + (memory > 0)
+    )  # reads y, b and the moves; writes the image, and the move
     mix = memory + 2 if memory else 0  # reads the images, writes y
     return 4 * n * (take_in + mix) + 2 * n * 2
 
@@ -213,19 +261,35 @@ def solves(found: Problem, about: dict[str, Any], function: Function, record: Re
 
         whole_solves(found, counted)[name](tolerance)
         us = microseconds(lambda way=way, tolerance=tolerance: way(tolerance), found.device, 10)
-        row = {"engine": name, "us": us, "evaluations": calls[0], "residual": reached, "arrived": reached <= about["rtol"]}
+        row = {
+            "engine": name,
+            "us": us,
+            "evaluations": calls[0],
+            "residual": reached,
+            "arrived": reached <= about["rtol"],
+        }
         record.add("solves", {**about, **row})
 
 
 def whole_solves(found: Problem, function: Function) -> dict[str, Callable[[float], Tensor]]:
     """Every engine: a tolerance ↦ the state. Without the stages of `Auto` that differentiate F, which a graph of it cannot be."""
-    ours = {"fixed point": od.FixedPoint(max_iterations=MOST), "Anderson(5)": od.Anderson(max_iterations=MOST)}
+    ours = {
+        "fixed point": od.FixedPoint(max_iterations=MOST),
+        "Anderson(5)": od.Anderson(max_iterations=MOST),
+    }
     ways: dict[str, Callable[[float], Tensor]] = {}
     for name, solver in ours.items():
-        ways[name] = lambda tol, solver=solver: dataclasses.replace(solver, rtol=tol).solve(found.equation(function), found.x).state
+        ways[name] = lambda tol, solver=solver: (
+            dataclasses.replace(solver, rtol=tol).solve(found.equation(function), found.x).state
+        )
     for name, (solve, extra) in peers().items():
         ways[name] = lambda tol, solve=solve, extra=extra: solve(
-            resolvent_map(found, function), found.x.float(), max_iter=MOST, tol=tol, stop_mode="rel", **extra
+            resolvent_map(found, function),
+            found.x.float(),
+            max_iter=MOST,
+            tol=tol,
+            stop_mode="rel",
+            **extra,
         )[0].to(found.x.dtype)
     return ways
 

@@ -33,15 +33,22 @@ def main(options: Choices) -> None:
     for place, layer in enumerate(from_the_middle(shape(options).num_hidden_layers)):
         for dtype in DTYPES:
             if record.left < 1.5 * longest:
-                record.keep("left out", f"layer {layer}, {_name(dtype)}, and what comes after it: no time was left")
+                record.keep(
+                    "left out",
+                    f"layer {layer}, {_name(dtype)}, and what comes after it: no time was left",
+                )
                 return
             with record.failing(f"layer {layer}, {_name(dtype)}"):
                 start = record.left
                 row, sentences = halved(
-                    lambda size, layer=layer, dtype=dtype: timed(*random_layer(size, dtype, layer, options), options.device),
+                    lambda size, layer=layer, dtype=dtype: timed(
+                        *random_layer(size, dtype, layer, options), options.device
+                    ),
                     REHEARSED if options.rehearse else SENTENCES,
                 )
-                record.add("rows", {"layer": layer, "dtype": _name(dtype), "sentences": sentences, **row})
+                record.add(
+                    "rows", {"layer": layer, "dtype": _name(dtype), "sentences": sentences, **row}
+                )
                 longest = max(longest, start - record.left)
                 if place == 0:
                     found = shares(*random_layer(sentences, dtype, layer, options), options)
@@ -50,7 +57,12 @@ def main(options: Choices) -> None:
 
 def shape(options: Choices) -> BertConfig:
     """BERT-base's, or a toy's."""
-    small = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
+    small = {
+        "hidden_size": 32,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "intermediate_size": 64,
+    }
     return BertConfig(attn_implementation="eager", **(small if options.rehearse else {}))
 
 
@@ -59,11 +71,18 @@ def from_the_middle(depth: int) -> list[int]:
     return sorted(range(depth), key=lambda layer: (abs(layer - depth // 2), layer))
 
 
-def random_layer(sentences: int, dtype: torch.dtype, layer: int, options: Choices) -> tuple[od.AbstractVectorField, Tensor]:
+def random_layer(
+    sentences: int, dtype: torch.dtype, layer: int, options: Choices
+) -> tuple[od.AbstractVectorField, Tensor]:
     """The field of one layer of a model of random weights, and the state that random tokens bring there."""
     torch.manual_seed(0)
     config, tokens = shape(options), 4 if options.rehearse else TOKENS
-    encoder = BertModel(config, add_pooling_layer=False).eval().to(options.device, dtype).requires_grad_(False)
+    encoder = (
+        BertModel(config, add_pooling_layer=False)
+        .eval()
+        .to(options.device, dtype)
+        .requires_grad_(False)
+    )
     ids = torch.randint(1000, config.vocab_size, (sentences, tokens)).to(options.device)
     trajectory = od.trace(encoder, {"input_ids": ids, "attention_mask": torch.ones_like(ids)})
     return trajectory.fields[layer], trajectory.states[layer]
@@ -89,7 +108,13 @@ def measure(field: od.AbstractVectorField, x: Tensor) -> dict[str, Any]:
     row: dict[str, Any] = {}
     for name, spectrum in spectra.items():
         leading = spectrum.values[:, 0]
-        values = leading.abs() if leading.is_complex() else 1 / leading if name == "implicit" else leading
+        values = (
+            leading.abs()
+            if leading.is_complex()
+            else 1 / leading
+            if name == "implicit"
+            else leading
+        )
         row[name] = float(values.median())
     row["unconverged"] = sum(int((~spectrum.converged).sum()) for spectrum in spectra.values())
     row["products"] = sum(spectrum.matvecs for spectrum in spectra.values())
@@ -105,13 +130,19 @@ def shares(field: od.AbstractVectorField, x: Tensor, options: Choices) -> dict[s
     walls: list[float] = []
 
     def search() -> None:
-        spent = seconds(lambda: od.eigenvalues(step, K, rtol=RTOL, max_matvecs=PROFILED, confirm=False), options.device)
+        spent = seconds(
+            lambda: od.eigenvalues(step, K, rtol=RTOL, max_matvecs=PROFILED, confirm=False),
+            options.device,
+        )
         walls.append(spent["wall"])
 
     found = events_of(search, options.device)
     # The own device time of an operation is that of the kernels it launched; the kernels' own entries would count it again.
     events = [event for event in found if event.device_type == DeviceType.CPU]
-    spent = {event.key: event.self_device_time_total if options.on_gpu else event.self_cpu_time_total for event in events}
+    spent = {
+        event.key: event.self_device_time_total if options.on_gpu else event.self_cpu_time_total
+        for event in events
+    }
     calls, total = {event.key: event.count for event in events}, sum(spent.values())
     dearest = sorted(spent, key=lambda key: -spent[key])[:DEAREST]
     return {

@@ -71,7 +71,10 @@ def main(options: Choices) -> None:
             stop(process)
     record.keep("runs", finished(runs))
     record.keep("archive", pack(runs, options.out / ARCHIVE))
-    failures = [f"{path.parent.name}, {path.parent.parent.name}: {read_json(path)['error']}" for path in sorted(runs.glob(FAILURES))]
+    failures = [
+        f"{path.parent.name}, {path.parent.parent.name}: {read_json(path)['error']}"
+        for path in sorted(runs.glob(FAILURES))
+    ]
     record.keep("failures", failures)
     if not record.values["runs"]:
         raise SystemExit("no run finished" + "".join(f"; {line}" for line in failures[:3]))
@@ -79,8 +82,22 @@ def main(options: Choices) -> None:
 
 def start(plan: Path, runs: Path, data: Path, shard: str) -> "subprocess.Popen[bytes]":
     """One rank of the study, in a process group of its own."""
-    command = [sys.executable, "-m", "imbert", "study", str(plan), "--data", str(data), "--out", str(runs), "--shard", shard]
-    return subprocess.Popen([*command, "--stages", "train", "attack"], start_new_session=True, cwd=ROOT)
+    command = [
+        sys.executable,
+        "-m",
+        "imbert",
+        "study",
+        str(plan),
+        "--data",
+        str(data),
+        "--out",
+        str(runs),
+        "--shard",
+        shard,
+    ]
+    return subprocess.Popen(
+        [*command, "--stages", "train", "attack"], start_new_session=True, cwd=ROOT
+    )
 
 
 def stop(process: "subprocess.Popen[bytes]") -> None:
@@ -95,9 +112,14 @@ def finished(runs: Path) -> list[dict[str, Any]]:
     rows = []
     for path in sorted(runs.glob("runs/*/*/*/result.json")):
         found = read_json(path)
-        attacks = {one.stem: read_json(one).get("robust_accuracy") for one in sorted(path.parent.glob("attacks/*.json"))}
+        attacks = {
+            one.stem: read_json(one).get("robust_accuracy")
+            for one in sorted(path.parent.glob("attacks/*.json"))
+        }
         evaluation = found["evaluation"]
-        pairs = {name: one["adversarial_accuracy"] for name, one in evaluation.get("advglue", {}).items()}
+        pairs = {
+            name: one["adversarial_accuracy"] for name, one in evaluation.get("advglue", {}).items()
+        }
         rows.append(
             {
                 "run": str(path.parent.relative_to(runs / "runs")),
@@ -128,13 +150,20 @@ def rehearsal(work: Path) -> Path:
     import torch
     import transformers
 
-    from imbert.run_config import EMBEDDED, checkpoint_folder
+    from imbert.training.run_config import EMBEDDED, checkpoint_folder
 
     folder = work / "checkpoint"
     tokenizer = transformers.AutoTokenizer.from_pretrained(checkpoint_folder(EMBEDDED))
     torch.manual_seed(0)
-    shape = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
-    transformers.BertModel(transformers.BertConfig(vocab_size=len(tokenizer), **shape)).save_pretrained(folder)
+    shape = {
+        "hidden_size": 16,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "intermediate_size": 32,
+    }
+    transformers.BertModel(
+        transformers.BertConfig(vocab_size=len(tokenizer), **shape)
+    ).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     plan = work / "rehearsal.toml"
     plan.write_text(REHEARSED.replace("CHECKPOINT", str(folder)), encoding="utf-8")

@@ -7,7 +7,11 @@ from pathlib import Path
 from typing import Any
 
 RESULTS = Path("benchmarks/results/gpu")
-PAGES = {"README.md": "summary", "docs/gpu.md": "whole", "docs/scaling.md": "spectra"}  # and which table stands there
+PAGES = {
+    "README.md": "summary",
+    "docs/gpu.md": "whole",
+    "docs/scaling.md": "spectra",
+}  # and which table stands there
 BEGIN, END = "<!-- gpu: {name}, written by python -m benchmarks.gpu merge -->", "<!-- /gpu -->"
 TARGETS = {"fixed point": 0.08, "Anderson(3)": 0.25, "Anderson(5)": 0.35}
 SPEEDUP, SHARE = 3.0, 0.6
@@ -20,7 +24,10 @@ Row = Sequence[str]
 
 def records(root: Path) -> list[Record]:
     """The committed records, one per machine."""
-    return [json.loads(path.read_text(encoding="utf-8")) for path in sorted((root / RESULTS).glob("*.json"))]
+    return [
+        json.loads(path.read_text(encoding="utf-8"))
+        for path in sorted((root / RESULTS).glob("*.json"))
+    ]
 
 
 def write_pages(root: Path) -> list[Path]:
@@ -56,7 +63,9 @@ def block(kind: str, found: Sequence[Record]) -> str:
     """One of the tables, for every machine."""
     if not found:
         return UNMEASURED
-    return "\n".join({"summary": summary, "whole": whole, "spectra": spectra}[kind](record) for record in found)
+    return "\n".join(
+        {"summary": summary, "whole": whole, "spectra": spectra}[kind](record) for record in found
+    )
 
 
 def summary(record: Record) -> str:
@@ -82,7 +91,12 @@ def verdicts(record: Record) -> Iterator[Row]:
         count = right["passed"] + right["failed"]
         whole = record["parts"]["right"]["status"] == "finished"
         measured = f"{right['passed']} of {count}" + ("" if whole else " that ran in time")
-        yield "checks on the device that pass", measured, "all", _met(right["failed"] == 0) if whole or right["failed"] else ""
+        yield (
+            "checks on the device that pass",
+            measured,
+            "all",
+            _met(right["failed"] == 0) if whole or right["failed"] else "",
+        )
     solver = numbers(record, "solver")
     for row in solver.get("iterations", []):
         if row["form"] == "eager" and row["engine"] in TARGETS:
@@ -98,11 +112,23 @@ def verdicts(record: Record) -> Iterator[Row]:
             yield what, f"{ratio:.1f}×", f"≥ {SPEEDUP:g}×", _met(ratio >= SPEEDUP)
     for row in numbers(record, "spectra").get("shares", []):
         share = row["matrix products"]
-        yield f"spectra, {row['dtype']}: device time in matrix products", _percent(share), f"≥ {_percent(SHARE)}", _met(share >= SHARE)
+        yield (
+            f"spectra, {row['dtype']}: device time in matrix products",
+            _percent(share),
+            f"≥ {_percent(SHARE)}",
+            _met(share >= SHARE),
+        )
     for row in numbers(record, "training").get("steps", []):
         if row["model"] != "BERT":
-            memory = "" if row["memory of BERT"] is None else f", memory {row['memory of BERT']:.2f}×"
-            yield f"training step, {row['size']}: {row['model']} over BERT", f"{row['of BERT']:.2f}×{memory}", DASH, ""
+            memory = (
+                "" if row["memory of BERT"] is None else f", memory {row['memory of BERT']:.2f}×"
+            )
+            yield (
+                f"training step, {row['size']}: {row['model']} over BERT",
+                f"{row['of BERT']:.2f}×{memory}",
+                DASH,
+                "",
+            )
 
 
 def numbers(record: Record, part: str) -> Record:
@@ -126,18 +152,39 @@ def speedups(solver: Record, form: str) -> Iterator[tuple[str, float]]:
 def spectra(record: Record) -> str:
     """Seconds of the table of every layer."""
     rows = [
-        (f"{row['layer']}", row["dtype"], str(row["sentences"]), f"{row['s']:.1f}", str(row["products"]), str(row["unconverged"]))
+        (
+            f"{row['layer']}",
+            row["dtype"],
+            str(row["sentences"]),
+            f"{row['s']:.1f}",
+            str(row["products"]),
+            str(row["unconverged"]),
+        )
         for row in numbers(record, "spectra").get("rows", [])
     ]
     if not rows:
         return f"On {machine(record)}: not measured.\n"
-    return _table([f"layer, on {machine(record)}", "precision", "sentences of 64 tokens", "s", "products", "unconverged"], rows)
+    return _table(
+        [
+            f"layer, on {machine(record)}",
+            "precision",
+            "sentences of 64 tokens",
+            "s",
+            "products",
+            "unconverged",
+        ],
+        rows,
+    )
 
 
 def whole(record: Record) -> str:
     """Everything, part by part."""
     about = record["machine"]
-    versions = ", ".join(f"{name} {about[name]}" for name in ("torch", "triton", "transformers", "odestab") if about.get(name))
+    versions = ", ".join(
+        f"{name} {about[name]}"
+        for name in ("torch", "triton", "transformers", "odestab")
+        if about.get(name)
+    )
     picture = f"![an iteration and a training step](../{RESULTS}/{slug(about['gpu'])}.png)\n"
     parts = [
         f"## {about['gpu']}\n",
@@ -146,7 +193,12 @@ def whole(record: Record) -> str:
         summary(record),
     ]
     ceilings = numbers(record, "solver").get("ceilings", {})
-    parts.append(_table(["ceiling, measured in the same run", ""], [(name, f"{value:.3g}") for name, value in ceilings.items()]))
+    parts.append(
+        _table(
+            ["ceiling, measured in the same run", ""],
+            [(name, f"{value:.3g}") for name, value in ceilings.items()],
+        )
+    )
     for title, rows in details(record):
         parts.append(f"### {title}\n")
         parts.append(rows)
@@ -158,9 +210,20 @@ def details(record: Record) -> Iterator[tuple[str, str]]:
     for name, part in record["parts"].items():
         found = numbers(record, name)
         if part["status"] != "finished":
-            yield f"{name}: {part['status']} after {part.get('seconds', 0):.0f} s", "What it had measured by then stands below.\n"
+            yield (
+                f"{name}: {part['status']} after {part.get('seconds', 0):.0f} s",
+                "What it had measured by then stands below.\n",
+            )
         if failures := found.get("failures"):
-            yield f"{name}: what failed", _lines([one if isinstance(one, str) else f"{one['what']}: {one['error']}" for one in failures])
+            yield (
+                f"{name}: what failed",
+                _lines(
+                    [
+                        one if isinstance(one, str) else f"{one['what']}: {one['error']}"
+                        for one in failures
+                    ]
+                ),
+            )
         if left := found.get("left out"):
             yield f"{name}: left out", _lines([left])
         if name == "solver" and found.get("iterations"):
@@ -189,8 +252,18 @@ def _iterations(rows: list[Record]) -> str:
         head,
         [
             (
-                *(row["form"], row["engine"], f"{row['us']:.0f}", _percent(row.get("over bare")), f"{row['kernel us']:.0f}"),
-                *(_percent(row.get("kernels over bare")), f"{row['launches']:.3g}", f"{row['syncs']:.2g}"),
+                *(
+                    row["form"],
+                    row["engine"],
+                    f"{row['us']:.0f}",
+                    _percent(row.get("over bare")),
+                    f"{row['kernel us']:.0f}",
+                ),
+                *(
+                    _percent(row.get("kernels over bare")),
+                    f"{row['launches']:.3g}",
+                    f"{row['syncs']:.2g}",
+                ),
             )
             for row in rows
         ],
@@ -198,14 +271,27 @@ def _iterations(rows: list[Record]) -> str:
 
 
 def _stages(rows: list[Record], copy: float) -> str:
-    head = ["stages of", "µs in kernels", "MB to be moved", "µs at the copy's bandwidth", "share of it", "F and stages as one graph, µs"]
+    head = [
+        "stages of",
+        "µs in kernels",
+        "MB to be moved",
+        "µs at the copy's bandwidth",
+        "share of it",
+        "F and stages as one graph, µs",
+    ]
     found = []
     for row in rows:
         floor = 1e-6 * row["bytes"] / copy
         graph = row.get("graph with F, us")
         found.append(
             (
-                *(row[""], f"{row['kernel us']:.1f}", f"{row['bytes'] / 1e6:.0f}", f"{floor:.1f}", _percent(floor / row["kernel us"])),
+                *(
+                    row[""],
+                    f"{row['kernel us']:.1f}",
+                    f"{row['bytes'] / 1e6:.0f}",
+                    f"{floor:.1f}",
+                    _percent(floor / row["kernel us"]),
+                ),
                 DASH if graph is None else f"{graph:.0f}",
             )
         )
@@ -216,7 +302,14 @@ def _solves(rows: list[Record]) -> str:
     head = ["layer", "F", "to a true residual of", "engine", "ms", "evaluations", "reached"]
     cells = [
         (
-            *(row["layer"], row["form"], f"{row['rtol']:g}", row["engine"], f"{row['us'] / 1e3:.2f}", str(row["evaluations"])),
+            *(
+                row["layer"],
+                row["form"],
+                f"{row['rtol']:g}",
+                row["engine"],
+                f"{row['us'] / 1e3:.2f}",
+                str(row["evaluations"]),
+            ),
             f"{row['residual']:.1e}" + ("" if row["arrived"] else ", not arrived"),
         )
         for row in rows
@@ -225,13 +318,31 @@ def _solves(rows: list[Record]) -> str:
 
 
 def _steps(rows: list[Record]) -> str:
-    head = ["size", "model", "texts", "ms", "of BERT", "ms in kernels", "memory of BERT", "evaluations", "products", "launches"]
+    head = [
+        "size",
+        "model",
+        "texts",
+        "ms",
+        "of BERT",
+        "ms in kernels",
+        "memory of BERT",
+        "evaluations",
+        "products",
+        "launches",
+    ]
     cells = []
     for row in rows:
         memory = row["memory of BERT"]
         cells.append(
             (
-                *(row["size"], row["model"], str(row["examples"]), f"{row['ms']:.1f}", f"{row['of BERT']:.2f}", f"{row['kernel ms']:.1f}"),
+                *(
+                    row["size"],
+                    row["model"],
+                    str(row["examples"]),
+                    f"{row['ms']:.1f}",
+                    f"{row['of BERT']:.2f}",
+                    f"{row['kernel ms']:.1f}",
+                ),
                 DASH if memory is None else f"{memory:.2f}",
                 *(str(row.get(name, DASH)) for name in ("evaluations", "products")),
                 str(row["launches"]),
@@ -244,19 +355,31 @@ def _runs(rows: list[Record]) -> str:
     names = list(dict.fromkeys(name for row in rows for name in row["attacks"]))
     cells = []
     for row in rows:
-        pairs = ", ".join(f"{100 * value:.1f}" for value in row["AdvGLUE"].values() if value is not None)
+        pairs = ", ".join(
+            f"{100 * value:.1f}" for value in row["AdvGLUE"].values() if value is not None
+        )
         robust = [_percent(row["attacks"].get(name)) for name in names]
-        cells.append((row["run"], f"{100 * row['dev']:.1f}", pairs or DASH, *robust, f"{row['seconds']:.0f}"))
-    return _table(["run", "dev, %", "AdvGLUE, %", *(f"under {name}" for name in names), "s of training"], cells)
+        cells.append(
+            (row["run"], f"{100 * row['dev']:.1f}", pairs or DASH, *robust, f"{row['seconds']:.0f}")
+        )
+    return _table(
+        ["run", "dev, %", "AdvGLUE, %", *(f"under {name}" for name in names), "s of training"],
+        cells,
+    )
 
 
 def _dearest(rows: list[list[Any]]) -> str:
-    return _table(["operation", "calls", "ms"], [(f"`{name}`", str(calls), f"{us / 1e3:.1f}") for name, calls, us in rows])
+    return _table(
+        ["operation", "calls", "ms"],
+        [(f"`{name}`", str(calls), f"{us / 1e3:.1f}") for name, calls, us in rows],
+    )
 
 
 def _table(head: Row, rows: Sequence[Row]) -> str:
     lines = [head, ["---"] * len(head), *rows]
-    return "".join("| " + " | ".join(str(cell).replace("|", r"\|") for cell in line) + " |\n" for line in lines)
+    return "".join(
+        "| " + " | ".join(str(cell).replace("|", r"\|") for cell in line) + " |\n" for line in lines
+    )
 
 
 def _lines(lines: Sequence[str]) -> str:

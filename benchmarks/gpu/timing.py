@@ -49,19 +49,29 @@ def profiled(run: Callable[[], Any], device: str) -> dict[str, Any]:
     events = events_of(run, device)
     # A kernel stands among the events of the device and again as the own time of the operation that launched it.
     kernels = [event for event in events if not on_gpu or event.device_type == DeviceType.CUDA]
-    spent = [(event.self_device_time_total if on_gpu else event.self_cpu_time_total, event) for event in kernels]
+    spent = [
+        (event.self_device_time_total if on_gpu else event.self_cpu_time_total, event)
+        for event in kernels
+    ]
     spent.sort(key=lambda pair: -pair[0])
     return {
         "kernel us": sum(time for time, _ in spent),
-        "launches": sum(event.count for event in events if any(name in event.key for name in LAUNCH)),
+        "launches": sum(
+            event.count for event in events if any(name in event.key for name in LAUNCH)
+        ),
         "syncs": sum(event.count for event in events if any(name in event.key for name in SYNC)),
-        "dearest": [[event.key[:80], event.count, round(time, 1)] for time, event in spent[:DEAREST]],
+        "dearest": [
+            [event.key[:80], event.count, round(time, 1)] for time, event in spent[:DEAREST]
+        ],
     }
 
 
 def events_of(run: Callable[[], Any], device: str) -> Any:
     """What the profiler counts in one run, added up by operation and kernel."""
-    activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if device.startswith("cuda") else [])]
+    activities = [
+        ProfilerActivity.CPU,
+        *([ProfilerActivity.CUDA] if device.startswith("cuda") else []),
+    ]
     with warnings.catch_warnings(), profile(activities=activities, acc_events=True) as profiler:
         warnings.simplefilter("ignore")
         run()
@@ -71,9 +81,13 @@ def events_of(run: Callable[[], Any], device: str) -> Any:
 def ceilings(device: str) -> dict[str, float]:
     """What this machine can do at most: TB/s of a copy (read and written), TFLOP/s of products, host microseconds of a launch."""
     on_gpu = device.startswith("cuda")
-    source = torch.empty(COPY_BYTES if on_gpu else SMALL_COPY_BYTES, dtype=torch.uint8, device=device)
+    source = torch.empty(
+        COPY_BYTES if on_gpu else SMALL_COPY_BYTES, dtype=torch.uint8, device=device
+    )
     target = torch.empty_like(source)
-    found = {"copy TB/s": 2e-6 * source.numel() / microseconds(lambda: target.copy_(source), device, 10)}
+    found = {
+        "copy TB/s": 2e-6 * source.numel() / microseconds(lambda: target.copy_(source), device, 10)
+    }
     del source, target
     n = PRODUCT if on_gpu else SMALL_PRODUCT
     for name, dtype in (("bf16", torch.bfloat16), ("fp32", torch.float32), ("fp64", torch.float64)):
@@ -96,7 +110,9 @@ def _launch(device: str, count: int = 200) -> float:
     return 1e6 * (time.perf_counter() - start) / count
 
 
-def graphed(function: Callable[[torch.Tensor], torch.Tensor], x: torch.Tensor) -> Callable[[torch.Tensor], torch.Tensor]:
+def graphed(
+    function: Callable[[torch.Tensor], torch.Tensor], x: torch.Tensor
+) -> Callable[[torch.Tensor], torch.Tensor]:
     """The function as a CUDA graph of its kernels; its results lie in one place, where the next call writes.
 
     Args:

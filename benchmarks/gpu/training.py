@@ -21,7 +21,12 @@ from imbert import ImBertConfig, ImBertForSequenceClassification
 
 SIZES: dict[str, dict[str, int]] = {
     "BERT-base": {},
-    "MiniLM": {"hidden_size": 384, "num_hidden_layers": 6, "num_attention_heads": 12, "intermediate_size": 1536},
+    "MiniLM": {
+        "hidden_size": 384,
+        "num_hidden_layers": 6,
+        "num_attention_heads": 12,
+        "intermediate_size": 1536,
+    },
 }
 TOY = {"hidden_size": 16, "num_hidden_layers": 3, "num_attention_heads": 2, "intermediate_size": 32}
 STEPPING = 3  # the last layers
@@ -45,7 +50,8 @@ def measure(size: str, shape: dict[str, int], options: Choices, record: Record) 
     for name, model in built(shape, options).items():
         with record.failing(f"{size}, {name}"):
             _, examples = halved(
-                lambda count, model=model: train(model, batch_of(count, model, options)), 2 if options.rehearse else EXAMPLES
+                lambda count, model=model: train(model, batch_of(count, model, options)),
+                2 if options.rehearse else EXAMPLES,
             )
             models[name] = model, examples
     examples = min(count for _, count in models.values())
@@ -58,7 +64,10 @@ def measure(size: str, shape: dict[str, int], options: Choices, record: Record) 
         for name, step in steps.items():
             times[name].append(1e3 * seconds(step, options.device)["wall"])
     plain = statistics.median(times["BERT"])
-    memory = {name: peak_bytes(step, options.device) if options.on_gpu else None for name, step in steps.items()}
+    memory = {
+        name: peak_bytes(step, options.device) if options.on_gpu else None
+        for name, step in steps.items()
+    }
     for name, step in steps.items():
         model = models[name][0]
         spent, inside = statistics.median(times[name]), profiled(step, options.device)
@@ -79,7 +88,12 @@ def built(shape: dict[str, int], options: Choices) -> dict[str, Any]:
     transformers.set_seed(0)
     plain = transformers.BertForSequenceClassification(BertConfig(**shape))
     layers = list(range(plain.config.num_hidden_layers))[-STEPPING:]
-    chosen: dict[str, Any] = {"implicit_layers": layers, "field": "increment", "solver": SOLVER, "adjoint": ADJOINT}
+    chosen: dict[str, Any] = {
+        "implicit_layers": layers,
+        "field": "increment",
+        "solver": SOLVER,
+        "adjoint": ADJOINT,
+    }
     models: dict[str, Any] = {"BERT": plain}
     for name in ("IM-BERT", "IM-BERT, compiled"):
         models[name] = ImBertForSequenceClassification(ImBertConfig(**shape, **chosen))
@@ -100,7 +114,11 @@ def batch_of(examples: int, model: Any, options: Choices) -> dict[str, Tensor]:
     labels = torch.arange(examples) % 2
     return {
         name: value.to(options.device)
-        for name, value in {"input_ids": ids, "attention_mask": torch.ones_like(ids), "labels": labels}.items()
+        for name, value in {
+            "input_ids": ids,
+            "attention_mask": torch.ones_like(ids),
+            "labels": labels,
+        }.items()
     }
 
 
@@ -123,7 +141,9 @@ def counted(model: Any) -> dict[str, Any]:
     return {
         "evaluations": sum(layer["evaluations_max"] for layer in found),
         "products": sum(adjoint["evaluations_max"] for adjoint in adjoints),
-        "unconverged": sum(one["examples"] - one["statuses"].get("CONVERGED", 0) for one in [*found, *adjoints]),
+        "unconverged": sum(
+            one["examples"] - one["statuses"].get("CONVERGED", 0) for one in [*found, *adjoints]
+        ),
     }
 
 

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from imbert.classifier import Classifier, frozen
-from imbert.label_order import output_order
-from imbert.tasks import Examples
+from imbert.data.label_order import output_order
+from imbert.data.tasks import Examples
+from imbert.model.classifier import Classifier, frozen
 
 Texts = tuple[str, ...]
 
@@ -74,7 +74,11 @@ class AttackResult:
 
     def to_json(self) -> dict[str, Any]:
         """Plain values without any text, since the licences of the data forbid quoting it; what is not finite is null."""
-        kept = {one.name: getattr(self, one.name) for one in dataclasses.fields(self) if one.name not in ("texts", "perturbations")}
+        kept = {
+            one.name: getattr(self, one.name)
+            for one in dataclasses.fields(self)
+            if one.name not in ("texts", "perturbations")
+        }
         return plain(kept)
 
 
@@ -91,7 +95,9 @@ class AbstractAttack(abc.ABC):
         """Its choices as plain values."""
 
     @abc.abstractmethod
-    def search(self, classifier: Classifier, victims: Examples, seeds: list[tuple[int, int]]) -> tuple[list[Found], dict[str, Any]]:
+    def search(
+        self, classifier: Classifier, victims: Examples, seeds: list[tuple[int, int]]
+    ) -> tuple[list[Found], dict[str, Any]]:
         """Attack examples that are right.
 
         Args:
@@ -122,12 +128,21 @@ class AbstractAttack(abc.ABC):
         statistics: dict[str, Any] = {}
         if attacked:
             with frozen(classifier.model):
-                found, statistics = self.search(classifier, examples.take(attacked), [(seed, i) for i in attacked])
+                found, statistics = self.search(
+                    classifier, examples.take(attacked), [(seed, i) for i in attacked]
+                )
         statistics = statistics | {"seconds": time.perf_counter() - began}
-        return self._result(examples, right, dict(zip(attacked, found, strict=True)), statistics, seed)
+        return self._result(
+            examples, right, dict(zip(attacked, found, strict=True)), statistics, seed
+        )
 
     def _result(
-        self, examples: Examples, right: np.ndarray, found: dict[int, Found], statistics: dict[str, Any], seed: int
+        self,
+        examples: Examples,
+        right: np.ndarray,
+        found: dict[int, Found],
+        statistics: dict[str, Any],
+        seed: int,
     ) -> AttackResult:
         changed = [i for i, one in found.items() if one.wrong]
         queries = [one.queries for one in found.values()]
@@ -141,17 +156,24 @@ class AbstractAttack(abc.ABC):
             queries=float(np.mean(queries)) if queries else 0.0,
             queries_max=max(queries, default=0),
             changed=changed,
-            per_example=[_row(i, cluster, found.get(i)) for i, cluster in enumerate(examples.clusters.tolist())],
+            per_example=[
+                _row(i, cluster, found.get(i))
+                for i, cluster in enumerate(examples.clusters.tolist())
+            ],
             statistics=statistics,
             texts=tuple(_texts(examples.texts[i], found.get(i)) for i in range(len(examples))),
-            perturbations=tuple(found[i].perturbation if i in found else None for i in range(len(examples))),
+            perturbations=tuple(
+                found[i].perturbation if i in found else None for i in range(len(examples))
+            ),
         )
 
 
 def require_classification(classifier: Classifier, examples: Examples) -> None:
     """Raise ValueError unless task and model are the same kind of classification, and there are examples."""
     if examples.task.labels < 2:
-        raise ValueError(f"attacks need a classification task, got the regression {examples.task.name!r}")
+        raise ValueError(
+            f"attacks need a classification task, got the regression {examples.task.name!r}"
+        )
     order = output_order(classifier.model.config, examples.task)
     if order != (classifier.outputs or tuple(range(classifier.labels))):
         raise ValueError(

@@ -8,7 +8,14 @@ from typing import Any
 import numpy as np
 
 from imbert.attacks.stopwords import STOPWORDS
-from imbert.attacks.text_attack import AbstractTextAttack, Search, Victim, by_importance, check_budget, greedy
+from imbert.attacks.text_attack import (
+    AbstractTextAttack,
+    Search,
+    Victim,
+    by_importance,
+    check_budget,
+    greedy,
+)
 
 ORDERS = ("greedy", "random")
 AT_ONCE = 10  # random drafts of an example in one batch
@@ -47,7 +54,14 @@ LOOK_ALIKES = {  # Latin letters and the Cyrillic ones that are drawn like them
 
 def swap(word: str, draw: np.random.Generator) -> str | None:
     """Two neighbouring letters exchanged, the first letter kept; None if no pair differs."""
-    return _picked([word[:i] + word[i + 1] + word[i] + word[i + 2 :] for i in range(1, len(word) - 1) if word[i] != word[i + 1]], draw)
+    return _picked(
+        [
+            word[:i] + word[i + 1] + word[i] + word[i + 2 :]
+            for i in range(1, len(word) - 1)
+            if word[i] != word[i + 1]
+        ],
+        draw,
+    )
 
 
 def delete(word: str, draw: np.random.Generator) -> str | None:
@@ -63,7 +77,14 @@ def insert(word: str, draw: np.random.Generator) -> str | None:
 
 def homoglyph(word: str, draw: np.random.Generator) -> str | None:
     """One letter replaced by one that looks the same; None if no letter has one."""
-    return _picked([word[:i] + LOOK_ALIKES[letter] + word[i + 1 :] for i, letter in enumerate(word) if letter in LOOK_ALIKES], draw)
+    return _picked(
+        [
+            word[:i] + LOOK_ALIKES[letter] + word[i + 1 :]
+            for i, letter in enumerate(word)
+            if letter in LOOK_ALIKES
+        ],
+        draw,
+    )
 
 
 OPERATIONS: Mapping[str, Callable[[str, np.random.Generator], str | None]] = {
@@ -106,7 +127,9 @@ class CharacterEdits(AbstractTextAttack):
         check_budget(self.queries)
         unknown = [one for one in self.operations if one not in OPERATIONS]
         if unknown or not self.operations:
-            raise ValueError(f"operations must be some of {', '.join(OPERATIONS)}, got {', '.join(unknown) or 'none'}")
+            raise ValueError(
+                f"operations must be some of {', '.join(OPERATIONS)}, got {', '.join(unknown) or 'none'}"
+            )
         if self.order not in ORDERS:
             raise ValueError(f"order must be one of {', '.join(ORDERS)}, got {self.order!r}")
         for name in ("max_edits", "candidates"):
@@ -124,18 +147,34 @@ class CharacterEdits(AbstractTextAttack):
         """Words of two letters or more."""
         draft = victim.draft
         words = [draft.word(i) for i in range(len(draft.words))]
-        able = [i for i, word in enumerate(words) if len(word) > 1 and (self.stopwords or word.lower() not in STOPWORDS)]
+        able = [
+            i
+            for i, word in enumerate(words)
+            if len(word) > 1 and (self.stopwords or word.lower() not in STOPWORDS)
+        ]
         if self.order == "random":
             return (yield from self._random(victim, able))
         ranked = yield from by_importance(victim, able, max(1, self.queries // 2))
-        return (yield from greedy(victim, ranked, lambda i: self._edits(words[i], victim.random), self.max_edits))
+        return (
+            yield from greedy(
+                victim, ranked, lambda i: self._edits(words[i], victim.random), self.max_edits
+            )
+        )
 
     def _edits(self, word: str, draw: np.random.Generator) -> list[str]:
-        tried = [OPERATIONS[self.operations[i % len(self.operations)]](word, draw) for i in range(self.candidates)]
+        tried = [
+            OPERATIONS[self.operations[i % len(self.operations)]](word, draw)
+            for i in range(self.candidates)
+        ]
         return list(dict.fromkeys(one for one in tried if one is not None and one != word))
 
     def _random(self, victim: Victim, able: list[int]) -> Search:
-        draft, draw, best, confidence = victim.draft, victim.random, victim.draft.texts, victim.confidence
+        draft, draw, best, confidence = (
+            victim.draft,
+            victim.random,
+            victim.draft.texts,
+            victim.confidence,
+        )
         while able:
             drafts = [draft.changed(self._drawn(victim, able, draw)) for _ in range(AT_ONCE)]
             rows = yield drafts
@@ -152,7 +191,10 @@ class CharacterEdits(AbstractTextAttack):
     def _drawn(self, victim: Victim, able: list[int], draw: np.random.Generator) -> dict[int, str]:
         chosen = draw.choice(able, size=min(self.max_edits, len(able)), replace=False)
         operations = draw.choice(self.operations, size=len(chosen))
-        edited = {int(i): OPERATIONS[str(name)](victim.draft.word(int(i)), draw) for i, name in zip(chosen, operations, strict=True)}
+        edited = {
+            int(i): OPERATIONS[str(name)](victim.draft.word(int(i)), draw)
+            for i, name in zip(chosen, operations, strict=True)
+        }
         return {i: word for i, word in edited.items() if word is not None}
 
 

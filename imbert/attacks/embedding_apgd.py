@@ -48,7 +48,14 @@ class EmbeddingAPGD(AbstractEmbeddingAscent):
     def name(self) -> str:
         return "apgd"
 
-    def ascend(self, batch: EmbeddedBatch, rows: Tensor, delta: Tensor, ball: EmbeddingBall, progress: Progress) -> None:
+    def ascend(
+        self,
+        batch: EmbeddedBatch,
+        rows: Tensor,
+        delta: Tensor,
+        ball: EmbeddingBall,
+        progress: Progress,
+    ) -> None:
         """Steps with momentum, of a size that is halved at checkpoints."""
         wrong, losses, gradient = batch.differentiate(delta)
         gradient = progress.finite(gradient)
@@ -90,7 +97,19 @@ class _Path:
     @classmethod
     def begin(cls, delta: Tensor, loss: Tensor, gradient: Tensor, step_size: float) -> "_Path":
         rises, reduced = torch.zeros_like(loss), torch.ones_like(loss, dtype=torch.bool)
-        return cls(delta, delta, loss, gradient, delta, loss, gradient, torch.full_like(loss, step_size), rises, reduced, loss)
+        return cls(
+            delta,
+            delta,
+            loss,
+            gradient,
+            delta,
+            loss,
+            gradient,
+            torch.full_like(loss, step_size),
+            rises,
+            reduced,
+            loss,
+        )
 
     def take(self, kept: Tensor) -> "_Path":
         return _Path(*(getattr(self, one.name)[kept] for one in dataclasses.fields(self)))
@@ -98,7 +117,9 @@ class _Path:
     def moved(self, ball: EmbeddingBall, weight: float) -> Tensor:
         """P(δ + w(z − δ) + (1 − w)(δ − δ')), z = P(δ + a·u)."""
         z = ball.project(self.delta + self.step_size[:, None, None] * ball.steepest(self.gradient))
-        return ball.project(self.delta + weight * (z - self.delta) + (1 - weight) * (self.delta - self.before))
+        return ball.project(
+            self.delta + weight * (z - self.delta) + (1 - weight) * (self.delta - self.before)
+        )
 
     def after(self, moved: Tensor, loss: Tensor, gradient: Tensor) -> "_Path":
         better = loss > self.best_loss

@@ -43,8 +43,17 @@ class AbstractEmbeddingAscent(AbstractEmbeddingAttack):
 
     def start(self, batch: EmbeddedBatch, ball: EmbeddingBall, restart: int) -> Tensor:
         """A uniform draw from the ball for each example, its own for each restart."""
-        return ball.random(batch.embeddings, batch.words, [generator_of(*seeds, restart) for seeds in batch.seeds])
+        return ball.random(
+            batch.embeddings, batch.words, [generator_of(*seeds, restart) for seeds in batch.seeds]
+        )
 
     @abc.abstractmethod
-    def ascend(self, batch: EmbeddedBatch, rows: Tensor, delta: Tensor, ball: EmbeddingBall, progress: Progress) -> None:
+    def ascend(
+        self,
+        batch: EmbeddedBatch,
+        rows: Tensor,
+        delta: Tensor,
+        ball: EmbeddingBall,
+        progress: Progress,
+    ) -> None:
         """Climb from δ with a batch, the examples `rows` of the progress, which sees every evaluation."""

@@ -11,10 +11,10 @@ from imbert.attacks.base import AbstractAttack, Found, Texts
 from imbert.attacks.embedding_ball import EmbeddingBall, embedding_ball, mean_row_norm
 from imbert.attacks.gradients import differentiable, kind_of_gradient, own_solver, through
 from imbert.attacks.losses import Loss, loss
-from imbert.classifier import Classifier
-from imbert.solver_log import SolverLog, solver_log, statistics
-from imbert.stepping_model import stepping
-from imbert.tasks import Examples
+from imbert.data.tasks import Examples
+from imbert.model.classifier import Classifier
+from imbert.model.solver_log import SolverLog, solver_log, statistics
+from imbert.model.stepping_model import stepping
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -56,7 +56,9 @@ class EmbeddedBatch:
     def evaluate(self, delta: Tensor) -> tuple[Tensor, Tensor]:
         """Which examples are wrong at δ, and their losses. What is not finite is no success."""
         with torch.no_grad():
-            return self._judge(self.classifier.forward_embedded(self.embeddings + delta, self.batch), delta)
+            return self._judge(
+                self.classifier.forward_embedded(self.embeddings + delta, self.batch), delta
+            )
 
     def differentiate(self, delta: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Which examples are wrong at δ, their losses, and the gradients of these in δ, zero outside of words."""
@@ -64,7 +66,11 @@ class EmbeddedBatch:
         with torch.enable_grad():
             logits = self.classifier.forward_embedded(self.embeddings + at, self.batch)
             total = self.loss(logits, self.labels).sum()
-            gradient = torch.autograd.grad(total, at)[0] if total.requires_grad else torch.zeros_like(delta)
+            gradient = (
+                torch.autograd.grad(total, at)[0]
+                if total.requires_grad
+                else torch.zeros_like(delta)
+            )
         return *self._judge(logits.detach(), delta), gradient * self.words[:, :, None]
 
     def _judge(self, logits: Tensor, delta: Tensor) -> tuple[Tensor, Tensor]:
@@ -74,7 +80,9 @@ class EmbeddedBatch:
         if self.referee is not None and bool(wrong.any()):
             rows = wrong.nonzero()[:, 0]
             with stepping(self.classifier.model, solver=self.referee):
-                wrong[rows] = dataclasses.replace(self.take(rows), referee=None).evaluate(delta[rows])[0]
+                wrong[rows] = dataclasses.replace(self.take(rows), referee=None).evaluate(
+                    delta[rows]
+                )[0]
         return wrong, torch.where(finite, values, -torch.inf)
 
 
@@ -104,7 +112,13 @@ class Progress:
         count = len(like)
         losses = torch.full((count,), -torch.inf, dtype=like.dtype, device=like.device)
         wrong = torch.zeros(count, dtype=torch.bool, device=like.device)
-        return cls(torch.zeros_like(like), losses, losses.clone(), wrong, torch.zeros(count, dtype=torch.long, device=like.device))
+        return cls(
+            torch.zeros_like(like),
+            losses,
+            losses.clone(),
+            wrong,
+            torch.zeros(count, dtype=torch.long, device=like.device),
+        )
 
     @property
     def open(self) -> Tensor:
@@ -152,10 +166,16 @@ class AbstractEmbeddingAttack(AbstractAttack):
     def options(self) -> dict[str, Any]:
         return {one.name: getattr(self, one.name) for one in dataclasses.fields(self)}  # type: ignore[arg-type]
 
-    def search(self, classifier: Classifier, victims: Examples, seeds: list[tuple[int, int]]) -> tuple[list[Found], dict[str, Any]]:
+    def search(
+        self, classifier: Classifier, victims: Examples, seeds: list[tuple[int, int]]
+    ) -> tuple[list[Found], dict[str, Any]]:
         """Batch by batch, texts of like length together."""
         ball = embedding_ball(classifier, self.norm, self.radius)
-        kind = None if self.wanted_gradient is None else kind_of_gradient(classifier, self.wanted_gradient)
+        kind = (
+            None
+            if self.wanted_gradient is None
+            else kind_of_gradient(classifier, self.wanted_gradient)
+        )
         own = own_solver(classifier) if kind == "unrolled" else None
         referee = None if differentiable(own) is own else own
         used, function = loss(self.loss, classifier.labels)
@@ -164,12 +184,21 @@ class AbstractEmbeddingAttack(AbstractAttack):
         order = sorted(range(len(victims)), key=lambda i: sum(map(len, victims.texts[i])))
         for start in range(0, len(order), classifier.batch_size):
             rows = order[start : start + classifier.batch_size]
-            batch = embedded(classifier, [victims.texts[i] for i in rows], victims.labels[rows], function, [seeds[i] for i in rows])
+            batch = embedded(
+                classifier,
+                [victims.texts[i] for i in rows],
+                victims.labels[rows],
+                function,
+                [seeds[i] for i in rows],
+            )
             with through(classifier, kind or "explicit"):
                 progress = self.climb(dataclasses.replace(batch, referee=referee), ball)
             confirmed = _found(batch, progress, ball, log)
             not_finite += progress.not_finite
-            unconfirmed += sum(bool(a) and not b.wrong for a, b in zip(progress.wrong.tolist(), confirmed, strict=True))
+            unconfirmed += sum(
+                bool(a) and not b.wrong
+                for a, b in zip(progress.wrong.tolist(), confirmed, strict=True)
+            )
             found |= dict(zip(rows, confirmed, strict=True))
         measured = {
             "absolute_radius": ball.radius,
@@ -184,7 +213,11 @@ class AbstractEmbeddingAttack(AbstractAttack):
 
 
 def embedded(
-    classifier: Classifier, texts: list[Texts], labels: Any, function: Loss, seeds: list[tuple[int, int]] | None = None
+    classifier: Classifier,
+    texts: list[Texts],
+    labels: Any,
+    function: Loss,
+    seeds: list[tuple[int, int]] | None = None,
 ) -> EmbeddedBatch:
     """Texts as an embedded batch."""
     batch = classifier.encode(texts)
@@ -192,21 +225,36 @@ def embedded(
         embeddings = classifier.embed(batch).detach()
     right = torch.as_tensor(labels, dtype=torch.long, device=embeddings.device)
     return EmbeddedBatch(
-        classifier, batch, embeddings, classifier.words(batch), right, function, seeds or [(0, i) for i in range(len(texts))]
+        classifier,
+        batch,
+        embeddings,
+        classifier.words(batch),
+        right,
+        function,
+        seeds or [(0, i) for i in range(len(texts))],
     )
 
 
-def _found(batch: EmbeddedBatch, progress: Progress, ball: EmbeddingBall, log: SolverLog) -> list[Found]:
+def _found(
+    batch: EmbeddedBatch, progress: Progress, ball: EmbeddingBall, log: SolverLog
+) -> list[Found]:
     """Ask the model again, under its own solver and with the whole batch."""
     wrong, losses = batch.evaluate(progress.delta)
     log.add(statistics(batch.classifier.model))
-    lengths, sizes = batch.batch["attention_mask"].sum(dim=1).tolist(), ball.size(progress.delta).tolist()
+    lengths, sizes = (
+        batch.batch["attention_mask"].sum(dim=1).tolist(),
+        ball.size(progress.delta).tolist(),
+    )
     return [
         Found(
             wrong=bool(wrong[i]),
             queries=int(progress.queries[i]),
             perturbation=progress.delta[i, : int(lengths[i])].cpu(),
-            measured={"loss_first": float(progress.first[i]), "loss_best": float(losses[i]), "size": sizes[i]},
+            measured={
+                "loss_first": float(progress.first[i]),
+                "loss_best": float(losses[i]),
+                "size": sizes[i],
+            },
         )
         for i in range(len(lengths))
     ]

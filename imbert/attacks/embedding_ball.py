@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from imbert.classifier import Classifier
+from imbert.model.classifier import Classifier
 
 NORMS = ("l2", "linf")
 
@@ -42,9 +42,14 @@ class EmbeddingBall:
         if self.norm == "linf":
             return gradient.sign()
         flat = gradient.flatten(1)
-        largest = flat.abs().amax(dim=1).clamp(min=torch.finfo(flat.dtype).tiny)  # its squares may underflow
+        largest = (
+            flat.abs().amax(dim=1).clamp(min=torch.finfo(flat.dtype).tiny)
+        )  # its squares may underflow
         scaled = gradient / largest[:, None, None]
-        return scaled / scaled.flatten(1).norm(dim=1).clamp(min=torch.finfo(flat.dtype).tiny)[:, None, None]
+        return (
+            scaled
+            / scaled.flatten(1).norm(dim=1).clamp(min=torch.finfo(flat.dtype).tiny)[:, None, None]
+        )
 
     def sphere(self, direction: Tensor) -> Tensor:
         """The δ of ‖δ‖ = r in a direction, or in that of its signs."""
@@ -77,7 +82,9 @@ def embedding_ball(classifier: Classifier, norm: str, radius: float) -> Embeddin
 
 def mean_row_norm(classifier: Classifier) -> float:
     """The mean norm of a word's embedding."""
-    return float(classifier.model.get_input_embeddings().weight.detach().double().norm(dim=1).mean())
+    return float(
+        classifier.model.get_input_embeddings().weight.detach().double().norm(dim=1).mean()
+    )
 
 
 def check_ball(norm: str, radius: float) -> None:

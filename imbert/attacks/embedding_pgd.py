@@ -53,9 +53,20 @@ class EmbeddingPGD(AbstractEmbeddingAscent):
 
     def start(self, batch: EmbeddedBatch, ball: EmbeddingBall, restart: int) -> Tensor:
         """At random or at δ = 0."""
-        return super().start(batch, ball, restart) if self.random_start else torch.zeros_like(batch.embeddings)
+        return (
+            super().start(batch, ball, restart)
+            if self.random_start
+            else torch.zeros_like(batch.embeddings)
+        )
 
-    def ascend(self, batch: EmbeddedBatch, rows: Tensor, delta: Tensor, ball: EmbeddingBall, progress: Progress) -> None:
+    def ascend(
+        self,
+        batch: EmbeddedBatch,
+        rows: Tensor,
+        delta: Tensor,
+        ball: EmbeddingBall,
+        progress: Progress,
+    ) -> None:
         """Steps of one size."""
         size = ball.radius * (2.5 / self.steps if self.step_size is None else self.step_size)
         for _ in range(self.steps):

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from typing import Any
 
 import odestab as od
-from imbert.classifier import Classifier
-from imbert.stepping_model import implicit_layers, stepping
+from imbert.model.classifier import Classifier
+from imbert.model.stepping_model import implicit_layers, stepping
 
 KINDS = ("auto", "implicit", "unrolled")
 ADJOINT_RTOL = 1e-3  # where the model's own adjoint has no tolerance
@@ -33,7 +33,11 @@ def kind_of_gradient(classifier: Classifier, wanted: str) -> str:
 
 def own_solver(classifier: Classifier) -> Any:
     """The solver of an implicit model's layers, as they are now."""
-    return next(layer.method.solver for layer in implicit_layers(classifier.model) if isinstance(layer.method, od.ImplicitEuler))
+    return next(
+        layer.method.solver
+        for layer in implicit_layers(classifier.model)
+        if isinstance(layer.method, od.ImplicitEuler)
+    )
 
 
 def differentiable(solver: Any) -> Any:
@@ -45,7 +49,9 @@ def differentiable(solver: Any) -> Any:
 
 
 @contextlib.contextmanager
-def through(classifier: Classifier, kind: str, solver: Any = None, adjoint_rtol: float | None = None) -> Iterator[None]:
+def through(
+    classifier: Classifier, kind: str, solver: Any = None, adjoint_rtol: float | None = None
+) -> Iterator[None]:
     """While inside, gradients of an implicit model are those of `kind`; nothing changes for "explicit".
 
     Args:
@@ -62,8 +68,14 @@ def through(classifier: Classifier, kind: str, solver: Any = None, adjoint_rtol:
         with stepping(classifier.model, solver=differentiable(own), adjoint=od.UnrolledAdjoint()):
             yield
         return
-    rtol = classifier.model.config.adjoint.get("rtol", ADJOINT_RTOL) if adjoint_rtol is None else adjoint_rtol
-    adjoint = od.ImplicitAdjoint(rtol=rtol, on_failure="record")  # one failed example must not end the attack on its batch mates
+    rtol = (
+        classifier.model.config.adjoint.get("rtol", ADJOINT_RTOL)
+        if adjoint_rtol is None
+        else adjoint_rtol
+    )
+    adjoint = od.ImplicitAdjoint(
+        rtol=rtol, on_failure="record"
+    )  # one failed example must not end the attack on its batch mates
     with stepping(classifier.model, solver=own, adjoint=adjoint):
         yield
 
@@ -71,7 +83,9 @@ def through(classifier: Classifier, kind: str, solver: Any = None, adjoint_rtol:
 def at_tolerance(solver: Any, rtol: float, max_iterations: int | None = None) -> Any:
     """The same solver at another tolerance; one with a given number of steps keeps them."""
     changes: dict[str, Any] = {"rtol": rtol, "atol": 0.0}
-    return dataclasses.replace(solver, **changes, **({} if max_iterations is None else {"max_iterations": max_iterations}))
+    return dataclasses.replace(
+        solver, **changes, **({} if max_iterations is None else {"max_iterations": max_iterations})
+    )
 
 
 def at_iterations(solver: Any, iterations: int) -> Any:

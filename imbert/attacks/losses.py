@@ -35,7 +35,9 @@ def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
 def dlr(logits: Tensor, labels: Tensor) -> Tensor:
     """(max_{j≠y} z_j − z_y)/(z_π1 − z_π3), the difference of logits ratio (Croce and Hein 2020, section 4): no scale of z changes it."""
     ordered = logits.sort(dim=1, descending=True).values
-    return margin(logits, labels) / (ordered[:, 0] - ordered[:, 2]).clamp(min=torch.finfo(logits.dtype).tiny)
+    return margin(logits, labels) / (ordered[:, 0] - ordered[:, 2]).clamp(
+        min=torch.finfo(logits.dtype).tiny
+    )
 
 
 def _own(logits: Tensor, labels: Tensor) -> Tensor:

@@ -10,7 +10,17 @@ from imbert.attacks.embedding_attack import AbstractEmbeddingAttack, EmbeddedBat
 from imbert.attacks.embedding_ball import EmbeddingBall, check_ball, generator_of
 from imbert.attacks.losses import NAMES
 
-HALVINGS = (0.001, 0.005, 0.02, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8)  # shares of the budget at which a block's share is halved (section 3)
+HALVINGS = (
+    0.001,
+    0.005,
+    0.02,
+    0.05,
+    0.1,
+    0.2,
+    0.4,
+    0.6,
+    0.8,
+)  # shares of the budget at which a block's share is halved (section 3)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,17 +73,26 @@ class Square(AbstractEmbeddingAttack):
             if not bool(kept.all()):
                 rows, part = rows[kept], part.take(kept.nonzero()[:, 0])
             share = block_share(self.share, query / self.queries)
-            proposals = torch.stack([self._proposal(progress.delta[i], batch.words[i], share, ball, draws[i]) for i in rows.tolist()])
+            proposals = torch.stack(
+                [
+                    self._proposal(progress.delta[i], batch.words[i], share, ball, draws[i])
+                    for i in rows.tolist()
+                ]
+            )
         return progress
 
-    def _proposal(self, delta: Tensor, words: Tensor, share: float, ball: EmbeddingBall, draw: torch.Generator) -> Tensor:
+    def _proposal(
+        self, delta: Tensor, words: Tensor, share: float, ball: EmbeddingBall, draw: torch.Generator
+    ) -> Tensor:
         at = words.nonzero()[:, 0]
         if len(at) == 0:
             return delta
         tokens = max(1, round(math.sqrt(share) * len(at)))
         begin = int(torch.randint(len(at) - tokens + 1, (1,), generator=draw))
         hidden = delta.shape[1]
-        columns = torch.randperm(hidden, generator=draw)[: max(1, round(math.sqrt(share) * hidden))].to(delta.device)
+        columns = torch.randperm(hidden, generator=draw)[
+            : max(1, round(math.sqrt(share) * hidden))
+        ].to(delta.device)
         signs = torch.randint(2, (tokens, len(columns)), generator=draw).to(delta) * 2 - 1
         block = torch.zeros_like(delta)
         block[at[begin : begin + tokens, None], columns] = signs

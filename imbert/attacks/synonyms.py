@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from analysis.json_records import parse_json
+from analysis.ground.json_records import parse_json
 
 Synonyms = Mapping[str, tuple[str, ...]]
 
@@ -33,7 +33,9 @@ def load_synonyms(path: str | Path, antonyms: str | Path | None = None) -> Synon
     for word, entry in table.items():
         own = word.lower()
         mates = dict.fromkeys(mate.lower() for mate in _listed(path, word, entry))
-        kept = tuple(mate for mate in mates if mate != own and mate.isalpha() and (own, mate) not in opposed)
+        kept = tuple(
+            mate for mate in mates if mate != own and mate.isalpha() and (own, mate) not in opposed
+        )
         if kept:
             found[own] = kept
     return found
@@ -41,8 +43,12 @@ def load_synonyms(path: str | Path, antonyms: str | Path | None = None) -> Synon
 
 def _listed(path: str | Path, word: str, entry: Any) -> Iterable[str]:
     lists = list(entry.values()) if isinstance(entry, dict) else [entry]
-    if not all(isinstance(one, list) and all(isinstance(mate, str) for mate in one) for one in lists):
-        raise ValueError(f"{path}: expected a list of words, or such lists by part of speech, got {entry!r} for {word!r}")
+    if not all(
+        isinstance(one, list) and all(isinstance(mate, str) for mate in one) for one in lists
+    ):
+        raise ValueError(
+            f"{path}: expected a list of words, or such lists by part of speech, got {entry!r} for {word!r}"
+        )
     return [mate for one in lists for mate in one]
 
 
@@ -63,6 +69,8 @@ def _text(path: str | Path) -> str:
     try:
         return (gzip.decompress(raw) if raw[:2] == b"\x1f\x8b" else raw).decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise ValueError(f"{path}: expected UTF-8, got byte 0x{error.object[error.start]:02x} at {error.start}") from None
+        raise ValueError(
+            f"{path}: expected UTF-8, got byte 0x{error.object[error.start]:02x} at {error.start}"
+        ) from None
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise ValueError(f"{path}: expected a whole gzip file, {error}") from None

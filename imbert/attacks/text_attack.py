@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from imbert.attacks.base import AbstractAttack, Found, Texts
-from imbert.classifier import Classifier
-from imbert.tasks import Examples
+from imbert.data.tasks import Examples
+from imbert.model.classifier import Classifier
 
 WORD = re.compile(r"[^\W_]+(?:['’-][^\W_]+)*")
 Changes = Mapping[int, str]
@@ -89,11 +89,16 @@ class AbstractTextAttack(AbstractAttack):
     def look(self, victim: Victim) -> Search:
         """Yield texts to ask about, be sent their probabilities (of the first ones only, once the budget is used up), return texts."""
 
-    def search(self, classifier: Classifier, victims: Examples, seeds: list[tuple[int, int]]) -> tuple[list[Found], dict[str, Any]]:
+    def search(
+        self, classifier: Classifier, victims: Examples, seeds: list[tuple[int, int]]
+    ) -> tuple[list[Found], dict[str, Any]]:
         """All searches in lockstep."""
         before = classifier.predict(victims.texts)
         each = zip(victims.texts, victims.labels.tolist(), before, seeds, strict=True)
-        drafts = [Victim(Draft.of(texts, self.part), y, float(p[y]), np.random.default_rng(s)) for texts, y, p, s in each]
+        drafts = [
+            Victim(Draft.of(texts, self.part), y, float(p[y]), np.random.default_rng(s))
+            for texts, y, p, s in each
+        ]
         ends, used = lockstep(classifier.predict, [self.look(one) for one in drafts], self.queries)
         after = classifier.predict(ends)
         found = []
@@ -104,13 +109,20 @@ class AbstractTextAttack(AbstractAttack):
                 "words": float(len(one.draft.words)),
             }
             edits = count_edits(one.draft, texts)
-            found.append(Found(bool(row.argmax() != one.label), queries, edits, texts, measured=measured))
+            found.append(
+                Found(bool(row.argmax() != one.label), queries, edits, texts, measured=measured)
+            )
         flipped = [one.edits for one in found if one.wrong]
         spent = sum(queries >= self.queries for queries in used)
-        return found, {"edits_of_flipped": float(np.mean(flipped)) if flipped else None, "budget_used_up": spent}
+        return found, {
+            "edits_of_flipped": float(np.mean(flipped)) if flipped else None,
+            "budget_used_up": spent,
+        }
 
 
-def lockstep(predict: Callable[[list[Texts]], np.ndarray], searches: Sequence[Search], budget: int) -> tuple[list[Texts], list[int]]:
+def lockstep(
+    predict: Callable[[list[Texts]], np.ndarray], searches: Sequence[Search], budget: int
+) -> tuple[list[Texts], list[int]]:
     """Run searches side by side, each within its budget of queries; what every one returns, and its queries."""
     ends: dict[int, Texts] = {}
     used: collections.Counter[int] = collections.Counter()
@@ -136,7 +148,9 @@ def lockstep(predict: Callable[[list[Texts]], np.ndarray], searches: Sequence[Se
     return [ends[i] for i in range(len(searches))], [used[i] for i in range(len(searches))]
 
 
-def by_importance(victim: Victim, words: list[int], limit: int) -> Generator[list[Texts], np.ndarray, list[int]]:
+def by_importance(
+    victim: Victim, words: list[int], limit: int
+) -> Generator[list[Texts], np.ndarray, list[int]]:
     """The words, those first whose deletion costs the right answer most; beyond the limit, or the budget, in their own order."""
     rows = yield [victim.draft.changed({i: ""}) for i in words[:limit]]
     scored = words[: len(rows)]
@@ -144,7 +158,9 @@ def by_importance(victim: Victim, words: list[int], limit: int) -> Generator[lis
     return ranked + words[len(scored) :]
 
 
-def greedy(victim: Victim, order: Iterable[int], options: Callable[[int], list[str]], most: int) -> Search:
+def greedy(
+    victim: Victim, order: Iterable[int], options: Callable[[int], list[str]], most: int
+) -> Search:
     """Change word after word to the option that costs the right answer most, if it does at all, until it is lost.
 
     Options come best first: of those that make the model wrong the first one is taken.
@@ -177,14 +193,20 @@ def count_edits(draft: Draft, texts: Texts) -> int:
     """
     now, text = Draft.of(texts, draft.part), draft.texts[draft.part]
     ends = [begin for begin, _ in [*draft.words[1:], (len(text), 0)]][: len(draft.words)]
-    after = [text[end:begin] for (_, end), begin in zip(draft.words, ends, strict=True)]  # each word, up to the next one
+    after = [
+        text[end:begin] for (_, end), begin in zip(draft.words, ends, strict=True)
+    ]  # each word, up to the next one
     changed = now.texts[now.part]
     first = draft.words[0][0] if draft.words else len(text)
-    fewest = {first: 0} if changed.startswith(text[:first]) else {}  # edits so far by the place where the next word begins
+    fewest = (
+        {first: 0} if changed.startswith(text[:first]) else {}
+    )  # edits so far by the place where the next word begins
     for index, between in enumerate(after):
         word, reached = draft.word(index), dict[int, int]()
         for begin, edits in fewest.items():
-            until = next((i for i in range(begin, len(changed)) if changed[i].isspace()), len(changed))
+            until = next(
+                (i for i in range(begin, len(changed)) if changed[i].isspace()), len(changed)
+            )
             for end in range(begin, until + 1):
                 last = index < len(after) - 1 or end + len(between) == len(changed)
                 if last and changed.startswith(between, end):

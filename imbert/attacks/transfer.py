@@ -11,8 +11,8 @@ import torch
 from imbert.attacks.base import AttackResult, plain, require_classification
 from imbert.attacks.embedding_attack import EmbeddedBatch, embedded
 from imbert.attacks.losses import margin
-from imbert.classifier import Classifier, frozen
-from imbert.tasks import Examples
+from imbert.data.tasks import Examples
+from imbert.model.classifier import Classifier, frozen
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -68,7 +68,16 @@ def transfer(result: AttackResult, examples: Examples, target: Classifier) -> Tr
     counted = [i for i in result.changed if before[i]]
     moved = [i for i in counted if not after[i]]
     rate = len(moved) / len(counted) if counted else math.nan
-    return Transfer(result.attack, len(result.changed), len(counted), len(moved), rate, float(before.mean()), float(after.mean()), moved)
+    return Transfer(
+        result.attack,
+        len(result.changed),
+        len(counted),
+        len(moved),
+        rate,
+        float(before.mean()),
+        float(after.mean()),
+        moved,
+    )
 
 
 def _after(result: AttackResult, examples: Examples, target: Classifier) -> np.ndarray:
@@ -77,7 +86,9 @@ def _after(result: AttackResult, examples: Examples, target: Classifier) -> np.n
     return perturbed_logits(result, examples, target, result.changed).argmax(axis=1)
 
 
-def perturbed_logits(result: AttackResult, examples: Examples, target: Classifier, indices: list[int]) -> np.ndarray:
+def perturbed_logits(
+    result: AttackResult, examples: Examples, target: Classifier, indices: list[int]
+) -> np.ndarray:
     """Logits of a classifier at the perturbed embeddings of some examples; see `perturbed`."""
     with frozen(target.model), torch.no_grad():
         found = [
@@ -104,6 +115,8 @@ def perturbed(
             own, expected = result.perturbations[index], (int(length), delta.shape[2])
             if own is None or tuple(own.shape) != expected:
                 got = None if own is None else tuple(own.shape)
-                raise ValueError(f"example {index} needs a perturbation of shape {expected}, got {got}")
+                raise ValueError(
+                    f"example {index} needs a perturbation of shape {expected}, got {got}"
+                )
             delta[row, : expected[0]] = own.to(delta)
         yield batch, delta

@@ -5,7 +5,14 @@ from typing import Any
 
 from imbert.attacks.stopwords import STOPWORDS
 from imbert.attacks.synonyms import Synonyms
-from imbert.attacks.text_attack import AbstractTextAttack, Search, Victim, by_importance, check_budget, greedy
+from imbert.attacks.text_attack import (
+    AbstractTextAttack,
+    Search,
+    Victim,
+    by_importance,
+    check_budget,
+    greedy,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,7 +54,11 @@ class WordSubstitution(AbstractTextAttack):
         return "words"
 
     def options(self) -> dict[str, Any]:
-        kept = {one.name: getattr(self, one.name) for one in dataclasses.fields(self) if one.name != "synonyms"}
+        kept = {
+            one.name: getattr(self, one.name)
+            for one in dataclasses.fields(self)
+            if one.name != "synonyms"
+        }
         return kept | {"synonyms": len(self.synonyms)}
 
     def look(self, victim: Victim) -> Search:

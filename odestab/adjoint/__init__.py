@@ -6,4 +6,11 @@ from odestab.adjoint.linear_solve import AdjointRecord
 from odestab.adjoint.phantom import OneStepAdjoint, PhantomAdjoint
 from odestab.adjoint.unrolled import UnrolledAdjoint
 
-__all__ = ["AbstractAdjoint", "AdjointRecord", "ImplicitAdjoint", "OneStepAdjoint", "PhantomAdjoint", "UnrolledAdjoint"]
+__all__ = [
+    "AbstractAdjoint",
+    "AdjointRecord",
+    "ImplicitAdjoint",
+    "OneStepAdjoint",
+    "PhantomAdjoint",
+    "UnrolledAdjoint",
+]

@@ -8,8 +8,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from odestab.fields.vector_field import AbstractVectorField
 from odestab.solver import AbstractImplicitSolver, ImplicitEquation, Solution
-from odestab.vector_field import AbstractVectorField
 
 
 class AbstractAdjoint(abc.ABC):
@@ -20,28 +20,47 @@ class AbstractAdjoint(abc.ABC):
     """
 
     @abc.abstractmethod
-    def solve(self, solver: AbstractImplicitSolver, equation: ImplicitEquation, x: Float[Tensor, "batch *event"]) -> Solution:
+    def solve(
+        self,
+        solver: AbstractImplicitSolver,
+        equation: ImplicitEquation,
+        x: Float[Tensor, "batch *event"],
+    ) -> Solution:
         """Solve from x, with a state that carries gradients to b, h and the field's parameters."""
 
 
-def solve_untracked(solver: AbstractImplicitSolver, equation: ImplicitEquation, x: Tensor) -> Solution:
+def solve_untracked(
+    solver: AbstractImplicitSolver, equation: ImplicitEquation, x: Tensor
+) -> Solution:
     """Solve without recording; free to use the field's cached linearisation."""
     refuse_vmap(equation, x)
     h = equation.step_size
     h = h.detach() if isinstance(h, Tensor) else h
     with torch.no_grad():
-        return solver.solve(dataclasses.replace(equation, rhs=equation.rhs.detach(), step_size=h, differentiable=False), x.detach())
+        return solver.solve(
+            dataclasses.replace(
+                equation, rhs=equation.rhs.detach(), step_size=h, differentiable=False
+            ),
+            x.detach(),
+        )
 
 
 def refuse_vmap(equation: ImplicitEquation, x: Tensor) -> None:
     """Raise RuntimeError under torch.func.vmap: an iteration that ends by what it finds cannot run for several arguments at once."""
-    if any(isinstance(t, Tensor) and torch._C._functorch.is_batchedtensor(t) for t in (x, equation.rhs, equation.step_size)):
-        raise RuntimeError("an implicit step under torch.func.vmap must get a batch of its own: stack the examples, got a vmapped state")
+    if any(
+        isinstance(t, Tensor) and torch._C._functorch.is_batchedtensor(t)
+        for t in (x, equation.rhs, equation.step_size)
+    ):
+        raise RuntimeError(
+            "an implicit step under torch.func.vmap must get a batch of its own: stack the examples, got a vmapped state"
+        )
 
 
 def on_real_tokens(field: AbstractVectorField, state: Tensor) -> Tensor:
     """The same values, bit for bit; gradients pass through real tokens only."""
-    return state if field.mask is None else torch.where(field.mask[..., None], state, state.detach())
+    return (
+        state if field.mask is None else torch.where(field.mask[..., None], state, state.detach())
+    )
 
 
 class RefuseSecondDerivative(torch.autograd.Function):
@@ -68,6 +87,8 @@ class RefuseSecondDerivative(torch.autograd.Function):
         raise RuntimeError(ctx.reason)
 
     @staticmethod
-    def vmap(info: Any, in_dims: tuple[int | None, ...], gradient: Tensor, anchor: Tensor, reason: str) -> tuple[Tensor, int | None]:
+    def vmap(
+        info: Any, in_dims: tuple[int | None, ...], gradient: Tensor, anchor: Tensor, reason: str
+    ) -> tuple[Tensor, int | None]:
         """The same under torch.func.vmap."""
         return RefuseSecondDerivative.apply(gradient, anchor, reason), in_dims[0]

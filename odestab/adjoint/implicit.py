@@ -61,7 +61,9 @@ class ImplicitAdjoint(AbstractAdjoint):
             if (value := getattr(self, name)) < 1:
                 raise ValueError(f"{name} must be >= 1, got {value}")
         if self.on_failure not in FAILURES:
-            raise ValueError(f"on_failure must be one of {', '.join(FAILURES)}, got {self.on_failure!r}")
+            raise ValueError(
+                f"on_failure must be one of {', '.join(FAILURES)}, got {self.on_failure!r}"
+            )
 
     @property
     def last(self) -> AdjointRecord | None:
@@ -69,13 +71,24 @@ class ImplicitAdjoint(AbstractAdjoint):
         return self._last.record
 
     @torch.compiler.disable
-    def solve(self, solver: AbstractImplicitSolver, equation: ImplicitEquation, x: Float[Tensor, "batch *event"]) -> Solution:
+    def solve(
+        self,
+        solver: AbstractImplicitSolver,
+        equation: ImplicitEquation,
+        x: Float[Tensor, "batch *event"],
+    ) -> Solution:
         """Solve without recording, then attach one evaluation of f whose cotangent is transformed."""
         solution = solve_untracked(solver, equation, x)
-        if not (in_transform() or in_forward_mode() or (torch.is_grad_enabled() and _asks_for_gradient(equation, solution.state))):
+        if not (
+            in_transform()
+            or in_forward_mode()
+            or (torch.is_grad_enabled() and _asks_for_gradient(equation, solution.state))
+        ):
             return solution
         mask, eps = equation.field.mask, rounding_unit(solution.state)
-        state = with_gradient(equation, solution.state, lambda product, g: self._invert(product, g, mask, eps))
+        state = with_gradient(
+            equation, solution.state, lambda product, g: self._invert(product, g, mask, eps)
+        )
         return dataclasses.replace(solution, state=state)
 
     def _invert(self, product: Product, g: Tensor, mask: Tensor | None, eps: float) -> Tensor:
@@ -83,10 +96,16 @@ class ImplicitAdjoint(AbstractAdjoint):
         if torch._C._functorch.is_batchedtensor(g):
             return OneByOne.apply(g, lambda one: self._invert(product, one, mask, eps))
         kept, guess = self._last.solution, None
-        if self.warm_start and kept is not None and (kept.shape, kept.dtype, kept.device) == (g.shape, g.dtype, g.device):
+        if (
+            self.warm_start
+            and kept is not None
+            and (kept.shape, kept.dtype, kept.device) == (g.shape, g.dtype, g.device)
+        ):
             guess = kept
         with torch.no_grad():
-            v, record = solve_linear(product, g, mask, self.rtol, eps, self.max_iterations, self.restart, guess)
+            v, record = solve_linear(
+                product, g, mask, self.rtol, eps, self.max_iterations, self.restart, guess
+            )
         self._last.record = record
         if self.on_failure == "raise":
             record.raise_for_status()
@@ -98,4 +117,8 @@ class ImplicitAdjoint(AbstractAdjoint):
 def _asks_for_gradient(equation: ImplicitEquation, y: Tensor) -> bool:
     """Whether anything that the solution depends on requires a gradient; f is asked only if b and h do not."""
     h = equation.step_size
-    return equation.rhs.requires_grad or (isinstance(h, Tensor) and h.requires_grad) or equation.field(y.detach()).requires_grad
+    return (
+        equation.rhs.requires_grad
+        or (isinstance(h, Tensor) and h.requires_grad)
+        or equation.field(y.detach()).requires_grad
+    )

@@ -53,10 +53,14 @@ def with_gradient(equation: ImplicitEquation, state: Tensor, invert: Invert) -> 
         return (equation.step_size * equation.field(y)).to(y.dtype)
 
     y = state.detach()
-    recorded = not in_transform()  # nothing inside a transform may be declared to require a gradient
+    recorded = (
+        not in_transform()
+    )  # nothing inside a transform may be declared to require a gradient
     if recorded:
         y.requires_grad_()
-    return _ImplicitGradient.apply(equation.rhs + scaled(y), y if recorded else None, state, _Derivative(scaled, invert))
+    return _ImplicitGradient.apply(
+        equation.rhs + scaled(y), y if recorded else None, state, _Derivative(scaled, invert)
+    )
 
 
 class _ImplicitGradient(torch.autograd.Function):
@@ -67,10 +71,14 @@ class _ImplicitGradient(torch.autograd.Function):
         return state.detach().clone()
 
     @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor | None, Tensor, _Derivative], output: Tensor) -> None:
+    def setup_context(
+        ctx: Any, inputs: tuple[Tensor, Tensor | None, Tensor, _Derivative], output: Tensor
+    ) -> None:
         image, y, _, ctx.derivative = inputs
         ctx.save_for_backward(output, y)
-        ctx.edge = None if y is None else get_gradient_edge(image)  # its graph is needed, its value is not
+        ctx.edge = (
+            None if y is None else get_gradient_edge(image)
+        )  # its graph is needed, its value is not
         ctx.save_for_forward(output)
 
     @staticmethod
@@ -85,7 +93,12 @@ class _ImplicitGradient(torch.autograd.Function):
                 return torch.autograd.grad((edge,), y, v, retain_graph=True)[0]
 
         v = ctx.derivative.invert(product, cotangent)
-        return (RefuseSecondDerivative.apply(v, solution, _REASON) if torch.is_grad_enabled() else v), None, None, None
+        return (
+            (RefuseSecondDerivative.apply(v, solution, _REASON) if torch.is_grad_enabled() else v),
+            None,
+            None,
+            None,
+        )
 
     @staticmethod
     def jvp(ctx: Any, tangent: Tensor, *_: Any) -> Tensor:

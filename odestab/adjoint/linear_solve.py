@@ -12,8 +12,12 @@ from odestab.krylov import gmres
 from odestab.solver import SolveError
 
 Product = Callable[[Tensor], Tensor]
-ROUNDINGS = 8  # a residual is not known better than this many rounding errors of its terms g, v and K v
-SINGULAR = 0.25  # where rounding is a larger share of g than that, I − K is singular to working precision
+ROUNDINGS = (
+    8  # a residual is not known better than this many rounding errors of its terms g, v and K v
+)
+SINGULAR = (
+    0.25  # where rounding is a larger share of g than that, I − K is singular to working precision
+)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -37,9 +41,16 @@ class AdjointRecord:
         """Raise SolveError, naming the examples, unless all converged."""
         failed = (~self.converged).nonzero()[:, 0].tolist()
         if failed:
-            said = [(i, self.residual[i], self.tolerance[i], self.iterations[i]) for i in failed[:8]]
-            listed = ", ".join(f"{i}: relative residual {found:.1e} above {asked:.1e} after {n} products" for i, found, asked, n in said)
-            raise SolveError(f"{len(failed)} of {len(self.converged)} adjoint solves did not converge: {listed}")
+            said = [
+                (i, self.residual[i], self.tolerance[i], self.iterations[i]) for i in failed[:8]
+            ]
+            listed = ", ".join(
+                f"{i}: relative residual {found:.1e} above {asked:.1e} after {n} products"
+                for i, found, asked, n in said
+            )
+            raise SolveError(
+                f"{len(failed)} of {len(self.converged)} adjoint solves did not converge: {listed}"
+            )
 
 
 def solve_linear(
@@ -113,6 +124,8 @@ class OneByOne(torch.autograd.Function):
         """Nothing is kept: the caller decides about derivatives."""
 
     @staticmethod
-    def vmap(info: Any, in_dims: tuple[int | None, ...], g: Tensor, solve: Callable[[Tensor], Tensor]) -> tuple[Tensor, int]:
+    def vmap(
+        info: Any, in_dims: tuple[int | None, ...], g: Tensor, solve: Callable[[Tensor], Tensor]
+    ) -> tuple[Tensor, int]:
         """One solve for each."""
         return torch.stack([OneByOne.apply(one, solve) for one in g.movedim(in_dims[0] or 0, 0)]), 0

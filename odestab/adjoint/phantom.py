@@ -7,7 +7,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from odestab.adjoint.base import AbstractAdjoint, RefuseSecondDerivative, on_real_tokens, solve_untracked
+from odestab.adjoint.base import (
+    AbstractAdjoint,
+    RefuseSecondDerivative,
+    on_real_tokens,
+    solve_untracked,
+)
 from odestab.solver import AbstractImplicitSolver, ImplicitEquation, Solution
 
 _REASON = "a phantom gradient takes the solution for a constant, so that its own derivative would be wrong: use UnrolledAdjoint"
@@ -33,7 +38,12 @@ class PhantomAdjoint(AbstractAdjoint):
             raise ValueError(f"steps must be >= 1, got {self.steps}")
 
     @torch.compiler.disable
-    def solve(self, solver: AbstractImplicitSolver, equation: ImplicitEquation, x: Float[Tensor, "batch *event"]) -> Solution:
+    def solve(
+        self,
+        solver: AbstractImplicitSolver,
+        equation: ImplicitEquation,
+        x: Float[Tensor, "batch *event"],
+    ) -> Solution:
         """Solve without recording, then record `steps` iterations; the value stays the solver's."""
         solution = solve_untracked(solver, equation, x)
         y = solution.state.detach()
@@ -48,7 +58,12 @@ class OneStepAdjoint(AbstractAdjoint):
     """PhantomAdjoint(1): the gradient of one iteration at the solution (Bolte, Pauwels and Vaiter 2023)."""
 
     @torch.compiler.disable
-    def solve(self, solver: AbstractImplicitSolver, equation: ImplicitEquation, x: Float[Tensor, "batch *event"]) -> Solution:
+    def solve(
+        self,
+        solver: AbstractImplicitSolver,
+        equation: ImplicitEquation,
+        x: Float[Tensor, "batch *event"],
+    ) -> Solution:
         """Solve without recording, then record one iteration."""
         return PhantomAdjoint(1).solve(solver, equation, x)
 
@@ -68,7 +83,11 @@ class _FirstDerivative(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, cotangent: Tensor) -> tuple[Tensor, None]:
         (state,) = ctx.saved_tensors
-        return (RefuseSecondDerivative.apply(cotangent, state, _REASON) if torch.is_grad_enabled() else cotangent), None
+        return (
+            RefuseSecondDerivative.apply(cotangent, state, _REASON)
+            if torch.is_grad_enabled()
+            else cotangent
+        ), None
 
     @staticmethod
     def jvp(ctx: Any, tangent: Tensor, of_state: Any) -> Tensor:

@@ -8,9 +8,9 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from odestab.adjoint.base import AbstractAdjoint, on_real_tokens, refuse_vmap
+from odestab.fields.vector_field import AbstractWrappedField
 from odestab.solver import AbstractImplicitSolver, ImplicitEquation, Solution
 from odestab.solver.equation import in_transform
-from odestab.vector_field import AbstractWrappedField
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,7 +28,12 @@ class UnrolledAdjoint(AbstractAdjoint):
     recompute: bool = False
 
     @torch.compiler.disable
-    def solve(self, solver: AbstractImplicitSolver, equation: ImplicitEquation, x: Float[Tensor, "batch *event"]) -> Solution:
+    def solve(
+        self,
+        solver: AbstractImplicitSolver,
+        equation: ImplicitEquation,
+        x: Float[Tensor, "batch *event"],
+    ) -> Solution:
         """Solve with autograd recording."""
         refuse_vmap(equation, x)
         recorded = equation
@@ -44,7 +49,9 @@ class _Recomputed(AbstractWrappedField):
 
     def __call__(self, x: Float[Tensor, "batch *event"]) -> Float[Tensor, "batch *event"]:
         if in_transform():
-            raise RuntimeError("UnrolledAdjoint(recompute=True) cannot be used inside torch.func, nor with a solver that multiplies by J")
+            raise RuntimeError(
+                "UnrolledAdjoint(recompute=True) cannot be used inside torch.func, nor with a solver that multiplies by J"
+            )
         return checkpoint(self.field, x, use_reentrant=False)
 
     def unsplit(self, x: Float[Tensor, "batch *event"]) -> Float[Tensor, "batch *event"]:

@@ -14,14 +14,23 @@ from torch.overrides import TorchFunctionMode
 
 from odestab.encoder_layers.declared import declare_steps_of, plain_config
 from odestab.encoder_layers.families import DOUBLE_THROUGHOUT, require_encoder
-from odestab.encoder_layers.weight_files import INDEX, require_safe_name, shards, stored_types, weight_files
+from odestab.encoder_layers.weight_files import (
+    INDEX,
+    require_safe_name,
+    shards,
+    stored_types,
+    weight_files,
+)
 from odestab.one_thread import ONE_THREAD
 
 FLOATING = ("F", "BF")  # how safetensors names the types that are: F64, F32, F16, BF16, F8_E4M3, …
 
 
 def load_encoder(
-    model: str | Path, dtype: torch.dtype = torch.float64, device: str | torch.device = "cpu", steps_of: str | Path | None = None
+    model: str | Path,
+    dtype: torch.dtype = torch.float64,
+    device: str | torch.device = "cpu",
+    steps_of: str | Path | None = None,
 ) -> tuple[nn.Module, Any]:
     """The bare encoder of a checkpoint, ready for analysis, and its tokenizer.
 
@@ -46,7 +55,11 @@ def load_encoder(
     if not dtype.is_floating_point:
         raise ValueError(f"dtype must be a floating-point type, got {dtype}")
     _require_folder_or_id(model)
-    with ONE_THREAD, _silence(), torch.random.fork_rng(devices=[]):  # a missing pooler is drawn at random
+    with (
+        ONE_THREAD,
+        _silence(),
+        torch.random.fork_rng(devices=[]),
+    ):  # a missing pooler is drawn at random
         encoder = _load_weights(model, dtype)
         tokenizer = _load_tokenizer(model)
     if steps_of is not None:
@@ -54,8 +67,15 @@ def load_encoder(
             _require_folder_or_id(steps_of)
             declare_steps_of(encoder.config, steps_of)
     if dtype == torch.float64 and encoder.config.model_type not in DOUBLE_THROUGHOUT:
-        for layer in {layer for layers in encoder.modules() if isinstance(layers, nn.ModuleList) for layer in layers}:
-            layer.forward = types.MethodType(_forward_in_double, layer)  # a bound method survives a deep copy
+        for layer in {
+            layer
+            for layers in encoder.modules()
+            if isinstance(layers, nn.ModuleList)
+            for layer in layers
+        }:
+            layer.forward = types.MethodType(
+                _forward_in_double, layer
+            )  # a bound method survives a deep copy
     return encoder.to(device).eval().requires_grad_(False), tokenizer
 
 
@@ -80,10 +100,18 @@ def _forward_in_double(layer: nn.Module, *args: Any, **kwargs: Any) -> Any:
 def _require_folder_or_id(model: str | Path) -> None:
     """Tell a wrong folder from a hub id before the hub is asked, which takes long where there is no network."""
     name, path = str(model), Path(model)
-    local = isinstance(model, Path) or path.exists() or path.is_absolute() or name.startswith((".", "~")) or name.count("/") > 1
+    local = (
+        isinstance(model, Path)
+        or path.exists()
+        or path.is_absolute()
+        or name.startswith((".", "~"))
+        or name.count("/") > 1
+    )
     if local and not (path / "config.json").is_file():
         came = "a folder without it" if path.is_dir() else "no folder"
-        raise ValueError(f"model {name!r} must be a hub id or a checkpoint folder with config.json, got {came}")
+        raise ValueError(
+            f"model {name!r} must be a hub id or a checkpoint folder with config.json, got {came}"
+        )
 
 
 def _load_weights(model: str | Path, dtype: torch.dtype) -> Any:
@@ -92,25 +120,42 @@ def _load_weights(model: str | Path, dtype: torch.dtype) -> Any:
 
     options = {"attn_implementation": "eager", "use_safetensors": True, "trust_remote_code": False}
     judged = {"output_loading_info": True, "ignore_mismatched_sizes": True}  # below
-    with _required(model, "be a hub id or a checkpoint folder with a readable config.json (no network may be the cause)"):
+    with _required(
+        model,
+        "be a hub id or a checkpoint folder with a readable config.json (no network may be the cause)",
+    ):
         config = plain_config(model) or AutoConfig.from_pretrained(model, trust_remote_code=False)
     require_encoder(config, f"model {str(model)!r}")
     with _required(model, "have readable weights in model.safetensors"), warnings.catch_warnings():
         files = _safe_files(model, config)
-        warnings.filterwarnings("ignore", "Casting complex values", UserWarning)  # refused below, by name
-        encoder, report = AutoModel.from_pretrained(model, config=config, dtype=dtype, **options, **judged)
+        warnings.filterwarnings(
+            "ignore", "Casting complex values", UserWarning
+        )  # refused below, by name
+        encoder, report = AutoModel.from_pretrained(
+            model, config=config, dtype=dtype, **options, **judged
+        )
     unread = {*report["missing_keys"], *(key for key, *_ in report["mismatched_keys"])}
     if bad := sorted(key for key in unread if "pooler" not in key):
-        raise ValueError(f"model {str(model)!r} must have every weight in its shape, {len(bad)} missing or misshapen: {', '.join(bad[:3])}")
+        raise ValueError(
+            f"model {str(model)!r} must have every weight in its shape, {len(bad)} missing or misshapen: {', '.join(bad[:3])}"
+        )
     with _required(model, "have readable weights in model.safetensors"):
         stored = stored_types(files or _cached_files(model))
     buffers = tuple(name for name, _ in encoder.named_buffers())
-    others = {key for key, kind in stored.items() if not kind.startswith(FLOATING)} - set(report["unexpected_keys"])
+    others = {key for key, kind in stored.items() if not kind.startswith(FLOATING)} - set(
+        report["unexpected_keys"]
+    )
     if bad := sorted(key for key in others if not key.endswith(buffers)):
         came = ", ".join(f"{key} as {stored[key]}" for key in bad[:3])
-        raise ValueError(f"model {str(model)!r} must have floating-point weights, {len(bad)} are not: {came}")
-    if bad := [name for name, parameter in encoder.named_parameters() if not parameter.isfinite().all()]:
-        raise ValueError(f"model {str(model)!r} must have finite weights in {dtype}, {len(bad)} are not: {', '.join(bad[:3])}")
+        raise ValueError(
+            f"model {str(model)!r} must have floating-point weights, {len(bad)} are not: {came}"
+        )
+    if bad := [
+        name for name, parameter in encoder.named_parameters() if not parameter.isfinite().all()
+    ]:
+        raise ValueError(
+            f"model {str(model)!r} must have finite weights in {dtype}, {len(bad)} are not: {', '.join(bad[:3])}"
+        )
     return encoder
 
 
@@ -122,7 +167,10 @@ def _safe_files(model: str | Path, config: Any) -> tuple[Path, ...]:
         return weight_files(model)
     if (chosen := getattr(config, "transformers_weights", None)) is not None:
         require_safe_name(str(chosen).removesuffix(".index.json"), f"model {str(model)!r}")
-    asked = {"_raise_exceptions_for_missing_entries": False, "_raise_exceptions_for_connection_errors": False}
+    asked = {
+        "_raise_exceptions_for_missing_entries": False,
+        "_raise_exceptions_for_connection_errors": False,
+    }
     if (index := cached_file(model, INDEX, **asked)) is not None:
         shards(Path(index))
     return ()
@@ -140,9 +188,13 @@ def _load_tokenizer(model: str | Path) -> Any:
 
     with _required(model, "have a readable tokenizer"):
         tokenizer = AutoTokenizer.from_pretrained(model, trust_remote_code=False)
-    files = sorted({"tokenizer.json", *tokenizer.vocab_files_names.values()})  # without them transformers makes up five tokens
+    files = sorted(
+        {"tokenizer.json", *tokenizer.vocab_files_names.values()}
+    )  # without them transformers makes up five tokens
     if Path(model).is_dir() and not any((Path(model) / file).is_file() for file in files):
-        raise ValueError(f"model {str(model)!r} must have a readable tokenizer, got none of {', '.join(files)}")
+        raise ValueError(
+            f"model {str(model)!r} must have a readable tokenizer, got none of {', '.join(files)}"
+        )
     return tokenizer
 
 
@@ -161,7 +213,10 @@ def _silence() -> Iterator[None]:
     """No log and no progress bar while a checkpoint loads; all as it was afterwards. Both are of the process: one thread at a time."""
     from transformers.utils import logging as bars  # first import: it sets its logger's level
 
-    levels = {logger: logger.level for logger in map(logging.getLogger, ("transformers", "huggingface_hub"))}
+    levels = {
+        logger: logger.level
+        for logger in map(logging.getLogger, ("transformers", "huggingface_hub"))
+    }
     shown = bars.is_progress_bar_enabled()
     try:
         for logger in levels:

@@ -5,13 +5,29 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from odestab import adjoint, one_step, solver
-from odestab.vector_field import FIELD_KINDS
+from odestab import adjoint, solver
+from odestab.fields.vector_field import FIELD_KINDS
+from odestab.steps import one_step
 
-PLAIN_KINDS = {"imbert": "bert", "imroberta": "roberta", "imelectra": "electra"}  # model_type ↦ that of the same weights without steps
-STEP_KEYS = ("implicit_layers", "method", "field", "step_size", "substeps", "learn_step_size", "solver", "adjoint")
+PLAIN_KINDS = {
+    "imbert": "bert",
+    "imroberta": "roberta",
+    "imelectra": "electra",
+}  # model_type ↦ that of the same weights without steps
+STEP_KEYS = (
+    "implicit_layers",
+    "method",
+    "field",
+    "step_size",
+    "substeps",
+    "learn_step_size",
+    "solver",
+    "adjoint",
+)
 DECLARED = "declared_steps"  # what the plain configuration keeps them under
-STEP_SIZE = "log_step_size"  # the name of a layer's learnt step size among its weights, as a logarithm
+STEP_SIZE = (
+    "log_step_size"  # the name of a layer's learnt step size among its weights, as a logarithm
+)
 
 Steps = tuple[str, tuple[one_step.AbstractOneStepMethod, ...]]
 
@@ -28,7 +44,11 @@ def plain_config(model: str | Path) -> Any:
     if found.get("model_type") not in PLAIN_KINDS:
         return None
     declared = {key: found[key] for key in STEP_KEYS if key in found}
-    others = {key: value for key, value in found.items() if key not in (*STEP_KEYS, "model_type", "architectures")}
+    others = {
+        key: value
+        for key, value in found.items()
+        if key not in (*STEP_KEYS, "model_type", "architectures")
+    }
     config = AutoConfig.for_model(PLAIN_KINDS[found["model_type"]], **others)
     if declared.get("learn_step_size"):
         declared["step_sizes"] = _learnt(Path(model))
@@ -45,7 +65,9 @@ def declare_steps_of(config: Any, model: str | Path) -> None:
     """
     other = plain_config(model)
     if other is not None and other.num_hidden_layers != config.num_hidden_layers:
-        raise ValueError(f"steps must be declared for {config.num_hidden_layers} layers, got those of {other.num_hidden_layers} in {model}")
+        raise ValueError(
+            f"steps must be declared for {config.num_hidden_layers} layers, got those of {other.num_hidden_layers} in {model}"
+        )
     setattr(config, DECLARED, None if other is None else getattr(other, DECLARED))
 
 
@@ -61,10 +83,15 @@ def declared_steps(config: Any) -> tuple[Steps, ...] | None:
     taking = range(depth) if chosen is None else chosen
     try:
         return tuple(
-            _steps(declared, layer) if layer in taking else (FIELD_KINDS[0], (one_step.ExplicitEuler(1.0),)) for layer in range(depth)
+            _steps(declared, layer)
+            if layer in taking
+            else (FIELD_KINDS[0], (one_step.ExplicitEuler(1.0),))
+            for layer in range(depth)
         )
     except (AttributeError, TypeError, KeyError) as error:
-        raise ValueError(f"the checkpoint must declare steps that odestab knows, got {dict(declared)}: {error}") from error
+        raise ValueError(
+            f"the checkpoint must declare steps that odestab knows, got {dict(declared)}: {error}"
+        ) from error
 
 
 def _steps(declared: Mapping[str, Any], layer: int) -> Steps:
@@ -73,9 +100,13 @@ def _steps(declared: Mapping[str, Any], layer: int) -> Steps:
     if declared["method"] == "explicit_euler":
         method: one_step.AbstractOneStepMethod = one_step.ExplicitEuler(h)
     elif declared["method"] == "implicit_euler":
-        method = one_step.ImplicitEuler(h, _named(solver, declared["solver"]), _named(adjoint, declared["adjoint"]))
+        method = one_step.ImplicitEuler(
+            h, _named(solver, declared["solver"]), _named(adjoint, declared["adjoint"])
+        )
     else:
-        raise ValueError(f"method must be implicit_euler or explicit_euler, got {declared['method']!r}")
+        raise ValueError(
+            f"method must be implicit_euler or explicit_euler, got {declared['method']!r}"
+        )
     return declared.get("field", FIELD_KINDS[0]), (method,) * substeps
 
 
@@ -83,7 +114,9 @@ def _named(package: Any, choice: Mapping[str, Any]) -> Any:
     """An object of a package's public class, from its name and options."""
     options = {key: value for key, value in choice.items() if key != "name"}
     if choice["name"] not in package.__all__:
-        raise ValueError(f"a solver or adjoint must be one out of {', '.join(package.__all__)}, got {choice['name']!r}")
+        raise ValueError(
+            f"a solver or adjoint must be one out of {', '.join(package.__all__)}, got {choice['name']!r}"
+        )
     return getattr(package, choice["name"])(**options)
 
 

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from odestab.vector_field import LayerVectorField
+from odestab.fields.vector_field import LayerVectorField
 
 
 def require_binary(mask: Tensor) -> None:
@@ -23,7 +23,13 @@ def require_binary(mask: Tensor) -> None:
         raise ValueError(f"attention_mask must be 1 on real tokens and 0 on padding, got {got}")
 
 
-def require_whole(encoder: Any, states: Sequence[Tensor], norms: Sequence[tuple[Any, Any]], output: Any, mask: Tensor) -> None:
+def require_whole(
+    encoder: Any,
+    states: Sequence[Tensor],
+    norms: Sequence[tuple[Any, Any]],
+    output: Any,
+    mask: Tensor,
+) -> None:
     """Require that a chain of layers begins and ends where the encoder does, and passes through all of its hidden states between.
 
     Args:
@@ -34,9 +40,13 @@ def require_whole(encoder: Any, states: Sequence[Tensor], norms: Sequence[tuple[
         mask: True on real tokens.
     """
     hidden = output.hidden_states if output.get("hidden_states") is not None else states[:-1]
-    whole = f"{type(encoder).__name__} must be one chain of layers from its embeddings to its output"
+    whole = (
+        f"{type(encoder).__name__} must be one chain of layers from its embeddings to its output"
+    )
     if output.get("hidden_states") is not None and len(hidden) != len(states):
-        raise ValueError(f"{whole}, got {len(states) - 1} layers in a row of an encoder with {len(hidden)} hidden states")
+        raise ValueError(
+            f"{whole}, got {len(states) - 1} layers in a row of an encoder with {len(hidden)} hidden states"
+        )
     for l, (state, own) in enumerate(zip(states[:-1], hidden, strict=False)):
         if not _alike(state, own, mask):
             raise ValueError(f"{whole}, got another state before layer {l} than the encoder's own")
@@ -51,11 +61,17 @@ def _alike(state: Any, other: Any, mask: Tensor) -> bool:
         return False
     state, other = state[mask], other[mask]
     finite = state.isfinite()
-    close = (state - other).abs() <= 100 * torch.finfo(state.dtype).eps * state[finite].abs().amax() if finite.any() else finite
+    close = (
+        (state - other).abs() <= 100 * torch.finfo(state.dtype).eps * state[finite].abs().amax()
+        if finite.any()
+        else finite
+    )
     return bool(torch.where(finite, close, ~other.isfinite()).all())
 
 
-def require_chain(encoder: Any, fields: Sequence[LayerVectorField], states: Sequence[Tensor]) -> None:
+def require_chain(
+    encoder: Any, fields: Sequence[LayerVectorField], states: Sequence[Tensor]
+) -> None:
     """Require x_{l+1} = F_l(x_l) on real tokens, in the precision of the state.
 
     The first fails where padding reaches real tokens or something happens between the layers, the second where a layer casts.
@@ -63,15 +79,25 @@ def require_chain(encoder: Any, fields: Sequence[LayerVectorField], states: Sequ
     name, dtype = type(encoder).__name__, states[0].dtype
     watch = _WatchPrecision(dtype)
     for l, field in enumerate(fields):
-        with watch if not torch.is_autocast_enabled(states[l].device.type) else contextlib.nullcontext():
+        with (
+            watch
+            if not torch.is_autocast_enabled(states[l].device.type)
+            else contextlib.nullcontext()
+        ):
             image = field.unsplit(states[l])
         difference = float((image - states[l + 1]).abs().max())
-        if not difference <= 100 * torch.finfo(dtype).eps * float(states[l + 1].abs().max()) and bool(states[l + 1].isfinite().all()):
+        if not difference <= 100 * torch.finfo(dtype).eps * float(
+            states[l + 1].abs().max()
+        ) and bool(states[l + 1].isfinite().all()):
             came = f"a difference of {difference:.1e} in state {l + 1}"
-            raise ValueError(f"{name} must be its layers one after the other on real tokens, got {came}")
+            raise ValueError(
+                f"{name} must be its layers one after the other on real tokens, got {came}"
+            )
         if watch.rounded:
             advice = "; odestab.load_encoder keeps float64" if dtype == torch.float64 else ""
-            raise ValueError(f"{name} must compute in {dtype} throughout, got {watch.rounded} inside layer {l}{advice}")
+            raise ValueError(
+                f"{name} must compute in {dtype} throughout, got {watch.rounded} inside layer {l}{advice}"
+            )
 
 
 class _WatchPrecision(TorchDispatchMode):
@@ -88,7 +114,9 @@ class _WatchPrecision(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = func(*args, **(kwargs or {}))
-        if self.rounded is None and self._has(lambda dtype: dtype.itemsize >= self.dtype.itemsize, (args, kwargs)):
+        if self.rounded is None and self._has(
+            lambda dtype: dtype.itemsize >= self.dtype.itemsize, (args, kwargs)
+        ):
             lower = self._has(lambda dtype: dtype.itemsize < self.dtype.itemsize, result)
             self.rounded = next(iter(lower), None)
         return result
@@ -96,5 +124,9 @@ class _WatchPrecision(TorchDispatchMode):
     @staticmethod
     def _has(kind: Callable[[torch.dtype], bool], values: Any) -> set[torch.dtype]:
         """The floating-point types of one kind among tensors that are no single numbers."""
-        tensors = [leaf for leaf in tree_leaves(values) if isinstance(leaf, Tensor) and leaf.ndim and leaf.is_floating_point()]
+        tensors = [
+            leaf
+            for leaf in tree_leaves(values)
+            if isinstance(leaf, Tensor) and leaf.ndim and leaf.is_floating_point()
+        ]
         return {tensor.dtype for tensor in tensors if kind(tensor.dtype)}

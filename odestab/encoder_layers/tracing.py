@@ -17,15 +17,22 @@ from odestab.encoder_layers.declared import Steps, declared_steps
 from odestab.encoder_layers.families import BERT_KIN, LAYER_PATHS, position_limit, require_encoder
 from odestab.encoder_layers.trace_checks import require_binary, require_chain, require_whole
 from odestab.encoder_layers.weights import layer_weights
-from odestab.linearized_layer import AttentionWeights, FeedForwardWeights, LayerWeights, analytic_linearization
+from odestab.fields.linearized_layer import (
+    AttentionWeights,
+    FeedForwardWeights,
+    LayerWeights,
+    analytic_linearization,
+)
+from odestab.fields.trajectory import Trajectory
+from odestab.fields.vector_field import FIELD_KINDS, LayerVectorField
 from odestab.one_thread import ONE_THREAD
-from odestab.trajectory import Trajectory
-from odestab.vector_field import FIELD_KINDS, LayerVectorField
 
 INPUT_NAMES = ("input_ids", "attention_mask", "token_type_ids", "position_ids")
 
 
-def trace(encoder: nn.Module, batch: Mapping[str, Any], field: str | None = None, sublayers: bool = False) -> Trajectory:
+def trace(
+    encoder: nn.Module, batch: Mapping[str, Any], field: str | None = None, sublayers: bool = False
+) -> Trajectory:
     """The states x_0, …, x_L of a batch through an encoder and the layers' vector fields f_0, …, f_{L−1} (Mathematics, sections 1 and 5).
 
     The encoder runs once. Each layer F_l is bound to what the encoder passed it beside the state (masks, position embeddings), so
@@ -62,19 +69,34 @@ def trace(encoder: nn.Module, batch: Mapping[str, Any], field: str | None = None
         steps, declared = _layer_steps(bare, inputs), declared_steps(bare.config)
         kind = field or FIELD_KINDS[0]
         halved = sublayers and declared is None
-        parts = [half for step in steps for half in _halves(bare, step)] if halved else [(step, _weights(step)) for step in steps]
+        parts = (
+            [half for step in steps for half in _halves(bare, step)]
+            if halved
+            else [(step, _weights(step)) for step in steps]
+        )
         fields = tuple(_field(step.layer, mask, kind, weights) for step, weights in parts)
-        states = tuple(fields[0].project(state) for state in (*(step.before for step, _ in parts), steps[-1].after))
+        states = tuple(
+            fields[0].project(state)
+            for state in (*(step.before for step, _ in parts), steps[-1].after)
+        )
         require_chain(bare, fields, states)
         if declared is not None:
             return _follow_steps(steps, declared, mask, field, sublayers)
     return Trajectory(states, mask, fields)
 
 
-def _follow_steps(layers: Sequence["_Step"], declared: Sequence[Steps], mask: Tensor, kind: str | None, sublayers: bool) -> Trajectory:
+def _follow_steps(
+    layers: Sequence["_Step"],
+    declared: Sequence[Steps],
+    mask: Tensor,
+    kind: str | None,
+    sublayers: bool,
+) -> Trajectory:
     """The trajectory of the steps that a checkpoint declares."""
     if sublayers:
-        raise ValueError("sublayers must be False for a checkpoint that declares steps: half a layer takes none, got True")
+        raise ValueError(
+            "sublayers must be False for a checkpoint that declares steps: half a layer takes none, got True"
+        )
     fields: list[LayerVectorField] = []
     methods: list[Any] = []
     states: list[Tensor] = []
@@ -107,7 +129,9 @@ class BoundLayer:
     batch: int
     sdpa: bool = False
 
-    def __call__(self, x: Float[Tensor, "batch tokens hidden"]) -> Float[Tensor, "batch tokens hidden"]:
+    def __call__(
+        self, x: Float[Tensor, "batch tokens hidden"]
+    ) -> Float[Tensor, "batch tokens hidden"]:
         """F(x)."""
         with _attention_kernel(self.sdpa):
             output = self.module(x, *self.arguments, **self.keywords)
@@ -117,10 +141,16 @@ class BoundLayer:
         """The layer for some examples of a batch: what has a row for each, the attention mask for instance, is cut."""
 
         def cut(value: Any) -> Any:
-            return value[examples] if isinstance(value, Tensor) and value.ndim > 2 and value.shape[0] == self.batch > 1 else value
+            return (
+                value[examples]
+                if isinstance(value, Tensor) and value.ndim > 2 and value.shape[0] == self.batch > 1
+                else value
+            )
 
         keywords = {name: cut(value) for name, value in self.keywords.items()}
-        return dataclasses.replace(self, arguments=tuple(map(cut, self.arguments)), keywords=keywords, batch=len(examples))
+        return dataclasses.replace(
+            self, arguments=tuple(map(cut, self.arguments)), keywords=keywords, batch=len(examples)
+        )
 
 
 @contextlib.contextmanager
@@ -137,9 +167,13 @@ def _attention_kernel(sdpa: bool) -> Iterator[None]:
 _Weights = LayerWeights | AttentionWeights | FeedForwardWeights
 
 
-def _field(layer: Callable[[Tensor], Tensor], mask: Tensor, kind: str, weights: _Weights | None) -> LayerVectorField:
+def _field(
+    layer: Callable[[Tensor], Tensor], mask: Tensor, kind: str, weights: _Weights | None
+) -> LayerVectorField:
     """A layer or a half as a vector field, with the fast linearisation where its structure is known."""
-    analytic = None if weights is None else functools.partial(analytic_linearization, weights, layer, mask)
+    analytic = (
+        None if weights is None else functools.partial(analytic_linearization, weights, layer, mask)
+    )
     return LayerVectorField(layer, mask, kind, analytic)
 
 
@@ -148,13 +182,19 @@ def _bare_encoder(encoder: Any) -> Any:
     from transformers import PreTrainedModel
 
     if not isinstance(encoder, PreTrainedModel):
-        raise ValueError(f"encoder must be a transformers PreTrainedModel, got {type(encoder).__name__}")
+        raise ValueError(
+            f"encoder must be a transformers PreTrainedModel, got {type(encoder).__name__}"
+        )
     require_encoder(encoder.config, f"encoder {type(encoder).__name__}")
     bare: Any = encoder.base_model
     if any(module.training for module in bare.modules()):
-        raise ValueError("encoder must be in eval mode, call encoder.eval(): got training mode, where dropout makes f random")
+        raise ValueError(
+            "encoder must be in eval mode, call encoder.eval(): got training mode, where dropout makes f random"
+        )
     if (attention := bare.config._attn_implementation) not in ("eager", "sdpa"):
-        raise ValueError(f"encoder must use eager or sdpa attention, got {attention}: call encoder.set_attn_implementation('eager')")
+        raise ValueError(
+            f"encoder must use eager or sdpa attention, got {attention}: call encoder.set_attn_implementation('eager')"
+        )
     return bare
 
 
@@ -162,18 +202,33 @@ def _inputs(encoder: Any, batch: Mapping[str, Any]) -> dict[str, Tensor]:
     """What the encoder is called with, checked and on its device."""
     for name in ("input_ids", "attention_mask"):
         if not isinstance(came := batch.get(name), Tensor):
-            raise ValueError(f"batch must have {name} as a tensor (tokenize with return_tensors='pt'), got {type(came).__name__}")
+            raise ValueError(
+                f"batch must have {name} as a tensor (tokenize with return_tensors='pt'), got {type(came).__name__}"
+            )
     require_binary(batch["attention_mask"])
-    ids, shapes = batch["input_ids"], [tuple(batch[name].shape) for name in ("input_ids", "attention_mask")]
+    ids, shapes = (
+        batch["input_ids"],
+        [tuple(batch[name].shape) for name in ("input_ids", "attention_mask")],
+    )
     if ids.ndim != 2 or shapes[0] != shapes[1] or not ids.numel():
-        raise ValueError(f"input_ids and attention_mask must be (batch, tokens), alike and not empty, got {shapes[0]} and {shapes[1]}")
+        raise ValueError(
+            f"input_ids and attention_mask must be (batch, tokens), alike and not empty, got {shapes[0]} and {shapes[1]}"
+        )
     size = encoder.config.get_text_config().vocab_size
     if not 0 <= int(ids.min()) <= int(ids.max()) < size:
-        raise ValueError(f"input_ids must be in [0, {size}), the encoder's vocabulary, got {int(ids.min())} to {int(ids.max())}")
+        raise ValueError(
+            f"input_ids must be in [0, {size}), the encoder's vocabulary, got {int(ids.min())} to {int(ids.max())}"
+        )
     if (limit := position_limit(encoder)) is not None and ids.shape[1] > limit:
-        raise ValueError(f"batch must have at most {limit} tokens (tokenize with truncation=True), got {ids.shape[1]}")
+        raise ValueError(
+            f"batch must have at most {limit} tokens (tokenize with truncation=True), got {ids.shape[1]}"
+        )
     accepted = inspect.signature(encoder.forward).parameters
-    return {name: batch[name].to(encoder.device) for name in INPUT_NAMES if name in batch and name in accepted}
+    return {
+        name: batch[name].to(encoder.device)
+        for name in INPUT_NAMES
+        if name in batch and name in accepted
+    }
 
 
 class _Step(NamedTuple):
@@ -186,19 +241,36 @@ class _Step(NamedTuple):
 
 def _layer_steps(encoder: Any, inputs: dict[str, Tensor]) -> list[_Step]:
     """The longest list of modules that the encoder runs once each, in order, from hidden states to hidden states."""
-    path, sdpa = LAYER_PATHS.get(encoder.config.model_type), encoder.config._attn_implementation == "sdpa"
-    lists = [encoder.get_submodule(path)] if path else [module for module in encoder.modules() if isinstance(module, nn.ModuleList)]
+    path, sdpa = (
+        LAYER_PATHS.get(encoder.config.model_type),
+        encoder.config._attn_implementation == "sdpa",
+    )
+    lists = (
+        [encoder.get_submodule(path)]
+        if path
+        else [module for module in encoder.modules() if isinstance(module, nn.ModuleList)]
+    )
     within = {layer for layers in lists for layer in layers}
-    norms = {module for module in encoder.modules() if "norm" in type(module).__name__.lower() and not [*module.children()]}
+    norms = {
+        module
+        for module in encoder.modules()
+        if "norm" in type(module).__name__.lower() and not [*module.children()]
+    }
     norms -= {module for layer in within for module in layer.modules()}
     outputs: list[Any] = []
     told = {"output_hidden_states": True, "return_dict": True}
     calls = _record(lambda: outputs.append(encoder(**inputs, **told)), within | norms, sdpa)
     steps = [call for call in calls if call.layer.module in within]
-    chains = [chain for layers in lists if (chain := _chain(list(layers), steps, inputs["input_ids"].shape))]
+    chains = [
+        chain
+        for layers in lists
+        if (chain := _chain(list(layers), steps, inputs["input_ids"].shape))
+    ]
     longest = [chain for chain in chains if len(chain) == max(map(len, chains))]
     if len(longest) != 1:
-        raise ValueError(f"{type(encoder).__name__} must have one longest list of layers run once each in order, got {len(longest)}")
+        raise ValueError(
+            f"{type(encoder).__name__} must have one longest list of layers run once each in order, got {len(longest)}"
+        )
     states = [*(step.before for step in longest[0]), longest[0][-1].after]
     normed = [(call.before, call.after) for call in calls if call.layer.module in norms]
     require_whole(encoder, states, normed, outputs[0], inputs["attention_mask"].bool())
@@ -214,7 +286,9 @@ def _halves(encoder: Any, step: _Step) -> list[tuple[_Step, _Weights]]:
     weights, module = _weights(step), step.layer.module
     if weights is None:
         known = f"have layers with known halves, as {', '.join(BERT_KIN)} have, for sublayers"
-        raise ValueError(f"{type(encoder).__name__} must {known}, got model_type {encoder.config.model_type!r}")
+        raise ValueError(
+            f"{type(encoder).__name__} must {known}, got model_type {encoder.config.model_type!r}"
+        )
     (attention,) = _record(lambda: step.layer(step.before), {module.attention}, step.layer.sdpa)
     feed_forward = _Step(functools.partial(_feed_forward, module), attention.after, step.after)
     return [(attention, weights.attention), (feed_forward, weights.feed_forward)]
@@ -237,7 +311,9 @@ def _record(run: Callable[[], Any], modules: set[nn.Module], sdpa: bool) -> list
         before, *arguments = args or (kwargs.get("hidden_states"),)
         keywords = {name: value for name, value in kwargs.items() if name != "hidden_states"}
         after = output[0] if isinstance(output, tuple) else output
-        steps.append(_Step(BoundLayer(module, tuple(arguments), keywords, len(before), sdpa), before, after))
+        steps.append(
+            _Step(BoundLayer(module, tuple(arguments), keywords, len(before), sdpa), before, after)
+        )
 
     with contextlib.ExitStack() as stack, _attention_kernel(sdpa):
         for module in modules:

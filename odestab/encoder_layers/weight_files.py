@@ -33,16 +33,26 @@ def weight_files(folder: str | Path) -> tuple[Path, ...]:
     """
     folder = Path(folder)
     chosen = _named_by_config(folder / "config.json")
-    candidates = [chosen] if chosen is not None else [name for name in (WHOLE, INDEX) if (folder / name).is_file()]
+    candidates = (
+        [chosen]
+        if chosen is not None
+        else [name for name in (WHOLE, INDEX) if (folder / name).is_file()]
+    )
     if not candidates:
         pickled = sorted(path.name for path in folder.glob("*") if path.suffix in PICKLED)
-        got = f"pickled weights ({', '.join(pickled)}), which are refused" if pickled else "no weights"
+        got = (
+            f"pickled weights ({', '.join(pickled)}), which are refused"
+            if pickled
+            else "no weights"
+        )
         raise ValueError(f"{folder}: expected weights in {WHOLE}, got {got}")
     name = candidates[0]
     names = shards(folder / name) if name.endswith(".index.json") else (name,)
     files = tuple(folder / name for name in names)
     if absent := [path.name for path in files if not path.is_file()]:
-        raise ValueError(f"{folder}: expected every file of its weights, got no {', '.join(absent[:3])}")
+        raise ValueError(
+            f"{folder}: expected every file of its weights, got no {', '.join(absent[:3])}"
+        )
     return files
 
 
@@ -54,8 +64,14 @@ def shards(index: Path) -> tuple[str, ...]:
         OSError: if it cannot be read.
     """
     named = _json_object(index).get("weight_map")
-    if not isinstance(named, dict) or not named or not all(isinstance(name, str) for name in named.values()):
-        raise ValueError(f"{index}: expected a weight_map from names of weights to files, got {type(named).__name__}")
+    if (
+        not isinstance(named, dict)
+        or not named
+        or not all(isinstance(name, str) for name in named.values())
+    ):
+        raise ValueError(
+            f"{index}: expected a weight_map from names of weights to files, got {type(named).__name__}"
+        )
     names = tuple(sorted(set(named.values())))
     for name in names:
         require_safe_name(name, index)
@@ -69,10 +85,14 @@ def require_safe_name(name: str, source: str | Path) -> None:
         ValueError: with the name.
     """
     if not name.endswith(".safetensors"):
-        raise ValueError(f"{source}: expected weights in safetensors files, got {name!r}, which is refused")
+        raise ValueError(
+            f"{source}: expected weights in safetensors files, got {name!r}, which is refused"
+        )
     for path in (PurePosixPath(name), PureWindowsPath(name)):
         if path.anchor or ".." in path.parts:
-            raise ValueError(f"{source}: expected weights inside the checkpoint's folder, got {name!r}")
+            raise ValueError(
+                f"{source}: expected weights inside the checkpoint's folder, got {name!r}"
+            )
 
 
 def stored_types(files: Iterable[Path]) -> dict[str, str]:
@@ -89,9 +109,15 @@ def stored_types(files: Iterable[Path]) -> dict[str, str]:
             length = struct.unpack("<Q", start)[0] if len(start) == 8 else -1
             header = file.read(length) if 0 <= length <= path.stat().st_size else b""
         try:
-            types |= {name: entry["dtype"] for name, entry in json.loads(header).items() if name != "__metadata__"}
+            types |= {
+                name: entry["dtype"]
+                for name, entry in json.loads(header).items()
+                if name != "__metadata__"
+            }
         except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
-            raise ValueError(f"{path}: expected safetensors weights, got a damaged header") from None
+            raise ValueError(
+                f"{path}: expected safetensors weights, got a damaged header"
+            ) from None
     return types
 
 

@@ -6,10 +6,18 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from odestab.linearized_layer import Affine, AttentionWeights, FeedForwardWeights, LayerWeights, Norm
+from odestab.fields.linearized_layer import (
+    Affine,
+    AttentionWeights,
+    FeedForwardWeights,
+    LayerWeights,
+    Norm,
+)
 
 
-def layer_weights(module: nn.Module, arguments: tuple[Any, ...], keywords: Mapping[str, Any]) -> LayerWeights | None:
+def layer_weights(
+    module: nn.Module, arguments: tuple[Any, ...], keywords: Mapping[str, Any]
+) -> LayerWeights | None:
     """The record of a layer of BERT's structure (BERT, RoBERTa, ELECTRA and their kin); None for any other.
 
     Args:
@@ -20,13 +28,33 @@ def layer_weights(module: nn.Module, arguments: tuple[Any, ...], keywords: Mappi
     layer: Any = module
     mask = keywords.get("attention_mask", arguments[0] if arguments else None)
     try:
-        attention, joined, expanded, output = layer.attention.self, layer.attention.output, layer.intermediate, layer.output
-        projections = [_affine(projection) for projection in (attention.query, attention.key, attention.value)]
-        stacked = Affine(torch.cat([p.weight for p in projections]), torch.cat([p.bias for p in projections]))
+        attention, joined, expanded, output = (
+            layer.attention.self,
+            layer.attention.output,
+            layer.intermediate,
+            layer.output,
+        )
+        projections = [
+            _affine(projection) for projection in (attention.query, attention.key, attention.value)
+        ]
+        stacked = Affine(
+            torch.cat([p.weight for p in projections]), torch.cat([p.bias for p in projections])
+        )
         bias = _additive(mask, stacked.weight.dtype)
         return LayerWeights(
-            AttentionWeights(stacked, _affine(joined.dense), _norm(joined.LayerNorm), attention.num_attention_heads, bias),
-            FeedForwardWeights(_affine(expanded.dense), _affine(output.dense), _norm(output.LayerNorm), expanded.intermediate_act_fn),
+            AttentionWeights(
+                stacked,
+                _affine(joined.dense),
+                _norm(joined.LayerNorm),
+                attention.num_attention_heads,
+                bias,
+            ),
+            FeedForwardWeights(
+                _affine(expanded.dense),
+                _affine(output.dense),
+                _norm(output.LayerNorm),
+                expanded.intermediate_act_fn,
+            ),
         )
     except (AttributeError, TypeError):
         return None
@@ -48,4 +76,6 @@ def _additive(mask: Tensor | None, dtype: torch.dtype) -> Tensor | None:
     """What is added to the scores; a boolean mask becomes the lowest finite number where it is False."""
     if mask is None or mask.dtype != torch.bool:
         return mask
-    return torch.zeros(mask.shape, dtype=dtype, device=mask.device).masked_fill(~mask, torch.finfo(dtype).min)
+    return torch.zeros(mask.shape, dtype=dtype, device=mask.device).masked_fill(
+        ~mask, torch.finfo(dtype).min
+    )

@@ -72,5 +72,7 @@ def extend(
     """Fill some columns of H and the rows of Q after them, in place: the loop of every Arnoldi process here."""
     fresh = fresh_by_step(start, range(columns.start + 1, columns.stop + 1))
     for j in columns:
-        q, coefficients, below = next_vector(basis[:, : j + 1], matvec(basis[:, j]), functools.partial(fresh, j + 1))
+        q, coefficients, below = next_vector(
+            basis[:, : j + 1], matvec(basis[:, j]), functools.partial(fresh, j + 1)
+        )
         basis[:, j + 1], hessenberg[:, : j + 1, j], hessenberg[:, j + 1, j] = q, coefficients, below

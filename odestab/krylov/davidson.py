@@ -6,7 +6,14 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from odestab.krylov.orthogonalization import Matvec, fresh_vectors, norm, orthogonalize, power_of_two, unit
+from odestab.krylov.orthogonalization import (
+    Matvec,
+    fresh_vectors,
+    norm,
+    orthogonalize,
+    power_of_two,
+    unit,
+)
 from odestab.krylov.projected import HOST, decomposed, transferred
 
 SEARCHES = 3  # expansions from fresh vectors that must leave all wanted triplets as they are
@@ -66,12 +73,20 @@ def smallest_singular_triplets(
     size = norm(matvec(unit(start)[0]))  # of A, roughly: what rounds
     searches = torch.zeros_like(start[:, 0])
     while True:
-        triplets, residuals = _rayleigh_ritz(basis, image, size, rmatvec, min(k, basis.shape[1]), rtol)
+        triplets, residuals = _rayleigh_ritz(
+            basis, image, size, rmatvec, min(k, basis.shape[1]), rtol
+        )
         finite = triplets.values.isfinite().all(1)
         open_ = ~triplets.converged & finite[:, None]
         growing = open_.any(1) | (finite & (basis.shape[1] < k))
-        searching = torch.zeros_like(growing) if confirm is None else finite & ~growing & (searches < SEARCHES)
-        if basis.shape[1] >= k and (triplets.steps >= max_dimension or not bool((growing | searching).any())):
+        searching = (
+            torch.zeros_like(growing)
+            if confirm is None
+            else finite & ~growing & (searches < SEARCHES)
+        )
+        if basis.shape[1] >= k and (
+            triplets.steps >= max_dimension or not bool((growing | searching).any())
+        ):
             return triplets
         worst = torch.where(open_.any(1), open_.to(torch.int8).argmax(1), residuals.shape[1] - 1)
         target = residuals.gather(1, worst[:, None, None].expand(-1, 1, residuals.shape[2]))[:, 0]
@@ -88,15 +103,22 @@ def smallest_singular_triplets(
         image = torch.cat([image, matvec(direction)[:, None]], 1)
 
 
-def _rayleigh_ritz(basis: Tensor, image: Tensor, norm_a: Tensor, rmatvec: Matvec, k: int, rtol: float) -> tuple[SingularTriplets, Tensor]:
+def _rayleigh_ritz(
+    basis: Tensor, image: Tensor, norm_a: Tensor, rmatvec: Matvec, k: int, rtol: float
+) -> tuple[SingularTriplets, Tensor]:
     """Minimise ‖A v‖ over unit v in the subspace, directions of zeros (frozen examples) left out; the triplets and Aᵀ u − σ v."""
-    scale = power_of_two(image.abs().amax((1, 2), keepdim=True))  # squares of very small or large numbers are none
+    scale = power_of_two(
+        image.abs().amax((1, 2), keepdim=True)
+    )  # squares of very small or large numbers are none
     gram, lengths = transferred(HOST, torch.bmm(image / scale, image.mT / scale), basis.norm(dim=2))
     finite = gram.isfinite().all(2).all(1)
     gram = torch.where(finite[:, None, None], gram, 0.0)  # LAPACK would refuse the whole batch
     largest = torch.diagonal(gram, 0, 1, 2).amax(1)
     empty = ~(lengths > 0.5)
-    _, vectors = decomposed(torch.linalg.eigh, gram + torch.diag_embed(empty.to(gram.dtype)) * 2 * largest[:, None, None])
+    _, vectors = decomposed(
+        torch.linalg.eigh,
+        gram + torch.diag_embed(empty.to(gram.dtype)) * 2 * largest[:, None, None],
+    )
     known = torch.stack([finite.to(gram.dtype), largest], 1)
     coefficients, known = transferred(basis.device, vectors[:, :, :k].mT, known)
     finite, largest = known[:, 0] > 0, known[:, 1]
@@ -106,7 +128,18 @@ def _rayleigh_ritz(basis: Tensor, image: Tensor, norm_a: Tensor, rmatvec: Matvec
     residual = back - value[..., None] * v
     size = norm(residual)
     # A smaller σ is zero, and has no left vector.
-    floor = 10 * torch.finfo(value.dtype).eps * torch.maximum(largest.sqrt() * scale[:, 0, 0], norm_a)[:, None]
+    floor = (
+        10
+        * torch.finfo(value.dtype).eps
+        * torch.maximum(largest.sqrt() * scale[:, 0, 0], norm_a)[:, None]
+    )
     values = torch.where(finite[:, None], value, torch.nan)
     present = norm(v) > 0.5
-    return SingularTriplets(values, v, left, size, present & ((size <= rtol * value + floor) | (value <= floor)), basis.shape[1]), residual
+    return SingularTriplets(
+        values,
+        v,
+        left,
+        size,
+        present & ((size <= rtol * value + floor) | (value <= floor)),
+        basis.shape[1],
+    ), residual

@@ -29,7 +29,11 @@ class LinearSolution:
 
 
 def gmres(
-    matvec: Matvec, b: Float[Tensor, "batch n"], rtol: float | Tensor = 1e-8, max_iterations: int = 500, restart: int = 80
+    matvec: Matvec,
+    b: Float[Tensor, "batch n"],
+    rtol: float | Tensor = 1e-8,
+    max_iterations: int = 500,
+    restart: int = 80,
 ) -> LinearSolution:
     """Solve A x = b by GMRES(restart), Saad and Schultz 1986, from x = 0.
 
@@ -42,8 +46,12 @@ def gmres(
         max_iterations: bound on the products per example, checks of the true residual not counted.
         restart: largest dimension of the Krylov space held in memory, in float32 at least.
     """
-    if (wide := torch.promote_types(b.dtype, torch.float32)) != b.dtype:  # in half precision a Krylov space soon loses its orthogonality
-        found = gmres(lambda v: matvec(v.to(b.dtype)).to(wide), b.to(wide), rtol, max_iterations, restart)
+    if (
+        wide := torch.promote_types(b.dtype, torch.float32)
+    ) != b.dtype:  # in half precision a Krylov space soon loses its orthogonality
+        found = gmres(
+            lambda v: matvec(v.to(b.dtype)).to(wide), b.to(wide), rtol, max_iterations, restart
+        )
         return dataclasses.replace(found, solution=found.solution.to(b.dtype))
     size, r = norm(b), b
     finite = size.isfinite()
@@ -53,17 +61,25 @@ def gmres(
     left, going = max_iterations, not Watch(b.device).none(residual > rtol)
     while left > 0 and going:
         open_ = residual > rtol
-        step, used = _cycle(matvec, torch.where(open_[:, None], r, 0.0), rtol * size, min(restart, left))
+        step, used = _cycle(
+            matvec, torch.where(open_[:, None], r, 0.0), rtol * size, min(restart, left)
+        )
         moved = x + step
         del step  # states are large
         trial = b - matvec(moved)
         reached = norm(trial) / torch.where(size > 0, size, 1.0)
-        better = open_ & ~(reached >= residual)  # a step that rounding has spoilt is not taken; a NaN is, and ends its example
+        better = open_ & ~(
+            reached >= residual
+        )  # a step that rounding has spoilt is not taken; a NaN is, and ends its example
         x, r = torch.where(better[:, None], moved, x), torch.where(better[:, None], trial, r)
         before, residual = residual, torch.where(better, reached, residual)
         iterations += torch.where(open_, used, 0)
-        moving = open_ & (residual < 0.999 * before)  # where all stagnate, more cycles of the same length repeat this one
-        going, spent = torch.stack([moving.any() & (residual > rtol).any(), used.max()]).tolist()  # the host asks once a cycle
+        moving = open_ & (
+            residual < 0.999 * before
+        )  # where all stagnate, more cycles of the same length repeat this one
+        going, spent = torch.stack(
+            [moving.any() & (residual > rtol).any(), used.max()]
+        ).tolist()  # the host asks once a cycle
         left -= spent
     return LinearSolution(x, residual, residual <= rtol, iterations)
 
@@ -73,8 +89,12 @@ def _cycle(
 ) -> tuple[Float[Tensor, "batch n"], Int[Tensor, " batch"]]:
     """One cycle: the update argmin ‖r − A s‖ over a Krylov space, and the dimension each example used."""
     batch, n = r.shape
-    basis = r.new_empty(batch, steps + 1, n)  # a processor's memory is taken by what is written, not by what is asked for
-    rotation = torch.eye(steps + 1, dtype=r.dtype, device=r.device).repeat(batch, 1, 1)  # accumulated Givens rotations
+    basis = r.new_empty(
+        batch, steps + 1, n
+    )  # a processor's memory is taken by what is written, not by what is asked for
+    rotation = torch.eye(steps + 1, dtype=r.dtype, device=r.device).repeat(
+        batch, 1, 1
+    )  # accumulated Givens rotations
     triangle = torch.eye(steps, dtype=r.dtype, device=r.device).repeat(batch, 1, 1)
     basis[:, 0], beta = unit(r)
     rhs = torch.zeros_like(basis[:, :, 0])
@@ -91,9 +111,15 @@ def _cycle(
         length = torch.hypot(column[:, j], below)
         live = open_ & (length > 10 * torch.finfo(r.dtype).eps * torch.hypot(size, below))
         safe = torch.where(live, length, one)
-        cos, sin = torch.where(live, column[:, j] / safe, one), torch.where(live, below / safe, zero)
+        cos, sin = (
+            torch.where(live, column[:, j] / safe, one),
+            torch.where(live, below / safe, zero),
+        )
         top, bottom = rotation[:, j], rotation[:, j + 1]
-        rotation[:, j], rotation[:, j + 1] = cos[:, None] * top + sin[:, None] * bottom, cos[:, None] * bottom - sin[:, None] * top
+        rotation[:, j], rotation[:, j + 1] = (
+            cos[:, None] * top + sin[:, None] * bottom,
+            cos[:, None] * bottom - sin[:, None] * top,
+        )
         column[:, j] = length
         triangle[:, : j + 1, j] = torch.where(live[:, None], column, triangle[:, : j + 1, j])
         rhs[:, j + 1] = torch.where(live, -sin * rhs[:, j], zero)
@@ -104,6 +130,8 @@ def _cycle(
         if watch.none(open_):
             break
     used = torch.arange(steps, device=r.device) < dimension[:, None]
-    y = torch.linalg.solve_triangular(triangle, torch.where(used, rhs[:, :steps], 0.0)[..., None], upper=True)[:, :, 0]
+    y = torch.linalg.solve_triangular(
+        triangle, torch.where(used, rhs[:, :steps], 0.0)[..., None], upper=True
+    )[:, :, 0]
     with own_precision(r):
         return torch.bmm(y[:, None, :written], basis[:, :written])[:, 0], dimension

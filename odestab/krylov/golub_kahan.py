@@ -57,13 +57,21 @@ def golub_kahan(
     right, left = start.new_zeros(batch, total + 1, n), start.new_zeros(batch, total, n)
     projected = start.new_zeros(batch, total, total + 1)
     if previous:
-        right[:, : done + 1], left[:, :done], projected[:, :done, : done + 1] = previous.right, previous.left, previous.projected
+        right[:, : done + 1], left[:, :done], projected[:, :done, : done + 1] = (
+            previous.right,
+            previous.left,
+            previous.projected,
+        )
     else:
         right[:, 0], _ = unit(start)
     fresh = fresh_by_step(start, range(2 * done + 1, 2 * total + 1))
     for j in range(total)[done:]:
         image = matvec(right[:, j])
-        left[:, j], _, projected[:, j, j] = next_vector(left[:, :j], image, functools.partial(fresh, 2 * j + 1))
+        left[:, j], _, projected[:, j, j] = next_vector(
+            left[:, :j], image, functools.partial(fresh, 2 * j + 1)
+        )
         image = rmatvec(left[:, j])
-        right[:, j + 1], _, projected[:, j, j + 1] = next_vector(right[:, : j + 1], image, functools.partial(fresh, 2 * j + 2))
+        right[:, j + 1], _, projected[:, j, j + 1] = next_vector(
+            right[:, : j + 1], image, functools.partial(fresh, 2 * j + 2)
+        )
     return GolubKahanFactorization(right, left, projected)

@@ -104,7 +104,9 @@ class _Search:
     States and bases are on the device; what is decided by, and the projected matrices as the last look read them, is on the host.
     """
 
-    def __init__(self, start: Tensor, wanted: Wanted, dimension: int, confirm: Tensor | None) -> None:
+    def __init__(
+        self, start: Tensor, wanted: Wanted, dimension: int, confirm: Tensor | None
+    ) -> None:
         batch, n = start.shape
         self.wanted, self.dimension, self.first, self.products = wanted, dimension, 0, 0
         self.members = torch.arange(batch)
@@ -115,7 +117,9 @@ class _Search:
         self.basis[:, 0], _ = unit(start)
         self.open = torch.ones(batch, dtype=torch.bool)
         self.locked, self.new_lock = ~self.open, ~self.open
-        self.ranks = torch.zeros(batch, wanted.count, dtype=start.dtype)  # of the wanted values at the last look,
+        self.ranks = torch.zeros(
+            batch, wanted.count, dtype=start.dtype
+        )  # of the wanted values at the last look,
         self.locked_ranks = self.ranks.clone()  # and when they were locked
         complex_ = torch.complex64 if start.dtype == torch.float32 else torch.complex128
         self.values = torch.full((batch, wanted.count), complex("nan"), dtype=complex_)
@@ -167,7 +171,17 @@ class _Search:
             if place < example:
                 self.basis[place] = self.basis[example]
         self.basis = self.basis[: len(kept)]
-        for name in ("members", "rounds", "open", "locked", "new_lock", "ranks", "locked_ranks", "projected", "lengths"):
+        for name in (
+            "members",
+            "rounds",
+            "open",
+            "locked",
+            "new_lock",
+            "ranks",
+            "locked_ranks",
+            "projected",
+            "lengths",
+        ):
             setattr(self, name, getattr(self, name)[kept])
         members, kept = transferred(self.basis.device, self.members, kept)
         self.start, self.hessenberg = self.start[kept], self.hessenberg[kept]
@@ -179,11 +193,17 @@ class _Search:
         m, keep = self.dimension, (self.dimension + self.wanted.count) // 2
         rotation, triangle = self._schur_vectors(keep)
         residual, coupling = self.basis[:, m].clone(), self.hessenberg[:, m : m + 1] @ rotation
-        for block in self.basis.split(BLOCK, dim=2):  # in place, as a second basis would not always fit
+        for block in self.basis.split(
+            BLOCK, dim=2
+        ):  # in place, as a second basis would not always fit
             block[:, :keep] = torch.bmm(rotation.mT, block[:, :m])
         if self.fresh is not None and bool(self.new_lock.any()):
-            locking, rounds = transferred(self.basis.device, self.new_lock[:, None].to(self.rounds.dtype), self.rounds)
-            replacement, _ = unit(orthogonalize(self.basis[:, :keep], fresh_vectors(self.fresh, rounds))[0])
+            locking, rounds = transferred(
+                self.basis.device, self.new_lock[:, None].to(self.rounds.dtype), self.rounds
+            )
+            replacement, _ = unit(
+                orthogonalize(self.basis[:, :keep], fresh_vectors(self.fresh, rounds))[0]
+            )
             residual = torch.where(locking > 0, replacement, residual)
             coupling = torch.where(locking[:, :, None] > 0, 0.0, coupling)
             self.locked |= self.new_lock
@@ -191,20 +211,27 @@ class _Search:
             self.rounds += self.new_lock[:, None]
         self.basis[:, keep], self.basis[:, keep + 1 :] = residual, 0.0
         self.hessenberg.zero_()
-        self.hessenberg[:, :keep, :keep], self.hessenberg[:, keep : keep + 1, :keep] = triangle, coupling
+        self.hessenberg[:, :keep, :keep], self.hessenberg[:, keep : keep + 1, :keep] = (
+            triangle,
+            coupling,
+        )
         self.first = keep
 
     def result(self) -> RitzPairs:
         device = self.vectors.device
         (values,) = transferred(device, self.values)
-        converged, spent, failed_at = transferred(device, self.converged.long(), self.spent, self.failed_at)
+        converged, spent, failed_at = transferred(
+            device, self.converged.long(), self.spent, self.failed_at
+        )
         return RitzPairs(values, self.vectors, converged > 0, spent, failed_at, self.products)
 
     def _failing(self, columns: Tensor, before: int) -> Tensor:
         """The open examples whose new columns are not finite; `before` products came before them."""
         finite = columns.isfinite().all(1)  # (members, steps)
         failing = self.open & ~finite.all(1)
-        self.failed_at[self.members] = torch.where(failing, before + finite.to(torch.int8).argmin(1), self.failed_at[self.members])
+        self.failed_at[self.members] = torch.where(
+            failing, before + finite.to(torch.int8).argmin(1), self.failed_at[self.members]
+        )
         return failing
 
     def _close(self, which: Tensor) -> None:
@@ -226,36 +253,52 @@ class _Search:
         (weights,) = transferred(device, torch.view_as_real(coefficients.mT))
         parts = torch.view_as_real(self.vectors)
         for i in range(2):
-            parts[rows, :count, :, i] = torch.bmm(weights[..., i].contiguous(), self.basis[:, :size])[chosen]
+            parts[rows, :count, :, i] = torch.bmm(
+                weights[..., i].contiguous(), self.basis[:, :size]
+            )[chosen]
 
     def _schur_vectors(self, keep: int) -> tuple[Tensor, Tensor]:
         """W and S = Wᵀ H W of the best-ranked invariant subspace of each projected matrix, columns of zeros where it has fewer."""
         m = self.dimension
         projected, alive = self.projected[:, :m].double().numpy(), (self.lengths > 0.5).numpy()
-        rotation, triangle = np.zeros((len(projected), m, keep)), np.zeros((len(projected), keep, keep))
-        locking = (self.new_lock if self.fresh is not None else torch.zeros_like(self.open)).tolist()
+        rotation, triangle = (
+            np.zeros((len(projected), m, keep)),
+            np.zeros((len(projected), keep, keep)),
+        )
+        locking = (
+            self.new_lock if self.fresh is not None else torch.zeros_like(self.open)
+        ).tolist()
         for example in self.open.nonzero()[:, 0].tolist():
             rows = alive[example].nonzero()[0]
             # What is locked loses its coupling to the rest, which none but the converged vectors may.
             least = self.wanted.count if locking[example] else keep
-            w, s = _leading_schur(projected[example][np.ix_(rows, rows)], least, keep, self.wanted.rank)
+            w, s = _leading_schur(
+                projected[example][np.ix_(rows, rows)], least, keep, self.wanted.rank
+            )
             rotation[example][rows, : w.shape[1]], triangle[example, : len(s), : len(s)] = w, s
         small = (torch.as_tensor(part).to(self.basis.dtype) for part in (rotation, triangle))
         there = transferred(self.basis.device, *small)
         return there[0], there[1]
 
 
-def _leading_schur(matrix: np.ndarray, least: int, keep: int, rank: Callable[[Tensor], Tensor]) -> tuple[np.ndarray, np.ndarray]:
+def _leading_schur(
+    matrix: np.ndarray, least: int, keep: int, rank: Callable[[Tensor], Tensor]
+) -> tuple[np.ndarray, np.ndarray]:
     """Orthonormal columns W that span the best-ranked invariant subspace, and S = Wᵀ A W, by LAPACK's trsen.
 
     Its dimension is at most `keep`, and `least` or, where that would cut a pair in two, one more.
     """
     t, z = scipy.linalg.schur(matrix)
-    corner = np.sqrt(np.abs(np.diag(t, -1))) * np.sqrt(np.abs(np.diag(t, 1)))  # the product itself may overflow
+    corner = np.sqrt(np.abs(np.diag(t, -1))) * np.sqrt(
+        np.abs(np.diag(t, 1))
+    )  # the product itself may overflow
     imaginary = np.where(np.diag(t, -1) != 0, corner, 0.0)
     values = np.diag(t) + 1j * (np.append(imaginary, 0.0) + np.append(0.0, -imaginary))
     order = rank(torch.as_tensor(values)).argsort(descending=True, stable=True).tolist()
-    signs, chosen = np.sign(values.imag).astype(int).tolist(), set[int]()  # plain numbers: this runs for every example
+    signs, chosen = (
+        np.sign(values.imag).astype(int).tolist(),
+        set[int](),
+    )  # plain numbers: this runs for every example
     for i in order:
         block = {i, i + signs[i]}  # a conjugate pair begins with the upper one
         if not block & chosen and len(chosen) < least and len(chosen) + len(block) <= keep:

@@ -30,7 +30,11 @@ class LanczosFactorization:
         """T, symmetrised."""
         h = self.arnoldi.hessenberg[:, :-1]
         below = torch.diagonal(h, -1, 1, 2)
-        return torch.diag_embed(torch.diagonal(h, 0, 1, 2)) + torch.diag_embed(below, 1) + torch.diag_embed(below, -1)
+        return (
+            torch.diag_embed(torch.diagonal(h, 0, 1, 2))
+            + torch.diag_embed(below, 1)
+            + torch.diag_embed(below, -1)
+        )
 
     @property
     def beta(self) -> Float[Tensor, " batch"]:
@@ -44,7 +48,10 @@ class LanczosFactorization:
 
 
 def lanczos(
-    matvec: Matvec, start: Float[Tensor, "batch n"], steps: int, previous: LanczosFactorization | None = None
+    matvec: Matvec,
+    start: Float[Tensor, "batch n"],
+    steps: int,
+    previous: LanczosFactorization | None = None,
 ) -> LanczosFactorization:
     """Grow a Lanczos factorisation by `steps` products (Golub and Van Loan, section 10.1).
 
@@ -56,4 +63,6 @@ def lanczos(
         steps: how many products to add.
         previous: the factorisation to grow.
     """
-    return LanczosFactorization(arnoldi(matvec, start, steps, previous.arnoldi if previous else None))
+    return LanczosFactorization(
+        arnoldi(matvec, start, steps, previous.arnoldi if previous else None)
+    )

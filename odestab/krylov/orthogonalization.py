@@ -23,13 +23,19 @@ def norm(w: Tensor, dim: int = -1) -> Tensor:
     if w.device.type != "cpu" and w.shape[dim]:  # to ask where takes longer than to do it
         if w.dtype == torch.float32:
             return torch.linalg.vector_norm(w, dim=dim, dtype=torch.float64).float()
-        scale = torch.linalg.vector_norm(w, torch.inf, dim, keepdim=True).clamp(limits.tiny, limits.max)
+        scale = torch.linalg.vector_norm(w, torch.inf, dim, keepdim=True).clamp(
+            limits.tiny, limits.max
+        )
         return torch.linalg.vector_norm(w / scale, dim=dim) * scale.squeeze(dim)
     size = w.norm(dim=dim)
     safe = (size > (limits.tiny / limits.eps) ** 0.5) & size.isfinite()
     if bool(safe.all()):
         return size
-    scale = power_of_two(w.abs().amax(dim, keepdim=True)) if w.shape[dim] else torch.ones_like(size).unsqueeze(dim)
+    scale = (
+        power_of_two(w.abs().amax(dim, keepdim=True))
+        if w.shape[dim]
+        else torch.ones_like(size).unsqueeze(dim)
+    )
     return torch.where(safe, size, (w / scale).norm(dim=dim) * scale.squeeze(dim))
 
 
@@ -48,15 +54,21 @@ def orthogonalize(
     return _second_pass(basis, once, first, _lost_half(norm(w), norm(once)))
 
 
-def unit(w: Float[Tensor, "batch n"], floor: Tensor | float = 0.0) -> tuple[Float[Tensor, "batch n"], Float[Tensor, " batch"]]:
+def unit(
+    w: Float[Tensor, "batch n"], floor: Tensor | float = 0.0
+) -> tuple[Float[Tensor, "batch n"], Float[Tensor, " batch"]]:
     """Return w/‖w‖ and ‖w‖ per example; both are zero where ‖w‖ ≤ floor."""
     size = norm(w)
     alive = size > floor
-    return torch.where(alive[:, None], w / torch.where(alive, size, 1.0)[:, None], 0.0), size * alive
+    return torch.where(
+        alive[:, None], w / torch.where(alive, size, 1.0)[:, None], 0.0
+    ), size * alive
 
 
 def next_vector(
-    basis: Float[Tensor, "batch m n"], image: Float[Tensor, "batch n"], fresh: Callable[[], Float[Tensor, "batch n"]]
+    basis: Float[Tensor, "batch m n"],
+    image: Float[Tensor, "batch n"],
+    fresh: Callable[[], Float[Tensor, "batch n"]],
 ) -> tuple[Float[Tensor, "batch n"], Float[Tensor, "batch m"], Float[Tensor, " batch"]]:
     """The next basis vector q with A's image = Qᵀ c + β q; where the space is invariant, q continues from a fresh vector and β is 0.
 
@@ -83,7 +95,11 @@ def next_vector(
     w = torch.where(invariant[:, None], instead, w)
     w, coefficients = _second_pass(basis, w, first, lost)
     q, after = unit(w, torch.where(invariant, 1e4 * eps * norm(instead), 0.0))
-    return q, torch.where(invariant[:, None], first, coefficients), torch.where(invariant, 0.0, after)
+    return (
+        q,
+        torch.where(invariant[:, None], first, coefficients),
+        torch.where(invariant, 0.0, after),
+    )
 
 
 def _next_unasked(
@@ -97,15 +113,25 @@ def _next_unasked(
     floor = 1e4 * eps * norm(w)  # far below what an image that is not invariant keeps
     w, second = _pass(basis, w)
     q, after = unit(w, floor)
-    return q, first + second.masked_fill_(invariant[:, None], 0.0), after.masked_fill_(invariant, 0.0)
+    return (
+        q,
+        first + second.masked_fill_(invariant[:, None], 0.0),
+        after.masked_fill_(invariant, 0.0),
+    )
 
 
-def fresh_vectors(start: Float[Tensor, "batch n"], step: int | Float[Tensor, "batch 1"]) -> Float[Tensor, "batch n"]:
+def fresh_vectors(
+    start: Float[Tensor, "batch n"], step: int | Float[Tensor, "batch 1"]
+) -> Float[Tensor, "batch n"]:
     """Vectors that differ from step to step, zero where the start vectors are, at the price of no random numbers."""
-    return start * torch.cos(torch.arange(start.shape[1], dtype=start.dtype, device=start.device) * step)
+    return start * torch.cos(
+        torch.arange(start.shape[1], dtype=start.dtype, device=start.device) * step
+    )
 
 
-def fresh_by_step(start: Float[Tensor, "batch n"], steps: range) -> Callable[[int], Float[Tensor, "batch n"]]:
+def fresh_by_step(
+    start: Float[Tensor, "batch n"], steps: range
+) -> Callable[[int], Float[Tensor, "batch n"]]:
     """Step ↦ `fresh_vectors`; on an accelerator the waves of all steps are made at once."""
     if start.device.type == "cpu":  # few are asked for
         return lambda step: fresh_vectors(start, step)
@@ -132,5 +158,7 @@ def _second_pass(basis: Tensor, w: Tensor, first: Tensor, needed: Tensor) -> tup
 
 def _pass(basis: Tensor, w: Tensor) -> tuple[Tensor, Tensor]:
     with own_precision(w):
-        c = torch.bmm(w[:, None, :], basis.mT)  # row form: a single-column bmm runs several times slower on a CPU
+        c = torch.bmm(
+            w[:, None, :], basis.mT
+        )  # row form: a single-column bmm runs several times slower on a CPU
         return torch.baddbmm(w[:, None, :], c, basis, alpha=-1)[:, 0], c[:, 0]

@@ -15,11 +15,17 @@ def transferred(device: torch.device, *parts: Tensor) -> tuple[Tensor, ...]:
         return parts
     sizes = [part[0].numel() for part in parts]
     whole = torch.cat([part.reshape(len(part), -1) for part in parts], 1)
-    whole = whole.to(device, non_blocking=device.type != "cpu")  # the host waits only for what it reads
-    return tuple(piece.reshape(part.shape) for piece, part in zip(whole.split(sizes, 1), parts, strict=True))
+    whole = whole.to(
+        device, non_blocking=device.type != "cpu"
+    )  # the host waits only for what it reads
+    return tuple(
+        piece.reshape(part.shape) for piece, part in zip(whole.split(sizes, 1), parts, strict=True)
+    )
 
 
-def decomposed(decompose: Callable[[Tensor], Sequence[Tensor]], matrices: Tensor) -> tuple[Tensor, ...]:
+def decomposed(
+    decompose: Callable[[Tensor], Sequence[Tensor]], matrices: Tensor
+) -> tuple[Tensor, ...]:
     """A decomposition of every matrix of a batch, shared among torch's threads; LAPACK itself takes one matrix after the other."""
     workers = min(torch.get_num_threads(), len(matrices))
     if workers <= 1:

@@ -12,7 +12,9 @@ from odestab.krylov.golub_kahan import GolubKahanFactorization
 from odestab.krylov.lanczos import LanczosFactorization
 from odestab.krylov.projected import HOST, decomposed, transferred
 
-Factorization = TypeVar("Factorization", ArnoldiFactorization, GolubKahanFactorization, LanczosFactorization)
+Factorization = TypeVar(
+    "Factorization", ArnoldiFactorization, GolubKahanFactorization, LanczosFactorization
+)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -53,7 +55,9 @@ def grow_until(
     factorization = grow(None, dimension)
     ritz = extract(factorization)
     while True:
-        done = ~(ritz.estimates > tolerance(ritz)).any(1)  # NaN of an operator that is not finite is done as well
+        done = ~(ritz.estimates > tolerance(ritz)).any(
+            1
+        )  # NaN of an operator that is not finite is done as well
         if dimension == largest or bool(done.all()):
             return factorization, ritz.to(factorization.device)
         steps = min(stride, largest - dimension)
@@ -66,13 +70,22 @@ def _frozen(done: Tensor, before: Ritz, after: Ritz) -> Ritz:
 
     def choose(old: Tensor, new: Tensor) -> Tensor:
         if new.ndim == 3:
-            old = torch.cat([old, old.new_zeros(len(old), new.shape[1] - old.shape[1], old.shape[2])], 1)
+            old = torch.cat(
+                [old, old.new_zeros(len(old), new.shape[1] - old.shape[1], old.shape[2])], 1
+            )
         return torch.where(done.view(-1, *(1,) * (new.ndim - 1)), old, new)
 
-    return Ritz(*(choose(getattr(before, field.name), getattr(after, field.name)) for field in dataclasses.fields(Ritz)))
+    return Ritz(
+        *(
+            choose(getattr(before, field.name), getattr(after, field.name))
+            for field in dataclasses.fields(Ritz)
+        )
+    )
 
 
-def arnoldi_ritz(hessenberg: Tensor, lengths: Tensor, k: int, rank: Callable[[Tensor], Tensor]) -> Ritz:
+def arnoldi_ritz(
+    hessenberg: Tensor, lengths: Tensor, k: int, rank: Callable[[Tensor], Tensor]
+) -> Ritz:
     """The k best-ranked Ritz pairs of H; those of a used-up space live on rows of Q whose length is zero and rank last."""
     h, finite = _finite(hessenberg)
     values, vectors = decomposed(torch.linalg.eig, h[:, :-1])
@@ -80,19 +93,33 @@ def arnoldi_ritz(hessenberg: Tensor, lengths: Tensor, k: int, rank: Callable[[Te
     real = torch.einsum("bmj,bm->bj", vectors.abs() ** 2, alive) > 0.5
     chosen = torch.where(real, rank(values), -torch.inf).argsort(dim=1, descending=True)[:, :k]
     s = vectors.gather(2, chosen[:, None].expand(-1, vectors.shape[1], -1))
-    return Ritz(torch.where(finite, values.gather(1, chosen), torch.nan), h[:, -1, -1:].abs() * s[:, -1].abs(), s, s)
+    return Ritz(
+        torch.where(finite, values.gather(1, chosen), torch.nan),
+        h[:, -1, -1:].abs() * s[:, -1].abs(),
+        s,
+        s,
+    )
 
 
 def lanczos_ritz(factorization: LanczosFactorization) -> Ritz:
     """The largest Ritz pair of a symmetric operator; zero rows of a used-up space are kept from ranking."""
     lengths = factorization.basis.norm(dim=2)
-    tridiagonal, lengths, beta = transferred(HOST, factorization.tridiagonal, lengths, factorization.beta)
+    tridiagonal, lengths, beta = transferred(
+        HOST, factorization.tridiagonal, lengths, factorization.beta
+    )
     t, finite = _finite(tridiagonal)
     below_all = -2 * t.abs().sum(2).amax(1) - torch.finfo(t.dtype).tiny
     used_up = ~_alive(lengths)
-    values, vectors = decomposed(torch.linalg.eigh, t + torch.diag_embed(used_up * below_all[:, None]))
+    values, vectors = decomposed(
+        torch.linalg.eigh, t + torch.diag_embed(used_up * below_all[:, None])
+    )
     estimates = torch.where(finite, beta.abs()[:, None] * vectors[:, -1, -1:].abs(), 0.0)
-    return Ritz(torch.where(finite, values[:, -1:], torch.nan), estimates, vectors[:, :, -1:], vectors[:, :, -1:])
+    return Ritz(
+        torch.where(finite, values[:, -1:], torch.nan),
+        estimates,
+        vectors[:, :, -1:],
+        vectors[:, :, -1:],
+    )
 
 
 def bidiagonal_ritz(factorization: GolubKahanFactorization, k: int) -> Ritz:
@@ -100,7 +127,9 @@ def bidiagonal_ritz(factorization: GolubKahanFactorization, k: int) -> Ritz:
     c, finite = _finite(*transferred(HOST, factorization.projected))
     p, values, qt = decomposed(torch.linalg.svd, c[:, :, :-1])
     estimates = c[:, -1, -1:].abs() * p[:, -1, :k].abs()
-    return Ritz(torch.where(finite, values[:, :k], torch.nan), estimates, qt.mT[:, :, :k], p[:, :, :k])
+    return Ritz(
+        torch.where(finite, values[:, :k], torch.nan), estimates, qt.mT[:, :, :k], p[:, :, :k]
+    )
 
 
 def _alive(lengths: Tensor) -> Tensor:

@@ -11,13 +11,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from odestab.fields.vector_field import AbstractVectorField
 from odestab.solver import kernels
 from odestab.solver.equation import ImplicitEquation, first_image, in_forward_mode, in_transform
 from odestab.solver.kernels import Task
 from odestab.solver.ledger import Rules, namespace
 from odestab.solver.mixing import Mixing
 from odestab.solver.solution import Solution, history_of, scattered
-from odestab.vector_field import AbstractVectorField
 from odestab.watch import Watch
 
 ENDED = 8  # where one example in so many has ended, cutting the batch moves less than the evaluations that it saves
@@ -35,7 +35,9 @@ def worth_cutting(kept: int, batch: int) -> bool:
     return ENDED * (batch - kept) >= batch
 
 
-def accelerate(rules: Rules, mixing: Mixing, equation: ImplicitEquation, x: Tensor, open_: Tensor | None) -> Solution:
+def accelerate(
+    rules: Rules, mixing: Mixing, equation: ImplicitEquation, x: Tensor, open_: Tensor | None
+) -> Solution:
     """Solve from x: the same iterates as those of the loop that records, to rounding."""
     field, h, begun = equation.field, float(equation.step_size), 1
     keep = torch.promote_types(x.dtype, torch.float32)
@@ -55,10 +57,14 @@ def accelerate(rules: Rules, mixing: Mixing, equation: ImplicitEquation, x: Tens
     state = found.state.view_as(x).to(x.dtype)
     if field.mask is not None:
         state = torch.where(field.mask[..., None], state, x)
-    return dataclasses.replace(found, state=state, floor=torch.finfo(image.dtype).eps * field.rms(state.to(keep)))
+    return dataclasses.replace(
+        found, state=state, floor=torch.finfo(image.dtype).eps * field.rms(state.to(keep))
+    )
 
 
-def _iterate(rules: Rules, field: AbstractVectorField, x: Tensor, stages: kernels.Stages) -> Solution:
+def _iterate(
+    rules: Rules, field: AbstractVectorField, x: Tensor, stages: kernels.Stages
+) -> Solution:
     """Iterate to the end of every example; the state is flat, and zero on padding."""
     norms, watch, shape = [stages.ledger.norm], Watch(x.device), x.shape[1:]
     cuts: list[tuple[Solution, Tensor]] = []
@@ -84,9 +90,13 @@ def _iterate(rules: Rules, field: AbstractVectorField, x: Tensor, stages: kernel
 def _solution(rules: Rules, stages: kernels.Stages, norms: list[Any]) -> Solution:
     ledger = stages.ledger
     last, norm, status = ledger.outcome(rules.keeps_last)
-    numbers = (torch.as_tensor(one) for one in (status, norm, ledger.iterations, ledger.evaluations))
+    numbers = (
+        torch.as_tensor(one) for one in (status, norm, ledger.iterations, ledger.evaluations)
+    )
     status, norm, iterations, evaluations = numbers
-    history = history_of([torch.as_tensor(one) for one in norms], iterations) if rules.history else None
+    history = (
+        history_of([torch.as_tensor(one) for one in norms], iterations) if rules.history else None
+    )
     unknown = torch.zeros_like(norm)  # the floor is that of the state in its own precision
     return Solution(stages.outcome(last), status, norm, iterations, evaluations, unknown, history)
 

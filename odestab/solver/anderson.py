@@ -69,11 +69,15 @@ class Anderson(AbstractImplicitSolver):
         names = (field.name for field in dataclasses.fields(Mixing))
         return Mixing(**{name: getattr(self, name) for name in names})
 
-    def advance(self, equation: ImplicitEquation, iterate: Iterate, memory: object) -> tuple[Tensor, Tensor, _History, int]:
+    def advance(
+        self, equation: ImplicitEquation, iterate: Iterate, memory: object
+    ) -> tuple[Tensor, Tensor, _History, int]:
         """One iteration, one evaluation."""
         factor = self.damping * (equation.resolvent if self.preconditioned else 1.0)
         y, p = iterate.y.flatten(1), factor * iterate.r.flatten(1)
-        history = self._remember(memory if isinstance(memory, _History) else None, y, p, iterate.norm)
+        history = self._remember(
+            memory if isinstance(memory, _History) else None, y, p, iterate.norm
+        )
         y = (y + p - self._mixed(history)).view_as(iterate.y)
         return y, equation.residual(y), history, 1
 
@@ -86,7 +90,16 @@ class Anderson(AbstractImplicitSolver):
         dy = torch.cat([(y - old.y)[:, None], old.dy], 1)[:, : self.memory]
         dp = torch.cat([(p - old.p)[:, None], old.dp], 1)[:, : self.memory]
         best, slow = torch.minimum(old.best, norm), norm > self.rate * old.norm
-        return _History(y, p, torch.where(sane, dy, 0.0), torch.where(sane, dp, 0.0), norm, best, slow, old.count + 1)
+        return _History(
+            y,
+            p,
+            torch.where(sane, dy, 0.0),
+            torch.where(sane, dp, 0.0),
+            norm,
+            best,
+            slow,
+            old.count + 1,
+        )
 
     def _mixed(self, history: _History) -> Tensor:
         """(ΔY + ΔP) γ, zero where there is no history."""
@@ -101,6 +114,8 @@ class Anderson(AbstractImplicitSolver):
         gram = torch.bmm(dp, dp.mT).double()
         target = torch.bmm(dp, history.p[..., None])[..., 0].double()
         known, own = torch.ones_like(target, dtype=torch.bool), torch.diagonal(gram, 0, 1, 2)
-        gamma = coefficients(gram, target, known, own, torch.finfo(dp.dtype).eps, self.mixing).to(dp.dtype)
+        gamma = coefficients(gram, target, known, own, torch.finfo(dp.dtype).eps, self.mixing).to(
+            dp.dtype
+        )
         gamma = torch.where(history.slow[:, None], gamma, 0.0)
         return torch.bmm(gamma[:, None], history.dy + dp)[:, 0]

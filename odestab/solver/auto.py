@@ -19,7 +19,9 @@ from odestab.solver.solution import Solution, Status, choose, joined, scattered
 FAST = 0.1  # where a fixed-point step leaves this share of the residual, mixing has nothing to add
 LOW_PATIENCE = 8  # iterations without progress at which a solve in half precision has arrived at what rounding in f leaves
 NEWTON_ITERATIONS = 20
-SHOWABLE = 1e-4  # in a precision with a larger eps no derivative is known well enough to call it singular
+SHOWABLE = (
+    1e-4  # in a precision with a larger eps no derivative is known well enough to call it singular
+)
 SEEN = 1e-3  # eps·RMS(y) above this share of RMS(b): three digits of b are left in the residual
 
 
@@ -44,45 +46,79 @@ class Auto(AbstractImplicitSolver):
     diagnose: bool = True
     polish: bool = False
 
-    def advance(self, equation: ImplicitEquation, iterate: Iterate, memory: object) -> tuple[Tensor, Tensor, object, int]:
+    def advance(
+        self, equation: ImplicitEquation, iterate: Iterate, memory: object
+    ) -> tuple[Tensor, Tensor, object, int]:
         """Not a single iteration: `solve` chains whole solvers."""
         raise TypeError("Auto chains solvers and has no iteration of its own; call solve")
 
     def solve(self, equation: ImplicitEquation, x: Tensor, open_: Tensor | None = None) -> Solution:
         """Solve from x; see the base class."""
         wanted = torch.ones(len(x), dtype=torch.bool, device=x.device) if open_ is None else open_
-        shared: dict[str, Any] = {name: getattr(self, name) for name in ("rtol", "atol", "history", "deterministic", "compaction")}
+        shared: dict[str, Any] = {
+            name: getattr(self, name)
+            for name in ("rtol", "atol", "history", "deterministic", "compaction")
+        }
         most, low = self.max_iterations, rounding_unit(x) > SHOWABLE
-        mixed = Anderson(rate=FAST, start=self.start, max_iterations=most, patience=LOW_PATIENCE if low else self.patience, **shared)
+        mixed = Anderson(
+            rate=FAST,
+            start=self.start,
+            max_iterations=most,
+            patience=LOW_PATIENCE if low else self.patience,
+            **shared,
+        )
         solution = mixed.solve(equation, x, open_)
         if low:
             rounded = wanted & ~solution.converged & solution.at_floor
             wanted = wanted & ~rounded
             if self.polish and torch.is_autocast_enabled(x.device.type) and bool(rounded.any()):
                 with torch.autocast(x.device.type, enabled=False):
-                    again = dataclasses.replace(mixed, patience=self.patience).solve(equation, solution.state, rounded)
+                    again = dataclasses.replace(mixed, patience=self.patience).solve(
+                        equation, solution.state, rounded
+                    )
                 solution = joined(solution, again, rounded)
         stages: tuple[tuple[AbstractImplicitSolver, bool], ...] = (
-            (FixedPoint(start=self.start, max_iterations=most, patience=max(most, 1), **shared), True),
+            (
+                FixedPoint(start=self.start, max_iterations=most, patience=max(most, 1), **shared),
+                True,
+            ),
             (NewtonKrylov(max_iterations=min(NEWTON_ITERATIONS, most), **shared), False),
         )
         for stage, anew in stages:
             left = wanted & ~solution.converged
             if not bool(left.any()):
                 break
-            solution = joined(solution, self._staged(stage, equation, x if anew else solution.state, left, solution), left)
+            solution = joined(
+                solution,
+                self._staged(stage, equation, x if anew else solution.state, left, solution),
+                left,
+            )
         return self._diagnosed(equation, x, solution, wanted) if self.diagnose else solution
 
-    def _staged(self, stage: AbstractImplicitSolver, equation: ImplicitEquation, guess: Tensor, left: Tensor, before: Solution) -> Solution:
+    def _staged(
+        self,
+        stage: AbstractImplicitSolver,
+        equation: ImplicitEquation,
+        guess: Tensor,
+        left: Tensor,
+        before: Solution,
+    ) -> Solution:
         """A later stage for the examples left; for them alone with compaction, where that is worth it and nothing is recorded."""
         kept = left.nonzero()[:, 0]
-        cut = self.compaction and not self.history and records_nothing(equation, guess) and worth_cutting(len(kept), len(left))
+        cut = (
+            self.compaction
+            and not self.history
+            and records_nothing(equation, guess)
+            and worth_cutting(len(kept), len(left))
+        )
         part = equation.take(kept) if cut else None
         if part is None:
             return stage.solve(equation, guess, left)
         return scattered(before, stage.solve(part, guess[kept]), kept)
 
-    def _diagnosed(self, equation: ImplicitEquation, x: Tensor, solution: Solution, wanted: Tensor) -> Solution:
+    def _diagnosed(
+        self, equation: ImplicitEquation, x: Tensor, solution: Solution, wanted: Tensor
+    ) -> Solution:
         """ILL_POSED where that is shown, of those that failed, and of those whose y is so large that its residual does not see b.
 
         The latter return x: their y is rounding times a null vector of M.
@@ -97,9 +133,13 @@ class Auto(AbstractImplicitSolver):
             return solution
         shown = torch.zeros_like(doubtful)
         shown[examples] = well_posedness(equation, solution.state, examples).ill_posed
-        solution = dataclasses.replace(solution, status=torch.where(shown, int(Status.ILL_POSED), solution.status))
+        solution = dataclasses.replace(
+            solution, status=torch.where(shown, int(Status.ILL_POSED), solution.status)
+        )
         lost = shown & blind
         if not bool(lost.any()):
             return solution
         residual = torch.where(lost, field.rms(equation.residual(x)), solution.residual)
-        return dataclasses.replace(solution, state=choose(lost, x, solution.state), residual=residual)
+        return dataclasses.replace(
+            solution, state=choose(lost, x, solution.state), residual=residual
+        )

@@ -90,7 +90,9 @@ class AbstractImplicitSolver(abc.ABC):
         return None
 
     @abc.abstractmethod
-    def advance(self, equation: ImplicitEquation, iterate: Iterate, memory: object) -> tuple[Tensor, Tensor, object, int | Tensor]:
+    def advance(
+        self, equation: ImplicitEquation, iterate: Iterate, memory: object
+    ) -> tuple[Tensor, Tensor, object, int | Tensor]:
         """One iteration: the next y, its residual, the memory (None before the first), and how many evaluations of f it took."""
 
     def error_recursion(self, z: Tensor, step_size: float, split: float) -> tuple[Tensor, Tensor]:
@@ -99,9 +101,16 @@ class AbstractImplicitSolver(abc.ABC):
         Raises:
             ValueError: for a solver whose iterates are no polynomial in z that is known beforehand.
         """
-        raise ValueError(f"solver must have a fixed polynomial (FixedPoint, GradientDescent), got {type(self).__name__}")
+        raise ValueError(
+            f"solver must have a fixed polynomial (FixedPoint, GradientDescent), got {type(self).__name__}"
+        )
 
-    def solve(self, equation: ImplicitEquation, x: Float[Tensor, "batch *event"], open_: Bool[Tensor, " batch"] | None = None) -> Solution:
+    def solve(
+        self,
+        equation: ImplicitEquation,
+        x: Float[Tensor, "batch *event"],
+        open_: Bool[Tensor, " batch"] | None = None,
+    ) -> Solution:
         """Solve from x (or the explicit step from x).
 
         Examples are independent: one that has ended is frozen, whatever happens to its batch mates.
@@ -125,12 +134,17 @@ class AbstractImplicitSolver(abc.ABC):
             y, r, begun = image, equation.residual(image), 2
         best, ledger = y, Ledger.begin(rules, field.rms(r), field.rms(y), open_, begun)
         memory: object = None
-        norms, watch = [ledger.norm], Watch(x.device)  # the norms of every iteration, where they are asked for
+        norms, watch = (
+            [ledger.norm],
+            Watch(x.device),
+        )  # the norms of every iteration, where they are asked for
         for _ in range(self.iteration_limit):
             running = ledger.running
             if watch.none(running):
                 break
-            moved, image, memory, cost = self.advance(equation, Iterate(y, r, ledger.norm, running), memory)
+            moved, image, memory, cost = self.advance(
+                equation, Iterate(y, r, ledger.norm, running), memory
+            )
             y, r = choose(running, moved, y), choose(running, image, r)
             before, ledger = ledger, ledger.after(rules, field.rms(r), field.rms(y), cost)
             best = choose(ledger.best < before.best, y, best)

@@ -7,8 +7,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from odestab.fields.vector_field import AbstractVectorField
 from odestab.one_thread import jvp
-from odestab.vector_field import AbstractVectorField
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -41,11 +41,18 @@ class ImplicitEquation:
         if self.differentiable:
             return lambda v: v - self.step_size * jvp(self.field, y, v)[1]
         linearization = self.field.linearize(y)
-        if linearization.path == "torch.func":  # it takes as long to build as several products that are not cached
+        if (
+            linearization.path == "torch.func"
+        ):  # it takes as long to build as several products that are not cached
             return dataclasses.replace(self, differentiable=True).linearized(y)
-        return lambda v: (1 - self.step_size * self.field.split) * v - self.step_size * self.field.project(linearization.mv(v))
+        return lambda v: (
+            (1 - self.step_size * self.field.split) * v
+            - self.step_size * self.field.project(linearization.mv(v))
+        )
 
-    def with_adjoint(self, y: Float[Tensor, "batch *event"]) -> tuple[Float[Tensor, "batch *event"], Callable[[Tensor], Tensor]]:
+    def with_adjoint(
+        self, y: Float[Tensor, "batch *event"]
+    ) -> tuple[Float[Tensor, "batch *event"], Callable[[Tensor], Tensor]]:
         """r = b + h f(y) − y and u ↦ Mᵀ u = u − h J(y)ᵀ u from one evaluation."""
         image, pull, *_ = torch.func.vjp(self.field, y)
         return self.rhs + self.step_size * image - y, lambda u: u - self.step_size * pull(u)[0]
@@ -53,16 +60,26 @@ class ImplicitEquation:
     def take(self, examples: Int[Tensor, " chosen"]) -> "ImplicitEquation | None":
         """The equations of some examples; None where the field cannot be cut."""
         field = self.field.take(examples)
-        return None if field is None else dataclasses.replace(self, field=field, rhs=self.rhs[examples])
+        return (
+            None
+            if field is None
+            else dataclasses.replace(self, field=field, rhs=self.rhs[examples])
+        )
 
     def require_state(self, x: Tensor) -> None:
         """Raise ValueError unless b and the mask fit the state x."""
         if not x.is_floating_point() or x.ndim < 2:
-            raise ValueError(f"the state must be floating point of shape (batch, ...), got {x.dtype} of shape {tuple(x.shape)}")
+            raise ValueError(
+                f"the state must be floating point of shape (batch, ...), got {x.dtype} of shape {tuple(x.shape)}"
+            )
         if self.rhs.shape != x.shape:
-            raise ValueError(f"the right-hand side must have the state's shape {tuple(x.shape)}, got {tuple(self.rhs.shape)}")
+            raise ValueError(
+                f"the right-hand side must have the state's shape {tuple(x.shape)}, got {tuple(self.rhs.shape)}"
+            )
         mask = self.field.mask
-        if mask is not None and (mask.dtype != torch.bool or mask.shape != x.shape[:2] or x.ndim < 3):
+        if mask is not None and (
+            mask.dtype != torch.bool or mask.shape != x.shape[:2] or x.ndim < 3
+        ):
             raise ValueError(
                 f"mask must be bool of shape (batch, tokens) = {tuple(x.shape[:2])} for a state (batch, tokens, hidden), "
                 f"got {mask.dtype} of shape {tuple(mask.shape)} for a state of shape {tuple(x.shape)}"
@@ -80,7 +97,9 @@ def first_image(
     before = _random_state(y)
     image = function(y)
     if image.shape != y.shape:
-        raise ValueError(f"the field must keep the shape of the state {tuple(y.shape)}, got {tuple(image.shape)}")
+        raise ValueError(
+            f"the field must keep the shape of the state {tuple(y.shape)}, got {tuple(image.shape)}"
+        )
     if deterministic and before != _random_state(y):
         raise ValueError(
             "the field must be the same function at every evaluation, but it drew random numbers: freeze them, or say deterministic=False"

@@ -29,9 +29,14 @@ class FixedPoint(AbstractImplicitSolver):
         """The same options as the loop without gradients takes them."""
         return Mixing(0, self.damping, self.preconditioned)
 
-    def advance(self, equation: ImplicitEquation, iterate: Iterate, memory: object) -> tuple[Tensor, Tensor, object, int]:
+    def advance(
+        self, equation: ImplicitEquation, iterate: Iterate, memory: object
+    ) -> tuple[Tensor, Tensor, object, int]:
         """One iteration, one evaluation."""
-        y = iterate.y + self.damping * (equation.resolvent if self.preconditioned else 1.0) * iterate.r
+        y = (
+            iterate.y
+            + self.damping * (equation.resolvent if self.preconditioned else 1.0) * iterate.r
+        )
         return y, equation.residual(y), memory, 1
 
     def error_recursion(self, z: Tensor, step_size: float, split: float) -> tuple[Tensor, Tensor]:

@@ -44,7 +44,9 @@ class GradientDescent(AbstractImplicitSolver):
         """Always with a given number of steps."""
         return self.keep_last or self.steps is not None
 
-    def advance(self, equation: ImplicitEquation, iterate: Iterate, memory: object) -> tuple[Tensor, Tensor, object, int]:
+    def advance(
+        self, equation: ImplicitEquation, iterate: Iterate, memory: object
+    ) -> tuple[Tensor, Tensor, object, int]:
         """One iteration: one product with Jᵀ, which the last evaluation has prepared (the first is made again for it), one evaluation."""
         adjoint = memory if callable(memory) else equation.with_adjoint(iterate.y)[1]
         y = iterate.y + self.step_size * adjoint(iterate.r)

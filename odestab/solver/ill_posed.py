@@ -6,13 +6,15 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from odestab.jacobian import Jacobian
-from odestab.linear_operator import affine
+from odestab.operators.jacobian import Jacobian
+from odestab.operators.linear_operator import affine
 from odestab.solver.equation import ImplicitEquation
 from odestab.spectrum import logarithmic_norm, singular_values
 
 SINGULAR = 1e-3  # σ_min(M) at most this: y is not a smooth function of b there
-STATIONARY = 1e-3  # ‖Mᵀr‖ at most this share of ‖M‖‖r‖: a local minimum of the residual that is no solution
+STATIONARY = (
+    1e-3  # ‖Mᵀr‖ at most this share of ‖M‖‖r‖: a local minimum of the residual that is no solution
+)
 RTOL = 1e-1
 DIMENSION = 40
 
@@ -38,7 +40,9 @@ class WellPosedness:
 
 
 def well_posedness(
-    equation: ImplicitEquation, y: Float[Tensor, "batch *event"], examples: Int[Tensor, " chosen"] | None = None
+    equation: ImplicitEquation,
+    y: Float[Tensor, "batch *event"],
+    examples: Int[Tensor, " chosen"] | None = None,
 ) -> WellPosedness:
     """What M = I − hJ(y) says about some examples of an equation, all by default.
 
@@ -56,5 +60,9 @@ def well_posedness(
         smallest = singular_values(m, 1, "SM", rtol=RTOL, max_dimension=DIMENSION).values[:, 0]
         largest = singular_values(m, 1, "LM", rtol=RTOL).values[:, 0]
         pulled, length = (one.flatten(1).norm(dim=1) for one in (m.rmv(r), m.project(r)))
-        stationarity = torch.where(length > 0, pulled / (largest * length).clamp(min=torch.finfo(r.dtype).tiny), 1.0)
-        return WellPosedness(smallest, stationarity, h * logarithmic_norm(jacobian, rtol=RTOL).values[:, 0])
+        stationarity = torch.where(
+            length > 0, pulled / (largest * length).clamp(min=torch.finfo(r.dtype).tiny), 1.0
+        )
+        return WellPosedness(
+            smallest, stationarity, h * logarithmic_norm(jacobian, rtol=RTOL).values[:, 0]
+        )

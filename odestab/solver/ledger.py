@@ -13,7 +13,9 @@ RUNNING = -1
 PROGRESS = 0.99  # a residual below this share of the best one is progress
 DIVERGENCE_FACTOR = 1e4  # a residual this many times the first one is divergence
 
-Array = Tensor | np.ndarray  # a few numbers per example: NumPy takes a tenth of torch's time for them, torch records and stays on a GPU
+Array = (
+    Tensor | np.ndarray
+)  # a few numbers per example: NumPy takes a tenth of torch's time for them, torch records and stays on a GPU
 
 
 def namespace(array: Array) -> Any:
@@ -76,11 +78,17 @@ class Ledger:
         return self.status == RUNNING
 
     @classmethod
-    def begin(cls, rules: Rules, norm: Array, size: Array, open_: Array | None, evaluations: int) -> "Ledger":
+    def begin(
+        cls, rules: Rules, norm: Array, size: Array, open_: Array | None, evaluations: int
+    ) -> "Ledger":
         """From RMS(r) and RMS(y) at the start; closed examples have ended, unconverged."""
         xp = namespace(norm)
         zero = xp.zeros_like(norm, dtype=xp.int64)
-        status = zero + RUNNING if open_ is None else xp.where(open_, zero + RUNNING, int(Status.MAX_ITERATIONS))
+        status = (
+            zero + RUNNING
+            if open_ is None
+            else xp.where(open_, zero + RUNNING, int(Status.MAX_ITERATIONS))
+        )
         return cls(status, norm, norm, norm, zero, zero, zero + evaluations)._judged(rules, size)
 
     def after(self, rules: Rules, norm: Array, size: Array, cost: int | Array) -> "Ledger":

@@ -49,7 +49,9 @@ class Mixing:
                 raise ValueError(f"{name} must be finite and >= 0, got {getattr(self, name)}")
 
 
-def coefficients(gram: Array, target: Array, known: Array, noise: Array, eps: float, mixing: Mixing) -> Any:
+def coefficients(
+    gram: Array, target: Array, known: Array, noise: Array, eps: float, mixing: Mixing
+) -> Any:
     """γ = argmin ‖p − ΔPᵀ γ‖ from the Gram matrix ΔP ΔPᵀ and ΔP p, newest difference first; 0 for those that are left out.
 
     Gaussian elimination of the equilibrated normal equations from the newest difference on: a pivot is the squared distance of a
@@ -67,13 +69,17 @@ def coefficients(gram: Array, target: Array, known: Array, noise: Array, eps: fl
     diagonal = range(m)
     size = xp.diagonal(gram, 0, 1, 2)
     used = known & (size > 0)
-    scale = xp.where(used, 1 / xp.where(used, size, 1.0) ** 0.5, 0.0)  # twice: the gradient of a root at 0 is not finite
+    scale = xp.where(
+        used, 1 / xp.where(used, size, 1.0) ** 0.5, 0.0
+    )  # twice: the gradient of a root at 0 is not finite
     rounding = eps * xp.where(used, noise * scale**2, 1.0)
     rows, rhs = scale[:, :, None] * gram * scale[:, None, :], scale * target
     independent, eliminated = known[:, 0] | True, []
     for i in diagonal:
         pivot = rows[:, i, i] + mixing.ridge * rounding[:, i]
-        independent = independent & ((pivot > (mixing.drop + mixing.ridge) * rounding[:, i]) | ~used[:, i])
+        independent = independent & (
+            (pivot > (mixing.drop + mixing.ridge) * rounding[:, i]) | ~used[:, i]
+        )
         take = independent & used[:, i]
         inverse = xp.where(take, 1 / xp.where(take, pivot, 1.0), 0.0)
         row = rows[:, i] * inverse[:, None]

@@ -32,10 +32,18 @@ class NewtonKrylov(AbstractImplicitSolver):
     forcing: float = 0.1
     max_inner: int = 200
 
-    def advance(self, equation: ImplicitEquation, iterate: Iterate, memory: object) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def advance(
+        self, equation: ImplicitEquation, iterate: Iterate, memory: object
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """One Newton step; every product with J and every trial of the line search counts one evaluation."""
-        previous = memory if isinstance(memory, Tensor) else torch.full_like(iterate.norm, torch.inf)
-        forcing = (0.9 * (iterate.norm / previous) ** 2).nan_to_num(self.forcing).clamp(1e-6, self.forcing)
+        previous = (
+            memory if isinstance(memory, Tensor) else torch.full_like(iterate.norm, torch.inf)
+        )
+        forcing = (
+            (0.9 * (iterate.norm / previous) ** 2)
+            .nan_to_num(self.forcing)
+            .clamp(1e-6, self.forcing)
+        )
         forcing = torch.where(previous.isinf(), self.forcing, forcing)
         shape, open_ = iterate.y.shape, iterate.open.view(-1, *(1 for _ in iterate.y.shape[1:]))
         rhs = torch.where(open_, iterate.r, 0.0).flatten(1)
@@ -45,7 +53,9 @@ class NewtonKrylov(AbstractImplicitSolver):
         return y, r, iterate.norm, solved.iterations + trials
 
 
-def _line_search(equation: ImplicitEquation, iterate: Iterate, step: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def _line_search(
+    equation: ImplicitEquation, iterate: Iterate, step: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
     """Shorten the step until RMS(r) falls; an example without such a step stays where it is, and the loop sees it stall.
 
     Each trial goes to the minimum of the parabola through ‖r‖² at the ends, with the slope −2‖r‖² of a Newton step at its beginning
@@ -53,7 +63,11 @@ def _line_search(equation: ImplicitEquation, iterate: Iterate, step: Tensor) -> 
     """
     expand = (-1, *(1 for _ in iterate.y.shape[1:]))
     y, r, scale, square = iterate.y, iterate.r, torch.ones_like(iterate.norm), iterate.norm**2
-    searching, trials, image = iterate.open, torch.zeros_like(iterate.norm, dtype=torch.long), iterate.r
+    searching, trials, image = (
+        iterate.open,
+        torch.zeros_like(iterate.norm, dtype=torch.long),
+        iterate.r,
+    )
     watch = Watch(step.device)
     for _ in range(BACKTRACKS):
         trial = torch.where(searching.view(expand), iterate.y + scale.view(expand) * step, y)
@@ -61,12 +75,19 @@ def _line_search(equation: ImplicitEquation, iterate: Iterate, step: Tensor) -> 
         trials = trials + searching
         norm = equation.field.rms(image)
         accepted = searching & (norm <= (1 - SUFFICIENT_DECREASE * scale) * iterate.norm)
-        y, r = torch.where(accepted.view(expand), trial, y), torch.where(accepted.view(expand), image, r)
+        y, r = (
+            torch.where(accepted.view(expand), trial, y),
+            torch.where(accepted.view(expand), image, r),
+        )
         searching = searching & ~accepted
         if watch.none(searching):
             break
         bend = norm**2 - square + 2 * square * scale
-        share = (square * scale / bend.clamp(min=torch.finfo(bend.dtype).tiny)).nan_to_num(0.1).clamp(0.1, 0.5)
+        share = (
+            (square * scale / bend.clamp(min=torch.finfo(bend.dtype).tiny))
+            .nan_to_num(0.1)
+            .clamp(0.1, 0.5)
+        )
         scale = scale * share
     lost = (searching & ~equation.field.rms(image).isfinite()).view(expand)  # for the loop to see
     return y, torch.where(lost, image, r), trials

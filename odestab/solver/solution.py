@@ -59,11 +59,23 @@ class Solution:
         """Raise SolveError, naming the examples, unless all converged."""
         failed = (~self.converged).nonzero()[:, 0].tolist()
         if failed:
-            listed = ", ".join(f"{i}: {Status(int(self.status[i])).name} (residual {self.residual[i]:.1e})" for i in failed[:8])
-            raise SolveError(f"{len(failed)} of {len(self.status)} implicit solves did not converge: {listed}")
+            listed = ", ".join(
+                f"{i}: {Status(int(self.status[i])).name} (residual {self.residual[i]:.1e})"
+                for i in failed[:8]
+            )
+            raise SolveError(
+                f"{len(failed)} of {len(self.status)} implicit solves did not converge: {listed}"
+            )
 
 
-PER_EXAMPLE = ("state", "status", "residual", "iterations", "evaluations", "floor")  # what every solution has, with a row for each
+PER_EXAMPLE = (
+    "state",
+    "status",
+    "residual",
+    "iterations",
+    "evaluations",
+    "floor",
+)  # what every solution has, with a row for each
 
 
 def choose(condition: Bool[Tensor, " batch"], new: Tensor, old: Tensor) -> Tensor:
@@ -71,14 +83,22 @@ def choose(condition: Bool[Tensor, " batch"], new: Tensor, old: Tensor) -> Tenso
     return torch.where(condition.view(-1, *(1 for _ in new.shape[1:])), new, old)
 
 
-def history_of(norms: list[Tensor], iterations: Int[Tensor, " batch"]) -> Float[Tensor, "batch iterations"]:
+def history_of(
+    norms: list[Tensor], iterations: Int[Tensor, " batch"]
+) -> Float[Tensor, "batch iterations"]:
     """The residuals of the start and of every iteration side by side, without iterations in which nothing ran any more."""
     return torch.stack(norms[: 1 + int(iterations.max())] if len(iterations) else norms, 1)
 
 
 def scattered(whole: Solution, part: Solution, kept: Int[Tensor, " chosen"]) -> Solution:
     """A solution with some of its examples replaced; its history is kept."""
-    return dataclasses.replace(whole, **{name: getattr(whole, name).index_copy(0, kept, getattr(part, name)) for name in PER_EXAMPLE})
+    return dataclasses.replace(
+        whole,
+        **{
+            name: getattr(whole, name).index_copy(0, kept, getattr(part, name))
+            for name in PER_EXAMPLE
+        },
+    )
 
 
 def joined(before: Solution, after: Solution, open_: Bool[Tensor, " batch"]) -> Solution:

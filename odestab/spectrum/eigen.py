@@ -8,7 +8,13 @@ from torch import Tensor
 
 from odestab.krylov import Wanted, krylov_schur
 from odestab.krylov.orthogonalization import norm
-from odestab.linear_operator import AbstractOperator, ComposedOperator, affine, factorized_inverse, inverse
+from odestab.operators.linear_operator import (
+    AbstractOperator,
+    ComposedOperator,
+    affine,
+    factorized_inverse,
+    inverse,
+)
 from odestab.spectrum import record
 from odestab.spectrum.record import Spectrum, check, times
 
@@ -28,7 +34,9 @@ def full_spectrum(operator: AbstractOperator, limit: int = 1600) -> Spectrum:
         ValueError: if an example's dimension is above the limit.
     """
     if max(operator.sizes) > limit:
-        raise ValueError(f"full_spectrum forms dense matrices up to dimension {limit}, got {max(operator.sizes)}; raise limit")
+        raise ValueError(
+            f"full_spectrum forms dense matrices up to dimension {limit}, got {max(operator.sizes)}; raise limit"
+        )
     spectrum = _dense_eigenvalues(operator, max(operator.sizes), torch.abs)
     return dataclasses.replace(spectrum, complete=True, right=None)
 
@@ -71,8 +79,17 @@ def eigenvalues(
         ValueError: if `which` is unknown, k is not in 1..n, or the dimension or the budget is too small for k.
     """
     dimension = max(40, 3 * k) if dimension is None else dimension
-    check(operator, k, which, WHICH, (dimension, "dimension", 2 * k), (max_matvecs, "max_matvecs", k))
-    search = _Search(k, dimension, max_matvecs, confirm, generator or torch.Generator().manual_seed(0), work_dtype)
+    check(
+        operator, k, which, WHICH, (dimension, "dimension", 2 * k), (max_matvecs, "max_matvecs", k)
+    )
+    search = _Search(
+        k,
+        dimension,
+        max_matvecs,
+        confirm,
+        generator or torch.Generator().manual_seed(0),
+        work_dtype,
+    )
     if sigma is not None or which == "SM":
         return _nearest(operator, search, sigma or 0.0, rtol)
 
@@ -82,7 +99,9 @@ def eigenvalues(
     known = center if which == "LM" else None
     if max(operator.sizes) <= record.DENSE_LIMIT:
         return _dense_eigenvalues(operator, k, rank, known)
-    found = search.run(operator, rank, lambda values: rtol * (values - center).abs().amax(1, keepdim=True))
+    found = search.run(
+        operator, rank, lambda values: rtol * (values - center).abs().amax(1, keepdim=True)
+    )
     return dataclasses.replace(found, center=known)
 
 
@@ -97,7 +116,12 @@ class _Search:
     generator: torch.Generator
     work_dtype: torch.dtype | None
 
-    def run(self, operator: AbstractOperator, rank: Callable[[Tensor], Tensor], tolerance: Callable[[Tensor], Tensor]) -> Spectrum:
+    def run(
+        self,
+        operator: AbstractOperator,
+        rank: Callable[[Tensor], Tensor],
+        tolerance: Callable[[Tensor], Tensor],
+    ) -> Spectrum:
         """The k best-ranked eigenpairs; converged where the residual is below its tolerance."""
         work = operator.cast(self.work_dtype or operator.like.dtype)
         start, again = (operator.random(self.generator).flatten(1).to(work.like) for _ in range(2))
@@ -110,12 +134,22 @@ class _Search:
             confirm=again if self.confirm else None,
             narrow=lambda examples: (some := work.take(examples)).flat(some.mv),
         )
-        right = found.vectors.view(-1, self.k, *operator.like.shape[1:]).to(_complex(operator.like.dtype))
+        right = found.vectors.view(-1, self.k, *operator.like.shape[1:]).to(
+            _complex(operator.like.dtype)
+        )
         values = found.values.to(right.dtype)
         residuals, spent = _eigen_residuals(operator, values, right)
         converged = (residuals <= tolerance(values)) & found.converged[:, None]
         matvecs = found.total + spent
-        return Spectrum(values, residuals, converged, matvecs, "estimate", right=right, failed_at=found.failed_at)
+        return Spectrum(
+            values,
+            residuals,
+            converged,
+            matvecs,
+            "estimate",
+            right=right,
+            failed_at=found.failed_at,
+        )
 
 
 def _nearest(operator: AbstractOperator, search: _Search, sigma: float, rtol: float) -> Spectrum:
@@ -136,12 +170,17 @@ def _nearest(operator: AbstractOperator, search: _Search, sigma: float, rtol: fl
     assert outer.right is not None
     values = shift[:, None] + 1 / outer.values
     order = distance(values).argsort(dim=1, stable=True)
-    values, right = values.gather(1, order), outer.right[torch.arange(len(order), device=order.device)[:, None], order]
+    values, right = (
+        values.gather(1, order),
+        outer.right[torch.arange(len(order), device=order.device)[:, None], order],
+    )
     residuals, spent = _eigen_residuals(operator, values, right)
     rounding = ROUNDINGS * torch.finfo(residuals.dtype).eps * scale[:, None]
     converged = residuals <= rtol * distance(values).maximum(rtol * scale[:, None]) + rounding
     matvecs = outer.matvecs + spent
-    return dataclasses.replace(outer, values=values, residuals=residuals, converged=converged, right=right, matvecs=matvecs)
+    return dataclasses.replace(
+        outer, values=values, residuals=residuals, converged=converged, right=right, matvecs=matvecs
+    )
 
 
 def _regular_shift(operator: AbstractOperator, sigma: float, rtol: float) -> tuple[Tensor, Tensor]:
@@ -183,14 +222,23 @@ def _minus(operator: AbstractOperator, shift: Tensor) -> AbstractOperator:
     return ComposedOperator(minus(operator.mv), minus(operator.rmv), operator.like, operator.mask)
 
 
-def _dense_eigenvalues(operator: AbstractOperator, k: int, rank: Callable[[Tensor], Tensor], center: float | None = None) -> Spectrum:
+def _dense_eigenvalues(
+    operator: AbstractOperator,
+    k: int,
+    rank: Callable[[Tensor], Tensor],
+    center: float | None = None,
+) -> Spectrum:
     """The k best-ranked eigenpairs of dense matrices, NaN where an example has fewer."""
     like = operator.like
-    values = torch.full((like.shape[0], k), complex("nan"), dtype=_complex(like.dtype), device=like.device)
+    values = torch.full(
+        (like.shape[0], k), complex("nan"), dtype=_complex(like.dtype), device=like.device
+    )
     residuals = like.new_full((like.shape[0], k), torch.nan)
     uncertainty = residuals.clone()
     right = torch.zeros(like.shape[0], k, like[0].numel(), dtype=values.dtype, device=like.device)
-    for example, (matrix, real) in enumerate(zip(operator.dense(), operator.real_entries(), strict=True)):
+    for example, (matrix, real) in enumerate(
+        zip(operator.dense(), operator.real_entries(), strict=True)
+    ):
         if not matrix.isfinite().all():
             continue  # stays NaN: one such example is data, not an exception for the batch
         found, vectors = torch.linalg.eig(matrix)
@@ -203,7 +251,16 @@ def _dense_eigenvalues(operator: AbstractOperator, k: int, rank: Callable[[Tenso
         right[example, : len(found)][:, real.to(like.device)] = vectors.T
     right = right.view(-1, k, *like.shape[1:])
     n, converged = max(operator.sizes), residuals.isfinite()
-    return Spectrum(values, residuals, converged, n, "exact", center=center, right=right, uncertainty=uncertainty)
+    return Spectrum(
+        values,
+        residuals,
+        converged,
+        n,
+        "exact",
+        center=center,
+        right=right,
+        uncertainty=uncertainty,
+    )
 
 
 def _condition_numbers(vectors: Tensor) -> Tensor:
@@ -213,13 +270,17 @@ def _condition_numbers(vectors: Tensor) -> Tensor:
     return torch.where(failed == 0, condition.clamp(min=1.0), torch.inf)
 
 
-def _eigen_residuals(operator: AbstractOperator, values: Tensor, right: Tensor) -> tuple[Tensor, int]:
+def _eigen_residuals(
+    operator: AbstractOperator, values: Tensor, right: Tensor
+) -> tuple[Tensor, int]:
     """‖A v − θ v‖ for unit Ritz vectors, and the products that it took: two of a conjugate pair, one of a real value.
 
     One tangent at a time, its part of the residual added up, as k complex vectors more would be as large as a Krylov space.
     """
     k, examples = values.shape[1], torch.arange(len(values), device=values.device)
-    conjugate = (values[:, :, None] == values[:, None].conj()) & (values.imag[:, :, None] < 0)  # (batch, j, its partner)
+    conjugate = (values[:, :, None] == values[:, None].conj()) & (
+        values.imag[:, :, None] < 0
+    )  # (batch, j, its partner)
     own = ~conjugate.any(2)
     needed = torch.cat([own, own & (values.imag.abs() > 0)], 1).to(torch.int8)
     order = needed.argsort(dim=1, descending=True, stable=True)[:, : int(needed.sum(1).max())]
@@ -227,11 +288,16 @@ def _eigen_residuals(operator: AbstractOperator, values: Tensor, right: Tensor) 
     for column in order.unbind(1):
         chosen, imaginary = column % k, (column >= k).view(-1, *(1 for _ in right.shape[2:]))
         v, theta = right[examples, chosen], values[examples, chosen]
-        tangent, other = torch.where(imaginary, v.imag, v.real), torch.where(imaginary, -v.real, v.imag)
+        tangent, other = (
+            torch.where(imaginary, v.imag, v.real),
+            torch.where(imaginary, -v.real, v.imag),
+        )
         residual = operator.mv(tangent) - times(theta.real, tangent) + times(theta.imag, other)
         size = torch.hypot(sizes.gather(1, chosen[:, None]), norm(residual.flatten(1))[:, None])
         sizes.scatter_(1, chosen[:, None], size)
-    partner = torch.where(own, torch.arange(k, device=values.device), conjugate.to(torch.int8).argmax(2))
+    partner = torch.where(
+        own, torch.arange(k, device=values.device), conjugate.to(torch.int8).argmax(2)
+    )
     return sizes.gather(1, partner), order.shape[1]
 
 

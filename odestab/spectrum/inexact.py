@@ -10,7 +10,7 @@ from torch import Tensor
 from odestab.krylov import golub_kahan
 from odestab.krylov.orthogonalization import norm
 from odestab.krylov.ritz import bidiagonal_ritz, first_failure, grow_until
-from odestab.linear_operator import AbstractOperator, ComposedOperator, inverse, solve
+from odestab.operators.linear_operator import AbstractOperator, ComposedOperator, inverse, solve
 from odestab.spectrum import record
 from odestab.spectrum.record import Spectrum
 
@@ -52,7 +52,11 @@ def inexact_singular_values(
     work = loose.cast(work_dtype or loose.like.dtype)
     flat, rflat, first = work.flat(work.mv), work.flat(work.rmv), start.flatten(1).to(work.like)
     wanted = min(k + 1, largest)
-    limits = torch.full((wanted,), KRYLOV * rtol).index_fill(0, torch.arange(k, wanted), max(SEEN, rtol)).to(work.like.dtype)
+    limits = (
+        torch.full((wanted,), KRYLOV * rtol)
+        .index_fill(0, torch.arange(k, wanted), max(SEEN, rtol))
+        .to(work.like.dtype)
+    )
     factorization, ritz = grow_until(
         lambda previous, steps: golub_kahan(flat, rflat, first, steps, previous),
         lambda f: bidiagonal_ritz(f, wanted),
@@ -61,19 +65,39 @@ def inexact_singular_values(
     )
     right = torch.bmm(ritz.right[:, :, :k].mT, factorization.right[:, :-1]).to(exact.like)
     found = rayleigh_ritz(exact, right.view(-1, k, *exact.like.shape[1:]), rtol)
-    return dataclasses.replace(found, matvecs=2 * (factorization.steps + k), failed_at=first_failure(factorization.projected.mT))
+    return dataclasses.replace(
+        found,
+        matvecs=2 * (factorization.steps + k),
+        failed_at=first_failure(factorization.projected.mT),
+    )
 
 
-def rayleigh_ritz(operator: AbstractOperator, right: Float[Tensor, "batch k *event"], rtol: float) -> Spectrum:
+def rayleigh_ritz(
+    operator: AbstractOperator, right: Float[Tensor, "batch k *event"], rtol: float
+) -> Spectrum:
     """Singular triplets of A on the space of k orthonormal vectors per example: A v = σ u exactly, the residual is ‖Aᵀu − σv‖."""
     image = operator.mv(right.transpose(0, 1)).transpose(0, 1).flatten(2)
-    finite = image.isfinite().flatten(1).all(1) & (right != 0).flatten(1).any(1)  # no vectors: padding alone
-    left, values, rotation = torch.linalg.svd(torch.where(finite[:, None, None], image, 0.0).mT, full_matrices=False)
+    finite = image.isfinite().flatten(1).all(1) & (right != 0).flatten(1).any(
+        1
+    )  # no vectors: padding alone
+    left, values, rotation = torch.linalg.svd(
+        torch.where(finite[:, None, None], image, 0.0).mT, full_matrices=False
+    )
     right, left = torch.bmm(rotation, right.flatten(2)).view_as(right), left.mT.reshape(right.shape)
     back = operator.rmv(left.transpose(0, 1)).transpose(0, 1)
     residuals = norm((back - record.times(values, right)).flatten(2))
-    values, residuals = (torch.where(finite[:, None], part, torch.nan) for part in (values, residuals))
-    return Spectrum(values, residuals, residuals <= rtol * values[:, :1], 2 * right.shape[1], "estimate", right=right, left=left)
+    values, residuals = (
+        torch.where(finite[:, None], part, torch.nan) for part in (values, residuals)
+    )
+    return Spectrum(
+        values,
+        residuals,
+        residuals <= rtol * values[:, :1],
+        2 * right.shape[1],
+        "estimate",
+        right=right,
+        left=left,
+    )
 
 
 def inverses(operator: AbstractOperator, rtol: float) -> tuple[AbstractOperator, AbstractOperator]:
@@ -81,9 +105,16 @@ def inverses(operator: AbstractOperator, rtol: float) -> tuple[AbstractOperator,
 
     def exact(transposed: bool) -> Callable[[Tensor], Tensor]:
         def apply(b: Tensor) -> Tensor:
-            found = solve(operator, b, max(EXACT_SOLVE * rtol, 20 * torch.finfo(b.dtype).eps), transposed=transposed)
+            found = solve(
+                operator,
+                b,
+                max(EXACT_SOLVE * rtol, 20 * torch.finfo(b.dtype).eps),
+                transposed=transposed,
+            )
             return torch.where(found.converged[:, None], found.solution, torch.nan).view_as(b)
 
         return apply
 
-    return inverse(operator, LOOSE_SOLVE * rtol), ComposedOperator(exact(False), exact(True), operator.like, operator.mask)
+    return inverse(operator, LOOSE_SOLVE * rtol), ComposedOperator(
+        exact(False), exact(True), operator.like, operator.mask
+    )

@@ -6,10 +6,12 @@ import torch
 from jaxtyping import Bool, Float, Inexact, Int
 from torch import Tensor
 
-from odestab.linear_operator import AbstractOperator
+from odestab.operators.linear_operator import AbstractOperator
 
 DENSE_LIMIT = 256  # up to this dimension a matrix is cheaper than a Krylov space
-FACTORIZED_LIMIT = 1600  # and up to this one LU factors are cheaper than GMRES for every product with an inverse
+FACTORIZED_LIMIT = (
+    1600  # and up to this one LU factors are cheaper than GMRES for every product with an inverse
+)
 ROUNDINGS = 10  # of eps·κ(λ)·‖A‖_F: what rounding may do to an eigenvalue of a dense matrix
 CONDITION = 10  # stands for κ(λ) where only residuals are known
 
@@ -66,7 +68,13 @@ def times(values: Tensor, vectors: Tensor) -> Tensor:
     return values.view(*values.shape, *(1 for _ in vectors.shape[values.ndim :])) * vectors
 
 
-def check(operator: AbstractOperator, k: int, which: str, allowed: tuple[str, ...], *limits: tuple[int, str, int]) -> None:
+def check(
+    operator: AbstractOperator,
+    k: int,
+    which: str,
+    allowed: tuple[str, ...],
+    *limits: tuple[int, str, int],
+) -> None:
     """Limits are (given, name, least)."""
     if which not in allowed:
         raise ValueError(f"which must be one of {', '.join(allowed)}, got {which!r}")

@@ -9,11 +9,19 @@ from torch import Tensor
 from odestab.krylov import golub_kahan, lanczos, smallest_singular_triplets
 from odestab.krylov.orthogonalization import norm, unit
 from odestab.krylov.ritz import bidiagonal_ritz, first_failure, grow_until, lanczos_ritz
-from odestab.linear_operator import AbstractOperator, ComposedOperator, factorized_inverse, inverse, symmetric_part
+from odestab.operators.linear_operator import (
+    AbstractOperator,
+    ComposedOperator,
+    factorized_inverse,
+    inverse,
+    symmetric_part,
+)
 from odestab.spectrum import record
 from odestab.spectrum.record import Spectrum, check, times
 
-LOOSE_SOLVE = 0.05  # relative residual of the solves inside inverse iteration; least products on real layers
+LOOSE_SOLVE = (
+    0.05  # relative residual of the solves inside inverse iteration; least products on real layers
+)
 WHICH = ("LM", "SM")
 
 
@@ -51,12 +59,18 @@ def singular_values(
         if k > 1 and max(operator.sizes) <= record.DENSE_LIMIT:
             return _dense_smallest(operator, k)
         largest = min(max_dimension, max(operator.sizes))
-        return _smallest_singular_values(operator, k, rtol, generator, largest, work_dtype or operator.like.dtype)
+        return _smallest_singular_values(
+            operator, k, rtol, generator, largest, work_dtype or operator.like.dtype
+        )
     if isinstance(operator, ComposedOperator) and operator.inverse_of is not None:
         options: dict[str, Any] = {"max_dimension": max_dimension, "work_dtype": work_dtype}
         return _inverted(singular_values(operator.inverse_of, k, "SM", rtol, generator, **options))
     work = operator.cast(work_dtype or operator.like.dtype)
-    start, flat, rflat = operator.random(generator).flatten(1).to(work.like), work.flat(work.mv), work.flat(work.rmv)
+    start, flat, rflat = (
+        operator.random(generator).flatten(1).to(work.like),
+        work.flat(work.mv),
+        work.flat(work.rmv),
+    )
     factorization, ritz = grow_until(
         lambda previous, steps: golub_kahan(flat, rflat, start, steps, previous),
         lambda f: bidiagonal_ritz(f, k),
@@ -64,18 +78,26 @@ def singular_values(
         (k + 5, 2, min(max_dimension, max(operator.sizes))),
     )
     shape = (-1, k, *operator.like.shape[1:])
-    right = torch.bmm(ritz.right.mT, factorization.right[:, :-1]).view(shape).to(operator.like.dtype)
+    right = (
+        torch.bmm(ritz.right.mT, factorization.right[:, :-1]).view(shape).to(operator.like.dtype)
+    )
     left = torch.bmm(ritz.left.mT, factorization.left).view(shape).to(operator.like.dtype)
     values = ritz.values.to(operator.like.dtype)
     residuals = _singular_residuals(operator, values, right, left)
     converged = residuals <= rtol * values[:, :1]
     failed = first_failure(factorization.projected.mT)
     matvecs = 2 * (factorization.steps + k)
-    return Spectrum(values, residuals, converged, matvecs, "estimate", right=right, left=left, failed_at=failed)
+    return Spectrum(
+        values, residuals, converged, matvecs, "estimate", right=right, left=left, failed_at=failed
+    )
 
 
 def logarithmic_norm(
-    operator: AbstractOperator, rtol: float = 1e-6, generator: torch.Generator | None = None, *, work_dtype: torch.dtype | None = None
+    operator: AbstractOperator,
+    rtol: float = 1e-6,
+    generator: torch.Generator | None = None,
+    *,
+    work_dtype: torch.dtype | None = None,
 ) -> Spectrum:
     """μ₂(A) = λ_max((A + Aᵀ)/2), the Euclidean logarithmic norm, by Lanczos: a Spectrum with k = 1.
 
@@ -91,18 +113,29 @@ def logarithmic_norm(
         lambda r: rtol * r.values.abs(),
         (20, 10, min(200, max(operator.sizes))),
     )
-    right = torch.bmm(ritz.right.mT, factorization.basis).view(-1, 1, *operator.like.shape[1:]).to(operator.like.dtype)
+    right = (
+        torch.bmm(ritz.right.mT, factorization.basis)
+        .view(-1, 1, *operator.like.shape[1:])
+        .to(operator.like.dtype)
+    )
     values = ritz.values.to(operator.like.dtype)
     image = symmetric.mv(right.transpose(0, 1)).transpose(0, 1)
     residuals = norm((image - times(values, right)).flatten(2))
     converged = residuals <= rtol * values.abs()
     matvecs = 2 * (factorization.arnoldi.steps + 1)
     failed = first_failure(factorization.arnoldi.hessenberg)
-    return Spectrum(values, residuals, converged, matvecs, "estimate", right=right, failed_at=failed)
+    return Spectrum(
+        values, residuals, converged, matvecs, "estimate", right=right, failed_at=failed
+    )
 
 
 def _smallest_singular_values(
-    operator: AbstractOperator, k: int, rtol: float, generator: torch.Generator | None, max_dimension: int, work_dtype: torch.dtype
+    operator: AbstractOperator,
+    k: int,
+    rtol: float,
+    generator: torch.Generator | None,
+    max_dimension: int,
+    work_dtype: torch.dtype,
 ) -> Spectrum:
     """The smallest singular triplets by Davidson, its expansions solved to LOOSE_SOLVE in the working precision.
 
@@ -133,7 +166,9 @@ def _smallest_singular_values(
     shape = (-1, k, *operator.like.shape[1:])
     right, left = found.right.view(shape), found.left.view(shape)
     matvecs = (1 + k) * found.steps + 1
-    return Spectrum(found.values, found.residuals, found.converged, matvecs, "estimate", right=right, left=left)
+    return Spectrum(
+        found.values, found.residuals, found.converged, matvecs, "estimate", right=right, left=left
+    )
 
 
 def _dense_smallest(operator: AbstractOperator, k: int) -> Spectrum:
@@ -141,28 +176,44 @@ def _dense_smallest(operator: AbstractOperator, k: int) -> Spectrum:
     like = operator.like
     values, residuals = like.new_full((2, like.shape[0], k), torch.nan)
     right, left = like.new_zeros(2, like.shape[0], k, like[0].numel())
-    for example, (matrix, real) in enumerate(zip(operator.dense(), operator.real_entries(), strict=True)):
+    for example, (matrix, real) in enumerate(
+        zip(operator.dense(), operator.real_entries(), strict=True)
+    ):
         if not matrix.isfinite().all():
             continue
         u, s, vt = torch.linalg.svd(matrix)
         u, s, v = u.flip(1)[:, :k], s.flip(0)[:k], vt.flip(0)[:k].T  # smallest first
         entries = real.to(like.device)
         values[example, : len(s)] = s
-        residuals[example, : len(s)] = torch.maximum(norm(matrix @ v - u * s, 0), norm(matrix.T @ u - v * s, 0))
+        residuals[example, : len(s)] = torch.maximum(
+            norm(matrix @ v - u * s, 0), norm(matrix.T @ u - v * s, 0)
+        )
         right[example, : len(s)][:, entries] = v.T
         left[example, : len(s)][:, entries] = u.T
     shape, n = (-1, k, *like.shape[1:]), max(operator.sizes)
-    return Spectrum(values, residuals, residuals.isfinite(), n, "exact", right=right.view(shape), left=left.view(shape))
+    return Spectrum(
+        values,
+        residuals,
+        residuals.isfinite(),
+        n,
+        "exact",
+        right=right.view(shape),
+        left=left.view(shape),
+    )
 
 
 def _inverted(smallest: Spectrum) -> Spectrum:
     """The largest singular value of A⁻¹ from the smallest of A: 1/σ, residual scaled to it, left and right exchanged."""
     values = 1 / smallest.values
     residuals = smallest.residuals * values * values
-    return dataclasses.replace(smallest, values=values, residuals=residuals, right=smallest.left, left=smallest.right)
+    return dataclasses.replace(
+        smallest, values=values, residuals=residuals, right=smallest.left, left=smallest.right
+    )
 
 
-def _singular_residuals(operator: AbstractOperator, values: Tensor, right: Tensor, left: Tensor) -> Tensor:
+def _singular_residuals(
+    operator: AbstractOperator, values: Tensor, right: Tensor, left: Tensor
+) -> Tensor:
     """max(‖A v − σ u‖, ‖Aᵀ u − σ v‖)."""
     forward = operator.mv(right.transpose(0, 1)).transpose(0, 1) - times(values, left)
     backward = operator.rmv(left.transpose(0, 1)).transpose(0, 1) - times(values, right)

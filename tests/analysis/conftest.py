@@ -61,5 +61,7 @@ def _laid(checkpoint: Path, folder: Path, patch: pytest.MonkeyPatch) -> Path:
     (folder / "bert").symlink_to(checkpoint)
     (folder / "texts.tsv").write_text(TEXTS, encoding="utf-8")
     patch.chdir(folder)
-    patch.setattr(figures.report, "write_report", lambda summary, out, told=None: out / "report.html")
+    patch.setattr(
+        figures.report, "write_report", lambda summary, out, told=None: out / "report.html"
+    )
     return folder

@@ -5,7 +5,15 @@ from pathlib import Path
 
 import pytest
 
-from analysis.config import DEFAULT_WEIGHTS, INSTALL_DEFAULT, Pair, StudyConfig, default_model_folder, default_texts, read_texts
+from analysis.config import (
+    DEFAULT_WEIGHTS,
+    INSTALL_DEFAULT,
+    Pair,
+    StudyConfig,
+    default_model_folder,
+    default_texts,
+    read_texts,
+)
 
 
 @pytest.fixture
@@ -30,7 +38,9 @@ def test_texts_and_pairs_come_once_in_order(read):
     assert pairs == (Pair("k", "a", "c"), Pair("other", "a", "c"))
 
 
-@pytest.mark.parametrize("content", ["a\nb", "a\r\nb\r\n", "a\rb\r", "\ufeffa\nb\n", "  a\t\nb \n".replace("\t", " ")])
+@pytest.mark.parametrize(
+    "content", ["a\nb", "a\r\nb\r\n", "a\rb\r", "\ufeffa\nb\n", "  a\t\nb \n".replace("\t", " ")]
+)
 def test_line_ends_marks_and_outer_blanks_do_not_matter(read, content):
     assert read(content) == (("a", "b"), ())
 
@@ -81,10 +91,20 @@ def test_default_texts_are_read():
         ({"dtype": "float16"}, "dtype must be one of float64, float32"),
         ({"step_sizes": ()}, "step sizes must be given"),
         ({"step_sizes": (1.0, 1.0)}, "differ from each other"),
-        *(({"step_sizes": (h,)}, "step size must be > 0") for h in (0.0, -1.0, float("nan"), float("inf"), 1e7)),
+        *(
+            ({"step_sizes": (h,)}, "step size must be > 0")
+            for h in (0.0, -1.0, float("nan"), float("inf"), 1e7)
+        ),
         ({"layers": ()}, "layers: expected at least one"),
-        *(({name: 0}, f"{name} must be >= 1") for name in ("eigenvalues", "chunk", "perturbations", "truncated_steps")),
-        *(({name: bad}, f"{name} must be in") for name in ("rtol", "growth_rtol") for bad in (0.0, float("nan"), 1.0)),
+        *(
+            ({name: 0}, f"{name} must be >= 1")
+            for name in ("eigenvalues", "chunk", "perturbations", "truncated_steps")
+        ),
+        *(
+            ({name: bad}, f"{name} must be in")
+            for name in ("rtol", "growth_rtol")
+            for bad in (0.0, float("nan"), 1.0)
+        ),
     ],
 )
 def test_a_wrong_choice_is_named(choice, match):
@@ -96,7 +116,9 @@ def test_chosen_layers():
     assert StudyConfig(texts=("a",)).chosen_layers(3) == (0, 1, 2)
     assert StudyConfig(texts=("a",), layers=(2, 0, 2)).chosen_layers(3) == (0, 2)
     for layer in (-1, 3):
-        with pytest.raises(ValueError, match=f"layers must be in 0..2 for this encoder of 3 layers, got {layer}"):
+        with pytest.raises(
+            ValueError, match=f"layers must be in 0..2 for this encoder of 3 layers, got {layer}"
+        ):
             StudyConfig(texts=("a",), layers=(layer,)).chosen_layers(3)
 
 
@@ -119,7 +141,10 @@ def test_altered_default_weights_are_refused(content, tmp_path, monkeypatch):
     if content is not None:
         (package / "model" / "model.safetensors").write_bytes(content)
     monkeypatch.syspath_prepend(tmp_path)
-    with pytest.raises(ValueError, match=f"expected sha256 {DEFAULT_WEIGHTS}, got .*; get it with: {INSTALL_DEFAULT}"):
+    with pytest.raises(
+        ValueError,
+        match=f"expected sha256 {DEFAULT_WEIGHTS}, got .*; get it with: {INSTALL_DEFAULT}",
+    ):
         default_model_folder()
 
 

@@ -7,14 +7,36 @@ import pytest
 from analysis.cells import CellPlan, chunks, plan
 from analysis.config import Pair, StudyConfig
 
-KINDS = ("typo", "Typo", "TYPO", "a b", "a_b", "a/b", "../x", "ü", "_", "__", "t0000", "x" * 59, "x" * 60, "con", ".")
+KINDS = (
+    "typo",
+    "Typo",
+    "TYPO",
+    "a b",
+    "a_b",
+    "a/b",
+    "../x",
+    "ü",
+    "_",
+    "__",
+    "t0000",
+    "x" * 59,
+    "x" * 60,
+    "con",
+    ".",
+)
 TOKENS = [5, 3, 9, 3, 5, 4]
 
 
 def study(**choices: object) -> StudyConfig:
     pairs = tuple(Pair(kind, f"{kind} {i}", "edited") for kind in KINDS for i in range(2))
     return StudyConfig(
-        **{"texts": tuple("abcdef"), "pairs": pairs, "step_sizes": (0.1, 1 / 3, 1.0, 1.0 + 1e-12, 1e-7), "chunk": 2, **choices}
+        **{
+            "texts": tuple("abcdef"),
+            "pairs": pairs,
+            "step_sizes": (0.1, 1 / 3, 1.0, 1.0 + 1e-12, 1e-7),
+            "chunk": 2,
+            **choices,
+        }
     )
 
 
@@ -58,11 +80,18 @@ def test_every_text_is_covered_once_by_each_kind_of_cell():
 
 def test_only_short_texts_get_a_full_spectrum():
     cells = planned(study(dense_limit=64))
-    assert sorted(cell.texts[0] for cell in cells if cell.kind == "dense" and cell.layer == 0) == [1, 3, 5]
+    assert sorted(cell.texts[0] for cell in cells if cell.kind == "dense" and cell.layer == 0) == [
+        1,
+        3,
+        5,
+    ]
 
 
 def test_pairs_without_tokens_are_left_out_and_empty_kinds_have_no_cell():
-    config = StudyConfig(texts=("a",), pairs=(Pair("typo", "a", "b"), Pair("typo", "a", "c"), Pair("synonym", "a", "d")))
+    config = StudyConfig(
+        texts=("a",),
+        pairs=(Pair("typo", "a", "b"), Pair("typo", "a", "c"), Pair("synonym", "a", "d")),
+    )
     cells = plan(config, (0,), [3], 16, {1: 3})
     edits = [cell for cell in cells if cell.perturbation not in (None, "gaussian", "worst")]
     assert [(cell.perturbation, cell.texts) for cell in edits] == [("typo", (1,))]
@@ -83,4 +112,8 @@ def test_no_texts_no_chunks():
 
 def test_a_header_says_what_the_cell_is_of():
     assert CellPlan("dense", (4,), layer=0).header() == {"kind": "dense", "texts": [4], "layer": 0}
-    assert CellPlan("regions", step_size=0.1).header() == {"kind": "regions", "texts": [], "step_size": 0.1}
+    assert CellPlan("regions", step_size=0.1).header() == {
+        "kind": "regions",
+        "texts": [],
+        "step_size": 0.1,
+    }

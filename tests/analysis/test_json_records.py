@@ -10,10 +10,18 @@ from typing import Annotated, Any, Literal, NotRequired, TypedDict
 import numpy as np
 import pytest
 
-from analysis.json_records import DamagedRecord, Within, Written, parse_json, read_record, require, sealed
-from analysis.plain_numbers import decimal_number, whole_number
+from analysis.ground.files import HOST, sweep
+from analysis.ground.json_records import (
+    DamagedRecord,
+    Within,
+    Written,
+    parse_json,
+    read_record,
+    require,
+    sealed,
+)
+from analysis.ground.plain_numbers import decimal_number, whole_number
 from analysis.record import Cell, DamagedCell, read_cell, write_cell
-from analysis.whole_files import HOST, sweep
 
 
 class Inner(TypedDict):
@@ -33,7 +41,13 @@ class Outer(TypedDict):
     counts: dict[str, Annotated[int, Within(0)]]
 
 
-GOOD: dict[str, Any] = {"inner": {"share": 1}, "kind": "a", "rows": [{"share": 0.5, "bits": "01"}], "ends": [None, 2], "counts": {"x": 3}}
+GOOD: dict[str, Any] = {
+    "inner": {"share": 1},
+    "kind": "a",
+    "rows": [{"share": 0.5, "bits": "01"}],
+    "ends": [None, 2],
+    "counts": {"x": 3},
+}
 
 
 @pytest.mark.parametrize(
@@ -56,11 +70,18 @@ GOOD: dict[str, Any] = {"inner": {"share": 1}, "kind": "a", "rows": [{"share": 0
 def test_what_is_not_strict_json_is_refused_in_one_line(content: bytes, said: str) -> None:
     with pytest.raises(ValueError) as raised:
         parse_json(content, "here")
-    assert said in str(raised.value) and str(raised.value).startswith("here: ") and "\n" not in str(raised.value)
+    assert (
+        said in str(raised.value)
+        and str(raised.value).startswith("here: ")
+        and "\n" not in str(raised.value)
+    )
 
 
 def test_strict_json_is_what_it_says() -> None:
-    assert parse_json('{"a": [1, 2.5, null, true, "ü 😀"], "b": {}}', "here") == {"a": [1, 2.5, None, True, "ü 😀"], "b": {}}
+    assert parse_json('{"a": [1, 2.5, null, true, "ü 😀"], "b": {}}', "here") == {
+        "a": [1, 2.5, None, True, "ü 😀"],
+        "b": {},
+    }
     assert parse_json(b"[" * 32 + b"]" * 32, "here")
 
 
@@ -73,7 +94,10 @@ def test_strict_json_is_what_it_says() -> None:
         ({"inner": {"share": 1.5}}, "expected 0 to 1 in inner.share, got 1.5"),
         ({"kind": "c"}, "expected 'a' or 'b' in kind, got \"c\""),
         ({"rows": []}, "expected a list of at least 1 in rows, got []"),
-        ({"rows": [{"share": 0}, {"share": 0, "bits": "2"}]}, 'expected a string of 0 and 1 in rows[1].bits, got "2"'),
+        (
+            {"rows": [{"share": 0}, {"share": 0, "bits": "2"}]},
+            'expected a string of 0 and 1 in rows[1].bits, got "2"',
+        ),
         ({"ends": [1]}, "expected a list of 2 in ends, got [1]"),
         ({"ends": [1, "x"]}, 'expected a number in ends[1], got "x"'),
         ({"counts": {"x": 1.0}}, "expected a whole number in counts.x, got 1.0"),
@@ -112,14 +136,18 @@ def test_another_schema_is_said_before_anything_else(found: Any, tmp_path: Path)
         read_record(path, Outer, "a thing", 1, ("meta", "schema"))
 
 
-@pytest.mark.parametrize("text", ["0_1", " 1", "1 ", "１", "٣", "1.0", "", "0x1", "1e3", "--1", "9" * 30])
+@pytest.mark.parametrize(
+    "text", ["0_1", " 1", "1 ", "１", "٣", "1.0", "", "0x1", "1e3", "--1", "9" * 30]
+)
 def test_whole_numbers_are_digits(text: str) -> None:
     with pytest.raises(ValueError, match="expected a whole number in digits"):
         whole_number(text)
     assert (whole_number("007"), whole_number("-3"), whole_number("+4")) == (7, -3, 4)
 
 
-@pytest.mark.parametrize("text", ["1_0.5", "nan", "inf", "-Infinity", "1e999", " 1", "１.5", "", ".", "1,5"])
+@pytest.mark.parametrize(
+    "text", ["1_0.5", "nan", "inf", "-Infinity", "1e999", " 1", "１.5", "", ".", "1,5"]
+)
 def test_decimal_numbers_are_digits(text: str) -> None:
     with pytest.raises(ValueError, match="expected a finite number in digits"):
         decimal_number(text)
@@ -129,7 +157,11 @@ def test_decimal_numbers_are_digits(text: str) -> None:
 def test_what_killed_processes_left_is_swept(tmp_path: Path) -> None:
     ended = subprocess.Popen([sys.executable, "-c", ""])
     ended.wait()
-    left = [f".study.json.{HOST}.{ended.pid}", f".layer-l00.safetensors.{HOST}.{ended.pid}", f".a.b.{HOST}.9999999999"]
+    left = [
+        f".study.json.{HOST}.{ended.pid}",
+        f".layer-l00.safetensors.{HOST}.{ended.pid}",
+        f".a.b.{HOST}.9999999999",
+    ]
     stays = [f".study.json.{HOST}.{os.getpid()}", f".study.json.another.{ended.pid}"]
     stays += [".lock", ".hidden.txt", "study.json.1", ".study.json.old"]
     for name in (*left, *stays):
@@ -139,7 +171,11 @@ def test_what_killed_processes_left_is_swept(tmp_path: Path) -> None:
 
 
 def test_a_flipped_byte_of_a_cell_is_found_wherever_it_is(tmp_path: Path) -> None:
-    cell = Cell("a", {"kind": "layer", "texts": [0]}, {"x": np.arange(5.0), "y": np.ones((2, 3), dtype=np.float32)})
+    cell = Cell(
+        "a",
+        {"kind": "layer", "texts": [0]},
+        {"x": np.arange(5.0), "y": np.ones((2, 3), dtype=np.float32)},
+    )
     write_cell(tmp_path, cell)
     path = tmp_path / "a.safetensors"
     content = path.read_bytes()
@@ -150,5 +186,7 @@ def test_a_flipped_byte_of_a_cell_is_found_wherever_it_is(tmp_path: Path) -> Non
             found = read_cell(path)
         except DamagedCell:
             continue
-        assert at in range(content.index(b"digest"), content.index(b"digest") + 6), "its own name alone, as older cells have no digest"
+        assert at in range(content.index(b"digest"), content.index(b"digest") + 6), (
+            "its own name alone, as older cells have no digest"
+        )
         assert all(np.array_equal(found.arrays[name], array) for name, array in cell.arrays.items())

@@ -15,14 +15,18 @@ from analysis.prediction import predict, run_toml, study_toml
 from analysis.summary import METHODS, LayerGrowth, LayerSolves, LayerSpectrum, Summary
 from analysis.sweep import prepare
 from figures import prediction as picture
-from imbert.run_config import read_run
-from imbert.study_config import read_study
+from imbert.study.plan import read_study
+from imbert.training.run_config import read_run
 
 TEXTS = 40
 
 
 def summary(
-    advantages: list[float], changes: list[float], h: float = 1.0, unsolved: dict[int, int] | None = None, error: float = 0.05
+    advantages: list[float],
+    changes: list[float],
+    h: float = 1.0,
+    unsolved: dict[int, int] | None = None,
+    error: float = 0.05,
 ) -> Summary:
     """Layers with these mean advantages (spread 0.1) and medians of log(worst implicit/explicit) (spread 0.05)."""
     random, growth, spectra, solves = np.random.default_rng(0), [], [], []
@@ -38,10 +42,40 @@ def summary(
                 {}, status, np.zeros(TEXTS), np.full(TEXTS, 20), advantage + 0.1 * noise[0], np.full(TEXTS, 0.01),
             )
         )  # fmt: skip
-        spectra.append(LayerSpectrum(layer, np.array([[0.5 + 0.5j, -3.0]] * TEXTS), sure, sure, -1.0, (), (), np.zeros(0), ()))
-        errors, counts = np.tile([10 * error, error, error / 10], (TEXTS, 1)), np.tile([4.0, 8.0, 16.0], (TEXTS, 1))
-        solves.append(LayerSolves(layer, h, np.array([1e-1, 1e-2, 1e-3]), counts, counts > 0, errors, np.full(TEXTS, advantage)))
-    config = {"model": 'a "model"', "field": "increment", "texts": ["a text"] * TEXTS, "encoder_depth": len(advantages)}
+        spectra.append(
+            LayerSpectrum(
+                layer,
+                np.array([[0.5 + 0.5j, -3.0]] * TEXTS),
+                sure,
+                sure,
+                -1.0,
+                (),
+                (),
+                np.zeros(0),
+                (),
+            )
+        )
+        errors, counts = (
+            np.tile([10 * error, error, error / 10], (TEXTS, 1)),
+            np.tile([4.0, 8.0, 16.0], (TEXTS, 1)),
+        )
+        solves.append(
+            LayerSolves(
+                layer,
+                h,
+                np.array([1e-1, 1e-2, 1e-3]),
+                counts,
+                counts > 0,
+                errors,
+                np.full(TEXTS, advantage),
+            )
+        )
+    config = {
+        "model": 'a "model"',
+        "field": "increment",
+        "texts": ["a text"] * TEXTS,
+        "encoder_depth": len(advantages),
+    }
     return Summary(config, (), tuple(spectra), tuple(growth), (), (), solves=tuple(solves))
 
 
@@ -51,9 +85,15 @@ def test_the_layers_that_meet_all_conditions_are_predicted() -> None:
     assert found.recommendation.layers == (0,)
     assert [bool(one.reasons) for one in found.layers] == [False, True, True, True]
     for one, said in zip(
-        found.layers[1:], ("worst growth", "10% of its implicit steps were not solved", "random perturbations"), strict=True
+        found.layers[1:],
+        ("worst growth", "10% of its implicit steps were not solved", "random perturbations"),
+        strict=True,
     ):
-        assert len(one.reasons) == 1 and said in one.reasons[0] and one.reasons[0] in found.recommendation.sentences[one.layer + 1]
+        assert (
+            len(one.reasons) == 1
+            and said in one.reasons[0]
+            and one.reasons[0] in found.recommendation.sentences[one.layer + 1]
+        )
     assert found.recommendation.share_of_resamples == found.layers[0].share_of_resamples == 1.0
     assert [one.pole_distance["median"] for one in found.layers] == pytest.approx([2**-0.5] * 4)
 
@@ -74,32 +114,64 @@ def test_intervals_are_those_of_the_mean_and_of_sums_of_layers() -> None:
         assert (one.advantage.low, one.advantage.high) == pytest.approx(
             (growth.advantage.mean() - half, growth.advantage.mean() + half), abs=0.1 * half
         )
-    total = data.growth[0].advantage + data.growth[1].advantage  # the same texts: the sums' own spread counts
+    total = (
+        data.growth[0].advantage + data.growth[1].advantage
+    )  # the same texts: the sums' own spread counts
     both = next(one for one in found.placements if one.layers == (0, 1))
     half = scipy.stats.norm.ppf(0.975) * total.std() / TEXTS**0.5
-    assert both.advantage.value == pytest.approx(total.mean()) and both.advantage.high == pytest.approx(total.mean() + half, abs=0.1 * half)
+    assert both.advantage.value == pytest.approx(
+        total.mean()
+    ) and both.advantage.high == pytest.approx(total.mean() + half, abs=0.1 * half)
 
 
 def test_placements_are_none_each_every_half_all_and_what_is_recommended() -> None:
     found = predict(summary([0.1, -0.1, 0.1], [-0.2] * 3))
     assert found.recommendation.layers == (0, 2)
-    assert [one.layers for one in found.placements] == [(), (0,), (1,), (2,), (0, 1), (1, 2), (0, 1, 2), (0, 2)]
+    assert [one.layers for one in found.placements] == [
+        (),
+        (0,),
+        (1,),
+        (2,),
+        (0, 1),
+        (1, 2),
+        (0, 1, 2),
+        (0, 2),
+    ]
     names = [one.layers for one in predict(summary([0.1] * 6, [0.0] * 6)).placements]
-    assert names == [(), *((i,) for i in range(6)), *(tuple(range(i, i + 3)) for i in range(4)), tuple(range(6))]
+    assert names == [
+        (),
+        *((i,) for i in range(6)),
+        *(tuple(range(i, i + 3)) for i in range(4)),
+        tuple(range(6)),
+    ]
 
 
 def test_the_step_size_with_the_larger_advantage_is_taken() -> None:
-    small, large = summary([0.1, 0.1], [-0.1, -0.1], h=0.5), summary([0.2, 0.2], [-0.1, -0.1], h=1.0)
-    joined = dataclasses.replace(small, growth=small.growth + large.growth, solves=small.solves + large.solves)
+    small, large = (
+        summary([0.1, 0.1], [-0.1, -0.1], h=0.5),
+        summary([0.2, 0.2], [-0.1, -0.1], h=1.0),
+    )
+    joined = dataclasses.replace(
+        small, growth=small.growth + large.growth, solves=small.solves + large.solves
+    )
     found = predict(joined)
-    assert found.recommendation.step_size == 1.0 and any("h = 0.5" in sentence for sentence in found.recommendation.sentences)
+    assert found.recommendation.step_size == 1.0 and any(
+        "h = 0.5" in sentence for sentence in found.recommendation.sentences
+    )
 
 
-@pytest.mark.parametrize(("error", "rtol", "cost"), [(0.05, 1e-2, (1 + 8) / 2), (0.005, 1e-1, (1 + 4) / 2), (5.0, 1e-3, (1 + 16) / 2)])
-def test_the_tolerance_is_the_loosest_that_leaves_the_methods_apart(error: float, rtol: float, cost: float) -> None:
+@pytest.mark.parametrize(
+    ("error", "rtol", "cost"),
+    [(0.05, 1e-2, (1 + 8) / 2), (0.005, 1e-1, (1 + 4) / 2), (5.0, 1e-3, (1 + 16) / 2)],
+)
+def test_the_tolerance_is_the_loosest_that_leaves_the_methods_apart(
+    error: float, rtol: float, cost: float
+) -> None:
     found = predict(summary([0.3, -0.3], [-0.2, 0.2], error=error)).recommendation
     assert found.rtol == rtol and found.cost == pytest.approx(cost)
-    assert any("which no tolerance tried reaches" in sentence for sentence in found.sentences) == (error == 5.0)
+    assert any("which no tolerance tried reaches" in sentence for sentence in found.sentences) == (
+        error == 5.0
+    )
 
 
 def test_it_needs_texts_to_resample_and_the_solves() -> None:
@@ -118,11 +190,15 @@ def test_the_run_is_one_that_imbert_reads(tmp_path: Path, advantage: float) -> N
     (tmp_path / "run.toml").write_text(text, encoding="utf-8")
     run = read_run(tmp_path / "run.toml")
     assert run.evaluate.prediction == "0" * 64
-    assert (run.model.kind, run.model.implicit_layers) == (("im-bert", (1,)) if advantage > 0 else ("bert", None))
+    assert (run.model.kind, run.model.implicit_layers) == (
+        ("im-bert", (1,)) if advantage > 0 else ("bert", None)
+    )
 
 
 @pytest.mark.parametrize(("advantage", "rtol"), [(0.3, 1e-2), (-0.3, 1e-3)])
-def test_the_study_is_one_of_all_placements_that_imbert_reads(tmp_path: Path, advantage: float, rtol: float) -> None:
+def test_the_study_is_one_of_all_placements_that_imbert_reads(
+    tmp_path: Path, advantage: float, rtol: float
+) -> None:
     prediction = predict(summary([-0.1, advantage], [-0.2, -0.2]))
     (tmp_path / "study.toml").write_text(study_toml(prediction, "0" * 64), encoding="utf-8")
     study = read_study(tmp_path / "study.toml")
@@ -131,8 +207,13 @@ def test_the_study_is_one_of_all_placements_that_imbert_reads(tmp_path: Path, ad
         set(runs) == {one.layers or None for one in prediction.placements}
         and runs[None].model.kind == "bert" == study.models["none"]["kind"]
     )
-    assert all(run.evaluate.prediction == "0" * 64 for run in runs.values()) and study.attacks is not None
-    assert study.attacks.kinds == ("characters",) and runs[(0,)].model.solver["rtol"] == pytest.approx(rtol)
+    assert (
+        all(run.evaluate.prediction == "0" * 64 for run in runs.values())
+        and study.attacks is not None
+    )
+    assert study.attacks.kinds == ("characters",) and runs[(0,)].model.solver[
+        "rtol"
+    ] == pytest.approx(rtol)
 
 
 def test_the_picture_shows_every_layer_and_placement() -> None:
@@ -140,28 +221,56 @@ def test_the_picture_shows_every_layer_and_placement() -> None:
     figure = picture.draw(record)
     layers, placements = figure.axes
     assert sum(line.get_marker() in {"o", "s", "D"} for line in layers.lines) == 9
-    assert [label.get_text() for label in placements.get_yticklabels()] == ["none", "0", "1", "2", "0–1", "1–2", "0–2"]
+    assert [label.get_text() for label in placements.get_yticklabels()] == [
+        "none",
+        "0",
+        "1",
+        "2",
+        "0–1",
+        "1–2",
+        "0–2",
+    ]
     values = [float(line.get_xdata()[0]) for line in placements.lines if line.get_marker() == "o"]
     assert values == pytest.approx([one["advantage"]["value"] for one in record["placements"]])
     record["layers"][1]["certain"]["implicit"] = 0.5
-    hollow = [line for line in picture.draw(record).axes[0].lines if line.get_marker() == "D" and line.get_markerfacecolor() == "white"]
+    hollow = [
+        line
+        for line in picture.draw(record).axes[0].lines
+        if line.get_marker() == "D" and line.get_markerfacecolor() == "white"
+    ]
     assert len(hollow) == 1
 
 
 def test_a_truncated_solver_that_goes_on_long_enough_has_the_implicit_advantage(desk: Path) -> None:
-    config = StudyConfig("bert", ("the cat sat", "the dog ran on the mat"), depth="prediction", truncated_steps=80, layers=(1,))
+    config = StudyConfig(
+        "bert",
+        ("the cat sat", "the dog ran on the mat"),
+        depth="prediction",
+        truncated_steps=80,
+        layers=(1,),
+    )
     study = prepare(config, pytest.fail)
     solves, layer = (measure(study.study, plan).arrays for plan in study.cells)
     np.testing.assert_allclose(solves["truncated_advantage"], layer["advantage"], atol=1e-3)
-    assert (np.diff(solves["evaluations"][:, 0]) > 0).all() and (np.diff(solves["error"][:, 0]) < 0).all()
+    assert (np.diff(solves["evaluations"][:, 0]) > 0).all() and (
+        np.diff(solves["error"][:, 0]) < 0
+    ).all()
 
 
 def test_the_command_writes_a_prediction_that_the_same_command_repeats(odestab, desk: Path) -> None:
     first = odestab("predict", "bert", "--texts", "texts.tsv", "--out", "ahead", "--workers", "1")
     assert first.code == 0 and "predict" in first.out and "Only 6 texts" in first.out
     before = (desk / "ahead/prediction.json").read_bytes()
-    assert odestab("predict", "bert", "--texts", "texts.tsv", "--out", "ahead", "--workers", "1").out == first.out
+    assert (
+        odestab("predict", "bert", "--texts", "texts.tsv", "--out", "ahead", "--workers", "1").out
+        == first.out
+    )
     record = json.loads(before)
-    assert (desk / "ahead/prediction.json").read_bytes() == before and record["config"]["texts"] == 6
-    assert len(record["layers"]) == 2 and read_run(desk / "ahead/run.toml").evaluate.prediction in first.out
+    assert (desk / "ahead/prediction.json").read_bytes() == before and record["config"][
+        "texts"
+    ] == 6
+    assert (
+        len(record["layers"]) == 2
+        and read_run(desk / "ahead/run.toml").evaluate.prediction in first.out
+    )
     assert read_study(desk / "ahead/study.toml").baseline == "none"

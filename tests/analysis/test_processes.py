@@ -19,7 +19,9 @@ ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
 HEAVY = {"torch", "transformers", "odestab", "numpy", "scipy", "matplotlib", "safetensors"}
 
 
-@pytest.mark.parametrize("command", [[], ["analyze"], ["regions"], ["propagate"], ["report"], ["info"]])
+@pytest.mark.parametrize(
+    "command", [[], ["analyze"], ["regions"], ["propagate"], ["report"], ["info"]]
+)
 def test_help_loads_nothing_heavy(command):
     code = f"""
 import sys
@@ -29,25 +31,40 @@ try:
 except SystemExit as stopped:
     print("code", stopped.code, *sorted({HEAVY} & sys.modules.keys()))
 """
-    done = subprocess.run([sys.executable, "-c", code], env=ENVIRONMENT, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=ENVIRONMENT, capture_output=True, text=True, timeout=60
+    )
     assert done.stderr == "" and done.stdout.startswith("usage: odestab")
     assert done.stdout.splitlines()[-1] == "code 0"
 
 
 def test_wrong_usage_in_a_process():
     done = subprocess.run(
-        [sys.executable, "-m", "analysis", "analyze", "--limit", "0"], env=ENVIRONMENT, capture_output=True, text=True, timeout=60
+        [sys.executable, "-m", "analysis", "analyze", "--limit", "0"],
+        env=ENVIRONMENT,
+        capture_output=True,
+        text=True,
+        timeout=60,
     )
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.startswith("odestab: error: argument --limit: ") and done.stderr.count("\n") == 1
+    assert (
+        done.stderr.startswith("odestab: error: argument --limit: ")
+        and done.stderr.count("\n") == 1
+    )
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="no SIGKILL on this system")
 def test_a_killed_run_goes_on_to_the_same_bytes(odestab, desk, finished):
     command = [sys.executable, "-m", "analysis", "analyze", "bert", *STUDY, "--workers", "1"]
-    process = subprocess.Popen(command, cwd=desk, env=ENVIRONMENT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        command, cwd=desk, env=ENVIRONMENT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
     cells, deadline = desk / "run" / "cells", time.monotonic() + 120
-    while len(list(cells.glob("*.safetensors"))) < 2 and time.monotonic() < deadline and process.poll() is None:
+    while (
+        len(list(cells.glob("*.safetensors"))) < 2
+        and time.monotonic() < deadline
+        and process.poll() is None
+    ):
         time.sleep(0.01)
     process.kill()
     assert process.wait(60) == -signal.SIGKILL
@@ -55,25 +72,51 @@ def test_a_killed_run_goes_on_to_the_same_bytes(odestab, desk, finished):
     assert len(kept) >= 2 and not (desk / "run" / "summary.json").exists()
     assert odestab.analyze().code == 0
     assert all(path.stat().st_mtime_ns == written for path, written in kept.items())
-    for name in ("summary.json", "config.json", *(f"cells/{path.name}" for path in (finished / "cells").iterdir())):
+    for name in (
+        "summary.json",
+        "config.json",
+        *(f"cells/{path.name}" for path in (finished / "cells").iterdir()),
+    ):
         assert (desk / "run" / name).read_bytes() == (finished / name).read_bytes(), name
 
 
 def test_two_ranks_under_torchrun_leave_the_bytes_of_one_process(desk, finished):
-    launched = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "analysis"]
+    launched = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        "--nproc-per-node",
+        "2",
+        "-m",
+        "analysis",
+    ]
     done = subprocess.run(
-        [*launched, "analyze", "bert", *STUDY, "--workers", "1"], cwd=desk, env=ENVIRONMENT, capture_output=True, text=True, timeout=300
+        [*launched, "analyze", "bert", *STUDY, "--workers", "1"],
+        cwd=desk,
+        env=ENVIRONMENT,
+        capture_output=True,
+        text=True,
+        timeout=300,
     )
     assert done.returncode == 0, done.stderr
     assert "report: " in done.stdout
-    for name in ("summary.json", "config.json", *(f"cells/{path.name}" for path in (finished / "cells").iterdir())):
+    for name in (
+        "summary.json",
+        "config.json",
+        *(f"cells/{path.name}" for path in (finished / "cells").iterdir()),
+    ):
         assert (desk / "run" / name).read_bytes() == (finished / name).read_bytes(), name
 
 
 def test_a_worker_process_measures_the_same_bytes(desk, finished, tmp_path):
     texts, pairs = read_texts(Path("texts.tsv"))
     config = StudyConfig("bert", texts, pairs, dense_limit=160)
-    cells = [cell for cell in sweep.prepare(config, lambda line: None).cells if cell.kind == "layer" or cell.perturbation == "typo"]
+    cells = [
+        cell
+        for cell in sweep.prepare(config, lambda line: None).cells
+        if cell.kind == "layer" or cell.perturbation == "typo"
+    ]
     for cell in pool.measured(config, cells, workers=1):
         write_cell(tmp_path, cell)
     for cell in cells:

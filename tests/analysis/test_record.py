@@ -10,10 +10,23 @@ import pytest
 from safetensors.numpy import save
 
 from analysis import record
-from analysis.record import Cell, DamagedCell, read_cell, read_config, read_run, write_bytes, write_cell, write_json
+from analysis.record import (
+    Cell,
+    DamagedCell,
+    read_cell,
+    read_config,
+    read_run,
+    write_bytes,
+    write_cell,
+    write_json,
+)
 
 CONFIG = {"model": "m", "field": "outer", "step_sizes": [1.0], "map_step_sizes": [1.0]}
-CELL = Cell("layer-l00", {"kind": "layer", "layer": 0, "texts": [2, 1], "step_size": 0.1}, {"a": np.arange(6.0).reshape(2, 3)})
+CELL = Cell(
+    "layer-l00",
+    {"kind": "layer", "layer": 0, "texts": [2, 1], "step_size": 0.1},
+    {"a": np.arange(6.0).reshape(2, 3)},
+)
 
 
 @pytest.fixture
@@ -33,7 +46,13 @@ def test_a_cell_comes_back_with_its_types_shapes_and_header(tmp_path):
         "nothing": np.zeros((0, 3)),
         "strided": np.arange(12.0).reshape(3, 4).T[::2],
     }
-    header = {"kind": "layer", "texts": [3, 0], "step_size": 0.1, "perturbation": "ß \"' 文", "units": {"double": "1/h"}}
+    header = {
+        "kind": "layer",
+        "texts": [3, 0],
+        "step_size": 0.1,
+        "perturbation": "ß \"' 文",
+        "units": {"double": "1/h"},
+    }
     write_cell(tmp_path, Cell("some-cell", header, arrays))
     found = read_cell(tmp_path / "some-cell.safetensors")
     assert (found.name, found.header) == ("some-cell", header)
@@ -59,14 +78,25 @@ def test_every_truncation_is_found(path):
 
 def test_bytes_of_something_else_are_found(path):
     generator = np.random.default_rng(0)
-    contents = [generator.bytes(length) for length in (1, 8, 100, 5000)] + [b"\xff" * 8, b'{"not": "safetensors"}', b"\0" * 64]
+    contents = [generator.bytes(length) for length in (1, 8, 100, 5000)] + [
+        b"\xff" * 8,
+        b'{"not": "safetensors"}',
+        b"\0" * 64,
+    ]
     for content in contents:
         path.write_bytes(content)
         with pytest.raises(DamagedCell):
             read_cell(path)
 
 
-@pytest.mark.parametrize("metadata", [None, {"other": "{}"}, *({"odestab": text} for text in ("{", "[]", "3", "null", '"text"', "{}"))])
+@pytest.mark.parametrize(
+    "metadata",
+    [
+        None,
+        {"other": "{}"},
+        *({"odestab": text} for text in ("{", "[]", "3", "null", '"text"', "{}")),
+    ],
+)
 def test_a_header_of_something_else_is_found(path, metadata):
     path.write_bytes(save({"a": np.zeros(1)}, metadata))
     with pytest.raises(DamagedCell):
@@ -75,12 +105,17 @@ def test_a_header_of_something_else_is_found(path, metadata):
 
 def test_another_schema_is_found(path, tmp_path, monkeypatch):
     monkeypatch.setattr(record, "SCHEMA", record.SCHEMA + 1)
-    with pytest.raises(DamagedCell, match=f"expected schema {record.SCHEMA}, got {record.SCHEMA - 1}"):
+    with pytest.raises(
+        DamagedCell, match=f"expected schema {record.SCHEMA}, got {record.SCHEMA - 1}"
+    ):
         read_cell(path)
 
 
 def test_what_is_not_finite_becomes_null_in_json(tmp_path):
-    content = {"b": np.array([1.0, np.nan]), "a": (float("inf"), np.float64(2), np.int64(3), np.bool_(True), None, "ü")}
+    content = {
+        "b": np.array([1.0, np.nan]),
+        "a": (float("inf"), np.float64(2), np.int64(3), np.bool_(True), None, "ü"),
+    }
     write_json(tmp_path / "x.json", content)
     text = (tmp_path / "x.json").read_text(encoding="utf-8")
     assert json.loads(text) == {"a": [None, 2.0, 3, True, None, "ü"], "b": [1.0, None]}
@@ -117,14 +152,21 @@ def test_a_run_is_the_cells_that_its_configuration_lists(path, tmp_path):
     assert run.config == CONFIG and [cell.name for cell in run.cells] == ["layer-l00"]
     assert run.of_kind("layer") == list(run.cells) and run.of_kind("dense") == []
     write_json(tmp_path / "config.json", {**CONFIG, "cells": ["dense-l00", "layer-l00"]})
-    with pytest.raises(FileNotFoundError, match="lacks 1 of 2 cells, one is dense-l00; run the command that made it again"):
+    with pytest.raises(
+        FileNotFoundError,
+        match="lacks 1 of 2 cells, one is dense-l00; run the command that made it again",
+    ):
         read_run(tmp_path)
     write_json(tmp_path / "config.json", {**CONFIG, "cells": ["layer-l00", "stray"]})
-    with pytest.raises(DamagedCell, match=r"stray.*: not a readable cell .*; run the command that made it again"):
+    with pytest.raises(
+        DamagedCell, match=r"stray.*: not a readable cell .*; run the command that made it again"
+    ):
         read_run(tmp_path)
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"null", b"{}", b"\xff\xfe", b'{"model": "m"}'])
+@pytest.mark.parametrize(
+    "content", [b"", b"{", b"[]", b"null", b"{}", b"\xff\xfe", b'{"model": "m"}']
+)
 def test_a_configuration_of_something_else_is_named(tmp_path, content):
     (tmp_path / "config.json").write_bytes(content)
     with pytest.raises(ValueError, match=r"config\.json is not"):

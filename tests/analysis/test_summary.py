@@ -27,7 +27,9 @@ def test_spectra(summary):
         assert one.full_texts == tuple(range(TEXTS))
         assert [len(full) for full in one.full] == [16 * count for count in TOKENS]
         assert one.outside.shape == (TEXTS, 1) and ((one.outside >= 0) & (one.outside <= 1)).all()
-        assert all(bulk >= 2 * count for bulk, count in zip(one.bulk, TOKENS, strict=True))  # two directions a token: Mathematics, 4
+        assert all(
+            bulk >= 2 * count for bulk, count in zip(one.bulk, TOKENS, strict=True)
+        )  # two directions a token: Mathematics, 4
 
 
 def test_leading_eigenvalues_are_those_of_the_full_spectrum(finished):
@@ -40,19 +42,44 @@ def test_leading_eigenvalues_are_those_of_the_full_spectrum(finished):
     for cell in run.of_kind("dense"):
         distances = np.sort(np.abs(as_complex(cell.arrays["spectrum"]) + 1))[::-1][:8]
         leading = np.abs(as_complex(layers[cell.header["layer"], cell.header["texts"][0]]) + 1)
-        np.testing.assert_allclose(leading[0], distances[0], rtol=1e-2)  # residuals are 1e-3 of it; non-normal, not defective
+        np.testing.assert_allclose(
+            leading[0], distances[0], rtol=1e-2
+        )  # residuals are 1e-3 of it; non-normal, not defective
 
 
 def test_growth(summary):
-    assert [(one.layer, one.step_size) for one in summary.growth] == [(layer, 1.0) for layer in range(LAYERS)]
+    assert [(one.layer, one.step_size) for one in summary.growth] == [
+        (layer, 1.0) for layer in range(LAYERS)
+    ]
     for one in summary.growth:
-        for values in (one.logarithmic_norm, one.status, one.residual, one.evaluations, one.advantage, one.advantage_error):
+        for values in (
+            one.logarithmic_norm,
+            one.status,
+            one.residual,
+            one.evaluations,
+            one.advantage,
+            one.advantage_error,
+        ):
             assert values.shape == (TEXTS,) and np.isfinite(values).all()
-        assert one.converged.keys() == {"eigenvalues", "logarithmic_norm", "explicit_worst", "implicit_worst"}
-        assert all(flags.shape == (TEXTS,) and flags.dtype == bool for flags in one.converged.values())
+        assert one.converged.keys() == {
+            "eigenvalues",
+            "logarithmic_norm",
+            "explicit_worst",
+            "implicit_worst",
+        }
+        assert all(
+            flags.shape == (TEXTS,) and flags.dtype == bool for flags in one.converged.values()
+        )
         for method in METHODS:
-            assert one.worst[method].shape == one.spectral[method].shape == one.certain[method].shape == (TEXTS,)
-            assert (one.spectral[method] <= 1.01 * one.worst[method]).all()  # a spectral radius is at most the norm
+            assert (
+                one.worst[method].shape
+                == one.spectral[method].shape
+                == one.certain[method].shape
+                == (TEXTS,)
+            )
+            assert (
+                one.spectral[method] <= 1.01 * one.worst[method]
+            ).all()  # a spectral radius is at most the norm
 
 
 def test_curves(summary):
@@ -60,19 +87,33 @@ def test_curves(summary):
     assert kinds == {(kind, method) for kind in ("gaussian", "worst", "typo") for method in METHODS}
     for one in summary.curves:
         examples = TYPOS if one.perturbation == "typo" else TEXTS
-        assert one.measured.shape == one.predicted.shape == (examples, LAYERS + 1) and one.converged.shape == (examples, LAYERS)
+        assert one.measured.shape == one.predicted.shape == (
+            examples,
+            LAYERS + 1,
+        ) and one.converged.shape == (examples, LAYERS)
         np.testing.assert_allclose(one.measured[:, 0], 1, rtol=1e-12)
         assert np.isnan(one.size) == (one.perturbation == "typo")
     smallest = [one for one in summary.curves if one.size == 1e-5]
     assert len(smallest) == 4
     for one in smallest:
-        np.testing.assert_allclose(one.measured, one.predicted, rtol=1e-3)  # linear to the perturbation's size, 1e-5 of the state
+        np.testing.assert_allclose(
+            one.measured, one.predicted, rtol=1e-3
+        )  # linear to the perturbation's size, 1e-5 of the state
 
 
 def test_regions_and_maps(summary):
-    assert [one.name for one in summary.regions] == ["explicit", "implicit", "truncated", "truncated", "lemniscate"]
+    assert [one.name for one in summary.regions] == [
+        "explicit",
+        "implicit",
+        "truncated",
+        "truncated",
+        "lemniscate",
+    ]
     for region in summary.regions:
-        assert region.amplification.shape == (len(region.im), len(region.re)) and region.step_size == 1.0
+        assert (
+            region.amplification.shape == (len(region.im), len(region.re))
+            and region.step_size == 1.0
+        )
     assert [one.method for one in summary.maps] == list(METHODS)
     for one in summary.maps:
         assert one.growth.shape == one.certain.shape == (LAYERS, len(one.step_sizes), TEXTS)
@@ -92,7 +133,11 @@ def test_statistics():
 def leaves(content: object) -> list[object]:
     if isinstance(content, dict):
         return [leaf for value in content.values() for leaf in leaves(value)]
-    return [leaf for value in content for leaf in leaves(value)] if isinstance(content, list) else [content]
+    return (
+        [leaf for value in content for leaf in leaves(value)]
+        if isinstance(content, list)
+        else [content]
+    )
 
 
 def test_summary_json_is_finite_or_null(summary, finished, tmp_path):
@@ -109,16 +154,32 @@ def test_summary_json_is_finite_or_null(summary, finished, tmp_path):
 def test_what_did_not_converge_is_counted(summary):
     counts = unconverged(summary)
     assert counts["eigenvalues"]["of"] == TEXTS * LAYERS * 8
-    assert counts["explicit worst growth"] == counts["implicit worst growth"] == {"failed": 0, "of": TEXTS * LAYERS}
-    assert counts["implicit solve of a step"]["of"] == counts["logarithmic norm"]["of"] == TEXTS * LAYERS
+    assert (
+        counts["explicit worst growth"]
+        == counts["implicit worst growth"]
+        == {"failed": 0, "of": TEXTS * LAYERS}
+    )
+    assert (
+        counts["implicit solve of a step"]["of"]
+        == counts["logarithmic norm"]["of"]
+        == TEXTS * LAYERS
+    )
     paths = [one for one in summary.curves if one.method == "implicit"]
-    assert counts["implicit solve on a perturbed path"]["of"] == sum(one.converged.size for one in paths)
+    assert counts["implicit solve on a perturbed path"]["of"] == sum(
+        one.converged.size for one in paths
+    )
     first = summary.growth[0]
-    status, worst = first.status.copy(), {**first.converged, "explicit_worst": np.zeros(TEXTS, dtype=bool)}
+    status, worst = (
+        first.status.copy(),
+        {**first.converged, "explicit_worst": np.zeros(TEXTS, dtype=bool)},
+    )
     status[:2] = 1
     damaged = (dataclasses.replace(first, status=status, converged=worst), *summary.growth[1:])
     counts = unconverged(dataclasses.replace(summary, growth=damaged))
-    assert counts["implicit solve of a step"]["failed"] == 2 and counts["explicit worst growth"]["failed"] == TEXTS
+    assert (
+        counts["implicit solve of a step"]["failed"] == 2
+        and counts["explicit worst growth"]["failed"] == TEXTS
+    )
 
 
 def test_an_empty_run_has_empty_tables(summary):

@@ -50,14 +50,25 @@ def test_the_resolved_configuration_is_the_file_and_says_what_was_left_out(run_f
     lines: list[str] = []
     resolved = sweep.prepare(dataclasses.replace(config, dense_limit=160), lines.append).resolved
     assert read_config(run_folder) == resolved
-    assert resolved["layers"] == [0, 1] and resolved["encoder_depth"] == 2 and resolved["depth"] == "quick" and resolved["hidden"] == 16
+    assert (
+        resolved["layers"] == [0, 1]
+        and resolved["encoder_depth"] == 2
+        and resolved["depth"] == "quick"
+        and resolved["hidden"] == 16
+    )
     assert resolved["texts"] == list(config.texts) and resolved["tokens"] == [5, 8, 5, 8, 4, 4]
     assert resolved["skipped_pairs"] == [
         [2, "4 against 5 tokens; a state difference needs the same number"],
         [3, "the same tokens on both sides; the model cannot tell them apart"],
     ]
-    assert lines == resolved["warnings"] == [f"pair {i + 1} left out: {reason}" for i, reason in resolved["skipped_pairs"]]
-    assert sorted(resolved["cells"]) == sorted(path.stem for path in (run_folder / "cells").iterdir())
+    assert (
+        lines
+        == resolved["warnings"]
+        == [f"pair {i + 1} left out: {reason}" for i, reason in resolved["skipped_pairs"]]
+    )
+    assert sorted(resolved["cells"]) == sorted(
+        path.stem for path in (run_folder / "cells").iterdir()
+    )
 
 
 def test_the_same_command_again_measures_nothing_and_changes_no_byte(run_folder, odestab, measured):
@@ -67,10 +78,21 @@ def test_the_same_command_again_measures_nothing_and_changes_no_byte(run_folder,
 
 
 @pytest.mark.parametrize("ranks", [2, 3])
-def test_ranks_that_share_a_folder_give_the_records_of_one(finished, desk, odestab, measured, ranks):
-    told = [odestab.analyze("--shard", f"{rank}/{ranks}", "--workers", "1") for rank in reversed(range(ranks))]
-    assert [one.code for one in told] == [0] * ranks and [("report" in one.out) for one in told] == [False] * (ranks - 1) + [True]
-    assert sorted(measured) == sorted(set(measured)) == sorted(path.stem for path in (finished / "cells").iterdir())
+def test_ranks_that_share_a_folder_give_the_records_of_one(
+    finished, desk, odestab, measured, ranks
+):
+    told = [
+        odestab.analyze("--shard", f"{rank}/{ranks}", "--workers", "1")
+        for rank in reversed(range(ranks))
+    ]
+    assert [one.code for one in told] == [0] * ranks and [
+        ("report" in one.out) for one in told
+    ] == [False] * (ranks - 1) + [True]
+    assert (
+        sorted(measured)
+        == sorted(set(measured))
+        == sorted(path.stem for path in (finished / "cells").iterdir())
+    )
     assert bytes_of(desk / "run") == bytes_of(finished)
 
 
@@ -83,7 +105,14 @@ def test_two_ranks_that_write_the_same_cells_do_no_harm(finished, desk, odestab)
 def test_a_cell_measured_alone_is_the_cell_measured_in_turn(run_folder, odestab, measured):
     names = ["propagation-h1-worst-t0000", "layer-l01-t0000", "propagation-h1-typo-t0000"]
     before = bytes_of(run_folder)
-    cells = sorted((path for path in (run_folder / "cells").iterdir() if path.stem.startswith(tuple(n[:-6] for n in names))), reverse=True)
+    cells = sorted(
+        (
+            path
+            for path in (run_folder / "cells").iterdir()
+            if path.stem.startswith(tuple(n[:-6] for n in names))
+        ),
+        reverse=True,
+    )
     for path in cells:
         path.unlink()
         assert odestab.analyze().code == 0
@@ -103,7 +132,9 @@ def test_a_damaged_cell_is_named_and_measured_again(run_folder, odestab, measure
     elif damage == "another cell":
         shutil.copy(path.with_name("dense-l01-t0000.safetensors"), path)
     else:
-        record.write_cell(path.parent, dataclasses.replace(own, header={**own.header, "weights": "0" * 64}))
+        record.write_cell(
+            path.parent, dataclasses.replace(own, header={**own.header, "weights": "0" * 64})
+        )
     if damage in ("truncated", "random"):
         odestab.refuses(["report", "run"], "dense-l00-t0000.*run the command that made it again")
     outcome = odestab.analyze()
@@ -145,7 +176,10 @@ def test_a_full_disk_loses_nothing(run_folder, odestab, monkeypatch, call):
     ]
     after = bytes_of(run_folder)
     assert after == kept | {path.name: before[path.name] for path in lost[:2]}
-    odestab.refuses(["report", "run"], f"lacks {len(lost) - 2} of {len(list(cells.iterdir())) + len(lost) - 2} cells")
+    odestab.refuses(
+        ["report", "run"],
+        f"lacks {len(lost) - 2} of {len(list(cells.iterdir())) + len(lost) - 2} cells",
+    )
     assert odestab.analyze().code == 0 and bytes_of(run_folder) == before
 
 
@@ -199,45 +233,83 @@ def largest_difference(a: np.ndarray, b: np.ndarray) -> float:
 
 def by_text(cells: list[CellPlan]) -> list[int]:
     """Which rows of a table put its examples in the order of their texts; cells hold them by length."""
-    return np.argsort([text for texts in sorted(cell.texts for cell in cells) for text in texts]).tolist()
+    return np.argsort(
+        [text for texts in sorted(cell.texts for cell in cells) for text in texts]
+    ).tolist()
 
 
 def test_values_of_a_text_do_not_depend_on_its_batch_mates(config):
     tight = dataclasses.replace(
-        config, texts=config.texts[:4], pairs=config.pairs[:2], layers=(1,), rtol=1e-8, growth_rtol=1e-5, eigenvalues=4
+        config,
+        texts=config.texts[:4],
+        pairs=config.pairs[:2],
+        layers=(1,),
+        rtol=1e-8,
+        growth_rtol=1e-5,
+        eigenvalues=4,
     )
     found: list[tuple[Summary, list[int], list[int]]] = []
     for chunk in (1, 3):
         prepared = sweep.prepare(dataclasses.replace(tight, chunk=chunk), refuse)
-        layers, edits = ([cell for cell in prepared.cells if kind in (cell.kind, cell.perturbation)] for kind in ("layer", "typo"))
-        found.append((sweep.measure_in_memory(prepared, layers + edits), by_text(layers), by_text(edits)))
+        layers, edits = (
+            [cell for cell in prepared.cells if kind in (cell.kind, cell.perturbation)]
+            for kind in ("layer", "typo")
+        )
+        found.append(
+            (sweep.measure_in_memory(prepared, layers + edits), by_text(layers), by_text(edits))
+        )
     (alone, a, a_edits), (together, b, b_edits) = found
-    (spectrum, other_spectrum), (growth, other_growth) = (alone.spectra + together.spectra), (alone.growth + together.growth)
+    (spectrum, other_spectrum), (growth, other_growth) = (
+        (alone.spectra + together.spectra),
+        (alone.growth + together.growth),
+    )
     assert spectrum.converged.all() and other_spectrum.converged.all()
-    assert largest_difference(np.abs(spectrum.leading + 1)[a], np.abs(other_spectrum.leading + 1)[b]) <= 1e-6
-    assert largest_difference(growth.logarithmic_norm[a], other_growth.logarithmic_norm[b]) <= 1e-6  # of second order in growth_rtol
+    assert (
+        largest_difference(np.abs(spectrum.leading + 1)[a], np.abs(other_spectrum.leading + 1)[b])
+        <= 1e-6
+    )
+    assert (
+        largest_difference(growth.logarithmic_norm[a], other_growth.logarithmic_norm[b]) <= 1e-6
+    )  # of second order in growth_rtol
     for method in METHODS:
-        assert growth.converged[f"{method}_worst"].all() and other_growth.converged[f"{method}_worst"].all()
+        assert (
+            growth.converged[f"{method}_worst"].all()
+            and other_growth.converged[f"{method}_worst"].all()
+        )
         assert largest_difference(growth.worst[method][a], other_growth.worst[method][b]) <= 1e-6
-        assert largest_difference(growth.spectral[method][a], other_growth.spectral[method][b]) <= 1e-6
+        assert (
+            largest_difference(growth.spectral[method][a], other_growth.spectral[method][b]) <= 1e-6
+        )
     for one, other in zip(alone.curves, together.curves, strict=True):
-        solved = 2e-5 if one.method == "implicit" else 1e-9  # a perturbed path is solved 1e-5 below the perturbation
+        solved = (
+            2e-5 if one.method == "implicit" else 1e-9
+        )  # a perturbed path is solved 1e-5 below the perturbation
         assert largest_difference(one.measured[a_edits], other.measured[b_edits]) <= solved
         assert largest_difference(one.predicted[a_edits], other.predicted[b_edits]) <= solved
 
 
 def test_an_edit_pair_of_each_side_alone(desk):
-    config = StudyConfig("bert", ("the cat",), (Pair("edit", "the cat", "the dog"), Pair("edit", "the cat", "the dog ran")))
+    config = StudyConfig(
+        "bert",
+        ("the cat",),
+        (Pair("edit", "the cat", "the dog"), Pair("edit", "the cat", "the dog ran")),
+    )
     lines: list[str] = []
     prepared = sweep.prepare(config, lines.append)
-    assert lines == ["pair 2 left out: 4 against 5 tokens; a state difference needs the same number"]
+    assert lines == [
+        "pair 2 left out: 4 against 5 tokens; a state difference needs the same number"
+    ]
     edits = [cell for cell in prepared.cells if cell.perturbation == "edit"]
     assert [cell.texts for cell in edits] == [(0,)]
-    assert np.isnan([curves.size for curves in sweep.measure_in_memory(prepared, edits).curves]).all()
+    assert np.isnan(
+        [curves.size for curves in sweep.measure_in_memory(prepared, edits).curves]
+    ).all()
 
 
 def test_single_precision_and_two_step_sizes(desk):
-    config = StudyConfig("bert", ("the cat",), dtype="float32", step_sizes=(0.5, 1.0), layers=(1,), field="outer")
+    config = StudyConfig(
+        "bert", ("the cat",), dtype="float32", step_sizes=(0.5, 1.0), layers=(1,), field="outer"
+    )
     prepared = sweep.prepare(config, refuse)
     summary = sweep.measure_in_memory(prepared, prepared.cells)
     assert [(growth.layer, growth.step_size) for growth in summary.growth] == [(1, 0.5), (1, 1.0)]

@@ -5,11 +5,19 @@ import importlib.resources
 import pytest
 import transformers
 
-KINDS = {"typo": 7, "synonym": 7, "negation": 2}  # a negation is the control: few tokens changed, another meaning
+KINDS = {
+    "typo": 7,
+    "synonym": 7,
+    "negation": 2,
+}  # a negation is the control: few tokens changed, another meaning
 
 
 def lines(name: str) -> list[str]:
-    return (importlib.resources.files("analysis") / "texts" / name).read_text(encoding="ascii").splitlines()
+    return (
+        (importlib.resources.files("analysis") / "texts" / name)
+        .read_text(encoding="ascii")
+        .splitlines()
+    )
 
 
 @pytest.fixture(scope="module")

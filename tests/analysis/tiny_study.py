@@ -10,7 +10,23 @@ import transformers
 
 from analysis.__main__ import main
 
-WORDS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "the", "cat", "dog", "sat", "ran", "on", "mat", "mats", "##s", "##z")
+WORDS = (
+    "[PAD]",
+    "[UNK]",
+    "[CLS]",
+    "[SEP]",
+    "[MASK]",
+    "the",
+    "cat",
+    "dog",
+    "sat",
+    "ran",
+    "on",
+    "mat",
+    "mats",
+    "##s",
+    "##z",
+)
 TEXTS = """\
 the cat sat
 the dog ran on the mat
@@ -40,7 +56,15 @@ class Command:
         self.capsys.readouterr()
         code = main([str(argument) for argument in arguments])
         out, err = self.capsys.readouterr()
-        return Outcome(code, out, [line for line in re.split(r"[\r\n]+", err) if line.strip() and not line.startswith("measuring")])
+        return Outcome(
+            code,
+            out,
+            [
+                line
+                for line in re.split(r"[\r\n]+", err)
+                if line.strip() and not line.startswith("measuring")
+            ],
+        )
 
     def analyze(self, *arguments: object) -> Outcome:
         return self("analyze", "bert", *STUDY, *arguments)
@@ -54,10 +78,14 @@ class Command:
         return outcome.err[0]
 
 
-def saved(folder: Path, config: transformers.PretrainedConfig, auto: type = transformers.AutoModel) -> Path:
+def saved(
+    folder: Path, config: transformers.PretrainedConfig, auto: type = transformers.AutoModel
+) -> Path:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         model = auto.from_config(config)
     model.save_pretrained(folder)
-    transformers.BertTokenizer(vocab={word: index for index, word in enumerate(WORDS)}, model_max_length=12).save_pretrained(folder)
+    transformers.BertTokenizer(
+        vocab={word: index for index, word in enumerate(WORDS)}, model_max_length=12
+    ).save_pretrained(folder)
     return folder

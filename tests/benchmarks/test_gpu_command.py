@@ -28,13 +28,17 @@ def part(name: str, body: str) -> runner.Part:
 
 
 @pytest.mark.parametrize("work", [[], ["--work", "elsewhere/work"]])
-def test_a_part_is_given_whole_paths(tmp_path: Path, quick: None, monkeypatch: pytest.MonkeyPatch, work: list[str]) -> None:
+def test_a_part_is_given_whole_paths(
+    tmp_path: Path, quick: None, monkeypatch: pytest.MonkeyPatch, work: list[str]
+) -> None:
     monkeypatch.chdir(tmp_path)
     says = "keep(paths=[sys.argv[sys.argv.index(name) + 1] for name in ('--record', '--out', '--work', '--plan')])"
     monkeypatch.setattr(command, "PARTS", [part("says its paths", says)])
     monkeypatch.setattr(command, "save_picture", lambda record, out: None)
     assert command.main(["--rehearse", "--out", "here/out", *work]) == 0
-    found = json.loads(Path("here/out", runner.RESULT).read_text())["parts"]["says its paths"]["numbers"]["paths"]
+    found = json.loads(Path("here/out", runner.RESULT).read_text())["parts"]["says its paths"][
+        "numbers"
+    ]["paths"]
     assert found and all(Path(path).is_absolute() for path in found)
 
 
@@ -46,12 +50,16 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def run(parts: list[runner.Part], folder: Path, seconds: float = 8.0) -> dict:
     told: list[str] = []
-    found = runner.run_parts(parts, folder / "out", folder / "work", seconds / 60, [], MACHINE, {}, told.append)
+    found = runner.run_parts(
+        parts, folder / "out", folder / "work", seconds / 60, [], MACHINE, {}, told.append
+    )
     assert json.loads((folder / "out" / runner.RESULT).read_text()) == found
     return found["parts"]
 
 
-def test_a_part_that_fails_and_one_that_hangs_leave_the_rest_whole(tmp_path: Path, quick: None) -> None:
+def test_a_part_that_fails_and_one_that_hangs_leave_the_rest_whole(
+    tmp_path: Path, quick: None
+) -> None:
     parts = [
         part("fails", "keep(row=1); raise ArithmeticError('of this part')"),
         part("hangs", "keep(row=2); time.sleep(60)"),
@@ -60,7 +68,9 @@ def test_a_part_that_fails_and_one_that_hangs_leave_the_rest_whole(tmp_path: Pat
     found = run(parts, tmp_path)
     assert [found[one.name]["status"] for one in parts] == ["failed", "out of time", "finished"]
     assert [found[one.name]["numbers"]["row"] for one in parts] == [1, 2, 3]
-    assert "ArithmeticError: of this part" in found["fails"]["output"] and found["fails"]["exit"] == 1
+    assert (
+        "ArithmeticError: of this part" in found["fails"]["output"] and found["fails"]["exit"] == 1
+    )
     assert "of this part" in (tmp_path / "out" / runner.LOG).read_text()
 
 
@@ -69,14 +79,28 @@ def test_an_interrupted_run_goes_on_with_what_is_not_finished(tmp_path: Path, qu
     counted = f"open({str(count)!r}, 'a').write('x'); keep(row=1)"
     fails = part("second", "sys.exit(3)")
     assert run([part("first", counted), fails], tmp_path)["second"]["exit"] == 3
-    assert run([part("first", counted), part("second", "keep(row=2)")], tmp_path)["second"]["status"] == "finished"
+    assert (
+        run([part("first", counted), part("second", "keep(row=2)")], tmp_path)["second"]["status"]
+        == "finished"
+    )
     assert count.read_text() == "x"
     other = {**MACHINE, "code": "other"}  # code that has changed since begins anew
-    runner.run_parts([part("first", counted)], tmp_path / "out", tmp_path / "work", 1, [], other, {}, lambda line: None)
+    runner.run_parts(
+        [part("first", counted)],
+        tmp_path / "out",
+        tmp_path / "work",
+        1,
+        [],
+        other,
+        {},
+        lambda line: None,
+    )
     assert count.read_text() == "xx"
 
 
-def test_a_part_without_time_is_not_begun(tmp_path: Path, quick: None, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_part_without_time_is_not_begun(
+    tmp_path: Path, quick: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(runner, "LEAST", 60.0)
     assert run([part("late", "keep(row=1)")], tmp_path)["late"]["status"] == "not begun"
 
@@ -85,7 +109,12 @@ def test_a_process_that_a_part_left_behind_ends_with_it(tmp_path: Path, quick: N
     later = tmp_path / "later"
     child = f"import time; time.sleep(1.5); open({str(later)!r}, 'w')"
     run(
-        [part("forks", f"import subprocess; subprocess.Popen([sys.executable, '-c', {child!r}])"), part("waits", "time.sleep(2.5)")],
+        [
+            part(
+                "forks", f"import subprocess; subprocess.Popen([sys.executable, '-c', {child!r}])"
+            ),
+            part("waits", "time.sleep(2.5)"),
+        ],
         tmp_path,
     )
     assert not later.exists()
@@ -108,7 +137,10 @@ def test_too_little_memory_halves_the_size() -> None:
 def packed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     model, data = tmp_path / "model", tmp_path / "data"
     model.mkdir()
-    weights = {"a": torch.randn(40, 50, generator=torch.Generator().manual_seed(0)), "b": torch.arange(3)}
+    weights = {
+        "a": torch.randn(40, 50, generator=torch.Generator().manual_seed(0)),
+        "b": torch.arange(3),
+    }
     save_file(weights, model / "model.safetensors")
     (model / "config.json").write_text("{}")
     (model / "empty.txt").touch()
@@ -120,18 +152,24 @@ def packed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Path]:
 
 def test_a_parcel_arrives_whole_in_any_order(tmp_path: Path, packed: list[Path]) -> None:
     assert len(packed) == 3
-    assert all(sum(path.stat().st_size for path in piece.glob("chunk-*")) <= 1500 for piece in packed)
+    assert all(
+        sum(path.stat().st_size for path in piece.glob("chunk-*")) <= 1500 for piece in packed
+    )
     for piece in (packed[2], packed[0], packed[1]):
         parcel.receive(piece, tmp_path / "received")
     for source in (tmp_path / "received", tmp_path / "parcel"):
         found = parcel.opened(source, tmp_path / source.name / "opened", "1.0")
         there = load_file(found["site"] / parcel.PACKAGE / "model" / "model.safetensors")
         here = load_file(tmp_path / "model" / "model.safetensors")
-        assert torch.equal(there["a"], here["a"].half().float()) and torch.equal(there["b"], here["b"])
+        assert torch.equal(there["a"], here["a"].half().float()) and torch.equal(
+            there["b"], here["b"]
+        )
         assert (found["data"] / "glue" / "sst2_dev.tsv.gz").read_bytes() == b"rows"
 
 
-def test_a_parcel_of_another_version_in_part_or_damaged_is_refused(tmp_path: Path, packed: list[Path]) -> None:
+def test_a_parcel_of_another_version_in_part_or_damaged_is_refused(
+    tmp_path: Path, packed: list[Path]
+) -> None:
     with pytest.raises(ValueError, match=r"expected a parcel of version 2\.0, got one of 1\.0"):
         parcel.opened(tmp_path / "parcel", tmp_path / "a", "2.0")
     chunk = packed[1] / "chunk-0"
@@ -141,7 +179,9 @@ def test_a_parcel_of_another_version_in_part_or_damaged_is_refused(tmp_path: Pat
     shutil.rmtree(packed[1])
     with pytest.raises(ValueError, match="whole, in 3 pieces, got it damaged or in part"):
         parcel.opened(tmp_path / "parcel", tmp_path / "c", "1.0")
-    with pytest.raises(ValueError, match="expected pieces of a parcel, made by `make gpu-parcel`, got none"):
+    with pytest.raises(
+        ValueError, match="expected pieces of a parcel, made by `make gpu-parcel`, got none"
+    ):
         parcel.opened(tmp_path / "data", tmp_path / "d", "1.0")
 
 
@@ -149,13 +189,17 @@ def test_a_piece_cannot_write_outside_its_folder(tmp_path: Path, packed: list[Pa
     head = json.loads((packed[0] / parcel.LIST).read_text())
     head["share"][0][0] = "../outside"
     (packed[0] / parcel.LIST).write_text(json.dumps(head))
-    with pytest.raises(ValueError, match=r"expected files of the parcel's own folder, got \.\./outside"):
+    with pytest.raises(
+        ValueError, match=r"expected files of the parcel's own folder, got \.\./outside"
+    ):
         parcel.receive(packed[0], tmp_path / "received")
     assert not (tmp_path / "outside").exists()
 
 
 def test_a_parcel_without_a_model_or_data_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"expected a checkpoint folder with model\.safetensors, got none"):
+    with pytest.raises(
+        ValueError, match=r"expected a checkpoint folder with model\.safetensors, got none"
+    ):
         parcel.pack(tmp_path / "parcel", tmp_path, None, "1.0")
 
 
@@ -164,7 +208,9 @@ def test_pages_hold_what_the_committed_records_say() -> None:
     assert found
     for page, kind in tables.PAGES.items():
         text = (ROOT / page).read_text(encoding="utf-8")
-        assert tables.with_block(text, kind, tables.block(kind, found), page) == text, f"{page}: run `python -m benchmarks.gpu merge`"
+        assert tables.with_block(text, kind, tables.block(kind, found), page) == text, (
+            f"{page}: run `python -m benchmarks.gpu merge`"
+        )
 
 
 def copied_pages(root: Path) -> Path:
@@ -179,11 +225,17 @@ def test_a_merge_adds_to_the_parts_that_were_there(tmp_path: Path) -> None:
     for kept in ("solver", "training"):
         folder = tmp_path / kept
         folder.mkdir()
-        parts = {name: one if name == kept else {"target": "", "status": "not begun"} for name, one in record["parts"].items()}
+        parts = {
+            name: one if name == kept else {"target": "", "status": "not begun"}
+            for name, one in record["parts"].items()
+        }
         (folder / runner.RESULT).write_text(json.dumps({**record, "parts": parts}))
         assert command.main(["merge", str(folder), "--root", str(root)]) == 0
     (merged,) = tables.records(root)
-    assert merged["parts"]["solver"] == record["parts"]["solver"] and merged["parts"]["training"] == record["parts"]["training"]
+    assert (
+        merged["parts"]["solver"] == record["parts"]["solver"]
+        and merged["parts"]["training"] == record["parts"]["training"]
+    )
     text = (root / "README.md").read_text()
     assert "Anderson(5): kernels of an iteration" in text and "checks on the device" not in text
 
@@ -193,9 +245,14 @@ def test_without_records_the_pages_say_unmeasured() -> None:
 
 
 def test_bad_use_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (tmp_path / runner.RESULT).write_text(json.dumps({"machine": {"gpu": command.REHEARSAL}, "parts": {}}))
+    (tmp_path / runner.RESULT).write_text(
+        json.dumps({"machine": {"gpu": command.REHEARSAL}, "parts": {}})
+    )
     cases = {
-        ("--only", "speed"): "--only: expected parts out of right, solver, spectra, training, study, got speed",
+        (
+            "--only",
+            "speed",
+        ): "--only: expected parts out of right, solver, spectra, training, study, got speed",
         ("--minutes", "-1"): "--minutes must be > 0, got -1.0",
         ("merge", str(tmp_path)): "expected what a GPU measured, got a rehearsal",
         ("merge", str(tmp_path / "none")): "expected a folder with gpu.json, got none",

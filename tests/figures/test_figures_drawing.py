@@ -31,7 +31,9 @@ every_drawing = pytest.mark.parametrize("name", DRAWINGS)
 
 ODD: dict[str, Callable[[], synthetic.Summary]] = {
     "empty": synthetic.empty,
-    "one layer": lambda: synthetic.summary(layers=1, texts=1, kinds={}, dense=False, steps=[0.5], map_steps=[0.5]),
+    "one layer": lambda: synthetic.summary(
+        layers=1, texts=1, kinds={}, dense=False, steps=[0.5], map_steps=[0.5]
+    ),
     "one text": lambda: synthetic.summary(layers=2, texts=1, kinds={"gaussian": 1}),
     "stable": lambda: synthetic.summary(layers=2, stable=True, kinds={"typo": 3}),
     "unconverged": lambda: synthetic.summary(layers=2, converged=False),
@@ -43,7 +45,10 @@ ODD: dict[str, Callable[[], synthetic.Summary]] = {
 def shown_colours(figure: Figure) -> set[str]:
     lines = [line for ax in figure.axes for line in ax.get_lines()]
     return {to_hex(line.get_color()).upper() for line in lines} | {
-        to_hex(colour).upper() for ax in figure.axes for drawn in ax.collections for colour in drawn.get_edgecolor()
+        to_hex(colour).upper()
+        for ax in figure.axes
+        for drawn in ax.collections
+        for colour in drawn.get_edgecolor()
     }
 
 
@@ -55,7 +60,9 @@ def test_draws_a_figure_of_its_own(name: str) -> None:
 
 
 @every_drawing
-def test_draws_on_a_given_axes_and_makes_no_figure(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_draws_on_a_given_axes_and_makes_no_figure(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     figure = Figure()
     left, right = figure.subplots(1, 2)
 
@@ -65,7 +72,9 @@ def test_draws_on_a_given_axes_and_makes_no_figure(name: str, monkeypatch: pytes
     monkeypatch.setattr(style, "Figure", refuse)
     assert DRAWINGS[name](synthetic.summary(layers=3, texts=4), ax=left) is figure
     assert left.has_data() and not right.has_data() and not figure.legends
-    assert left.get_legend() or left.get_legend_handles_labels()[1], "somebody else's panel must offer its legend entries"
+    assert left.get_legend() or left.get_legend_handles_labels()[1], (
+        "somebody else's panel must offer its legend entries"
+    )
     figure.draw_without_rendering()
 
 
@@ -97,11 +106,15 @@ def test_the_logarithmic_norm_has_a_panel_of_its_own() -> None:
 
 @pytest.mark.parametrize("name", ["propagation", "linearity", "spectra", "growth"])
 def test_colours_mean_the_same_everywhere(name: str) -> None:
-    assert {style.COLOURS["explicit"], style.COLOURS["implicit"]} <= shown_colours(DRAWINGS[name](synthetic.summary(layers=3)))
+    assert {style.COLOURS["explicit"], style.COLOURS["implicit"]} <= shown_colours(
+        DRAWINGS[name](synthetic.summary(layers=3))
+    )
 
 
 def test_truncated_solvers_and_the_lemniscate_have_their_colours() -> None:
-    assert {style.COLOURS["truncated"], style.COLOURS["lemniscate"]} <= shown_colours(spectra.draw(synthetic.summary(layers=1)))
+    assert {style.COLOURS["truncated"], style.COLOURS["lemniscate"]} <= shown_colours(
+        spectra.draw(synthetic.summary(layers=1))
+    )
 
 
 def test_growth_one_is_the_middle_of_the_colour_map() -> None:

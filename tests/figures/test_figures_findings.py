@@ -13,35 +13,68 @@ from figures.tables import layer_rows, shortfalls, tables, verdict
 
 def test_the_opening_answers_both_questions() -> None:
     calm, wild = synthetic.summary(stable=True), synthetic.summary(implicit_wins=False)
-    assert "stable step? Yes: for most texts" in findings.opening(calm) and "in all 6 layers" in findings.opening(calm)
-    assert "stable step? No: for most texts" in findings.opening(wild) and "in none of the 6 layers" in findings.opening(wild)
+    assert "stable step? Yes: for most texts" in findings.opening(
+        calm
+    ) and "in all 6 layers" in findings.opening(calm)
+    assert "stable step? No: for most texts" in findings.opening(
+        wild
+    ) and "in none of the 6 layers" in findings.opening(wild)
 
 
 def test_who_damps_more_flips_with_the_advantage() -> None:
-    towards = synthetic.with_growth(synthetic.summary(), advantage=lambda one: np.abs(one.advantage))
-    against = synthetic.with_growth(synthetic.summary(), advantage=lambda one: -np.abs(one.advantage))
-    tie = synthetic.with_growth(synthetic.summary(), advantage=lambda one: 1e-3 * (-1) ** np.arange(len(one.advantage)))
-    assert "damp more here? Yes: of random perturbations it damps more in all 6 layers" in findings.opening(towards)
-    assert "damp more here? No: of random perturbations it damps more in none of the 6 layers" in findings.opening(against)
+    towards = synthetic.with_growth(
+        synthetic.summary(), advantage=lambda one: np.abs(one.advantage)
+    )
+    against = synthetic.with_growth(
+        synthetic.summary(), advantage=lambda one: -np.abs(one.advantage)
+    )
+    tie = synthetic.with_growth(
+        synthetic.summary(), advantage=lambda one: 1e-3 * (-1) ** np.arange(len(one.advantage))
+    )
+    assert (
+        "damp more here? Yes: of random perturbations it damps more in all 6 layers"
+        in findings.opening(towards)
+    )
+    assert (
+        "damp more here? No: of random perturbations it damps more in none of the 6 layers"
+        in findings.opening(against)
+    )
     assert "all 6 layers are within two standard errors of a tie" in findings.opening(tie)
-    assert "at h = 1 the implicit one in 6, the explicit one in 0 of 6 layers" in findings.of_advantage(towards)
-    assert "at h = 1 the implicit one in 0, the explicit one in 6 of 6 layers" in findings.of_advantage(against)
+    assert (
+        "at h = 1 the implicit one in 6, the explicit one in 0 of 6 layers"
+        in findings.of_advantage(towards)
+    )
+    assert (
+        "at h = 1 the implicit one in 0, the explicit one in 6 of 6 layers"
+        in findings.of_advantage(against)
+    )
 
 
 def test_growth_names_the_worst_layer_and_counts() -> None:
     summary = synthetic.with_growth(
-        synthetic.summary(), worst=lambda one: {"explicit": np.full(8, 2.0 + (one.layer == 4)), "implicit": np.full(8, 1.0 + one.layer)}
+        synthetic.summary(),
+        worst=lambda one: {
+            "explicit": np.full(8, 2.0 + (one.layer == 4)),
+            "implicit": np.full(8, 1.0 + one.layer),
+        },
     )
     said = findings.of_growth(summary)
-    assert "most in layer 4 (median 3×)" in said and "smaller worst growth in 1 of 6 layers (layer 0)" in said
-    damped = synthetic.with_growth(summary, worst=lambda one: {"explicit": np.full(8, 0.5), "implicit": np.full(8, 0.1)})
-    assert "damps worst-case perturbations least" in findings.of_growth(damped) and "worst growth in all 6 layers" in findings.of_growth(
-        damped
+    assert (
+        "most in layer 4 (median 3×)" in said
+        and "smaller worst growth in 1 of 6 layers (layer 0)" in said
     )
+    damped = synthetic.with_growth(
+        summary, worst=lambda one: {"explicit": np.full(8, 0.5), "implicit": np.full(8, 0.1)}
+    )
+    assert "damps worst-case perturbations least" in findings.of_growth(
+        damped
+    ) and "worst growth in all 6 layers" in findings.of_growth(damped)
 
 
 def test_growth_admits_what_did_not_converge() -> None:
-    assert "enter this in 2 of 6 layers (layers 2–3)" in findings.of_growth(synthetic.summary(converged=False))
+    assert "enter this in 2 of 6 layers (layers 2–3)" in findings.of_growth(
+        synthetic.summary(converged=False)
+    )
     assert "did not converge" not in findings.of_growth(synthetic.summary())
 
 
@@ -52,7 +85,10 @@ def test_the_guarantee_is_held_or_violated() -> None:
 
 
 def test_propagation_counts_the_kinds_that_end_lower() -> None:
-    wins, loses = findings.of_propagation(synthetic.summary()), findings.of_propagation(synthetic.summary(implicit_wins=False))
+    wins, loses = (
+        findings.of_propagation(synthetic.summary()),
+        findings.of_propagation(synthetic.summary(implicit_wins=False)),
+    )
     assert wins.endswith("The implicit path ends lower for 6 of 6 kinds of perturbation.")
     assert loses.endswith("The implicit path ends lower for 0 of 6 kinds of perturbation.")
 
@@ -61,59 +97,101 @@ def test_linearity_names_the_largest_accurate_size() -> None:
     summary = synthetic.summary()
     assert "explicit at sizes up to 0.1" in findings.of_linearity(summary)
     off = tuple(dataclasses.replace(one, predicted=3 * one.measured) for one in summary.curves)
-    assert "explicit at none of the measured sizes" in findings.of_linearity(dataclasses.replace(summary, curves=off))
+    assert "explicit at none of the measured sizes" in findings.of_linearity(
+        dataclasses.replace(summary, curves=off)
+    )
 
 
 def test_spectra_count_what_each_step_amplifies() -> None:
     summary = synthetic.summary(layers=2, texts=3, dense=False)
 
     def placed(z: complex) -> synthetic.Summary:
-        return dataclasses.replace(summary, spectra=tuple(dataclasses.replace(one, leading=np.full((3, 8), z)) for one in summary.spectra))
+        return dataclasses.replace(
+            summary,
+            spectra=tuple(
+                dataclasses.replace(one, leading=np.full((3, 8), z)) for one in summary.spectra
+            ),
+        )
 
     assert "explicit Euler step amplifies 0 and the implicit 0" in findings.of_spectra(placed(-0.5))
     near = findings.of_spectra(placed(0.75))
-    assert "explicit Euler step amplifies 48 and the implicit 48" in near and "distance of 0.25 (layer 0)" in near
+    assert (
+        "explicit Euler step amplifies 48 and the implicit 48" in near
+        and "distance of 0.25 (layer 0)" in near
+    )
     assert "amplifies 48 and the implicit 0" in findings.of_spectra(placed(3))
 
 
 def test_the_map_counts_layers_with_a_stable_step() -> None:
     some = findings.of_map(synthetic.summary(stable=True, map_steps=[0.5, 1.0, 3.0]))
-    assert "the explicit Euler step is stable at some step size in all 6 layers" in some and "Between h = 0.5 and 3" in some
-    assert "explicit Euler step is stable at some step size in none of the 6 layers" in findings.of_map(synthetic.summary())
+    assert (
+        "the explicit Euler step is stable at some step size in all 6 layers" in some
+        and "Between h = 0.5 and 3" in some
+    )
+    assert (
+        "explicit Euler step is stable at some step size in none of the 6 layers"
+        in findings.of_map(synthetic.summary())
+    )
 
 
 def test_a_lower_bound_below_one_settles_nothing() -> None:
     sure, unsure = np.ones(4, dtype=bool), np.zeros(4, dtype=bool)
-    assert verdict(np.full(4, 0.9), sure) == "stable" and verdict(np.full(4, 1.1), sure) == "unstable"
-    assert verdict(np.full(4, 0.9), unsure) == "unsettled" and verdict(np.full(4, 1.1), unsure) == "unstable"
-    assert verdict(np.full(4, np.nan), sure) == "unsettled" and verdict(np.full(4, 1 + 1e-12), sure) == "stable"
+    assert (
+        verdict(np.full(4, 0.9), sure) == "stable" and verdict(np.full(4, 1.1), sure) == "unstable"
+    )
+    assert (
+        verdict(np.full(4, 0.9), unsure) == "unsettled"
+        and verdict(np.full(4, 1.1), unsure) == "unstable"
+    )
+    assert (
+        verdict(np.full(4, np.nan), sure) == "unsettled"
+        and verdict(np.full(4, 1 + 1e-12), sure) == "stable"
+    )
 
 
 def test_everything_converged_only_where_it_did() -> None:
     assert findings.of_convergence(synthetic.summary()).startswith("Everything converged")
-    assert findings.of_solves(synthetic.summary(layers=2)) == "The 48 implicit solves ended with the status CONVERGED 48."
+    assert (
+        findings.of_solves(synthetic.summary(layers=2))
+        == "The 48 implicit solves ended with the status CONVERGED 48."
+    )
     summary = synthetic.summary(converged=False)
     said = findings.of_convergence(summary)
-    assert said.startswith("Not everything converged") and "leading eigenvalues: not converged (12)" in said
-    assert "implicit solve: MAX_ITERATIONS (6)" in said and "MAX_ITERATIONS 6" in findings.of_solves(summary)
+    assert (
+        said.startswith("Not everything converged")
+        and "leading eigenvalues: not converged (12)" in said
+    )
+    assert (
+        "implicit solve: MAX_ITERATIONS (6)" in said
+        and "MAX_ITERATIONS 6" in findings.of_solves(summary)
+    )
     assert findings.of_convergence(synthetic.empty()).startswith("Nothing was measured")
 
 
 @pytest.mark.parametrize("fault", ["worst", "spectral", "advantage", "logarithmic_norm"])
 def test_a_value_that_is_no_number_is_not_called_converged(fault: str) -> None:
-    spoilt = {method: np.full(8, np.nan) for method in METHODS} if fault in ("worst", "spectral") else np.full(8, np.nan)
+    spoilt = (
+        {method: np.full(8, np.nan) for method in METHODS}
+        if fault in ("worst", "spectral")
+        else np.full(8, np.nan)
+    )
     found = shortfalls(synthetic.with_growth(synthetic.summary(), **{fault: lambda one: spoilt}))
     assert {one.fault for one in found} == {"not finite"}
 
 
 def test_a_status_without_a_name_is_given_by_number() -> None:
     odd = synthetic.with_growth(synthetic.summary(layers=1), status=lambda one: np.full(8, 9))
-    assert "status 9: not" not in findings.of_convergence(odd) and "implicit solve: status 9 (24)" in findings.of_convergence(odd)
+    assert "status 9: not" not in findings.of_convergence(
+        odd
+    ) and "implicit solve: status 9 (24)" in findings.of_convergence(odd)
 
 
 def test_rows_hold_medians_and_a_mean_with_its_standard_error() -> None:
     summary = synthetic.summary(texts=5)
-    row, one = layer_rows(summary, 0.5)[2], next(one for one in summary.growth if one.layer == 2 and one.step_size == 0.5)
+    row, one = (
+        layer_rows(summary, 0.5)[2],
+        next(one for one in summary.growth if one.layer == 2 and one.step_size == 0.5),
+    )
     assert row.worst["implicit"] == np.median(one.worst["implicit"])
     assert row.advantage == pytest.approx(one.advantage.mean())
     assert row.advantage_error == pytest.approx(one.advantage.std(ddof=1) / np.sqrt(5))
@@ -121,24 +199,44 @@ def test_rows_hold_medians_and_a_mean_with_its_standard_error() -> None:
 
 
 def test_tables_hold_every_step_size() -> None:
-    assert list(tables(synthetic.summary(layers=2))["layers"]) == synthetic.STEPS and tables(synthetic.empty())["layers"] == {}
+    assert (
+        list(tables(synthetic.summary(layers=2))["layers"]) == synthetic.STEPS
+        and tables(synthetic.empty())["layers"] == {}
+    )
 
 
 def test_an_empty_run_says_so() -> None:
     nothing = synthetic.empty()
-    for finding in (findings.of_growth, findings.of_advantage, findings.of_spectra, findings.of_map, findings.of_propagation):
+    for finding in (
+        findings.of_growth,
+        findings.of_advantage,
+        findings.of_spectra,
+        findings.of_map,
+        findings.of_propagation,
+    ):
         assert finding(nothing) == findings.NOTHING
     assert findings.of_linearity(nothing) == findings.guarantee(nothing) == findings.NOTHING
     assert "No layer has been measured" in findings.opening(nothing)
 
 
 @pytest.mark.parametrize(
-    ("value", "text"), [(17.84, "17.8"), (-0.5, "−0.5"), (1.3e6, "1.3 · 10⁶"), (np.nan, "–"), (np.inf, "∞"), (None, "–")]
+    ("value", "text"),
+    [
+        (17.84, "17.8"),
+        (-0.5, "−0.5"),
+        (1.3e6, "1.3 · 10⁶"),
+        (np.nan, "–"),
+        (np.inf, "∞"),
+        (None, "–"),
+    ],
 )
 def test_numbers(value: float | None, text: str) -> None:
     assert findings.number(value) == text
 
 
 def test_ranges_join_neighbours() -> None:
-    assert findings.ranges([0, 1, 2, 5], range(6)) == "0–2, 5" and findings.ranges([], range(3)) == "none"
+    assert (
+        findings.ranges([0, 1, 2, 5], range(6)) == "0–2, 5"
+        and findings.ranges([], range(3)) == "none"
+    )
     assert findings.ranges([0.1, 0.5], [0.1, 0.2, 0.5]) == "0.1, 0.5"

@@ -30,7 +30,15 @@ SYMBOLS = {  # what the axes must say: x, y
     "refinement": ("h/m", "worst growth"),
     "exponents": ("exponent $i$", "nats per layer"),
 }
-PANELS = {"pseudospectra": 4, "bounds": 4, "density": 4, "directions": 6, "sublayers": 2, "refinement": 2, "exponents": 1}  # of two layers
+PANELS = {
+    "pseudospectra": 4,
+    "bounds": 4,
+    "density": 4,
+    "directions": 6,
+    "sublayers": 2,
+    "refinement": 2,
+    "exponents": 1,
+}  # of two layers
 SUMMARY = synthetic_full.summary(layers=2, texts=3, kinds={}, dense=False)
 ONE = synthetic_full.summary(layers=1, texts=1, kinds={}, dense=False, steps=[0.5], converged=False)
 ODD = {
@@ -53,12 +61,16 @@ every_drawing = pytest.mark.parametrize("name", DRAWINGS)
 @every_drawing
 def test_draws_a_figure_of_its_own(name: str) -> None:
     figure = drawn(name)
-    assert sum(ax.has_data() for ax in figure.axes if ax.get_label() != "<colorbar>") == PANELS[name]
+    assert (
+        sum(ax.has_data() for ax in figure.axes if ax.get_label() != "<colorbar>") == PANELS[name]
+    )
     figure.draw_without_rendering()
 
 
 @every_drawing
-def test_draws_on_a_given_axes_and_makes_no_figure(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_draws_on_a_given_axes_and_makes_no_figure(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     figure = Figure()
     left, right = figure.subplots(1, 2)
 
@@ -68,7 +80,9 @@ def test_draws_on_a_given_axes_and_makes_no_figure(name: str, monkeypatch: pytes
     monkeypatch.setattr(style, "Figure", refuse)
     assert DRAWINGS[name](SUMMARY, ax=left) is figure
     assert left.has_data() and not right.has_data() and not figure.legends
-    assert left.get_legend_handles_labels()[1], "somebody else's panel must offer its legend entries"
+    assert left.get_legend_handles_labels()[1], (
+        "somebody else's panel must offer its legend entries"
+    )
     assert left.get_xlabel() and left.get_ylabel()
 
 
@@ -85,7 +99,9 @@ def test_odd_data_neither_raise_nor_warn(name: str, case: str) -> None:
     DRAWINGS[name](ODD[case]).draw_without_rendering()
 
 
-@pytest.mark.parametrize("name", ["pseudospectra", "bounds", "directions", "sublayers", "refinement", "exponents"])
+@pytest.mark.parametrize(
+    "name", ["pseudospectra", "bounds", "directions", "sublayers", "refinement", "exponents"]
+)
 def test_the_methods_have_their_colours(name: str) -> None:
     shown = {to_hex(line.get_color()).upper() for ax in drawn(name).axes for line in ax.get_lines()}
     assert {style.COLOURS["explicit"], style.COLOURS["implicit"]} <= shown

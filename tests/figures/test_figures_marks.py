@@ -15,13 +15,21 @@ from figures import growth, propagation, spectra, stability_map, style
 def hollow(ax: Axes) -> int:
     """Number of hollow markers in a panel."""
     return sum(
-        len(line.get_xdata()) for line in ax.get_lines() if line.get_marker() != "None" and line.get_markerfacecolor() in ("white", "none")
+        len(line.get_xdata())
+        for line in ax.get_lines()
+        if line.get_marker() != "None" and line.get_markerfacecolor() in ("white", "none")
     )
 
 
 def texts(figure: Figure) -> str:
     legends = [entry.get_text() for legend in figure.legends for entry in legend.get_texts()]
-    return "\n".join([*(ax.get_title() for ax in figure.axes), *(text.get_text() for ax in figure.axes for text in ax.texts), *legends])
+    return "\n".join(
+        [
+            *(ax.get_title() for ax in figure.axes),
+            *(text.get_text() for ax in figure.axes for text in ax.texts),
+            *legends,
+        ]
+    )
 
 
 def test_one_panel_for_each_kind_with_its_number_of_examples() -> None:
@@ -48,21 +56,34 @@ def test_paths_start_at_one_and_end_at_the_measured_median() -> None:
     measured = propagation.smallest(propagation.at_step_size(summary), "typo")[0].measured
     line = next(line for line in ax.get_lines() if line.get_color() == style.COLOURS["explicit"])
     np.testing.assert_allclose(line.get_ydata(), np.median(measured, axis=0))
-    assert list(line.get_xdata()) == [0, 1, 2, 3] and line.get_ydata()[0] == 1 and ax.get_yscale() == "log"
+    assert (
+        list(line.get_xdata()) == [0, 1, 2, 3]
+        and line.get_ydata()[0] == 1
+        and ax.get_yscale() == "log"
+    )
 
 
 def test_failed_solves_are_marked_where_they_happened_and_counted() -> None:
     summary = synthetic.summary(layers=4, converged=False)
     ax = propagation.draw(summary, perturbation="gaussian").axes[0]
-    assert hollow(ax) == 2 and "3 of 16 not solved, left out" in ax.get_title()  # layers 2 and 3 of 4 failed
+    assert (
+        hollow(ax) == 2 and "3 of 16 not solved, left out" in ax.get_title()
+    )  # layers 2 and 3 of 4 failed
     figure = propagation.draw(synthetic.summary(layers=4))
     assert sum(hollow(ax) for ax in figure.axes) == 0 and "hollow" not in texts(figure)
 
 
 def test_linearity_draws_the_median_error_against_size() -> None:
     summary = synthetic.summary(layers=2)
-    curves = [one for one in propagation.at_step_size(summary) if one.perturbation == "gaussian" and one.method == "implicit"]
-    expected = [np.median(np.abs(np.log(one.measured[:, -1]) - np.log(one.predicted[:, -1]))) for one in curves]
+    curves = [
+        one
+        for one in propagation.at_step_size(summary)
+        if one.perturbation == "gaussian" and one.method == "implicit"
+    ]
+    expected = [
+        np.median(np.abs(np.log(one.measured[:, -1]) - np.log(one.predicted[:, -1])))
+        for one in curves
+    ]
     ax = propagation.draw_linearity(summary).axes[0]
     line = next(line for line in ax.get_lines() if line.get_color() == style.COLOURS["implicit"])
     np.testing.assert_allclose(line.get_ydata(), expected)
@@ -71,18 +92,28 @@ def test_linearity_draws_the_median_error_against_size() -> None:
 
 def test_growth_is_hollow_where_a_text_did_not_converge() -> None:
     figure = growth.draw(synthetic.summary(layers=4, converged=False))
-    assert hollow(figure.axes[0]) == 4 and "hollow" in texts(figure)  # worst and spectral growth, in layers 2 and 3
+    assert hollow(figure.axes[0]) == 4 and "hollow" in texts(
+        figure
+    )  # worst and spectral growth, in layers 2 and 3
     assert hollow(growth.draw(synthetic.summary(layers=4)).axes[0]) == 0
 
 
 def test_advantage_names_both_directions() -> None:
     shown = texts(growth.draw_advantage(synthetic.summary(layers=2)))
-    assert "implicit\ndamps more" in shown and "explicit\ndamps more" in shown and "$h = 0.25$" in shown
+    assert (
+        "implicit\ndamps more" in shown
+        and "explicit\ndamps more" in shown
+        and "$h = 0.25$" in shown
+    )
 
 
 def test_spectra_have_one_panel_per_layer_of_equal_aspect_and_limits() -> None:
     axes = spectra.draw(synthetic.summary(layers=4)).axes
-    assert len(axes) == 4 and {ax.get_aspect() for ax in axes} == {1.0} and len({(*ax.get_xlim(), *ax.get_ylim()) for ax in axes}) == 1
+    assert (
+        len(axes) == 4
+        and {ax.get_aspect() for ax in axes} == {1.0}
+        and len({(*ax.get_xlim(), *ax.get_ylim()) for ax in axes}) == 1
+    )
 
 
 def test_the_bulk_is_one_dot_with_its_count() -> None:
@@ -94,15 +125,26 @@ def test_eigenvalues_scale_with_the_step_size() -> None:
     summary = synthetic.summary(layers=1, dense=False)
     ax = spectra.draw(summary, layer=0, step_size=0.5).axes[0]
     drawn = next(
-        line for line in ax.get_lines() if line.get_color() == style.INK and len(line.get_xdata()) == summary.spectra[0].leading.size
+        line
+        for line in ax.get_lines()
+        if line.get_color() == style.INK
+        and len(line.get_xdata()) == summary.spectra[0].leading.size
     )
-    np.testing.assert_allclose(np.sort(drawn.get_xdata()), np.sort(0.5 * summary.spectra[0].leading.real.ravel()))
+    np.testing.assert_allclose(
+        np.sort(drawn.get_xdata()), np.sort(0.5 * summary.spectra[0].leading.real.ravel())
+    )
 
 
 def test_a_truncated_region_is_drawn_only_at_its_own_step_size() -> None:
     regions = synthetic.summary(layers=1).regions
-    assert sorted({one.name for one in spectra.regions_at(regions, 0.3)}) == ["explicit", "implicit", "lemniscate"]
-    assert [one.step_size for one in spectra.regions_at(regions, 0.5) if one.name == "truncated"] == [0.5, 0.5]
+    assert sorted({one.name for one in spectra.regions_at(regions, 0.3)}) == [
+        "explicit",
+        "implicit",
+        "lemniscate",
+    ]
+    assert [
+        one.step_size for one in spectra.regions_at(regions, 0.5) if one.name == "truncated"
+    ] == [0.5, 0.5]
 
 
 def test_an_unknown_layer_is_refused() -> None:
@@ -114,7 +156,9 @@ def test_a_far_eigenvalue_is_counted_and_does_not_shrink_the_picture() -> None:
     summary = synthetic.summary(layers=1, dense=False)
     leading = summary.spectra[0].leading.copy()
     leading[0, 0] = 500
-    far = dataclasses.replace(summary, spectra=(dataclasses.replace(summary.spectra[0], leading=leading),))
+    far = dataclasses.replace(
+        summary, spectra=(dataclasses.replace(summary.spectra[0], leading=leading),)
+    )
     figure = spectra.draw(far)
     assert figure.axes[0].get_xlim()[1] < 10 and "1 beyond the frame" in texts(figure)
 
@@ -122,16 +166,28 @@ def test_a_far_eigenvalue_is_counted_and_does_not_shrink_the_picture() -> None:
 def test_map_hatches_lower_bounds_and_outlines_the_stable_cells() -> None:
     summary = synthetic.summary(layers=2, converged=False)
     panel = stability_map.draw(summary, method="implicit").axes[0]
-    hatched = [patch for patch in panel.patches if isinstance(patch, Rectangle) and patch.get_hatch()]
+    hatched = [
+        patch for patch in panel.patches if isinstance(patch, Rectangle) and patch.get_hatch()
+    ]
     assert len(hatched) == 2 * sum(h > 2 for h in synthetic.MAP_STEPS)
-    assert not [patch for patch in stability_map.draw(summary, method="explicit").axes[0].patches if patch.get_hatch()]
-    stable = texts(stability_map.draw(synthetic.summary(layers=2, stable=True, map_steps=[0.5, 1.0, 3.0])))
+    assert not [
+        patch
+        for patch in stability_map.draw(summary, method="explicit").axes[0].patches
+        if patch.get_hatch()
+    ]
+    stable = texts(
+        stability_map.draw(synthetic.summary(layers=2, stable=True, map_steps=[0.5, 1.0, 3.0]))
+    )
     assert r"$\max|R(h\lambda)| = 1$" in stable
 
 
 def test_map_axis_follows_its_grid() -> None:
-    assert stability_map.is_geometric(np.geomspace(0.01, 2, 9)) and not stability_map.is_geometric(np.linspace(0.1, 2, 9))
-    ax = stability_map.draw(synthetic.summary(layers=2, map_steps=[0.5, 1.0, 1.5, 2.0]), method="explicit").axes[0]
+    assert stability_map.is_geometric(np.geomspace(0.01, 2, 9)) and not stability_map.is_geometric(
+        np.linspace(0.1, 2, 9)
+    )
+    ax = stability_map.draw(
+        synthetic.summary(layers=2, map_steps=[0.5, 1.0, 1.5, 2.0]), method="explicit"
+    ).axes[0]
     assert ax.get_xscale() == "linear"
 
 

@@ -47,7 +47,10 @@ class Outline(html.parser.HTMLParser):
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("run")
-    write_report(synthetic.summary(layers=3, texts=4, converged=False, kinds={"gaussian": 4, "typo": 3}), folder)
+    write_report(
+        synthetic.summary(layers=3, texts=4, converged=False, kinds={"gaussian": 4, "typo": 3}),
+        folder,
+    )
     return folder
 
 
@@ -68,21 +71,32 @@ def test_every_figure_is_written_and_shown_with_a_text(folder: Path) -> None:
     )
     images = outline.all("img")
     assert len(images) == len(QUICK) == len(outline.all("figure")) == len(outline.all("figcaption"))
-    assert all(image["alt"] and image["src"].startswith("data:image/svg+xml;base64,") for image in images)
+    assert all(
+        image["alt"] and image["src"].startswith("data:image/svg+xml;base64,") for image in images
+    )
 
 
 def test_the_page_needs_nothing_else(folder: Path) -> None:
     text = text_of(folder / "report.html")
-    assert not re.search(r"https?://|<script|<link|<iframe|@import|url\(|src=\"(?!data:)|href=", text)
-    for path in (folder / "figures").glob("*.svg"):  # in the pictures only names of XML vocabularies and links inside the picture
+    assert not re.search(
+        r"https?://|<script|<link|<iframe|@import|url\(|src=\"(?!data:)|href=", text
+    )
+    for path in (folder / "figures").glob(
+        "*.svg"
+    ):  # in the pictures only names of XML vocabularies and links inside the picture
         svg = text_of(path)
         assert not re.search(r"<script|@import|url\((?!#)|href=\"(?!#|data:)", svg)
-        assert not re.sub(r'(xmlns(:\w+)?|rdf:resource)="[^"]*"|"-//W3C//[^>]*>', "", svg).count("://")
+        assert not re.sub(r'(xmlns(:\w+)?|rdf:resource)="[^"]*"|"-//W3C//[^>]*>', "", svg).count(
+            "://"
+        )
 
 
 def test_the_outline_is_semantic(folder: Path) -> None:
     outline = Outline(text_of(folder / "report.html"))
-    assert len(outline.all("h1")) == len(outline.all("main")) == 1 and outline.all("html")[0]["lang"] == "en"
+    assert (
+        len(outline.all("h1")) == len(outline.all("main")) == 1
+        and outline.all("html")[0]["lang"] == "en"
+    )
     names = {heading["id"] for heading in outline.all("h2")}
     assert names == {section["aria-labelledby"] for section in outline.all("section")}
     assert all(cell.get("scope") for cell in outline.all("th"))
@@ -104,15 +118,24 @@ def test_texts_and_names_are_escaped(tmp_path: Path) -> None:
         versions={HOSTILE: HOSTILE},
     )
     text = text_of(write_report(hostile, tmp_path))
-    assert "<script" not in text and text.count(page.escape(HOSTILE)) >= 10 and "a &quot;quoted&quot; &amp; b (4 tokens)" in text
+    assert (
+        "<script" not in text
+        and text.count(page.escape(HOSTILE)) >= 10
+        and "a &quot;quoted&quot; &amp; b (4 tokens)" in text
+    )
     Outline(text)
 
 
 def test_the_same_summary_gives_the_same_bytes(folder: Path, tmp_path: Path) -> None:
-    write_report(synthetic.summary(layers=3, texts=4, converged=False, kinds={"gaussian": 4, "typo": 3}), tmp_path)
+    write_report(
+        synthetic.summary(layers=3, texts=4, converged=False, kinds={"gaussian": 4, "typo": 3}),
+        tmp_path,
+    )
     names = sorted(path.relative_to(folder) for path in folder.rglob("*.*"))
     assert len(names) == 1 + 3 * len(QUICK)
-    assert [name for name in names if (folder / name).read_bytes() != (tmp_path / name).read_bytes()] == []
+    assert [
+        name for name in names if (folder / name).read_bytes() != (tmp_path / name).read_bytes()
+    ] == []
 
 
 def test_the_table_says_none_and_never_zero_for_no_stable_step(folder: Path) -> None:
@@ -125,7 +148,11 @@ def test_the_table_says_none_and_never_zero_for_no_stable_step(folder: Path) -> 
 @pytest.mark.usefixtures("svg_only")
 def test_what_did_not_converge_is_listed(folder: Path, tmp_path: Path) -> None:
     text = text_of(folder / "report.html")
-    assert "Not everything converged." in text and "MAX_ITERATIONS" in text and "Everything converged" not in text
+    assert (
+        "Not everything converged." in text
+        and "MAX_ITERATIONS" in text
+        and "Everything converged" not in text
+    )
     settled = text_of(write_report(synthetic.summary(layers=1, texts=2, kinds={}), tmp_path))
     assert "Everything converged" in settled and "Not everything converged" not in settled
 
@@ -149,7 +176,9 @@ def test_odd_runs_have_a_report(summary: synthetic.Summary, tmp_path: Path) -> N
 
 def test_a_run_of_quick_depth_has_no_picture_of_full_depth() -> None:
     assert pictures_of(synthetic.summary(layers=1)) == pictures_of(synthetic.empty()) == QUICK
-    assert pictures_of(synthetic_full.summary(layers=1, texts=2)) == list(PICTURES) and len(PICTURES) > len(QUICK)
+    assert pictures_of(synthetic_full.summary(layers=1, texts=2)) == list(PICTURES) and len(
+        PICTURES
+    ) > len(QUICK)
 
 
 @pytest.mark.usefixtures("svg_only")
@@ -157,15 +186,31 @@ def test_the_report_of_full_depth(tmp_path: Path) -> None:
     summary = synthetic_full.summary(layers=1, texts=2, converged=False, kinds={}, dense=False)
     text = text_of(write_report(summary, tmp_path))
     assert len(Outline(text).all("img")) == len(PICTURES)
-    for expected in ("Non-normality layer by layer", "<dt>ε-pseudospectrum</dt>", "numerical range, longer texts", "Kreiss constant"):
+    for expected in (
+        "Non-normality layer by layer",
+        "<dt>ε-pseudospectrum</dt>",
+        "numerical range, longer texts",
+        "Kreiss constant",
+    ):
         assert expected in text
-    quick = text_of(write_report(synthetic.summary(layers=1, texts=2, kinds={}, dense=False), tmp_path / "quick"))
+    quick = text_of(
+        write_report(
+            synthetic.summary(layers=1, texts=2, kinds={}, dense=False), tmp_path / "quick"
+        )
+    )
     assert "Non-normality" not in quick and "<dt>ε-pseudospectrum</dt>" not in quick
 
 
 @pytest.mark.usefixtures("svg_only")
 def test_a_report_of_full_depth_without_one_number(tmp_path: Path) -> None:
-    text = text_of(write_report(synthetic_full.not_a_number(synthetic_full.summary(layers=1, texts=2, kinds={}, dense=False)), tmp_path))
+    text = text_of(
+        write_report(
+            synthetic_full.not_a_number(
+                synthetic_full.summary(layers=1, texts=2, kinds={}, dense=False)
+            ),
+            tmp_path,
+        )
+    )
     visible = re.sub(r"base64,[^\"]*|<style>.*?</style>", "", text, flags=re.S)
     assert not re.search(r"\bnan\b|\binf\b", visible) and "Everything converged" not in visible
 
@@ -184,15 +229,27 @@ def test_the_command_reads_a_run_folder(tmp_path: Path, capsys: pytest.CaptureFi
     (tmp_path / "config.json").write_text(json.dumps(config), encoding="utf-8")
     (tmp_path / "cells").mkdir()
     paths = np.ones((2, 1, 3, 4))
-    arrays = {"measured": paths, "predicted": paths, "converged": np.ones((2, 1, 3, 3), dtype=np.uint8), "sizes": np.array([1e-3])}
-    header = {"kind": "propagation", "perturbation": "gaussian", "step_size": 1.0, "texts": [0, 1, 2]}
+    arrays = {
+        "measured": paths,
+        "predicted": paths,
+        "converged": np.ones((2, 1, 3, 3), dtype=np.uint8),
+        "sizes": np.array([1e-3]),
+    }
+    header = {
+        "kind": "propagation",
+        "perturbation": "gaussian",
+        "step_size": 1.0,
+        "texts": [0, 1, 2],
+    }
     write_cell(tmp_path / "cells", Cell("propagation-0", header, arrays))
     main([str(tmp_path)])
     assert capsys.readouterr().out.strip() == str(tmp_path / "report.html")
     assert "Gaussian noise 1× against 1×" in text_of(tmp_path / "report.html")
 
 
-def test_the_command_refuses_a_folder_that_is_no_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_refuses_a_folder_that_is_no_run(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     with pytest.raises(SystemExit) as stopped:
         main([str(tmp_path)])
     assert stopped.value.code == 2 and "is no run folder" in capsys.readouterr().err

@@ -26,18 +26,48 @@ def interval(values: list[float]) -> dict[str, Any]:
 
 def model(name: str, role: str, seeds: int, attacked: bool) -> dict[str, Any]:
     start = 0.5 + 0.05 * len(name) / 10
-    measures = {key: interval([start + 0.01 * seed + 0.05 * i for seed in range(seeds)]) for i, key in enumerate(robustness.MEASURES)}
-    attacks = {kind: {"clean_accuracy": interval([0.8] * seeds), "robust_accuracy": interval([0.3] * seeds)} for kind in ("pgd", "words")}
-    return {"name": name, "role": role, "seeds": list(range(seeds)), "measures": measures, "attacks": attacks if attacked else {}}
+    measures = {
+        key: interval([start + 0.01 * seed + 0.05 * i for seed in range(seeds)])
+        for i, key in enumerate(robustness.MEASURES)
+    }
+    attacks = {
+        kind: {
+            "clean_accuracy": interval([0.8] * seeds),
+            "robust_accuracy": interval([0.3] * seeds),
+        }
+        for kind in ("pgd", "words")
+    }
+    return {
+        "name": name,
+        "role": role,
+        "seeds": list(range(seeds)),
+        "measures": measures,
+        "attacks": attacks if attacked else {},
+    }
 
 
 def study(seeds: int = 3, attacked: bool = True) -> dict[str, Any]:
     models = [model(name, role, seeds, attacked) for name, role in MODELS]
-    return {"groups": [{"name": "sst2-1000", "task": "sst2", "size": 1000, "metric": "accuracy", "chance": 0.5, "models": models}]}
+    return {
+        "groups": [
+            {
+                "name": "sst2-1000",
+                "task": "sst2",
+                "size": 1000,
+                "metric": "accuracy",
+                "chance": 0.5,
+                "models": models,
+            }
+        ]
+    }
 
 
 def centres(figure: Figure, panel: int, colour: str, face: str) -> list[float]:
-    lines = [line for line in figure.axes[panel].lines if line.get_color() == colour and line.get_markerfacecolor() == face]
+    lines = [
+        line
+        for line in figure.axes[panel].lines
+        if line.get_color() == colour and line.get_markerfacecolor() == face
+    ]
     return [float(y) for line in lines for y in np.asarray(line.get_ydata())]
 
 
@@ -46,7 +76,9 @@ def test_every_mean_is_a_marker_at_its_height() -> None:
     figure = robustness.draw(record)
     for one in record["groups"][0]["models"]:
         colour = style.COLOURS[one["role"]]
-        assert centres(figure, 0, colour, colour) == pytest.approx([one["measures"][key]["mean"] for key in robustness.MEASURES])
+        assert centres(figure, 0, colour, colour) == pytest.approx(
+            [one["measures"][key]["mean"] for key in robustness.MEASURES]
+        )
         assert centres(figure, 1, colour, colour) == pytest.approx([0.3, 0.3])
         assert centres(figure, 1, colour, "white") == pytest.approx([0.8, 0.8])
 
@@ -56,12 +88,22 @@ def test_a_ladder_is_joined_rung_by_rung_and_named_by_its_radii() -> None:
     robust = {"pgd-0.1": 0.5, "pgd-0.3": 0.2, "pgd-1": 0.0, "words": 0.3}
     for one in record["groups"][0]["models"]:
         one["attacks"] = {
-            name: {"clean_accuracy": interval([0.8] * 3), "robust_accuracy": interval([value] * 3)} for name, value in robust.items()
+            name: {"clean_accuracy": interval([0.8] * 3), "robust_accuracy": interval([value] * 3)}
+            for name, value in robust.items()
         }
     panel = robustness.draw(record).axes[1]
-    assert [text.get_text() for text in panel.get_xticklabels()] == ["pgd\nr = 0.1", "pgd\nr = 0.3", "pgd\nr = 1", "words"]
-    joined = [line for line in panel.lines if line.get_marker() == "None" and len(line.get_xdata()) == 3]
-    assert len(joined) == len(MODELS) and all(list(line.get_ydata()) == pytest.approx([0.5, 0.2, 0.0]) for line in joined)
+    assert [text.get_text() for text in panel.get_xticklabels()] == [
+        "pgd\nr = 0.1",
+        "pgd\nr = 0.3",
+        "pgd\nr = 1",
+        "words",
+    ]
+    joined = [
+        line for line in panel.lines if line.get_marker() == "None" and len(line.get_xdata()) == 3
+    ]
+    assert len(joined) == len(MODELS) and all(
+        list(line.get_ydata()) == pytest.approx([0.5, 0.2, 0.0]) for line in joined
+    )
 
 
 def test_dev_stands_before_the_adversarial_columns() -> None:
@@ -70,8 +112,12 @@ def test_dev_stands_before_the_adversarial_columns() -> None:
 
 
 def test_every_seed_is_a_dot() -> None:
-    dots = [line for line in robustness.draw(study(seeds=3)).axes[0].lines if line.get_marker() == "."]
-    assert sum(len(np.asarray(line.get_ydata())) for line in dots) == 3 * len(MODELS) * len(robustness.MEASURES)
+    dots = [
+        line for line in robustness.draw(study(seeds=3)).axes[0].lines if line.get_marker() == "."
+    ]
+    assert sum(len(np.asarray(line.get_ydata())) for line in dots) == 3 * len(MODELS) * len(
+        robustness.MEASURES
+    )
 
 
 def test_no_attack_no_panel() -> None:
@@ -98,11 +144,17 @@ def test_a_group_each_has_its_panels_and_one_legend() -> None:
     record["groups"].append(copy.deepcopy(record["groups"][0]) | {"size": 500})
     figure = robustness.draw(record)
     assert len(figure.axes) == 4 and len(figure.legends) == 1
-    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["bert (3 seeds)", "published (3 seeds)", "im-bert (3 seeds)"]
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == [
+        "bert (3 seeds)",
+        "published (3 seeds)",
+        "im-bert (3 seeds)",
+    ]
 
 
 def test_equal_records_give_equal_bytes(tmp_path: Path) -> None:
-    first, second = (style.save(robustness.draw(study()), tmp_path / name, "robustness") for name in ("a", "b"))
+    first, second = (
+        style.save(robustness.draw(study()), tmp_path / name, "robustness") for name in ("a", "b")
+    )
     assert all(first[kind].read_bytes() == second[kind].read_bytes() for kind in first)
 
 

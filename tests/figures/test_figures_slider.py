@@ -16,7 +16,14 @@ from analysis.summary import Summary, TruncatedRegion
 from figures import page, slider
 
 BROWSER = shutil.which("chromium") or shutil.which("google-chrome")
-FLAGS = ("--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--virtual-time-budget=5000")
+FLAGS = (
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--virtual-time-budget=5000",
+)
 K = 5
 
 
@@ -31,22 +38,32 @@ def summary() -> Summary:
     whole = synthetic.summary(map_steps=[0.0625, 0.25, 1.0, 4.0])
     steps, re, im = whole.maps[0].step_sizes, np.linspace(-4, 4, 120), np.linspace(0, 3, 46)
     values = np.stack([amplification(float(h), re[None, :] + 1j * im[:, None]) for h in steps])
-    return dataclasses.replace(whole, truncated=(TruncatedRegion("fixed point, k = 5", steps, re, im, values),))
+    return dataclasses.replace(
+        whole, truncated=(TruncatedRegion("fixed point, k = 5", steps, re, im, values),)
+    )
 
 
 def held(html: str) -> dict[str, Any]:
-    found = re.search(r'<script type="application/json" id="slider-data">(.*?)</script>', html, re.DOTALL)
+    found = re.search(
+        r'<script type="application/json" id="slider-data">(.*?)</script>', html, re.DOTALL
+    )
     assert found is not None
     return json.loads(found[1])
 
 
-def test_the_outline_of_every_step_size_is_where_the_truncated_solver_neither_damps_nor_amplifies(summary: Summary) -> None:
+def test_the_outline_of_every_step_size_is_where_the_truncated_solver_neither_damps_nor_amplifies(
+    summary: Summary,
+) -> None:
     data = held(slider.part(summary))
     assert len(data["steps"]) == len(data["regions"][0]) == len(data["captions"][0])
     for h, path in zip(data["steps"], data["regions"][0], strict=True):
-        points = np.array([[float(x) for x in point.split()] for point in re.split("[ML]", path) if point])
+        points = np.array(
+            [[float(x) for x in point.split()] for point in re.split("[ML]", path) if point]
+        )
         assert len(points) > 20 and (points[:, 1] < 0).any() and (points[:, 1] > 0).any()
-        assert np.abs(np.log(amplification(h, points[:, 0] + 1j * points[:, 1]))).max() < 0.15  # of linear interpolation on the grid
+        assert (
+            np.abs(np.log(amplification(h, points[:, 0] + 1j * points[:, 1]))).max() < 0.15
+        )  # of linear interpolation on the grid
 
 
 def test_without_the_script_it_shows_h_equal_to_one(summary: Summary) -> None:
@@ -75,7 +92,9 @@ def test_nothing_is_drawn_where_nothing_was_measured(summary: Summary) -> None:
 
 @pytest.mark.skipif(BROWSER is None, reason="no browser")
 @pytest.mark.parametrize("width", [400, 1280])
-def test_in_a_browser_the_slider_moves_everything(summary: Summary, tmp_path: Path, width: int) -> None:
+def test_in_a_browser_the_slider_moves_everything(
+    summary: Summary, tmp_path: Path, width: int
+) -> None:
     probe = """<script>
     const input = document.querySelector("#slider input"), seen = [];
     for (const place of [0, Number(input.max)]) {
@@ -90,12 +109,33 @@ def test_in_a_browser_the_slider_moves_everything(summary: Summary, tmp_path: Pa
     </script>"""
     html = slider.part(summary)
     (tmp_path / "page.html").write_text(page.document("a page", html + probe), encoding="utf-8")
-    command = [BROWSER or "", *FLAGS, f"--window-size={width},900", f"--user-data-dir={tmp_path / 'browser'}", "--dump-dom"]
-    done = subprocess.run([*command, (tmp_path / "page.html").as_uri()], capture_output=True, text=True, timeout=120, check=True)
+    command = [
+        BROWSER or "",
+        *FLAGS,
+        f"--window-size={width},900",
+        f"--user-data-dir={tmp_path / 'browser'}",
+        "--dump-dom",
+    ]
+    done = subprocess.run(
+        [*command, (tmp_path / "page.html").as_uri()],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+    )
     text = re.search(r"<pre>(.*?)</pre>", done.stdout, re.DOTALL)
     assert text is not None, done.stdout[-500:]
-    data, seen = held(html), json.loads(text[1].replace("&amp;", "&").replace("&lt;", "<").replace("&gt;", ">"))
+    data, seen = (
+        held(html),
+        json.loads(text[1].replace("&amp;", "&").replace("&lt;", "<").replace("&gt;", ">")),
+    )
     for place, one in zip((0, -1), seen, strict=True):
         assert one["focus"] and one["shown"] and one["wide"]
-        assert one["scale"] == f"scale({data['steps'][place]:g})" and one["text"] == f"h = {data['labels'][place]}"
-        assert one["path"] == data["regions"][0][place] and one["caption"] == data["captions"][0][place]
+        assert (
+            one["scale"] == f"scale({data['steps'][place]:g})"
+            and one["text"] == f"h = {data['labels'][place]}"
+        )
+        assert (
+            one["path"] == data["regions"][0][place]
+            and one["caption"] == data["captions"][0][place]
+        )

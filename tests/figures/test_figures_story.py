@@ -26,8 +26,22 @@ def records() -> dict[str, Any]:
     fit = {"slope": 0.5, "slope_low": 0.4, "slope_high": 0.6, "r_squared": 0.25, "agreement": -0.5}
     series = {"kind": "gaussian", "size": 1e-4, "sizes": {"median": 1e-4}, "measured": [[0.1, 0.2]]}
     series["predicted"] = {source: [[0.1, None]] for source in ("fine-tuned", "pretrained")}
-    correlation = {"name": "Spearman", "value": 0.3, "low": 0.1, "high": 0.5, "p_value": 0.4, "critical": 0.6}
-    outcome = {"layers": [1], "predicted": estimate(0.2), "measured": 0.1, "low": 0.0, "high": 0.2, "dev": 0.8}
+    correlation = {
+        "name": "Spearman",
+        "value": 0.3,
+        "low": 0.1,
+        "high": 0.5,
+        "p_value": 0.4,
+        "critical": 0.6,
+    }
+    outcome = {
+        "layers": [1],
+        "predicted": estimate(0.2),
+        "measured": 0.1,
+        "low": 0.0,
+        "high": 0.2,
+        "dev": 0.8,
+    }
     return {
         "prediction": json.loads((STUDIES / "placement" / "prediction.json").read_text()),
         "study": json.loads(STUDY.read_text()),
@@ -35,8 +49,19 @@ def records() -> dict[str, Any]:
             "schema": 1,
             "fits": [{"kind": "gaussian", "size": 1e-4, "source": "pretrained", **fit}],
             "series": [series],
-            "linearity": {"gaussian": {"sizes": [1e-4, 1e-2], "error": [[0.01], [0.2]], "ends": 5e-3}},
-            "flips": {"measured": {"difference": 0.5, "low": 0.1, "high": 0.9, "p_value": 0.03, "flipped": 7, "held": 9}},
+            "linearity": {
+                "gaussian": {"sizes": [1e-4, 1e-2], "error": [[0.01], [0.2]], "ends": 5e-3}
+            },
+            "flips": {
+                "measured": {
+                    "difference": 0.5,
+                    "low": 0.1,
+                    "high": 0.9,
+                    "p_value": 0.03,
+                    "flipped": 7,
+                    "held": 9,
+                }
+            },
             "meta": {"model": "<tuned>"},
         },
         "confirmation": {
@@ -86,8 +111,14 @@ def test_every_record_has_its_section_with_its_numbers(tmp_path: Path) -> None:
         mean = model["measures"]["dev"]["mean"]
         assert re.search(rf"{model['name']}.*?{100 * mean:.1f} ±", text)
     assert "Not confirmed &lt;yet&gt;." in text and "7\u00a0% of the examples" in text
-    assert "gaussian of size 0.0001, from the pretrained linearisation: R² 0.25, slope 0.5 (0.4 to 0.6), agreement −0.5." in text
-    assert all(html.escape(sentence) in text for sentence in records()["prediction"]["recommendation"]["sentences"])
+    assert (
+        "gaussian of size 0.0001, from the pretrained linearisation: R² 0.25, slope 0.5 (0.4 to 0.6), agreement −0.5."
+        in text
+    )
+    assert all(
+        html.escape(sentence) in text
+        for sentence in records()["prediction"]["recommendation"]["sentences"]
+    )
     assert "0.5 nats above the others&#x27; (0.1 to 0.9, p = 0.03; 7 and 9 pairs)" in text
     assert {path.stem for path in (tmp_path / "figures").glob("story_*.svg")} == {
         f"story_{name}" for name in ("prediction", "study", "confirmation", "calibration")
@@ -99,8 +130,14 @@ def test_controls_tell_of_refinement_and_of_other_explicit_steps(tmp_path: Path)
     text = told(Story(study=study), tmp_path, "Refined.")[-2]
     models = {model["name"]: model for model in study["groups"][0]["models"]}
     damped = 100 * models["damped"]["against_baseline"]["all"]["hierarchical"]["mean"]
-    assert "<p>Refined.</p>" in text and f"damped, sst2-1000 (field increment, step size 0.5): −{-damped:.2g} points" in text
-    assert "matched, sst2-1000 (field increment, substeps 8)" in text and "few-sample, sst2-1000 (training alone)" in text
+    assert (
+        "<p>Refined.</p>" in text
+        and f"damped, sst2-1000 (field increment, step size 0.5): −{-damped:.2g} points" in text
+    )
+    assert (
+        "matched, sst2-1000 (field increment, substeps 8)" in text
+        and "few-sample, sst2-1000 (training alone)" in text
+    )
     assert "ex-bert, sst2-1000 (field outer)" in text
     assert not re.search(r"im-bert, sst2-1000 \(", text)
     assert "--depth full" in told(Story(study=study), tmp_path)[-2]
@@ -112,7 +149,10 @@ def test_failed_checks_and_what_is_missing_are_told(tmp_path: Path) -> None:
         model["masking"] = {"gradients": [False, True, None], "residual": [True, None, None]}
     study["missing"], study["warnings"] = ["a run"], ["a check failed"]
     text = page(tmp_path, Story(study=study))
-    assert "gradients through the solver agree with differences at the attacked points: 1 of 2 failed" in text
+    assert (
+        "gradients through the solver agree with differences at the attacked points: 1 of 2 failed"
+        in text
+    )
     assert "Not run yet: a run" in text and "a check failed" in text
 
 
@@ -121,8 +161,14 @@ def test_records_are_read_and_told_apart(tmp_path: Path) -> None:
     for name, record in given.items():
         (tmp_path / f"{name}.json").write_text(json.dumps(record))
     found = read_story(study=STUDY, calibration=tmp_path / "calibration.json", confirmation=None)
-    assert found.study == given["study"] and found.calibration == given["calibration"] and found.confirmation is None
-    with pytest.raises(ValueError, match="expected the record of a prediction, with 'recommendation'"):
+    assert (
+        found.study == given["study"]
+        and found.calibration == given["calibration"]
+        and found.confirmation is None
+    )
+    with pytest.raises(
+        ValueError, match="expected the record of a prediction, with 'recommendation'"
+    ):
         read_story(prediction=STUDY)
     (tmp_path / "broken.json").write_text("{")
     with pytest.raises(ValueError, match="expected JSON"):

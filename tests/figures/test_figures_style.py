@@ -20,21 +20,35 @@ def test_the_style_ends_with_its_context() -> None:
 
 def test_the_callers_settings_do_not_reach_our_figures(tmp_path: Path) -> None:
     def saved(folder: Path) -> bytes:
-        return style.save(growth.draw(synthetic.summary(layers=2)), folder, "growth")["svg"].read_bytes()
+        return style.save(growth.draw(synthetic.summary(layers=2)), folder, "growth")[
+            "svg"
+        ].read_bytes()
 
     ours = saved(tmp_path / "plain")
-    with mpl.rc_context({"font.size": 20, "lines.linewidth": 9, "svg.hashsalt": "other", "xtick.labelsize": 30}):
+    with mpl.rc_context(
+        {"font.size": 20, "lines.linewidth": 9, "svg.hashsalt": "other", "xtick.labelsize": 30}
+    ):
         assert saved(tmp_path / "other") == ours
 
 
 def test_three_formats_without_dates(tmp_path: Path) -> None:
-    paths = style.save(growth.draw(synthetic.summary(layers=2)), tmp_path / "made" / "here", "growth")
+    paths = style.save(
+        growth.draw(synthetic.summary(layers=2)), tmp_path / "made" / "here", "growth"
+    )
     assert {path.name for path in paths.values()} == {"growth.svg", "growth.pdf", "growth.png"}
-    assert b"<dc:date>" not in paths["svg"].read_bytes() and b"CreationDate" not in paths["pdf"].read_bytes()
+    assert (
+        b"<dc:date>" not in paths["svg"].read_bytes()
+        and b"CreationDate" not in paths["pdf"].read_bytes()
+    )
 
 
 def test_no_text_needs_a_font(tmp_path: Path) -> None:
-    assert b"<text" not in style.save(growth.draw(synthetic.summary(layers=1)), tmp_path, "growth")["svg"].read_bytes()
+    assert (
+        b"<text"
+        not in style.save(growth.draw(synthetic.summary(layers=1)), tmp_path, "growth")[
+            "svg"
+        ].read_bytes()
+    )
 
 
 def test_fewer_axes_than_panels_take_the_first_panels() -> None:
@@ -54,6 +68,9 @@ def test_bands_are_percentiles_without_what_is_not_finite() -> None:
     assert np.isnan(selection.band(np.zeros((0, 3))).median).all()
 
 
-@pytest.mark.parametrize(("measured", "wanted", "expected"), [([0.5, 1.0, 2.0], None, 1.0), ([0.25, 0.5], None, 0.5), ([0.1], 0.1, 0.1)])
+@pytest.mark.parametrize(
+    ("measured", "wanted", "expected"),
+    [([0.5, 1.0, 2.0], None, 1.0), ([0.25, 0.5], None, 0.5), ([0.1], 0.1, 0.1)],
+)
 def test_the_step_size_drawn(measured: list[float], wanted: float | None, expected: float) -> None:
     assert selection.step_size(measured, wanted) == expected

@@ -8,7 +8,13 @@ from transformers import BertConfig, BertModel
 
 import odestab as od
 
-SHAPE = {"hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 128, "vocab_size": 500}
+SHAPE = {
+    "hidden_size": 64,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "intermediate_size": 128,
+    "vocab_size": 500,
+}
 
 
 def traced(device: str, dtype: torch.dtype, texts: int = 3, tokens: int = 6) -> od.Trajectory:
@@ -17,12 +23,16 @@ def traced(device: str, dtype: torch.dtype, texts: int = 3, tokens: int = 6) -> 
     config = BertConfig(attn_implementation="eager", **SHAPE)
     encoder = BertModel(config, add_pooling_layer=False).eval().requires_grad_(False)
     for layer in encoder.encoder.layer:
-        layer.output.dense.weight.mul_(8)  # so that perturbations grow and solves take more than a few iterations
+        layer.output.dense.weight.mul_(
+            8
+        )  # so that perturbations grow and solves take more than a few iterations
     ids = torch.randint(10, 500, (texts, tokens))
     mask = torch.ones_like(ids)
     mask[-1, tokens - 2 :] = 0
     # One precision for the trace on the processor, another for the device: the same weights, exact in both.
-    return od.trace(encoder.to(device, dtype), {"input_ids": ids.to(device), "attention_mask": mask.to(device)})
+    return od.trace(
+        encoder.to(device, dtype), {"input_ids": ids.to(device), "attention_mask": mask.to(device)}
+    )
 
 
 def both(

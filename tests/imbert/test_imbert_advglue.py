@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from imbert.advglue import ADVGLUE_TASKS, advglue_score, read_advglue, task_score
+from imbert.data.advglue import ADVGLUE_TASKS, advglue_score, read_advglue, task_score
 
 DATA = os.environ.get("ODESTAB_DATA")
 ITEMS = {
@@ -20,7 +20,14 @@ ITEMS = {
             "data_construction": "word",
             "method": "typos",
         },
-        {"idx": 4, "question1": "three?", "question2": "four?", "label": 1, "data_construction": "human", "method": "written"},
+        {
+            "idx": 4,
+            "question1": "three?",
+            "question2": "four?",
+            "label": 1,
+            "data_construction": "human",
+            "method": "written",
+        },
         {
             "idx": 9,
             "question1": "five?",
@@ -65,15 +72,35 @@ def test_items_of_the_published_file_have_no_original(path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "task", "message"),
     [
-        ("{}", "cola", r"task must be one of AdvGLUE's, sst2, qqp, mnli, mnli-mm, qnli, rte, got 'cola'"),
+        (
+            "{}",
+            "cola",
+            r"task must be one of AdvGLUE's, sst2, qqp, mnli, mnli-mm, qnli, rte, got 'cola'",
+        ),
         ("[1]", "sst2", r"dev\.json: expected an object with a list 'sst2', got list"),
         ('{"qqp": []}', "sst2", r"expected an object with a list 'sst2', got qqp"),
         ('{"sst2": []}', "sst2", r"expected at least one item of sst2, got an empty list"),
         ('{"sst2": [3]}', "sst2", r"dev\.json: sst2 item 0: expected an object, got int"),
-        ('{"sst2": [{"sentence": "a", "label": 2}]}', "sst2", r"sst2 item 0: expected a label of sst2, .*, got 2"),
-        ('{"sst2": [{"sentence": "a"}]}', "sst2", r"sst2 item 0: expected a label of sst2, .*, got None"),
-        ('{"sst2": [{"sentence": "a", "original_sentence": " ", "label": 1}]}', "sst2", r"sst2 item 0: expected a text that is not empty"),
-        ('{"mnli-mm": [{"premise": "a", "label": 2}]}', "mnli-mm", r"mnli-mm item 0: expected a text .* in column hypothesis, got None"),
+        (
+            '{"sst2": [{"sentence": "a", "label": 2}]}',
+            "sst2",
+            r"sst2 item 0: expected a label of sst2, .*, got 2",
+        ),
+        (
+            '{"sst2": [{"sentence": "a"}]}',
+            "sst2",
+            r"sst2 item 0: expected a label of sst2, .*, got None",
+        ),
+        (
+            '{"sst2": [{"sentence": "a", "original_sentence": " ", "label": 1}]}',
+            "sst2",
+            r"sst2 item 0: expected a text that is not empty",
+        ),
+        (
+            '{"mnli-mm": [{"premise": "a", "label": 2}]}',
+            "mnli-mm",
+            r"mnli-mm item 0: expected a text .* in column hypothesis, got None",
+        ),
         ('{"sst2": [', "sst2", r"dev\.json: expected JSON"),
     ],
 )
@@ -94,9 +121,17 @@ LEADERBOARD = {  # BERT-large, from the benchmark's site
 
 
 def test_score_is_the_mean_over_five_tasks() -> None:
-    by_hand = (33.028169014 + (37.914691943 + 16.560509554) / 2 + (28.851174935 + 27.049180328) / 2 + 39.772727273 + 40.460526316) / 5
+    by_hand = (
+        33.028169014
+        + (37.914691943 + 16.560509554) / 2
+        + (28.851174935 + 27.049180328) / 2
+        + 39.772727273
+        + 40.460526316
+    ) / 5
     assert advglue_score(LEADERBOARD) == pytest.approx(by_hand, abs=1e-8)
-    assert advglue_score(LEADERBOARD) == pytest.approx(33.7, abs=0.05)  # the published score, to its digits
+    assert advglue_score(LEADERBOARD) == pytest.approx(
+        33.7, abs=0.05
+    )  # the published score, to its digits
     scores = {name: task_score(name, metrics) for name, metrics in LEADERBOARD.items()}
     assert advglue_score(scores) == pytest.approx(by_hand, abs=1e-8)
 
@@ -114,18 +149,34 @@ def test_mnli_counts_once_and_qqp_needs_f1() -> None:
 @pytest.mark.parametrize("change", [{"wnli": 0.5}, {}])
 def test_a_score_over_other_tasks_is_refused(change: dict[str, float]) -> None:
     given = {name: 0.5 for name in ADVGLUE_TASKS if change or name != "rte"} | change
-    with pytest.raises(ValueError, match=r"needs exactly sst2, qqp, mnli, mnli-mm, qnli, rte, got sst2"):
+    with pytest.raises(
+        ValueError, match=r"needs exactly sst2, qqp, mnli, mnli-mm, qnli, rte, got sst2"
+    ):
         advglue_score(given)
 
 
 @pytest.mark.skipif(DATA is None, reason="ODESTAB_DATA names no folder of prepared data")
 @pytest.mark.parametrize(
     ("task", "paired", "unpaired"),
-    [("sst2", 131, 17), ("qqp", 71, 7), ("mnli", 121, 0), ("mnli-mm", 119, 43), ("qnli", 133, 15), ("rte", 81, 0)],
+    [
+        ("sst2", 131, 17),
+        ("qqp", 71, 7),
+        ("mnli", 121, 0),
+        ("mnli-mm", 119, 43),
+        ("qnli", 133, 15),
+        ("rte", 81, 0),
+    ],
 )
 def test_prepared_data(task: str, paired: int, unpaired: int) -> None:
     found = read_advglue(Path(str(DATA)) / "advglue_dev.json", task)
-    assert (len(found.adversarial), len(found.original), len(found.unpaired)) == (paired, paired, unpaired)
+    assert (len(found.adversarial), len(found.original), len(found.unpaired)) == (
+        paired,
+        paired,
+        unpaired,
+    )
     assert set(found.kinds) == {"word", "sentence"}
     assert set(found.unpaired_kinds) <= {"human"}
-    assert all(one != other for one, other in zip(found.adversarial.texts, found.original.texts, strict=True))
+    assert all(
+        one != other
+        for one, other in zip(found.adversarial.texts, found.original.texts, strict=True)
+    )

@@ -18,9 +18,9 @@ from imbert.attacks.gradients import own_solver
 from imbert.attacks.losses import cross_entropy, dlr, loss, margin
 from imbert.attacks.square import block_share
 from imbert.attacks.transfer import perturbed, perturbed_logits
-from imbert.classifier import Classifier
-from imbert.stepping_model import stepping
-from imbert.tasks import Examples, task
+from imbert.data.tasks import Examples, task
+from imbert.model.classifier import Classifier
+from imbert.model.stepping_model import stepping
 
 NORMS = ("l2", "linf")
 FLOAT32 = 1e-5
@@ -54,19 +54,28 @@ def test_success_and_accuracy_are_those_of_asking_again(kind: str) -> None:
     classifier, examples = trained(kind), some(8)
     result = EmbeddingPGD(radius=0.7, steps=5, restarts=1).run(classifier, examples)
     right = classifier.logits(examples.texts).argmax(axis=1) == examples.labels
-    assert result.changed and len(result.changed) < right.sum(), "the radius should leave something to see"
+    assert result.changed and len(result.changed) < right.sum(), (
+        "the radius should leave something to see"
+    )
     assert result.clean_accuracy == right.mean()
     attacked = np.flatnonzero(right).tolist()
-    wrong = perturbed_logits(result, examples, classifier, attacked).argmax(axis=1) != examples.labels[attacked]
+    wrong = (
+        perturbed_logits(result, examples, classifier, attacked).argmax(axis=1)
+        != examples.labels[attacked]
+    )
     assert [i for i, one in zip(attacked, wrong, strict=True) if one] == result.changed
     assert result.robust_accuracy == pytest.approx((right.sum() - wrong.sum()) / len(examples))
     assert result.success_rate == pytest.approx(wrong.sum() / right.sum())
-    assert [one["index"] for one in result.per_example if one["right_before"] and not one["right_after"]] == result.changed
+    assert [
+        one["index"] for one in result.per_example if one["right_before"] and not one["right_after"]
+    ] == result.changed
 
 
 @pytest.mark.parametrize("norm", NORMS)
 @pytest.mark.parametrize("gradient", [True, False])
-def test_a_linear_model_is_broken_exactly_where_its_worst_case_says(norm: str, gradient: bool) -> None:
+def test_a_linear_model_is_broken_exactly_where_its_worst_case_says(
+    norm: str, gradient: bool
+) -> None:
     """logits (−s, s), s = w·Σ e_t: the margin −2|s| rises by at most 2r‖w‖√n (l2) or 2r n ‖w‖₁ (linf) over n words."""
     classifier = linear()
     examples = labelled_by(classifier, some(40))
@@ -74,14 +83,24 @@ def test_a_linear_model_is_broken_exactly_where_its_worst_case_says(norm: str, g
     weight = classifier.model.weight.detach().double()
     logits = classifier.logits(examples.texts)
     distance = np.abs(logits[:, 1] - logits[:, 0])
-    reach_of_one = 2 * np.sqrt(words) * float(weight.norm()) if norm == "l2" else 2 * words * float(weight.abs().sum())
+    reach_of_one = (
+        2 * np.sqrt(words) * float(weight.norm())
+        if norm == "l2"
+        else 2 * words * float(weight.abs().sum())
+    )
     needed = distance / reach_of_one
     absolute = float(np.median(needed))
     hidden = classifier.model.weight.numel()
     radius = absolute / mean_row_norm(classifier) * (math.sqrt(hidden) if norm == "linf" else 1)
-    broken = set(np.flatnonzero(needed < absolute * 0.97).tolist())  # ten steps from a random start come so near
+    broken = set(
+        np.flatnonzero(needed < absolute * 0.97).tolist()
+    )  # ten steps from a random start come so near
     safe = set(np.flatnonzero(needed > absolute * 1.001).tolist())
-    for attack in (EmbeddingPGD(norm, radius, steps=10), EmbeddingAPGD(norm, radius)) if gradient else (Square(norm, radius, queries=60),):
+    for attack in (
+        (EmbeddingPGD(norm, radius, steps=10), EmbeddingAPGD(norm, radius))
+        if gradient
+        else (Square(norm, radius, queries=60),)
+    ):
         changed = set(attack.run(classifier, examples).changed)
         assert not changed & safe
         if gradient:
@@ -92,13 +111,17 @@ def test_a_linear_model_is_broken_exactly_where_its_worst_case_says(norm: str, g
 
 @pytest.mark.parametrize("norm", NORMS)
 def test_one_gradient_step_of_the_linear_model_reaches_the_worst_case_value(norm: str) -> None:
-    classifier = linear(bias=100.0)  # far from the boundary: nothing breaks, so that the climb ends at the worst case
+    classifier = linear(
+        bias=100.0
+    )  # far from the boundary: nothing breaks, so that the climb ends at the worst case
     examples = labelled_by(classifier, some(4))
     attack = EmbeddingPGD(norm, 1.0, steps=1, restarts=1, step_size=1.0, random_start=False)
     result = attack.run(classifier, examples)
     words = classifier.words(classifier.encode(examples.texts)).sum(dim=1).double()
     weight, radius = classifier.model.weight.detach().double(), result.statistics["absolute_radius"]
-    gain = 2 * radius * (words.sqrt() * weight.norm() if norm == "l2" else words * weight.abs().sum())
+    gain = (
+        2 * radius * (words.sqrt() * weight.norm() if norm == "l2" else words * weight.abs().sum())
+    )
     for one, expected in zip(result.per_example, gain.tolist(), strict=True):
         assert one["loss_best"] - one["loss_first"] == pytest.approx(expected, rel=1e-4)
 
@@ -117,7 +140,10 @@ def test_apgd_never_ends_below_where_pgd_starts_nor_below_its_own_start() -> Non
 
 def test_the_best_loss_of_pgd_rises_with_its_steps() -> None:
     classifier, examples = trained(), some(6)
-    made = [EmbeddingPGD(radius=0.1, steps=n, step_size=0.2, restarts=1).run(classifier, examples) for n in (1, 4, 8)]
+    made = [
+        EmbeddingPGD(radius=0.1, steps=n, step_size=0.2, restarts=1).run(classifier, examples)
+        for n in (1, 4, 8)
+    ]
     best = [[one["loss_best"] for one in result.per_example] for result in made]
     assert all(a <= b + FLOAT32 and b <= c + FLOAT32 for a, b, c in zip(*best, strict=True))
     assert sum(best[2]) > sum(best[0])
@@ -134,7 +160,9 @@ def test_random_search_never_ends_below_its_start_and_stays_on_the_sphere(norm: 
 
 def test_more_restarts_break_no_less() -> None:
     classifier, examples = trained(), some(16)
-    one, three = (EmbeddingPGD(radius=0.3, steps=3, restarts=n).run(classifier, examples) for n in (1, 3))
+    one, three = (
+        EmbeddingPGD(radius=0.3, steps=3, restarts=n).run(classifier, examples) for n in (1, 3)
+    )
     assert set(one.changed) <= set(three.changed)
 
 
@@ -150,17 +178,25 @@ def test_the_budget_of_queries_is_never_exceeded(which: int, budget: int) -> Non
 def test_queries_count_the_forward_passes_of_each_example() -> None:
     classifier, examples = copied(trained()), some(8)
     rows = []
-    classifier.model.register_forward_pre_hook(lambda module, args, kwargs: rows.append(len(kwargs["attention_mask"])), with_kwargs=True)
+    classifier.model.register_forward_pre_hook(
+        lambda module, args, kwargs: rows.append(len(kwargs["attention_mask"])), with_kwargs=True
+    )
     result = EmbeddingPGD(radius=0.4, steps=4).run(classifier, examples)
     attacked = sum(one["right_before"] for one in result.per_example)
-    assert sum(rows) - len(examples) - attacked == sum(one["queries"] for one in result.per_example)  # less the first and the last look
+    assert sum(rows) - len(examples) - attacked == sum(
+        one["queries"] for one in result.per_example
+    )  # less the first and the last look
 
 
 @pytest.mark.parametrize("which", [0, 1, 2])
 def test_what_is_wrong_already_is_never_attacked(which: int) -> None:
     classifier, examples = trained(), some(8)
     swapped = Examples(
-        examples.task, examples.texts, np.where(np.arange(8) < 4, 1 - examples.labels, examples.labels), examples.ids, "made"
+        examples.task,
+        examples.texts,
+        np.where(np.arange(8) < 4, 1 - examples.labels, examples.labels),
+        examples.ids,
+        "made",
     )
     result = attacks("l2")[which].run(classifier, swapped)
     for index in range(4):
@@ -170,7 +206,11 @@ def test_what_is_wrong_already_is_never_attacked(which: int) -> None:
     assert result.clean_accuracy == 0.5
     none = Examples(examples.task, examples.texts, 1 - examples.labels, examples.ids, "made")
     untouched = attacks("l2")[which].run(classifier, none)
-    assert untouched.changed == [] and math.isnan(untouched.success_rate) and untouched.to_json()["success_rate"] is None
+    assert (
+        untouched.changed == []
+        and math.isnan(untouched.success_rate)
+        and untouched.to_json()["success_rate"] is None
+    )
 
 
 def test_the_same_seed_gives_the_same_result_whatever_the_batches() -> None:
@@ -187,11 +227,21 @@ def test_the_same_seed_gives_the_same_result_whatever_the_batches() -> None:
 def test_implicit_and_unrolled_gradients_climb_to_the_same_loss() -> None:
     classifier, examples = trained("im-bert"), some(6)
     results = {
-        kind: EmbeddingPGD(radius=0.15, steps=3, restarts=1, gradient=kind).run(classifier, examples) for kind in ("implicit", "unrolled")
+        kind: EmbeddingPGD(radius=0.15, steps=3, restarts=1, gradient=kind).run(
+            classifier, examples
+        )
+        for kind in ("implicit", "unrolled")
     }
-    assert {kind: one.statistics["gradient"] for kind, one in results.items()} == {"implicit": "implicit", "unrolled": "unrolled"}
-    losses = [[one.get("loss_best", 0.0) for one in result.per_example] for result in results.values()]
-    np.testing.assert_allclose(*losses, atol=0.05)  # the adjoint's tolerance of 1e-2, three steps long
+    assert {kind: one.statistics["gradient"] for kind, one in results.items()} == {
+        "implicit": "implicit",
+        "unrolled": "unrolled",
+    }
+    losses = [
+        [one.get("loss_best", 0.0) for one in result.per_example] for result in results.values()
+    ]
+    np.testing.assert_allclose(
+        *losses, atol=0.05
+    )  # the adjoint's tolerance of 1e-2, three steps long
     assert results["implicit"].statistics["solver"][0]["statuses"] == {
         "CONVERGED": sum(one["right_before"] for one in results["implicit"].per_example)
     }
@@ -199,7 +249,10 @@ def test_implicit_and_unrolled_gradients_climb_to_the_same_loss() -> None:
 
 def test_the_gradient_that_suits_the_solver_is_chosen() -> None:
     quick = EmbeddingPGD(radius=0.1, steps=1, restarts=1)
-    kinds = {kind: quick.run(trained(kind), some(3)).statistics["gradient"] for kind in ("bert", "im-bert", "truncated")}
+    kinds = {
+        kind: quick.run(trained(kind), some(3)).statistics["gradient"]
+        for kind in ("bert", "im-bert", "truncated")
+    }
     assert kinds == {"bert": "explicit", "im-bert": "implicit", "truncated": "unrolled"}
 
 
@@ -210,8 +263,13 @@ def test_the_model_is_left_as_it_was() -> None:
     method = classifier.model.bert.encoder.layer[1].method
     EmbeddingPGD(steps=2, restarts=1, gradient="unrolled").run(classifier, some(4))
     assert classifier.model.training
-    assert all(parameter.requires_grad and parameter.grad is None for parameter in classifier.model.parameters())
-    assert all(torch.equal(value, before[name]) for name, value in classifier.model.state_dict().items())
+    assert all(
+        parameter.requires_grad and parameter.grad is None
+        for parameter in classifier.model.parameters()
+    )
+    assert all(
+        torch.equal(value, before[name]) for name, value in classifier.model.state_dict().items()
+    )
     assert classifier.model.bert.encoder.layer[1].method is method
 
 
@@ -220,7 +278,10 @@ def test_the_record_holds_no_text_and_survives_json() -> None:
     result = EmbeddingPGD(steps=2).run(trained(), examples)
     record = json.dumps(result.to_json(), allow_nan=False)
     assert not any(text in record for (text,) in examples.texts)
-    assert set(json.loads(record)) == {one.name for one in dataclasses.fields(AttackResult)} - {"texts", "perturbations"}
+    assert set(json.loads(record)) == {one.name for one in dataclasses.fields(AttackResult)} - {
+        "texts",
+        "perturbations",
+    }
     assert json.loads(record)["options"]["seed"] == 0
 
 
@@ -228,13 +289,18 @@ def test_the_sphere_and_the_projection_of_both_norms() -> None:
     delta = torch.randn(4, 3, 5, dtype=torch.float64, generator=generator_of(1))
     for norm in NORMS:
         ball = EmbeddingBall(norm, 0.7)
-        torch.testing.assert_close(ball.size(ball.sphere(delta)), torch.full((4,), 0.7, dtype=torch.float64))
+        torch.testing.assert_close(
+            ball.size(ball.sphere(delta)), torch.full((4,), 0.7, dtype=torch.float64)
+        )
         inside = ball.project(delta)
         assert bool((ball.size(inside) <= 0.7 + 1e-12).all())
         torch.testing.assert_close(ball.project(inside), inside)
         assert torch.equal(ball.steepest(0 * delta), 0 * delta)
         rise = (ball.steepest(delta) * delta).flatten(1).sum(dim=1)  # the dual norm of the gradient
-        torch.testing.assert_close(rise, delta.flatten(1).norm(dim=1) if norm == "l2" else delta.flatten(1).abs().sum(dim=1))
+        torch.testing.assert_close(
+            rise,
+            delta.flatten(1).norm(dim=1) if norm == "l2" else delta.flatten(1).abs().sum(dim=1),
+        )
 
 
 def test_losses_are_positive_exactly_where_the_model_is_wrong() -> None:
@@ -266,10 +332,16 @@ def test_a_regression_a_wrong_model_and_wrong_options_are_refused() -> None:
         (lambda: EmbeddingPGD("l1"), "norm must be one of l2, linf, got 'l1'"),
         (lambda: EmbeddingPGD(radius=0.0), r"radius must be > 0 and finite, got 0\.0"),
         (lambda: EmbeddingPGD(steps=0), "steps must be >= 1, got 0"),
-        (lambda: EmbeddingPGD(random_start=False), "restarts must be 1 without a random start, got 2"),
+        (
+            lambda: EmbeddingPGD(random_start=False),
+            "restarts must be 1 without a random start, got 2",
+        ),
         (lambda: EmbeddingPGD(step_size=-1.0), "step_size must be > 0"),
         (lambda: EmbeddingAPGD(loss="hinge"), "loss must be one of"),
-        (lambda: EmbeddingAPGD(gradient="explicit"), "gradient must be one of auto, implicit, unrolled"),
+        (
+            lambda: EmbeddingAPGD(gradient="explicit"),
+            "gradient must be one of auto, implicit, unrolled",
+        ),
         (lambda: EmbeddingAPGD(momentum=0.0), "momentum must be in"),
         (lambda: Square(queries=0), "queries must be >= 1, got 0"),
         (lambda: Square(share=2.0), "share must be in"),
@@ -282,10 +354,19 @@ def test_a_success_through_another_solver_counts_only_under_the_model_s_own() ->
     """Newton's method has no reverse mode: Anderson mixing is climbed through in its place."""
     classifier, examples = trained("im-bert"), some(4)
     with stepping(classifier.model, solver=od.Auto(rtol=1e-1)):
-        result = EmbeddingPGD(radius=0.5, steps=3, restarts=1, gradient="unrolled").run(classifier, examples)
-        wrong = perturbed_logits(result, examples, classifier, [0, 1, 2, 3]).argmax(axis=1) != examples.labels
-    assert result.statistics["unconfirmed"] == 0 and result.changed == np.flatnonzero(wrong).tolist()
-    batch = embedded(classifier, list(examples.texts), 1 - examples.labels, margin)  # asked for wrong answers, every example is wrong
+        result = EmbeddingPGD(radius=0.5, steps=3, restarts=1, gradient="unrolled").run(
+            classifier, examples
+        )
+        wrong = (
+            perturbed_logits(result, examples, classifier, [0, 1, 2, 3]).argmax(axis=1)
+            != examples.labels
+        )
+    assert (
+        result.statistics["unconfirmed"] == 0 and result.changed == np.flatnonzero(wrong).tolist()
+    )
+    batch = embedded(
+        classifier, list(examples.texts), 1 - examples.labels, margin
+    )  # asked for wrong answers, every example is wrong
     refereed = dataclasses.replace(batch, referee=own_solver(classifier))
     nothing = torch.zeros_like(batch.embeddings)
     with stepping(classifier.model, solver=od.FixedPoint(max_iterations=0, keep_last=True)):

@@ -7,7 +7,7 @@ import pytest
 import torch
 from tiny_classifiers import copied, some, tiny_checkpoint, trained
 
-from imbert.classifier import Classifier, evaluating, frozen
+from imbert.model.classifier import Classifier, evaluating, frozen
 
 KINDS = ("bert", "im-bert")
 FLOAT32 = 1e-4  # of logits of order one; a solver of rtol 1e-3 stops each example on its own, whatever its batch mates are
@@ -26,7 +26,9 @@ def test_probabilities_are_those_of_the_logits_whatever_the_batches(kind: str) -
 @pytest.mark.parametrize("kind", KINDS)
 def test_plain_strings_and_tuples_are_the_same(kind: str) -> None:
     texts = some().texts
-    np.testing.assert_array_equal(trained(kind).logits(texts), trained(kind).logits([text for (text,) in texts]))
+    np.testing.assert_array_equal(
+        trained(kind).logits(texts), trained(kind).logits([text for (text,) in texts])
+    )
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -35,14 +37,20 @@ def test_word_embeddings_give_the_logits_of_the_ids(kind: str) -> None:
     batch = classifier.encode(some().texts)
     with torch.no_grad():
         torch.testing.assert_close(
-            classifier.forward_embedded(classifier.embed(batch), batch), classifier.model(**batch).logits, atol=FLOAT32, rtol=0
+            classifier.forward_embedded(classifier.embed(batch), batch),
+            classifier.model(**batch).logits,
+            atol=FLOAT32,
+            rtol=0,
         )
 
 
 def test_words_are_neither_special_nor_padding() -> None:
     classifier = trained()
     batch = classifier.encode(["the film is good", "dull"])
-    assert classifier.words(batch).tolist() == [[False, True, True, True, True, False], [False, True, False, False, False, False]]
+    assert classifier.words(batch).tolist() == [
+        [False, True, True, True, True, False],
+        [False, True, False, False, False, False],
+    ]
     pair = classifier.encode([("good", "the film")])
     assert classifier.words(pair).tolist() == [[False, True, False, True, True, False]]
 
@@ -57,7 +65,9 @@ def test_weights_saved_in_half_precision_are_computed_with_in_single(tmp_path: P
 def test_texts_are_cut_to_what_the_model_has_positions_for() -> None:
     classifier = Classifier(trained().model, trained().tokenizer, max_length=512)
     assert classifier.encode(["good " * 100])["input_ids"].shape == (1, 32)
-    assert Classifier(trained().model, trained().tokenizer, max_length=8).encode(["good " * 100])["input_ids"].shape == (1, 8)
+    assert Classifier(trained().model, trained().tokenizer, max_length=8).encode(["good " * 100])[
+        "input_ids"
+    ].shape == (1, 8)
 
 
 def test_modes_and_gradients_of_parameters_are_restored_even_by_an_error() -> None:
@@ -110,7 +120,9 @@ def test_wrong_texts_and_sizes_are_refused() -> None:
 def test_a_regression_has_no_probabilities() -> None:
     import transformers
 
-    model = transformers.BertForSequenceClassification.from_pretrained(tiny_checkpoint(), num_labels=1, use_safetensors=True)
+    model = transformers.BertForSequenceClassification.from_pretrained(
+        tiny_checkpoint(), num_labels=1, use_safetensors=True
+    )
     classifier = Classifier(model, trained().tokenizer)
     assert classifier.logits(["good"]).shape == (1, 1)
     with pytest.raises(ValueError, match="use logits"):

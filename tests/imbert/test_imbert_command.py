@@ -42,14 +42,18 @@ def trained(folder: Path) -> Path:
     return folder / "run"
 
 
-def test_finetune_and_again(trained: Path, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_finetune_and_again(
+    trained: Path, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     before = (trained / "result.json").stat().st_mtime_ns
     assert command.main(["finetune", str(folder / "run.toml"), "--out", str(trained)]) == 0
     assert (trained / "result.json").stat().st_mtime_ns == before
     assert "dev (24 examples): accuracy" in capsys.readouterr().out
 
 
-def test_evaluate_takes_the_choices_of_the_run(trained: Path, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_evaluate_takes_the_choices_of_the_run(
+    trained: Path, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     arguments = [
         "evaluate",
         str(trained / "checkpoint"),
@@ -64,46 +68,102 @@ def test_evaluate_takes_the_choices_of_the_run(trained: Path, folder: Path, tmp_
     told = capsys.readouterr().out
     assert "dev (24 examples): accuracy" in told and "AdvGLUE sst2 (12 pairs): original" in told
     record = json.loads((tmp_path / "e.json").read_text())
-    assert record["evaluation"]["dev"]["right"] == json.loads((trained / "result.json").read_text())["evaluation"]["dev"]["right"]
+    assert (
+        record["evaluation"]["dev"]["right"]
+        == json.loads((trained / "result.json").read_text())["evaluation"]["dev"]["right"]
+    )
     assert record["meta"]["checkpoint"] == file_digest(trained / "checkpoint" / "model.safetensors")
 
 
-def test_attack(trained: Path, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    arguments = ["attack", str(trained / "checkpoint"), "--data", str(folder), "--kind", "characters", "--examples", "4", "--no-masking"]
+def test_attack(
+    trained: Path, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = [
+        "attack",
+        str(trained / "checkpoint"),
+        "--data",
+        str(folder),
+        "--kind",
+        "characters",
+        "--examples",
+        "4",
+        "--no-masking",
+    ]
     assert command.main([*arguments, "--out", str(tmp_path)]) == 0
     assert "characters: clean" in capsys.readouterr().out
     assert "the film" not in (tmp_path / "characters.json").read_text()
 
 
-def test_a_ladder_of_radii_is_a_record_for_each_and_a_baseline_is_put_to_the_model(trained: Path, folder: Path, tmp_path: Path) -> None:
+def test_a_ladder_of_radii_is_a_record_for_each_and_a_baseline_is_put_to_the_model(
+    trained: Path, folder: Path, tmp_path: Path
+) -> None:
     checkpoint = str(trained / "checkpoint")
-    arguments = ["attack", checkpoint, "--data", str(folder), "--kind", "pgd", "--examples", "3", "--radius", "0.2", "0.4"]
+    arguments = [
+        "attack",
+        checkpoint,
+        "--data",
+        str(folder),
+        "--kind",
+        "pgd",
+        "--examples",
+        "3",
+        "--radius",
+        "0.2",
+        "0.4",
+    ]
     assert command.main([*arguments, "--baseline", checkpoint, "--out", str(tmp_path)]) == 0
     found = {path.stem: json.loads(path.read_text()) for path in tmp_path.glob("*.json")}
-    assert {name: one["options"]["radius"] for name, one in found.items() if name != "masking"} == {"pgd": 0.2, "pgd-0.4": 0.4}
+    assert {name: one["options"]["radius"] for name, one in found.items() if name != "masking"} == {
+        "pgd": 0.2,
+        "pgd-0.4": 0.4,
+    }
     checks = {one["name"]: one for one in found["masking"]["checks"]}
     assert [one["radius"] for one in checks["transfer_alone"]["measured"]["balls"]] == [0.2, 0.4]
-    assert checks["gain"]["measured"]["radius"] == 0.2 and found["masking"]["of"]["baseline"] is not None
+    assert (
+        checks["gain"]["measured"]["radius"] == 0.2
+        and found["masking"]["of"]["baseline"] is not None
+    )
 
 
-def test_masking_is_checked_in_the_ball_that_is_attacked(trained: Path, folder: Path, tmp_path: Path) -> None:
-    arguments = ["attack", str(trained / "checkpoint"), "--data", str(folder), "--kind", "characters", "--examples", "4"]
+def test_masking_is_checked_in_the_ball_that_is_attacked(
+    trained: Path, folder: Path, tmp_path: Path
+) -> None:
+    arguments = [
+        "attack",
+        str(trained / "checkpoint"),
+        "--data",
+        str(folder),
+        "--kind",
+        "characters",
+        "--examples",
+        "4",
+    ]
     ball = ["--norm", "linf", "--radius", "0.3"]
     assert command.main([*arguments, *ball, "--out", str(tmp_path)]) == 0
-    checks = {one["name"]: one for one in json.loads((tmp_path / "masking.json").read_text())["checks"]}
-    assert [(one["norm"], one["radius"]) for one in checks["square_alone"]["measured"]["balls"]] == [("linf", 0.3)]
+    checks = {
+        one["name"]: one for one in json.loads((tmp_path / "masking.json").read_text())["checks"]
+    }
+    assert [
+        (one["norm"], one["radius"]) for one in checks["square_alone"]["measured"]["balls"]
+    ] == [("linf", 0.3)]
     assert command.main([*arguments, *ball, "--kind", "square", "--out", str(tmp_path)]) == 0
-    assert json.loads((tmp_path / "masking.json").read_text())["of"]["kinds"] == ["square"], "checked again with the new attack"
+    assert json.loads((tmp_path / "masking.json").read_text())["of"]["kinds"] == ["square"], (
+        "checked again with the new attack"
+    )
     climb = ["--kind", "pgd", "--gradient", "implicit", "--restarts", "3", "--no-masking"]
     assert command.main([*arguments, *ball, *climb, "--out", str(tmp_path)]) == 0
     options = json.loads((tmp_path / "pgd.json").read_text())["options"]
     assert (options["gradient"], options["restarts"], options["norm"]) == ("implicit", 3, "linf")
 
 
-def test_study_writes_table_and_figure(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_study_writes_table_and_figure(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert command.main(["study", str(folder / "study.toml"), "--out", str(tmp_path)]) == 0
     assert "| a |" in capsys.readouterr().out
-    assert {"study.json", "table.md", "study.csv", "robustness.svg", "robustness.png"} <= {one.name for one in tmp_path.iterdir()}
+    assert {"study.json", "table.md", "study.csv", "robustness.svg", "robustness.png"} <= {
+        one.name for one in tmp_path.iterdir()
+    }
 
 
 @pytest.mark.parametrize(
@@ -118,16 +178,25 @@ def test_study_writes_table_and_figure(folder: Path, tmp_path: Path, capsys: pyt
     ],
 )
 def test_wrong_input_is_one_line(
-    change: tuple[str, str], said: str, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    change: tuple[str, str],
+    said: str,
+    folder: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     file = tmp_path / "run.toml"
     file.write_text((folder / "run.toml").read_text().replace(*change))
-    assert command.main(["finetune", str(file), "--data", str(folder), "--out", str(tmp_path / "run")]) == 2
+    assert (
+        command.main(["finetune", str(file), "--data", str(folder), "--out", str(tmp_path / "run")])
+        == 2
+    )
     told = capsys.readouterr().err.splitlines()
     assert told[-1].startswith("imbert: error: ") and said in told[-1]
 
 
-def test_a_malformed_row_names_file_and_line(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_malformed_row_names_file_and_line(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     (tmp_path / "rows.tsv").write_text("sentence\tlabel\ngood\t1\nbad\t7\n")
     file = tmp_path / "run.toml"
     file.write_text((folder / "run.toml").read_text().replace('"glue"', '"rows.tsv"'))
@@ -136,7 +205,9 @@ def test_a_malformed_row_names_file_and_line(folder: Path, tmp_path: Path, capsy
     assert "rows.tsv" in told and "7" in told and told.count("\n") == 1
 
 
-def test_another_architecture_and_pickled_weights(tmp_path: Path, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_another_architecture_and_pickled_weights(
+    tmp_path: Path, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     other = tmp_path / "other"
     other.mkdir()
     (other / "config.json").write_text('{"model_type": "gpt2"}')
@@ -144,23 +215,39 @@ def test_another_architecture_and_pickled_weights(tmp_path: Path, folder: Path, 
     file = tmp_path / "run.toml"
     tables = tiny_tables(other)
     file.write_text(TOML.format(checkpoint=tables["model"]["checkpoint"]))
-    assert command.main(["finetune", str(file), "--data", str(folder), "--out", str(tmp_path / "run")]) == 2
+    assert (
+        command.main(["finetune", str(file), "--data", str(folder), "--out", str(tmp_path / "run")])
+        == 2
+    )
     assert command.main(["evaluate", str(other), "--data", str(folder)]) == 2
     told = capsys.readouterr().err.splitlines()
-    assert all(line.startswith("imbert: error: ") for line in told) and "pickled weights (pytorch_model.bin), which are refused" in told[1]
+    assert (
+        all(line.startswith("imbert: error: ") for line in told)
+        and "pickled weights (pytorch_model.bin), which are refused" in told[1]
+    )
 
 
-def test_a_full_disk_is_one_line(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_full_disk_is_one_line(
+    folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     def full(descriptor: int) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(os, "fsync", full)
     assert command.main(["finetune", str(folder / "run.toml"), "--out", str(tmp_path / "run")]) == 2
-    assert capsys.readouterr().err == f"imbert: error: {tmp_path / 'run' / 'run.json'}: No space left on device\n"
+    assert (
+        capsys.readouterr().err
+        == f"imbert: error: {tmp_path / 'run' / 'run.json'}: No space left on device\n"
+    )
     assert [one.name for one in (tmp_path / "run").iterdir()] == [".lock"]
 
 
-@pytest.mark.parametrize("arguments", [["finetune"], ["study", "x.toml", "--out", "o", "--shard", "2/2"], ["nothing"]])
+@pytest.mark.parametrize(
+    "arguments", [["finetune"], ["study", "x.toml", "--out", "o", "--shard", "2/2"], ["nothing"]]
+)
 def test_wrong_usage_is_one_line(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert command.main(arguments) == 2
     told = capsys.readouterr().err

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from imbert.data import read_examples
+from imbert.data.examples import read_examples
 
 DATA = os.environ.get("ODESTAB_DATA")
 HEADERS = {
@@ -33,7 +33,14 @@ def put(path: Path, *lines: str, end: str = "\n") -> Path:
 
 def row(task: str, index: int, label: object) -> str:
     width = len(HEADERS[task].split("\t")) - 2 - (task == "mnli")
-    return "\t".join([str(index), *(f"text {index} {place}" for place in range(width)), str(label), *(["100"] if task == "mnli" else [])])
+    return "\t".join(
+        [
+            str(index),
+            *(f"text {index} {place}" for place in range(width)),
+            str(label),
+            *(["100"] if task == "mnli" else []),
+        ]
+    )
 
 
 # The prepared layout
@@ -54,7 +61,9 @@ def row(task: str, index: int, label: object) -> str:
         ("qnli", "dev", "qnli_dev.tsv.gz"),
     ],
 )
-def test_prepared_folder_and_the_one_above(tmp_path: Path, task: str, split: str, name: str) -> None:
+def test_prepared_folder_and_the_one_above(
+    tmp_path: Path, task: str, split: str, name: str
+) -> None:
     put(tmp_path / "glue" / name, HEADERS[task], row(task, 7, 1), row(task, 9, 0))
     found = read_examples(task, tmp_path / "glue", split)
     assert found.ids == ("7", "9")
@@ -71,7 +80,11 @@ def test_text_is_kept_as_it_is(tmp_path: Path) -> None:
 
 
 def qnli(folder: Path, **listing: object) -> None:
-    put(folder / "qnli_dev.tsv.gz", HEADERS["qnli"], *(row("qnli", index, index % 2) for index in range(4)))
+    put(
+        folder / "qnli_dev.tsv.gz",
+        HEADERS["qnli"],
+        *(row("qnli", index, index % 2) for index in range(4)),
+    )
     put(folder / "qnli_dev_pseudo_split.json", json.dumps(listing))
 
 
@@ -108,13 +121,48 @@ STSB = "index\tgenre\tfilename\tyear\told_index\tsource1\tsource2\tsentence1\tse
 ARCHIVES = {
     "sst2": ("SST-2/dev.tsv", ["sentence\tlabel", "a fine film \t1"], [("a fine film ",)], [1]),
     "cola": ("CoLA/dev.tsv", ["gj04\t0\t*\tThe film fine is."], [("The film fine is.",)], [0]),
-    "mrpc": ("MRPC/dev.tsv", ["Quality\t#1 ID\t#2 ID\t#1 String\t#2 String", "1\t10\t11\tone\ttwo"], [("one", "two")], [1]),
-    "qqp": ("QQP/dev.tsv", ["id\tqid1\tqid2\tquestion1\tquestion2\tis_duplicate", "3\t5\t6\tone?\ttwo?\t0"], [("one?", "two?")], [0]),
-    "stsb": ("STS-B/dev.tsv", [STSB, "0\tnews\tf\t2012\t1\tnone\tnone\tone\ttwo\t3.750"], [("one", "two")], [3.75]),
-    "mnli": ("MNLI/dev_matched.tsv", [MNLI, "0\t1\t2\tfiction\t()\t()\tone\ttwo\tneutral\tcontradiction"], [("one", "two")], [2]),
-    "qnli": ("QNLI/dev.tsv", ["index\tquestion\tsentence\tlabel", "0\tone?\ttwo\tnot_entailment"], [("one?", "two")], [1]),
-    "rte": ("RTE/dev.tsv", ["index\tsentence1\tsentence2\tlabel", "0\tone\ttwo\tentailment"], [("one", "two")], [0]),
-    "wnli": ("WNLI/dev.tsv", ["index\tsentence1\tsentence2\tlabel", "0\tone\ttwo\t1"], [("one", "two")], [1]),
+    "mrpc": (
+        "MRPC/dev.tsv",
+        ["Quality\t#1 ID\t#2 ID\t#1 String\t#2 String", "1\t10\t11\tone\ttwo"],
+        [("one", "two")],
+        [1],
+    ),
+    "qqp": (
+        "QQP/dev.tsv",
+        ["id\tqid1\tqid2\tquestion1\tquestion2\tis_duplicate", "3\t5\t6\tone?\ttwo?\t0"],
+        [("one?", "two?")],
+        [0],
+    ),
+    "stsb": (
+        "STS-B/dev.tsv",
+        [STSB, "0\tnews\tf\t2012\t1\tnone\tnone\tone\ttwo\t3.750"],
+        [("one", "two")],
+        [3.75],
+    ),
+    "mnli": (
+        "MNLI/dev_matched.tsv",
+        [MNLI, "0\t1\t2\tfiction\t()\t()\tone\ttwo\tneutral\tcontradiction"],
+        [("one", "two")],
+        [2],
+    ),
+    "qnli": (
+        "QNLI/dev.tsv",
+        ["index\tquestion\tsentence\tlabel", "0\tone?\ttwo\tnot_entailment"],
+        [("one?", "two")],
+        [1],
+    ),
+    "rte": (
+        "RTE/dev.tsv",
+        ["index\tsentence1\tsentence2\tlabel", "0\tone\ttwo\tentailment"],
+        [("one", "two")],
+        [0],
+    ),
+    "wnli": (
+        "WNLI/dev.tsv",
+        ["index\tsentence1\tsentence2\tlabel", "0\tone\ttwo\t1"],
+        [("one", "two")],
+        [1],
+    ),
 }
 
 
@@ -128,9 +176,16 @@ def test_published_archive(tmp_path: Path, task: str) -> None:
 
 
 def test_mnli_mismatched_archive(tmp_path: Path) -> None:
-    put(tmp_path / "MNLI" / "dev_mismatched.tsv", MNLI, "0\t1\t2\tfiction\t()\t()\tone\ttwo\tneutral\tneutral")
+    put(
+        tmp_path / "MNLI" / "dev_mismatched.tsv",
+        MNLI,
+        "0\t1\t2\tfiction\t()\t()\tone\ttwo\tneutral\tneutral",
+    )
     assert read_examples("mnli", tmp_path, "dev_mismatched").labels.tolist() == [1]
-    with pytest.raises(ValueError, match=r"expected the split 'dev' of mnli as mnli_dev_matched\.tsv\.gz, MNLI/dev_matched\.tsv"):
+    with pytest.raises(
+        ValueError,
+        match=r"expected the split 'dev' of mnli as mnli_dev_matched\.tsv\.gz, MNLI/dev_matched\.tsv",
+    ):
         read_examples("mnli", tmp_path, "dev")
 
 
@@ -142,7 +197,11 @@ def test_mrpc_release_is_split_by_the_published_list(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"dev_ids\.tsv: expected the list"):
         read_examples("mrpc", tmp_path, "train")
     put(tmp_path / "MRPC" / "dev_ids.tsv", "11\t21")
-    assert [len(read_examples("mrpc", tmp_path, split)) for split in ("train", "dev", "test")] == [2, 1, 1]
+    assert [len(read_examples("mrpc", tmp_path, split)) for split in ("train", "dev", "test")] == [
+        2,
+        1,
+        1,
+    ]
     assert read_examples("mrpc", tmp_path, "dev").texts == (("one 1", "two 1"),)
     put(tmp_path / "MRPC" / "dev_ids.tsv", "11 21")
     with pytest.raises(ValueError, match=r"dev_ids\.tsv:1: expected 2 columns .*, got 1"):
@@ -151,7 +210,14 @@ def test_mrpc_release_is_split_by_the_published_list(tmp_path: Path) -> None:
 
 def test_published_qqp_has_broken_rows_that_are_counted(tmp_path: Path) -> None:
     header = ARCHIVES["qqp"][1][0]
-    put(tmp_path / "QQP" / "train.tsv", header, "1\t2\t3\tone?\ttwo?\t1", '4\t5\t6\t"a question', '"\tanother?\t0', "7\t8\t9\t\ttwo?\t1")
+    put(
+        tmp_path / "QQP" / "train.tsv",
+        header,
+        "1\t2\t3\tone?\ttwo?\t1",
+        '4\t5\t6\t"a question',
+        '"\tanother?\t0',
+        "7\t8\t9\t\ttwo?\t1",
+    )
     found = read_examples("qqp", tmp_path, "train")
     assert found.ids == ("1",)
     assert found.source.endswith("(3 incomplete rows left out)")
@@ -159,23 +225,34 @@ def test_published_qqp_has_broken_rows_that_are_counted(tmp_path: Path) -> None:
 
 def test_a_test_file_without_labels_is_refused(tmp_path: Path) -> None:
     put(tmp_path / "SST-2" / "test.tsv", "index\tsentence", "0\ta fine film")
-    with pytest.raises(ValueError, match=r"test\.tsv:1: expected a column label or gold_label .*, got index, sentence"):
+    with pytest.raises(
+        ValueError,
+        match=r"test\.tsv:1: expected a column label or gold_label .*, got index, sentence",
+    ):
         read_examples("sst2", tmp_path, "test")
 
 
 @pytest.mark.parametrize("score", ["5.2", "-1", "nan", "high"])
 def test_scores_out_of_range(tmp_path: Path, score: str) -> None:
     put(tmp_path / "stsb_dev.tsv", HEADERS["stsb"], row("stsb", 0, score))
-    with pytest.raises(ValueError, match=rf"stsb_dev\.tsv:2: expected a label of stsb, a score in \[0, 5\], got '{score}'"):
+    with pytest.raises(
+        ValueError,
+        match=rf"stsb_dev\.tsv:2: expected a label of stsb, a score in \[0, 5\], got '{score}'",
+    ):
         read_examples("stsb", tmp_path, "dev")
 
 
 def test_unknown_task_split_and_source(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="task must be one of sst2"):
         read_examples("sst", tmp_path, "train")
-    with pytest.raises(ValueError, match="split of sst2 must be one of train, dev, test, got 'dev_mismatched'"):
+    with pytest.raises(
+        ValueError, match="split of sst2 must be one of train, dev, test, got 'dev_mismatched'"
+    ):
         read_examples("sst2", tmp_path, "dev_mismatched")
-    with pytest.raises(ValueError, match="split of mnli must be one of train, dev, dev_mismatched, test, got 'validation'"):
+    with pytest.raises(
+        ValueError,
+        match="split of mnli must be one of train, dev, dev_mismatched, test, got 'validation'",
+    ):
         read_examples("mnli", "hub", "validation")
     with pytest.raises(ValueError, match="expected the split 'train' of rte as rte_train"):
         read_examples("rte", tmp_path, "train")
@@ -195,7 +272,9 @@ def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[tuple[str, str, str]]]
         if task == "rte":
             raise ConnectionError("no route\nand a long explanation")
         label = -1 if split.startswith("test") else 2 if task == "mnli" else 1
-        return [{"sentence": "a film", "premise": "one", "hypothesis": "two", "label": label, "idx": 40}]
+        return [
+            {"sentence": "a film", "premise": "one", "hypothesis": "two", "label": label, "idx": 40}
+        ]
 
     monkeypatch.setitem(sys.modules, "datasets", types.SimpleNamespace(load_dataset=load_dataset))
     yield asked
@@ -205,10 +284,17 @@ def test_hub(hub: list[tuple[str, str, str]]) -> None:
     assert read_examples("sst2", "hub", "dev").ids == ("40",)
     assert read_examples("mnli", "hub", "dev").labels.tolist() == [2]
     read_examples("mnli", "hub", "dev_mismatched")
-    assert [split for _, _, split in hub] == ["validation", "validation_matched", "validation_mismatched"]
+    assert [split for _, _, split in hub] == [
+        "validation",
+        "validation_matched",
+        "validation_mismatched",
+    ]
     with pytest.raises(ValueError, match=r"glue/sst2/test:1: expected a label of sst2, .*, got -1"):
         read_examples("sst2", "hub", "test")
-    with pytest.raises(ValueError, match=r"source 'hub': expected to load nyu-mll/glue rte train, got ConnectionError: no route$"):
+    with pytest.raises(
+        ValueError,
+        match=r"source 'hub': expected to load nyu-mll/glue rte train, got ConnectionError: no route$",
+    ):
         read_examples("rte", "hub", "train")
 
 

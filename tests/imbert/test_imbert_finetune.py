@@ -14,18 +14,22 @@ import torch
 import transformers
 from tiny_runs import tiny_run, tiny_tables, write_data
 
-from imbert import finetune as module
-from imbert.evaluate import read_split
-from imbert.finetune import finetune
-from imbert.models import load_model
-from imbert.optimizer import UncorrectedAdamW
-from imbert.run_config import ModelChoice, RunConfig, run_config
-from imbert.solver_log import SolverLog, failures
-from imbert.tasks import task
-from imbert.trainer import WHOLE, criterion, is_exhausted, last_state
+from imbert.data.tasks import task
+from imbert.model.loading import load_model
+from imbert.model.solver_log import SolverLog, failures
+from imbert.training import finetune as module
+from imbert.training.evaluate import read_split
+from imbert.training.finetune import finetune
+from imbert.training.optimizer import UncorrectedAdamW
+from imbert.training.run_config import ModelChoice, RunConfig, run_config
+from imbert.training.trainer import WHOLE, criterion, is_exhausted, last_state
 
 IMPLICIT = {"kind": "im-bert", "implicit_layers": [2]}
-TIGHT = {"solver": {"name": "Auto", "rtol": 1e-5}, "adjoint": {"name": "ImplicitAdjoint", "rtol": 1e-5}, "dropout": 0.0}
+TIGHT = {
+    "solver": {"name": "Auto", "rtol": 1e-5},
+    "adjoint": {"name": "ImplicitAdjoint", "rtol": 1e-5},
+    "dropout": 0.0,
+}
 KINDS = {"bert": {}, "im-bert": IMPLICIT}
 ROOT = Path(__file__).parents[2]
 
@@ -36,7 +40,9 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def record(tiny_folder: Path, data: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
+def record(
+    tiny_folder: Path, data: Path, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, dict[str, Any]]:
     """An IM-BERT run to the end."""
     out = tmp_path_factory.mktemp("runs") / "run"
     return out, finetune(tiny_run(tiny_folder, model=IMPLICIT, train={"epochs": 2}), out, data)
@@ -46,32 +52,56 @@ def weights(out: Path) -> bytes:
     return (out / "checkpoint" / "model.safetensors").read_bytes()
 
 
-def test_the_record_tells_what_was_measured(record: tuple[Path, dict[str, Any]], data: Path) -> None:
+def test_the_record_tells_what_was_measured(
+    record: tuple[Path, dict[str, Any]], data: Path
+) -> None:
     out, found = record
     dev, pairs = found["evaluation"]["dev"], found["evaluation"]["advglue"]["sst2"]
     assert dev["count"] == len(dev["right"]) == 24
     assert dev["metrics"]["accuracy"] == pytest.approx(dev["right"].count("1") / 24)
     assert pairs["count"] == 12 and pairs["unpaired"]["count"] == 4 and pairs["all"]["count"] == 16
-    both = sum(a == b == "1" for a, b in zip(pairs["right_original"], pairs["right_adversarial"], strict=True))
+    both = sum(
+        a == b == "1"
+        for a, b in zip(pairs["right_original"], pairs["right_adversarial"], strict=True)
+    )
     assert pairs["both_right"] == both
     assert pairs["conditional_accuracy"] == pytest.approx(both / pairs["right_original"].count("1"))
     solver = found["train"]["log"][0]["training"]["solver"]
-    assert [one["layer"] for one in solver] == [2] and solver[0]["examples"] == 48 and solver[0]["adjoint"]["examples"] == 48
+    assert (
+        [one["layer"] for one in solver] == [2]
+        and solver[0]["examples"] == 48
+        and solver[0]["adjoint"]["examples"] == 48
+    )
     assert found["meta"]["schema"] == 1 and found["meta"]["training"]["peak_memory_mib"] > 0
     assert json.loads((out / "result.json").read_text()) == found
     assert not (out / "training").exists()
 
 
-def test_the_record_has_no_text_and_no_path_of_the_data(record: tuple[Path, dict[str, Any]], data: Path) -> None:
+def test_the_record_has_no_text_and_no_path_of_the_data(
+    record: tuple[Path, dict[str, Any]], data: Path
+) -> None:
     written = (record[0] / "result.json").read_text()
-    assert str(data) not in written and str(record[0]) not in written and "the film is" not in written
+    assert (
+        str(data) not in written and str(record[0]) not in written and "the film is" not in written
+    )
 
 
 def test_texts_without_their_final_period_everywhere(tiny_folder: Path, tmp_path: Path) -> None:
-    (tmp_path / "dev.tsv").write_text("sentence\tlabel\nthe film is good .\t1\nthe film is bad.\t0\n")
-    kept, without = (tiny_run(tiny_folder, data={"source": "dev.tsv", "final_period": one}) for one in (True, False))
-    assert read_split(kept, tmp_path, "dev").texts == (("the film is good .",), ("the film is bad.",))
-    assert read_split(without, tmp_path, "dev").texts == (("the film is good ",), ("the film is bad",))
+    (tmp_path / "dev.tsv").write_text(
+        "sentence\tlabel\nthe film is good .\t1\nthe film is bad.\t0\n"
+    )
+    kept, without = (
+        tiny_run(tiny_folder, data={"source": "dev.tsv", "final_period": one})
+        for one in (True, False)
+    )
+    assert read_split(kept, tmp_path, "dev").texts == (
+        ("the film is good .",),
+        ("the film is bad.",),
+    )
+    assert read_split(without, tmp_path, "dev").texts == (
+        ("the film is good ",),
+        ("the film is bad",),
+    )
 
 
 def test_the_best_state_by_validation_is_kept(record: tuple[Path, dict[str, Any]]) -> None:
@@ -81,7 +111,10 @@ def test_the_best_state_by_validation_is_kept(record: tuple[Path, dict[str, Any]
 
 
 def test_a_finished_run_is_returned_at_once(
-    record: tuple[Path, dict[str, Any]], tiny_folder: Path, data: Path, monkeypatch: pytest.MonkeyPatch
+    record: tuple[Path, dict[str, Any]],
+    tiny_folder: Path,
+    data: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     out, found = record
     monkeypatch.setattr(module, "read_rows", lambda *_: pytest.fail("read the data again"))
@@ -92,8 +125,9 @@ def test_a_finished_run_is_returned_at_once(
 
 KILLED = """
 import os, pathlib, signal, sys, tomllib, json
-from imbert import finetune, trainer
-from imbert.run_config import run_config
+from imbert.training import finetune
+from imbert.training import trainer
+from imbert.training.run_config import run_config
 step = trainer.FineTuner.training_step
 def killed(self, *arguments):
     if self.state.global_step == int(sys.argv[4]):
@@ -104,12 +138,20 @@ finetune.finetune(run_config(json.loads(sys.argv[1])), pathlib.Path(sys.argv[2])
 """
 
 
-@pytest.mark.parametrize(("kind", "save_steps", "at", "saved"), [("bert", 0, 4, 3), ("im-bert", 2, 5, 4)])
+@pytest.mark.parametrize(
+    ("kind", "save_steps", "at", "saved"), [("bert", 0, 4, 3), ("im-bert", 2, 5, 4)]
+)
 def test_a_killed_run_ends_with_the_same_weights(
     kind: str, save_steps: int, at: int, saved: int, tiny_folder: Path, data: Path, tmp_path: Path
 ) -> None:
-    tables = tiny_tables(tiny_folder, model=KINDS[kind], train={"save_steps": save_steps, "patience": 0})
-    killed = subprocess.run([sys.executable, "-c", KILLED, json.dumps(tables), tmp_path / "killed", data, str(at)], cwd=ROOT, check=False)
+    tables = tiny_tables(
+        tiny_folder, model=KINDS[kind], train={"save_steps": save_steps, "patience": 0}
+    )
+    killed = subprocess.run(
+        [sys.executable, "-c", KILLED, json.dumps(tables), tmp_path / "killed", data, str(at)],
+        cwd=ROOT,
+        check=False,
+    )
     assert killed.returncode == -signal.SIGKILL
     state = last_state(tmp_path / "killed" / "training")
     assert state is not None and state.name == f"checkpoint-{saved}"
@@ -136,11 +178,22 @@ def _interrupt(*_: object) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_four_times_four_is_sixteen(kind: str, tiny_folder: Path, data: Path, tmp_path: Path) -> None:
+def test_four_times_four_is_sixteen(
+    kind: str, tiny_folder: Path, data: Path, tmp_path: Path
+) -> None:
     found = []
     for accumulation in (1, 4):
-        train = {"gradient_accumulation": accumulation, "save_steps": 1, "epochs": 1, "learning_rate": 1e-3}
-        run = tiny_run(tiny_folder, model={"dropout": 0.0} | (IMPLICIT | TIGHT if kind == "im-bert" else {}), train=train)
+        train = {
+            "gradient_accumulation": accumulation,
+            "save_steps": 1,
+            "epochs": 1,
+            "learning_rate": 1e-3,
+        }
+        run = tiny_run(
+            tiny_folder,
+            model={"dropout": 0.0} | (IMPLICIT | TIGHT if kind == "im-bert" else {}),
+            train=train,
+        )
         log = finetune(run, tmp_path / str(accumulation), data)["train"]["log"]
         found.append([(one["training"]["loss"], one["training"]["grad_norm"]) for one in log])
     assert len(found[0]) == 3
@@ -150,31 +203,54 @@ def test_four_times_four_is_sixteen(kind: str, tiny_folder: Path, data: Path, tm
 def test_two_processes_have_the_loss_of_one(tiny_folder: Path, data: Path, tmp_path: Path) -> None:
     train = {"save_steps": 1, "epochs": 2, "learning_rate": 1e-3, "patience": 0}
     tables = tiny_tables(tiny_folder, model=IMPLICIT | TIGHT, train=train)
-    code = "import json, pathlib, sys; from imbert.finetune import finetune; from imbert.run_config import run_config\n"
+    code = "import json, pathlib, sys; from imbert.training.finetune import finetune; from imbert.training.run_config import run_config\n"
     code += "finetune(run_config(json.loads(sys.argv[1])), pathlib.Path(sys.argv[2]), pathlib.Path(sys.argv[3]))"
     (tmp_path / "run.py").write_text(code)
-    launched = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", str(tmp_path / "run.py")]
+    launched = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        "--nproc-per-node",
+        "2",
+        str(tmp_path / "run.py"),
+    ]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
-        [*launched, json.dumps(tables), str(tmp_path / "two"), str(data)], env=environment, capture_output=True, text=True, check=False
+        [*launched, json.dumps(tables), str(tmp_path / "two"), str(data)],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
     two = json.loads((tmp_path / "two" / "result.json").read_text())
     one = finetune(run_config(tables), tmp_path / "one", data)
     assert two["train"]["processes"] == 2 and one["train"]["processes"] == 1
-    losses = [[entry["training"]["loss"] for entry in found["train"]["log"]] for found in (one, two)]
+    losses = [
+        [entry["training"]["loss"] for entry in found["train"]["log"]] for found in (one, two)
+    ]
     assert len(losses[0]) == 6
     np.testing.assert_allclose(losses[0], losses[1], rtol=1e-5)
 
 
-def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_state(tiny_folder: Path, data: Path, tmp_path: Path) -> None:
-    run = tiny_run(tiny_folder, model=IMPLICIT, train={"learning_rate": 1e30, "save_steps": 1, "warmup_fraction": 0.3})
+def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_state(
+    tiny_folder: Path, data: Path, tmp_path: Path
+) -> None:
+    run = tiny_run(
+        tiny_folder,
+        model=IMPLICIT,
+        train={"learning_rate": 1e30, "save_steps": 1, "warmup_fraction": 0.3},
+    )
     with pytest.raises(
-        FloatingPointError, match=r"at step \d+ \(examples .*\); kept the state of step \d+; the solver reported: layer 2: "
+        FloatingPointError,
+        match=r"at step \d+ \(examples .*\); kept the state of step \d+; the solver reported: layer 2: ",
     ):
         finetune(run, tmp_path, data)
     state = last_state(tmp_path / "training")
-    assert state is not None and (state / WHOLE).exists() and not (tmp_path / "result.json").exists()
+    assert (
+        state is not None and (state / WHOLE).exists() and not (tmp_path / "result.json").exists()
+    )
 
 
 def test_a_gradient_that_is_not_finite_names_all_examples_of_its_step(
@@ -182,7 +258,9 @@ def test_a_gradient_that_is_not_finite_names_all_examples_of_its_step(
 ) -> None:
     monkeypatch.setattr(transformers.Trainer, "_clip_grad_norm", lambda *_: torch.tensor(torch.nan))
     run = tiny_run(tiny_folder, train={"batch_size": 8, "gradient_accumulation": 4})
-    with pytest.raises(FloatingPointError, match=r"^gradient norm is nan at step 1 \(examples") as raised:
+    with pytest.raises(
+        FloatingPointError, match=r"^gradient norm is nan at step 1 \(examples"
+    ) as raised:
         finetune(run, tmp_path, data)
     named = str(raised.value).partition("(examples ")[2].partition(")")[0].split(", ")
     assert len(named) == len(set(named)) == 8
@@ -190,13 +268,26 @@ def test_a_gradient_that_is_not_finite_names_all_examples_of_its_step(
 
 def test_early_stopping(tiny_folder: Path, data: Path, tmp_path: Path) -> None:
     found = finetune(
-        tiny_run(tiny_folder, train={"learning_rate": 1e-20, "epochs": 9, "patience": 2, "warmup_fraction": 0.0}), tmp_path, data
+        tiny_run(
+            tiny_folder,
+            train={"learning_rate": 1e-20, "epochs": 9, "patience": 2, "warmup_fraction": 0.0},
+        ),
+        tmp_path,
+        data,
     )
-    assert found["train"]["stopped_early"] and found["train"]["steps"] == 9 and found["train"]["best_step"] == 3
+    assert (
+        found["train"]["stopped_early"]
+        and found["train"]["steps"] == 9
+        and found["train"]["best_step"] == 3
+    )
 
 
 def test_all_kinds_start_from_the_same_weights(tiny_folder: Path) -> None:
-    choices = [ModelChoice(str(tiny_folder)), ModelChoice(str(tiny_folder), "ex-bert"), ModelChoice(str(tiny_folder), "im-bert", (2,))]
+    choices = [
+        ModelChoice(str(tiny_folder)),
+        ModelChoice(str(tiny_folder), "ex-bert"),
+        ModelChoice(str(tiny_folder), "im-bert", (2,)),
+    ]
     first, *others = (load_model(choice, task("sst2"), 3).state_dict() for choice in choices)
     for other in others:
         assert other.keys() == first.keys()
@@ -207,14 +298,17 @@ def test_pickled_weights_are_refused(tiny_folder: Path, tmp_path: Path) -> None:
     torch.save({}, tmp_path / "pytorch_model.bin")
     (tmp_path / "config.json").write_text((tiny_folder / "config.json").read_text())
     with pytest.raises(
-        ValueError, match=r"expected weights in model.safetensors, got pickled weights \(pytorch_model.bin\), which are refused"
+        ValueError,
+        match=r"expected weights in model.safetensors, got pickled weights \(pytorch_model.bin\), which are refused",
     ):
         load_model(ModelChoice(str(tmp_path)), task("sst2"), 0)
 
 
 def test_training_state_is_read_with_weights_only() -> None:
     source = Path(transformers.trainer.__file__).read_text()
-    assert source.count("torch.load(") == source.count("weights_only=True"), "transformers reads something else than tensors"
+    assert source.count("torch.load(") == source.count("weights_only=True"), (
+        "transformers reads something else than tensors"
+    )
 
 
 def test_a_layer_that_does_not_exist_is_refused(tiny_folder: Path) -> None:
@@ -224,9 +318,14 @@ def test_a_layer_that_does_not_exist_is_refused(tiny_folder: Path) -> None:
 
 @pytest.mark.parametrize(
     ("train", "said"),
-    [({"batch_size": 15, "gradient_accumulation": 5}, None), ({"device": "cuda"}, "expected a machine with a GPU for 'cuda'")],
+    [
+        ({"batch_size": 15, "gradient_accumulation": 5}, None),
+        ({"device": "cuda"}, "expected a machine with a GPU for 'cuda'"),
+    ],
 )
-def test_the_settings_of_trainer(train: dict[str, Any], said: str | None, tiny_folder: Path, tmp_path: Path) -> None:
+def test_the_settings_of_trainer(
+    train: dict[str, Any], said: str | None, tiny_folder: Path, tmp_path: Path
+) -> None:
     run: RunConfig = tiny_run(tiny_folder, train=train)
     if said is None:
         assert module._arguments(run, tmp_path).per_device_train_batch_size == 3
@@ -242,14 +341,28 @@ def test_accuracy_decides_before_loss() -> None:
 
 def test_patience_counts_from_the_first_best() -> None:
     history = [{"loss": 1.0}, *({"eval_criterion": value} for value in (0.5, 0.7, 0.7, 0.6))]
-    assert is_exhausted(history, 2) and not is_exhausted(history, 3) and not is_exhausted(history, 0) and not is_exhausted([], 1)
+    assert (
+        is_exhausted(history, 2)
+        and not is_exhausted(history, 3)
+        and not is_exhausted(history, 0)
+        and not is_exhausted([], 1)
+    )
 
 
 def test_adam_without_bias_correction() -> None:
-    parameter, gradient = torch.tensor([1.0, -2.0], dtype=torch.float64), torch.tensor([0.5, 0.1], dtype=torch.float64)
+    parameter, gradient = (
+        torch.tensor([1.0, -2.0], dtype=torch.float64),
+        torch.tensor([0.5, 0.1], dtype=torch.float64),
+    )
     parameter.grad = gradient.clone()
-    optimizer = UncorrectedAdamW([parameter], lr=0.01, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.1)
-    start, first, second = parameter.clone(), torch.zeros(2, dtype=torch.float64), torch.zeros(2, dtype=torch.float64)
+    optimizer = UncorrectedAdamW(
+        [parameter], lr=0.01, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.1
+    )
+    start, first, second = (
+        parameter.clone(),
+        torch.zeros(2, dtype=torch.float64),
+        torch.zeros(2, dtype=torch.float64),
+    )
     for _ in range(3):
         optimizer.step()
         first, second = 0.9 * first + 0.1 * gradient, 0.999 * second + 0.001 * gradient**2
@@ -257,31 +370,63 @@ def test_adam_without_bias_correction() -> None:
     torch.testing.assert_close(parameter, start)
 
 
-def test_a_run_without_bias_correction_uses_it(tiny_folder: Path, data: Path, tmp_path: Path) -> None:
+def test_a_run_without_bias_correction_uses_it(
+    tiny_folder: Path, data: Path, tmp_path: Path
+) -> None:
     curves = []
     for corrected in (True, False):
         train = {"epochs": 1, "save_steps": 1, "bias_correction": corrected, "warmup_fraction": 0.0}
-        log = finetune(tiny_run(tiny_folder, model={"dropout": 0.0}, train=train), tmp_path / str(corrected), data)["train"]["log"]
+        log = finetune(
+            tiny_run(tiny_folder, model={"dropout": 0.0}, train=train),
+            tmp_path / str(corrected),
+            data,
+        )["train"]["log"]
         curves.append([one["training"]["loss"] for one in log])
     assert curves[0][0] == curves[1][0] and curves[0][1] != curves[1][1]
 
 
 def test_failures_above_the_limit_are_told() -> None:
     log = SolverLog()
-    one = {"layer": 3, "examples": 10, "statuses": {"CONVERGED": 9, "ILL_POSED": 1}, "residual_max": 1.0, "evaluations_mean": 4.0}
+    one = {
+        "layer": 3,
+        "examples": 10,
+        "statuses": {"CONVERGED": 9, "ILL_POSED": 1},
+        "residual_max": 1.0,
+        "evaluations_mean": 4.0,
+    }
     log.add([{**one, "adjoint": None}, {**one, "layer": 4, "statuses": {"CONVERGED": 10}}])
     told = failures("training", log.summary(), 0.05)
-    assert told == ["training: layer 3: solver failed on 10.0% of 10 examples, limit 5.0% (CONVERGED 9, ILL_POSED 1)"]
+    assert told == [
+        "training: layer 3: solver failed on 10.0% of 10 examples, limit 5.0% (CONVERGED 9, ILL_POSED 1)"
+    ]
     assert not failures("training", log.summary(), 0.1)
 
 
 def test_a_given_number_of_steps_is_no_failure() -> None:
     log = SolverLog(fixed_steps=True)
-    log.add([{"layer": 0, "examples": 4, "statuses": {"MAX_ITERATIONS": 3, "DIVERGED": 1}, "residual_max": float("nan")}])
-    assert log.summary()[0]["failed_share"] == 0.25 and log.summary()[0]["residual_max"] == float("inf")
+    log.add(
+        [
+            {
+                "layer": 0,
+                "examples": 4,
+                "statuses": {"MAX_ITERATIONS": 3, "DIVERGED": 1},
+                "residual_max": float("nan"),
+            }
+        ]
+    )
+    assert log.summary()[0]["failed_share"] == 0.25 and log.summary()[0]["residual_max"] == float(
+        "inf"
+    )
 
 
-def test_a_run_that_goes_on_counts_the_seconds_up_to_the_state_it_goes_on_from(tmp_path: Path) -> None:
-    history = [{"loss": 1.0, "step": 1, "wall_seconds": 5.0, "cpu_seconds": 4.0}, {"eval_loss": 1.0, "step": 1}]
-    transformers.TrainerState(log_history=history).save_to_json(str(tmp_path / "trainer_state.json"))
+def test_a_run_that_goes_on_counts_the_seconds_up_to_the_state_it_goes_on_from(
+    tmp_path: Path,
+) -> None:
+    history = [
+        {"loss": 1.0, "step": 1, "wall_seconds": 5.0, "cpu_seconds": 4.0},
+        {"eval_loss": 1.0, "step": 1},
+    ]
+    transformers.TrainerState(log_history=history).save_to_json(
+        str(tmp_path / "trainer_state.json")
+    )
     assert module._spent(tmp_path) == (5.0, 4.0) and module._spent(None) == (0.0, 0.0)

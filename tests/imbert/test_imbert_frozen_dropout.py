@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 import odestab as od
-from imbert.frozen_dropout import FrozenDropout
+from imbert.model.frozen_dropout import FrozenDropout
 
 
 class Rows:
@@ -47,7 +47,9 @@ def test_masks_keep_the_mean(x: Tensor) -> None:
     assert len(frozen.masks) == 2 and not torch.equal(*frozen.masks)
     for mask in frozen.masks:
         kept = (mask > 0).double().mean()
-        assert abs(float(kept) - 0.75) < 5 * (0.75 * 0.25 / mask.numel()) ** 0.5  # five standard deviations
+        assert (
+            abs(float(kept) - 0.75) < 5 * (0.75 * 0.25 / mask.numel()) ** 0.5
+        )  # five standard deviations
         assert torch.equal(mask, (mask > 0).double() / 0.75)
 
 
@@ -69,15 +71,23 @@ def test_the_linearisation_is_that_of_the_same_function(x: Tensor) -> None:
 
 
 @pytest.mark.parametrize("boolean", [False, True])
-def test_fused_attention_has_its_dropout_frozen_too(generator: torch.Generator, boolean: bool) -> None:
+def test_fused_attention_has_its_dropout_frozen_too(
+    generator: torch.Generator, boolean: bool
+) -> None:
     q, k, v = (torch.randn(2, 3, 5, 4, generator=generator, dtype=torch.float64) for _ in range(3))
     real = torch.ones(2, 1, 1, 5, dtype=torch.bool)
     real[1, ..., 3:] = False
-    mask = real if boolean else torch.zeros(real.shape, dtype=q.dtype).masked_fill(~real, torch.finfo(q.dtype).min)
+    mask = (
+        real
+        if boolean
+        else torch.zeros(real.shape, dtype=q.dtype).masked_fill(~real, torch.finfo(q.dtype).min)
+    )
     eager = torch.softmax((q @ k.mT / 2).masked_fill(~real, -torch.inf), -1)
 
     def attention(x: Tensor) -> Tensor:
-        return functional.scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=0.5).flatten(1)
+        return functional.scaled_dot_product_attention(
+            q, k, v, attn_mask=mask, dropout_p=0.5
+        ).flatten(1)
 
     frozen = FrozenDropout.draw(od.LayerVectorField(attention, None, "outer"))
     found = frozen(torch.zeros(2, 60))
@@ -85,6 +95,8 @@ def test_fused_attention_has_its_dropout_frozen_too(generator: torch.Generator, 
 
 
 def test_without_dropout_nothing_is_drawn(x: Tensor) -> None:
-    plain = od.LayerVectorField(lambda y: functional.dropout(y, 0.5, False) + functional.dropout(y, 0.0, True), None)
+    plain = od.LayerVectorField(
+        lambda y: functional.dropout(y, 0.5, False) + functional.dropout(y, 0.0, True), None
+    )
     frozen = FrozenDropout.draw(plain)
     assert torch.equal(frozen(x), plain(x)) and frozen.masks == []

@@ -11,15 +11,16 @@ import transformers
 from tiny import save_tiny, tiny_config
 from tiny_runs import tiny_run, tiny_tables, write_data
 
-from analysis.whole_files import HOST
-from imbert import ImBertForSequenceClassification, attack_stage
+from analysis.ground.files import HOST
+from imbert import ImBertForSequenceClassification
 from imbert import __main__ as command
-from imbert.attack_stage import attack_checkpoint
-from imbert.finetune import finetune
-from imbert.inputs import model_of
+from imbert.attacks import stage as attack_stage
+from imbert.attacks.stage import attack_checkpoint
 from imbert.result import file_digest
-from imbert.study import run_study
-from imbert.study_config import AttackChoice, study_config
+from imbert.study.plan import AttackChoice, study_config
+from imbert.study.run import run_study
+from imbert.training.finetune import finetune
+from imbert.training.inputs import model_of
 
 CHOICE = AttackChoice(kinds=("characters",), examples=3, masking=False)
 
@@ -45,7 +46,9 @@ def edited(path: Path, old: str, new: str) -> None:
 def attacked(folder: Path, data: Path, out: Path, max_length: int = 16) -> list[str]:
     """What the attack stage says: nothing where it has the record."""
     said: list[str] = []
-    attack_checkpoint(folder, tiny_run(folder, data={"max_length": max_length}), CHOICE, data, out, said.append)
+    attack_checkpoint(
+        folder, tiny_run(folder, data={"max_length": max_length}), CHOICE, data, out, said.append
+    )
     return said
 
 
@@ -54,7 +57,9 @@ def test_an_attack_on_another_model_is_made_anew(bert: Path, data: Path, tmp_pat
     implicit = ImBertForSequenceClassification.from_pretrained(bert, implicit_layers=[1, 2])
     implicit.save_pretrained(tmp_path / "im")
     transformers.AutoTokenizer.from_pretrained(bert).save_pretrained(tmp_path / "im")
-    assert file_digest(bert / "model.safetensors") == file_digest(tmp_path / "im" / "model.safetensors"), "the same weights"
+    assert file_digest(bert / "model.safetensors") == file_digest(
+        tmp_path / "im" / "model.safetensors"
+    ), "the same weights"
     assert attacked(bert, data, out) and not attacked(bert, data, out)
     assert attacked(tmp_path / "im", data, out) and not attacked(tmp_path / "im", data, out)
     settings = json.loads((tmp_path / "im" / "config.json").read_text())
@@ -67,7 +72,9 @@ def test_an_attack_on_another_model_is_made_anew(bert: Path, data: Path, tmp_pat
     ):
         settings[name] = value
         (tmp_path / "im" / "config.json").write_text(json.dumps(settings))
-        assert attacked(tmp_path / "im", data, out) and not attacked(tmp_path / "im", data, out), name
+        assert attacked(tmp_path / "im", data, out) and not attacked(tmp_path / "im", data, out), (
+            name
+        )
 
 
 def test_an_attack_on_other_inputs_is_made_anew(bert: Path, data: Path, tmp_path: Path) -> None:
@@ -87,7 +94,9 @@ def test_a_damaged_attack_is_named_and_made_anew(bert: Path, data: Path, tmp_pat
     for content in (path.read_text().replace('"queries_max": ', '"queries_max": 1'), "{", ""):
         path.write_text(content)
         said = attacked(bert, data, path.parent)
-        assert len(said) == 2 and said[0].startswith(f"damaged record, measured again: {path}: expected ")
+        assert len(said) == 2 and said[0].startswith(
+            f"damaged record, measured again: {path}: expected "
+        )
         assert json.loads(path.read_text())["per_example"] == before["per_example"]
 
 
@@ -107,7 +116,9 @@ def rewritten(path: Path, change: Any) -> None:
         file.write("\n".join(change(lines)) + "\n")
 
 
-def test_a_finished_run_answers_for_its_inputs_alone(tiny_folder: Path, data: Path, tmp_path: Path) -> None:
+def test_a_finished_run_answers_for_its_inputs_alone(
+    tiny_folder: Path, data: Path, tmp_path: Path
+) -> None:
     start = Path(shutil.copytree(tiny_folder, tmp_path / "start"))
     run, out = tiny_run(start, train={"epochs": 1}), tmp_path / "out"
     found = finetune(run, out, data)
@@ -117,12 +128,20 @@ def test_a_finished_run_answers_for_its_inputs_alone(tiny_folder: Path, data: Pa
     assert finetune(run, out, data) == found
 
     def refused(*names: str) -> None:
-        with pytest.raises(ValueError, match=f"has the result of other inputs \\(not the same: {', '.join(names)}\\)"):
+        with pytest.raises(
+            ValueError,
+            match=f"has the result of other inputs \\(not the same: {', '.join(names)}\\)",
+        ):
             finetune(run, out, data)
 
-    for path, names in ((glue / "sst2_train.tsv.gz", ("training", "validation")), (glue / "sst2_dev.tsv.gz", ("dev",))):
+    for path, names in (
+        (glue / "sst2_train.tsv.gz", ("training", "validation")),
+        (glue / "sst2_dev.tsv.gz", ("dev",)),
+    ):
         content = path.read_bytes()
-        rewritten(path, lambda lines: [lines[0], *(line.replace("film", "play") for line in lines[1:])])
+        rewritten(
+            path, lambda lines: [lines[0], *(line.replace("film", "play") for line in lines[1:])]
+        )
         refused(*names)
         path.write_bytes(content)
     content = (data / "advglue.json").read_bytes()
@@ -139,13 +158,18 @@ def test_a_finished_run_answers_for_its_inputs_alone(tiny_folder: Path, data: Pa
     assert finetune(run, out, data) == found, "what is no longer there cannot be another"
 
 
-def test_a_damaged_result_is_measured_again_from_its_checkpoint(tiny_folder: Path, data: Path, tmp_path: Path) -> None:
+def test_a_damaged_result_is_measured_again_from_its_checkpoint(
+    tiny_folder: Path, data: Path, tmp_path: Path
+) -> None:
     run = tiny_run(tiny_folder, train={"epochs": 1})
     found = finetune(run, tmp_path, data)
     edited(tmp_path / "result.json", '"count": 24', '"count": 25')
     said: list[str] = []
     again = finetune(run, tmp_path, data, said.append)
-    assert said[0].startswith("damaged record, measured again: ") and again["evaluation"] == found["evaluation"]
+    assert (
+        said[0].startswith("damaged record, measured again: ")
+        and again["evaluation"] == found["evaluation"]
+    )
 
 
 def test_an_interrupted_run_does_not_go_on_with_another_start(
@@ -158,7 +182,7 @@ def test_an_interrupted_run_does_not_go_on_with_another_start(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr("imbert.finetune._record", stopped)  # trained, not evaluated
+        patch.setattr("imbert.training.finetune._record", stopped)  # trained, not evaluated
         finetune(run, tmp_path / "out", data)
     edited(start / "config.json", '"hidden_act": "gelu"', '"hidden_act": "relu"')
     with pytest.raises(ValueError, match=r"belongs to another run \(not the same: config\)"):
@@ -169,20 +193,34 @@ def test_a_study_of_other_data_is_refused(tiny_folder: Path, data: Path, tmp_pat
     tables = tiny_tables(tiny_folder, train={"epochs": 1})
     model = {"checkpoint": str(tiny_folder)}
     kept = {name: value for name, value in tables["data"].items() if name != "size"}
-    plan = {"study": {"baseline": "a", "sizes": [32]}, "models": {"a": model}, "data": kept, "train": tables["train"]}
+    plan = {
+        "study": {"baseline": "a", "sizes": [32]},
+        "models": {"a": model},
+        "data": kept,
+        "train": tables["train"],
+    }
     out = tmp_path / "study"
     assert run_study(study_config(plan), out, data, report=lambda line: None)["missing"] == []
     (out / f".study.json.{HOST}.999999999").write_text("left by a killed run")
     run_study(study_config(plan), out, data, report=lambda line: None)
     assert not (out / f".study.json.{HOST}.999999999").exists()
     with pytest.raises(ValueError, match=r"\(not the same: train.epochs\)"):
-        run_study(study_config({**plan, "train": {**tables["train"], "epochs": 2}}), out, data, ("summarise",))
+        run_study(
+            study_config({**plan, "train": {**tables["train"], "epochs": 2}}),
+            out,
+            data,
+            ("summarise",),
+        )
     rewritten(data / "glue" / "sst2_dev.tsv.gz", lambda lines: lines[:-1])
-    with pytest.raises(ValueError, match=r"seed-0 has the result of other inputs \(not the same: dev\)"):
+    with pytest.raises(
+        ValueError, match=r"seed-0 has the result of other inputs \(not the same: dev\)"
+    ):
         run_study(study_config(plan), out, data, report=lambda line: None)
 
 
-def test_an_evaluation_names_its_model_and_its_files(bert: Path, data: Path, tmp_path: Path) -> None:
+def test_an_evaluation_names_its_model_and_its_files(
+    bert: Path, data: Path, tmp_path: Path
+) -> None:
     arguments = ["evaluate", str(bert), "--data", str(data), "--out", str(tmp_path / "e.json")]
     assert command.main(arguments) == 0
     meta = json.loads((tmp_path / "e.json").read_text())["meta"]
@@ -190,12 +228,16 @@ def test_an_evaluation_names_its_model_and_its_files(bert: Path, data: Path, tmp
     assert meta["files"] == {"dev": file_digest(data / "glue" / "sst2_dev.tsv.gz")}
 
 
-def test_changed_texts_are_put_to_a_model_only_as_they_were_written(bert: Path, data: Path, tmp_path: Path) -> None:
+def test_changed_texts_are_put_to_a_model_only_as_they_were_written(
+    bert: Path, data: Path, tmp_path: Path
+) -> None:
     out = tmp_path / "run" / "attacks"
     attacked(bert, data, out)
     examples = attack_stage.attacked_examples(tiny_run(bert), CHOICE, data)
     of = attack_stage._of_model(bert, tiny_run(bert)) | {"examples": examples.digest}
-    assert attack_stage._attacked(out.parent, "characters", of) == file_digest(out / "texts" / "characters.json")
+    assert attack_stage._attacked(out.parent, "characters", of) == file_digest(
+        out / "texts" / "characters.json"
+    )
     assert attack_stage._attacked(out.parent, "characters", of | {"config": "another"}) is None
     edited(out / "texts" / "characters.json", "the", "a")
     assert attack_stage._attacked(out.parent, "characters", of) is None

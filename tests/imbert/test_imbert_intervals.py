@@ -7,7 +7,12 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from imbert.intervals import hierarchical_difference, mean_interval, paired_test, proportion_interval
+from imbert.study.intervals import (
+    hierarchical_difference,
+    mean_interval,
+    paired_test,
+    proportion_interval,
+)
 
 
 def coverage_slack(level: float, trials: int) -> float:
@@ -34,7 +39,10 @@ def test_students_interval_agrees_with_scipy() -> None:
 
 def test_students_interval_covers() -> None:
     random, trials = np.random.default_rng(1), 2000
-    held = sum(one.low <= 0.3 <= one.high for one in (mean_interval(random.normal(0.3, 2.0, 3)) for _ in range(trials)))
+    held = sum(
+        one.low <= 0.3 <= one.high
+        for one in (mean_interval(random.normal(0.3, 2.0, 3)) for _ in range(trials))
+    )
     assert abs(held / trials - 0.95) < coverage_slack(0.95, trials)
 
 
@@ -49,7 +57,11 @@ def test_one_value_has_no_interval_and_nan_stays() -> None:
 
 @pytest.mark.parametrize(
     ("values", "level", "message"),
-    [([], 0.95, "n >= 1"), ([1.0, 2.0], 1.0, r"level must lie in \(0, 1\), got 1.0"), ([[1.0]], 0.9, "shape")],
+    [
+        ([], 0.95, "n >= 1"),
+        ([1.0, 2.0], 1.0, r"level must lie in \(0, 1\), got 1.0"),
+        ([[1.0]], 0.9, "shape"),
+    ],
 )
 def test_bad_values(values: list[float], level: float, message: str) -> None:
     with pytest.raises(ValueError, match=message):
@@ -63,7 +75,9 @@ def test_bad_values(values: list[float], level: float, message: str) -> None:
 def test_wilsons_interval_agrees_with_scipy_and_solves_its_equation(successes: int, n: int) -> None:
     found = proportion_interval(successes, n)
     expected = scipy.stats.binomtest(successes, n).proportion_ci(method="wilson")
-    assert (found.low, found.high) == pytest.approx((expected.low, expected.high), rel=1e-12, abs=1e-15)
+    assert (found.low, found.high) == pytest.approx(
+        (expected.low, expected.high), rel=1e-12, abs=1e-15
+    )
     z = scipy.stats.norm.ppf(0.975)
     for end in (found.low, found.high):  # |p̂ − p| = z √(p(1−p)/n)
         assert abs(found.mean - end) == pytest.approx(z * math.sqrt(end * (1 - end) / n), abs=1e-12)
@@ -84,7 +98,9 @@ def test_wilsons_interval_at_its_ends() -> None:
 
 def pair(both: int, only_a: int, only_b: int, neither: int) -> tuple[np.ndarray, np.ndarray]:
     counts = [both, only_a, only_b, neither]
-    return np.repeat([True, True, False, False], counts), np.repeat([True, False, True, False], counts)
+    return np.repeat([True, True, False, False], counts), np.repeat(
+        [True, False, True, False], counts
+    )
 
 
 @pytest.mark.parametrize(("only_a", "only_b"), [(8, 2), (2, 8), (5, 5), (1, 0), (0, 12)])
@@ -127,10 +143,18 @@ def test_items_of_one_cluster_are_drawn_together() -> None:
     alone = paired_test(a, b, resamples=40_000)
     copies = np.tile(np.arange(100), 9)
     together = paired_test(np.tile(a, 9), np.tile(b, 9), copies, resamples=40_000)
-    assert (together.low, together.high) == pytest.approx((alone.low, alone.high), abs=0.011)  # a step of the mean is 0.01
-    assert together.p_value == pytest.approx(alone.p_value, rel=1e-9) and (together.clusters, alone.clusters) == (100, 100)
+    assert (together.low, together.high) == pytest.approx(
+        (alone.low, alone.high), abs=0.011
+    )  # a step of the mean is 0.01
+    assert together.p_value == pytest.approx(alone.p_value, rel=1e-9) and (
+        together.clusters,
+        alone.clusters,
+    ) == (100, 100)
     ignored = paired_test(np.tile(a, 9), np.tile(b, 9), resamples=2000)
-    assert ignored.high - ignored.low < 0.4 * (alone.high - alone.low) and ignored.p_value < alone.p_value / 10
+    assert (
+        ignored.high - ignored.low < 0.4 * (alone.high - alone.low)
+        and ignored.p_value < alone.p_value / 10
+    )
 
 
 def test_the_exact_test_of_clusters_is_the_share_of_all_signs() -> None:
@@ -139,14 +163,18 @@ def test_the_exact_test_of_clusters_is_the_share_of_all_signs() -> None:
     clusters = np.array([7, 7, 7, 2, 2, 5, 5, 9])
     sums = np.array([(a.astype(int) - b)[clusters == one].sum() for one in (7, 2, 5, 9)])
     flipped = np.abs(np.array(list(itertools.product((-1, 1), repeat=4))) @ sums)
-    assert paired_test(a, b, clusters).p_value == pytest.approx((flipped >= abs(sums.sum())).mean(), rel=1e-12)
+    assert paired_test(a, b, clusters).p_value == pytest.approx(
+        (flipped >= abs(sums.sum())).mean(), rel=1e-12
+    )
 
 
 def test_an_interval_of_clusters_holds_where_one_of_items_does_not() -> None:
     random, trials = np.random.default_rng(8), 300
     clusters, inside = np.repeat(np.arange(40), 5), np.zeros(2)
     for _ in range(trials):
-        a, b = np.repeat(random.random((2, 40)) < 0.6, 5, axis=1)  # no difference, and five items that are one
+        a, b = np.repeat(
+            random.random((2, 40)) < 0.6, 5, axis=1
+        )  # no difference, and five items that are one
         for way, groups in enumerate((clusters, None)):
             found = paired_test(a, b, groups, resamples=600)
             inside[way] += found.low <= 0.0 <= found.high
@@ -155,7 +183,9 @@ def test_an_interval_of_clusters_holds_where_one_of_items_does_not() -> None:
 
 
 def test_clusters_must_fit() -> None:
-    with pytest.raises(ValueError, match=r"clusters must have one entry for each of 2 items, got shape \(3,\)"):
+    with pytest.raises(
+        ValueError, match=r"clusters must have one entry for each of 2 items, got shape \(3,\)"
+    ):
         paired_test(np.array([1, 0]), np.array([1, 0]), np.zeros(3))
 
 
@@ -166,8 +196,12 @@ def test_paired_interval_and_test_hold_under_no_difference() -> None:
         found = paired_test(a, b, resamples=600)
         inside += found.low <= 0.0 <= found.high
         rejected += found.p_value <= 0.05
-    assert abs(inside / trials - 0.95) < coverage_slack(0.95, trials) + 0.01  # a percentile interval of 150 items
-    assert rejected / trials <= 0.05 + coverage_slack(0.05, trials)  # the exact test never rejects too often
+    assert (
+        abs(inside / trials - 0.95) < coverage_slack(0.95, trials) + 0.01
+    )  # a percentile interval of 150 items
+    assert rejected / trials <= 0.05 + coverage_slack(
+        0.05, trials
+    )  # the exact test never rejects too often
 
 
 @pytest.mark.parametrize(
@@ -190,7 +224,12 @@ def test_bad_pairs(a: list[object], b: list[object], message: str) -> None:
 def test_one_seed_is_the_paired_test() -> None:
     a, b = pair(40, 9, 3, 30)
     found, paired = hierarchical_difference(a[None], b[None]), paired_test(a, b)
-    assert (found.mean, found.low, found.high, found.n) == (paired.difference, paired.low, paired.high, 1)
+    assert (found.mean, found.low, found.high, found.n) == (
+        paired.difference,
+        paired.low,
+        paired.high,
+        1,
+    )
 
 
 def test_seeds_that_disagree_widen_the_interval() -> None:
@@ -198,7 +237,10 @@ def test_seeds_that_disagree_widen_the_interval() -> None:
     a[:2] = True  # two seeds have all items right and two have none
     found = hierarchical_difference(a, np.zeros_like(a))
     assert found.mean == 0.5
-    assert (found.low, found.high) == (0.0, 1.0)  # resampled means of the seeds reach 0 and 1, each with probability 1/16
+    assert (found.low, found.high) == (
+        0.0,
+        1.0,
+    )  # resampled means of the seeds reach 0 and 1, each with probability 1/16
     same = hierarchical_difference(np.ones((4, 50), dtype=bool), np.zeros((4, 50), dtype=bool))
     assert (same.mean, same.low, same.high, same.n) == (1.0, 1.0, 1.0, 4)
 
@@ -211,7 +253,9 @@ def test_resampling_matches_drawing_rows_and_columns() -> None:
     for _ in range(20_000):
         drawn.append(d[random.integers(0, 3, 3)][:, random.integers(0, 40, 40)].mean())
     # Quantiles at 10 % of 20,000 draws, twice: 4 √2 √(0.1·0.9/R)/φ(1.28) = 0.07 standard deviations; and a step is 1/120.
-    assert (found.low, found.high) == pytest.approx(tuple(np.quantile(drawn, [0.1, 0.9])), abs=0.07 * float(np.std(drawn)) + 1 / 120)
+    assert (found.low, found.high) == pytest.approx(
+        tuple(np.quantile(drawn, [0.1, 0.9])), abs=0.07 * float(np.std(drawn)) + 1 / 120
+    )
 
 
 def test_hierarchical_interval_covers() -> None:
@@ -232,14 +276,19 @@ def test_shapes_of_seeds() -> None:
     with pytest.raises(ValueError, match="one shape"):
         hierarchical_difference(np.ones((2, 3), dtype=bool), np.ones((3, 3), dtype=bool))
     with pytest.raises(ValueError, match="resamples must be at least 1, got 0"):
-        hierarchical_difference(np.ones((2, 3), dtype=bool), np.ones((2, 3), dtype=bool), resamples=0)
+        hierarchical_difference(
+            np.ones((2, 3), dtype=bool), np.ones((2, 3), dtype=bool), resamples=0
+        )
 
 
 def test_cells_that_do_not_count_change_nothing() -> None:
     random = np.random.default_rng(5)
     a, b, kept = (random.random((4, 60)) < share for share in (0.7, 0.5, 0.6))
     found = hierarchical_difference(a, b, kept)
-    assert found.mean == pytest.approx(a[kept].mean() - b[kept].mean()) and found.low < found.mean < found.high
+    assert (
+        found.mean == pytest.approx(a[kept].mean() - b[kept].mean())
+        and found.low < found.mean < found.high
+    )
     turned = hierarchical_difference(a ^ ~kept, b, kept)
     assert (turned.mean, turned.low, turned.high) == (found.mean, found.low, found.high)
     assert found.high - found.low > (whole := hierarchical_difference(a, b)).high - whole.low

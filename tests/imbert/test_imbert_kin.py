@@ -22,8 +22,16 @@ SHAPE: dict[str, Any] = {
     "initializer_range": 0.2,
 }
 FAMILIES = {
-    "roberta": (transformers.RobertaForSequenceClassification, imbert.ImRobertaForSequenceClassification, {}),
-    "electra": (transformers.ElectraForSequenceClassification, imbert.ImElectraForSequenceClassification, {"embedding_size": 8}),
+    "roberta": (
+        transformers.RobertaForSequenceClassification,
+        imbert.ImRobertaForSequenceClassification,
+        {},
+    ),
+    "electra": (
+        transformers.ElectraForSequenceClassification,
+        imbert.ImElectraForSequenceClassification,
+        {"embedding_size": 8},
+    ),
 }
 
 
@@ -47,11 +55,17 @@ def batch(generator: torch.Generator) -> dict[str, Tensor]:
     ids = torch.randint(5, 40, (3, 7), generator=generator)
     mask = torch.ones_like(ids)
     mask[1, 4:] = 0
-    return {"input_ids": ids.masked_fill(mask == 0, 1), "attention_mask": mask, "labels": torch.tensor([0, 1, 1])}
+    return {
+        "input_ids": ids.masked_fill(mask == 0, 1),
+        "attention_mask": mask,
+        "labels": torch.tensor([0, 1, 1]),
+    }
 
 
 @pytest.mark.parametrize("training", [False, True])
-def test_an_explicit_step_of_the_increment_is_the_plain_model(family: Any, batch: Any, training: bool) -> None:
+def test_an_explicit_step_of_the_increment_is_the_plain_model(
+    family: Any, batch: Any, training: bool
+) -> None:
     plain, stepping, folder = family
     model = stepping.from_pretrained(folder, method="explicit_euler")
     assert model.state_dict().keys() == plain.state_dict().keys()
@@ -62,12 +76,21 @@ def test_an_explicit_step_of_the_increment_is_the_plain_model(family: Any, batch
     assert torch.equal(*found)
 
 
-def test_implicit_steps_survive_a_file_and_odestab_follows_them(family: Any, batch: Any, tmp_path: Path) -> None:
+def test_implicit_steps_survive_a_file_and_odestab_follows_them(
+    family: Any, batch: Any, tmp_path: Path
+) -> None:
     plain, stepping, folder = family
-    options = {"solver": {"name": "Anderson", "rtol": 1e-12}, "adjoint": {"name": "ImplicitAdjoint", "rtol": 1e-12}}
-    model = stepping.from_pretrained(folder, implicit_layers=[1, 2], step_size=0.5, dtype=torch.float64, **options).eval()
+    options = {
+        "solver": {"name": "Anderson", "rtol": 1e-12},
+        "adjoint": {"name": "ImplicitAdjoint", "rtol": 1e-12},
+    }
+    model = stepping.from_pretrained(
+        folder, implicit_layers=[1, 2], step_size=0.5, dtype=torch.float64, **options
+    ).eval()
     model.save_pretrained(tmp_path / "saved")
-    again = transformers.AutoModelForSequenceClassification.from_pretrained(tmp_path / "saved", dtype=torch.float64).eval()
+    again = transformers.AutoModelForSequenceClassification.from_pretrained(
+        tmp_path / "saved", dtype=torch.float64
+    ).eval()
     assert type(again) is stepping
     with torch.no_grad():
         expected = model(**batch, output_hidden_states=True)
@@ -83,13 +106,23 @@ def test_implicit_steps_survive_a_file_and_odestab_follows_them(family: Any, bat
 
 def test_the_gradient_is_that_of_the_unrolled_iteration(family: Any, batch: Any) -> None:
     _, stepping, folder = family
-    options = {"solver": {"name": "Anderson", "rtol": 1e-13}, "adjoint": {"name": "ImplicitAdjoint", "rtol": 1e-12}}
-    model = stepping.from_pretrained(folder, implicit_layers=[2], step_size=0.5, dtype=torch.float64, **options).train()
+    options = {
+        "solver": {"name": "Anderson", "rtol": 1e-13},
+        "adjoint": {"name": "ImplicitAdjoint", "rtol": 1e-12},
+    }
+    model = stepping.from_pretrained(
+        folder, implicit_layers=[2], step_size=0.5, dtype=torch.float64, **options
+    ).train()
     found = []
     for adjoint in (od.ImplicitAdjoint(1e-12), od.UnrolledAdjoint()):
         with imbert.stepping(model, adjoint=adjoint):
             torch.manual_seed(1)
-            found.append(torch.autograd.grad(model(**batch).loss, [*model.base_model.encoder.layer[2].intermediate.parameters()]))
+            found.append(
+                torch.autograd.grad(
+                    model(**batch).loss,
+                    [*model.base_model.encoder.layer[2].intermediate.parameters()],
+                )
+            )
     assert all(torch.allclose(a, b, rtol=1e-8, atol=1e-10) for a, b in zip(*found, strict=True))
 
 

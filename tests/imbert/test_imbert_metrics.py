@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from imbert.metrics import accuracy, compute_metrics, f1, matthews, pearson, spearman
-from imbert.tasks import TASKS, task
+from imbert.data.tasks import TASKS, task
+from imbert.training.metrics import accuracy, compute_metrics, f1, matthews, pearson, spearman
 
 RANDOM = np.random.default_rng(0)
 
@@ -15,7 +15,9 @@ def two_by_two(tp: int, fp: int, fn: int, tn: int) -> tuple[np.ndarray, np.ndarr
     return predicted, np.repeat([1, 0, 1, 0], [tp, fp, fn, tn])
 
 
-@pytest.mark.parametrize(("tp", "fp", "fn", "tn"), [(3, 1, 2, 4), (10, 0, 0, 5), (0, 4, 6, 0), (1, 7, 2, 90)])
+@pytest.mark.parametrize(
+    ("tp", "fp", "fn", "tn"), [(3, 1, 2, 4), (10, 0, 0, 5), (0, 4, 6, 0), (1, 7, 2, 90)]
+)
 def test_binary_metrics_from_the_confusion_table(tp: int, fp: int, fn: int, tn: int) -> None:
     predicted, labels = two_by_two(tp, fp, fn, tn)
     eps = 4 * np.finfo(float).eps
@@ -23,7 +25,9 @@ def test_binary_metrics_from_the_confusion_table(tp: int, fp: int, fn: int, tn: 
     assert f1(predicted, labels) == pytest.approx(2 * tp / (2 * tp + fp + fn), rel=eps)
     closed = (tp * tn - fp * fn) / np.sqrt(float((tp + fp) * (tp + fn) * (tn + fp) * (tn + fn)))
     assert matthews(predicted, labels) == pytest.approx(closed, rel=eps)
-    assert matthews(predicted, labels) == pytest.approx(np.corrcoef(predicted, labels)[0, 1], rel=1e-12)
+    assert matthews(predicted, labels) == pytest.approx(
+        np.corrcoef(predicted, labels)[0, 1], rel=1e-12
+    )
 
 
 def test_matthews_of_three_classes_is_the_correlation_of_indicators() -> None:
@@ -33,7 +37,9 @@ def test_matthews_of_three_classes_is_the_correlation_of_indicators() -> None:
     def covariance(a: np.ndarray, b: np.ndarray) -> float:
         return float(((a - a.mean(0)) * (b - b.mean(0))).sum())
 
-    assert matthews(predicted, labels) == pytest.approx(covariance(x, y) / np.sqrt(covariance(x, x) * covariance(y, y)), rel=1e-12)
+    assert matthews(predicted, labels) == pytest.approx(
+        covariance(x, y) / np.sqrt(covariance(x, x) * covariance(y, y)), rel=1e-12
+    )
     assert matthews(labels, labels) == 1.0
 
 
@@ -83,10 +89,18 @@ def test_flat_scores_and_equal_logits() -> None:
 @pytest.mark.parametrize(
     ("logits", "labels", "message"),
     [
-        (np.zeros((3, 3)), np.zeros(3), r"logits must be \(N, 2\) and labels \(N,\) with N >= 1, got \(3, 3\) and \(3,\)"),
+        (
+            np.zeros((3, 3)),
+            np.zeros(3),
+            r"logits must be \(N, 2\) and labels \(N,\) with N >= 1, got \(3, 3\) and \(3,\)",
+        ),
         (np.zeros((3, 2)), np.zeros(2), r"got \(3, 2\) and \(2,\)"),
         (np.zeros((0, 2)), np.zeros(0), r"got \(0, 2\) and \(0,\)"),
-        (np.array([[0.0, np.nan], [np.inf, 1.0], [0.0, 1.0]]), np.zeros(3), "logits must be finite, got 2 of 3 rows"),
+        (
+            np.array([[0.0, np.nan], [np.inf, 1.0], [0.0, 1.0]]),
+            np.zeros(3),
+            "logits must be finite, got 2 of 3 rows",
+        ),
     ],
 )
 def test_bad_input(logits: np.ndarray, labels: np.ndarray, message: str) -> None:

@@ -10,12 +10,12 @@ import transformers
 from safetensors.torch import load_file
 from tiny_runs import tiny_run, write_data
 
-from imbert.advglue import read_advglue
-from imbert.attack_stage import attacked_examples
 from imbert.attacks import EmbeddingPGD
-from imbert.evaluate import load_classifier
-from imbert.perturbations import write_perturbations
-from imbert.study_config import AttackChoice
+from imbert.attacks.perturbations import write_perturbations
+from imbert.attacks.stage import attacked_examples
+from imbert.data.advglue import read_advglue
+from imbert.study.plan import AttackChoice
+from imbert.training.evaluate import load_classifier
 
 CHOICE = AttackChoice(kinds=("pgd",), examples=8, radius=3.0, masking=False)
 
@@ -25,7 +25,9 @@ def model(tiny_folder: Path, tmp_path: Path) -> Path:
     """The tiny model with a head."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        transformers.BertForSequenceClassification.from_pretrained(tiny_folder, num_labels=2).save_pretrained(tmp_path / "model")
+        transformers.BertForSequenceClassification.from_pretrained(
+            tiny_folder, num_labels=2
+        ).save_pretrained(tmp_path / "model")
     transformers.AutoTokenizer.from_pretrained(tiny_folder).save_pretrained(tmp_path / "model")
     return tmp_path / "model"
 
@@ -40,7 +42,9 @@ def test_pairs_and_directions_are_those_of_the_model(model: Path, tmp_path: Path
     still = classifier.logits(paired.adversarial.texts).argmax(1) == paired.original.labels
     expected = [
         ["held" if s else "flipped", original, edited]
-        for r, s, (original,), (edited,) in zip(right, still, paired.original.texts, paired.adversarial.texts, strict=True)
+        for r, s, (original,), (edited,) in zip(
+            right, still, paired.original.texts, paired.adversarial.texts, strict=True
+        )
         if r
     ]
     assert [row for row in rows if len(row) == 3] == expected and len(expected) > 0
@@ -60,11 +64,16 @@ def test_pairs_and_directions_are_those_of_the_model(model: Path, tmp_path: Path
     first = moved[0]
     batch = classifier.encode([originals[0]])
     states = []
-    classifier.model.bert.encoder.register_forward_pre_hook(lambda module, inputs: states.append(inputs[0]))
+    classifier.model.bert.encoder.register_forward_pre_hook(
+        lambda module, inputs: states.append(inputs[0])
+    )
     words = classifier.embed(batch).detach()
     for one in (words, words + attacked.perturbations[first]):
         classifier.forward_embedded(one, batch)
-    torch.testing.assert_close(found[hashlib.sha256(originals[0].encode()).hexdigest()], (states[1] - states[0])[0].detach())
+    torch.testing.assert_close(
+        found[hashlib.sha256(originals[0].encode()).hexdigest()],
+        (states[1] - states[0])[0].detach(),
+    )
     assert len(told) == 2
 
 

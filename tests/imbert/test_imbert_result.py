@@ -13,13 +13,32 @@ from imbert import result
 
 
 def test_what_is_not_finite_becomes_null(tmp_path: Path) -> None:
-    values = {"a": math.nan, "b": [math.inf, 1.5], "c": np.array([1, 2]), "d": np.float64(0.5), "e": result.Spent(1.0, 2.0, 3.0)}
+    values = {
+        "a": math.nan,
+        "b": [math.inf, 1.5],
+        "c": np.array([1, 2]),
+        "d": np.float64(0.5),
+        "e": result.Spent(1.0, 2.0, 3.0),
+    }
     result.write_json(tmp_path / "a.json", values)
-    spent = {"wall_seconds": 1.0, "cpu_seconds": 2.0, "peak_memory_mib": 3.0, "device_memory_mib": None}
-    assert result.read_json(tmp_path / "a.json") == {"a": None, "b": [None, 1.5], "c": [1, 2], "d": 0.5, "e": spent}
+    spent = {
+        "wall_seconds": 1.0,
+        "cpu_seconds": 2.0,
+        "peak_memory_mib": 3.0,
+        "device_memory_mib": None,
+    }
+    assert result.read_json(tmp_path / "a.json") == {
+        "a": None,
+        "b": [None, 1.5],
+        "c": [1, 2],
+        "d": 0.5,
+        "e": spent,
+    }
 
 
-def test_a_full_disk_leaves_nothing_half_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_leaves_nothing_half_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     file = tmp_path / "a.json"
     result.write_json(file, {"old": 1})
 
@@ -30,7 +49,9 @@ def test_a_full_disk_leaves_nothing_half_written(tmp_path: Path, monkeypatch: py
     with pytest.raises(OSError, match="No space left") as caught:
         result.write_json(file, {"new": 2})
     assert caught.value.filename == str(file)
-    assert json.loads(file.read_text()) == {"old": 1} and [one.name for one in tmp_path.iterdir()] == ["a.json"]
+    assert json.loads(file.read_text()) == {"old": 1} and [
+        one.name for one in tmp_path.iterdir()
+    ] == ["a.json"]
 
 
 def test_a_record_of_another_schema_is_refused(tmp_path: Path) -> None:
@@ -51,7 +72,9 @@ def test_a_folder_belongs_to_one_run(tmp_path: Path) -> None:
 
 def test_a_folder_of_an_older_version_is_completed(tmp_path: Path) -> None:
     result.open_folder(tmp_path, "run.json", {"seed": 0})
-    result.open_folder(tmp_path, "run.json", {"seed": 0, "new": 3}, lambda found: {"new": 3, **found})
+    result.open_folder(
+        tmp_path, "run.json", {"seed": 0, "new": 3}, lambda found: {"new": 3, **found}
+    )
 
 
 def test_a_folder_is_held_once_and_released(tmp_path: Path) -> None:

@@ -6,10 +6,17 @@ from pathlib import Path
 import pytest
 from tiny_runs import tiny_run, write_data
 
-from imbert import finetune as module
-from imbert import models
-from imbert.finetune import finetune
-from imbert.saved_states import NEEDED, WHOLE, last_state, mark_whole, remove_older, remove_unusable
+from imbert.model import loading as models
+from imbert.training import finetune as module
+from imbert.training.finetune import finetune
+from imbert.training.saved_states import (
+    NEEDED,
+    WHOLE,
+    last_state,
+    mark_whole,
+    remove_older,
+    remove_unusable,
+)
 
 FILES = (*NEEDED, "rng_state.pth")
 
@@ -39,11 +46,17 @@ def test_the_state_before_a_damaged_one_is_taken(name: str, damage: str, tmp_pat
     if damage == "gone":
         (newer / name).unlink()
     else:
-        (newer / name).write_bytes(content[: len(content) // 2] if damage == "half" else bytes([content[0] ^ 1]) + content[1:])
+        (newer / name).write_bytes(
+            content[: len(content) // 2]
+            if damage == "half"
+            else bytes([content[0] ^ 1]) + content[1:]
+        )
     assert last_state(tmp_path) == older
     said: list[str] = []
     remove_unusable(tmp_path, said.append)
-    assert names(tmp_path) == ["checkpoint-6"] and said == ["the state of step 12 is damaged: going on from step 6"]
+    assert names(tmp_path) == ["checkpoint-6"] and said == [
+        "the state of step 12 is damaged: going on from step 6"
+    ]
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -69,7 +82,9 @@ def test_a_state_whose_best_is_damaged_cannot_be_gone_on_from(tmp_path: Path) ->
     (best / "model.safetensors").write_bytes(b"")
     assert last_state(tmp_path) == tmp_path / "checkpoint-3"
     remove_unusable(tmp_path, lambda line: None)
-    assert names(tmp_path) == ["checkpoint-3"], "what came after it would be taken for newer than what is trained now"
+    assert names(tmp_path) == ["checkpoint-3"], (
+        "what came after it would be taken for newer than what is trained now"
+    )
 
 
 def test_two_states_are_kept_and_their_best_ones(tmp_path: Path) -> None:
@@ -85,7 +100,9 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_data(tmp_path_factory.mktemp("data"))
 
 
-def interrupted(run: object, out: Path, data: Path, step: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def interrupted(
+    run: object, out: Path, data: Path, step: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     original = module.FineTuner.training_step
 
     def stopped(self: object, *arguments: object) -> object:
@@ -110,7 +127,10 @@ def test_a_run_whose_last_state_is_damaged_ends_with_the_same_weights(
     said: list[str] = []
     found = finetune(run, tmp_path / "run", data, said.append)
     assert said[0] == "the state of step 6 is damaged: going on from step 4"
-    one, other = ((tmp_path / name / "checkpoint" / "model.safetensors").read_bytes() for name in ("run", "whole"))
+    one, other = (
+        (tmp_path / name / "checkpoint" / "model.safetensors").read_bytes()
+        for name in ("run", "whole")
+    )
     assert one == other and found["train"]["log"][-1]["step"] == 9
 
 
@@ -118,7 +138,9 @@ def test_damaged_weights_are_not_a_full_disk(tiny_folder: Path, data: Path, tmp_
     folder = tmp_path / "start"
     folder.mkdir()
     for path in tiny_folder.iterdir():
-        (folder / path.name).write_bytes(path.read_bytes()[: -100 if path.suffix == ".safetensors" else None])
+        (folder / path.name).write_bytes(
+            path.read_bytes()[: -100 if path.suffix == ".safetensors" else None]
+        )
     with pytest.raises(ValueError, match="damaged") as raised:
         finetune(tiny_run(folder), tmp_path / "run", data)
     assert "disk" not in str(raised.value) and str(folder) in str(raised.value)
@@ -127,8 +149,12 @@ def test_damaged_weights_are_not_a_full_disk(tiny_folder: Path, data: Path, tmp_
 
 
 @pytest.mark.parametrize("save_steps", [4, 100])
-def test_the_last_evaluation_has_its_training_loss(save_steps: int, tiny_folder: Path, data: Path, tmp_path: Path) -> None:
+def test_the_last_evaluation_has_its_training_loss(
+    save_steps: int, tiny_folder: Path, data: Path, tmp_path: Path
+) -> None:
     run = tiny_run(tiny_folder, train={"save_steps": save_steps}, evaluate={"advglue": None})
     log = finetune(run, tmp_path, data)["train"]["log"]
     assert [one["step"] for one in log] == ([4, 8, 9] if save_steps == 4 else [9])
-    assert all("training" in one and "validation" in one for one in log) and len({one["training"]["loss"] for one in log}) == len(log)
+    assert all("training" in one and "validation" in one for one in log) and len(
+        {one["training"]["loss"] for one in log}
+    ) == len(log)

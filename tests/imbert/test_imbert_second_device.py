@@ -16,20 +16,35 @@ pytestmark = pytest.mark.usefixtures("quiet")
 def step(folder: Path, device: torch.device, **options: Any) -> dict[str, torch.Tensor]:
     """Gradients and weights after one step of AdamW, dropout off."""
     torch.manual_seed(0)
-    model = imbert.ImBertForSequenceClassification.from_pretrained(folder, num_labels=2, dtype=torch.float64, **options).to(device).eval()
+    model = (
+        imbert.ImBertForSequenceClassification.from_pretrained(
+            folder, num_labels=2, dtype=torch.float64, **options
+        )
+        .to(device)
+        .eval()
+    )
     batch = {name: value.to(device) for name, value in tokenized(folder, 3).items()}
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, foreach=False)
     loss = model(**batch).loss
     loss.backward()
     optimizer.step()
-    found = {"loss": loss.detach(), **{name: parameter.detach() for name, parameter in model.named_parameters()}}
-    return {**found, **{f"gradient of {name}": parameter.grad for name, parameter in model.named_parameters()}}
+    found = {
+        "loss": loss.detach(),
+        **{name: parameter.detach() for name, parameter in model.named_parameters()},
+    }
+    return {
+        **found,
+        **{f"gradient of {name}": parameter.grad for name, parameter in model.named_parameters()},
+    }
 
 
 @pytest.mark.parametrize(
     "options",
     [
-        {"solver": {"name": "Auto", "rtol": 1e-2}, "adjoint": {"name": "ImplicitAdjoint", "rtol": 1e-2}},
+        {
+            "solver": {"name": "Auto", "rtol": 1e-2},
+            "adjoint": {"name": "ImplicitAdjoint", "rtol": 1e-2},
+        },
         {"solver": {"name": "FixedPoint", "rtol": 1e-1}, "adjoint": {"name": "UnrolledAdjoint"}},
         {"method": "explicit_euler"},
     ],

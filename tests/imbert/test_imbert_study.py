@@ -11,14 +11,15 @@ import numpy as np
 import pytest
 from tiny_runs import tiny_tables, write_data
 
-from analysis.json_records import DIGEST
-from imbert import attack_stage, study_summary
+from analysis.ground.json_records import DIGEST
 from imbert.attacks import AbstractAttack
-from imbert.comparison import on_advglue, under_attacks
-from imbert.masking import Check
+from imbert.attacks import stage as attack_stage
+from imbert.checks.masking import Check
 from imbert.result import folder_lock, read_json
-from imbert.study import comma_separated, markdown, run_study, shard_of_ranks
-from imbert.study_config import AttackChoice, StudyConfig, read_study, study_config
+from imbert.study import summary as study_summary
+from imbert.study.comparison import on_advglue, under_attacks
+from imbert.study.plan import AttackChoice, StudyConfig, read_study, study_config
+from imbert.study.run import comma_separated, markdown, run_study, shard_of_ranks
 
 STUDIES = Path(__file__).parents[2] / "docs" / "studies"
 
@@ -27,12 +28,27 @@ MODELS = {"bert": {}, "im-bert": {"kind": "im-bert", "implicit_layers": [2]}}
 
 def plan(checkpoint: Path, **changes: Any) -> StudyConfig:
     tables = tiny_tables(checkpoint, train={"epochs": 1})
-    models = {name: {"checkpoint": str(checkpoint), **model} for name, model in (changes.pop("models", None) or MODELS).items()}
+    models = {
+        name: {"checkpoint": str(checkpoint), **model}
+        for name, model in (changes.pop("models", None) or MODELS).items()
+    }
     head = {"name": "tiny", "seeds": [0, 1], "sizes": [32], **changes.pop("study", {})}
-    attacks = {"examples": 4, "kinds": ["characters", "pgd"], "masking": False, **changes.pop("attacks", {})}
+    attacks = {
+        "examples": 4,
+        "kinds": ["characters", "pgd"],
+        "masking": False,
+        **changes.pop("attacks", {}),
+    }
     data = {name: value for name, value in tables["data"].items() if name != "size"}
     return study_config(
-        {"study": head, "models": models, "data": data, "train": tables["train"], "evaluate": tables["evaluate"], "attacks": attacks}
+        {
+            "study": head,
+            "models": models,
+            "data": data,
+            "train": tables["train"],
+            "evaluate": tables["evaluate"],
+            "attacks": attacks,
+        }
     )
 
 
@@ -42,40 +58,61 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def done(tiny_folder: Path, data: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[StudyConfig, Path, dict[str, Any]]:
+def done(
+    tiny_folder: Path, data: Path, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[StudyConfig, Path, dict[str, Any]]:
     study, out = plan(tiny_folder), tmp_path_factory.mktemp("study")
     return study, out, run_study(study, out, data, report=lambda line: None)
 
 
-def test_every_run_is_there_with_its_attacks(done: tuple[StudyConfig, Path, dict[str, Any]]) -> None:
+def test_every_run_is_there_with_its_attacks(
+    done: tuple[StudyConfig, Path, dict[str, Any]],
+) -> None:
     study, out, summary = done
     assert summary["missing"] == [] and json.loads((out / "study.json").read_text()) == summary
-    assert [cell.folder for cell in study.cells()][:2] == ["runs/sst2-32/bert/seed-0", "runs/sst2-32/im-bert/seed-0"]
+    assert [cell.folder for cell in study.cells()][:2] == [
+        "runs/sst2-32/bert/seed-0",
+        "runs/sst2-32/im-bert/seed-0",
+    ]
     for model in summary["groups"][0]["models"]:
         assert model["seeds"] == [0, 1] and model["measures"]["dev"]["n"] == 2
         assert set(model["attacks"]) == {"characters", "pgd", "pgd-0.3", "pgd-1"}
         assert model["attacks"]["pgd-0.3"]["clean_accuracy"]["n"] == 2
-    assert set(summary["groups"][0]["models"][1]["transfer"]["characters"]) == {"to_baseline", "from_baseline"}
+    assert set(summary["groups"][0]["models"][1]["transfer"]["characters"]) == {
+        "to_baseline",
+        "from_baseline",
+    }
 
 
-def test_the_same_data_in_every_model_of_a_study(done: tuple[StudyConfig, Path, dict[str, Any]]) -> None:
+def test_the_same_data_in_every_model_of_a_study(
+    done: tuple[StudyConfig, Path, dict[str, Any]],
+) -> None:
     study, out, _ = done
-    inputs = [read_json(out / cell.folder / "result.json")["meta"]["data"] for cell in study.cells()]
+    inputs = [
+        read_json(out / cell.folder / "result.json")["meta"]["data"] for cell in study.cells()
+    ]
     assert all(one == inputs[0] for one in inputs)
 
 
-def test_no_adversarial_number_without_dev_and_no_text(done: tuple[StudyConfig, Path, dict[str, Any]]) -> None:
+def test_no_adversarial_number_without_dev_and_no_text(
+    done: tuple[StudyConfig, Path, dict[str, Any]],
+) -> None:
     _, out, summary = done
     table = markdown(summary)
     head = next(line for line in table.splitlines() if line.startswith("| model"))
     assert (
-        head.index("dev") < head.index("AdvGLUE originals") < head.index("AdvGLUE adversarial") < head.index("where the original is right")
+        head.index("dev")
+        < head.index("AdvGLUE originals")
+        < head.index("AdvGLUE adversarial")
+        < head.index("where the original is right")
     )
     assert "robust (clean)" in head
     for name in ("study.json", "table.md", "study.csv"):
         assert "the film is" not in (out / name).read_text()
     rows = (out / "study.csv").read_text().splitlines()
-    assert rows[0] == "task,size,model,measure,seed,value" and any(row.startswith("sst2,32,im-bert,dev,1,") for row in rows)
+    assert rows[0] == "task,size,model,measure,seed,value" and any(
+        row.startswith("sst2,32,im-bert,dev,1,") for row in rows
+    )
 
 
 def test_what_was_measured_of_one_seed_only_is_told_of_that_seed(
@@ -85,8 +122,14 @@ def test_what_was_measured_of_one_seed_only_is_told_of_that_seed(
     copy = Path(shutil.copytree(out, tmp_path / "study"))
     (copy / "runs/sst2-32/bert/seed-0/attacks/pgd-0.3.json").unlink()
     summary = run_study(study, copy, data, ["summarise"], report=lambda line: None)
-    assert summary["groups"][0]["models"][0]["attacks"]["pgd-0.3"]["robust_accuracy"]["seeds"] == [1]
-    rows = [row for row in (copy / "study.csv").read_text().splitlines() if row.startswith("sst2,32,bert,pgd-0.3 robust_accuracy,")]
+    assert summary["groups"][0]["models"][0]["attacks"]["pgd-0.3"]["robust_accuracy"]["seeds"] == [
+        1
+    ]
+    rows = [
+        row
+        for row in (copy / "study.csv").read_text().splitlines()
+        if row.startswith("sst2,32,bert,pgd-0.3 robust_accuracy,")
+    ]
     assert len(rows) == 1 and ",1," in rows[0] and "no attack pgd-0.3 yet" in summary["missing"][0]
 
 
@@ -99,22 +142,36 @@ def test_checks_that_were_not_made_are_missing_and_made_when_the_other_is_there(
     for name in ("masking", "transfer"):
         (attacks / f"{name}.json").unlink(missing_ok=True)
     told = run_study(study, copy, data, ["summarise"], report=lambda line: None)["missing"]
-    checks = "no masking checks yet; " if study.attacks is not None and study.attacks.masking else ""
+    checks = (
+        "no masking checks yet; " if study.attacks is not None and study.attacks.masking else ""
+    )
     assert told == [f"runs/sst2-32/im-bert/seed-0: {checks}no transfer yet"]
-    shutil.rmtree(copy / "runs/sst2-32/bert/seed-0/attacks")  # the baseline is attacked after the model
+    shutil.rmtree(
+        copy / "runs/sst2-32/bert/seed-0/attacks"
+    )  # the baseline is attacked after the model
     turned = dataclasses.replace(study, models=dict(reversed(study.models.items())))
-    assert run_study(turned, copy, data, report=lambda line: None)["missing"] == [] and (attacks / "transfer.json").exists()
+    assert (
+        run_study(turned, copy, data, report=lambda line: None)["missing"] == []
+        and (attacks / "transfer.json").exists()
+    )
 
 
-def test_again_nothing_is_done(done: tuple[StudyConfig, Path, dict[str, Any]], data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_again_nothing_is_done(
+    done: tuple[StudyConfig, Path, dict[str, Any]], data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     study, out, summary = done
     monkeypatch.setattr(AbstractAttack, "run", lambda *_: pytest.fail("attacked again"))
-    monkeypatch.setattr("imbert.finetune.finetune", lambda *_: pytest.fail("trained again"))
+    monkeypatch.setattr(
+        "imbert.training.finetune.finetune", lambda *_: pytest.fail("trained again")
+    )
     assert run_study(study, out, data, report=lambda line: None) == summary
 
 
 def test_an_attack_with_other_options_than_todays_is_run_again(
-    done: tuple[StudyConfig, Path, dict[str, Any]], data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    done: tuple[StudyConfig, Path, dict[str, Any]],
+    data: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     study, out, _ = done
     copy = Path(shutil.copytree(out, tmp_path / "study"))
@@ -123,7 +180,9 @@ def test_an_attack_with_other_options_than_todays_is_run_again(
     record["options"]["steps"] += 1
     file.write_text(json.dumps(record))
     ran, run = list[float](), AbstractAttack.run
-    monkeypatch.setattr(AbstractAttack, "run", lambda self, *rest: ran.append(self.radius) or run(self, *rest))
+    monkeypatch.setattr(
+        AbstractAttack, "run", lambda self, *rest: ran.append(self.radius) or run(self, *rest)
+    )
     run_study(study, copy, data, ["attack"], report=lambda line: None)
     assert ran == [0.3] and read_json(file)["options"]["steps"] == record["options"]["steps"] - 1
 
@@ -136,70 +195,126 @@ def test_which_pairs_share_an_original_comes_from_the_file_where_a_record_lacks_
     copy = Path(shutil.copytree(out, tmp_path / "study"))
     for file in copy.rglob("result.json"):
         record = read_json(file)
-        del record["evaluation"]["advglue"]["sst2"]["clusters"], record[DIGEST]  # as earlier versions wrote it
+        del (
+            record["evaluation"]["advglue"]["sst2"]["clusters"],
+            record[DIGEST],
+        )  # as earlier versions wrote it
         file.write_text(json.dumps(record))
     assert study_summary.summarise(study, copy, data)["groups"] == summary["groups"]
-    alone = study_summary.summarise(study, copy)["groups"][0]["models"][1]["against_baseline"]["all"]
-    assert alone["clusters"] is None and "which of them share a sentence is not known" in markdown(study_summary.summarise(study, copy))
+    alone = study_summary.summarise(study, copy)["groups"][0]["models"][1]["against_baseline"][
+        "all"
+    ]
+    assert alone["clusters"] is None and "which of them share a sentence is not known" in markdown(
+        study_summary.summarise(study, copy)
+    )
     other = tmp_path / "other"
     shutil.copytree(data, other)
-    (other / "advglue.json").write_text((data / "advglue.json").read_text().replace("film", "movie"))
-    told = study_summary.summarise(study, copy, other)["groups"][0]["models"][1]["against_baseline"]["all"]
+    (other / "advglue.json").write_text(
+        (data / "advglue.json").read_text().replace("film", "movie")
+    )
+    told = study_summary.summarise(study, copy, other)["groups"][0]["models"][1][
+        "against_baseline"
+    ]["all"]
     assert told["clusters"] is None, "another file than the runs were evaluated on"
 
 
 def test_a_failed_check_is_a_warning_of_the_study(
-    done: tuple[StudyConfig, Path, dict[str, Any]], tiny_folder: Path, data: Path, monkeypatch: pytest.MonkeyPatch
+    done: tuple[StudyConfig, Path, dict[str, Any]],
+    tiny_folder: Path,
+    data: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     given, baselines = [], []
 
     def checks(
-        classifier: object, examples: object, white: list[Any], free: list[Any], seed: int, sweep_examples: int, baseline: object
+        classifier: object,
+        examples: object,
+        white: list[Any],
+        free: list[Any],
+        seed: int,
+        sweep_examples: int,
+        baseline: object,
     ) -> list[Check]:
         given.append([(one.attack, one.options["radius"]) for one in (*white, *free)])
         baselines.append(baseline is not None)
-        return [Check("gradients", False, {}, "WARNING: masked"), Check("residual", None, {}, "none")]
+        return [
+            Check("gradients", False, {}, "WARNING: masked"),
+            Check("residual", None, {}, "none"),
+        ]
 
     monkeypatch.setattr(attack_stage, "masking_checks", checks)
     study = plan(tiny_folder, attacks={"masking": True, "seeds": [1]})
     summary = run_study(study, done[1], data, ("attack", "summarise"), report=lambda line: None)
-    assert baselines == [False, True], "the baseline has none, the other model the baseline of its seed"
+    assert baselines == [False, True], (
+        "the baseline has none, the other model the baseline of its seed"
+    )
     assert given == [[("pgd", 0.1), ("pgd", 0.3), ("pgd", 1.0)]] * 2, (
         "perturbations are in no record: the attack is run again for the checks"
     )
-    assert summary["warnings"] == [f"runs/sst2-32/{name}/seed-1: masking: WARNING: masked" for name in MODELS]
-    assert summary["groups"][0]["models"][0]["masking"] == {"gradients": [False], "residual": [None]}
+    assert summary["warnings"] == [
+        f"runs/sst2-32/{name}/seed-1: masking: WARNING: masked" for name in MODELS
+    ]
+    assert summary["groups"][0]["models"][0]["masking"] == {
+        "gradients": [False],
+        "residual": [None],
+    }
     for name in MODELS:
         (done[1] / f"runs/sst2-32/{name}/seed-1/attacks/masking.json").unlink()
 
 
-def test_more_seeds_continue_a_study(done: tuple[StudyConfig, Path, dict[str, Any]], tiny_folder: Path) -> None:
+def test_more_seeds_continue_a_study(
+    done: tuple[StudyConfig, Path, dict[str, Any]], tiny_folder: Path
+) -> None:
     summary = study_summary.summarise(plan(tiny_folder, study={"seeds": [0, 1, 2]}), done[1])
-    assert summary["missing"] == ["runs/sst2-32/bert/seed-2: not run yet", "runs/sst2-32/im-bert/seed-2: not run yet"]
+    assert summary["missing"] == [
+        "runs/sst2-32/bert/seed-2: not run yet",
+        "runs/sst2-32/im-bert/seed-2: not run yet",
+    ]
 
 
-def test_a_cell_that_another_process_holds_is_passed_over(tiny_folder: Path, data: Path, tmp_path: Path) -> None:
+def test_a_cell_that_another_process_holds_is_passed_over(
+    tiny_folder: Path, data: Path, tmp_path: Path
+) -> None:
     study, lines = plan(tiny_folder, models={"bert": {}}, study={"seeds": [0]}), list[str]()
     with folder_lock(tmp_path / "runs/sst2-32/bert/seed-0"):
         summary = run_study(study, tmp_path, data, report=lines.append)
     assert lines == ["[1/1] train runs/sst2-32/bert/seed-0: in use by another process, passed over"]
-    assert summary["missing"] == ["runs/sst2-32/bert/seed-0: not run yet"] and "nothing" not in markdown(summary).split("## Missing")[0]
+    assert (
+        summary["missing"] == ["runs/sst2-32/bert/seed-0: not run yet"]
+        and "nothing" not in markdown(summary).split("## Missing")[0]
+    )
 
 
-def test_a_cell_that_fails_is_told_and_the_others_go_on(tiny_folder: Path, data: Path, tmp_path: Path) -> None:
+def test_a_cell_that_fails_is_told_and_the_others_go_on(
+    tiny_folder: Path, data: Path, tmp_path: Path
+) -> None:
     models = {"im-bert": {"kind": "im-bert", "implicit_layers": [7]}, "bert": {}}
-    summary = run_study(plan(tiny_folder, models=models, study={"seeds": [0]}), tmp_path, data, report=lambda line: None)
-    assert summary["missing"][0].startswith("runs/sst2-32/im-bert/seed-0: failed: ") and "7" in summary["missing"][0]
+    summary = run_study(
+        plan(tiny_folder, models=models, study={"seeds": [0]}),
+        tmp_path,
+        data,
+        report=lambda line: None,
+    )
+    assert (
+        summary["missing"][0].startswith("runs/sst2-32/im-bert/seed-0: failed: ")
+        and "7" in summary["missing"][0]
+    )
     assert summary["groups"][0]["models"][1]["measures"]["dev"]["n"] == 1
 
 
-def test_ranks_share_all_cells(tiny_folder: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ranks_share_all_cells(
+    tiny_folder: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     shared = [set[str](), set[str]()]
-    monkeypatch.setattr("imbert.study._train", lambda study, cell, *_: shared[rank].add(cell.folder))
+    monkeypatch.setattr(
+        "imbert.study.run._train", lambda study, cell, *_: shared[rank].add(cell.folder)
+    )
     study = plan(tiny_folder)
     for rank in (0, 1):
         run_study(study, tmp_path, data, ("train",), (rank, 2))
-    assert not shared[0] & shared[1] and shared[0] | shared[1] == {cell.folder for cell in study.cells()}
+    assert not shared[0] & shared[1] and shared[0] | shared[1] == {
+        cell.folder for cell in study.cells()
+    }
 
 
 def test_torchrun_tells_the_rank_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -211,54 +326,113 @@ def test_torchrun_tells_the_rank_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_pairs_are_compared_where_both_originals_are_right() -> None:
     def run(original: str, adversarial: str) -> dict[str, Any]:
-        return {"evaluation": {"advglue": {"sst2": {"right_original": original, "right_adversarial": adversarial}}}}
+        return {
+            "evaluation": {
+                "advglue": {"sst2": {"right_original": original, "right_adversarial": adversarial}}
+            }
+        }
 
     found = on_advglue([(run("1110", "1011"), run("1101", "0001"))] * 2)
     assert found is not None
-    assert found["both"]["hierarchical"].mean == pytest.approx(0.5) and found["both"]["hierarchical"].low <= 0.5
-    one, other = (run("1101", "0001") | {"meta": {"data": {"advglue sst2": {"digest": name, "rows": 4}}}} for name in "ab")
+    assert (
+        found["both"]["hierarchical"].mean == pytest.approx(0.5)
+        and found["both"]["hierarchical"].low <= 0.5
+    )
+    one, other = (
+        run("1101", "0001") | {"meta": {"data": {"advglue sst2": {"digest": name, "rows": 4}}}}
+        for name in "ab"
+    )
     with pytest.raises(ValueError, match="the same AdvGLUE texts, got advglue sst2 digest a and b"):
         on_advglue([(one, other)])
     assert on_advglue([(one, one)]) is not None
     assert found["both"]["pairs"] == [2, 2] and found["all"]["pairs"] == [4, 4]
-    assert found["both"]["pooled"].difference == pytest.approx(0.5) and found["both"]["pooled"].only_a == 2
-    assert found["all"]["seeds"].mean == pytest.approx(np.mean([1, 0, 1, 1]) - np.mean([0, 0, 0, 1]))
+    assert (
+        found["both"]["pooled"].difference == pytest.approx(0.5)
+        and found["both"]["pooled"].only_a == 2
+    )
+    assert found["all"]["seeds"].mean == pytest.approx(
+        np.mean([1, 0, 1, 1]) - np.mean([0, 0, 0, 1])
+    )
     assert on_advglue([({"evaluation": {}}, run("1", "1"))]) is None and on_advglue([]) is None
 
 
 def test_attacks_are_compared_on_the_same_examples() -> None:
     def attack(before: str, after: str, examples: str = "e") -> dict[str, Any]:
-        rows = [{"right_before": b == "1", "right_after": a == "1"} for b, a in zip(before, after, strict=True)]
-        return {"robust_accuracy": 0.0, "of": {"examples": examples, "choice": {}}, "per_example": rows}
+        rows = [
+            {"right_before": b == "1", "right_after": a == "1"}
+            for b, a in zip(before, after, strict=True)
+        ]
+        return {
+            "robust_accuracy": 0.0,
+            "of": {"examples": examples, "choice": {}},
+            "per_example": rows,
+        }
 
-    first, second = {"pgd": attack("1110", "1100"), "masking": {}}, {"pgd": attack("1101", "1001"), "masking": {}}
+    first, second = (
+        {"pgd": attack("1110", "1100"), "masking": {}},
+        {"pgd": attack("1101", "1001"), "masking": {}},
+    )
     found = under_attacks([(first, second)] * 2)
-    assert set(found) == {"pgd"} and found["pgd"]["both"]["pairs"] == [2, 2] and found["pgd"]["all"]["pairs"] == [4, 4]
-    assert found["pgd"]["both"]["hierarchical"].mean == pytest.approx(0.5) and found["pgd"]["all"]["hierarchical"].mean == 0
-    assert under_attacks([(first, {"pgd": attack("1101", "1001", "others")})]) == {} == under_attacks([])
+    assert (
+        set(found) == {"pgd"}
+        and found["pgd"]["both"]["pairs"] == [2, 2]
+        and found["pgd"]["all"]["pairs"] == [4, 4]
+    )
+    assert (
+        found["pgd"]["both"]["hierarchical"].mean == pytest.approx(0.5)
+        and found["pgd"]["all"]["hierarchical"].mean == 0
+    )
+    assert (
+        under_attacks([(first, {"pgd": attack("1101", "1001", "others")})])
+        == {}
+        == under_attacks([])
+    )
 
 
 def test_pairs_of_one_original_are_one_cluster_and_two_seeds_have_students_interval() -> None:
     def run(adversarial: str, **more: Any) -> dict[str, Any]:
-        return {"evaluation": {"advglue": {"sst2": {"right_original": "1" * 8, "right_adversarial": adversarial, **more}}}}
+        return {
+            "evaluation": {
+                "advglue": {
+                    "sst2": {"right_original": "1" * 8, "right_adversarial": adversarial, **more}
+                }
+            }
+        }
 
     known = {"clusters": [0, 0, 0, 0, 0, 0, 6, 7]}
     pairs = [(run("11111110", **known), run("00000011"))]
     found = on_advglue(pairs)["all"]
-    assert found["clusters"] == 3 and found["pooled"].clusters == 3 and found["resampled"] == "clusters"
+    assert (
+        found["clusters"] == 3
+        and found["pooled"].clusters == 3
+        and found["resampled"] == "clusters"
+    )
     alone = on_advglue([(run("11111110"), run("00000011"))])["all"]
-    assert alone["clusters"] is None and alone["pooled"].p_value == 0.125 < found["pooled"].p_value == 1.0
+    assert (
+        alone["clusters"] is None
+        and alone["pooled"].p_value == 0.125 < found["pooled"].p_value == 1.0
+    )
     two = on_advglue([*pairs, (run("11100000", **known), run("00000011"))])["all"]
     assert two["hierarchical"].high == two["seeds"].high > 1 and "two seeds" in two["resampled"]
     agreeing = on_advglue(pairs * 2)["all"]
     assert agreeing["seeds"].low == agreeing["seeds"].high, "two seeds that agree by chance"
-    assert (agreeing["hierarchical"].low, agreeing["hierarchical"].high) == (found["hierarchical"].low, found["hierarchical"].high)
+    assert (agreeing["hierarchical"].low, agreeing["hierarchical"].high) == (
+        found["hierarchical"].low,
+        found["hierarchical"].high,
+    )
     assert on_advglue(pairs * 3)["all"]["resampled"] == "seeds and clusters"
 
 
 def test_the_rungs_of_a_ladder_are_ordered_by_radius() -> None:
     names = ["words", "pgd-3", "pgd-10", "pgd-0.3", "square", "pgd"]
-    assert sorted(names, key=study_summary._rung) == ["pgd", "pgd-0.3", "pgd-3", "pgd-10", "square", "words"]
+    assert sorted(names, key=study_summary._rung) == [
+        "pgd",
+        "pgd-0.3",
+        "pgd-3",
+        "pgd-10",
+        "square",
+        "words",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -295,32 +469,62 @@ def test_the_role_of_a_model(model: dict[str, Any], expected: str) -> None:
     ("changes", "said"),
     [
         ({"study": {"baseline": "bart"}}, "baseline must be one of bert, im-bert, got 'bart'"),
-        ({"study": {"seeds": [0, 0]}}, r"seeds: expected at least one and none twice, got \[0, 0\]"),
-        ({"study": {"seed": 0}}, r"\[study\]: expected keys among name, baseline, seeds, tasks, sizes, got seed"),
-        ({"models": {"bert": {"knd": "bert"}}}, r"\[models.bert\]: expected keys among checkpoint, .*, got knd"),
-        ({"models": {"bert": {"train": {"epoch": 1}}}}, r"models.bert: \[train\]: expected keys among .*, got epoch"),
+        (
+            {"study": {"seeds": [0, 0]}},
+            r"seeds: expected at least one and none twice, got \[0, 0\]",
+        ),
+        (
+            {"study": {"seed": 0}},
+            r"\[study\]: expected keys among name, baseline, seeds, tasks, sizes, got seed",
+        ),
+        (
+            {"models": {"bert": {"knd": "bert"}}},
+            r"\[models.bert\]: expected keys among checkpoint, .*, got knd",
+        ),
+        (
+            {"models": {"bert": {"train": {"epoch": 1}}}},
+            r"models.bert: \[train\]: expected keys among .*, got epoch",
+        ),
         ({"models": {"a/b": {}}, "study": {"baseline": "a/b"}}, "expected names of letters"),
-        ({"attacks": {"kinds": ["magic"]}}, "attacks.kinds must be one of pgd, apgd, square, characters, words, got 'magic'"),
+        (
+            {"attacks": {"kinds": ["magic"]}},
+            "attacks.kinds must be one of pgd, apgd, square, characters, words, got 'magic'",
+        ),
     ],
 )
-def test_what_is_wrong_in_a_study_is_named(changes: dict[str, Any], said: str, tiny_folder: Path) -> None:
+def test_what_is_wrong_in_a_study_is_named(
+    changes: dict[str, Any], said: str, tiny_folder: Path
+) -> None:
     with pytest.raises(ValueError, match=said):
         plan(tiny_folder, **changes)
 
 
 def test_the_committed_studies_share_their_runs() -> None:
-    first, second = (read_study(STUDIES / name / "study.toml") for name in ("sst2-1000", "sst2-1000-controls"))
-    assert {"bert", "ex-bert", "im-bert", "im-bert-published"} == set(first.models) and len(first.seeds) == 5
+    first, second = (
+        read_study(STUDIES / name / "study.toml") for name in ("sst2-1000", "sst2-1000-controls")
+    )
+    assert {"bert", "ex-bert", "im-bert", "im-bert-published"} == set(first.models) and len(
+        first.seeds
+    ) == 5
     runs = {cell.folder: cell.run for cell in first.cells()}
     shared = [cell for cell in second.cells() if cell.model in first.models]
-    assert len(set(second.models) - set(first.models)) == 4 and all(runs[cell.folder] == cell.run for cell in shared)
+    assert len(set(second.models) - set(first.models)) == 4 and all(
+        runs[cell.folder] == cell.run for cell in shared
+    )
 
 
-def test_every_field_of_a_record_is_explained(done: tuple[StudyConfig, Path, dict[str, Any]]) -> None:
-    told = set(re.findall(r"`([\w.]+)`", (STUDIES.parent / "records.md").read_text(encoding="utf-8")))
+def test_every_field_of_a_record_is_explained(
+    done: tuple[StudyConfig, Path, dict[str, Any]],
+) -> None:
+    told = set(
+        re.findall(r"`([\w.]+)`", (STUDIES.parent / "records.md").read_text(encoding="utf-8"))
+    )
     run = done[1] / "runs/sst2-32/im-bert/seed-0"
     result = read_json(run / "result.json")
-    records = {"result": {name: one for name, one in result.items() if name != "run"}, "groups": done[2]["groups"]}
+    records = {
+        "result": {name: one for name, one in result.items() if name != "run"},
+        "groups": done[2]["groups"],
+    }
     records |= {path.stem: read_json(path) for path in (run / "attacks").glob("*.json")}
     open_ended = (
         "versions",
@@ -353,7 +557,9 @@ def test_every_field_of_a_record_is_explained(done: tuple[StudyConfig, Path, dic
             return set[str]().union(*map(fields, values))
         if not isinstance(values, dict):
             return set()
-        return set(values) | set[str]().union(*(fields(one) for name, one in values.items() if name not in open_ended))
+        return set(values) | set[str]().union(
+            *(fields(one) for name, one in values.items() if name not in open_ended)
+        )
 
     assert ", ".join(sorted(fields(records) - told - names - {"result"})) == ""
 
@@ -369,5 +575,10 @@ def test_a_published_table_is_that_of_its_record(path: Path) -> None:
     plan = read_study(path.parent / "study.toml")
     for group in record["groups"]:
         for model in group["models"]:
-            assert model["measures"]["dev"]["n"] == len(model["seeds"]) >= 1, "no adversarial number without one on dev"
-            assert plan.models.get(model["name"], record["study"]["models"][model["name"]]) == record["study"]["models"][model["name"]]
+            assert model["measures"]["dev"]["n"] == len(model["seeds"]) >= 1, (
+                "no adversarial number without one on dev"
+            )
+            assert (
+                plan.models.get(model["name"], record["study"]["models"][model["name"]])
+                == record["study"]["models"][model["name"]]
+            )

@@ -3,13 +3,19 @@
 import numpy as np
 import pytest
 
-from imbert.subsets import BINS, held_out, low_resource_subset, stratified_order
-from imbert.tasks import Examples, task
+from imbert.data.subsets import BINS, held_out, low_resource_subset, stratified_order
+from imbert.data.tasks import Examples, task
 
 
 def examples(name: str, labels: np.ndarray) -> Examples:
     what, rows = task(name), range(len(labels))
-    return Examples(what, tuple(tuple(f"{key} {i}" for key in what.keys) for i in rows), labels, tuple(map(str, rows)), "made up")
+    return Examples(
+        what,
+        tuple(tuple(f"{key} {i}" for key in what.keys) for i in rows),
+        labels,
+        tuple(map(str, rows)),
+        "made up",
+    )
 
 
 def skewed(name: str = "sst2", count: int = 997, share: float = 0.3) -> Examples:
@@ -28,13 +34,17 @@ def test_small_subsets_begin_large_ones(seed: int) -> None:
 @pytest.mark.parametrize("name", ["sst2", "mnli"])
 def test_every_beginning_has_the_shares_of_the_source_within_one(name: str) -> None:
     random = np.random.default_rng(2)
-    labels = random.choice(task(name).labels, size=331, p=np.array([0.7, 0.3] if name == "sst2" else [0.6, 0.3, 0.1]))
+    labels = random.choice(
+        task(name).labels, size=331, p=np.array([0.7, 0.3] if name == "sst2" else [0.6, 0.3, 0.1])
+    )
     order = stratified_order(examples(name, labels), seed=3)
     assert sorted(order.tolist()) == list(range(331))
     sizes = np.arange(1, 332)
     for k in range(task(name).labels):
         counts = np.cumsum(labels[order] == k)
-        assert np.abs(counts - sizes * np.mean(labels == k)).max() < 1.0  # Webster's method keeps quota with up to three classes
+        assert (
+            np.abs(counts - sizes * np.mean(labels == k)).max() < 1.0
+        )  # Webster's method keeps quota with up to three classes
 
 
 def test_balanced_classes_stay_balanced() -> None:
@@ -46,7 +56,10 @@ def test_a_regression_is_stratified_by_tenths() -> None:
     scores = np.random.default_rng(4).random(400) ** 2 * 5
     chosen = low_resource_subset(examples("stsb", scores), 100, 0).labels
     edges = np.quantile(scores, np.arange(1, BINS) / BINS)
-    assert np.bincount(np.searchsorted(edges, chosen, side="right"), minlength=BINS).tolist() == [10] * BINS
+    assert (
+        np.bincount(np.searchsorted(edges, chosen, side="right"), minlength=BINS).tolist()
+        == [10] * BINS
+    )
     assert len(low_resource_subset(examples("stsb", np.full(7, 2.0)), 3, 0)) == 3  # one score only
 
 

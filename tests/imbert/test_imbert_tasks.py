@@ -6,17 +6,27 @@ import json
 import numpy as np
 import pytest
 
-from imbert.tasks import TASKS, Examples, Task, expected_labels, task
+from imbert.data.tasks import TASKS, Examples, Task, expected_labels, task
 
 
 def examples(labels: list[float], name: str = "sst2") -> Examples:
     rows = range(len(labels))
-    return Examples(task(name), tuple((f"text {i}",) for i in rows), np.array(labels), tuple(map(str, rows)), "made up")
+    return Examples(
+        task(name),
+        tuple((f"text {i}",) for i in rows),
+        np.array(labels),
+        tuple(map(str, rows)),
+        "made up",
+    )
 
 
 def test_there_are_nine_tasks_whose_labels_and_names_agree() -> None:
-    assert sorted(TASKS) == sorted(("sst2", "mrpc", "qqp", "stsb", "mnli", "qnli", "rte", "cola", "wnli"))
-    assert all(len(one.label_names) == (one.labels if one.labels > 1 else 0) for one in TASKS.values())
+    assert sorted(TASKS) == sorted(
+        ("sst2", "mrpc", "qqp", "stsb", "mnli", "qnli", "rte", "cola", "wnli")
+    )
+    assert all(
+        len(one.label_names) == (one.labels if one.labels > 1 else 0) for one in TASKS.values()
+    )
     assert [one.name for one in TASKS.values() if one.labels == 1] == ["stsb"]
     assert [one.name for one in TASKS.values() if len(one.keys) == 1] == ["sst2", "cola"]
 
@@ -32,7 +42,8 @@ def test_unknown_task_lists_the_known_ones() -> None:
 
 
 @pytest.mark.parametrize(
-    ("keys", "labels", "metrics"), [((), 2, ("accuracy",)), (("a",), 0, ("accuracy",)), (("a",), 2, ("recall",)), (("a",), 2, ())]
+    ("keys", "labels", "metrics"),
+    [((), 2, ("accuracy",)), (("a",), 0, ("accuracy",)), (("a",), 2, ("recall",)), (("a",), 2, ())],
 )
 def test_a_task_is_checked(keys: tuple[str, ...], labels: int, metrics: tuple[str, ...]) -> None:
     with pytest.raises(ValueError, match="task 'odd'"):
@@ -50,7 +61,12 @@ def test_take_keeps_text_label_and_id_together() -> None:
 
 def test_digest_is_of_texts_and_labels_in_order_and_of_nothing_else() -> None:
     one = examples([0, 1])
-    assert one.digest == hashlib.sha256((json.dumps([["text 0"], 0]) + json.dumps([["text 1"], 1])).encode()).hexdigest()
+    assert (
+        one.digest
+        == hashlib.sha256(
+            (json.dumps([["text 0"], 0]) + json.dumps([["text 1"], 1])).encode()
+        ).hexdigest()
+    )
     assert one.take([1, 0]).digest != one.digest
     assert examples([0, 0]).digest != one.digest
     assert Examples(one.task, one.texts, one.labels, ("x", "y"), "elsewhere").digest == one.digest
@@ -64,7 +80,9 @@ def test_label_types() -> None:
 
 @pytest.mark.parametrize("label", [2, -1, 0.5, float("nan")])
 def test_labels_out_of_range_are_refused(label: float) -> None:
-    with pytest.raises(ValueError, match=r"labels of sst2 must be one of 0, 1 \(negative, positive\), got"):
+    with pytest.raises(
+        ValueError, match=r"labels of sst2 must be one of 0, 1 \(negative, positive\), got"
+    ):
         examples([1, label])
 
 

@@ -18,25 +18,47 @@ from tiny_runs import tiny_tables, write_data
 from imbert import __main__ as command
 from imbert.attacks.character_edits import OPERATIONS
 from imbert.attacks.text_attack import Draft, count_edits
-from imbert.classifier import Classifier
-from imbert.data import parse_label, read_examples
-from imbert.models import load_model
-from imbert.run_config import ModelChoice, checkpoint_folder, read_run, run_config
-from imbert.step_choice import build_adjoint, build_solver
-from imbert.study_config import study_config
-from imbert.tasks import task
+from imbert.data.examples import parse_label, read_examples
+from imbert.data.tasks import task
+from imbert.model.classifier import Classifier
+from imbert.model.loading import load_model
+from imbert.model.step_choice import build_adjoint, build_solver
+from imbert.study.plan import study_config
+from imbert.training.run_config import ModelChoice, checkpoint_folder, read_run, run_config
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "finetune"
 
 
-@pytest.mark.parametrize("value", ["0_1", "1_", "_1", "-1", "+1", "01", "1.0", "１", "١", "1 0", "", "not entailment ?", True, None, [1]])
+@pytest.mark.parametrize(
+    "value",
+    [
+        "0_1",
+        "1_",
+        "_1",
+        "-1",
+        "+1",
+        "01",
+        "1.0",
+        "１",
+        "١",
+        "1 0",
+        "",
+        "not entailment ?",
+        True,
+        None,
+        [1],
+    ],
+)
 @pytest.mark.parametrize("name", ["sst2", "mnli", "rte"])
 def test_a_label_is_a_number_in_digits_or_a_name(name: str, value: Any) -> None:
     with pytest.raises(ValueError, match=f"^here: expected a label of {name}, one of 0, 1"):
         parse_label(task(name), value, "here")
 
 
-@pytest.mark.parametrize(("value", "label"), [("1", 1), (" 0\t", 0), (1, 1), (1.0, 1), ("Not-Entailment", 1), ("ENTAILMENT", 0)])
+@pytest.mark.parametrize(
+    ("value", "label"),
+    [("1", 1), (" 0\t", 0), (1, 1), (1.0, 1), ("Not-Entailment", 1), ("ENTAILMENT", 0)],
+)
 def test_labels_that_are_known(value: Any, label: int) -> None:
     assert parse_label(task("rte"), value, "here") == label
 
@@ -48,7 +70,16 @@ def test_a_score_is_a_decimal_number(value: str) -> None:
     assert parse_label(task("stsb"), " 4.25", "here") == 4.25
 
 
-WORDS = ("don't-you-dare", "re-read", "o'clock", "x-y-z", "mother-in-law's", "rock’n’roll", "plain", "a-b")
+WORDS = (
+    "don't-you-dare",
+    "re-read",
+    "o'clock",
+    "x-y-z",
+    "mother-in-law's",
+    "rock’n’roll",
+    "plain",
+    "a-b",
+)
 
 
 @pytest.mark.parametrize("operation", OPERATIONS)
@@ -74,8 +105,12 @@ def test_a_field_of_any_length_is_read(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("text", ["good \\ud83d film", "\\udc00", "a \\ude00\\ud83d b"])
 def test_half_of_a_surrogate_pair_is_named(text: str, tmp_path: Path) -> None:
-    (tmp_path / "dev.jsonl").write_text(f'{{"sentence": "fine", "label": 1}}\n{{"sentence": "{text}", "label": 1}}\n')
-    with pytest.raises(ValueError, match=r"dev\.jsonl:2: expected text, got half of a surrogate pair"):
+    (tmp_path / "dev.jsonl").write_text(
+        f'{{"sentence": "fine", "label": 1}}\n{{"sentence": "{text}", "label": 1}}\n'
+    )
+    with pytest.raises(
+        ValueError, match=r"dev\.jsonl:2: expected text, got half of a surrogate pair"
+    ):
         read_examples("sst2", tmp_path, "dev")
     (tmp_path / "dev.jsonl").write_text('{"sentence": "good \\ud83d\\ude00", "label": 1}\n')
     assert read_examples("sst2", tmp_path, "dev").texts == (("good 😀",),)
@@ -96,7 +131,10 @@ def test_half_of_a_surrogate_pair_is_named(text: str, tmp_path: Path) -> None:
 def test_the_options_of_a_solver_have_their_types(choice: dict[str, Any], said: str) -> None:
     with pytest.raises(ValueError, match=said):
         build_solver(choice)
-    assert build_solver({"name": "GradientDescent", "steps": 3}).steps == 3 and build_solver({"name": "Auto", "rtol": 1}).rtol == 1.0
+    assert (
+        build_solver({"name": "GradientDescent", "steps": 3}).steps == 3
+        and build_solver({"name": "Auto", "rtol": 1}).rtol == 1.0
+    )
     with pytest.raises(ValueError, match=r"restart must be int, got 2\.5"):
         build_adjoint({"name": "ImplicitAdjoint", "restart": 2.5})
 
@@ -108,8 +146,14 @@ def test_the_options_of_a_solver_have_their_types(choice: dict[str, Any], said: 
         ("[train]\npatience = -1", "train.patience must be >= 0, got -1"),
         ("[train]\nepochs = true", "train.epochs must be int, got True"),
         ("[model]\ndropout = nan", "model.dropout must be float, got nan"),
-        ("[model]\nkind = 'im-bert'\nsolver = { name = 'Auto', rtol = 1979-05-27 }", "model.solver.rtol must be a text, a finite number"),
-        ("[model]\nkind = 'im-bert'\nsolver = { name = 'Auto', rtol = nan }", "model.solver.rtol must be a text, a finite number"),
+        (
+            "[model]\nkind = 'im-bert'\nsolver = { name = 'Auto', rtol = 1979-05-27 }",
+            "model.solver.rtol must be a text, a finite number",
+        ),
+        (
+            "[model]\nkind = 'im-bert'\nsolver = { name = 'Auto', rtol = nan }",
+            "model.solver.rtol must be a text, a finite number",
+        ),
         ("[data]\ntask = 'sst3'", "task must be one of sst2"),
         ("[data]\nmax_length = 0", "data.max_length must be >= 4, got 0"),
         ("[model.solver]\na" + ".a" * 60 + " = 1", "expected at most 32 levels, got more"),
@@ -121,11 +165,18 @@ def test_a_run_of_wrong_values_is_refused(text: str, said: str, tmp_path: Path) 
     file.write_text(text)
     with pytest.raises(ValueError) as raised:
         read_run(file)
-    assert said in str(raised.value) and str(raised.value).startswith(str(file)) and "\n" not in str(raised.value)
+    assert (
+        said in str(raised.value)
+        and str(raised.value).startswith(str(file))
+        and "\n" not in str(raised.value)
+    )
 
 
 def test_the_training_table_of_a_model_is_checked() -> None:
-    for value, said in ((5, r"\[models.bert.train\] must be a table, got 5"), ({"epochs": 1.5}, "models.bert: train.epochs must be int")):
+    for value, said in (
+        (5, r"\[models.bert.train\] must be a table, got 5"),
+        ({"epochs": 1.5}, "models.bert: train.epochs must be int"),
+    ):
         with pytest.raises(ValueError, match=said):
             study_config({"study": {}, "models": {"bert": {"train": value}}})
 
@@ -138,9 +189,14 @@ def test_a_relative_checkpoint_starts_where_paths_of_the_toml_start(
     monkeypatch.chdir(tmp_path)
     assert checkpoint_folder("start", data) == str(data / "start")
     shutil.copytree(tiny_folder, tmp_path / "start")
-    assert checkpoint_folder("start", data) == str(data / "start"), "never the one where the command runs"
+    assert checkpoint_folder("start", data) == str(data / "start"), (
+        "never the one where the command runs"
+    )
     shutil.rmtree(data / "start")
-    with pytest.raises(ValueError, match=r"expected the folder .*plans/start, as relative paths start at .*plans, got .*start alone"):
+    with pytest.raises(
+        ValueError,
+        match=r"expected the folder .*plans/start, as relative paths start at .*plans, got .*start alone",
+    ):
         checkpoint_folder("start", data)
     assert checkpoint_folder("owner/name", data) == "owner/name"
 
@@ -151,23 +207,36 @@ def with_tensor(folder: Path, name: str, tensor: torch.Tensor) -> None:
 
 
 def test_weights_that_are_not_weights_are_refused(tmp_path: Path) -> None:
-    for number, (kind, code) in enumerate(((torch.int64, "I64"), (torch.bool, "BOOL"), (torch.complex64, "C64"))):
+    for number, (kind, code) in enumerate(
+        ((torch.int64, "I64"), (torch.bool, "BOOL"), (torch.complex64, "C64"))
+    ):
         folder = save_tiny(tmp_path / str(number))
-        transformers.BertForSequenceClassification(transformers.BertConfig.from_pretrained(folder)).save_pretrained(folder)
-        with_tensor(folder, "bert.embeddings.position_ids", torch.arange(32)[None])  # as older checkpoints have
+        transformers.BertForSequenceClassification(
+            transformers.BertConfig.from_pretrained(folder)
+        ).save_pretrained(folder)
+        with_tensor(
+            folder, "bert.embeddings.position_ids", torch.arange(32)[None]
+        )  # as older checkpoints have
         Classifier.load(folder)
         with_tensor(folder, "classifier.bias", torch.ones(2, dtype=kind))
         for load in (Classifier.load, lambda at: load_model(ModelChoice(str(at)), task("sst2"), 0)):
-            with pytest.raises(ValueError, match=rf"expected floating-point weights, got classifier.bias \({code}\)"):
+            with pytest.raises(
+                ValueError,
+                match=rf"expected floating-point weights, got classifier.bias \({code}\)",
+            ):
                 load(folder)
 
 
-@pytest.mark.parametrize("name", ["pytorch_model.bin", "../other.safetensors", "/tmp/other.safetensors"])
+@pytest.mark.parametrize(
+    "name", ["pytorch_model.bin", "../other.safetensors", "/tmp/other.safetensors"]
+)
 def test_an_index_names_safetensors_of_its_folder_alone(name: str, tmp_path: Path) -> None:
     folder = save_tiny(tmp_path / "start")
     (folder / "model.safetensors").rename(folder / "part.safetensors")
     weights = dict.fromkeys(load_file(folder / "part.safetensors"), "part.safetensors")
-    (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": weights | {"classifier.bias": name}}))
+    (folder / "model.safetensors.index.json").write_text(
+        json.dumps({"weight_map": weights | {"classifier.bias": name}})
+    )
     for load in (Classifier.load, lambda at: load_model(ModelChoice(str(at)), task("sst2"), 0)):
         with pytest.raises(ValueError, match=name.replace("/", ".")):
             load(folder)
@@ -177,7 +246,9 @@ def test_an_index_names_safetensors_of_its_folder_alone(name: str, tmp_path: Pat
 def test_the_dropout_of_a_checkpoint_is_a_probability(value: str, tmp_path: Path) -> None:
     folder = save_tiny(tmp_path)
     text = (folder / "config.json").read_text()
-    (folder / "config.json").write_text(text.replace('"hidden_dropout_prob": 0.1', f'"hidden_dropout_prob": {value}'))
+    (folder / "config.json").write_text(
+        text.replace('"hidden_dropout_prob": 0.1', f'"hidden_dropout_prob": {value}')
+    )
     with pytest.raises(ValueError, match="hidden_dropout_prob must be >= 0 and < 1, got"):
         load_model(ModelChoice(str(folder)), task("sst2"), 0)
 
@@ -186,16 +257,25 @@ def test_the_dropout_of_a_checkpoint_is_a_probability(value: str, tmp_path: Path
     "arguments",
     [["--limit", "1_0"], ["--limit", "１"], ["--max-length", "0"], ["--max-length", "-5"]],
 )
-def test_numbers_of_the_command_line_are_digits(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_numbers_of_the_command_line_are_digits(
+    arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
     assert command.main(["evaluate", "folder", *arguments]) == 2
     assert "expected a whole number >= 1" in capsys.readouterr().err
-    for option, value in (("--seed", "-1"), ("--seed", "1_0"), ("--radius", "nan"), ("--radius", "1_0")):
+    for option, value in (
+        ("--seed", "-1"),
+        ("--seed", "1_0"),
+        ("--radius", "nan"),
+        ("--radius", "1_0"),
+    ):
         assert command.main(["attack", "folder", "--out", "out", option, value]) == 2
         told = capsys.readouterr().err
         assert option in told and told.count("\n") == 1
 
 
-def test_without_stderr_stdout_stays_clean(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_without_stderr_stdout_stays_clean(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setattr(sys, "stderr", None)
     assert command.main(["evaluate", "nowhere"]) == 2
     command._warn("a warning")
@@ -204,23 +284,44 @@ def test_without_stderr_stdout_stays_clean(monkeypatch: pytest.MonkeyPatch, caps
 
 
 @pytest.mark.parametrize(
-    "place", ["imbert.inputs.read_split", "imbert.models.load_model", "imbert.finetune.load_tokenizer", "imbert.finetune._record"]
+    "place",
+    [
+        "imbert.training.inputs.read_split",
+        "imbert.model.loading.load_model",
+        "imbert.training.finetune.load_tokenizer",
+        "imbert.training.finetune._record",
+    ],
 )
 def test_an_interrupt_is_never_taken_for_something_else(
-    place: str, tiny_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    place: str,
+    tiny_folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     data = write_data(tmp_path / "data")
     tables = tiny_tables(tiny_folder, train={"epochs": 1})
     tables["data"].pop("size")
-    plan = {"study": {"baseline": "a", "sizes": [32]}, "models": {"a": tables["model"]}, "data": tables["data"], "train": tables["train"]}
+    plan = {
+        "study": {"baseline": "a", "sizes": [32]},
+        "models": {"a": tables["model"]},
+        "data": tables["data"],
+        "train": tables["train"],
+    }
 
     def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("imbert.finetune.load_model" if place.endswith("load_model") else place, interrupted)
+    monkeypatch.setattr(
+        "imbert.training.finetune.load_model" if place.endswith("load_model") else place,
+        interrupted,
+    )
     monkeypatch.setattr(command, "read_study", lambda path: study_config(plan))
     assert command.main(["study", str(data / "study.toml"), "--out", str(tmp_path / "out")]) == 130
-    assert capsys.readouterr().err.splitlines()[-1] == "imbert: interrupted; the same command continues where it stopped"
+    assert (
+        capsys.readouterr().err.splitlines()[-1]
+        == "imbert: interrupted; the same command continues where it stopped"
+    )
     assert not list((tmp_path / "out").rglob("failed-*.json"))
 
 
@@ -228,7 +329,7 @@ def test_what_cannot_be_drawn_is_told_before_anything_is_measured(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setitem(sys.modules, "figures.robustness", None)
-    monkeypatch.setattr("imbert.study.run_study", lambda *_: pytest.fail("measured"))
+    monkeypatch.setattr("imbert.study.run.run_study", lambda *_: pytest.fail("measured"))
     assert command.main(["study", str(EXAMPLES / "study.toml"), "--out", str(tmp_path)]) == 2
     assert "figures.robustness" in capsys.readouterr().err
 
@@ -236,12 +337,17 @@ def test_what_cannot_be_drawn_is_told_before_anything_is_measured(
 def test_a_name_that_the_terminal_cannot_print_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
     terminal = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
     monkeypatch.setattr(sys, "stdout", terminal)
-    monkeypatch.setattr(command, "evaluate", lambda options: sys.stdout.write(f"{options.checkpoint}\n"))
+    monkeypatch.setattr(
+        command, "evaluate", lambda options: sys.stdout.write(f"{options.checkpoint}\n")
+    )
     assert command.main(["evaluate", "k\u00f6ln\udcff"]) == 0
     terminal.flush()
     assert terminal.buffer.getvalue() == b"k\\xf6ln\\udcff\n"
 
 
 def test_a_run_read_back_is_the_run() -> None:
-    tables = {"model": {"kind": "im-bert", "solver": {"name": "Auto", "rtol": 1e-3}}, "train": {"threads": 1024}}
+    tables = {
+        "model": {"kind": "im-bert", "solver": {"name": "Auto", "rtol": 1e-3}},
+        "train": {"threads": 1024},
+    }
     assert run_config(run_config(tables).as_dict()) == run_config(tables)

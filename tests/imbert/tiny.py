@@ -7,7 +7,10 @@ import torch
 import transformers
 
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
-POSITIVE, NEGATIVE = ("good", "great", "fine", "superb", "lovely"), ("bad", "awful", "poor", "dull", "dreadful")
+POSITIVE, NEGATIVE = (
+    ("good", "great", "fine", "superb", "lovely"),
+    ("bad", "awful", "poor", "dull", "dreadful"),
+)
 OTHERS = "the a film story actor is was very quite and not"
 WORDS = (
     "[PAD]",
@@ -53,13 +56,21 @@ def sentences(count: int, seed: int = 0) -> tuple[list[str], list[int]]:
     draw = np.random.default_rng(seed)
     labels = [int(one) for one in draw.integers(0, 2, count)]
     words = [str(draw.choice(POSITIVE if label else NEGATIVE)) for label in labels]
-    subjects, degrees = draw.choice(["film", "story", "actor"], count), draw.choice(["very", "quite", "not"], count)
-    return [f"the {subject} is {degree} {word}" for subject, degree, word in zip(subjects, degrees, words, strict=True)], labels
+    subjects, degrees = (
+        draw.choice(["film", "story", "actor"], count),
+        draw.choice(["very", "quite", "not"], count),
+    )
+    return [
+        f"the {subject} is {degree} {word}"
+        for subject, degree, word in zip(subjects, degrees, words, strict=True)
+    ], labels
 
 
 def tokenized(folder: Path, count: int) -> dict[str, torch.Tensor]:
     """So many sentences with their labels, the first one longer than the others."""
     texts, labels = sentences(count)
     texts[0] += " and quite dull"
-    tokens = transformers.AutoTokenizer.from_pretrained(folder)(texts, padding=True, return_tensors="pt")
+    tokens = transformers.AutoTokenizer.from_pretrained(folder)(
+        texts, padding=True, return_tensors="pt"
+    )
     return {**tokens, "labels": torch.tensor(labels)}

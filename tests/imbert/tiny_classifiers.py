@@ -13,8 +13,8 @@ from tiny import save_tiny, sentences
 from torch import nn
 
 from imbert import ImBertForSequenceClassification
-from imbert.classifier import Classifier
-from imbert.tasks import Examples, task
+from imbert.data.tasks import Examples, task
+from imbert.model.classifier import Classifier
 
 OFF = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
 TRUNCATED = {"name": "GradientDescent", "steps": 5, "step_size": 0.1, "rtol": 0.0}
@@ -29,7 +29,13 @@ def tiny_checkpoint() -> Path:
 def some(count: int = 12, seed: int = 1) -> Examples:
     """Labelled sentences as a task."""
     texts, labels = sentences(count, seed)
-    return Examples(task("sst2"), tuple((text,) for text in texts), np.array(labels), tuple(map(str, range(count))), "made")
+    return Examples(
+        task("sst2"),
+        tuple((text,) for text in texts),
+        np.array(labels),
+        tuple(map(str, range(count))),
+        "made",
+    )
 
 
 @functools.cache
@@ -42,7 +48,9 @@ def trained(kind: str = "bert") -> Classifier:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         model = _model(kind, folder).train()
-        classifier = Classifier(model, transformers.AutoTokenizer.from_pretrained(folder), max_length=32, batch_size=8)
+        classifier = Classifier(
+            model, transformers.AutoTokenizer.from_pretrained(folder), max_length=32, batch_size=8
+        )
         examples = some(64, seed=0)
         batch, labels = classifier.encode(examples.texts), torch.tensor(examples.labels)
         optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)
@@ -69,7 +77,12 @@ def _model(kind: str, folder: Path) -> nn.Module:
 
 def copied(classifier: Classifier) -> Classifier:
     """The same with a model of its own."""
-    return Classifier(copy.deepcopy(classifier.model), classifier.tokenizer, classifier.max_length, classifier.batch_size)
+    return Classifier(
+        copy.deepcopy(classifier.model),
+        classifier.tokenizer,
+        classifier.max_length,
+        classifier.batch_size,
+    )
 
 
 class LinearModel(nn.Module):
@@ -117,7 +130,9 @@ class DetachedModel(LinearModel):
 def linear(kind: type[LinearModel] = LinearModel, bias: float = 0.0) -> Classifier:
     """A linear classifier on the tiny vocabulary, batches of five."""
     tokenizer = trained().tokenizer
-    return Classifier(kind(len(tokenizer), bias=bias).eval(), tokenizer, max_length=32, batch_size=5)
+    return Classifier(
+        kind(len(tokenizer), bias=bias).eval(), tokenizer, max_length=32, batch_size=5
+    )
 
 
 def labelled_by(classifier: Classifier, examples: Examples) -> Examples:

@@ -7,7 +7,7 @@ from typing import Any
 
 from tiny import sentences
 
-from imbert.run_config import RunConfig, run_config
+from imbert.training.run_config import RunConfig, run_config
 
 WORSE = {"very": "quite", "quite": "not", "not": "very"}
 
@@ -16,15 +16,31 @@ def write_data(folder: Path, rows: int = 96) -> Path:
     """SST-2 in the layout of the prepared data, and an AdvGLUE file of pairs and of sentences without an original."""
     (folder / "glue").mkdir(parents=True)
     for split, count, seed in (("train", rows, 0), ("dev", 24, 1)):
-        lines = [f"{i}\t{text}\t{label}" for i, (text, label) in enumerate(zip(*sentences(count, seed), strict=True))]
+        lines = [
+            f"{i}\t{text}\t{label}"
+            for i, (text, label) in enumerate(zip(*sentences(count, seed), strict=True))
+        ]
         with gzip.open(folder / "glue" / f"sst2_{split}.tsv.gz", "wt") as file:
             file.write("\n".join(["idx\tsentence\tlabel", *lines]) + "\n")
     pairs = [
-        {"sentence": _edited(text), "original_sentence": text, "label": label, "data_construction": "word", "method": "swap", "idx": i}
+        {
+            "sentence": _edited(text),
+            "original_sentence": text,
+            "label": label,
+            "data_construction": "word",
+            "method": "swap",
+            "idx": i,
+        }
         for i, (text, label) in enumerate(zip(*sentences(12, 2), strict=True))
     ]
     human = [
-        {"sentence": text, "label": label, "data_construction": "human", "method": "CheckList", "idx": 100 + i}
+        {
+            "sentence": text,
+            "label": label,
+            "data_construction": "human",
+            "method": "CheckList",
+            "idx": 100 + i,
+        }
         for i, (text, label) in enumerate(zip(*sentences(4, 3), strict=True))
     ]
     (folder / "advglue.json").write_text(json.dumps({"sst2": pairs + human}))

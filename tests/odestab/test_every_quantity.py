@@ -9,7 +9,7 @@ from problems import DTYPE, MixingField, linear_operator, masked_state, normal_n
 from torch import Tensor
 
 import odestab as od
-from odestab.linear_operator import AbstractOperator
+from odestab.operators.linear_operator import AbstractOperator
 
 N = 6
 STEPS = torch.tensor([0.25, 1.0], dtype=DTYPE)
@@ -18,7 +18,9 @@ POINTS = torch.tensor([0.5 + 0.5j, 2.0], dtype=torch.complex128)
 
 def spectral(field: str) -> Callable[[AbstractOperator], Tensor]:
     def of(operator: AbstractOperator) -> Tensor:
-        return getattr(od.spectral_growth(od.ImplicitEuler(0.25), od.full_spectrum(operator)), field)
+        return getattr(
+            od.spectral_growth(od.ImplicitEuler(0.25), od.full_spectrum(operator)), field
+        )
 
     return of
 
@@ -28,17 +30,30 @@ QUANTITIES: dict[str, Callable[[AbstractOperator], tuple[Tensor, Tensor | None]]
     "full spectrum": lambda a: (r := od.full_spectrum(a)) and (r.values[:, :2], r.converged[:, :2]),
     "largest eigenvalues": lambda a: (r := od.eigenvalues(a, 2)) and (r.values, r.converged),
     "smallest eigenvalues": lambda a: (r := od.eigenvalues(a, 2, "SM")) and (r.values, r.converged),
-    "largest singular values": lambda a: (r := od.singular_values(a, 2)) and (r.values, r.converged),
-    "smallest singular value": lambda a: (r := od.singular_values(a, 1, "SM")) and (r.values, r.converged),
-    "smallest singular values": lambda a: (r := od.singular_values(a, 2, "SM")) and (r.values, r.converged),
+    "largest singular values": lambda a: (
+        (r := od.singular_values(a, 2)) and (r.values, r.converged)
+    ),
+    "smallest singular value": lambda a: (
+        (r := od.singular_values(a, 1, "SM")) and (r.values, r.converged)
+    ),
+    "smallest singular values": lambda a: (
+        (r := od.singular_values(a, 2, "SM")) and (r.values, r.converged)
+    ),
     "logarithmic norm": lambda a: (r := od.logarithmic_norm(a)) and (r.values, r.converged),
     "numerical range": lambda a: (r := od.numerical_range(a, 8)) and (r.support, r.converged),
     "Henrici": lambda a: (od.henrici_departure(a).value, None),
     "Henrici's bound": lambda a: (od.henrici_departure(a, limit=1).value, None),
-    "density": lambda a: (od.spectral_density(a, "singular", steps=4, points=STEPS, width=0.5).density, None),
+    "density": lambda a: (
+        od.spectral_density(a, "singular", steps=4, points=STEPS, width=0.5).density,
+        None,
+    ),
     "pseudospectrum": lambda a: (r := od.pseudospectrum(a, POINTS)) and (r.sigma_min, r.converged),
-    "projected": lambda a: (r := od.pseudospectrum(a, POINTS, "projected")) and (r.sigma_min, r.converged),
-    "inverse": lambda a: (r := od.pseudospectrum(a, POINTS, "inverse")) and (r.sigma_min, r.converged),
+    "projected": lambda a: (
+        (r := od.pseudospectrum(a, POINTS, "projected")) and (r.sigma_min, r.converged)
+    ),
+    "inverse": lambda a: (
+        (r := od.pseudospectrum(a, POINTS, "inverse")) and (r.sigma_min, r.converged)
+    ),
     "abscissa": lambda a: (r := od.pseudospectral_abscissa(a, 0.1)) and (r.value, r.converged),
     "radius": lambda a: (r := od.pseudospectral_radius(a, 0.1)) and (r.value, r.converged),
     "discrete Kreiss": lambda a: (od.kreiss_constant(a).value, None),
@@ -46,14 +61,18 @@ QUANTITIES: dict[str, Callable[[AbstractOperator], tuple[Tensor, Tensor | None]]
     "explicit growth": lambda a: (r := od.step_growth(a, STEPS)) and (r.values, r.converged),
     "implicit growth": lambda a: (r := od.step_growth(a, STEPS, 1.0)) and (r.values, r.converged),
     "transient growth": lambda a: (r := od.transient_growth(a, STEPS)) and (r.growth, r.converged),
-    "refinement": lambda a: (r := od.frozen_refinement(a, 0.25)) and (r.implicit, r.implicit_converged),
+    "refinement": lambda a: (
+        (r := od.frozen_refinement(a, 0.25)) and (r.implicit, r.implicit_converged)
+    ),
     "spectral growth": lambda a: (spectral("value")(a), spectral("certain")(a)),
     "margin": lambda a: (od.margin(od.ExplicitEuler(0.25), od.full_spectrum(a)), None),
 }
 
 
 def matrices() -> list[Tensor]:
-    return [normal_numbers(N, N, seed=s) / N**0.5 - 0.5 * torch.eye(N, dtype=DTYPE) for s in range(2)]
+    return [
+        normal_numbers(N, N, seed=s) / N**0.5 - 0.5 * torch.eye(N, dtype=DTYPE) for s in range(2)
+    ]
 
 
 def marked(values: Tensor, good: Tensor | None) -> bool:
@@ -62,7 +81,9 @@ def marked(values: Tensor, good: Tensor | None) -> bool:
 
 @pytest.mark.parametrize("bad", [torch.nan, torch.inf])
 @pytest.mark.parametrize("name", QUANTITIES)
-def test_an_example_that_is_not_finite_is_marked_and_its_mates_get_what_they_get_alone(name: str, bad: float) -> None:
+def test_an_example_that_is_not_finite_is_marked_and_its_mates_get_what_they_get_alone(
+    name: str, bad: float
+) -> None:
     first, second = matrices()
     broken = second.clone()
     broken[1, 2] = bad
@@ -71,7 +92,9 @@ def test_an_example_that_is_not_finite_is_marked_and_its_mates_get_what_they_get
     for example, matrix in ((0, first), (2, second)):
         alone, sure = QUANTITIES[name](linear_operator(matrix))
         # Solves of many points side by side are batched matrix products, which round by their number.
-        torch.testing.assert_close(values[example], alone[0], rtol=1e-12 if name == "inverse" else 0, atol=0)
+        torch.testing.assert_close(
+            values[example], alone[0], rtol=1e-12 if name == "inverse" else 0, atol=0
+        )
         assert alone.isfinite().all()
         assert good is None or torch.equal(good[example], sure[0])
 
@@ -86,21 +109,33 @@ def test_an_example_of_padding_alone_is_marked(name: str) -> None:
 
 
 def test_an_empty_batch_is_refused_in_one_line() -> None:
-    with pytest.raises(ValueError, match=r"batch must hold at least one real entry, got a state of shape \(0, 6\)"):
+    with pytest.raises(
+        ValueError, match=r"batch must hold at least one real entry, got a state of shape \(0, 6\)"
+    ):
         od.Jacobian(od.LinearVectorField(torch.eye(N, dtype=DTYPE)), torch.zeros(0, N, dtype=DTYPE))
-    with pytest.raises(ValueError, match=r"batch must hold at least one real entry, got a state of shape \(2, 3, 1\)"):
+    with pytest.raises(
+        ValueError,
+        match=r"batch must hold at least one real entry, got a state of shape \(2, 3, 1\)",
+    ):
         od.full_spectrum(padded_alone(torch.zeros(2, 3, dtype=torch.bool)))
 
 
 def padded_alone(mask: Tensor) -> AbstractOperator:
-    return od.Jacobian(od.LinearVectorField(torch.eye(3, dtype=DTYPE), mask=mask), torch.zeros(*mask.shape, 1, dtype=DTYPE))
+    return od.Jacobian(
+        od.LinearVectorField(torch.eye(3, dtype=DTYPE), mask=mask),
+        torch.zeros(*mask.shape, 1, dtype=DTYPE),
+    )
 
 
 @pytest.mark.parametrize("name", QUANTITIES)
 @pytest.mark.parametrize("layout", ["expanded", "transposed"])
 def test_states_need_not_be_contiguous(name: str, layout: str) -> None:
     field = od.LinearVectorField(torch.stack(matrices()))
-    x = normal_numbers(1, 2, 3).expand(2, 2, 3) if layout == "expanded" else normal_numbers(3, 2, 2).permute(2, 1, 0)
+    x = (
+        normal_numbers(1, 2, 3).expand(2, 2, 3)
+        if layout == "expanded"
+        else normal_numbers(3, 2, 2).permute(2, 1, 0)
+    )
     assert not x.is_contiguous()
     values, _ = QUANTITIES[name](od.Jacobian(field, x))
     expected, _ = QUANTITIES[name](od.Jacobian(field, x.contiguous()))
@@ -111,9 +146,14 @@ def test_states_need_not_be_contiguous(name: str, layout: str) -> None:
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_half_precision_is_measured_in_float32(name: str, dtype: torch.dtype) -> None:
     # A x is linear and its columns are products with unit vectors: those are exact. Others round to about 2^-8.
-    field, x = od.LinearVectorField(torch.stack(matrices()).to(dtype)), torch.zeros(2, N, dtype=dtype)
+    field, x = (
+        od.LinearVectorField(torch.stack(matrices()).to(dtype)),
+        torch.zeros(2, N, dtype=dtype),
+    )
     values, _ = QUANTITIES[name](od.Jacobian(field, x))
-    expected, _ = QUANTITIES[name](od.Jacobian(od.LinearVectorField(field.matrix.float()), x.float()))
+    expected, _ = QUANTITIES[name](
+        od.Jacobian(od.LinearVectorField(field.matrix.float()), x.float())
+    )
     assert values.dtype in (torch.float32, torch.complex64, torch.float64)
     torch.testing.assert_close(values, expected, rtol=0.1, atol=0.05)
 
@@ -131,7 +171,9 @@ def test_a_matrix_of_any_scale_has_values_of_that_scale(name: str, exponent: int
     dtype = torch.float32 if abs(exponent) < 100 else DTYPE
     matrix = matrices()[0].to(dtype)
     both = torch.stack([matrix * 2.0**exponent, matrix])
-    values, good = QUANTITIES[name](od.Jacobian(od.LinearVectorField(both), torch.zeros(2, N, dtype=dtype)))
+    values, good = QUANTITIES[name](
+        od.Jacobian(od.LinearVectorField(both), torch.zeros(2, N, dtype=dtype))
+    )
     torch.testing.assert_close(values[0] / 2.0**exponent, values[1], rtol=1e-5, atol=1e-6)
     assert good is None or good.all()
 
@@ -141,10 +183,22 @@ def test_what_is_asked_for_at_a_scale_is_found_at_that_scale(exponent: int) -> N
     unit, big = (linear_operator(matrices()[0] * s) for s in (1.0, 2.0**exponent))
     s = 2.0**exponent
     for found, expected in (
-        (od.pseudospectrum(big, POINTS * s).sigma_min / s, od.pseudospectrum(unit, POINTS).sigma_min),
-        (od.pseudospectrum(big, POINTS * s, "inverse").sigma_min / s, od.pseudospectrum(unit, POINTS).sigma_min),
-        (od.pseudospectral_abscissa(big, 0.1 * s).value / s, od.pseudospectral_abscissa(unit, 0.1).value),
-        (od.pseudospectral_radius(big, 0.1 * s).value / s, od.pseudospectral_radius(unit, 0.1).value),
+        (
+            od.pseudospectrum(big, POINTS * s).sigma_min / s,
+            od.pseudospectrum(unit, POINTS).sigma_min,
+        ),
+        (
+            od.pseudospectrum(big, POINTS * s, "inverse").sigma_min / s,
+            od.pseudospectrum(unit, POINTS).sigma_min,
+        ),
+        (
+            od.pseudospectral_abscissa(big, 0.1 * s).value / s,
+            od.pseudospectral_abscissa(unit, 0.1).value,
+        ),
+        (
+            od.pseudospectral_radius(big, 0.1 * s).value / s,
+            od.pseudospectral_radius(unit, 0.1).value,
+        ),
         (od.kreiss_constant(big, "continuous").value, od.kreiss_constant(unit, "continuous").value),
         (od.step_growth(big, STEPS / s, 0.5).values, od.step_growth(unit, STEPS, 0.5).values),
         (od.spectral_density(big, "singular").mean / s, od.spectral_density(unit, "singular").mean),
@@ -158,9 +212,16 @@ def test_what_is_asked_for_at_a_scale_is_found_at_that_scale(exponent: int) -> N
 def test_wrong_tangents_are_refused() -> None:
     # Fails if (1, 2, 3) is read as a tangent of states (3, 2), which has as many numbers.
     field, x = od.LinearVectorField(torch.eye(2, dtype=DTYPE)), torch.zeros(3, 2, dtype=DTYPE)
-    for operator in (od.Jacobian(field, x), od.affine(od.Jacobian(field, x), 1.0, 1.0), od.exponential(od.Jacobian(field, x))):
+    for operator in (
+        od.Jacobian(field, x),
+        od.affine(od.Jacobian(field, x), 1.0, 1.0),
+        od.exponential(od.Jacobian(field, x)),
+    ):
         for product in (operator.mv, operator.rmv):
-            with pytest.raises(ValueError, match=r"tangents must be real of shape \(\.\.\., 3, 2\), got torch.float64 of \(1, 2, 3\)"):
+            with pytest.raises(
+                ValueError,
+                match=r"tangents must be real of shape \(\.\.\., 3, 2\), got torch.float64 of \(1, 2, 3\)",
+            ):
                 product(torch.zeros(1, 2, 3, dtype=DTYPE))
 
 
@@ -172,6 +233,11 @@ def test_nothing_composed_is_refused() -> None:
 def test_zero_matrices_in_a_batch() -> None:
     # Fails with an exception of LAPACK's if the half plane is measured in units of a norm that is zero.
     zero, decay = torch.zeros(N, N, dtype=DTYPE), -torch.eye(N, dtype=DTYPE)
-    for name, value in (("discrete Kreiss", 1.0), ("continuous Kreiss", 1.0), ("smallest singular value", 0.0), ("Henrici", 0.0)):
+    for name, value in (
+        ("discrete Kreiss", 1.0),
+        ("continuous Kreiss", 1.0),
+        ("smallest singular value", 0.0),
+        ("Henrici", 0.0),
+    ):
         found: Any = QUANTITIES[name](linear_operator(zero, decay))[0]
         torch.testing.assert_close(found[0].flatten()[:1], torch.tensor([value], dtype=DTYPE))

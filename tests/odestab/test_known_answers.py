@@ -7,7 +7,7 @@ import torch
 from problems import DTYPE, linear_operator
 from torch import Tensor
 
-from odestab.numerical_range import numerical_range
+from odestab.nonnormality.numerical_range import numerical_range
 from odestab.spectrum import eigenvalues, logarithmic_norm
 
 
@@ -55,12 +55,16 @@ def test_orr_sommerfeld() -> None:
     inner = slice(1, n)
     s = torch.zeros(n + 1, dtype=DTYPE)
     s[inner] = 1 / (1 - x[inner] ** 2)
-    d4 = ((torch.diag(1 - x**2) @ d2 @ d2 - 8 * torch.diag(x) @ d @ d2 - 12 * d2) @ torch.diag(s))[inner, inner]
+    d4 = ((torch.diag(1 - x**2) @ d2 @ d2 - 8 * torch.diag(x) @ d @ d2 - 12 * d2) @ torch.diag(s))[
+        inner, inner
+    ]
     d2, eye = d2[inner, inner], torch.eye(n - 1, dtype=DTYPE)
     real = (d4 - 2 * d2 + eye) / reynolds
     imaginary = -2 * eye - torch.diag(1 - x[inner] ** 2) @ (d2 - eye)
     real, imaginary = torch.linalg.solve(d2 - eye, real), torch.linalg.solve(d2 - eye, imaginary)
-    embedded = torch.cat([torch.cat([real, -imaginary], 1), torch.cat([imaginary, real], 1)])  # spectrum: λ and its conjugate
+    embedded = torch.cat(
+        [torch.cat([real, -imaginary], 1), torch.cat([imaginary, real], 1)]
+    )  # spectrum: λ and its conjugate
     found = eigenvalues(linear_operator(embedded), 2, "LR")
     assert float(found.values[0, 0].real) == pytest.approx(0.00373967, abs=1e-8)
     assert float(found.values[0].imag.abs()[0]) == pytest.approx(0.23752649, abs=1e-8)

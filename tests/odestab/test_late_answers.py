@@ -6,14 +6,31 @@ from collections.abc import Callable
 import pytest
 import second_device
 import torch
-from problems import DTYPE, MixingField, grcar, masked_state, normal_numbers, ragged_mask, random_matrix
+from problems import (
+    DTYPE,
+    MixingField,
+    grcar,
+    masked_state,
+    normal_numbers,
+    ragged_mask,
+    random_matrix,
+)
 from second_device import DEVICE, SecondDevice
 from torch import Tensor
 
+from odestab.fields.vector_field import AbstractVectorField, LinearVectorField
 from odestab.krylov import Wanted, gmres, krylov_schur
 from odestab.krylov.projected import decomposed
-from odestab.solver import AbstractImplicitSolver, Anderson, Auto, FixedPoint, GradientDescent, ImplicitEquation, NewtonKrylov, Solution
-from odestab.vector_field import AbstractVectorField, LinearVectorField
+from odestab.solver import (
+    AbstractImplicitSolver,
+    Anderson,
+    Auto,
+    FixedPoint,
+    GradientDescent,
+    ImplicitEquation,
+    NewtonKrylov,
+    Solution,
+)
 from odestab.watch import AHEAD, Watch
 
 CPU = torch.device("cpu")
@@ -38,7 +55,9 @@ def latency(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
 
 def equation(device: torch.device) -> ImplicitEquation:
     """Examples that end at different iterations, one of them since it is not finite."""
-    matrices = torch.stack([size * random_matrix(8, "normal", seed=i) for i, size in enumerate((0.1, 0.5, 1.0, 0.7))])
+    matrices = torch.stack(
+        [size * random_matrix(8, "normal", seed=i) for i, size in enumerate((0.1, 0.5, 1.0, 0.7))]
+    )
     b = normal_numbers(4, 8)
     b[3, 2] = torch.nan
     return ImplicitEquation(LinearVectorField(matrices.to(device), split=-0.5), b.to(device), 0.8)
@@ -49,19 +68,30 @@ def require_the_same(there: Solution, here: Solution) -> None:
         found, expected = getattr(there, field.name), getattr(here, field.name)
         assert found.shape == expected.shape, field.name
         if expected.is_floating_point():
-            torch.testing.assert_close(found.detach().cpu(), expected.detach(), rtol=1e-9, atol=1e-11, equal_nan=True, msg=field.name)
+            torch.testing.assert_close(
+                found.detach().cpu(),
+                expected.detach(),
+                rtol=1e-9,
+                atol=1e-11,
+                equal_nan=True,
+                msg=field.name,
+            )
         else:
             assert found.tolist() == expected.tolist(), field.name
 
 
 @each_solver
 @pytest.mark.parametrize("recorded", [False, True])
-def test_a_solve_is_that_of_a_cpu(solver: AbstractImplicitSolver, recorded: bool, latency: int) -> None:
+def test_a_solve_is_that_of_a_cpu(
+    solver: AbstractImplicitSolver, recorded: bool, latency: int
+) -> None:
     open_ = torch.tensor([True, True, True, True])
     with torch.set_grad_enabled(recorded):
         here = solver.solve(equation(CPU), equation(CPU).rhs, open_)
         with SecondDevice():
-            require_the_same(solver.solve(equation(DEVICE), equation(DEVICE).rhs, open_.to(DEVICE)), here)
+            require_the_same(
+                solver.solve(equation(DEVICE), equation(DEVICE).rhs, open_.to(DEVICE)), here
+            )
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -79,16 +109,29 @@ def test_a_line_search_is_that_of_a_cpu(latency: int) -> None:
     shift = torch.tensor([[1.0, -2.0]], dtype=DTYPE)
     solver = NewtonKrylov(rtol=1e-12, history=True)
     here = solver.solve(ImplicitEquation(Arctangent(shift), torch.zeros_like(x), 1.0), x)
-    assert (here.evaluations > 3 * here.iterations + 1).any()  # two products a step, and some steps were shortened
+    assert (
+        here.evaluations > 3 * here.iterations + 1
+    ).any()  # two products a step, and some steps were shortened
     with SecondDevice():
         there = x.to(DEVICE)
-        require_the_same(solver.solve(ImplicitEquation(Arctangent(shift.to(DEVICE)), torch.zeros_like(there), 1.0), there), here)
+        require_the_same(
+            solver.solve(
+                ImplicitEquation(Arctangent(shift.to(DEVICE)), torch.zeros_like(there), 1.0), there
+            ),
+            here,
+        )
 
 
 @pytest.mark.parametrize("compaction", [False, True])
-@pytest.mark.parametrize("solver", [FixedPoint(), Anderson(), GradientDescent()], ids=lambda solver: type(solver).__name__)
+@pytest.mark.parametrize(
+    "solver",
+    [FixedPoint(), Anderson(), GradientDescent()],
+    ids=lambda solver: type(solver).__name__,
+)
 @pytest.mark.parametrize("recorded", [False, True])
-def test_a_whole_solve_waits_for_nothing(solver: AbstractImplicitSolver, compaction: bool, recorded: bool) -> None:
+def test_a_whole_solve_waits_for_nothing(
+    solver: AbstractImplicitSolver, compaction: bool, recorded: bool
+) -> None:
     with SecondDevice() as device, torch.set_grad_enabled(recorded):
         given = equation(DEVICE)
         device.clear()
@@ -97,8 +140,14 @@ def test_a_whole_solve_waits_for_nothing(solver: AbstractImplicitSolver, compact
 
 
 @pytest.mark.parametrize("transform", ["jvp", "vjp"])
-@pytest.mark.parametrize("solver", [FixedPoint(rtol=1e-12), Anderson(rtol=1e-12)], ids=lambda solver: type(solver).__name__)
-def test_a_solve_inside_a_transform(solver: AbstractImplicitSolver, transform: str, latency: int) -> None:
+@pytest.mark.parametrize(
+    "solver",
+    [FixedPoint(rtol=1e-12), Anderson(rtol=1e-12)],
+    ids=lambda solver: type(solver).__name__,
+)
+def test_a_solve_inside_a_transform(
+    solver: AbstractImplicitSolver, transform: str, latency: int
+) -> None:
     mask = ragged_mask(3, 2)
     made, b = MixingField.random(mask, split=-0.5), masked_state(mask)
 
@@ -106,12 +155,18 @@ def test_a_solve_inside_a_transform(solver: AbstractImplicitSolver, transform: s
         def solve(b: Tensor) -> Tensor:
             return solver.solve(ImplicitEquation(field, b, 0.5), b.detach()).state
 
-        return torch.func.jvp(solve, (b,), (v,))[1] if transform == "jvp" else torch.func.vjp(solve, b)[1](v)[0]
+        return (
+            torch.func.jvp(solve, (b,), (v,))[1]
+            if transform == "jvp"
+            else torch.func.vjp(solve, b)[1](v)[0]
+        )
 
     here = derivative(made, b, masked_state(mask, seed=1))
     with SecondDevice():
         parts = {name: getattr(made, name).to(DEVICE) for name in ("w", "v", "u", "mask")}
-        there = derivative(dataclasses.replace(made, **parts), b.to(DEVICE), masked_state(mask, seed=1).to(DEVICE))
+        there = derivative(
+            dataclasses.replace(made, **parts), b.to(DEVICE), masked_state(mask, seed=1).to(DEVICE)
+        )
         torch.testing.assert_close(there.cpu(), here, rtol=1e-9, atol=1e-11)
 
 
@@ -143,7 +198,9 @@ def test_gmres_is_that_of_a_cpu(restart: int, latency: int) -> None:
     with SecondDevice():
         there = run(matrices.to(DEVICE), b.to(DEVICE))
         assert there.converged.tolist() == here.converged.tolist()
-        assert there.iterations[:-1].tolist() == here.iterations[:-1].tolist()  # rounding decides where a singular system stops
+        assert (
+            there.iterations[:-1].tolist() == here.iterations[:-1].tolist()
+        )  # rounding decides where a singular system stops
         for name in ("solution", "residual"):
             found, expected = getattr(there, name)[:-1].cpu(), getattr(here, name)[:-1]
             torch.testing.assert_close(found, expected, rtol=1e-6, atol=1e-9, equal_nan=True)
@@ -153,7 +210,9 @@ def search(device: torch.device, narrow: bool, begin: Callable[[], None] = lambd
     """Two examples that converge soon, one that fails at the tenth product, one that takes long and has a multiple eigenvalue."""
     n = 60
     spread = [torch.linspace(-1, 1, n, dtype=DTYPE) for _ in range(4)]
-    for values, leading in zip(spread, ([9.0, -8.0], [5.0, 4.0], [2.0, 1.5], [1.3, 1.3]), strict=True):
+    for values, leading in zip(
+        spread, ([9.0, -8.0], [5.0, 4.0], [2.0, 1.5], [1.3, 1.3]), strict=True
+    ):
         values[:2] = torch.tensor(leading, dtype=DTYPE)
     matrices = torch.diag_embed(torch.stack(spread)).to(device)
     calls = iter(range(10_000))
@@ -171,23 +230,46 @@ def search(device: torch.device, narrow: bool, begin: Callable[[], None] = lambd
     wanted = Wanted(2, torch.abs, lambda values: 1e-8 * values.abs().amax(1, keepdim=True))
     first = among(torch.arange(4, device=device))
     begin()
-    return krylov_schur(first, start, wanted, dimension=16, max_products=400, confirm=fresh, narrow=among if narrow else None)
+    return krylov_schur(
+        first,
+        start,
+        wanted,
+        dimension=16,
+        max_products=400,
+        confirm=fresh,
+        narrow=among if narrow else None,
+    )
 
 
 @pytest.mark.parametrize("narrow", [False, True])
 def test_a_search_for_eigenvalues_is_that_of_a_cpu(narrow: bool) -> None:
     here = search(CPU, narrow)
-    assert here.converged.tolist() == [True, True, False, True] and here.failed_at.tolist() == [-1, -1, 9, -1]
+    assert here.converged.tolist() == [True, True, False, True] and here.failed_at.tolist() == [
+        -1,
+        -1,
+        9,
+        -1,
+    ]
     with SecondDevice() as device:
         there = search(DEVICE, narrow, device.clear)
-        looks = there.total / 4  # looks and restarts, every eight products at least, and what ends in them
-        assert device.syncs["copy to the host"] <= looks and set(device.syncs) <= {"copy to the host"}
+        looks = (
+            there.total / 4
+        )  # looks and restarts, every eight products at least, and what ends in them
+        assert device.syncs["copy to the host"] <= looks and set(device.syncs) <= {
+            "copy to the host"
+        }
         for name in ("converged", "products", "failed_at", "total"):
             found, expected = getattr(there, name), getattr(here, name)
-            assert found == expected if name == "total" else found.tolist() == expected.tolist(), name
-        torch.testing.assert_close(there.values.cpu(), here.values, rtol=1e-9, atol=0, equal_nan=True)
+            assert found == expected if name == "total" else found.tolist() == expected.tolist(), (
+                name
+            )
+        torch.testing.assert_close(
+            there.values.cpu(), here.values, rtol=1e-9, atol=0, equal_nan=True
+        )
         simple = slice(2)  # of the multiple eigenvalue any two vectors of its space are found
-        torch.testing.assert_close(there.vectors.cpu()[simple].abs(), here.vectors[simple].abs(), rtol=0, atol=1e-6)
+        torch.testing.assert_close(
+            there.vectors.cpu()[simple].abs(), here.vectors[simple].abs(), rtol=0, atol=1e-6
+        )
 
 
 def test_an_answer_is_read_when_it_has_arrived() -> None:
@@ -200,7 +282,9 @@ def test_an_answer_is_read_when_it_has_arrived() -> None:
         assert watch.none(running) and device.waited == 0 and device.asynchronous == 1
 
 
-def test_the_host_runs_ahead_of_the_answers_by_so_many_iterations_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_host_runs_ahead_of_the_answers_by_so_many_iterations_and_no_more(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(second_device, "LATENCY", 10**6)
     with SecondDevice() as device:
         watch, running = Watch(DEVICE), torch.ones(2, dtype=torch.bool, device=DEVICE)

@@ -16,7 +16,12 @@ import odestab as od
 CPU = torch.device("cpu")
 MASK = ragged_mask(4, 3)
 HIDDEN = 3
-GIVEN = {"SolveError", "Status", "stored_types", "weight_files"}  # none computes: an exception, its reasons, what files hold
+GIVEN = {
+    "SolveError",
+    "Status",
+    "stored_types",
+    "weight_files",
+}  # none computes: an exception, its reasons, what files hold
 PLAIN = od.FixedPoint()  # an operation on a pretended device takes some tenths of a millisecond
 Case = Callable[[torch.device], Any]
 
@@ -43,12 +48,20 @@ def matrix(device: torch.device, n: int = 6) -> od.Jacobian:
 
 def large(device: torch.device) -> od.Jacobian:
     """Above the dimension up to which spectra are dense."""
-    matrices = torch.stack([normal_numbers(260, 260, seed=s) / 16 + torch.diag(torch.linspace(2, -2, 260, dtype=DTYPE)) for s in range(2)])
+    matrices = torch.stack(
+        [
+            normal_numbers(260, 260, seed=s) / 16
+            + torch.diag(torch.linspace(2, -2, 260, dtype=DTYPE))
+            for s in range(2)
+        ]
+    )
     return od.Jacobian(od.LinearVectorField(matrices.to(device)), normal_numbers(2, 260).to(device))
 
 
 def trajectory(device: torch.device) -> od.Trajectory:
-    return od.Trajectory((state(device),) * 3, MASK.to(device), (field(device), field(device, seed=3)))
+    return od.Trajectory(
+        (state(device),) * 3, MASK.to(device), (field(device), field(device, seed=3))
+    )
 
 
 def equation(device: torch.device, size: float = 0.5) -> od.ImplicitEquation:
@@ -78,7 +91,10 @@ def solved(solver: od.AbstractImplicitSolver) -> Case:
 def gradient(adjoint: od.AbstractAdjoint) -> Case:
     def run(device: torch.device) -> Any:
         made, x = field(device), state(device).requires_grad_()
-        weights, own = made.w.clone().requires_grad_(), dataclasses.replace(adjoint)  # it remembers its last solve
+        weights, own = (
+            made.w.clone().requires_grad_(),
+            dataclasses.replace(adjoint),
+        )  # it remembers its last solve
         given = od.ImplicitEquation(dataclasses.replace(made, w=weights), x, 0.7)
         solution = own.solve(od.FixedPoint(rtol=1e-12), given, x.detach())
         found = torch.autograd.grad(solution.state.square().sum(), (x, weights))
@@ -88,7 +104,10 @@ def gradient(adjoint: od.AbstractAdjoint) -> Case:
 
 
 def growth(perturbation: Callable[[torch.device], od.AbstractPerturbation]) -> Case:
-    return lambda device: (made := perturbation(device), od.propagate(trajectory(device), made, od.ExplicitEuler(0.5)))
+    return lambda device: (
+        made := perturbation(device),
+        od.propagate(trajectory(device), made, od.ExplicitEuler(0.5)),
+    )
 
 
 def spectrum(device: torch.device) -> od.Spectrum:
@@ -100,7 +119,9 @@ def steps(device: torch.device) -> Tensor:
 
 
 def points(device: torch.device) -> Tensor:
-    return torch.complex(torch.linspace(-1.0, 1.0, 3, dtype=DTYPE), torch.ones(3, dtype=DTYPE) / 3).to(device)
+    return torch.complex(
+        torch.linspace(-1.0, 1.0, 3, dtype=DTYPE), torch.ones(3, dtype=DTYPE) / 3
+    ).to(device)
 
 
 CASES: dict[str, Case] = {
@@ -109,8 +130,14 @@ CASES: dict[str, Case] = {
     "FixedPoint": solved(od.FixedPoint(history=True)),
     "GradientDescent": solved(od.GradientDescent(history=True)),
     "NewtonKrylov": solved(od.NewtonKrylov(history=True)),
-    "ImplicitEquation": lambda d: (made := equation(d), made.residual(state(d)), made.linearized(state(d))(state(d, 1))),
-    "truncated_stability_function": lambda d: od.truncated_stability_function(od.FixedPoint(), points(d), 0.5, 3),
+    "ImplicitEquation": lambda d: (
+        made := equation(d),
+        made.residual(state(d)),
+        made.linearized(state(d))(state(d, 1)),
+    ),
+    "truncated_stability_function": lambda d: od.truncated_stability_function(
+        od.FixedPoint(), points(d), 0.5, 3
+    ),
     "ImplicitAdjoint": gradient(od.ImplicitAdjoint()),
     "OneStepAdjoint": gradient(od.OneStepAdjoint()),
     "PhantomAdjoint": gradient(od.PhantomAdjoint(3)),
@@ -130,32 +157,62 @@ CASES: dict[str, Case] = {
         m.step(field(d), state(d)),
         m.derivative(field(d), state(d), m.step(field(d), state(d)).state).mv(state(d, 1)),
     ),
-    "FrozenRandomness": lambda d: [frozen(d)(state(d)), frozen(d).linearize(state(d)).mv(state(d, 1))],
-    "Jacobian": lambda d: (jacobian(d), jacobian(d).mv(state(d, 1)), jacobian(d).rmv(state(d, 1)), jacobian(d).dense()),
+    "FrozenRandomness": lambda d: [
+        frozen(d)(state(d)),
+        frozen(d).linearize(state(d)).mv(state(d, 1)),
+    ],
+    "Jacobian": lambda d: (
+        jacobian(d),
+        jacobian(d).mv(state(d, 1)),
+        jacobian(d).rmv(state(d, 1)),
+        jacobian(d).dense(),
+    ),
     "LayerVectorField": lambda d: (
         made := od.LayerVectorField(lambda x: torch.tanh(x) @ field(d).w, MASK.to(d)),
         od.Jacobian(made, state(d)).mv(state(d, 1)),
         od.Jacobian(made, state(d)).rmv(state(d, 1)),
     ),
     "LinearVectorField": lambda d: (matrix(d).field, matrix(d).mv(matrix(d).x)),
-    "Linearization": lambda d: (made := field(d).linearize(state(d)), made.mv(state(d, 1)), made.rmv(state(d, 1))),
+    "Linearization": lambda d: (
+        made := field(d).linearize(state(d)),
+        made.mv(state(d, 1)),
+        made.rmv(state(d, 1)),
+    ),
     "Trajectory": trajectory,
     "affine": lambda d: od.affine(jacobian(d), 1.0, -0.3).mv(state(d, 1)),
     "check_adjoint": lambda d: od.check_adjoint(jacobian(d)),
     "compose": lambda d: od.compose([jacobian(d), jacobian(d)]).rmv(state(d, 1)),
-    "factorized_inverse": lambda d: od.factorized_inverse(od.affine(jacobian(d), 1.0, -0.3)).mv(state(d, 1)),
+    "factorized_inverse": lambda d: od.factorized_inverse(od.affine(jacobian(d), 1.0, -0.3)).mv(
+        state(d, 1)
+    ),
     "inverse": lambda d: od.inverse(od.affine(jacobian(d), 1.0, -0.3)).mv(state(d, 1)),
     "solve": lambda d: od.solve(od.affine(jacobian(d), 1.0, -0.3), state(d, 1)),
     "symmetric_part": lambda d: od.symmetric_part(jacobian(d)).mv(state(d, 1)),
-    "eigenvalues": lambda d: (od.eigenvalues(large(d), 3), od.eigenvalues(matrix(d), 2), od.eigenvalues(matrix(d), 1, sigma=0.3)),
+    "eigenvalues": lambda d: (
+        od.eigenvalues(large(d), 3),
+        od.eigenvalues(matrix(d), 2),
+        od.eigenvalues(matrix(d), 1, sigma=0.3),
+    ),
     "full_spectrum": spectrum,
-    "singular_values": lambda d: (od.singular_values(jacobian(d), 2), od.singular_values(jacobian(d), 2, "SM")),
+    "singular_values": lambda d: (
+        od.singular_values(jacobian(d), 2),
+        od.singular_values(jacobian(d), 2, "SM"),
+    ),
     "logarithmic_norm": lambda d: od.logarithmic_norm(jacobian(d)),
     "spectral_density": lambda d: od.spectral_density(jacobian(d), probes=2, steps=5, points=8),
-    "henrici_departure": lambda d: (od.henrici_departure(matrix(d)), od.henrici_departure(matrix(d), limit=2)),
-    "numerical_range": lambda d: (od.numerical_range(matrix(d), 4), od.numerical_range(large(d), 2, rtol=1e-2)),
+    "henrici_departure": lambda d: (
+        od.henrici_departure(matrix(d)),
+        od.henrici_departure(matrix(d), limit=2),
+    ),
+    "numerical_range": lambda d: (
+        od.numerical_range(matrix(d), 4),
+        od.numerical_range(large(d), 2, rtol=1e-2),
+    ),
     "resolvent": lambda d: (made := od.resolvent(matrix(d)), made.triplets(points(d).expand(2, 3))),
-    "pseudospectrum": lambda d: [od.pseudospectrum(matrix(d, 3), points(d)[:2], method) for method in ("dense", "inverse", "projected")],
+    "pseudospectrum": lambda d: [
+        od.pseudospectrum(matrix(d, 3), points(d)[:2], method)
+        for method in ("dense", "inverse", "projected")
+    ],
     "pseudospectral_abscissa": lambda d: od.pseudospectral_abscissa(matrix(d, 3), 0.1),
     "pseudospectral_radius": lambda d: od.pseudospectral_radius(matrix(d, 2), 0.1),
     "kreiss_constant": lambda d: od.kreiss_constant(matrix(d, 2)),
@@ -168,29 +225,55 @@ CASES: dict[str, Case] = {
     "margin": lambda d: od.margin(od.ExplicitEuler(0.5), spectrum(d)),
     "share_outside_lemniscate": lambda d: od.share_outside_lemniscate(spectrum(d), 0.5),
     "spectral_growth": lambda d: od.spectral_growth(od.ExplicitEuler(0.5), spectrum(d)),
-    "stable_step_sizes": lambda d: od.stable_step_sizes(od.ExplicitEuler(0.5), spectrum(d), steps(d)),
+    "stable_step_sizes": lambda d: od.stable_step_sizes(
+        od.ExplicitEuler(0.5), spectrum(d), steps(d)
+    ),
     "implicit_advantage": lambda d: od.implicit_advantage(
         field(d), state(d), state(d, 1)[None], 0.5, implicit=od.ImplicitEuler(0.5, PLAIN)
     ),
     "damping_advantage": lambda d: od.damping_advantage(
-        od.affine(jacobian(d), 1.0, 0.5), od.affine(jacobian(d), 1.0, -0.5), state(d, 1)[None], torch.ones(2, dtype=torch.bool, device=d)
+        od.affine(jacobian(d), 1.0, 0.5),
+        od.affine(jacobian(d), 1.0, -0.5),
+        state(d, 1)[None],
+        torch.ones(2, dtype=torch.bool, device=d),
     ),
     "follow": lambda d: od.follow(trajectory(d), od.ImplicitEuler(0.5, PLAIN)),
     "grow": lambda d: od.grow(od.follow(trajectory(d), od.ExplicitEuler(0.5)), 1e-3 * state(d, 1)),
-    "predict": lambda d: od.predict(state(d, 1), od.follow(trajectory(d), od.ExplicitEuler(0.5)).derivatives()),
+    "predict": lambda d: od.predict(
+        state(d, 1), od.follow(trajectory(d), od.ExplicitEuler(0.5)).derivatives()
+    ),
     "propagate": growth(lambda d: od.EditPerturbation(state(d) + 1e-3 * state(d, 2))),
-    "GaussianPerturbation": growth(lambda d: od.GaussianPerturbation(generator=torch.Generator().manual_seed(0))),
+    "GaussianPerturbation": growth(
+        lambda d: od.GaussianPerturbation(generator=torch.Generator().manual_seed(0))
+    ),
     "WorstPerturbation": growth(lambda d: od.WorstPerturbation()),
     "scaled": lambda d: od.scaled(state(d, 1), state(d), 1e-3),
-    "worst_direction": lambda d: od.worst_direction(od.follow(trajectory(d), od.ExplicitEuler(0.5))),
-    "worst_growth": lambda d: od.worst_growth(od.ImplicitEuler(0.5, PLAIN), field(d), state(d), rtol=1e-2),
+    "worst_direction": lambda d: od.worst_direction(
+        od.follow(trajectory(d), od.ExplicitEuler(0.5))
+    ),
+    "worst_growth": lambda d: od.worst_growth(
+        od.ImplicitEuler(0.5, PLAIN), field(d), state(d), rtol=1e-2
+    ),
     "lyapunov_exponents": lambda d: od.lyapunov_exponents(trajectory(d), 2),
     "alignment_loss": lambda d: od.alignment_loss(trajectory(d)),
-    "refinement_control": lambda d: od.refinement_control(field(d), state(d), 0.5, (1,), rtol=0.1, solver=PLAIN),
+    "refinement_control": lambda d: od.refinement_control(
+        field(d), state(d), 0.5, (1,), rtol=0.1, solver=PLAIN
+    ),
     "frozen_refinement": lambda d: od.frozen_refinement(jacobian(d), 0.5, (1,), rtol=0.1),
 }
-WITH_A_MODEL = {"load_encoder", "trace", "position_limit"}  # encoder_layers/test_trace_on_a_second_device.py
-FREE = {"right", "left", "point", "start", "forms", "states"}  # free in sign or phase, or of a generator
+WITH_A_MODEL = {
+    "load_encoder",
+    "trace",
+    "position_limit",
+}  # encoder_layers/test_trace_on_a_second_device.py
+FREE = {
+    "right",
+    "left",
+    "point",
+    "start",
+    "forms",
+    "states",
+}  # free in sign or phase, or of a generator
 
 
 @functools.cache
@@ -227,7 +310,14 @@ def require_the_same(there: Any, here: Any) -> None:
         assert found.shape == expected.shape and found.dtype == expected.dtype
         if name not in FREE:
             tolerance = 1e-6 if expected.is_floating_point() or expected.is_complex() else 0.0
-            torch.testing.assert_close(found.detach().cpu(), expected.detach(), rtol=tolerance, atol=tolerance, equal_nan=True, msg=name)
+            torch.testing.assert_close(
+                found.detach().cpu(),
+                expected.detach(),
+                rtol=tolerance,
+                atol=tolerance,
+                equal_nan=True,
+                msg=name,
+            )
 
 
 @pytest.mark.parametrize("name", CASES)

@@ -42,16 +42,22 @@ def test_leading_eigenvalues_are_those_of_the_dense_matrix(
     four_tokens: od.Trajectory, full: od.Spectrum, which: str, center: float
 ) -> None:
     jacobian = od.Jacobian(four_tokens.fields[3], four_tokens.states[3])
-    found = od.eigenvalues(jacobian, 6, which, rtol=1e-9, center=center, dimension=120, max_matvecs=1200)
+    found = od.eigenvalues(
+        jacobian, 6, which, rtol=1e-9, center=center, dimension=120, max_matvecs=1200
+    )
     assert found.converged.all()
     rank = full.values[0].real if which == "LR" else (full.values[0] - center).abs()
-    best = full.values[0][rank.argsort(descending=True)[:7]]  # one more: a complex pair may be cut in two
+    best = full.values[0][
+        rank.argsort(descending=True)[:7]
+    ]  # one more: a complex pair may be cut in two
     distance = (found.values[0][:, None] - best[None]).abs().amin(1)
     assert distance.max() < 1e-6
     assert found.values[0].abs().sub(best[:6].abs()).abs().max() < 1e-6 or which == "LR"
 
 
-def test_singular_values_and_logarithmic_norm_are_those_of_the_dense_matrix(four_tokens: od.Trajectory) -> None:
+def test_singular_values_and_logarithmic_norm_are_those_of_the_dense_matrix(
+    four_tokens: od.Trajectory,
+) -> None:
     field, x = four_tokens.fields[3], four_tokens.states[3]
     jacobian = od.Jacobian(field, x)
     (matrix,) = jacobian.dense()
@@ -60,9 +66,13 @@ def test_singular_values_and_logarithmic_norm_are_those_of_the_dense_matrix(four
     norm = od.logarithmic_norm(jacobian, rtol=1e-7)
     assert abs(norm.values[0, 0] - symmetric[-1]) <= norm.residuals[0, 0] + 1e-10
     explicit = od.worst_growth(od.ExplicitEuler(1.0), field, x, rtol=1e-6)
-    assert explicit.values[0, 0] == pytest.approx(float(torch.linalg.matrix_norm(identity + matrix, 2)), rel=1e-8)
+    assert explicit.values[0, 0] == pytest.approx(
+        float(torch.linalg.matrix_norm(identity + matrix, 2)), rel=1e-8
+    )
     smallest = od.singular_values(od.affine(jacobian, 1.0, -1.0), 1, "SM", rtol=1e-5)
-    assert smallest.values[0, 0] == pytest.approx(float(torch.linalg.svdvals(identity - matrix)[-1]), rel=1e-7)
+    assert smallest.values[0, 0] == pytest.approx(
+        float(torch.linalg.svdvals(identity - matrix)[-1]), rel=1e-7
+    )
 
 
 def test_padding_changes_no_quantity(encoder: tuple[Any, Any]) -> None:
@@ -81,7 +91,11 @@ def test_padding_changes_no_quantity(encoder: tuple[Any, Any]) -> None:
         assert (padded.values[i] - single.values[0]).abs().max() < 1e-10
 
 
-@pytest.mark.parametrize("method", [od.ExplicitEuler(1.0), od.ImplicitEuler(1.0, solver=od.Auto(rtol=1e-11))], ids=["explicit", "implicit"])
+@pytest.mark.parametrize(
+    "method",
+    [od.ExplicitEuler(1.0), od.ImplicitEuler(1.0, solver=od.Auto(rtol=1e-11))],
+    ids=["explicit", "implicit"],
+)
 def test_the_worst_direction_through_the_stack_is_that_of_the_dense_product(
     encoder: tuple[Any, Any], method: od.AbstractOneStepMethod
 ) -> None:
@@ -95,16 +109,28 @@ def test_the_worst_direction_through_the_stack_is_that_of_the_dense_product(
         (matrix,) = od.Jacobian(field, x if isinstance(method, od.ExplicitEuler) else y).dense()
         identity = torch.eye(len(matrix), dtype=matrix.dtype)
         explicit = isinstance(method, od.ExplicitEuler)
-        product = (identity + matrix) @ product if explicit else torch.linalg.solve(identity - matrix, product)
-    assert worst.values[0, 0] == pytest.approx(float(torch.linalg.matrix_norm(product, 2)), rel=1e-4)
+        product = (
+            (identity + matrix) @ product
+            if explicit
+            else torch.linalg.solve(identity - matrix, product)
+        )
+    assert worst.values[0, 0] == pytest.approx(
+        float(torch.linalg.matrix_norm(product, 2)), rel=1e-4
+    )
 
 
-@pytest.mark.parametrize("method", [od.ExplicitEuler(1.0), od.ImplicitEuler(1.0, solver=od.Auto(rtol=1e-11))], ids=["explicit", "implicit"])
+@pytest.mark.parametrize(
+    "method",
+    [od.ExplicitEuler(1.0), od.ImplicitEuler(1.0, solver=od.Auto(rtol=1e-11))],
+    ids=["explicit", "implicit"],
+)
 def test_the_linear_prediction_holds_for_small_perturbations_and_fails_for_large_ones(
     encoder: tuple[Any, Any], method: od.AbstractOneStepMethod
 ) -> None:
     trajectory = traced(encoder, "Hello there", "Water boils at noon.")
-    small, large = (od.propagate(trajectory, od.GaussianPerturbation(size), method) for size in (1e-5, 0.3))
+    small, large = (
+        od.propagate(trajectory, od.GaussianPerturbation(size), method) for size in (1e-5, 0.3)
+    )
     assert small.converged.all()
     assert small.prediction_error.max() < 1e-3
     assert large.prediction_error.max() > 10 * small.prediction_error.max()

@@ -40,7 +40,12 @@ class Stages(Protocol):
         """The last iterate where that is asked for, else the best."""
 
 
-def stages(task: Task, y: Float[Tensor, "batch n"], image: Float[Tensor, "batch n"], low: torch.dtype | None = None) -> Stages:
+def stages(
+    task: Task,
+    y: Float[Tensor, "batch n"],
+    image: Float[Tensor, "batch n"],
+    low: torch.dtype | None = None,
+) -> Stages:
     """Fused on a GPU for which there is Triton, plain elsewhere; begun at y, which is not changed, with the image F(y).
 
     Args:
@@ -50,7 +55,10 @@ def stages(task: Task, y: Float[Tensor, "batch n"], image: Float[Tensor, "batch 
         low: precision in which F is evaluated; None is that of y.
     """
     if y.device.type == "cuda" and importlib.util.find_spec("triton") is not None:
-        from odestab.solver.kernels.fused import FusedStages, supports  # takes a while, and Triton is not everywhere
+        from odestab.solver.kernels.fused import (  # takes a while, and Triton is not everywhere
+            FusedStages,
+            supports,
+        )
 
         if supports(task, y):
             return FusedStages(task, y, image, low)

@@ -76,7 +76,9 @@ class FusedStages:
         """How each example stands: views, which the next `take_in` writes to, but for the norms of the record of the start."""
         norm, best, first = self.norms
         status, waited, iterations, evaluations, *_ = self.counts
-        return Ledger(status, first if self.at_start else norm, best, first, waited, iterations, evaluations)
+        return Ledger(
+            status, first if self.at_start else norm, best, first, waited, iterations, evaluations
+        )
 
     def take_in(self, image: Float[Tensor, "batch n"]) -> None:
         """Take in F(y): the new image, its move and inner products, what the residual means for each example, and the next weights."""
@@ -113,7 +115,9 @@ class FusedStages:
     def outcome(self, last: Bool[Tensor, " batch"]) -> Float[Tensor, "batch n"]:
         """The last iterate where that is asked for, else the best; to be asked after `take_in`."""
         *_, current, _, act = self.counts
-        saved = (act & judgement.SAVE.value) != 0  # the best one lies still where the next `mix` would save it from
+        saved = (
+            act & judgement.SAVE.value
+        ) != 0  # the best one lies still where the next `mix` would save it from
         best = torch.where(saved[:, None], self.following, self.best)
         return torch.where((last | (current != 0))[:, None], self.y, best)
 
@@ -121,4 +125,9 @@ class FusedStages:
 def supports(task: Task, y: Float[Tensor, "batch n"]) -> bool:
     """Whether the kernels can do it: tested memories, single and double precision, and a grid within CUDA's limits."""
     known = y.dtype in (torch.float32, torch.float64)
-    return known and y.numel() > 0 and task.mixing.memory <= MAX_MEMORY and y.shape[1] <= MAX_BLOCKS * BLOCK
+    return (
+        known
+        and y.numel() > 0
+        and task.mixing.memory <= MAX_MEMORY
+        and y.shape[1] <= MAX_BLOCKS * BLOCK
+    )

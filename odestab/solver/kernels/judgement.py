@@ -24,7 +24,14 @@ NORMS = 3
 
 RUNS = tl.constexpr(RUNNING)
 CONVERGED, UNSOLVED, STALLED, DIVERGED, NON_FINITE = (
-    tl.constexpr(int(status)) for status in (Status.CONVERGED, Status.MAX_ITERATIONS, Status.STALLED, Status.DIVERGED, Status.NON_FINITE)
+    tl.constexpr(int(status))
+    for status in (
+        Status.CONVERGED,
+        Status.MAX_ITERATIONS,
+        Status.STALLED,
+        Status.DIVERGED,
+        Status.NON_FINITE,
+    )
 )
 LITTLE_LESS, MUCH_MORE = tl.constexpr(PROGRESS), tl.constexpr(DIVERGENCE_FACTOR)
 
@@ -58,7 +65,9 @@ def judge(
     progress = begins | (norm < best * tl.full([], LITTLE_LESS, tl.float64))
     waited = tl.where(progress, 0, tl.load(count + WAITED * batch) + 1)
     saved = (tl.load(count + CURRENT * batch) != 0) & (better == 0)
-    status = _status(opened, example, norm, first, atol + rtol * size, waited >= patience, KEEPS_LAST)
+    status = _status(
+        opened, example, norm, first, atol + rtol * size, waited >= patience, KEEPS_LAST
+    )
     tl.store(count + STATUS * batch, status)
     tl.store(count + WAITED * batch, waited)
     tl.store(count + ITERATIONS * batch, newest)
@@ -69,13 +78,31 @@ def judge(
     tl.store(number + BEST * batch, tl.where(better, norm, best).to(dtype))
     tl.store(number + FIRST * batch, first.to(dtype))
     if MEMORY > 0:
-        products, target = _products(mine + 2 * blocks, gram + example * MEMORY * MEMORY, newest, blocks, MEMORY, PADDED, CHUNK)
+        products, target = _products(
+            mine + 2 * blocks,
+            gram + example * MEMORY * MEMORY,
+            newest,
+            blocks,
+            MEMORY,
+            PADDED,
+            CHUNK,
+        )
         remembered = tl.where(begins, 0, tl.load(count + REMEMBERED * batch) + 1)
         remembered = tl.where(norm <= growth_limit * best, remembered, 0)
         tl.store(count + REMEMBERED * batch, remembered)
         mixes = (begins == 0) & (newest % period == 0) & (norm > rate * previous)
         usable = tl.where(mixes, remembered, 0)
-        _weights(products, target, usable, alpha + example * (MEMORY + 1), ridge * eps, drop * eps, cap, MEMORY, PADDED)
+        _weights(
+            products,
+            target,
+            usable,
+            alpha + example * (MEMORY + 1),
+            ridge * eps,
+            drop * eps,
+            cap,
+            MEMORY,
+            PADDED,
+        )
 
 
 @triton.jit
@@ -91,7 +118,9 @@ def _squares(parts, blocks, CHUNK: tl.constexpr):
     """‖p‖² and ‖y‖², summed over the blocks in an order that depends on nothing but their number."""
     of_move, of_iterate = tl.zeros([CHUNK], tl.float64), tl.zeros([CHUNK], tl.float64)
     start = 0
-    while start < blocks:  # not `range`, whose bound the interpreter of Triton 3.6 cannot read under NumPy 2.4
+    while (
+        start < blocks
+    ):  # not `range`, whose bound the interpreter of Triton 3.6 cannot read under NumPy 2.4
         block = start + tl.arange(0, CHUNK)
         of_move += tl.load(parts + block, mask=block < blocks, other=0.0).to(tl.float64)
         of_iterate += tl.load(parts + blocks + block, mask=block < blocks, other=0.0).to(tl.float64)
@@ -117,7 +146,9 @@ def _status(opened, example, norm, first, tolerance, waits, KEEPS_LAST: tl.const
 
 @triton.jit
 @no_type_check
-def _products(parts, gram, newest, blocks, MEMORY: tl.constexpr, PADDED: tl.constexpr, CHUNK: tl.constexpr):
+def _products(
+    parts, gram, newest, blocks, MEMORY: tl.constexpr, PADDED: tl.constexpr, CHUNK: tl.constexpr
+):
     """The Gram matrix of the differences and their products with the move, newest first; the stored matrix is a ring."""
     age = tl.arange(0, PADDED)
     real = age < MEMORY
@@ -134,8 +165,16 @@ def _products(parts, gram, newest, blocks, MEMORY: tl.constexpr, PADDED: tl.cons
     slot = (newest - 1 - age + MEMORY) % MEMORY
     slot_of_newest = (newest - 1 + MEMORY) % MEMORY
     older = real & (age > 0)
-    matrix = tl.load(gram + slot[:, None] * MEMORY + slot[None, :], mask=older[:, None] & older[None, :], other=0.0)
-    matrix = tl.where(age[:, None] == 0, newest_row[None, :], tl.where(age[None, :] == 0, newest_row[:, None], matrix))
+    matrix = tl.load(
+        gram + slot[:, None] * MEMORY + slot[None, :],
+        mask=older[:, None] & older[None, :],
+        other=0.0,
+    )
+    matrix = tl.where(
+        age[:, None] == 0,
+        newest_row[None, :],
+        tl.where(age[None, :] == 0, newest_row[:, None], matrix),
+    )
     tl.store(gram + slot_of_newest * MEMORY + slot, newest_row, mask=real)
     tl.store(gram + slot * MEMORY + slot_of_newest, newest_row, mask=real)
     return matrix, tl.sum(target, 1)
@@ -143,7 +182,9 @@ def _products(parts, gram, newest, blocks, MEMORY: tl.constexpr, PADDED: tl.cons
 
 @triton.jit
 @no_type_check
-def _weights(gram, target, usable, alpha, ridge, drop, cap, MEMORY: tl.constexpr, PADDED: tl.constexpr):
+def _weights(
+    gram, target, usable, alpha, ridge, drop, cap, MEMORY: tl.constexpr, PADDED: tl.constexpr
+):
     """`mixing.coefficients` and `mixing.weights` of the newest differences, as many as are usable."""
     age = tl.arange(0, PADDED)
     length = tl.sum(tl.where(age[:, None] == age[None, :], gram, 0.0), 1)
@@ -151,7 +192,9 @@ def _weights(gram, target, usable, alpha, ridge, drop, cap, MEMORY: tl.constexpr
     scale = tl.where(used, 1 / tl.sqrt(tl.where(used, length, 1.0)), 0.0)
     rows = tl.where(used[:, None] & used[None, :], scale[:, None] * gram * scale[None, :], 0.0)
     gamma = scale * _solved(rows, tl.where(used, scale * target, 0.0), used, ridge, drop, MEMORY)
-    older = tl.sum(tl.where(age[:, None] == age[None, :] + 1, gamma[:, None], 0.0), 0)  # γ of one age more
+    older = tl.sum(
+        tl.where(age[:, None] == age[None, :] + 1, gamma[:, None], 0.0), 0
+    )  # γ of one age more
     leading = tl.sum(tl.where(age == 0, gamma, 0.0))
     within = tl.sum(tl.abs(gamma - older)) + tl.abs(1 - leading) <= cap  # False for NaN as well
     dtype = alpha.dtype.element_ty

@@ -29,14 +29,18 @@ def take_in_pass(
     ring = example * n * (MEMORY + 1) + column
     now = tl.load(y + at, mask=inside, other=0.0)
     dtype = now.dtype
-    g = tl.load(rhs + at, mask=inside, other=0.0) + tl.full([], kappa_h, dtype) * tl.load(image + at, mask=inside, other=0.0).to(dtype)
+    g = tl.load(rhs + at, mask=inside, other=0.0) + tl.full([], kappa_h, dtype) * tl.load(
+        image + at, mask=inside, other=0.0
+    ).to(dtype)
     if DRIFT:
         g += tl.full([], omega, dtype) * now
     p = g - now
     earlier = ()  # all loads before the first sum, which the threads of a block wait for
     for age in tl.static_range(MEMORY):
         row = (newest + MEMORY - age) % (MEMORY + 1)
-        earlier = earlier + (tl.load(moves + ring + row * n, mask=inside & (newest > age), other=0.0),)  # noqa: RUF005
+        earlier = earlier + (
+            tl.load(moves + ring + row * n, mask=inside & (newest > age), other=0.0),
+        )  # noqa: RUF005
     tl.store(images + ring + newest % (MEMORY + 1) * n, g, mask=inside)
     if LOW and MEMORY == 0:
         tl.store(low + at, g.to(low.dtype.element_ty), mask=inside)

@@ -26,17 +26,27 @@ class PlainStages:
         ledger: how each example stands.
     """
 
-    def __init__(self, task: Task, y: Float[Tensor, "batch n"], image: Float[Tensor, "batch n"], low: torch.dtype | None = None) -> None:
+    def __init__(
+        self,
+        task: Task,
+        y: Float[Tensor, "batch n"],
+        image: Float[Tensor, "batch n"],
+        low: torch.dtype | None = None,
+    ) -> None:
         """Begin at y, which is not changed, with the image F(y); low is the precision of `argument`, None that of y."""
         batch, n = y.shape
         self.low = low
         self.task = task
         self.y, self.spare = y.clone(), torch.empty_like(y)
         self.best: Tensor | None = None  # until it is another than the current one
-        self.images, self.moves = (y.new_empty(batch, task.mixing.memory + 1, n) for _ in range(2))  # only what was written is read
+        self.images, self.moves = (
+            y.new_empty(batch, task.mixing.memory + 1, n) for _ in range(2)
+        )  # only what was written is read
         self.count = 0  # of images so far
         self.root = _small(task.root)
-        self.products = _small(torch.zeros(batch, *self.images.shape[1:2] * 2, dtype=torch.float64, device=y.device))
+        self.products = _small(
+            torch.zeros(batch, *self.images.shape[1:2] * 2, dtype=torch.float64, device=y.device)
+        )
         open_ = None if task.open is None else _small(task.open)
         self.ledger = Ledger.begin(task.rules, *self._measure(image), open_, task.begun)
         self.best_is_current, self.slow = self.ledger.status > -2, self.ledger.status > -2
@@ -47,20 +57,28 @@ class PlainStages:
         mixing, before = self.task.mixing, self.ledger
         self.ledger = after = before.after(self.task.rules, *self._measure(image), 1)
         xp, better = namespace(after.norm), after.best < before.best
-        saved = before.running & self.best_is_current & ~better  # the iterate before, until it is overwritten
+        saved = (
+            before.running & self.best_is_current & ~better
+        )  # the iterate before, until it is overwritten
         if not _known_false(saved):
             if self.best is None:
                 self.best = self.spare.clone()
             torch.where(_tensor(saved, self.y)[:, None], self.spare, self.best, out=self.best)
         self.best_is_current = xp.where(before.running, better, self.best_is_current)
         self.slow = after.norm > mixing.rate * before.norm
-        self.remembered = xp.where(after.norm <= mixing.growth_limit * before.best, self.remembered + 1, 0)
+        self.remembered = xp.where(
+            after.norm <= mixing.growth_limit * before.best, self.remembered + 1, 0
+        )
 
     def mix(self) -> None:
         """The next iterate of the running examples; the others keep theirs."""
         if self.task.mixing.memory:
             with own_precision(self.y):
-                torch.bmm(self._weights()[:, None, : self.filled], self.images[:, : self.filled], out=self.spare[:, None])
+                torch.bmm(
+                    self._weights()[:, None, : self.filled],
+                    self.images[:, : self.filled],
+                    out=self.spare[:, None],
+                )
         else:
             self.spare, self.images = self.images[:, 0], self.spare[:, None]
         ended = ~self.ledger.running
@@ -104,12 +122,16 @@ class PlainStages:
         if task.mixing.memory:
             earlier = self.moves[:, : self.filled].mT
             with own_precision(move):
-                row = _small(torch.bmm(move[:, None], earlier)[:, 0])  # row form: a single-column bmm runs several times slower
+                row = _small(
+                    torch.bmm(move[:, None], earlier)[:, 0]
+                )  # row form: a single-column bmm runs several times slower
             self.products[:, slot, : self.filled] = self.products[:, : self.filled, slot] = row
             length = row[:, slot] ** 0.5
         else:
             length = _small(torch.linalg.vector_norm(move, dim=1))
-        return length / (abs(task.kappa) * self.root), _small(torch.linalg.vector_norm(self.y, dim=1)) / self.root
+        return length / (abs(task.kappa) * self.root), _small(
+            torch.linalg.vector_norm(self.y, dim=1)
+        ) / self.root
 
     def _weights(self) -> Float[Tensor, "batch images"]:
         """α in the order of the ring of images, from the inner products of differences pᵢ − pᵢ₊₁ of moves, newest first."""
@@ -124,7 +146,14 @@ class PlainStages:
         known = self.remembered[:, None] > xp.cumsum(xp.ones_like(across[:, :, 0]), 1) - 1
         eps = torch.finfo(self.y.dtype).eps
         noise = lengths[:, :-1] + lengths[:, 1:]
-        gamma = coefficients(across[:, :, :-1] - across[:, :, 1:], across[:, :, 0], known, noise, eps, self.task.mixing)
+        gamma = coefficients(
+            across[:, :, :-1] - across[:, :, 1:],
+            across[:, :, 0],
+            known,
+            noise,
+            eps,
+            self.task.mixing,
+        )
         gamma = xp.where((self.slow & (newest % self.task.mixing.period == 0))[:, None], gamma, 0.0)
         alpha = xp.zeros_like(lengths)
         alpha[:, by_age] = weights(gamma)

@@ -16,7 +16,10 @@ x = leaves()[0].detach()
 for adjoint in (ImplicitAdjoint(1e-12), UnrolledAdjoint()):
     plain = gradients_of(ImplicitLayer(adjoint), x)
     around = torch.compile(ImplicitLayer(adjoint), backend="eager")
-    for name, module in {"a layer": ImplicitLayer(adjoint, "aot_eager"), "the step": around}.items():
+    for name, module in {
+        "a layer": ImplicitLayer(adjoint, "aot_eager"),
+        "the step": around,
+    }.items():
         torch.compiler.reset()
         gap = relative_gap(gradients_of(module, x), plain)
         assert gap < 1e-11, f"{name}, {adjoint}: gradients differ by {gap:.1e}"

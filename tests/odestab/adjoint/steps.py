@@ -9,9 +9,17 @@ from problems import DTYPE, MixingField, masked_state, normal_numbers, ragged_ma
 from torch import Tensor, nn
 
 from odestab.adjoint import AbstractAdjoint
-from odestab.one_step import ImplicitEuler
-from odestab.solver import AbstractImplicitSolver, Anderson, Auto, FixedPoint, GradientDescent, ImplicitEquation, NewtonKrylov
-from odestab.vector_field import LayerVectorField
+from odestab.fields.vector_field import LayerVectorField
+from odestab.solver import (
+    AbstractImplicitSolver,
+    Anderson,
+    Auto,
+    FixedPoint,
+    GradientDescent,
+    ImplicitEquation,
+    NewtonKrylov,
+)
+from odestab.steps.one_step import ImplicitEuler
 
 MASK = ragged_mask(3, 2)
 FIELD = MixingField.random(MASK, hidden=2, seed=2, size=0.9, split=-0.5, fast=True)
@@ -34,14 +42,23 @@ TRUNCATED: dict[str, AbstractImplicitSolver] = {
 def leaves() -> tuple[Tensor, ...]:
     """(x, W, U, h); x has numbers on padding too, which nothing may see."""
     x = masked_state(MASK, hidden=2) + 7.0 * ~MASK[..., None]
-    return tuple(t.clone().requires_grad_() for t in (x, FIELD.w, FIELD.u, torch.tensor(0.6, dtype=DTYPE)))
+    return tuple(
+        t.clone().requires_grad_() for t in (x, FIELD.w, FIELD.u, torch.tensor(0.6, dtype=DTYPE))
+    )
 
 
 def field_of(w: Tensor, u: Tensor) -> MixingField:
     return dataclasses.replace(FIELD, w=w, u=u)
 
 
-def state(adjoint: AbstractAdjoint, solver: AbstractImplicitSolver, x: Tensor, w: Tensor, u: Tensor, h: Tensor) -> Tensor:
+def state(
+    adjoint: AbstractAdjoint,
+    solver: AbstractImplicitSolver,
+    x: Tensor,
+    w: Tensor,
+    u: Tensor,
+    h: Tensor,
+) -> Tensor:
     """The state after one step, padding included."""
     return ImplicitEuler(h, solver=solver, adjoint=adjoint).step(field_of(w, u), x).state
 
@@ -51,11 +68,15 @@ def step(adjoint: AbstractAdjoint, solver: AbstractImplicitSolver = EXACT) -> Ca
     return lambda *tensors: FIELD.project(state(adjoint, solver, *tensors))
 
 
-def gradients(adjoint: AbstractAdjoint, solver: AbstractImplicitSolver = EXACT, scale: float = 1.0) -> list[Tensor]:
+def gradients(
+    adjoint: AbstractAdjoint, solver: AbstractImplicitSolver = EXACT, scale: float = 1.0
+) -> list[Tensor]:
     """Of a linear loss that looks at padding too."""
     inputs = leaves()
     weights = normal_numbers(*inputs[0].shape, seed=11)
-    return list(torch.autograd.grad(scale * (weights * state(adjoint, solver, *inputs)).sum(), inputs))
+    return list(
+        torch.autograd.grad(scale * (weights * state(adjoint, solver, *inputs)).sum(), inputs)
+    )
 
 
 @functools.cache
@@ -69,7 +90,9 @@ def exact_gradients() -> tuple[Tensor, ...]:
         for i, real in enumerate(MASK):
             jacobian = field_of(w, u).matrix(y, i)
             identity = torch.eye(len(jacobian), dtype=DTYPE)
-            v[i, real] = torch.linalg.solve((identity - h * jacobian).T, weights[i, real].flatten()).view(-1, 2)
+            v[i, real] = torch.linalg.solve(
+                (identity - h * jacobian).T, weights[i, real].flatten()
+            ).view(-1, 2)
     image = x + h * field_of(w, u)(y)
     return torch.autograd.grad((v * image).sum(), (x, w, u, h))
 
@@ -86,7 +109,9 @@ class ImplicitLayer(nn.Module):
         super().__init__()
         self.inner = nn.Linear(2, 2, dtype=torch.float64)
         self.method = ImplicitEuler(0.5, solver=EXACT, adjoint=adjoint)
-        self.layer = self.squash if compiled is None else torch.compile(self.squash, backend=compiled)
+        self.layer = (
+            self.squash if compiled is None else torch.compile(self.squash, backend=compiled)
+        )
         with torch.no_grad():
             self.inner.weight.copy_(FIELD.w / 2)
             self.inner.bias.fill_(0.1)

@@ -5,25 +5,54 @@ import itertools
 import pytest
 import torch
 from problems import MixingField, normal_numbers, ragged_mask
-from steps import CONVERGED, EXACT, FIELD, MASK, TRUNCATED, exact_gradients, gradients, leaves, relative_gap, state, step
+from steps import (
+    CONVERGED,
+    EXACT,
+    FIELD,
+    MASK,
+    TRUNCATED,
+    exact_gradients,
+    gradients,
+    leaves,
+    relative_gap,
+    state,
+    step,
+)
 from torch import Tensor
 
 import odestab as od
-from odestab.adjoint import AbstractAdjoint, ImplicitAdjoint, OneStepAdjoint, PhantomAdjoint, UnrolledAdjoint
+from odestab.adjoint import (
+    AbstractAdjoint,
+    ImplicitAdjoint,
+    OneStepAdjoint,
+    PhantomAdjoint,
+    UnrolledAdjoint,
+)
 from odestab.solver import AbstractImplicitSolver
 
 BIASED = {"one step": OneStepAdjoint(), "phantom": PhantomAdjoint(5)}
-EVERY = {"implicit": ImplicitAdjoint(), "unrolled": UnrolledAdjoint(), "recomputed": UnrolledAdjoint(recompute=True), **BIASED}
+EVERY = {
+    "implicit": ImplicitAdjoint(),
+    "unrolled": UnrolledAdjoint(),
+    "recomputed": UnrolledAdjoint(recompute=True),
+    **BIASED,
+}
 
 
 def of(table: dict):
-    return pytest.mark.parametrize("adjoint" if table is EVERY or table is BIASED else "solver", table.values(), ids=table.keys())
+    return pytest.mark.parametrize(
+        "adjoint" if table is EVERY or table is BIASED else "solver",
+        table.values(),
+        ids=table.keys(),
+    )
 
 
 @of(CONVERGED)
 def test_implicit_gradient_against_finite_differences(solver: AbstractImplicitSolver) -> None:
     # differences over 1e-6 of a state known to about 1e-13 are good to about 1e-7
-    assert torch.autograd.gradcheck(step(ImplicitAdjoint(1e-12), solver), leaves(), atol=1e-5, rtol=1e-5, fast_mode=True)
+    assert torch.autograd.gradcheck(
+        step(ImplicitAdjoint(1e-12), solver), leaves(), atol=1e-5, rtol=1e-5, fast_mode=True
+    )
 
 
 @of(CONVERGED)
@@ -33,10 +62,15 @@ def test_implicit_gradient_is_that_of_dense_matrices(solver: AbstractImplicitSol
 
 @of(TRUNCATED)
 @pytest.mark.parametrize("recompute", [False, True])
-def test_unrolled_derivatives_are_exact_for_the_truncated_map(solver: AbstractImplicitSolver, recompute: bool) -> None:
+def test_unrolled_derivatives_are_exact_for_the_truncated_map(
+    solver: AbstractImplicitSolver, recompute: bool
+) -> None:
     run = step(UnrolledAdjoint(recompute), solver)
     if recompute and isinstance(solver, od.GradientDescent):
-        with pytest.raises(RuntimeError, match=r"UnrolledAdjoint\(recompute=True\) cannot be used inside torch.func"):
+        with pytest.raises(
+            RuntimeError,
+            match=r"UnrolledAdjoint\(recompute=True\) cannot be used inside torch.func",
+        ):
             run(*leaves())
         return
     assert torch.autograd.gradcheck(run, leaves(), atol=1e-6, rtol=1e-6, fast_mode=True)
@@ -45,10 +79,16 @@ def test_unrolled_derivatives_are_exact_for_the_truncated_map(solver: AbstractIm
 
 @of(CONVERGED)
 @of(BIASED)
-def test_biased_gradients_are_truncated_neumann_series(adjoint: AbstractAdjoint, solver: AbstractImplicitSolver) -> None:
+def test_biased_gradients_are_truncated_neumann_series(
+    adjoint: AbstractAdjoint, solver: AbstractImplicitSolver
+) -> None:
     """Σ_{i<k} ((I − τM)ᵀ)ⁱ τ g with M = I − hJ and τ = 1/(1 − hc), by dense matrices."""
     x, w, u, h = leaves()
-    g, steps, expected = torch.ones_like(x), adjoint.steps if isinstance(adjoint, PhantomAdjoint) else 1, torch.zeros_like(x)
+    g, steps, expected = (
+        torch.ones_like(x),
+        adjoint.steps if isinstance(adjoint, PhantomAdjoint) else 1,
+        torch.zeros_like(x),
+    )
     found = state(adjoint, solver, x, w, u, h)
     (gradient,) = torch.autograd.grad(found, x, g)
     with torch.no_grad():
@@ -63,14 +103,20 @@ def test_biased_gradients_are_truncated_neumann_series(adjoint: AbstractAdjoint,
 
 
 @of(CONVERGED)
-@pytest.mark.parametrize("adjoint", [ImplicitAdjoint(1e-12), *BIASED.values()], ids=["implicit", *BIASED])
-def test_a_second_derivative_that_would_be_wrong_is_refused(adjoint: AbstractAdjoint, solver: AbstractImplicitSolver) -> None:
+@pytest.mark.parametrize(
+    "adjoint", [ImplicitAdjoint(1e-12), *BIASED.values()], ids=["implicit", *BIASED]
+)
+def test_a_second_derivative_that_would_be_wrong_is_refused(
+    adjoint: AbstractAdjoint, solver: AbstractImplicitSolver
+) -> None:
     """The loss is linear in the state, so that no cotangent depends on anything: the case in which a wrong second derivative is silent."""
     inputs = leaves()
     first = torch.autograd.grad(state(adjoint, solver, *inputs).sum(), inputs, create_graph=True)
     for one in inputs:
         with pytest.raises(RuntimeError, match=r"own.*: use UnrolledAdjoint"):
-            torch.autograd.grad(sum(gradient.sum() for gradient in first[1:]), one, retain_graph=True)
+            torch.autograd.grad(
+                sum(gradient.sum() for gradient in first[1:]), one, retain_graph=True
+            )
 
 
 def test_reverse_mode_through_newton_is_refused() -> None:
@@ -89,7 +135,9 @@ def test_padding_never_contributes(adjoint: AbstractAdjoint) -> None:
     alone = x.detach()[1:, :2].requires_grad_()
     found = od.ImplicitEuler(h.detach(), solver=EXACT, adjoint=adjoint).step(field, alone).state
     (gradient,) = torch.autograd.grad(found.sum(), alone)
-    torch.testing.assert_close(padded[1:, :2], gradient, rtol=1e-6, atol=0)  # each linear solve stops at 1e-6
+    torch.testing.assert_close(
+        padded[1:, :2], gradient, rtol=1e-6, atol=0
+    )  # each linear solve stops at 1e-6
 
 
 @of(EVERY)
@@ -108,7 +156,9 @@ def test_a_scaled_loss_does_not_double_the_error(rtol: float, scale: float) -> N
 
 
 @of(CONVERGED)
-def test_the_value_depends_on_the_adjoint_by_rounding_at_most(solver: AbstractImplicitSolver) -> None:
+def test_the_value_depends_on_the_adjoint_by_rounding_at_most(
+    solver: AbstractImplicitSolver,
+) -> None:
     """A solver may compute otherwise where nothing is recorded; its tolerance of 1e-13 bounds what that changes."""
     adjoints = [adjoint for adjoint in EVERY.values() if adjoint != UnrolledAdjoint(recompute=True)]
     states = [state(adjoint, solver, *leaves()) for adjoint in adjoints]
@@ -126,42 +176,68 @@ def test_nothing_is_recorded_where_nothing_asks_for_a_gradient(adjoint: Abstract
 
 @of(EVERY)
 def test_solver_statistics_survive_the_adjoint(adjoint: AbstractAdjoint) -> None:
-    solution = od.ImplicitEuler(0.5, solver=od.FixedPoint(), adjoint=adjoint).step(FIELD, leaves()[0]).solution
+    solution = (
+        od.ImplicitEuler(0.5, solver=od.FixedPoint(), adjoint=adjoint)
+        .step(FIELD, leaves()[0])
+        .solution
+    )
     assert solution is not None and solution.converged.all() and (solution.iterations > 0).all()
 
 
 def test_unrolled_to_convergence_is_the_implicit_gradient() -> None:
-    assert relative_gap(gradients(UnrolledAdjoint(), CONVERGED["fixed point"]), exact_gradients()) < 1e-9
-    assert relative_gap(gradients(UnrolledAdjoint(), TRUNCATED["fixed point"]), exact_gradients()) > 1e-3  # that of another map
+    assert (
+        relative_gap(gradients(UnrolledAdjoint(), CONVERGED["fixed point"]), exact_gradients())
+        < 1e-9
+    )
+    assert (
+        relative_gap(gradients(UnrolledAdjoint(), TRUNCATED["fixed point"]), exact_gradients())
+        > 1e-3
+    )  # that of another map
 
 
 def test_phantom_converges_to_the_implicit_gradient() -> None:
-    gaps = [relative_gap(gradients(PhantomAdjoint(steps)), exact_gradients()) for steps in (1, 2, 4, 8, 40)]
+    gaps = [
+        relative_gap(gradients(PhantomAdjoint(steps)), exact_gradients())
+        for steps in (1, 2, 4, 8, 40)
+    ]
     assert gaps[0] > 1e-2 and gaps[-1] < 1e-8 and all(b < a for a, b in itertools.pairwise(gaps))
 
 
-@pytest.mark.parametrize("solver", [od.Anderson(rtol=1e-10), od.Auto(rtol=1e-10)], ids=["Anderson", "auto"])
-def test_unrolled_gradient_where_examples_end_at_different_times(solver: AbstractImplicitSolver) -> None:
+@pytest.mark.parametrize(
+    "solver", [od.Anderson(rtol=1e-10), od.Auto(rtol=1e-10)], ids=["Anderson", "auto"]
+)
+def test_unrolled_gradient_where_examples_end_at_different_times(
+    solver: AbstractImplicitSolver,
+) -> None:
     # Fails with NaN for Anderson if the norm of an empty memory row is differentiated.
     inputs = leaves()
     x = inputs[0].detach().clone()
     x[1] *= 1e-6
 
     def found(adjoint: AbstractAdjoint) -> list[Tensor]:
-        return list(torch.autograd.grad((state(adjoint, solver, x.requires_grad_(), *inputs[1:]) ** 2).sum(), (x, *inputs[1:])))
+        return list(
+            torch.autograd.grad(
+                (state(adjoint, solver, x.requires_grad_(), *inputs[1:]) ** 2).sum(),
+                (x, *inputs[1:]),
+            )
+        )
 
     assert relative_gap(found(UnrolledAdjoint()), found(ImplicitAdjoint(1e-12))) < 1e-4
 
 
 def test_recomputing_keeps_states_and_not_activations() -> None:
     """What autograd keeps of an iteration, in words of the state; the layer keeps some four states, and a wide one many."""
-    wide = MixingField(*(0.1 * normal_numbers(*size) for size in ((2, 64), (64, 2), (2, 2))), MASK, fast=True)
+    wide = MixingField(
+        *(0.1 * normal_numbers(*size) for size in ((2, 64), (64, 2), (2, 2))), MASK, fast=True
+    )
 
     def kept(adjoint: AbstractAdjoint, iterations: int) -> int:
         sizes: dict[int, int] = {}
         solver = od.FixedPoint(max_iterations=iterations, rtol=0.0, keep_last=True)
         x = leaves()[0]
-        with torch.autograd.graph.saved_tensors_hooks(lambda t: sizes.setdefault(t.data_ptr(), t.numel()) and t, lambda t: t):
+        with torch.autograd.graph.saved_tensors_hooks(
+            lambda t: sizes.setdefault(t.data_ptr(), t.numel()) and t, lambda t: t
+        ):
             held = od.ImplicitEuler(0.1, solver=solver, adjoint=adjoint).step(wide, x)
         assert held.state.requires_grad
         return sum(sizes.values())

@@ -19,7 +19,9 @@ from odestab.encoder_layers import load_encoder, trace
 
 
 @pytest.fixture
-def checkpoint(bert: nn.Module, tokenizer: transformers.PreTrainedTokenizerBase, tmp_path: pathlib.Path) -> pathlib.Path:
+def checkpoint(
+    bert: nn.Module, tokenizer: transformers.PreTrainedTokenizerBase, tmp_path: pathlib.Path
+) -> pathlib.Path:
     return saved(bert, tokenizer, tmp_path)
 
 
@@ -32,9 +34,15 @@ def test_a_checkpoint_with_a_head_loads_as_its_encoder(family, head, tokenizer, 
     assert not encoder.training
     assert not any(parameter.requires_grad for parameter in encoder.parameters())
     expected = model.base_model.state_dict()
-    assert all(torch.equal(tensor, expected[name]) for name, tensor in encoder.state_dict().items() if name in expected)
+    assert all(
+        torch.equal(tensor, expected[name])
+        for name, tensor in encoder.state_dict().items()
+        if name in expected
+    )
     assert all("pooler" in name for name in encoder.state_dict().keys() ^ expected.keys())
-    assert trace(encoder, loaded(["the small words", "word"], padding=True, return_tensors="pt")).tokens == [6, 3]
+    assert trace(
+        encoder, loaded(["the small words", "word"], padding=True, return_tensors="pt")
+    ).tokens == [6, 3]
 
 
 def test_dtype_is_the_one_asked_for(checkpoint):
@@ -47,13 +55,21 @@ def test_loading_is_quiet_and_changes_no_global_state(bert, tokenizer, tmp_path,
     bert.pooler = None  # transformers reports it as missing and draws it at random
     saved(bert, tokenizer, tmp_path)
     loggers = [logging.getLogger(name) for name in ("transformers", "huggingface_hub")]
-    before = [logger.level for logger in loggers], bars.is_progress_bar_enabled(), torch.get_rng_state().tolist()
+    before = (
+        [logger.level for logger in loggers],
+        bars.is_progress_bar_enabled(),
+        torch.get_rng_state().tolist(),
+    )
     capfd.readouterr()
     load_encoder(tmp_path)
     with contextlib.suppress(ValueError):
         load_encoder(tmp_path / "nowhere")
     assert capfd.readouterr() == ("", "")
-    assert before == ([logger.level for logger in loggers], bars.is_progress_bar_enabled(), torch.get_rng_state().tolist())
+    assert before == (
+        [logger.level for logger in loggers],
+        bars.is_progress_bar_enabled(),
+        torch.get_rng_state().tolist(),
+    )
 
 
 def rewrite(folder: pathlib.Path, change) -> None:
@@ -84,16 +100,37 @@ def forget_tokenizer(folder: pathlib.Path) -> None:
 
 QUERY = "encoder.layer.1.attention.self.query.weight"
 DAMAGE = {
-    "without config": (lambda folder: (folder / "config.json").unlink(), "checkpoint folder with config.json, got a folder without it"),
-    "config no JSON": (lambda folder: (folder / "config.json").write_text("{"), "readable config.json .*OSError"),
-    "no weights": (lambda folder: (folder / "model.safetensors").unlink(), "readable weights in model.safetensors, got ValueError"),
+    "without config": (
+        lambda folder: (folder / "config.json").unlink(),
+        "checkpoint folder with config.json, got a folder without it",
+    ),
+    "config no JSON": (
+        lambda folder: (folder / "config.json").write_text("{"),
+        "readable config.json .*OSError",
+    ),
+    "no weights": (
+        lambda folder: (folder / "model.safetensors").unlink(),
+        "readable weights in model.safetensors, got ValueError",
+    ),
     "pickle only": (pickle_only, "readable weights in model.safetensors, got ValueError"),
     "truncated": (truncate, "readable weights in model.safetensors, got SafetensorError"),
     "corrupt": (corrupt, "readable weights in model.safetensors, got SafetensorError"),
-    "nan": (lambda folder: rewrite(folder, lambda t: t[QUERY][0].fill_(torch.nan)), f"finite weights in torch.float64, 1 .*: {QUERY}"),
-    "missing": (lambda folder: rewrite(folder, lambda t: t.pop(QUERY)), f"1 missing or misshapen: {QUERY}"),
-    "misshapen": (lambda folder: rewrite(folder, lambda t: t.update({QUERY: torch.ones(2, 2)})), f"1 missing or misshapen: {QUERY}"),
-    "no tokenizer": (forget_tokenizer, "must have a readable tokenizer, got none of tokenizer.json, vocab.txt"),
+    "nan": (
+        lambda folder: rewrite(folder, lambda t: t[QUERY][0].fill_(torch.nan)),
+        f"finite weights in torch.float64, 1 .*: {QUERY}",
+    ),
+    "missing": (
+        lambda folder: rewrite(folder, lambda t: t.pop(QUERY)),
+        f"1 missing or misshapen: {QUERY}",
+    ),
+    "misshapen": (
+        lambda folder: rewrite(folder, lambda t: t.update({QUERY: torch.ones(2, 2)})),
+        f"1 missing or misshapen: {QUERY}",
+    ),
+    "no tokenizer": (
+        forget_tokenizer,
+        "must have a readable tokenizer, got none of tokenizer.json, vocab.txt",
+    ),
 }
 
 
@@ -108,15 +145,31 @@ def test_a_damaged_checkpoint_is_refused(damage, checkpoint):
 
 
 NO_ENCODERS = {
-    "gpt2": (lambda: transformers.GPT2Config(vocab_size=9, n_embd=8, n_layer=1, n_head=2), "a decoder"),
-    "t5": (lambda: transformers.T5Config(vocab_size=9, d_model=8, d_kv=4, d_ff=8, num_layers=1, num_heads=2), "an encoder-decoder"),
+    "gpt2": (
+        lambda: transformers.GPT2Config(vocab_size=9, n_embd=8, n_layer=1, n_head=2),
+        "a decoder",
+    ),
+    "t5": (
+        lambda: transformers.T5Config(
+            vocab_size=9, d_model=8, d_kv=4, d_ff=8, num_layers=1, num_heads=2
+        ),
+        "an encoder-decoder",
+    ),
     "vit": (
         lambda: transformers.ViTConfig(
-            hidden_size=8, num_hidden_layers=1, num_attention_heads=2, intermediate_size=8, image_size=4, patch_size=2
+            hidden_size=8,
+            num_hidden_layers=1,
+            num_attention_heads=2,
+            intermediate_size=8,
+            image_size=4,
+            patch_size=2,
         ),
         "no text encoder",
     ),
-    "bert": (lambda: transformers.BertConfig(**SIZES, num_hidden_layers=1, is_decoder=True), "a decoder"),
+    "bert": (
+        lambda: transformers.BertConfig(**SIZES, num_hidden_layers=1, is_decoder=True),
+        "a decoder",
+    ),
 }
 
 
@@ -134,9 +187,18 @@ def test_a_model_that_is_no_encoder_is_refused(kind, tokenizer, tmp_path):
 @pytest.mark.parametrize(
     ("model", "message"),
     [
-        ("no-organisation/no-model", "'no-organisation/no-model' must be a hub id or .*no network may be the cause"),
-        ("./no/such/folder", "'./no/such/folder' must be a hub id or a checkpoint folder with config.json, got no folder"),
-        (pathlib.Path("folder"), "'folder' must be a hub id or a checkpoint folder with config.json, got no folder"),
+        (
+            "no-organisation/no-model",
+            "'no-organisation/no-model' must be a hub id or .*no network may be the cause",
+        ),
+        (
+            "./no/such/folder",
+            "'./no/such/folder' must be a hub id or a checkpoint folder with config.json, got no folder",
+        ),
+        (
+            pathlib.Path("folder"),
+            "'folder' must be a hub id or a checkpoint folder with config.json, got no folder",
+        ),
     ],
 )
 def test_a_model_that_is_not_there_is_refused(model, message):
@@ -153,7 +215,9 @@ def test_a_dtype_that_is_not_floating_is_refused(checkpoint):
 def test_weights_that_are_no_real_numbers_are_refused(dtype, checkpoint):
     name = "encoder.layer.1.output.dense.weight"
     rewrite(checkpoint, lambda tensors: tensors.update({name: tensors[name].to(dtype)}))
-    with pytest.raises(ValueError, match=rf"must have floating-point weights, 1 are not: {name} as"):
+    with pytest.raises(
+        ValueError, match=rf"must have floating-point weights, 1 are not: {name} as"
+    ):
         load_encoder(checkpoint)
 
 
@@ -166,7 +230,10 @@ def test_integers_that_are_no_weights_are_left_alone(checkpoint):
 @pytest.mark.parametrize(
     ("named", "said"),
     [
-        ("pytorch_model.bin", "expected weights in safetensors files, got 'pytorch_model.bin', which is refused"),
+        (
+            "pytorch_model.bin",
+            "expected weights in safetensors files, got 'pytorch_model.bin', which is refused",
+        ),
         ("../other/model.safetensors", "expected weights inside the checkpoint's folder"),
         ("/tmp/model.safetensors", "expected weights inside the checkpoint's folder"),
         ("..\\other\\model.safetensors", "expected weights inside the checkpoint's folder"),
@@ -182,7 +249,9 @@ def test_weights_named_elsewhere_or_pickled_are_refused_unread(named, said, by, 
         (checkpoint / "model.safetensors.index.json").write_text(json.dumps(index))
     else:
         config = json.loads((checkpoint / "config.json").read_text())
-        (checkpoint / "config.json").write_text(json.dumps(config | {"transformers_weights": named}))
+        (checkpoint / "config.json").write_text(
+            json.dumps(config | {"transformers_weights": named})
+        )
     with pytest.raises(ValueError, match=re.escape(said)):
         load_encoder(checkpoint)
 

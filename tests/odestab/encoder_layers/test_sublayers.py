@@ -11,15 +11,19 @@ from torch import nn
 from torch.func import jvp, vjp
 
 from odestab.encoder_layers import trace
-from odestab.jacobian import Jacobian
-from odestab.linear_operator import affine, check_adjoint, compose
-from odestab.trajectory import Trajectory
+from odestab.fields.trajectory import Trajectory
+from odestab.operators.jacobian import Jacobian
+from odestab.operators.linear_operator import affine, check_adjoint, compose
 
 KIN = ("bert", "roberta", "electra", "xlm-roberta")
 SIDES = pytest.mark.parametrize("side", ["right", "left"])
 
 
-@pytest.fixture(scope="module", params=[(kin, torch.float64) for kin in KIN] + [("bert", torch.float32)], ids=lambda p: f"{p[0]}-{p[1]}")
+@pytest.fixture(
+    scope="module",
+    params=[(kin, torch.float64) for kin in KIN] + [("bert", torch.float32)],
+    ids=lambda p: f"{p[0]}-{p[1]}",
+)
 def encoder(request: pytest.FixtureRequest) -> nn.Module:
     family, dtype = request.param
     return tiny(CONFIGS[family]()).to(dtype)
@@ -56,10 +60,14 @@ def test_the_derivative_is_the_product_of_those_of_the_halves(encoder, side, gen
         assert [part.linearization.path for part in parts] == ["analytic", "analytic"]
         layer = affine(Jacobian(field, whole.states[l]), 1.0, 1.0)  # ∂F = I + J, for increments
         product = compose([affine(part, 1.0, 1.0) for part in parts])
-        v = torch.randn((2, *layer.like.shape), generator=generator, dtype=torch.float64).to(layer.like.dtype)
+        v = torch.randn((2, *layer.like.shape), generator=generator, dtype=torch.float64).to(
+            layer.like.dtype
+        )
         for name in ("mv", "rmv"):
             expected = getattr(layer, name)(v)
-            assert largest(getattr(product, name)(v) - expected) <= 1e3 * eps(whole) * largest(expected)
+            assert largest(getattr(product, name)(v) - expected) <= 1e3 * eps(whole) * largest(
+                expected
+            )
 
 
 @SIDES
@@ -67,7 +75,9 @@ def test_each_half_is_linearised_as_automatic_differentiation_does(encoder, side
     halves = trace(encoder, padded(encoder, side), sublayers=True)
     for field, x in list(zip(halves.fields, halves.states, strict=False))[:2]:
         jacobian = Jacobian(field, x)
-        v = jacobian.project(torch.randn(x.shape, generator=generator, dtype=torch.float64).to(x.dtype))
+        v = jacobian.project(
+            torch.randn(x.shape, generator=generator, dtype=torch.float64).to(x.dtype)
+        )
         expected = jvp(field, (x,), (v,))[1], vjp(field, x)[1](v)[0]
         for found, reference in zip((jacobian.mv(v), jacobian.rmv(v)), expected, strict=True):
             assert largest(found - reference) <= 1e3 * eps(halves) * largest(reference)
@@ -81,14 +91,22 @@ def test_the_halves_of_a_padded_batch_are_those_of_its_examples_alone(bert, side
     together = trace(bert, batch, kind, sublayers=True)
     for row in range(len(LENGTHS)):
         real = together.mask[row]
-        alone = trace(bert, {name: value[row : row + 1, real] for name, value in batch.items()}, kind, sublayers=True)
+        alone = trace(
+            bert,
+            {name: value[row : row + 1, real] for name, value in batch.items()},
+            kind,
+            sublayers=True,
+        )
         for i, (field, single) in enumerate(zip(together.fields, alone.fields, strict=True)):
             pair = Jacobian(field, together.states[i]), Jacobian(single, alone.states[i])
             assert largest(together.states[i][row, real] - alone.states[i][0]) <= 1e-10
             assert largest(field(pair[0].x)[row, real] - single(pair[1].x)[0]) <= 1e-10
             v = torch.randn(together.states[i].shape, generator=generator, dtype=torch.float64)
             for name in ("mv", "rmv"):
-                image, expected = getattr(pair[0], name)(v), getattr(pair[1], name)(v[row : row + 1, real])
+                image, expected = (
+                    getattr(pair[0], name)(v),
+                    getattr(pair[1], name)(v[row : row + 1, real]),
+                )
                 assert largest(image[row, real] - expected[0]) <= 1e-10
                 assert not image[~together.mask].any()
 
@@ -109,11 +127,15 @@ def test_a_half_that_its_record_does_not_reproduce_is_differentiated_automatical
     field, x = halves.fields[half], halves.states[half]
     scaled = dataclasses.replace(field, layer=lambda state: 2 * field.layer(state))
     function, (weights, _, mask) = field.analytic.func, field.analytic.args
-    scaled = dataclasses.replace(scaled, analytic=lambda state: function(weights, scaled.layer, mask, state))
+    scaled = dataclasses.replace(
+        scaled, analytic=lambda state: function(weights, scaled.layer, mask, state)
+    )
     assert field.linearize(x).path == "analytic"
     assert scaled.linearize(x).path == "torch.func"
     expected = 2 * field.linearize(x).mv(x)
-    assert largest(field.project(scaled.linearize(x).mv(x) - expected)) <= 1e3 * eps(halves) * largest(expected)
+    assert largest(field.project(scaled.linearize(x).mv(x) - expected)) <= 1e3 * eps(
+        halves
+    ) * largest(expected)
 
 
 @pytest.mark.parametrize("family", ["distilbert", "modernbert"])
@@ -145,11 +167,15 @@ def test_a_layer_that_is_not_the_composition_of_its_halves_is_refused(bert):
     layer = bert.encoder.layer[1]
     forward = layer.forward
     layer.forward = lambda *args, **kwargs: 2 * forward(*args, **kwargs)
-    with pytest.raises(ValueError, match=r"BertModel must be its layers one after the other .* in state 4"):
+    with pytest.raises(
+        ValueError, match=r"BertModel must be its layers one after the other .* in state 4"
+    ):
         trace(bert, padded(bert), sublayers=True)
 
 
 def test_a_model_with_a_head_has_the_halves_of_its_encoder():
     model = tiny(CONFIGS["electra"](), auto=transformers.AutoModelForSequenceClassification)
-    whole, bare = (trace(encoder, padded(model), sublayers=True) for encoder in (model, model.electra))
+    whole, bare = (
+        trace(encoder, padded(model), sublayers=True) for encoder in (model, model.electra)
+    )
     assert all(torch.equal(x, y) for x, y in zip(whole.states, bare.states, strict=True))

@@ -18,7 +18,9 @@ def traced(folder: pathlib.Path, device: torch.device) -> tuple[od.Trajectory, o
 
 
 @pytest.mark.parametrize("family", ["bert", "roberta", "distilbert"])
-def test_a_loaded_encoder_is_traced_on_its_device(family: str, tokenizer, tmp_path: pathlib.Path) -> None:
+def test_a_loaded_encoder_is_traced_on_its_device(
+    family: str, tokenizer, tmp_path: pathlib.Path
+) -> None:
     folder = saved(tiny(CONFIGS[family]()), tokenizer, tmp_path)
     trajectory, spectrum = traced(folder, torch.device("cpu"))
     with SecondDevice():
@@ -26,4 +28,6 @@ def test_a_loaded_encoder_is_traced_on_its_device(family: str, tokenizer, tmp_pa
         assert isinstance(there.mask, PretendTensor) and isinstance(of_there.values, PretendTensor)
         for state, expected in zip(there.states, trajectory.states, strict=True):
             torch.testing.assert_close(state.cpu(), expected, rtol=1e-10, atol=1e-12)
-        torch.testing.assert_close(of_there.values.cpu().abs(), spectrum.values.abs(), rtol=1e-8, atol=1e-10)
+        torch.testing.assert_close(
+            of_there.values.cpu().abs(), spectrum.values.abs(), rtol=1e-8, atol=1e-10
+        )

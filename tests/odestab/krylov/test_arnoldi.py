@@ -12,7 +12,9 @@ def apply(matrices: Tensor):
 
 
 def batch() -> Tensor:
-    return torch.stack([random_matrix(N, "normal"), random_matrix(N, "non-normal", 1), 100 * grcar(N)])
+    return torch.stack(
+        [random_matrix(N, "normal"), random_matrix(N, "non-normal", 1), 100 * grcar(N)]
+    )
 
 
 def assert_factorization(matrices: Tensor, f: ArnoldiFactorization) -> None:
@@ -47,12 +49,20 @@ def test_growing_is_the_same_as_going_there_at_once() -> None:
 
 
 def test_breakdown_continues_with_a_new_direction_and_keeps_the_identity() -> None:
-    blocks = [torch.eye(8).double(), torch.diag(torch.tensor([2.0] * 5 + [-1.0] * 3).double()), torch.zeros(8, 8).double()]
+    blocks = [
+        torch.eye(8).double(),
+        torch.diag(torch.tensor([2.0] * 5 + [-1.0] * 3).double()),
+        torch.zeros(8, 8).double(),
+    ]
     matrices = torch.stack(blocks)
     f = arnoldi(apply(matrices), normal_numbers(3, 8), 8)
     assert_factorization(matrices, f)
-    assert (f.hessenberg[0, 1:].diagonal().abs() < 100 * EPS).all()  # A q stays in the space: every step breaks down
-    for matrix, h in zip(matrices, f.hessenberg[:, :-1], strict=True):  # the whole space: H is similar to A, all copies found
+    assert (
+        f.hessenberg[0, 1:].diagonal().abs() < 100 * EPS
+    ).all()  # A q stays in the space: every step breaks down
+    for matrix, h in zip(
+        matrices, f.hessenberg[:, :-1], strict=True
+    ):  # the whole space: H is similar to A, all copies found
         found = torch.linalg.eigvals(h).real.sort().values
         torch.testing.assert_close(found, torch.linalg.eigvalsh(matrix), rtol=0, atol=1e-12)
 

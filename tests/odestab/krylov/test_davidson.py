@@ -24,18 +24,26 @@ def times(m: Tensor):
     return lambda v: (m @ v[..., None])[..., 0]
 
 
-def run(matrices: Tensor, rtol: float, noise: float = 0.0, most: int = N, k: int = 1) -> SingularTriplets:
+def run(
+    matrices: Tensor, rtol: float, noise: float = 0.0, most: int = N, k: int = 1
+) -> SingularTriplets:
     """`noise` perturbs the inverse: what a loose solve does."""
     inverse = torch.linalg.pinv(matrices.mT @ matrices, rtol=1e-30)
     inverse = inverse @ (torch.eye(N).double() + noise * normal_numbers(N, N, seed=9) / N**0.5)
     start = normal_numbers(1, N).expand(len(matrices), N)
-    return smallest_singular_triplets(times(matrices), times(matrices.mT), times(inverse), start, k, rtol, most)
+    return smallest_singular_triplets(
+        times(matrices), times(matrices.mT), times(inverse), start, k, rtol, most
+    )
 
 
 @pytest.mark.parametrize("noise", [0.0, 0.05])
 @pytest.mark.parametrize("k", [1, 3])
 def test_triplet_identities_and_dense_agreement(noise: float, k: int) -> None:
-    smallest = [[0.5, 0.4, 0.3], [0.5, 1e-2, 1e-3], [1e-2, 1e-2, 1e-5]]  # the last with a double value
+    smallest = [
+        [0.5, 0.4, 0.3],
+        [0.5, 1e-2, 1e-3],
+        [1e-2, 1e-2, 1e-5],
+    ]  # the last with a double value
     matrices = matrices_with(*smallest)
     found = run(matrices, 1e-8, noise, k=k)
     forward = (matrices @ found.right.mT).mT - found.values[..., None] * found.left
@@ -48,7 +56,9 @@ def test_triplet_identities_and_dense_agreement(noise: float, k: int) -> None:
         assert (torch.diagonal(gram, 0, 1, 2) - 1).abs().max() < 1e-12
     # an upper bound, of second order in the residual; the matrix itself is known to 10·eps only
     exact = torch.tensor([sorted(s)[:k] for s in smallest]).double()
-    assert (found.values >= exact - 1e3 * EPS).all() and ((found.values - exact).abs() <= 1e-8 * exact + 1e3 * EPS).all()
+    assert (found.values >= exact - 1e3 * EPS).all() and (
+        (found.values - exact).abs() <= 1e-8 * exact + 1e3 * EPS
+    ).all()
 
 
 def test_a_bounded_subspace_is_honest() -> None:
@@ -64,10 +74,14 @@ def test_a_bounded_subspace_is_honest() -> None:
 def test_a_singular_matrix_ends_at_rounding_and_nan_stays_with_its_example() -> None:
     # Fails if convergence is asked relative to a value that is zero: the subspace grows to its limit.
     singular = matrices_with([0.0])[0]
-    inverse = torch.stack([torch.linalg.inv(singular.T @ singular + 1e-12 * torch.eye(N).double())] * 3)
+    inverse = torch.stack(
+        [torch.linalg.inv(singular.T @ singular + 1e-12 * torch.eye(N).double())] * 3
+    )
     matrices = torch.stack([singular, torch.full((N, N), torch.nan).double(), singular])
     start = normal_numbers(3, N)
-    found = smallest_singular_triplets(times(matrices), times(matrices.mT), times(inverse), start, rtol=1e-8)
+    found = smallest_singular_triplets(
+        times(matrices), times(matrices.mT), times(inverse), start, rtol=1e-8
+    )
     assert found.steps < 10 and found.converged[:, 0].tolist() == [True, False, True]
     assert (found.values[[0, 2]].abs() < 1e-12).all() and found.values[1].isnan().all()
 

@@ -17,9 +17,21 @@ def apply(matrices: Tensor):
 def batch() -> Tensor:
     """Well conditioned, non-normal, and indefinite with condition number 100."""
     q = orthogonal(N, 3)
-    indefinite = q @ torch.diag(torch.cat([torch.linspace(0.1, 10, N // 2), -torch.linspace(0.1, 10, N // 2)]).double()) @ q.T
+    indefinite = (
+        q
+        @ torch.diag(
+            torch.cat([torch.linspace(0.1, 10, N // 2), -torch.linspace(0.1, 10, N // 2)]).double()
+        )
+        @ q.T
+    )
     identity = torch.eye(N, dtype=q.dtype)
-    return torch.stack([identity - random_matrix(N, "normal"), identity - random_matrix(N, "non-normal", 1), indefinite])
+    return torch.stack(
+        [
+            identity - random_matrix(N, "normal"),
+            identity - random_matrix(N, "non-normal", 1),
+            indefinite,
+        ]
+    )
 
 
 @pytest.mark.parametrize("rtol", [1e-3, 1e-8, 1e-12])
@@ -39,10 +51,14 @@ def test_minimises_the_residual_over_the_krylov_space() -> None:
     for steps in (1, 4, 9):
         found = gmres(apply(matrices), b, 0.0, max_iterations=steps)
         for matrix, rhs, residual in zip(matrices, b, found.residual, strict=True):
-            krylov = torch.linalg.qr(torch.stack([torch.linalg.matrix_power(matrix, j) @ rhs for j in range(steps)], 1))[0]
+            krylov = torch.linalg.qr(
+                torch.stack([torch.linalg.matrix_power(matrix, j) @ rhs for j in range(steps)], 1)
+            )[0]
             best = torch.linalg.lstsq(matrix @ krylov, rhs[:, None]).solution[:, 0]
             optimum = (rhs - matrix @ krylov @ best).norm() / rhs.norm()
-            torch.testing.assert_close(residual, optimum, rtol=1e-7, atol=0)  # the monomial basis loses half the digits
+            torch.testing.assert_close(
+                residual, optimum, rtol=1e-7, atol=0
+            )  # the monomial basis loses half the digits
         assert (found.iterations == steps).all() and not found.converged.any()
 
 
@@ -50,7 +66,14 @@ def test_agrees_with_scipy_on_the_number_of_products() -> None:
     matrix, b = batch()[1], normal_numbers(1, N)
     norms: list[float] = []
     scipy.sparse.linalg.gmres(
-        matrix.numpy(), b[0].numpy(), rtol=1e-9, atol=0, restart=N, maxiter=1, callback=norms.append, callback_type="pr_norm"
+        matrix.numpy(),
+        b[0].numpy(),
+        rtol=1e-9,
+        atol=0,
+        restart=N,
+        maxiter=1,
+        callback=norms.append,
+        callback_type="pr_norm",
     )
     found = gmres(apply(matrix[None]), b, 1e-9)
     assert int(found.iterations[0]) == 1 + int(np.argmax(np.array(norms) <= 1e-9))
@@ -66,22 +89,35 @@ def test_restarts_reach_the_same_solution() -> None:
 def test_one_tolerance_per_example_and_an_example_that_is_done_costs_nothing() -> None:
     matrices, b = batch(), normal_numbers(3, N)
     loose = gmres(apply(matrices), b, torch.tensor([1e-1, 1e-4, 1e-10]).double())
-    assert loose.converged.all() and loose.residual[0] > 1e-4 and loose.iterations[0] < loose.iterations[1] < loose.iterations[2]
+    assert (
+        loose.converged.all()
+        and loose.residual[0] > 1e-4
+        and loose.iterations[0] < loose.iterations[1] < loose.iterations[2]
+    )
     b[1] = 0
     found = gmres(apply(matrices), b)
-    assert (found.solution[1] == 0).all() and found.residual[1] == 0 and found.iterations[1] == 0 and found.converged[1]
+    assert (
+        (found.solution[1] == 0).all()
+        and found.residual[1] == 0
+        and found.iterations[1] == 0
+        and found.converged[1]
+    )
 
 
 def test_scale_of_the_right_hand_side_changes_nothing() -> None:
     matrices, b = batch(), normal_numbers(3, N)
     one = gmres(apply(matrices), b, 1e-9).solution
     for scale in (2.0**-400, 2.0**400):  # powers of two scale without rounding
-        torch.testing.assert_close(gmres(apply(matrices), scale * b, 1e-9).solution / scale, one, rtol=1e-12, atol=1e-13)
+        torch.testing.assert_close(
+            gmres(apply(matrices), scale * b, 1e-9).solution / scale, one, rtol=1e-12, atol=1e-13
+        )
 
 
 def test_exact_breakdown_ends_with_the_solution() -> None:
     q = orthogonal(N)
-    matrix = q @ torch.diag(torch.tensor([1.0, 3.0] * (N // 2)).double()) @ q.T  # minimal polynomial of degree 2
+    matrix = (
+        q @ torch.diag(torch.tensor([1.0, 3.0] * (N // 2)).double()) @ q.T
+    )  # minimal polynomial of degree 2
     found = gmres(apply(matrix[None]), normal_numbers(1, N), 1e-13)
     assert found.converged.all() and int(found.iterations[0]) == 2
 
@@ -91,7 +127,9 @@ def test_a_singular_system_is_open_and_keeps_the_least_residual() -> None:
     matrix = torch.diag(torch.tensor([1.0, 2.0, 3.0, 0.0]).double())[None]
     found = gmres(apply(matrix), torch.ones(1, 4, dtype=torch.float64), 1e-10)
     assert not found.converged.any()
-    assert float(found.residual[0]) == pytest.approx(0.5, rel=1e-8)  # what lies outside of the range
+    assert float(found.residual[0]) == pytest.approx(
+        0.5, rel=1e-8
+    )  # what lies outside of the range
 
 
 def test_iterations_never_exceed_the_bound() -> None:
@@ -128,8 +166,13 @@ def test_residual_at_rounding_level() -> None:
 
 
 def test_half_precision_is_solved_in_single() -> None:
-    matrices, b = batch()[:1].bfloat16(), normal_numbers(1, N).bfloat16()  # whose products leave the residual at 1e-2
+    matrices, b = (
+        batch()[:1].bfloat16(),
+        normal_numbers(1, N).bfloat16(),
+    )  # whose products leave the residual at 1e-2
     found = gmres(apply(matrices), b, 1e-2)
     exact = torch.linalg.solve(matrices.double(), b.double())
     assert found.solution.dtype == torch.bfloat16 and found.converged.all()
-    torch.testing.assert_close(found.solution.double(), exact, rtol=0, atol=0.1 * float(exact.abs().max()))
+    torch.testing.assert_close(
+        found.solution.double(), exact, rtol=0, atol=0.1 * float(exact.abs().max())
+    )

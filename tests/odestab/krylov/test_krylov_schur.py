@@ -27,17 +27,31 @@ def largest(k: int, rtol: float = 1e-9) -> Wanted:
 
 def run(matrices: Tensor, k: int = 5, rtol: float = 1e-9, **options) -> RitzPairs:
     n = matrices.shape[-1]
-    fresh = normal_numbers(1, n, seed=7).expand(len(matrices), n) if options.pop("confirm", False) else None
-    return krylov_schur(times(matrices), normal_numbers(1, n).expand(len(matrices), n), largest(k, rtol), confirm=fresh, **options)
+    fresh = (
+        normal_numbers(1, n, seed=7).expand(len(matrices), n)
+        if options.pop("confirm", False)
+        else None
+    )
+    return krylov_schur(
+        times(matrices),
+        normal_numbers(1, n).expand(len(matrices), n),
+        largest(k, rtol),
+        confirm=fresh,
+        **options,
+    )
 
 
 def residuals(matrices: Tensor, found: RitzPairs) -> Tensor:
-    return ((matrices.to(found.vectors) @ found.vectors.mT).mT - found.values[..., None] * found.vectors).norm(dim=2)
+    return (
+        (matrices.to(found.vectors) @ found.vectors.mT).mT - found.values[..., None] * found.vectors
+    ).norm(dim=2)
 
 
 def clustered(values: list[float]) -> Tensor:
     """A normal matrix with these leading eigenvalues and a bulk in [−1, 1]."""
-    d = torch.cat([torch.tensor(values, dtype=DTYPE), torch.linspace(-1, 1, N - len(values), dtype=DTYPE)])
+    d = torch.cat(
+        [torch.tensor(values, dtype=DTYPE), torch.linspace(-1, 1, N - len(values), dtype=DTYPE)]
+    )
     q = orthogonal(N)
     return q @ torch.diag(d) @ q.T
 
@@ -45,7 +59,9 @@ def clustered(values: list[float]) -> Tensor:
 @pytest.mark.parametrize("confirm", [False, True])
 @pytest.mark.parametrize("dimension", [12, 24, 60])
 def test_leading_eigenvalues_for_any_space(dimension: int, confirm: bool) -> None:
-    matrices = torch.stack([normal_numbers(N, N, seed=s) / N**0.5 + clustered([4.0, -3.0, 2.5]) for s in range(3)])
+    matrices = torch.stack(
+        [normal_numbers(N, N, seed=s) / N**0.5 + clustered([4.0, -3.0, 2.5]) for s in range(3)]
+    )
     found = run(matrices, dimension=dimension, max_products=3000, confirm=confirm)
     exact = torch.linalg.eigvals(matrices)
     exact = exact.gather(1, exact.abs().argsort(dim=1, descending=True)[:, :5])
@@ -62,13 +78,21 @@ def test_no_member_of_a_cluster_is_missing() -> None:
     matrices = clustered([*leading, 1.5])[None]
     alone = run(matrices, 6, 1e-5)
     confirmed = run(matrices, 6, 1e-5, confirm=True)
-    assert alone.converged.all() and (alone.values[0].real.sort(descending=True).values - torch.tensor(leading)).abs().max() > 0.5
-    torch.testing.assert_close(confirmed.values[0].real, torch.tensor(leading, dtype=DTYPE), rtol=0, atol=1e-6)
+    assert (
+        alone.converged.all()
+        and (alone.values[0].real.sort(descending=True).values - torch.tensor(leading)).abs().max()
+        > 0.5
+    )
+    torch.testing.assert_close(
+        confirmed.values[0].real, torch.tensor(leading, dtype=DTYPE), rtol=0, atol=1e-6
+    )
     assert confirmed.converged.all()
 
 
 def test_batch_mates_change_nothing() -> None:
-    matrices = torch.stack([clustered([4.0, 3.0, 2.0, 1.8, 1.7]), normal_numbers(N, N) / N**0.5, jordan_block(N, 0.5)])
+    matrices = torch.stack(
+        [clustered([4.0, 3.0, 2.0, 1.8, 1.7]), normal_numbers(N, N) / N**0.5, jordan_block(N, 0.5)]
+    )
     together = run(matrices, rtol=1e-6, dimension=24, confirm=True)
     for i in range(3):
         alone = run(matrices[i : i + 1], rtol=1e-6, dimension=24, confirm=True)
@@ -91,14 +115,19 @@ def test_a_spent_budget_returns_what_was_found(budget: int) -> None:
     found = run(matrices, 5, 1e-12, dimension=20, max_products=budget)
     assert found.total == budget and not found.converged.any()
     assert found.values[0, : min(5, budget)].isfinite().all()
-    assert (residuals(matrices, found)[0, : min(5, budget)] <= 2 * torch.linalg.matrix_norm(matrices[0], 2)).all()
+    assert (
+        residuals(matrices, found)[0, : min(5, budget)]
+        <= 2 * torch.linalg.matrix_norm(matrices[0], 2)
+    ).all()
 
 
 def test_zero_and_identity_matrices_end_at_once() -> None:
     matrices = torch.stack([torch.zeros(N, N, dtype=DTYPE), torch.eye(N, dtype=DTYPE)])
     found = run(matrices, 3, dimension=20, confirm=True)
     assert found.converged.all()
-    torch.testing.assert_close(found.values.real, torch.tensor([[0.0] * 3, [1.0] * 3], dtype=DTYPE), rtol=0, atol=1e-12)
+    torch.testing.assert_close(
+        found.values.real, torch.tensor([[0.0] * 3, [1.0] * 3], dtype=DTYPE), rtol=0, atol=1e-12
+    )
 
 
 def test_an_operator_that_turns_to_nan_is_named_and_the_others_go_on() -> None:
@@ -143,10 +172,19 @@ def test_every_copy_of_a_multiple_eigenvalue_is_found(kind: str, multiplicity: i
     if kind == "not normal":
         basis = basis + 0.3 * normal_numbers(n, n, seed=1) / n**0.5
     matrix = basis @ middle @ torch.linalg.inv(basis)
-    found = run(matrix[None], multiplicity, 1e-6, dimension=3 * multiplicity, max_products=2000, confirm=True)
+    found = run(
+        matrix[None],
+        multiplicity,
+        1e-6,
+        dimension=3 * multiplicity,
+        max_products=2000,
+        confirm=True,
+    )
     assert found.converged.all()
     # κ(λ) ≤ cond(basis) < 10, and the tolerance is 1e-6 of 3
-    torch.testing.assert_close(found.values.abs(), torch.full((1, multiplicity), top, dtype=DTYPE), rtol=0, atol=10 * 3e-6)
+    torch.testing.assert_close(
+        found.values.abs(), torch.full((1, multiplicity), top, dtype=DTYPE), rtol=0, atol=10 * 3e-6
+    )
 
 
 def test_the_value_after_the_wanted_ones_must_be_told_from_them() -> None:
@@ -154,4 +192,6 @@ def test_the_value_after_the_wanted_ones_must_be_told_from_them() -> None:
     matrix = clustered([1.3] * 4)[None]
     found = run(matrix, 4, 1e-6, dimension=12, max_products=2000, confirm=True)
     assert found.converged.all()
-    torch.testing.assert_close(found.values.real, torch.full((1, 4), 1.3, dtype=DTYPE), rtol=0, atol=1e-5)
+    torch.testing.assert_close(
+        found.values.real, torch.full((1, 4), 1.3, dtype=DTYPE), rtol=0, atol=1e-5
+    )

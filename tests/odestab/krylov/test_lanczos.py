@@ -48,4 +48,7 @@ def test_largest_ritz_value_grows_with_the_space() -> None:
     for _ in range(6):
         f = lanczos(apply(matrix), start, 4, f)
         leading.append(float(torch.linalg.eigvalsh(f.tridiagonal[0])[-1]))
-    assert leading == sorted(leading) and leading[0] < leading[-1] <= float(toeplitz_eigenvalues(N, 1, -2, 1)[0]) + 1e-13
+    assert (
+        leading == sorted(leading)
+        and leading[0] < leading[-1] <= float(toeplitz_eigenvalues(N, 1, -2, 1)[0]) + 1e-13
+    )

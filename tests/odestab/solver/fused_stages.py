@@ -21,18 +21,27 @@ import numpy as np  # noqa: E402
 import torch  # noqa: E402
 from torch import Tensor  # noqa: E402
 
+from odestab.fields.vector_field import LinearVectorField  # noqa: E402
 from odestab.solver import Anderson, FixedPoint, ImplicitEquation, kernels  # noqa: E402
 from odestab.solver.kernels import PlainStages, Task  # noqa: E402
 from odestab.solver.kernels.fused import FusedStages  # noqa: E402
 from odestab.solver.ledger import Rules  # noqa: E402
 from odestab.solver.mixing import Mixing, coefficients, weights  # noqa: E402
 from odestab.solver.solution import Status  # noqa: E402
-from odestab.vector_field import LinearVectorField  # noqa: E402
 
 torch.set_num_threads(1)
 BATCH, N, BLOCK = 3, 40, 32  # the last block of a state is not full
 ITERATIONS = 6
-RULES = Rules(rtol=1e-3, atol=0.0, keeps_last=False, patience=50, iteration_limit=100, start="state", history=False, deterministic=True)
+RULES = Rules(
+    rtol=1e-3,
+    atol=0.0,
+    keeps_last=False,
+    patience=50,
+    iteration_limit=100,
+    start="state",
+    history=False,
+    deterministic=True,
+)
 MASK = (torch.arange(N).expand(BATCH, N) < torch.tensor([N, 25, 30])[:, None]).to(DEVICE)
 
 
@@ -41,9 +50,15 @@ def problem(
 ) -> tuple[Task, Callable[[Tensor], Tensor]]:
     """y = b + h tanh(Ay), of growing difficulty: an example that converges soon, one that does later, one that goes up and down."""
     generator = torch.Generator().manual_seed(0)
-    matrices = torch.randn(BATCH, N, N, generator=generator, dtype=torch.float64) / N**0.5 * torch.tensor([0.1, 0.5, -6.0])[:, None, None]
+    matrices = (
+        torch.randn(BATCH, N, N, generator=generator, dtype=torch.float64)
+        / N**0.5
+        * torch.tensor([0.1, 0.5, -6.0])[:, None, None]
+    )
     matrices = (matrices.to(DEVICE) * MASK[:, None] * MASK[:, :, None]).to(dtype)
-    b = (torch.randn(BATCH, N, generator=generator, dtype=torch.float64).to(DEVICE) * MASK).to(dtype)
+    b = (torch.randn(BATCH, N, generator=generator, dtype=torch.float64).to(DEVICE) * MASK).to(
+        dtype
+    )
     open_, h = None if open_ is None else open_.to(DEVICE), 0.8
     kappa = mixing.damping / (1 + h * 0.1)
     root = MASK.sum(1).to(dtype).sqrt()
@@ -56,25 +71,38 @@ def require_equal(plain: PlainStages, fused: FusedStages, tolerance: float) -> N
     running = torch.as_tensor(plain.ledger.running)
     assert torch.equal(running, fused.ledger.running)
     for field in dataclasses.fields(plain.ledger):
-        one, other = (torch.as_tensor(getattr(stages.ledger, field.name)) for stages in (plain, fused))
+        one, other = (
+            torch.as_tensor(getattr(stages.ledger, field.name)) for stages in (plain, fused)
+        )
         if field.name == "waited":  # has no meaning once an example has ended
             one, other = one[running], other[running]
         require_close(field.name, one, other, tolerance if one.is_floating_point() else 0.0)
     require_close("y", plain.y, fused.y, tolerance)
     for last in (True, False):
         every = torch.full((BATCH,), last, device=DEVICE)
-        require_close("outcome", plain.outcome(every.numpy() if DEVICE == "cpu" else every), fused.outcome(every), tolerance)
+        require_close(
+            "outcome",
+            plain.outcome(every.numpy() if DEVICE == "cpu" else every),
+            fused.outcome(every),
+            tolerance,
+        )
     assert (fused.y[~MASK] == 0).all(), "padding is not zero"
 
 
 def require_close(name: str, one: Tensor, other: Tensor, tolerance: float) -> None:
     assert one.dtype == other.dtype, (name, one.dtype, other.dtype)
-    scale = one.nan_to_num(0, 0, 0).abs().amax(-1, keepdim=True).clamp(min=1) if one.numel() else 1.0
-    gap = torch.where((one == other) | (one.isnan() & other.isnan()), 0.0, (one - other).abs() / scale)
+    scale = (
+        one.nan_to_num(0, 0, 0).abs().amax(-1, keepdim=True).clamp(min=1) if one.numel() else 1.0
+    )
+    gap = torch.where(
+        (one == other) | (one.isnan() & other.isnan()), 0.0, (one - other).abs() / scale
+    )
     assert (gap <= tolerance).all(), f"{name} differs by {float(gap.max()):.1e}"
 
 
-def compare(task: Task, f: Callable[[Tensor], Tensor], tolerance: float, iterations: int = ITERATIONS) -> FusedStages:
+def compare(
+    task: Task, f: Callable[[Tensor], Tensor], tolerance: float, iterations: int = ITERATIONS
+) -> FusedStages:
     y = task.rhs / task.kappa
     plain, fused = PlainStages(task, y, f(y)), FusedStages(task, y, f(y), block=BLOCK)
     require_equal(plain, fused, tolerance)
@@ -103,7 +131,11 @@ def a_closed_example_and_one_that_is_not_finite() -> None:
     task, f = problem(Mixing(0), torch.float64, open_=torch.tensor([True, True, False]))
     task.rhs[1, 0] = torch.nan
     found = compare(task, f, 1e-12, 4)
-    assert found.ledger.status.tolist() == [Status.CONVERGED, Status.NON_FINITE, Status.MAX_ITERATIONS]
+    assert found.ledger.status.tolist() == [
+        Status.CONVERGED,
+        Status.NON_FINITE,
+        Status.MAX_ITERATIONS,
+    ]
     assert torch.equal(found.y[2], task.rhs[2] / task.kappa)
 
 
@@ -146,7 +178,9 @@ def images_that_are_not_finite() -> None:
 
 
 def stalls_and_the_best_iterate() -> None:
-    found = compare(*problem(Mixing(0), torch.float64, dataclasses.replace(RULES, patience=3)), 1e-9, 7)
+    found = compare(
+        *problem(Mixing(0), torch.float64, dataclasses.replace(RULES, patience=3)), 1e-9, 7
+    )
     assert found.ledger.status[2] == Status.STALLED and found.ledger.best[2] < found.ledger.norm[2]
 
 
@@ -157,9 +191,13 @@ def weights_are_those_of_the_least_squares_problem() -> None:
     for cap in (1e4, 1.5):
         task, _ = problem(Mixing(m, cap=cap, growth_limit=1e9), torch.float64, rules)
         moves = torch.randn(m + 2, BATCH, N, generator=generator, dtype=torch.float64).to(DEVICE)
-        moves[3, 1] = moves[2, 1] + 2 * (moves[2, 1] - moves[1, 1])  # the newest difference but one depends on the one before
+        moves[3, 1] = moves[2, 1] + 2 * (
+            moves[2, 1] - moves[1, 1]
+        )  # the newest difference but one depends on the one before
         moves[4, 2] = moves[3, 2]  # the newest difference is zero
-        fused = FusedStages(task, torch.zeros_like(task.rhs), (moves[0] - task.rhs) / task.gain, block=BLOCK)
+        fused = FusedStages(
+            task, torch.zeros_like(task.rhs), (moves[0] - task.rhs) / task.gain, block=BLOCK
+        )
         for move in moves[1:]:
             fused.take_in((move - task.rhs) / task.gain)
         kept = fused.moves[:, [(m + 1 - age) % (m + 1) for age in range(m + 1)]].cpu().numpy()
@@ -167,7 +205,14 @@ def weights_are_those_of_the_least_squares_problem() -> None:
         gram = differences @ differences.swapaxes(1, 2)
         target = (differences @ kept[:, 0, :, None])[:, :, 0]
         own = np.diagonal(gram, 0, 1, 2)
-        gamma = coefficients(gram, target, np.ones_like(own, dtype=bool), own, torch.finfo(torch.float64).eps, task.mixing)
+        gamma = coefficients(
+            gram,
+            target,
+            np.ones_like(own, dtype=bool),
+            own,
+            torch.finfo(torch.float64).eps,
+            task.mixing,
+        )
         require_close("weights", torch.as_tensor(weights(gamma)), fused.alpha.cpu(), 1e-9)
 
 
@@ -198,26 +243,49 @@ def the_iterate_in_low_precision() -> None:
         for _ in range(4):
             fused.mix()
             assert fused.y_low is not None
-            torch.testing.assert_close(fused.y_low.float(), fused.y, rtol=2**-7, atol=0.0)  # the interpreter cuts off, a GPU rounds
+            torch.testing.assert_close(
+                fused.y_low.float(), fused.y, rtol=2**-7, atol=0.0
+            )  # the interpreter cuts off, a GPU rounds
             fused.take_in(f(fused.y_low.float()).bfloat16())
         assert fused.ledger.norm[1] < 0.1 * fused.ledger.first[1]
 
 
 def a_solve_with_its_history() -> None:
-    matrices = torch.randn(2, 6, 6, generator=torch.Generator().manual_seed(2), dtype=torch.float64).to(DEVICE) / 4
-    equation = ImplicitEquation(LinearVectorField(matrices, split=-0.5), torch.ones(2, 6, dtype=torch.float64, device=DEVICE), 0.5)
-    for solver in (FixedPoint(max_iterations=3, history=True), Anderson(memory=2, rtol=1e-3, history=True)):
+    matrices = (
+        torch.randn(2, 6, 6, generator=torch.Generator().manual_seed(2), dtype=torch.float64).to(
+            DEVICE
+        )
+        / 4
+    )
+    equation = ImplicitEquation(
+        LinearVectorField(matrices, split=-0.5),
+        torch.ones(2, 6, dtype=torch.float64, device=DEVICE),
+        0.5,
+    )
+    for solver in (
+        FixedPoint(max_iterations=3, history=True),
+        Anderson(memory=2, rtol=1e-3, history=True),
+    ):
         recorded = solver.solve(equation, equation.rhs)
         with torch.no_grad(), unittest.mock.patch.object(kernels, "stages", FusedStages):
             fused = solver.solve(equation, equation.rhs)
-        assert recorded.status.tolist() == fused.status.tolist() and recorded.iterations.tolist() == fused.iterations.tolist()
+        assert (
+            recorded.status.tolist() == fused.status.tolist()
+            and recorded.iterations.tolist() == fused.iterations.tolist()
+        )
         for name in ("state", "residual", "history"):
-            torch.testing.assert_close(getattr(fused, name), getattr(recorded, name), rtol=0, atol=1e-12, equal_nan=True)
+            torch.testing.assert_close(
+                getattr(fused, name), getattr(recorded, name), rtol=0, atol=1e-12, equal_nan=True
+            )
 
 
 def a_solve_of_states_in_low_precision() -> None:
-    matrices = (torch.randn(2, 6, 6, generator=torch.Generator().manual_seed(2)).to(DEVICE) / 4).bfloat16()
-    equation = ImplicitEquation(LinearVectorField(matrices), torch.ones(2, 6, dtype=torch.bfloat16, device=DEVICE), 0.5)
+    matrices = (
+        torch.randn(2, 6, 6, generator=torch.Generator().manual_seed(2)).to(DEVICE) / 4
+    ).bfloat16()
+    equation = ImplicitEquation(
+        LinearVectorField(matrices), torch.ones(2, 6, dtype=torch.bfloat16, device=DEVICE), 0.5
+    )
     solver = Anderson(memory=2, rtol=3e-2)
     with torch.no_grad():
         plain = solver.solve(equation, equation.rhs)

@@ -4,10 +4,25 @@ import dataclasses
 
 import pytest
 import torch
-from problems import DTYPE, MATRIX_KINDS, MixingField, masked_state, normal_numbers, ragged_mask, random_matrix
+from problems import (
+    DTYPE,
+    MATRIX_KINDS,
+    MixingField,
+    masked_state,
+    normal_numbers,
+    ragged_mask,
+    random_matrix,
+)
 
-from odestab.solver import AbstractImplicitSolver, Anderson, FixedPoint, ImplicitEquation, Solution, Status
-from odestab.vector_field import LinearVectorField
+from odestab.fields.vector_field import LinearVectorField
+from odestab.solver import (
+    AbstractImplicitSolver,
+    Anderson,
+    FixedPoint,
+    ImplicitEquation,
+    Solution,
+    Status,
+)
 
 SOLVERS = {
     "fixed point": FixedPoint(history=True),
@@ -23,7 +38,9 @@ SOLVERS = {
 each_solver = pytest.mark.parametrize("solver", SOLVERS.values(), ids=SOLVERS.keys())
 
 
-def both(solver: AbstractImplicitSolver, equation: ImplicitEquation, open_: torch.Tensor | None = None) -> tuple[Solution, Solution]:
+def both(
+    solver: AbstractImplicitSolver, equation: ImplicitEquation, open_: torch.Tensor | None = None
+) -> tuple[Solution, Solution]:
     recorded = solver.solve(equation, equation.rhs, open_)
     with torch.no_grad():
         return recorded, solver.solve(equation, equation.rhs, open_)
@@ -33,14 +50,25 @@ def require_equal(recorded: Solution, in_place: Solution, tolerance: float) -> N
     for name in ("status", "iterations", "evaluations"):
         assert torch.equal(getattr(recorded, name), getattr(in_place, name)), name
     for name in ("state", "residual", "history"):
-        scale = max(float(one.abs().nan_to_num(0).max()) for one in (recorded.state, getattr(recorded, name)))
-        torch.testing.assert_close(getattr(recorded, name), getattr(in_place, name), rtol=0, atol=tolerance * scale, equal_nan=True)
+        scale = max(
+            float(one.abs().nan_to_num(0).max())
+            for one in (recorded.state, getattr(recorded, name))
+        )
+        torch.testing.assert_close(
+            getattr(recorded, name),
+            getattr(in_place, name),
+            rtol=0,
+            atol=tolerance * scale,
+            equal_nan=True,
+        )
 
 
 @each_solver
 def test_on_a_masked_nonlinear_field(solver: AbstractImplicitSolver) -> None:
     mask = ragged_mask(4, 2, 3)
-    equation = ImplicitEquation(MixingField.random(mask, size=1.0, split=-0.5), masked_state(mask), 0.8)
+    equation = ImplicitEquation(
+        MixingField.random(mask, size=1.0, split=-0.5), masked_state(mask), 0.8
+    )
     require_equal(*both(solver, equation), 1e-10)
 
 
@@ -49,7 +77,9 @@ def test_padding_of_the_state_stays_what_it_was(solver: AbstractImplicitSolver) 
     mask = ragged_mask(4, 2, 3)
     x = torch.where(mask[..., None], masked_state(mask), 7.0)
     with torch.no_grad():
-        solution = solver.solve(ImplicitEquation(MixingField.random(mask, size=1.0, split=-0.5), x, 0.8), x)
+        solution = solver.solve(
+            ImplicitEquation(MixingField.random(mask, size=1.0, split=-0.5), x, 0.8), x
+        )
     assert (solution.state[~mask] == 7).all()
 
 
@@ -58,8 +88,12 @@ def test_padding_of_the_state_stays_what_it_was(solver: AbstractImplicitSolver) 
 def test_on_linear_fields_of_every_kind(kind: str, solver: AbstractImplicitSolver) -> None:
     matrices = torch.stack([random_matrix(12, kind, 10 * i) for i in range(6)])
     equation = ImplicitEquation(LinearVectorField(matrices, split=-1.0), normal_numbers(6, 12), 1.0)
-    short = dataclasses.replace(solver, max_iterations=min(solver.max_iterations, 8))  # rounding grows with the iterations
-    require_equal(*both(short, equation), 1e-4 if kind == "near singular" else 1e-7)  # weights are as badly determined as the solution
+    short = dataclasses.replace(
+        solver, max_iterations=min(solver.max_iterations, 8)
+    )  # rounding grows with the iterations
+    require_equal(
+        *both(short, equation), 1e-4 if kind == "near singular" else 1e-7
+    )  # weights are as badly determined as the solution
 
 
 @each_solver
@@ -78,7 +112,10 @@ def test_the_best_iterate_survives_worse_ones() -> None:
     # Spirals out: the first iterate is the best, and is overwritten twice before the end.
     matrix = torch.tensor([[0.0, -1.5], [1.5, 0.0]], dtype=DTYPE)
     equation = ImplicitEquation(LinearVectorField(matrix), torch.ones(1, 2, dtype=DTYPE), 1.0)
-    for solver in (FixedPoint(max_iterations=6, history=True), Anderson(max_iterations=6, period=100, history=True)):
+    for solver in (
+        FixedPoint(max_iterations=6, history=True),
+        Anderson(max_iterations=6, period=100, history=True),
+    ):
         recorded, in_place = both(solver, equation)
         require_equal(recorded, in_place, 1e-12)
         assert torch.equal(in_place.state, equation.rhs)

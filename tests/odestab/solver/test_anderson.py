@@ -1,10 +1,18 @@
 import pytest
 import torch
-from problems import DTYPE, EPS, MixingField, masked_state, normal_numbers, ragged_mask, random_matrix
+from problems import (
+    DTYPE,
+    EPS,
+    MixingField,
+    masked_state,
+    normal_numbers,
+    ragged_mask,
+    random_matrix,
+)
 from torch import Tensor
 
+from odestab.fields.vector_field import LinearVectorField
 from odestab.solver import Anderson, FixedPoint, ImplicitEquation
-from odestab.vector_field import LinearVectorField
 
 
 def textbook(matrix: Tensor, x: Tensor, h: float, memory: int, steps: int) -> Tensor:
@@ -29,21 +37,30 @@ def test_iterates_are_the_textbooks(memory: int) -> None:
     for steps in (1, 2, 4, 6):
         solver = Anderson(memory=memory, max_iterations=steps, rtol=0.0, keep_last=True)
         # the ridge 10·eps perturbs γ by 10·eps times the condition number of the Gram matrix, here at most 1e4
-        torch.testing.assert_close(solver.solve(equation, x).state[0], textbook(matrix, x[0], 0.7, memory, steps), rtol=0, atol=1e5 * EPS)
+        torch.testing.assert_close(
+            solver.solve(equation, x).state[0],
+            textbook(matrix, x[0], 0.7, memory, steps),
+            rtol=0,
+            atol=1e5 * EPS,
+        )
 
 
 def test_with_enough_memory_it_ends_after_as_many_steps_as_gmres_would() -> None:
     """On a linear problem with d distinct eigenvalues GMRES ends in d steps, Anderson one later."""
     distinct = torch.tensor([-0.5, 0.3, 0.8], dtype=DTYPE).repeat(4)
     x = normal_numbers(1, 12)
-    solution = Anderson(memory=10, rtol=1e-11).solve(ImplicitEquation(LinearVectorField(torch.diag(distinct)), x, 1.0), x)
+    solution = Anderson(memory=10, rtol=1e-11).solve(
+        ImplicitEquation(LinearVectorField(torch.diag(distinct)), x, 1.0), x
+    )
     assert solution.converged.all() and int(solution.iterations[0]) == 4
     torch.testing.assert_close(solution.state, x / (1 - distinct), rtol=1e-9, atol=0)
 
 
 def test_converges_where_the_fixed_point_does_not() -> None:
     mask = ragged_mask(4, 3)
-    equation = ImplicitEquation(MixingField.random(mask, size=2.0, split=-3.0, seed=1), masked_state(mask), 1.0)
+    equation = ImplicitEquation(
+        MixingField.random(mask, size=2.0, split=-3.0, seed=1), masked_state(mask), 1.0
+    )
     plain = {"preconditioned": False, "rtol": 1e-10}
     assert not FixedPoint(**plain).solve(equation, equation.rhs).converged.any()
     assert Anderson(**plain).solve(equation, equation.rhs).converged.all()

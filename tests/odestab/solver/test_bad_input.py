@@ -7,8 +7,17 @@ import torch
 from problems import DTYPE, MixingField, masked_state, normal_numbers, orthogonal, ragged_mask
 from torch import Tensor
 
-from odestab.solver import AbstractImplicitSolver, Anderson, Auto, FixedPoint, GradientDescent, ImplicitEquation, NewtonKrylov, Status
-from odestab.vector_field import AbstractVectorField, LinearVectorField
+from odestab.fields.vector_field import AbstractVectorField, LinearVectorField
+from odestab.solver import (
+    AbstractImplicitSolver,
+    Anderson,
+    Auto,
+    FixedPoint,
+    GradientDescent,
+    ImplicitEquation,
+    NewtonKrylov,
+    Status,
+)
 
 SOLVERS: dict[str, AbstractImplicitSolver] = {
     "fixed point": FixedPoint(),
@@ -45,7 +54,9 @@ class Breaking(AbstractVectorField):
 @each_solver
 @pytest.mark.parametrize("spoilt", [torch.nan, torch.inf])
 @pytest.mark.parametrize("after", [0, 1, 3])
-def test_a_field_that_breaks_for_one_example(solver: AbstractImplicitSolver, spoilt: float, after: int) -> None:
+def test_a_field_that_breaks_for_one_example(
+    solver: AbstractImplicitSolver, spoilt: float, after: int
+) -> None:
     x = normal_numbers(3, 8)
     sound = solver.solve(ImplicitEquation(Breaking(spoilt, 10**9), x, 1.0), x)
     broken = solver.solve(ImplicitEquation(Breaking(spoilt, after), x, 1.0), x)
@@ -59,11 +70,18 @@ def test_a_field_that_breaks_for_one_example(solver: AbstractImplicitSolver, spo
 def test_a_pole_is_ill_posed() -> None:
     # hλ = 1 exactly: y = x + λhy has no solution, and every y with the right other components is as good as any.
     q = orthogonal(6)
-    matrices = torch.stack([q @ torch.diag(torch.tensor([1.0, *(-0.5,) * 5], dtype=DTYPE)) @ q.T, -0.5 * torch.eye(6, dtype=DTYPE)])
+    matrices = torch.stack(
+        [
+            q @ torch.diag(torch.tensor([1.0, *(-0.5,) * 5], dtype=DTYPE)) @ q.T,
+            -0.5 * torch.eye(6, dtype=DTYPE),
+        ]
+    )
     x = normal_numbers(2, 6)
     solution = Auto().solve(ImplicitEquation(LinearVectorField(matrices), x, 1.0), x)
     assert [Status(int(s)).name for s in solution.status] == ["ILL_POSED", "CONVERGED"]
-    assert float(solution.residual[0]) >= 0.999 * abs(float(x[0] @ q[:, 0])) / 6**0.5  # the component of x that nothing can reach
+    assert (
+        float(solution.residual[0]) >= 0.999 * abs(float(x[0] @ q[:, 0])) / 6**0.5
+    )  # the component of x that nothing can reach
     assert torch.equal(solution.state[0], x[0])
 
 
@@ -83,10 +101,16 @@ def test_a_local_minimum_of_the_residual_is_ill_posed() -> None:
 
 def test_an_example_of_padding_alone() -> None:
     mask = ragged_mask(4, 0, 3)
-    equation = ImplicitEquation(MixingField.random(mask, size=1.0, split=-0.5), masked_state(mask), 0.8)
+    equation = ImplicitEquation(
+        MixingField.random(mask, size=1.0, split=-0.5), masked_state(mask), 0.8
+    )
     for solver in SOLVERS.values():
         solution = solver.solve(equation, equation.rhs)
-        assert solution.status[1] == Status.CONVERGED and solution.iterations[1] == 0 and solution.residual[1] == 0
+        assert (
+            solution.status[1] == Status.CONVERGED
+            and solution.iterations[1] == 0
+            and solution.residual[1] == 0
+        )
         assert torch.equal(solution.state[1], equation.rhs[1])
 
 
@@ -95,7 +119,9 @@ def test_shapes_and_masks(solver: AbstractImplicitSolver) -> None:
     mask = ragged_mask(4, 2, 3)
     field, x = MixingField.random(mask, size=1.0), masked_state(mask)
     for wrong in (mask[:2], mask.to(torch.int64), mask[:, :3]):
-        with pytest.raises(ValueError, match=r"mask must be bool of shape \(batch, tokens\) = \(3, 4\)"):
+        with pytest.raises(
+            ValueError, match=r"mask must be bool of shape \(batch, tokens\) = \(3, 4\)"
+        ):
             solver.solve(ImplicitEquation(dataclasses.replace(field, mask=wrong), x, 1.0), x)
     with pytest.raises(ValueError, match="right-hand side must have the state's shape"):
         solver.solve(ImplicitEquation(field, x[:2], 1.0), x)
@@ -116,11 +142,20 @@ class Noisy(AbstractVectorField):
 @each_solver
 def test_fields_that_are_none(solver: AbstractImplicitSolver) -> None:
     x = normal_numbers(2, 3)
-    with pytest.raises(ValueError, match=r"field must keep the shape of the state \(2, 3\), got \(2, 1\)"):
+    with pytest.raises(
+        ValueError, match=r"field must keep the shape of the state \(2, 3\), got \(2, 1\)"
+    ):
         solver.solve(ImplicitEquation(Shrinking(), x, 1.0), x)
-    with pytest.raises(ValueError, match="drew random numbers: freeze them, or say deterministic=False"):
+    with pytest.raises(
+        ValueError, match="drew random numbers: freeze them, or say deterministic=False"
+    ):
         solver.solve(ImplicitEquation(Noisy(), x, 1.0), x)
-    assert dataclasses.replace(solver, deterministic=False).solve(ImplicitEquation(Noisy(), x, 1.0), x).state.isfinite().all()
+    assert (
+        dataclasses.replace(solver, deterministic=False)
+        .solve(ImplicitEquation(Noisy(), x, 1.0), x)
+        .state.isfinite()
+        .all()
+    )
 
 
 def test_wrong_options_are_refused() -> None:

@@ -5,9 +5,19 @@ import math
 
 import pytest
 import torch
-from problems import DTYPE, EPS, MATRIX_KINDS, MixingField, masked_state, normal_numbers, ragged_mask, random_matrix
+from problems import (
+    DTYPE,
+    EPS,
+    MATRIX_KINDS,
+    MixingField,
+    masked_state,
+    normal_numbers,
+    ragged_mask,
+    random_matrix,
+)
 from torch import Tensor
 
+from odestab.fields.vector_field import AbstractVectorField, LinearVectorField
 from odestab.solver import (
     AbstractImplicitSolver,
     Anderson,
@@ -20,7 +30,6 @@ from odestab.solver import (
     SolveError,
     Status,
 )
-from odestab.vector_field import AbstractVectorField, LinearVectorField
 
 N = 12
 
@@ -36,7 +45,9 @@ SOLVERS = {
     "damped fixed point": FixedPoint(damping=0.5),
     "Anderson": Anderson(),
     "Newton–Krylov": NewtonKrylov(),
-    "gradient descent": GradientDescent(steps=None, step_size=0.1, max_iterations=600, patience=200),
+    "gradient descent": GradientDescent(
+        steps=None, step_size=0.1, max_iterations=600, patience=200
+    ),
     "auto": Auto(),
 }
 each_solver = pytest.mark.parametrize("solver", SOLVERS.values(), ids=SOLVERS.keys())
@@ -56,7 +67,11 @@ def rms(v: Tensor) -> Tensor:
 def require_true_residual(equation: ImplicitEquation, solution: Solution) -> None:
     """What is reported is RMS(r) at the state that is returned, to the rounding of the terms of r."""
     field, y = equation.field, solution.state
-    rounding = 10 * EPS * (field.rms(y) + field.rms(equation.rhs) + equation.step_size * field.rms(field(y)))
+    rounding = (
+        10
+        * EPS
+        * (field.rms(y) + field.rms(equation.rhs) + equation.step_size * field.rms(field(y)))
+    )
     assert ((solution.residual - field.rms(equation.residual(y))).abs() <= rounding).all()
 
 
@@ -67,7 +82,9 @@ def masked_equation(h: float = 0.8, split: float = -0.5) -> ImplicitEquation:
 
 @each_solver
 @pytest.mark.parametrize("kind", MATRIX_KINDS)
-def test_status_and_error_are_honest_on_random_linear_problems(kind: str, solver: AbstractImplicitSolver) -> None:
+def test_status_and_error_are_honest_on_random_linear_problems(
+    kind: str, solver: AbstractImplicitSolver
+) -> None:
     matrices = torch.stack([random_matrix(N, kind, 10 * i) for i in range(50)])
     x, h = normal_numbers(50, N), 1.0
     solution = solver.solve(ImplicitEquation(LinearVectorField(matrices), x, h), x)
@@ -82,7 +99,9 @@ def test_status_and_error_are_honest_on_random_linear_problems(kind: str, solver
     inverse_norm = torch.linalg.matrix_norm(shifted.inverse(), 2)
     exact = torch.linalg.solve(shifted, x)
     roundoff = 100 * N * EPS * inverse_norm * rms(exact)
-    assert (rms(y - exact) <= inverse_norm * (residual + rounding) + roundoff)[solution.converged].all()
+    assert (rms(y - exact) <= inverse_norm * (residual + rounding) + roundoff)[
+        solution.converged
+    ].all()
 
 
 @pytest.mark.parametrize("kind", ["normal", "non-normal", "stiff"])
@@ -98,8 +117,12 @@ def test_residual_and_tolerance_count_real_tokens_only(solver: AbstractImplicitS
     solution = dataclasses.replace(solver, atol=1e-9).solve(equation, equation.rhs)
     field, y = equation.field, solution.state
     require_true_residual(equation, solution)
-    assert solution.converged.all() and (solution.residual <= 1e-9 + solver.rtol * field.rms(y)).all()
-    for example, length in enumerate(field.mask.sum(1).tolist()):  # the same state as that example alone, to the tolerance
+    assert (
+        solution.converged.all() and (solution.residual <= 1e-9 + solver.rtol * field.rms(y)).all()
+    )
+    for example, length in enumerate(
+        field.mask.sum(1).tolist()
+    ):  # the same state as that example alone, to the tolerance
         alone = dataclasses.replace(field, mask=torch.ones(1, length, dtype=torch.bool))
         x = equation.rhs[example : example + 1, :length]
         single = solver.solve(ImplicitEquation(alone, x, equation.step_size), x)
@@ -119,8 +142,14 @@ def test_batch_mates_change_nothing_bit_for_bit(solver: AbstractImplicitSolver, 
     after = solver.solve(dataclasses.replace(equation, rhs=x), x)
     for example in (0, 2):
         assert torch.equal(before.state[example], after.state[example])
-        assert before.residual[example] == after.residual[example] and before.status[example] == after.status[example]
-        assert before.iterations[example] == after.iterations[example] and before.evaluations[example] == after.evaluations[example]
+        assert (
+            before.residual[example] == after.residual[example]
+            and before.status[example] == after.status[example]
+        )
+        assert (
+            before.iterations[example] == after.iterations[example]
+            and before.evaluations[example] == after.evaluations[example]
+        )
     if mate == "not a number":
         assert after.status[1] == Status.NON_FINITE
     if mate == "already solved":
@@ -133,7 +162,9 @@ def test_an_example_that_has_ended_is_frozen_bit_for_bit(solver: AbstractImplici
     fast = 1e-9 * torch.eye(2, dtype=DTYPE)
     equation = ImplicitEquation(LinearVectorField(torch.stack([fast, slow])), x, 1.0)
     both = solver.solve(equation, x)
-    assert both.iterations[0] == 0 and both.iterations[1] > 0  # the first one is solved to rtol by its start
+    assert (
+        both.iterations[0] == 0 and both.iterations[1] > 0
+    )  # the first one is solved to rtol by its start
     assert torch.equal(both.state[0], x[0])
 
 
@@ -142,16 +173,24 @@ def test_closed_examples_return_their_start(solver: AbstractImplicitSolver) -> N
     equation = masked_equation()
     some = torch.tensor([True, False, True])
     part, whole = solver.solve(equation, equation.rhs, some), solver.solve(equation, equation.rhs)
-    assert torch.equal(part.state[1], equation.rhs[1]) and part.iterations[1] == 0 and not part.converged[1]
+    assert (
+        torch.equal(part.state[1], equation.rhs[1])
+        and part.iterations[1] == 0
+        and not part.converged[1]
+    )
     for example in (0, 2):
         assert torch.equal(part.state[example], whole.state[example])
 
 
 @each_solver
 @pytest.mark.parametrize("start", ["state", "explicit"])
-def test_no_iterations_is_allowed_and_returns_the_start(solver: AbstractImplicitSolver, start: str) -> None:
+def test_no_iterations_is_allowed_and_returns_the_start(
+    solver: AbstractImplicitSolver, start: str
+) -> None:
     equation = masked_equation()
-    solution = dataclasses.replace(solver, max_iterations=0, start=start).solve(equation, equation.rhs)
+    solution = dataclasses.replace(solver, max_iterations=0, start=start).solve(
+        equation, equation.rhs
+    )
     x = equation.rhs
     expected = x if start == "state" else x + equation.step_size * equation.field(x)
     assert torch.equal(solution.state, expected)
@@ -164,20 +203,29 @@ def test_every_status_is_reached() -> None:
         [
             0.5 * torch.eye(2, dtype=DTYPE),  # contraction
             0.97 * torch.eye(2, dtype=DTYPE),  # too slow for the bound
-            torch.tensor([[0.0, -1.0], [1.0, 0.0]], dtype=DTYPE),  # |c| = 1: the residual never changes
+            torch.tensor(
+                [[0.0, -1.0], [1.0, 0.0]], dtype=DTYPE
+            ),  # |c| = 1: the residual never changes
             10.0 * torch.eye(2, dtype=DTYPE),  # expansion
             torch.eye(2, dtype=DTYPE),
         ]
     )
     x = torch.ones(5, 2, dtype=DTYPE)
     x[4] = torch.nan
-    solution = FixedPoint(max_iterations=60, patience=20).solve(ImplicitEquation(LinearVectorField(matrices), x, 1.0), x)
+    solution = FixedPoint(max_iterations=60, patience=20).solve(
+        ImplicitEquation(LinearVectorField(matrices), x, 1.0), x
+    )
     names = [Status(status).name for status in solution.status.tolist()]
     assert names == ["CONVERGED", "MAX_ITERATIONS", "STALLED", "DIVERGED", "NON_FINITE"]
-    assert solution.iterations.tolist()[2:] == [20, 5, 0]  # patience; the first power of ten above the factor 1e4; at once
+    assert solution.iterations.tolist()[2:] == [
+        20,
+        5,
+        0,
+    ]  # patience; the first power of ten above the factor 1e4; at once
     assert torch.equal(solution.state[3], x[3])  # the best iterate is the start
     with pytest.raises(
-        SolveError, match=r"4 of 5 implicit solves did not converge: 1: MAX_ITERATIONS \(residual .*2: STALLED .*4: NON_FINITE"
+        SolveError,
+        match=r"4 of 5 implicit solves did not converge: 1: MAX_ITERATIONS \(residual .*2: STALLED .*4: NON_FINITE",
     ):
         solution.raise_for_status()
 
@@ -201,7 +249,9 @@ def test_the_best_iterate_is_kept_unless_the_last_is_asked_for() -> None:
 @pytest.mark.parametrize("keep_last", [False, True])
 def test_an_iterate_that_leaves_the_finite_numbers_is_reported(keep_last: bool) -> None:
     x = torch.zeros(1, 2, dtype=DTYPE)
-    solution = FixedPoint(keep_last=keep_last, max_iterations=5).solve(ImplicitEquation(Singular(), x, 1.0), x)
+    solution = FixedPoint(keep_last=keep_last, max_iterations=5).solve(
+        ImplicitEquation(Singular(), x, 1.0), x
+    )
     assert solution.status[0] == Status.NON_FINITE
 
 
@@ -217,7 +267,12 @@ def test_the_step_size_may_be_a_tensor() -> None:
     equation = masked_equation()
     same = dataclasses.replace(equation, step_size=torch.tensor(equation.step_size, dtype=DTYPE))
     for solver in SOLVERS.values():
-        torch.testing.assert_close(solver.solve(equation, equation.rhs).state, solver.solve(same, equation.rhs).state, rtol=0, atol=1e-13)
+        torch.testing.assert_close(
+            solver.solve(equation, equation.rhs).state,
+            solver.solve(same, equation.rhs).state,
+            rtol=0,
+            atol=1e-13,
+        )
 
 
 @each_solver
@@ -236,7 +291,9 @@ def test_evaluations_are_counted(solver: AbstractImplicitSolver) -> None:
     one = dataclasses.replace(inner, field=Counting())
     solution = solver.solve(one, inner.rhs)
     if isinstance(solver, GradientDescent):
-        calls += int(solution.iterations.max())  # products with Jᵀ, prepared by the evaluation before
+        calls += int(
+            solution.iterations.max()
+        )  # products with Jᵀ, prepared by the evaluation before
     # a batch is evaluated until its slowest example ends; GMRES also checks its residual, which is not counted
     assert int(solution.evaluations.max()) <= calls
     if not isinstance(solver, (NewtonKrylov, Auto)):
@@ -268,7 +325,16 @@ def test_linearisation_and_its_adjoint(differentiable: bool) -> None:
     v, u = masked_state(field.mask, seed=3), masked_state(field.mask, seed=4)
     for example in range(3):
         real = field.mask[example]
-        m = torch.eye(3 * int(real.sum()), dtype=DTYPE) - equation.step_size * field.matrix(y, example)
-        forward, backward = equation.linearized(y)(v)[example, real], equation.with_adjoint(y)[1](u)[example, real]
-        torch.testing.assert_close(forward.flatten(), m @ v[example, real].flatten(), rtol=0, atol=1e-13)
-        torch.testing.assert_close(backward.flatten(), m.T @ u[example, real].flatten(), rtol=0, atol=1e-13)
+        m = torch.eye(3 * int(real.sum()), dtype=DTYPE) - equation.step_size * field.matrix(
+            y, example
+        )
+        forward, backward = (
+            equation.linearized(y)(v)[example, real],
+            equation.with_adjoint(y)[1](u)[example, real],
+        )
+        torch.testing.assert_close(
+            forward.flatten(), m @ v[example, real].flatten(), rtol=0, atol=1e-13
+        )
+        torch.testing.assert_close(
+            backward.flatten(), m.T @ u[example, real].flatten(), rtol=0, atol=1e-13
+        )

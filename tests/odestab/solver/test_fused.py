@@ -22,9 +22,22 @@ CASES = (
         "a_closed_example_and_one_that_is_not_finite",
         "stalls_and_the_best_iterate",
     ),
-    *("memory_1", "memory_3_and_a_closed_example", "memory_5_in_single_precision", "memory_3_that_is_forgotten"),
-    *("memory_2_damped_every_other_time_and_the_last_iterate_kept", "memory_2_where_progress_is_slow", "images_that_are_not_finite"),
-    *("weights_are_those_of_the_least_squares_problem", "batch_mates_do_not_matter_bit_for_bit", "the_iterate_in_low_precision"),
+    *(
+        "memory_1",
+        "memory_3_and_a_closed_example",
+        "memory_5_in_single_precision",
+        "memory_3_that_is_forgotten",
+    ),
+    *(
+        "memory_2_damped_every_other_time_and_the_last_iterate_kept",
+        "memory_2_where_progress_is_slow",
+        "images_that_are_not_finite",
+    ),
+    *(
+        "weights_are_those_of_the_least_squares_problem",
+        "batch_mates_do_not_matter_bit_for_bit",
+        "the_iterate_in_low_precision",
+    ),
     *("a_solve_with_its_history", "a_solve_of_states_in_low_precision"),
 )
 needs_a_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
@@ -65,5 +78,15 @@ def test_on_a_gpu(wrong_on_a_gpu: dict[str, str], case: str) -> None:
 
 def test_a_cpu_takes_the_plain_stages() -> None:
     y = torch.ones(2, 3)
-    task = Task(y, 1.0, 1.0, 0.0, torch.ones(2), Mixing(2), Rules(1e-3, 0.0, False, 50, 100, "state", False, True), None, 1)
+    task = Task(
+        y,
+        1.0,
+        1.0,
+        0.0,
+        torch.ones(2),
+        Mixing(2),
+        Rules(1e-3, 0.0, False, 50, 100, "state", False, True),
+        None,
+        1,
+    )
     assert isinstance(stages(task, y, y), PlainStages)

@@ -2,11 +2,19 @@ import itertools
 import math
 
 import torch
-from problems import DTYPE, Decay, MixingField, masked_state, normal_numbers, ragged_mask, random_matrix
+from problems import (
+    DTYPE,
+    Decay,
+    MixingField,
+    masked_state,
+    normal_numbers,
+    ragged_mask,
+    random_matrix,
+)
 
 import odestab as od
+from odestab.fields.vector_field import AbstractVectorField, LinearVectorField
 from odestab.solver import ImplicitEquation, NewtonKrylov, Status
-from odestab.vector_field import AbstractVectorField, LinearVectorField
 
 
 def implicit_decay(x: torch.Tensor, h: float) -> torch.Tensor:
@@ -31,7 +39,13 @@ def test_one_step_solves_a_linear_problem_to_the_forcing_term() -> None:
 def test_convergence_is_superlinear_near_the_solution() -> None:
     mask = ragged_mask(3, 4)
     equation = ImplicitEquation(MixingField.random(mask, size=1.5, seed=2), masked_state(mask), 0.8)
-    norms = [NewtonKrylov(max_iterations=k, rtol=0.0, keep_last=True).solve(equation, equation.rhs).residual.max().item() for k in range(9)]
+    norms = [
+        NewtonKrylov(max_iterations=k, rtol=0.0, keep_last=True)
+        .solve(equation, equation.rhs)
+        .residual.max()
+        .item()
+        for k in range(9)
+    ]
     ratios = [b / a for a, b in itertools.pairwise(norms) if b > 1e-13]
     assert len(ratios) >= 3 and ratios[-1] < 1e-2 * ratios[0]
 
@@ -44,7 +58,9 @@ def test_steps_that_leave_the_basin_are_cut_back() -> None:
             return x - torch.atan(x)  # y = 0 + f(y) is arctan(y) = 0
 
     start = torch.full((1, 1), 10.0, dtype=DTYPE)
-    solution = NewtonKrylov(rtol=0.0, atol=1e-10).solve(ImplicitEquation(Arctan(), torch.zeros(1, 1, dtype=DTYPE), 1.0), start)
+    solution = NewtonKrylov(rtol=0.0, atol=1e-10).solve(
+        ImplicitEquation(Arctan(), torch.zeros(1, 1, dtype=DTYPE), 1.0), start
+    )
     assert solution.converged.all() and solution.state.abs().max() < 1e-9
 
 
@@ -63,7 +79,11 @@ def test_a_layer_with_fused_attention_is_differentiated() -> None:
 
     def attend(y: torch.Tensor) -> torch.Tensor:
         query, key, value = ((y @ one).unflatten(-1, (2, 4)).transpose(1, 2) for one in w)
-        return torch.nn.functional.scaled_dot_product_attention(query, key, value).transpose(1, 2).flatten(2)
+        return (
+            torch.nn.functional.scaled_dot_product_attention(query, key, value)
+            .transpose(1, 2)
+            .flatten(2)
+        )
 
     x = torch.randn(2, 5, 8, generator=generator, dtype=DTYPE)
     field = od.LayerVectorField(attend)

@@ -5,9 +5,14 @@ import torch
 from problems import as_complex, rotated_ones, rotation_scaling
 from torch import Tensor
 
-from odestab.one_step import ImplicitEuler
-from odestab.solver import AbstractImplicitSolver, FixedPoint, GradientDescent, truncated_stability_function
-from odestab.vector_field import LinearVectorField
+from odestab.fields.vector_field import LinearVectorField
+from odestab.solver import (
+    AbstractImplicitSolver,
+    FixedPoint,
+    GradientDescent,
+    truncated_stability_function,
+)
+from odestab.steps.one_step import ImplicitEuler
 
 POINTS = (-2.0 + 0.5j, -0.7 + 1.1j, 0.3 - 0.4j, -1.0 + 0.0j, 0.9 + 0.8j, 1.5 + 0.0j)
 ETA = 0.15
@@ -16,7 +21,11 @@ CASES = ("Picard", "resolvent Picard", "gradient descent")
 
 def closed_formula(case: str, z: Tensor, h: float, k: int, start: str) -> Tensor:
     """R_k(z) = (1 − c^k)/(1 − z) + c^k R_0(z), Mathematics, section 2; written here independently of the library."""
-    c = {"Picard": z, "resolvent Picard": (h + z) / (1 + h), "gradient descent": 1 - ETA * abs(1 - z) ** 2 + 0j}[case]
+    c = {
+        "Picard": z,
+        "resolvent Picard": (h + z) / (1 + h),
+        "gradient descent": 1 - ETA * abs(1 - z) ** 2 + 0j,
+    }[case]
     first = 1.0 if start == "state" else 1 + z
     return (1 - c**k) / (1 - z) + c**k * first
 
@@ -26,7 +35,9 @@ def solver_of(case: str, k: int, start: str) -> tuple[AbstractImplicitSolver, fl
     if case == "gradient descent":
         return GradientDescent(steps=k, step_size=ETA, start=start, rtol=0.0), 0.0
     plain = case == "Picard"
-    return FixedPoint(max_iterations=k, rtol=0.0, keep_last=True, start=start, preconditioned=not plain), 0.0 if plain else -1.0
+    return FixedPoint(
+        max_iterations=k, rtol=0.0, keep_last=True, start=start, preconditioned=not plain
+    ), 0.0 if plain else -1.0
 
 
 @pytest.mark.parametrize("start", ["state", "explicit"])
@@ -51,7 +62,9 @@ def test_finite_at_the_pole_of_the_exact_function(case: str) -> None:
     z, k, h = torch.ones(1, dtype=torch.complex128), 6, 0.5
     solver, split = solver_of(case, k, "state")
     gain = {"Picard": 1.0, "resolvent Picard": 1 / (1 + h), "gradient descent": 0.0}[case]
-    torch.testing.assert_close(truncated_stability_function(solver, z, h, k, split=split), z + k * gain, rtol=1e-14, atol=0)
+    torch.testing.assert_close(
+        truncated_stability_function(solver, z, h, k, split=split), z + k * gain, rtol=1e-14, atol=0
+    )
 
 
 def test_unbounded_far_out_where_the_exact_function_vanishes() -> None:
@@ -66,7 +79,12 @@ def test_converges_to_the_exact_function_inside_its_disc() -> None:
     z = torch.tensor([-0.3 + 0.2j, 0.5j], dtype=torch.complex128)
     for case in CASES:
         solver, split = solver_of(case, 400, "state")
-        torch.testing.assert_close(truncated_stability_function(solver, z, 1.0, 400, split=split), 1 / (1 - z), rtol=1e-10, atol=0)
+        torch.testing.assert_close(
+            truncated_stability_function(solver, z, 1.0, 400, split=split),
+            1 / (1 - z),
+            rtol=1e-10,
+            atol=0,
+        )
 
 
 def test_wrong_input() -> None:

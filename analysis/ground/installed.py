@@ -1,0 +1,35 @@
+"""What is installed, and what of it can be used here."""
+
+import importlib.util
+
+import torch
+
+from analysis.config import DEFAULT_MODEL, default_model_folder
+from analysis.sweep import versions
+
+
+def installed() -> str:
+    """Versions, devices, threads, kernels and the default model, one a line."""
+    rows = dict(versions())
+    rows["devices"] = ", ".join(
+        [
+            "cpu",
+            *(
+                f"cuda:{i} {torch.cuda.get_device_name(i)}"
+                for i in range(torch.cuda.device_count())
+            ),
+        ]
+    )
+    rows["threads"] = str(torch.get_num_threads())
+    triton = importlib.util.find_spec("triton") is not None
+    usable = triton and torch.cuda.is_available()
+    rows["triton"] = (
+        "usable" if usable else "installed, no CUDA device" if triton else "not installed"
+    )
+    try:
+        default_model_folder()
+        rows["default model"] = f"{DEFAULT_MODEL}, weights verified"
+    except ValueError as error:
+        rows["default model"] = str(error)
+    width = max(map(len, rows))
+    return "\n".join(f"{name:<{width}}  {value}" for name, value in rows.items())

@@ -1,0 +1,1 @@
+"""Whether an attack's numbers can be believed."""

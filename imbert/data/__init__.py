@@ -1,0 +1,1 @@
+"""Labelled sentences: tasks, files, subsets and AdvGLUE."""

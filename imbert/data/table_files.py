@@ -1,0 +1,150 @@
+"""Rows of .tsv, .csv and .jsonl files, plain or gzipped, each with the number of its line."""
+
+import csv
+import gzip
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from analysis.ground.json_records import parse_json
+
+csv.field_size_limit(2**31 - 1)  # else a field of more than 131,072 characters is refused
+SUFFIXES = (".tsv", ".txt", ".csv", ".jsonl")  # .txt is tab-separated: the MRPC release
+
+
+class Row(NamedTuple):
+    """One row: the line it starts on, counted from 1, and its values; None where the row is too short."""
+
+    line: int
+    values: Mapping[str, object]
+
+
+def kind_of(path: Path) -> str:
+    """The suffix that says how to read a file, without .gz.
+
+    Raises:
+        ValueError: if it is none of them.
+    """
+    suffix = Path(path.name.removesuffix(".gz")).suffix
+    if suffix not in SUFFIXES:
+        raise ValueError(f"{path}: expected a file ending in {', '.join(SUFFIXES)}, .gz allowed")
+    return suffix
+
+
+def numbered_lines(path: Path) -> Iterator[tuple[int, str]]:
+    r"""Each line with its number, still ending in "\n" where it does.
+
+    Lines end at "\n" alone: the published texts hold other characters that str.splitlines takes for an end.
+
+    Raises:
+        ValueError: if the file is not UTF-8 or not whole.
+        OSError: if it cannot be read.
+    """
+    number = 0
+    try:
+        with gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb") as file:
+            for number, line in enumerate(file, start=1):
+                yield number, line.decode("utf-8-sig" if number == 1 else "utf-8")
+    except UnicodeDecodeError as error:
+        raise ValueError(
+            f"{path}:{number}: expected UTF-8, got byte 0x{error.object[error.start]:02x} at column {error.start + 1}"
+        ) from error
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise ValueError(f"{path}: expected a whole gzip file, {error}") from error
+
+
+def read_table(
+    path: Path,
+    required: Mapping[str, Sequence[str]],
+    optional: Mapping[str, Sequence[str]],
+    header: Sequence[str] | None = None,
+    short_rows: bool = False,
+) -> Iterator[Row]:
+    """The rows of a file, their values under our names.
+
+    Args:
+        path: of the file; its suffix says the format. A .tsv has no quoting, a .csv has.
+        required: our name of each column, and the names it may have in the file, the first that is there counts.
+        optional: likewise, left out where the file has none.
+        header: names of the columns, for a file without a first line of names.
+        short_rows: hands out rows of another length than the header, with None for what they lack, instead of refusing them.
+
+    Raises:
+        ValueError: if a row or the header is malformed; says the file, the line, what was expected and what came.
+        OSError: if the file cannot be read.
+    """
+    kind = kind_of(path)
+    if kind == ".jsonl":
+        yield from _objects(path, required, optional)
+        return
+    records = (
+        _quoted(path)
+        if kind == ".csv"
+        else ((number, line.rstrip("\r\n").split("\t")) for number, line in numbered_lines(path))
+    )
+    if header is None:
+        line, header = next(records, (1, []))
+        if len(set(header)) < len(header):
+            raise ValueError(f"{path}:{line}: expected each column once, got {', '.join(header)}")
+    places = _resolve(f"{path}:1", required, optional, header)
+    index = {name: header.index(column) for name, column in places.items()}
+    for line, fields in records:
+        if len(fields) != len(header) and not short_rows:
+            raise ValueError(
+                f"{path}:{line}: expected {len(header)} columns ({', '.join(header)}), got {len(fields)}"
+            )
+        yield Row(
+            line,
+            {name: fields[place] if place < len(fields) else None for name, place in index.items()},
+        )
+
+
+def _resolve(
+    where: str,
+    required: Mapping[str, Sequence[str]],
+    optional: Mapping[str, Sequence[str]],
+    columns: Sequence[str],
+) -> dict[str, str]:
+    """The column of the file for each of our names."""
+    places = {}
+    for name, aliases in {**optional, **required}.items():
+        found = next((alias for alias in aliases if alias in columns), None)
+        if found is not None:
+            places[name] = found
+        elif name in required:
+            raise ValueError(
+                f"{where}: expected a column {' or '.join(aliases)}, got {', '.join(columns) or 'none'}"
+            )
+    return places
+
+
+def _quoted(path: Path) -> Iterator[tuple[int, list[str]]]:
+    """Records of a .csv, whose quoted fields may hold line ends, each with the line it starts on."""
+    lines = csv.reader((line for _, line in numbered_lines(path)), strict=True)
+    start = 1
+    try:
+        for fields in lines:
+            yield start, fields
+            start = lines.line_num + 1
+    except csv.Error as error:
+        raise ValueError(f"{path}:{start}: expected a well-formed CSV row, {error}") from error
+
+
+def _objects(
+    path: Path, required: Mapping[str, Sequence[str]], optional: Mapping[str, Sequence[str]]
+) -> Iterator[Row]:
+    for line, text in numbered_lines(path):
+        if not text.strip():
+            continue
+        where = f"{path}:{line}"
+        found = parse_json(text, where, "a JSON object")
+        if not isinstance(found, dict):
+            raise ValueError(f"{where}: expected a JSON object, got {type(found).__name__}")
+        yield Row(
+            line,
+            {
+                name: found[key]
+                for name, key in _resolve(where, required, optional, list(found)).items()
+            },
+        )

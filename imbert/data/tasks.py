@@ -1,0 +1,172 @@
+"""The nine GLUE tasks, and labelled texts of one of them."""
+
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+import numpy as np
+
+METRICS = ("accuracy", "f1", "matthews", "pearson", "spearman")
+SCORE_MAX = 5.0  # STS-B's similarities lie in [0, 5]
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a task reads and how it is judged.
+
+    Attributes:
+        name: as on the command line.
+        keys: the text columns, one or two, under their GLUE names.
+        labels: how many classes; 1 is a regression.
+        metrics: the first one is the primary.
+        label_names: of each class, as the published files and the hub spell them.
+    """
+
+    name: str
+    keys: tuple[str, ...]
+    labels: int
+    metrics: tuple[str, ...]
+    label_names: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if len(self.keys) not in (1, 2) or self.labels < 1:
+            raise ValueError(
+                f"task {self.name!r} must have 1 or 2 text columns and at least 1 label, got {self.keys} and {self.labels}"
+            )
+        unknown = [name for name in self.metrics if name not in METRICS]
+        if unknown or not self.metrics:
+            raise ValueError(
+                f"metrics of task {self.name!r} must be of {', '.join(METRICS)}, got {self.metrics}"
+            )
+
+
+_PAIR = ("sentence1", "sentence2")
+_BOTH = ("accuracy", "f1")
+_ENTAILED = ("entailment", "not_entailment")
+_CATALOGUE = (
+    Task("sst2", ("sentence",), 2, ("accuracy",), ("negative", "positive")),
+    Task("mrpc", _PAIR, 2, _BOTH, ("not_equivalent", "equivalent")),
+    Task("qqp", ("question1", "question2"), 2, _BOTH, ("not_duplicate", "duplicate")),
+    Task("stsb", _PAIR, 1, ("pearson", "spearman")),
+    Task(
+        "mnli",
+        ("premise", "hypothesis"),
+        3,
+        ("accuracy",),
+        ("entailment", "neutral", "contradiction"),
+    ),
+    Task("qnli", ("question", "sentence"), 2, ("accuracy",), _ENTAILED),
+    Task("rte", _PAIR, 2, ("accuracy",), _ENTAILED),
+    Task("cola", ("sentence",), 2, ("matthews", "accuracy"), ("unacceptable", "acceptable")),
+    Task(
+        "wnli", _PAIR, 2, ("accuracy",), ("not_entailment", "entailment")
+    ),  # the other way round than qnli and rte
+)
+TASKS: Mapping[str, Task] = MappingProxyType({one.name: one for one in _CATALOGUE})
+
+
+def task(name: str) -> Task:
+    """The task of that name.
+
+    Raises:
+        ValueError: if there is none; lists those there are.
+    """
+    if name not in TASKS:
+        raise ValueError(f"task must be one of {', '.join(TASKS)}, got {name!r}")
+    return TASKS[name]
+
+
+@dataclass(frozen=True, eq=False)
+class Examples:
+    """Labelled texts.
+
+    Attributes:
+        task: what they are examples of.
+        texts: of each example, one text per column of the task.
+        labels: `(N,)`, int64 classes, or float64 scores for a regression.
+        ids: of each example, as its file says it.
+        source: where they come from, and what was left out.
+    """
+
+    task: Task
+    texts: tuple[tuple[str, ...], ...]
+    labels: np.ndarray
+    ids: tuple[str, ...]
+    source: str
+
+    def __post_init__(self) -> None:
+        labels = np.asarray(self.labels)
+        if labels.shape != (len(self.texts),) or len(self.ids) != len(self.texts):
+            raise ValueError(
+                f"texts, labels and ids must be equally many, got {len(self.texts)}, {labels.shape} and {len(self.ids)}"
+            )
+        columns = len(self.task.keys)
+        if any(len(texts) != columns for texts in self.texts):
+            raise ValueError(
+                f"an example of {self.task.name} must have {columns} texts, got {next(t for t in self.texts if len(t) != columns)}"
+            )
+        wrong = [value for value in labels.tolist() if not is_label(self.task, value)]
+        if wrong:
+            raise ValueError(
+                f"labels of {self.task.name} must be {expected_labels(self.task)}, got {wrong[0]}"
+            )
+        object.__setattr__(
+            self, "labels", labels.astype(np.float64 if self.task.labels == 1 else np.int64)
+        )
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+    def take(self, indices: Iterable[int]) -> "Examples":
+        """Those examples, in that order."""
+        chosen = [int(index) for index in indices]
+        texts, ids = (
+            tuple(self.texts[index] for index in chosen),
+            tuple(self.ids[index] for index in chosen),
+        )
+        return Examples(
+            self.task, texts, self.labels[np.array(chosen, dtype=np.int64)], ids, self.source
+        )
+
+    @property
+    def clusters(self) -> np.ndarray:
+        """`(N,)`: for each example the first one with the same texts; what is measured on equal texts is no independent evidence."""
+        first: dict[tuple[str, ...], int] = {}
+        return np.array(
+            [first.setdefault(texts, i) for i, texts in enumerate(self.texts)], dtype=np.int64
+        )
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of texts and labels in their order."""
+        found = hashlib.sha256()
+        for texts, label in zip(self.texts, self.labels.tolist(), strict=True):
+            found.update(json.dumps([texts, label]).encode())
+        return found.hexdigest()
+
+
+def class_of(task: Task, text: str) -> int | None:
+    """The class that a text names: by its name, in any case, with spaces or hyphens, or by its number in plain digits."""
+    plain = re.sub(r"[\s_-]+", "_", text.strip(" \t\r").casefold())
+    names = [*task.label_names, *map(str, range(task.labels))]
+    return names.index(plain) % task.labels if plain in names else None
+
+
+def is_label(task: Task, value: float) -> bool:
+    """Whether a number is one of the task's classes, or one of its scores."""
+    return 0.0 <= value <= SCORE_MAX if task.labels == 1 else value in range(task.labels)
+
+
+def expected_labels(task: Task) -> str:
+    """In words, what a label of the task may be."""
+    if task.labels == 1:
+        return f"a score in [0, {SCORE_MAX:g}]"
+    numbers = ", ".join(map(str, range(task.labels)))
+    return (
+        f"one of {numbers} ({', '.join(task.label_names)})"
+        if task.label_names
+        else f"one of {numbers}"
+    )

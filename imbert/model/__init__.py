@@ -1,0 +1,1 @@
+"""Models with implicit steps in place of layers."""

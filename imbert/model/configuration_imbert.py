@@ -1,0 +1,107 @@
+"""The configurations of IM-BERT and its kin: those of the plain models, and which layers take which step."""
+
+import dataclasses
+import os
+from typing import Any, ClassVar
+
+from transformers import BertConfig, ElectraConfig, RobertaConfig
+
+from imbert.model.step_choice import require_steps
+
+STEP_KEYS = (
+    "implicit_layers",
+    "method",
+    "field",
+    "step_size",
+    "substeps",
+    "learn_step_size",
+    "solver",
+    "adjoint",
+)
+DEFAULT_SOLVER = {"name": "Anderson", "rtol": 1e-3, "max_iterations": 100, "compaction": True}
+DEFAULT_ADJOINT = {"name": "ImplicitAdjoint", "rtol": 1e-2, "restart": 12}
+
+
+@dataclasses.dataclass
+class StepsConfig:
+    """Mixin before a transformers configuration: the layers are vector fields, and some of them take a step.
+
+    Loads from any checkpoint of the plain architecture; keyword arguments of `from_pretrained` set what is not its own.
+
+    Attributes:
+        implicit_layers: indices of the layers that take `method`; None is all, an empty list none. The others are plain BERT layers.
+        method: "implicit_euler" or "explicit_euler".
+        field: "increment", f = F − id, whose explicit step with h = 1 is the layer F; or "outer", f = F.
+        step_size: h of a layer, taken in `substeps` steps of h / substeps.
+        substeps: how many.
+        learn_step_size: train h of each such layer, from `step_size`; it adds one parameter, log h, per layer.
+        solver: name and options of an odestab solver.
+        adjoint: name and options of an odestab adjoint. ImplicitAdjoint records failures here unless `on_failure` says "raise".
+
+    Raises:
+        ValueError: if one of these is not as said, or the checkpoint is of another architecture.
+    """
+
+    model_type: ClassVar[str]
+    plain_type: ClassVar[str]  # model_type of the architecture whose checkpoints are taken
+
+    implicit_layers: Any = None
+    method: Any = "implicit_euler"
+    field: Any = "increment"
+    step_size: Any = 1.0
+    substeps: Any = 1
+    learn_step_size: Any = False
+    solver: Any = None
+    adjoint: Any = None
+
+    def __post_init__(self, **kwargs: Any) -> None:
+        super().__post_init__(**kwargs)  # type: ignore[misc]
+        self.solver = dict(DEFAULT_SOLVER) if self.solver is None else self.solver
+        self.adjoint = dict(DEFAULT_ADJOINT) if self.adjoint is None else self.adjoint
+        require_steps(self)
+        if self.implicit_layers is not None:
+            self.implicit_layers = sorted(self.implicit_layers)
+
+    @property
+    def stepping_layers(self) -> list[int]:
+        """`implicit_layers` with None spelt out."""
+        every: Any = range(self.num_hidden_layers)  # type: ignore[attr-defined]
+        return list(every if self.implicit_layers is None else self.implicit_layers)
+
+    @classmethod
+    def get_config_dict(
+        cls, pretrained_model_name_or_path: str | os.PathLike[str], **kwargs: Any
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
+        """As transformers does, and a BERT checkpoint's is that of an IM-BERT."""
+        found, unused = super().get_config_dict(pretrained_model_name_or_path, **kwargs)  # type: ignore[misc]
+        kind = found.get("model_type", cls.plain_type)
+        if kind not in (cls.plain_type, cls.model_type):
+            expected = f"{cls.plain_type!r} or {cls.model_type!r}"
+            raise ValueError(
+                f"checkpoint {str(pretrained_model_name_or_path)!r} must be of model_type {expected}, got {kind!r}"
+            )
+        return {**found, "model_type": cls.model_type}, unused
+
+    @classmethod
+    def from_dict(cls, config_dict: dict[str, Any], **kwargs: Any) -> Any:
+        """As transformers does, with the step's keys set before the configuration is checked."""
+        steps = {key: kwargs.pop(key) for key in STEP_KEYS if key in kwargs}
+        return super().from_dict({**config_dict, **steps}, **kwargs)  # type: ignore[misc]
+
+
+class ImBertConfig(StepsConfig, BertConfig):
+    """BERT's configuration with steps; see `StepsConfig`."""
+
+    model_type, plain_type = "imbert", BertConfig.model_type
+
+
+class ImRobertaConfig(StepsConfig, RobertaConfig):
+    """RoBERTa's configuration with steps; see `StepsConfig`."""
+
+    model_type, plain_type = "imroberta", RobertaConfig.model_type
+
+
+class ImElectraConfig(StepsConfig, ElectraConfig):
+    """ELECTRA's configuration with steps; see `StepsConfig`."""
+
+    model_type, plain_type = "imelectra", ElectraConfig.model_type

@@ -1,0 +1,223 @@
+"""A transformer layer F as the vector field of one step, explicit or implicit."""
+
+import contextlib
+import dataclasses
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.checkpoint import checkpoint
+from transformers.models.bert.modeling_bert import BertLayer
+from transformers.models.electra.modeling_electra import ElectraLayer
+from transformers.models.roberta.modeling_roberta import RobertaLayer
+
+import odestab as od
+from imbert.model.frozen_dropout import FrozenDropout
+from imbert.model.step_choice import build_method
+from odestab.fields.vector_field import AbstractWrappedField
+
+
+class ImplicitStep:
+    """Mixin before a transformer layer's class: `forward` is a step on the field of that layer, F = `super().forward`.
+
+    Attributes:
+        layer_index: where the layer stands.
+        method: one of its `substeps` steps.
+        solutions: of the last forward pass, one per substep, without states; empty for an explicit step.
+    """
+
+    method: od.ExplicitEuler | od.ImplicitEuler
+    training: bool
+
+    def __init__(self, config: Any, layer_idx: int) -> None:
+        super().__init__(config, layer_idx=layer_idx)  # type: ignore[call-arg]
+        self.layer_index, self.kind, self.substeps = layer_idx, config.field, config.substeps
+        self.method = build_method(config)
+        self.solutions: tuple[Solve, ...] = ()
+        self.compiled: Callable[..., Tensor] | None = None
+        self.recompute = False
+        self.log_step_size = (
+            nn.Parameter(torch.tensor(math.log(config.step_size)))
+            if config.learn_step_size
+            else None
+        )
+
+    def forward(
+        self,
+        hidden_states: Tensor,
+        attention_mask: Tensor | None = None,
+        *args: Any,
+        real_tokens: Tensor | None = None,
+        **kwargs: Any,
+    ) -> Tensor:
+        """One step, or `substeps` of them.
+
+        Args:
+            hidden_states: x, `(batch, tokens, hidden)`.
+            attention_mask: as the encoder made it.
+            args: as the encoder gives them to every layer.
+            real_tokens: `(batch, tokens)`, True on real tokens; None is all.
+            kwargs: likewise.
+        """
+        plain = self.compiled or super().forward  # type: ignore[misc]
+        implicit = isinstance(self.method, od.ImplicitEuler)
+        mask = (
+            real_tokens if implicit else None
+        )  # an explicit step has no norms: padding is treated as BERT treats it
+        field: Any = od.LayerVectorField(
+            _Bound(plain, (attention_mask, *args), kwargs, len(hidden_states)), mask, self.kind
+        )
+        if self._draws and (implicit or self.substeps > 1):
+            field = self._frozen(field, hidden_states)
+        if self.recompute and self.training:
+            field = _Recomputed(field)
+        method, state, solves = self._method_now(), hidden_states, []
+        for _ in range(self.substeps):
+            step = method.step(field, state)
+            state = step.state
+            if step.solution is not None:
+                solves.append(Solve.of(step.solution, field, getattr(method, "adjoint", None)))
+        self.solutions = tuple(solves)
+        return state
+
+    @property
+    def gradient_checkpointing(self) -> bool:
+        """False, whatever is set: a solve is not repeated in the backward pass, only the evaluations of F that have a graph are."""
+        return False
+
+    @gradient_checkpointing.setter
+    def gradient_checkpointing(self, on: bool) -> None:
+        self.recompute = on
+
+    def compile_layer(self, **options: Any) -> None:
+        """Compile F, which the solver evaluates; the solver's loop, which ends by what it finds, stays as it is.
+
+        Args:
+            options: of `torch.compile`.
+        """
+        self.compiled = torch.compile(super().forward, **options)  # type: ignore[misc]
+
+    def _frozen(self, field: od.AbstractVectorField, x: Tensor) -> od.AbstractVectorField:
+        """One draw of dropout for all evaluations: masks kept on a processor, drawn again on a GPU and in a compiled layer."""
+        return (
+            FrozenDropout.draw(field)
+            if x.device.type == "cpu" and self.compiled is None
+            else od.FrozenRandomness.draw(field, x)
+        )
+
+    @property
+    def _draws(self) -> bool:
+        """Whether F draws random numbers."""
+        return any(
+            module.training and module.p > 0
+            for module in self.modules()
+            if isinstance(module, nn.Dropout)
+        )  # type: ignore[attr-defined]
+
+    def _method_now(self) -> od.ExplicitEuler | od.ImplicitEuler:
+        """The method with the step size of now."""
+        if self.log_step_size is None:
+            return self.method
+        return dataclasses.replace(self.method, step_size=self.log_step_size.exp() / self.substeps)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Solve:
+    """How one solve went, on its device; nothing is waited for.
+
+    Attributes:
+        status: per example.
+        residual: RMS(y − x − hf(y)) / RMS(y) over real tokens.
+        evaluations: of f.
+        adjoint: whose `last` tells of the backward pass; None where there is none to tell.
+    """
+
+    status: Tensor
+    residual: Tensor
+    evaluations: Tensor
+    adjoint: od.ImplicitAdjoint | None
+
+    @classmethod
+    def of(cls, solution: od.Solution, field: od.AbstractVectorField, adjoint: Any) -> "Solve":
+        """The record of a solution."""
+        size = field.rms(solution.state.detach())
+        residual = solution.residual.detach() / size.clamp(min=torch.finfo(size.dtype).tiny)
+        return cls(
+            solution.status,
+            residual,
+            solution.evaluations,
+            adjoint if isinstance(adjoint, od.ImplicitAdjoint) else None,
+        )
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Recomputed(AbstractWrappedField):
+    """f, of which autograd keeps the argument alone: gradient checkpointing of each evaluation."""
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return _checkpointed(self.field, x)
+
+    def unsplit(self, x: Tensor) -> Tensor:
+        return _checkpointed(self.field.unsplit, x)
+
+
+def _checkpointed(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+    if (
+        _transformed() or not torch.is_grad_enabled()
+    ):  # torch.func and checkpoints exclude each other
+        return function(x)
+    found: Tensor = checkpoint(function, x, use_reentrant=False)
+    return found
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Bound:
+    """F(x): a layer with everything beside the hidden state fixed to what the encoder passed it."""
+
+    function: Callable[..., Tensor]
+    arguments: tuple[Any, ...]
+    keywords: Mapping[str, Any]
+    batch: int
+
+    def __call__(self, x: Tensor) -> Tensor:
+        with _kernel():
+            return self.function(x, *self.arguments, **self.keywords)
+
+    def take(self, examples: Tensor) -> "_Bound":
+        """The layer for some examples of a batch: the attention mask, which has a row for each, is cut."""
+
+        def cut(value: Any) -> Any:
+            return (
+                value[examples]
+                if isinstance(value, Tensor) and value.ndim > 2 and value.shape[0] == self.batch > 1
+                else value
+            )
+
+        keywords = {name: cut(value) for name, value in self.keywords.items()}
+        return _Bound(self.function, tuple(map(cut, self.arguments)), keywords, len(examples))
+
+
+def _kernel() -> contextlib.AbstractContextManager[Any]:
+    """Torch's fused attention has neither forward-mode derivatives nor second ones; its MATH kernel does."""
+    return sdpa_kernel(SDPBackend.MATH) if _transformed() else contextlib.nullcontext()
+
+
+def _transformed() -> bool:
+    return (
+        torch._C._are_functorch_transforms_active() or torch.autograd.forward_ad._current_level >= 0
+    )
+
+
+class ImplicitBertLayer(ImplicitStep, BertLayer):
+    """A BERT layer that takes a step; output capture counts it as the one layer that it is."""
+
+
+class ImplicitRobertaLayer(ImplicitStep, RobertaLayer):
+    """Likewise of RoBERTa."""
+
+
+class ImplicitElectraLayer(ImplicitStep, ElectraLayer):
+    """Likewise of ELECTRA."""

@@ -1,0 +1,173 @@
+"""The model of a run, with every weight of its checkpoint and the same new head for every kind."""
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+from safetensors import SafetensorError
+from transformers.utils import logging as messages
+
+import odestab as od
+from analysis.ground.identity import model_identity
+from imbert.data.label_order import name_outputs, output_order
+from imbert.data.tasks import Task
+from imbert.toml_tables import in_range
+from imbert.training.run_config import ModelChoice, checkpoint_folder
+
+WEIGHTS = "model.safetensors"
+PLAIN = ("bert", "roberta", "electra")
+DROPOUTS = ("hidden_dropout_prob", "attention_probs_dropout_prob", "classifier_dropout")
+HEAD = ("classifier", "pooler", "bert.pooler")  # what a checkpoint may lack: it is new, or not used
+
+
+def load_model(choice: ModelChoice, task: Task, seed: int, data: Path = Path()) -> Any:
+    """A model for sequence classification, or regression where the task has one label.
+
+    The seed is set just before, so that equal seeds give equal heads whatever the kind is. A checkpoint that has a head already keeps
+    it, its outputs put in the task's order; the model names its outputs as the task does.
+
+    Args:
+        choice: of the run.
+        task: what is learnt.
+        seed: of the head, if it is new.
+        data: where relative paths of the run start.
+
+    Raises:
+        ValueError: if weights are pickled, the architecture is another one, a choice does not fit the checkpoint, or its head has other
+            labels than the task.
+        OSError: if there is no such checkpoint.
+    """
+    folder = checkpoint_folder(choice.checkpoint, data)
+    require_safe_weights(folder)
+    own = transformers.AutoConfig.from_pretrained(folder)
+    if choice.kind == "bert" and own.model_type not in PLAIN:
+        raise ValueError(
+            f"{folder}: expected a checkpoint of {', '.join(PLAIN)}, got one of {own.model_type}"
+        )
+    options: dict[str, Any] = {
+        "num_labels": task.labels,
+        "use_safetensors": True,
+        "dtype": "float32",
+    }
+    if task.labels == 1:
+        options["problem_type"] = "regression"
+    if choice.dropout is not None:
+        options |= dict.fromkeys(DROPOUTS, choice.dropout)
+    transformers.set_seed(seed)
+    architecture: Any = transformers.AutoModelForSequenceClassification
+    if choice.kind != "bert":
+        from imbert import ImBertForSequenceClassification as architecture
+
+        options |= choice.options()
+    with quiet(), reading(folder):
+        model, loading = architecture.from_pretrained(folder, **options, output_loading_info=True)
+    require_all_weights(folder, loading, HEAD)
+    if not any(name.startswith(HEAD[0]) for name in loading["missing_keys"]):
+        _order_head(model, output_order(own, task, folder))
+    name_outputs(model.config, task)
+    for name in DROPOUTS:
+        in_range(f"{folder}: {name}", getattr(model.config, name, None), 0, 1, high_allowed=False)
+    model.accepts_loss_kwargs = False  # else Trainer sums BERT's loss over accumulated micro-batches (transformers issue 47688)
+    return model
+
+
+def _order_head(model: Any, order: tuple[int, ...]) -> None:
+    """Put a head's outputs in that order."""
+    head = (
+        model.classifier
+        if isinstance(model.classifier, torch.nn.Linear)
+        else model.classifier.out_proj
+    )
+    with torch.no_grad():
+        for parameter in head.parameters():
+            parameter.copy_(parameter[list(order)])
+
+
+def load_tokenizer(checkpoint: str, data: Path = Path()) -> Any:
+    """The tokenizer of a checkpoint; relative paths start at `data`.
+
+    Raises:
+        OSError: if there is none.
+    """
+    return transformers.AutoTokenizer.from_pretrained(checkpoint_folder(checkpoint, data))
+
+
+def require_safe_weights(folder: str | Path) -> None:
+    """Refuse a local checkpoint whose weights are pickled, lie outside it, or are no floating-point numbers.
+
+    Raises:
+        ValueError: if it has no safetensors file, or a file named by its index is not one inside the folder; it is named.
+    """
+    if Path(folder).is_dir():
+        types = od.stored_types(od.weight_files(folder))
+        other = sorted(
+            f"{name} ({kind})" for name, kind in types.items() if not kind.startswith(("F", "BF"))
+        )
+        if other := [
+            one for one in other if not one.split(" ")[0].endswith("_ids")
+        ]:  # indices that older checkpoints hold
+            raise ValueError(
+                f"{folder}: expected floating-point weights, got {', '.join(other[:3])}"
+            )
+
+
+def require_all_weights(
+    folder: str | Path, loading: dict[str, Any], new: tuple[str, ...] = ()
+) -> None:
+    """Refuse a model with weights that its checkpoint did not have, from what transformers tells of loading it.
+
+    Raises:
+        ValueError: if there are such weights whose names do not begin with one of `new`.
+    """
+    if lacking := sorted(name for name in loading["missing_keys"] if not name.startswith(new)):
+        raise ValueError(
+            f"{folder}: expected weights of every layer, got none of {', '.join(lacking[:3])} and {len(lacking[3:])} more"
+        )
+
+
+@contextlib.contextmanager
+def reading(folder: str | Path) -> Iterator[None]:
+    """Weights that are damaged are a ValueError with their place."""
+    try:
+        yield
+    except SafetensorError as error:
+        raise ValueError(
+            f"{folder}: expected safetensors weights, got a damaged file: {error}"
+        ) from None
+
+
+@contextlib.contextmanager
+def saving(folder: Path) -> Iterator[None]:
+    """A training state that cannot be written, on a full disk for instance, is an OSError with its place."""
+    try:
+        yield
+    except (SafetensorError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and not any(
+            name in str(error) for name in ("inline_container", "PytorchStreamWriter")
+        ):
+            raise
+        raise OSError(
+            f"{folder}: a training state could not be written (is the disk full?): {error}"
+        ) from error
+
+
+def weights_digest(folder: str) -> str | None:
+    """Sha256 of a checkpoint's weights, in one file or in several; None for one of the hub that is not on this machine."""
+    return model_identity(folder).weights
+
+
+class quiet:
+    """Silence transformers' bars and its report that the head is new, while inside."""
+
+    def __enter__(self) -> None:
+        self.level, self.bars = messages.get_verbosity(), messages.is_progress_bar_enabled()
+        messages.set_verbosity_error()
+        messages.disable_progress_bar()
+
+    def __exit__(self, *raised: object) -> None:
+        messages.set_verbosity(self.level)
+        if self.bars:
+            messages.enable_progress_bar()

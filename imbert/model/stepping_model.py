@@ -1,0 +1,209 @@
+"""What every model with implicit steps has: its layers' arguments, how its solves went, other solvers for a while."""
+
+import contextlib
+import dataclasses
+import math
+import os
+from collections.abc import Iterator
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+import odestab as od
+from imbert.model.implicit_layer import ImplicitStep, Solve
+from imbert.model.step_choice import require_steps
+
+
+class SteppingEncoder:
+    """Mixin before a transformers encoder class: a list of layers, some of which take a step.
+
+    Attributes:
+        plain: the layer's class.
+        step: that of one that takes a step.
+    """
+
+    plain: ClassVar[type]
+    step: ClassVar[type]
+
+    def __init__(self, config: Any) -> None:
+        nn.Module.__init__(self)  # type: ignore[arg-type]
+        self.config, steps = config, config.stepping_layers
+        kinds = [self.step if i in steps else self.plain for i in range(config.num_hidden_layers)]
+        self.layer = nn.ModuleList([kind(config, layer_idx=i) for i, kind in enumerate(kinds)])
+
+
+class SteppingBase:
+    """Mixin before the bare encoder model of a family, after `SteppingModel`."""
+
+    def forward(
+        self,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        token_type_ids: Tensor | None = None,
+        position_ids: Tensor | None = None,
+        inputs_embeds: Tensor | None = None,
+        **kwargs: Any,
+    ) -> Any:
+        """As the plain model's.
+
+        Raises:
+            ValueError: if `attention_mask` is not `(batch, tokens)`, so that no one knows which tokens are real, or attentions are asked
+                for.
+        """
+        config = self.config  # type: ignore[attr-defined]
+        if kwargs.get("output_attentions", config.output_attentions) and config.stepping_layers:
+            raise ValueError(
+                "output_attentions must be False: a step evaluates its layer many times, got True"
+            )
+        inputs = {
+            "token_type_ids": token_type_ids,
+            "position_ids": position_ids,
+            "inputs_embeds": inputs_embeds,
+        }
+        return super().forward(
+            input_ids,
+            attention_mask=attention_mask,
+            **inputs,
+            **_layer_arguments(attention_mask),
+            **kwargs,
+        )  # type: ignore[misc]
+
+
+def _layer_arguments(attention_mask: Tensor | None) -> dict[str, Tensor]:
+    """What the layers need beside what the encoder passes them: which tokens are real; nothing where all are."""
+    if attention_mask is None:
+        return {}
+    if attention_mask.ndim != 2:
+        raise ValueError(
+            f"attention_mask must be (batch, tokens), got shape {tuple(attention_mask.shape)}"
+        )
+    mask = attention_mask.bool()
+    return (
+        {} if mask.device.type == "cpu" and bool(mask.all()) else {"real_tokens": mask}
+    )  # a GPU is not waited for
+
+
+class SteppingModel:
+    """Mixin before a transformers model class."""
+
+    accepts_loss_kwargs = False  # else Trainer inflates the loss of accumulated micro-batches (transformers issue 47688)
+    _supports_flash_attn = False
+    _supports_flex_attn = False
+
+    config_class: type
+
+    def require_config(self, config: Any) -> None:
+        """Raise ValueError unless the configuration is of the kind that says which steps are taken."""
+        if not isinstance(config, self.config_class):
+            raise ValueError(
+                f"config must be an {self.config_class.__name__}, got {type(config).__name__}"
+            )
+        require_steps(config)  # attributes may have been set since
+
+    @classmethod
+    def from_pretrained(
+        cls, pretrained_model_name_or_path: str | os.PathLike[str] | None, *args: Any, **kwargs: Any
+    ) -> Any:
+        """As transformers does, from safetensors alone.
+
+        Raises:
+            ValueError: if pickled weights are asked for or are all there is, or the checkpoint is of another architecture.
+        """
+        if not kwargs.setdefault("use_safetensors", True):
+            raise ValueError("use_safetensors must be True: pickled weights are refused, got False")
+        try:
+            return super().from_pretrained(pretrained_model_name_or_path, *args, **kwargs)  # type: ignore[misc]
+        except OSError as error:
+            if "safetensors" in str(error):
+                raise ValueError(
+                    f"checkpoint {str(pretrained_model_name_or_path)!r} must have its weights in safetensors: {error}"
+                ) from error
+            raise
+
+    def solver_statistics(self) -> list[dict[str, Any]]:
+        """How the solves of the last forward pass went, and the linear solves of the last backward pass, per implicit layer.
+
+        Residuals are relative: RMS(y − x − hf(y)) / RMS(y), and that of the adjoint to the cotangent. Plain values; empty where no
+        layer is implicit or none has run.
+        """
+        return [
+            _statistics(layer.layer_index, layer.solutions)
+            for layer in implicit_layers(self)
+            if layer.solutions
+        ]
+
+    def _init_weights(self, module: nn.Module) -> None:
+        """As the base model does, and log h of a learnt step size."""
+        super()._init_weights(module)  # type: ignore[misc]
+        if isinstance(module, ImplicitStep) and module.log_step_size is not None:
+            nn.init.constant_(module.log_step_size, math.log(self.config.step_size))  # type: ignore[attr-defined]
+
+
+def implicit_layers(model: Any) -> list[ImplicitStep]:
+    """The layers of a model that take a step, in order."""
+    return [module for module in model.modules() if isinstance(module, ImplicitStep)]
+
+
+@contextlib.contextmanager
+def stepping(
+    model: Any,
+    solver: od.AbstractImplicitSolver | None = None,
+    adjoint: od.AbstractAdjoint | None = None,
+) -> Iterator[None]:
+    """Another solver or adjoint in every implicit layer of a model while inside; each layer has an adjoint of its own."""
+    layers = [
+        layer for layer in implicit_layers(model) if isinstance(layer.method, od.ImplicitEuler)
+    ]
+    before = [layer.method for layer in layers]
+    try:
+        for layer in layers:
+            method: Any = layer.method
+            fresh = dataclasses.replace(method.adjoint if adjoint is None else adjoint)  # type: ignore[type-var]
+            layer.method = dataclasses.replace(
+                method, solver=solver or method.solver, adjoint=fresh
+            )
+        yield
+    finally:
+        for layer, method in zip(layers, before, strict=True):
+            layer.method = method
+
+
+def _statistics(index: int, solves: tuple[Solve, ...]) -> dict[str, Any]:
+    """Substeps as one: the status of the last, the largest residual, all evaluations."""
+    statuses = torch.stack([one.status for one in solves])
+    failed = (statuses != od.Status.CONVERGED).any(0)
+    worst = torch.where(failed, statuses.amax(0), statuses[-1])
+    residual = torch.stack([one.residual for one in solves]).amax(0)
+    counts = {status.name: int((worst == status).sum()) for status in od.Status}
+    found = {
+        "layer": index,
+        "examples": len(worst),
+        "statuses": {name: count for name, count in counts.items() if count},
+        **_numbers(residual, torch.stack([one.evaluations for one in solves]).sum(0)),
+    }
+    records = [
+        one.adjoint.last
+        for one in solves
+        if one.adjoint is not None and one.adjoint.last is not None
+    ]
+    return found | {"adjoint": _adjoint_statistics(records[-1]) if records else None}
+
+
+def _adjoint_statistics(record: od.AdjointRecord) -> dict[str, Any]:
+    converged = int(record.converged.sum())
+    counts = {"CONVERGED": converged, "MAX_ITERATIONS": len(record.converged) - converged}
+    return {
+        "examples": len(record.converged),
+        "statuses": {name: count for name, count in counts.items() if count},
+        **_numbers(record.residual, record.iterations),
+    }
+
+
+def _numbers(residual: Tensor, evaluations: Tensor) -> dict[str, float | int]:
+    return {
+        "residual_max": float(residual.max()),
+        "residual_median": float(residual.median()),
+        "evaluations_mean": float(evaluations.double().mean()),
+        "evaluations_max": int(evaluations.max()),
+    }

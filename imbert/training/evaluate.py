@@ -1,0 +1,223 @@
+"""What a trained checkpoint gets right: the dev split, and AdvGLUE beside the sentences that it was made from."""
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from imbert.data.advglue import PairedExamples, read_advglue
+from imbert.data.examples import read_examples, without_final_period
+from imbert.data.tasks import Examples, Task, task
+from imbert.model.classifier import Classifier
+from imbert.model.loading import quiet, require_safe_weights
+from imbert.model.solver_log import SolverLog, solver_log, statistics
+from imbert.result import bits, finite
+from imbert.study.intervals import proportion_interval
+from imbert.training.metrics import compute_metrics
+from imbert.training.run_config import RunConfig
+
+ADVGLUE = {
+    "sst2": ("sst2",),
+    "qqp": ("qqp",),
+    "mnli": ("mnli", "mnli-mm"),
+    "qnli": ("qnli",),
+    "rte": ("rte",),
+}
+
+
+def evaluate(checkpoint: Path, run: RunConfig, data: Path) -> dict[str, Any]:
+    """Measure a checkpoint as its run says.
+
+    Args:
+        checkpoint: a folder with safetensors weights.
+        run: its task, its texts' length, and what to evaluate on.
+        data: where relative paths of the run start.
+
+    Returns:
+        "dev": metrics, count and a bit per example; "advglue": the same of each of its tasks, per pair; "solver": statistics per layer;
+        "data": digests.
+
+    Raises:
+        ValueError: if the checkpoint or a row is wrong, or AdvGLUE has no such task.
+        OSError: if something cannot be read.
+    """
+    classifier = load_classifier(checkpoint, run)
+    log, choice, found = solver_log(classifier.model), run.evaluate, {}
+    digests: dict[str, Any] = {}
+    if choice.dev:
+        examples = read_dev(run, data)
+        digests["dev"] = {"rows": len(examples), "digest": examples.digest}
+        found["dev"] = _split(examples, logits(classifier, examples, choice.batch_size, log))
+    if choice.advglue is not None:
+        found["advglue"] = {}
+        for name in advglue_tasks(run.data.task):
+            pairs = read_pairs(run, data, name)
+            digests[f"advglue {name}"] = {
+                "rows": len(pairs.adversarial) + len(pairs.unpaired),
+                "digest": pairs.adversarial.digest,
+                "originals": pairs.original.digest,
+                "unpaired": pairs.unpaired.digest,
+            }
+            found["advglue"][name] = _paired(classifier, pairs, choice.batch_size, log)
+    return finite(found | {"solver": log.summary(), "data": digests})
+
+
+def read_dev(run: RunConfig, data: Path) -> Examples:
+    """The dev examples on which a run is measured.
+
+    Raises:
+        ValueError: if a row is malformed.
+        OSError: if the file cannot be read.
+    """
+    examples, limit = read_split(run, data, "dev"), run.evaluate.limit
+    return examples if limit is None else examples.take(range(min(limit, len(examples))))
+
+
+def read_split(run: RunConfig, data: Path, split: str) -> Examples:
+    """The rows of a split of a run's task.
+
+    Raises:
+        ValueError: if a row is malformed.
+        OSError: if the file cannot be read.
+    """
+    examples = read_examples(
+        run.data.task,
+        run.data.source if run.data.source == "hub" else data / run.data.source,
+        split,
+    )
+    return examples if run.data.final_period else without_final_period(examples)
+
+
+def load_classifier(checkpoint: Path, run: RunConfig) -> Classifier:
+    """The classifier of a checkpoint, with its run's labels and length of texts, on its run's device and threads.
+
+    Raises:
+        ValueError: if its weights are pickled, or its labels are not those of the task.
+        OSError: if there is none.
+    """
+    require_safe_weights(str(checkpoint))
+    with quiet():
+        classifier = Classifier.load(
+            checkpoint, max_length=run.data.max_length, task=task(run.data.task)
+        )
+    if run.train.device != "cpu" and torch.cuda.is_available():
+        classifier.model.to("cuda")
+    else:
+        torch.set_num_threads(run.train.threads)
+    return classifier
+
+
+def advglue_tasks(name: str) -> tuple[str, ...]:
+    """AdvGLUE's tasks for a model of a GLUE task.
+
+    Raises:
+        ValueError: if there is none.
+    """
+    if name not in ADVGLUE:
+        raise ValueError(f"AdvGLUE has tasks for {', '.join(ADVGLUE)}, got {name!r}")
+    return ADVGLUE[name]
+
+
+def logits(
+    classifier: Classifier, examples: Examples, batch_size: int, log: SolverLog
+) -> np.ndarray:
+    """Logits `(N, labels)`; texts of like length share a batch, and the solvers' statistics of each batch go to the log."""
+    order = np.argsort([sum(map(len, texts)) for texts in examples.texts], kind="stable")
+    parts = []
+    for start in range(0, len(order), batch_size):
+        parts.append(
+            classifier.logits([examples.texts[i] for i in order[start : start + batch_size]])
+        )
+        log.add(statistics(classifier.model))
+    together = np.concatenate(parts) if parts else np.zeros((0, examples.task.labels))
+    return together[np.argsort(order)]
+
+
+def is_right(task: Task, values: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Whether each prediction is the label; a regression is right within half a point."""
+    if task.labels == 1:
+        return np.abs(values.reshape(len(labels)) - labels) <= 0.5
+    return values.argmax(axis=1) == labels
+
+
+def read_pairs(run: RunConfig, data: Path, name: str) -> PairedExamples:
+    """The pairs of one of AdvGLUE's tasks, as the texts of a run are.
+
+    Raises:
+        ValueError: if an item is malformed.
+        OSError: if the file cannot be read.
+    """
+    assert run.evaluate.advglue is not None
+    pairs = read_advglue(data / run.evaluate.advglue, name)
+    if run.data.final_period:
+        return pairs
+    original, adversarial, unpaired = map(
+        without_final_period, (pairs.original, pairs.adversarial, pairs.unpaired)
+    )
+    return dataclasses.replace(pairs, original=original, adversarial=adversarial, unpaired=unpaired)
+
+
+def _split(examples: Examples, values: np.ndarray) -> dict[str, Any]:
+    right = is_right(examples.task, values, examples.labels)
+    interval = proportion_interval(int(right.sum()), len(right))
+    metrics = compute_metrics(examples.task, values, examples.labels)
+    return {
+        "count": len(right),
+        "metrics": metrics,
+        "right": bits(right),
+        "interval": [interval.low, interval.high],
+    }
+
+
+def _paired(
+    classifier: Classifier, pairs: PairedExamples, batch_size: int, log: SolverLog
+) -> dict[str, Any]:
+    """Accuracy on originals, on their adversarial versions, and on those of them whose original is right."""
+    every, values = pairs.every, logits(classifier, pairs.every, batch_size, log)
+    right = is_right(every.task, values, every.labels)
+    adversarial, unpaired = right[: len(pairs.adversarial)], right[len(pairs.adversarial) :]
+    original = np.zeros(0, dtype=bool)
+    if len(pairs.original):
+        original = is_right(
+            every.task, logits(classifier, pairs.original, batch_size, log), pairs.original.labels
+        )
+    kinds = np.array(pairs.kinds)
+    return {
+        **_rates(original, adversarial),
+        "unpaired": {
+            "count": len(unpaired),
+            "right": int(unpaired.sum()),
+            "accuracy": _share(unpaired),
+        },
+        "all": {
+            "count": len(right),
+            "right": int(right.sum()),
+            "metrics": compute_metrics(every.task, values, every.labels),
+        },
+        "kinds": {
+            str(kind): _rates(original[kinds == kind], adversarial[kinds == kind])
+            for kind in sorted(set(pairs.kinds))
+        },
+        "right_original": bits(original),
+        "right_adversarial": bits(adversarial),
+        "right_unpaired": bits(unpaired),
+        "clusters": pairs.original.clusters,
+    }
+
+
+def _rates(original: np.ndarray, adversarial: np.ndarray) -> dict[str, Any]:
+    return {
+        "count": len(original),
+        "original_right": int(original.sum()),
+        "adversarial_right": int(adversarial.sum()),
+        "both_right": int((original & adversarial).sum()),
+        "original_accuracy": _share(original),
+        "adversarial_accuracy": _share(adversarial),
+        "conditional_accuracy": _share(adversarial[original]),
+    }
+
+
+def _share(right: np.ndarray) -> float | None:
+    return float(right.mean()) if len(right) else None

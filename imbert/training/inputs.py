@@ -1,0 +1,164 @@
+"""What a run is made from, by content: the checkpoint it starts at and the files of its data. A finished run answers for these alone."""
+
+import functools
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from analysis.ground.identity import file_digest, model_identity
+from imbert.data.layouts import locate
+from imbert.data.subsets import held_out, low_resource_subset
+from imbert.data.tasks import Examples
+from imbert.training.evaluate import advglue_tasks, read_dev, read_pairs, read_split
+from imbert.training.run_config import RunConfig, checkpoint_folder
+
+OF_MODEL = ("weights", "config", "tokenizer")
+
+
+def start_of(run: RunConfig, data: Path) -> dict[str, str | None]:
+    """Digests of the checkpoint that a run starts at; null where it is not on this machine.
+
+    Raises:
+        ValueError: if it is not where relative paths start.
+        OSError: if a file cannot be read.
+    """
+    return model_of(checkpoint_folder(run.model.checkpoint, data))
+
+
+def model_of(folder: str | Path) -> dict[str, str | None]:
+    """Digests of a checkpoint's weights, configuration and tokenizer, read again only when a file has changed; null where it is not here.
+
+    Raises:
+        OSError: if a file cannot be read.
+    """
+    path = Path(folder)
+    files = sorted(one for one in path.iterdir() if one.is_file()) if path.is_dir() else []
+    return dict(
+        _identity(
+            folder,
+            *(
+                (one, one.stat().st_mtime_ns, one.stat().st_size, one.stat().st_ino)
+                for one in files
+            ),
+        )
+    )
+
+
+def files_of(run: RunConfig, data: Path) -> dict[str, str]:
+    """Digests of the files that a run reads its rows from, without those that are not there; the hub has none.
+
+    Raises:
+        ValueError: if a split has another file than its name says.
+        OSError: if a file cannot be read.
+    """
+    found: dict[str, str] = {}
+    if run.data.source != "hub":
+        for split in ("train", *(["dev"] if run.evaluate.dev else [])):
+            file = _located(run.data.task, data / run.data.source, split)
+            if file is not None:
+                found[split] = digest_of_file(file.path)
+            if file is not None and file.selection is not None:
+                found[f"{split} listed"] = digest_of_file(file.selection.source)
+    if run.evaluate.advglue is not None and (data / run.evaluate.advglue).is_file():
+        found["advglue"] = digest_of_file(data / run.evaluate.advglue)
+    return found
+
+
+def other_inputs(meta: Mapping[str, Any], run: RunConfig, data: Path) -> list[str]:
+    """What a result was made from that is another now; what is no longer there is not compared.
+
+    Rows are read only where a file is not the one that the result names.
+
+    Args:
+        meta: of the result.
+        run: its choices.
+        data: where relative paths start.
+
+    Raises:
+        ValueError: if a row is malformed.
+        OSError: if a file cannot be read.
+    """
+    start = {
+        "weights": meta["checkpoints"]["start"],
+        **meta.get("start", {}),
+    }  # older results know the weights alone
+    found = [f"checkpoint {name}" for name in differing(start, start_of(run, data))]
+    recorded = meta.get("files", {})
+    changed = {
+        name.split()[0]
+        for name, digest in files_of(run, data).items()
+        if recorded.get(name) != digest
+    }
+    now: dict[str, str] = {}
+    if "train" in changed:
+        now |= {name: rows.digest for name, rows in read_rows(run, data).items()}
+    if "dev" in changed:
+        now["dev"] = read_dev(run, data).digest
+    if "advglue" in changed:
+        for name in advglue_tasks(run.data.task):
+            pairs = read_pairs(run, data, name)
+            now |= {
+                f"advglue {name}": pairs.adversarial.digest,
+                f"advglue {name} originals": pairs.original.digest,
+            }
+    digests = {name: one["digest"] for name, one in meta["data"].items()}
+    digests |= {
+        f"{name} originals": one["originals"]
+        for name, one in meta["data"].items()
+        if "originals" in one
+    }
+    return found + differing(digests, now)
+
+
+def read_rows(run: RunConfig, data: Path) -> dict[str, Examples]:
+    """The rows to train on and the held-out ones, both from the training file.
+
+    Raises:
+        ValueError: if a row is malformed or there are too few.
+        OSError: if the file cannot be read.
+    """
+    choice = run.data
+    rest, validation = held_out(
+        read_split(run, data, "train"), choice.validation, choice.subset_seed
+    )
+    training = (
+        rest if choice.size is None else low_resource_subset(rest, choice.size, choice.subset_seed)
+    )
+    return {"training": training, "validation": validation}
+
+
+def differing(recorded: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """The names whose digests are known on both sides and differ."""
+    return sorted(
+        name
+        for name, digest in now.items()
+        if None not in (digest, recorded.get(name)) and recorded[name] != digest
+    )
+
+
+def digest_of_file(path: Path) -> str:
+    """Sha256 of a file, read again only when it has changed: the runs of a study share their data.
+
+    Raises:
+        OSError: if it cannot be read.
+    """
+    state = path.stat()
+    return _digest(path, state.st_mtime_ns, state.st_size, state.st_ino)
+
+
+@functools.lru_cache(maxsize=64)
+def _identity(folder: str | Path, *state: tuple[Path, int, int, int]) -> dict[str, str | None]:
+    identity = model_identity(folder)
+    return {name: getattr(identity, name) for name in OF_MODEL}
+
+
+@functools.lru_cache(maxsize=64)
+def _digest(path: Path, *state: int) -> str:
+    return file_digest(path)
+
+
+def _located(task: str, source: Path, split: str) -> Any:
+    try:
+        return locate(task, source, split)
+    except FileNotFoundError:
+        return None

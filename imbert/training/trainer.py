@@ -1,0 +1,267 @@
+"""Transformers' Trainer, with statistics of the solvers, a stop at the first number that is not finite, and states known to be whole."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import transformers
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from imbert.data.tasks import Examples
+from imbert.model.loading import saving
+from imbert.model.solver_log import solver_log, statistics, told
+from imbert.result import Stopwatch
+from imbert.training.optimizer import UncorrectedAdamW
+from imbert.training.saved_states import WHOLE as WHOLE
+from imbert.training.saved_states import last_state as last_state
+from imbert.training.saved_states import mark_whole, remove_older, step_of
+
+CRITERION = "criterion"
+LOSS_WEIGHT = 1e-6  # far below one example's share of an accuracy: the loss decides between equal metrics only
+
+
+class Rows(Dataset):
+    """Tokenised examples, unpadded, each with its label and its index.
+
+    Args:
+        examples: texts and labels.
+        tokenizer: of the checkpoint.
+        max_length: tokens after which texts are cut.
+    """
+
+    def __init__(self, examples: Examples, tokenizer: Any, max_length: int) -> None:
+        self.ids = examples.ids
+        self.labels = examples.labels
+        columns = list(zip(*examples.texts, strict=True))
+        self.encoded = tokenizer(
+            *[list(column) for column in columns], truncation=True, max_length=max_length
+        )
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        return {name: values[index] for name, values in self.encoded.items()} | {
+            "labels": self.labels[index].item(),
+            "index": index,
+        }
+
+
+class Padding:
+    """Pads a batch to its longest text.
+
+    Args:
+        tokenizer: of the checkpoint.
+    """
+
+    def __init__(self, tokenizer: Any) -> None:
+        self.tokenizer = tokenizer
+
+    def __call__(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, Tensor]:
+        texts = [
+            {name: value for name, value in row.items() if name not in ("labels", "index")}
+            for row in rows
+        ]
+        padded = self.tokenizer.pad(texts, padding=True, return_tensors="pt")
+        whole = isinstance(rows[0]["labels"], int)
+        labels = torch.tensor(
+            [row["labels"] for row in rows], dtype=torch.int64 if whole else torch.float32
+        )
+        return {**padded, "labels": labels, "index": torch.tensor([row["index"] for row in rows])}
+
+
+class FineTuner(transformers.Trainer):
+    """Trainer for one run; raises FloatingPointError at the first loss or gradient that is not finite, before the weights change.
+
+    Args:
+        stopwatch: of the whole training, for the log.
+        bias_correction: of Adam's moments.
+        earliest: epochs before which no state is the best.
+        **options: Trainer's.
+    """
+
+    def __init__(
+        self,
+        *,
+        stopwatch: Stopwatch,
+        bias_correction: bool = True,
+        earliest: int = 0,
+        **options: Any,
+    ) -> None:
+        super().__init__(**options)
+        self.bias_correction, self.earliest = bias_correction, earliest
+        self.ids = {
+            "training": options["train_dataset"].ids,
+            "validation": options["eval_dataset"].ids,
+        }
+        self.logs = {"training": solver_log(self.model), "validation": solver_log(self.model)}
+        self.seen: tuple[int, list[str]] = (
+            0,
+            [],
+        )  # the optimiser's step, and the examples of its forward passes so far
+        self.stopwatch = stopwatch
+        self.remove_callback(transformers.PrinterCallback)
+
+    def training_step(
+        self, model: Any, inputs: dict[str, Any], num_items_in_batch: Any = None
+    ) -> Tensor:
+        examples = [self.ids["training"][index] for index in inputs.pop("index")]
+        step, earlier = self.seen
+        self.seen = (
+            self.state.global_step,
+            (earlier if step == self.state.global_step else []) + examples,
+        )
+        loss = super().training_step(model, inputs, num_items_in_batch)
+        self.logs["training"].add(statistics(self.model), backward=True)
+        self._require_finite("loss", loss, examples)
+        return loss
+
+    def prediction_step(
+        self, model: Any, inputs: dict[str, Any], *arguments: Any, **options: Any
+    ) -> Any:
+        examples = [self.ids["validation"][index] for index in inputs["index"]]
+        step = super().prediction_step(
+            model,
+            {name: value for name, value in inputs.items() if name != "index"},
+            *arguments,
+            **options,
+        )
+        self.logs["validation"].add(statistics(self.model))
+        self._require_finite("validation loss", step[0], examples)
+        return step
+
+    def _clip_grad_norm(self, model: Any) -> Any:
+        norm = super()._clip_grad_norm(model)
+        self._require_finite("gradient norm", norm, self.seen[1])
+        return norm
+
+    def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
+        """Transformers' AdamW, or the one without bias correction on the same groups of parameters."""
+        made = super().create_optimizer(model)
+        if not self.bias_correction and not isinstance(made, UncorrectedAdamW):
+            made = self.optimizer = UncorrectedAdamW(
+                made.param_groups, lr=self.args.learning_rate, eps=self.args.adam_epsilon
+            )
+        return made
+
+    def _save_checkpoint(self, *arguments: Any, **options: Any) -> None:
+        with saving(Path(str(self.args.output_dir))):
+            super()._save_checkpoint(*arguments, **options)
+
+    def log(self, logs: dict[str, Any], start_time: float | None = None) -> None:
+        """Log, with the solvers' statistics since the last entry of the same kind."""
+        kind = "training" if "loss" in logs else "validation" if "eval_loss" in logs else None
+        if kind is not None:
+            spent = self.stopwatch.read()
+            logs = {
+                **logs,
+                "solver": self.logs[kind].summary(),
+                "wall_seconds": spent.wall_seconds,
+                "cpu_seconds": spent.cpu_seconds,
+            }
+            self.logs[kind].clear()
+        if self._is_early():
+            logs = {name: value for name, value in logs.items() if name != f"eval_{CRITERION}"}
+        super().log(logs, start_time)
+
+    def _determine_best_metric(self, metrics: dict[str, float], trial: Any) -> bool:
+        return False if self._is_early() else super()._determine_best_metric(metrics, trial)
+
+    def _is_early(self) -> bool:
+        return bool(self.state.epoch is not None and self.state.epoch < self.earliest)
+
+    def _require_finite(self, name: str, value: Any, examples: Sequence[str]) -> None:
+        if bool(np.isfinite(float(value))):
+            return
+        good = last_state(Path(str(self.args.output_dir)))
+        kept = f"kept the state of step {step_of(good)}" if good else "no state had been saved yet"
+        raise FloatingPointError(
+            f"{name} is {float(value)} at step {self.state.global_step + 1} (examples {', '.join(examples)}); {kept}; "
+            f"the solver reported: {told(statistics(self.model))}"
+        )
+
+
+class Patience(transformers.TrainerCallback):
+    """Stops when the criterion has not improved for some evaluations; knows it from the log, so that a resumed run does too.
+
+    Args:
+        patience: evaluations; 0 never stops.
+    """
+
+    def __init__(self, patience: int) -> None:
+        self.patience = patience
+
+    def on_evaluate(self, args: Any, state: Any, control: Any, **others: Any) -> None:
+        if is_exhausted(state.log_history, self.patience):
+            control.should_training_stop = True
+
+
+class WholeStates(transformers.TrainerCallback):
+    """Marks each saved state as whole once everything is written, on every rank, and only then removes older ones."""
+
+    def on_save(self, args: Any, state: Any, control: Any, **others: Any) -> None:
+        if torch.distributed.is_available() and torch.distributed.is_initialized():
+            torch.distributed.barrier()
+        if state.is_world_process_zero:
+            mark_whole(Path(args.output_dir) / f"checkpoint-{state.global_step}")
+            remove_older(Path(args.output_dir))
+
+
+class LastLog(transformers.TrainerCallback):
+    """Logs the training loss at the last step too, where the steps between two evaluations do not divide all of them."""
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **others: Any) -> None:
+        if (
+            args.logging_strategy == transformers.trainer_utils.IntervalStrategy.STEPS
+            and state.global_step >= state.max_steps
+        ):
+            control.should_log = True
+
+
+class Progress(transformers.TrainerCallback):
+    """One line for each evaluation.
+
+    Args:
+        report: takes the line.
+    """
+
+    def __init__(self, report: Any) -> None:
+        self.report = report
+
+    def on_evaluate(
+        self,
+        args: Any,
+        state: Any,
+        control: Any,
+        metrics: Mapping[str, float] | None = None,
+        **others: Any,
+    ) -> None:
+        if state.is_world_process_zero and metrics:
+            losses = [entry["loss"] for entry in state.log_history if "loss" in entry]
+            shown = {
+                name.removeprefix("eval_"): value
+                for name, value in metrics.items()
+                if isinstance(value, float)
+            }
+            hidden = (CRITERION, "epoch", "runtime", "samples_per_second", "steps_per_second")
+            measured = ", ".join(
+                f"{name} {value:.4f}" for name, value in shown.items() if name not in hidden
+            )
+            self.report(
+                f"step {state.global_step}: training loss {losses[-1] if losses else float('nan'):.4f}, validation {measured}"
+            )
+
+
+def is_exhausted(history: Sequence[Mapping[str, Any]], patience: int) -> bool:
+    """Whether the criterion's first best is `patience` or more evaluations ago."""
+    found = [entry[f"eval_{CRITERION}"] for entry in history if f"eval_{CRITERION}" in entry]
+    return bool(patience) and len(found) - 1 - int(np.argmax(found or [0.0])) >= patience
+
+
+def criterion(metric: float, loss: float) -> float:
+    """The metric, and the loss where metrics are equal; what is not a number is worst."""
+    metric = metric if np.isfinite(metric) else -1.0
+    return metric - LOSS_WEIGHT * min(loss if np.isfinite(loss) else 100.0, 100.0)

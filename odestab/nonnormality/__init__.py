@@ -1,0 +1,1 @@
+"""How far an operator is from normal, and what that allows: range, pseudospectra, exponentials."""

@@ -1,0 +1,367 @@
+"""Pseudospectral abscissa and radius: how far the ε-pseudospectrum reaches to the right, and from zero."""
+
+import dataclasses
+import math
+from collections.abc import Callable
+
+import numpy as np
+import scipy.linalg
+import torch
+from jaxtyping import Bool, Complex, Float
+from torch import Tensor
+
+from odestab.nonnormality.pseudospectrum import Resolvent, resolvent
+from odestab.operators.linear_operator import AbstractOperator
+
+CERTIFIED_LIMIT = 256  # up to this dimension a whole line or circle is searched through eigenvalues of a matrix of twice the size
+METHODS = ("auto", "criss-cross", "ascent")
+STARTS = (8, 3)  # eigenvalues to start from, with Schur forms and matrix-free
+KEPT = 3  # of them, those that reach furthest, are followed
+SAMPLES = (33, 9)  # points on a line or circle where it is not searched as a whole
+NEWTON_STEPS = 120  # from an eigenvalue to the boundary: where it is defective, ε^{1/n} away
+CORRECTIONS = 10  # from one boundary point to a neighbour
+ASCENT_STEPS = 60
+ROUNDS = 10
+RTOL = (
+    1e-6,
+    1e-3,
+)  # of the residuals of σ, with Schur forms and matrix-free; what they spoil is of second order
+LEAST_REACH = 1e-15  # of a first step, relative to where it begins
+PRECISION = 1e-12  # relative, of log σ on the boundary
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Extremum:
+    """The extreme point of an ε-pseudospectrum, per example.
+
+    Attributes:
+        value: max Re z (abscissa) or max |z| (radius) over σ_min(zI − A) ≤ ε; NaN where A is not finite.
+        point: a z where it is attained, above the real axis.
+        residual: |σ_min(point·I − A) − ε|.
+        converged: the last search, exact or by samples, found nothing beyond the value, and ε is above rounding of A.
+        matvecs: products of A or Aᵀ with the whole batch.
+        kind: "exact" where a search of the whole line or circle certifies the value, else "bound": the point lies in the pseudospectrum,
+            so the value is a lower bound.
+    """
+
+    value: Float[Tensor, " batch"]
+    point: Complex[Tensor, " batch"]
+    residual: Float[Tensor, " batch"]
+    converged: Bool[Tensor, " batch"]
+    matvecs: int
+    kind: str
+
+
+@dataclasses.dataclass(frozen=True)
+class _Coordinate:
+    """z as a function of w = x + iy such that x is what is maximised: z = w for the abscissa, z = exp w for the radius."""
+
+    which: str
+    to_z: Callable[[Tensor], Tensor]
+    from_z: Callable[[Tensor], Tensor]
+    derivative: Callable[[Tensor], Tensor]
+    value: Callable[[Tensor], Tensor]
+    crossings: Callable[[Tensor, float, float], np.ndarray]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Boundary:
+    """Boundary points w = x + iy, `(batch, points)`: x is −∞ where none was found, slope is dx/dy along the boundary."""
+
+    x: Tensor
+    y: Tensor
+    slope: Tensor
+
+    def replaced(self, which: Tensor, other: "_Boundary") -> "_Boundary":
+        return _Boundary(
+            *(
+                torch.where(which, getattr(other, name), getattr(self, name))
+                for name in ("x", "y", "slope")
+            )
+        )
+
+    def best(self) -> "_Boundary":
+        """The point of largest x of each example, `(batch, 1)`."""
+        return self.chosen(self.x.argmax(1, keepdim=True))
+
+    def chosen(self, columns: Tensor) -> "_Boundary":
+        return _Boundary(
+            self.x.gather(1, columns), self.y.gather(1, columns), self.slope.gather(1, columns)
+        )
+
+
+def pseudospectral_abscissa(
+    operator: AbstractOperator,
+    epsilon: float,
+    method: str = "auto",
+    *,
+    generator: torch.Generator | None = None,
+    prepared: Resolvent | None = None,
+) -> Extremum:
+    """α_ε(A) = max Re z over σ_min(zI − A) ≤ ε.
+
+    Ascent along the boundary from the leading eigenvalues; then the vertical line just beyond is searched for points inside, and the
+    ascent goes on from there until none is left. With "criss-cross" the search is exact, as all crossings are imaginary eigenvalues of
+    a Hamiltonian matrix (Burke, Lewis and Overton 2003). With "ascent" samples are searched.
+
+    Args:
+        operator: A.
+        epsilon: ε > 0.
+        method: "criss-cross", "ascent", or "auto", which is the former up to dimension 256.
+        generator: source of start vectors.
+        prepared: what `resolvent` made of the operator, to share one Schur form between calls, or to choose a matrix-free ascent.
+
+    Raises:
+        ValueError: if epsilon is not positive and finite, the method is unknown, or "criss-cross" is asked for without Schur forms.
+    """
+    return _extremum(
+        prepared or resolvent(operator, generator=generator), epsilon, method, _ABSCISSA
+    )
+
+
+def pseudospectral_radius(
+    operator: AbstractOperator,
+    epsilon: float,
+    method: str = "auto",
+    *,
+    generator: torch.Generator | None = None,
+    prepared: Resolvent | None = None,
+) -> Extremum:
+    """ρ_ε(A) = max |z| over σ_min(zI − A) ≤ ε, as `pseudospectral_abscissa`, with circles for lines (Mengi and Overton 2005).
+
+    Args:
+        operator: A.
+        epsilon: ε > 0.
+        method: "criss-cross", "ascent" or "auto".
+        generator: source of start vectors.
+        prepared: what `resolvent` made of the operator.
+
+    Raises:
+        ValueError: if epsilon is not positive and finite, the method is unknown, or "criss-cross" is asked for without Schur forms.
+    """
+    return _extremum(prepared or resolvent(operator, generator=generator), epsilon, method, _RADIUS)
+
+
+def _extremum(
+    prepared: Resolvent, epsilon: float, method: str, coordinate: _Coordinate
+) -> Extremum:
+    if not (epsilon > 0 and math.isfinite(epsilon)):
+        raise ValueError(f"epsilon must be > 0 and finite, got {epsilon}")
+    if method not in METHODS:
+        raise ValueError(f"method must be one of {', '.join(METHODS)}, got {method!r}")
+    if method == "criss-cross" and prepared.forms is None:
+        raise ValueError("method 'criss-cross' needs Schur forms, got a matrix-free resolvent")
+    level = dataclasses.replace(prepared, rtol=RTOL[prepared.forms is None])
+    small = prepared.forms is not None and max(level.operator.sizes) <= CERTIFIED_LIMIT
+    certified = method == "criss-cross" or (method == "auto" and small)
+    eigenvalues = level.leading_eigenvalues(coordinate.which, STARTS[level.forms is None]).to(
+        torch.complex128
+    )
+    begin = coordinate.from_z(eigenvalues + epsilon * _outward(coordinate, eigenvalues))
+    reach = epsilon / coordinate.derivative(begin).abs()
+    best = _ascend(level, coordinate, begin, epsilon, reach).best()
+    for _ in range(ROUNDS):
+        begin, more = _search(level, coordinate, best, epsilon, begin.shape[1], certified)
+        if not bool(more.any()):
+            break
+        again = _ascend(level, coordinate, begin, epsilon, reach[:, :1].expand_as(begin)).best()
+        best = best.replaced(more & (again.x > best.x), again)
+    return _record(level, coordinate, best, epsilon, ~more[:, 0], "exact" if certified else "bound")
+
+
+def _record(
+    level: Resolvent,
+    coordinate: _Coordinate,
+    best: _Boundary,
+    epsilon: float,
+    searched: Tensor,
+    kind: str,
+) -> Extremum:
+    known = best.x[:, 0].isfinite()
+    point = coordinate.to_z(torch.complex(best.x, best.y))
+    at_point = level.triplets(point)
+    residual = (at_point.values[:, 0].double() - epsilon).abs()
+    told_apart = (
+        at_point.rounding[:, 0] < epsilon
+    )  # else the whole pseudospectrum is one eigenvalue to rounding
+    value, point = (
+        torch.where(known, coordinate.value(point[:, 0]), torch.nan),
+        torch.where(known, point[:, 0], complex("nan")),
+    )
+    dtype = level.operator.like.dtype
+    return Extremum(
+        value.to(dtype),
+        point,
+        residual.to(dtype),
+        known & searched & told_apart,
+        level.matvecs,
+        kind,
+    )
+
+
+def _outward(coordinate: _Coordinate, z: Tensor) -> Tensor:
+    """The direction, unit, in which x grows."""
+    direction = coordinate.derivative(coordinate.from_z(z))
+    return torch.where(direction.abs() > 0, direction / direction.abs(), 1.0)
+
+
+def _ascend(
+    level: Resolvent, coordinate: _Coordinate, begin: Tensor, epsilon: float, reach: Tensor
+) -> _Boundary:
+    """Maximise the boundary's x over y from points inside, by Newton's method with a secant for d²x/dy²; a step must gain."""
+    at = _boundary(level, coordinate, begin.real, begin.imag, epsilon, reach, NEWTON_STEPS)
+    kept = at.x.topk(min(KEPT, at.x.shape[1]), dim=1).indices
+    scale = (at.x.abs() + reach).gather(1, kept)
+    reach = (at.x - begin.real).clamp(min=reach).nan_to_num(posinf=0.0, neginf=0.0).gather(1, kept)
+    at = at.chosen(kept)
+    bend = -1 / reach  # that of a disc
+    for _ in range(ASCENT_STEPS):
+        step = torch.where(bend < 0, -at.slope / bend, at.slope.sign() * reach).clamp(-reach, reach)
+        gain = at.slope * step / 2
+        open_ = gain > max(PRECISION / 10, level.rtol**2) * scale
+        if not bool(open_.any()):
+            break
+        step = torch.where(open_, step, 0.0)
+        trial = _boundary(
+            level,
+            coordinate,
+            torch.where(open_, at.x + gain, at.x),
+            at.y + step,
+            epsilon,
+            reach,
+            CORRECTIONS,
+        )
+        better, met = open_ & (trial.x > at.x), open_ & trial.x.isfinite()
+        bend = torch.where(met, (trial.slope - at.slope) / step, bend)
+        reach = torch.where(better, 2 * reach, torch.where(open_, step.abs() / 4, reach))
+        at = at.replaced(better, trial)
+    return at
+
+
+def _boundary(
+    level: Resolvent,
+    coordinate: _Coordinate,
+    x: Tensor,
+    y: Tensor,
+    epsilon: float,
+    reach: Tensor,
+    limit: int,
+) -> _Boundary:
+    """Solve log σ_min = log ε for x at fixed y, where σ_min grows with x, by Newton's method in a bracket of points inside and outside.
+
+    A σ that is zero to rounding has no slope, and lies inside: from there the way out is walked in steps that double.
+    """
+    inner, outer = torch.full_like(x, -torch.inf), torch.full_like(x, torch.inf)
+    reach = torch.maximum(reach, LEAST_REACH * x.abs())
+    slope, done = torch.full_like(x, torch.nan), torch.zeros_like(x, dtype=torch.bool)
+    for _ in range(limit):
+        w = torch.complex(x, y)
+        found = level.triplets(coordinate.to_z(w))
+        sigma = found.values.double()
+        gradient = (coordinate.derivative(w).conj() * found.slopes) / sigma  # of log σ in w
+        gap = math.log(epsilon) - sigma.log()
+        accuracy = max(PRECISION, level.rtol**2) + found.rounding / epsilon
+        done = (gap.abs() <= accuracy) & (gradient.real > 0)
+        slope = -gradient.imag / gradient.real
+        settled = done | ~sigma.isfinite()
+        if bool(settled.all()):
+            break
+        inside = gap >= 0
+        inner, outer = (
+            torch.where(inside, x.maximum(inner), inner),
+            torch.where(inside, outer, x.minimum(outer)),
+        )
+        newton = x + gap / gradient.real
+        sloped = (gradient.real > 0) & (sigma > found.rounding)
+        good = sloped & (newton >= inner) & (newton <= outer) & ((newton - x).abs() <= reach)
+        bisected = torch.where(
+            (outer - inner).isfinite(),
+            (inner + outer) / 2,
+            torch.where(inside, x + reach, x - reach),
+        )
+        x, reach = (
+            torch.where(settled, x, torch.where(good, newton, bisected)),
+            torch.where(good, reach, 2 * reach),
+        )
+    return _Boundary(torch.where(done, x, -torch.inf), y, torch.where(done, slope, 0.0))
+
+
+def _search(
+    level: Resolvent,
+    coordinate: _Coordinate,
+    best: _Boundary,
+    epsilon: float,
+    count: int,
+    certified: bool,
+) -> tuple[Tensor, Tensor]:
+    """Points just beyond the best x that lie inside, those of least σ first, filled up with the best itself; and where there are any."""
+    x = best.x + max(1e-9, 10 * level.rtol**2) * (
+        best.x.abs() + epsilon / coordinate.derivative(torch.complex(best.x, best.y)).abs()
+    )
+    if level.forms is not None and certified:
+        lines = [
+            _middles(coordinate, form.triangle * scale, epsilon, float(at))
+            for form, scale, at in zip(level.forms, level.scale.double(), x[:, 0], strict=True)
+        ]
+        y = torch.nn.utils.rnn.pad_sequence(lines, batch_first=True).to(x)
+    else:
+        share = torch.linspace(0, 1, SAMPLES[level.forms is None], dtype=x.dtype, device=x.device)
+        y = (
+            math.pi * share.expand(len(x), -1)
+            if coordinate is _RADIUS
+            else (level.norm[:, None] + epsilon) * share**2
+        )
+    w = torch.complex(x.expand_as(y), y)
+    found = level.triplets(coordinate.to_z(w))
+    sigma = torch.where(
+        found.values + 2 * found.rounding < epsilon, found.values.double(), torch.inf
+    )
+    order = sigma.argsort(1)[:, :count]
+    inside = sigma.gather(1, order).isfinite()
+    return torch.where(inside, w.gather(1, order), torch.complex(best.x, best.y)), inside.any(
+        1, keepdim=True
+    )
+
+
+def _middles(coordinate: _Coordinate, triangle: Tensor, epsilon: float, x: float) -> Tensor:
+    """A point between any two neighbours of all y ≥ 0 where the line x may enter or leave the pseudospectrum.
+
+    The imaginary part of every eigenvalue is taken for a crossing, on the axis or not: points too many cost little, a missed one the proof.
+    """
+    if not math.isfinite(x) or not triangle.isfinite().all():
+        return torch.zeros(1, dtype=torch.float64)
+    y = np.unique(np.abs(coordinate.crossings(triangle, epsilon, x)))
+    ends = [0.0, math.pi] if coordinate is _RADIUS else [0.0]
+    y = np.unique(np.concatenate([ends, y]))
+    wide = np.diff(y) > 1e-12 * max(y[-1], epsilon)
+    return torch.as_tensor(np.concatenate([ends, ((y[1:] + y[:-1]) / 2)[wide]]))
+
+
+def _vertical_crossings(a: Tensor, epsilon: float, x: float) -> np.ndarray:
+    """y with ε among the singular values of (x + iy)I − A: iy is an eigenvalue of [[A − xI, εI], [−εI, xI − A*]] (Byers 1988)."""
+    identity = torch.eye(len(a), dtype=a.dtype, device=a.device)
+    hamiltonian = torch.cat(
+        [
+            torch.cat([a - x * identity, epsilon * identity], 1),
+            torch.cat([-epsilon * identity, x * identity - a.mH], 1),
+        ]
+    )
+    return torch.linalg.eigvals(hamiltonian).imag.cpu().numpy()
+
+
+def _circular_crossings(a: Tensor, epsilon: float, x: float) -> np.ndarray:
+    """θ with ε among the singular values of r e^{iθ} I − A, r = eˣ: e^{iθ} is an eigenvalue of a pencil (Mengi and Overton 2005)."""
+    identity = torch.eye(len(a), dtype=a.dtype, device=a.device)
+    r, zero = math.exp(x) * identity, torch.zeros_like(identity)
+    left = torch.cat([torch.cat([-epsilon * identity, a], 1), torch.cat([r, zero], 1)])
+    right = torch.cat([torch.cat([zero, r], 1), torch.cat([a.mH, -epsilon * identity], 1)])
+    alpha, beta = scipy.linalg.eigvals(
+        left.cpu().numpy(), right.cpu().numpy(), homogeneous_eigvals=True
+    )
+    return np.angle(alpha * np.conj(beta))
+
+
+_ABSCISSA = _Coordinate(
+    "LR", lambda w: w, lambda z: z, torch.ones_like, torch.real, _vertical_crossings
+)
+_RADIUS = _Coordinate("LM", torch.exp, torch.log, torch.exp, torch.abs, _circular_crossings)

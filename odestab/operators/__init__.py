@@ -1,0 +1,1 @@
+"""Linear operators on states: Jacobians, what is made of them, and their Schur form."""

@@ -1,0 +1,350 @@
+"""B independent linear maps on states, one per example, known by their products alone."""
+
+import abc
+import dataclasses
+import functools
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import scipy.sparse.linalg
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from odestab.krylov import LinearSolution, gmres
+from odestab.krylov.orthogonalization import norm
+
+Flat = Callable[[Float[Tensor, "batch n"]], Float[Tensor, "batch n"]]
+
+
+class AbstractOperator(abc.ABC):
+    """A linear map A per example, block diagonal over the batch and projected on the real tokens (P A P).
+
+    A concrete operator has the attribute `like`, a state `(batch, ...)` that gives shape, dtype and device, and `mask`.
+    """
+
+    like: Float[Tensor, "batch *event"]
+    mask: Bool[Tensor, "batch tokens"] | None
+
+    @abc.abstractmethod
+    def mv(self, v: Float[Tensor, "*tangents"]) -> Float[Tensor, "*tangents"]:
+        """A v; any number of leading axes of tangents."""
+
+    @abc.abstractmethod
+    def rmv(self, u: Float[Tensor, "*tangents"]) -> Float[Tensor, "*tangents"]:
+        """Aᵀ u; any number of leading axes of cotangents."""
+
+    def project(self, v: Float[Tensor, "*any"]) -> Float[Tensor, "*any"]:
+        """P v: zeros on padding."""
+        return v if self.mask is None else v.masked_fill(~self.mask[..., None], 0.0)
+
+    def tangents(self, v: Float[Tensor, "*tangents"]) -> Float[Tensor, "*tangents"]:
+        """v in the operator's precision.
+
+        Raises:
+            ValueError: if v is complex or does not end in the shape of a state.
+        """
+        if v.shape[max(v.ndim - self.like.ndim, 0) :] != self.like.shape or v.is_complex():
+            expected = tuple(self.like.shape)
+            raise ValueError(
+                f"tangents must be real of shape (..., {', '.join(map(str, expected))}), got {v.dtype} of {tuple(v.shape)}"
+            )
+        return v.to(self.like.dtype)
+
+    @property
+    def sizes(self) -> list[int]:
+        """n, the dimension of each example: real tokens × hidden size; 0 for an example of padding alone.
+
+        Raises:
+            ValueError: if there is no example with a real entry.
+        """
+        if not self.like.numel() or (self.mask is not None and not bool(self.mask.any())):
+            raise ValueError(
+                f"batch must hold at least one real entry, got a state of shape {tuple(self.like.shape)}"
+            )
+        if self.mask is None:
+            return [math.prod(self.like.shape[1:])] * self.like.shape[0]
+        return [tokens * math.prod(self.like.shape[2:]) for tokens in self.mask.sum(1).tolist()]
+
+    def cast(self, dtype: torch.dtype) -> "AbstractOperator":
+        """The same map on states of another precision; computed in it where the operator can, else rounded after each product."""
+        if dtype == self.like.dtype:
+            return self
+        own = self.like.dtype
+        return ComposedOperator(
+            lambda v: self.mv(v.to(own)).to(dtype),
+            lambda u: self.rmv(u.to(own)).to(dtype),
+            self.like.to(dtype),
+            self.mask,
+        )
+
+    def take(self, examples: Int[Tensor, " chosen"]) -> "AbstractOperator":
+        """The same map on some of the examples; cheaper where the operator can, else the others go along as zeros."""
+
+        def among_all(product: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+            def apply(v: Tensor) -> Tensor:
+                axis = v.ndim - self.like.ndim
+                whole = v.new_zeros(*v.shape[:axis], *self.like.shape).index_copy(axis, examples, v)
+                return product(whole).index_select(axis, examples)
+
+            return apply
+
+        mask = None if self.mask is None else self.mask[examples]
+        return ComposedOperator(among_all(self.mv), among_all(self.rmv), self.like[examples], mask)
+
+    def affine(self, identity: float, factor: float) -> "AbstractOperator":
+        """a·P + b·A, with P the projector on the real tokens."""
+
+        def combine(product: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+            return lambda v: torch.add(self.project(identity * v), product(v), alpha=factor)
+
+        return ComposedOperator(
+            combine(self.mv),
+            combine(self.rmv),
+            self.like,
+            self.mask,
+            rebuild=lambda change: change(self).affine(identity, factor),
+        )
+
+    def flat(self, product: Callable[[Tensor], Tensor]) -> Flat:
+        """A product on `(K·batch, n)` instead of states, for the Krylov methods."""
+        shape = self.like.shape
+        return lambda v: product(
+            v.reshape(-1, *shape) if v.shape[0] != shape[0] else v.reshape(shape)
+        ).reshape(v.shape)
+
+    def random(self, generator: torch.Generator | None = None) -> Float[Tensor, "batch *event"]:
+        """Standard normal start vectors. Each depends on the seed and the example's own size alone, not on its batch mates."""
+        seed = int(
+            torch.randint(2**62, (), generator=generator or torch.Generator().manual_seed(0))
+        )
+        v = torch.zeros(self.like.shape, dtype=self.like.dtype).flatten(1)
+        for example, real in enumerate(self.real_entries()):
+            noise = torch.randn(
+                len(real), generator=torch.Generator().manual_seed(seed), dtype=self.like.dtype
+            )
+            v[example, real] = noise
+        return v.reshape(self.like.shape).to(self.like.device)
+
+    def dense(self, chunk: int = 32) -> list[Float[Tensor, "n n"]]:
+        """The matrix of each example on its real tokens, built from n products, `chunk` of them at a time."""
+        real, n = self.real_entries(), max(self.sizes)
+        columns = [self.like.new_zeros(size, size) for size in self.sizes]
+        for first in range(0, n, chunk):
+            basis = self.like.new_zeros(min(chunk, n - first), *self.like.shape).flatten(2)
+            for example, entries in enumerate(real):
+                mine = entries[first : first + chunk]
+                basis[torch.arange(len(mine)), example, mine] = 1.0
+            image = self.mv(basis.reshape(-1, *self.like.shape)).flatten(2)
+            for example, entries in enumerate(real):
+                width = min(chunk, max(len(entries) - first, 0))
+                columns[example][:, first : first + width] = image[:width, example][:, entries].T
+        return columns
+
+    def to_scipy(self, example: int) -> Any:
+        """A SciPy LinearOperator of one example on its real tokens; every product costs one of the whole batch, two where it is complex.
+
+        Raises:
+            ValueError: if there is no such example.
+        """
+        if not 0 <= example < self.like.shape[0]:
+            raise ValueError(f"example must be in 0..{self.like.shape[0] - 1}, got {example}")
+        real = self.real_entries()[example]
+
+        def product(apply: Callable[[Tensor], Tensor]) -> Callable[[np.ndarray], np.ndarray]:
+            def apply_one(vector: np.ndarray) -> np.ndarray:
+                if np.iscomplexobj(vector):
+                    return np.asarray(apply_one(vector.real) + 1j * apply_one(vector.imag))
+                v = self.like.new_zeros(self.like.shape).flatten(1)
+                v[example, real] = torch.as_tensor(vector.reshape(-1)).to(v)
+                image: np.ndarray = (
+                    apply(v.reshape(self.like.shape)).flatten(1)[example, real].cpu().numpy()
+                )
+                return image
+
+            return apply_one
+
+        dtype = torch.empty(0, dtype=self.like.dtype).numpy().dtype
+        return scipy.sparse.linalg.LinearOperator(
+            (len(real),) * 2, product(self.mv), product(self.rmv), dtype=dtype
+        )
+
+    def real_entries(self) -> list[Tensor]:
+        """For each example the positions of its real entries in the flattened state."""
+        if self.mask is None:
+            return [torch.arange(n) for n in self.sizes]
+        real = self.mask[..., None].expand(self.like.shape).flatten(1).cpu()
+        return [row.nonzero()[:, 0] for row in real]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class ComposedOperator(AbstractOperator):
+    """An operator made of other operators' products; see `affine`, `compose` and `inverse`.
+
+    Attributes:
+        product: v ↦ A v, any leading axes of tangents.
+        adjoint_product: u ↦ Aᵀ u.
+        like: a state of the right shape, dtype and device.
+        mask: True on real tokens.
+        inverse_of: B where A = B⁻¹: large singular values of A are small ones of B, which is cheaper to apply.
+        rebuild: a change of operators (a cast, a choice of examples) ↦ this composition of changed parts; None where they are not known.
+    """
+
+    product: Callable[[Tensor], Tensor]
+    adjoint_product: Callable[[Tensor], Tensor]
+    like: Float[Tensor, "batch *event"]
+    mask: Bool[Tensor, "batch tokens"] | None
+    inverse_of: AbstractOperator | None = None
+    rebuild: Callable[[Callable[[AbstractOperator], AbstractOperator]], AbstractOperator] | None = (
+        None
+    )
+
+    def cast(self, dtype: torch.dtype) -> AbstractOperator:
+        """The same composition of cast operators."""
+        return (
+            self.rebuild(lambda part: part.cast(dtype))
+            if self.rebuild and dtype != self.like.dtype
+            else super().cast(dtype)
+        )
+
+    def take(self, examples: Int[Tensor, " chosen"]) -> AbstractOperator:
+        """The same composition on some of the examples."""
+        return (
+            self.rebuild(lambda part: part.take(examples))
+            if self.rebuild
+            else super().take(examples)
+        )
+
+    def mv(self, v: Float[Tensor, "*tangents"]) -> Float[Tensor, "*tangents"]:
+        """A v."""
+        return self.product(self.tangents(v))
+
+    def rmv(self, u: Float[Tensor, "*tangents"]) -> Float[Tensor, "*tangents"]:
+        """Aᵀ u."""
+        return self.adjoint_product(self.tangents(u))
+
+
+def affine(operator: AbstractOperator, identity: float, factor: float) -> AbstractOperator:
+    """a·P + b·A, with P the projector on the real tokens."""
+    return operator.affine(identity, factor)
+
+
+def symmetric_part(operator: AbstractOperator) -> ComposedOperator:
+    """(A + Aᵀ)/2."""
+
+    def product(v: Tensor) -> Tensor:
+        return (operator.mv(v) + operator.rmv(v)) / 2
+
+    return ComposedOperator(
+        product,
+        product,
+        operator.like,
+        operator.mask,
+        rebuild=lambda change: symmetric_part(change(operator)),
+    )
+
+
+def compose(operators: Sequence[AbstractOperator]) -> ComposedOperator:
+    """A_k⋯A_1 A_0 for operators given in the order in which they act.
+
+    Raises:
+        ValueError: if there are none.
+    """
+    if not operators:
+        raise ValueError("operators must be at least one, got none")
+    return ComposedOperator(
+        lambda v: functools.reduce(lambda w, operator: operator.mv(w), operators, v),
+        lambda u: functools.reduce(lambda w, operator: operator.rmv(w), reversed(operators), u),
+        operators[0].like,
+        operators[0].mask,
+        rebuild=lambda change: compose([change(operator) for operator in operators]),
+    )
+
+
+def solve(
+    operator: AbstractOperator,
+    b: Float[Tensor, "*tangents"],
+    rtol: float = 1e-8,
+    max_iterations: int = 500,
+    transposed: bool = False,
+) -> LinearSolution:
+    """Solve A x = b, or Aᵀ x = b, by GMRES; tangents and batch are flattened into one leading axis in the record."""
+    rows = operator.project(b).reshape(-1, math.prod(operator.like.shape[1:]))
+    return gmres(
+        operator.flat(operator.rmv if transposed else operator.mv), rows, rtol, max_iterations
+    )
+
+
+def inverse(
+    operator: AbstractOperator, rtol: float = 1e-8, max_iterations: int = 500
+) -> ComposedOperator:
+    """A⁻¹ as an operator: every product is one linear solve to the relative residual `rtol`, or to what the precision allows."""
+    rtol = max(rtol, 20 * torch.finfo(operator.like.dtype).eps)
+    return ComposedOperator(
+        lambda v: solve(operator, v, rtol, max_iterations).solution.view_as(v),
+        lambda u: solve(operator, u, rtol, max_iterations, transposed=True).solution.view_as(u),
+        operator.like,
+        operator.mask,
+        inverse_of=operator,
+        rebuild=lambda change: inverse(change(operator), rtol, max_iterations),
+    )
+
+
+def factorized_inverse(operator: AbstractOperator, *, regular: bool = False) -> ComposedOperator:
+    """A⁻¹ by LU factors of the dense matrices: n products once, and solves that no clustering of eigenvalues about 0 can hinder.
+
+    Args:
+        operator: A.
+        regular: replace pivots below √eps of the largest, so that the factors of a singular matrix serve for inverse
+            iteration; else products with its inverse are not finite.
+    """
+    real, n = operator.real_entries(), max(operator.sizes)
+    matrices = torch.eye(n, dtype=operator.like.dtype, device=operator.like.device).repeat(
+        len(real), 1, 1
+    )
+    for matrix, dense in zip(matrices, operator.dense(), strict=True):
+        matrix[: len(dense), : len(dense)] = dense if bool(dense.isfinite().all()) else torch.nan
+    factors = torch.linalg.lu_factor_ex(matrices)[:2]
+    if regular:
+        pivots = factors[0].diagonal(dim1=1, dim2=2)
+        # Not less than √eps: a residual is free of null vectors to eps, and both solves must leave it something else.
+        least = torch.finfo(pivots.dtype).eps ** 0.5 * pivots.abs().amax(1, keepdim=True)
+        pivots.copy_(torch.where(pivots.abs() < least, torch.where(least > 0, least, 1.0), pivots))
+    entries = torch.nn.utils.rnn.pad_sequence(real, batch_first=True).to(operator.like.device)
+    alive = (
+        torch.arange(n, device=entries.device)
+        < torch.tensor(operator.sizes, device=entries.device)[:, None]
+    )
+
+    def solved(adjoint: bool) -> Callable[[Tensor], Tensor]:
+        def apply(b: Tensor) -> Tensor:
+            rows = b.reshape(-1, *operator.like.shape).flatten(
+                2
+            )  # (tangents, batch, n of the longest)
+            columns = rows.gather(2, entries.expand(len(rows), -1, -1)) * alive
+            x = torch.linalg.lu_solve(
+                *factors, columns.permute(1, 2, 0).contiguous(), adjoint=adjoint
+            ).permute(2, 0, 1)
+            return (
+                torch.zeros_like(rows)
+                .scatter_add(2, entries.expand(len(rows), -1, -1), x * alive)
+                .reshape(b.shape)
+            )
+
+        return apply
+
+    return ComposedOperator(solved(False), solved(True), operator.like, operator.mask)
+
+
+def check_adjoint(
+    operator: AbstractOperator, generator: torch.Generator | None = None
+) -> Float[Tensor, " batch"]:
+    """|⟨u, A v⟩ − ⟨Aᵀ u, v⟩| / (‖A v‖ ‖u‖) per example for one random pair; rounding error when rmv is the adjoint of mv."""
+    generator = generator or torch.Generator().manual_seed(0)
+    u, v = operator.random(generator), operator.random(generator)
+    image = operator.mv(v)
+    gap = ((u * image).flatten(1).sum(1) - (operator.rmv(u) * v).flatten(1).sum(1)).abs()
+    size = norm(image.flatten(1)) * norm(u.flatten(1))
+    return gap / torch.where(size > 0, size, 1.0)

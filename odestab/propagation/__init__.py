@@ -1,0 +1,1 @@
+"""Perturbations through a whole stack of layers."""

@@ -1,0 +1,1 @@
+"""One-step methods, their stability functions, and what one step does to perturbations."""

@@ -1,0 +1,299 @@
+"""One-step methods for dx/dt = f(x): one step y0 → y1, its stability function R(z), its derivative."""
+
+import abc
+import dataclasses
+import math
+from collections.abc import Callable
+
+import torch
+from jaxtyping import Complex, Float
+from torch import Tensor
+
+from odestab.adjoint import AbstractAdjoint, ImplicitAdjoint
+from odestab.fields.vector_field import AbstractVectorField
+from odestab.one_thread import jvp
+from odestab.operators.jacobian import Jacobian
+from odestab.operators.linear_operator import (
+    AbstractOperator,
+    ComposedOperator,
+    affine,
+    compose,
+    inverse,
+)
+from odestab.solver import AbstractImplicitSolver, Auto, ImplicitEquation, Solution
+
+MOST_TANGENTS = 16  # in one pass of a solver that is differentiated as it runs
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Step:
+    """One step.
+
+    Attributes:
+        state: y1, `(batch, ...)`.
+        solution: how the implicit solve went; None for an explicit step.
+    """
+
+    state: Float[Tensor, "batch *event"]
+    solution: Solution | None
+
+
+class AbstractOneStepMethod(abc.ABC):
+    """A one-step method with step size h."""
+
+    step_size: float | Tensor
+
+    @property
+    @abc.abstractmethod
+    def pole(self) -> float | None:
+        """The pole of R; None if R is a polynomial."""
+
+    @abc.abstractmethod
+    def step(
+        self,
+        field: AbstractVectorField,
+        x: Float[Tensor, "batch *event"],
+        guess: Float[Tensor, "batch *event"] | None = None,
+    ) -> Step:
+        """One step from x; an explicit method has no use for a guess of where it ends."""
+
+    @abc.abstractmethod
+    def stability_function(self, z: Complex[Tensor, "*points"]) -> Complex[Tensor, "*points"]:
+        """R(z): one step on f(x) = λx multiplies x by R(hλ)."""
+
+    @abc.abstractmethod
+    def derivative(
+        self,
+        field: AbstractVectorField,
+        x: Float[Tensor, "batch *event"],
+        y: Float[Tensor, "batch *event"],
+        *,
+        executed: bool = False,
+    ) -> AbstractOperator:
+        """The derivative of the step x ↦ y at x as an operator.
+
+        Args:
+            field: f.
+            x: where the step began.
+            y: where it ended; an implicit method is linearised there.
+            executed: differentiate the iteration that ran instead of the exact method.
+        """
+
+
+@dataclasses.dataclass(frozen=True)
+class ExplicitEuler(AbstractOneStepMethod):
+    """y1 = (1 + hc) y0 + h F(y0): first order, R(z) = 1 + z, never A-stable (Hairer and Wanner, section IV.2).
+
+    Attributes:
+        step_size: h.
+
+    Raises:
+        ValueError: if h is not positive and finite.
+    """
+
+    step_size: float | Tensor = 1.0
+
+    def __post_init__(self) -> None:
+        check_step_size(self.step_size)
+
+    def step(
+        self,
+        field: AbstractVectorField,
+        x: Float[Tensor, "batch *event"],
+        guess: Float[Tensor, "batch *event"] | None = None,
+    ) -> Step:
+        """One step; with the field `increment` and h = 1 it is the layer, bit for bit."""
+        return Step(
+            (1 + self.step_size * field.split) * x + self.step_size * field.unsplit(x), None
+        )
+
+    def stability_function(self, z: Complex[Tensor, "*points"]) -> Complex[Tensor, "*points"]:
+        """1 + z."""
+        return 1 + z
+
+    @property
+    def pole(self) -> None:
+        """None."""
+        return
+
+    def derivative(
+        self,
+        field: AbstractVectorField,
+        x: Float[Tensor, "batch *event"],
+        y: Float[Tensor, "batch *event"],
+        *,
+        executed: bool = False,
+    ) -> AbstractOperator:
+        """E = I + hJ(x)."""
+        return affine(Jacobian(field, x), 1.0, float(self.step_size))
+
+
+@dataclasses.dataclass(frozen=True)
+class ThetaMethod(AbstractOneStepMethod):
+    """y1 = y0 + h[(1 − θ) f(y0) + θ f(y1)]: R(z) = (1 + (1 − θ)z)/(1 − θz), order 2 for θ = ½, else 1, A-stable for θ ≥ ½.
+
+    Attributes:
+        step_size: h.
+        theta: θ in (0, 1].
+        solver: of the implicit equation.
+        adjoint: of gradients across the solve.
+        linear_rtol: relative residual of the linear solves in the step's derivative.
+
+    Raises:
+        ValueError: if h is not positive and finite, or θ is not in (0, 1].
+    """
+
+    step_size: float | Tensor = 1.0
+    theta: float = 0.5
+    solver: AbstractImplicitSolver = dataclasses.field(default_factory=Auto)
+    adjoint: AbstractAdjoint = dataclasses.field(default_factory=ImplicitAdjoint)
+    linear_rtol: float = 1e-8
+
+    def __post_init__(self) -> None:
+        check_step_size(self.step_size)
+        if not 0 < self.theta <= 1:
+            raise ValueError(f"theta must be in (0, 1], got {self.theta}")
+
+    def step(
+        self,
+        field: AbstractVectorField,
+        x: Float[Tensor, "batch *event"],
+        guess: Float[Tensor, "batch *event"] | None = None,
+    ) -> Step:
+        """One step; look at `solution.status` before trusting it. A guess near the solution is a warm start; None is x."""
+        solution = self.adjoint.solve(
+            self.solver, self._equation(field, x), x if guess is None else guess
+        )
+        return Step(solution.state, solution)
+
+    def stability_function(self, z: Complex[Tensor, "*points"]) -> Complex[Tensor, "*points"]:
+        """(1 + (1 − θ)z)/(1 − θz)."""
+        return (1 + (1 - self.theta) * z) / (1 - self.theta * z)
+
+    @property
+    def pole(self) -> float:
+        """1/θ."""
+        return 1 / self.theta
+
+    def derivative(
+        self,
+        field: AbstractVectorField,
+        x: Float[Tensor, "batch *event"],
+        y: Float[Tensor, "batch *event"],
+        *,
+        executed: bool = False,
+    ) -> AbstractOperator:
+        """(I − hθJ(y))⁻¹ (I + h(1 − θ)J(x)), the inverse by GMRES."""
+        if executed:
+            return _executed_derivative(
+                lambda s: self.solver.solve(self._equation(field, s), s).state, field, x
+            )
+        h = float(self.step_size)
+        solve = inverse(affine(Jacobian(field, y), 1.0, -h * self.theta), self.linear_rtol)
+        return compose([affine(Jacobian(field, x), 1.0, h * (1 - self.theta)), solve])
+
+    def _equation(self, field: AbstractVectorField, x: Tensor) -> ImplicitEquation:
+        return ImplicitEquation(
+            field, x + self.step_size * (1 - self.theta) * field(x), self.step_size * self.theta
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class ImplicitEuler(AbstractOneStepMethod):
+    """y1 = y0 + h f(y1): first order, R(z) = 1/(1 − z), A- and L-stable (Hairer and Wanner, section IV.3).
+
+    Attributes:
+        step_size: h.
+        solver: of the implicit equation.
+        adjoint: of gradients across the solve.
+        linear_rtol: relative residual of the linear solves in the step's derivative.
+
+    Raises:
+        ValueError: if h is not positive and finite.
+    """
+
+    step_size: float | Tensor = 1.0
+    solver: AbstractImplicitSolver = dataclasses.field(default_factory=Auto)
+    adjoint: AbstractAdjoint = dataclasses.field(default_factory=ImplicitAdjoint)
+    linear_rtol: float = 1e-8
+
+    def __post_init__(self) -> None:
+        check_step_size(self.step_size)
+
+    def step(
+        self,
+        field: AbstractVectorField,
+        x: Float[Tensor, "batch *event"],
+        guess: Float[Tensor, "batch *event"] | None = None,
+    ) -> Step:
+        """One step; look at `solution.status` before trusting it. A guess near the solution is a warm start; None is x."""
+        solution = self.adjoint.solve(
+            self.solver, ImplicitEquation(field, x, self.step_size), x if guess is None else guess
+        )
+        return Step(solution.state, solution)
+
+    def stability_function(self, z: Complex[Tensor, "*points"]) -> Complex[Tensor, "*points"]:
+        """1/(1 − z)."""
+        return 1 / (1 - z)
+
+    @property
+    def pole(self) -> float:
+        """1."""
+        return 1.0
+
+    def derivative(
+        self,
+        field: AbstractVectorField,
+        x: Float[Tensor, "batch *event"],
+        y: Float[Tensor, "batch *event"],
+        *,
+        executed: bool = False,
+    ) -> AbstractOperator:
+        """(I − hJ(y))⁻¹ by GMRES, at the solution y."""
+        if executed:
+            return _executed_derivative(
+                lambda s: self.solver.solve(ImplicitEquation(field, s, self.step_size), s).state,
+                field,
+                x,
+            )
+        return inverse(affine(Jacobian(field, y), 1.0, -float(self.step_size)), self.linear_rtol)
+
+
+def check_step_size(step_size: float | Tensor) -> None:
+    """Raise ValueError unless every entry of h is positive and finite."""
+    values = step_size.detach().flatten().tolist() if isinstance(step_size, Tensor) else [step_size]
+    for value in values:
+        if not (math.isfinite(value) and value > 0):
+            raise ValueError(f"step_size must be > 0 and finite, got {value}")
+
+
+def _executed_derivative(
+    run: Callable[[Tensor], Tensor], field: AbstractVectorField, x: Float[Tensor, "batch *event"]
+) -> ComposedOperator:
+    """The derivative of the iteration itself: forward and reverse mode through the solver's loop."""
+
+    def project(v: Tensor) -> Tensor:
+        return field.project(v)
+
+    def pushforward(v: Tensor) -> Tensor:
+        return project(jvp(run, x, project(v))[1])
+
+    def pullback(u: Tensor) -> Tensor:
+        return project(torch.func.vjp(run, x)[1](project(u))[0])
+
+    return ComposedOperator(
+        _over_tangents(pushforward, x), _over_tangents(pullback, x), x, field.mask
+    )
+
+
+def _over_tangents(product: Callable[[Tensor], Tensor], x: Tensor) -> Callable[[Tensor], Tensor]:
+    """All tangents in one pass of the solver: its loop branches on the state, which they share."""
+
+    def over_tangents(v: Tensor) -> Tensor:
+        if v.ndim == x.ndim:
+            return product(v)
+        return torch.func.vmap(product, chunk_size=MOST_TANGENTS)(v.reshape(-1, *x.shape)).reshape(
+            v.shape
+        )
+
+    return over_tangents

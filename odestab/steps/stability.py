@@ -1,0 +1,300 @@
+"""Where a step is stable: regions of the complex plane, margins and step sizes of a spectrum, and whether an implicit step damps more."""
+
+import dataclasses
+import math
+
+import torch
+from jaxtyping import Bool, Complex, Float, Int
+from torch import Tensor
+
+from odestab.fields.vector_field import AbstractVectorField
+from odestab.krylov.orthogonalization import norm
+from odestab.operators.jacobian import Jacobian
+from odestab.operators.linear_operator import AbstractOperator, affine, solve
+from odestab.spectrum import Spectrum
+from odestab.steps.one_step import AbstractOneStepMethod, ImplicitEuler
+
+CIRCLE_POINTS = 720
+DISC_POINTS = 8  # directions in which an eigenvalue may be off
+
+
+def complex_grid(re: Float[Tensor, " m"], im: Float[Tensor, " n"]) -> Complex[Tensor, "n m"]:
+    """z = re + i·im, imaginary parts along the first axis."""
+    return torch.complex(*torch.broadcast_tensors(re[None, :], im[:, None]))
+
+
+def stability_region(
+    method: AbstractOneStepMethod, re: Float[Tensor, " m"], im: Float[Tensor, " n"]
+) -> Float[Tensor, "n m"]:
+    """|R(z)| on the grid z = re + i·im; the region of stability is where it is ≤ 1, infinite at a pole, NaN where z is not finite."""
+    return _amplification(method, complex_grid(re, im))
+
+
+def lemniscate(z: Complex[Tensor, "*points"]) -> Float[Tensor, "*points"]:
+    """|1 − z²|: above 1 implicit Euler damps more than explicit Euler, below 1 less (Mathematics, section 3)."""
+    return (1 - z**2).abs()
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class SpectralGrowth:
+    """max |R(hλ)| over a spectrum.
+
+    Attributes:
+        value: per example, the largest over the listed eigenvalues; NaN where they are not finite.
+        bound: no eigenvalue, listed or not, gives more than this; infinite where nothing is known about the rest.
+        certain: value = bound up to rounding: the listed eigenvalues settle the maximum.
+        uncertainty: by how much `value` may be off, as each eigenvalue may lie anywhere within its own uncertainty.
+    """
+
+    value: Float[Tensor, " batch"]
+    bound: Float[Tensor, " batch"]
+    certain: Bool[Tensor, " batch"]
+    uncertainty: Float[Tensor, " batch"]
+
+
+def spectral_growth(method: AbstractOneStepMethod, spectrum: Spectrum) -> SpectralGrowth:
+    """max |R(hλ)| over the spectrum, with a certificate from the disc that holds the eigenvalues which are not listed.
+
+    With which = "LM" those lie in |λ − center| ≤ ρ, the distance of the last one listed. |R| takes its maximum over the disc on its
+    circle unless a pole lies inside. The certificate takes the listed eigenvalues as complete and is withheld where one did not converge.
+    """
+    h = float(method.step_size)
+    z = h * spectrum.values
+    eps = torch.finfo(spectrum.residuals.dtype).eps
+    listed = torch.where(spectrum.absent, -torch.inf, _amplification(method, z))
+    value = listed.amax(1)
+    low, high = _amplification_within(method, z, h * spectrum.reach + 2 * eps * z.abs())
+    low, high = (torch.where(spectrum.absent, -torch.inf, part).amax(1) for part in (low, high))
+    uncertainty = torch.maximum(high - value, value - low) + 4 * eps * (1 + value)
+    uncertainty = torch.where(value == torch.inf, torch.inf, uncertainty)
+    rest = torch.zeros_like(value) if spectrum.complete else _largest_on_disc(method, spectrum, h)
+    bound = torch.maximum(value, rest)
+    converged = (spectrum.converged | spectrum.absent).all(1)
+    certain = converged & (bound <= value * (1 + 1e-9))
+    return SpectralGrowth(value, torch.where(converged, bound, torch.inf), certain, uncertainty)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class StableStepSizes:
+    """Which step sizes of a list are stable for a spectrum.
+
+    Attributes:
+        step_sizes: `(steps,)`, the candidates h.
+        growth: `(batch, steps)`, max |R(hλ)| over the listed eigenvalues; NaN where they are not finite.
+        stable: growth ≤ 1, or above it by no more than its uncertainty and √eps: |R| = 1 is stable, and rounding does not decide.
+        certain: `(batch, steps)`, the listed eigenvalues settle it, and it is not on the boundary. A converged growth above 1
+            always is settled: what is listed is unstable.
+        boundary: `(batch, steps)`, growth is 1 to within its uncertainty (Mathematics, section 8): it may be stable or not.
+    """
+
+    step_sizes: Float[Tensor, " steps"]
+    growth: Float[Tensor, "batch steps"]
+    stable: Bool[Tensor, "batch steps"]
+    certain: Bool[Tensor, "batch steps"]
+    boundary: Bool[Tensor, "batch steps"]
+
+    def describe(self, example: int) -> str:
+        """The stable candidates in words: "none", or the runs of neighbouring candidates as intervals.
+
+        Candidates on the boundary are named after them; "unknown" where the eigenvalues are not finite.
+        """
+        if bool(self.growth[example].isnan().all()):
+            return "unknown"
+        runs: list[list[float]] = []
+        previous_stable = False
+        for h, stable in zip(self.step_sizes.tolist(), self.stable[example].tolist(), strict=True):
+            if stable and previous_stable:
+                runs[-1][-1] = h
+            elif stable:
+                runs.append([h, h])
+            previous_stable = stable
+        words = (
+            ", ".join(f"{low:g}" if low == high else f"{low:g} to {high:g}" for low, high in runs)
+            or "none"
+        )
+        edge = ", ".join(
+            f"{h:g}"
+            for h in self.step_sizes[self.boundary[example].to(self.step_sizes.device)].tolist()
+        )
+        return f"{words} (on the boundary: {edge})" if edge else words
+
+
+def stable_step_sizes(
+    method: AbstractOneStepMethod, spectrum: Spectrum, steps: Float[Tensor, " steps"]
+) -> StableStepSizes:
+    """The set {h : max |R(hλ)| ≤ 1} on a list of candidates; on real layers often empty (Mathematics, section 8).
+
+    Raises:
+        ValueError: if a candidate is not positive and finite.
+    """
+    found = [
+        spectral_growth(dataclasses.replace(method, step_size=h), spectrum) for h in steps.tolist()
+    ]  # type: ignore[type-var]
+    growth, uncertainty = (
+        torch.stack([getattr(g, name) for g in found], dim=1) for name in ("value", "uncertainty")
+    )
+    converged = (spectrum.converged | spectrum.absent).all(1)
+    settled = torch.stack(
+        [g.certain | (converged & (g.value > 1)) | (g.bound <= 1) for g in found], dim=1
+    )
+    boundary = growth.isfinite() & ((growth - 1).abs() <= uncertainty)
+    stable = growth <= 1 + _rounding(uncertainty)
+    return StableStepSizes(steps, growth, stable, settled & ~boundary, boundary)
+
+
+def margin(method: AbstractOneStepMethod, spectrum: Spectrum) -> Float[Tensor, " batch"]:
+    """1 − max |R(hλ)| over the listed eigenvalues; negative means unstable. `spectral_growth` says whether the list settles it.
+
+    0 where it is less than its uncertainty and √eps, on the boundary; NaN where the eigenvalues are not finite.
+    """
+    found = spectral_growth(method, spectrum)
+    value = 1 - found.value
+    return torch.where(value.abs() <= _rounding(found.uncertainty), 0.0, value)
+
+
+def share_outside_lemniscate(
+    spectrum: Spectrum, step_size: float, bulk: float = -1.0, radius: float = 1e-3
+) -> tuple[Float[Tensor, " batch"], Int[Tensor, " batch"]]:
+    """The share of eigenvalues with |1 − (hλ)²| > 1, where implicit Euler damps more, and the size of the bulk left out of it.
+
+    An eigenvalue that lies on the lemniscate to within its uncertainty is not outside.
+
+    LayerNorm puts eigenvalues of multiplicity 2n at λ ≈ −1 (Mathematics, section 4); they are counted apart. Where nothing is left the
+    share is NaN.
+
+    Args:
+        spectrum: a full spectrum.
+        step_size: h.
+        bulk: where the bulk sits.
+        radius: eigenvalues within this distance of it belong to it.
+
+    Raises:
+        ValueError: if the spectrum is not complete: a share of leading values says nothing.
+    """
+    if not spectrum.complete:
+        raise ValueError("spectrum must be complete (full_spectrum), got leading values only")
+    present = ~spectrum.values.isnan()
+    in_bulk = present & ((spectrum.values - bulk).abs() <= radius)
+    counted = present & ~in_bulk
+    z = step_size * spectrum.values
+    off = step_size * spectrum.reach + 2 * torch.finfo(spectrum.residuals.dtype).eps * z.abs()
+    outside = counted & (lemniscate(z) > 1 + off * (2 * z.abs() + off))
+    return outside.sum(1) / counted.sum(1).to(spectrum.residuals.dtype), in_bulk.sum(1)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class ImplicitAdvantage:
+    """How much more an implicit step damps than an explicit one.
+
+    Attributes:
+        values: log(‖Eδ‖/‖M⁻¹δ‖) per perturbation δ, `(perturbations, batch)`, in nats; positive: the implicit step damps more.
+        residual: relative residual of the linear solves, same shape.
+        solved: `(batch,)`, the implicit step converged; where not, M was taken at the best iterate.
+    """
+
+    values: Float[Tensor, "perturbations batch"]
+    residual: Float[Tensor, "perturbations batch"]
+    solved: Bool[Tensor, " batch"]
+
+    @property
+    def mean(self) -> Float[Tensor, " batch"]:
+        """The mean over the family of perturbations."""
+        return self.values.mean(0)
+
+    @property
+    def standard_error(self) -> Float[Tensor, " batch"]:
+        """Of that mean; NaN for a single perturbation."""
+        count = self.values.shape[0]
+        return (
+            self.values.std(0) / math.sqrt(count)
+            if count > 1
+            else torch.full_like(self.values[0], torch.nan)
+        )
+
+
+def implicit_advantage(
+    field: AbstractVectorField,
+    x: Float[Tensor, "batch *event"],
+    perturbations: Float[Tensor, "perturbations batch *event"],
+    step_size: float = 1.0,
+    *,
+    implicit: ImplicitEuler | None = None,
+    rtol: float = 1e-6,
+) -> ImplicitAdvantage:
+    """log(‖Eδ‖/‖M⁻¹δ‖) over a family of perturbations, E = I + hJ(x), M = I − hJ(y) at the implicit solution y (Mathematics, section 8).
+
+    Args:
+        field: f.
+        x: where both steps begin.
+        perturbations: δ, not all zero on real tokens.
+        step_size: h.
+        implicit: the implicit method, if its solver is to be chosen; its step size is replaced by h.
+        rtol: relative residual of the linear solves.
+    """
+    method = dataclasses.replace(implicit or ImplicitEuler(), step_size=step_size)
+    step = method.step(field, x)
+    assert step.solution is not None
+    explicit = affine(Jacobian(field, x), 1.0, step_size)
+    resolved = affine(Jacobian(field, step.state), 1.0, -step_size)
+    return damping_advantage(explicit, resolved, perturbations, step.solution.converged, rtol)
+
+
+def damping_advantage(
+    explicit: AbstractOperator,
+    implicit: AbstractOperator,
+    perturbations: Float[Tensor, "perturbations batch *event"],
+    solved: Bool[Tensor, " batch"],
+    rtol: float = 1e-6,
+) -> ImplicitAdvantage:
+    """log(‖Eδ‖/‖M⁻¹δ‖) for operators E and M that are already linearised; see `implicit_advantage`."""
+    delta = explicit.project(perturbations)
+    image = norm(explicit.mv(delta).flatten(2))
+    resolved = solve(implicit, delta, rtol)
+    values = image.log() - norm(resolved.solution).view_as(image).log()
+    return ImplicitAdvantage(values, resolved.residual.view_as(image), solved)
+
+
+def _amplification(method: AbstractOneStepMethod, z: Tensor) -> Tensor:
+    """|R(z)|, infinite at the pole, NaN where z is not finite."""
+    size = method.stability_function(z).abs().nan_to_num(torch.inf, posinf=torch.inf)
+    return torch.where(z.isfinite(), size, torch.nan)
+
+
+def _amplification_within(
+    method: AbstractOneStepMethod, z: Tensor, radius: Tensor
+) -> tuple[Tensor, Tensor]:
+    """The least and the largest |R| on discs about points z, from DISC_POINTS directions and the pole."""
+    known = radius.nan_to_num(torch.inf).clamp(max=torch.finfo(radius.dtype).max ** 0.25)
+    angle = torch.arange(DISC_POINTS, dtype=radius.dtype, device=radius.device) * (
+        2 * math.pi / DISC_POINTS
+    )
+    around = z[..., None] + known[..., None] * torch.polar(torch.ones_like(angle), angle)
+    sizes = torch.cat([_amplification(method, around), _amplification(method, z)[..., None]], -1)
+    low, high = sizes.amin(-1), sizes.amax(-1)
+    if method.pole is not None:
+        high = torch.where((z - method.pole).abs() <= known, torch.inf, high)
+    return low, torch.where(radius.isfinite(), high, torch.inf)
+
+
+def _rounding(uncertainty: Tensor) -> Tensor:
+    """What of an uncertainty may be called rounding: √eps at most. A larger one leaves a verdict uncertain and does not change it."""
+    return uncertainty.nan_to_num(0.0).clamp(max=torch.finfo(uncertainty.dtype).eps ** 0.5)
+
+
+def _largest_on_disc(
+    method: AbstractOneStepMethod, spectrum: Spectrum, h: float
+) -> Float[Tensor, " batch"]:
+    """max |R(hλ)| over the disc of unlisted eigenvalues; infinite where it holds the pole or is not known."""
+    if spectrum.center is None:
+        return torch.full_like(spectrum.residuals[:, 0], torch.inf)
+    radius = (spectrum.values[:, -1] - spectrum.center).abs()
+    # A Möbius R with real coefficients takes its extremes on the real axis, where two of these points lie.
+    angle = torch.linspace(
+        0, 2 * math.pi, CIRCLE_POINTS + 1, dtype=radius.dtype, device=radius.device
+    )
+    circle = spectrum.center + radius[:, None] * torch.exp(1j * angle)
+    largest = method.stability_function(h * circle).abs().amax(1)
+    pole = method.pole
+    if pole is None:
+        return largest
+    return torch.where(abs(pole / h - spectrum.center) <= radius, torch.inf, largest)
