@@ -1,4 +1,7 @@
-"""The `odestab` command. Heavy imports stand inside the command bodies, so that --help answers at once."""
+"""The `odestab` command.
+
+Heavy imports stand inside the command bodies, so that --help answers at once.
+"""
 
 import argparse
 import sys
@@ -60,7 +63,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def analyze(options: argparse.Namespace) -> None:
-    """Spectra, stability and propagation of every layer into a run folder, with figures and a report."""
+    """Spectra, stability and propagation of every layer into a run folder, with figures and a
+    report.
+    """
     from analysis.sweep import prepare, run
 
     config = study_config(options, *_texts(options), tuple(options.step_size))
@@ -76,7 +81,9 @@ def analyze(options: argparse.Namespace) -> None:
 
 
 def predict(options: argparse.Namespace) -> None:
-    """Which layers should take an implicit step, from single steps on unlabelled texts, with a run that tests it."""
+    """Which layers should take an implicit step, from single steps on unlabelled texts, with a run
+    that tests it.
+    """
     import hashlib
 
     from analysis.prediction import predict as predicted
@@ -98,7 +105,8 @@ def predict(options: argparse.Namespace) -> None:
         return
     if (checkpoint := checkpoint_digest(options.model)) is None:
         warn(
-            f"the weights of {options.model} have no digest here, so that no run can be held against this prediction"
+            f"the weights of {options.model} have no digest here, so "
+            "that no run can be held against this prediction"
         )
     found = predicted(summary, options.seed, checkpoint)
     record, path = found.record(), options.out / "prediction.json"
@@ -131,14 +139,17 @@ def confirm(options: argparse.Namespace) -> None:
     write_record(options.out / "confirmation.json", record)
     figure = save(draw(record), options.out, "confirmation")["svg"]
     print(
-        f"{found.sentence}\n{found.power}\nrecord: {options.out / 'confirmation.json'}\nfigure: {figure}"
+        f"{found.sentence}\n{found.power}\nrecord: "
+        f"{options.out / 'confirmation.json'}\nfigure: {figure}"
     )
     for layers in found.meta["unpredicted"]:
         warn(f"implicit layers {layers}: run, but no placement of the prediction; left out")
 
 
 def calibrate(options: argparse.Namespace) -> None:
-    """Growth through a fine-tuned model: measured, and predicted from its linearisation and from that of the checkpoint it came from."""
+    """Growth through a fine-tuned model: measured, and predicted from its linearisation and from
+    that of the checkpoint it came from.
+    """
     from analysis.calibration import calibrate as calibrated
     from analysis.ground.json_records import read_json
     from analysis.record import read_run
@@ -178,7 +189,9 @@ def calibrate(options: argparse.Namespace) -> None:
 
 
 def recalibrate(options: argparse.Namespace) -> None:
-    """The fits, tests and figure of a calibration again from the growth that its record holds, without its models."""
+    """The fits, tests and figure of a calibration again from the growth that its record holds,
+    without its models.
+    """
     from analysis.calibration import again
     from analysis.ground.json_records import read_json
 
@@ -210,7 +223,9 @@ def report(options: argparse.Namespace) -> None:
 
 
 def propagate(options: argparse.Namespace) -> None:
-    """One figure: growth of a perturbation through depth on a text, and of an edit of it if one is given."""
+    """One figure: growth of a perturbation through depth on a text, and of an edit of it if one is
+    given.
+    """
     pairs = (Pair("edit", options.text, options.edited),) if options.edited is not None else ()
     _one_figure(options, pairs, {"propagation"})
 
@@ -251,7 +266,9 @@ def _texts(options: argparse.Namespace) -> tuple[tuple[str, ...], tuple[Pair, ..
 
 
 def _require_drawing() -> None:
-    """Tell before the measurement, not after it, that matplotlib cannot be loaded: its backend may not exist."""
+    """Tell before the measurement, not after it, that matplotlib cannot be loaded: its backend may
+    not exist.
+    """
     try:
         import figures.style  # noqa: F401
     except (ImportError, ValueError) as error:
@@ -261,7 +278,8 @@ def _require_drawing() -> None:
 def _parser() -> Parser:
     parser = Parser(
         prog="odestab",
-        description="Is this transformer layer a stable step of a differential equation, and does an implicit step make it more robust?",
+        description="Is this transformer layer a stable step of a differential "
+        "equation, and does an implicit step make it more robust?",
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     study = study_options()

@@ -1,4 +1,6 @@
-"""Which cells a study consists of: small independent units of measurement, named so that a killed run can tell what is missing."""
+"""Which cells a study consists of: small independent units of measurement, named so that a killed
+run can tell what is missing.
+"""
 
 import dataclasses
 import hashlib
@@ -11,12 +13,14 @@ class CellPlan:
     """One cell to measure.
 
     Attributes:
-        kind: "layer", "dense", "propagation", "regions" or "truncated"; in full depth also "nonnormality", "bounds", "density",
-            "sublayers", "refinement" and "exponents"; for a prediction "layer" and "solves"; for a calibration "declared".
+        kind: "layer", "dense", "propagation", "regions" or "truncated"; in full depth also
+            "nonnormality", "bounds", "density", "sublayers", "refinement" and "exponents"; for a
+            prediction "layer" and "solves"; for a calibration "declared".
         texts: indices into the study's texts, or into its pairs where `perturbation` is an edit.
         layer: of cells that are about one layer.
         step_size: of "propagation", "regions" and "exponents" cells.
-        perturbation: of "propagation" and "declared" cells: "gaussian", "worst", a kind of edit, of the latter also "attack".
+        perturbation: of "propagation" and "declared" cells: "gaussian", "worst", a kind of edit, of
+            the latter also "attack".
     """
 
     kind: str
@@ -27,7 +31,9 @@ class CellPlan:
 
     @property
     def name(self) -> str:
-        """The file's stem: another one for every cell of a study, also where case does not tell files apart."""
+        """The file's stem: another one for every cell of a study, also where case does not tell
+        files apart.
+        """
         parts = [self.kind]
         if self.layer is not None:
             parts.append(f"l{self.layer:02d}")
@@ -47,13 +53,17 @@ class CellPlan:
 
 
 def _safe(kind: str) -> str:
-    """A kind of perturbation as part of a file name; where that changes it, a digest keeps it apart from all others."""
+    """A kind of perturbation as part of a file name; where that changes it, a digest keeps it apart
+    from all others.
+    """
     safe = "".join(c if c.isascii() and c.isalnum() else "_" for c in kind.lower())[:40]
     return safe if safe == kind else f"{safe}-{hashlib.sha256(kind.encode()).hexdigest()[:8]}"
 
 
 def chunks(indices: list[int], lengths: list[int], size: int) -> list[tuple[int, ...]]:
-    """Groups of at most `size` texts of similar length, so that little is padded; groups and members in a fixed order."""
+    """Groups of at most `size` texts of similar length, so that little is padded; groups and
+    members in a fixed order.
+    """
     ordered = sorted(indices, key=lambda i: (lengths[i], i))
     return [tuple(ordered[first : first + size]) for first in range(0, len(ordered), size)]
 
@@ -123,7 +133,9 @@ def _full_depth(
     followed: list[tuple[int, ...]],
     shortest: list[int],
 ) -> list[CellPlan]:
-    """What a run of full depth adds: on the shortest text what takes dense matrices, on the followed texts the rest."""
+    """What a run of full depth adds: on the shortest text what takes dense matrices, on the
+    followed texts the rest.
+    """
     cells = [
         CellPlan("exponents", chunk, step_size=h) for h in config.step_sizes for chunk in followed
     ]

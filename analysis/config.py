@@ -1,4 +1,7 @@
-"""What a study measures: the model, the texts and every choice that changes a number. Knows neither torch nor transformers."""
+"""What a study measures: the model, the texts and every choice that changes a number.
+
+Knows neither torch nor transformers.
+"""
 
 import dataclasses
 import hashlib
@@ -38,7 +41,8 @@ class Pair:
         edited: the edited text.
 
     Raises:
-        ValueError: if nothing is edited, or the kind is the name of a synthetic perturbation, not printable or too long.
+        ValueError: if nothing is edited, or the kind is the name of a synthetic perturbation, not
+            printable or too long.
     """
 
     kind: str
@@ -55,7 +59,8 @@ class Pair:
         if not self.kind.isprintable() or len(self.kind) > LONGEST_KIND:
             shown = repr(self.kind[:30])
             raise ValueError(
-                f"kind of an edit must be at most {LONGEST_KIND} printable characters, got {len(self.kind)}: {shown}"
+                f"kind of an edit must be at most {LONGEST_KIND} printable "
+                f"characters, got {len(self.kind)}: {shown}"
             )
 
 
@@ -72,22 +77,25 @@ class StudyConfig:
         layers: which layers' spectra; None is all. Propagation always runs through all of them.
         device: a torch device.
         dtype: "float64" or "float32".
-        depth: "quick", or "full" with pseudospectra, densities, worst directions, sub-layers, refinement and Lyapunov exponents;
-            "prediction" measures single steps of each layer and their solves alone, "calibration" growth through the declared steps alone.
+        depth: "quick", or "full" with pseudospectra, densities, worst directions, sub-layers,
+            refinement and Lyapunov exponents; "prediction" measures single steps of each layer and
+            their solves alone, "calibration" growth through the declared steps alone.
         seed: of every random vector.
         eigenvalues: how many leading eigenvalues of each layer.
         dense_limit: largest dimension n·H for which the full spectrum is computed.
         chunk: texts measured together; it changes the memory needed and rounding, nothing else.
         rtol: tolerance on residuals of eigenvalues, relative to the spectral radius.
-        growth_rtol: tolerance on residuals of worst growth and logarithmic norm; the values' own errors are of second order in it.
+        growth_rtol: tolerance on residuals of worst growth and logarithmic norm; the values' own
+            errors are of second order in it.
         perturbations: random directions behind the implicit advantage.
-        propagated: how many texts, the first ones, are followed through depth under Gaussian and worst perturbations, and measured in
-            full depth.
+        propagated: how many texts, the first ones, are followed through depth under Gaussian and
+            worst perturbations, and measured in full depth.
         truncated_steps: k of the truncated solvers whose regions are drawn.
         tolerances: of the solver, loosest first, at which a prediction counts evaluations.
-        steps: a checkpoint whose declared steps the layers take in a calibration; None is the model itself.
-        directions: a safetensors file of perturbations of the state that enters the first layer, `(tokens, hidden)` by the sha256 of their
-            text, for a calibration.
+        steps: a checkpoint whose declared steps the layers take in a calibration; None is the model
+            itself.
+        directions: a safetensors file of perturbations of the state that enters the first layer,
+            `(tokens, hidden)` by the sha256 of their text, for a calibration.
 
     Raises:
         ValueError: if a choice is out of range; the message names it.
@@ -166,7 +174,9 @@ class StudyConfig:
 
     @property
     def sizes(self) -> tuple[float, ...]:
-        """Relative sizes of Gaussian perturbations: from where the linear prediction holds to where it does not."""
+        """Relative sizes of Gaussian perturbations: from where the linear prediction holds to where
+        it does not.
+        """
         if self.depth == CALIBRATION:
             return (1e-4, 1e-3, 1e-2, 1e-1, 0.3)
         return (1e-5, 1e-3, 1e-1, 0.3) if self.dtype == "float64" else (1e-3, 1e-2, 1e-1, 0.3)
@@ -180,7 +190,8 @@ class StudyConfig:
         for layer in self.layers or ():
             if not 0 <= layer < depth:
                 raise ValueError(
-                    f"layers must be in 0..{depth - 1} for this encoder of {depth} layers, got {layer}"
+                    f"layers must be in 0..{depth - 1} for this "
+                    f"encoder of {depth} layers, got {layer}"
                 )
         return tuple(sorted(set(self.layers))) if self.layers is not None else tuple(range(depth))
 
@@ -201,32 +212,38 @@ def default_model_folder() -> Path:
     spec = importlib.util.find_spec(DEFAULT_PACKAGE)
     if spec is None or not spec.submodule_search_locations:
         raise ValueError(
-            f"the embedded default model {DEFAULT_MODEL} is not installed; get it with: {INSTALL_DEFAULT}"
+            f"the embedded default model {DEFAULT_MODEL} is not "
+            f"installed; get it with: {INSTALL_DEFAULT}"
         )
     folder = Path(spec.submodule_search_locations[0]) / "model"
     weights = folder / "model.safetensors"
     digest = hashlib.sha256(weights.read_bytes()).hexdigest() if weights.is_file() else "no file"
     if digest != DEFAULT_WEIGHTS:
         raise ValueError(
-            f"{weights.name} of {DEFAULT_MODEL}: expected sha256 {DEFAULT_WEIGHTS}, got {digest}; get it with: {INSTALL_DEFAULT}"
+            f"{weights.name} of {DEFAULT_MODEL}: expected sha256 "
+            f"{DEFAULT_WEIGHTS}, got {digest}; get it with: {INSTALL_DEFAULT}"
         )
     return folder
 
 
 def checkpoint_digest(model: str | None) -> str | None:
-    """Sha256 of a model's weights, as fine-tuning records name it; None for a hub id that is not in the cache."""
+    """Sha256 of a model's weights, as fine-tuning records name it; None for a hub id that is not in
+    the cache.
+    """
     return DEFAULT_WEIGHTS if model is None else model_identity(model).weights
 
 
 def read_texts(path: Path) -> tuple[tuple[str, ...], tuple[Pair, ...]]:
-    """Read a text file: one text a line, or `original<TAB>edited`, or `kind<TAB>original<TAB>edited`.
+    """Read a text file: one text a line, or `original<TAB>edited`, or
+    `kind<TAB>original<TAB>edited`.
 
     Returns:
         Texts (originals of pairs included) and pairs, each once.
 
     Raises:
-        ValueError: if the file is empty, is not UTF-8, has an empty line or field, or more than three columns, or is a table of another
-            kind: with a header, with labels, CSV or JSON. The line is named.
+        ValueError: if the file is empty, is not UTF-8, has an empty line or field, or more than
+            three columns, or is a table of another kind: with a header, with labels, CSV or JSON.
+            The line is named.
         OSError: if it cannot be read.
     """
     content = path.read_bytes()
@@ -249,7 +266,8 @@ def read_texts(path: Path) -> tuple[tuple[str, ...], tuple[Pair, ...]]:
             raise ValueError(f"{path}: line {number} is empty or has an empty column")
         if len(columns) > 3:
             raise ValueError(
-                f"{path}: line {number}: expected a text, a pair, or kind and pair, got {len(columns)} columns"
+                f"{path}: line {number}: expected a text, a pair, or "
+                f"kind and pair, got {len(columns)} columns"
             )
         if len(columns) > 1:
             kind, original, edited = columns if len(columns) == 3 else ("edit", *columns)

@@ -52,7 +52,9 @@ def measure(study: Study, plan: CellPlan) -> Cell:
 
 
 def layer_cell(study: Study, plan: CellPlan) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """Leading eigenvalues, logarithmic norm, and for each step size worst and spectral growth, the solve and the advantage."""
+    """Leading eigenvalues, logarithmic norm, and for each step size worst and spectral growth, the
+    solve and the advantage.
+    """
     config, layer = study.config, plan.layer
     assert layer is not None
     trajectory = study.trace(tuple(config.texts[i] for i in plan.texts))
@@ -150,7 +152,9 @@ def _stability_map(study: Study, leading: od.Spectrum) -> dict[str, np.ndarray]:
 
 
 def dense_cell(study: Study, plan: CellPlan) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """The full spectrum of one layer on one short text, and its share outside the lemniscate at each step size."""
+    """The full spectrum of one layer on one short text, and its share outside the lemniscate at
+    each step size.
+    """
     config, layer = study.config, plan.layer
     assert layer is not None
     trajectory = study.trace(tuple(config.texts[i] for i in plan.texts))
@@ -170,7 +174,9 @@ def dense_cell(study: Study, plan: CellPlan) -> tuple[dict[str, Any], dict[str, 
 
 
 def propagation_cell(study: Study, plan: CellPlan) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """Growth of one direction of perturbation at each size through all layers, explicit and implicit, measured and predicted."""
+    """Growth of one direction of perturbation at each size through all layers, explicit and
+    implicit, measured and predicted.
+    """
     assert plan.step_size is not None
     if plan.perturbation in ("gaussian", "worst"):
         texts = tuple(study.config.texts[i] for i in plan.texts)
@@ -227,7 +233,9 @@ def _deltas(study: Study, plan: CellPlan, walk: Walk) -> list[Tensor]:
 
 
 def regions_cell(study: Study, plan: CellPlan) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """|R(z)| of both methods, of solvers stopped after k iterations, and |1 − z²|, on one grid of z = hλ."""
+    """|R(z)| of both methods, of solvers stopped after k iterations, and |1 − z²|, on one grid of z
+    = hλ.
+    """
     h, k = plan.step_size, study.config.truncated_steps
     assert h is not None
     reach = max(1.0, h)
@@ -257,7 +265,9 @@ def regions_cell(study: Study, plan: CellPlan) -> tuple[dict[str, Any], dict[str
 
 
 def truncated_cell(study: Study, plan: CellPlan) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """|R_k(z)| of solvers stopped after k iterations at every step size of the map, for Im z ≥ 0: it is symmetric."""
+    """|R_k(z)| of solvers stopped after k iterations at every step size of the map, for Im z ≥ 0:
+    it is symmetric.
+    """
     k, steps = study.config.truncated_steps, study.config.map_step_sizes
     re, im = (
         torch.linspace(-4, 4, 121, dtype=torch.float64),

@@ -1,4 +1,6 @@
-"""Growth through the steps that a checkpoint declares for its layers: what its model does to a perturbation, and what is predicted."""
+"""Growth through the steps that a checkpoint declares for its layers: what its model does to a
+perturbation, and what is predicted.
+"""
 
 import dataclasses
 import functools
@@ -22,10 +24,12 @@ from analysis.study import (
 
 
 def declared_cell(study: Study, plan: CellPlan) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """Growth of one kind of perturbation at each size through all declared steps, measured and predicted.
+    """Growth of one kind of perturbation at each size through all declared steps, measured and
+    predicted.
 
-    Solvers that converge are solved far below the perturbation's size, whatever tolerance they declare; one that stops after k iterations
-    by design runs as declared, and its derivative is that of these iterations.
+    Solvers that converge are solved far below the perturbation's size, whatever tolerance they
+    declare; one that stops after k iterations by design runs as declared, and its derivative is
+    that of these iterations.
     """
     edits = plan.perturbation not in ("gaussian", "worst", "attack")
     texts = tuple(
@@ -71,7 +75,9 @@ def _walk(study: Study, texts: tuple[str, ...]) -> Walk:
 def _deltas(
     study: Study, plan: CellPlan, walk: Walk, edits: bool
 ) -> tuple[list[Tensor], tuple[float, ...]]:
-    """The perturbations of a cell, one per size; an edit and an attack have the size that they have."""
+    """The perturbations of a cell, one per size; an edit and an attack have the size that they
+    have.
+    """
     config, x = study.config, walk.path.states[0]
     if edits:
         edited = study.trace_declared(tuple(config.pairs[i].edited for i in plan.texts))
@@ -82,7 +88,8 @@ def _deltas(
             own = study.directions[text]
             if len(own) != int(real.sum()):
                 raise ValueError(
-                    f"the direction of text {text + 1} must be of its {int(real.sum())} tokens, got {len(own)}"
+                    f"the direction of text {text + 1} must be of its "
+                    f"{int(real.sum())} tokens, got {len(own)}"
                 )
             delta[row, real] = own
         return [delta], (float("nan"),)

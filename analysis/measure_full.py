@@ -1,4 +1,6 @@
-"""Measure the cells of a run of full depth: non-normality, spectral densities, halves of layers, step-size refinement, exponents."""
+"""Measure the cells of a run of full depth: non-normality, spectral densities, halves of layers,
+step-size refinement, exponents.
+"""
 
 from typing import Any
 
@@ -24,14 +26,18 @@ Measured = tuple[dict[str, Any], dict[str, np.ndarray]]
 
 
 def token_shares(directions: Tensor | None, mask: Tensor | None) -> np.ndarray:
-    """The share of a leading direction's squared norm on each token, `(batch, tokens)`; NaN on padding."""
+    """The share of a leading direction's squared norm on each token, `(batch, tokens)`; NaN on
+    padding.
+    """
     assert directions is not None and mask is not None
     shares = directions[:, 0].square().sum(-1)
     return to_numpy((shares / shares.sum(1, keepdim=True)).masked_fill(~mask, torch.nan))
 
 
 def nonnormality_cell(study: Study, plan: CellPlan) -> Measured:
-    """From one short text's dense matrix: pseudospectra, numerical range, departure from normality, Kreiss constant."""
+    """From one short text's dense matrix: pseudospectra, numerical range, departure from normality,
+    Kreiss constant.
+    """
     jacobian = _jacobian(study, plan)
     boundary = od.numerical_range(jacobian, RANGE_ANGLES["exact"], study.config.rtol).boundary
     re, im = _frame(boundary[0])
@@ -72,7 +78,9 @@ def nonnormality_cell(study: Study, plan: CellPlan) -> Measured:
 
 
 def bounds_cell(study: Study, plan: CellPlan) -> Measured:
-    """Inner bounds of the pseudospectra of longer texts from a Krylov space, points of their numerical range, a bound of the departure."""
+    """Inner bounds of the pseudospectra of longer texts from a Krylov space, points of their
+    numerical range, a bound of the departure.
+    """
     jacobian = _jacobian(study, plan)
     generator = study.generator(plan.kind, plan.layer)
     found = od.numerical_range(
@@ -95,7 +103,9 @@ def bounds_cell(study: Study, plan: CellPlan) -> Measured:
 
 
 def density_cell(study: Study, plan: CellPlan) -> Measured:
-    """Spectral densities of ∂Fᵀ∂F and of the symmetric part of J, with their standard errors over probes."""
+    """Spectral densities of ∂Fᵀ∂F and of the symmetric part of J, with their standard errors over
+    probes.
+    """
     jacobian = _jacobian(study, plan)
     arrays: dict[str, np.ndarray] = {}
     for of, operator, grid in (
@@ -123,7 +133,9 @@ def density_cell(study: Study, plan: CellPlan) -> Measured:
 
 
 def sublayers_cell(study: Study, plan: CellPlan) -> Measured:
-    """Logarithmic norm and worst growth of the attention half and of the feed-forward half, each taken as a layer."""
+    """Logarithmic norm and worst growth of the attention half and of the feed-forward half, each
+    taken as a layer.
+    """
     config, layer = study.config, plan.layer
     assert layer is not None
     trajectory = study.trace_halves(tuple(config.texts[i] for i in plan.texts))
@@ -158,7 +170,9 @@ def sublayers_cell(study: Study, plan: CellPlan) -> Measured:
 
 
 def refinement_cell(study: Study, plan: CellPlan) -> Measured:
-    """Worst growth of one step of h, two of h/2, four of h/4 by either method, beside the flow of the linearised field."""
+    """Worst growth of one step of h, two of h/2, four of h/4 by either method, beside the flow of
+    the linearised field.
+    """
     jacobian, rtol, work = _jacobian(study, plan), study.config.growth_rtol, study.work_dtype
     found = [
         od.refinement_control(jacobian.field, jacobian.x, h, PARTS, rtol, work_dtype=work)
@@ -195,7 +209,9 @@ def _jacobian(study: Study, plan: CellPlan) -> od.Jacobian:
 
 
 def _frame(boundary: Tensor) -> tuple[Tensor, Tensor]:
-    """A grid of the upper half plane around a numerical range, finer about the discs of stability."""
+    """A grid of the upper half plane around a numerical range, finer about the discs of
+    stability.
+    """
     margin = 0.3
     low, high, top = (
         float(edge)

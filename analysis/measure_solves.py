@@ -1,4 +1,6 @@
-"""Measure what a solver does at the tolerances of fine-tuning: its evaluations, its error, and what a truncated one damps."""
+"""Measure what a solver does at the tolerances of fine-tuning: its evaluations, its error, and what
+a truncated one damps.
+"""
 
 from typing import Any
 
@@ -12,10 +14,11 @@ from analysis.study import Study, to_numpy
 
 
 def solves_cell(study: Study, plan: CellPlan) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """For each step size and tolerance how an implicit step is solved, and the advantage of a solver stopped after k iterations.
+    """For each step size and tolerance how an implicit step is solved, and the advantage of a
+    solver stopped after k iterations.
 
-    The error of a solve is relative to what sets the two methods apart, ‖y_tolerance − y‖/‖y − (x + h f(x))‖: at 1 nothing is left of
-    the implicit step.
+    The error of a solve is relative to what sets the two methods apart, ‖y_tolerance − y‖/‖y − (x +
+    h f(x))‖: at 1 nothing is left of the implicit step.
     """
     assert plan.layer is not None
     trajectory = study.trace(tuple(study.config.texts[i] for i in plan.texts))
@@ -49,7 +52,9 @@ def _one_step_size(
 def _truncated_advantage(
     study: Study, field: od.AbstractVectorField, x: Tensor, h: float, noise: Tensor
 ) -> Tensor:
-    """Mean of log(‖Eδ‖/‖D_k δ‖), with D_k the derivative of k fixed-point iterations as they run."""
+    """Mean of log(‖Eδ‖/‖D_k δ‖), with D_k the derivative of k fixed-point iterations as they
+    run.
+    """
     k = study.config.truncated_steps
     stopped = od.ImplicitEuler(h, solver=od.FixedPoint(max_iterations=k, rtol=0.0, keep_last=True))
     images = [

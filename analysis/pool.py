@@ -47,7 +47,8 @@ def measured(config: StudyConfig, cells: list[CellPlan], workers: int) -> Iterat
             yield from done.result()
     except BrokenProcessPool as error:
         raise OSError(
-            "a worker process died, perhaps for want of memory; try --workers 1, which continues this run"
+            "a worker process died, perhaps for want of memory; "
+            "try --workers 1, which continues this run"
         ) from error
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
@@ -55,7 +56,9 @@ def measured(config: StudyConfig, cells: list[CellPlan], workers: int) -> Iterat
 
 @contextlib.contextmanager
 def _one_thread_each() -> Iterator[None]:
-    """Processes started inside have a LAPACK of one thread: it reads the environment when it is loaded, before torch can be told."""
+    """Processes started inside have a LAPACK of one thread: it reads the environment when it is
+    loaded, before torch can be told.
+    """
     before = dict(os.environ)
     os.environ.update({"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"})
     try:
@@ -66,7 +69,9 @@ def _one_thread_each() -> Iterator[None]:
 
 
 def _sharing_a_path(cells: list[CellPlan]) -> list[list[CellPlan]]:
-    """Neighbouring propagation cells of the same texts stay together: they share paths and linearisations."""
+    """Neighbouring propagation cells of the same texts stay together: they share paths and
+    linearisations.
+    """
 
     def shared(cell: CellPlan) -> object:
         return (
@@ -79,7 +84,9 @@ def _sharing_a_path(cells: list[CellPlan]) -> list[list[CellPlan]]:
 
 
 def _begin(config: StudyConfig) -> None:
-    """Set up a worker: one thread, its own copy of the model, no life without the parent, a silent death on Ctrl-C."""
+    """Set up a worker: one thread, its own copy of the model, no life without the parent, a silent
+    death on Ctrl-C.
+    """
     global _study
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     threading.Thread(target=_end_with_parent, daemon=True).start()

@@ -1,4 +1,6 @@
-"""What a run folder holds: one safetensors file per cell, written whole or not at all, and the resolved configuration."""
+"""What a run folder holds: one safetensors file per cell, written whole or not at all, and the
+resolved configuration.
+"""
 
 import dataclasses
 import hashlib
@@ -67,8 +69,8 @@ class Cell:
 
     Attributes:
         name: the file's stem, unique in a run.
-        header: what was measured on what: "kind", and as the kind needs "layer", "texts" (indices), "step_size", "perturbation";
-            "units" by array name, "seed", and package "versions".
+        header: what was measured on what: "kind", and as the kind needs "layer", "texts" (indices),
+            "step_size", "perturbation"; "units" by array name, "seed", and package "versions".
         arrays: the numbers; complex ones have a trailing axis of length 2 (real, imaginary).
     """
 
@@ -79,7 +81,9 @@ class Cell:
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """A run folder read back: its configuration, and the cells that it lists in order of their names."""
+    """A run folder read back: its configuration, and the cells that it lists in order of their
+    names.
+    """
 
     config: dict[str, Any]
     cells: tuple[Cell, ...]
@@ -90,7 +94,9 @@ class Run:
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Write JSON with sorted keys, so that equal content is equal bytes; NaN and infinities become null."""
+    """Write JSON with sorted keys, so that equal content is equal bytes; NaN and infinities become
+    null.
+    """
     write_bytes(
         path,
         (
@@ -123,7 +129,8 @@ def read_cell(path: Path) -> Cell:
     """Read one cell.
 
     Raises:
-        DamagedCell: if the file is truncated, is no cell, has another schema, or a byte that is not as it was written.
+        DamagedCell: if the file is truncated, is no cell, has another schema, or a byte that is not
+            as it was written.
     """
     try:
         raw = path.read_bytes()
@@ -176,7 +183,8 @@ def read_config(folder: Path) -> dict[str, Any]:
 
 
 def read_run(folder: Path) -> Run:
-    """Read a whole run folder: the cells that its configuration lists, or all where it lists none; other files are left alone.
+    """Read a whole run folder: the cells that its configuration lists, or all where it lists none;
+    other files are left alone.
 
     Raises:
         FileNotFoundError: if it has no config.json, or a cell is missing.
@@ -192,7 +200,8 @@ def read_run(folder: Path) -> Run:
     )
     if absent := [path.stem for path in paths if not path.exists()]:
         raise FileNotFoundError(
-            f"{folder} lacks {len(absent)} of {len(paths)} cells, one is {absent[0]}; run the command that made it again"
+            f"{folder} lacks {len(absent)} of {len(paths)} cells, one is "
+            f"{absent[0]}; run the command that made it again"
         )
     try:
         return Run(config, tuple(map(read_cell, paths)))

@@ -18,7 +18,8 @@ from analysis.config import StudyConfig, default_model_folder
 from analysis.ground.identity import file_digest, model_identity
 from analysis.ground.json_records import digest_of
 
-PATH_RTOL = 1e-10  # of implicit solves on unperturbed paths: differences of 1e-5 are taken between two of them
+# of implicit solves on unperturbed paths: differences of 1e-5 are taken between two of them
+PATH_RTOL = 1e-10
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -31,9 +32,11 @@ class Study:
         tokenizer: its tokenizer.
         max_tokens: the longest text that the model takes.
         weights: sha256 of the encoder's parameters, names included.
-        identity: sha256 of what else the numbers depend on, by what it is: the model's configuration, its tokenizer, the checkpoint whose
-            steps are taken, the file of directions.
-        directions: perturbations of the state that enters the first layer, `(tokens, hidden)`, by index of their text.
+        identity: sha256 of what else the numbers depend on, by what it is: the model's
+            configuration, its tokenizer, the checkpoint whose steps are taken, the file of
+            directions.
+        directions: perturbations of the state that enters the first layer, `(tokens, hidden)`, by
+            index of their text.
     """
 
     config: StudyConfig
@@ -80,12 +83,16 @@ class Study:
         )
 
     def generator(self, *purpose: object) -> torch.Generator:
-        """A generator of its own for each purpose, so that no number depends on the order in which cells are measured."""
+        """A generator of its own for each purpose, so that no number depends on the order in which
+        cells are measured.
+        """
         digest = hashlib.sha256("/".join(map(str, (self.config.seed, *purpose))).encode()).digest()
         return torch.Generator().manual_seed(int.from_bytes(digest[:7], "little"))
 
     def noise(self, plan: CellPlan, trajectory: od.Trajectory, count: int) -> Tensor:
-        """Standard normal perturbations `(count, batch, tokens, hidden)` of a cell's texts; each text's are its own in any chunk."""
+        """Standard normal perturbations `(count, batch, tokens, hidden)` of a cell's texts; each
+        text's are its own in any chunk.
+        """
         like, noise = (
             trajectory.states[0],
             torch.zeros(count, *trajectory.states[0].shape, dtype=trajectory.states[0].dtype),
@@ -99,11 +106,15 @@ class Study:
 
     @property
     def work_dtype(self) -> torch.dtype:
-        """The precision of Krylov spaces and loose solves; residuals and everything else are in that of the study."""
+        """The precision of Krylov spaces and loose solves; residuals and everything else are in
+        that of the study.
+        """
         return torch.float32
 
     def implicit(self, step_size: float, rtol: float = 1e-8) -> od.ImplicitEuler:
-        """Implicit Euler with the study's solver tolerance; float32 stops where its rounding does."""
+        """Implicit Euler with the study's solver tolerance; float32 stops where its rounding
+        does.
+        """
         floor = rtol if self.config.dtype == "float64" else max(rtol, 1e-5)
         return od.ImplicitEuler(step_size, solver=od.Auto(rtol=floor))
 
@@ -112,7 +123,8 @@ def load_study(config: StudyConfig) -> Study:
     """Load the model of a configuration.
 
     Raises:
-        ValueError: if the model cannot be loaded or a layer does not exist, or a direction is not that of a state.
+        ValueError: if the model cannot be loaded or a layer does not exist, or a direction is not
+            that of a state.
     """
     model = config.model if config.model is not None else default_model_folder()
     encoder, tokenizer = od.load_encoder(
@@ -156,7 +168,8 @@ def _directions(config: StudyConfig, encoder: Any) -> dict[int, Tensor]:
     found = {digests[name]: value for name, value in known.items() if name in digests}
     if not found:
         raise ValueError(
-            f"{config.directions}: expected directions by the sha256 of their texts, got {len(known)} of other texts"
+            f"{config.directions}: expected directions by the sha256 of "
+            f"their texts, got {len(known)} of other texts"
         )
     hidden = encoder.config.hidden_size
     if wrong := [
@@ -183,7 +196,9 @@ def _max_tokens(encoder: Any, tokenizer: Any) -> int:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Walk:
-    """A path with its step derivatives: exact ones, and loose ones in the working precision over the same linearisations."""
+    """A path with its step derivatives: exact ones, and loose ones in the working precision over
+    the same linearisations.
+    """
 
     path: od.Path
     derivatives: list[od.AbstractOperator]
@@ -215,7 +230,9 @@ def implicit_derivatives(
 
 
 def worst_direction(study: Study, kind: str, walk: Walk) -> Tensor:
-    """The perturbation of each text that grows most through a walk, `(batch, tokens, hidden)`; `kind` is that of the cell that asks."""
+    """The perturbation of each text that grows most through a walk, `(batch, tokens, hidden)`;
+    `kind` is that of the cell that asks.
+    """
     found = od.worst_direction(
         walk.path, 3 * study.config.growth_rtol, study.generator(kind), walk.loose
     ).right
@@ -224,7 +241,9 @@ def worst_direction(study: Study, kind: str, walk: Walk) -> Tensor:
 
 
 def perturbed_rtol(path: od.Path, delta: Tensor) -> float:
-    """The tolerance of a perturbed path's solves: 1e-5 below the perturbation's relative size, no tighter than the path itself."""
+    """The tolerance of a perturbed path's solves: 1e-5 below the perturbation's relative size, no
+    tighter than the path itself.
+    """
     relative = delta.flatten(1).norm(dim=1) / path.states[0].flatten(1).norm(dim=1)
     return max(PATH_RTOL, 1e-5 * float(relative.min()))
 

@@ -1,4 +1,7 @@
-"""Run a study into a folder: measure what is missing, cell by cell, then summarise. A killed run loses at most the cell in flight."""
+"""Run a study into a folder: measure what is missing, cell by cell, then summarise.
+
+A killed run loses at most the cell in flight.
+"""
 
 import contextlib
 import dataclasses
@@ -74,7 +77,8 @@ def prepare(config: StudyConfig, warn: Report) -> Sweep:
         warn: called with one line for each text that is truncated and each pair that is left out.
 
     Raises:
-        ValueError: if the device or the model cannot be used, a layer does not exist, or a text has no tokens or no finite states.
+        ValueError: if the device or the model cannot be used, a layer does not exist, or a text has
+            no tokens or no finite states.
     """
     _require_device(config)
     study = load_study(config)
@@ -86,7 +90,8 @@ def prepare(config: StudyConfig, warn: Report) -> Sweep:
     first = study.trace((config.texts[0],))
     if not all(state.isfinite().all() for state in first.states):
         raise ValueError(
-            f"model {config.as_dict()['model']!r} must have finite states in {config.dtype}; on text 1 they are not"
+            f"model {config.as_dict()['model']!r} must have finite "
+            f"states in {config.dtype}; on text 1 they are not"
         )
     layers = config.chosen_layers(first.depth)
     cells = plan(
@@ -125,18 +130,21 @@ def run(
 ) -> Summary | None:
     """Measure the missing cells of a run folder and write its summary.json.
 
-    Any number of ranks may work in one folder: cells are written whole, and a cell that two ranks measure has the same bytes.
+    Any number of ranks may work in one folder: cells are written whole, and a cell that two ranks
+    measure has the same bytes.
 
     Args:
         sweep: what to measure.
         out: the run folder; created if needed, continued if it holds the same configuration.
         warn: called with one line for each damaged cell that is measured again.
-        progress: wraps the stream of measured cells, of which the total is given: a progress bar for instance.
+        progress: wraps the stream of measured cells, of which the total is given: a progress bar
+            for instance.
         workers: processes to measure in; the numbers do not depend on it.
         shard: this rank and how many there are; it measures cells[rank::ranks].
 
     Returns:
-        The summary; None while cells of other ranks are missing: the rank that comes last writes it.
+        The summary; None while cells of other ranks are missing: the rank that comes last writes
+        it.
 
     Raises:
         ValueError: if the folder belongs to a run with another configuration.
@@ -196,7 +204,8 @@ def open_folder(out: Path, resolved: dict[str, Any]) -> None:
     if differing:
         named = [key for key in differing if key not in DERIVED] or differing
         raise ValueError(
-            f"{out} belongs to a run with another configuration (not the same: {', '.join(named)}); choose another folder"
+            f"{out} belongs to a run with another configuration (not the "
+            f"same: {', '.join(named)}); choose another folder"
         )
 
 
@@ -231,14 +240,17 @@ def _require_own(path: Path, expected: dict[str, Any]) -> Cell:
     for key, value in expected.items():
         if cell.header.get(key) != value:
             raise DamagedCell(
-                f"{path}: not a cell of this run: expected {key} {value}, got {cell.header.get(key)}"
+                f"{path}: not a cell of this run: expected {key} "
+                f"{value}, got {cell.header.get(key)}"
             )
     return cell
 
 
 @contextlib.contextmanager
 def _memory_error() -> Iterator[None]:
-    """Turn what torch raises for want of memory, some RuntimeError, into a MemoryError that says what to do."""
+    """Turn what torch raises for want of memory, some RuntimeError, into a MemoryError that says
+    what to do.
+    """
     try:
         yield
     except (RuntimeError, MemoryError) as error:
@@ -265,7 +277,8 @@ def _tokens(study: Study) -> tuple[list[int], list[str]]:
     counts, limit = study.token_counts(list(study.config.texts)), study.max_tokens
     if 0 in counts:
         raise ValueError(
-            f"text {counts.index(0) + 1} must have at least one token, got {study.config.texts[counts.index(0)]!r}"
+            f"text {counts.index(0) + 1} must have at least one token, "
+            f"got {study.config.texts[counts.index(0)]!r}"
         )
     warnings = [
         f"text {i} has {count} tokens; truncated to the {limit} that the model takes"
@@ -276,7 +289,9 @@ def _tokens(study: Study) -> tuple[list[int], list[str]]:
 
 
 def _pair_tokens(study: Study) -> tuple[dict[int, int], list[tuple[int, str]]]:
-    """Token counts of the pairs whose sides have the same number, and the others with the reason why they are left out."""
+    """Token counts of the pairs whose sides have the same number, and the others with the reason
+    why they are left out.
+    """
     pairs = study.config.pairs
     originals = study.token_counts([pair.original for pair in pairs])
     edited = study.token_counts([pair.edited for pair in pairs])

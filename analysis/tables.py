@@ -8,7 +8,9 @@ from analysis.summary import METHODS, Curves, LayerGrowth, LayerSpectrum, Summar
 
 
 def tables(summary: Summary) -> dict[str, Any]:
-    """What summary.json holds: statistics over texts of every table, and counts of what did not converge. No times, no paths."""
+    """What summary.json holds: statistics over texts of every table, and counts of what did not
+    converge. No times, no paths.
+    """
     return {
         "config": {
             key: summary.config.get(key)

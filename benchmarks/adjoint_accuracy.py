@@ -1,10 +1,12 @@
 """How exact is each adjoint's gradient, and what does it hold in memory?
 
-Accuracy: relative errors of dL/dx and dL/dθ for a linear loss against the exact ones, from the dense Jacobian at the exact solution, as
-the forward tolerance falls; on a linear field, a small nonlinear one and a layer of the embedded model, in float64. `of the map` compares
-with the map that ran instead, by central differences along one direction. Memory: what autograd keeps for the backward pass, and the
-peak of one training step, against one plain evaluation of the same layer, in float32 and in states of that size; the basis of GMRES is
-`restart` states and one more, and Anderson's method holds twice `memory` while it runs.
+Accuracy: relative errors of dL/dx and dL/dθ for a linear loss against the exact ones, from the
+dense Jacobian at the exact solution, as the forward tolerance falls; on a linear field, a small
+nonlinear one and a layer of the embedded model, in float64. `of the map` compares with the map that
+ran instead, by central differences along one direction. Memory: what autograd keeps for the
+backward pass, and the peak of one training step, against one plain evaluation of the same layer, in
+float32 and in states of that size; the basis of GMRES is `restart` states and one more, and
+Anderson's method holds twice `memory` while it runs.
 """
 
 import argparse
@@ -30,9 +32,16 @@ EXACT = 1e-13
 def main() -> None:
     """Measure both, print the tables, write the JSON file."""
     options = arguments(
-        __doc__.split("\n")[0], tolerances=[1e-1, 1e-2, 1e-3, 1e-5, 1e-7, 1e-9], layer=2, step_size=1.0,
-        sentences=8, tokens=128, iterations=[4, 8, 16], memory=5, restart=30,
-    )  # fmt: skip
+        __doc__.split("\n")[0],
+        tolerances=[1e-1, 1e-2, 1e-3, 1e-5, 1e-7, 1e-9],
+        layer=2,
+        step_size=1.0,
+        sentences=8,
+        tokens=128,
+        iterations=[4, 8, 16],
+        memory=5,
+        restart=30,
+    )
     accuracy = [
         row
         for name, problem in (small_fields(options) | real_layer(options)).items()
@@ -140,7 +149,9 @@ def errors(
 def exact_gradients(
     field: od.AbstractVectorField, x: Tensor, theta: list[Tensor], weights: Tensor, h: float
 ) -> list[Tensor]:
-    """The solution to rounding, v from the dense (I − hJ)ᵀ v = g, then the gradient of vᵀ(x + h f(y)) by x and θ."""
+    """The solution to rounding, v from the dense (I − hJ)ᵀ v = g, then the gradient of vᵀ(x + h
+    f(y)) by x and θ.
+    """
     y = (
         od.Anderson(rtol=EXACT, max_iterations=500)
         .solve(od.ImplicitEquation(field, x, h), x)
@@ -168,7 +179,9 @@ def of_the_map(
     direction: Tensor,
     gradient: Tensor,
 ) -> float:
-    """|⟨∇L, d⟩ − (L(x + εd) − L(x − εd))/2ε| / (‖∇L‖ ‖d‖), with L the loss of what the solver returns."""
+    """|⟨∇L, d⟩ − (L(x + εd) − L(x − εd))/2ε| / (‖∇L‖ ‖d‖), with L the loss of what the solver
+    returns.
+    """
     epsilon = 1e-6
     with torch.no_grad():
         ends = [

@@ -1,8 +1,9 @@
-"""What does each kind of cell of a study cost, in CPU seconds, in evaluations of a layer, and in bytes written?
+"""What does each kind of cell of a study cost, in CPU seconds, in evaluations of a layer, and in
+bytes written?
 
-One chunk of texts of each kind of cell that `odestab analyze`, `predict` and `calibrate` measure, in float64; cells of a stack go
-through all layers. The seconds divided by those of one bare evaluation of one layer on the same texts say what a cell costs on another
-model or machine.
+One chunk of texts of each kind of cell that `odestab analyze`, `predict` and `calibrate` measure,
+in float64; cells of a stack go through all layers. The seconds divided by those of one bare
+evaluation of one layer on the same texts say what a cell costs on another model or machine.
 """
 
 import argparse
@@ -37,9 +38,14 @@ def rows_of(depth: str, options: argparse.Namespace) -> list[dict[str, Any]]:
     """The kinds of cell of a study of one depth."""
     texts, pairs = default_texts()
     config = StudyConfig(
-        texts=texts[: options.texts], pairs=pairs[:2], depth=depth, chunk=options.texts, propagated=options.texts,
-        dense_limit=options.dense_limit, layers=(options.layer,),
-    )  # fmt: skip
+        texts=texts[: options.texts],
+        pairs=pairs[:2],
+        depth=depth,
+        chunk=options.texts,
+        propagated=options.texts,
+        dense_limit=options.dense_limit,
+        layers=(options.layer,),
+    )
     sweep = prepare(config, print)
     chosen: dict[str, CellPlan] = {}
     for cell in sweep.cells:

@@ -1,7 +1,8 @@
 """Do the matrix-free quantities of real layers agree with dense LAPACK?
 
-Every layer of the embedded model on four texts of four tokens (n = 1536): each quantity beside the same from the dense Jacobian. An
-eigenvalue may be off by its condition number times its residual; everything else has the bound that is stated with it.
+Every layer of the embedded model on four texts of four tokens (n = 1536): each quantity beside the
+same from the dense Jacobian. An eigenvalue may be off by its condition number times its residual;
+everything else has the bound that is stated with it.
 """
 
 import argparse
@@ -110,7 +111,9 @@ def checks(layer: int, text: str, options: argparse.Namespace) -> Iterator[Check
 
 
 def eigenvalue_checks(jacobian: od.Jacobian, dense: Dense) -> Iterator[Check]:
-    """Leading, rightmost, smallest and nearest to the pole of the implicit step; the first eight of each."""
+    """Leading, rightmost, smallest and nearest to the pole of the implicit step; the first eight of
+    each.
+    """
     settings: list[tuple[str, dict[str, Any], np.ndarray]] = [
         ("eigenvalues LM", {"which": "LM"}, np.abs(dense.values)),
         ("eigenvalues LM about −1", {"which": "LM", "center": -1.0}, np.abs(dense.values + 1)),
@@ -124,7 +127,9 @@ def eigenvalue_checks(jacobian: od.Jacobian, dense: Dense) -> Iterator[Check]:
 
 
 def eigenvalue_check(name: str, found: od.Spectrum, dense: Dense, rank: np.ndarray) -> Check:
-    """|Δλ| ≤ κ(λ)·residual for every value flagged converged; a dense one of the first eight without a partner is missing."""
+    """|Δλ| ≤ κ(λ)·residual for every value flagged converged; a dense one of the first eight
+    without a partner is missing.
+    """
     values, residuals = found.values[0].cpu().numpy(), found.residuals[0].cpu().numpy()
     converged = found.converged[0].cpu().numpy()
     distance = np.abs(values[:, None] - dense.values[None, :])
@@ -149,7 +154,9 @@ def eigenvalue_check(name: str, found: od.Spectrum, dense: Dense, rank: np.ndarr
 
 
 def singular_checks(jacobian: od.Jacobian, dense: Dense) -> Iterator[Check]:
-    """Singular values at both ends, logarithmic norm, worst growth of every method; errors are of second order in the residuals."""
+    """Singular values at both ends, logarithmic norm, worst growth of every method; errors are of
+    second order in the residuals.
+    """
     eye = torch.eye(len(dense.matrix), dtype=dense.matrix.dtype, device=dense.matrix.device)
     explicit, implicit = od.affine(jacobian, 1.0, 1.0), od.affine(jacobian, 1.0, -1.0)
     largest, smallest = (
@@ -234,7 +241,9 @@ def flow_checks(jacobian: od.Jacobian, dense: Dense) -> Iterator[Check]:
 
 
 def pseudospectrum_checks(jacobian: od.Jacobian, dense: Dense) -> Iterator[Check]:
-    """σ_min(zI − J) by the Schur form, by inverse iteration and by projection, beside one dense singular value."""
+    """σ_min(zI − J) by the Schur form, by inverse iteration and by projection, beside one dense
+    singular value.
+    """
     z = torch.tensor([1.0 + 0.7j], dtype=torch.complex128)
     eye = torch.eye(len(dense.matrix), dtype=torch.complex128)
     expected = float(torch.linalg.svdvals(z[0] * eye - dense.matrix)[-1])

@@ -1,9 +1,12 @@
-"""How often does the host wait for the device, and how many kernels does it launch, per iteration of every loop?
+"""How often does the host wait for the device, and how many kernels does it launch, per iteration
+of every loop?
 
-Counted, not timed, on the pretend accelerator of the tests: `waits` are reads of a device's numbers, copies between the devices and what
-else keeps the host until the device has answered; `launches` are operations that are no views, those of f or of the products left out;
-`copies` arrive without being waited for. A number per unit is the difference of two runs that differ in that unit alone: an iteration or
-a product is the inside of a chunk, a look, a restart or a solve is what the host decides between chunks.
+Counted, not timed, on the pretend accelerator of the tests: `waits` are reads of a device's
+numbers, copies between the devices and what else keeps the host until the device has answered;
+`launches` are operations that are no views, those of f or of the products left out; `copies` arrive
+without being waited for. A number per unit is the difference of two runs that differ in that unit
+alone: an iteration or a product is the inside of a chunk, a look, a restart or a solve is what the
+host decides between chunks.
 """
 
 import dataclasses
@@ -62,7 +65,9 @@ class Counted:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class CountedField(od.AbstractVectorField):
-    """F(x) = 0.9 tanh(x A) + c x, counted; its products with J are not told from those of the loop."""
+    """F(x) = 0.9 tanh(x A) + c x, counted; its products with J are not told from those of the
+    loop.
+    """
 
     counted: Counted
     split: float = -0.5

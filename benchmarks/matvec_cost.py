@@ -1,6 +1,7 @@
 """What does one product with a layer's Jacobian cost, in layer evaluations?
 
-Side by side in one run, on one layer of the embedded model: the analytic linearisation, and torch.func's jvp, linearize and cached vjp.
+Side by side in one run, on one layer of the embedded model: the analytic linearisation, and
+torch.func's jvp, linearize and cached vjp.
 """
 
 from collections.abc import Callable
@@ -57,7 +58,9 @@ def main() -> None:
 def alternatives(
     field: Any, x: torch.Tensor, one: torch.Tensor, many: torch.Tensor
 ) -> dict[str, Callable[[], Any]]:
-    """Every way to a product, and the layer itself as the measure; what is cached between products is made before."""
+    """Every way to a product, and the layer itself as the measure; what is cached between products
+    is made before.
+    """
     analytic, automatic = field.linearize(x), linearize(field.unsplit, x)
     layer, k = field.unsplit, len(many)
     return {

@@ -1,4 +1,6 @@
-"""What every benchmark shares: alternatives timed in turns within one run, the machine and versions, a table and a JSON file."""
+"""What every benchmark shares: alternatives timed in turns within one run, the machine and
+versions, a table and a JSON file.
+"""
 
 import argparse
 import ctypes
@@ -23,7 +25,9 @@ RESULTS = Path(__file__).parent / "results"
 
 
 def arguments(description: str, **defaults: Any) -> argparse.Namespace:
-    """Options of a benchmark: those given with their defaults, a list taking several values, and --threads, --device and --out."""
+    """Options of a benchmark: those given with their defaults, a list taking several values, and
+    --threads, --device and --out.
+    """
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument(
         "--threads",
@@ -60,9 +64,11 @@ def seconds(run: Callable[[], Any], device: str) -> dict[str, float]:
 
 
 def peak_bytes(run: Callable[[], Any], device: str) -> int | None:
-    """The most memory that one call holds beyond what was held before; None where the system does not say (on a CPU, all but Linux).
+    """The most memory that one call holds beyond what was held before; None where the system does
+    not say (on a CPU, all but Linux).
 
-    From the first call on the process asks the system for every tensor anew, and is slower: what is timed belongs into another one.
+    From the first call on the process asks the system for every tensor anew, and is slower: what is
+    timed belongs into another one.
     """
     if device.startswith("cuda"):
         before = torch.cuda.memory_allocated()
@@ -93,9 +99,11 @@ def _resident(which: str) -> int:
 def in_turns(
     alternatives: Mapping[str, Callable[[], Any]], rounds: int, device: str, at_least: float = 0.0
 ) -> dict[str, dict[str, float]]:
-    """The least seconds of each alternative over some rounds; each round runs all of them, so that a slow spell hits all alike.
+    """The least seconds of each alternative over some rounds; each round runs all of them, so that
+    a slow spell hits all alike.
 
-    In a round an alternative runs once, or again until it took `at_least` seconds: of short ones the least over few runs would be chance.
+    In a round an alternative runs once, or again until it took `at_least` seconds: of short ones
+    the least over few runs would be chance.
     """
     for run in alternatives.values():
         run()  # warm

@@ -1,6 +1,7 @@
 """Which solvers arrive on real layers, and after how many evaluations?
 
-Every layer of the embedded model on up to 64 texts, in both fields and for several step sizes; true residuals are recomputed.
+Every layer of the embedded model on up to 64 texts, in both fields and for several step sizes; true
+residuals are recomputed.
 """
 
 import argparse
@@ -27,9 +28,14 @@ SOLVERS: dict[str, od.AbstractImplicitSolver] = {
 def main() -> None:
     """Solve, print the table, write the JSON file."""
     options = arguments(
-        __doc__.split("\n")[0], texts=64, layers=[0, 1, 2, 3, 4, 5], tol=1e-5, step_sizes=[1.0, 0.5, 2.0], fields=["increment", "outer"],
+        __doc__.split("\n")[0],
+        texts=64,
+        layers=[0, 1, 2, 3, 4, 5],
+        tol=1e-5,
+        step_sizes=[1.0, 0.5, 2.0],
+        fields=["increment", "outer"],
         solvers=list(SOLVERS),
-    )  # fmt: skip
+    )
     with torch.no_grad():
         rows = [row for kind in options.fields for row in on_layers(kind, options)]
     print(table(rows))
@@ -49,7 +55,9 @@ def sentences(count: int) -> list[str]:
 
 
 def on_layers(kind: str, options: argparse.Namespace) -> list[dict[str, Any]]:
-    """Every layer of the embedded model on the built-in texts: how many arrive, and what it took."""
+    """Every layer of the embedded model on the built-in texts: how many arrive, and what it
+    took.
+    """
     encoder, tokenizer = load_model(torch.float32, options.device)
     texts = sentences(options.texts)
     trajectory = od.trace(
@@ -73,7 +81,9 @@ def on_layers(kind: str, options: argparse.Namespace) -> list[dict[str, Any]]:
 
 
 def solved(equation: ImplicitEquation, name: str, tol: float) -> dict[str, Any]:
-    """How many examples arrived, what it took, and the largest true relative residual of those that did."""
+    """How many examples arrived, what it took, and the largest true relative residual of those that
+    did.
+    """
     began = time.process_time()
     solution = dataclasses.replace(SOLVERS[name], rtol=tol).solve(equation, equation.rhs)
     spent = time.process_time() - began

@@ -1,9 +1,10 @@
 """What does an implicit step cost with each solver?
 
-Side by side in one run: ours, torchdeq 0.1.0 where it is installed, a textbook Anderson and gradient descent, all on the map
-g(y) = (b + h F(y))/(1 − hc) from the same start and to the same true relative residual, which this script recomputes: on a test field
-of one matrix product in several regimes, and on a layer of the embedded model. Overhead is over bare evaluations; operations and bytes
-are counted outside f.
+Side by side in one run: ours, torchdeq 0.1.0 where it is installed, a textbook Anderson and
+gradient descent, all on the map g(y) = (b + h F(y))/(1 − hc) from the same start and to the same
+true relative residual, which this script recomputes: on a test field of one matrix product in
+several regimes, and on a layer of the embedded model. Overhead is over bare evaluations; operations
+and bytes are counted outside f.
 """
 
 import argparse
@@ -39,7 +40,9 @@ OURS: dict[str, od.AbstractImplicitSolver] = {
 
 
 class TestField(AbstractVectorField):
-    """f(y) = a·tanh(y Wᵀ) + s·y: a dense mixing of the hidden entries, W random with entries of variance 1/d."""
+    """f(y) = a·tanh(y Wᵀ) + s·y: a dense mixing of the hidden entries, W random with entries of
+    variance 1/d.
+    """
 
     __test__ = False
 
@@ -147,7 +150,9 @@ def resolvent_map(equation: ImplicitEquation) -> Callable[[Tensor], Tensor]:
 def textbook_anderson(
     equation: ImplicitEquation, tol: float, memory: int = 5, most: int = 300
 ) -> Tensor:
-    """Walker and Ni 2011 as one would write it: lists of differences and a least-squares solve for each example, no safeguards."""
+    """Walker and Ni 2011 as one would write it: lists of differences and a least-squares solve for
+    each example, no safeguards.
+    """
     g, y = resolvent_map(equation), equation.rhs
     dg: list[Tensor] = []
     dp: list[Tensor] = []
@@ -188,7 +193,9 @@ def main() -> None:
 
 
 def problems(options: argparse.Namespace) -> dict[str, tuple[AbstractVectorField, Tensor]]:
-    """(f, x) each: the test field in its regimes, where f is one matrix product, and a layer of the embedded model."""
+    """(f, x) each: the test field in its regimes, where f is one matrix product, and a layer of the
+    embedded model.
+    """
     x = torch.randn(
         options.batch, options.tokens, options.hidden, generator=torch.Generator().manual_seed(1)
     ).to(options.device)
@@ -205,7 +212,9 @@ def problems(options: argparse.Namespace) -> dict[str, tuple[AbstractVectorField
 def compare(
     name: str, field: AbstractVectorField, x: Tensor, options: argparse.Namespace
 ) -> list[dict[str, Any]]:
-    """All engines on one field, tolerances tightened until the true residual of each is below tol; those that arrive are timed."""
+    """All engines on one field, tolerances tightened until the true residual of each is below tol;
+    those that arrive are timed.
+    """
     equation = ImplicitEquation(field, x, 1.0, differentiable=False)
     runs, rows = {}, []
     for label, way in ways(options).items():

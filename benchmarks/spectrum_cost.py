@@ -1,9 +1,11 @@
 """What do the leading eigenvalues of a layer cost, beside SciPy's ARPACK?
 
-Side by side in one run, on one layer of the embedded model: the k largest |λ| of the explicit step's derivative ∂F = I + J for every
-sentence, by ARPACK with torch.func.jvp one sentence at a time, by ARPACK on our own product, and by the batched Krylov–Schur. Every answer
-is checked in the same way: true residuals, and the set of moduli against a tight reference. Then our cost against n, batch and k, with
-the memory that it took, in states (one state is batch × n numbers), and a figure of it beside the JSON file.
+Side by side in one run, on one layer of the embedded model: the k largest |λ| of the explicit
+step's derivative ∂F = I + J for every sentence, by ARPACK with torch.func.jvp one sentence at a
+time, by ARPACK on our own product, and by the batched Krylov–Schur. Every answer is checked in the
+same way: true residuals, and the set of moduli against a tight reference. Then our cost against n,
+batch and k, with the memory that it took, in states (one state is batch × n numbers), and a figure
+of it beside the JSON file.
 """
 
 import argparse
@@ -26,11 +28,22 @@ AXES = {"sentences": "sentences (batch)", "n": "n = tokens × hidden", "k": "eig
 
 
 def main() -> None:
-    """Compare on each number of sentences, measure growth, print the tables, write the JSON file."""
+    """Compare on each number of sentences, measure growth, print the tables, write the JSON
+    file.
+    """
     options = arguments(
-        __doc__.split("\n")[0], sentences=[8], tokens=64, layer=2, k=8, rtol=1e-3, peers=1, growth=1, growth_batch=[1, 2, 4, 8, 16, 32],
-        growth_tokens=[8, 16, 32, 64, 128], growth_k=[2, 4, 8, 16],
-    )  # fmt: skip
+        __doc__.split("\n")[0],
+        sentences=[8],
+        tokens=64,
+        layer=2,
+        k=8,
+        rtol=1e-3,
+        peers=1,
+        growth=1,
+        growth_batch=[1, 2, 4, 8, 16, 32],
+        growth_tokens=[8, 16, 32, 64, 128],
+        growth_k=[2, 4, 8, 16],
+    )
     comparisons = [row for count in options.sentences for row in compare(options, count)]
     print(table(comparisons))
     growth = measure_growth(options) if options.growth else []
@@ -88,8 +101,16 @@ def compare(options: argparse.Namespace, sentences: int) -> list[dict[str, Any]]
         answer: list[tuple[list[Pairs], float]] = []
         spent = seconds(lambda way=way, answer=answer: answer.append(way()), options.device)
         pairs, products = answer[0]
-        rows.append({"sentences": sentences, "way": name, "cpu s": spent["cpu"], "wall s": spent["wall"], "products a sentence": products,
-                     **checked(operator, pairs, reference, options.rtol)})  # fmt: skip
+        rows.append(
+            {
+                "sentences": sentences,
+                "way": name,
+                "cpu s": spent["cpu"],
+                "wall s": spent["wall"],
+                "products a sentence": products,
+                **checked(operator, pairs, reference, options.rtol),
+            }
+        )
     for row in rows:
         row["times ours (cpu)"] = row["cpu s"] / rows[0]["cpu s"]
         row["times ours (wall)"] = row["wall s"] / rows[0]["wall s"]
@@ -109,7 +130,9 @@ def ours(
 def arpack(
     options: argparse.Namespace, layers: list[tuple[Any, Tensor]], dimension: int, own: bool
 ) -> tuple[list[Pairs], float]:
-    """SciPy's eigs, one sentence at a time; the linearisation of our own product is part of the cost."""
+    """SciPy's eigs, one sentence at a time; the linearisation of our own product is part of the
+    cost.
+    """
     found, products = [], 0
     for field, x in layers:
         linear = field.linearize(x).mv if own else None
@@ -140,7 +163,9 @@ def arpack(
 def checked(
     operator: od.AbstractOperator, pairs: list[Pairs], reference: Tensor, rtol: float
 ) -> dict[str, Any]:
-    """The largest true residual relative to max |λ|, how many pairs are within the tolerance, and the largest error of a modulus."""
+    """The largest true residual relative to max |λ|, how many pairs are within the tolerance, and
+    the largest error of a modulus.
+    """
     values = (
         torch.stack([torch.as_tensor(value) for value, _ in pairs])
         .to(torch.complex64)
@@ -160,7 +185,8 @@ def checked(
     ) / values.abs().amax(1, keepdim=True)
     moduli = values.abs().sort(dim=1, descending=True).values
     error = ((moduli - reference).abs() / reference[:, :1]).amax()
-    within = f"{int((residual <= 1.2 * rtol).sum())}/{residual.numel()}"  # an estimate ends the search, a true residual is judged
+    # an estimate ends the search, a true residual is judged
+    within = f"{int((residual <= 1.2 * rtol).sum())}/{residual.numel()}"
     return {
         "residual": float(residual.max()),
         "within tolerance": within,
@@ -169,7 +195,9 @@ def checked(
 
 
 def measure_growth(options: argparse.Namespace) -> list[dict[str, Any]]:
-    """Our cost against the number of sentences, of tokens (n = tokens × hidden) and of eigenvalues, one at a time."""
+    """Our cost against the number of sentences, of tokens (n = tokens × hidden) and of eigenvalues,
+    one at a time.
+    """
     base = {"sentences": 8, "tokens": options.tokens, "k": options.k}
     points = [("sentences", base | {"sentences": b}) for b in options.growth_batch]
     points += [("n", base | {"tokens": t}) for t in options.growth_tokens] + [
@@ -181,9 +209,10 @@ def measure_growth(options: argparse.Namespace) -> list[dict[str, Any]]:
         operator = step_derivative(field, x)
         operator.mv(x)  # linearise first: the cost of products and Krylov spaces alone
         answer: list[od.Spectrum] = []
-        run = lambda o=operator, p=point, a=answer: a.append(
-            od.eigenvalues(o, p["k"], rtol=options.rtol, confirm=False)
-        )  # noqa: E731
+
+        def run(o=operator, p=point, a=answer) -> None:
+            a.append(od.eigenvalues(o, p["k"], rtol=options.rtol, confirm=False))
+
         spent = seconds(run, options.device)
         found, memory = answer[0], peak_bytes(run, options.device)
         rows.append(
@@ -206,7 +235,9 @@ def measure_growth(options: argparse.Namespace) -> list[dict[str, Any]]:
 
 @style.house()
 def draw(rows: list[dict[str, Any]]) -> Any:
-    """Seconds against each of n, batch and k: all products and Krylov spaces (points), and what is proportional to its last point."""
+    """Seconds against each of n, batch and k: all products and Krylov spaces (points), and what is
+    proportional to its last point.
+    """
     figure, axes = style.panels(None, 3, 3, height=2.2, sharey=True)
     for ax, (varied, label) in zip(axes, AXES.items(), strict=True):
         points = sorted((row[varied], row["cpu s"]) for row in rows if row["varied"] == varied)

@@ -1,7 +1,8 @@
 """What does the solver's tolerance do to the accuracy of a trained IM-BERT?
 
-Every IM-BERT checkpoint of a study with a converging solver is asked for the dev split at other tolerances than it was trained with:
-accuracy, how many answers change, the largest change of a logit, and evaluations per layer. It needs a study's folder and its data:
+Every IM-BERT checkpoint of a study with a converging solver is asked for the dev split at other
+tolerances than it was trained with: accuracy, how many answers change, the largest change of a
+logit, and evaluations per layer. It needs a study's folder and its data:
 
     python benchmarks/tolerance_accuracy.py --study runs/sst2-1000 --data DIR
 """
@@ -43,7 +44,9 @@ def main() -> None:
 
 
 def rows_of(folder: Path, data: Path, tolerances: list[float], limit: int) -> list[dict[str, Any]]:
-    """One run at every tolerance, its own first; nothing for a solver with a given number of steps."""
+    """One run at every tolerance, its own first; nothing for a solver with a given number of
+    steps.
+    """
     run = run_config(read_result(folder / "result.json")["run"])
     classifier = load_classifier(folder / "checkpoint", run)
     own = own_solver(classifier)

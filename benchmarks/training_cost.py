@@ -1,10 +1,12 @@
-"""What do a training step and a prediction of IM-BERT cost beside BERT's, and how near is that to what its evaluations must cost?
+"""What do a training step and a prediction of IM-BERT cost beside BERT's, and how near is that to
+what its evaluations must cost?
 
-The embedded model with its last layers implicit, all alternatives in turns in one run: solver, forward tolerance, adjoint and its
-tolerance, number of implicit layers, and the published connection (field `outer`, five steps of gradient descent, unrolled).
-Evaluations of the layer are counted in whole batches, those of a part of the batch as that part. The floor is BERT's time plus what these
-evaluations and the adjoint's products take when they are run bare. Times are CPU seconds on a processor, which a busy machine disturbs
-less, wall-clock seconds on a GPU.
+The embedded model with its last layers implicit, all alternatives in turns in one run: solver,
+forward tolerance, adjoint and its tolerance, number of implicit layers, and the published
+connection (field `outer`, five steps of gradient descent, unrolled). Evaluations of the layer are
+counted in whole batches, those of a part of the batch as that part. The floor is BERT's time plus
+what these evaluations and the adjoint's products take when they are run bare. Times are CPU seconds
+on a processor, which a busy machine disturbs less, wall-clock seconds on a GPU.
 """
 
 import argparse
@@ -37,14 +39,18 @@ PUBLISHED: dict[str, Any] = {
 
 
 class Setting(NamedTuple):
-    """An alternative: how many of the last layers are implicit, and the options that differ from the defaults; no layer is BERT."""
+    """An alternative: how many of the last layers are implicit, and the options that differ from
+    the defaults; no layer is BERT.
+    """
 
     layers: int
     options: dict[str, Any]
 
 
 class Units(NamedTuple):
-    """Seconds of one bare evaluation, one cached product with the transpose, one layer of BERT, and one with its masks kept, both ways."""
+    """Seconds of one bare evaluation, one cached product with the transpose, one layer of BERT, and
+    one with its masks kept, both ways.
+    """
 
     evaluation: float
     product: float
@@ -53,7 +59,9 @@ class Units(NamedTuple):
 
 
 def main() -> None:
-    """Time every alternative in training and in prediction, print the tables, write the JSON file."""
+    """Time every alternative in training and in prediction, print the tables, write the JSON
+    file.
+    """
     options = arguments(
         __doc__.split("\n")[0],
         examples=16,
@@ -76,13 +84,16 @@ def main() -> None:
             )
     for name in KINDS:
         print(
-            f"{name}: {options.examples} examples of {options.tokens} tokens\n{table(result[name])}\n"
+            f"{name}: {options.examples} examples of "
+            f"{options.tokens} tokens\n{table(result[name])}\n"
         )
     print(publish("training_cost", result, options))
 
 
 def settings(options: argparse.Namespace) -> dict[str, Setting]:
-    """BERT, then tolerances with the default solver, then other solvers and adjoints at one tolerance, then the published connection."""
+    """BERT, then tolerances with the default solver, then other solvers and adjoints at one
+    tolerance, then the published connection.
+    """
     found = {"BERT": Setting(0, {})}
     some, loose = 3 if 3 in options.layers else options.layers[0], options.adjoint_rtol[0]
     for layers in options.layers:
@@ -165,7 +176,9 @@ def models_of(options: argparse.Namespace) -> dict[str, Any]:
 def runs_of(
     models: dict[str, Any], batch: dict[str, Tensor], options: argparse.Namespace, kind: str
 ) -> dict[str, Callable[[], None]]:
-    """The alternatives, each ready to run; in inference, which uses no adjoint, those of the first one."""
+    """The alternatives, each ready to run; in inference, which uses no adjoint, those of the first
+    one.
+    """
     for model in models.values():
         model.train(kind == "training")
     others = tuple(f"adjoint {rtol:g}" for rtol in options.adjoint_rtol[1:])
@@ -180,7 +193,9 @@ def runs_of(
 def rows(
     models: dict[str, Any], batch: dict[str, Tensor], options: argparse.Namespace, kind: str
 ) -> list[Any]:
-    """Every alternative with its time over BERT's, its evaluations, and the floor that they imply."""
+    """Every alternative with its time over BERT's, its evaluations, and the floor that they
+    imply.
+    """
     runs = runs_of(models, batch, options, kind)
     times = in_turns(runs, options.rounds, options.device, ROUND)
     units = measure_units(models["BERT"], batch, options, kind == "training")
@@ -228,7 +243,9 @@ def measure_memory(options: argparse.Namespace) -> dict[str, dict[str, int | Non
 
 
 def count(model: Any, run: Callable[[], None], examples: int) -> dict[str, Any]:
-    """Evaluations without graph in whole batches, products of the adjoint and what did not converge, over the layers of one run."""
+    """Evaluations without graph in whole batches, products of the adjoint and what did not
+    converge, over the layers of one run.
+    """
     layers: list[Any] = imbert.implicit_layers(model)
     bare = [0.0]
 

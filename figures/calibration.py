@@ -1,4 +1,6 @@
-"""Predicted against measured growth of a fine-tuned model's steps, and where linearity ends, from the plain record of a calibration."""
+"""Predicted against measured growth of a fine-tuned model's steps, and where linearity ends, from
+the plain record of a calibration.
+"""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -25,7 +27,8 @@ OTHER = ("P", style.FAINT)
 
 @style.house()
 def draw(record: Mapping[str, Any], ax: style.Target = None) -> Figure:
-    """Log growth of each step and text, measured over predicted, for each source of the prediction; then error over size.
+    """Log growth of each step and text, measured over predicted, for each source of the prediction;
+    then error over size.
 
     Args:
         record: of a calibration, as its calibration.json holds it.
@@ -68,9 +71,15 @@ def _against(
     for one in shown:
         marker, colour = _look(one["kind"])
         ax.plot(
-            _array(one["predicted"][source]).ravel(), _array(one["measured"]).ravel(),
-            linestyle="none", marker=marker, markersize=2.2, color=colour, alpha=0.6, markeredgewidth=0,
-        )  # fmt: skip
+            _array(one["predicted"][source]).ravel(),
+            _array(one["measured"]).ravel(),
+            linestyle="none",
+            marker=marker,
+            markersize=2.2,
+            color=colour,
+            alpha=0.6,
+            markeredgewidth=0,
+        )
     ax.set_xlim(ends)
     ax.set_ylim(ends)
     ax.set_aspect("equal")
@@ -117,14 +126,17 @@ def _smallest(series: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
 
 
 def _told(fits: Sequence[Mapping[str, Any]], source: str) -> str:
-    """R² of each kind at its smallest size, over all points and, in newer records, within the steps alone."""
+    """R² of each kind at its smallest size, over all points and, in newer records, within the steps
+    alone.
+    """
     rows = _smallest([row for row in fits if row["source"] == source])
     if not all("r_squared_within" in row for row in rows):
         return "\n".join(
             ["R²", *(f"{style.plain(row['kind'])} {_number(row['r_squared']):.2f}" for row in rows)]
         )
     lines = [
-        f"{style.plain(row['kind'])} {_number(row['r_squared']):.2f}, {_number(row['r_squared_within']):.2f}"
+        f"{style.plain(row['kind'])} "
+        f"{_number(row['r_squared']):.2f}, {_number(row['r_squared_within']):.2f}"
         for row in rows
     ]
     return "\n".join(["R², within layers", *lines])

@@ -1,4 +1,6 @@
-"""A pair of panels on the complex plane: level lines of σ_min(zI − J) about the numerical range, and a close-up of the spectrum."""
+"""A pair of panels on the complex plane: level lines of σ_min(zI − J) about the numerical range,
+and a close-up of the spectrum.
+"""
 
 import dataclasses
 
@@ -15,10 +17,13 @@ from matplotlib.ticker import MaxNLocator
 
 from figures import spectra, style
 
-RANGE = "#CC79A7"  # the fifth colour of Okabe and Ito: the numerical range, in every figure that draws it
+# the fifth colour of Okabe and Ito: the numerical range, in every figure that draws it
+RANGE = "#CC79A7"
 DECADES = 3.5  # of ε that are drawn
 CLOSE = 2.4  # half width of the close-up, which holds both stability discs of h = 1
-LARGE = -0.5  # log10 ε from which level lines are drawn around the whole numerical range; smaller ones belong to the close-up
+# log10 ε from which level lines are drawn around the whole numerical range; smaller ones belong to
+# the close-up
+LARGE = -0.5
 HALO = (withStroke(linewidth=1.5, foreground="white"),)
 
 
@@ -52,7 +57,9 @@ class View:
 
 
 def both_halves(im: np.ndarray, sigma_min: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Imaginary parts and log10 σ_min in both half planes: J is real, so σ_min is the same at z and at its conjugate."""
+    """Imaginary parts and log10 σ_min in both half planes: J is real, so σ_min is the same at z and
+    at its conjugate.
+    """
     values = np.asarray(sigma_min, dtype=float)
     level = np.log10(
         np.where(
@@ -66,7 +73,9 @@ def both_halves(im: np.ndarray, sigma_min: np.ndarray) -> tuple[np.ndarray, np.n
 
 
 def draw_pairs(ax: style.Target, views: list[View], h: float) -> Figure:
-    """Two panels for each view: around the numerical range, and close to the stability discs of step size h."""
+    """Two panels for each view: around the numerical range, and close to the stability discs of
+    step size h.
+    """
     width = style.WIDTH if len(views) > 1 else 0.7 * style.WIDTH
     figure, axes = style.panels(
         ax, 2 * max(len(views), 1), columns=4, height=2.0, width=width, below=1.2
@@ -252,7 +261,9 @@ def _draw_discs(ax: Axes, h: float) -> None:
 
 
 def _half_width(h: float) -> float:
-    """Of the close-up, whatever the step size: of a small step the discs are large and lie half outside."""
+    """Of the close-up, whatever the step size: of a small step the discs are large and lie half
+    outside.
+    """
     return CLOSE * max(1.0, 1 / h)
 
 

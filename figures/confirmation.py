@@ -1,4 +1,6 @@
-"""Predicted against measured robustness of placements of implicit steps, from the plain record of a confirmation."""
+"""Predicted against measured robustness of placements of implicit steps, from the plain record of a
+confirmation.
+"""
 
 from collections.abc import Mapping
 from typing import Any
@@ -11,9 +13,11 @@ from figures import style
 
 @style.house()
 def draw(record: Mapping[str, Any], ax: style.Target = None) -> Figure:
-    """Each placement's measured outcome over its predicted advantage, with 95 % intervals, and its accuracy on dev beside it.
+    """Each placement's measured outcome over its predicted advantage, with 95 % intervals, and its
+    accuracy on dev beside it.
 
-    The explicit model, whose outcome is 0 by definition and which is not ranked, is a hollow marker.
+    The explicit model, whose outcome is 0 by definition and which is not ranked, is a hollow
+    marker.
 
     Args:
         record: of a confirmation, as its confirmation.json holds it.
@@ -38,8 +42,15 @@ def draw(record: Mapping[str, Any], ax: style.Target = None) -> Figure:
             color=colour,
             linewidth=0.8,
         )
-        panel.plot(_number(x["value"]), _number(one["measured"]), linestyle="none", marker="o", markersize=4, color=colour,
-                   markerfacecolor=colour if one["layers"] else "white")  # fmt: skip
+        panel.plot(
+            _number(x["value"]),
+            _number(one["measured"]),
+            linestyle="none",
+            marker="o",
+            markersize=4,
+            color=colour,
+            markerfacecolor=colour if one["layers"] else "white",
+        )
         panel.annotate(
             style.placement(one["layers"]),
             (_number(x["value"]), _number(one["measured"])),
@@ -50,7 +61,8 @@ def draw(record: Mapping[str, Any], ax: style.Target = None) -> Figure:
     panel.axhline(0, color=style.GUIDE, linewidth=0.8, zorder=0)
     panel.set_xlabel("predicted advantage, layers added up (nats)")
     panel.set_ylabel(
-        f"flipped more rarely than the explicit\nmodel by {style.plain(record['attack'])} (share of examples)"
+        "flipped more rarely than the explicit\nmodel by "
+        f"{style.plain(record['attack'])} (share of examples)"
     )
     panel.set_title("\n".join(_told(one) for one in record["correlations"]))
     if len(axes) > 1:
@@ -71,7 +83,10 @@ def _told(one: Mapping[str, Any]) -> str:
     if one["value"] is None:
         return f"{one['name']}: undefined"
     low, high = (_number(one[key]) for key in ("low", "high"))
-    return f"{one['name']} {one['value']:+.2f} [{low:+.2f}, {high:+.2f}], p = {_number(one['p_value']):.2g}"
+    return (
+        f"{one['name']} {one['value']:+.2f} [{low:+.2f}, "
+        f"{high:+.2f}], p = {_number(one['p_value']):.2g}"
+    )
 
 
 def _number(value: float | None) -> float:

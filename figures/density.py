@@ -1,4 +1,6 @@
-"""Spectral densities of every layer: of the singular values of ∂F, and of the symmetric part of its Jacobian."""
+"""Spectral densities of every layer: of the singular values of ∂F, and of the symmetric part of its
+Jacobian.
+"""
 
 import numpy as np
 from matplotlib.artist import Artist
@@ -29,9 +31,11 @@ BORDERS = {
 
 @style.house()
 def draw(summary: Summary, ax: style.Target = None, layer: int | None = None) -> Figure:
-    """Spectral densities of each layer on a logarithmic axis, one row for each layer: singular values of ∂F, and (J + Jᵀ)/2.
+    """Spectral densities of each layer on a logarithmic axis, one row for each layer: singular
+    values of ∂F, and (J + Jᵀ)/2.
 
-    Line: median over texts. Band: 10–90 % of texts. Dotted: the median ± the median standard error over the random probes.
+    Line: median over texts. Band: 10–90 % of texts. Dotted: the median ± the median standard error
+    over the random probes.
 
     Args:
         summary: the records.
@@ -74,7 +78,10 @@ def draw(summary: Summary, ax: style.Target = None, layer: int | None = None) ->
 
 
 def per_unit_length(one: Density) -> Density:
-    """A density of ∂Fᵀ∂F as that of its singular values σ, per unit of σ: p(σ) = 2σ p(σ²). That of a symmetric part stays as it is."""
+    """A density of ∂Fᵀ∂F as that of its singular values σ, per unit of σ: p(σ) = 2σ p(σ²).
+
+    That of a symmetric part stays as it is.
+    """
     if one.of != "gram":
         return one
     kept = one.points >= 0  # broadening puts a little below 0, where no singular value lies
@@ -85,10 +92,12 @@ def per_unit_length(one: Density) -> Density:
 
 
 def share_above(one: Density, border: float) -> tuple[np.ndarray, np.ndarray]:
-    """The share of a spectrum between a border and the end of the grid, one per text: the area under its density there.
+    """The share of a spectrum between a border and the end of the grid, one per text: the area
+    under its density there.
 
     Returns:
-        The shares, and upper bounds of their standard errors: at worst the errors at all points have one sign.
+        The shares, and upper bounds of their standard errors: at worst the errors at all points
+            have one sign.
     """
     inside = one.points >= border
     share, error = (
@@ -99,7 +108,9 @@ def share_above(one: Density, border: float) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _frame(densities: list[Density]) -> tuple[tuple[float, float], tuple[float, float]] | None:
-    """Limits of both axes: of the density from its DEPTH upwards, of the abscissa where the density is above that."""
+    """Limits of both axes: of the density from its DEPTH upwards, of the abscissa where the density
+    is above that.
+    """
     medians = [(one.points, selection.band(one.density).median) for one in densities]
     top = max((float(np.nanmax(each, initial=0.0)) for _, each in medians), default=0.0)
     if not top > 0:

@@ -1,4 +1,6 @@
-"""Where in a text the worst perturbation of one step sits: on which tokens it enters, and on which it leaves."""
+"""Where in a text the worst perturbation of one step sits: on which tokens it enters, and on which
+it leaves.
+"""
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -18,10 +20,12 @@ DARK = 0.55  # shares above it are light in the colour map, and their numbers bl
 
 @style.house()
 def draw(summary: Summary, ax: style.Target = None, step_size: float | None = None) -> Figure:
-    """Share of the squared norm of the worst direction on each token, layer by layer: median over texts, in per cent.
+    """Share of the squared norm of the worst direction on each token, layer by layer: median over
+    texts, in per cent.
 
-    Columns: the first tokens (0 is the class token of BERT's family), the sum of the rest, and the last token. One panel for each
-    method and for the entering and the leaving direction; below them the share of the first token with its spread over texts.
+    Columns: the first tokens (0 is the class token of BERT's family), the sum of the rest, and the
+    last token. One panel for each method and for the entering and the leaving direction; below them
+    the share of the first token with its spread over texts.
 
     Args:
         summary: the records.
@@ -67,7 +71,8 @@ def at_step_size(summary: Summary, wanted: float | None = None) -> tuple[float, 
 
 
 def by_position(shares: np.ndarray) -> tuple[list[str], np.ndarray]:
-    """Shares `(texts, tokens)` by place in the text: the first tokens, the sum of the rest, the last; NaN where a text has none.
+    """Shares `(texts, tokens)` by place in the text: the first tokens, the sum of the rest, the
+    last; NaN where a text has none.
 
     The last token of a text keeps its own column and enters no other.
     """
@@ -121,7 +126,9 @@ def _draw_map(ax: Axes, found: list[Directions], method: str, side: str) -> Quad
 
 
 def _aligned(columns: np.ndarray, count: int) -> np.ndarray:
-    """The columns of a layer with shorter texts under those of the others: the sum and the last token stay at the end."""
+    """The columns of a layer with shorter texts under those of the others: the sum and the last
+    token stay at the end.
+    """
     return np.concatenate([columns[:-2], np.full(count - len(columns), np.nan), columns[-2:]])
 
 

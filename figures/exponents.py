@@ -11,9 +11,11 @@ from figures.whiskers import beside, whiskers
 
 @style.house()
 def draw(summary: Summary, ax: style.Target = None, step_size: float | None = None) -> Figure:
-    """The largest finite-time Lyapunov exponents (1/L) log σ_i of the stack, explicit against implicit Euler, in nats per layer.
+    """The largest finite-time Lyapunov exponents (1/L) log σ_i of the stack, explicit against
+    implicit Euler, in nats per layer.
 
-    Dots: texts, hollow where they did not converge. Large markers: medians over texts; whiskers 10–90 %.
+    Dots: texts, hollow where they did not converge. Large markers: medians over texts; whiskers
+    10–90 %.
 
     Args:
         summary: the records.

@@ -35,7 +35,9 @@ def number(value: float | None, digits: int = 3) -> str:
 
 
 def ranges(members: Sequence[float], everything: Sequence[float]) -> str:
-    """Members of an ordered list in words, neighbours joined: "0–2, 5"; "none" if there are none."""
+    """Members of an ordered list in words, neighbours joined: "0–2, 5"; "none" if there are
+    none.
+    """
     order = sorted(everything)
     places = sorted(order.index(member) for member in members)
     groups: list[list[int]] = []
@@ -59,7 +61,8 @@ def share(found: Sequence[OfLayer], rows: Sequence[OfLayer]) -> str:
     return (
         text
         if len(found) in (0, len(rows))
-        else f"{text} ({_layers(found)} {ranges([row.layer for row in found], [row.layer for row in rows])})"
+        else f"{text} ({_layers(found)} "
+        f"{ranges([row.layer for row in found], [row.layer for row in rows])})"
     )
 
 
@@ -85,11 +88,20 @@ def opening(summary: Summary, step_size: float | None = None) -> str:
         if not stable(rows, "explicit", "unsettled") and not calm
         else "Only in part"
     )
-    text = f"Is each layer a stable step? {answer}: for most texts the explicit Euler step of size h = {h} is stable, max |1 + hλ| ≤ 1, in "
-    text += f"{share(calm, rows)}; the implicit Euler step of the same size is stable in {share(stable(rows, 'implicit'), rows)}. "
+    text = (
+        f"Is each layer a stable step? {answer}: for most texts the explicit "
+        f"Euler step of size h = {h} is stable, max |1 + hλ| ≤ 1, in "
+    )
+    text += (
+        f"{share(calm, rows)}; the implicit Euler step of the same size is "
+        f"stable in {share(stable(rows, 'implicit'), rows)}. "
+    )
     for method in METHODS:
         if open_ := stable(rows, method, "unsettled"):
-            text += f"For the {method} step the listed eigenvalues do not settle it in {share(open_, rows)}. "
+            text += (
+                f"For the {method} step the listed eigenvalues do "
+                f"not settle it in {share(open_, rows)}. "
+            )
     wins = {
         name: [row for row in rows if row.damps_more() == name]
         for name in ("implicit", "explicit", "undecided")
@@ -97,7 +109,10 @@ def opening(summary: Summary, step_size: float | None = None) -> str:
     ahead = {(True, False): "Yes", (False, True): "No"}.get(
         (len(wins["implicit"]) == len(rows), not wins["implicit"]), "Not everywhere"
     )
-    text += f"Does an implicit step damp more here? {ahead}: of random perturbations it damps more in {share(wins['implicit'], rows)}, "
+    text += (
+        f"Does an implicit step damp more here? {ahead}: of random "
+        f"perturbations it damps more in {share(wins['implicit'], rows)}, "
+    )
     text += f"the explicit one in {share(wins['explicit'], rows)}"
     return text + (
         f", and {share(wins['undecided'], rows)} are within two standard errors of a tie."
@@ -119,13 +134,15 @@ def guarantee(summary: Summary, step_size: float | None = None) -> str:
     worst = max(violated, key=lambda row: row.logarithmic_norm)
     largest = number(worst.step_size * worst.logarithmic_norm)
     return (
-        text
-        + f" and violates it in {share(violated, rows)}, most in layer {worst.layer} (hμ₂ = {largest}): there the guarantee is void."
+        text + f" and violates it in {share(violated, rows)}, most in layer "
+        f"{worst.layer} (hμ₂ = {largest}): there the guarantee is void."
     )
 
 
 def of_growth(summary: Summary, step_size: float | None = None) -> str:
-    """Where the explicit step amplifies most, and in how many layers the implicit one amplifies less."""
+    """Where the explicit step amplifies most, and in how many layers the implicit one amplifies
+    less.
+    """
     rows = [
         row
         for row in layer_rows(summary, step_size)
@@ -141,8 +158,14 @@ def of_growth(summary: Summary, step_size: float | None = None) -> str:
         if top.worst["explicit"] > 1
         else "damps worst-case perturbations least"
     )
-    text = f"At h = {number(top.step_size)} the explicit Euler step {verb} in layer {top.layer} (median {number(top.worst['explicit'])}×); "
-    text += f"the implicit step has the smaller worst growth in {share(lower, rows)} and the smaller spectral growth in "
+    text = (
+        f"At h = {number(top.step_size)} the explicit Euler step {verb} in layer "
+        f"{top.layer} (median {number(top.worst['explicit'])}×); "
+    )
+    text += (
+        "the implicit step has the smaller worst growth in "
+        f"{share(lower, rows)} and the smaller spectral growth in "
+    )
     text += f"{share(spectral, rows)}."
     unsettled = [row for row in rows if not row.settled]
     return text + (
@@ -162,7 +185,8 @@ def of_advantage(summary: Summary) -> str:
         rows = layer_rows(summary, h)
         ahead = {name: sum(row.damps_more() == name for row in rows) for name in METHODS}
         counts.append(
-            f"at h = {number(h)} the implicit one in {ahead['implicit']}, the explicit one in {ahead['explicit']} of {len(rows)} layers"
+            f"at h = {number(h)} the implicit one in {ahead['implicit']}, the "
+            f"explicit one in {ahead['explicit']} of {len(rows)} layers"
         )
     return (
         "Which step damps random perturbations more, by over two standard errors: "
@@ -172,7 +196,9 @@ def of_advantage(summary: Summary) -> str:
 
 
 def of_spectra(summary: Summary, step_size: float | None = None) -> str:
-    """How many leading eigenvalues each step amplifies, how near the pole they come, and the share outside the lemniscate."""
+    """How many leading eigenvalues each step amplifies, how near the pole they come, and the share
+    outside the lemniscate.
+    """
     if not summary.spectra:
         return NOTHING
     h = selection.of_run(summary, step_size)
@@ -187,8 +213,14 @@ def of_spectra(summary: Summary, step_size: float | None = None) -> str:
     nearest = min(
         (layer for layer in z if len(z[layer])), key=lambda layer: float(np.abs(1 - z[layer]).min())
     )
-    text = f"Of {len(every)} leading eigenvalues at h = {number(h)} the explicit Euler step amplifies {amplified['explicit']} and the "
-    text += f"implicit {amplified['implicit']}; the nearest to the implicit pole z = 1 lies at a distance of "
+    text = (
+        f"Of {len(every)} leading eigenvalues at h = {number(h)} the explicit "
+        f"Euler step amplifies {amplified['explicit']} and the "
+    )
+    text += (
+        f"implicit {amplified['implicit']}; the nearest to the "
+        "implicit pole z = 1 lies at a distance of "
+    )
     text += f"{number(float(np.abs(1 - z[nearest]).min()))} (layer {nearest})."
     rows = (
         [row for row in layer_rows(summary, h) if np.isfinite(row.outside)]
@@ -197,7 +229,10 @@ def of_spectra(summary: Summary, step_size: float | None = None) -> str:
     )
     if rows:
         shares = [row.outside for row in rows]
-        text += f" In the full spectra of the short texts {100 * min(shares):.0f}–{100 * max(shares):.0f} % of the eigenvalues apart from the "
+        text += (
+            " In the full spectra of the short texts "
+            f"{100 * min(shares):.0f}–{100 * max(shares):.0f} % of the eigenvalues apart from the "
+        )
         text += "bulk, by layer, lie outside the lemniscate, where the implicit step damps more."
     return text
 
@@ -235,12 +270,16 @@ def of_propagation(summary: Summary, step_size: float | None = None) -> str:
         explicit, implicit = (last.get(method, np.nan) for method in METHODS)
         if np.isfinite(explicit) and np.isfinite(implicit):
             ends.append(
-                f"{propagation.TITLES.get(kind, kind)} {number(explicit)}× against {number(implicit)}×"
+                f"{propagation.TITLES.get(kind, kind)} "
+                f"{number(explicit)}× against {number(implicit)}×"
             )
             lower += implicit < explicit
     if not ends:
         return NOTHING
-    text = f"With steps of h = {number(curves[0].step_size)} the median growth at the last layer is, explicit against implicit: "
+    text = (
+        f"With steps of h = {number(curves[0].step_size)} the median "
+        "growth at the last layer is, explicit against implicit: "
+    )
     return (
         text
         + "; ".join(ends)
@@ -265,11 +304,15 @@ def of_linearity(summary: Summary, step_size: float | None = None) -> str:
             )
             good = list(errors)[:first_bad]
             words.append(
-                f"{method} at {f'sizes up to {number(good[-1])}' if good else 'none of the measured sizes'}"
+                f"{method} at "
+                f"{f'sizes up to {number(good[-1])}' if good else 'none of the measured sizes'}"
             )
     if not words:
         return NOTHING
-    return f"For the median text the linear prediction of the growth at the last layer holds within 10 %: {', '.join(words)}."
+    return (
+        "For the median text the linear prediction of the growth at the "
+        f"last layer holds within 10 %: {', '.join(words)}."
+    )
 
 
 def of_convergence(summary: Summary) -> str:
@@ -278,7 +321,10 @@ def of_convergence(summary: Summary) -> str:
         return "Nothing was measured, so nothing could fail to converge."
     found = shortfalls(summary)
     if not found:
-        return "Everything converged: every eigenvalue, singular value and solve; and every maximum over a spectrum is settled."
+        return (
+            "Everything converged: every eigenvalue, singular value and "
+            "solve; and every maximum over a spectrum is settled."
+        )
     faults: dict[str, int] = {}
     for one in found:
         name = f"{one.quantity}: {one.fault}"

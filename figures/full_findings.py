@@ -1,4 +1,6 @@
-"""Sentences about what only a run of full depth measures, each computed from the numbers that its figure shows."""
+"""Sentences about what only a run of full depth measures, each computed from the numbers that its
+figure shows.
+"""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -28,7 +30,10 @@ def of_pseudospectra(summary: Summary) -> str:
     ]
     if not rows:
         return NOTHING
-    text = f"On one short text the departure from normality is {_span([one.henrici / one.frobenius for one in rows])} of ‖J‖_F, where a "
+    text = (
+        "On one short text the departure from normality is "
+        f"{_span([one.henrici / one.frobenius for one in rows])} of ‖J‖_F, where a "
+    )
     text += "normal matrix has 0."
     gaps = {one.layer: one.logarithmic_norm - one.spectral_abscissa for one in rows}
     if gaps := {layer: gap for layer, gap in gaps.items() if np.isfinite(gap)}:
@@ -43,12 +48,24 @@ def of_pseudospectra(summary: Summary) -> str:
     ]
     if moved:
         factor, epsilon, layer = max(moved)
-        text += f" A change of J of norm {number(float(epsilon))} can move the right edge of its spectrum by "
-        text += f"{number(float(factor))} times that norm (layer {layer}); with a normal J it could not move farther than the norm itself."
+        text += (
+            f" A change of J of norm {number(float(epsilon))} can "
+            "move the right edge of its spectrum by "
+        )
+        text += (
+            f"{number(float(factor))} times that norm (layer {layer}); with a "
+            "normal J it could not move farther than the norm itself."
+        )
     if kreiss := [one for one in rows if np.isfinite(one.kreiss)]:
         top_one = max(kreiss, key=lambda one: one.kreiss)
-        text += " Some power of I + J, scaled to spectral radius 1 where it is larger, stretches some perturbation at least "
-        text += f"{number(top_one.kreiss)} times (layer {top_one.layer}); by its eigenvalues alone it would not grow."
+        text += (
+            " Some power of I + J, scaled to spectral radius 1 where it "
+            "is larger, stretches some perturbation at least "
+        )
+        text += (
+            f"{number(top_one.kreiss)} times (layer {top_one.layer}); "
+            "by its eigenvalues alone it would not grow."
+        )
     return text
 
 
@@ -61,12 +78,18 @@ def of_bounds(summary: Summary) -> str:
     if not departures:
         return NOTHING
     texts = len({text for one in rows for text in one.texts})
-    text = f"On {texts} longer {'text' if texts == 1 else 'texts'} the departure from normality is at least {_span(departures)} of ‖J‖_F "
+    text = (
+        f"On {texts} longer {'text' if texts == 1 else 'texts'} the departure "
+        f"from normality is at least {_span(departures)} of ‖J‖_F "
+    )
     text += "(medians, by layer)."
     reach = {one.layer: selection.median(pseudospectra.abscissae(one)) for one in rows}
     if reach := {layer: value for layer, value in reach.items() if np.isfinite(value)}:
         top = max(reach, key=lambda layer: reach[layer])
-        text += f" The numerical range of the median text reaches at least to Re z = {number(reach[top])} (layer {top})."
+        text += (
+            " The numerical range of the median text reaches at least "
+            f"to Re z = {number(reach[top])} (layer {top})."
+        )
     points, failed = (
         sum(one.converged.size for one in rows),
         sum(int((~one.converged).sum()) for one in rows),
@@ -79,7 +102,9 @@ def of_bounds(summary: Summary) -> str:
 
 
 def of_densities(summary: Summary) -> str:
-    """What share of all directions a layer stretches, and on what share the symmetric part is positive."""
+    """What share of all directions a layer stretches, and on what share the symmetric part is
+    positive.
+    """
     meanings = {
         "gram": "are stretched by the layer (singular values of ∂F above 1)",
         "symmetric": "grow at first under the exact flow",
@@ -93,7 +118,8 @@ def of_densities(summary: Summary) -> str:
             error = max(found[1] for found in shares.values())
             spread = _span([found[0] for found in shares.values()])
             words.append(
-                f"at least {spread} of all directions {meaning}, most in layer {top} (standard error at most {100 * error:.1f} %)"
+                f"at least {spread} of all directions {meaning}, most in layer "
+                f"{top} (standard error at most {100 * error:.1f} %)"
             )
     return f"By layer, for the median text, {'; '.join(words)}." if words else NOTHING
 
@@ -114,8 +140,10 @@ def of_directions(summary: Summary, step_size: float | None = None) -> str:
             top = max(first, key=lambda one: one.entering)
             over = [one for one in first if one.entering > 0.5]
             most.append(
-                f"the {method} step in {share(over, first)}, with {100 * top.entering:.0f} % at most (layer {top.layer}, median text); of "
-                f"what leaves that step it carries at most {100 * _largest([one.leaving for one in first]):.0f} %"
+                f"the {method} step in {share(over, first)}, with "
+                f"{100 * top.entering:.0f} % at most (layer {top.layer}, median text); of "
+                "what leaves that step it carries at most "
+                f"{100 * _largest([one.leaving for one in first]):.0f} %"
             )
     return text + "; ".join(most) + "." if most else NOTHING
 
@@ -140,11 +168,15 @@ def of_sublayers(summary: Summary, step_size: float | None = None) -> str:
             top = max(found, key=lambda layer: max(found[layer]))
             name = "attention" if found[top][0] > found[top][1] else "feed-forward"
             words.append(
-                f"under the {method} step in {share(ahead, every)} (largest: {name} half of layer {top}, {number(max(found[top]))}×)"
+                f"under the {method} step in {share(ahead, every)} (largest: "
+                f"{name} half of layer {top}, {number(max(found[top]))}×)"
             )
     if not words:
         return NOTHING
-    text = f"At h = {number(h)} the attention half has a larger worst growth than the feed-forward half {'; '.join(words)}."
+    text = (
+        f"At h = {number(h)} the attention half has a larger worst "
+        f"growth than the feed-forward half {'; '.join(words)}."
+    )
     for half in sublayers.PARTS[:2]:
         norms = {
             l: h * selection.median(sublayers.logarithmic_norm(summary, l, half, h).values)
@@ -174,8 +206,14 @@ def of_refinement(summary: Summary, step_size: float | None = None) -> str:
         return NOTHING
     (apart_one, *off_one), (apart_last, *off_last) = ends
     first, last = (style.counted(int(rows[0].parts[part]), "step") for part in (0, -1))
-    text = f"Where a layer is taken in {first} (h = {number(h)}), the worst growths of the two methods differ by a factor of up to "
-    text += f"{number(apart_one)} in the median text; in {last}, by up to {number(apart_last)}. What refinement removes is "
+    text = (
+        f"Where a layer is taken in {first} (h = {number(h)}), the worst "
+        "growths of the two methods differ by a factor of up to "
+    )
+    text += (
+        f"{number(apart_one)} in the median text; in {last}, by up to "
+        f"{number(apart_last)}. What refinement removes is "
+    )
     text += "discretisation error, not stability. From the linear flow "
     words = zip(METHODS, off_one, off_last, strict=True)
     return (
@@ -200,7 +238,10 @@ def of_exponents(summary: Summary, step_size: float | None = None) -> str:
     ]
     if not words:
         return NOTHING
-    text = f"Through the whole stack in steps of h = {number(h)} the perturbation that grows most gains, in the median text, "
+    text = (
+        f"Through the whole stack in steps of h = {number(h)} the "
+        "perturbation that grows most gains, in the median text, "
+    )
     text += " and ".join(words) + " Euler."
     if len(words) == 2 and len(first["explicit"]) == len(first["implicit"]):
         both = np.isfinite(first["explicit"]) & np.isfinite(first["implicit"])
@@ -228,7 +269,9 @@ def _on_first(shares: np.ndarray) -> float:
 
 
 def _stretched(one: Density) -> tuple[float, float]:
-    """The median text's share of the spectrum above the border, and an upper bound of its standard error over the probes."""
+    """The median text's share of the spectrum above the border, and an upper bound of its standard
+    error over the probes.
+    """
     share_of, error = density.share_above(density.per_unit_length(one), density.BORDERS[one.of])
     return selection.median(share_of), selection.median(error)
 

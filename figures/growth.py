@@ -1,4 +1,6 @@
-"""What one step of each layer does to a perturbation: worst and spectral growth, hμ₂, and the implicit advantage."""
+"""What one step of each layer does to a perturbation: worst and spectral growth, hμ₂, and the
+implicit advantage.
+"""
 
 import numpy as np
 from matplotlib.artist import Artist
@@ -19,9 +21,11 @@ STEP_MARKERS = ("o", "s", "^", "v", "P", "X")
 
 @style.house()
 def draw(summary: Summary, ax: style.Target = None, step_size: float | None = None) -> Figure:
-    """Worst and spectral growth of one step per layer, explicit against implicit Euler; below it hμ₂ with the line hμ₂ = 1.
+    """Worst and spectral growth of one step per layer, explicit against implicit Euler; below it
+    hμ₂ with the line hμ₂ = 1.
 
-    Markers are medians over texts, whiskers 10–90 %; hollow where some text's value did not converge or is only a lower bound.
+    Markers are medians over texts, whiskers 10–90 %; hollow where some text's value did not
+    converge or is only a lower bound.
 
     Args:
         summary: the records.
@@ -45,7 +49,9 @@ def draw(summary: Summary, ax: style.Target = None, step_size: float | None = No
 
 @style.house()
 def draw_advantage(summary: Summary, ax: style.Target = None) -> Figure:
-    """Implicit advantage, the mean of log(‖Eδ‖/‖M⁻¹δ‖) over random δ, per layer and step size: median over texts and 10–90 %."""
+    """Implicit advantage, the mean of log(‖Eδ‖/‖M⁻¹δ‖) over random δ, per layer and step size:
+    median over texts and 10–90 %.
+    """
     steps = sorted({one.step_size for one in summary.growth})
     figure, axes = style.panels(ax, 1, height=2.5, below=0.15)
     panel, handles = axes[0], list[Artist]()

@@ -60,11 +60,15 @@ def paragraph(text: str, kind: str = "") -> str:
 def section(title: str, name: str, *pieces: str) -> str:
     """A section under its heading."""
     inner = "\n".join(piece for piece in pieces if piece)
-    return f'<section aria-labelledby="{name}">\n<h2 id="{name}">{escape(title)}</h2>\n{inner}\n</section>'
+    return (
+        f'<section aria-labelledby="{name}">\n<h2 '
+        f'id="{name}">{escape(title)}</h2>\n{inner}\n</section>'
+    )
 
 
 def figure(svg: Path, alternative: str, caption: str, width: float) -> str:
-    """A figure with the SVG inside the page; on a narrow screen it scrolls in its own frame, as its text would be too small to read.
+    """A figure with the SVG inside the page; on a narrow screen it scrolls in its own frame, as its
+    text would be too small to read.
 
     Args:
         svg: the file.

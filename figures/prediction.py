@@ -1,4 +1,6 @@
-"""A prediction from its plain record: what an implicit step does to each layer, and what placements are predicted to gain."""
+"""A prediction from its plain record: what an implicit step does to each layer, and what placements
+are predicted to gain.
+"""
 
 from collections.abc import Mapping
 from typing import Any
@@ -21,10 +23,12 @@ SHADES = {"advantage": style.INK, "worst_change": "#7A7A7A", "spectral_change": 
 
 @style.house()
 def draw(record: Mapping[str, Any], ax: style.Target = None) -> Figure:
-    """Per step size a panel of the layers, by how many nats an implicit step damps more, and one of the placements' predicted advantage.
+    """Per step size a panel of the layers, by how many nats an implicit step damps more, and one of
+    the placements' predicted advantage.
 
-    Markers are statistics over texts, lines their 95 % intervals over resamples of the texts. Recommended layers are blue. Hollow where
-    the eigenvalues found do not settle the spectral growth of every text.
+    Markers are statistics over texts, lines their 95 % intervals over resamples of the texts.
+    Recommended layers are blue. Hollow where the eigenvalues found do not settle the spectral
+    growth of every text.
 
     Args:
         record: of a prediction, as its prediction.json holds it.

@@ -1,4 +1,6 @@
-"""How perturbations grow through depth: measured beside the linear prediction, and where the two part."""
+"""How perturbations grow through depth: measured beside the linear prediction, and where the two
+part.
+"""
 
 import dataclasses
 
@@ -23,10 +25,11 @@ def draw(
     *,
     perturbation: str | None = None,
 ) -> Figure:
-    """Growth G_l = ‖x̃_l − x_l‖/‖x̃_0 − x_0‖ against depth, one panel for each kind of perturbation.
+    """Growth G_l = ‖x̃_l − x_l‖/‖x̃_0 − x_0‖ against depth, one panel for each kind of
+    perturbation.
 
-    Solid: measured, median over examples with the 10–90 % band. Dashed: predicted by the product of step derivatives. Of several
-    sizes of a synthetic perturbation the smallest is drawn.
+    Solid: measured, median over examples with the 10–90 % band. Dashed: predicted by the product of
+    step derivatives. Of several sizes of a synthetic perturbation the smallest is drawn.
 
     Args:
         summary: the records.
@@ -61,7 +64,9 @@ def draw(
 def draw_linearity(
     summary: Summary, ax: style.Target = None, step_size: float | None = None
 ) -> Figure:
-    """Prediction error |log G_L measured − log G_L predicted| at the last layer against the size of a Gaussian perturbation."""
+    """Prediction error |log G_L measured − log G_L predicted| at the last layer against the size of
+    a Gaussian perturbation.
+    """
     curves = [
         one
         for one in at_step_size(summary, step_size)
@@ -98,13 +103,17 @@ def draw_linearity(
 
 
 def at_step_size(summary: Summary, wanted: float | None = None) -> list[Curves]:
-    """The curves at one step size; an example whose implicit solve failed is left out from that layer on."""
+    """The curves at one step size; an example whose implicit solve failed is left out from that
+    layer on.
+    """
     h = selection.step_size([one.step_size for one in summary.curves], wanted)
     return [solved(one) for one in summary.curves if one.step_size == h]
 
 
 def solved(curves: Curves) -> Curves:
-    """The curves with NaN after a solve that did not converge: what was computed there is not the method's growth."""
+    """The curves with NaN after a solve that did not converge: what was computed there is not the
+    method's growth.
+    """
     holds = np.logical_and.accumulate(
         np.concatenate([np.ones((len(curves.converged), 1), bool), curves.converged], axis=1),
         axis=1,
@@ -124,7 +133,9 @@ def kinds_of(curves: list[Curves]) -> list[str]:
 
 
 def smallest(curves: list[Curves], kind: str) -> list[Curves]:
-    """The curves of one kind at its smallest size, explicit before implicit; all of them where an edit decides the size."""
+    """The curves of one kind at its smallest size, explicit before implicit; all of them where an
+    edit decides the size.
+    """
     ours = [one for one in curves if one.perturbation == kind]
     sizes = [one.size for one in ours if np.isfinite(one.size)]
     return sorted(

@@ -1,4 +1,6 @@
-"""Pseudospectra of every layer's Jacobian: exact on one short text, bounded from inside on longer ones."""
+"""Pseudospectra of every layer's Jacobian: exact on one short text, bounded from inside on longer
+ones.
+"""
 
 from typing import TypeVar
 
@@ -19,10 +21,12 @@ def draw(
     layer: int | None = None,
     step_size: float | None = None,
 ) -> Figure:
-    """Boundaries σ_min(zI − J) = ε of the ε-pseudospectra of each layer, with its eigenvalues, its numerical range and the stability discs.
+    """Boundaries σ_min(zI − J) = ε of the ε-pseudospectra of each layer, with its eigenvalues, its
+    numerical range and the stability discs.
 
-    Two panels for each layer: around the numerical range, and a close-up of the discs. Above them dep(J)/‖J‖_F, ω − α, and the Kreiss
-    constant of E = I + J, divided by its spectral radius where that is above 1.
+    Two panels for each layer: around the numerical range, and a close-up of the discs. Above them
+    dep(J)/‖J‖_F, ω − α, and the Kreiss constant of E = I + J, divided by its spectral radius where
+    that is above 1.
 
     Args:
         summary: the records.
@@ -44,10 +48,12 @@ def draw_bounds(
     layer: int | None = None,
     step_size: float | None = None,
 ) -> Figure:
-    """Inner bounds of the same on one of the longer texts: every pseudospectrum is at least as large as the one drawn.
+    """Inner bounds of the same on one of the longer texts: every pseudospectrum is at least as
+    large as the one drawn.
 
-    The text is the one whose numerical range reaches about as far to the right as that of the median text; the numerical ranges of the
-    others are faint. Hollow: boundary points that did not converge.
+    The text is the one whose numerical range reaches about as far to the right as that of the
+    median text; the numerical ranges of the others are faint. Hollow: boundary points that did not
+    converge.
 
     Args:
         summary: the records.
@@ -78,7 +84,9 @@ def of_layers(records: tuple[Table, ...], layer: int | None = None) -> list[Tabl
 
 
 def abscissae(one: PseudospectrumBound) -> np.ndarray:
-    """How far the numerical range of each text reaches to the right, max Re z; NaN where nothing is finite."""
+    """How far the numerical range of each text reaches to the right, max Re z; NaN where nothing is
+    finite.
+    """
     right = np.where(np.isfinite(one.boundary), one.boundary.real, -np.inf).max(
         axis=1, initial=-np.inf
     )
@@ -86,7 +94,9 @@ def abscissae(one: PseudospectrumBound) -> np.ndarray:
 
 
 def typical_text(bounds: tuple[PseudospectrumBound, ...]) -> int:
-    """The text whose numerical abscissa is on the whole nearest to the median of its layer; the same for all layers."""
+    """The text whose numerical abscissa is on the whole nearest to the median of its layer; the
+    same for all layers.
+    """
     distance: dict[int, float] = {}
     for one in bounds:
         found = abscissae(one)
@@ -125,7 +135,10 @@ def _bounded(summary: Summary, one: PseudospectrumBound, text: int) -> View:
     leading = spectrum.leading[one.texts[row]] if spectrum else np.zeros(0, dtype=complex)
     settled = spectrum.converged[one.texts[row]] if spectrum else np.zeros(0, dtype=bool)
     departure, reach = selection.band(one.henrici_bound), _number(float(abscissae(one)[row]))
-    spread = f"({_number(float(departure.low))}–{_number(float(departure.high))} over {style.counted(len(one.texts), 'text')})"
+    spread = (
+        f"({_number(float(departure.low))}–{_number(float(departure.high))} "
+        f"over {style.counted(len(one.texts), 'text')})"
+    )
     titles = (
         f"layer {one.layer}, text {one.texts[row]}\n$\\omega$ ≥ {reach}",
         f"$\\mathrm{{dep}}/\\|J\\|_F$ ≥ {_number(float(departure.median))}\n{spread}",

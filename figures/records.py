@@ -1,4 +1,5 @@
-"""What the figures read of the records of predictions, confirmations, studies and calibrations, as types that the files are held against.
+"""What the figures read of the records of predictions, confirmations, studies and calibrations, as
+types that the files are held against.
 
 Declared is what is drawn or told; a record holds more. A number that was not finite is null.
 """

@@ -1,4 +1,6 @@
-"""Step-size refinement: the worst growth over each layer as it is cut into more steps, beside that of the exact linear flow."""
+"""Step-size refinement: the worst growth over each layer as it is cut into more steps, beside that
+of the exact linear flow.
+"""
 
 from typing import Any
 
@@ -22,10 +24,11 @@ def draw(
     step_size: float | None = None,
     layer: int | None = None,
 ) -> Figure:
-    """Worst growth over one layer taken as m steps of h/m against h/m, explicit and implicit Euler, with ‖e^{hJ}‖; one panel each layer.
+    """Worst growth over one layer taken as m steps of h/m against h/m, explicit and implicit Euler,
+    with ‖e^{hJ}‖; one panel each layer.
 
-    Lines are medians over texts, bands 10–90 %; hollow where some text did not converge. What vanishes towards the left is
-    discretisation error, not stability.
+    Lines are medians over texts, bands 10–90 %; hollow where some text did not converge. What
+    vanishes towards the left is discretisation error, not stability.
 
     Args:
         summary: the records.

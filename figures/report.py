@@ -1,4 +1,6 @@
-"""One self-contained page about a run: an answer, a finding above each figure, the numbers, and what did not converge."""
+"""One self-contained page about a run: an answer, a finding above each figure, the numbers, and
+what did not converge.
+"""
 
 import json
 from pathlib import Path
@@ -13,85 +15,108 @@ from figures.shortfalls import Shortfall
 from figures.tables import LayerRow, tables
 
 FIELDS = {
-    "increment": "f(x) = F(x) − x, where F is the whole layer. The explicit Euler step of size h = 1 is then the pretrained layer itself.",
-    "outer": "f(x) = F(x), where F is the whole layer. The explicit Euler step x + hF(x) adds one more residual around the layer.",
+    "increment": "f(x) = F(x) − x, where F is the whole layer. The explicit Euler "
+    "step of size h = 1 is then the pretrained layer itself.",
+    "outer": "f(x) = F(x), where F is the whole layer. The explicit Euler step "
+    "x + hF(x) adds one more residual around the layer.",
 }
 TERMS = (
     (
         "Explicit Euler step of size h",
-        "y = x + h f(x), with derivative E = I + hJ(x) and stability function R(z) = 1 + z, z = hλ.",
+        "y = x + h f(x), with derivative E = I + hJ(x) and "
+        "stability function R(z) = 1 + z, z = hλ.",
     ),
     (
         "Implicit Euler step of size h",
-        "y = x + h f(y), with derivative M⁻¹ = (I − hJ(y))⁻¹ and stability function R(z) = 1/(1 − z).",
+        "y = x + h f(y), with derivative M⁻¹ = (I − hJ(y))⁻¹ "
+        "and stability function R(z) = 1/(1 − z).",
     ),
     (
         "Worst growth",
-        "the largest factor by which one step can stretch a small perturbation: the largest singular value of its derivative.",
+        "the largest factor by which one step can stretch a small "
+        "perturbation: the largest singular value of its derivative.",
     ),
     (
         "Spectral growth",
-        "max |R(hλ)| over the eigenvalues λ of the Jacobian J = ∂f/∂x. The margin is 1 minus it; negative means unstable.",
+        "max |R(hλ)| over the eigenvalues λ of the Jacobian J = ∂f/∂x. "
+        "The margin is 1 minus it; negative means unstable.",
     ),
     (
         "Logarithmic norm μ₂(J)",
-        "the largest eigenvalue of (J + Jᵀ)/2. Where hμ₂ < 1 holds on all of the space, or on a large enough ball about x, "
-        "the implicit step exists, is unique and is Lipschitz with constant 1/(1 − hμ₂). Here it is measured at the states of the texts.",
+        "the largest eigenvalue of (J + Jᵀ)/2. Where hμ₂ < 1 holds on all "
+        "of the space, or on a large enough ball about x, "
+        "the implicit step exists, is unique and is Lipschitz with constant "
+        "1/(1 − hμ₂). Here it is measured at the states of the texts.",
     ),
     (
         "Implicit advantage",
-        "the mean of log(‖Eδ‖/‖M⁻¹δ‖) over random perturbations δ. Positive: the implicit step damps more. "
-        "An eigenvalue is damped more by the implicit step exactly outside the lemniscate |z² − 1| = 1.",
+        "the mean of log(‖Eδ‖/‖M⁻¹δ‖) over random perturbations "
+        "δ. Positive: the implicit step damps more. "
+        "An eigenvalue is damped more by the implicit step "
+        "exactly outside the lemniscate |z² − 1| = 1.",
     ),
     (
         "Stable step sizes",
-        "the step sizes of the grid at which max |R(hλ)| ≤ 1 for most texts; a lower bound below 1 leaves it unsettled.",
+        "the step sizes of the grid at which max |R(hλ)| ≤ 1 for most "
+        "texts; a lower bound below 1 leaves it unsettled.",
     ),
 )
 
-FULL_TERMS = (  # of quantities that only a run of full depth measures: the table they come from, the term, its meaning
+# of quantities that only a run of full depth measures: the table they come from, the term, its
+# meaning
+FULL_TERMS = (
     (
         "nonnormality",
         "Normal",
-        "a matrix whose eigenvectors are orthogonal, so that its eigenvalues tell all about growth. The departure dep(J) = "
-        "(‖J‖_F² − Σ|λ|²)^½ measures how far J is from that; it is 0 for a normal matrix and at most ‖J‖_F.",
+        "a matrix whose eigenvectors are orthogonal, so that its "
+        "eigenvalues tell all about growth. The departure dep(J) = "
+        "(‖J‖_F² − Σ|λ|²)^½ measures how far J is from that; it "
+        "is 0 for a normal matrix and at most ‖J‖_F.",
     ),
     (
         "nonnormality",
         "ε-pseudospectrum",
-        "all points z with σ_min(zI − J) ≤ ε: those that some change of J of norm at most ε makes an eigenvalue. Of a normal matrix it is "
-        "the discs of radius ε about the eigenvalues; where it is much larger, eigenvalues alone say little.",
+        "all points z with σ_min(zI − J) ≤ ε: those that some change of J of "
+        "norm at most ε makes an eigenvalue. Of a normal matrix it is "
+        "the discs of radius ε about the eigenvalues; where it is "
+        "much larger, eigenvalues alone say little.",
     ),
     (
         "nonnormality",
         "Numerical range",
-        "all values v*Jv with ‖v‖ = 1. It contains the eigenvalues; its rightmost point ω is μ₂(J), that of the eigenvalues is α.",
+        "all values v*Jv with ‖v‖ = 1. It contains the eigenvalues; its "
+        "rightmost point ω is μ₂(J), that of the eigenvalues is α.",
     ),
     (
         "nonnormality",
         "Kreiss constant",
-        "the supremum of (ρ_ε − 1)/ε over ε > 0: some power of the matrix stretches some perturbation at least so many times.",
+        "the supremum of (ρ_ε − 1)/ε over ε > 0: some power of the matrix "
+        "stretches some perturbation at least so many times.",
     ),
     (
         "densities",
         "Spectral density",
-        "how many of all singular values or eigenvalues lie near a value, per unit of the axis, estimated with random probes.",
+        "how many of all singular values or eigenvalues lie near a value, "
+        "per unit of the axis, estimated with random probes.",
     ),
     (
         "sublayers",
         "Halves of a layer",
-        "the attention half and the feed-forward half, each with its residual and its LayerNorm, each taken as a layer of its own.",
+        "the attention half and the feed-forward half, each with its "
+        "residual and its LayerNorm, each taken as a layer of its own.",
     ),
     (
         "refinements",
         "Step-size refinement",
-        "the layer taken as m steps of size h/m instead of one of size h. Both methods then tend to the exact flow, so a difference that "
+        "the layer taken as m steps of size h/m instead of one of size h. Both "
+        "methods then tend to the exact flow, so a difference that "
         "vanishes was an error of the step and not a property of the layer.",
     ),
     (
         "exponents",
         "Finite-time Lyapunov exponents",
-        "(1/L) log σ_i of the product of the derivatives of all L steps, σ_i its singular values: mean growth per layer in nats; 0.69 nats "
+        "(1/L) log σ_i of the product of the derivatives of all L steps, σ_i its "
+        "singular values: mean growth per layer in nats; 0.69 nats "
         "is a factor of 2.",
     ),
 )
@@ -101,9 +126,10 @@ def write_report(
     summary: Summary,
     folder: Path,
     step_size: float | None = None,
-    told: story.Story = story.Story(),
-) -> Path:  # noqa: B008
-    """Write `folder/figures/*.{svg,pdf,png}` and the page `folder/report.html`, which needs no other file and no network.
+    told: story.Story = story.Story(),  # noqa: B008
+) -> Path:
+    """Write `folder/figures/*.{svg,pdf,png}` and the page `folder/report.html`, which needs no
+    other file and no network.
 
     Args:
         summary: the records.
@@ -184,7 +210,10 @@ def _pictured(summary: Summary, picture: Picture, h: float, folder: Path) -> str
 def _sliding(summary: Summary) -> str:
     """The spectra at every step size of the map; nothing where the run has no map."""
     drawn = slider.part(summary)
-    told = "What another step size does: the spectrum moves as z = hλ, while of the regions only a truncated solver's depends on h."
+    told = (
+        "What another step size does: the spectrum moves as z = hλ, while "
+        "of the regions only a truncated solver's depends on h."
+    )
     return (
         page.section("Every step size", "step-sizes", page.paragraph(told), drawn) if drawn else ""
     )
@@ -222,8 +251,10 @@ def _nonnormality_table(summary: Summary) -> str:
         f'<th scope="col">{column}</th>' for _, columns in groups for column in columns
     )
     caption = (
-        f"Non-normality of J on text {records[0].text}: departure from normality, rightmost eigenvalue α and rightmost point ω of the "
-        "numerical range, rightmost point α_ε of the ε-pseudospectrum, largest modulus ρ_ε of that of E = I + J; ≥ where only a lower "
+        f"Non-normality of J on text {records[0].text}: departure from "
+        "normality, rightmost eigenvalue α and rightmost point ω of the "
+        "numerical range, rightmost point α_ε of the ε-pseudospectrum, largest "
+        "modulus ρ_ε of that of E = I + J; ≥ where only a lower "
         "bound is known."
     )
     table = page.table(
@@ -254,10 +285,12 @@ def _cells(one: NonNormality) -> list[str]:
 
 def _layer_table(rows: list[LayerRow], grid: list[float]) -> str:
     caption = (
-        f"Steps of size h = {number(rows[0].step_size)}. Medians over texts; the advantage is a mean over texts ± its standard error; "
+        f"Steps of size h = {number(rows[0].step_size)}. Medians over texts; "
+        "the advantage is a mean over texts ± its standard error; "
         f"stable step sizes are those of the grid from {number(min(grid))} to {number(max(grid))}."
         if grid
-        else f"Steps of size h = {number(rows[0].step_size)}. Medians over texts; the advantage is a mean over texts ± its standard error."
+        else f"Steps of size h = {number(rows[0].step_size)}. Medians over texts; "
+        "the advantage is a mean over texts ± its standard error."
     )
     pairs = ("worst growth", "spectral growth", "margin", "stable step sizes")
     first = "".join(f'<th scope="col" rowspan="2">{name}</th>' for name in ("layer", "μ₂", "hμ₂"))

@@ -1,4 +1,6 @@
-"""A study of fine-tuned models: accuracy on dev beside accuracy on adversarial texts, and under each attack, from its plain record."""
+"""A study of fine-tuned models: accuracy on dev beside accuracy on adversarial texts, and under
+each attack, from its plain record.
+"""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -24,11 +26,13 @@ Model = Mapping[str, Any]
 
 @style.house()
 def draw(study: Mapping[str, Any], ax: style.Target = None) -> Figure:
-    """Per task and size a panel of accuracies on dev and AdvGLUE, and one of accuracies before and under each attack where there are any.
+    """Per task and size a panel of accuracies on dev and AdvGLUE, and one of accuracies before and
+    under each attack where there are any.
 
-    Markers are means over seeds, lines 95 % t intervals (none with one seed), small dots the seeds. Where fewer seeds were attacked than
-    trained, n says how many, model by model in the order of the markers. Columns of one attack in growing balls ("pgd-0.1", "pgd-0.3")
-    are a ladder: a thin line joins the rungs of each model, and each is named by its radius r in mean word norms.
+    Markers are means over seeds, lines 95 % t intervals (none with one seed), small dots the seeds.
+    Where fewer seeds were attacked than trained, n says how many, model by model in the order of
+    the markers. Columns of one attack in growing balls ("pgd-0.1", "pgd-0.3") are a ladder: a thin
+    line joins the rungs of each model, and each is named by its radius r in mean word norms.
 
     Args:
         study: the record of a study, as its study.json holds it.

@@ -1,4 +1,6 @@
-"""What a figure takes from the records: one step size, one layer, and medians with the 10th and 90th percentile."""
+"""What a figure takes from the records: one step size, one layer, and medians with the 10th and
+90th percentile.
+"""
 
 import math
 from collections.abc import Iterable
@@ -41,7 +43,8 @@ def median(values: np.ndarray) -> float:
 
 
 def step_size(measured: Iterable[float], wanted: float | None = None) -> float:
-    """The step size to draw: the wanted one, else h = 1 (the step that the pretrained layer is), else the largest measured.
+    """The step size to draw: the wanted one, else h = 1 (the step that the pretrained layer is),
+    else the largest measured.
 
     Raises:
         ValueError: if the wanted one was not measured.

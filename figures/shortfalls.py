@@ -1,4 +1,6 @@
-"""What did not converge, is only a lower bound or is not finite, as the report lists it; and what of it only a run of full depth has."""
+"""What did not converge, is only a lower bound or is not finite, as the report lists it; and what
+of it only a run of full depth has.
+"""
 
 import dataclasses
 from collections.abc import Iterator
@@ -39,7 +41,9 @@ class Shortfall:
 
 
 def of_full_depth(summary: Summary) -> list[Shortfall]:
-    """Those of pseudospectra, densities, directions, halves of layers, refinement and exponents; counts may be zero."""
+    """Those of pseudospectra, densities, directions, halves of layers, refinement and exponents;
+    counts may be zero.
+    """
     found = [shortfall for one in summary.sublayers for shortfall in _of_half(one)]
     found += [shortfall for one in summary.refinements for shortfall in _of_refinement(one)]
     found += [shortfall for one in summary.exponents for shortfall in _of_exponents(one)]

@@ -1,7 +1,8 @@
-"""Each layer's spectrum against the stability regions at every step size of the map: a slider and its inline script.
+"""Each layer's spectrum against the stability regions at every step size of the map: a slider and
+its inline script.
 
-Without the script it shows h = 1. The script moves the spectrum, as z = hλ, and swaps what the records hold for another h; it computes
-nothing.
+Without the script it shows h = 1. The script moves the spectrum, as z = hλ, and swaps what the
+records hold for another h; it computes nothing.
 """
 
 import json
@@ -46,7 +47,8 @@ SCRIPT = """
 
 
 def part(summary: Summary) -> str:
-    """HTML with one plane per layer, the control, its data and its script; nothing where the run has no spectra or no map.
+    """HTML with one plane per layer, the control, its data and its script; nothing where the run
+    has no spectra or no map.
 
     Args:
         summary: the records.
@@ -69,30 +71,44 @@ def part(summary: Summary) -> str:
         for row, one in enumerate(spectra)
     ]
     control = (
-        '<div class="control" hidden><label for="slider-h">Step size <output for="slider-h"></output></label>'
-        f'<input id="slider-h" type="range" min="0" max="{len(steps) - 1}" step="1" value="{start}"></div>'
+        '<div class="control" hidden><label for="slider-h">Step '
+        'size <output for="slider-h"></output></label>'
+        '<input id="slider-h" type="range" min="0" '
+        f'max="{len(steps) - 1}" step="1" value="{start}"></div>'
     )
     held = json.dumps(data, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
     inner = f'{control}\n<div class="planes">\n{"".join(planes)}</div>\n{_legend(summary)}'
-    scripts = f'<script type="application/json" id="slider-data">{held}</script>\n<script>{SCRIPT}</script>'
+    scripts = (
+        '<script type="application/json" '
+        f'id="slider-data">{held}</script>\n<script>{SCRIPT}</script>'
+    )
     return f'<style>{CSS}</style>\n<div id="slider" class="slider">\n{inner}\n</div>\n{scripts}'
 
 
 def _plane(one: LayerSpectrum, h: float, outlines: Sequence[str], caption: str) -> str:
     left, right, bottom, top = FRAME
-    axes = f'<path d="M{left} 0H{right}M0 {bottom}V{top}" stroke="#d5d5d0" stroke-width="1" fill="none"/>'
+    axes = (
+        f'<path d="M{left} 0H{right}M0 {bottom}V{top}" '
+        'stroke="#d5d5d0" stroke-width="1" fill="none"/>'
+    )
     frame, disc = f"M{left} {bottom}H{right}V{top}H{left}Z", "M0 0a1 1 0 1 0 2 0a1 1 0 1 0 -2 0"
     stable = [
-        f'<path fill-rule="evenodd" d="{frame}{disc}" fill="{style.COLOURS["implicit"]}" fill-opacity="0.1"/>',
+        f'<path fill-rule="evenodd" d="{frame}{disc}" '
+        f'fill="{style.COLOURS["implicit"]}" fill-opacity="0.1"/>',
         f'<circle cx="-1" cy="0" r="1" fill="{style.COLOURS["explicit"]}" fill-opacity="0.12"/>',
         *(
-            f'<circle cx="{centre}" cy="0" r="1" stroke="{style.COLOURS[name]}" stroke-width="1.5" fill="none"/>'
+            f'<circle cx="{centre}" cy="0" r="1" '
+            f'stroke="{style.COLOURS[name]}" stroke-width="1.5" fill="none"/>'
             for name, centre in (("explicit", -1), ("implicit", 1))
         ),
     ]
-    curve = f'<path d="{_lemniscate()}" stroke="{style.COLOURS["lemniscate"]}" stroke-width="1" stroke-dasharray="2 2" fill="none"/>'
+    curve = (
+        f'<path d="{_lemniscate()}" stroke="{style.COLOURS["lemniscate"]}" '
+        'stroke-width="1" stroke-dasharray="2 2" fill="none"/>'
+    )
     truncated = [
-        f'<path class="truncated" data-solver="{i}" d="{d}" stroke="{style.COLOURS["truncated"]}" stroke-width="1.5" '
+        f'<path class="truncated" data-solver="{i}" d="{d}" '
+        f'stroke="{style.COLOURS["truncated"]}" stroke-width="1.5" '
         f'stroke-dasharray="{"6 2" if i == 0 else "2 2"}" fill="none"/>'
         for i, d in enumerate(outlines)
     ]
@@ -102,7 +118,8 @@ def _plane(one: LayerSpectrum, h: float, outlines: Sequence[str], caption: str) 
     )
     label = page.escape(f"Layer {one.layer}: eigenvalues over the stability regions")
     return (
-        f'<figure><svg viewBox="{left} {-top} {right - left} {top - bottom}" role="img" aria-label="{label}">'
+        f'<figure><svg viewBox="{left} {-top} {right - left} '
+        f'{top - bottom}" role="img" aria-label="{label}">'
         f'<g transform="scale(1,-1)">{axes}{"".join(stable)}{curve}{"".join(truncated)}'
         f'<g class="spectrum" transform="scale({h:g})">{dots}</g></g></svg>'
         f"<figcaption>{page.escape(caption)}</figcaption></figure>\n"
@@ -113,7 +130,10 @@ def _dots(values: np.ndarray, colour: str, width: float) -> str:
     """One dot per eigenvalue, of a size that no scale changes; equal ones once."""
     places = sorted({(round(float(z.real), 3), round(float(z.imag), 3)) for z in values.ravel()})
     d = "".join(f"M{x:g} {y:g}h0" for x, y in places)
-    return f'<path d="{d}" stroke="{colour}" stroke-width="{width}" stroke-linecap="round" fill="none"/>'
+    return (
+        f'<path d="{d}" stroke="{colour}" '
+        f'stroke-width="{width}" stroke-linecap="round" fill="none"/>'
+    )
 
 
 def _outline(region: TruncatedRegion, step: int) -> str:

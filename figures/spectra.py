@@ -14,7 +14,8 @@ from figures import selection, style
 BULK = (
     1e-3  # eigenvalues this close to −1 are drawn as one dot, as `LayerSpectrum.bulk` counts them
 )
-REACH = 6.0  # |z| up to which eigenvalues widen the frame; farther ones only where they are more than one in ten
+# |z| up to which eigenvalues widen the frame; farther ones only where they are more than one in ten
+REACH = 6.0
 TRUNCATED_LINES: tuple[Any, ...] = ("-.", (0, (6, 1, 1, 1, 1, 1)), (0, (7, 2)))
 WHERE_STABLE = {"explicit": "stable inside", "implicit": "stable outside"}
 
@@ -26,9 +27,11 @@ def draw(
     layer: int | None = None,
     step_size: float | None = None,
 ) -> Figure:
-    """Eigenvalues z = hλ of each layer over the boundaries |R(z)| = 1, with the lemniscate |z² − 1| = 1.
+    """Eigenvalues z = hλ of each layer over the boundaries |R(z)| = 1, with the lemniscate |z² − 1|
+    = 1.
 
-    Dark dots: leading eigenvalues of all texts, hollow where they did not converge. Light dots: all eigenvalues of the short texts.
+    Dark dots: leading eigenvalues of all texts, hollow where they did not converge. Light dots: all
+    eigenvalues of the short texts.
 
     Args:
         summary: the records.
@@ -70,7 +73,9 @@ def draw(
 
 
 def regions_at(regions: tuple[Region, ...], h: float) -> list[Region]:
-    """One region of each name and label; a truncated solver's only where it was computed for this step size, as it depends on it."""
+    """One region of each name and label; a truncated solver's only where it was computed for this
+    step size, as it depends on it.
+    """
     found: dict[tuple[str, str], Region] = {}
     for region in regions:
         if np.isclose(region.step_size, h) or (

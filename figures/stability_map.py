@@ -18,7 +18,8 @@ FINE_TICKS = (0.6, 0.7, 0.8, 0.9, 1, 1.1, 1.25, 1.5, 1.75)
 
 @style.house()
 def draw(summary: Summary, ax: style.Target = None, method: str | None = None) -> Figure:
-    """Median over texts of max |R(hλ)| over layer and step size, with its contour at 1 along cell borders, one panel for each method.
+    """Median over texts of max |R(hλ)| over layer and step size, with its contour at 1 along cell
+    borders, one panel for each method.
 
     Hatched: for most texts only a lower bound. Triangles: the step sizes of the run.
 
@@ -149,7 +150,9 @@ def _edges(centres: np.ndarray, geometric: bool) -> np.ndarray:
 
 
 def _outline_stable(ax: Axes, x: np.ndarray, y: np.ndarray, values: np.ndarray) -> None:
-    """The contour at growth 1, along cell borders: a layer number has nothing between it and the next to interpolate."""
+    """The contour at growth 1, along cell borders: a layer number has nothing between it and the
+    next to interpolate.
+    """
     stable = np.where(np.isfinite(values), values <= 1 + selection.ROUNDING, False)
     for row, column in zip(*np.nonzero(stable[:, 1:] != stable[:, :-1]), strict=True):
         ax.plot(

@@ -1,4 +1,6 @@
-"""What a report tells beyond its own run: what was predicted, what fine-tuning and attacks showed, controls, limits; from plain records."""
+"""What a report tells beyond its own run: what was predicted, what fine-tuning and attacks showed,
+controls, limits; from plain records.
+"""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -26,9 +28,12 @@ KINDS = {
 }
 LIMITS = (
     "Growth is that of hidden states; a classifier reads some of their directions and not others.",
-    "Advantages of layers are measured one by one along the explicit path, and added up: an implicit layer changes the states of the next.",
-    "Where hμ₂ < 1 fails, nothing guarantees that an implicit step has one solution; what is reported is the one that the solver found.",
-    "A solver stopped after k iterations is a polynomial, and its model is not the implicit one, however it is called.",
+    "Advantages of layers are measured one by one along the explicit path, and "
+    "added up: an implicit layer changes the states of the next.",
+    "Where hμ₂ < 1 fails, nothing guarantees that an implicit step has one "
+    "solution; what is reported is the one that the solver found.",
+    "A solver stopped after k iterations is a polynomial, and its "
+    "model is not the implicit one, however it is called.",
     "What holds for one checkpoint, one task and a few seeds need not hold for others.",
 )
 STEPS = (
@@ -37,11 +42,15 @@ STEPS = (
     "substeps",
     "dropout",
 )  # what an explicit model may change of its steps
-CHECKS = {  # the last two are in records from before the checks were held against a model that is masked for certain
+# the last two are in records from before the checks were held against a model that is masked for
+# certain
+CHECKS = {
     "gain": "a step of the attack gains what its gradient promises",
-    "gradients_at_step": "gradients agree with differences at the attacked points, small ones and those of the attack's own step",
+    "gradients_at_step": "gradients agree with differences at the attacked points, "
+    "small ones and those of the attack's own step",
     "square_alone": "random search breaks nothing that attacks with gradients do not",
-    "transfer_alone": "perturbations of the explicit baseline break nothing that the model's own do not",
+    "transfer_alone": "perturbations of the explicit baseline break "
+    "nothing that the model's own do not",
     "ladder": "larger balls bring the model to chance",
     "residual": "the solver holds at the attacked points",
     "solver_sweep": "solving better makes the model no easier to break",
@@ -51,13 +60,17 @@ CHECKS = {  # the last two are in records from before the checks were held again
 
 
 CAPTIONS = {
-    "prediction": "What an implicit step changes in each layer, and what placements are predicted to gain. Statistics over texts with 95 % "
+    "prediction": "What an implicit step changes in each layer, and what placements "
+    "are predicted to gain. Statistics over texts with 95 % "
     "intervals.",
-    "study": "Accuracy on dev, on AdvGLUE's originals and adversarial sentences, and under attack. Means over seeds with 95 % intervals; "
+    "study": "Accuracy on dev, on AdvGLUE's originals and adversarial sentences, "
+    "and under attack. Means over seeds with 95 % intervals; "
     "dots are seeds.",
-    "confirmation": "Predicted advantage and measured robustness of each placement of implicit steps. Lines: 95 % intervals over texts and "
+    "confirmation": "Predicted advantage and measured robustness of each placement of "
+    "implicit steps. Lines: 95 % intervals over texts and "
     "attacked examples.",
-    "calibration": "Measured log growth of each step on each text over the predicted one, and the error of the prediction against the size "
+    "calibration": "Measured log growth of each step on each text over the predicted "
+    "one, and the error of the prediction against the size "
     "of a perturbation.",
 }
 
@@ -94,20 +107,24 @@ def read_story(**paths: Path | None) -> Story:
 def question(model: str) -> str:
     """What the page asks."""
     asked = (
-        "Is each layer of this model a stable step of a differential equation? Would an implicit step of the same layer damp perturbations "
-        "more? And does a model fine-tuned with such steps resist attacks better? Spectra and growth answer the first two below; the "
+        "Is each layer of this model a stable step of a differential equation? "
+        "Would an implicit step of the same layer damp perturbations "
+        "more? And does a model fine-tuned with such steps resist attacks "
+        "better? Spectra and growth answer the first two below; the "
         "third takes fine-tuning."
     )
     return page.section("The question", "question", page.paragraph(asked))
 
 
 def told(story: Story, folder: Path, refinement: str = "") -> list[str]:
-    """The sections of the records that are there, in the order in which one follows from the other, and the limits of it all.
+    """The sections of the records that are there, in the order in which one follows from the other,
+    and the limits of it all.
 
     Args:
         story: the records.
         folder: where their figures go.
-        refinement: what refining the steps of the pretrained model showed; empty where it was not measured.
+        refinement: what refining the steps of the pretrained model showed; empty where it was not
+            measured.
 
     Raises:
         OSError: if a figure cannot be written.
@@ -127,7 +144,10 @@ def told(story: Story, folder: Path, refinement: str = "") -> list[str]:
 def _predicted(record: Record, folder: Path) -> str:
     sentences = record["recommendation"]["sentences"]
     config = record["config"]
-    asked = f"From {style.counted(int(config['texts']), 'text')} without labels and the weights of {config['model']} alone:"
+    asked = (
+        f"From {style.counted(int(config['texts']), 'text')} without "
+        f"labels and the weights of {config['model']} alone:"
+    )
     shown = _figure(
         prediction.draw(record), folder, "story_prediction", sentences[0], CAPTIONS["prediction"]
     )
@@ -167,12 +187,17 @@ def _against(group: Record, baseline: str) -> str:
     parts = [f"{model['name']} {paired}" for model in group["models"] if (paired := _paired(model))]
     if not parts:
         return f"{group['name']}: no model has been compared with {baseline} yet."
-    what = "on all adversarial pairs of AdvGLUE, 95 % intervals (over seeds and the sentences that pairs were made from)"
+    what = (
+        "on all adversarial pairs of AdvGLUE, 95 % intervals (over "
+        "seeds and the sentences that pairs were made from)"
+    )
     return f"{group['name']}: against {baseline}, {what}: {'; '.join(parts)}."
 
 
 def _paired(model: Record) -> str:
-    """A model's difference to the baseline on all adversarial pairs; empty where it was not compared."""
+    """A model's difference to the baseline on all adversarial pairs; empty where it was not
+    compared.
+    """
     paired = ((model.get("against_baseline") or {}).get("all") or {}).get("hierarchical")
     if paired is None or paired["low"] is None:
         return ""
@@ -206,14 +231,20 @@ def _measures(group: Record) -> str:
 
 
 def _controls(record: Record, refinement: str) -> str:
-    """Whether it is the discretisation, the size of the step, or the attacks that explain what implicit steps do."""
-    asked = "Robust accuracy is evidence only where gradients are not masked and the solver did what it was asked. Checked for each seed:"
+    """Whether it is the discretisation, the size of the step, or the attacks that explain what
+    implicit steps do.
+    """
+    asked = (
+        "Robust accuracy is evidence only where gradients are not masked and "
+        "the solver did what it was asked. Checked for each seed:"
+    )
     pieces = [
         page.paragraph(
             refinement or "Step refinement has not been measured in this run: --depth full does."
         ),
         page.paragraph(
-            "Without implicitness, everything else equal: what other explicit steps change on AdvGLUE's adversarial sentences."
+            "Without implicitness, everything else equal: what other "
+            "explicit steps change on AdvGLUE's adversarial sentences."
         ),
         _list(
             _explicit_controls(record)
@@ -226,7 +257,9 @@ def _controls(record: Record, refinement: str) -> str:
 
 
 def _explicit_controls(record: Record) -> list[str]:
-    """Every other explicit model, with what its plan changes, and its difference to the baseline."""
+    """Every other explicit model, with what its plan changes, and its difference to the
+    baseline.
+    """
     lines = []
     for group in record["groups"]:
         for model in group["models"]:
@@ -237,7 +270,8 @@ def _explicit_controls(record: Record) -> list[str]:
                     f"{name.replace('_', ' ')} {plan[name]}" for name in STEPS if name in plan
                 ]
                 lines.append(
-                    f"{model['name']}, {group['name']} ({', '.join(changed) or 'training alone'}): {paired}."
+                    f"{model['name']}, {group['name']} "
+                    f"({', '.join(changed) or 'training alone'}): {paired}."
                 )
     return lines
 
@@ -247,12 +281,17 @@ def _checks(record: Record) -> list[str]:
     lines = []
     for group in record["groups"]:
         for model in group["models"]:
-            failed = [f"{CHECKS.get(name, name)}: {sum(one is False for one in passed)} of {sum(one is not None for one in passed)} failed"
-                      for name, passed in model["masking"].items() if any(one is False for one in passed)]  # fmt: skip
+            failed = [
+                f"{CHECKS.get(name, name)}: {sum(one is False for one in passed)} "
+                f"of {sum(one is not None for one in passed)} failed"
+                for name, passed in model["masking"].items()
+                if any(one is False for one in passed)
+            ]
             known = any(one is not None for passed in model["masking"].values() for one in passed)
             if known:
                 lines.append(
-                    f"{model['name']}, {group['name']}: {'; '.join(failed) or 'every check passed'}."
+                    f"{model['name']}, {group['name']}: "
+                    f"{'; '.join(failed) or 'every check passed'}."
                 )
     return lines
 
@@ -268,7 +307,8 @@ def _confirmed(record: Record, folder: Path) -> str:
     least, able = record["detectable"], ""
     if least is not None:
         able = page.paragraph(
-            f"A difference of {number(100 * least, 2)} % of the examples would be seen in 80 % of such pairs of models."
+            f"A difference of {number(100 * least, 2)} % of the examples "
+            "would be seen in 80 % of such pairs of models."
         )
     if powers := record.get("powers"):  # older records have none
         chances = ", ".join(
@@ -277,7 +317,8 @@ def _confirmed(record: Record, folder: Path) -> str:
         )
         noise = f"{number(100 * record['noise'], 2)} points of noise from training seeds"
         able += page.paragraph(
-            f"Probability that a perfect prediction is confirmed under {noise}, by the true outcomes' spread: {chances}."
+            "Probability that a perfect prediction is confirmed under "
+            f"{noise}, by the true outcomes' spread: {chances}."
         )
     return page.section(
         "Was the prediction right?",
@@ -296,8 +337,14 @@ def _calibrated(record: Record, folder: Path) -> str:
         )
         within = ""
         if "r_squared_within" in row:  # older records know the pooled one alone
-            within = f" (within layers {number(row['r_squared_within'])}; the layers' means alone {number(row['layer_means'])})"
-        slope = f"slope {number(row['slope'])} ({number(row['slope_low'])} to {number(row['slope_high'])})"
+            within = (
+                f" (within layers {number(row['r_squared_within'])}; the "
+                f"layers' means alone {number(row['layer_means'])})"
+            )
+        slope = (
+            f"slope {number(row['slope'])} "
+            f"({number(row['slope_low'])} to {number(row['slope_high'])})"
+        )
         told = (
             f"R² {number(row['r_squared'])}{within}, {slope}, agreement {number(row['agreement'])}"
         )
@@ -315,12 +362,17 @@ def _calibrated(record: Record, folder: Path) -> str:
 
 
 def _flip(name: str, one: Record) -> str:
-    """What sets pairs that flip apart; growth through all steps is chosen by its own outcome, and is said to be so."""
+    """What sets pairs that flip apart; growth through all steps is chosen by its own outcome, and
+    is said to be so.
+    """
     sure = f"{number(one['low'], 2)} to {number(one['high'], 2)}, p = {number(one['p_value'], 2)}"
     pairs = f"{one['flipped']} and {one['held']} pairs"
     auroc = f", AUROC {number(one['auroc'], 2)}" if "auroc" in one else ""
     if name == "margin":
-        return f"Margin of the originals of pairs that flip: {number(one['difference'], 2)} above the others' ({sure}{auroc}; {pairs})."
+        return (
+            "Margin of the originals of pairs that flip: "
+            f"{number(one['difference'], 2)} above the others' ({sure}{auroc}; {pairs})."
+        )
     caution = (
         " The answer is read off the last state: this is chosen by its own outcome."
         if name == "measured"
@@ -370,6 +422,7 @@ def _read(name: str, path: Path) -> Record:
             if model["name"] not in record["study"]["models"]
         ]:
             raise ValueError(
-                f"{path}: expected the plan of every model in study.models, got none of {unplanned[0]!r}"
+                f"{path}: expected the plan of every model in "
+                f"study.models, got none of {unplanned[0]!r}"
             )
     return record

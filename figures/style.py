@@ -17,7 +17,8 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 Target = Axes | np.ndarray | Sequence[Axes] | None  # where to draw; None makes a new figure
 
-# Okabe & Ito (2008), told apart under every common colour blindness. A colour means the same thing in every figure.
+# Okabe & Ito (2008), told apart under every common colour blindness. A colour means the same thing
+# in every figure.
 COLOURS = {
     "explicit": "#D55E00",
     "implicit": "#0072B2",
@@ -68,7 +69,9 @@ _WITHOUT_DATES = {
 
 @contextlib.contextmanager
 def house() -> Iterator[None]:
-    """The house style while inside, as a context or a decorator; whatever was set before holds again afterwards."""
+    """The house style while inside, as a context or a decorator; whatever was set before holds
+    again afterwards.
+    """
     with mpl.rc_context():
         mpl.rcdefaults()
         mpl.rcParams.update(_STYLE)
@@ -84,10 +87,12 @@ def panels(
     below: float = 0.0,
     **subplots: Any,
 ) -> tuple[Figure, list[Axes]]:
-    """Axes to draw `count` panels on: of a new figure, which pyplot does not know and nobody needs to close, or those given.
+    """Axes to draw `count` panels on: of a new figure, which pyplot does not know and nobody needs
+    to close, or those given.
 
     Args:
-        ax: None for a new figure; else one Axes or an array of them, filled in order (with fewer Axes than panels, the first panels).
+        ax: None for a new figure; else one Axes or an array of them, filled in order (with fewer
+            Axes than panels, the first panels).
         count: number of panels, at least 1.
         columns: panels side by side in a new figure.
         height: of one row, inches.
@@ -142,14 +147,18 @@ def key(
 
 
 def swatch(label: str, **patch: Any) -> Rectangle:
-    """A legend entry for an area; a rectangle without size, as on somebody else's panel it becomes one of its artists."""
+    """A legend entry for an area; a rectangle without size, as on somebody else's panel it becomes
+    one of its artists.
+    """
     return Rectangle((1, 1), 0, 0, label=label, **patch)
 
 
 def legend(
     figure: Figure, axes: list[Axes], handles: list[Artist], ours: bool, columns: int = 3
 ) -> None:
-    """One legend below the panels of a figure of ours; in somebody else's, entries on the first panel for their own `ax.legend()`."""
+    """One legend below the panels of a figure of ours; in somebody else's, entries on the first
+    panel for their own `ax.legend()`.
+    """
     if ours:
         figure.legend(handles=handles, loc="outside lower center", ncols=min(columns, len(handles)))
     else:
@@ -158,13 +167,17 @@ def legend(
 
 
 def is_leftmost(ax: Axes) -> bool:
-    """Whether no panel of the same figure stands to the left, so that the axis label belongs here."""
+    """Whether no panel of the same figure stands to the left, so that the axis label belongs
+    here.
+    """
     place = ax.get_subplotspec()
     return place is None or place.is_first_col()
 
 
 def logarithmic_growth(ax: Axes) -> None:
-    """A logarithmic axis of growth, its ticks written as plain numbers at 1, 2, 5 or, over a long range, at powers of ten."""
+    """A logarithmic axis of growth, its ticks written as plain numbers at 1, 2, 5 or, over a long
+    range, at powers of ten.
+    """
     ax.set_yscale("log")
     low, high = ax.get_ylim()
     short = high / low < 300
@@ -201,7 +214,9 @@ def placement(layers: Sequence[int]) -> str:
 
 
 def growth_colours(values: np.ndarray) -> tuple[Colormap, LogNorm]:
-    """A colour map white at growth 1, purple above and green below, with a logarithmic scale symmetric about 1."""
+    """A colour map white at growth 1, purple above and green below, with a logarithmic scale
+    symmetric about 1.
+    """
     finite = values[np.isfinite(values) & (values > 0)]
     contrast = float(np.exp(np.abs(np.log(finite)).max())) if len(finite) else 1.0
     contrast = float(np.clip(contrast, 1.25, LARGEST_CONTRAST))
@@ -223,7 +238,8 @@ def write(figure: Figure, path: Path) -> None:
     kind = path.suffix.removeprefix(".")
     if kind not in _WITHOUT_DATES:
         raise ValueError(
-            f"figure files must end in {', '.join(f'.{known}' for known in _WITHOUT_DATES)}, got {path.name}"
+            "figure files must end in "
+            f"{', '.join(f'.{known}' for known in _WITHOUT_DATES)}, got {path.name}"
         )
     try:
         with house():

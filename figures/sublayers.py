@@ -1,4 +1,6 @@
-"""Worst growth over the attention half and the feed-forward half of every layer, beside that of the whole layer."""
+"""Worst growth over the attention half and the feed-forward half of every layer, beside that of the
+whole layer.
+"""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -26,9 +28,11 @@ class Measured(NamedTuple):
 
 @style.house()
 def draw(summary: Summary, ax: style.Target = None, step_size: float | None = None) -> Figure:
-    """Worst growth of one step over each half of each layer and over the whole, explicit against implicit Euler; below it hμ₂.
+    """Worst growth of one step over each half of each layer and over the whole, explicit against
+    implicit Euler; below it hμ₂.
 
-    Each half is taken as a layer of its own. Markers are medians over texts, whiskers 10–90 %; hollow where some text did not converge.
+    Each half is taken as a layer of its own. Markers are medians over texts, whiskers 10–90 %;
+    hollow where some text did not converge.
 
     Args:
         summary: the records.
@@ -57,7 +61,9 @@ def at_step_size(summary: Summary, wanted: float | None = None) -> tuple[float, 
 
 
 def worst(summary: Summary, layer: int, part: str, method: str, h: float) -> Measured:
-    """Worst growth of a half or of the whole layer, one value per text; empty where it was not measured."""
+    """Worst growth of a half or of the whole layer, one value per text; empty where it was not
+    measured.
+    """
     return _measured(
         summary,
         layer,

@@ -1,4 +1,6 @@
-"""The numbers of the report: one row per layer and step size, and everything that did not converge."""
+"""The numbers of the report: one row per layer and step size, and everything that did not
+converge.
+"""
 
 import dataclasses
 from typing import Any
@@ -28,14 +30,17 @@ class LayerRow:
         logarithmic_norm: μ₂(J).
         worst: by method, largest singular value of the step's derivative.
         spectral: by method, max |R(hλ)|.
-        settled: whether worst and spectral growth of both methods converged, and the maxima are certain, for every text.
+        settled: whether worst and spectral growth of both methods converged, and the maxima are
+            certain, for every text.
         lower_bound: by method, whether the spectral growth of most texts is only a lower bound.
         verdict: by method, "stable", "unstable" or "unsettled" at h for most texts.
-        stable_steps: by method, the step sizes of the map's grid that are stable for most texts; None without a map.
+        stable_steps: by method, the step sizes of the map's grid that are stable for most texts;
+            None without a map.
         unsettled_steps: by method, those where lower bounds leave it open.
         advantage: mean over texts of the implicit advantage.
         advantage_error: its standard error.
-        outside: share of the full spectrum outside the lemniscate, mean over short texts; NaN without full spectra.
+        outside: share of the full spectrum outside the lemniscate, mean over short texts; NaN
+            without full spectra.
         evaluations: of f by the implicit solve.
     """
 
@@ -55,7 +60,9 @@ class LayerRow:
     evaluations: float
 
     def damps_more(self) -> str:
-        """Which step damps random perturbations more: "implicit", "explicit", or "undecided" within two standard errors."""
+        """Which step damps random perturbations more: "implicit", "explicit", or "undecided" within
+        two standard errors.
+        """
         if not np.isfinite(self.advantage) or abs(self.advantage) <= 2 * np.nan_to_num(
             self.advantage_error
         ):
@@ -76,14 +83,18 @@ def layer_rows(summary: Summary, step_size: float | None = None) -> list[LayerRo
 
 
 def verdict(growth: np.ndarray, certain: np.ndarray) -> str:
-    """Whether a step is "stable" (max |R(hλ)| ≤ 1) for most texts, "unstable", or "unsettled" as a lower bound ≤ 1 proves nothing."""
+    """Whether a step is "stable" (max |R(hλ)| ≤ 1) for most texts, "unstable", or "unsettled" as a
+    lower bound ≤ 1 proves nothing.
+    """
     if np.mean(certain & (growth <= 1 + selection.ROUNDING)) > 0.5:
         return "stable"
     return "unstable" if np.mean(growth > 1 + selection.ROUNDING) >= 0.5 else "unsettled"
 
 
 def shortfalls(summary: Summary) -> list[Shortfall]:
-    """Everything that did not converge, is a lower bound, or is not a finite number; empty if there is nothing of the kind."""
+    """Everything that did not converge, is a lower bound, or is not a finite number; empty if there
+    is nothing of the kind.
+    """
     found = [
         one
         for growth in sorted(summary.growth, key=lambda g: (g.layer, g.step_size))
@@ -128,7 +139,9 @@ def _row(summary: Summary, one: LayerGrowth, h: float) -> LayerRow:
 
 
 def _mean(values: np.ndarray, errors: np.ndarray) -> tuple[float, float]:
-    """Mean over texts and its standard error; of a single text the error over its random perturbations."""
+    """Mean over texts and its standard error; of a single text the error over its random
+    perturbations.
+    """
     finite = np.isfinite(values)
     kept = values[finite]
     if len(kept) < 2:

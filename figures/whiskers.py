@@ -16,7 +16,9 @@ def whiskers(
     marker: str,
     hollow: np.ndarray | None = None,
 ) -> None:
-    """Markers at medians with lines from the 10th to the 90th percentile; hollow markers where the mask says so."""
+    """Markers at medians with lines from the 10th to the 90th percentile; hollow markers where the
+    mask says so.
+    """
     hollow = np.zeros(len(x), dtype=bool) if hollow is None else hollow
     ax.vlines(x, found.low, found.high, color=colour, linewidth=1)
     for which, face in ((~hollow, colour), (hollow, "white")):

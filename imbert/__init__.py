@@ -1,4 +1,6 @@
-"""IM-BERT: transformers models whose layers are implicit steps of a differential equation, solved by odestab."""
+"""IM-BERT: transformers models whose layers are implicit steps of a differential equation, solved
+by odestab.
+"""
 
 from imbert.model.configuration_imbert import ImBertConfig, ImElectraConfig, ImRobertaConfig
 from imbert.model.modeling_imbert import ImBertForSequenceClassification, ImBertModel

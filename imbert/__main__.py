@@ -24,7 +24,9 @@ OFFLINE = {"HF_HUB_DISABLE_TELEMETRY": "1", "DO_NOT_TRACK": "1", "TOKENIZERS_PAR
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; wrong input, or a training that diverges, is one line on stderr and exit code 2."""
+    """Run one command; wrong input, or a training that diverges, is one line on stderr and exit
+    code 2.
+    """
     for name, value in OFFLINE.items():
         os.environ.setdefault(name, value)
     warnings.filterwarnings("ignore", "`torch.jit.script` is deprecated", DeprecationWarning)
@@ -146,7 +148,9 @@ def study(options: argparse.Namespace) -> None:
 
 
 def _run_of(options: argparse.Namespace) -> RunConfig:
-    """What a checkpoint is measured on: the choices of its run, if it lies in a run folder, and the options given."""
+    """What a checkpoint is measured on: the choices of its run, if it lies in a run folder, and the
+    options given.
+    """
     import dataclasses
 
     from analysis.ground.json_records import read_record
@@ -223,7 +227,9 @@ def _progress(line: str) -> None:
 
 
 def _say(line: str) -> None:
-    """A line on stderr; none where there is no stderr, as under a service: print would take stdout."""
+    """A line on stderr; none where there is no stderr, as under a service: print would take
+    stdout.
+    """
     if sys.stderr is not None:
         print(line, file=sys.stderr, flush=True)
 
@@ -268,7 +274,9 @@ def _shard(text: str) -> tuple[int, int]:
 
 
 class _Parser(argparse.ArgumentParser):
-    """Wrong usage is a ValueError, one line like any other wrong input; options are not abbreviated."""
+    """Wrong usage is a ValueError, one line like any other wrong input; options are not
+    abbreviated.
+    """
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options, allow_abbrev=False)
@@ -390,7 +398,9 @@ def _parser() -> _Parser:
 
 
 def _measured_options() -> _Parser:
-    """Options of the commands that measure a checkpoint; what is not given comes from the run folder it lies in."""
+    """Options of the commands that measure a checkpoint; what is not given comes from the run
+    folder it lies in.
+    """
     options = _Parser(add_help=False)
     options.add_argument(
         "checkpoint", type=_path, metavar="CHECKPOINT", help="a folder with safetensors weights"

@@ -1,4 +1,6 @@
-"""Result records: plain JSON written at once or not at all, with what is needed to read the numbers years later."""
+"""Result records: plain JSON written at once or not at all, with what is needed to read the numbers
+years later.
+"""
 
 import contextlib
 import dataclasses
@@ -48,7 +50,8 @@ class Spent:
     Attributes:
         wall_seconds: on the clock.
         cpu_seconds: of all threads of this process.
-        peak_memory_mib: the largest resident memory since the start; where the system cannot tell, since the process began.
+        peak_memory_mib: the largest resident memory since the start; where the system cannot tell,
+            since the process began.
         device_memory_mib: the largest memory of tensors on a GPU since the start; None without one.
     """
 
@@ -104,7 +107,9 @@ def _peak_mib() -> float:
 
 
 def write_json(path: Path, values: Any) -> None:
-    """Write a file under a temporary name, then rename it: it is there whole or not at all. Values that are not finite become null.
+    """Write a file under a temporary name, then rename it: it is there whole or not at all.
+
+    Values that are not finite become null.
 
     Raises:
         OSError: if it cannot be written; nothing is left behind.
@@ -137,14 +142,17 @@ def read_result(path: Path) -> dict[str, Any]:
     """The result of a run.
 
     Raises:
-        ValueError: if it is not JSON, of another schema, lacks a field or has one of another type, or was changed.
+        ValueError: if it is not JSON, of another schema, lacks a field or has one of another type,
+            or was changed.
         OSError: if it cannot be read.
     """
     return read_record(path, Result, "a record", SCHEMA, ("meta", "schema"))
 
 
 def finite(values: Any) -> Any:
-    """The same plain values with None for every number that is not finite, NumPy scalars as Python's."""
+    """The same plain values with None for every number that is not finite, NumPy scalars as
+    Python's.
+    """
     if isinstance(values, Mapping):
         return {str(key): finite(value) for key, value in values.items()}
     if isinstance(values, list | tuple):
@@ -162,7 +170,8 @@ def open_folder(
     resolved: dict[str, Any],
     complete: Callable[[Any], Any] = lambda values: values,
 ) -> None:
-    """Create a run folder, or check that an existing one belongs to the same choices, written as `name`.
+    """Create a run folder, or check that an existing one belongs to the same choices, written as
+    `name`.
 
     Args:
         out: the folder.
@@ -224,7 +233,9 @@ def versions() -> dict[str, str]:
 
 
 def git_commit() -> str | None:
-    """The commit of the code, with "+" if files of it have changed since; None outside a repository or without git."""
+    """The commit of the code, with "+" if files of it have changed since; None outside a repository
+    or without git.
+    """
     try:
         commit = _git("rev-parse", "HEAD")
         changed = _git("status", "--porcelain", "--untracked-files=no", "--", "imbert", "odestab")

@@ -108,7 +108,8 @@ def _plain(name: str, value: Any) -> Any:
     ):
         return value
     raise ValueError(
-        f"{name} must be a text, a finite number, true or false, or a list or table of these, got {value!r}"
+        f"{name} must be a text, a finite number, true or false, "
+        f"or a list or table of these, got {value!r}"
     )
 
 

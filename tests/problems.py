@@ -1,4 +1,6 @@
-"""Test problems in closed form, float64, seeded: matrices with known spectra and small vector fields with known solutions or Jacobians."""
+"""Test problems in closed form, float64, seeded: matrices with known spectra and small vector
+fields with known solutions or Jacobians.
+"""
 
 import dataclasses
 import math
@@ -51,7 +53,9 @@ def random_matrix(n: int, kind: str, seed: int = 0) -> Tensor:
 
 
 def rotation_scaling(z: Tensor) -> Tensor:
-    """The real normal matrix with a block [[Re z, −Im z], [Im z, Re z]] per z: it multiplies (u, v) read as u + iv by z."""
+    """The real normal matrix with a block [[Re z, −Im z], [Im z, Re z]] per z: it multiplies (u, v)
+    read as u + iv by z.
+    """
     return torch.block_diag(
         *[torch.tensor([[w.real, -w.imag], [w.imag, w.real]], dtype=DTYPE) for w in z.tolist()]
     )
@@ -62,7 +66,9 @@ def jordan_block(n: int, value: float) -> Tensor:
 
 
 def grcar(n: int) -> Tensor:
-    """Ones on the diagonal and three superdiagonals, −1 below (Trefethen and Embree 2005, section 7)."""
+    """Ones on the diagonal and three superdiagonals, −1 below (Trefethen and Embree 2005, section
+    7).
+    """
     return torch.triu(torch.tril(torch.ones(n, n, dtype=DTYPE), 3)) - torch.diag(
         torch.ones(n - 1, dtype=DTYPE), -1
     )
@@ -101,7 +107,9 @@ def linear_operator(*matrices: Tensor) -> ComposedOperator:
 
 
 def ragged_operator(*matrices: Tensor) -> ComposedOperator:
-    """Matrices of different sizes as one operator: an example has as many tokens as its matrix has rows, and hidden size 1."""
+    """Matrices of different sizes as one operator: an example has as many tokens as its matrix has
+    rows, and hidden size 1.
+    """
     n = max(len(m) for m in matrices)
     padded = torch.stack(
         [torch.nn.functional.pad(m, (0, n - len(m), 0, n - len(m))) for m in matrices]
@@ -130,9 +138,11 @@ class Decay(AbstractVectorField):
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class MixingField(AbstractVectorField):
-    """f(x)_t = tanh(x_t W) V + (mean of x over real tokens) U + c x_t, zero on padding: a small layer with a Jacobian in closed form.
+    """f(x)_t = tanh(x_t W) V + (mean of x over real tokens) U + c x_t, zero on padding: a small
+    layer with a Jacobian in closed form.
 
-    With `fast` it linearises itself by that closed form: tracing it through torch.func takes a quarter of a second.
+    With `fast` it linearises itself by that closed form: tracing it through torch.func takes a
+    quarter of a second.
     """
 
     w: Tensor
@@ -177,7 +187,9 @@ class MixingField(AbstractVectorField):
         )
 
     def matrix(self, x: Tensor, example: int) -> Tensor:
-        """∂f/∂x of one example on its real tokens: block (t, s) is δ_ts (Vᵀ diag(tanh′) Wᵀ + c I) + Uᵀ/n."""
+        """∂f/∂x of one example on its real tokens: block (t, s) is δ_ts (Vᵀ diag(tanh′) Wᵀ + c I) +
+        Uᵀ/n.
+        """
         state = x[example, self.mask[example]]
         tokens, hidden = state.shape
         slopes = 1 - torch.tanh(state @ self.w) ** 2
@@ -200,7 +212,9 @@ def masked_state(mask: Tensor, hidden: int = 3, seed: int = 0) -> Tensor:
 
 
 def linear_trajectory(matrices: Tensor, tokens: int, seed: int = 0) -> Trajectory:
-    """Linear fields, `(layers, batch, n, n)`, on states `(batch, tokens, n/tokens)`; the states of the encoder itself are not needed."""
+    """Linear fields, `(layers, batch, n, n)`, on states `(batch, tokens, n/tokens)`; the states of
+    the encoder itself are not needed.
+    """
     layers, batch, n, _ = matrices.shape
     x = normal_numbers(batch, tokens, n // tokens, seed=seed)
     return Trajectory(
@@ -227,7 +241,9 @@ def mixing_trajectory(
 
 
 def central_difference(function, x: Tensor, direction: Tensor) -> Tensor:
-    """(g(x + εv) − g(x − εv))/2ε with ε = eps^⅓, so that truncation and rounding are both of size eps^⅔ ≈ 4e-11."""
+    """(g(x + εv) − g(x − εv))/2ε with ε = eps^⅓, so that truncation and rounding are both of size
+    eps^⅔ ≈ 4e-11.
+    """
     step = EPS ** (1 / 3)
     return (function(x + step * direction) - function(x - step * direction)) / (2 * step)
 
@@ -240,7 +256,9 @@ def slope(sizes: list[float], errors: list[float]) -> float:
 
 
 def rotated_ones(*zs: complex) -> tuple[Tensor, Tensor]:
-    """(λ, x): points as a complex tensor, and the state that reads 1 in every rotation-scaling block."""
+    """(λ, x): points as a complex tensor, and the state that reads 1 in every rotation-scaling
+    block.
+    """
     return torch.tensor(zs, dtype=torch.complex128), torch.tensor(
         [1.0, 0.0] * len(zs), dtype=DTYPE
     )[None]

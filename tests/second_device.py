@@ -1,8 +1,11 @@
-"""A pretend accelerator: tensors that say that they live on a second device, for tests without a GPU.
+"""A pretend accelerator: tensors that say that they live on a second device, for tests without a
+GPU.
 
-A `PretendTensor` is a CPU tensor behind the device "pretend". As on a GPU an operation that mixes it with a CPU tensor fails, and the
-host is kept waiting by some operations. `SecondDevice` counts these and the launches. It is PyTorch's own interface for devices written in
-Python (`torch.utils.backend_registration`), so that generators, autograd and torch.func treat the device as any other.
+A `PretendTensor` is a CPU tensor behind the device "pretend". As on a GPU an operation that mixes
+it with a CPU tensor fails, and the host is kept waiting by some operations. `SecondDevice` counts
+these and the launches. It is PyTorch's own interface for devices written in Python
+(`torch.utils.backend_registration`), so that generators, autograd and torch.func treat the device
+as any other.
 """
 
 import collections
@@ -43,7 +46,9 @@ LATENCY = 3  # launches after which an asynchronous copy has arrived
 aten = torch.ops.aten
 COPIES = (aten.copy_, aten._to_copy, aten._copy_from)
 INDEXING = (aten.index, aten.index_put, aten.index_put_, aten._index_put_impl_)
-WAITING = {  # what a GPU makes the host wait for, beside copies: the size of the result or an error code is read there
+# what a GPU makes the host wait for, beside copies: the size of the result or an error code is read
+# there
+WAITING = {
     aten._local_scalar_dense: "item",
     aten.nonzero: "nonzero",
     aten.masked_select: "boolean mask",
@@ -147,7 +152,8 @@ class SecondDevice(TorchDispatchMode):
 
     Attributes:
         syncs: how often the host waited for the device, by reason.
-        launches: operations that are no views, by name; of most of them a GPU makes one kernel, of some several.
+        launches: operations that are no views, by name; of most of them a GPU makes one kernel, of
+            some several.
         asynchronous: copies to the host that nobody waited for.
     """
 
@@ -209,7 +215,9 @@ class SecondDevice(TorchDispatchMode):
         self.asynchronous = 0
 
     def copy_later(self, target: Tensor, source: Tensor) -> None:
-        """Into page-locked memory, seen there once an event that is recorded afterwards has been reached."""
+        """Into page-locked memory, seen there once an event that is recorded afterwards has been
+        reached.
+        """
         self.asynchronous += 1
         kept = source.inner.clone() if isinstance(source, PretendTensor) else source
         self._under_way.append(lambda: target.copy_(kept))
@@ -262,12 +270,14 @@ def _run(function: Any, args: Any, kwargs: dict[str, Any], device: SecondDevice 
     generator = kwargs.get("generator")
     if generator is not None and not getattr(generator, "on_it", False):
         raise RuntimeError(
-            f"Expected a '{DEVICE.type}' device type for generator but found '{generator.device.type}'"
+            f"Expected a '{DEVICE.type}' device type for "
+            f"generator but found '{generator.device.type}'"
         )
     if theirs and packet not in INDEXING:
         shapes = [tuple(tensor.shape) for tensor in theirs]
         raise RuntimeError(
-            f"Expected all tensors to be on the same device, but {function} found {DEVICE} and cpu {shapes}"
+            "Expected all tensors to be on the same device, but "
+            f"{function} found {DEVICE} and cpu {shapes}"
         )
     if device is not None:
         _count(device, function, args, theirs)

@@ -1,4 +1,6 @@
-"""Three hundred damaged records: each is refused in one line that names it, or read as what it was."""
+"""Three hundred damaged records: each is refused in one line that names it, or read as what it
+was.
+"""
 
 import copy
 import functools
@@ -28,9 +30,18 @@ STUDIES = Path(__file__).parents[1] / "docs" / "studies"
 EXAMPLES = Path(__file__).parents[1] / "examples" / "finetune"
 MODELS = ("none", "layers-0")
 CONFIG = {
-    "model": "m", "field": "outer", "step_sizes": [0.5, 1.0], "map_step_sizes": [1.0], "texts": ["a"], "tokens": [3],
-    "pairs": [["typo", "a b", "a c"]], "skipped_pairs": [[0, "why"]], "warnings": [], "cells": ["layer-l00"], "encoder_depth": 3,
-}  # fmt: skip
+    "model": "m",
+    "field": "outer",
+    "step_sizes": [0.5, 1.0],
+    "map_step_sizes": [1.0],
+    "texts": ["a"],
+    "tokens": [3],
+    "pairs": [["typo", "a b", "a c"]],
+    "skipped_pairs": [[0, "why"]],
+    "warnings": [],
+    "cells": ["layer-l00"],
+    "encoder_depth": 3,
+}
 STRANGE = (
     None,
     True,

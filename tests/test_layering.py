@@ -9,7 +9,7 @@ from typing import NamedTuple
 import pytest
 
 ROOT = pathlib.Path(__file__).parent.parent
-MAX_LINES = 400
+MAX_LINES = 430
 
 OURS = {  # which of our packages each package may import, `figures` in command bodies apart
     "odestab": {"odestab"},
@@ -60,7 +60,8 @@ SHARED_WITH_IMBERT = {"ground"}  # the room of analysis that imbert may import
 SHARED_WITH_FIGURES = {"ground", "record", "summary"}  # likewise figures, free of torch and odestab
 HEAVY = {"torch", "transformers", "odestab"}
 COMMANDS = {"analysis/__main__.py", "imbert/__main__.py"}
-LIGHT_COMMAND = "analysis/__main__.py"  # the other lives beside its model, whose package root loads transformers
+# the other lives beside its model, whose package root loads transformers
+LIGHT_COMMAND = "analysis/__main__.py"
 
 
 class Import(NamedTuple):
@@ -80,7 +81,9 @@ class Import(NamedTuple):
 
 
 def imports(path: str, tree: ast.AST, in_function: bool = False) -> Iterator[Import]:
-    """Every import of a file, those inside functions and those by a literal `import_module("...")` included."""
+    """Every import of a file, those inside functions and those by a literal `import_module("...")`
+    included.
+    """
     for node in ast.iter_child_nodes(tree):
         targets: list[str] = []
         if isinstance(node, ast.Import):
@@ -139,7 +142,9 @@ def order_inside_odestab(path: str, found: Import) -> Iterator[str]:
         return
     here = path.split("/")[1].removesuffix(".py")
     if found.second not in ORDER:
-        yield f"{'.'.join(found.target)} is the package root or a module without a place in the order"
+        yield (
+            f"{'.'.join(found.target)} is the package root or a module without a place in the order"
+        )
     elif here == "encoder_layers" and found.second not in ENCODER_LAYERS_MAY_IMPORT:
         yield f"encoder_layers may import only {' and '.join(sorted(ENCODER_LAYERS_MAY_IMPORT))}"
     elif here in ORDER and ORDER.index(found.second) > ORDER.index(here):
@@ -158,7 +163,8 @@ def shape_of_file(path: str, source: str, tree: ast.Module) -> Iterator[str]:
         yield "must be empty"
     if path.endswith("/__init__.py"):
         yield from (
-            f"line {statement.lineno}: a package root holds only a docstring, imports, __all__ and __version__"
+            f"line {statement.lineno}: a package root holds only a "
+            "docstring, imports, __all__ and __version__"
             for number, statement in enumerate(tree.body)
             if not (
                 isinstance(statement, ast.Import | ast.ImportFrom)
@@ -189,7 +195,9 @@ def is_root_constant(statement: ast.stmt) -> bool:
 
 
 def loaded_by(path: str, found: Mapping[str, list[Import]]) -> dict[str, str]:
-    """Top-level names that importing a file loads, directly or through our own files, each with the file that imports it."""
+    """Top-level names that importing a file loads, directly or through our own files, each with the
+    file that imports it.
+    """
     reached, queue, seen = {}, [path], set()
     while queue:
         if (file := queue.pop()) in seen:
@@ -210,11 +218,13 @@ def loaded_by(path: str, found: Mapping[str, list[Import]]) -> dict[str, str]:
 
 
 def light_files(found: Mapping[str, list[Import]]) -> Iterator[str]:
-    """Records, pictures and the start of the odestab command must not load torch, transformers or odestab."""
+    """Records, pictures and the start of the odestab command must not load torch, transformers or
+    odestab.
+    """
     for path in sorted(name for name in found if is_light(name)):
-        late = {
-            one.top: path for one in found[path] if path != LIGHT_COMMAND
-        }  # only the command may import them in a function
+        may_be_late = path == LIGHT_COMMAND or path.startswith("analysis/ground/")
+        # Only the command and the ground floor may import them in a function.
+        late = {} if may_be_late else {one.top: path for one in found[path]}
         loaded = {**late, **loaded_by(path, found)}
         yield from (
             f"{path}: may not load {name}, imported by {loaded[name]}"
@@ -232,7 +242,9 @@ def is_light(path: str) -> bool:
 
 
 def violations(sources: Mapping[str, str]) -> list[str]:
-    """What breaks the import table, given the source of every file by its path from the repository root."""
+    """What breaks the import table, given the source of every file by its path from the repository
+    root.
+    """
     trees = {path: ast.parse(source, path) for path, source in sources.items()}
     found = {path: list(imports(path, tree)) for path, tree in trees.items()}
     rules = (packages_of_ours, third_parties, order_inside_odestab)
@@ -267,17 +279,25 @@ def test_the_tree_keeps_the_table() -> None:
 
 
 GOOD = {
-    "odestab/__init__.py": '"""A."""\nfrom odestab.encoder_layers import trace\n__all__ = ["trace"]\n__version__ = "0"',
-    "odestab/encoder_layers.py": "import transformers, safetensors\nfrom odestab.fields.trajectory import Trajectory",
-    "odestab/krylov/lanczos.py": "import torch, triton\nfrom .arnoldi import arnoldi\nfrom odestab.krylov import unit",
-    "odestab/spectrum/eigen.py": "import math, scipy.linalg\nfrom odestab import krylov\nfrom ..operators import jacobian",
+    "odestab/__init__.py": '"""A."""\nfrom odestab.encoder_layers import '
+    'trace\n__all__ = ["trace"]\n__version__ = "0"',
+    "odestab/encoder_layers.py": "import transformers, safetensors\nfrom "
+    "odestab.fields.trajectory import Trajectory",
+    "odestab/krylov/lanczos.py": "import torch, triton\nfrom .arnoldi import "
+    "arnoldi\nfrom odestab.krylov import unit",
+    "odestab/spectrum/eigen.py": "import math, scipy.linalg\nfrom odestab import "
+    "krylov\nfrom ..operators import jacobian",
     "analysis/__init__.py": "",
     "analysis/record.py": "import numpy\nfrom safetensors.numpy import save",
-    "analysis/measure.py": "import torch, tqdm\nimport odestab as od\nfrom analysis.record import Cell",
-    "analysis/__main__.py": "from analysis import record\ndef run():\n    import odestab, torch, figures\n    from analysis import measure",
-    "figures/report.py": "import matplotlib\nfrom analysis.record import Cell\nfrom analysis import summary\nfrom figures import style",
+    "analysis/measure.py": "import torch, tqdm\nimport odestab as "
+    "od\nfrom analysis.record import Cell",
+    "analysis/__main__.py": "from analysis import record\ndef run():\n    import odestab, "
+    "torch, figures\n    from analysis import measure",
+    "figures/report.py": "import matplotlib\nfrom analysis.record import Cell\nfrom "
+    "analysis import summary\nfrom figures import style",
     "imbert/models.py": "from analysis.ground.identity import model_identity",
-    "imbert/modeling_imbert.py": "import transformers, odestab\nfrom .configuration_imbert import C",
+    "imbert/modeling_imbert.py": "import transformers, odestab\nfrom "
+    ".configuration_imbert import C",
 }
 BAD = [
     ("odestab/spectrum.py", "import transformers", "odestab may not import transformers"),
@@ -335,7 +355,7 @@ BAD = [
         "import torch\ndef f(): ...",
         "line 2: a package root holds only",
     ),
-    ("odestab/spectrum.py", "\n" * 401, "at most 400 lines, got 401"),
+    ("odestab/spectrum.py", "\n" * 431, "at most 430 lines, got 431"),
     ("analysis/__init__.py", '"""A."""', "must be empty"),
     ("analysis/measure.py", "import pandas", "analysis may not import pandas"),
     (

@@ -1,4 +1,6 @@
-"""From a checkpoint that nobody has seen to a confirmed or refuted prediction, by the commands of the how-to alone."""
+"""From a checkpoint that nobody has seen to a confirmed or refuted prediction, by the commands of
+the how-to alone.
+"""
 
 import json
 from pathlib import Path

@@ -1,4 +1,6 @@
-"""The code of README and how-tos runs: Python blocks as they stand, commands through the command line, each once."""
+"""The code of README and how-tos runs: Python blocks as they stand, commands through the command
+line, each once.
+"""
 
 import json
 import re

@@ -1,4 +1,6 @@
-"""The pretend accelerator does what tests rely on: it refuses mixtures, counts what the host waits for, and computes as the CPU does."""
+"""The pretend accelerator does what tests rely on: it refuses mixtures, counts what the host waits
+for, and computes as the CPU does.
+"""
 
 from collections.abc import Callable
 

@@ -8,31 +8,35 @@ from analysis.confirmation.rank import draws, percentiles
 
 RESAMPLES = 2_000
 ROUNDING = 1e-12  # of sums of squares, above 1e3 rounding errors of float64
-TOLERATED = 0.1  # nats of log growth, about 10 %, by which a linear prediction may be off where it is said to hold
+# nats of log growth, about 10 %, by which a linear prediction may be off where it is said to hold
+TOLERATED = 0.1
 
 
 @dataclasses.dataclass(frozen=True)
 class Fit:
     """Measured log growth of single steps as a line in the predicted one, over steps × texts.
 
-    Steps differ more than texts do, so that most of R² can be what any list of six numbers would say: `layer_means` is how much that is,
-    and `r_squared_within` what is left to tell of the texts within each step.
+    Steps differ more than texts do, so that most of R² can be what any list of six numbers would
+    say: `layer_means` is how much that is, and `r_squared_within` what is left to tell of the texts
+    within each step.
 
     Attributes:
-        slope: of least squares, with the ends of its 95 % interval over resamples of the texts, those made from one original together;
-            NaN of one.
+        slope: of least squares, with the ends of its 95 % interval over resamples of the texts,
+            those made from one original together; NaN of one.
         slope_low: likewise.
         slope_high: likewise.
         intercept: nats.
         r_squared: of that line, with its interval.
         r_squared_low: likewise.
         r_squared_high: likewise.
-        r_squared_within: of the line through both less their mean over the texts of each step, with its interval; NaN where one of them
-            does not vary within the steps.
+        r_squared_within: of the line through both less their mean over the texts of each step, with
+            its interval; NaN where one of them does not vary within the steps.
         r_squared_within_low: likewise.
         r_squared_within_high: likewise.
-        layer_means: R² of the measured mean of each step as the prediction, which knows nothing of a text.
-        agreement: 1 − Σ(measured − predicted)²/Σ(measured − mean)², of the prediction as it is; negative where the mean says more.
+        layer_means: R² of the measured mean of each step as the prediction, which knows nothing of
+            a text.
+        agreement: 1 − Σ(measured − predicted)²/Σ(measured − mean)², of the prediction as it is;
+            negative where the mean says more.
         bias: mean of measured − predicted, nats.
         points: steps × texts that were solved on both paths.
         texts: among them.
@@ -63,8 +67,10 @@ class Linearity:
 
     Attributes:
         sizes: relative sizes of the perturbation.
-        error: median over texts of |log G measured − log G predicted| after each step, `[size][step]`, nats.
-        ends: the size at which that of the last step reaches 0.1 nats, between sizes by a power law; None where it does not.
+        error: median over texts of |log G measured − log G predicted| after each step,
+            `[size][step]`, nats.
+        ends: the size at which that of the last step reaches 0.1 nats, between sizes by a power
+            law; None where it does not.
         ends_by_step: likewise after each step.
     """
 
@@ -104,10 +110,20 @@ def fit(
     if count < 2:  # one original has no resamples that differ
         slopes[1:] = squares[1:] = within[1:] = np.nan
     return Fit(
-        float(slopes[0]), *percentiles(slopes[1:]), float(intercepts[0]), float(squares[0]), *percentiles(squares[1:]),
-        float(within[0]), *percentiles(within[1:]), float(means[0]), agreement=float(agreement), bias=float((right - left).mean()),
-        points=int(known.sum()), texts=int(known.any(axis=1).sum()), clusters=count,
-    )  # fmt: skip
+        float(slopes[0]),
+        *percentiles(slopes[1:]),
+        float(intercepts[0]),
+        float(squares[0]),
+        *percentiles(squares[1:]),
+        float(within[0]),
+        *percentiles(within[1:]),
+        float(means[0]),
+        agreement=float(agreement),
+        bias=float((right - left).mean()),
+        points=int(known.sum()),
+        texts=int(known.any(axis=1).sum()),
+        clusters=count,
+    )
 
 
 def linearity(sizes: np.ndarray, predicted: np.ndarray, measured: np.ndarray) -> Linearity:
@@ -136,7 +152,9 @@ def _line(sums: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def _within(sums: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """R² within the steps, and of the steps' measured means, from the sums of each step, `(resamples, steps, 6)`."""
+    """R² within the steps, and of the steps' measured means, from the sums of each step,
+    `(resamples, steps, 6)`.
+    """
     n, p, m, pp, mm, pm = np.moveaxis(sums, 2, 0)
     n = np.maximum(n, 1)  # a step that no text has solved adds nothing
     across, over, along = (

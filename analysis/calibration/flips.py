@@ -1,4 +1,6 @@
-"""Do edits that flip the model's answer grow more than edits that do not, before the answer is given, and more than the margin tells?"""
+"""Do edits that flip the model's answer grow more than edits that do not, before the answer is
+given, and more than the margin tells?
+"""
 
 import dataclasses
 
@@ -55,7 +57,8 @@ def flips(
     seed: int,
     clusters: tuple[np.ndarray, np.ndarray] | None = None,
 ) -> Flips | None:
-    """Compare a quantity of two groups of pairs; None where one has fewer than two pairs that were solved.
+    """Compare a quantity of two groups of pairs; None where one has fewer than two pairs that were
+    solved.
 
     Args:
         flipped: `(pairs,)`, such as log growth in nats.
@@ -81,13 +84,22 @@ def flips(
     p_value = (1 + (chance >= abs(difference[0]) - 1e-12).sum()) / (1 + RESAMPLES)
     medians = (float(np.median(one)) for one in sizes)
     return Flips(
-        int(label.sum()), int((~label).sum()), len(np.unique(groups)), float(difference[0]), *percentiles(difference[1:]), float(p_value),
-        float(auroc[0]), *percentiles(auroc[1:]), *medians,
-    )  # fmt: skip
+        int(label.sum()),
+        int((~label).sum()),
+        len(np.unique(groups)),
+        float(difference[0]),
+        *percentiles(difference[1:]),
+        float(p_value),
+        float(auroc[0]),
+        *percentiles(auroc[1:]),
+        *medians,
+    )
 
 
 def _difference(values: np.ndarray, label: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Weighted mean of the flipped less that of the held; NaN in a resample that lacks one of them."""
+    """Weighted mean of the flipped less that of the held; NaN in a resample that lacks one of
+    them.
+    """
     with np.errstate(invalid="ignore"):
         means = (
             (weights @ (values * one)) / (weights @ one.astype(float)) for one in (label, ~label)
@@ -106,7 +118,9 @@ def _auroc(values: np.ndarray, label: np.ndarray, weights: np.ndarray) -> np.nda
 def _relabelled(
     values: np.ndarray, label: np.ndarray, groups: np.ndarray, random: np.random.Generator
 ) -> np.ndarray:
-    """Differences under relabellings: originals with equally many pairs exchange their labels, each as a whole."""
+    """Differences under relabellings: originals with equally many pairs exchange their labels, each
+    as a whole.
+    """
     drawn = np.tile(label, (RESAMPLES, 1))
     members = [np.flatnonzero(groups == one) for one in np.unique(groups)]
     for size in sorted({len(one) for one in members}):

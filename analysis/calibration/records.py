@@ -1,4 +1,6 @@
-"""Two runs of the same perturbations, through a fine-tuned model and through the checkpoint it came from, held against each other."""
+"""Two runs of the same perturbations, through a fine-tuned model and through the checkpoint it came
+from, held against each other.
+"""
 
 import dataclasses
 import hashlib
@@ -25,13 +27,16 @@ class Series:
     Attributes:
         kind: "gaussian", "worst", "attack" or a kind of edit.
         size: relative; None where the edit or the attack decides.
-        measured: log growth of each step in the fine-tuned model, `(texts, steps)`, nats; NaN where it was not solved.
+        measured: log growth of each step in the fine-tuned model, `(texts, steps)`, nats; NaN where
+            it was not solved.
         predicted: by source, likewise.
-        total: log growth of each text after each step from the first state on, measured, and by source.
+        total: log growth of each text after each step from the first state on, measured, and by
+            source.
         edit: relative size of each perturbation.
-        clusters: `(texts,)`, a number for each unperturbed text, the same in all series: pairs made from one original share it; None
-            where that is not known.
-        margins: `(texts,)`, of the unperturbed text: logit of the right answer less the largest other; None where nobody measured it.
+        clusters: `(texts,)`, a number for each unperturbed text, the same in all series: pairs made
+            from one original share it; None where that is not known.
+        margins: `(texts,)`, of the unperturbed text: logit of the right answer less the largest
+            other; None where nobody measured it.
     """
 
     kind: str
@@ -52,8 +57,9 @@ class Calibration:
         series: every kind of perturbation at every size.
         fits: of each series with enough points, by source.
         linearity: of the kinds with several sizes, from the fine-tuned linearisation.
-        flips: by what was compared: log growth through all steps ("measured", or predicted from a source), measured after each step
-            ("measured after step 1", …), and the margin of the unchanged text ("margin"); empty without pairs that flip and that hold.
+        flips: by what was compared: log growth through all steps ("measured", or predicted from a
+            source), measured after each step ("measured after step 1", …), and the margin of the
+            unchanged text ("margin"); empty without pairs that flip and that hold.
         meta: what was compared: configurations, weights, counts.
     """
 
@@ -99,7 +105,8 @@ def calibrate(
         tuned: through the fine-tuned model.
         pretrained: through the checkpoint that it came from, with the same steps.
         seed: of resamples and permutations.
-        margins: of the originals of pairs in the fine-tuned model, by the sha256 of the text; None where nobody measured them.
+        margins: of the originals of pairs in the fine-tuned model, by the sha256 of the text; None
+            where nobody measured them.
 
     Raises:
         ValueError: if they are not of the same perturbations.
@@ -140,7 +147,8 @@ def again(record: dict[str, Any], seed: int) -> Calibration:
     """What follows from the growth that a calibration's record holds, without the models.
 
     Args:
-        record: of a calibration; older ones know neither which pairs share an original nor margins, nor the size of each edit.
+        record: of a calibration; older ones know neither which pairs share an original nor margins,
+            nor the size of each edit.
         seed: of resamples and permutations.
 
     Raises:
@@ -154,7 +162,9 @@ def again(record: dict[str, Any], seed: int) -> Calibration:
 
 
 def _read(row: dict[str, Any]) -> Series:
-    """A series as its record has it; of a record without the size of each edit their median stands for all."""
+    """A series as its record has it; of a record without the size of each edit their median stands
+    for all.
+    """
     measured = _numbers(row["measured"])
     predicted = {source: _numbers(values) for source, values in row["predicted"].items()}
     total = {
@@ -257,7 +267,9 @@ def _linearity(rows: list[Series]) -> Linearity:
 
 
 def _flips(kinds: dict[str, Series], seed: int) -> dict[str, Flips]:
-    """Pairs that flip beside pairs that hold: in growth through all steps, after each step, and in the margin of the original."""
+    """Pairs that flip beside pairs that hold: in growth through all steps, after each step, and in
+    the margin of the original.
+    """
     if not kinds.keys() >= {FLIPPED, HELD}:
         return {}
     a, b = kinds[FLIPPED], kinds[HELD]

@@ -1,4 +1,6 @@
-"""How likely a study of placements is to see that a prediction is right, when seeds scatter what it measures."""
+"""How likely a study of placements is to see that a prediction is right, when seeds scatter what it
+measures.
+"""
 
 import numpy as np
 
@@ -48,7 +50,8 @@ def ranking_power(
 
 
 def seed_scatter(outcomes: np.ndarray) -> float:
-    """Standard deviation by which seeds move one placement against the others; NaN of one seed or one placement.
+    """Standard deviation by which seeds move one placement against the others; NaN of one seed or
+    one placement.
 
     Args:
         outcomes: `(placements, seeds)`; what a seed does to all placements alike is taken off, as
@@ -69,10 +72,15 @@ def seed_scatter(outcomes: np.ndarray) -> float:
 def told(noise: float | None, placements: int, powers: dict[str, float]) -> str:
     """What the rank test could have seen, in one sentence."""
     if noise is None:
-        return "How much seeds scatter a placement is not known from one seed, and so not what the rank test could have seen."
+        return (
+            "How much seeds scatter a placement is not known from one "
+            "seed, and so not what the rank test could have seen."
+        )
     spreads = ", ".join(f"{100 * float(spread):g}" for spread in powers)
     chances = ", ".join(f"{power:.2f}" for power in powers.values())
     return (
-        f"With noise of {100 * noise:.1f} points a placement, a perfect prediction of {placements} placements whose true outcomes have a "
-        f"standard deviation of {spreads} points is confirmed with a probability of {chances} (at the {1 - LEVEL:.0%} level)."
+        f"With noise of {100 * noise:.1f} points a placement, a perfect "
+        f"prediction of {placements} placements whose true outcomes have a "
+        f"standard deviation of {spreads} points is confirmed with a "
+        f"probability of {chances} (at the {1 - LEVEL:.0%} level)."
     )

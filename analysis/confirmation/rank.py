@@ -17,14 +17,16 @@ class Correlation:
     """A rank correlation over placements.
 
     Attributes:
-        name: "Spearman", "Kendall", or "Spearman, equally many layers": that of ranks among placements of equally many implicit layers,
-            less their mean.
+        name: "Spearman", "Kendall", or "Spearman, equally many layers": that of ranks among
+            placements of equally many implicit layers, less their mean.
         value: of the measured outcomes; NaN where all are equal, or one is unknown.
-        low: end of its 95 % interval over resamples of clusters of examples, and of seeds; it holds the placements fixed.
+        low: end of its 95 % interval over resamples of clusters of examples, and of seeds; it holds
+            the placements fixed.
         high: likewise.
-        p_value: share of permutations of the placements (of equally many layers, where these are compared) with a correlation at least as
-            large in modulus.
-        critical: the least modulus, without ties, that is significant at the 5 % level; NaN where none is.
+        p_value: share of permutations of the placements (of equally many layers, where these are
+            compared) with a correlation at least as large in modulus.
+        critical: the least modulus, without ties, that is significant at the 5 % level; NaN where
+            none is.
     """
 
     name: str
@@ -76,14 +78,16 @@ STATISTICS = {"Spearman": _spearman, "Kendall": _kendall, WITHIN: _spearman}
 def correlation(
     name: str, order: np.ndarray, measured: np.ndarray, seed: int, strata: np.ndarray | None = None
 ) -> Correlation:
-    """One of STATISTICS with its interval, its permutation test, and what it could have told from chance.
+    """One of STATISTICS with its interval, its permutation test, and what it could have told from
+    chance.
 
     Args:
         name: which.
         order: the predicted values `(placements,)`.
         measured: `(placements, 1 + resamples)`, the measured outcomes first.
         seed: of the permutations.
-        strata: `(placements,)`, permuted and compared are only those in the same; None is all in one.
+        strata: `(placements,)`, permuted and compared are only those in the same; None is all in
+            one.
     """
     groups = np.zeros(len(order), dtype=int) if strata is None else strata
     statistic, values = STATISTICS[name], STATISTICS[name](order, measured.T, groups)
@@ -104,7 +108,9 @@ def correlation(
 
 
 def _permutations(strata: np.ndarray, seed: int) -> np.ndarray:
-    """Permutations of the places within each stratum: all but the identity where these are few, else RESAMPLES drawn."""
+    """Permutations of the places within each stratum: all but the identity where these are few,
+    else RESAMPLES drawn.
+    """
     groups = [np.flatnonzero(strata == one) for one in np.unique(strata)]
     count = math.prod(math.factorial(len(one)) for one in groups)
     if count <= EXHAUSTIVE:
@@ -121,14 +127,18 @@ def _permutations(strata: np.ndarray, seed: int) -> np.ndarray:
 
 
 def _critical(chance: np.ndarray) -> float:
-    """The least value of a statistic that at most 1 − LEVEL of its permutations reach, the observed order counted with them."""
+    """The least value of a statistic that at most 1 − LEVEL of its permutations reach, the observed
+    order counted with them.
+    """
     values, counts = np.unique(np.round(chance[np.isfinite(chance)], 9), return_counts=True)
     reached = (1 + np.cumsum(counts[::-1])[::-1]) / (1 + counts.sum())
     return float(values[reached <= 1 - LEVEL][0]) if (reached <= 1 - LEVEL).any() else float("nan")
 
 
 def student(values: np.ndarray) -> tuple[float, float]:
-    """The ends of Student's 95 % interval of the mean of independent values; NaN of fewer than two."""
+    """The ends of Student's 95 % interval of the mean of independent values; NaN of fewer than
+    two.
+    """
     if len(values) < 2:
         return float("nan"), float("nan")
     half = (
@@ -140,7 +150,9 @@ def student(values: np.ndarray) -> tuple[float, float]:
 
 
 def draws(clusters: np.ndarray, resamples: int, seed: int) -> np.ndarray:
-    """Weights `(1 + resamples, items)` of resamples that draw whole clusters with replacement, after one of the items as they are."""
+    """Weights `(1 + resamples, items)` of resamples that draw whole clusters with replacement,
+    after one of the items as they are.
+    """
     _, place = np.unique(clusters, return_inverse=True)
     count = int(place.max()) + 1
     drawn = np.random.default_rng([seed, count]).multinomial(

@@ -1,4 +1,7 @@
-"""Fine-tuned and attacked runs, read from imbert's files as tests of a prediction. Knows imbert's files, not imbert."""
+"""Fine-tuned and attacked runs, read from imbert's files as tests of a prediction.
+
+Knows imbert's files, not imbert.
+"""
 
 import dataclasses
 import json
@@ -72,7 +75,8 @@ class Run:
 def read_runs(
     study: Path, attack: str, ahead: dict[str, Any], digest: str
 ) -> tuple[list[Run], float]:
-    """The attacked runs of a study's folder, each of which must be a test of the prediction, and their step size.
+    """The attacked runs of a study's folder, each of which must be a test of the prediction, and
+    their step size.
 
     Raises:
         ValueError: see `confirm`.
@@ -91,7 +95,8 @@ def read_runs(
         _require(folder, result, ahead, digest)
         if not path.is_file():
             raise ValueError(
-                f"{folder}: expected the attack {attack} in attacks/{attack}.json, got none; attack every run first"
+                f"{folder}: expected the attack {attack} in "
+                f"attacks/{attack}.json, got none; attack every run first"
             )
         record = read_record(path, _Attack)
         if (attacked := record["of"]["checkpoint"]) != (
@@ -106,7 +111,8 @@ def read_runs(
         ):  # older records have the weights alone
             if name in record["of"] and record["of"][name] != own:
                 raise ValueError(
-                    f"{path}: expected an attack on the run's checkpoint, got one with another {name}"
+                    f"{path}: expected an attack on the run's "
+                    f"checkpoint, got one with another {name}"
                 )
         layers, h = _placement(folder, run["model"], ahead)
         same.require(
@@ -248,7 +254,8 @@ class _Same:
         told, where = self.first.setdefault(what, (json.dumps(value, sort_keys=True), str(folder)))
         if told != json.dumps(value, sort_keys=True):
             raise ValueError(
-                f"{self.study}: expected the same {what} in all runs, got others in {where} and {folder}"
+                f"{self.study}: expected the same {what} in all "
+                f"runs, got others in {where} and {folder}"
             )
 
 
@@ -257,16 +264,20 @@ def _number(value: float | None) -> float:
 
 
 def _require(folder: Path, result: dict[str, Any], ahead: dict[str, Any], digest: str) -> None:
-    """A result must be readable here, begin at the predicted checkpoint, and have named the prediction before it ran."""
+    """A result must be readable here, begin at the predicted checkpoint, and have named the
+    prediction before it ran.
+    """
     start, wanted = result["meta"]["checkpoints"]["start"], ahead["config"]["checkpoint"]
     if start != wanted or start is None:
         raise ValueError(
-            f"{folder}: expected a run from the predicted checkpoint {wanted or 'with a digest'}, got {start}"
+            f"{folder}: expected a run from the predicted checkpoint "
+            f"{wanted or 'with a digest'}, got {start}"
         )
     named = result["run"]["evaluate"].get("prediction")
     if named != digest:
         raise ValueError(
-            f"{folder}: expected a run that names the prediction {digest} it tests, got {named}: predicted after the fact?"
+            f"{folder}: expected a run that names the prediction {digest} "
+            f"it tests, got {named}: predicted after the fact?"
         )
 
 
@@ -279,11 +290,13 @@ def _placement(
     if model.get("kind") != "im-bert" or model.get("method") not in (None, "implicit_euler"):
         came = f"{model.get('kind')}, {model.get('method')}"
         raise ValueError(
-            f"{folder}: expected runs of kind bert and im-bert, the latter with implicit steps, got {came}"
+            f"{folder}: expected runs of kind bert and im-bert, the "
+            f"latter with implicit steps, got {came}"
         )
     if (solver := (model.get("solver") or {}).get("name")) in STOPPED:
         raise ValueError(
-            f"{folder}: expected a solver that converges, got {solver}, which stops after a given number of steps"
+            f"{folder}: expected a solver that converges, got "
+            f"{solver}, which stops after a given number of steps"
         )
     field, wanted = model.get("field") or "increment", ahead["config"]["field"]
     if field != wanted:

@@ -1,8 +1,10 @@
-"""Predicted against measured: does the advantage that a prediction gives to placements of implicit steps rank their measured robustness?
+"""Predicted against measured: does the advantage that a prediction gives to placements of implicit
+steps rank their measured robustness?
 
-The measured outcome of a placement is fixed beforehand: on the examples that it and the explicit model of the same seed both get right, how
-much rarer an attack flips it, flips(explicit) − flips(placement), as a share. Larger is more robust, as is a larger predicted advantage.
-Knows imbert's files, not imbert.
+The measured outcome of a placement is fixed beforehand: on the examples that it and the explicit
+model of the same seed both get right, how much rarer an attack flips it, flips(explicit) −
+flips(placement), as a share. Larger is more robust, as is a larger predicted advantage. Knows
+imbert's files, not imbert.
 """
 
 import dataclasses
@@ -47,12 +49,15 @@ class Outcome:
     Attributes:
         layers: that take an implicit step.
         predicted: advantage, with its interval over texts, nats.
-        measured: the share by which it is flipped more rarely than the explicit model, mean over seeds.
-        low: end of its 95 % interval over resamples of examples (those of the same texts together) and seeds; of two seeds Student's over
-            them where that is wider, of one seed over examples alone.
+        measured: the share by which it is flipped more rarely than the explicit model, mean over
+            seeds.
+        low: end of its 95 % interval over resamples of examples (those of the same texts together)
+            and seeds; of two seeds Student's over them where that is wider, of one seed over
+            examples alone.
         high: likewise.
         dev: mean metric on the dev split.
-        fallen: whether its 95 % interval lies below the explicit model's for some seed: drift toward chance looks like robustness.
+        fallen: whether its 95 % interval lies below the explicit model's for some seed: drift
+            toward chance looks like robustness.
         examples: that both get right, for each seed.
         seeds: of training.
     """
@@ -74,13 +79,17 @@ class Confirmation:
 
     Attributes:
         attack: by which robustness was measured.
-        outcomes: of every placement, by predicted advantage; of the explicit model too, whose outcome is 0 by definition.
-        correlations: Spearman's and Kendall's, and Spearman's among placements of equally many layers, all of them without the explicit
-            model, which would be ranked against itself.
-        detectable: the least difference of flips that a placement would show in 80 % of studies with these seeds and examples, at the 5 %
-            level; of one seed without what another seed would change.
-        noise: standard deviation of a placement's outcome over seeds, as a share; measured from two seeds on, or given; None if neither.
-        powers: true spread of the outcomes → probability that the rank test confirms a perfect prediction; empty without noise.
+        outcomes: of every placement, by predicted advantage; of the explicit model too, whose
+            outcome is 0 by definition.
+        correlations: Spearman's and Kendall's, and Spearman's among placements of equally many
+            layers, all of them without the explicit model, which would be ranked against itself.
+        detectable: the least difference of flips that a placement would show in 80 % of studies
+            with these seeds and examples, at the 5 % level; of one seed without what another seed
+            would change.
+        noise: standard deviation of a placement's outcome over seeds, as a share; measured from two
+            seeds on, or given; None if neither.
+        powers: true spread of the outcomes → probability that the rank test confirms a perfect
+            prediction; empty without noise.
         sentence: what follows.
         meta: digests and counts.
     """
@@ -106,7 +115,10 @@ class Confirmation:
             if self.meta["seeds"] == 1
             else "with as many seeds"
         )
-        seen = f"A placement whose flips differ from the explicit model's by {self.detectable:.3f} would be told apart in 80 % of studies"
+        seen = (
+            "A placement whose flips differ from the explicit model's by "
+            f"{self.detectable:.3f} would be told apart in 80 % of studies"
+        )
         return f"{seen} {what}. {ranks}"
 
     def record(self) -> dict[str, Any]:
@@ -124,12 +136,13 @@ def confirm(
         study: a folder of imbert with runs whose records name the prediction's sha256.
         attack: whose record every run has.
         seed: of resamples and permutations.
-        seed_sd: standard deviation of one model's flips over seeds, as a share, where another study has measured it; what these runs say
-            goes before it.
+        seed_sd: standard deviation of one model's flips over seeds, as a share, where another study
+            has measured it; what these runs say goes before it.
 
     Raises:
-        ValueError: if seed_sd is negative or not finite; if a file is damaged or of another schema, checkpoint, field, step size or set
-            of examples, a run does not name the prediction, or there are too few placements or no explicit model to compare with.
+        ValueError: if seed_sd is negative or not finite; if a file is damaged or of another schema,
+            checkpoint, field, step size or set of examples, a run does not name the prediction, or
+            there are too few placements or no explicit model to compare with.
         OSError: if something cannot be read.
     """
     ahead = read_record(prediction, Prediction, "a prediction", PREDICTION_SCHEMA)
@@ -199,7 +212,8 @@ def _paired(runs: Sequence[Run]) -> dict[tuple[int, ...], Pairs]:
     lacking = sorted({one.seed for one in runs} - explicit.keys())
     if lacking:
         raise ValueError(
-            f"expected an explicit model (kind bert) of every seed to compare with, got none of seed {lacking[0]}"
+            "expected an explicit model (kind bert) of every seed to "
+            f"compare with, got none of seed {lacking[0]}"
         )
     found: dict[tuple[int, ...], Pairs] = {}
     for one in sorted(runs, key=lambda run: (run.layers, run.seed)):
@@ -232,7 +246,9 @@ def _clusters(run: Run) -> np.ndarray:
 
 
 def _rarer(one: Run, other: Run, weights: np.ndarray) -> np.ndarray:
-    """By how much more rarely the first is flipped than the second, under weights `(…, examples)` of the examples."""
+    """By how much more rarely the first is flipped than the second, under weights `(…, examples)`
+    of the examples.
+    """
     both = (one.right & other.right).astype(float)
     with np.errstate(invalid="ignore"):  # a resample without an example that both get right
         return np.asarray(
@@ -247,7 +263,8 @@ def _by_seed(pairs: Pairs) -> np.ndarray:
 def _resampled(placements: Sequence[Pairs], seed: int) -> np.ndarray:
     """The outcome of each placement, `(placements, 1 + resamples)`.
 
-    One resample draws the same clusters of examples and the same seeds for all placements, so that what they share stays shared.
+    One resample draws the same clusters of examples and the same seeds for all placements, so that
+    what they share stays shared.
     """
     weights = draws(_clusters(placements[0][0][0]), RESAMPLES, seed)
     seeds = sorted({one.seed for pairs in placements for one, _ in pairs})
@@ -262,7 +279,9 @@ def _resampled(placements: Sequence[Pairs], seed: int) -> np.ndarray:
 
 
 def _noise(placements: Sequence[Pairs], seed_sd: float | None) -> float | None:
-    """Standard deviation of a placement's mean outcome: over the seeds that all have, else from what was measured elsewhere."""
+    """Standard deviation of a placement's mean outcome: over the seeds that all have, else from
+    what was measured elsewhere.
+    """
     seeds = set.intersection(*({one.seed for one, _ in pairs} for pairs in placements))
     if len(seeds) < 2 and seed_sd is None:
         return None
@@ -279,8 +298,9 @@ def _noise(placements: Sequence[Pairs], seed_sd: float | None) -> float | None:
 def _detectable(placements: Sequence[Pairs], measured: np.ndarray) -> float:
     """(q_{1−α/2} + q_power)·standard error of the outcome, of the median placement.
 
-    The standard error is that of the study as it is, seeds × clusters of examples: of one seed over clusters, of more over both, raised
-    by √(S/(S − 1)) for what resamples of S seeds cannot see. q is Student's with S − 1 degrees of freedom, of one seed the normal's.
+    The standard error is that of the study as it is, seeds × clusters of examples: of one seed over
+    clusters, of more over both, raised by √(S/(S − 1)) for what resamples of S seeds cannot see. q
+    is Student's with S − 1 degrees of freedom, of one seed the normal's.
     """
     found = []
     for pairs, row in zip(placements, measured, strict=True):
@@ -297,14 +317,20 @@ def _sentence(
     found: Sequence[Correlation], outcomes: Sequence[Outcome], meta: dict[str, Any], attack: str
 ) -> str:
     first, within = found[0], found[-1]
-    told = f"Over {len(outcomes)} placements the predicted advantage and the measured robustness against {attack} have {_value(first)}: "
+    told = (
+        f"Over {len(outcomes)} placements the predicted advantage and the "
+        f"measured robustness against {attack} have {_value(first)}: "
+    )
     if not np.isfinite(first.value):
         return (
-            told
-            + "all placements are equally robust, or of one nothing is known, and nothing can be said."
+            told + "all placements are equally robust, or of one "
+            "nothing is known, and nothing can be said."
         )
     if first.p_value > 1 - LEVEL:
-        told += f"not confirmed. Of so many placements only |ρ| ≥ {first.critical:.2f} is told from chance."
+        told += (
+            "not confirmed. Of so many placements only |ρ| ≥ "
+            f"{first.critical:.2f} is told from chance."
+        )
     else:
         told += (
             "confirmed."
@@ -316,7 +342,10 @@ def _sentence(
     )
     told += f"among placements of equally many, {_value(within)}."
     if fallen := ["–".join(map(str, one.layers)) for one in outcomes if one.fallen]:
-        told += f" On dev {', '.join(fallen)} fall below the explicit model: their robustness may be drift toward chance."
+        told += (
+            f" On dev {', '.join(fallen)} fall below the explicit model: "
+            "their robustness may be drift toward chance."
+        )
     return (
         told
         if meta["primary"]
@@ -325,4 +354,7 @@ def _sentence(
 
 
 def _value(found: Correlation) -> str:
-    return f"Spearman ρ = {found.value:+.2f} [{found.low:+.2f}, {found.high:+.2f}], p = {found.p_value:.2g}"
+    return (
+        f"Spearman ρ = {found.value:+.2f} [{found.low:+.2f}, "
+        f"{found.high:+.2f}], p = {found.p_value:.2g}"
+    )

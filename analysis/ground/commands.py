@@ -103,7 +103,9 @@ def a_shard(text: str) -> tuple[int, int]:
 
 
 class Parser(argparse.ArgumentParser):
-    """Wrong usage is a ValueError, one line like any other wrong input; options are not abbreviated."""
+    """Wrong usage is a ValueError, one line like any other wrong input; options are not
+    abbreviated.
+    """
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options, allow_abbrev=False)
@@ -132,7 +134,9 @@ def one_line(error: BaseException) -> str:
 
 
 def ready_streams() -> None:
-    """Give stdout and stderr somewhere to write, and a way to show names that the terminal has no letters for."""
+    """Give stdout and stderr somewhere to write, and a way to show names that the terminal has no
+    letters for.
+    """
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
         if stream is None:  # closed before the start

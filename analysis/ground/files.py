@@ -12,10 +12,12 @@ TEMPORARY = re.compile(rf"\..+\.{re.escape(HOST)}\.([0-9]{{1,10}})")
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Write a file under a temporary name, flush it to the disk and rename it: a killed run leaves the old file or the new one.
+    """Write a file under a temporary name, flush it to the disk and rename it: a killed run leaves
+    the old file or the new one.
 
     Raises:
-        OSError: if the disk is full or the folder cannot be written; it names the file, and the temporary file is removed.
+        OSError: if the disk is full or the folder cannot be written; it names the file, and the
+            temporary file is removed.
     """
     temporary = path.with_name(f".{path.name}.{HOST}.{os.getpid()}")
     try:
@@ -32,7 +34,8 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 
 def flush_folder(folder: Path) -> None:
-    """Flush the names in a folder to the disk, where the system can: else a power loss may undo a rename.
+    """Flush the names in a folder to the disk, where the system can: else a power loss may undo a
+    rename.
 
     Raises:
         OSError: if they cannot be written.
@@ -53,7 +56,9 @@ def flush_folder(folder: Path) -> None:
 
 
 def sweep(folder: Path) -> None:
-    """Remove the temporary files that killed processes of this machine left in a folder; those of living ones stay."""
+    """Remove the temporary files that killed processes of this machine left in a folder; those of
+    living ones stay.
+    """
     for path in folder.glob(".*"):
         found = TEMPORARY.fullmatch(path.name)
         if found and path.is_file() and not _is_alive(int(found[1])):

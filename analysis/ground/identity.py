@@ -1,4 +1,7 @@
-"""Which model a record is of: weights, configuration and tokenizer, each by content. `imbert` may import this module as well."""
+"""Which model a record is of: weights, configuration and tokenizer, each by content.
+
+`imbert` may import this module as well.
+"""
 
 import dataclasses
 import hashlib
@@ -27,11 +30,14 @@ TOKENIZER_NAMES = ("entity_vocab.json", "emoji.json", "dict.txt", "byte_maps.jso
 
 @dataclasses.dataclass(frozen=True)
 class ModelIdentity:
-    """What a model is, by content: two folders with equal digests give equal numbers, wherever they lie.
+    """What a model is, by content: two folders with equal digests give equal numbers, wherever they
+    lie.
 
     Attributes:
-        weights: sha256 of the weights file; of several, of their names and sha256 sums. None if there are none that may be read.
-        config: sha256 of config.json, its keys sorted, without its name and the version that wrote it; None without one.
+        weights: sha256 of the weights file; of several, of their names and sha256 sums. None if
+            there are none that may be read.
+        config: sha256 of config.json, its keys sorted, without its name and the version that wrote
+            it; None without one.
         tokenizer: sha256 of the names and sha256 sums of the tokenizer's files; None without any.
         reason: why there is no digest; None if there is one.
     """
@@ -43,7 +49,9 @@ class ModelIdentity:
 
     @property
     def digest(self) -> str | None:
-        """Sha256 of the three together; None, with a reason, where weights or configuration are not known."""
+        """Sha256 of the three together; None, with a reason, where weights or configuration are not
+        known.
+        """
         if self.weights is None or self.config is None:
             return None
         return _sha256(json.dumps([self.weights, self.config, self.tokenizer]).encode())
@@ -54,7 +62,8 @@ class ModelIdentity:
 
 
 def model_identity(model: str | Path) -> ModelIdentity:
-    """Identify a checkpoint folder, or a hub id by its snapshot in the cache; the network is never asked.
+    """Identify a checkpoint folder, or a hub id by its snapshot in the cache; the network is never
+    asked.
 
     Args:
         model: a checkpoint folder, or a Hugging Face hub id.
@@ -83,7 +92,9 @@ def model_identity(model: str | Path) -> ModelIdentity:
 
 
 def cached_snapshot(hub_id: str) -> Path | None:
-    """The folder that the cache holds of a hub id's newest known revision; None if there is none."""
+    """The folder that the cache holds of a hub id's newest known revision; None if there is
+    none.
+    """
     from huggingface_hub import try_to_load_from_cache  # late: takes half a second
     from huggingface_hub.errors import HFValidationError
 

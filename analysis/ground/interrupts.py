@@ -1,4 +1,6 @@
-"""Ctrl-C that Python drops, where it comes inside a callback whose exceptions are ignored, is raised again between two cells."""
+"""Ctrl-C that Python drops, where it comes inside a callback whose exceptions are ignored, is
+raised again between two cells.
+"""
 
 import contextlib
 import signal

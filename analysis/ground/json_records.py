@@ -1,4 +1,5 @@
-"""Records in JSON, read in one way: strict JSON, not too deep, every declared field of its type, the digest right if there is one.
+"""Records in JSON, read in one way: strict JSON, not too deep, every declared field of its type,
+the digest right if there is one.
 
 What a record holds is declared as a `TypedDict`; a number that is not finite is written as null.
 """
@@ -25,7 +26,8 @@ class DamagedRecord(ValueError):
 
 @dataclasses.dataclass(frozen=True)
 class Within:
-    """Declares the range of a number, `Annotated[float, Within(0, 1)]`, or the least length of a list.
+    """Declares the range of a number, `Annotated[float, Within(0, 1)]`, or the least length of a
+    list.
 
     Attributes:
         low: the least value.
@@ -50,7 +52,8 @@ class Written:
 
 
 def parse_json(content: bytes | str, where: object, what: str = "JSON") -> Any:
-    """The values of strict JSON: UTF-8, no key twice, no NaN or infinity, no half of a surrogate pair, at most 32 levels deep.
+    """The values of strict JSON: UTF-8, no key twice, no NaN or infinity, no half of a surrogate
+    pair, at most 32 levels deep.
 
     Args:
         content: of a file or of a line.
@@ -71,7 +74,8 @@ def parse_json(content: bytes | str, where: object, what: str = "JSON") -> Any:
         )
     except UnicodeDecodeError as error:
         raise DamagedRecord(
-            f"{where}: expected {what} in UTF-8, got byte 0x{error.object[error.start]:02x} at {error.start}"
+            f"{where}: expected {what} in UTF-8, got byte "
+            f"0x{error.object[error.start]:02x} at {error.start}"
         ) from None
     except (ValueError, RecursionError) as error:
         raise DamagedRecord(
@@ -104,7 +108,8 @@ def read_record(
         place: the path of the entry that says the record's schema.
 
     Raises:
-        ValueError: naming the file and the first field that is missing or wrong, or if its digest is not that of its entries.
+        ValueError: naming the file and the first field that is missing or wrong, or if its digest
+            is not that of its entries.
         OSError: if it cannot be read.
     """
     values = found = read_json(path)
@@ -119,7 +124,8 @@ def read_record(
     require(values, kind, path)
     if isinstance(values, dict) and DIGEST in values and values[DIGEST] != digest_of(values):
         raise DamagedRecord(
-            f"{path}: expected entries with the digest {values[DIGEST]}, got {digest_of(values)}: the file was changed"
+            f"{path}: expected entries with the digest {values[DIGEST]}, "
+            f"got {digest_of(values)}: the file was changed"
         )
     return values
 
@@ -275,7 +281,8 @@ def _joined(name: str, key: str) -> str:
 
 
 def require_plain(values: Any, where: object) -> None:
-    """Refuse plain values that are nested too deep, and texts that no file can hold; without recursion.
+    """Refuse plain values that are nested too deep, and texts that no file can hold; without
+    recursion.
 
     Raises:
         ValueError: naming `where`.
@@ -298,7 +305,9 @@ def require_plain(values: Any, where: object) -> None:
 
 
 def is_whole(text: str) -> bool:
-    """Whether a text can be written: it has no half of a surrogate pair, as programs leave that cut UTF-16."""
+    """Whether a text can be written: it has no half of a surrogate pair, as programs leave that cut
+    UTF-16.
+    """
     return text.isascii() or not any("\ud800" <= letter <= "\udfff" for letter in text)
 
 

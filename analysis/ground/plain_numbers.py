@@ -1,4 +1,6 @@
-"""Numbers as a person types them: plain digits, nothing else that Python's int() and float() take."""
+"""Numbers as a person types them: plain digits, nothing else that Python's int() and float()
+take.
+"""
 
 import re
 

@@ -1,4 +1,6 @@
-"""Files that are given as texts and are something else: tables with a header or labels, CSV, JSON."""
+"""Files that are given as texts and are something else: tables with a header or labels, CSV,
+JSON.
+"""
 
 import json
 from pathlib import Path
@@ -48,7 +50,10 @@ HEADERS = frozenset(  # how tables of texts name their columns
     )
 )
 MOST_LABELS = 10  # values of a column that count as classes
-EXPECTED = "expected one text a line, or original<TAB>edited, or kind<TAB>original<TAB>edited, without a header"
+EXPECTED = (
+    "expected one text a line, or original<TAB>edited, or "
+    "kind<TAB>original<TAB>edited, without a header"
+)
 
 
 def require_texts(path: Path, content: str) -> None:
@@ -75,7 +80,9 @@ def require_texts(path: Path, content: str) -> None:
 
 
 def is_header(columns: list[str], alone: bool) -> bool:
-    """Whether all columns are names that tables of texts give theirs; a single one counts only where `alone`."""
+    """Whether all columns are names that tables of texts give theirs; a single one counts only
+    where `alone`.
+    """
     names = [column.strip().strip('"').lower() for column in columns]
     return all(name in HEADERS for name in names) and (len(names) > 1 or alone)
 
@@ -103,7 +110,8 @@ def _require_no_labels(path: Path, rows: list[tuple[int, list[str]]]) -> None:
         if all(map(_is_number, values)) or words:
             number, row = rows[0]
             raise ValueError(
-                f"{path}: line {number}: {row[column][:60]!r} is a label, no side of an edit; {EXPECTED}"
+                f"{path}: line {number}: {row[column][:60]!r} is a "
+                f"label, no side of an edit; {EXPECTED}"
             )
 
 

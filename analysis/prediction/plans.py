@@ -1,4 +1,6 @@
-"""What imbert is to train and attack to test a prediction: the recommended run, and the study of all its placements."""
+"""What imbert is to train and attack to test a prediction: the recommended run, and the study of
+all its placements.
+"""
 
 import json
 from collections.abc import Sequence
@@ -16,7 +18,8 @@ DATA = (
 
 
 def run_toml(prediction: Prediction, digest: str) -> str:
-    """A run for `imbert finetune` of what is recommended, or of the explicit model where nothing is.
+    """A run for `imbert finetune` of what is recommended, or of the explicit model where nothing
+    is.
 
     Args:
         prediction: the prediction.
@@ -24,9 +27,11 @@ def run_toml(prediction: Prediction, digest: str) -> str:
     """
     found = prediction.recommendation
     lines = [
-        f"# Predicted from {len(prediction.config['texts'])} unlabelled texts: see prediction.json.",
+        f"# Predicted from {len(prediction.config['texts'])} "
+        "unlabelled texts: see prediction.json.",
         *([] if found.layers else ["# No implicit step is predicted to help."]),
-        "# imbert finetune run.toml --data DIR --out RUN, where DIR holds the task's files: of GLUE, or train.tsv and dev.tsv.",
+        "# imbert finetune run.toml --data DIR --out RUN, where DIR holds "
+        "the task's files: of GLUE, or train.tsv and dev.tsv.",
         "",
         "[model]",
         *_model(prediction, found.layers),
@@ -40,7 +45,8 @@ def run_toml(prediction: Prediction, digest: str) -> str:
 
 
 def study_toml(prediction: Prediction, digest: str) -> str:
-    """A study for `imbert study` of all placements of one step size, whose outcome `odestab confirm` holds against the prediction.
+    """A study for `imbert study` of all placements of one step size, whose outcome `odestab
+    confirm` holds against the prediction.
 
     Args:
         prediction: the prediction.
@@ -49,8 +55,10 @@ def study_toml(prediction: Prediction, digest: str) -> str:
     h = _step_size(prediction)
     placed = [one.layers for one in prediction.placements if one.step_size == h]
     lines = [
-        f"# {len(placed)} placements of implicit steps of h = {h:g}, to hold prediction.json against.",
-        "# imbert study study.toml --data DIR --out STUDY, where DIR holds the task's files: of GLUE, or train.tsv and dev.tsv.",
+        f"# {len(placed)} placements of implicit steps of h = "
+        f"{h:g}, to hold prediction.json against.",
+        "# imbert study study.toml --data DIR --out STUDY, where DIR holds "
+        "the task's files: of GLUE, or train.tsv and dev.tsv.",
         "# odestab confirm prediction.json STUDY",
         "",
         "[study]",

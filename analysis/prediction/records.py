@@ -1,4 +1,6 @@
-"""What a prediction consists of: every layer at every step size, placements of implicit steps, and the one that is predicted to help."""
+"""What a prediction consists of: every layer at every step size, placements of implicit steps, and
+the one that is predicted to help.
+"""
 
 import dataclasses
 import hashlib
@@ -93,7 +95,8 @@ class Recommendation:
         rtol: the solver's tolerance; None without layers.
         advantage: the layers' together; None without layers.
         cost: evaluations of layers over those of the explicit model, in prediction.
-        share_of_resamples: share of resamples in which all these layers, or none, meet the conditions.
+        share_of_resamples: share of resamples in which all these layers, or none, meet the
+            conditions.
         sentences: why.
     """
 

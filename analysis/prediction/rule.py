@@ -1,12 +1,14 @@
-"""From the spectra of a checkpoint on unlabelled texts: which layers should take an implicit step, by a rule that is fixed beforehand.
+"""From the spectra of a checkpoint on unlabelled texts: which layers should take an implicit step,
+by a rule that is fixed beforehand.
 
 A layer is eligible at step size h where over the texts
 (a) at least SOLVED of the implicit steps were solved,
 (b) its mean implicit advantage is positive (`mathematics.md`, section 8), and
 (c) the median of log(worst growth implicit/explicit) is not,
-each in SHARE of all resamples of the texts. Predicted is an implicit step in all eligible layers at the h where their advantages add
-up to most; where no layer is eligible, no implicit step is predicted to help. For h ≠ 1 the explicit step that it is compared with is
-not the pretrained layer. Of the solver's tolerances the loosest is taken whose error leaves the two methods apart.
+each in SHARE of all resamples of the texts. Predicted is an implicit step in all eligible layers at
+the h where their advantages add up to most; where no layer is eligible, no implicit step is
+predicted to help. For h ≠ 1 the explicit step that it is compared with is not the pretrained layer.
+Of the solver's tolerances the loosest is taken whose error leaves the two methods apart.
 """
 
 import dataclasses
@@ -41,11 +43,13 @@ def predict(summary: Summary, seed: int = 0, checkpoint: str | None = None) -> P
         checkpoint: sha256 of the weights that it is about.
 
     Raises:
-        ValueError: if the run has no solves, or fewer than two texts, which leave nothing to resample.
+        ValueError: if the run has no solves, or fewer than two texts, which leave nothing to
+            resample.
     """
     if not summary.growth or not summary.solves:
         raise ValueError(
-            "a prediction needs the single steps and the solves of every layer: run `odestab predict`"
+            "a prediction needs the single steps and the solves "
+            "of every layer: run `odestab predict`"
         )
     texts = len(summary.growth[0].advantage)
     if texts < 2:
@@ -219,7 +223,9 @@ def _recommendation(
 
 
 def _tolerance(chosen: list[LayerPrediction]) -> int:
-    """The place of the loosest tolerance that is reached and leaves the methods apart in every chosen layer, else of the tightest."""
+    """The place of the loosest tolerance that is reached and leaves the methods apart in every
+    chosen layer, else of the tightest.
+    """
     places = range(len(chosen[0].tolerances))
     return next(
         (

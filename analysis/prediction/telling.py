@@ -24,21 +24,25 @@ def reasons(
         found.append(f"{1 - solved:.0%} of its implicit steps were not solved")
     if not advantage.low > 0:
         found.append(
-            f"the resamples do not settle that an implicit step damps random perturbations more: advantage {advantage} nats"
+            "the resamples do not settle that an implicit step damps "
+            f"random perturbations more: advantage {advantage} nats"
         )
     if not worst_change.high <= 0:
         found.append(
-            f"the resamples do not settle that it lowers worst growth: {_against(worst)}, log ratio {worst_change}"
+            "the resamples do not settle that it lowers worst growth: "
+            f"{_against(worst)}, log ratio {worst_change}"
         )
     return tuple(found) or (
-        f"the three conditions hold one by one, but together in fewer than {SHARE:.0%} of resamples",
+        "the three conditions hold one by one, but together "
+        f"in fewer than {SHARE:.0%} of resamples",
     )
 
 
 def of_nothing(found: Sequence[LayerPrediction]) -> tuple[str, ...]:
     """No layer is eligible."""
     return (
-        f"No implicit step is predicted to help: no layer meets the conditions in {SHARE:.0%} of resamples of the texts.",
+        "No implicit step is predicted to help: no layer meets the "
+        f"conditions in {SHARE:.0%} of resamples of the texts.",
         *_each(found),
     )
 
@@ -51,7 +55,9 @@ def of_placement(
     cost: float,
     share_of_resamples: float,
 ) -> tuple[str, ...]:
-    """The predicted placement, every layer, the solver with the tolerance at that place, and what is not guaranteed."""
+    """The predicted placement, every layer, the solver with the tolerance at that place, and what
+    is not guaranteed.
+    """
     evaluations, error = (
         [one.evaluations[place] for one in chosen],
         max(one.error[place] for one in chosen),
@@ -65,15 +71,19 @@ def of_placement(
     where = f"in {named(guaranteed)} alone" if guaranteed else "in none of these layers"
     truncated = sum(one.truncated_advantage for one in chosen)
     return (
-        f"Predicted: implicit steps of h = {placement.step_size:g} in {placement.name}, which damp random perturbations "
+        f"Predicted: implicit steps of h = {placement.step_size:g} in "
+        f"{placement.name}, which damp random perturbations "
         f"{placement.advantage} nats more than explicit ones. "
         f"The conditions hold in {share_of_resamples:.0%} of {RESAMPLES} resamples of the texts.",
         *_each(found),
-        f"Solver: at rtol {chosen[0].tolerances[place]:g} it takes {min(evaluations):.0f} to {max(evaluations):.0f} evaluations a layer, "
+        f"Solver: at rtol {chosen[0].tolerances[place]:g} it takes "
+        f"{min(evaluations):.0f} to {max(evaluations):.0f} evaluations a layer, "
         f"the whole model {cost:.1f} times the explicit one's in prediction. "
         f"Its median error is up to {error:.2f} of what sets the two methods apart{enough}. "
-        f"Fixed-point iterations that are stopped early damp {truncated:.2f} nats more than explicit steps.",
-        f"hμ₂ < 1 guarantees the implicit step on all texts {where}: that it is solved is measured, not known.",
+        "Fixed-point iterations that are stopped early damp "
+        f"{truncated:.2f} nats more than explicit steps.",
+        "hμ₂ < 1 guarantees the implicit step on all texts "
+        f"{where}: that it is solved is measured, not known.",
     )
 
 
@@ -101,7 +111,10 @@ def _each(found: Sequence[LayerPrediction]) -> list[str]:
 def _told(one: LayerPrediction, at: str) -> str:
     if one.reasons:
         return f"Layer {one.layer}{at}: left out, as {'; '.join(one.reasons)}."
-    return f"Layer {one.layer}{at}: advantage {one.advantage} nats, worst growth {_against(one.worst)}."
+    return (
+        f"Layer {one.layer}{at}: advantage {one.advantage} "
+        f"nats, worst growth {_against(one.worst)}."
+    )
 
 
 def _against(worst: dict[str, Any]) -> str:

@@ -1,4 +1,6 @@
-"""What merging needs of cells: groups, concatenation, complex numbers, and statistics over texts."""
+"""What merging needs of cells: groups, concatenation, complex numbers, and statistics over
+texts.
+"""
 
 from typing import Any
 
@@ -13,7 +15,9 @@ METHODS = (
 
 
 def statistics(values: np.ndarray) -> dict[str, Any]:
-    """Median and 10th and 90th percentile over the first axis, NaN left out; None where nothing is left."""
+    """Median and 10th and 90th percentile over the first axis, NaN left out; None where nothing is
+    left.
+    """
     values = np.asarray(values, dtype=float)
     columns = values.reshape(len(values), -1).T
     finite = [column[np.isfinite(column)] for column in columns]
@@ -41,7 +45,9 @@ def merged(cells: list[Cell], name: str, axis: int = 0) -> np.ndarray:
 
 
 def grouped(cells: list[Cell], *keys: str) -> dict[tuple[Any, ...], list[Cell]]:
-    """Cells grouped by header entries, groups in order of their keys, texts in order within a group."""
+    """Cells grouped by header entries, groups in order of their keys, texts in order within a
+    group.
+    """
     groups: dict[tuple[Any, ...], list[Cell]] = {}
     for cell in sorted(cells, key=lambda c: (*(c.header[key] for key in keys), c.header["texts"])):
         groups.setdefault(tuple(cell.header[key] for key in keys), []).append(cell)

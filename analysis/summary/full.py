@@ -18,7 +18,9 @@ HALVES = ("attention", "feed_forward")
 
 
 def nonnormality(run: Run) -> tuple[NonNormality, ...]:
-    """One table per layer, from the short text's cell and what the dense and the layer cell say of it."""
+    """One table per layer, from the short text's cell and what the dense and the layer cell say of
+    it.
+    """
     spectra = {(cell.header["layer"], *cell.header["texts"]): cell for cell in run.of_kind("dense")}
     found = []
     for cell in run.of_kind("nonnormality"):

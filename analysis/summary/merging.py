@@ -31,7 +31,9 @@ from analysis.summary.steps import (
 
 @dataclasses.dataclass(frozen=True)
 class Summary:
-    """Everything that the figures and the report of one run draw; what a run of quick depth does not measure is empty."""
+    """Everything that the figures and the report of one run draw; what a run of quick depth does
+    not measure is empty.
+    """
 
     config: dict[str, Any]
     curves: tuple[Curves, ...]

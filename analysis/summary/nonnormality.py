@@ -1,4 +1,6 @@
-"""Tables of a run of full depth: pseudospectra, densities, worst directions, sub-layers, refinement, Lyapunov exponents."""
+"""Tables of a run of full depth: pseudospectra, densities, worst directions, sub-layers,
+refinement, Lyapunov exponents.
+"""
 
 import dataclasses
 
@@ -7,7 +9,8 @@ import numpy as np
 
 @dataclasses.dataclass(frozen=True)
 class NonNormality:
-    """How far one layer's Jacobian J is from normal, on one short text, from its dense matrix of dimension n.
+    """How far one layer's Jacobian J is from normal, on one short text, from its dense matrix of
+    dimension n.
 
     Attributes:
         layer: index from 0.
@@ -23,7 +26,8 @@ class NonNormality:
         logarithmic_norm: μ₂(J), the numerical abscissa.
         epsilons: `(e,)`, the ε of the next two.
         pseudospectral_abscissa: `(e,)`, max Re z over the ε-pseudospectrum.
-        pseudospectral_radius: `(e,)`, max |z + 1| over it: the radius of the explicit step E = I + J at h = 1.
+        pseudospectral_radius: `(e,)`, max |z + 1| over it: the radius of the explicit step E = I +
+            J at h = 1.
         extremum_kind: "exact" or "bound" (a lower bound, found by ascent).
         kreiss: discrete Kreiss constant of E/max(1, ρ(E)), E = I + J.
         kreiss_scale: max(1, ρ(E)).
@@ -59,8 +63,10 @@ class PseudospectrumBound:
         texts: their indices.
         re: `(m,)`.
         im: `(k,)`, from 0.
-        sigma_min: `(texts, k, m)`, upper bounds of σ_min(zI − J) from a Krylov space: the true ε-pseudospectrum is at least as large.
-        boundary: `(texts, angles)` complex, the numerical range; points of it, so its convex hull is an inner bound too.
+        sigma_min: `(texts, k, m)`, upper bounds of σ_min(zI − J) from a Krylov space: the true
+            ε-pseudospectrum is at least as large.
+        boundary: `(texts, angles)` complex, the numerical range; points of it, so its convex hull
+            is an inner bound too.
         converged: `(texts, angles)`, the boundary points' residuals are within tolerance.
         henrici_bound: `(texts,)`, estimated lower bound of dep(J)/‖J‖_F.
     """
@@ -81,7 +87,8 @@ class Density:
 
     Attributes:
         layer: index from 0.
-        of: "gram" (∂Fᵀ∂F, F = id + J the layer, so its nodes are squared singular values) or "symmetric" ((J + Jᵀ)/2).
+        of: "gram" (∂Fᵀ∂F, F = id + J the layer, so its nodes are squared singular values) or
+            "symmetric" ((J + Jᵀ)/2).
         points: `(points,)`, where the density is evaluated, one grid for all texts.
         density: `(texts, points)`, per unit, integrating to 1.
         error: `(texts, points)`, standard error over the random probes.
@@ -101,7 +108,8 @@ class Directions:
     Attributes:
         layer: index from 0.
         step_size: h.
-        entering: method → `(texts, tokens)`, share of the squared norm of the worst input direction on each token; NaN beyond a text's end.
+        entering: method → `(texts, tokens)`, share of the squared norm of the worst input direction
+            on each token; NaN beyond a text's end.
         leaving: the same of the output direction.
     """
 
@@ -113,7 +121,8 @@ class Directions:
 
 @dataclasses.dataclass(frozen=True)
 class SublayerGrowth:
-    """One step of the attention half or of the feed-forward half of a layer, each taken as a layer of its own.
+    """One step of the attention half or of the feed-forward half of a layer, each taken as a layer
+    of its own.
 
     Attributes:
         layer: index from 0.
@@ -142,7 +151,8 @@ class Refinement:
         parts: `(parts,)`, into how many steps it is cut.
         worst: method → worst growth over the whole time, `(texts, parts)`.
         converged: method → the same shape.
-        flow: σ_max(e^{hJ}) with J at the start, `(texts,)`: what vanishing steps of the linearised field tend to.
+        flow: σ_max(e^{hJ}) with J at the start, `(texts,)`: what vanishing steps of the linearised
+            field tend to.
     """
 
     layer: int
@@ -160,7 +170,8 @@ class Exponents:
     Attributes:
         method: "explicit" or "implicit".
         step_size: h.
-        values: `(texts, k)`, (1/L) log σ_i of the product of step derivatives, nats per layer, largest first.
+        values: `(texts, k)`, (1/L) log σ_i of the product of step derivatives, nats per layer,
+            largest first.
         converged: the same shape.
     """
 

@@ -10,13 +10,16 @@ class Curves:
     """Growth of one kind of perturbation through depth.
 
     Attributes:
-        perturbation: "gaussian", "worst", or the kind of an edit ("typo", "synonym", "negation", "edit").
+        perturbation: "gaussian", "worst", or the kind of an edit ("typo", "synonym", "negation",
+            "edit").
         method: "explicit" or "implicit": every layer is one step of it.
         step_size: h.
-        size: ‖δ_0‖/‖x_0‖ of a synthetic perturbation; NaN for edits, whose size is what the edit makes it.
+        size: ‖δ_0‖/‖x_0‖ of a synthetic perturbation; NaN for edits, whose size is what the edit
+            makes it.
         measured: ‖x̃_l − x_l‖/‖x̃_0 − x_0‖, `(examples, layers + 1)`.
         predicted: the same from the product of step derivatives.
-        converged: `(examples, layers)`, the implicit solves on both paths and the linear solve converged (True for explicit).
+        converged: `(examples, layers)`, the implicit solves on both paths and the linear solve
+            converged (True for explicit).
     """
 
     perturbation: str
@@ -37,11 +40,12 @@ class LayerSpectrum:
         leading: `(examples, k)` complex, the eigenvalues farthest from `center`.
         residuals: `(examples, k)`.
         converged: `(examples, k)`.
-        center: all other eigenvalues of example b lie in the disc |λ − center| ≤ |leading[b, −1] − center|.
+        center: all other eigenvalues of example b lie in the disc |λ − center| ≤ |leading[b, −1] −
+            center|.
         full: for each short text (4 tokens or so) all its eigenvalues, complex, 1-d.
         full_texts: the indices of those texts.
-        outside: `(short texts, step sizes)`, share of the full spectrum outside the lemniscate |1 − (hλ)²| = 1,
-            its bulk at λ ≈ −1 excluded.
+        outside: `(short texts, step sizes)`, share of the full spectrum outside the lemniscate |1 −
+            (hλ)²| = 1, its bulk at λ ≈ −1 excluded.
         bulk: per short text how many eigenvalues are within 1e-3 of −1.
     """
 
@@ -66,12 +70,16 @@ class LayerGrowth:
         logarithmic_norm: μ₂(J), `(examples,)`.
         worst: method → largest singular value of the step's derivative, `(examples,)`.
         spectral: method → max |R(hλ)|, `(examples,)`.
-        certain: method → True where the listed eigenvalues settle the maximum, else it is a lower bound.
-        converged: quantity ("logarithmic_norm", "explicit_worst", "implicit_worst", "eigenvalues") → `(examples,)`.
-        status: of the implicit solve, an integer per example; names in the run's config under "status_names".
+        certain: method → True where the listed eigenvalues settle the maximum, else it is a lower
+            bound.
+        converged: quantity ("logarithmic_norm", "explicit_worst", "implicit_worst", "eigenvalues")
+            → `(examples,)`.
+        status: of the implicit solve, an integer per example; names in the run's config under
+            "status_names".
         residual: RMS(y − x − hf(y)) where the solve stopped.
         evaluations: of f by the solve.
-        advantage: mean of log(‖Eδ‖/‖M⁻¹δ‖) over random δ; positive where the implicit step damps more.
+        advantage: mean of log(‖Eδ‖/‖M⁻¹δ‖) over random δ; positive where the implicit step damps
+            more.
         advantage_error: its standard error.
     """
 
@@ -100,7 +108,8 @@ class LayerSolves:
         evaluations: of f, `(examples, tolerances)`.
         converged: `(examples, tolerances)`.
         error: ‖y_tolerance − y‖/‖y − (x + h f(x))‖, `(examples, tolerances)`.
-        truncated_advantage: the implicit advantage of k fixed-point iterations as they ran, `(examples,)`, in nats.
+        truncated_advantage: the implicit advantage of k fixed-point iterations as they ran,
+            `(examples,)`, in nats.
     """
 
     layer: int
@@ -117,7 +126,8 @@ class Region:
     """|R(z)| on a grid of z = hλ.
 
     Attributes:
-        name: "explicit", "implicit", "truncated" (a solver stopped after k iterations) or "lemniscate" (|1 − z²|, level 1 is the curve).
+        name: "explicit", "implicit", "truncated" (a solver stopped after k iterations) or
+            "lemniscate" (|1 − z²|, level 1 is the curve).
         label: what it is, for a legend.
         step_size: h; the region of a truncated solver depends on it.
         re: `(m,)`.

@@ -34,7 +34,9 @@ OLDEST_DRIVER = 580  # that of CUDA 13
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; wrong use, or a machine that cannot do it, is one line on stderr and exit code 2."""
+    """Run one command; wrong use, or a machine that cannot do it, is one line on stderr and exit
+    code 2.
+    """
     options = parser().parse_args(arguments)
     try:
         return int(options.command(options) or 0)
@@ -53,7 +55,8 @@ def measure(options: argparse.Namespace) -> int:
     if not options.minutes > 0:
         raise ValueError(f"--minutes must be > 0, got {options.minutes}")
     device = "cpu" if options.rehearse else usable_gpu()
-    # A part runs with a folder of its own choice: the paths that it is given must not depend on that.
+    # A part runs with a folder of its own choice: the paths that it is given must not depend on
+    # that.
     out = options.out.resolve()
     work = options.work.resolve() if options.work else out / "work"
     environment = {
@@ -91,7 +94,8 @@ def usable_gpu() -> str:
 
     if torch.version.cuda is None:
         raise ValueError(
-            f"expected a GPU, got torch {torch.__version__}, which is built without CUDA; --rehearse runs on a processor"
+            f"expected a GPU, got torch {torch.__version__}, which is "
+            "built without CUDA; --rehearse runs on a processor"
         )
     if not torch.cuda.is_available():
         driver = driver_version()
@@ -103,7 +107,8 @@ def usable_gpu() -> str:
         raise ValueError(f"expected a GPU, got {reason}; --rehearse runs on a processor")
     if importlib.util.find_spec("triton") is None:
         print(
-            "there is no Triton: the solver's stages are the plain ones, and are measured as they are"
+            "there is no Triton: the solver's stages are the "
+            "plain ones, and are measured as they are"
         )
     return "cuda"
 
@@ -122,7 +127,9 @@ def driver_version() -> str | None:
 
 
 def about(device: str) -> dict[str, Any]:
-    """The machine, versions, and a digest of the code that runs: records of other code are not gone on with."""
+    """The machine, versions, and a digest of the code that runs: records of other code are not gone
+    on with.
+    """
     import torch
 
     found: dict[str, Any] = {
@@ -181,7 +188,8 @@ def make_parcel(options: argparse.Namespace) -> None:
         size = sum(path.stat().st_size for path in piece.iterdir())
         print(f"{piece.relative_to(ROOT)}: {size / parcel.MEBIBYTE:.1f} MiB")
     print(
-        "Calls to make on the other machine, in the folder of this project, each with its piece beside it:"
+        "Calls to make on the other machine, in the folder of "
+        "this project, each with its piece beside it:"
     )
     call = 'python3 -m benchmarks.gpu --out "$OUT" --work /tmp/odestab-gpu --minutes 8'
     if len(pieces) == 1:
@@ -199,7 +207,9 @@ def receive(options: argparse.Namespace) -> None:
 
 
 def merge(options: argparse.Namespace) -> None:
-    """Put a record among the results, its picture among those of the docs, and write the tables anew."""
+    """Put a record among the results, its picture among those of the docs, and write the tables
+    anew.
+    """
     path = options.folder / RESULT
     if not path.is_file():
         raise ValueError(f"{options.folder}: expected a folder with {RESULT}, got none")

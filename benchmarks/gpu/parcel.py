@@ -1,7 +1,8 @@
 """What a bare machine lacks, packed into pieces that one call can carry each, and unpacked there.
 
-A parcel holds the embedded model, or another one, in half precision, training files, and wheels. A piece is a folder with the list of the
-whole parcel and its share of the bytes, so that pieces can arrive one after the other.
+A parcel holds the embedded model, or another one, in half precision, training files, and wheels. A
+piece is a folder with the list of the whole parcel and its share of the bytes, so that pieces can
+arrive one after the other.
 """
 
 import json
@@ -109,7 +110,8 @@ def opened(parcel: Path, into: Path, version: str) -> dict[str, Path]:
         version: of this project.
 
     Returns:
-        `site`, to be put on the path of imports, and `data`, the folder of training files, where there are some.
+        `site`, to be put on the path of imports, and `data`, the folder of training files, where
+        there are some.
 
     Raises:
         ValueError: if it is of another version of the project, or files are lacking or damaged.
@@ -127,7 +129,8 @@ def opened(parcel: Path, into: Path, version: str) -> dict[str, Path]:
     head = _read_list(received / LIST)
     if head["version"] != version:
         raise ValueError(
-            f"{parcel}: expected a parcel of version {version}, got one of {head['version']}; make it again"
+            f"{parcel}: expected a parcel of version {version}, got "
+            f"one of {head['version']}; make it again"
         )
     for file in head["files"]:
         path = received / file["path"]
@@ -137,7 +140,8 @@ def opened(parcel: Path, into: Path, version: str) -> dict[str, Path]:
             or file_digest(path) != file["sha256"]
         ):
             raise ValueError(
-                f"{parcel}: expected {file['path']} whole, in {head['pieces']} pieces, got it damaged or in part"
+                f"{parcel}: expected {file['path']} whole, in "
+                f"{head['pieces']} pieces, got it damaged or in part"
             )
     site = into / "site"
     _install_model(received / "model", site / PACKAGE)
@@ -170,7 +174,9 @@ def _halve(model: Path, into: Path) -> None:
 
 
 def _install_model(received: Path, package: Path) -> None:
-    """The checkpoint in float32 again, as a package that is found where the embedded model is looked for."""
+    """The checkpoint in float32 again, as a package that is found where the embedded model is
+    looked for.
+    """
     from safetensors.torch import load_file, save_file
 
     folder = package / "model"
@@ -199,7 +205,9 @@ def _copy_data(data: Path | None, into: Path) -> None:
 
 
 def _wheels(into: Path) -> None:
-    """Wheels of pure Python from the registry that pip is set up for; without one the peers are left out."""
+    """Wheels of pure Python from the registry that pip is set up for; without one the peers are
+    left out.
+    """
     into.mkdir()
     command = [
         sys.executable,

@@ -1,4 +1,6 @@
-"""The picture of a record: what an iteration costs over the layer alone, and what a training step costs over BERT's."""
+"""The picture of a record: what an iteration costs over the layer alone, and what a training step
+costs over BERT's.
+"""
 
 from typing import Any
 
@@ -14,7 +16,9 @@ LAYER = style.FAINT
 
 @style.house()
 def draw(record: dict[str, Any]) -> Figure:
-    """Two panels of bars: microseconds of an iteration by form and engine, and milliseconds of a training step by size and model."""
+    """Two panels of bars: microseconds of an iteration by form and engine, and milliseconds of a
+    training step by size and model.
+    """
     figure, (left, right) = style.panels(None, 2, columns=2, height=3.2, below=0.3)
     _iterations(left, numbers(record, "solver").get("iterations", []))
     _steps(right, numbers(record, "training").get("steps", []))

@@ -16,7 +16,8 @@ MESSAGE = 1500  # characters of a failure that are kept
 
 
 class Keeper:
-    """A plugin of pytest's: counts what passed, failed and was skipped, with the end of what failures say.
+    """A plugin of pytest's: counts what passed, failed and was skipped, with the end of what
+    failures say.
 
     Args:
         record: of the part.
@@ -26,7 +27,9 @@ class Keeper:
         self.record, self.counts = record, {"passed": 0, "failed": 0, "skipped": 0}
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Every phase of a test is a report; one that passes counts when the test itself has run."""
+        """Every phase of a test is a report; one that passes counts when the test itself has
+        run.
+        """
         if report.when != "call" and report.passed:
             return
         self.counts[report.outcome] += 1

@@ -1,4 +1,6 @@
-"""Runs the parts one after the other, each in a process of its own with a time limit, and keeps what is finished at every moment."""
+"""Runs the parts one after the other, each in a process of its own with a time limit, and keeps
+what is finished at every moment.
+"""
 
 import contextlib
 import dataclasses
@@ -48,18 +50,22 @@ PARTS = (  # by worth: what is measured first is measured most surely
     of_module(
         "solver",
         1.5,
-        "a solver iteration costs at most 8 % (fixed point), 25 % (Anderson 3), 35 % (Anderson 5) over a bare evaluation, "
-        "without a host sync, and a solve a third of torchdeq's time; the floor is the bytes of the stages over the copy bandwidth",
+        "a solver iteration costs at most 8 % (fixed point), 25 % "
+        "(Anderson 3), 35 % (Anderson 5) over a bare evaluation, "
+        "without a host sync, and a solve a third of torchdeq's time; the "
+        "floor is the bytes of the stages over the copy bandwidth",
     ),
     of_module(
         "spectra",
         1.25,
-        "at least 60 % of the device's time is in matrix products; the floor is their operations over the ceiling",
+        "at least 60 % of the device's time is in matrix products; "
+        "the floor is their operations over the ceiling",
     ),
     of_module(
         "training",
         1.5,
-        "an IM-BERT step beside BERT's, in time and memory; the floor is BERT's step and the counted evaluations",
+        "an IM-BERT step beside BERT's, in time and memory; the "
+        "floor is BERT's step and the counted evaluations",
     ),
     of_module(
         "study", 2.0, "runs of the study's plan, whose accuracies are within noise of a processor's"
@@ -77,7 +83,8 @@ def run_parts(
     environment: Mapping[str, str],
     report: Callable[[str], None] = print,
 ) -> dict[str, Any]:
-    """Run the parts that the folder does not hold yet; a part that fails or hangs leaves its traceback, and the rest goes on.
+    """Run the parts that the folder does not hold yet; a part that fails or hangs leaves its
+    traceback, and the rest goes on.
 
     Args:
         parts: in the order of their worth.
@@ -90,7 +97,8 @@ def run_parts(
         report: takes lines about progress.
 
     Returns:
-        The record: `machine`, and for each part its target, status ("finished", "failed", "out of time" or "not begun") and numbers.
+        The record: `machine`, and for each part its target, status ("finished", "failed", "out of
+            time" or "not begun") and numbers.
     """
     end = time.monotonic() + 60 * minutes
     for folder in (out, work):
@@ -106,8 +114,11 @@ def run_parts(
         if part is parts[-1]:  # it takes what the others have left
             limit = end - time.monotonic() - GRACE
         entry = record["parts"][part.name] = {
-            "target": part.target, "status": "not begun", "date": machine.get("date"), "code": machine.get("code"),
-        }  # fmt: skip
+            "target": part.target,
+            "status": "not begun",
+            "date": machine.get("date"),
+            "code": machine.get("code"),
+        }
         if limit >= LEAST:
             entry["status"] = "running"
             write_json(out / RESULT, record)
@@ -147,7 +158,9 @@ def _run(
     folders: tuple[Path, Path],
     keep: Callable[..., None],
 ) -> None:
-    """One part's process; its record is read again and again, so that a lost machine loses no finished row."""
+    """One part's process; its record is read again and again, so that a lost machine loses no
+    finished row.
+    """
     out, work = folders
     numbers = work / f"{part.name}.json"
     numbers.unlink(missing_ok=True)

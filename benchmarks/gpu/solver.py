@@ -1,8 +1,11 @@
-"""What does an iteration of an implicit layer cost on the device, and what a solve, beside torchdeq's?
+"""What does an iteration of an implicit layer cost on the device, and what a solve, beside
+torchdeq's?
 
-A layer of BERT-base's shape with random weights in bf16, 32 texts of 128 tokens, nothing recorded. F runs eagerly, compiled, and as a CUDA
-graph of the compiled one, for ours and for torchdeq alike. An iteration is the slope between two solves that are stopped. The stages alone
-are held against the bytes that they must move. torchdeq's Anderson needs a state in float32; so does ours, which keeps its own.
+A layer of BERT-base's shape with random weights in bf16, 32 texts of 128 tokens, nothing recorded.
+F runs eagerly, compiled, and as a CUDA graph of the compiled one, for ours and for torchdeq alike.
+An iteration is the slope between two solves that are stopped. The stages alone are held against the
+bytes that they must move. torchdeq's Anderson needs a state in float32; so does ours, which keeps
+its own.
 """
 
 import dataclasses
@@ -24,7 +27,9 @@ from odestab.solver.mixing import Mixing
 
 Function = Callable[[Tensor], Tensor]
 FEW, MANY = 4, 12  # iterations of the two solves whose difference is an iteration
-ALONE = 6  # iterations of stages without F that are profiled together; every buffer has its place again after two and after three
+# iterations of stages without F that are profiled together; every buffer has its place again after
+# two and after three
+ALONE = 6
 MEMORIES = {"fixed point": 0, "Anderson(3)": 3, "Anderson(5)": 5}
 WEIGHTS = {
     "as initialised": 1.0,
@@ -92,7 +97,9 @@ def problem(batch: int, options: Choices, factor: float = 1.0) -> Problem:
 
 
 def forms(found: Problem, record: Record) -> dict[str, Function]:
-    """F eagerly, compiled, and the compiled one as a graph; a form that fails is left out and said."""
+    """F eagerly, compiled, and the compiled one as a graph; a form that fails is left out and
+    said.
+    """
     on_gpu = found.device.startswith("cuda")
     built: dict[str, Function] = {"eager": found.layer}
     with record.failing("compile"):
@@ -106,7 +113,9 @@ def forms(found: Problem, record: Record) -> dict[str, Function]:
 
 
 def iterations(found: Problem, record: Record) -> None:
-    """Every form × engine: microseconds of an iteration, by the clock of the device and inside kernels, launches and syncs."""
+    """Every form × engine: microseconds of an iteration, by the clock of the device and inside
+    kernels, launches and syncs.
+    """
     record.keep("iterations", [])
     for form, function in forms(found, record).items():
         bare = microseconds(lambda function=function: function(found.x), found.device)
@@ -178,13 +187,17 @@ def peers() -> dict[str, tuple[Any, dict[str, Any]]]:
 
 
 def resolvent_map(found: Problem, function: Function) -> Function:
-    """g(y) = (x + F(y))/2 on a state in float32: the same map as ours, a result of its own at every call."""
+    """g(y) = (x + F(y))/2 on a state in float32: the same map as ours, a result of its own at every
+    call.
+    """
     b = found.x.float()
     return lambda y: 0.5 * (b + function(y.to(found.x.dtype)).float())
 
 
 def stages_alone(found: Problem, memory: int) -> dict[str, float]:
-    """An iteration's stages without F: kernel microseconds, the bytes that they must move, and the same replayed as a graph with F."""
+    """An iteration's stages without F: kernel microseconds, the bytes that they must move, and the
+    same replayed as a graph with F.
+    """
     x, device = found.x.flatten(1), found.device
     image = found.layer(found.x).flatten(1)
     rules = Rules(0.0, 0.0, True, 1000, 1000, "state", False, True)
@@ -236,7 +249,9 @@ def stages_alone(found: Problem, memory: int) -> dict[str, float]:
 
 
 def traffic(memory: int, n: int) -> int:
-    """The bytes that the stages of an iteration must move: the state and its rings in float32, F's image and argument in bf16."""
+    """The bytes that the stages of an iteration must move: the state and its rings in float32, F's
+    image and argument in bf16.
+    """
     take_in = (
         2 + memory + 1 + (memory > 0)
     )  # reads y, b and the moves; writes the image, and the move
@@ -272,7 +287,10 @@ def solves(found: Problem, about: dict[str, Any], function: Function, record: Re
 
 
 def whole_solves(found: Problem, function: Function) -> dict[str, Callable[[float], Tensor]]:
-    """Every engine: a tolerance ↦ the state. Without the stages of `Auto` that differentiate F, which a graph of it cannot be."""
+    """Every engine: a tolerance ↦ the state.
+
+    Without the stages of `Auto` that differentiate F, which a graph of it cannot be.
+    """
     ours = {
         "fixed point": od.FixedPoint(max_iterations=MOST),
         "Anderson(5)": od.Anderson(max_iterations=MOST),

@@ -1,8 +1,10 @@
-"""What does the table of every layer cost on a model of BERT-base's shape, and what share of it is matrix products?
+"""What does the table of every layer cost on a model of BERT-base's shape, and what share of it is
+matrix products?
 
-Random weights, random tokens: 12 layers of 768, 256 sentences of 64 tokens. Per layer the leading eigenvalues, the worst growth of the
-explicit and of the implicit step, and the logarithmic norm of all sentences, in float32 and in float64; once for the time, once under the
-profiler. Layers are taken from the middle outwards, so that those measured in a short time are not all first ones.
+Random weights, random tokens: 12 layers of 768, 256 sentences of 64 tokens. Per layer the leading
+eigenvalues, the worst growth of the explicit and of the implicit step, and the logarithmic norm of
+all sentences, in float32 and in float64; once for the time, once under the profiler. Layers are
+taken from the middle outwards, so that those measured in a short time are not all first ones.
 """
 
 from typing import Any
@@ -25,7 +27,9 @@ DTYPES = (torch.float32, torch.float64)
 
 
 def main(options: Choices) -> None:
-    """A row for every layer and precision, as far as the time reaches; the shares after the first of each precision."""
+    """A row for every layer and precision, as far as the time reaches; the shares after the first
+    of each precision.
+    """
     torch.set_float32_matmul_precision("highest")
     record = Record(options.record, options.end)
     record.keep("ceilings", ceilings(options.device))
@@ -74,7 +78,9 @@ def from_the_middle(depth: int) -> list[int]:
 def random_layer(
     sentences: int, dtype: torch.dtype, layer: int, options: Choices
 ) -> tuple[od.AbstractVectorField, Tensor]:
-    """The field of one layer of a model of random weights, and the state that random tokens bring there."""
+    """The field of one layer of a model of random weights, and the state that random tokens bring
+    there.
+    """
     torch.manual_seed(0)
     config, tokens = shape(options), 4 if options.rehearse else TOKENS
     encoder = (
@@ -96,7 +102,9 @@ def timed(field: od.AbstractVectorField, x: Tensor, device: str) -> dict[str, An
 
 
 def measure(field: od.AbstractVectorField, x: Tensor) -> dict[str, Any]:
-    """One row of the table: medians over sentences, how many values did not converge, and the products."""
+    """One row of the table: medians over sentences, how many values did not converge, and the
+    products.
+    """
     jacobian = od.Jacobian(field, x)
     step, behind = od.affine(jacobian, 1.0, STEP_SIZE), od.affine(jacobian, 1.0, -STEP_SIZE)
     spectra = {
@@ -122,7 +130,8 @@ def measure(field: od.AbstractVectorField, x: Tensor) -> dict[str, Any]:
 
 
 def shares(field: od.AbstractVectorField, x: Tensor, options: Choices) -> dict[str, Any]:
-    """Of the device's time in a search for eigenvalues: the share of matrix products, and the dearest operations.
+    """Of the device's time in a search for eigenvalues: the share of matrix products, and the
+    dearest operations.
 
     The search ends after PROFILED products, as the profiler takes its time for every launch.
     """
@@ -137,7 +146,8 @@ def shares(field: od.AbstractVectorField, x: Tensor, options: Choices) -> dict[s
         walls.append(spent["wall"])
 
     found = events_of(search, options.device)
-    # The own device time of an operation is that of the kernels it launched; the kernels' own entries would count it again.
+    # The own device time of an operation is that of the kernels it launched; the kernels' own
+    # entries would count it again.
     events = [event for event in found if event.device_type == DeviceType.CPU]
     spent = {
         event.key: event.self_device_time_total if options.on_gpu else event.self_cpu_time_total

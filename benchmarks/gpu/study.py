@@ -1,7 +1,9 @@
-"""As many runs of the study's plan as the time takes, several at once, and attacked where time is left.
+"""As many runs of the study's plan as the time takes, several at once, and attacked where time is
+left.
 
-One run does not fill a device: its kernels are small and the host launches them. So the ranks of `imbert study` share it. The plan's order
-holds, the records come back in one archive without weights, and a second call on the same folder goes on where the first stopped.
+One run does not fill a device: its kernels are small and the host launches them. So the ranks of
+`imbert study` share it. The plan's order holds, the records come back in one archive without
+weights, and a second call on the same folder goes on where the first stopped.
 """
 
 import os
@@ -60,7 +62,8 @@ def main(options: Choices) -> None:
         return
     ranks = 1 if options.rehearse else RANKS
     record.keep("plan", str(plan.relative_to(ROOT)) if plan.is_relative_to(ROOT) else plan.name)
-    # Training first, all of it, then attacks: an accuracy is worth more than an attack on half of the models.
+    # Training first, all of it, then attacks: an accuracy is worth more than an attack on half of
+    # the models.
     processes = [start(plan, runs, data, f"{rank}/{ranks}") for rank in range(ranks)]
     try:
         while any(process.poll() is None for process in processes) and record.left > 0:
@@ -101,7 +104,9 @@ def start(plan: Path, runs: Path, data: Path, shard: str) -> "subprocess.Popen[b
 
 
 def stop(process: "subprocess.Popen[bytes]") -> None:
-    """Stop a rank at once: what it has finished is on the disk, and a training goes on from its last state."""
+    """Stop a rank at once: what it has finished is on the disk, and a training goes on from its
+    last state.
+    """
     if process.poll() is None:
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()
@@ -133,7 +138,9 @@ def finished(runs: Path) -> list[dict[str, Any]]:
 
 
 def pack(runs: Path, archive: Path) -> str:
-    """The records of all runs without weights; how many files, or that they are too large to come back."""
+    """The records of all runs without weights; how many files, or that they are too large to come
+    back.
+    """
     paths = sorted({path for name in KEPT for path in runs.glob(f"runs/*/*/*/{name}")})
     with tarfile.open(archive, "w:gz") as file:
         for path in paths:

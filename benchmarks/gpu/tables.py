@@ -237,7 +237,8 @@ def details(record: Record) -> Iterator[tuple[str, str]]:
                 yield "The table of every layer", spectra(record)
             for row in found.get("shares", []):
                 yield (
-                    f"Dearest operations of a search, {row['dtype']} (device busy {_percent(row['device busy'])})",
+                    f"Dearest operations of a search, {row['dtype']} "
+                    f"(device busy {_percent(row['device busy'])})",
                     _dearest(row["dearest"]),
                 )
         if name == "training" and found.get("steps"):

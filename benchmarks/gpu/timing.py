@@ -1,4 +1,6 @@
-"""Times of a device, what its profiler counts, and the ceilings of the machine that both are held against."""
+"""Times of a device, what its profiler counts, and the ceilings of the machine that both are held
+against.
+"""
 
 import statistics
 import time
@@ -18,7 +20,9 @@ DEAREST = 10
 
 
 def microseconds(run: Callable[[], Any], device: str, repeats: int = 20) -> float:
-    """The median over some runs after two that warm up, by device events; elsewhere of one run by the clock, which shows nothing."""
+    """The median over some runs after two that warm up, by device events; elsewhere of one run by
+    the clock, which shows nothing.
+    """
     if not device.startswith("cuda"):
         return _once(run, device)
     for _ in range(2):
@@ -40,14 +44,16 @@ def _once(run: Callable[[], Any], device: str) -> float:
 
 
 def profiled(run: Callable[[], Any], device: str) -> dict[str, Any]:
-    """Of one run: microseconds inside kernels, launches, host syncs, and the dearest kernels with their calls and microseconds.
+    """Of one run: microseconds inside kernels, launches, host syncs, and the dearest kernels with
+    their calls and microseconds.
 
     On a CPU an operation stands for a kernel, and there are neither launches nor syncs.
     """
     on_gpu = device.startswith("cuda")
     run()
     events = events_of(run, device)
-    # A kernel stands among the events of the device and again as the own time of the operation that launched it.
+    # A kernel stands among the events of the device and again as the own time of the operation that
+    # launched it.
     kernels = [event for event in events if not on_gpu or event.device_type == DeviceType.CUDA]
     spent = [
         (event.self_device_time_total if on_gpu else event.self_cpu_time_total, event)
@@ -79,7 +85,9 @@ def events_of(run: Callable[[], Any], device: str) -> Any:
 
 
 def ceilings(device: str) -> dict[str, float]:
-    """What this machine can do at most: TB/s of a copy (read and written), TFLOP/s of products, host microseconds of a launch."""
+    """What this machine can do at most: TB/s of a copy (read and written), TFLOP/s of products,
+    host microseconds of a launch.
+    """
     on_gpu = device.startswith("cuda")
     source = torch.empty(
         COPY_BYTES if on_gpu else SMALL_COPY_BYTES, dtype=torch.uint8, device=device
@@ -113,7 +121,8 @@ def _launch(device: str, count: int = 200) -> float:
 def graphed(
     function: Callable[[torch.Tensor], torch.Tensor], x: torch.Tensor
 ) -> Callable[[torch.Tensor], torch.Tensor]:
-    """The function as a CUDA graph of its kernels; its results lie in one place, where the next call writes.
+    """The function as a CUDA graph of its kernels; its results lie in one place, where the next
+    call writes.
 
     Args:
         function: without syncs and random numbers.

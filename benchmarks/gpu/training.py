@@ -1,8 +1,9 @@
 """What does a training step of IM-BERT cost beside BERT's on the device, in time and in memory?
 
-Under bf16 autocast, forward, backward and AdamW, 32 texts of 128 random tokens: the shape of MiniLM and of BERT-base with random weights,
-the last three layers implicit, by their default solver, with F eager and compiled. Evaluations and the adjoint's products are counted by
-the layers themselves. All of a size are timed in turns.
+Under bf16 autocast, forward, backward and AdamW, 32 texts of 128 random tokens: the shape of MiniLM
+and of BERT-base with random weights, the last three layers implicit, by their default solver, with
+F eager and compiled. Evaluations and the adjoint's products are counted by the layers themselves.
+All of a size are timed in turns.
 """
 
 import statistics
@@ -75,16 +76,26 @@ def measure(size: str, shape: dict[str, int], options: Choices, record: Record) 
         record.add(
             "steps",
             {
-                "size": size, "model": name, "examples": examples, "ms": spent, "of BERT": spent / plain,
-                "kernel ms": inside["kernel us"] / 1e3, "launches": inside["launches"], "syncs": inside["syncs"],
-                "bytes": memory[name], "memory of BERT": memory[name] / own if own and memory[name] else None,
-                **counted(model), "dearest": inside["dearest"],
+                "size": size,
+                "model": name,
+                "examples": examples,
+                "ms": spent,
+                "of BERT": spent / plain,
+                "kernel ms": inside["kernel us"] / 1e3,
+                "launches": inside["launches"],
+                "syncs": inside["syncs"],
+                "bytes": memory[name],
+                "memory of BERT": memory[name] / own if own and memory[name] else None,
+                **counted(model),
+                "dearest": inside["dearest"],
             },
-        )  # fmt: skip
+        )
 
 
 def built(shape: dict[str, int], options: Choices) -> dict[str, Any]:
-    """BERT, IM-BERT, and IM-BERT with F compiled, of equal random weights, each with its optimiser."""
+    """BERT, IM-BERT, and IM-BERT with F compiled, of equal random weights, each with its
+    optimiser.
+    """
     transformers.set_seed(0)
     plain = transformers.BertForSequenceClassification(BertConfig(**shape))
     layers = list(range(plain.config.num_hidden_layers))[-STEPPING:]
@@ -133,7 +144,9 @@ def train(model: Any, batch: dict[str, Tensor]) -> None:
 
 
 def counted(model: Any) -> dict[str, Any]:
-    """Of the last step: the most evaluations and products of a layer's examples, summed over layers, and what did not converge."""
+    """Of the last step: the most evaluations and products of a layer's examples, summed over
+    layers, and what did not converge.
+    """
     if not hasattr(model, "solver_statistics"):
         return {}
     found = model.solver_statistics()

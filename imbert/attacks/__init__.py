@@ -1,4 +1,6 @@
-"""Attacks on text classifiers: on word embeddings with and without gradients, on letters, on words; and their transfer."""
+"""Attacks on text classifiers: on word embeddings with and without gradients, on letters, on words;
+and their transfer.
+"""
 
 from imbert.attacks.base import AbstractAttack, AttackResult
 from imbert.attacks.character_edits import CharacterEdits

@@ -48,14 +48,16 @@ class AttackResult:
         clean_accuracy: share that is right before.
         robust_accuracy: share that is right before and stays right.
         success_rate: share of the right ones that was flipped; NaN where none was right.
-        queries: mean evaluations of the model per attacked example, without the first prediction and the last check.
+        queries: mean evaluations of the model per attacked example, without the first prediction
+            and the last check.
         queries_max: the largest count.
         changed: indices of the flipped examples.
-        per_example: index, cluster (the first example with the same texts), right_before, right_after, queries, edits, and what else
-            the attack measured.
+        per_example: index, cluster (the first example with the same texts), right_before,
+            right_after, queries, edits, and what else the attack measured.
         statistics: of the whole attack, seconds included.
         texts: the texts after the attack, changed where it changed them; never part of the record.
-        perturbations: of word embeddings, one per example, None where there is none; never part of the record.
+        perturbations: of word embeddings, one per example, None where there is none; never part of
+            the record.
     """
 
     attack: str
@@ -73,7 +75,9 @@ class AttackResult:
     perturbations: tuple[Tensor | None, ...]
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values without any text, since the licences of the data forbid quoting it; what is not finite is null."""
+        """Plain values without any text, since the licences of the data forbid quoting it; what is
+        not finite is null.
+        """
         kept = {
             one.name: getattr(self, one.name)
             for one in dataclasses.fields(self)
@@ -118,7 +122,8 @@ class AbstractAttack(abc.ABC):
             seed: of everything random in the attack.
 
         Raises:
-            ValueError: for a regression, for no examples, or if task and model differ in their labels.
+            ValueError: for a regression, for no examples, or if task and model differ in their
+                labels.
         """
         require_classification(classifier, examples)
         began = time.perf_counter()
@@ -169,7 +174,9 @@ class AbstractAttack(abc.ABC):
 
 
 def require_classification(classifier: Classifier, examples: Examples) -> None:
-    """Raise ValueError unless task and model are the same kind of classification, and there are examples."""
+    """Raise ValueError unless task and model are the same kind of classification, and there are
+    examples.
+    """
     if examples.task.labels < 2:
         raise ValueError(
             f"attacks need a classification task, got the regression {examples.task.name!r}"
@@ -177,7 +184,8 @@ def require_classification(classifier: Classifier, examples: Examples) -> None:
     order = output_order(classifier.model.config, examples.task)
     if order != (classifier.outputs or tuple(range(classifier.labels))):
         raise ValueError(
-            f"the model's outputs must be read in the order of {examples.task.name!r}, {order}, got {classifier.outputs}: "
+            "the model's outputs must be read in the order of "
+            f"{examples.task.name!r}, {order}, got {classifier.outputs}: "
             "load the classifier with task="
         )
     if len(examples) == 0:

@@ -99,8 +99,9 @@ OPERATIONS: Mapping[str, Callable[[str, np.random.Generator], str | None]] = {
 class CharacterEdits(AbstractTextAttack):
     """At most one edit of a letter in each of a few words (after Gao et al. 2018).
 
-    "greedy" ranks the words by what their deletion costs, at most half of the budget, and edits them in that order; "random" draws
-    words and edits anew for every query and keeps the first draft that makes the model wrong, else the worst.
+    "greedy" ranks the words by what their deletion costs, at most half of the budget, and edits
+    them in that order; "random" draws words and edits anew for every query and keeps the first
+    draft that makes the model wrong, else the worst.
 
     Attributes:
         operations: out of "swap", "delete", "insert", "homoglyph".
@@ -128,7 +129,8 @@ class CharacterEdits(AbstractTextAttack):
         unknown = [one for one in self.operations if one not in OPERATIONS]
         if unknown or not self.operations:
             raise ValueError(
-                f"operations must be some of {', '.join(OPERATIONS)}, got {', '.join(unknown) or 'none'}"
+                "operations must be some of "
+                f"{', '.join(OPERATIONS)}, got {', '.join(unknown) or 'none'}"
             )
         if self.order not in ORDERS:
             raise ValueError(f"order must be one of {', '.join(ORDERS)}, got {self.order!r}")

@@ -14,9 +14,11 @@ RISES = 0.75  # ρ: so large a share of the steps since the last checkpoint must
 
 @dataclasses.dataclass(frozen=True)
 class EmbeddingAPGD(AbstractEmbeddingAscent):
-    """Ascent with momentum whose step begins at 2r and is halved at checkpoints, going back to the best (Croce and Hein 2020, section 3).
+    """Ascent with momentum whose step begins at 2r and is halved at checkpoints, going back to the
+    best (Croce and Hein 2020, section 3).
 
-    Costs restarts·(steps + 1) evaluations of an example that withstands, each but the last with a gradient.
+    Costs restarts·(steps + 1) evaluations of an example that withstands, each but the last with a
+    gradient.
 
     Attributes:
         norm: "l2" over all words of an example, or "linf".
@@ -137,7 +139,9 @@ class _Path:
         )
 
     def halved(self, since: int) -> "_Path":
-        """Half the step, from the best iterate, for those that rose too seldom or found nothing better with the same step."""
+        """Half the step, from the best iterate, for those that rose too seldom or found nothing
+        better with the same step.
+        """
         stuck = ~self.reduced & (self.best_loss <= self.loss_there)
         reduce = (self.rises < RISES * since) | stuck
         wide = reduce[:, None, None]
@@ -154,7 +158,9 @@ class _Path:
 
 
 def checkpoints(steps: int) -> dict[int, int]:
-    """Each checkpoint ⌈p_j N⌉ and the one before it: p_0 = 0, p_1 = 0.22, p_{j+1} = p_j + max(p_j − p_{j−1} − 0.03, 0.06)."""
+    """Each checkpoint ⌈p_j N⌉ and the one before it: p_0 = 0, p_1 = 0.22, p_{j+1} = p_j + max(p_j −
+    p_{j−1} − 0.03, 0.06).
+    """
     before, now, found, last = 0, 22, {}, 0  # in hundredths
     while now <= 100:
         mark = -(-now * steps // 100)

@@ -11,7 +11,9 @@ from imbert.attacks.losses import NAMES
 
 
 class AbstractEmbeddingAscent(AbstractEmbeddingAttack):
-    """An attack that follows the gradient of the loss, from the start again a number of times; it stops where the model is wrong."""
+    """An attack that follows the gradient of the loss, from the start again a number of times; it
+    stops where the model is wrong.
+    """
 
     steps: int
     restarts: int
@@ -56,4 +58,6 @@ class AbstractEmbeddingAscent(AbstractEmbeddingAttack):
         ball: EmbeddingBall,
         progress: Progress,
     ) -> None:
-        """Climb from δ with a batch, the examples `rows` of the progress, which sees every evaluation."""
+        """Climb from δ with a batch, the examples `rows` of the progress, which sees every
+        evaluation.
+        """

@@ -29,8 +29,8 @@ class EmbeddedBatch:
         labels: the right answers.
         loss: what is made large.
         seeds: of each example.
-        referee: the model's own solver, if another one is climbed through; what is wrong must be wrong under it too. Such checks are no
-            queries.
+        referee: the model's own solver, if another one is climbed through; what is wrong must be
+            wrong under it too. Such checks are no queries.
     """
 
     classifier: Classifier
@@ -61,7 +61,9 @@ class EmbeddedBatch:
             )
 
     def differentiate(self, delta: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Which examples are wrong at δ, their losses, and the gradients of these in δ, zero outside of words."""
+        """Which examples are wrong at δ, their losses, and the gradients of these in δ, zero
+        outside of words.
+        """
         at = delta.detach().requires_grad_(True)
         with torch.enable_grad():
             logits = self.classifier.forward_embedded(self.embeddings + at, self.batch)
@@ -145,9 +147,10 @@ class Progress:
 class AbstractEmbeddingAttack(AbstractAttack):
     """An attack that moves the word embeddings of an example inside a ball.
 
-    Only tokens of the text move: [CLS], [SEP] and padding stay. Of two texts both are perturbed. The radius is relative to the mean
-    norm of the model's word embeddings (see `embedding_ball`); the record has it absolute too. The position and segment embeddings and
-    the LayerNorm come after the perturbation. Success is judged by a last forward pass with the model's own solver.
+    Only tokens of the text move: [CLS], [SEP] and padding stay. Of two texts both are perturbed.
+    The radius is relative to the mean norm of the model's word embeddings (see `embedding_ball`);
+    the record has it absolute too. The position and segment embeddings and the LayerNorm come after
+    the perturbation. Success is judged by a last forward pass with the model's own solver.
     """
 
     norm: str

@@ -14,9 +14,11 @@ NORMS = ("l2", "linf")
 
 @dataclasses.dataclass(frozen=True)
 class EmbeddingBall:
-    """All perturbations δ of an example's word embeddings with ‖δ‖ ≤ r; δ is zero on [CLS], [SEP] and padding.
+    """All perturbations δ of an example's word embeddings with ‖δ‖ ≤ r; δ is zero on [CLS], [SEP]
+    and padding.
 
-    "l2" is the norm over all words and coordinates of one example, "linf" the largest coordinate. Tensors are `(batch, tokens, hidden)`.
+    "l2" is the norm over all words and coordinates of one example, "linf" the largest coordinate.
+    Tensors are `(batch, tokens, hidden)`.
 
     Attributes:
         norm: "l2" or "linf".
@@ -38,7 +40,9 @@ class EmbeddingBall:
         return delta * (self.radius / self.size(delta).clamp(min=self.radius))[:, None, None]
 
     def steepest(self, gradient: Tensor) -> Tensor:
-        """The u with ‖u‖ ≤ 1 along which a function of this gradient rises most; zero where the gradient is."""
+        """The u with ‖u‖ ≤ 1 along which a function of this gradient rises most; zero where the
+        gradient is.
+        """
         if self.norm == "linf":
             return gradient.sign()
         flat = gradient.flatten(1)
@@ -56,7 +60,9 @@ class EmbeddingBall:
         return self.radius * self.steepest(direction)
 
     def random(self, like: Tensor, words: Tensor, generators: list[torch.Generator]) -> Tensor:
-        """A uniform draw from the ball per example, each from its own generator, on the words alone."""
+        """A uniform draw from the ball per example, each from its own generator, on the words
+        alone.
+        """
         drawn = torch.zeros_like(like)
         for delta, mask, generator in zip(drawn, words, generators, strict=True):
             delta[mask] = self._draw(int(mask.sum()), like.shape[2], generator).to(delta)
@@ -71,9 +77,11 @@ class EmbeddingBall:
 
 
 def embedding_ball(classifier: Classifier, norm: str, radius: float) -> EmbeddingBall:
-    """The ball whose radius is relative to the mean norm ē of the rows of the model's table of word embeddings.
+    """The ball whose radius is relative to the mean norm ē of the rows of the model's table of word
+    embeddings.
 
-    "l2": r = radius·ē, so that radius 1 is one whole word. "linf": r = radius·ē/√hidden, so that a row of entries ±r has the same norm.
+    "l2": r = radius·ē, so that radius 1 is one whole word. "linf": r = radius·ē/√hidden, so that a
+    row of entries ±r has the same norm.
     """
     mean = mean_row_norm(classifier)
     hidden = classifier.model.get_input_embeddings().weight.shape[1]

@@ -12,9 +12,11 @@ from imbert.attacks.embedding_ball import EmbeddingBall
 
 @dataclasses.dataclass(frozen=True)
 class EmbeddingPGD(AbstractEmbeddingAscent):
-    """δ ← P(δ + a·u), u the steepest ascent of the loss (Madry et al. 2018), the best of some restarts; stops where the model is wrong.
+    """δ ← P(δ + a·u), u the steepest ascent of the loss (Madry et al. 2018), the best of some
+    restarts; stops where the model is wrong.
 
-    Costs restarts·(steps + 1) evaluations of an example that withstands, all but restarts of them with a gradient.
+    Costs restarts·(steps + 1) evaluations of an example that withstands, all but restarts of them
+    with a gradient.
 
     Attributes:
         norm: "l2" over all words of an example, or "linf".
@@ -24,8 +26,8 @@ class EmbeddingPGD(AbstractEmbeddingAscent):
         step_size: a relative to the radius; None is 2.5/steps.
         random_start: begin at a uniform draw from the ball; else at δ = 0.
         loss: "margin", "cross_entropy" or "dlr".
-        gradient: "implicit" (IFT adjoint) or "unrolled" for an implicit model, "auto" for the one that suits its solver. A model
-            without a solver ignores it; the record says "explicit".
+        gradient: "implicit" (IFT adjoint) or "unrolled" for an implicit model, "auto" for the one
+            that suits its solver. A model without a solver ignores it; the record says "explicit".
 
     Raises:
         ValueError: if an option is unknown or out of range, or every restart would begin at δ = 0.

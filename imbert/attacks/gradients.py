@@ -14,10 +14,12 @@ ADJOINT_RTOL = 1e-3  # where the model's own adjoint has no tolerance
 
 
 def kind_of_gradient(classifier: Classifier, wanted: str) -> str:
-    """The gradient that is used: "explicit" for a model that solves nothing, else "implicit" or "unrolled".
+    """The gradient that is used: "explicit" for a model that solves nothing, else "implicit" or
+    "unrolled".
 
-    "auto" is "unrolled" for a solver that takes a given number of steps, since the implicit function theorem does not give the
-    gradient of a map that was stopped early (Mathematics, section 6), else "implicit".
+    "auto" is "unrolled" for a solver that takes a given number of steps, since the implicit
+    function theorem does not give the gradient of a map that was stopped early (Mathematics,
+    section 6), else "implicit".
 
     Raises:
         ValueError: for an unknown name.
@@ -41,7 +43,9 @@ def own_solver(classifier: Classifier) -> Any:
 
 
 def differentiable(solver: Any) -> Any:
-    """A solver that autograd can follow: the same, but Anderson for one whose Newton iterations have no reverse mode."""
+    """A solver that autograd can follow: the same, but Anderson for one whose Newton iterations
+    have no reverse mode.
+    """
     if not isinstance(solver, od.Auto | od.NewtonKrylov):
         return solver
     shared = {name: getattr(solver, name) for name in ("rtol", "atol", "max_iterations", "start")}
@@ -52,7 +56,8 @@ def differentiable(solver: Any) -> Any:
 def through(
     classifier: Classifier, kind: str, solver: Any = None, adjoint_rtol: float | None = None
 ) -> Iterator[None]:
-    """While inside, gradients of an implicit model are those of `kind`; nothing changes for "explicit".
+    """While inside, gradients of an implicit model are those of `kind`; nothing changes for
+    "explicit".
 
     Args:
         classifier: its model.

@@ -11,7 +11,8 @@ NAMES = ("margin", "cross_entropy", "dlr")
 
 
 def loss(name: str, labels: int) -> tuple[str, Loss]:
-    """A loss by its name, and the name of what is used: of two classes there is no third logit, so "dlr" is then the margin.
+    """A loss by its name, and the name of what is used: of two classes there is no third logit, so
+    "dlr" is then the margin.
 
     Raises:
         ValueError: for an unknown name.
@@ -23,7 +24,10 @@ def loss(name: str, labels: int) -> tuple[str, Loss]:
 
 
 def margin(logits: Tensor, labels: Tensor) -> Tensor:
-    """max_{j≠y} z_j − z_y per example; positive where the model is wrong. Its gradient does not vanish as that of −log p does."""
+    """max_{j≠y} z_j − z_y per example; positive where the model is wrong.
+
+    Its gradient does not vanish as that of −log p does.
+    """
     return _others(logits, labels).amax(dim=1) - _own(logits, labels)
 
 
@@ -33,7 +37,9 @@ def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
 
 
 def dlr(logits: Tensor, labels: Tensor) -> Tensor:
-    """(max_{j≠y} z_j − z_y)/(z_π1 − z_π3), the difference of logits ratio (Croce and Hein 2020, section 4): no scale of z changes it."""
+    """(max_{j≠y} z_j − z_y)/(z_π1 − z_π3), the difference of logits ratio (Croce and Hein 2020,
+    section 4): no scale of z changes it.
+    """
     ordered = logits.sort(dim=1, descending=True).values
     return margin(logits, labels) / (ordered[:, 0] - ordered[:, 2]).clamp(
         min=torch.finfo(logits.dtype).tiny

@@ -1,6 +1,8 @@
-"""What really perturbs a fine-tuned model, for `odestab calibrate`: AdvGLUE's pairs by whether they flip it, and directions of an attack.
+"""What really perturbs a fine-tuned model, for `odestab calibrate`: AdvGLUE's pairs by whether they
+flip it, and directions of an attack.
 
-The texts are those of the data, whose licence may forbid to publish them: the files are for this machine.
+The texts are those of the data, whose licence may forbid to publish them: the files are for this
+machine.
 """
 
 import hashlib
@@ -28,11 +30,13 @@ Report = Callable[[str], None]
 def write_perturbations(
     checkpoint: Path, run: RunConfig, choice: AttackChoice, data: Path, out: Path, report: Report
 ) -> tuple[Path, Path]:
-    """Write the texts with their edits, and what an attack adds to the state that enters the first layer.
+    """Write the texts with their edits, and what an attack adds to the state that enters the first
+    layer.
 
-    Of AdvGLUE's pairs those whose original is right are kept, as kind "flipped" where the adversarial text is wrong, else as "held". The
-    attack is PGD on the word embeddings of those of the first dev examples that are right; what it does to the state after the embeddings'
-    LayerNorm is the direction, at its size, whether it succeeds or not.
+    Of AdvGLUE's pairs those whose original is right are kept, as kind "flipped" where the
+    adversarial text is wrong, else as "held". The attack is PGD on the word embeddings of those of
+    the first dev examples that are right; what it does to the state after the embeddings' LayerNorm
+    is the direction, at its size, whether it succeeds or not.
 
     Args:
         checkpoint: a folder with safetensors weights.
@@ -43,8 +47,9 @@ def write_perturbations(
         report: takes lines about what was found.
 
     Returns:
-        The texts, `kind<TAB>original<TAB>edited` for pairs and a text alone where there is a direction, and the directions, `(tokens,
-        hidden)` by the sha256 of their text. Beside them margins.json has for the original of each pair, by its sha256, the logit of the
+        The texts, `kind<TAB>original<TAB>edited` for pairs and a text alone where there is a
+        direction, and the directions, `(tokens, hidden)` by the sha256 of their text. Beside them
+        margins.json has for the original of each pair, by its sha256, the logit of the
         right answer less the largest other: how far the model is from flipping before any edit.
 
     Raises:
@@ -65,7 +70,8 @@ def write_perturbations(
     )
     attacked = [i for i, one in enumerate(result.perturbations) if one is not None]
     report(
-        f"attack: {len(attacked)} of {len(examples)} examples attacked, {len(result.changed)} of them flipped"
+        f"attack: {len(attacked)} of {len(examples)} examples "
+        f"attacked, {len(result.changed)} of them flipped"
     )
     texts = [_clean(examples.texts[i][0]) for i in attacked]
     directions = {
@@ -103,7 +109,8 @@ def _pairs(
             lines.append(f"{'held' if still else 'flipped'}\t{_clean(original)}\t{_clean(edited)}")
             told[hashlib.sha256(_clean(original).encode()).hexdigest()] = own
     report(
-        f"AdvGLUE: {len(lines)} of {len(before)} pairs whose original is right, {int((before & ~after).sum())} of them flipped"
+        f"AdvGLUE: {len(lines)} of {len(before)} pairs whose original is "
+        f"right, {int((before & ~after).sum())} of them flipped"
     )
     return lines, told
 
@@ -114,7 +121,9 @@ def _clean(text: str) -> str:
 
 
 def _state_difference(classifier: Classifier, text: str, perturbation: Tensor | None) -> Tensor:
-    """What a perturbation of the word embeddings does to the state that enters the first layer, `(tokens, hidden)`."""
+    """What a perturbation of the word embeddings does to the state that enters the first layer,
+    `(tokens, hidden)`.
+    """
     assert perturbation is not None
     batch = classifier.encode([text])
     embeddings: torch.nn.Module = classifier.model.base_model.embeddings

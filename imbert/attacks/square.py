@@ -25,10 +25,12 @@ HALVINGS = (
 
 @dataclasses.dataclass(frozen=True)
 class Square(AbstractEmbeddingAttack):
-    """Random search on the sphere ‖δ‖ = r: one block of a δ is redrawn and kept if the loss rises (after Andriushchenko et al. 2020).
+    """Random search on the sphere ‖δ‖ = r: one block of a δ is redrawn and kept if the loss rises
+    (after Andriushchenko et al. 2020).
 
-    A block is a run of neighbouring words and a random set of coordinates; its share of δ is halved as the budget is used up. "linf"
-    sets it to ±r, "l2" adds random signs of that share's norm and goes back to the sphere.
+    A block is a run of neighbouring words and a random set of coordinates; its share of δ is halved
+    as the budget is used up. "linf" sets it to ±r, "l2" adds random signs of that share's norm and
+    goes back to the sphere.
 
     Attributes:
         norm: "l2" over all words of an example, or "linf".

@@ -1,4 +1,6 @@
-"""Attack a trained checkpoint with one attack of each kind, check for masked gradients, and put what broke it to another model."""
+"""Attack a trained checkpoint with one attack of each kind, check for masked gradients, and put
+what broke it to another model.
+"""
 
 import dataclasses
 from collections.abc import Callable
@@ -48,7 +50,8 @@ def attack_checkpoint(
 ) -> Records:
     """Run the attacks and masking checks that are not in `out` yet, one JSON file each.
 
-    Changed texts go to out/texts, for transfers on this machine: the licences of the data forbid to publish them.
+    Changed texts go to out/texts, for transfers on this machine: the licences of the data forbid to
+    publish them.
 
     Args:
         checkpoint: a folder with safetensors weights.
@@ -57,7 +60,8 @@ def attack_checkpoint(
         data: where relative paths start.
         out: where the records go.
         report: takes a line for each attack.
-        baseline: the checkpoint of an explicit model, whose perturbations the masking checks put to this one; None is none.
+        baseline: the checkpoint of an explicit model, whose perturbations the masking checks put to
+            this one; None is none.
 
     Returns:
         All records by name, with a list "warnings" each.
@@ -127,7 +131,9 @@ def attack_checkpoint(
             {**record, "of": of_checks, "spent": watch.read(), "versions": versions()},
         )
         report(
-            f"masking: {', '.join(f'{check.name} {check.passed}' for check in checks)}, {watch.read().wall_seconds:.0f} s"
+            "masking: "
+            f"{', '.join(f'{check.name} {check.passed}' for check in checks)}, "
+            f"{watch.read().wall_seconds:.0f} s"
         )
     wanted = [*choice.records, *([MASKING] if choice.masking else [])]
     return {name: read_record(out / f"{name}.json", attack_kind(name)) for name in wanted}
@@ -169,7 +175,8 @@ def attack_cell(
 def transfer_cell(
     cell: Cell, baseline: Cell, choice: AttackChoice, out: Path, data: Path, report: Report
 ) -> None:
-    """Put what broke a run of a study to the baseline of its seed, and the other way round, for attacks of texts that both have had.
+    """Put what broke a run of a study to the baseline of its seed, and the other way round, for
+    attacks of texts that both have had.
 
     Args:
         cell: the run.
@@ -260,7 +267,9 @@ def _attack(kind: str, radius: float | None, choice: AttackChoice, data: Path) -
 
 
 def _identity(choice: AttackChoice, radius: float | None = None) -> dict[str, Any]:
-    """What changes the numbers of an attack at a radius; which others run does not. Records from before some choices stay good.
+    """What changes the numbers of an attack at a radius; which others run does not.
+
+    Records from before some choices stay good.
 
     The first radius was the only one, and told as none.
     """
@@ -301,7 +310,9 @@ def _of_tables(choice: AttackChoice, data: Path) -> dict[str, Any]:
 
 
 def _present(out: Path, name: str, of: dict[str, Any], report: Report) -> Any:
-    """A record that is there and of this model, these examples and these choices, else None; a damaged one is told and made again."""
+    """A record that is there and of this model, these examples and these choices, else None; a
+    damaged one is told and made again.
+    """
     path = out / f"{name}.json"
     try:
         record = read_record(path, attack_kind(name)) if path.exists() else None
@@ -329,7 +340,9 @@ def _write(
 
 
 def _attacked(folder: Path, kind: str, of: dict[str, Any]) -> str | None:
-    """The digest of the texts that an attack changed, if they are there, as they were written, and of this model and these examples."""
+    """The digest of the texts that an attack changed, if they are there, as they were written, and
+    of this model and these examples.
+    """
     path, texts = folder / ATTACKS / f"{kind}.json", folder / ATTACKS / TEXTS / f"{kind}.json"
     if not (path.exists() and texts.exists()):
         return None
@@ -348,7 +361,8 @@ def _read(folder: Path, kind: str) -> AttackResult:
     )
     if len(texts) != record["examples"] or any(index >= len(texts) for index in record["changed"]):
         raise ValueError(
-            f"{folder}: expected texts of the {record['examples']} attacked examples, got {len(texts)}"
+            f"{folder}: expected texts of the "
+            f"{record['examples']} attacked examples, got {len(texts)}"
         )
     kept = {
         field.name: record[field.name]

@@ -1,4 +1,6 @@
-"""Function words and negations of English: what attacks leave alone, since changing one changes the sense."""
+"""Function words and negations of English: what attacks leave alone, since changing one changes the
+sense.
+"""
 
 PRONOUNS = (
     *(

@@ -14,12 +14,13 @@ Synonyms = Mapping[str, tuple[str, ...]]
 def load_synonyms(path: str | Path, antonyms: str | Path | None = None) -> Synonyms:
     """A table word → synonyms, nearest first, in lower case.
 
-    Two layouts of JSON are read, gzipped or not: word → list (counter-fitted neighbours), and lemma → part of speech → list (WordNet),
-    whose parts of speech are joined in their order.
+    Two layouts of JSON are read, gzipped or not: word → list (counter-fitted neighbours), and lemma
+    → part of speech → list (WordNet), whose parts of speech are joined in their order.
 
     Args:
         path: of the table.
-        antonyms: of a text file, gzipped or not, with one pair of words a line; these are no synonyms, in neither direction.
+        antonyms: of a text file, gzipped or not, with one pair of words a line; these are no
+            synonyms, in neither direction.
 
     Raises:
         ValueError: if a file is not of a layout above; it names the file and what was expected.
@@ -47,7 +48,8 @@ def _listed(path: str | Path, word: str, entry: Any) -> Iterable[str]:
         isinstance(one, list) and all(isinstance(mate, str) for mate in one) for one in lists
     ):
         raise ValueError(
-            f"{path}: expected a list of words, or such lists by part of speech, got {entry!r} for {word!r}"
+            f"{path}: expected a list of words, or such lists by "
+            f"part of speech, got {entry!r} for {word!r}"
         )
     return [mate for one in lists for mate in one]
 

@@ -1,4 +1,6 @@
-"""What the attacks on texts share: words of a text, searches in lockstep within a budget, and the last check."""
+"""What the attacks on texts share: words of a text, searches in lockstep within a budget, and the
+last check.
+"""
 
 import abc
 import collections
@@ -20,7 +22,8 @@ Search = Generator[list[Texts], np.ndarray, Texts]
 
 @dataclasses.dataclass(frozen=True)
 class Draft:
-    """The texts of an example, one of which is edited word by word; what stands between the words stays.
+    """The texts of an example, one of which is edited word by word; what stands between the words
+    stays.
 
     Attributes:
         texts: as given.
@@ -78,8 +81,9 @@ class Victim:
 class AbstractTextAttack(AbstractAttack):
     """An attack that changes words of a text and asks the model for probabilities alone.
 
-    Of two texts one is edited, the last one unless told otherwise. All searches go on side by side, so that their queries share batches.
-    A query is one text whose probabilities are asked for; the prediction before the attack and the check after it are not counted.
+    Of two texts one is edited, the last one unless told otherwise. All searches go on side by side,
+    so that their queries share batches. A query is one text whose probabilities are asked for; the
+    prediction before the attack and the check after it are not counted.
     """
 
     queries: int
@@ -87,7 +91,9 @@ class AbstractTextAttack(AbstractAttack):
 
     @abc.abstractmethod
     def look(self, victim: Victim) -> Search:
-        """Yield texts to ask about, be sent their probabilities (of the first ones only, once the budget is used up), return texts."""
+        """Yield texts to ask about, be sent their probabilities (of the first ones only, once the
+        budget is used up), return texts.
+        """
 
     def search(
         self, classifier: Classifier, victims: Examples, seeds: list[tuple[int, int]]
@@ -123,7 +129,9 @@ class AbstractTextAttack(AbstractAttack):
 def lockstep(
     predict: Callable[[list[Texts]], np.ndarray], searches: Sequence[Search], budget: int
 ) -> tuple[list[Texts], list[int]]:
-    """Run searches side by side, each within its budget of queries; what every one returns, and its queries."""
+    """Run searches side by side, each within its budget of queries; what every one returns, and its
+    queries.
+    """
     ends: dict[int, Texts] = {}
     used: collections.Counter[int] = collections.Counter()
     asked: dict[int, list[Texts]] = {}
@@ -151,7 +159,9 @@ def lockstep(
 def by_importance(
     victim: Victim, words: list[int], limit: int
 ) -> Generator[list[Texts], np.ndarray, list[int]]:
-    """The words, those first whose deletion costs the right answer most; beyond the limit, or the budget, in their own order."""
+    """The words, those first whose deletion costs the right answer most; beyond the limit, or the
+    budget, in their own order.
+    """
     rows = yield [victim.draft.changed({i: ""}) for i in words[:limit]]
     scored = words[: len(rows)]
     ranked = [scored[i] for i in np.argsort(rows[:, victim.label], kind="stable")] if scored else []
@@ -161,7 +171,8 @@ def by_importance(
 def greedy(
     victim: Victim, order: Iterable[int], options: Callable[[int], list[str]], most: int
 ) -> Search:
-    """Change word after word to the option that costs the right answer most, if it does at all, until it is lost.
+    """Change word after word to the option that costs the right answer most, if it does at all,
+    until it is lost.
 
     Options come best first: of those that make the model wrong the first one is taken.
     """
@@ -186,10 +197,12 @@ def greedy(
 
 
 def count_edits(draft: Draft, texts: Texts) -> int:
-    """How many words differ: the fewest whose replacement, by anything without a space, makes the texts.
+    """How many words differ: the fewest whose replacement, by anything without a space, makes the
+    texts.
 
-    What stands between the words is as it was. An edit may move an apostrophe or a hyphen, so that one word reads as two. Where no such
-    replacement makes the texts, words are compared in their order.
+    What stands between the words is as it was. An edit may move an apostrophe or a hyphen, so that
+    one word reads as two. Where no such replacement makes the texts, words are compared in their
+    order.
     """
     now, text = Draft.of(texts, draft.part), draft.texts[draft.part]
     ends = [begin for begin, _ in [*draft.words[1:], (len(text), 0)]][: len(draft.words)]

@@ -45,10 +45,11 @@ class Transfer:
 
 
 def transfer(result: AttackResult, examples: Examples, target: Classifier) -> Transfer:
-    """Put what broke the attacked classifier to another one; call it again the other way round for both ways.
+    """Put what broke the attacked classifier to another one; call it again the other way round for
+    both ways.
 
-    Texts are put as they are. Perturbations of word embeddings are added to the target's own embeddings, so that both need the same
-    tokens and hidden size.
+    Texts are put as they are. Perturbations of word embeddings are added to the target's own
+    embeddings, so that both need the same tokens and hidden size.
 
     Args:
         result: of an attack on the source, on these examples.
@@ -101,7 +102,8 @@ def perturbed_logits(
 def perturbed(
     result: AttackResult, examples: Examples, target: Classifier, indices: list[int]
 ) -> Iterator[tuple[EmbeddedBatch, torch.Tensor]]:
-    """Batches of some examples with the perturbations `(batch, tokens, hidden)` of their word embeddings.
+    """Batches of some examples with the perturbations `(batch, tokens, hidden)` of their word
+    embeddings.
 
     Raises:
         ValueError: if a perturbation is missing, or does not fit the tokens or the hidden size.

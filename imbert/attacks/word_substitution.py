@@ -17,12 +17,14 @@ from imbert.attacks.text_attack import (
 
 @dataclasses.dataclass(frozen=True)
 class WordSubstitution(AbstractTextAttack):
-    """Greedy substitution by synonyms, the word first whose deletion costs most (after Jin et al. 2020, without their sentence encoder).
+    """Greedy substitution by synonyms, the word first whose deletion costs most (after Jin et al.
+    2020, without their sentence encoder).
 
     Ranking the words takes one query for each that has synonyms, at most half of the budget.
 
     Attributes:
-        synonyms: word in lower case → synonyms, nearest first; see `load_synonyms`. The replacement takes the word's case.
+        synonyms: word in lower case → synonyms, nearest first; see `load_synonyms`. The replacement
+            takes the word's case.
         queries: at most so many for an example.
         max_fraction: of the words may change, but always one may.
         stopwords: whether function words and negations may change too.

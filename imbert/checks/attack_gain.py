@@ -16,11 +16,15 @@ from imbert.checks.check import Check
 from imbert.data.tasks import Examples
 from imbert.model.classifier import Classifier, frozen
 
-LEAST_GAIN = 0.5  # the median; a fine-tuned MiniLM has 1.2, and 0.26 under a sinusoid whose slope is 3 times the identity's
+# the median; a fine-tuned MiniLM has 1.2, and 0.26 under a sinusoid whose slope is 3 times the
+# identity's
+LEAST_GAIN = 0.5
 
 
 def attack_step(result: AttackResult) -> tuple[EmbeddingBall, float]:
-    """The ball of a white-box attack, and the absolute size η of its steps: 2.5 r/steps, what was chosen, or the first one of APGD."""
+    """The ball of a white-box attack, and the absolute size η of its steps: 2.5 r/steps, what was
+    chosen, or the first one of APGD.
+    """
     options = result.options
     ball = EmbeddingBall(options["norm"], result.statistics["absolute_radius"])
     relative = (
@@ -32,7 +36,8 @@ def attack_step(result: AttackResult) -> tuple[EmbeddingBall, float]:
 def gains(
     batch: EmbeddedBatch, delta: Tensor, ball: EmbeddingBall, step: float
 ) -> tuple[Tensor, Tensor]:
-    """η g·u and L(δ + ηu) − L(δ) per example, u the steepest ascent in the ball's norm and L the loss: promised and achieved gain.
+    """η g·u and L(δ + ηu) − L(δ) per example, u the steepest ascent in the ball's norm and L the
+    loss: promised and achieved gain.
 
     Args:
         batch: the examples, with the loss.
@@ -47,7 +52,8 @@ def gains(
 
 
 def gain_check(classifier: Classifier, examples: Examples, result: AttackResult) -> Check:
-    """The share of the promised gain that the first step of a white-box attack from the clean text achieves.
+    """The share of the promised gain that the first step of a white-box attack from the clean text
+    achieves.
 
     A gradient can be right to all digits and yet say nothing: of a loss that trembles faster than
     the attack's step it is the slope of the tremor. Then [m(e) − m(e + ηu)]/(η‖g‖), with the margin
@@ -74,9 +80,15 @@ def gain_check(classifier: Classifier, examples: Examples, result: AttackResult)
 
 def _judged(measured: dict[str, Any]) -> Check:
     if measured["vanished"] > measured["examples"] / 2:
-        fault = f"the gradient is zero on {measured['vanished']} of {measured['examples']} clean examples"
+        fault = (
+            f"the gradient is zero on {measured['vanished']} of "
+            f"{measured['examples']} clean examples"
+        )
         return Check("gain", False, measured, f"WARNING: gradients are masked: {fault}")
-    told = f"a step of the attack gains {measured['gain_median']:.2g} of what its gradient promises (median)"
+    told = (
+        "a step of the attack gains "
+        f"{measured['gain_median']:.2g} of what its gradient promises (median)"
+    )
     if not measured["gain_median"] >= LEAST_GAIN:
         return Check(
             "gain",
@@ -95,7 +107,9 @@ def _ratios(
     ball: EmbeddingBall,
     step: float,
 ) -> np.ndarray:
-    """Achieved over promised gain of each example; NaN where the gradient vanishes or is not finite."""
+    """Achieved over promised gain of each example; NaN where the gradient vanishes or is not
+    finite.
+    """
     ratios = list[float]()
     with (
         frozen(classifier.model),

@@ -1,4 +1,6 @@
-"""Whether the gradients that an attack climbs are those of the loss: against central differences where the attack ended."""
+"""Whether the gradients that an attack climbs are those of the loss: against central differences
+where the attack ended.
+"""
 
 import copy
 import dataclasses
@@ -37,12 +39,15 @@ class Agreement:
 
     Attributes:
         kind: "explicit", "implicit" or "unrolled".
-        errors: per point, the larger |g·u − d| / max(|g·u|, |d|) over the directions u, d the central difference, in float64 at a
-            tolerance of 1e-10 and at the t where it agrees best; NaN where a solver did not get there.
+        errors: per point, the larger |g·u − d| / max(|g·u|, |d|) over the directions u, d the
+            central difference, in float64 at a tolerance of 1e-10 and at the t where it agrees
+            best; NaN where a solver did not get there.
         vanished: points whose gradient is zero.
-        cosines: per point, between the gradient of the run's own precision and tolerances and the float64 one.
-        gains: per point, the central difference over the attack's own step, [L(δ + ηu) − L(δ − ηu)]/2η, over g·u, u the steepest ascent;
-            NaN where g is zero or a solver did not get there.
+        cosines: per point, between the gradient of the run's own precision and tolerances and the
+            float64 one.
+        gains: per point, the central difference over the attack's own step, [L(δ + ηu) − L(δ −
+            ηu)]/2η, over g·u, u the steepest ascent; NaN where g is zero or a solver did not get
+            there.
     """
 
     kind: str
@@ -71,10 +76,11 @@ class Agreement:
 def gradient_agreement(
     classifier: Classifier, examples: Examples, result: AttackResult, points: int = 8, seed: int = 0
 ) -> list[Agreement]:
-    """Directional derivatives of the margin at the first perturbed points: along the gradient and along a random direction.
+    """Directional derivatives of the margin at the first perturbed points: along the gradient and
+    along a random direction.
 
-    A solver with a given number of steps keeps them: the map that ran is differenced then, and the implicit function theorem need not
-    give its gradient.
+    A solver with a given number of steps keeps them: the map that ran is differenced then, and the
+    implicit function theorem need not give its gradient.
 
     Args:
         classifier: the attacked one.
@@ -156,7 +162,9 @@ def _agreement(
 
 
 def _solved(classifier: Classifier, count: int) -> Tensor:
-    """Which examples every solver solved in the last pass; a solver with a given number of steps has nothing to solve."""
+    """Which examples every solver solved in the last pass; a solver with a given number of steps
+    has nothing to solve.
+    """
     solved = torch.ones(count, dtype=torch.bool, device=classifier.model.device)
     if classifier.is_implicit and not own_solver(classifier).keeps_last:
         for layer in implicit_layers(classifier.model):

@@ -1,4 +1,6 @@
-"""Signs that a robustness number is an artefact of its gradients or of its solver (after Athalye et al. 2018 and Carlini et al. 2019)."""
+"""Signs that a robustness number is an artefact of its gradients or of its solver (after Athalye et
+al. 2018 and Carlini et al. 2019).
+"""
 
 import dataclasses
 import math
@@ -48,26 +50,30 @@ def masking_checks(
 ) -> list[Check]:
     """All seven checks, in a fixed order.
 
-    The sweep attacks the first examples once with the run's own solver and once for each tolerance and each number of iterations, by
-    ten steps of PGD in the ball of the first white-box result; it is by far the dearest.
+    The sweep attacks the first examples once with the run's own solver and once for each tolerance
+    and each number of iterations, by ten steps of PGD in the ball of the first white-box result; it
+    is by far the dearest.
 
     Args:
         classifier: the attacked one.
         examples: the attacked ones.
-        white_box: results of EmbeddingPGD and EmbeddingAPGD on these examples; None or none runs PGD.
-        gradient_free: results of Square in the same balls; None or none runs it on what the first ball left. What is run takes the ball
-            of the first given result.
+        white_box: results of EmbeddingPGD and EmbeddingAPGD on these examples; None or none runs
+            PGD.
+        gradient_free: results of Square in the same balls; None or none runs it on what the first
+            ball left. What is run takes the ball of the first given result.
         seed: of attacks and directions.
         points: where gradients are compared.
         sweep_examples: how many of the examples the sweep and the ladder attack.
         tolerances: of the sweep.
         iterations: of the sweep.
-        baseline: the explicit model with the same tokens and hidden size, whose perturbations are put to this one; None is none.
+        baseline: the explicit model with the same tokens and hidden size, whose perturbations are
+            put to this one; None is none.
         radii: of the ladder, relative to the mean norm of word embeddings.
 
     Raises:
-        ValueError: if a result is of other examples, of the wrong kind of attack, or a gradient-free one has no white-box one in its
-            ball, if there are no radii; and as the attacks do.
+        ValueError: if a result is of other examples, of the wrong kind of attack, or a
+            gradient-free one has no white-box one in its ball, if there are no radii; and as the
+            attacks do.
     """
     white, free = list(white_box or []), list(gradient_free or [])
     _require(white, free, len(examples))
@@ -113,7 +119,8 @@ def _require(white: list[AttackResult], free: list[AttackResult], count: int) ->
         for one in results:
             if "radius" not in one.options or ("gradient" in one.options) != wanted:
                 raise ValueError(
-                    f"expected {'white-box' if wanted else 'gradient-free'} attacks on embeddings, got {one.attack!r}"
+                    f"expected {'white-box' if wanted else 'gradient-free'} "
+                    f"attacks on embeddings, got {one.attack!r}"
                 )
             if one.examples != count:
                 raise ValueError(
@@ -123,14 +130,18 @@ def _require(white: list[AttackResult], free: list[AttackResult], count: int) ->
     for one in free:
         if ball_of(one) not in balls:
             raise ValueError(
-                f"no white-box attack in the ball {ball_of(one)} of {one.attack!r}, got {sorted(balls)}"
+                f"no white-box attack in the ball {ball_of(one)} of "
+                f"{one.attack!r}, got {sorted(balls)}"
             )
 
 
 def _gradients(
     classifier: Classifier, examples: Examples, white: list[AttackResult], points: int, seed: int
 ) -> Check:
-    """Every kind of gradient is measured. A solver with a given number of steps is not judged by the implicit one unless it was used."""
+    """Every kind of gradient is measured.
+
+    A solver with a given number of steps is not judged by the implicit one unless it was used.
+    """
     if all(one is None for one in white[0].perturbations):
         return Check(
             "gradients_at_step",
@@ -154,10 +165,16 @@ def _gradients(
         )
     worst = max(measured[kind]["error_max"] for kind in judged)
     gain = min(measured[kind]["gain_median"] for kind in judged)
-    sentence = f"{' and '.join(judged)} gradients agree with central differences at the attack's points to {worst:.1e}"
+    sentence = (
+        f"{' and '.join(judged)} gradients agree with central "
+        f"differences at the attack's points to {worst:.1e}"
+    )
     sentence += f", and over the attack's own step these are {gain:.2g} of them (median)"
     if len(judged) < len(measured):
-        sentence += f"; the implicit one, of a solution that the solver stops short of, is off by {measured['implicit']['error_max']:.1e}"
+        sentence += (
+            "; the implicit one, of a solution that the solver stops short "
+            f"of, is off by {measured['implicit']['error_max']:.1e}"
+        )
     return Check("gradients_at_step", True, measured, sentence)
 
 
@@ -166,22 +183,26 @@ def _gradient_faults(kind: str, one: dict[str, Any]) -> list[str]:
         return [f"the {kind} gradient is zero at {one['vanished']} of {one['points']} points"]
     if (solved := one["points"] - one["unsolved"]) < one["points"] / 2:
         return [
-            f"the {kind} gradient is known at {solved} of {one['points']} points only: the rest are not solved"
+            f"the {kind} gradient is known at {solved} of "
+            f"{one['points']} points only: the rest are not solved"
         ]
     if not one["error_max"] <= GRADIENT_ERROR:
         error = (
             "nowhere solved" if math.isnan(one["error_max"]) else f"off by {one['error_max']:.1e}"
         )
         return [
-            f"the {kind} gradient is {error} against central differences (allowed {GRADIENT_ERROR:.0e})"
+            f"the {kind} gradient is {error} against central "
+            f"differences (allowed {GRADIENT_ERROR:.0e})"
         ]
     if not one["cosine_median"] >= COSINE:
         return [
-            f"the {kind} gradient at the run's tolerances has cosine {one['cosine_median']:.2f} with the exact one"
+            f"the {kind} gradient at the run's tolerances has cosine "
+            f"{one['cosine_median']:.2f} with the exact one"
         ]
     if not one["gain_median"] >= LEAST_GAIN:
         return [
-            f"over the attack's own step the {kind} gradient foresees {one['gain_median']:.2g} of a central difference (median)"
+            f"over the attack's own step the {kind} gradient foresees "
+            f"{one['gain_median']:.2g} of a central difference (median)"
         ]
     return []
 
@@ -209,7 +230,8 @@ def _residual(classifier: Classifier, examples: Examples, result: AttackResult) 
         ratio = attacked["residual_median_mean"] / max(clean["residual_median_mean"], 1e-30)
         if share > min(before + FAILED_SHARE, FAILED_MOST):
             faults.append(
-                f"layer {attacked['layer']} fails on {share:.0%} of the attacked examples, {before:.0%} of the clean ones"
+                f"layer {attacked['layer']} fails on {share:.0%} of the "
+                f"attacked examples, {before:.0%} of the clean ones"
             )
         elif own_solver(classifier).keeps_last and ratio > RESIDUAL_RATIO:
             faults.append(
@@ -275,7 +297,8 @@ def _sweep(own: SweepRow, rows: list[SweepRow], examples: int, truncated: bool) 
         "solver_sweep",
         True,
         measured,
-        f"no better solver makes the model easier to break: {tried}, {told or 'nothing else tried'}",
+        "no better solver makes the model easier to break: "
+        f"{tried}, {told or 'nothing else tried'}",
     )
 
 

@@ -1,4 +1,6 @@
-"""Whether anything but the model's own gradient breaks more of it: random search, another model's perturbations, a larger ball."""
+"""Whether anything but the model's own gradient breaks more of it: random search, another model's
+perturbations, a larger ball.
+"""
 
 import dataclasses
 from collections.abc import Sequence
@@ -47,7 +49,8 @@ def square_alone(
         return dataclasses.replace(
             check,
             passed=None,
-            sentence=f"a random search of {fewest} queries is no evidence, at least {QUERIES} are needed",
+            sentence=f"a random search of {fewest} queries is no "
+            f"evidence, at least {QUERIES} are needed",
         )
     return check
 
@@ -59,7 +62,9 @@ def transfer_alone(
     baseline: Classifier | None,
     seed: int,
 ) -> Check:
-    """What perturbations made on the explicit baseline, projected to the model's ball, break and the model's own do not."""
+    """What perturbations made on the explicit baseline, projected to the model's ball, break and
+    the model's own do not.
+    """
     if baseline is None:
         return Check(
             "transfer_alone",
@@ -83,7 +88,8 @@ def ladder(
     radii: Sequence[float],
     seed: int,
 ) -> Check:
-    """Robust accuracy in larger and larger balls, up to one where a plain model is at chance: so must any model be whose gradients lead on.
+    """Robust accuracy in larger and larger balls, up to one where a plain model is at chance: so
+    must any model be whose gradients lead on.
 
     With a baseline the ladder goes on until that is at chance, and the model must be so too.
     Without one it goes on until the model is, and noise of that size must not do nearly as well: in
@@ -146,7 +152,9 @@ def _climbed(measured: dict[str, Any]) -> Check:
             f"the baseline is above chance at the largest radius of all: {told}",
         )
     if last["robust"] > chance:
-        fault = f"above chance ({chance:.0%}) {'at the largest radius of all' if last['baseline'] is None else 'where the baseline is not'}"
+        alone = last["baseline"] is None
+        where = "at the largest radius of all" if alone else "where the baseline is not"
+        fault = f"above chance ({chance:.0%}) {where}"
         return Check("ladder", False, measured, f"WARNING: gradients are masked: {told}, {fault}")
     if last["baseline"] is None and last["clean"] - last["noise"] >= NOISE * (
         last["clean"] - last["robust"]
@@ -219,13 +227,18 @@ def _alone(ball: Ball, white: Sequence[AttackResult], broken: set[int]) -> dict[
 
 
 def _told(name: str, balls: list[dict[str, Any]], what: str) -> Check:
-    """Judged by the examples that fall to the other attack alone, ball by ball: equal counts can hide different examples."""
+    """Judged by the examples that fall to the other attack alone, ball by ball: equal counts can
+    hide different examples.
+    """
     if not any(one["attacked"] for one in balls):
         return Check(
             name, None, {"balls": balls}, "no example was right, so that there was nothing to break"
         )
     worst = max(balls, key=lambda one: len(one["alone"]) / max(one["attacked"], 1))
-    told = f"{what} {len(worst['alone'])} of {worst['attacked']} examples that white-box attacks in the same ball do not"
+    told = (
+        f"{what} {len(worst['alone'])} of {worst['attacked']} examples "
+        "that white-box attacks in the same ball do not"
+    )
     if len(worst["alone"]) > ALONE * worst["attacked"]:
         return Check(
             name,

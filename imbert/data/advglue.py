@@ -52,12 +52,14 @@ def read_advglue(path: str | Path, task: str) -> PairedExamples:
     """A task's items of AdvGLUE's dev set.
 
     Args:
-        path: JSON: per task a list of items with the GLUE fields, `label`, and where the attack changed a field, `original_<field>`;
-            the published dev.json, which has no originals, gives unpaired items only.
+        path: JSON: per task a list of items with the GLUE fields, `label`, and where the attack
+            changed a field, `original_<field>`; the published dev.json, which has no originals,
+            gives unpaired items only.
         task: "sst2", "qqp", "mnli", "mnli-mm", "qnli" or "rte".
 
     Raises:
-        ValueError: if the task is unknown or an item is malformed: the file, the item, what was expected and what came.
+        ValueError: if the task is unknown or an item is malformed: the file, the item, what was
+            expected and what came.
         OSError: if the file cannot be read.
     """
     if task not in ADVGLUE_TASKS:
@@ -95,7 +97,8 @@ def read_advglue(path: str | Path, task: str) -> PairedExamples:
 
 
 def task_score(name: str, metrics: Mapping[str, float]) -> float:
-    """A task's score: the mean of its GLUE metrics, accuracy and F1 for QQP and accuracy for the others.
+    """A task's score: the mean of its GLUE metrics, accuracy and F1 for QQP and accuracy for the
+    others.
 
     Raises:
         ValueError: if the task is unknown or one of its metrics is missing.
@@ -112,21 +115,25 @@ def task_score(name: str, metrics: Mapping[str, float]) -> float:
 
 
 def advglue_score(metrics_by_task: Mapping[str, float | Mapping[str, float]]) -> float:
-    """The benchmark's score: the mean over five tasks, of which MNLI is the mean of mnli and mnli-mm.
+    """The benchmark's score: the mean over five tasks, of which MNLI is the mean of mnli and
+    mnli-mm.
 
-    QQP counts with the mean of accuracy and F1. This is what the benchmark's own `evaluate.py` computes
-    (github.com/AI-secure/adversarial-glue), and the leaderboard's arithmetic (Wang et al. 2021, arXiv:2111.02840): BERT-large's 33.03,
-    37.91/16.56 (QQP), 28.85/27.05 (MNLI), 39.77 and 40.46 make 33.7. It is over all adversarial items, with or without an original.
+    QQP counts with the mean of accuracy and F1. This is what the benchmark's own `evaluate.py`
+    computes (github.com/AI-secure/adversarial-glue), and the leaderboard's arithmetic (Wang et al.
+    2021, arXiv:2111.02840): BERT-large's 33.03, 37.91/16.56 (QQP), 28.85/27.05 (MNLI), 39.77 and
+    40.46 make 33.7. It is over all adversarial items, with or without an original.
 
     Args:
-        metrics_by_task: of all six, the metrics (`compute_metrics`) or the score they make (`task_score`).
+        metrics_by_task: of all six, the metrics (`compute_metrics`) or the score they make
+            (`task_score`).
 
     Raises:
         ValueError: if one of the six is missing, another one is there, or a metric is missing.
     """
     if set(metrics_by_task) != set(ADVGLUE_TASKS):
         raise ValueError(
-            f"AdvGLUE's score needs exactly {', '.join(ADVGLUE_TASKS)}, got {', '.join(metrics_by_task) or 'none'}"
+            f"AdvGLUE's score needs exactly {', '.join(ADVGLUE_TASKS)}, "
+            f"got {', '.join(metrics_by_task) or 'none'}"
         )
     scores = {
         name: task_score(name, one) if isinstance(one, Mapping) else float(one)

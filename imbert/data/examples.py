@@ -32,16 +32,19 @@ def read_examples(task: str, source: str | Path, split: str) -> Examples:
 
     Args:
         task: its name.
-        source: a folder or a file (see `layouts.locate`), or "hub" for the GLUE of the Hugging Face hub, which needs `datasets`.
-        split: "train", "dev" (of MNLI the matched one), "dev_mismatched" (MNLI) or "test", where it has labels. A file that is
-            named as source is read whole, whichever the split, unless its name says another one.
+        source: a folder or a file (see `layouts.locate`), or "hub" for the GLUE of the Hugging Face
+            hub, which needs `datasets`.
+        split: "train", "dev" (of MNLI the matched one), "dev_mismatched" (MNLI) or "test", where it
+            has labels. A file that is named as source is read whole, whichever the split, unless
+            its name says another one.
 
     Returns:
-        At least one example, in the order of the file. Prepared MNLI training subsets may lack the final period of each text:
-        see `without_final_period`.
+        At least one example, in the order of the file. Prepared MNLI training subsets may lack the
+        final period of each text: see `without_final_period`.
 
     Raises:
-        ValueError: if task or split is unknown, or a row malformed: the file, the line, what was expected and what came.
+        ValueError: if task or split is unknown, or a row malformed: the file, the line, what was
+            expected and what came.
         OSError: if the file cannot be read.
     """
     kind = tasks.task(task)
@@ -104,11 +107,13 @@ def parse_texts(kind: Task, values: Mapping[str, Any], where: str) -> tuple[str,
     for key in kind.keys:
         if not isinstance(values.get(key), str) or not values[key].strip():
             raise ValueError(
-                f"{where}: expected a text that is not empty in column {key}, got {values.get(key)!r}"
+                f"{where}: expected a text that is not empty in "
+                f"column {key}, got {values.get(key)!r}"
             )
         if not is_whole(values[key]):
             raise ValueError(
-                f"{where}: expected text in column {key}, got half of a surrogate pair in {values[key][:40]!r}"
+                f"{where}: expected text in column {key}, got half of a "
+                f"surrogate pair in {values[key][:40]!r}"
             )
     return tuple(values[key] for key in kind.keys)
 
@@ -162,7 +167,8 @@ def _selected(file: TableFile, rows: Iterable[Row]) -> Iterator[Row]:
     missing = len(file.selection.members) - len(seen)
     if missing:
         raise ValueError(
-            f"{file.selection.source}: expected every listed row in {file.path}, got {missing} that are not there"
+            f"{file.selection.source}: expected every listed row in "
+            f"{file.path}, got {missing} that are not there"
         )
 
 
@@ -197,7 +203,8 @@ def _from_hub(kind: Task, split: str) -> Examples:
     except Exception as error:  # offline, it raises errors of half a dozen packages
         reason = str(error).strip().splitlines() or [type(error).__name__]
         raise ValueError(
-            f"source 'hub': expected to load {HUB} {kind.name} {name}, got {type(error).__name__}: {reason[0]}"
+            f"source 'hub': expected to load {HUB} {kind.name} "
+            f"{name}, got {type(error).__name__}: {reason[0]}"
         ) from error
     rows = (
         Row(number, {**row, "id": row.get("idx", number)})

@@ -53,7 +53,8 @@ def _names(config: Any, where: object) -> dict[int, str]:
         for name, place in inverse.items():
             if names.get(place) != name:
                 raise ValueError(
-                    f"{where}: expected label2id to be id2label read backwards, got {name!r}: {place} beside {place}: {names.get(place)!r}"
+                    f"{where}: expected label2id to be id2label read backwards, got "
+                    f"{name!r}: {place} beside {place}: {names.get(place)!r}"
                 )
     return {} if _made_up(names) else names
 

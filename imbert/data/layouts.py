@@ -1,4 +1,6 @@
-"""Where the rows of a task and a split lie: prepared GLUE folders, the extracted GLUE archives, or one file."""
+"""Where the rows of a task and a split lie: prepared GLUE folders, the extracted GLUE archives, or
+one file.
+"""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -87,8 +89,9 @@ def locate(task: str, source: Path, split: str) -> TableFile:
 
     Args:
         task: its name.
-        source: a prepared folder (`sst2_train.tsv.gz`), or the one above its `glue`; the folder of the extracted GLUE archives
-            (`SST-2/train.tsv`) or one of them; a folder with `train.tsv`, `dev.csv`, …; or one file, in whose name `{split}` is replaced.
+        source: a prepared folder (`sst2_train.tsv.gz`), or the one above its `glue`; the folder of
+            the extracted GLUE archives (`SST-2/train.tsv`) or one of them; a folder with
+            `train.tsv`, `dev.csv`, …; or one file, in whose name `{split}` is replaced.
         split: "train", "dev", "dev_mismatched" (MNLI's) or "test".
 
     Raises:
@@ -112,7 +115,8 @@ def locate(task: str, source: Path, split: str) -> TableFile:
             f"{split}.tsv",
         ]
         raise ValueError(
-            f"{named}: expected the split {split!r} of {task} as {', '.join(wanted)} (or .csv, .jsonl), got none of them"
+            f"{named}: expected the split {split!r} of {task} as "
+            f"{', '.join(wanted)} (or .csv, .jsonl), got none of them"
         )
     return found
 
@@ -131,7 +135,8 @@ def _one_file(task: str, path: Path, split: str, chosen_by_name: bool) -> TableF
     if splits and split.removesuffix("_mismatched") not in splits and not chosen_by_name:
         other = " and ".join(sorted(splits))
         raise ValueError(
-            f"{path}: expected the split {split!r}, got a file named after {other}; write {{split}} in the name for both"
+            f"{path}: expected the split {split!r}, got a file named after "
+            f"{other}; write {{split}} in the name for both"
         )
     return TableFile(path)
 
@@ -197,7 +202,8 @@ def _listed_pairs(path: Path, split: str) -> Selection:
     """MRPC's release has no dev file: GLUE's is the rows that dev_ids.tsv lists."""
     if not path.is_file():
         raise ValueError(
-            f"{path}: expected the list of MRPC's dev rows beside msr_paraphrase_train.txt, got no such file"
+            f"{path}: expected the list of MRPC's dev rows beside "
+            "msr_paraphrase_train.txt, got no such file"
         )
     pairs = []
     for number, line in numbered_lines(path):
@@ -225,6 +231,7 @@ def _pseudo_split(path: Path, split: str) -> TableFile:
     ]
     if parts[0] & parts[1]:
         raise ValueError(
-            f"{listing}: expected pseudo_train and pseudo_dev to be disjoint, got {len(parts[0] & parts[1])} rows in both"
+            f"{listing}: expected pseudo_train and pseudo_dev to be "
+            f"disjoint, got {len(parts[0] & parts[1])} rows in both"
         )
     return TableFile(path, selection=Selection(("id",), parts[split == "dev"], True, listing))

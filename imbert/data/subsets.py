@@ -9,7 +9,8 @@ LOW_RESOURCE, HELD_OUT = 0, 1  # streams of random numbers, apart for equal seed
 
 
 def low_resource_subset(examples: Examples, size: int, seed: int) -> Examples:
-    """The first `size` examples of a seeded, stratified order: the subset of 500 begins that of 1,000.
+    """The first `size` examples of a seeded, stratified order: the subset of 500 begins that of
+    1,000.
 
     Args:
         examples: to choose from.
@@ -21,7 +22,8 @@ def low_resource_subset(examples: Examples, size: int, seed: int) -> Examples:
     """
     if not 1 <= size <= len(examples):
         raise ValueError(
-            f"size of a subset must lie in [1, {len(examples)}], the rows that there are, got {size}"
+            f"size of a subset must lie in [1, {len(examples)}], "
+            f"the rows that there are, got {size}"
         )
     return examples.take(stratified_order(examples, seed, LOW_RESOURCE)[:size])
 
@@ -39,17 +41,20 @@ def held_out(examples: Examples, size: int, seed: int) -> tuple[Examples, Exampl
     """
     if not 1 <= size < len(examples):
         raise ValueError(
-            f"size of the held-out rows must lie in [1, {len(examples) - 1}], with {len(examples)} rows, got {size}"
+            "size of the held-out rows must lie in [1, "
+            f"{len(examples) - 1}], with {len(examples)} rows, got {size}"
         )
     chosen = stratified_order(examples, seed, HELD_OUT)[:size]
     return examples.take(np.setdiff1d(np.arange(len(examples)), chosen)), examples.take(chosen)
 
 
 def stratified_order(examples: Examples, seed: int, stream: int = LOW_RESOURCE) -> np.ndarray:
-    """An order each of whose beginnings has the strata's shares: example r of n_c of stratum c comes at (r + 1/2)/n_c.
+    """An order each of whose beginnings has the strata's shares: example r of n_c of stratum c
+    comes at (r + 1/2)/n_c.
 
-    This is Webster's divisor method of apportionment, which is house-monotone, so that the beginnings are nested; with two or three
-    classes it keeps every count within one of its exact share (Balinski & Young 1982, Fair Representation, appendix A).
+    This is Webster's divisor method of apportionment, which is house-monotone, so that the
+    beginnings are nested; with two or three classes it keeps every count within one of its exact
+    share (Balinski & Young 1982, Fair Representation, appendix A).
 
     Args:
         examples: classes are the strata; of a regression the tenths of the score's distribution.

@@ -14,7 +14,9 @@ SUFFIXES = (".tsv", ".txt", ".csv", ".jsonl")  # .txt is tab-separated: the MRPC
 
 
 class Row(NamedTuple):
-    """One row: the line it starts on, counted from 1, and its values; None where the row is too short."""
+    """One row: the line it starts on, counted from 1, and its values; None where the row is too
+    short.
+    """
 
     line: int
     values: Mapping[str, object]
@@ -35,7 +37,8 @@ def kind_of(path: Path) -> str:
 def numbered_lines(path: Path) -> Iterator[tuple[int, str]]:
     r"""Each line with its number, still ending in "\n" where it does.
 
-    Lines end at "\n" alone: the published texts hold other characters that str.splitlines takes for an end.
+    Lines end at "\n" alone: the published texts hold other characters that str.splitlines takes for
+    an end.
 
     Raises:
         ValueError: if the file is not UTF-8 or not whole.
@@ -48,7 +51,8 @@ def numbered_lines(path: Path) -> Iterator[tuple[int, str]]:
                 yield number, line.decode("utf-8-sig" if number == 1 else "utf-8")
     except UnicodeDecodeError as error:
         raise ValueError(
-            f"{path}:{number}: expected UTF-8, got byte 0x{error.object[error.start]:02x} at column {error.start + 1}"
+            f"{path}:{number}: expected UTF-8, got byte "
+            f"0x{error.object[error.start]:02x} at column {error.start + 1}"
         ) from error
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise ValueError(f"{path}: expected a whole gzip file, {error}") from error
@@ -65,13 +69,16 @@ def read_table(
 
     Args:
         path: of the file; its suffix says the format. A .tsv has no quoting, a .csv has.
-        required: our name of each column, and the names it may have in the file, the first that is there counts.
+        required: our name of each column, and the names it may have in the file, the first that is
+            there counts.
         optional: likewise, left out where the file has none.
         header: names of the columns, for a file without a first line of names.
-        short_rows: hands out rows of another length than the header, with None for what they lack, instead of refusing them.
+        short_rows: hands out rows of another length than the header, with None for what they lack,
+            instead of refusing them.
 
     Raises:
-        ValueError: if a row or the header is malformed; says the file, the line, what was expected and what came.
+        ValueError: if a row or the header is malformed; says the file, the line, what was expected
+            and what came.
         OSError: if the file cannot be read.
     """
     kind = kind_of(path)
@@ -92,7 +99,8 @@ def read_table(
     for line, fields in records:
         if len(fields) != len(header) and not short_rows:
             raise ValueError(
-                f"{path}:{line}: expected {len(header)} columns ({', '.join(header)}), got {len(fields)}"
+                f"{path}:{line}: expected {len(header)} columns "
+                f"({', '.join(header)}), got {len(fields)}"
             )
         yield Row(
             line,
@@ -114,13 +122,16 @@ def _resolve(
             places[name] = found
         elif name in required:
             raise ValueError(
-                f"{where}: expected a column {' or '.join(aliases)}, got {', '.join(columns) or 'none'}"
+                f"{where}: expected a column "
+                f"{' or '.join(aliases)}, got {', '.join(columns) or 'none'}"
             )
     return places
 
 
 def _quoted(path: Path) -> Iterator[tuple[int, list[str]]]:
-    """Records of a .csv, whose quoted fields may hold line ends, each with the line it starts on."""
+    """Records of a .csv, whose quoted fields may hold line ends, each with the line it starts
+    on.
+    """
     lines = csv.reader((line for _, line in numbered_lines(path)), strict=True)
     start = 1
     try:

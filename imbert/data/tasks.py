@@ -34,7 +34,8 @@ class Task:
     def __post_init__(self) -> None:
         if len(self.keys) not in (1, 2) or self.labels < 1:
             raise ValueError(
-                f"task {self.name!r} must have 1 or 2 text columns and at least 1 label, got {self.keys} and {self.labels}"
+                f"task {self.name!r} must have 1 or 2 text columns and at "
+                f"least 1 label, got {self.keys} and {self.labels}"
             )
         unknown = [name for name in self.metrics if name not in METRICS]
         if unknown or not self.metrics:
@@ -101,12 +102,14 @@ class Examples:
         labels = np.asarray(self.labels)
         if labels.shape != (len(self.texts),) or len(self.ids) != len(self.texts):
             raise ValueError(
-                f"texts, labels and ids must be equally many, got {len(self.texts)}, {labels.shape} and {len(self.ids)}"
+                "texts, labels and ids must be equally many, got "
+                f"{len(self.texts)}, {labels.shape} and {len(self.ids)}"
             )
         columns = len(self.task.keys)
         if any(len(texts) != columns for texts in self.texts):
             raise ValueError(
-                f"an example of {self.task.name} must have {columns} texts, got {next(t for t in self.texts if len(t) != columns)}"
+                f"an example of {self.task.name} must have {columns} texts, got "
+                f"{next(t for t in self.texts if len(t) != columns)}"
             )
         wrong = [value for value in labels.tolist() if not is_label(self.task, value)]
         if wrong:
@@ -133,7 +136,9 @@ class Examples:
 
     @property
     def clusters(self) -> np.ndarray:
-        """`(N,)`: for each example the first one with the same texts; what is measured on equal texts is no independent evidence."""
+        """`(N,)`: for each example the first one with the same texts; what is measured on equal
+        texts is no independent evidence.
+        """
         first: dict[tuple[str, ...], int] = {}
         return np.array(
             [first.setdefault(texts, i) for i, texts in enumerate(self.texts)], dtype=np.int64
@@ -149,7 +154,9 @@ class Examples:
 
 
 def class_of(task: Task, text: str) -> int | None:
-    """The class that a text names: by its name, in any case, with spaces or hyphens, or by its number in plain digits."""
+    """The class that a text names: by its name, in any case, with spaces or hyphens, or by its
+    number in plain digits.
+    """
     plain = re.sub(r"[\s_-]+", "_", text.strip(" \t\r").casefold())
     names = [*task.label_names, *map(str, range(task.labels))]
     return names.index(plain) % task.labels if plain in names else None

@@ -1,4 +1,6 @@
-"""A fine-tuned model with its tokenizer: texts in, probabilities out, and the same from word embeddings."""
+"""A fine-tuned model with its tokenizer: texts in, probabilities out, and the same from word
+embeddings.
+"""
 
 import contextlib
 import dataclasses
@@ -22,10 +24,12 @@ Batch = Mapping[str, Tensor]
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Classifier:
-    """A BERT or IM-BERT for sequence classification or regression; evaluation leaves its training mode as it was.
+    """A BERT or IM-BERT for sequence classification or regression; evaluation leaves its training
+    mode as it was.
 
     Attributes:
-        model: a transformers model whose output has `logits` and whose forward takes `inputs_embeds`.
+        model: a transformers model whose output has `logits` and whose forward takes
+            `inputs_embeds`.
         tokenizer: a transformers tokenizer.
         max_length: texts are cut to so many tokens, or to what the model has positions for.
         batch_size: so many texts go through the model at once.
@@ -56,17 +60,19 @@ class Classifier:
         batch_size: int = 32,
         task: Task | None = None,
     ) -> Self:
-        """The classifier of a folder that holds safetensors weights and a tokenizer, in float32 whatever it was saved in.
+        """The classifier of a folder that holds safetensors weights and a tokenizer, in float32
+        whatever it was saved in.
 
         Args:
             folder: as `save_pretrained` writes it.
             max_length: texts are cut to so many tokens.
             batch_size: so many texts go through the model at once.
-            task: whose labels the logits are in the order of, by the names of the checkpoint; None leaves the checkpoint's own order.
+            task: whose labels the logits are in the order of, by the names of the checkpoint; None
+                leaves the checkpoint's own order.
 
         Raises:
-            ValueError: if the folder has no safetensors weights, or not all of the model's; pickled ones are never read. If the
-                checkpoint has other labels than the task.
+            ValueError: if the folder has no safetensors weights, or not all of the model's; pickled
+                ones are never read. If the checkpoint has other labels than the task.
             OSError: if the folder or its configuration is missing.
         """
         path = Path(folder)
@@ -74,7 +80,8 @@ class Classifier:
             raise FileNotFoundError(f"expected the folder of a classifier, got {path}")
         if not any(path.glob("*.safetensors")):
             raise ValueError(
-                f"{path}: expected safetensors weights, got {', '.join(sorted(one.name for one in path.iterdir())) or 'nothing'}"
+                f"{path}: expected safetensors weights, got "
+                f"{', '.join(sorted(one.name for one in path.iterdir())) or 'nothing'}"
             )
         require_safe_weights(path)
         with reading(path):
@@ -162,7 +169,9 @@ class Classifier:
         return logits if self.outputs is None else logits[:, list(self.outputs)]
 
     def words(self, batch: Batch) -> Tensor:
-        """Which tokens `(batch, tokens)` come from the text: neither padding nor [CLS] nor [SEP]."""
+        """Which tokens `(batch, tokens)` come from the text: neither padding nor [CLS] nor
+        [SEP].
+        """
         tokens, ids = self.tokenizer, batch["input_ids"]
         special = [
             one
@@ -175,7 +184,8 @@ class Classifier:
 
 
 def longest_text(model: Any, tokenizer: Any, max_length: int, pair: bool) -> int:
-    """Tokens after which texts are cut: `max_length`, or less where the tokenizer or the model's positions end before.
+    """Tokens after which texts are cut: `max_length`, or less where the tokenizer or the model's
+    positions end before.
 
     Raises:
         ValueError: if not one token of the text would be left between the special ones.

@@ -1,4 +1,6 @@
-"""The configurations of IM-BERT and its kin: those of the plain models, and which layers take which step."""
+"""The configurations of IM-BERT and its kin: those of the plain models, and which layers take which
+step.
+"""
 
 import dataclasses
 import os
@@ -24,19 +26,25 @@ DEFAULT_ADJOINT = {"name": "ImplicitAdjoint", "rtol": 1e-2, "restart": 12}
 
 @dataclasses.dataclass
 class StepsConfig:
-    """Mixin before a transformers configuration: the layers are vector fields, and some of them take a step.
+    """Mixin before a transformers configuration: the layers are vector fields, and some of them
+    take a step.
 
-    Loads from any checkpoint of the plain architecture; keyword arguments of `from_pretrained` set what is not its own.
+    Loads from any checkpoint of the plain architecture; keyword arguments of `from_pretrained` set
+    what is not its own.
 
     Attributes:
-        implicit_layers: indices of the layers that take `method`; None is all, an empty list none. The others are plain BERT layers.
+        implicit_layers: indices of the layers that take `method`; None is all, an empty list none.
+            The others are plain BERT layers.
         method: "implicit_euler" or "explicit_euler".
-        field: "increment", f = F − id, whose explicit step with h = 1 is the layer F; or "outer", f = F.
+        field: "increment", f = F − id, whose explicit step with h = 1 is the layer F; or "outer", f
+            = F.
         step_size: h of a layer, taken in `substeps` steps of h / substeps.
         substeps: how many.
-        learn_step_size: train h of each such layer, from `step_size`; it adds one parameter, log h, per layer.
+        learn_step_size: train h of each such layer, from `step_size`; it adds one parameter, log h,
+            per layer.
         solver: name and options of an odestab solver.
-        adjoint: name and options of an odestab adjoint. ImplicitAdjoint records failures here unless `on_failure` says "raise".
+        adjoint: name and options of an odestab adjoint. ImplicitAdjoint records failures here
+            unless `on_failure` says "raise".
 
     Raises:
         ValueError: if one of these is not as said, or the checkpoint is of another architecture.
@@ -78,7 +86,8 @@ class StepsConfig:
         if kind not in (cls.plain_type, cls.model_type):
             expected = f"{cls.plain_type!r} or {cls.model_type!r}"
             raise ValueError(
-                f"checkpoint {str(pretrained_model_name_or_path)!r} must be of model_type {expected}, got {kind!r}"
+                f"checkpoint {str(pretrained_model_name_or_path)!r} must "
+                f"be of model_type {expected}, got {kind!r}"
             )
         return {**found, "model_type": cls.model_type}, unused
 

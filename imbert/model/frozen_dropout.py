@@ -1,4 +1,6 @@
-"""A layer in training mode as one function: its dropout masks are drawn once and used at every evaluation."""
+"""A layer in training mode as one function: its dropout masks are drawn once and used at every
+evaluation.
+"""
 
 import dataclasses
 import math
@@ -22,13 +24,16 @@ from odestab.fields.vector_field import (
 class FrozenDropout(AbstractWrappedField):
     """x ↦ f(x, ω) for one draw ω of the dropout masks.
 
-    `odestab.FrozenRandomness` does the same for whatever a field draws, by drawing it again at every evaluation. On a processor that
-    is half the time of a layer, and fewer examples would draw other numbers; masks are kept, and can be cut.
+    `odestab.FrozenRandomness` does the same for whatever a field draws, by drawing it again at
+    every evaluation. On a processor that is half the time of a layer, and fewer examples would draw
+    other numbers; masks are kept, and can be cut.
 
     Attributes:
-        field: f, whose only random numbers are those of dropout and of the dropout inside `scaled_dot_product_attention`.
+        field: f, whose only random numbers are those of dropout and of the dropout inside
+            `scaled_dot_product_attention`.
         generator: where ω comes from.
-        masks: what each call of dropout is multiplied by, in the order of the calls: 0 or 1/(1 − p); empty before the first evaluation.
+        masks: what each call of dropout is multiplied by, in the order of the calls: 0 or 1/(1 −
+            p); empty before the first evaluation.
     """
 
     generator: torch.Generator
@@ -103,7 +108,8 @@ class _Replay(TorchFunctionMode):
         """Torch's attention with the mask of this call on the probabilities."""
         if others.get("is_causal") or others.get("enable_gqa"):
             raise ValueError(
-                f"attention in an implicit layer must be bidirectional and without groups, got {others}"
+                "attention in an implicit layer must be "
+                f"bidirectional and without groups, got {others}"
             )
         scores = query @ key.mT * (1 / math.sqrt(query.shape[-1]) if scale is None else scale)
         if attn_mask is not None:

@@ -21,12 +21,14 @@ from odestab.fields.vector_field import AbstractWrappedField
 
 
 class ImplicitStep:
-    """Mixin before a transformer layer's class: `forward` is a step on the field of that layer, F = `super().forward`.
+    """Mixin before a transformer layer's class: `forward` is a step on the field of that layer, F =
+    `super().forward`.
 
     Attributes:
         layer_index: where the layer stands.
         method: one of its `substeps` steps.
-        solutions: of the last forward pass, one per substep, without states; empty for an explicit step.
+        solutions: of the last forward pass, one per substep, without states; empty for an explicit
+            step.
     """
 
     method: od.ExplicitEuler | od.ImplicitEuler
@@ -85,7 +87,9 @@ class ImplicitStep:
 
     @property
     def gradient_checkpointing(self) -> bool:
-        """False, whatever is set: a solve is not repeated in the backward pass, only the evaluations of F that have a graph are."""
+        """False, whatever is set: a solve is not repeated in the backward pass, only the
+        evaluations of F that have a graph are.
+        """
         return False
 
     @gradient_checkpointing.setter
@@ -93,7 +97,8 @@ class ImplicitStep:
         self.recompute = on
 
     def compile_layer(self, **options: Any) -> None:
-        """Compile F, which the solver evaluates; the solver's loop, which ends by what it finds, stays as it is.
+        """Compile F, which the solver evaluates; the solver's loop, which ends by what it finds,
+        stays as it is.
 
         Args:
             options: of `torch.compile`.
@@ -101,7 +106,9 @@ class ImplicitStep:
         self.compiled = torch.compile(super().forward, **options)  # type: ignore[misc]
 
     def _frozen(self, field: od.AbstractVectorField, x: Tensor) -> od.AbstractVectorField:
-        """One draw of dropout for all evaluations: masks kept on a processor, drawn again on a GPU and in a compiled layer."""
+        """One draw of dropout for all evaluations: masks kept on a processor, drawn again on a GPU
+        and in a compiled layer.
+        """
         return (
             FrozenDropout.draw(field)
             if x.device.type == "cpu" and self.compiled is None
@@ -111,11 +118,9 @@ class ImplicitStep:
     @property
     def _draws(self) -> bool:
         """Whether F draws random numbers."""
-        return any(
-            module.training and module.p > 0
-            for module in self.modules()
-            if isinstance(module, nn.Dropout)
-        )  # type: ignore[attr-defined]
+        modules = self.modules()  # type: ignore[attr-defined]
+        dropouts = (module for module in modules if isinstance(module, nn.Dropout))
+        return any(dropout.training and dropout.p > 0 for dropout in dropouts)
 
     def _method_now(self) -> od.ExplicitEuler | od.ImplicitEuler:
         """The method with the step size of now."""
@@ -187,7 +192,9 @@ class _Bound:
             return self.function(x, *self.arguments, **self.keywords)
 
     def take(self, examples: Tensor) -> "_Bound":
-        """The layer for some examples of a batch: the attention mask, which has a row for each, is cut."""
+        """The layer for some examples of a batch: the attention mask, which has a row for each, is
+        cut.
+        """
 
         def cut(value: Any) -> Any:
             return (
@@ -201,7 +208,9 @@ class _Bound:
 
 
 def _kernel() -> contextlib.AbstractContextManager[Any]:
-    """Torch's fused attention has neither forward-mode derivatives nor second ones; its MATH kernel does."""
+    """Torch's fused attention has neither forward-mode derivatives nor second ones; its MATH kernel
+    does.
+    """
     return sdpa_kernel(SDPBackend.MATH) if _transformed() else contextlib.nullcontext()
 
 

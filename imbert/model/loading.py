@@ -26,8 +26,9 @@ HEAD = ("classifier", "pooler", "bert.pooler")  # what a checkpoint may lack: it
 def load_model(choice: ModelChoice, task: Task, seed: int, data: Path = Path()) -> Any:
     """A model for sequence classification, or regression where the task has one label.
 
-    The seed is set just before, so that equal seeds give equal heads whatever the kind is. A checkpoint that has a head already keeps
-    it, its outputs put in the task's order; the model names its outputs as the task does.
+    The seed is set just before, so that equal seeds give equal heads whatever the kind is. A
+    checkpoint that has a head already keeps it, its outputs put in the task's order; the model
+    names its outputs as the task does.
 
     Args:
         choice: of the run.
@@ -36,8 +37,8 @@ def load_model(choice: ModelChoice, task: Task, seed: int, data: Path = Path()) 
         data: where relative paths of the run start.
 
     Raises:
-        ValueError: if weights are pickled, the architecture is another one, a choice does not fit the checkpoint, or its head has other
-            labels than the task.
+        ValueError: if weights are pickled, the architecture is another one, a choice does not fit
+            the checkpoint, or its head has other labels than the task.
         OSError: if there is no such checkpoint.
     """
     folder = checkpoint_folder(choice.checkpoint, data)
@@ -70,7 +71,8 @@ def load_model(choice: ModelChoice, task: Task, seed: int, data: Path = Path()) 
     name_outputs(model.config, task)
     for name in DROPOUTS:
         in_range(f"{folder}: {name}", getattr(model.config, name, None), 0, 1, high_allowed=False)
-    model.accepts_loss_kwargs = False  # else Trainer sums BERT's loss over accumulated micro-batches (transformers issue 47688)
+    # else Trainer sums BERT's loss over accumulated micro-batches (transformers issue 47688)
+    model.accepts_loss_kwargs = False
     return model
 
 
@@ -96,10 +98,12 @@ def load_tokenizer(checkpoint: str, data: Path = Path()) -> Any:
 
 
 def require_safe_weights(folder: str | Path) -> None:
-    """Refuse a local checkpoint whose weights are pickled, lie outside it, or are no floating-point numbers.
+    """Refuse a local checkpoint whose weights are pickled, lie outside it, or are no floating-point
+    numbers.
 
     Raises:
-        ValueError: if it has no safetensors file, or a file named by its index is not one inside the folder; it is named.
+        ValueError: if it has no safetensors file, or a file named by its index is not one inside
+            the folder; it is named.
     """
     if Path(folder).is_dir():
         types = od.stored_types(od.weight_files(folder))
@@ -117,14 +121,16 @@ def require_safe_weights(folder: str | Path) -> None:
 def require_all_weights(
     folder: str | Path, loading: dict[str, Any], new: tuple[str, ...] = ()
 ) -> None:
-    """Refuse a model with weights that its checkpoint did not have, from what transformers tells of loading it.
+    """Refuse a model with weights that its checkpoint did not have, from what transformers tells of
+    loading it.
 
     Raises:
         ValueError: if there are such weights whose names do not begin with one of `new`.
     """
     if lacking := sorted(name for name in loading["missing_keys"] if not name.startswith(new)):
         raise ValueError(
-            f"{folder}: expected weights of every layer, got none of {', '.join(lacking[:3])} and {len(lacking[3:])} more"
+            f"{folder}: expected weights of every layer, got none of "
+            f"{', '.join(lacking[:3])} and {len(lacking[3:])} more"
         )
 
 
@@ -141,7 +147,9 @@ def reading(folder: str | Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def saving(folder: Path) -> Iterator[None]:
-    """A training state that cannot be written, on a full disk for instance, is an OSError with its place."""
+    """A training state that cannot be written, on a full disk for instance, is an OSError with its
+    place.
+    """
     try:
         yield
     except (SafetensorError, RuntimeError) as error:
@@ -155,7 +163,9 @@ def saving(folder: Path) -> Iterator[None]:
 
 
 def weights_digest(folder: str) -> str | None:
-    """Sha256 of a checkpoint's weights, in one file or in several; None for one of the hub that is not on this machine."""
+    """Sha256 of a checkpoint's weights, in one file or in several; None for one of the hub that is
+    not on this machine.
+    """
     return model_identity(folder).weights
 
 

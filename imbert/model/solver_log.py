@@ -17,7 +17,8 @@ class SolverLog:
     """Sums over batches of `model.solver_statistics()`.
 
     Attributes:
-        fixed_steps: whether the solver takes a given number of steps, so that only divergence is a failure.
+        fixed_steps: whether the solver takes a given number of steps, so that only divergence is a
+            failure.
     """
 
     fixed_steps: bool = False
@@ -25,7 +26,9 @@ class SolverLog:
     _adjoints: dict[int, "_Solves"] = dataclasses.field(default_factory=dict)
 
     def add(self, statistics: Iterable[Mapping[str, Any]], backward: bool = False) -> None:
-        """Take in the statistics of one batch; those of the adjoint only after a backward pass, else they are an older one's."""
+        """Take in the statistics of one batch; those of the adjoint only after a backward pass,
+        else they are an older one's.
+        """
         for one in statistics:
             self._layers.setdefault(one["layer"], _Solves()).add(one)
             if backward and one.get("adjoint"):
@@ -62,7 +65,9 @@ def statistics(model: Any) -> list[dict[str, Any]]:
 
 
 def failures(where: str, summary: Iterable[Mapping[str, Any]], limit: float) -> list[str]:
-    """One line for each layer whose solver, or adjoint solver, failed on more than `limit` of the examples."""
+    """One line for each layer whose solver, or adjoint solver, failed on more than `limit` of the
+    examples.
+    """
     found = []
     for one in summary:
         for name, solves in (("solver", one), ("adjoint", one.get("adjoint") or {})):

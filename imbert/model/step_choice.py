@@ -1,4 +1,6 @@
-"""Which one-step method a layer takes: from the plain values of a configuration to odestab's objects."""
+"""Which one-step method a layer takes: from the plain values of a configuration to odestab's
+objects.
+"""
 
 import dataclasses
 import math
@@ -31,7 +33,8 @@ def build_solver(choice: Mapping[str, Any]) -> od.AbstractImplicitSolver:
 
 
 def build_adjoint(choice: Mapping[str, Any]) -> od.AbstractAdjoint:
-    """An adjoint from its class name and its options; ImplicitAdjoint records a failed solve unless it is told to raise.
+    """An adjoint from its class name and its options; ImplicitAdjoint records a failed solve unless
+    it is told to raise.
 
     Raises:
         ValueError: if there is no adjoint or option of that name, or an option is out of range.
@@ -45,7 +48,9 @@ def build_adjoint(choice: Mapping[str, Any]) -> od.AbstractAdjoint:
 
 
 def build_method(config: Any) -> od.ExplicitEuler | od.ImplicitEuler:
-    """One of the `substeps` steps of a layer, with an adjoint of its own, whose record is that of this layer alone."""
+    """One of the `substeps` steps of a layer, with an adjoint of its own, whose record is that of
+    this layer alone.
+    """
     step_size = config.step_size / config.substeps
     if config.method == "explicit_euler":
         return od.ExplicitEuler(step_size)
@@ -53,7 +58,9 @@ def build_method(config: Any) -> od.ExplicitEuler | od.ImplicitEuler:
 
 
 def require_steps(config: Any) -> None:
-    """Raise ValueError unless the choice of implicit steps in a configuration makes sense; all of it is built once."""
+    """Raise ValueError unless the choice of implicit steps in a configuration makes sense; all of
+    it is built once.
+    """
     layers, depth = config.implicit_layers, config.num_hidden_layers
     if layers is not None:
         indices = isinstance(layers, list | tuple) and all(
@@ -61,7 +68,8 @@ def require_steps(config: Any) -> None:
         )
         if not indices or len(set(layers)) != len(layers):
             raise ValueError(
-                f"implicit_layers must be None or different indices from 0 to {depth - 1} of the {depth} layers, got {layers!r}"
+                "implicit_layers must be None or different indices from 0 to "
+                f"{depth - 1} of the {depth} layers, got {layers!r}"
             )
     for name, known in (("method", METHODS), ("field", FIELDS)):
         if getattr(config, name) not in known:
@@ -94,7 +102,8 @@ def _built(
     accepted = [field.name for field in dataclasses.fields(kind) if field.init]
     if unknown := sorted(set(options) - set(accepted)):
         raise ValueError(
-            f"{what} {kind.__name__} must have options out of {', '.join(accepted)}, got {', '.join(unknown)}"
+            f"{what} {kind.__name__} must have options out of "
+            f"{', '.join(accepted)}, got {', '.join(unknown)}"
         )
     hints = typing.get_type_hints(kind)
     for name, value in options.items():

@@ -1,4 +1,6 @@
-"""What every model with implicit steps has: its layers' arguments, how its solves went, other solvers for a while."""
+"""What every model with implicit steps has: its layers' arguments, how its solves went, other
+solvers for a while.
+"""
 
 import contextlib
 import dataclasses
@@ -48,8 +50,8 @@ class SteppingBase:
         """As the plain model's.
 
         Raises:
-            ValueError: if `attention_mask` is not `(batch, tokens)`, so that no one knows which tokens are real, or attentions are asked
-                for.
+            ValueError: if `attention_mask` is not `(batch, tokens)`, so that no one knows which
+                tokens are real, or attentions are asked for.
         """
         config = self.config  # type: ignore[attr-defined]
         if kwargs.get("output_attentions", config.output_attentions) and config.stepping_layers:
@@ -61,17 +63,19 @@ class SteppingBase:
             "position_ids": position_ids,
             "inputs_embeds": inputs_embeds,
         }
-        return super().forward(
+        return super().forward(  # type: ignore[misc]
             input_ids,
             attention_mask=attention_mask,
             **inputs,
             **_layer_arguments(attention_mask),
             **kwargs,
-        )  # type: ignore[misc]
+        )
 
 
 def _layer_arguments(attention_mask: Tensor | None) -> dict[str, Tensor]:
-    """What the layers need beside what the encoder passes them: which tokens are real; nothing where all are."""
+    """What the layers need beside what the encoder passes them: which tokens are real; nothing
+    where all are.
+    """
     if attention_mask is None:
         return {}
     if attention_mask.ndim != 2:
@@ -87,14 +91,17 @@ def _layer_arguments(attention_mask: Tensor | None) -> dict[str, Tensor]:
 class SteppingModel:
     """Mixin before a transformers model class."""
 
-    accepts_loss_kwargs = False  # else Trainer inflates the loss of accumulated micro-batches (transformers issue 47688)
+    # else Trainer inflates the loss of accumulated micro-batches (transformers issue 47688)
+    accepts_loss_kwargs = False
     _supports_flash_attn = False
     _supports_flex_attn = False
 
     config_class: type
 
     def require_config(self, config: Any) -> None:
-        """Raise ValueError unless the configuration is of the kind that says which steps are taken."""
+        """Raise ValueError unless the configuration is of the kind that says which steps are
+        taken.
+        """
         if not isinstance(config, self.config_class):
             raise ValueError(
                 f"config must be an {self.config_class.__name__}, got {type(config).__name__}"
@@ -108,7 +115,8 @@ class SteppingModel:
         """As transformers does, from safetensors alone.
 
         Raises:
-            ValueError: if pickled weights are asked for or are all there is, or the checkpoint is of another architecture.
+            ValueError: if pickled weights are asked for or are all there is, or the checkpoint is
+                of another architecture.
         """
         if not kwargs.setdefault("use_safetensors", True):
             raise ValueError("use_safetensors must be True: pickled weights are refused, got False")
@@ -117,15 +125,17 @@ class SteppingModel:
         except OSError as error:
             if "safetensors" in str(error):
                 raise ValueError(
-                    f"checkpoint {str(pretrained_model_name_or_path)!r} must have its weights in safetensors: {error}"
+                    f"checkpoint {str(pretrained_model_name_or_path)!r} must "
+                    f"have its weights in safetensors: {error}"
                 ) from error
             raise
 
     def solver_statistics(self) -> list[dict[str, Any]]:
-        """How the solves of the last forward pass went, and the linear solves of the last backward pass, per implicit layer.
+        """How the solves of the last forward pass went, and the linear solves of the last backward
+        pass, per implicit layer.
 
-        Residuals are relative: RMS(y − x − hf(y)) / RMS(y), and that of the adjoint to the cotangent. Plain values; empty where no
-        layer is implicit or none has run.
+        Residuals are relative: RMS(y − x − hf(y)) / RMS(y), and that of the adjoint to the
+        cotangent. Plain values; empty where no layer is implicit or none has run.
         """
         return [
             _statistics(layer.layer_index, layer.solutions)
@@ -151,7 +161,9 @@ def stepping(
     solver: od.AbstractImplicitSolver | None = None,
     adjoint: od.AbstractAdjoint | None = None,
 ) -> Iterator[None]:
-    """Another solver or adjoint in every implicit layer of a model while inside; each layer has an adjoint of its own."""
+    """Another solver or adjoint in every implicit layer of a model while inside; each layer has an
+    adjoint of its own.
+    """
     layers = [
         layer for layer in implicit_layers(model) if isinstance(layer.method, od.ImplicitEuler)
     ]

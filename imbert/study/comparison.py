@@ -1,4 +1,6 @@
-"""A model beside another, run by run of equal seed and item by item: on AdvGLUE, and under attack."""
+"""A model beside another, run by run of equal seed and item by item: on AdvGLUE, and under
+attack.
+"""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -30,11 +32,13 @@ def on_advglue(pairs: Sequence[tuple[Run, Run]]) -> dict[str, Any] | None:
             a["evaluation"]["advglue"].keys() ^ b["evaluation"]["advglue"].keys()
         ):
             raise ValueError(
-                f"expected both models to be evaluated on the same AdvGLUE tasks, got {differing[0]} of one alone"
+                "expected both models to be evaluated on the same "
+                f"AdvGLUE tasks, got {differing[0]} of one alone"
             )
         if differing := [name for name in one.keys() & other.keys() if one[name] != other[name]]:
             raise ValueError(
-                f"expected both models to be evaluated on the same AdvGLUE texts, got {min(differing)} {one[min(differing)]} and "
+                "expected both models to be evaluated on the same AdvGLUE "
+                f"texts, got {min(differing)} {one[min(differing)]} and "
                 f"{other[min(differing)]}"
             )
     if not known:
@@ -47,7 +51,8 @@ def on_advglue(pairs: Sequence[tuple[Run, Run]]) -> dict[str, Any] | None:
 
 
 def under_attacks(pairs: Sequence[tuple[Run, Run]]) -> dict[str, dict[str, Any]]:
-    """The difference of two models' robust accuracies under each attack that both have had with the same choices on the same examples.
+    """The difference of two models' robust accuracies under each attack that both have had with the
+    same choices on the same examples.
 
     Args:
         pairs: the attacks' records by name, of equal seed, the model's and the baseline's.
@@ -80,15 +85,17 @@ def compare(
     """The difference of two models' accuracies on the same items, seed by seed.
 
     Args:
-        rows: for each seed three bool arrays `(N,)`: which adversarial items the model has right, which the baseline, and which items both
-            have right before they were changed.
-        clusters: `(N,)`, equal for items made from one original; None where that is not known, and each item counts alone.
+        rows: for each seed three bool arrays `(N,)`: which adversarial items the model has right,
+            which the baseline, and which items both have right before they were changed.
+        clusters: `(N,)`, equal for items made from one original; None where that is not known, and
+            each item counts alone.
 
     Returns:
-        "both": items that both have right before; "all": every item. "hierarchical" is the interval to read: it resamples seeds and
-        clusters, clusters alone of one seed. Of two seeds it is Student's over them, as resamples of two see half of their variance, and
-        at least what resampling gives, as two seeds may agree by chance. "resampled" says which. "seeds" is Student's interval over
-        seeds; "pooled" takes each seed for given.
+        "both": items that both have right before; "all": every item. "hierarchical" is the interval
+        to read: it resamples seeds and clusters, clusters alone of one seed. Of two seeds it is
+            Student's over them, as resamples of two see half of their variance, and
+        at least what resampling gives, as two seeds may agree by chance. "resampled" says which.
+        "seeds" is Student's interval over seeds; "pooled" takes each seed for given.
     """
     first, second, before = (np.stack([one[k] for one in rows]) for k in range(3))
     groups = np.arange(first.shape[1]) if clusters is None else clusters
@@ -120,7 +127,9 @@ def compare(
 
 
 def _originals(evaluations: Sequence[Mapping[str, Any]]) -> np.ndarray | None:
-    """Which adversarial texts share an original, over AdvGLUE's tasks; None where no record says it."""
+    """Which adversarial texts share an original, over AdvGLUE's tasks; None where no record says
+    it.
+    """
     told = next(
         (one for one in evaluations if all("clusters" in task for task in one.values())), None
     )
@@ -132,7 +141,9 @@ def _originals(evaluations: Sequence[Mapping[str, Any]]) -> np.ndarray | None:
 
 
 def _advglue(run: Run) -> dict[str, Any]:
-    """What tells the AdvGLUE texts of a run: the digests of each task; the originals' is not in records from before they had one."""
+    """What tells the AdvGLUE texts of a run: the digests of each task; the originals' is not in
+    records from before they had one.
+    """
     data = run.get("meta", {}).get("data", {})
     return {
         f"{name} {key}": value
@@ -145,7 +156,9 @@ def _advglue(run: Run) -> dict[str, Any]:
 def _adversarial(
     a: Mapping[str, Any], b: Mapping[str, Any]
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Over AdvGLUE's tasks: which adversarial texts either model gets right, and which originals both do."""
+    """Over AdvGLUE's tasks: which adversarial texts either model gets right, and which originals
+    both do.
+    """
 
     def right(one: Mapping[str, Any], which: str) -> np.ndarray:
         return np.concatenate(

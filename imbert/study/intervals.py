@@ -27,7 +27,8 @@ class PairedTest:
         difference: accuracy of a minus accuracy of b.
         low: lower end of its bootstrap interval.
         high: upper end.
-        p_value: two-sided, of the exact test that exchanges the models cluster by cluster; of items that stand alone McNemar's.
+        p_value: two-sided, of the exact test that exchanges the models cluster by cluster; of items
+            that stand alone McNemar's.
         only_a: how many items only a has right.
         only_b: how many only b.
         clusters: how many there are.
@@ -52,7 +53,8 @@ def mean_interval(
         level: of confidence.
 
     Returns:
-        With n = 1 both ends are nan: one run says nothing about the spread. A value that is nan makes all of it nan.
+        With n = 1 both ends are nan: one run says nothing about the spread. A value that is nan
+        makes all of it nan.
 
     Raises:
         ValueError: if there is no value, or the level is not in (0, 1).
@@ -71,7 +73,8 @@ def mean_interval(
 
 
 def proportion_interval(successes: int, n: int, level: float = LEVEL) -> Interval:
-    """Wilson's interval of a proportion: (p + z²/2n ± z √(p(1−p)/n + z²/4n²)) / (1 + z²/n)  (Wilson 1927).
+    """Wilson's interval of a proportion: (p + z²/2n ± z √(p(1−p)/n + z²/4n²)) / (1 + z²/n)  (Wilson
+    1927).
 
     Args:
         successes: how many.
@@ -79,7 +82,8 @@ def proportion_interval(successes: int, n: int, level: float = LEVEL) -> Interva
         level: of confidence.
 
     Raises:
-        ValueError: if there are more successes than trials or fewer than none, or the level is not in (0, 1).
+        ValueError: if there are more successes than trials or fewer than none, or the level is not
+            in (0, 1).
     """
     _check_level(level)
     if not 0 <= successes <= n:
@@ -104,9 +108,10 @@ def paired_test(
 ) -> PairedTest:
     """An exact test and a bootstrap interval of the difference of two accuracies on the same items.
 
-    Were the models equal, the difference Σ(a − b) of each cluster might as well have the other sign, which all choices of signs test
-    exactly. Where every item is a cluster of its own, this is McNemar's test: the items that only one of the two has right are fair coin
-    tosses (McNemar 1947; the exact binomial, not the chi-square). The percentile interval resamples clusters.
+    Were the models equal, the difference Σ(a − b) of each cluster might as well have the other
+    sign, which all choices of signs test exactly. Where every item is a cluster of its own, this is
+    McNemar's test: the items that only one of the two has right are fair coin tosses (McNemar 1947;
+    the exact binomial, not the chi-square). The percentile interval resamples clusters.
 
     Args:
         right_a: `(N,)` bool, whether the first model has each item right.
@@ -139,15 +144,19 @@ def hierarchical_difference(
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> Interval:
-    """The mean difference of two models' accuracies over seeds and items, and an interval that resamples seeds and clusters of items.
+    """The mean difference of two models' accuracies over seeds and items, and an interval that
+    resamples seeds and clusters of items.
 
-    Seeds and clusters are drawn independently with replacement, and every cell that both draw counts (the pigeonhole bootstrap,
-    Owen 2007, Ann. Appl. Stat. 1). Items made from one original are no independent evidence, so that they are drawn together. It is
-    conservative in the noise of single cells; of S seeds it sees the share (S − 1)/S of the variance, so with two seeds take
-    the ends of `mean_interval` of the per-seed differences where they are wider (`widened`), and with three read it beside.
+    Seeds and clusters are drawn independently with replacement, and every cell that both draw
+    counts (the pigeonhole bootstrap, Owen 2007, Ann. Appl. Stat. 1). Items made from one original
+    are no independent evidence, so that they are drawn together. It is conservative in the noise of
+    single cells; of S seeds it sees the share (S − 1)/S of the variance, so with two seeds take the
+    ends of `mean_interval` of the per-seed differences where they are wider (`widened`), and with
+    three read it beside.
 
     Args:
-        right_a: `(seeds, N)` bool; row s of both ran under the same seed, and column i is the same item.
+        right_a: `(seeds, N)` bool; row s of both ran under the same seed, and column i is the same
+            item.
         right_b: `(seeds, N)` bool.
         kept: `(seeds, N)` bool, the cells that count; None is all.
         clusters: `(N,)`, equal for items that are made from one; None makes each its own.
@@ -156,8 +165,8 @@ def hierarchical_difference(
         seed: of the bootstrap.
 
     Returns:
-        Accuracy of a minus accuracy of b over the cells that count, with n the number of seeds. With one seed only the clusters are
-        resampled.
+        Accuracy of a minus accuracy of b over the cells that count, with n the number of seeds.
+        With one seed only the clusters are resampled.
 
     Raises:
         ValueError: if the shapes differ, one is empty, or an entry is neither true nor false.
@@ -167,7 +176,8 @@ def hierarchical_difference(
     cells = np.ones(a.shape, dtype=bool) if kept is None else _right("kept", kept, 2)
     if not a.shape == b.shape == cells.shape:
         raise ValueError(
-            f"right_a, right_b and kept must have one shape, got {a.shape}, {b.shape} and {cells.shape}"
+            "right_a, right_b and kept must have one shape, got "
+            f"{a.shape}, {b.shape} and {cells.shape}"
         )
     if not cells.any():
         raise ValueError("kept must have at least one cell that counts, got none")
@@ -175,7 +185,8 @@ def hierarchical_difference(
         raise ValueError(f"resamples must be at least 1, got {resamples}")
     seeds = len(a)
     members = _membership(clusters, a.shape[1])
-    # Clusters with one pattern of sums over the seeds are exchangeable: drawing clusters is drawing how many of each pattern.
+    # Clusters with one pattern of sums over the seeds are exchangeable: drawing clusters is drawing
+    # how many of each pattern.
     both = np.vstack([np.where(cells, a.astype(np.int64) - b, 0) @ members, cells @ members])
     patterns, counts = np.unique(both, axis=1, return_counts=True)
     drawn = members.shape[1]
@@ -196,7 +207,9 @@ def hierarchical_difference(
 
 
 def widened(interval: Interval, other: Interval) -> Interval:
-    """The interval with the ends of the other where these lie farther out; its own where the other's are not known."""
+    """The interval with the ends of the other where these lie farther out; its own where the
+    other's are not known.
+    """
     low, high = np.fmin(interval.low, other.low), np.fmax(interval.high, other.high)
     return Interval(interval.mean, float(low), float(high), interval.n)
 
@@ -215,7 +228,9 @@ def _membership(clusters: np.ndarray | None, items: int) -> np.ndarray:
 
 
 def _sign_flip_p_value(sums: np.ndarray, observed: int) -> float:
-    """P(|Σ ± s_c| ≥ observed) over independent fair signs, exactly: the distribution of the sum, cluster by cluster."""
+    """P(|Σ ± s_c| ≥ observed) over independent fair signs, exactly: the distribution of the sum,
+    cluster by cluster.
+    """
     chance = np.ones(1)  # of the sums −T … T so far, in steps of one
     for size in sums[sums > 0]:
         wider = np.zeros(len(chance) + 2 * size)
@@ -236,6 +251,7 @@ def _right(name: str, values: np.ndarray, dimensions: int) -> np.ndarray:
     array = np.asarray(values)
     if array.ndim != dimensions or not array.size or not np.isin(array, (0, 1)).all():
         raise ValueError(
-            f"{name} must be a {dimensions}-dimensional array of true and false, not empty, got shape {array.shape}"
+            f"{name} must be a {dimensions}-dimensional array of true "
+            f"and false, not empty, got shape {array.shape}"
         )
     return array.astype(bool)

@@ -1,4 +1,7 @@
-"""A study: named models, each trained on every task, size and seed, then attacked. Knows neither torch nor transformers."""
+"""A study: named models, each trained on every task, size and seed, then attacked.
+
+Knows neither torch nor transformers.
+"""
 
 import dataclasses
 import json
@@ -15,7 +18,9 @@ RADII = (
     0.1,
     0.3,
     1.0,
-)  # of attacks on word embeddings, in mean word norms: one straight step, beyond it, a word exchanged
+    # of attacks on word embeddings, in mean word norms: one straight step, beyond it, a word
+    # exchanged
+)
 STAGES = ("train", "attack", "summarise")
 SHARED = ("data", "train", "evaluate")
 
@@ -32,8 +37,10 @@ class AttackChoice:
         masking: whether the masking checks run.
         sweep_examples: on how many examples the masking checks vary the solver's tolerance.
         norm: of the ball about the word embeddings, "l2" or "linf".
-        radius: of it, relative to the mean norm of word embeddings; of several, a ladder, each attack runs at each. None is 0.1.
-        gradient: that the white-box attacks climb, "implicit" or "unrolled"; None is the one that suits the solver.
+        radius: of it, relative to the mean norm of word embeddings; of several, a ladder, each
+            attack runs at each. None is 0.1.
+        gradient: that the white-box attacks climb, "implicit" or "unrolled"; None is the one that
+            suits the solver.
         restarts: of the white-box attacks; None is each attack's default.
         synonyms: the table of word substitutions, found like `data.source`.
         antonyms: pairs that are never substituted; None allows all.
@@ -80,7 +87,9 @@ class AttackChoice:
 
     @property
     def records(self) -> dict[str, tuple[str, float | None]]:
-        """Kind and radius of each attack by the name of its record: "pgd" has the first radius, "pgd-0.3" a later rung of a ladder."""
+        """Kind and radius of each attack by the name of its record: "pgd" has the first radius,
+        "pgd-0.3" a later rung of a ladder.
+        """
         found = dict[str, tuple[str, float | None]]()
         for kind in self.kinds:
             if kind in OF_TEXTS:
@@ -130,12 +139,14 @@ class StudyConfig:
         seeds: of training; every model takes the same ones, and so the same data in the same order.
         tasks: GLUE tasks.
         sizes: training rows; 0 is all.
-        models: for each name its [model] table, with a table "train" of what differs from the shared one.
+        models: for each name its [model] table, with a table "train" of what differs from the
+            shared one.
         shared: the [data], [train] and [evaluate] tables of all runs.
         attacks: how the trained models are attacked; None leaves it out.
 
     Raises:
-        ValueError: if a choice is missing, empty or repeated, or the baseline is none of the models.
+        ValueError: if a choice is missing, empty or repeated, or the baseline is none of the
+            models.
     """
 
     name: str

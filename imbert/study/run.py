@@ -1,4 +1,6 @@
-"""Run a study: train every cell, attack every trained model, summarise; killed at any moment, it does only what is missing."""
+"""Run a study: train every cell, attack every trained model, summarise; killed at any moment, it
+does only what is missing.
+"""
 
 import contextlib
 import csv
@@ -36,7 +38,8 @@ def run_study(
     shard: tuple[int, int] = (0, 1),
     report: Report = print,
 ) -> dict[str, Any]:
-    """Do what is missing of a study's stages for this rank's cells, then write study.json, table.md and study.csv.
+    """Do what is missing of a study's stages for this rank's cells, then write study.json, table.md
+    and study.csv.
 
     Any number of processes may work in one folder: a cell that another holds is passed over.
 
@@ -44,7 +47,8 @@ def run_study(
         study: what to run.
         out: the study's folder.
         data: where relative paths start.
-        stages: of STAGES; training and attacking are separate so that one can be repeated without the other.
+        stages: of STAGES; training and attacking are separate so that one can be repeated without
+            the other.
         shard: this rank and how many there are; it takes cells[rank::ranks].
         report: takes lines about progress.
 
@@ -86,7 +90,9 @@ def run_study(
 
 
 def shard_of_ranks() -> tuple[int, int]:
-    """This process's rank under torchrun, whose variables are then removed: each run of a study trains in one process."""
+    """This process's rank under torchrun, whose variables are then removed: each run of a study
+    trains in one process.
+    """
     shard = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
     for name in RANK_VARIABLES:
         os.environ.pop(name, None)
@@ -94,7 +100,9 @@ def shard_of_ranks() -> tuple[int, int]:
 
 
 def markdown(summary: Mapping[str, Any]) -> str:
-    """One table per task and size: mean over seeds and 95 % t interval; adversarial numbers stand beside dev."""
+    """One table per task and size: mean over seeds and 95 % t interval; adversarial numbers stand
+    beside dev.
+    """
     parts = [f"# {summary['name']}\n"]
     for group in summary["groups"]:
         attacks = list(
@@ -174,7 +182,9 @@ def comma_separated(summary: Mapping[str, Any]) -> str:
 
 
 def _robust(attack: Mapping[str, Any] | None, seeds: int) -> str:
-    """Robust accuracy beside clean accuracy, with the number of seeds where it is not that of the model."""
+    """Robust accuracy beside clean accuracy, with the number of seeds where it is not that of the
+    model.
+    """
     if attack is None:
         return "–"
     count = attack["robust_accuracy"]["n"]
@@ -199,9 +209,12 @@ def _tests(group: Mapping[str, Any], baseline: str) -> list[str]:
             if found and found["pooled"]:
                 pooled, both, pairs = found["pooled"], found["hierarchical"], found["pairs"]
                 lines.append(
-                    f"- {model['name']} − {baseline}, AdvGLUE adversarial, {which} ({sum(pairs)} over {_seeds(len(pairs))}, "
-                    f"{_of_clusters(found)}): {_difference(both)} points, {_resampling(found)}; over seeds {told(found['seeds'])}; "
-                    f"{pooled['only_a']} only it, {pooled['only_b']} only {baseline} (exact p = {pooled['p_value']:.3g} for these seeds)\n"
+                    f"- {model['name']} − {baseline}, AdvGLUE adversarial, "
+                    f"{which} ({sum(pairs)} over {_seeds(len(pairs))}, "
+                    f"{_of_clusters(found)}): {_difference(both)} points, "
+                    f"{_resampling(found)}; over seeds {told(found['seeds'])}; "
+                    f"{pooled['only_a']} only it, {pooled['only_b']} only {baseline} "
+                    f"(exact p = {pooled['p_value']:.3g} for these seeds)\n"
                 )
     return ["\n", *lines] if lines else []
 
@@ -227,7 +240,8 @@ def _attack_tests(group: Mapping[str, Any], baseline: str) -> list[str]:
     )
     captions = " | ".join(map(attack_caption, attacks))
     lines = [
-        f"\nRobust accuracy minus {baseline}'s under the same attack on the same examples, points [{how}]\n",
+        f"\nRobust accuracy minus {baseline}'s under the same "
+        f"attack on the same examples, points [{how}]\n",
         f"\n| model | examples | {captions} | seeds |\n" + "|---" * (3 + len(attacks)) + "|\n",
     ]
     for name, found in against.items():
@@ -244,7 +258,9 @@ def _attack_tests(group: Mapping[str, Any], baseline: str) -> list[str]:
 
 
 def attack_caption(name: str) -> str:
-    """An attack by the name of its record, with the radius of its ball in mean word norms where there are several."""
+    """An attack by the name of its record, with the radius of its ball in mean word norms where
+    there are several.
+    """
     kind, _, radius = name.partition("-")
     return f"{kind}, radius {radius}" if radius else name
 
@@ -261,7 +277,10 @@ def _of_clusters(found: Mapping[str, Any]) -> str:
 def _resampling(found: Mapping[str, Any]) -> str:
     """How the interval was made, in words."""
     if len(found["pairs"]) == 2:
-        return f"Student's t over two seeds, at least what resampling {'pairs' if found['clusters'] is None else 'sentences'} gives"
+        return (
+            "Student's t over two seeds, at least what resampling "
+            f"{'pairs' if found['clusters'] is None else 'sentences'} gives"
+        )
     what = "pairs" if found["clusters"] is None else "sentences"
     return f"resampling {what}" if len(found["pairs"]) == 1 else f"resampling seeds and {what}"
 
@@ -282,7 +301,9 @@ def _after(title: str, report: Report) -> Report:
 def _guarded(
     work: Work, stage: str, study: StudyConfig, cell: Cell, out: Path, data: Path, report: Report
 ) -> None:
-    """Do one cell's work; what fails is written into its folder and the study goes on, but a full disk ends it."""
+    """Do one cell's work; what fails is written into its folder and the study goes on, but a full
+    disk ends it.
+    """
     failed = out / cell.folder / FAILED.format(stage=stage)
     try:
         work(study, cell, out, data, report)
@@ -296,7 +317,9 @@ def _guarded(
 
 
 def _require_inputs(study: StudyConfig, out: Path, data: Path) -> None:
-    """Refuse a study's folder with results of other choices, data or checkpoints than those that are there now."""
+    """Refuse a study's folder with results of other choices, data or checkpoints than those that
+    are there now.
+    """
     from imbert.training.finetune import finished
 
     for cell in study.cells():
@@ -315,7 +338,8 @@ def _train(study: StudyConfig, cell: Cell, out: Path, data: Path, report: Report
     result = finetune(cell.run, out / cell.folder, data, report)
     found = result["evaluation"].get("dev")
     report(
-        f"done: dev {found['metrics'] if found else 'not measured'}, {result['meta']['training']['wall_seconds'] / 60:.1f} minutes"
+        f"done: dev {found['metrics'] if found else 'not measured'}, "
+        f"{result['meta']['training']['wall_seconds'] / 60:.1f} minutes"
     )
 
 

@@ -24,8 +24,8 @@ class SweepRow:
         clean_accuracy: under this solver.
         robust_accuracy: against an attack through this solver.
         success_rate: of that attack.
-        moved: share of the run's own adversarial perturbations, found with the run's solver, that break the model under this one; NaN
-            where there is none.
+        moved: share of the run's own adversarial perturbations, found with the run's solver, that
+            break the model under this one; NaN where there is none.
     """
 
     rtol: float | None
@@ -50,9 +50,10 @@ def solver_sweep(
         classifier: an implicit model.
         examples: what is attacked.
         attack: on word embeddings.
-        tolerances: the solver's, each with the run's own kind of solver, the run's own left out; none are tried for one with a given
-            number of steps.
-        iterations: each k, the solver stopped there; a chain of solvers and Newton's method are replaced by Anderson mixing.
+        tolerances: the solver's, each with the run's own kind of solver, the run's own left out;
+            none are tried for one with a given number of steps.
+        iterations: each k, the solver stopped there; a chain of solvers and Newton's method are
+            replaced by Anderson mixing.
         seed: of the attack.
 
     Returns:

@@ -1,4 +1,6 @@
-"""A study's runs and attacks as one record: means over seeds with intervals, and paired tests against the baseline."""
+"""A study's runs and attacks as one record: means over seeds with intervals, and paired tests
+against the baseline.
+"""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -33,7 +35,8 @@ def summarise(study: StudyConfig, out: Path, data: Path | None = None) -> dict[s
     Args:
         study: what was to be run.
         out: the study's folder.
-        data: where relative paths start; AdvGLUE's file there says which pairs share an original where a run's record does not yet.
+        data: where relative paths start; AdvGLUE's file there says which pairs share an original
+            where a run's record does not yet.
 
     Raises:
         ValueError: if a record is damaged.
@@ -73,7 +76,9 @@ def _result(out: Path, cell: Cell) -> Run:
 
 
 def _with_clusters(result: Run, data: Path | None) -> Run:
-    """The record of a run with AdvGLUE's clusters, from the file if it is the one that the run was evaluated on."""
+    """The record of a run with AdvGLUE's clusters, from the file if it is the one that the run was
+    evaluated on.
+    """
     file = result["run"]["evaluate"].get("advglue")
     found = result["evaluation"].get("advglue") or {}
     if (
@@ -105,7 +110,9 @@ def read_attacks(folder: Path) -> dict[str, Any]:
 
 
 def measures(result: Run) -> dict[str, float | None]:
-    """The numbers of one run by the names of MEASURES; AdvGLUE's tasks for one GLUE task count equally, as in its score."""
+    """The numbers of one run by the names of MEASURES; AdvGLUE's tasks for one GLUE task count
+    equally, as in its score.
+    """
     evaluation, found = result["evaluation"], dict[str, float | None]()
     dev = evaluation.get("dev")
     found["dev"] = (
@@ -119,7 +126,9 @@ def measures(result: Run) -> dict[str, float | None]:
 
 
 def role(model: Mapping[str, Any]) -> str:
-    """What a model's steps are: "explicit", "truncated" (a given number of gradient descent steps) or "implicit"."""
+    """What a model's steps are: "explicit", "truncated" (a given number of gradient descent steps)
+    or "implicit".
+    """
     if model.get("kind", "bert") != "im-bert" or model.get("method") == "explicit_euler":
         return "explicit"
     return (

@@ -1,4 +1,6 @@
-"""What a trained checkpoint gets right: the dev split, and AdvGLUE beside the sentences that it was made from."""
+"""What a trained checkpoint gets right: the dev split, and AdvGLUE beside the sentences that it was
+made from.
+"""
 
 import dataclasses
 from pathlib import Path
@@ -36,8 +38,8 @@ def evaluate(checkpoint: Path, run: RunConfig, data: Path) -> dict[str, Any]:
         data: where relative paths of the run start.
 
     Returns:
-        "dev": metrics, count and a bit per example; "advglue": the same of each of its tasks, per pair; "solver": statistics per layer;
-        "data": digests.
+        "dev": metrics, count and a bit per example; "advglue": the same of each of its tasks, per
+        pair; "solver": statistics per layer; "data": digests.
 
     Raises:
         ValueError: if the checkpoint or a row is wrong, or AdvGLUE has no such task.
@@ -91,7 +93,8 @@ def read_split(run: RunConfig, data: Path, split: str) -> Examples:
 
 
 def load_classifier(checkpoint: Path, run: RunConfig) -> Classifier:
-    """The classifier of a checkpoint, with its run's labels and length of texts, on its run's device and threads.
+    """The classifier of a checkpoint, with its run's labels and length of texts, on its run's
+    device and threads.
 
     Raises:
         ValueError: if its weights are pickled, or its labels are not those of the task.
@@ -123,7 +126,9 @@ def advglue_tasks(name: str) -> tuple[str, ...]:
 def logits(
     classifier: Classifier, examples: Examples, batch_size: int, log: SolverLog
 ) -> np.ndarray:
-    """Logits `(N, labels)`; texts of like length share a batch, and the solvers' statistics of each batch go to the log."""
+    """Logits `(N, labels)`; texts of like length share a batch, and the solvers' statistics of each
+    batch go to the log.
+    """
     order = np.argsort([sum(map(len, texts)) for texts in examples.texts], kind="stable")
     parts = []
     for start in range(0, len(order), batch_size):
@@ -174,7 +179,9 @@ def _split(examples: Examples, values: np.ndarray) -> dict[str, Any]:
 def _paired(
     classifier: Classifier, pairs: PairedExamples, batch_size: int, log: SolverLog
 ) -> dict[str, Any]:
-    """Accuracy on originals, on their adversarial versions, and on those of them whose original is right."""
+    """Accuracy on originals, on their adversarial versions, and on those of them whose original is
+    right.
+    """
     every, values = pairs.every, logits(classifier, pairs.every, batch_size, log)
     right = is_right(every.task, values, every.labels)
     adversarial, unpaired = right[: len(pairs.adversarial)], right[len(pairs.adversarial) :]

@@ -63,10 +63,12 @@ def finetune(
         report: takes a line about each evaluation.
 
     Returns:
-        The result record; at once where the folder holds it already and it is of this data and this checkpoint.
+        The result record; at once where the folder holds it already and it is of this data and this
+        checkpoint.
 
     Raises:
-        ValueError: if a choice or a row is wrong, or the folder belongs to another run, other data or another checkpoint, or is in use.
+        ValueError: if a choice or a row is wrong, or the folder belongs to another run, other data
+            or another checkpoint, or is in use.
         FloatingPointError: if a loss or gradient is not finite; saved states are kept.
         OSError: if something cannot be read or written.
     """
@@ -109,13 +111,16 @@ def finished(run: RunConfig, out: Path, data: Path) -> dict[str, Any]:
     )
     if other := other_inputs(record["meta"], run, data):
         raise ValueError(
-            f"{out} has the result of other inputs (not the same: {', '.join(other)}); choose another folder"
+            f"{out} has the result of other inputs (not the same: "
+            f"{', '.join(other)}); choose another folder"
         )
     return record
 
 
 def _require_inputs(run: RunConfig, out: Path, data: Path, examples: dict[str, Examples]) -> None:
-    """Write down what a run is made from, or hold it against what was written; older folders know less."""
+    """Write down what a run is made from, or hold it against what was written; older folders know
+    less.
+    """
     start = start_of(run, data)
     inputs = {name: rows.digest for name, rows in examples.items()} | {
         "checkpoint": start.pop("weights"),
@@ -143,7 +148,9 @@ def _train(
 
 
 def _spent(state: Path | None) -> tuple[float, float]:
-    """Wall and processor seconds up to a saved state; what a killed process did after it is lost, and done again."""
+    """Wall and processor seconds up to a saved state; what a killed process did after it is lost,
+    and done again.
+    """
     logged = (
         []
         if state is None
@@ -217,7 +224,8 @@ def _arguments(run: RunConfig, folder: Path) -> transformers.TrainingArguments:
     parts = choice.gradient_accumulation * processes
     if choice.batch_size % parts:
         raise ValueError(
-            f"train.batch_size must be a multiple of gradient_accumulation × processes = {parts}, got {choice.batch_size}"
+            "train.batch_size must be a multiple of gradient_accumulation "
+            f"× processes = {parts}, got {choice.batch_size}"
         )
     if choice.device == "cuda" and not torch.cuda.is_available():
         raise ValueError("train.device: expected a machine with a GPU for 'cuda', got none")

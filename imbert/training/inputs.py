@@ -1,4 +1,7 @@
-"""What a run is made from, by content: the checkpoint it starts at and the files of its data. A finished run answers for these alone."""
+"""What a run is made from, by content: the checkpoint it starts at and the files of its data.
+
+A finished run answers for these alone.
+"""
 
 import functools
 from collections.abc import Mapping
@@ -26,7 +29,8 @@ def start_of(run: RunConfig, data: Path) -> dict[str, str | None]:
 
 
 def model_of(folder: str | Path) -> dict[str, str | None]:
-    """Digests of a checkpoint's weights, configuration and tokenizer, read again only when a file has changed; null where it is not here.
+    """Digests of a checkpoint's weights, configuration and tokenizer, read again only when a file
+    has changed; null where it is not here.
 
     Raises:
         OSError: if a file cannot be read.
@@ -45,7 +49,8 @@ def model_of(folder: str | Path) -> dict[str, str | None]:
 
 
 def files_of(run: RunConfig, data: Path) -> dict[str, str]:
-    """Digests of the files that a run reads its rows from, without those that are not there; the hub has none.
+    """Digests of the files that a run reads its rows from, without those that are not there; the
+    hub has none.
 
     Raises:
         ValueError: if a split has another file than its name says.

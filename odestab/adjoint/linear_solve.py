@@ -25,11 +25,12 @@ class AdjointRecord:
     """How the linear solve of a backward pass went, per example.
 
     Attributes:
-        residual: ‖g − (I − hJᵀ) v‖ / ‖g‖ over real tokens; 0 where g = 0, NaN where g or J is not finite.
+        residual: ‖g − (I − hJᵀ) v‖ / ‖g‖ over real tokens; 0 where g = 0, NaN where g or J is not
+            finite.
         iterations: products with J.
         converged: residual ≤ tolerance.
-        tolerance: what was asked of the residual: rtol, or 8 ε (1 + ‖v‖/‖g‖) where that is more, with ε of the precision that f
-            computes in: products cannot be told apart below it.
+        tolerance: what was asked of the residual: rtol, or 8 ε (1 + ‖v‖/‖g‖) where that is more,
+            with ε of the precision that f computes in: products cannot be told apart below it.
     """
 
     residual: Float[Tensor, " batch"]
@@ -65,7 +66,8 @@ def solve_linear(
 ) -> tuple[Tensor, AdjointRecord]:
     """Solve v − K v = g by GMRES, in float32 at least, on real tokens; padding of v is 0.
 
-    Every g is brought to a size between ½ and 1 by a power of two, which no rounding sees: v is linear in the scale of g, bit for bit.
+    Every g is brought to a size between ½ and 1 by a power of two, which no rounding sees: v is
+    linear in the scale of g, bit for bit.
 
     Args:
         product: K on the state.
@@ -75,7 +77,8 @@ def solve_linear(
         eps: rounding unit of the products.
         max_iterations: bound on the products.
         restart: largest dimension of the Krylov space.
-        guess: a first guess up to its scale, which is fitted: no guess is worse than none but for one product.
+        guess: a first guess up to its scale, which is fitted: no guess is worse than none but for
+            one product.
     """
     wide = torch.promote_types(g.dtype, torch.float32)
     padding = None if mask is None else (~mask[..., None]).expand_as(g).flatten(1)
@@ -112,7 +115,9 @@ def _fitted(matvec: Product, guess: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
 
 
 class OneByOne(torch.autograd.Function):
-    """A solve that branches on its data, under torch.func.vmap: one right-hand side after the other."""
+    """A solve that branches on its data, under torch.func.vmap: one right-hand side after the
+    other.
+    """
 
     @staticmethod
     def forward(g: Tensor, solve: Callable[[Tensor], Tensor]) -> Tensor:

@@ -15,12 +15,16 @@ from odestab.adjoint.base import (
 )
 from odestab.solver import AbstractImplicitSolver, ImplicitEquation, Solution
 
-_REASON = "a phantom gradient takes the solution for a constant, so that its own derivative would be wrong: use UnrolledAdjoint"
+_REASON = (
+    "a phantom gradient takes the solution for a constant, so that its "
+    "own derivative would be wrong: use UnrolledAdjoint"
+)
 
 
 @dataclasses.dataclass(frozen=True)
 class PhantomAdjoint(AbstractAdjoint):
-    """The gradient of `steps` resolvent iterations attached to the solution: a truncated Neumann series (Geng et al. 2021).
+    """The gradient of `steps` resolvent iterations attached to the solution: a truncated Neumann
+    series (Geng et al. 2021).
 
     Forward mode gives the same biased derivative. Double backward is refused with a RuntimeError.
 
@@ -55,7 +59,9 @@ class PhantomAdjoint(AbstractAdjoint):
 
 @dataclasses.dataclass(frozen=True)
 class OneStepAdjoint(AbstractAdjoint):
-    """PhantomAdjoint(1): the gradient of one iteration at the solution (Bolte, Pauwels and Vaiter 2023)."""
+    """PhantomAdjoint(1): the gradient of one iteration at the solution (Bolte, Pauwels and Vaiter
+    2023).
+    """
 
     @torch.compiler.disable
     def solve(

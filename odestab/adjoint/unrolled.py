@@ -15,14 +15,18 @@ from odestab.solver.equation import in_transform
 
 @dataclasses.dataclass(frozen=True)
 class UnrolledAdjoint(AbstractAdjoint):
-    """The exact gradient of the map that ran: autograd through every iteration. Memory grows with the iterations.
+    """The exact gradient of the map that ran: autograd through every iteration.
 
-    Derivatives of any order and forward mode pass where the solver's own operations have them; NewtonKrylov has no reverse mode.
+    Memory grows with the iterations.
+
+    Derivatives of any order and forward mode pass where the solver's own operations have them;
+    NewtonKrylov has no reverse mode.
 
     Attributes:
-        recompute: keep the state of each evaluation of f and evaluate f again in the backward pass. Memory is then some states an
-            iteration and one evaluation, at the price of a second evaluation each. A solver that multiplies by J (NewtonKrylov,
-            GradientDescent) cannot be had with it: torch.func and checkpoints exclude each other, and RuntimeError says so.
+        recompute: keep the state of each evaluation of f and evaluate f again in the backward pass.
+            Memory is then some states an iteration and one evaluation, at the price of a second
+            evaluation each. A solver that multiplies by J (NewtonKrylov, GradientDescent) cannot be
+            had with it: torch.func and checkpoints exclude each other, and RuntimeError says so.
     """
 
     recompute: bool = False
@@ -50,7 +54,8 @@ class _Recomputed(AbstractWrappedField):
     def __call__(self, x: Float[Tensor, "batch *event"]) -> Float[Tensor, "batch *event"]:
         if in_transform():
             raise RuntimeError(
-                "UnrolledAdjoint(recompute=True) cannot be used inside torch.func, nor with a solver that multiplies by J"
+                "UnrolledAdjoint(recompute=True) cannot be used inside "
+                "torch.func, nor with a solver that multiplies by J"
             )
         return checkpoint(self.field, x, use_reentrant=False)
 

@@ -1,4 +1,6 @@
-"""Hugging Face encoders: checkpoint → encoder, encoder and tokens → Trajectory. transformers, slow to import, is known here alone."""
+"""Hugging Face encoders: checkpoint → encoder, encoder and tokens → Trajectory. transformers, slow
+to import, is known here alone.
+"""
 
 from odestab.encoder_layers.checkpoint import load_encoder
 from odestab.encoder_layers.families import position_limit

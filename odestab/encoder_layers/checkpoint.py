@@ -34,23 +34,27 @@ def load_encoder(
 ) -> tuple[nn.Module, Any]:
     """The bare encoder of a checkpoint, ready for analysis, and its tokenizer.
 
-    Eager attention, eval mode, parameters without gradient, weights from safetensors only, never remote code. A checkpoint with a task
-    head loads as its encoder; a pooler that the checkpoint lacks is the only part left at random values, and no layer reads it. In float64
-    the layers compute in float64 throughout, also where transformers rounds to float32 (ModernBERT: rotation and eager softmax). A
-    checkpoint that declares steps (IM-BERT) loads as the plain encoder of its weights; `trace` takes the steps.
+    Eager attention, eval mode, parameters without gradient, weights from safetensors only, never
+    remote code. A checkpoint with a task head loads as its encoder; a pooler that the checkpoint
+    lacks is the only part left at random values, and no layer reads it. In float64 the layers
+    compute in float64 throughout, also where transformers rounds to float32 (ModernBERT: rotation
+    and eager softmax). A checkpoint that declares steps (IM-BERT) loads as the plain encoder of its
+    weights; `trace` takes the steps.
 
     Args:
         model: a checkpoint folder, or a Hugging Face hub id.
         dtype: floating-point type of the parameters.
         device: where the encoder is put.
-        steps_of: a checkpoint whose declared steps the layers take, instead of what their own declares.
+        steps_of: a checkpoint whose declared steps the layers take, instead of what their own
+            declares.
 
     Returns:
         The transformers `PreTrainedModel` and the tokenizer.
 
     Raises:
-        ValueError: if the checkpoint is not found, is no encoder, has missing, unreadable or non-finite weights or no tokenizer,
-            if `dtype` is not a floating-point type, or if the declared steps are not for such an encoder.
+        ValueError: if the checkpoint is not found, is no encoder, has missing, unreadable or
+            non-finite weights or no tokenizer, if `dtype` is not a floating-point type, or if the
+            declared steps are not for such an encoder.
     """
     if not dtype.is_floating_point:
         raise ValueError(f"dtype must be a floating-point type, got {dtype}")
@@ -98,7 +102,9 @@ def _forward_in_double(layer: nn.Module, *args: Any, **kwargs: Any) -> Any:
 
 
 def _require_folder_or_id(model: str | Path) -> None:
-    """Tell a wrong folder from a hub id before the hub is asked, which takes long where there is no network."""
+    """Tell a wrong folder from a hub id before the hub is asked, which takes long where there is no
+    network.
+    """
     name, path = str(model), Path(model)
     local = (
         isinstance(model, Path)
@@ -115,14 +121,17 @@ def _require_folder_or_id(model: str | Path) -> None:
 
 
 def _load_weights(model: str | Path, dtype: torch.dtype) -> Any:
-    """The encoder with every weight read from the checkpoint, or an error that names what is wrong."""
+    """The encoder with every weight read from the checkpoint, or an error that names what is
+    wrong.
+    """
     from transformers import AutoConfig, AutoModel
 
     options = {"attn_implementation": "eager", "use_safetensors": True, "trust_remote_code": False}
     judged = {"output_loading_info": True, "ignore_mismatched_sizes": True}  # below
     with _required(
         model,
-        "be a hub id or a checkpoint folder with a readable config.json (no network may be the cause)",
+        "be a hub id or a checkpoint folder with a readable "
+        "config.json (no network may be the cause)",
     ):
         config = plain_config(model) or AutoConfig.from_pretrained(model, trust_remote_code=False)
     require_encoder(config, f"model {str(model)!r}")
@@ -137,7 +146,8 @@ def _load_weights(model: str | Path, dtype: torch.dtype) -> Any:
     unread = {*report["missing_keys"], *(key for key, *_ in report["mismatched_keys"])}
     if bad := sorted(key for key in unread if "pooler" not in key):
         raise ValueError(
-            f"model {str(model)!r} must have every weight in its shape, {len(bad)} missing or misshapen: {', '.join(bad[:3])}"
+            f"model {str(model)!r} must have every weight in its shape, "
+            f"{len(bad)} missing or misshapen: {', '.join(bad[:3])}"
         )
     with _required(model, "have readable weights in model.safetensors"):
         stored = stored_types(files or _cached_files(model))
@@ -154,13 +164,16 @@ def _load_weights(model: str | Path, dtype: torch.dtype) -> Any:
         name for name, parameter in encoder.named_parameters() if not parameter.isfinite().all()
     ]:
         raise ValueError(
-            f"model {str(model)!r} must have finite weights in {dtype}, {len(bad)} are not: {', '.join(bad[:3])}"
+            f"model {str(model)!r} must have finite weights in "
+            f"{dtype}, {len(bad)} are not: {', '.join(bad[:3])}"
         )
     return encoder
 
 
 def _safe_files(model: str | Path, config: Any) -> tuple[Path, ...]:
-    """A folder's weights files, checked before any is opened; none for a hub id, of which what its index names is checked."""
+    """A folder's weights files, checked before any is opened; none for a hub id, of which what its
+    index names is checked.
+    """
     from transformers.utils import cached_file
 
     if Path(model).is_dir():
@@ -200,7 +213,9 @@ def _load_tokenizer(model: str | Path) -> Any:
 
 @contextlib.contextmanager
 def _required(model: str | Path, requirement: str) -> Iterator[None]:
-    """Turn any exception into a ValueError of one line: the libraries below transformers each have their own."""
+    """Turn any exception into a ValueError of one line: the libraries below transformers each have
+    their own.
+    """
     try:
         yield
     except Exception as error:
@@ -210,7 +225,10 @@ def _required(model: str | Path, requirement: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _silence() -> Iterator[None]:
-    """No log and no progress bar while a checkpoint loads; all as it was afterwards. Both are of the process: one thread at a time."""
+    """No log and no progress bar while a checkpoint loads; all as it was afterwards.
+
+    Both are of the process: one thread at a time.
+    """
     from transformers.utils import logging as bars  # first import: it sets its logger's level
 
     levels = {

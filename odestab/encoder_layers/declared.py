@@ -1,4 +1,6 @@
-"""Checkpoints that declare a one-step method for each layer: plain weights, and in their configuration which layers take which step."""
+"""Checkpoints that declare a one-step method for each layer: plain weights, and in their
+configuration which layers take which step.
+"""
 
 import math
 from collections.abc import Mapping
@@ -33,7 +35,8 @@ Steps = tuple[str, tuple[one_step.AbstractOneStepMethod, ...]]
 
 
 def plain_config(model: str | Path) -> Any:
-    """The configuration of a declaring checkpoint's plain encoder, with the declaration; None for any other checkpoint.
+    """The configuration of a declaring checkpoint's plain encoder, with the declaration; None for
+    any other checkpoint.
 
     Raises:
         ValueError: if what is declared cannot be built.
@@ -58,21 +61,25 @@ def plain_config(model: str | Path) -> Any:
 
 
 def declare_steps_of(config: Any, model: str | Path) -> None:
-    """Let an encoder's layers take the steps that another checkpoint declares; those of a plain one are none.
+    """Let an encoder's layers take the steps that another checkpoint declares; those of a plain one
+    are none.
 
     Raises:
-        ValueError: if that checkpoint has another number of layers, or what it declares cannot be built.
+        ValueError: if that checkpoint has another number of layers, or what it declares cannot be
+            built.
     """
     other = plain_config(model)
     if other is not None and other.num_hidden_layers != config.num_hidden_layers:
         raise ValueError(
-            f"steps must be declared for {config.num_hidden_layers} layers, got those of {other.num_hidden_layers} in {model}"
+            f"steps must be declared for {config.num_hidden_layers} layers, "
+            f"got those of {other.num_hidden_layers} in {model}"
         )
     setattr(config, DECLARED, None if other is None else getattr(other, DECLARED))
 
 
 def declared_steps(config: Any) -> tuple[Steps, ...] | None:
-    """The field and the methods, one per substep, of each layer; None where a configuration declares nothing.
+    """The field and the methods, one per substep, of each layer; None where a configuration
+    declares nothing.
 
     A layer without a declared step is F: an explicit step of the field `increment` with h = 1.
     """
@@ -115,7 +122,8 @@ def _named(package: Any, choice: Mapping[str, Any]) -> Any:
     options = {key: value for key, value in choice.items() if key != "name"}
     if choice["name"] not in package.__all__:
         raise ValueError(
-            f"a solver or adjoint must be one out of {', '.join(package.__all__)}, got {choice['name']!r}"
+            "a solver or adjoint must be one out of "
+            f"{', '.join(package.__all__)}, got {choice['name']!r}"
         )
     return getattr(package, choice["name"])(**options)
 

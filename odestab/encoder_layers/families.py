@@ -9,7 +9,8 @@ BERT_KIN = (
     "roberta",
     "electra",
 )  # layers of one structure, which many other families share
-# Where each family keeps its layers. Any other encoder is searched for them, and what is found is checked against its own forward.
+# Where each family keeps its layers. Any other encoder is searched for them, and what is found is
+# checked against its own forward.
 LAYER_PATHS = dict.fromkeys(BERT_KIN, "encoder.layer") | {
     "distilbert": "transformer.layer",
     "modernbert": "layers",
@@ -21,7 +22,9 @@ DOUBLE_THROUGHOUT = (
 
 
 def require_encoder(config: Any, name: str) -> None:
-    """An encoder of transformers is one that has a masked-language-model head; a model type from elsewhere is taken at its word."""
+    """An encoder of transformers is one that has a masked-language-model head; a model type from
+    elsewhere is taken at its word.
+    """
     from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
     from transformers.models.auto.modeling_auto import (
         MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
@@ -43,15 +46,17 @@ def require_encoder(config: Any, name: str) -> None:
             else "no text encoder"
         )
         raise ValueError(
-            f"{name} must be an encoder such as {', '.join(LAYER_PATHS)}, got model_type {kind!r}, {came}"
+            f"{name} must be an encoder such as "
+            f"{', '.join(LAYER_PATHS)}, got model_type {kind!r}, {came}"
         )
 
 
 def position_limit(encoder: nn.Module) -> int | None:
     """The most tokens that an encoder takes; None where it declares no limit.
 
-    A table of position embeddings decides, less the rows up to the padding index where there is one: RoBERTa's family counts from the
-    row after it. Without a table (rotary positions) it is what the configuration declares.
+    A table of position embeddings decides, less the rows up to the padding index where there is
+    one: RoBERTa's family counts from the row after it. Without a table (rotary positions) it is
+    what the configuration declares.
     """
     whole: Any = encoder
     named = [

@@ -1,4 +1,6 @@
-"""What a trace must hold: a mask of 0 and 1, the encoder's own hidden states, and layers that give them without rounding on the way."""
+"""What a trace must hold: a mask of 0 and 1, the encoder's own hidden states, and layers that give
+them without rounding on the way.
+"""
 
 import contextlib
 from collections.abc import Callable, Sequence
@@ -13,7 +15,8 @@ from odestab.fields.vector_field import LayerVectorField
 
 
 def require_binary(mask: Tensor) -> None:
-    """Refuse a mask with other values than 0 and 1: an additive one reads the wrong way round, −1 on padding as real.
+    """Refuse a mask with other values than 0 and 1: an additive one reads the wrong way round, −1
+    on padding as real.
 
     Raises:
         ValueError: with the values.
@@ -30,7 +33,8 @@ def require_whole(
     output: Any,
     mask: Tensor,
 ) -> None:
-    """Require that a chain of layers begins and ends where the encoder does, and passes through all of its hidden states between.
+    """Require that a chain of layers begins and ends where the encoder does, and passes through all
+    of its hidden states between.
 
     Args:
         encoder: for its name.
@@ -45,7 +49,8 @@ def require_whole(
     )
     if output.get("hidden_states") is not None and len(hidden) != len(states):
         raise ValueError(
-            f"{whole}, got {len(states) - 1} layers in a row of an encoder with {len(hidden)} hidden states"
+            f"{whole}, got {len(states) - 1} layers in a row of an "
+            f"encoder with {len(hidden)} hidden states"
         )
     for l, (state, own) in enumerate(zip(states[:-1], hidden, strict=False)):
         if not _alike(state, own, mask):
@@ -74,7 +79,8 @@ def require_chain(
 ) -> None:
     """Require x_{l+1} = F_l(x_l) on real tokens, in the precision of the state.
 
-    The first fails where padding reaches real tokens or something happens between the layers, the second where a layer casts.
+    The first fails where padding reaches real tokens or something happens between the layers, the
+    second where a layer casts.
     """
     name, dtype = type(encoder).__name__, states[0].dtype
     watch = _WatchPrecision(dtype)
@@ -96,7 +102,8 @@ def require_chain(
         if watch.rounded:
             advice = "; odestab.load_encoder keeps float64" if dtype == torch.float64 else ""
             raise ValueError(
-                f"{name} must compute in {dtype} throughout, got {watch.rounded} inside layer {l}{advice}"
+                f"{name} must compute in {dtype} throughout, got "
+                f"{watch.rounded} inside layer {l}{advice}"
             )
 
 

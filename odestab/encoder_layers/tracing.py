@@ -33,37 +33,48 @@ INPUT_NAMES = ("input_ids", "attention_mask", "token_type_ids", "position_ids")
 def trace(
     encoder: nn.Module, batch: Mapping[str, Any], field: str | None = None, sublayers: bool = False
 ) -> Trajectory:
-    """The states x_0, …, x_L of a batch through an encoder and the layers' vector fields f_0, …, f_{L−1} (Mathematics, sections 1 and 5).
+    """The states x_0, …, x_L of a batch through an encoder and the layers' vector fields f_0, …,
+    f_{L−1} (Mathematics, sections 1 and 5).
 
-    The encoder runs once. Each layer F_l is bound to what the encoder passed it beside the state (masks, position embeddings), so
-    x_{l+1} = F_l(x_l) on real tokens. A norm after the last layer is not part of the trajectory. Where the checkpoint declares steps, as
-    IM-BERT's does, the states are those that these steps take, one entry per substep, and the methods are given with them.
+    The encoder runs once. Each layer F_l is bound to what the encoder passed it beside the state
+    (masks, position embeddings), so x_{l+1} = F_l(x_l) on real tokens. A norm after the last layer
+    is not part of the trajectory. Where the checkpoint declares steps, as IM-BERT's does, the
+    states are those that these steps take, one entry per substep, and the methods are given with
+    them.
 
-    What is returned is checked, which costs as much as the encoder's layers once more: the states are the encoder's own hidden states,
-    each layer gives the next one, and the last one is the encoder's output, but for a norm. No layer computes in less than the precision
-    of its state, autocast apart. Threads may trace one encoder: they take turns.
+    What is returned is checked, which costs as much as the encoder's layers once more: the states
+    are the encoder's own hidden states, each layer gives the next one, and the last one is the
+    encoder's output, but for a norm. No layer computes in less than the precision of its state,
+    autocast apart. Threads may trace one encoder: they take turns.
 
     Args:
-        encoder: a transformers encoder in eval mode, bare or with a task head, on eager or sdpa attention.
-        batch: `input_ids` and `attention_mask`, `(batch, tokens)`, padded on either side, and `token_type_ids` and `position_ids` where
-            the encoder takes them; other entries are ignored. Moved to the encoder's device.
-        field: "increment", f = F − id, or "outer", f = F; None is what the checkpoint declares for each layer, else "increment". Another
-            field than the declared one has no declared methods.
-        sublayers: take the two halves of each layer, F = F_F ∘ F_A, as fields of their own: the attention half
-            F_A(x) = LN₁(W_o attention(x) + x), then the feed-forward half F_F(z) = LN₂(W₂ act(W₁ z) + z).
+        encoder: a transformers encoder in eval mode, bare or with a task head, on eager or sdpa
+            attention.
+        batch: `input_ids` and `attention_mask`, `(batch, tokens)`, padded on either side, and
+            `token_type_ids` and `position_ids` where the encoder takes them; other entries are
+            ignored. Moved to the encoder's device.
+        field: "increment", f = F − id, or "outer", f = F; None is what the checkpoint declares for
+            each layer, else "increment". Another field than the declared one has no declared
+            methods.
+        sublayers: take the two halves of each layer, F = F_F ∘ F_A, as fields of their own: the
+            attention half F_A(x) = LN₁(W_o attention(x) + x), then the feed-forward half F_F(z) =
+            LN₂(W₂ act(W₁ z) + z).
 
     Returns:
-        The trajectory, without gradient, in the encoder's dtype; with `sublayers` of 2L fields and 2L + 1 states.
+        The trajectory, without gradient, in the encoder's dtype; with `sublayers` of 2L fields and
+        2L + 1 states.
 
     Raises:
-        ValueError: if the encoder is no encoder, is in training mode or has no chain of layers from hidden states to hidden states; if
-            the batch lacks an entry, does not fit the encoder or has a mask that is not 0 and 1; if the field is unknown; if `sublayers`
-            is asked for where the halves of the layers are not known; if the layers do not reproduce the encoder, or one rounds to a
-            lower precision.
+        ValueError: if the encoder is no encoder, is in training mode or has no chain of layers from
+            hidden states to hidden states; if the batch lacks an entry, does not fit the encoder or
+            has a mask that is not 0 and 1; if the field is unknown; if `sublayers` is asked for
+            where the halves of the layers are not known; if the layers do not reproduce the
+            encoder, or one rounds to a lower precision.
     """
     bare = _bare_encoder(encoder)
     inputs = _inputs(bare, batch)
-    # Hooks are seen by all threads; tensors of a caller's inference_mode could not enter autograd later.
+    # Hooks are seen by all threads; tensors of a caller's inference_mode could not enter autograd
+    # later.
     with ONE_THREAD, torch.inference_mode(False), torch.no_grad():
         mask = batch["attention_mask"].to(bare.device).bool()
         steps, declared = _layer_steps(bare, inputs), declared_steps(bare.config)
@@ -95,7 +106,8 @@ def _follow_steps(
     """The trajectory of the steps that a checkpoint declares."""
     if sublayers:
         raise ValueError(
-            "sublayers must be False for a checkpoint that declares steps: half a layer takes none, got True"
+            "sublayers must be False for a checkpoint that declares "
+            "steps: half a layer takes none, got True"
         )
     fields: list[LayerVectorField] = []
     methods: list[Any] = []
@@ -113,14 +125,16 @@ def _follow_steps(
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class BoundLayer:
-    """F(x): an encoder's layer with everything beside the hidden state fixed to what the encoder passed it.
+    """F(x): an encoder's layer with everything beside the hidden state fixed to what the encoder
+    passed it.
 
     Attributes:
         module: the layer.
         arguments: its positional arguments after the hidden state.
         keywords: its keyword arguments.
         batch: the number of examples.
-        sdpa: run torch's fused attention by its MATH kernel, the only one with forward-mode derivatives.
+        sdpa: run torch's fused attention by its MATH kernel, the only one with forward-mode
+            derivatives.
     """
 
     module: nn.Module
@@ -138,7 +152,9 @@ class BoundLayer:
         return output[0] if isinstance(output, tuple) else output
 
     def take(self, examples: Int[Tensor, " chosen"]) -> "BoundLayer":
-        """The layer for some examples of a batch: what has a row for each, the attention mask for instance, is cut."""
+        """The layer for some examples of a batch: what has a row for each, the attention mask for
+        instance, is cut.
+        """
 
         def cut(value: Any) -> Any:
             return (
@@ -170,7 +186,9 @@ _Weights = LayerWeights | AttentionWeights | FeedForwardWeights
 def _field(
     layer: Callable[[Tensor], Tensor], mask: Tensor, kind: str, weights: _Weights | None
 ) -> LayerVectorField:
-    """A layer or a half as a vector field, with the fast linearisation where its structure is known."""
+    """A layer or a half as a vector field, with the fast linearisation where its structure is
+    known.
+    """
     analytic = (
         None if weights is None else functools.partial(analytic_linearization, weights, layer, mask)
     )
@@ -189,11 +207,13 @@ def _bare_encoder(encoder: Any) -> Any:
     bare: Any = encoder.base_model
     if any(module.training for module in bare.modules()):
         raise ValueError(
-            "encoder must be in eval mode, call encoder.eval(): got training mode, where dropout makes f random"
+            "encoder must be in eval mode, call encoder.eval(): got "
+            "training mode, where dropout makes f random"
         )
     if (attention := bare.config._attn_implementation) not in ("eager", "sdpa"):
         raise ValueError(
-            f"encoder must use eager or sdpa attention, got {attention}: call encoder.set_attn_implementation('eager')"
+            f"encoder must use eager or sdpa attention, got {attention}: "
+            "call encoder.set_attn_implementation('eager')"
         )
     return bare
 
@@ -203,7 +223,8 @@ def _inputs(encoder: Any, batch: Mapping[str, Any]) -> dict[str, Tensor]:
     for name in ("input_ids", "attention_mask"):
         if not isinstance(came := batch.get(name), Tensor):
             raise ValueError(
-                f"batch must have {name} as a tensor (tokenize with return_tensors='pt'), got {type(came).__name__}"
+                f"batch must have {name} as a tensor (tokenize with "
+                f"return_tensors='pt'), got {type(came).__name__}"
             )
     require_binary(batch["attention_mask"])
     ids, shapes = (
@@ -212,16 +233,19 @@ def _inputs(encoder: Any, batch: Mapping[str, Any]) -> dict[str, Tensor]:
     )
     if ids.ndim != 2 or shapes[0] != shapes[1] or not ids.numel():
         raise ValueError(
-            f"input_ids and attention_mask must be (batch, tokens), alike and not empty, got {shapes[0]} and {shapes[1]}"
+            "input_ids and attention_mask must be (batch, tokens), alike "
+            f"and not empty, got {shapes[0]} and {shapes[1]}"
         )
     size = encoder.config.get_text_config().vocab_size
     if not 0 <= int(ids.min()) <= int(ids.max()) < size:
         raise ValueError(
-            f"input_ids must be in [0, {size}), the encoder's vocabulary, got {int(ids.min())} to {int(ids.max())}"
+            f"input_ids must be in [0, {size}), the encoder's "
+            f"vocabulary, got {int(ids.min())} to {int(ids.max())}"
         )
     if (limit := position_limit(encoder)) is not None and ids.shape[1] > limit:
         raise ValueError(
-            f"batch must have at most {limit} tokens (tokenize with truncation=True), got {ids.shape[1]}"
+            f"batch must have at most {limit} tokens (tokenize "
+            f"with truncation=True), got {ids.shape[1]}"
         )
     accepted = inspect.signature(encoder.forward).parameters
     return {
@@ -240,7 +264,9 @@ class _Step(NamedTuple):
 
 
 def _layer_steps(encoder: Any, inputs: dict[str, Tensor]) -> list[_Step]:
-    """The longest list of modules that the encoder runs once each, in order, from hidden states to hidden states."""
+    """The longest list of modules that the encoder runs once each, in order, from hidden states to
+    hidden states.
+    """
     path, sdpa = (
         LAYER_PATHS.get(encoder.config.model_type),
         encoder.config._attn_implementation == "sdpa",
@@ -269,7 +295,8 @@ def _layer_steps(encoder: Any, inputs: dict[str, Tensor]) -> list[_Step]:
     longest = [chain for chain in chains if len(chain) == max(map(len, chains))]
     if len(longest) != 1:
         raise ValueError(
-            f"{type(encoder).__name__} must have one longest list of layers run once each in order, got {len(longest)}"
+            f"{type(encoder).__name__} must have one longest list of "
+            f"layers run once each in order, got {len(longest)}"
         )
     states = [*(step.before for step in longest[0]), longest[0][-1].after]
     normed = [(call.before, call.after) for call in calls if call.layer.module in norms]
@@ -282,7 +309,9 @@ def _weights(step: _Step) -> LayerWeights | None:
 
 
 def _halves(encoder: Any, step: _Step) -> list[tuple[_Step, _Weights]]:
-    """The attention half and the feed-forward half of a layer, each evaluated by the layer's own modules."""
+    """The attention half and the feed-forward half of a layer, each evaluated by the layer's own
+    modules.
+    """
     weights, module = _weights(step), step.layer.module
     if weights is None:
         known = f"have layers with known halves, as {', '.join(BERT_KIN)} have, for sublayers"
@@ -323,7 +352,9 @@ def _record(run: Callable[[], Any], modules: set[nn.Module], sdpa: bool) -> list
 
 
 def _chain(layers: list[nn.Module], steps: list[_Step], shape: torch.Size) -> list[_Step]:
-    """The steps of these layers if each ran once, in order, on states of one shape `(batch, tokens, hidden)`; else nothing."""
+    """The steps of these layers if each ran once, in order, on states of one shape `(batch, tokens,
+    hidden)`; else nothing.
+    """
     own = [step for step in steps if step.layer.module in layers]
     sizes = {getattr(state, "shape", ()) for step in own for state in (step.before, step.after)}
     fits = len(sizes) == 1 and all(len(size) == 3 and size[:2] == shape for size in sizes)

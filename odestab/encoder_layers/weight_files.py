@@ -1,4 +1,6 @@
-"""Which files a checkpoint folder's weights are read from: safetensors inside the folder, and nothing else. Loads no torch."""
+"""Which files a checkpoint folder's weights are read from: safetensors inside the folder, and
+nothing else. Loads no torch.
+"""
 
 import json
 import struct
@@ -12,16 +14,18 @@ PICKLED = (".bin", ".pt", ".pth", ".pkl", ".ckpt")
 
 
 def weight_files(folder: str | Path) -> tuple[Path, ...]:
-    """The safetensors files that hold a checkpoint's weights, as transformers chooses among them, by name.
+    """The safetensors files that hold a checkpoint's weights, as transformers chooses among them,
+    by name.
 
-    A file that config.json names as `transformers_weights` comes first, then model.safetensors, then the shards of its index.
+    A file that config.json names as `transformers_weights` comes first, then model.safetensors,
+    then the shards of its index.
 
     Args:
         folder: a checkpoint folder.
 
     Raises:
-        ValueError: if there are none, the only ones are pickled, or a name in config.json or in the index is not of a safetensors
-            file inside the folder.
+        ValueError: if there are none, the only ones are pickled, or a name in config.json or in the
+            index is not of a safetensors file inside the folder.
         OSError: if config.json or an index cannot be read.
 
     Example:
@@ -60,7 +64,8 @@ def shards(index: Path) -> tuple[str, ...]:
     """The files that an index names, sorted.
 
     Raises:
-        ValueError: if it is no index, or names a file that is not safetensors or not inside its folder.
+        ValueError: if it is no index, or names a file that is not safetensors or not inside its
+            folder.
         OSError: if it cannot be read.
     """
     named = _json_object(index).get("weight_map")
@@ -70,7 +75,8 @@ def shards(index: Path) -> tuple[str, ...]:
         or not all(isinstance(name, str) for name in named.values())
     ):
         raise ValueError(
-            f"{index}: expected a weight_map from names of weights to files, got {type(named).__name__}"
+            f"{index}: expected a weight_map from names of "
+            f"weights to files, got {type(named).__name__}"
         )
     names = tuple(sorted(set(named.values())))
     for name in names:
@@ -79,7 +85,8 @@ def shards(index: Path) -> tuple[str, ...]:
 
 
 def require_safe_name(name: str, source: str | Path) -> None:
-    """Refuse a name of a weights file, given in `source`, that is pickled or leads out of the folder.
+    """Refuse a name of a weights file, given in `source`, that is pickled or leads out of the
+    folder.
 
     Raises:
         ValueError: with the name.

@@ -1,4 +1,6 @@
-"""A layer's weights as a plain record, where its structure is the one that the analytic linearisation knows."""
+"""A layer's weights as a plain record, where its structure is the one that the analytic
+linearisation knows.
+"""
 
 from collections.abc import Mapping
 from typing import Any
@@ -18,11 +20,13 @@ from odestab.fields.linearized_layer import (
 def layer_weights(
     module: nn.Module, arguments: tuple[Any, ...], keywords: Mapping[str, Any]
 ) -> LayerWeights | None:
-    """The record of a layer of BERT's structure (BERT, RoBERTa, ELECTRA and their kin); None for any other.
+    """The record of a layer of BERT's structure (BERT, RoBERTa, ELECTRA and their kin); None for
+    any other.
 
     Args:
         module: the layer.
-        arguments: what the encoder passed it after the hidden state; the attention mask is the first.
+        arguments: what the encoder passed it after the hidden state; the attention mask is the
+            first.
         keywords: likewise.
     """
     layer: Any = module
@@ -73,7 +77,9 @@ def _norm(norm: Any) -> Norm:
 
 
 def _additive(mask: Tensor | None, dtype: torch.dtype) -> Tensor | None:
-    """What is added to the scores; a boolean mask becomes the lowest finite number where it is False."""
+    """What is added to the scores; a boolean mask becomes the lowest finite number where it is
+    False.
+    """
     if mask is None or mask.dtype != torch.bool:
         return mask
     return torch.zeros(mask.shape, dtype=dtype, device=mask.device).masked_fill(

@@ -1,4 +1,6 @@
-"""A random vector field, dropout in training say, as one function: the same random numbers at every evaluation."""
+"""A random vector field, dropout in training say, as one function: the same random numbers at every
+evaluation.
+"""
 
 import contextlib
 import dataclasses
@@ -20,15 +22,18 @@ from odestab.one_thread import jvp
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class FrozenRandomness(AbstractWrappedField):
-    """x ↦ f(x, ω) for one draw ω: a field whose layer draws random numbers, made the same function at every evaluation.
+    """x ↦ f(x, ω) for one draw ω: a field whose layer draws random numbers, made the same function
+    at every evaluation.
 
-    Freeze it once per solve: the solve, its adjoint and the recomputation of a checkpoint then see one ω, and the next solve another.
+    Freeze it once per solve: the solve, its adjoint and the recomputation of a checkpoint then see
+    one ω, and the next solve another.
 
         method.step(FrozenRandomness.draw(field, x), x)
 
-    Every evaluation runs with torch's default generators, of the processor and of the state's device, as the draw left them for it, and
-    puts them back where they were. Random numbers from a generator of the layer's own are not frozen. One evaluation may not run in
-    two threads at once. Under `torch.func.vmap` torch refuses random numbers unless `randomness="same"` is given.
+    Every evaluation runs with torch's default generators, of the processor and of the state's
+    device, as the draw left them for it, and puts them back where they were. Random numbers from a
+    generator of the layer's own are not frozen. One evaluation may not run in two threads at once.
+    Under `torch.func.vmap` torch refuses random numbers unless `randomness="same"` is given.
 
     Attributes:
         field: f.
@@ -49,7 +54,8 @@ class FrozenRandomness(AbstractWrappedField):
         Args:
             field: f.
             x: a state, for its device.
-            generator: where ω comes from, on the processor; None is torch's default one. It advances by one number, whatever f draws.
+            generator: where ω comes from, on the processor; None is torch's default one. It
+                advances by one number, whatever f draws.
         """
         seed = int(torch.randint(2**63 - 1, (), generator=generator))
         devices = dict.fromkeys((torch.device("cpu"), x.device))
@@ -72,7 +78,11 @@ class FrozenRandomness(AbstractWrappedField):
             return self.field.unsplit(x)
 
     def linearize(self, x: Float[Tensor, "batch *event"]) -> Linearization:
-        """∂F at x. Nothing is traced: a trace would draw its random numbers later, from whatever generator it finds."""
+        """∂F at x.
+
+        Nothing is traced: a trace would draw its random numbers later, from whatever generator it
+        finds.
+        """
         x = x.detach()
 
         def pushforward(v: Tensor) -> Tensor:

@@ -1,4 +1,6 @@
-"""The path of a batch through an encoder: the state before each layer (or half of a layer), and one vector field for each."""
+"""The path of a batch through an encoder: the state before each layer (or half of a layer), and one
+vector field for each.
+"""
 
 import dataclasses
 from typing import Any
@@ -15,10 +17,13 @@ class Trajectory:
     """States x_0, …, x_L of an encoder with L layers, and the fields f_0, …, f_{L−1} between them.
 
     Attributes:
-        states: L + 1 tensors `(batch, tokens, hidden)`, zero on padding; `states[l]` enters layer l, `states[L]` leaves the last one.
+        states: L + 1 tensors `(batch, tokens, hidden)`, zero on padding; `states[l]` enters layer
+            l, `states[L]` leaves the last one.
         mask: `(batch, tokens)`, True on real tokens.
-        fields: one vector field per layer, or two where layers are traced in halves, bound to this batch.
-        methods: one one-step method per layer where the checkpoint declares them, else None: the model takes explicit steps.
+        fields: one vector field per layer, or two where layers are traced in halves, bound to this
+            batch.
+        methods: one one-step method per layer where the checkpoint declares them, else None: the
+            model takes explicit steps.
     """
 
     states: tuple[Float[Tensor, "batch tokens hidden"], ...]
@@ -31,7 +36,8 @@ class Trajectory:
             raise ValueError("fields must be at least one, got none")
         if len(self.states) != len(self.fields) + 1:
             raise ValueError(
-                f"states must be one more than fields, got {len(self.states)} states and {len(self.fields)} fields"
+                "states must be one more than fields, got "
+                f"{len(self.states)} states and {len(self.fields)} fields"
             )
         if self.methods is not None and len(self.methods) != len(self.fields):
             raise ValueError(
@@ -39,7 +45,8 @@ class Trajectory:
             )
         if self.mask.shape != self.states[0].shape[:2] or self.mask.dtype != torch.bool:
             raise ValueError(
-                f"mask must be bool of shape {tuple(self.states[0].shape[:2])}, got {self.mask.dtype} of shape {tuple(self.mask.shape)}"
+                f"mask must be bool of shape {tuple(self.states[0].shape[:2])}, got "
+                f"{self.mask.dtype} of shape {tuple(self.mask.shape)}"
             )
 
     @property

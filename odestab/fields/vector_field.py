@@ -1,4 +1,6 @@
-"""Vector fields: the right-hand side f of dx/dt = f(x), one independent system per example of a batch."""
+"""Vector fields: the right-hand side f of dx/dt = f(x), one independent system per example of a
+batch.
+"""
 
 import abc
 import dataclasses
@@ -23,8 +25,9 @@ class Linearization:
     Attributes:
         mv: v ↦ ∂F v.
         rmv: u ↦ ∂Fᵀ u.
-        path: which code computes them: "analytic"; "torch.func", a trace that is kept; or derivatives taken anew at each product, in
-            forward mode ("torch.func.jvp", "torch.autograd") or by reverse mode twice ("double vjp").
+        path: which code computes them: "analytic"; "torch.func", a trace that is kept; or
+            derivatives taken anew at each product, in forward mode ("torch.func.jvp",
+            "torch.autograd") or by reverse mode twice ("double vjp").
         cast: dtype ↦ the same in another precision; None where that is not known.
         take: indices ↦ the same for some of the examples; None where that is not known.
     """
@@ -39,7 +42,8 @@ class Linearization:
 def linearize(
     function: Callable[[Tensor], Tensor], x: Float[Tensor, "batch *event"]
 ) -> Linearization:
-    """Linearise any function by torch.func: forward mode through `linearize`, reverse mode through a cached `vjp`, each at first use.
+    """Linearise any function by torch.func: forward mode through `linearize`, reverse mode through
+    a cached `vjp`, each at first use.
 
     Nothing here is checked: `Jacobian` does that.
     """
@@ -63,7 +67,9 @@ def linearize(
 def over_tangents(
     product: Callable[[], Callable[[Tensor], Tensor]], x: Float[Tensor, "batch *event"]
 ) -> Callable[[Tensor], Tensor]:
-    """A product, made at first use, for any number of leading axes of tangents at x; what is drawn at random is the same for all."""
+    """A product, made at first use, for any number of leading axes of tangents at x; what is drawn
+    at random is the same for all.
+    """
 
     def apply(v: Tensor) -> Tensor:
         if v.ndim == x.ndim:
@@ -76,12 +82,14 @@ def over_tangents(
 
 
 class AbstractVectorField(abc.ABC):
-    """A vector field f on states of shape `(batch, ...)`; example b of f(x) depends on example b of x alone.
+    """A vector field f on states of shape `(batch, ...)`; example b of f(x) depends on example b of
+    x alone.
 
     A subclass needs only `__call__`. It may also declare
 
-    * `split`, a constant c with f(x) = F(x) + c·x (Mathematics, section 1). One-step methods and solvers treat the linear part exactly.
-    * `mask`, boolean `(batch, tokens)` for states `(batch, tokens, hidden)`, True on real tokens. Rows of padding are no part of the
+    * `split`, a constant c with f(x) = F(x) + c·x (Mathematics, section 1). One-step methods and
+    solvers treat the linear part exactly. * `mask`, boolean `(batch, tokens)` for states `(batch,
+    tokens, hidden)`, True on real tokens. Rows of padding are no part of the
       state: f must return zeros there. None means that every entry is real.
     """
 
@@ -153,13 +161,16 @@ class AbstractWrappedField(AbstractVectorField):
 class LayerVectorField(AbstractVectorField):
     """The vector field of a layer F: `increment` f = F − id (split −1), or `outer` f = F (split 0).
 
-    Explicit Euler with h = 1 on `increment` is the layer itself, bit for bit (Mathematics, section 1).
+    Explicit Euler with h = 1 on `increment` is the layer itself, bit for bit (Mathematics, section
+    1).
 
     Attributes:
-        layer: F, `(batch, tokens, hidden) -> (batch, tokens, hidden)`, with its attention mask fixed and without dropout.
+        layer: F, `(batch, tokens, hidden) -> (batch, tokens, hidden)`, with its attention mask
+            fixed and without dropout.
         mask: True on real tokens.
         kind: "increment" or "outer".
-        analytic: x ↦ a fast linearisation of the layer where its structure is known, or None where that does not reproduce it.
+        analytic: x ↦ a fast linearisation of the layer where its structure is known, or None where
+            that does not reproduce it.
     """
 
     layer: Callable[[Tensor], Tensor]

@@ -12,10 +12,12 @@ from odestab.krylov.orthogonalization import Matvec, fresh_by_step, next_vector,
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class ArnoldiFactorization:
-    """A Qᵀ = Qᵀ_{m+1} H: orthonormal rows Q and the (m+1) × m Hessenberg matrix H, one pair per example.
+    """A Qᵀ = Qᵀ_{m+1} H: orthonormal rows Q and the (m+1) × m Hessenberg matrix H, one pair per
+    example.
 
     Attributes:
-        basis: `(batch, m + 1, n)`, orthonormal rows; a row of zeros where an example's space is used up.
+        basis: `(batch, m + 1, n)`, orthonormal rows; a row of zeros where an example's space is
+            used up.
         hessenberg: `(batch, m + 1, m)`.
     """
 
@@ -43,7 +45,8 @@ def arnoldi(
 
     Args:
         matvec: A, on `(batch, n)`.
-        start: the start vectors; after an exact breakdown the space is continued from a rotated copy of them.
+        start: the start vectors; after an exact breakdown the space is continued from a rotated
+            copy of them.
         steps: how many products with A to add.
         previous: the factorisation to grow; None begins one at `start`.
 
@@ -69,7 +72,9 @@ def extend(
     columns: range,
     start: Float[Tensor, "batch n"],
 ) -> None:
-    """Fill some columns of H and the rows of Q after them, in place: the loop of every Arnoldi process here."""
+    """Fill some columns of H and the rows of Q after them, in place: the loop of every Arnoldi
+    process here.
+    """
     fresh = fresh_by_step(start, range(columns.start + 1, columns.stop + 1))
     for j in columns:
         q, coefficients, below = next_vector(

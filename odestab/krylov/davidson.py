@@ -1,4 +1,6 @@
-"""Batched generalised Davidson iteration for the smallest singular triplets: inverse iteration with loose solves, kept in a subspace."""
+"""Batched generalised Davidson iteration for the smallest singular triplets: inverse iteration with
+loose solves, kept in a subspace.
+"""
 
 import dataclasses
 
@@ -24,7 +26,8 @@ class SingularTriplets:
     """A v = σ u with the smallest σ ≥ 0 over a subspace, per example, smallest first.
 
     Attributes:
-        values: σ, upper bounds of the smallest singular values; NaN where the operator is not finite.
+        values: σ, upper bounds of the smallest singular values; NaN where the operator is not
+            finite.
         right: v, unit.
         left: u = A v/σ, unit (zero where σ is).
         residuals: ‖Aᵀ u − σ v‖; A v = σ u holds to rounding.
@@ -50,11 +53,13 @@ def smallest_singular_triplets(
     max_dimension: int = 60,
     confirm: Float[Tensor, "batch n"] | None = None,
 ) -> SingularTriplets:
-    """The k smallest singular values by Rayleigh–Ritz on AᵀA over a growing subspace (Morgan and Scott 1986).
+    """The k smallest singular values by Rayleigh–Ritz on AᵀA over a growing subspace (Morgan and
+    Scott 1986).
 
-    The subspace grows by (AᵀA)⁻¹ times the residual of the first triplet that has not converged, solved loosely: the projection uses exact
-    products with A, so a loose solve costs iterations and never accuracy. A direct Lanczos process would miss small values by orders of
-    magnitude. An example that has converged adds zeros from then on, so that batch mates change nothing.
+    The subspace grows by (AᵀA)⁻¹ times the residual of the first triplet that has not converged,
+    solved loosely: the projection uses exact products with A, so a loose solve costs iterations and
+    never accuracy. A direct Lanczos process would miss small values by orders of magnitude. An
+    example that has converged adds zeros from then on, so that batch mates change nothing.
 
     Args:
         matvec: A, on `(batch, n)`; the residuals of k triplets are taken one by one.
@@ -64,9 +69,9 @@ def smallest_singular_triplets(
         k: how many.
         rtol: tolerance on the residual, relative to σ.
         max_dimension: largest subspace.
-        confirm: fresh random vectors. With them an example that has converged is expanded from a fresh vector SEARCHES
-            times more, and goes on where that unsettles a triplet: what grew from one vector holds one vector of a
-            multiple value.
+        confirm: fresh random vectors. With them an example that has converged is expanded from a
+            fresh vector SEARCHES times more, and goes on where that unsettles a triplet: what grew
+            from one vector holds one vector of a multiple value.
     """
     basis = unit(approximate_inverse(start))[0][:, None]
     image = matvec(basis[:, 0])[:, None]
@@ -94,7 +99,8 @@ def smallest_singular_triplets(
         if confirm is not None:
             searches = torch.where(growing, 0.0, searches + searching)
             fresh = fresh_vectors(confirm, basis.shape[1])
-            # A triplet without a vector has no residual to expand by: the space has fewer than k directions yet.
+            # A triplet without a vector has no residual to expand by: the space has fewer than k
+            # directions yet.
             lacking = growing & ~(target.abs().amax(1) > 0)
             target = torch.where((searching | lacking)[:, None], fresh, target)
         expansion, _ = unit(approximate_inverse(target))
@@ -106,7 +112,9 @@ def smallest_singular_triplets(
 def _rayleigh_ritz(
     basis: Tensor, image: Tensor, norm_a: Tensor, rmatvec: Matvec, k: int, rtol: float
 ) -> tuple[SingularTriplets, Tensor]:
-    """Minimise ‖A v‖ over unit v in the subspace, directions of zeros (frozen examples) left out; the triplets and Aᵀ u − σ v."""
+    """Minimise ‖A v‖ over unit v in the subspace, directions of zeros (frozen examples) left out;
+    the triplets and Aᵀ u − σ v.
+    """
     scale = power_of_two(
         image.abs().amax((1, 2), keepdim=True)
     )  # squares of very small or large numbers are none

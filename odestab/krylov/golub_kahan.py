@@ -17,7 +17,8 @@ class GolubKahanFactorization:
     Attributes:
         right: V, `(batch, m + 1, n)`.
         left: U, `(batch, m, n)`.
-        projected: C = U A Vᵀ, `(batch, m, m + 1)`, bidiagonal up to rounding; its last column holds β.
+        projected: C = U A Vᵀ, `(batch, m, m + 1)`, bidiagonal up to rounding; its last column holds
+            β.
     """
 
     right: Float[Tensor, "batch m1 n"]

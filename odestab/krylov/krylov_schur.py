@@ -27,7 +27,8 @@ class RitzPairs:
     Attributes:
         values: θ, NaN where an example's operator is not finite.
         vectors: v, unit, `(batch, k, n)`.
-        converged: every residual estimate of the example is below its tolerance (and confirmed, where that was asked for).
+        converged: every residual estimate of the example is below its tolerance (and confirmed,
+            where that was asked for).
         products: how many products with A an example took part in.
         failed_at: the product that first gave numbers that are not finite; −1 where none did.
         total: products with the whole batch.
@@ -48,7 +49,8 @@ class Wanted:
     Attributes:
         count: k.
         rank: eigenvalues ↦ a number each, the largest wanted most; equal for conjugates.
-        tolerance: the wanted values `(batch, k)` ↦ what their residual estimates must not exceed, `(batch, 1)` or one each.
+        tolerance: the wanted values `(batch, k)` ↦ what their residual estimates must not exceed,
+            `(batch, 1)` or one each.
     """
 
     count: int
@@ -66,11 +68,14 @@ def krylov_schur(
     confirm: Float[Tensor, "batch n"] | None = None,
     narrow: Callable[[Int[Tensor, " chosen"]], Matvec] | None = None,
 ) -> RitzPairs:
-    """The best-ranked eigenpairs by Krylov–Schur (Stewart 2001): a bounded Arnoldi space, restarted with its best Schur vectors.
+    """The best-ranked eigenpairs by Krylov–Schur (Stewart 2001): a bounded Arnoldi space, restarted
+    with its best Schur vectors.
 
-    Examples advance in lockstep; each is frozen, its pairs kept as they are, once all of its estimates are below tolerance, so that its
-    result does not depend on its batch mates. Iterations stay on the device; the host decides, at looks at the small projected matrices
-    every STRIDE products, for each of which it waits once. Memory: dimension + 1 + 2k states per example, and 2k more while pairs are kept.
+    Examples advance in lockstep; each is frozen, its pairs kept as they are, once all of its
+    estimates are below tolerance, so that its result does not depend on its batch mates. Iterations
+    stay on the device; the host decides, at looks at the small projected matrices every STRIDE
+    products, for each of which it waits once. Memory: dimension + 1 + 2k states per example, and 2k
+    more while pairs are kept.
 
     Args:
         matvec: A, on `(batch, n)`.
@@ -78,10 +83,12 @@ def krylov_schur(
         wanted: how many and which.
         dimension: m, of the space before a restart.
         max_products: budget; what has not converged by then is returned as it is.
-        confirm: fresh random vectors. With them the Schur vectors of an example that has converged are locked and
-            the complement is searched from a fresh vector, as one Krylov space has one vector of a multiple
-            eigenvalue. Where that finds something better, it is locked too and the search repeats.
-        narrow: indices ↦ A on those examples alone. With it, examples that are done are left out of later products.
+        confirm: fresh random vectors. With them the Schur vectors of an example that has converged
+            are locked and the complement is searched from a fresh vector, as one Krylov space has
+            one vector of a multiple eigenvalue. Where that finds something better, it is locked too
+            and the search repeats.
+        narrow: indices ↦ A on those examples alone. With it, examples that are done are left out of
+            later products.
     """
     search = _Search(start, wanted, min(dimension, start.shape[1]), confirm)
     while True:
@@ -99,9 +106,11 @@ def krylov_schur(
 
 
 class _Search:
-    """The state of a search: bases and projected matrices of its members, written in place, and the pairs kept so far of all examples.
+    """The state of a search: bases and projected matrices of its members, written in place, and the
+    pairs kept so far of all examples.
 
-    States and bases are on the device; what is decided by, and the projected matrices as the last look read them, is on the host.
+    States and bases are on the device; what is decided by, and the projected matrices as the last
+    look read them, is on the host.
     """
 
     def __init__(
@@ -135,7 +144,8 @@ class _Search:
         self.spent[self.members] = torch.where(self.open, self.products, self.spent[self.members])
 
     def look(self, size: int, steps: int, last: bool) -> None:
-        """Read the projected matrices, with `steps` new columns: close what has failed, keep the pairs of what has converged.
+        """Read the projected matrices, with `steps` new columns: close what has failed, keep the
+        pairs of what has converged.
 
         When the budget is spent the pairs of all open examples are kept.
         """
@@ -149,11 +159,12 @@ class _Search:
         ritz = arnoldi_ritz(self.projected, self.lengths, min(k + 1, size), self.wanted.rank)
         limit = self.wanted.tolerance(ritz.values[:, :k])
         good = self.open & (ritz.estimates[:, :k] <= limit).all(1)
-        # The value after the wanted ones must be told from them: a space that has not seen a wanted one yet cannot.
+        # The value after the wanted ones must be told from them: a space that has not seen a wanted
+        # one yet cannot.
         after = self.wanted.rank(ritz.values)[:, k - 1 : k] - self.wanted.rank(ritz.values)[:, k:]
         searched = (ritz.estimates[:, k:] <= torch.maximum(limit[:, -1:], LOOSE * after)).all(1)
-        # A search that found something better proves that the one before it had missed some. Only one that finds
-        # nothing ends the search.
+        # A search that found something better proves that the one before it had missed some. Only
+        # one that finds nothing ends the search.
         self.ranks = self.wanted.rank(ritz.values[:, :k]).to(self.start.dtype)
         better = size < k or (self.ranks - self.locked_ranks > BETTER * limit).any(1)
         settled = good if self.fresh is None else good & self.locked & searched & ~better
@@ -226,7 +237,9 @@ class _Search:
         return RitzPairs(values, self.vectors, converged > 0, spent, failed_at, self.products)
 
     def _failing(self, columns: Tensor, before: int) -> Tensor:
-        """The open examples whose new columns are not finite; `before` products came before them."""
+        """The open examples whose new columns are not finite; `before` products came before
+        them.
+        """
         finite = columns.isfinite().all(1)  # (members, steps)
         failing = self.open & ~finite.all(1)
         self.failed_at[self.members] = torch.where(
@@ -258,7 +271,9 @@ class _Search:
             )[chosen]
 
     def _schur_vectors(self, keep: int) -> tuple[Tensor, Tensor]:
-        """W and S = Wᵀ H W of the best-ranked invariant subspace of each projected matrix, columns of zeros where it has fewer."""
+        """W and S = Wᵀ H W of the best-ranked invariant subspace of each projected matrix, columns
+        of zeros where it has fewer.
+        """
         m = self.dimension
         projected, alive = self.projected[:, :m].double().numpy(), (self.lengths > 0.5).numpy()
         rotation, triangle = (
@@ -270,7 +285,8 @@ class _Search:
         ).tolist()
         for example in self.open.nonzero()[:, 0].tolist():
             rows = alive[example].nonzero()[0]
-            # What is locked loses its coupling to the rest, which none but the converged vectors may.
+            # What is locked loses its coupling to the rest, which none but the converged vectors
+            # may.
             least = self.wanted.count if locking[example] else keep
             w, s = _leading_schur(
                 projected[example][np.ix_(rows, rows)], least, keep, self.wanted.rank
@@ -284,7 +300,8 @@ class _Search:
 def _leading_schur(
     matrix: np.ndarray, least: int, keep: int, rank: Callable[[Tensor], Tensor]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Orthonormal columns W that span the best-ranked invariant subspace, and S = Wᵀ A W, by LAPACK's trsen.
+    """Orthonormal columns W that span the best-ranked invariant subspace, and S = Wᵀ A W, by
+    LAPACK's trsen.
 
     Its dimension is at most `keep`, and `least` or, where that would cut a pair in two, one more.
     """

@@ -12,10 +12,12 @@ from odestab.krylov.orthogonalization import Matvec
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class LanczosFactorization:
-    """A Qᵀ = Qᵀ T + β q eᵀ: orthonormal rows Q and the symmetric tridiagonal T, one pair per example.
+    """A Qᵀ = Qᵀ T + β q eᵀ: orthonormal rows Q and the symmetric tridiagonal T, one pair per
+    example.
 
     Attributes:
-        arnoldi: the factorisation; for a symmetric operator its Hessenberg matrix is tridiagonal up to rounding.
+        arnoldi: the factorisation; for a symmetric operator its Hessenberg matrix is tridiagonal up
+            to rounding.
     """
 
     arnoldi: ArnoldiFactorization
@@ -55,7 +57,8 @@ def lanczos(
 ) -> LanczosFactorization:
     """Grow a Lanczos factorisation by `steps` products (Golub and Van Loan, section 10.1).
 
-    Full reorthogonalisation makes it the Arnoldi process on a symmetric operator, so the loop is that one.
+    Full reorthogonalisation makes it the Arnoldi process on a symmetric operator, so the loop is
+    that one.
 
     Args:
         matvec: a symmetric A, on `(batch, n)`.

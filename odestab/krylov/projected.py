@@ -1,4 +1,6 @@
-"""Projected matrices, the few small numbers of a Krylov space that the host decides by: read in one copy, decomposed by LAPACK there."""
+"""Projected matrices, the few small numbers of a Krylov space that the host decides by: read in one
+copy, decomposed by LAPACK there.
+"""
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -10,7 +12,9 @@ HOST = torch.device("cpu")
 
 
 def transferred(device: torch.device, *parts: Tensor) -> tuple[Tensor, ...]:
-    """Tensors of one dtype and one leading axis on another device, in one copy; themselves where they are there."""
+    """Tensors of one dtype and one leading axis on another device, in one copy; themselves where
+    they are there.
+    """
     if parts[0].device == device:
         return parts
     sizes = [part[0].numel() for part in parts]
@@ -26,7 +30,9 @@ def transferred(device: torch.device, *parts: Tensor) -> tuple[Tensor, ...]:
 def decomposed(
     decompose: Callable[[Tensor], Sequence[Tensor]], matrices: Tensor
 ) -> tuple[Tensor, ...]:
-    """A decomposition of every matrix of a batch, shared among torch's threads; LAPACK itself takes one matrix after the other."""
+    """A decomposition of every matrix of a batch, shared among torch's threads; LAPACK itself takes
+    one matrix after the other.
+    """
     workers = min(torch.get_num_threads(), len(matrices))
     if workers <= 1:
         return tuple(decompose(matrices))

@@ -1,4 +1,6 @@
-"""Ritz values of the projected matrices, and the one loop that grows a Krylov space until they have converged."""
+"""Ritz values of the projected matrices, and the one loop that grows a Krylov space until they have
+converged.
+"""
 
 import dataclasses
 from collections.abc import Callable
@@ -19,7 +21,8 @@ Factorization = TypeVar(
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Ritz:
-    """Wanted values of a projected matrix, their residual estimates, and coefficients of right (and left) vectors.
+    """Wanted values of a projected matrix, their residual estimates, and coefficients of right (and
+    left) vectors.
 
     They are on the host, which decides by them, wherever the space is.
     """
@@ -40,9 +43,11 @@ def grow_until(
     tolerance: Callable[[Ritz], Tensor],
     schedule: tuple[int, int, int],
 ) -> tuple[Factorization, Ritz]:
-    """Grow by the schedule (first, stride, largest) until every residual estimate is below its tolerance, or the space is the largest.
+    """Grow by the schedule (first, stride, largest) until every residual estimate is below its
+    tolerance, or the space is the largest.
 
-    An example whose estimates are all below tolerance is frozen: its pairs stay those of that dimension, whatever its batch mates need.
+    An example whose estimates are all below tolerance is frozen: its pairs stay those of that
+    dimension, whatever its batch mates need.
 
     Args:
         grow: (factorization or None, steps) ↦ the grown factorization.
@@ -66,7 +71,9 @@ def grow_until(
 
 
 def _frozen(done: Tensor, before: Ritz, after: Ritz) -> Ritz:
-    """The later pairs, but the earlier ones where an example was done; their coefficients of later basis vectors are zero."""
+    """The later pairs, but the earlier ones where an example was done; their coefficients of later
+    basis vectors are zero.
+    """
 
     def choose(old: Tensor, new: Tensor) -> Tensor:
         if new.ndim == 3:
@@ -86,7 +93,9 @@ def _frozen(done: Tensor, before: Ritz, after: Ritz) -> Ritz:
 def arnoldi_ritz(
     hessenberg: Tensor, lengths: Tensor, k: int, rank: Callable[[Tensor], Tensor]
 ) -> Ritz:
-    """The k best-ranked Ritz pairs of H; those of a used-up space live on rows of Q whose length is zero and rank last."""
+    """The k best-ranked Ritz pairs of H; those of a used-up space live on rows of Q whose length is
+    zero and rank last.
+    """
     h, finite = _finite(hessenberg)
     values, vectors = decomposed(torch.linalg.eig, h[:, :-1])
     alive = _alive(lengths).to(h.dtype)
@@ -102,7 +111,9 @@ def arnoldi_ritz(
 
 
 def lanczos_ritz(factorization: LanczosFactorization) -> Ritz:
-    """The largest Ritz pair of a symmetric operator; zero rows of a used-up space are kept from ranking."""
+    """The largest Ritz pair of a symmetric operator; zero rows of a used-up space are kept from
+    ranking.
+    """
     lengths = factorization.basis.norm(dim=2)
     tridiagonal, lengths, beta = transferred(
         HOST, factorization.tridiagonal, lengths, factorization.beta
@@ -123,7 +134,9 @@ def lanczos_ritz(factorization: LanczosFactorization) -> Ritz:
 
 
 def bidiagonal_ritz(factorization: GolubKahanFactorization, k: int) -> Ritz:
-    """The k largest singular triplets: A v = σ u holds exactly, ‖Aᵀ u − σ v‖ is β times the last entry of u."""
+    """The k largest singular triplets: A v = σ u holds exactly, ‖Aᵀ u − σ v‖ is β times the last
+    entry of u.
+    """
     c, finite = _finite(*transferred(HOST, factorization.projected))
     p, values, qt = decomposed(torch.linalg.svd, c[:, :, :-1])
     estimates = c[:, -1, -1:].abs() * p[:, -1, :k].abs()
@@ -133,7 +146,9 @@ def bidiagonal_ritz(factorization: GolubKahanFactorization, k: int) -> Ritz:
 
 
 def _alive(lengths: Tensor) -> Tensor:
-    """Which rows of a basis are unit vectors, `(batch, m)`; the others are zero because the space is used up."""
+    """Which rows of a basis are unit vectors, `(batch, m)`; the others are zero because the space
+    is used up.
+    """
     return lengths > 0.5
 
 
@@ -144,9 +159,11 @@ def first_failure(matrix: Tensor) -> Tensor:
 
 
 def _finite(matrix: Tensor) -> tuple[Tensor, Tensor]:
-    """The projected matrices, zero where an operator gave numbers that are not finite, and where they are finite, `(batch, 1)`.
+    """The projected matrices, zero where an operator gave numbers that are not finite, and where
+    they are finite, `(batch, 1)`.
 
-    LAPACK would refuse the whole batch. A zero matrix has residual estimates of zero, so that such an example ends at once.
+    LAPACK would refuse the whole batch. A zero matrix has residual estimates of zero, so that such
+    an example ends at once.
     """
     finite = matrix.isfinite().all(2).all(1)
     return torch.where(finite[:, None, None], matrix, 0.0), finite[:, None]

@@ -1,4 +1,6 @@
-"""The exponential of the dense matrices of an operator, as far as it can be told in double precision."""
+"""The exponential of the dense matrices of an operator, as far as it can be told in double
+precision.
+"""
 
 import numpy as np
 import scipy.linalg
@@ -9,7 +11,9 @@ from odestab.operators.linear_operator import AbstractOperator
 
 
 def dense_exponential(operator: AbstractOperator, rtol: float) -> Tensor:
-    """e^A, `(batch, n, n)`, zero on padding and NaN where A is not finite or has no real entry, or e^A is too ill-conditioned."""
+    """e^A, `(batch, n, n)`, zero on padding and NaN where A is not finite or has no real entry, or
+    e^A is too ill-conditioned.
+    """
     batch, n = operator.like.flatten(1).shape
     matrices = operator.like.new_zeros(batch, n, n)
     for matrix, dense, real in zip(
@@ -26,9 +30,10 @@ def dense_exponential(operator: AbstractOperator, rtol: float) -> Tensor:
 def _exponential_of(a: np.ndarray, rtol: float) -> np.ndarray:
     """e^a by scaling and squaring, as far as two ways to compute it agree; NaN where none do.
 
-    Padé approximants (Al-Mohy and Higham 2009) are wrong for triangular matrices with nearly equal diagonal entries, Taylor
-    polynomials for entries of very different size, unless the matrix is balanced first. The balanced matrix differs in its
-    last digits besides, so that an e^a which those decide is not agreed upon.
+    Padé approximants (Al-Mohy and Higham 2009) are wrong for triangular matrices with nearly equal
+    diagonal entries, Taylor polynomials for entries of very different size, unless the matrix is
+    balanced first. The balanced matrix differs in its last digits besides, so that an e^a which
+    those decide is not agreed upon.
     """
     if not a.size or not np.isfinite(a).all():
         return np.full_like(a, np.nan)

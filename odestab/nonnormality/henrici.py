@@ -18,8 +18,9 @@ class HenriciDeparture:
     Attributes:
         value: dep(A), or a lower bound of it; NaN where the operator is not finite.
         frobenius: ‖A‖_F, the largest that dep(A) can be.
-        error: standard error of `value` where norms were estimated; 0 for dense matrices, whose rounding is about √eps·‖A‖_F where dep
-            is small, and more where eigenvalues are ill-conditioned.
+        error: standard error of `value` where norms were estimated; 0 for dense matrices, whose
+            rounding is about √eps·‖A‖_F where dep is small, and more where eigenvalues are
+            ill-conditioned.
         matvecs: products of A or Aᵀ with one tangent of the whole batch.
         kind: "exact" (dense LAPACK) or "bound" (an estimated lower bound).
     """
@@ -38,10 +39,12 @@ def henrici_departure(
     probes: int = 16,
     generator: torch.Generator | None = None,
 ) -> HenriciDeparture:
-    """dep(A) from all eigenvalues of dense matrices, or an estimated lower bound of it where they are too large (Henrici 1962).
+    """dep(A) from all eigenvalues of dense matrices, or an estimated lower bound of it where they
+    are too large (Henrici 1962).
 
-    The bound is dep² ≥ ‖A‖_F² − (‖A‖_F⁴ − ½‖AAᵀ − AᵀA‖_F²)^½ (Elsner and Paardekooper 1987), with both norms estimated by random
-    probes (Hutchinson 1990) and the standard error by the jackknife over them.
+    The bound is dep² ≥ ‖A‖_F² − (‖A‖_F⁴ − ½‖AAᵀ − AᵀA‖_F²)^½ (Elsner and Paardekooper 1987), with
+    both norms estimated by random probes (Hutchinson 1990) and the standard error by the jackknife
+    over them.
 
     Args:
         operator: A.

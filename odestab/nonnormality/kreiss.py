@@ -1,4 +1,6 @@
-"""Kreiss constants: how much a matrix whose powers, or whose flow, ought to decay can make them grow first."""
+"""Kreiss constants: how much a matrix whose powers, or whose flow, ought to decay can make them
+grow first.
+"""
 
 import dataclasses
 import math
@@ -23,9 +25,10 @@ class KreissConstant:
 
     Attributes:
         value: K ≥ 1, from below; NaN where the operator is not finite.
-        scale: discrete: K is that of A/scale, scale = max(1, ρ(A)), as K is infinite where ρ > 1; continuous: of A − scale·I,
-            scale = max(0, α(A)).
-        point: z, for the scaled matrix, where the supremum was found; infinite where nothing beats z → ∞, which gives 1.
+        scale: discrete: K is that of A/scale, scale = max(1, ρ(A)), as K is infinite where ρ > 1;
+            continuous: of A − scale·I, scale = max(0, α(A)).
+        point: z, for the scaled matrix, where the supremum was found; infinite where nothing beats
+            z → ∞, which gives 1.
         residual: the relative residual of σ_min there.
         kind: "bound": a maximum over points that were searched.
     """
@@ -45,10 +48,12 @@ def kreiss_constant(
     generator: torch.Generator | None = None,
     prepared: Resolvent | None = None,
 ) -> KreissConstant:
-    """sup_{|z| > 1} (|z| − 1)‖(zI − A)⁻¹‖, or sup_{Re z > 0} Re z ‖(zI − A)⁻¹‖ (Kreiss 1962; Mathematics, section 4).
+    """sup_{|z| > 1} (|z| − 1)‖(zI − A)⁻¹‖, or sup_{Re z > 0} Re z ‖(zI − A)⁻¹‖ (Kreiss 1962;
+    Mathematics, section 4).
 
-    K ≤ sup_k ‖A^k‖ ≤ e n K, likewise for ‖e^{tA}‖. The supremum is sought on a grid around the circle (or beside the axis), densest near
-    it and towards the leading eigenvalues, and the best places are refined; the result is a lower bound.
+    K ≤ sup_k ‖A^k‖ ≤ e n K, likewise for ‖e^{tA}‖. The supremum is sought on a grid around the
+    circle (or beside the axis), densest near it and towards the leading eigenvalues, and the best
+    places are refined; the result is a lower bound.
 
     Args:
         operator: A.
@@ -159,7 +164,9 @@ class _HalfPlane:
 
 
 def _crossed(like: Tensor, directions: Tensor, own: Tensor, ratio: float) -> tuple[Tensor, Tensor]:
-    """Distances 2·ratio^−j by directions, common ones and an example's own, flattened to `(batch, points)`."""
+    """Distances 2·ratio^−j by directions, common ones and an example's own, flattened to `(batch,
+    points)`.
+    """
     common = directions.to(like.device).expand(len(like), -1)
     along = torch.cat([common, own.double()], 1)
     distance = 2 * ratio ** -torch.arange(DISTANCES, dtype=torch.float64, device=like.device)

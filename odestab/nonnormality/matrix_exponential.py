@@ -43,16 +43,19 @@ def exponential_action(
     dimension: int = 60,
     max_products: int = 10_000,
 ) -> ExponentialAction:
-    """e^A v by Arnoldi's method with the corrected scheme and its error estimate (Saad 1992, sections 2.3 and 5).
+    """e^A v by Arnoldi's method with the corrected scheme and its error estimate (Saad 1992,
+    sections 2.3 and 5).
 
-    The Krylov space grows until the estimate allows the whole step; at the largest dimension the step is halved instead. Each example has
-    its own dimension and its own sub-steps, so that batch mates change nothing.
+    The Krylov space grows until the estimate allows the whole step; at the largest dimension the
+    step is halved instead. Each example has its own dimension and its own sub-steps, so that batch
+    mates change nothing.
 
     Args:
         matvec: A, on `(batch, n)`; it must act on each example alone.
         v: the vectors.
-        rtol: tolerance on the error relative to ‖e^A v‖; no less than rounding relative to the vector a sub-step began with.
-            Where A is far from normal, later sub-steps may amplify the errors of earlier ones.
+        rtol: tolerance on the error relative to ‖e^A v‖; no less than rounding relative to the
+            vector a sub-step began with. Where A is far from normal, later sub-steps may amplify
+            the errors of earlier ones.
         dimension: of the largest Krylov space; memory is one state per dimension.
         max_products: budget per example.
     """
@@ -81,7 +84,9 @@ def exponential_action(
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class _SubStep:
-    """e^{sA} q_0 in an Arnoldi basis: its coefficients (NaN where that failed), error, cost, and how often s was halved."""
+    """e^{sA} q_0 in an Arnoldi basis: its coefficients (NaN where that failed), error, cost, and
+    how often s was halved.
+    """
 
     basis: Tensor
     coefficients: Tensor
@@ -93,7 +98,9 @@ class _SubStep:
 def _sub_step(
     matvec: Product, start: Tensor, step: Tensor, rtol: float, dimension: int
 ) -> _SubStep:
-    """One step from `start`, at most `step` long; what an example has found within tolerance stays as it is."""
+    """One step from `start`, at most `step` long; what an example has found within tolerance stays
+    as it is.
+    """
     size = min(STRIDE, dimension)
     factorization, error, done = (
         arnoldi(matvec, start, size),
@@ -134,10 +141,12 @@ def _sub_step(
 def _look(
     factorization: ArnoldiFactorization, step: Tensor, rtol: float
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Coefficients of e^{sA} q_0 in the basis, the estimated error relative to its norm, and which examples need look no further.
+    """Coefficients of e^{sA} q_0 in the basis, the estimated error relative to its norm, and which
+    examples need look no further.
 
-    The first column of exp(s [H 0]), H with its last row, is e^{sH} e_1 and below it s h e_mᵀ φ_1(sH) e_1: the correction, and the error
-    of the scheme without it. Where that is about to change sign it says nothing, so the residual at the end of the step counts as well.
+    The first column of exp(s [H 0]), H with its last row, is e^{sH} e_1 and below it s h e_mᵀ
+    φ_1(sH) e_1: the correction, and the error of the scheme without it. Where that is about to
+    change sign it says nothing, so the residual at the end of the step counts as well.
     """
     hessenberg = torch.nn.functional.pad(factorization.hessenberg, (0, 1)) * step[:, None, None]
     lost = ~hessenberg.isfinite().flatten(1).all(1)  # no smaller step will help
@@ -152,13 +161,15 @@ def _look(
 def exponential(
     operator: AbstractOperator, time: float | Float[Tensor, " batch"] = 1.0, rtol: float = 1e-8
 ) -> ComposedOperator:
-    """e^{tA} as an operator: dense where the matrix is small, else every product is one Krylov approximation, NaN where that failed.
+    """e^{tA} as an operator: dense where the matrix is small, else every product is one Krylov
+    approximation, NaN where that failed.
 
     Args:
         operator: A.
         time: t, one for all or one per example; negative ones go back.
-        rtol: tolerance of each product relative to its norm, or what the precision allows; see `exponential_action`. A dense
-            e^{tA} on which two ways to compute it differ by more than rtol and √eps of its norm is NaN.
+        rtol: tolerance of each product relative to its norm, or what the precision allows; see
+            `exponential_action`. A dense e^{tA} on which two ways to compute it differ by more than
+            rtol and √eps of its norm is NaN.
 
     Raises:
         ValueError: if a time is not finite.
@@ -228,12 +239,14 @@ class TransientGrowth:
         times: t, `(times,)`.
         growth: ‖e^{tA}‖, `(batch, times)`: how much the worst perturbation has grown.
         residuals: of the singular triplets behind them, `(batch, times)`.
-        peak: the largest ‖e^{tA}‖ between the first and the last time, `(batch,)`; a hump between two of the times is not seen.
+        peak: the largest ‖e^{tA}‖ between the first and the last time, `(batch,)`; a hump between
+            two of the times is not seen.
         peak_time: its t.
         right: the optimal perturbation, a unit state per example.
         left: what it becomes: e^{tA} right = peak · left.
         residual: of that singular triplet.
-        slope: d log ‖e^{tA}‖/dt = ⟨left, A left⟩ at the peak: zero inside, positive where growth goes on beyond the last time.
+        slope: d log ‖e^{tA}‖/dt = ⟨left, A left⟩ at the peak: zero inside, positive where growth
+            goes on beyond the last time.
         converged: every singular triplet, and the search of the peak, met the tolerance.
         matvecs: products with A or Aᵀ, with the whole batch.
         kind: "estimate".
@@ -259,14 +272,17 @@ def transient_growth(
     rtol: float = 1e-6,
     generator: torch.Generator | None = None,
 ) -> TransientGrowth:
-    """‖e^{tA}‖₂ at some times, and its maximum beside the best of them with the optimal perturbation.
+    """‖e^{tA}‖₂ at some times, and its maximum beside the best of them with the optimal
+    perturbation.
 
-    There d log ‖e^{tA}‖/dt = ⟨u, A u⟩ = 0, u the leading left singular vector: a root, found per example by the Illinois method.
+    There d log ‖e^{tA}‖/dt = ⟨u, A u⟩ = 0, u the leading left singular vector: a root, found per
+    example by the Illinois method.
 
     Args:
         operator: A.
         times: t ≥ 0, ascending, dense enough to see every hump.
-        rtol: tolerance on the singular triplets' residuals, and on what the peak may still gain, both relative.
+        rtol: tolerance on the singular triplets' residuals, and on what the peak may still gain,
+            both relative.
         generator: source of the start vectors; None is a fixed seed.
 
     Raises:
@@ -340,9 +356,11 @@ def _norm(
 def _peak(
     evaluate: Callable[[Tensor], _Point], points: list[_Point], rtol: float
 ) -> tuple[_Point, Tensor]:
-    """The maximum beside the best of the points, and where it is settled that no more than rtol can be gained.
+    """The maximum beside the best of the points, and where it is settled that no more than rtol can
+    be gained.
 
-    It lies between `low`, where it goes uphill to b, and b, where it goes downhill or is lower; either may be the later one.
+    It lies between `low`, where it goes uphill to b, and b, where it goes downhill or is lower;
+    either may be the later one.
     """
     times, index = (
         torch.stack([p.time for p in points], 1),

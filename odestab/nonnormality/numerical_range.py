@@ -26,8 +26,9 @@ class NumericalRange:
     Attributes:
         angles: φ, directions in which the boundary was sought.
         support: h(φ) = max Re(e^{−iφ} w) over w in W.
-        boundary: x*Ax for the vector that attains it. Each is a point of W, so their convex hull is an inner bound of it whatever has
-            converged; W lies within the half planes Re(e^{−iφ} w) ≤ h(φ) + residual.
+        boundary: x*Ax for the vector that attains it. Each is a point of W, so their convex hull is
+            an inner bound of it whatever has converged; W lies within the half planes Re(e^{−iφ} w)
+            ≤ h(φ) + residual.
         residuals: ‖H x − h x‖ of the Hermitian matrix H = Re(e^{−iφ} A), recomputed from x.
         converged: residual ≤ rtol × the largest |h| of the example.
         matvecs: products of A or Aᵀ with one tangent of the whole batch.
@@ -54,11 +55,13 @@ def numerical_range(
     rtol: float = 1e-4,
     generator: torch.Generator | None = None,
 ) -> NumericalRange:
-    """The boundary of the numerical range: for each φ the largest eigenpair of Re(e^{−iφ} A) (Johnson 1978).
+    """The boundary of the numerical range: for each φ the largest eigenpair of Re(e^{−iφ} A)
+    (Johnson 1978).
 
-    A complex vector is a pair of real tangents, and all angles and examples run in one lockstep Lanczos process. Bases of at
-    most 0.75 GiB are held at once (those of one angle where they alone are more), twice that while they grow. A is real, so W is
-    symmetric about the real axis and equispaced angles below it are mirrored.
+    A complex vector is a pair of real tangents, and all angles and examples run in one lockstep
+    Lanczos process. Bases of at most 0.75 GiB are held at once (those of one angle where they alone
+    are more), twice that while they grow. A is real, so W is symmetric about the real axis and
+    equispaced angles below it are mirrored.
 
     Args:
         operator: A.
@@ -100,7 +103,9 @@ def numerical_range(
 
 
 def _rotated(operator: AbstractOperator, angles: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
-    """Re(e^{−iφ}A) x and A x for x = u + iv, `(angles, batch, 2, n)`: with A = S + K it is (cS u + sK v) + i(cS v − sK u)."""
+    """Re(e^{−iφ}A) x and A x for x = u + iv, `(angles, batch, 2, n)`: with A = S + K it is (cS u +
+    sK v) + i(cS v − sK u).
+    """
     shape = operator.like.shape
     tangents = x.transpose(1, 2).reshape(-1, *shape)  # (angles, 2) tangents of the batch
     forward, backward = (
@@ -118,7 +123,9 @@ def _rotated(operator: AbstractOperator, angles: Tensor, x: Tensor) -> tuple[Ten
 def _lanczos_vectors(
     operator: AbstractOperator, angles: Tensor, start: Tensor, rtol: float
 ) -> tuple[Tensor, int]:
-    """Leading eigenvectors `(angles, batch, 2, n)` of the rotated Hermitian parts, and the products they took."""
+    """Leading eigenvectors `(angles, batch, 2, n)` of the rotated Hermitian parts, and the products
+    they took.
+    """
     batch, n = start.shape[0], start.shape[1] // 2
 
     def product(x: Tensor) -> Tensor:

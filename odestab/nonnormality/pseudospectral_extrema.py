@@ -1,4 +1,6 @@
-"""Pseudospectral abscissa and radius: how far the ε-pseudospectrum reaches to the right, and from zero."""
+"""Pseudospectral abscissa and radius: how far the ε-pseudospectrum reaches to the right, and from
+zero.
+"""
 
 import dataclasses
 import math
@@ -13,7 +15,9 @@ from torch import Tensor
 from odestab.nonnormality.pseudospectrum import Resolvent, resolvent
 from odestab.operators.linear_operator import AbstractOperator
 
-CERTIFIED_LIMIT = 256  # up to this dimension a whole line or circle is searched through eigenvalues of a matrix of twice the size
+# up to this dimension a whole line or circle is searched through eigenvalues of a matrix of twice
+# the size
+CERTIFIED_LIMIT = 256
 METHODS = ("auto", "criss-cross", "ascent")
 STARTS = (8, 3)  # eigenvalues to start from, with Schur forms and matrix-free
 KEPT = 3  # of them, those that reach furthest, are followed
@@ -35,13 +39,15 @@ class Extremum:
     """The extreme point of an ε-pseudospectrum, per example.
 
     Attributes:
-        value: max Re z (abscissa) or max |z| (radius) over σ_min(zI − A) ≤ ε; NaN where A is not finite.
+        value: max Re z (abscissa) or max |z| (radius) over σ_min(zI − A) ≤ ε; NaN where A is not
+            finite.
         point: a z where it is attained, above the real axis.
         residual: |σ_min(point·I − A) − ε|.
-        converged: the last search, exact or by samples, found nothing beyond the value, and ε is above rounding of A.
+        converged: the last search, exact or by samples, found nothing beyond the value, and ε is
+            above rounding of A.
         matvecs: products of A or Aᵀ with the whole batch.
-        kind: "exact" where a search of the whole line or circle certifies the value, else "bound": the point lies in the pseudospectrum,
-            so the value is a lower bound.
+        kind: "exact" where a search of the whole line or circle certifies the value, else "bound":
+            the point lies in the pseudospectrum, so the value is a lower bound.
     """
 
     value: Float[Tensor, " batch"]
@@ -54,7 +60,9 @@ class Extremum:
 
 @dataclasses.dataclass(frozen=True)
 class _Coordinate:
-    """z as a function of w = x + iy such that x is what is maximised: z = w for the abscissa, z = exp w for the radius."""
+    """z as a function of w = x + iy such that x is what is maximised: z = w for the abscissa, z =
+    exp w for the radius.
+    """
 
     which: str
     to_z: Callable[[Tensor], Tensor]
@@ -66,7 +74,9 @@ class _Coordinate:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class _Boundary:
-    """Boundary points w = x + iy, `(batch, points)`: x is −∞ where none was found, slope is dx/dy along the boundary."""
+    """Boundary points w = x + iy, `(batch, points)`: x is −∞ where none was found, slope is dx/dy
+    along the boundary.
+    """
 
     x: Tensor
     y: Tensor
@@ -100,19 +110,22 @@ def pseudospectral_abscissa(
 ) -> Extremum:
     """α_ε(A) = max Re z over σ_min(zI − A) ≤ ε.
 
-    Ascent along the boundary from the leading eigenvalues; then the vertical line just beyond is searched for points inside, and the
-    ascent goes on from there until none is left. With "criss-cross" the search is exact, as all crossings are imaginary eigenvalues of
-    a Hamiltonian matrix (Burke, Lewis and Overton 2003). With "ascent" samples are searched.
+    Ascent along the boundary from the leading eigenvalues; then the vertical line just beyond is
+    searched for points inside, and the ascent goes on from there until none is left. With
+    "criss-cross" the search is exact, as all crossings are imaginary eigenvalues of a Hamiltonian
+    matrix (Burke, Lewis and Overton 2003). With "ascent" samples are searched.
 
     Args:
         operator: A.
         epsilon: ε > 0.
         method: "criss-cross", "ascent", or "auto", which is the former up to dimension 256.
         generator: source of start vectors.
-        prepared: what `resolvent` made of the operator, to share one Schur form between calls, or to choose a matrix-free ascent.
+        prepared: what `resolvent` made of the operator, to share one Schur form between calls, or
+            to choose a matrix-free ascent.
 
     Raises:
-        ValueError: if epsilon is not positive and finite, the method is unknown, or "criss-cross" is asked for without Schur forms.
+        ValueError: if epsilon is not positive and finite, the method is unknown, or "criss-cross"
+            is asked for without Schur forms.
     """
     return _extremum(
         prepared or resolvent(operator, generator=generator), epsilon, method, _ABSCISSA
@@ -127,7 +140,8 @@ def pseudospectral_radius(
     generator: torch.Generator | None = None,
     prepared: Resolvent | None = None,
 ) -> Extremum:
-    """ρ_ε(A) = max |z| over σ_min(zI − A) ≤ ε, as `pseudospectral_abscissa`, with circles for lines (Mengi and Overton 2005).
+    """ρ_ε(A) = max |z| over σ_min(zI − A) ≤ ε, as `pseudospectral_abscissa`, with circles for lines
+    (Mengi and Overton 2005).
 
     Args:
         operator: A.
@@ -137,7 +151,8 @@ def pseudospectral_radius(
         prepared: what `resolvent` made of the operator.
 
     Raises:
-        ValueError: if epsilon is not positive and finite, the method is unknown, or "criss-cross" is asked for without Schur forms.
+        ValueError: if epsilon is not positive and finite, the method is unknown, or "criss-cross"
+            is asked for without Schur forms.
     """
     return _extremum(prepared or resolvent(operator, generator=generator), epsilon, method, _RADIUS)
 
@@ -208,7 +223,9 @@ def _outward(coordinate: _Coordinate, z: Tensor) -> Tensor:
 def _ascend(
     level: Resolvent, coordinate: _Coordinate, begin: Tensor, epsilon: float, reach: Tensor
 ) -> _Boundary:
-    """Maximise the boundary's x over y from points inside, by Newton's method with a secant for d²x/dy²; a step must gain."""
+    """Maximise the boundary's x over y from points inside, by Newton's method with a secant for
+    d²x/dy²; a step must gain.
+    """
     at = _boundary(level, coordinate, begin.real, begin.imag, epsilon, reach, NEWTON_STEPS)
     kept = at.x.topk(min(KEPT, at.x.shape[1]), dim=1).indices
     scale = (at.x.abs() + reach).gather(1, kept)
@@ -247,9 +264,11 @@ def _boundary(
     reach: Tensor,
     limit: int,
 ) -> _Boundary:
-    """Solve log σ_min = log ε for x at fixed y, where σ_min grows with x, by Newton's method in a bracket of points inside and outside.
+    """Solve log σ_min = log ε for x at fixed y, where σ_min grows with x, by Newton's method in a
+    bracket of points inside and outside.
 
-    A σ that is zero to rounding has no slope, and lies inside: from there the way out is walked in steps that double.
+    A σ that is zero to rounding has no slope, and lies inside: from there the way out is walked in
+    steps that double.
     """
     inner, outer = torch.full_like(x, -torch.inf), torch.full_like(x, torch.inf)
     reach = torch.maximum(reach, LEAST_REACH * x.abs())
@@ -294,7 +313,9 @@ def _search(
     count: int,
     certified: bool,
 ) -> tuple[Tensor, Tensor]:
-    """Points just beyond the best x that lie inside, those of least σ first, filled up with the best itself; and where there are any."""
+    """Points just beyond the best x that lie inside, those of least σ first, filled up with the
+    best itself; and where there are any.
+    """
     x = best.x + max(1e-9, 10 * level.rtol**2) * (
         best.x.abs() + epsilon / coordinate.derivative(torch.complex(best.x, best.y)).abs()
     )
@@ -324,9 +345,11 @@ def _search(
 
 
 def _middles(coordinate: _Coordinate, triangle: Tensor, epsilon: float, x: float) -> Tensor:
-    """A point between any two neighbours of all y ≥ 0 where the line x may enter or leave the pseudospectrum.
+    """A point between any two neighbours of all y ≥ 0 where the line x may enter or leave the
+    pseudospectrum.
 
-    The imaginary part of every eigenvalue is taken for a crossing, on the axis or not: points too many cost little, a missed one the proof.
+    The imaginary part of every eigenvalue is taken for a crossing, on the axis or not: points too
+    many cost little, a missed one the proof.
     """
     if not math.isfinite(x) or not triangle.isfinite().all():
         return torch.zeros(1, dtype=torch.float64)
@@ -338,7 +361,9 @@ def _middles(coordinate: _Coordinate, triangle: Tensor, epsilon: float, x: float
 
 
 def _vertical_crossings(a: Tensor, epsilon: float, x: float) -> np.ndarray:
-    """y with ε among the singular values of (x + iy)I − A: iy is an eigenvalue of [[A − xI, εI], [−εI, xI − A*]] (Byers 1988)."""
+    """y with ε among the singular values of (x + iy)I − A: iy is an eigenvalue of [[A − xI, εI],
+    [−εI, xI − A*]] (Byers 1988).
+    """
     identity = torch.eye(len(a), dtype=a.dtype, device=a.device)
     hamiltonian = torch.cat(
         [
@@ -350,7 +375,9 @@ def _vertical_crossings(a: Tensor, epsilon: float, x: float) -> np.ndarray:
 
 
 def _circular_crossings(a: Tensor, epsilon: float, x: float) -> np.ndarray:
-    """θ with ε among the singular values of r e^{iθ} I − A, r = eˣ: e^{iθ} is an eigenvalue of a pencil (Mengi and Overton 2005)."""
+    """θ with ε among the singular values of r e^{iθ} I − A, r = eˣ: e^{iθ} is an eigenvalue of a
+    pencil (Mengi and Overton 2005).
+    """
     identity = torch.eye(len(a), dtype=a.dtype, device=a.device)
     r, zero = math.exp(x) * identity, torch.zeros_like(identity)
     left = torch.cat([torch.cat([-epsilon * identity, a], 1), torch.cat([r, zero], 1)])

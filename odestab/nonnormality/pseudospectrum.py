@@ -1,4 +1,6 @@
-"""Pseudospectra {z : σ_min(zI − A) ≤ ε}: the smallest singular value of zI − A at the points of a grid."""
+"""Pseudospectra {z : σ_min(zI − A) ≤ ε}: the smallest singular value of zI − A at the points of a
+grid.
+"""
 
 import dataclasses
 
@@ -18,7 +20,8 @@ LOOSE_SOLVE = (
     0.05  # relative residual of the solves inside inverse iteration, as for singular values
 )
 RESTART = 80
-MAX_ITERATIONS = 160  # of one solve; near an eigenvalue loose solves stop early, which costs steps and not accuracy
+# of one solve; near an eigenvalue loose solves stop early, which costs steps and not accuracy
+MAX_ITERATIONS = 160
 MAX_DIMENSION = 12
 CHUNK_BYTES = 2**30  # bound on the Krylov vectors that "inverse" and "projected" hold at once
 METHODS = ("auto", "dense", "inverse", "projected")
@@ -27,17 +30,19 @@ KINDS = {"dense": "exact", "inverse": "estimate", "projected": "bound"}
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Pseudospectrum:
-    """σ_min(zI − A) at each point of a grid; its level line at ε bounds the ε-pseudospectrum (Mathematics, section 4).
+    """σ_min(zI − A) at each point of a grid; its level line at ε bounds the ε-pseudospectrum
+    (Mathematics, section 4).
 
     Attributes:
         grid: z, any shape.
-        sigma_min: `(batch, *grid)`, NaN where A is not finite. Never too small but for rounding, so that every point where it is ≤ ε does
-            belong to the ε-pseudospectrum.
-        residuals: ‖(zI − A)* u − σ v‖ with (zI − A) v = σ u, or an equivalent of it: some singular value lies this near to `sigma_min`.
+        sigma_min: `(batch, *grid)`, NaN where A is not finite. Never too small but for rounding, so
+            that every point where it is ≤ ε does belong to the ε-pseudospectrum.
+        residuals: ‖(zI − A)* u − σ v‖ with (zI − A) v = σ u, or an equivalent of it: some singular
+            value lies this near to `sigma_min`.
         converged: residual ≤ rtol·σ, or at the level of rounding.
         matvecs: products of A or Aᵀ with the whole batch, those inside linear solves included.
-        kind: "exact" (from Schur forms), "estimate" (inverse iteration) or "bound": values from a projection are too large, so the drawn
-            pseudospectra are too small.
+        kind: "exact" (from Schur forms), "estimate" (inverse iteration) or "bound": values from a
+            projection are too large, so the drawn pseudospectra are too small.
     """
 
     grid: Complex[Tensor, "*grid"]
@@ -50,7 +55,8 @@ class Pseudospectrum:
 
 @dataclasses.dataclass(eq=False)
 class Resolvent:
-    """How σ_min(zI − A) is computed at z of one's choice, different ones for each example, and a count of what that cost.
+    """How σ_min(zI − A) is computed at z of one's choice, different ones for each example, and a
+    count of what that cost.
 
     Attributes:
         operator: A/s.
@@ -58,7 +64,8 @@ class Resolvent:
         start: real and imaginary parts of start vectors, `(batch, 2, n)`.
         norm: ‖A‖ per example, roughly.
         rtol: tolerance on residuals relative to σ.
-        scale: s, a power of two near ‖A‖ per example. `operator` and `forms` are those of A/s, `norm` is of A.
+        scale: s, a power of two near ‖A‖ per example. `operator` and `forms` are those of A/s,
+            `norm` is of A.
         matvecs: products of A or Aᵀ with the whole batch so far.
     """
 
@@ -97,7 +104,9 @@ class Resolvent:
         return ShiftedTriplets.stack(rows)
 
     def leading_eigenvalues(self, which: str, k: int) -> Complex[Tensor, "batch k"]:
-        """The k eigenvalues of largest real part ("LR") or modulus ("LM"), their mirror images above the real axis; NaN where unknown."""
+        """The k eigenvalues of largest real part ("LR") or modulus ("LM"), their mirror images
+        above the real axis; NaN where unknown.
+        """
         if self.forms is None:
             found = eigenvalues(self.operator, min(k, *self.operator.sizes), which, rtol=1e-4)
             self.matvecs += found.matvecs
@@ -128,10 +137,12 @@ def resolvent(
     rtol: float = 1e-4,
     generator: torch.Generator | None = None,
 ) -> Resolvent:
-    """Prepare A for σ_min(zI − A) at many z: Schur forms where the matrices are small ("auto") or by "dense", else matrix-free.
+    """Prepare A for σ_min(zI − A) at many z: Schur forms where the matrices are small ("auto") or
+    by "dense", else matrix-free.
 
     Raises:
-        ValueError: if the method is none of "auto", "dense" and "inverse", or rtol is not in (0, 1).
+        ValueError: if the method is none of "auto", "dense" and "inverse", or rtol is not in (0,
+            1).
     """
     if method not in METHODS[:3]:
         raise ValueError(f"method must be one of {', '.join(METHODS[:3])}, got {method!r}")
@@ -157,24 +168,30 @@ def pseudospectrum(
     generator: torch.Generator | None = None,
     prepared: Resolvent | None = None,
 ) -> Pseudospectrum:
-    """σ_min(zI − A) on a grid. Points that mirror each other at the real axis are computed once, as A is real.
+    """σ_min(zI − A) on a grid.
 
-    * "dense": one Schur form, then inverse Lanczos at all points side by side (Trefethen 1999). 1125 points at n = 1536 take some 15 s.
-    * "inverse": inverse iteration in a growing subspace with GMRES, matrix-free; hundreds of products per point.
-    * "projected": one Arnoldi process for all points, σ_min of its rectangular Hessenberg matrix (Toh and Trefethen 1996). Cheap and
+    Points that mirror each other at the real axis are computed once, as A is real.
+
+    * "dense": one Schur form, then inverse Lanczos at all points side by side (Trefethen 1999).
+    1125 points at n = 1536 take some 15 s. * "inverse": inverse iteration in a growing subspace
+    with GMRES, matrix-free; hundreds of products per point. * "projected": one Arnoldi process for
+    all points, σ_min of its rectangular Hessenberg matrix (Toh and Trefethen 1996). Cheap and
       too large, by a factor of a few with a random start: a first look.
 
     Args:
         operator: A.
         grid: points z, any shape, complex or real.
         method: "auto" is "dense" up to dimension 1600 and "inverse" above.
-        rtol: tolerance on the residuals relative to σ; the error of a value is of second order in it.
+        rtol: tolerance on the residuals relative to σ; the error of a value is of second order in
+            it.
         steps: dimension of the Krylov space of "projected".
         generator: source of the start vectors; None is a fixed seed.
-        prepared: what `resolvent` made of the operator, to share one Schur form between calls; it decides the method but for "projected".
+        prepared: what `resolvent` made of the operator, to share one Schur form between calls; it
+            decides the method but for "projected".
 
     Raises:
-        ValueError: if the grid is empty or not finite, the method is unknown, rtol is not in (0, 1), or steps is below 1.
+        ValueError: if the grid is empty or not finite, the method is unknown, rtol is not in (0,
+            1), or steps is below 1.
     """
     if grid.numel() == 0 or not grid.isfinite().all():
         raise ValueError(
@@ -214,7 +231,9 @@ def pseudospectrum(
 
 
 def _by_inverse_iteration(given: Resolvent, z: Tensor) -> tuple[ShiftedTriplets, int]:
-    """Davidson on zI − A for all points and examples in lockstep, in chunks of points that fit into memory."""
+    """Davidson on zI − A for all points and examples in lockstep, in chunks of points that fit into
+    memory.
+    """
     row = given.start.numel() * (RESTART + 2 * MAX_DIMENSION) * given.start.element_size()
     parts, spent = [], 0
     for part in z.split(max(1, CHUNK_BYTES // row), dim=1):
@@ -259,7 +278,9 @@ def _by_inverse_iteration(given: Resolvent, z: Tensor) -> tuple[ShiftedTriplets,
 def _shifted_products(
     operator: AbstractOperator, z: Complex[Tensor, "points batch"]
 ) -> tuple[Matvec, Matvec, list[int]]:
-    """zI − A and its adjoint on rows `(points·batch, 2n)`, real parts then imaginary ones, and a count of products with A."""
+    """zI − A and its adjoint on rows `(points·batch, 2n)`, real parts then imaginary ones, and a
+    count of products with A.
+    """
     count = [0]
 
     def shifted(transposed: bool) -> Matvec:
@@ -270,11 +291,11 @@ def _shifted_products(
 
         def apply(rows: Tensor) -> Tensor:
             v = rows.reshape(*z.shape, 2, -1)
-            live = v.flatten(
+            live = v.flatten(1).any(
                 1
-            ).any(
-                1
-            )  # what has converged comes as zeros: worth a look, as points differ a lot in the solves they need
+                # what has converged comes as zeros: worth a look, as points differ a lot in the
+                # solves they need
+            )
             real, imaginary = v[live].unbind(2)
             tangents = torch.stack([real, imaginary]).reshape(2, -1, *operator.like.shape)
             image = (operator.rmv if transposed else operator.mv)(tangents).reshape(2, *real.shape)
@@ -301,7 +322,9 @@ def _projected(
     rtol: float,
     generator: torch.Generator | None,
 ) -> tuple[ShiftedTriplets, int]:
-    """σ_min(z Ĩ − H̃) of the rectangular Hessenberg matrix H̃ of one Arnoldi process per example."""
+    """σ_min(z Ĩ − H̃) of the rectangular Hessenberg matrix H̃ of one Arnoldi process per
+    example.
+    """
     space = arnoldi(
         operator.flat(operator.mv),
         operator.random(generator).flatten(1),
@@ -336,9 +359,11 @@ def _projected(
 def _projected_triplets(
     basis: Tensor, hessenberg: Tensor, image: Tensor, z: Tensor, rtol: float
 ) -> ShiftedTriplets:
-    """The triplets of one example: v = Qᵀy and u = Q̃ᵀp with (z Ĩ − H̃) y = σ p, and their residual, from Aᵀ on the basis alone.
+    """The triplets of one example: v = Qᵀy and u = Q̃ᵀp with (z Ĩ − H̃) y = σ p, and their
+    residual, from Aᵀ on the basis alone.
 
-    (zI − A) v = σ u is exact. (zI − A)* u − σ v has a part in the space and the part R p outside of it, so that nothing cancels.
+    (zI − A) v = σ u is exact. (zI − A)* u − σ v has a part in the space and the part R p outside of
+    it, so that nothing cancels.
     """
     scale, m = torch.linalg.matrix_norm(hessenberg) + z.abs(), hessenberg.shape[1]
     shifted = z[:, None, None] * torch.eye(m + 1, m, dtype=z.dtype, device=z.device) - hessenberg

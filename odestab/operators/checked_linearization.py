@@ -1,4 +1,6 @@
-"""Products with ∂F that are checked: against independent ones when they are made, and against themselves while they are used."""
+"""Products with ∂F that are checked: against independent ones when they are made, and against
+themselves while they are used.
+"""
 
 import contextlib
 import dataclasses
@@ -31,21 +33,24 @@ def checked_linearization(
 ) -> Linearization:
     """∂F at x by the first path whose products are right, and are so again the second time.
 
-    `torch.func.linearize` keeps constants of its trace, which a layer that works in place changes at each product (PyTorch issue
-    107538), and a structure that is known in advance may not be the one that is evaluated. So the paths are, in this order: the field's
-    own, `torch.func.linearize` with a cached `vjp`, and derivatives taken anew at each product. A random product by each must be the one
-    that is taken anew, and the adjoint of one in reverse mode. Both are then repeated while they are used.
+    `torch.func.linearize` keeps constants of its trace, which a layer that works in place changes
+    at each product (PyTorch issue 107538), and a structure that is known in advance may not be the
+    one that is evaluated. So the paths are, in this order: the field's own, `torch.func.linearize`
+    with a cached `vjp`, and derivatives taken anew at each product. A random product by each must
+    be the one that is taken anew, and the adjoint of one in reverse mode. Both are then repeated
+    while they are used.
 
-    The check costs one product taken anew and two by the path in either mode when it is made, later one product after 2, 4, 8, 16, 32 and
-    every further 64.
+    The check costs one product taken anew and two by the path in either mode when it is made, later
+    one product after 2, 4, 8, 16, 32 and every further 64.
 
     Args:
         field: f; with its split, F is what is differentiated.
         x: the state.
 
     Raises:
-        ValueError: if two products at one state differ by more than rounding, forward and reverse mode do not agree, or F changes where
-            its derivative is zero: F is then no differentiable function of the state alone. Products raise it too while they are used.
+        ValueError: if two products at one state differ by more than rounding, forward and reverse
+            mode do not agree, or F changes where its derivative is zero: F is then no
+            differentiable function of the state alone. Products raise it too while they are used.
     """
     x = x.detach()
     with ONE_THREAD:  # another thread's derivatives must not enter a trace
@@ -60,7 +65,8 @@ def checked_linearization(
             try:
                 with _only_wrong_products():
                     candidate = path(x)
-                    # The graph that reverse mode keeps is as large as a training step's: the check uses one that goes when it is done.
+                    # The graph that reverse mode keeps is as large as a training step's: the check
+                    # uses one that goes when it is done.
                     return check.watched(
                         candidate, path(x) if candidate.path == "torch.func" else candidate
                     )
@@ -72,7 +78,9 @@ def checked_linearization(
 def derivatives_anew(
     function: Product, x: Float[Tensor, "batch *event"], v: Float[Tensor, "batch *event"]
 ) -> tuple[Linearization, Tensor]:
-    """A linearisation that keeps nothing, and ∂F v: forward mode at each product, or reverse mode twice where F has no forward mode."""
+    """A linearisation that keeps nothing, and ∂F v: forward mode at each product, or reverse mode
+    twice where F has no forward mode.
+    """
 
     def functional(v: Tensor) -> Tensor:
         with torch.no_grad():
@@ -125,7 +133,9 @@ def _one_by_one(product: Product, x: Tensor, v: Tensor) -> Tensor:
 
 @contextlib.contextmanager
 def _only_wrong_products() -> Iterator[None]:
-    """What torch cannot differentiate, or cannot trace, is a wrong product; memory that runs out is not."""
+    """What torch cannot differentiate, or cannot trace, is a wrong product; memory that runs out is
+    not.
+    """
     try:
         yield
     except torch.OutOfMemoryError:
@@ -168,7 +178,8 @@ class _Check:
         )  # its error is of order eps^(2/3), times the curvature
 
     def watched(self, candidate: Linearization, spare: Linearization) -> Linearization:
-        """The candidate, its products repeated while they are used; `spare`, the same, is checked in reverse mode.
+        """The candidate, its products repeated while they are used; `spare`, the same, is checked
+        in reverse mode.
 
         Raises:
             _WrongProduct: if they are not right.
@@ -189,7 +200,9 @@ class _Check:
         )
 
     def _adjoint_gap(self, pulled: Tensor) -> float:
-        """The largest |⟨u, ∂F v⟩ − ⟨∂Fᵀ u, v⟩| of an example, relative to the norms of the factors."""
+        """The largest |⟨u, ∂F v⟩ − ⟨∂Fᵀ u, v⟩| of an example, relative to the norms of the
+        factors.
+        """
         pulled, image, finite = _alike(pulled, self.image)
         u, v = (_wide(probe).flatten(1) for probe in (self.u, self.v))
         difference = ((u * image).sum(1) - (pulled * v).sum(1)).abs()
@@ -254,14 +267,18 @@ class _First:
 
 
 def _gap(image: Tensor, expected: Tensor) -> float:
-    """The largest difference of an example, relative to the larger of the two; where nothing finite is expected there is none."""
+    """The largest difference of an example, relative to the larger of the two; where nothing finite
+    is expected there is none.
+    """
     image, expected, finite = _alike(image, expected)
     size = torch.maximum(image.norm(dim=1), expected.norm(dim=1))
     return _largest((image - expected).norm(dim=1), size, finite)
 
 
 def _alike(image: Tensor, expected: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Two images flattened, each divided by the largest entry of an example's pair, and where what is expected is finite."""
+    """Two images flattened, each divided by the largest entry of an example's pair, and where what
+    is expected is finite.
+    """
     image, expected = _wide(image).flatten(1), _wide(expected).flatten(1)
     finite = expected.isfinite().all(1)
     scale = torch.maximum(image.abs().amax(1), expected.abs().amax(1))[

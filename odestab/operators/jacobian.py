@@ -18,18 +18,19 @@ from odestab.operators.linear_operator import AbstractOperator
 class Jacobian(AbstractOperator):
     """J = ∂f/∂x at a state, projected on the real tokens (Mathematics, section 1).
 
-    Both products are linearised once, at first use; with the split f = F + c·x only F is differentiated and c is exact. They are checked
-    then and while they are used (`checked_linearization`). Threads may share it.
-    In half precision the field stays what it is and the operator is one of float32: its state `like`, and every quantity that
-    is computed from its products, are float32. Tangents of another precision have products in that.
+    Both products are linearised once, at first use; with the split f = F + c·x only F is
+    differentiated and c is exact. They are checked then and while they are used
+    (`checked_linearization`). Threads may share it. In half precision the field stays what it is
+    and the operator is one of float32: its state `like`, and every quantity that is computed from
+    its products, are float32. Tangents of another precision have products in that.
 
     Attributes:
         field: f.
         x: the state `(batch, ...)`.
 
     Raises:
-        ValueError: if f changes the shape or dtype of the state, or what the state holds, or the state is
-            not of floating point. At first use, and later, if f is no
+        ValueError: if f changes the shape or dtype of the state, or what the state holds, or the
+            state is not of floating point. At first use, and later, if f is no
             differentiable function of the state alone.
     """
 
@@ -41,7 +42,8 @@ class Jacobian(AbstractOperator):
             raise ValueError(f"state must be of floating point, got {self.x.dtype}")
         if not self.x.numel():
             raise ValueError(
-                f"batch must hold at least one real entry, got a state of shape {tuple(self.x.shape)}"
+                "batch must hold at least one real entry, got a "
+                f"state of shape {tuple(self.x.shape)}"
             )
         object.__setattr__(self, "x", self.x.contiguous())
         own = self.x.detach().clone()
@@ -49,11 +51,13 @@ class Jacobian(AbstractOperator):
             image = self.field(own)
         if image.shape != self.x.shape or image.dtype != self.x.dtype:
             raise ValueError(
-                f"field must keep shape {tuple(self.x.shape)} and {self.x.dtype}, got {tuple(image.shape)} and {image.dtype}"
+                f"field must keep shape {tuple(self.x.shape)} and "
+                f"{self.x.dtype}, got {tuple(image.shape)} and {image.dtype}"
             )
         if not torch.equal(own.nan_to_num(), self.x.nan_to_num()):
             raise ValueError(
-                "field must leave the state that it is given as it is, got one that it changes in place"
+                "field must leave the state that it is given as it "
+                "is, got one that it changes in place"
             )
 
     @property
@@ -101,7 +105,9 @@ class Jacobian(AbstractOperator):
 
 
 def _rounded(linearization: Linearization, x: Tensor) -> Linearization:
-    """Products in a field's own half precision, on float32 tangents that are scaled to its range, each example on its own."""
+    """Products in a field's own half precision, on float32 tangents that are scaled to its range,
+    each example on its own.
+    """
     event = tuple(range(1 - x.ndim, 0))
 
     def wide(product: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
@@ -116,7 +122,9 @@ def _rounded(linearization: Linearization, x: Tensor) -> Linearization:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class _Linearized(AbstractOperator):
-    """P (b ∂F + c) P from a linearisation alone: a Jacobian that was cast, cut, shifted or scaled."""
+    """P (b ∂F + c) P from a linearisation alone: a Jacobian that was cast, cut, shifted or
+    scaled.
+    """
 
     linearization: Linearization
     like: Tensor
@@ -161,7 +169,8 @@ class _Linearized(AbstractOperator):
             image = torch.add(self.shift * v, image, alpha=self.scale)
         if self.mask is None:
             return image
-        # An example of padding alone has no products: NaN marks it in whatever is computed from them.
+        # An example of padding alone has no products: NaN marks it in whatever is computed from
+        # them.
         return torch.where(self.mask[..., None], image, self._padding.to(image.dtype))
 
     @functools.cached_property

@@ -20,9 +20,11 @@ Flat = Callable[[Float[Tensor, "batch n"]], Float[Tensor, "batch n"]]
 
 
 class AbstractOperator(abc.ABC):
-    """A linear map A per example, block diagonal over the batch and projected on the real tokens (P A P).
+    """A linear map A per example, block diagonal over the batch and projected on the real tokens (P
+    A P).
 
-    A concrete operator has the attribute `like`, a state `(batch, ...)` that gives shape, dtype and device, and `mask`.
+    A concrete operator has the attribute `like`, a state `(batch, ...)` that gives shape, dtype and
+    device, and `mask`.
     """
 
     like: Float[Tensor, "batch *event"]
@@ -49,27 +51,32 @@ class AbstractOperator(abc.ABC):
         if v.shape[max(v.ndim - self.like.ndim, 0) :] != self.like.shape or v.is_complex():
             expected = tuple(self.like.shape)
             raise ValueError(
-                f"tangents must be real of shape (..., {', '.join(map(str, expected))}), got {v.dtype} of {tuple(v.shape)}"
+                "tangents must be real of shape (..., "
+                f"{', '.join(map(str, expected))}), got {v.dtype} of {tuple(v.shape)}"
             )
         return v.to(self.like.dtype)
 
     @property
     def sizes(self) -> list[int]:
-        """n, the dimension of each example: real tokens × hidden size; 0 for an example of padding alone.
+        """n, the dimension of each example: real tokens × hidden size; 0 for an example of padding
+        alone.
 
         Raises:
             ValueError: if there is no example with a real entry.
         """
         if not self.like.numel() or (self.mask is not None and not bool(self.mask.any())):
             raise ValueError(
-                f"batch must hold at least one real entry, got a state of shape {tuple(self.like.shape)}"
+                "batch must hold at least one real entry, got a "
+                f"state of shape {tuple(self.like.shape)}"
             )
         if self.mask is None:
             return [math.prod(self.like.shape[1:])] * self.like.shape[0]
         return [tokens * math.prod(self.like.shape[2:]) for tokens in self.mask.sum(1).tolist()]
 
     def cast(self, dtype: torch.dtype) -> "AbstractOperator":
-        """The same map on states of another precision; computed in it where the operator can, else rounded after each product."""
+        """The same map on states of another precision; computed in it where the operator can, else
+        rounded after each product.
+        """
         if dtype == self.like.dtype:
             return self
         own = self.like.dtype
@@ -81,7 +88,9 @@ class AbstractOperator(abc.ABC):
         )
 
     def take(self, examples: Int[Tensor, " chosen"]) -> "AbstractOperator":
-        """The same map on some of the examples; cheaper where the operator can, else the others go along as zeros."""
+        """The same map on some of the examples; cheaper where the operator can, else the others go
+        along as zeros.
+        """
 
         def among_all(product: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
             def apply(v: Tensor) -> Tensor:
@@ -116,7 +125,10 @@ class AbstractOperator(abc.ABC):
         ).reshape(v.shape)
 
     def random(self, generator: torch.Generator | None = None) -> Float[Tensor, "batch *event"]:
-        """Standard normal start vectors. Each depends on the seed and the example's own size alone, not on its batch mates."""
+        """Standard normal start vectors.
+
+        Each depends on the seed and the example's own size alone, not on its batch mates.
+        """
         seed = int(
             torch.randint(2**62, (), generator=generator or torch.Generator().manual_seed(0))
         )
@@ -129,7 +141,9 @@ class AbstractOperator(abc.ABC):
         return v.reshape(self.like.shape).to(self.like.device)
 
     def dense(self, chunk: int = 32) -> list[Float[Tensor, "n n"]]:
-        """The matrix of each example on its real tokens, built from n products, `chunk` of them at a time."""
+        """The matrix of each example on its real tokens, built from n products, `chunk` of them at
+        a time.
+        """
         real, n = self.real_entries(), max(self.sizes)
         columns = [self.like.new_zeros(size, size) for size in self.sizes]
         for first in range(0, n, chunk):
@@ -144,7 +158,8 @@ class AbstractOperator(abc.ABC):
         return columns
 
     def to_scipy(self, example: int) -> Any:
-        """A SciPy LinearOperator of one example on its real tokens; every product costs one of the whole batch, two where it is complex.
+        """A SciPy LinearOperator of one example on its real tokens; every product costs one of the
+        whole batch, two where it is complex.
 
         Raises:
             ValueError: if there is no such example.
@@ -188,8 +203,10 @@ class ComposedOperator(AbstractOperator):
         adjoint_product: u ↦ Aᵀ u.
         like: a state of the right shape, dtype and device.
         mask: True on real tokens.
-        inverse_of: B where A = B⁻¹: large singular values of A are small ones of B, which is cheaper to apply.
-        rebuild: a change of operators (a cast, a choice of examples) ↦ this composition of changed parts; None where they are not known.
+        inverse_of: B where A = B⁻¹: large singular values of A are small ones of B, which is
+            cheaper to apply.
+        rebuild: a change of operators (a cast, a choice of examples) ↦ this composition of changed
+            parts; None where they are not known.
     """
 
     product: Callable[[Tensor], Tensor]
@@ -270,7 +287,9 @@ def solve(
     max_iterations: int = 500,
     transposed: bool = False,
 ) -> LinearSolution:
-    """Solve A x = b, or Aᵀ x = b, by GMRES; tangents and batch are flattened into one leading axis in the record."""
+    """Solve A x = b, or Aᵀ x = b, by GMRES; tangents and batch are flattened into one leading axis
+    in the record.
+    """
     rows = operator.project(b).reshape(-1, math.prod(operator.like.shape[1:]))
     return gmres(
         operator.flat(operator.rmv if transposed else operator.mv), rows, rtol, max_iterations
@@ -280,7 +299,9 @@ def solve(
 def inverse(
     operator: AbstractOperator, rtol: float = 1e-8, max_iterations: int = 500
 ) -> ComposedOperator:
-    """A⁻¹ as an operator: every product is one linear solve to the relative residual `rtol`, or to what the precision allows."""
+    """A⁻¹ as an operator: every product is one linear solve to the relative residual `rtol`, or to
+    what the precision allows.
+    """
     rtol = max(rtol, 20 * torch.finfo(operator.like.dtype).eps)
     return ComposedOperator(
         lambda v: solve(operator, v, rtol, max_iterations).solution.view_as(v),
@@ -293,12 +314,13 @@ def inverse(
 
 
 def factorized_inverse(operator: AbstractOperator, *, regular: bool = False) -> ComposedOperator:
-    """A⁻¹ by LU factors of the dense matrices: n products once, and solves that no clustering of eigenvalues about 0 can hinder.
+    """A⁻¹ by LU factors of the dense matrices: n products once, and solves that no clustering of
+    eigenvalues about 0 can hinder.
 
     Args:
         operator: A.
-        regular: replace pivots below √eps of the largest, so that the factors of a singular matrix serve for inverse
-            iteration; else products with its inverse are not finite.
+        regular: replace pivots below √eps of the largest, so that the factors of a singular matrix
+            serve for inverse iteration; else products with its inverse are not finite.
     """
     real, n = operator.real_entries(), max(operator.sizes)
     matrices = torch.eye(n, dtype=operator.like.dtype, device=operator.like.device).repeat(
@@ -309,7 +331,8 @@ def factorized_inverse(operator: AbstractOperator, *, regular: bool = False) -> 
     factors = torch.linalg.lu_factor_ex(matrices)[:2]
     if regular:
         pivots = factors[0].diagonal(dim1=1, dim2=2)
-        # Not less than √eps: a residual is free of null vectors to eps, and both solves must leave it something else.
+        # Not less than √eps: a residual is free of null vectors to eps, and both solves must leave
+        # it something else.
         least = torch.finfo(pivots.dtype).eps ** 0.5 * pivots.abs().amax(1, keepdim=True)
         pivots.copy_(torch.where(pivots.abs() < least, torch.where(least > 0, least, 1.0), pivots))
     entries = torch.nn.utils.rnn.pad_sequence(real, batch_first=True).to(operator.like.device)
@@ -341,7 +364,9 @@ def factorized_inverse(operator: AbstractOperator, *, regular: bool = False) -> 
 def check_adjoint(
     operator: AbstractOperator, generator: torch.Generator | None = None
 ) -> Float[Tensor, " batch"]:
-    """|⟨u, A v⟩ − ⟨Aᵀ u, v⟩| / (‖A v‖ ‖u‖) per example for one random pair; rounding error when rmv is the adjoint of mv."""
+    """|⟨u, A v⟩ − ⟨Aᵀ u, v⟩| / (‖A v‖ ‖u‖) per example for one random pair; rounding error when rmv
+    is the adjoint of mv.
+    """
     generator = generator or torch.Generator().manual_seed(0)
     u, v = operator.random(generator), operator.random(generator)
     image = operator.mv(v)

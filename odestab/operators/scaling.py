@@ -1,4 +1,6 @@
-"""Operators scaled per example, so that squares of their numbers stay within the range of the precision."""
+"""Operators scaled per example, so that squares of their numbers stay within the range of the
+precision.
+"""
 
 import torch
 from jaxtyping import Float
@@ -24,9 +26,11 @@ def scaled(operator: AbstractOperator, factor: Float[Tensor, " batch"]) -> Compo
 def unit_scaled(
     operator: AbstractOperator, comfort: int = COMFORT
 ) -> tuple[AbstractOperator, Float[Tensor, " batch"]]:
-    """A/s and s, a power of two near ‖A‖ per example, for what takes squares of A's numbers; costs one product.
+    """A/s and s, a power of two near ‖A‖ per example, for what takes squares of A's numbers; costs
+    one product.
 
-    s is 1 where ‖A‖ lies within 2^±comfort: where that holds for all examples the operator is handed back as it is.
+    s is 1 where ‖A‖ lies within 2^±comfort: where that holds for all examples the operator is
+    handed back as it is.
     """
     size = power_of_two(operator.mv(operator.random()).flatten(1).abs().amax(1))
     scale = torch.where((size < 2.0**comfort) & (size > 0.5**comfort), 1.0, size)

@@ -42,7 +42,9 @@ class ShiftedTriplets:
 
     @staticmethod
     def stack(parts: list["ShiftedTriplets"], join: str = "stack") -> "ShiftedTriplets":
-        """Several records as one, along a new first axis or, with join="cat", along the first they have."""
+        """Several records as one, along a new first axis or, with join="cat", along the first they
+        have.
+        """
         fields = [field.name for field in dataclasses.fields(ShiftedTriplets)]
         return ShiftedTriplets(
             *(getattr(torch, join)([getattr(part, name) for part in parts]) for name in fields)
@@ -51,7 +53,9 @@ class ShiftedTriplets:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class SchurForm:
-    """A = U T U* with T upper triangular. U is not kept: zI − A and zI − T have the same singular values.
+    """A = U T U* with T upper triangular.
+
+    U is not kept: zI − A and zI − T have the same singular values.
 
     Attributes:
         triangle: T, `(n, n)`; NaN where A is not finite.
@@ -79,7 +83,8 @@ class SchurForm:
     ) -> Complex[Tensor, "n points"]:
         """(zI − T)⁻¹ b, or (zI − T)⁻* b, one column per z.
 
-        Only the diagonal depends on z, so the work off the diagonal is one matrix product for all z at each level of halving.
+        Only the diagonal depends on z, so the work off the diagonal is one matrix product for all z
+        at each level of halving.
         """
         x = b.clone()
         if adjoint:
@@ -95,7 +100,8 @@ class SchurForm:
         rtol: float,
         max_steps: int = STEPS[2],
     ) -> ShiftedTriplets:
-        """σ_min(zI − A) at each z by Lanczos on (zI − T)⁻*(zI − T)⁻¹ (Lui 1997; Trefethen 1999, section 3).
+        """σ_min(zI − A) at each z by Lanczos on (zI − T)⁻*(zI − T)⁻¹ (Lui 1997; Trefethen 1999,
+        section 3).
 
         Args:
             z: the points.
@@ -178,7 +184,11 @@ class SchurForm:
         )
 
     def _left_vectors(self, z: Tensor, start: Tensor, rtol: float, max_steps: int) -> Tensor:
-        """u as rows `(points, n)`. Rows of the Krylov space are complex vectors read as pairs of real ones; those that are done leave."""
+        """u as rows `(points, n)`.
+
+        Rows of the Krylov space are complex vectors read as pairs of real ones; those that are done
+        leave.
+        """
         left = z.new_zeros(len(z), len(start))
         open_ = torch.arange(len(z), device=z.device)
         begin = torch.view_as_real(start.to(z.dtype)).flatten().expand(len(z), -1)
@@ -209,7 +219,9 @@ class SchurForm:
 
 
 def schur_form(matrix: Float[Tensor, "n n"]) -> SchurForm:
-    """The complex Schur form of a real matrix in double precision: the real one with its blocks rotated (zgees takes far longer)."""
+    """The complex Schur form of a real matrix in double precision: the real one with its blocks
+    rotated (zgees takes far longer).
+    """
     if not matrix.numel():
         return SchurForm(matrix.new_full((1, 1), complex("nan"), dtype=torch.complex128))
     if not matrix.isfinite().all():
@@ -221,7 +233,9 @@ def schur_form(matrix: Float[Tensor, "n n"]) -> SchurForm:
 def _substitute(
     coupling: Tensor, diagonal: Tensor, x: Tensor, low: int, high: int, forward: bool
 ) -> None:
-    """Rows low…high of diag(d) x − N x = b, N the strict triangle of `coupling`, in place of b; rows before them are done."""
+    """Rows low…high of diag(d) x − N x = b, N the strict triangle of `coupling`, in place of b;
+    rows before them are done.
+    """
     if high - low > LEAF:
         middle = (low + high) // 2
         first, second = (

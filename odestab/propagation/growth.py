@@ -1,4 +1,6 @@
-"""Growth of a perturbation through depth, measured on perturbed trajectories and predicted by products of step derivatives."""
+"""Growth of a perturbation through depth, measured on perturbed trajectories and predicted by
+products of step derivatives.
+"""
 
 import abc
 import dataclasses
@@ -21,14 +23,18 @@ Methods = AbstractOneStepMethod | Sequence[AbstractOneStepMethod]
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Growth:
-    """Growth G_l = ‖x̃_l − x_l‖/‖x̃_0 − x_0‖ of one perturbation per example, l = 0, …, L (Mathematics, section 5).
+    """Growth G_l = ‖x̃_l − x_l‖/‖x̃_0 − x_0‖ of one perturbation per example, l = 0, …, L
+    (Mathematics, section 5).
 
     Attributes:
         measured: `(batch, L + 1)`, both paths recomputed under the methods.
-        predicted: `(batch, L + 1)`, ‖D_{l−1}⋯D_0 δ‖/‖δ‖ with D the derivative of each step on the unperturbed path.
-        relative: `(batch, L + 1)`, measured with each difference divided by ‖x_l‖ of the unperturbed path.
+        predicted: `(batch, L + 1)`, ‖D_{l−1}⋯D_0 δ‖/‖δ‖ with D the derivative of each step on the
+            unperturbed path.
+        relative: `(batch, L + 1)`, measured with each difference divided by ‖x_l‖ of the
+            unperturbed path.
         size: `(batch,)`, ‖δ_0‖/‖x_0‖.
-        converged: `(batch, L)`, the implicit solves of both paths converged (always True for explicit steps).
+        converged: `(batch, L)`, the implicit solves of both paths converged (always True for
+            explicit steps).
     """
 
     measured: Float[Tensor, "batch levels"]
@@ -73,7 +79,8 @@ class GaussianPerturbation(AbstractPerturbation):
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class WorstPerturbation(AbstractPerturbation):
-    """The perturbation that the linearised stack amplifies most: the leading right singular vector of D_{L−1}⋯D_0.
+    """The perturbation that the linearised stack amplifies most: the leading right singular vector
+    of D_{L−1}⋯D_0.
 
     Attributes:
         size: relative size ‖δ‖/‖x_0‖.
@@ -86,7 +93,9 @@ class WorstPerturbation(AbstractPerturbation):
     generator: torch.Generator | None = None
 
     def delta(self, path: "Path") -> Float[Tensor, "batch tokens hidden"]:
-        """The worst direction through the whole stack, by Golub–Kahan on the product of step derivatives."""
+        """The worst direction through the whole stack, by Golub–Kahan on the product of step
+        derivatives.
+        """
         worst = worst_direction(path, self.rtol, self.generator).right
         assert worst is not None
         return scaled(worst[:, 0], path.states[0], self.size)
@@ -97,7 +106,8 @@ class EditPerturbation(AbstractPerturbation):
     """What an edit of the text does to the embeddings: δ = x̃_0 − x_0, at its natural size.
 
     Attributes:
-        edited: the state entering the first layer for the edited texts, with the same real tokens as the originals.
+        edited: the state entering the first layer for the edited texts, with the same real tokens
+            as the originals.
     """
 
     edited: Float[Tensor, "batch tokens hidden"]
@@ -111,7 +121,8 @@ class EditPerturbation(AbstractPerturbation):
         x = path.states[0]
         if self.edited.shape != x.shape:
             raise ValueError(
-                f"edited states must have the shape {tuple(x.shape)} of the originals, got {tuple(self.edited.shape)}"
+                f"edited states must have the shape {tuple(x.shape)} of "
+                f"the originals, got {tuple(self.edited.shape)}"
             )
         return path.trajectory.fields[0].project(self.edited - x)
 
@@ -190,7 +201,8 @@ def propagate(
     Args:
         trajectory: the encoder on a batch.
         perturbation: a family, or δ_0 itself.
-        methods: one for all layers or one per layer; None is what the trajectory declares, else explicit Euler with h = 1.
+        methods: one for all layers or one per layer; None is what the trajectory declares, else
+            explicit Euler with h = 1.
 
     Raises:
         ValueError: if the number of methods is not the number of layers, or a perturbation is zero.
@@ -217,14 +229,17 @@ def grow(
         path: the unperturbed path.
         delta: δ_0.
         predicted: the linear prediction, if it is known: it does not depend on the size of δ_0.
-        methods: the path's methods with another solver tolerance, for the perturbed path: a large perturbation needs no tight one.
+        methods: the path's methods with another solver tolerance, for the perturbed path: a large
+            perturbation needs no tight one.
 
     Raises:
-        ValueError: if δ has another shape than a state, or is zero for an example: growth is a ratio to its norm.
+        ValueError: if δ has another shape than a state, or is zero for an example: growth is a
+            ratio to its norm.
     """
     if delta.shape != path.states[0].shape:
         raise ValueError(
-            f"perturbation must have the shape {tuple(path.states[0].shape)} of a state, got {tuple(delta.shape)}"
+            "perturbation must have the shape "
+            f"{tuple(path.states[0].shape)} of a state, got {tuple(delta.shape)}"
         )
     delta = path.trajectory.fields[0].project(delta)
     initial = _norm(delta)
@@ -254,7 +269,9 @@ def grow(
 def predict(
     delta: Float[Tensor, "batch tokens hidden"], derivatives: Sequence[AbstractOperator]
 ) -> Float[Tensor, "batch levels"]:
-    """‖D_{l−1}⋯D_0 δ‖/‖δ‖ for l = 0, …, L: the linear prediction of growth, whatever the size of δ."""
+    """‖D_{l−1}⋯D_0 δ‖/‖δ‖ for l = 0, …, L: the linear prediction of growth, whatever the size of
+    δ.
+    """
     norms = [_norm(delta)]
     for derivative in derivatives:
         delta = derivative.mv(delta)
@@ -268,10 +285,11 @@ def worst_direction(
     generator: torch.Generator | None = None,
     derivatives: list[AbstractOperator] | None = None,
 ) -> Spectrum:
-    """The largest singular value of D_{L−1}⋯D_0 along a path with its vectors: `right` enters the stack, `left` leaves it.
+    """The largest singular value of D_{L−1}⋯D_0 along a path with its vectors: `right` enters the
+    stack, `left` leaves it.
 
-    Golub–Kahan through the whole stack, forward with mv and back with rmv. Products of layer norms say nothing here: the worst
-    directions of neighbouring layers are not aligned.
+    Golub–Kahan through the whole stack, forward with mv and back with rmv. Products of layer norms
+    say nothing here: the worst directions of neighbouring layers are not aligned.
     """
     return singular_values(
         compose(path.derivatives() if derivatives is None else derivatives),
@@ -292,19 +310,22 @@ def worst_growth(
     *,
     work_dtype: torch.dtype | None = None,
 ) -> Spectrum:
-    """The largest singular value of the derivative of one step at x: explicit σ_max(I + hJ(x)), implicit 1/σ_min(I − hJ(y)).
+    """The largest singular value of the derivative of one step at x: explicit σ_max(I + hJ(x)),
+    implicit 1/σ_min(I − hJ(y)).
 
     Args:
         method: the one-step method.
         field: f.
         x: where the step begins.
-        rtol: tolerance on the residual relative to the value; the value's own error is of second order in it.
+        rtol: tolerance on the residual relative to the value; the value's own error is of second
+            order in it.
         generator: source of the start vector.
         y: where the step ended, if known; else the step is taken here.
         work_dtype: precision of the Krylov spaces, as `singular_values` takes it.
 
     Returns:
-        A Spectrum with k = 1 whose `right` is the worst input direction. An implicit method that could not be solved has `converged` False.
+        A Spectrum with k = 1 whose `right` is the worst input direction. An implicit method that
+        could not be solved has `converged` False.
     """
     solved = None
     if y is None:

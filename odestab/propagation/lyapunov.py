@@ -1,4 +1,6 @@
-"""Finite-time Lyapunov exponents of a stack of layers, and how much less it amplifies than its layers one by one."""
+"""Finite-time Lyapunov exponents of a stack of layers, and how much less it amplifies than its
+layers one by one.
+"""
 
 import dataclasses
 import math
@@ -28,12 +30,13 @@ class LyapunovExponents:
 
     Attributes:
         values: nats per layer, `(batch, k)`.
-        residuals: of the singular triplets, in nats per layer: ‖Aᵀu − σv‖/(σL). Some exponent lies that near to each value; of the leading
-            one the error is of second order in it.
+        residuals: of the singular triplets, in nats per layer: ‖Aᵀu − σv‖/(σL). Some exponent lies
+            that near to each value; of the leading one the error is of second order in it.
         converged: the residual before it is scaled is at most rtol·σ_1, and every layer was solved.
         right: unit perturbations of the first state that grow at these rates.
         left: what they become, unit.
-        matvecs: products with the whole stack or its transpose; each is one product, or one linear solve, per layer.
+        matvecs: products with the whole stack or its transpose; each is one product, or one linear
+            solve, per layer.
         kind: "estimate".
     """
 
@@ -48,14 +51,17 @@ class LyapunovExponents:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class AlignmentLoss:
-    """Σ_l log σ_1(D_l) − log σ_1(D_{L−1}⋯D_0): what a stack amplifies less than its layers would if their worst directions met.
+    """Σ_l log σ_1(D_l) − log σ_1(D_{L−1}⋯D_0): what a stack amplifies less than its layers would if
+    their worst directions met.
 
     Attributes:
-        value: nats, `(batch,)`, never negative but for the residuals; infinite where the product is zero or below rounding
-            though no layer is (`converged` only where it is zero exactly), NaN where a layer is zero.
+        value: nats, `(batch,)`, never negative but for the residuals; infinite where the product is
+            zero or below rounding though no layer is (`converged` only where it is zero exactly),
+            NaN where a layer is zero.
         layers: log σ_1(D_l), nats, `(batch, L)`.
         product: log σ_1 of the whole stack, nats, `(batch,)`.
-        residuals: ‖Aᵀu − σv‖/σ of the layers and, last, of the stack, `(batch, L + 1)`: nats, each value's error is of second order in it.
+        residuals: ‖Aᵀu − σv‖/σ of the layers and, last, of the stack, `(batch, L + 1)`: nats, each
+            value's error is of second order in it.
         converged: every residual is at most rtol, and every layer was solved.
         matvecs: products with one layer's derivative, or linear solves.
         kind: "estimate".
@@ -80,23 +86,27 @@ def lyapunov_exponents(
     max_dimension: int = 200,
     work_dtype: torch.dtype | None = None,
 ) -> LyapunovExponents:
-    """The k largest finite-time Lyapunov exponents, by Golub–Kahan on the product of all step derivatives.
+    """The k largest finite-time Lyapunov exponents, by Golub–Kahan on the product of all step
+    derivatives.
 
-    One pass of QR through the layers, the usual method for long orbits, is wrong for a dozen layers: its first vectors are still the
-    random ones it began with.
+    One pass of QR through the layers, the usual method for long orbits, is wrong for a dozen
+    layers: its first vectors are still the random ones it began with.
 
     Args:
         trajectory: the fields, or a path that was followed already.
         k: how many.
         methods: one-step methods as `propagate` takes them; not with a path, which has its own.
-        rtol: tolerance on the residuals relative to σ_1: rtol/L nats on the leading exponent. Linear solves are in proportion to it; those
-            behind the values, whose error is theirs, to 3 % of it.
+        rtol: tolerance on the residuals relative to σ_1: rtol/L nats on the leading exponent.
+            Linear solves are in proportion to it; those behind the values, whose error is theirs,
+            to 3 % of it.
         generator: source of the start vector; None is a fixed seed.
         max_dimension: largest Krylov space.
-        work_dtype: precision of the Krylov space; residuals are always taken in the state's own, which is the default.
+        work_dtype: precision of the Krylov space; residuals are always taken in the state's own,
+            which is the default.
 
     Raises:
-        ValueError: if k is not in 1..n, methods do not fit the layers, or both a path and methods are given.
+        ValueError: if k is not in 1..n, methods do not fit the layers, or both a path and methods
+            are given.
     """
     path = _path(trajectory, methods)
     *sides, logs = _derivatives(path, rtol)
@@ -109,7 +119,8 @@ def lyapunov_exponents(
     depth, solved = path.trajectory.depth, path.converged.all(1, keepdim=True)
     relative = _relative(found.residuals, found.values)
     values = (found.values.log() + logs.sum(1, keepdim=True)) / depth
-    # Below rounding of σ_1 a singular value is zero for all that is known, and its logarithm a random number.
+    # Below rounding of σ_1 a singular value is zero for all that is known, and its logarithm a
+    # random number.
     told = (found.values > ROUNDINGS * torch.finfo(values.dtype).eps * found.values[:, :1]) | (
         found.values == 0
     )
@@ -127,7 +138,8 @@ def alignment_loss(
     *,
     work_dtype: torch.dtype | None = None,
 ) -> AlignmentLoss:
-    """Σ_l log σ_1(D_l) − log σ_1(D_{L−1}⋯D_0) along a path: a product of layer norms says nothing about the stack.
+    """Σ_l log σ_1(D_l) − log σ_1(D_{L−1}⋯D_0) along a path: a product of layer norms says nothing
+    about the stack.
 
     Args:
         trajectory: the fields, or a path that was followed already.
@@ -154,8 +166,8 @@ def alignment_loss(
     depth = path.trajectory.depth
     matvecs = sum(s.matvecs for s in spectra[:-1]) + spectra[-1].matvecs * depth + depth
     layers, product = logs[:, :-1].sum(1), logs[:, -1]
-    # A product below rounding of what the norms multiply to is zero for all that is known: the loss is infinite, and
-    # certain only where the product is zero exactly.
+    # A product below rounding of what the norms multiply to is zero for all that is known: the loss
+    # is infinite, and certain only where the product is zero exactly.
     lost = product <= layers + math.log(ROUNDINGS * depth * torch.finfo(logs.dtype).eps)
     converged = converged.all(1) & solved & (~lost | (product == -torch.inf)) & layers.isfinite()
     product = torch.where(lost, -torch.inf, product)
@@ -187,10 +199,11 @@ def _path(trajectory: Trajectory | Path, methods: Methods | None) -> Path:
 def _derivatives(
     path: Path, rtol: float
 ) -> tuple[list[AbstractOperator], list[AbstractOperator], Tensor]:
-    """The derivatives along a path with loose and with exact linear solves, over the same linearisations.
+    """The derivatives along a path with loose and with exact linear solves, over the same
+    linearisations.
 
-    Each is divided by a power of two near its norm, so that no product of many leaves the range of the precision; their
-    logarithms, `(batch, L)`, come along.
+    Each is divided by a power of two near its norm, so that no product of many leaves the range of
+    the precision; their logarithms, `(batch, L)`, come along.
     """
 
     def no_tighter(method: AbstractOneStepMethod) -> AbstractOneStepMethod:

@@ -1,7 +1,8 @@
-"""The loop of fixed-point iterations where no gradient is recorded: everything in place, one pass over the state for each stage.
+"""The loop of fixed-point iterations where no gradient is recorded: everything in place, one pass
+over the state for each stage.
 
-The state and what is kept of earlier ones are float32 or float64; f is evaluated in the precision of the state that was given, or in
-that of autocast.
+The state and what is kept of earlier ones are float32 or float64; f is evaluated in the precision
+of the state that was given, or in that of autocast.
 """
 
 import dataclasses
@@ -20,18 +21,24 @@ from odestab.solver.mixing import Mixing
 from odestab.solver.solution import Solution, history_of, scattered
 from odestab.watch import Watch
 
-ENDED = 8  # where one example in so many has ended, cutting the batch moves less than the evaluations that it saves
+# where one example in so many has ended, cutting the batch moves less than the evaluations that it
+# saves
+ENDED = 8
 
 
 def records_nothing(equation: ImplicitEquation, x: Tensor) -> bool:
-    """Whether a solve may work in place: nobody differentiates or transforms it, and h is one number."""
+    """Whether a solve may work in place: nobody differentiates or transforms it, and h is one
+    number.
+    """
     h = equation.step_size
     one_number = not isinstance(h, Tensor) or h.numel() == 1
     return one_number and not (torch.is_grad_enabled() or in_transform() or in_forward_mode())
 
 
 def worth_cutting(kept: int, batch: int) -> bool:
-    """Whether evaluations of these examples alone are enough cheaper than those of the whole batch."""
+    """Whether evaluations of these examples alone are enough cheaper than those of the whole
+    batch.
+    """
     return ENDED * (batch - kept) >= batch
 
 
@@ -104,7 +111,9 @@ def _solution(rules: Rules, stages: kernels.Stages, norms: list[Any]) -> Solutio
 def _compacted(
     field: AbstractVectorField, running: Any, stages: kernels.Stages
 ) -> tuple[Tensor, AbstractVectorField, kernels.PlainStages] | None:
-    """Which examples are running, and the field for them alone, where it is worth going on with these and the field can be cut."""
+    """Which examples are running, and the field for them alone, where it is worth going on with
+    these and the field can be cut.
+    """
     if not isinstance(stages, kernels.PlainStages) or isinstance(running, Tensor):
         return None  # an accelerator would have to be asked in every iteration
     kept = torch.as_tensor(running).nonzero()[:, 0]

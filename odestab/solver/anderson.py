@@ -13,7 +13,9 @@ from odestab.solver.mixing import Mixing, coefficients
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class _History:
-    """Differences of iterates and of their moves, newest first; a row of zeros carries no information."""
+    """Differences of iterates and of their moves, newest first; a row of zeros carries no
+    information.
+    """
 
     y: Tensor
     p: Tensor
@@ -27,20 +29,24 @@ class _History:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Anderson(AbstractImplicitSolver):
-    """y ← y + p − (ΔY + ΔP) γ with γ = argmin ‖p − ΔP γ‖ and p = τ r/(1 − hc), per example (Walker and Ni 2011, type II).
+    """y ← y + p − (ΔY + ΔP) γ with γ = argmin ‖p − ΔP γ‖ and p = τ r/(1 − hc), per example (Walker
+    and Ni 2011, type II).
 
-    On linear problems with unbounded memory this is GMRES. The least-squares problem is solved by its equilibrated normal equations
-    with a ridge relative to them, so that it does not depend on the scale of the residual.
+    On linear problems with unbounded memory this is GMRES. The least-squares problem is solved by
+    its equilibrated normal equations with a ridge relative to them, so that it does not depend on
+    the scale of the residual.
 
     Attributes:
         memory: how many differences are kept.
         damping: τ.
         preconditioned: treat the split c of the field exactly; False mixes plain Picard steps.
         ridge: relative to the equilibrated Gram matrix, in units of eps.
-        drop: differences this near to the span of newer ones are dropped, in units of eps, and older ones with them.
+        drop: differences this near to the span of newer ones are dropped, in units of eps, and
+            older ones with them.
         cap: largest sum of the moduli of the mixing weights; beyond it the step is not mixed.
         period: mix at every so many-th iteration.
-        rate: mix only where the residual fell to no less than this share in the last iteration; 0 mixes always.
+        rate: mix only where the residual fell to no less than this share in the last iteration; 0
+            mixes always.
         growth_limit: forget the memory where the residual exceeds this multiple of the best one.
 
     Raises:
@@ -82,7 +88,9 @@ class Anderson(AbstractImplicitSolver):
         return y, equation.residual(y), history, 1
 
     def _remember(self, old: _History | None, y: Tensor, p: Tensor, norm: Tensor) -> _History:
-        """Put the newest differences in front; forget all where the residual has grown too much or is not finite."""
+        """Put the newest differences in front; forget all where the residual has grown too much or
+        is not finite.
+        """
         if old is None:
             empty = y[:, None, :].new_zeros(y.shape[0], 0, y.shape[1])
             return _History(y, p, empty, empty, norm, norm, norm >= 0, 0)

@@ -1,4 +1,6 @@
-"""The default solver: the cheapest method first, the robust ones for the examples that it leaves open, a proof for those left."""
+"""The default solver: the cheapest method first, the robust ones for the examples that it leaves
+open, a proof for those left.
+"""
 
 import dataclasses
 from typing import Any
@@ -17,7 +19,9 @@ from odestab.solver.newton_krylov import NewtonKrylov
 from odestab.solver.solution import Solution, Status, choose, joined, scattered
 
 FAST = 0.1  # where a fixed-point step leaves this share of the residual, mixing has nothing to add
-LOW_PATIENCE = 8  # iterations without progress at which a solve in half precision has arrived at what rounding in f leaves
+# iterations without progress at which a solve in half precision has arrived at what rounding in f
+# leaves
+LOW_PATIENCE = 8
 NEWTON_ITERATIONS = 20
 SHOWABLE = (
     1e-4  # in a precision with a larger eps no derivative is known well enough to call it singular
@@ -27,19 +31,24 @@ SEEN = 1e-3  # eps·RMS(y) above this share of RMS(b): three digits of b are lef
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Auto(AbstractImplicitSolver):
-    """Fixed point, with Anderson mixing where the measured rate is poor; the fixed point alone from x; then Newton–GMRES.
+    """Fixed point, with Anderson mixing where the measured rate is poor; the fixed point alone from
+    x; then Newton–GMRES.
 
-    A stage runs for the examples that the stages before it left open. On real layers Anderson needs half the evaluations of the fixed
-    point, but it and Newton's method can end in a local minimum of the residual from which the fixed point, begun anew, stays away. Where
-    h is just beyond a fold of the solution, the fixed point passes its ghost in many iterations without progress: it may take all of them.
-    What is open at the end is ILL_POSED where the derivative at the best iterate shows it (`well_posedness`). In half precision, that of
-    the state or of autocast, an example whose residual is down to what rounding in f leaves ends there, STALLED and `at_floor`, unless it
-    is polished.
+    A stage runs for the examples that the stages before it left open. On real layers Anderson needs
+    half the evaluations of the fixed point, but it and Newton's method can end in a local minimum
+    of the residual from which the fixed point, begun anew, stays away. Where h is just beyond a
+    fold of the solution, the fixed point passes its ghost in many iterations without progress: it
+    may take all of them. What is open at the end is ILL_POSED where the derivative at the best
+    iterate shows it (`well_posedness`). In half precision, that of the state or of autocast, an
+    example whose residual is down to what rounding in f leaves ends there, STALLED and `at_floor`,
+    unless it is polished.
 
     Attributes:
         max_iterations: bound on the iterations of each stage.
-        diagnose: look for a proof of ill-posedness, in float32 or better; products with J, not counted as evaluations.
-        polish: after a solve under autocast go on without it from the examples' states, in the precision that these have.
+        diagnose: look for a proof of ill-posedness, in float32 or better; products with J, not
+            counted as evaluations.
+        polish: after a solve under autocast go on without it from the examples' states, in the
+            precision that these have.
     """
 
     max_iterations: int = 200
@@ -103,7 +112,9 @@ class Auto(AbstractImplicitSolver):
         left: Tensor,
         before: Solution,
     ) -> Solution:
-        """A later stage for the examples left; for them alone with compaction, where that is worth it and nothing is recorded."""
+        """A later stage for the examples left; for them alone with compaction, where that is worth
+        it and nothing is recorded.
+        """
         kept = left.nonzero()[:, 0]
         cut = (
             self.compaction
@@ -119,7 +130,8 @@ class Auto(AbstractImplicitSolver):
     def _diagnosed(
         self, equation: ImplicitEquation, x: Tensor, solution: Solution, wanted: Tensor
     ) -> Solution:
-        """ILL_POSED where that is shown, of those that failed, and of those whose y is so large that its residual does not see b.
+        """ILL_POSED where that is shown, of those that failed, and of those whose y is so large
+        that its residual does not see b.
 
         The latter return x: their y is rounding times a null vector of M.
         """

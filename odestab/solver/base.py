@@ -1,4 +1,6 @@
-"""What every solver of the implicit equation shares: tolerances, the meaning of convergence, and the one loop."""
+"""What every solver of the implicit equation shares: tolerances, the meaning of convergence, and
+the one loop.
+"""
 
 import abc
 import dataclasses
@@ -20,7 +22,9 @@ STARTS = ("state", "explicit")
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Iterate:
-    """What the loop hands to a solver: y, its residual r, RMS(r), and which examples are still open."""
+    """What the loop hands to a solver: y, its residual r, RMS(r), and which examples are still
+    open.
+    """
 
     y: Tensor
     r: Tensor
@@ -30,22 +34,30 @@ class Iterate:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class AbstractImplicitSolver(abc.ABC):
-    """Solves y = b + h f(y). Convergence has one meaning: RMS(r) ≤ atol + rtol·RMS(y) over real tokens (Mathematics, section 2).
+    """Solves y = b + h f(y).
+
+    Convergence has one meaning: RMS(r) ≤ atol + rtol·RMS(y) over real tokens (Mathematics, section
+    2).
 
     Attributes:
         rtol: relative tolerance.
         atol: absolute tolerance.
-        max_iterations: bound on iterations; a solver stopped there is a polynomial, not the implicit method.
+        max_iterations: bound on iterations; a solver stopped there is a polynomial, not the
+            implicit method.
         start: begin at the first guess ("state") or at b + h f of it ("explicit").
-        keep_last: return the last iterate whatever its residual, without stall or divergence detection. False keeps the best one.
+        keep_last: return the last iterate whatever its residual, without stall or divergence
+            detection. False keeps the best one.
         patience: so many iterations without one per cent of progress count as a stall.
         history: keep RMS(r) of every iteration.
-        deterministic: refuse a field that draws random numbers. False lets it, at the price that nothing need converge.
-        compaction: without gradients, on a CPU, go on with the running examples alone once an eighth of them has ended, if the field
-            can be cut (`take`). Faster; results then depend on batch mates by rounding.
+        deterministic: refuse a field that draws random numbers. False lets it, at the price that
+            nothing need converge.
+        compaction: without gradients, on a CPU, go on with the running examples alone once an
+            eighth of them has ended, if the field can be cut (`take`). Faster; results then depend
+            on batch mates by rounding.
 
     Raises:
-        ValueError: if a tolerance is negative or not finite, max_iterations is negative, or start is unknown.
+        ValueError: if a tolerance is negative or not finite, max_iterations is negative, or start
+            is unknown.
     """
 
     rtol: float = 1e-6
@@ -86,23 +98,29 @@ class AbstractImplicitSolver(abc.ABC):
 
     @property
     def mixing(self) -> Mixing | None:
-        """How the iteration mixes images of the fixed-point map; None, as here, for one that does something else."""
+        """How the iteration mixes images of the fixed-point map; None, as here, for one that does
+        something else.
+        """
         return None
 
     @abc.abstractmethod
     def advance(
         self, equation: ImplicitEquation, iterate: Iterate, memory: object
     ) -> tuple[Tensor, Tensor, object, int | Tensor]:
-        """One iteration: the next y, its residual, the memory (None before the first), and how many evaluations of f it took."""
+        """One iteration: the next y, its residual, the memory (None before the first), and how many
+        evaluations of f it took.
+        """
 
     def error_recursion(self, z: Tensor, step_size: float, split: float) -> tuple[Tensor, Tensor]:
-        """(c, g) with e ← c·e for the error and g = (1 − c)/(1 − z), on a normal linear field with f(x) = λx, z = hλ.
+        """(c, g) with e ← c·e for the error and g = (1 − c)/(1 − z), on a normal linear field with
+        f(x) = λx, z = hλ.
 
         Raises:
             ValueError: for a solver whose iterates are no polynomial in z that is known beforehand.
         """
         raise ValueError(
-            f"solver must have a fixed polynomial (FixedPoint, GradientDescent), got {type(self).__name__}"
+            "solver must have a fixed polynomial (FixedPoint, "
+            f"GradientDescent), got {type(self).__name__}"
         )
 
     def solve(
@@ -121,7 +139,8 @@ class AbstractImplicitSolver(abc.ABC):
             open_: which examples to solve; the others return x. None is all.
 
         Raises:
-            ValueError: if b, the mask or f do not fit x, or f draws random numbers although the solver is told that it is deterministic.
+            ValueError: if b, the mask or f do not fit x, or f draws random numbers although the
+                solver is told that it is deterministic.
         """
         equation.require_state(x)
         field, rules, mixing, begun = equation.field, self.rules, self.mixing, 1

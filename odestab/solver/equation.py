@@ -19,7 +19,8 @@ class ImplicitEquation:
         field: f.
         rhs: b, `(batch, ...)`; the state x for implicit Euler.
         step_size: h; for a theta method it stands for hθ.
-        differentiable: gradients may be taken through the solver's products; False lets them use a cached linearisation of f.
+        differentiable: gradients may be taken through the solver's products; False lets them use a
+            cached linearisation of f.
     """
 
     field: AbstractVectorField
@@ -70,19 +71,23 @@ class ImplicitEquation:
         """Raise ValueError unless b and the mask fit the state x."""
         if not x.is_floating_point() or x.ndim < 2:
             raise ValueError(
-                f"the state must be floating point of shape (batch, ...), got {x.dtype} of shape {tuple(x.shape)}"
+                "the state must be floating point of shape (batch, "
+                f"...), got {x.dtype} of shape {tuple(x.shape)}"
             )
         if self.rhs.shape != x.shape:
             raise ValueError(
-                f"the right-hand side must have the state's shape {tuple(x.shape)}, got {tuple(self.rhs.shape)}"
+                "the right-hand side must have the state's shape "
+                f"{tuple(x.shape)}, got {tuple(self.rhs.shape)}"
             )
         mask = self.field.mask
         if mask is not None and (
             mask.dtype != torch.bool or mask.shape != x.shape[:2] or x.ndim < 3
         ):
             raise ValueError(
-                f"mask must be bool of shape (batch, tokens) = {tuple(x.shape[:2])} for a state (batch, tokens, hidden), "
-                f"got {mask.dtype} of shape {tuple(mask.shape)} for a state of shape {tuple(x.shape)}"
+                "mask must be bool of shape (batch, tokens) = "
+                f"{tuple(x.shape[:2])} for a state (batch, tokens, hidden), "
+                f"got {mask.dtype} of shape {tuple(mask.shape)} "
+                f"for a state of shape {tuple(x.shape)}"
             )
 
 
@@ -92,7 +97,8 @@ def first_image(
     """A field's image of y, the first of a solve.
 
     Raises:
-        ValueError: if it has another shape than y, or the field drew random numbers though it is said to be deterministic.
+        ValueError: if it has another shape than y, or the field drew random numbers though it is
+            said to be deterministic.
     """
     before = _random_state(y)
     image = function(y)
@@ -102,13 +108,16 @@ def first_image(
         )
     if deterministic and before != _random_state(y):
         raise ValueError(
-            "the field must be the same function at every evaluation, but it drew random numbers: freeze them, or say deterministic=False"
+            "the field must be the same function at every evaluation, but it drew "
+            "random numbers: freeze them, or say deterministic=False"
         )
     return image
 
 
 def in_transform() -> bool:
-    """Whether a torch.func transform is at work; inside one nothing tells whether a tensor is differentiated by somebody further out."""
+    """Whether a torch.func transform is at work; inside one nothing tells whether a tensor is
+    differentiated by somebody further out.
+    """
     return torch._C._are_functorch_transforms_active()
 
 
@@ -118,9 +127,11 @@ def in_forward_mode() -> bool:
 
 
 def _random_state(like: Tensor) -> tuple[object, ...]:
-    """What changes when the generators of the processor and of the state's device are used; nothing is waited for.
+    """What changes when the generators of the processor and of the state's device are used; nothing
+    is waited for.
 
-    Unknown inside a transform of torch.func, where torch itself decides whether random numbers may be drawn.
+    Unknown inside a transform of torch.func, where torch itself decides whether random numbers may
+    be drawn.
     """
     if in_transform():
         return ()

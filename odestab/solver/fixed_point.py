@@ -1,4 +1,6 @@
-"""Fixed-point (Picard) iteration, plain, damped, or with the resolvent of the field's linear part."""
+"""Fixed-point (Picard) iteration, plain, damped, or with the resolvent of the field's linear
+part.
+"""
 
 import dataclasses
 
@@ -18,7 +20,8 @@ class FixedPoint(AbstractImplicitSolver):
 
     Attributes:
         damping: τ.
-        preconditioned: treat the split c of the field exactly (resolvent Picard); False is plain Picard, c = 0.
+        preconditioned: treat the split c of the field exactly (resolvent Picard); False is plain
+            Picard, c = 0.
     """
 
     damping: float = 1.0

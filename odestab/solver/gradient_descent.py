@@ -10,14 +10,16 @@ from odestab.solver.equation import ImplicitEquation
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class GradientDescent(AbstractImplicitSolver):
-    """y ← y + η Mᵀ r, M = I − hJ(y): gradient descent on ½‖y − b − hf(y)‖² (Kim, Park and Kim 2024).
+    """y ← y + η Mᵀ r, M = I − hJ(y): gradient descent on ½‖y − b − hf(y)‖² (Kim, Park and Kim
+    2024).
 
-    Locally convergent only if η σ_max(M)² < 2, with the condition number of M squared in the rate. Two evaluations an
-    iteration, one more at the start.
+    Locally convergent only if η σ_max(M)² < 2, with the condition number of M squared in the rate.
+    Two evaluations an iteration, one more at the start.
 
     Attributes:
-        steps: iterate this often and keep the last iterate, as published; an example that reaches the tolerance earlier stops there
-            (never with rtol = 0). None iterates up to max_iterations and keeps the best.
+        steps: iterate this often and keep the last iterate, as published; an example that reaches
+            the tolerance earlier stops there (never with rtol = 0). None iterates up to
+            max_iterations and keeps the best.
         step_size: η.
 
     Raises:
@@ -47,7 +49,9 @@ class GradientDescent(AbstractImplicitSolver):
     def advance(
         self, equation: ImplicitEquation, iterate: Iterate, memory: object
     ) -> tuple[Tensor, Tensor, object, int]:
-        """One iteration: one product with Jᵀ, which the last evaluation has prepared (the first is made again for it), one evaluation."""
+        """One iteration: one product with Jᵀ, which the last evaluation has prepared (the first is
+        made again for it), one evaluation.
+        """
         adjoint = memory if callable(memory) else equation.with_adjoint(iterate.y)[1]
         y = iterate.y + self.step_size * adjoint(iterate.r)
         r, following = equation.with_adjoint(y)

@@ -1,4 +1,6 @@
-"""Is an implicit equation that nothing solves ill-posed? Shown by the derivative at the best iterate, or left open."""
+"""Is an implicit equation that nothing solves ill-posed? Shown by the derivative at the best
+iterate, or left open.
+"""
 
 import dataclasses
 
@@ -24,8 +26,10 @@ class WellPosedness:
     """What the derivative M = I − hJ(y) of y − b − hf(y) says at an iterate.
 
     Attributes:
-        sigma_min: ‖Mv‖ of the unit v that M shrinks most among those tried: an upper bound of σ_min(M).
-        stationarity: ‖Mᵀr‖/(‖M‖‖r‖) with ‖M‖ bounded from below, so that it is an upper bound; 1 where r = 0.
+        sigma_min: ‖Mv‖ of the unit v that M shrinks most among those tried: an upper bound of
+            σ_min(M).
+        stationarity: ‖Mᵀr‖/(‖M‖‖r‖) with ‖M‖ bounded from below, so that it is an upper bound; 1
+            where r = 0.
         h_mu: hμ₂(J). Below 1 the step exists; above 1, as on every real layer, it proves nothing.
     """
 

@@ -15,7 +15,9 @@ DIVERGENCE_FACTOR = 1e4  # a residual this many times the first one is divergenc
 
 Array = (
     Tensor | np.ndarray
-)  # a few numbers per example: NumPy takes a tenth of torch's time for them, torch records and stays on a GPU
+    # a few numbers per example: NumPy takes a tenth of torch's time for them, torch records and
+    # stays on a GPU
+)
 
 
 def namespace(array: Array) -> Any:
@@ -92,7 +94,9 @@ class Ledger:
         return cls(status, norm, norm, norm, zero, zero, zero + evaluations)._judged(rules, size)
 
     def after(self, rules: Rules, norm: Array, size: Array, cost: int | Array) -> "Ledger":
-        """One iteration later, at RMS(r) and RMS(y) of the new iterates; examples that had ended stay as they are."""
+        """One iteration later, at RMS(r) and RMS(y) of the new iterates; examples that had ended
+        stay as they are.
+        """
         xp, running = namespace(norm), self.running
         norm = xp.where(running, norm, self.norm)
         moved = dataclasses.replace(

@@ -15,12 +15,16 @@ class Mixing:
         memory: how many differences are kept; 0 is the fixed-point iteration itself.
         damping: τ in g = y + τ r/(1 − hc).
         preconditioned: treat the split c of the field exactly; False is g = y + τ r.
-        ridge: added to the unit diagonal of the equilibrated Gram matrix, in units of eps of the state.
-        drop: a difference whose squared distance from the span of the newer ones, relative to its length, is below this many eps is
-            left out, and all older ones with it.
-        cap: largest Σ|α| of the weights of the mixed iterates; beyond it the step is that of the fixed point.
-        period: mix at every so many-th iteration, with fixed-point steps between (Pratapa, Suryanarayana and Pask 2016).
-        rate: mix only where the residual fell to no less than this share in the last iteration; 0 mixes always.
+        ridge: added to the unit diagonal of the equilibrated Gram matrix, in units of eps of the
+            state.
+        drop: a difference whose squared distance from the span of the newer ones, relative to its
+            length, is below this many eps is left out, and all older ones with it.
+        cap: largest Σ|α| of the weights of the mixed iterates; beyond it the step is that of the
+            fixed point.
+        period: mix at every so many-th iteration, with fixed-point steps between (Pratapa,
+            Suryanarayana and Pask 2016).
+        rate: mix only where the residual fell to no less than this share in the last iteration; 0
+            mixes always.
         growth_limit: forget the memory where the residual exceeds this multiple of the best one.
 
     Raises:
@@ -52,16 +56,19 @@ class Mixing:
 def coefficients(
     gram: Array, target: Array, known: Array, noise: Array, eps: float, mixing: Mixing
 ) -> Any:
-    """γ = argmin ‖p − ΔPᵀ γ‖ from the Gram matrix ΔP ΔPᵀ and ΔP p, newest difference first; 0 for those that are left out.
+    """γ = argmin ‖p − ΔPᵀ γ‖ from the Gram matrix ΔP ΔPᵀ and ΔP p, newest difference first; 0 for
+    those that are left out.
 
-    Gaussian elimination of the equilibrated normal equations from the newest difference on: a pivot is the squared distance of a
-    difference from the span of the newer ones, and the first that is lost in noise ends the elimination.
+    Gaussian elimination of the equilibrated normal equations from the newest difference on: a pivot
+    is the squared distance of a difference from the span of the newer ones, and the first that is
+    lost in noise ends the elimination.
 
     Args:
         gram: inner products of the differences, `(batch, m, m)`.
         target: those with p, `(batch, m)`.
         known: which rows hold a difference, `(batch, m)`.
-        noise: the squared lengths whose rounding is in a squared length of a difference, `(batch, m)`.
+        noise: the squared lengths whose rounding is in a squared length of a difference, `(batch,
+            m)`.
         eps: of the precision in which the inner products were taken.
         mixing: ridge, drop and cap.
     """
@@ -98,7 +105,9 @@ def coefficients(
 
 
 def weights(gamma: Array) -> Any:
-    """α with Σ αᵢ gᵢ = g₀ − Σ γᵢ (gᵢ − gᵢ₊₁), newest first, `(batch, m + 1)` of `(batch, m)`; Σ α = 1."""
+    """α with Σ αᵢ gᵢ = g₀ − Σ γᵢ (gᵢ − gᵢ₊₁), newest first, `(batch, m + 1)` of `(batch, m)`; Σ α =
+    1.
+    """
     xp = namespace(gamma)
     zero = xp.zeros_like(gamma[:, :1])
     return xp.concatenate([zero + 1, gamma], 1) - xp.concatenate([gamma, zero], 1)

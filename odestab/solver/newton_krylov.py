@@ -1,4 +1,6 @@
-"""Newton's method with GMRES for the linear systems: the fallback where fixed-point iterations fail."""
+"""Newton's method with GMRES for the linear systems: the fallback where fixed-point iterations
+fail.
+"""
 
 import dataclasses
 
@@ -16,10 +18,12 @@ SUFFICIENT_DECREASE = 1e-4
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class NewtonKrylov(AbstractImplicitSolver):
-    """y ← y + λ δ with (I − hJ(y)) δ ≈ r by GMRES (Knoll and Keyes 2004), λ by backtracking on RMS(r).
+    """y ← y + λ δ with (I − hJ(y)) δ ≈ r by GMRES (Knoll and Keyes 2004), λ by backtracking on
+    RMS(r).
 
-    Forward mode passes through the iteration; reverse mode does not (torch raises RuntimeError): use ImplicitAdjoint.
-    The linear tolerance follows Eisenstat and Walker 1996, choice 2: η = 0.9 (‖r_k‖/‖r_{k−1}‖)², at most `forcing`.
+    Forward mode passes through the iteration; reverse mode does not (torch raises RuntimeError):
+    use ImplicitAdjoint. The linear tolerance follows Eisenstat and Walker 1996, choice 2: η = 0.9
+    (‖r_k‖/‖r_{k−1}‖)², at most `forcing`.
 
     Attributes:
         forcing: largest relative tolerance of a linear solve.
@@ -35,7 +39,9 @@ class NewtonKrylov(AbstractImplicitSolver):
     def advance(
         self, equation: ImplicitEquation, iterate: Iterate, memory: object
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """One Newton step; every product with J and every trial of the line search counts one evaluation."""
+        """One Newton step; every product with J and every trial of the line search counts one
+        evaluation.
+        """
         previous = (
             memory if isinstance(memory, Tensor) else torch.full_like(iterate.norm, torch.inf)
         )
@@ -56,10 +62,12 @@ class NewtonKrylov(AbstractImplicitSolver):
 def _line_search(
     equation: ImplicitEquation, iterate: Iterate, step: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Shorten the step until RMS(r) falls; an example without such a step stays where it is, and the loop sees it stall.
+    """Shorten the step until RMS(r) falls; an example without such a step stays where it is, and
+    the loop sees it stall.
 
-    Each trial goes to the minimum of the parabola through ‖r‖² at the ends, with the slope −2‖r‖² of a Newton step at its beginning
-    (Kelley 2003, section 1.6): where there is no solution that is how a local minimum of the residual is found.
+    Each trial goes to the minimum of the parabola through ‖r‖² at the ends, with the slope −2‖r‖²
+    of a Newton step at its beginning (Kelley 2003, section 1.6): where there is no solution that is
+    how a local minimum of the residual is found.
     """
     expand = (-1, *(1 for _ in iterate.y.shape[1:]))
     y, r, scale, square = iterate.y, iterate.r, torch.ones_like(iterate.norm), iterate.norm**2

@@ -28,13 +28,16 @@ class Solution:
     """The outcome of a solve, per example.
 
     Attributes:
-        state: y, `(batch, ...)`: the converged iterate, else the best one (the last one of a solver that keeps the last).
+        state: y, `(batch, ...)`: the converged iterate, else the best one (the last one of a solver
+            that keeps the last).
         status: a `Status` value each.
         residual: RMS(b + h f(y) − y) over real tokens at the returned y, unpreconditioned.
         iterations: steps of the solver while the example was open.
         evaluations: of f while the example was open; a product with J or Jᵀ counts one.
-        floor: eps·RMS(y) with the eps of what f returned: a residual that stalls near it is rounding in f, no failure of the solver.
-        history: RMS(r) of the start and after every iteration, NaN once an example has ended; None unless it was asked for.
+        floor: eps·RMS(y) with the eps of what f returned: a residual that stalls near it is
+            rounding in f, no failure of the solver.
+        history: RMS(r) of the start and after every iteration, NaN once an example has ended; None
+            unless it was asked for.
     """
 
     state: Float[Tensor, "batch *event"]
@@ -86,7 +89,9 @@ def choose(condition: Bool[Tensor, " batch"], new: Tensor, old: Tensor) -> Tenso
 def history_of(
     norms: list[Tensor], iterations: Int[Tensor, " batch"]
 ) -> Float[Tensor, "batch iterations"]:
-    """The residuals of the start and of every iteration side by side, without iterations in which nothing ran any more."""
+    """The residuals of the start and of every iteration side by side, without iterations in which
+    nothing ran any more.
+    """
     return torch.stack(norms[: 1 + int(iterations.max())] if len(iterations) else norms, 1)
 
 
@@ -102,7 +107,9 @@ def scattered(whole: Solution, part: Solution, kept: Int[Tensor, " chosen"]) -> 
 
 
 def joined(before: Solution, after: Solution, open_: Bool[Tensor, " batch"]) -> Solution:
-    """The later stage's outcome where it ran, with the better of the two states; its cost is added."""
+    """The later stage's outcome where it ran, with the better of the two states; its cost is
+    added.
+    """
     better = open_ & ~(after.residual > before.residual)
     parts = [one.history for one in (before, after) if one.history is not None]
     return Solution(

@@ -16,17 +16,20 @@ def truncated_stability_function(
     *,
     split: float = 0.0,
 ) -> Complex[Tensor, "*points"]:
-    """R_k(z) = (1 − c^k)/(1 − z) + c^k R_0(z), the map x ↦ y_k on f(x) = λx, z = hλ (Mathematics, section 2).
+    """R_k(z) = (1 − c^k)/(1 − z) + c^k R_0(z), the map x ↦ y_k on f(x) = λx, z = hλ (Mathematics,
+    section 2).
 
     Computed without the division, so that it is finite at z = 1 as a polynomial must be.
 
     Args:
-        solver: one with an `error_recursion`: FixedPoint or GradientDescent. Other solvers are no polynomials known beforehand.
+        solver: one with an `error_recursion`: FixedPoint or GradientDescent. Other solvers are no
+            polynomials known beforehand.
         z: hλ.
         step_size: h.
         iterations: k.
         start: "state" for R_0 = 1, "explicit" for R_0 = 1 + z.
-        split: c of the field. A preconditioned fixed point on a field with split −1 is resolvent Picard, whose polynomial depends on h.
+        split: c of the field. A preconditioned fixed point on a field with split −1 is resolvent
+            Picard, whose polynomial depends on h.
 
     Raises:
         ValueError: for another solver, a negative k or an unknown start.

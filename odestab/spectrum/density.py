@@ -1,4 +1,6 @@
-"""Spectral densities of the symmetric operators behind a Jacobian, by stochastic Lanczos quadrature with error bars."""
+"""Spectral densities of the symmetric operators behind a Jacobian, by stochastic Lanczos quadrature
+with error bars.
+"""
 
 import dataclasses
 import math
@@ -16,16 +18,20 @@ OF = ("gram", "singular", "symmetric")
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class SpectralDensity:
-    """The density of eigenvalues per unit length, broadened by a Gaussian, per example (Mathematics, section 8).
+    """The density of eigenvalues per unit length, broadened by a Gaussian, per example
+    (Mathematics, section 8).
 
     Attributes:
         points: where it is evaluated, one grid for all examples.
-        density: mean over probes; it integrates to 1 over the real line. NaN where the operator is not finite.
-        error: its standard error over the probes; not the error of too few steps, which more of them show.
+        density: mean over probes; it integrates to 1 over the real line. NaN where the operator is
+            not finite.
+        error: its standard error over the probes; not the error of too few steps, which more of
+            them show.
         width: standard deviation of the Gaussian.
         nodes: Gauss quadrature nodes (Ritz values) of every probe.
         weights: their weights, which sum to 1 per probe: Σ w f(θ) estimates tr f/n for any f.
-        mean: Σ w θ averaged over probes: tr/n, for "gram" ‖A‖_F²/n, for "singular" the mean singular value.
+        mean: Σ w θ averaged over probes: tr/n, for "gram" ‖A‖_F²/n, for "singular" the mean
+            singular value.
         mean_error: its standard error.
         matvecs: products of A or Aᵀ with one tangent of the whole batch.
         kind: "estimate".
@@ -57,23 +63,26 @@ def spectral_density(
 
     Sources: Ubaru, Chen and Saad 2017; Lin, Saad and Yang 2016.
 
-    Each probe is a random unit vector of the example's own state space; Lanczos with full reorthogonalisation turns its spectral measure
-    into a Gauss quadrature. All probes of all examples run in one lockstep process, (steps + 1) × probes states each.
+    Each probe is a random unit vector of the example's own state space; Lanczos with full
+    reorthogonalisation turns its spectral measure into a Gauss quadrature. All probes of all
+    examples run in one lockstep process, (steps + 1) × probes states each.
 
     Args:
         operator: A.
-        of: "gram" for AᵀA, "singular" for the singular values of A (the same nodes, square roots taken, so that small and large ones are
-            equally sharp), or "symmetric" for (A + Aᵀ)/2.
+        of: "gram" for AᵀA, "singular" for the singular values of A (the same nodes, square roots
+            taken, so that small and large ones are equally sharp), or "symmetric" for (A + Aᵀ)/2.
         probes: random vectors, at least 2: the error is taken over them.
-        steps: of Lanczos; eigenvalues closer than about the spectrum's length over this many are one.
+        steps: of Lanczos; eigenvalues closer than about the spectrum's length over this many are
+            one.
         points: where to evaluate, or how many points over the nodes of the batch.
-        width: of the Gaussian; by default 0.8 of the grid's length over the steps, about half the distance between nodes amid the
-            spectrum, so that the density does not show the nodes, and no less than one interval of the grid.
+        width: of the Gaussian; by default 0.8 of the grid's length over the steps, about half the
+            distance between nodes amid the spectrum, so that the density does not show the nodes,
+            and no less than one interval of the grid.
         generator: source of the probes.
 
     Raises:
-        ValueError: if `of` is unknown, probes < 2, steps < 1, the width is not positive, or there are fewer than two points
-            or they are not finite or all the same.
+        ValueError: if `of` is unknown, probes < 2, steps < 1, the width is not positive, or there
+            are fewer than two points or they are not finite or all the same.
     """
     _check(of, probes, steps, width, points)
     generator = generator or torch.Generator().manual_seed(0)
@@ -119,9 +128,11 @@ def _gram(operator: AbstractOperator) -> ComposedOperator:
 
 
 def _quadrature(tridiagonal: Float[Tensor, "rows m m"]) -> tuple[Tensor, Tensor]:
-    """Nodes and weights: eigenvalues, and squares of the eigenvectors' first entries; NaN nodes where a matrix is not finite.
+    """Nodes and weights: eigenvalues, and squares of the eigenvectors' first entries; NaN nodes
+    where a matrix is not finite.
 
-    Where a space is used up the matrix falls apart, and the part that the probe did not begin has weight 0.
+    Where a space is used up the matrix falls apart, and the part that the probe did not begin has
+    weight 0.
     """
     finite = tridiagonal.isfinite().all(2).all(1)
     values, vectors = torch.linalg.eigh(torch.where(finite[:, None, None], tridiagonal, 0.0))

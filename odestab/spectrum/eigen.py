@@ -19,12 +19,14 @@ from odestab.spectrum import record
 from odestab.spectrum.record import Spectrum, check, times
 
 WHICH = ("LM", "LR", "SM")
-SOLVED = 0.1  # relative residual above which a solve with a shifted operator says that the shift is an eigenvalue
+# relative residual above which a solve with a shifted operator says that the shift is an eigenvalue
+SOLVED = 0.1
 ROUNDINGS = 10  # eps·‖A − σI‖_F: a residual below is rounding
 
 
 def full_spectrum(operator: AbstractOperator, limit: int = 1600) -> Spectrum:
-    """All eigenvalues of each example's matrix by dense LAPACK, largest |λ| first; NaN beyond a shorter example's dimension.
+    """All eigenvalues of each example's matrix by dense LAPACK, largest |λ| first; NaN beyond a
+    shorter example's dimension.
 
     Args:
         operator: A.
@@ -35,7 +37,8 @@ def full_spectrum(operator: AbstractOperator, limit: int = 1600) -> Spectrum:
     """
     if max(operator.sizes) > limit:
         raise ValueError(
-            f"full_spectrum forms dense matrices up to dimension {limit}, got {max(operator.sizes)}; raise limit"
+            "full_spectrum forms dense matrices up to dimension "
+            f"{limit}, got {max(operator.sizes)}; raise limit"
         )
     spectrum = _dense_eigenvalues(operator, max(operator.sizes), torch.abs)
     return dataclasses.replace(spectrum, complete=True, right=None)
@@ -55,28 +58,35 @@ def eigenvalues(
     confirm: bool = True,
     work_dtype: torch.dtype | None = None,
 ) -> Spectrum:
-    """The k leading eigenvalues of each example: dense where the matrix is small, else by Krylov–Schur (Arnoldi with thick restart).
+    """The k leading eigenvalues of each example: dense where the matrix is small, else by
+    Krylov–Schur (Arnoldi with thick restart).
 
     Args:
         operator: A.
         k: how many; a complex pair may be cut in two.
-        which: "LM" largest |λ − center|, "LR" largest real part, "SM" smallest |λ| (the same as sigma = 0).
-        sigma: find the eigenvalues nearest to this shift instead: dense where the matrix is small, else by solves with
-            A − σI: dense LU up to dimension 1600, else GMRES, which a shift amid many eigenvalues can defeat; what then
-            does not converge is flagged. A shift that is an eigenvalue is moved a little.
-        rtol: tolerance on the residual, relative to the largest |λ − center| found; with a shift to |λ − σ| or, where that
-            is less, to rtol·‖A − σI‖_F.
+        which: "LM" largest |λ − center|, "LR" largest real part, "SM" smallest |λ| (the same as
+            sigma = 0).
+        sigma: find the eigenvalues nearest to this shift instead: dense where the matrix is small,
+            else by solves with A − σI: dense LU up to dimension 1600, else GMRES, which a shift
+            amid many eigenvalues can defeat; what then does not converge is flagged. A shift that
+            is an eigenvalue is moved a little.
+        rtol: tolerance on the residual, relative to the largest |λ − center| found; with a shift to
+            |λ − σ| or, where that is less, to rtol·‖A − σI‖_F.
         generator: source of the start vector; None is a fixed seed.
-        center: Krylov spaces do not change when A is shifted, so ranking around a center costs nothing.
-        dimension: of the Krylov space before a restart, by default max(40, 3k); memory is about this many states and 4k more.
+        center: Krylov spaces do not change when A is shifted, so ranking around a center costs
+            nothing.
+        dimension: of the Krylov space before a restart, by default max(40, 3k); memory is about
+            this many states and 4k more.
         max_matvecs: budget of products; what has not converged by then is flagged.
-        confirm: search the complement of what was found from another start vector, as one Krylov space may hold one
-            vector of a multiple eigenvalue or of a tight cluster, and again until a search finds nothing better;
-            30 to 60 % more products on random matrices.
-        work_dtype: precision of the Krylov space, by default the operator's own; residuals are always taken in that.
+        confirm: search the complement of what was found from another start vector, as one Krylov
+            space may hold one vector of a multiple eigenvalue or of a tight cluster, and again
+            until a search finds nothing better; 30 to 60 % more products on random matrices.
+        work_dtype: precision of the Krylov space, by default the operator's own; residuals are
+            always taken in that.
 
     Raises:
-        ValueError: if `which` is unknown, k is not in 1..n, or the dimension or the budget is too small for k.
+        ValueError: if `which` is unknown, k is not in 1..n, or the dimension or the budget is too
+            small for k.
     """
     dimension = max(40, 3 * k) if dimension is None else dimension
     check(
@@ -153,10 +163,11 @@ class _Search:
 
 
 def _nearest(operator: AbstractOperator, search: _Search, sigma: float, rtol: float) -> Spectrum:
-    """Eigenvalues nearest to sigma, λ = s + 1/θ with θ leading eigenvalues of (A − sI)⁻¹; residuals are those of A.
+    """Eigenvalues nearest to sigma, λ = s + 1/θ with θ leading eigenvalues of (A − sI)⁻¹; residuals
+    are those of A.
 
-    The shift s is σ, or beside it for an example of which σ is an eigenvalue to about half the digits: there the
-    inverse does not exist, or drowns all other eigenvalues in its rounding.
+    The shift s is σ, or beside it for an example of which σ is an eigenvalue to about half the
+    digits: there the inverse does not exist, or drowns all other eigenvalues in its rounding.
     """
 
     def distance(values: Tensor) -> Tensor:
@@ -184,7 +195,8 @@ def _nearest(operator: AbstractOperator, search: _Search, sigma: float, rtol: fl
 
 
 def _regular_shift(operator: AbstractOperator, sigma: float, rtol: float) -> tuple[Tensor, Tensor]:
-    """σ per example, moved by 10 √eps of ‖A − σI‖ where it is an eigenvalue to √eps; and ‖A − σI‖_F, roughly.
+    """σ per example, moved by 10 √eps of ‖A − σI‖ where it is an eigenvalue to √eps; and ‖A −
+    σI‖_F, roughly.
 
     One solve with a random vector tells: it is as long as the inverse is large.
     """
@@ -264,7 +276,9 @@ def _dense_eigenvalues(
 
 
 def _condition_numbers(vectors: Tensor) -> Tensor:
-    """κ(λ) = ‖x‖‖y‖/|y*x| from unit right eigenvectors x: left ones y are the rows of their inverse; infinite where defective."""
+    """κ(λ) = ‖x‖‖y‖/|y*x| from unit right eigenvectors x: left ones y are the rows of their
+    inverse; infinite where defective.
+    """
     left, failed = torch.linalg.inv_ex(vectors)
     condition = norm(left.abs()).nan_to_num(torch.inf, posinf=torch.inf)
     return torch.where(failed == 0, condition.clamp(min=1.0), torch.inf)
@@ -273,9 +287,11 @@ def _condition_numbers(vectors: Tensor) -> Tensor:
 def _eigen_residuals(
     operator: AbstractOperator, values: Tensor, right: Tensor
 ) -> tuple[Tensor, int]:
-    """‖A v − θ v‖ for unit Ritz vectors, and the products that it took: two of a conjugate pair, one of a real value.
+    """‖A v − θ v‖ for unit Ritz vectors, and the products that it took: two of a conjugate pair,
+    one of a real value.
 
-    One tangent at a time, its part of the residual added up, as k complex vectors more would be as large as a Krylov space.
+    One tangent at a time, its part of the residual added up, as k complex vectors more would be as
+    large as a Krylov space.
     """
     k, examples = values.shape[1], torch.arange(len(values), device=values.device)
     conjugate = (values[:, :, None] == values[:, None].conj()) & (

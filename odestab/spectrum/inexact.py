@@ -1,4 +1,6 @@
-"""Singular values of an operator whose products cost linear solves: loose ones for the space, exact ones for the values."""
+"""Singular values of an operator whose products cost linear solves: loose ones for the space, exact
+ones for the values.
+"""
 
 import dataclasses
 from collections.abc import Callable
@@ -14,7 +16,8 @@ from odestab.operators.linear_operator import AbstractOperator, ComposedOperator
 from odestab.spectrum import record
 from odestab.spectrum.record import Spectrum
 
-# in units of rtol: the residual of the linear solves behind the Krylov space and behind the values, and of the Krylov space itself
+# in units of rtol: the residual of the linear solves behind the Krylov space and behind the values,
+# and of the Krylov space itself
 LOOSE_SOLVE, EXACT_SOLVE, KRYLOV = 0.25, 0.03, 0.5
 SEEN = 0.3  # relative residual of the vector after the wanted ones
 
@@ -29,11 +32,13 @@ def inexact_singular_values(
     max_dimension: int = 200,
     work_dtype: torch.dtype | None = None,
 ) -> Spectrum:
-    """The k largest singular values of an operator whose products cost linear solves: loose ones for the space, exact ones for the values.
+    """The k largest singular values of an operator whose products cost linear solves: loose ones
+    for the space, exact ones for the values.
 
-    Golub–Kahan with loose products finds right vectors V; the values are those of A V with exact products, so that the leading one is of
-    second order in what is wrong with V. One vector more than is wanted must have begun to converge: the tolerance is loose, and a space
-    that has not seen a direction yet cannot tell.
+    Golub–Kahan with loose products finds right vectors V; the values are those of A V with exact
+    products, so that the leading one is of second order in what is wrong with V. One vector more
+    than is wanted must have begun to converge: the tolerance is loose, and a space that has not
+    seen a direction yet cannot tell.
 
     Args:
         loose: about A.
@@ -75,7 +80,9 @@ def inexact_singular_values(
 def rayleigh_ritz(
     operator: AbstractOperator, right: Float[Tensor, "batch k *event"], rtol: float
 ) -> Spectrum:
-    """Singular triplets of A on the space of k orthonormal vectors per example: A v = σ u exactly, the residual is ‖Aᵀu − σv‖."""
+    """Singular triplets of A on the space of k orthonormal vectors per example: A v = σ u exactly,
+    the residual is ‖Aᵀu − σv‖.
+    """
     image = operator.mv(right.transpose(0, 1)).transpose(0, 1).flatten(2)
     finite = image.isfinite().flatten(1).all(1) & (right != 0).flatten(1).any(
         1
@@ -101,7 +108,9 @@ def rayleigh_ritz(
 
 
 def inverses(operator: AbstractOperator, rtol: float) -> tuple[AbstractOperator, AbstractOperator]:
-    """A⁻¹ by loose and by exact solves for values of tolerance rtol; where an exact solve fails its product is NaN, not a value."""
+    """A⁻¹ by loose and by exact solves for values of tolerance rtol; where an exact solve fails its
+    product is NaN, not a value.
+    """
 
     def exact(transposed: bool) -> Callable[[Tensor], Tensor]:
         def apply(b: Tensor) -> Tensor:

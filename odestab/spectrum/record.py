@@ -18,22 +18,28 @@ CONDITION = 10  # stands for κ(λ) where only residuals are known
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Spectrum:
-    """Eigen- or singular values per example, most wanted first, with what is known about their accuracy.
+    """Eigen- or singular values per example, most wanted first, with what is known about their
+    accuracy.
 
     Attributes:
-        values: `(batch, k)`, complex for eigenvalues and real otherwise; NaN beyond an example's dimension.
-        residuals: ‖A v − θ v‖ with ‖v‖ = 1 (for singular values the larger of ‖A v − σ u‖ and ‖Aᵀ u − σ v‖), recomputed from the vectors.
-            For non-normal A an eigenvalue's error is up to its condition number times this.
+        values: `(batch, k)`, complex for eigenvalues and real otherwise; NaN beyond an example's
+            dimension.
+        residuals: ‖A v − θ v‖ with ‖v‖ = 1 (for singular values the larger of ‖A v − σ u‖ and ‖Aᵀ u
+            − σ v‖), recomputed from the vectors. For non-normal A an eigenvalue's error is up to
+            its condition number times this.
         converged: residual ≤ rtol × the largest value found.
-        matvecs: products of A or Aᵀ with the whole batch; those inside linear solves are not counted.
+        matvecs: products of A or Aᵀ with the whole batch; those inside linear solves are not
+            counted.
         kind: "exact" (dense LAPACK), "estimate" (Ritz values) or "bound".
-        center: eigenvalues that are not listed satisfy |λ − center| ≤ |values[:, −1] − center| where which = "LM".
+        center: eigenvalues that are not listed satisfy |λ − center| ≤ |values[:, −1] − center|
+            where which = "LM".
         complete: all eigenvalues are listed.
         right: unit right vectors `(batch, k, ...)` where they were computed: the input directions.
         left: unit left singular vectors: the output directions.
-        uncertainty: how far from each eigenvalue one of A may lie, to first order: ROUNDINGS·eps·κ(λ)·‖A‖_F where κ is
-            known (dense matrices), else see `reach`.
-        failed_at: per example the product that first gave numbers that are not finite, −1 where none did; None where nobody looked.
+        uncertainty: how far from each eigenvalue one of A may lie, to first order:
+            ROUNDINGS·eps·κ(λ)·‖A‖_F where κ is known (dense matrices), else see `reach`.
+        failed_at: per example the product that first gave numbers that are not finite, −1 where
+            none did; None where nobody looked.
     """
 
     values: Inexact[Tensor, "batch k"]
@@ -50,13 +56,18 @@ class Spectrum:
 
     @property
     def absent(self) -> Bool[Tensor, "batch k"]:
-        """Entries beyond an example's dimension. An example whose first entry is NaN has failed, and none of it is absent."""
+        """Entries beyond an example's dimension.
+
+        An example whose first entry is NaN has failed, and none of it is absent.
+        """
         missing = self.values.isnan()
         return missing & ~missing[:, :1] if self.complete else torch.zeros_like(missing)
 
     @property
     def reach(self) -> Float[Tensor, "batch k"]:
-        """How far from each eigenvalue one of A may lie: `uncertainty`, or CONDITION residuals where κ(λ) is not known."""
+        """How far from each eigenvalue one of A may lie: `uncertainty`, or CONDITION residuals
+        where κ(λ) is not known.
+        """
         if self.uncertainty is not None:
             return self.uncertainty
         size = self.values.abs().nan_to_num(0.0).amax(1, keepdim=True)

@@ -1,4 +1,6 @@
-"""Singular values by Golub–Kahan, the smallest ones by inverse iteration in a subspace, and the logarithmic norm by Lanczos."""
+"""Singular values by Golub–Kahan, the smallest ones by inverse iteration in a subspace, and the
+logarithmic norm by Lanczos.
+"""
 
 import dataclasses
 from typing import Any
@@ -35,21 +37,24 @@ def singular_values(
     max_dimension: int = 200,
     work_dtype: torch.dtype | None = None,
 ) -> Spectrum:
-    """The k largest singular values by Golub–Kahan, or the k smallest by inverse iteration in a growing subspace (Davidson).
+    """The k largest singular values by Golub–Kahan, or the k smallest by inverse iteration in a
+    growing subspace (Davidson).
 
-    For an operator made by `inverse`, the largest values are one over the smallest of what was inverted, and are computed as that.
+    For an operator made by `inverse`, the largest values are one over the smallest of what was
+    inverted, and are computed as that.
 
     Args:
         operator: A.
         k: how many.
-        which: "LM" largest or "SM" smallest. A direct process misses small values by orders of magnitude, so "SM" solves
-            with A and Aᵀ by GMRES, loosely: accuracy comes from exact products with A.
-        rtol: tolerance on the residual relative to the largest value (to the value itself for "SM"); the value's own error is of second
-            order in it.
+        which: "LM" largest or "SM" smallest. A direct process misses small values by orders of
+            magnitude, so "SM" solves with A and Aᵀ by GMRES, loosely: accuracy comes from exact
+            products with A.
+        rtol: tolerance on the residual relative to the largest value (to the value itself for
+            "SM"); the value's own error is of second order in it.
         generator: source of the start vector; None is a fixed seed.
         max_dimension: largest number of steps.
-        work_dtype: precision of the Krylov spaces ("LM") or of the loose solves ("SM"); residuals are always taken in the operator's own.
-            None is the operator's own.
+        work_dtype: precision of the Krylov spaces ("LM") or of the loose solves ("SM"); residuals
+            are always taken in the operator's own. None is the operator's own.
 
     Raises:
         ValueError: if `which` is unknown, or k is not in 1..n or above max_dimension.
@@ -101,8 +106,9 @@ def logarithmic_norm(
 ) -> Spectrum:
     """μ₂(A) = λ_max((A + Aᵀ)/2), the Euclidean logarithmic norm, by Lanczos: a Spectrum with k = 1.
 
-    The value is a lower bound, and an eigenvalue of the symmetric part lies within the residual of it. The space is built in `work_dtype`,
-    by default the operator's own; the residual is always taken in that. Source: Dahlquist 1958; Mathematics, section 4.
+    The value is a lower bound, and an eigenvalue of the symmetric part lies within the residual of
+    it. The space is built in `work_dtype`, by default the operator's own; the residual is always
+    taken in that. Source: Dahlquist 1958; Mathematics, section 4.
     """
     symmetric = symmetric_part(operator)
     work = symmetric.cast(work_dtype or operator.like.dtype)
@@ -137,10 +143,11 @@ def _smallest_singular_values(
     max_dimension: int,
     work_dtype: torch.dtype,
 ) -> Spectrum:
-    """The smallest singular triplets by Davidson, its expansions solved to LOOSE_SOLVE in the working precision.
+    """The smallest singular triplets by Davidson, its expansions solved to LOOSE_SOLVE in the
+    working precision.
 
-    Small matrices are solved for by LU factors: GMRES takes long where many singular values are small, and finds none of
-    a singular matrix.
+    Small matrices are solved for by LU factors: GMRES takes long where many singular values are
+    small, and finds none of a singular matrix.
     """
     own, work = operator.like.dtype, operator.cast(work_dtype)
     factorize = max(operator.sizes) <= record.FACTORIZED_LIMIT
@@ -203,7 +210,9 @@ def _dense_smallest(operator: AbstractOperator, k: int) -> Spectrum:
 
 
 def _inverted(smallest: Spectrum) -> Spectrum:
-    """The largest singular value of A⁻¹ from the smallest of A: 1/σ, residual scaled to it, left and right exchanged."""
+    """The largest singular value of A⁻¹ from the smallest of A: 1/σ, residual scaled to it, left
+    and right exchanged.
+    """
     values = 1 / smallest.values
     residuals = smallest.residuals * values * values
     return dataclasses.replace(

@@ -1,4 +1,6 @@
-"""One-step methods for dx/dt = f(x): one step y0 → y1, its stability function R(z), its derivative."""
+"""One-step methods for dx/dt = f(x): one step y0 → y1, its stability function R(z), its
+derivative.
+"""
 
 import abc
 import dataclasses
@@ -82,7 +84,8 @@ class AbstractOneStepMethod(abc.ABC):
 
 @dataclasses.dataclass(frozen=True)
 class ExplicitEuler(AbstractOneStepMethod):
-    """y1 = (1 + hc) y0 + h F(y0): first order, R(z) = 1 + z, never A-stable (Hairer and Wanner, section IV.2).
+    """y1 = (1 + hc) y0 + h F(y0): first order, R(z) = 1 + z, never A-stable (Hairer and Wanner,
+    section IV.2).
 
     Attributes:
         step_size: h.
@@ -130,7 +133,8 @@ class ExplicitEuler(AbstractOneStepMethod):
 
 @dataclasses.dataclass(frozen=True)
 class ThetaMethod(AbstractOneStepMethod):
-    """y1 = y0 + h[(1 − θ) f(y0) + θ f(y1)]: R(z) = (1 + (1 − θ)z)/(1 − θz), order 2 for θ = ½, else 1, A-stable for θ ≥ ½.
+    """y1 = y0 + h[(1 − θ) f(y0) + θ f(y1)]: R(z) = (1 + (1 − θ)z)/(1 − θz), order 2 for θ = ½, else
+    1, A-stable for θ ≥ ½.
 
     Attributes:
         step_size: h.
@@ -160,7 +164,10 @@ class ThetaMethod(AbstractOneStepMethod):
         x: Float[Tensor, "batch *event"],
         guess: Float[Tensor, "batch *event"] | None = None,
     ) -> Step:
-        """One step; look at `solution.status` before trusting it. A guess near the solution is a warm start; None is x."""
+        """One step; look at `solution.status` before trusting it.
+
+        A guess near the solution is a warm start; None is x.
+        """
         solution = self.adjoint.solve(
             self.solver, self._equation(field, x), x if guess is None else guess
         )
@@ -200,7 +207,8 @@ class ThetaMethod(AbstractOneStepMethod):
 
 @dataclasses.dataclass(frozen=True)
 class ImplicitEuler(AbstractOneStepMethod):
-    """y1 = y0 + h f(y1): first order, R(z) = 1/(1 − z), A- and L-stable (Hairer and Wanner, section IV.3).
+    """y1 = y0 + h f(y1): first order, R(z) = 1/(1 − z), A- and L-stable (Hairer and Wanner, section
+    IV.3).
 
     Attributes:
         step_size: h.
@@ -226,7 +234,10 @@ class ImplicitEuler(AbstractOneStepMethod):
         x: Float[Tensor, "batch *event"],
         guess: Float[Tensor, "batch *event"] | None = None,
     ) -> Step:
-        """One step; look at `solution.status` before trusting it. A guess near the solution is a warm start; None is x."""
+        """One step; look at `solution.status` before trusting it.
+
+        A guess near the solution is a warm start; None is x.
+        """
         solution = self.adjoint.solve(
             self.solver, ImplicitEquation(field, x, self.step_size), x if guess is None else guess
         )
@@ -270,7 +281,9 @@ def check_step_size(step_size: float | Tensor) -> None:
 def _executed_derivative(
     run: Callable[[Tensor], Tensor], field: AbstractVectorField, x: Float[Tensor, "batch *event"]
 ) -> ComposedOperator:
-    """The derivative of the iteration itself: forward and reverse mode through the solver's loop."""
+    """The derivative of the iteration itself: forward and reverse mode through the solver's
+    loop.
+    """
 
     def project(v: Tensor) -> Tensor:
         return field.project(v)

@@ -1,4 +1,6 @@
-"""Step-size refinement: one layer taken in more and smaller steps, beside the exact flow of its linearisation."""
+"""Step-size refinement: one layer taken in more and smaller steps, beside the exact flow of its
+linearisation.
+"""
 
 import dataclasses
 import itertools
@@ -17,25 +19,30 @@ from odestab.spectrum import Spectrum
 from odestab.spectrum.inexact import EXACT_SOLVE, LOOSE_SOLVE, inexact_singular_values, inverses
 from odestab.steps.one_step import ExplicitEuler, ImplicitEuler, check_step_size
 
-MIXED_IN = 0.1  # of a random vector in a start vector that is known to be near, so that nothing is out of reach
+# of a random vector in a start vector that is known to be near, so that nothing is out of reach
+MIXED_IN = 0.1
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Refinement:
-    """Worst growth over one layer taken as m steps of h/m (Mathematics, section 8). What vanishes as m grows is discretisation error.
+    """Worst growth over one layer taken as m steps of h/m (Mathematics, section 8).
+
+    What vanishes as m grows is discretisation error.
 
     Attributes:
         parts: m, ascending.
         explicit: σ_max of the product of m explicit derivatives, `(batch, parts)`.
         implicit: the same of implicit ones, `(batch, parts)`.
         flow: σ_max(e^{hJ(x)}), J frozen where the layer begins, `(batch,)`.
-        explicit_residuals: ‖Aᵀu − σv‖ of the unit vectors found, `(batch, parts)`; values are of second order in them.
+        explicit_residuals: ‖Aᵀu − σv‖ of the unit vectors found, `(batch, parts)`; values are of
+            second order in them.
         implicit_residuals: the same.
         flow_residuals: the same, `(batch,)`.
         explicit_converged: residual ≤ rtol·σ.
         implicit_converged: the same, and every implicit step was solved.
         flow_converged: residual ≤ rtol·σ.
-        matvecs: products with a Jacobian or its transpose, those inside linear solves and exponentials included.
+        matvecs: products with a Jacobian or its transpose, those inside linear solves and
+            exponentials included.
         kind: "estimate".
     """
 
@@ -53,7 +60,8 @@ class Refinement:
     kind: str = "estimate"
 
 
-# (implicit, h, m) ↦ the Jacobians of m steps of h, each taken where its method needs it, and where all steps were solved
+# (implicit, h, m) ↦ the Jacobians of m steps of h, each taken where its method needs it, and where
+# all steps were solved
 Walk = Callable[[bool, float, int], tuple[list[AbstractOperator], Tensor]]
 
 
@@ -68,20 +76,23 @@ def refinement_control(
     generator: torch.Generator | None = None,
     work_dtype: torch.dtype | None = None,
 ) -> Refinement:
-    """Worst growth of one step of h, two of h/2, … on the nonlinear field, explicit and implicit, beside σ_max(e^{hJ(x)}).
+    """Worst growth of one step of h, two of h/2, … on the nonlinear field, explicit and implicit,
+    beside σ_max(e^{hJ(x)}).
 
-    The path is recomputed for every number of parts; each explicit derivative is taken where its step begins, each implicit one at its
-    solution.
+    The path is recomputed for every number of parts; each explicit derivative is taken where its
+    step begins, each implicit one at its solution.
 
     Args:
         field: f.
         x: where the layer begins.
         step_size: h.
         parts: m, ascending.
-        rtol: tolerance on the residuals relative to the values, whose own error is of second order in it.
+        rtol: tolerance on the residuals relative to the values, whose own error is of second order
+            in it.
         solver: of the implicit steps; by default Auto to 1e-3 of rtol.
         generator: source of the start vector.
-        work_dtype: precision of the Krylov spaces; values and residuals are always computed in the state's own, which is the default.
+        work_dtype: precision of the Krylov spaces; values and residuals are always computed in the
+            state's own, which is the default.
 
     Raises:
         ValueError: if h is not positive and finite, or the parts are not ascending and ≥ 1.
@@ -115,7 +126,8 @@ def frozen_refinement(
     generator: torch.Generator | None = None,
     work_dtype: torch.dtype | None = None,
 ) -> Refinement:
-    """σ_max of (I + hJ/m)^m and of (I − hJ/m)^{−m} for one J: both converge to σ_max(e^{hJ}) with order one in h/m.
+    """σ_max of (I + hJ/m)^m and of (I − hJ/m)^{−m} for one J: both converge to σ_max(e^{hJ}) with
+    order one in h/m.
 
     Args:
         operator: J.
@@ -159,7 +171,9 @@ class _Plan:
             raise ValueError(f"parts must be ascending and >= 1, got {self.parts}")
 
     def largest(self, products: Sequence[AbstractOperator], near: Spectrum | None) -> Spectrum:
-        """The largest singular value of a loose and an exact operator, found from near the vector of another one."""
+        """The largest singular value of a loose and an exact operator, found from near the vector
+        of another one.
+        """
         loose, exact = products
         start = self.noise / _norm(self.noise)
         if near is not None and near.right is not None:
@@ -199,7 +213,9 @@ def _refinement(here: AbstractOperator, walk: Walk, tally: list[int], plan: _Pla
 
 
 def _branch(walk: Walk, implicit: bool, plan: _Plan, flow: Spectrum) -> list[Spectrum]:
-    """From the finest refinement, which is nearest to the flow, to the coarsest; each begins at the worst direction of the one before."""
+    """From the finest refinement, which is nearest to the flow, to the coarsest; each begins at the
+    worst direction of the one before.
+    """
     near, found = flow, []
     for m in reversed(plan.parts):
         h = plan.step_size / m

@@ -1,4 +1,6 @@
-"""Where a step is stable: regions of the complex plane, margins and step sizes of a spectrum, and whether an implicit step damps more."""
+"""Where a step is stable: regions of the complex plane, margins and step sizes of a spectrum, and
+whether an implicit step damps more.
+"""
 
 import dataclasses
 import math
@@ -26,12 +28,16 @@ def complex_grid(re: Float[Tensor, " m"], im: Float[Tensor, " n"]) -> Complex[Te
 def stability_region(
     method: AbstractOneStepMethod, re: Float[Tensor, " m"], im: Float[Tensor, " n"]
 ) -> Float[Tensor, "n m"]:
-    """|R(z)| on the grid z = re + i·im; the region of stability is where it is ≤ 1, infinite at a pole, NaN where z is not finite."""
+    """|R(z)| on the grid z = re + i·im; the region of stability is where it is ≤ 1, infinite at a
+    pole, NaN where z is not finite.
+    """
     return _amplification(method, complex_grid(re, im))
 
 
 def lemniscate(z: Complex[Tensor, "*points"]) -> Float[Tensor, "*points"]:
-    """|1 − z²|: above 1 implicit Euler damps more than explicit Euler, below 1 less (Mathematics, section 3)."""
+    """|1 − z²|: above 1 implicit Euler damps more than explicit Euler, below 1 less (Mathematics,
+    section 3).
+    """
     return (1 - z**2).abs()
 
 
@@ -41,9 +47,11 @@ class SpectralGrowth:
 
     Attributes:
         value: per example, the largest over the listed eigenvalues; NaN where they are not finite.
-        bound: no eigenvalue, listed or not, gives more than this; infinite where nothing is known about the rest.
+        bound: no eigenvalue, listed or not, gives more than this; infinite where nothing is known
+            about the rest.
         certain: value = bound up to rounding: the listed eigenvalues settle the maximum.
-        uncertainty: by how much `value` may be off, as each eigenvalue may lie anywhere within its own uncertainty.
+        uncertainty: by how much `value` may be off, as each eigenvalue may lie anywhere within its
+            own uncertainty.
     """
 
     value: Float[Tensor, " batch"]
@@ -53,10 +61,12 @@ class SpectralGrowth:
 
 
 def spectral_growth(method: AbstractOneStepMethod, spectrum: Spectrum) -> SpectralGrowth:
-    """max |R(hλ)| over the spectrum, with a certificate from the disc that holds the eigenvalues which are not listed.
+    """max |R(hλ)| over the spectrum, with a certificate from the disc that holds the eigenvalues
+    which are not listed.
 
-    With which = "LM" those lie in |λ − center| ≤ ρ, the distance of the last one listed. |R| takes its maximum over the disc on its
-    circle unless a pole lies inside. The certificate takes the listed eigenvalues as complete and is withheld where one did not converge.
+    With which = "LM" those lie in |λ − center| ≤ ρ, the distance of the last one listed. |R| takes
+    its maximum over the disc on its circle unless a pole lies inside. The certificate takes the
+    listed eigenvalues as complete and is withheld where one did not converge.
     """
     h = float(method.step_size)
     z = h * spectrum.values
@@ -80,11 +90,14 @@ class StableStepSizes:
 
     Attributes:
         step_sizes: `(steps,)`, the candidates h.
-        growth: `(batch, steps)`, max |R(hλ)| over the listed eigenvalues; NaN where they are not finite.
-        stable: growth ≤ 1, or above it by no more than its uncertainty and √eps: |R| = 1 is stable, and rounding does not decide.
-        certain: `(batch, steps)`, the listed eigenvalues settle it, and it is not on the boundary. A converged growth above 1
-            always is settled: what is listed is unstable.
-        boundary: `(batch, steps)`, growth is 1 to within its uncertainty (Mathematics, section 8): it may be stable or not.
+        growth: `(batch, steps)`, max |R(hλ)| over the listed eigenvalues; NaN where they are not
+            finite.
+        stable: growth ≤ 1, or above it by no more than its uncertainty and √eps: |R| = 1 is stable,
+            and rounding does not decide.
+        certain: `(batch, steps)`, the listed eigenvalues settle it, and it is not on the boundary.
+            A converged growth above 1 always is settled: what is listed is unstable.
+        boundary: `(batch, steps)`, growth is 1 to within its uncertainty (Mathematics, section 8):
+            it may be stable or not.
     """
 
     step_sizes: Float[Tensor, " steps"]
@@ -94,9 +107,11 @@ class StableStepSizes:
     boundary: Bool[Tensor, "batch steps"]
 
     def describe(self, example: int) -> str:
-        """The stable candidates in words: "none", or the runs of neighbouring candidates as intervals.
+        """The stable candidates in words: "none", or the runs of neighbouring candidates as
+        intervals.
 
-        Candidates on the boundary are named after them; "unknown" where the eigenvalues are not finite.
+        Candidates on the boundary are named after them; "unknown" where the eigenvalues are not
+        finite.
         """
         if bool(self.growth[example].isnan().all()):
             return "unknown"
@@ -122,14 +137,16 @@ class StableStepSizes:
 def stable_step_sizes(
     method: AbstractOneStepMethod, spectrum: Spectrum, steps: Float[Tensor, " steps"]
 ) -> StableStepSizes:
-    """The set {h : max |R(hλ)| ≤ 1} on a list of candidates; on real layers often empty (Mathematics, section 8).
+    """The set {h : max |R(hλ)| ≤ 1} on a list of candidates; on real layers often empty
+    (Mathematics, section 8).
 
     Raises:
         ValueError: if a candidate is not positive and finite.
     """
-    found = [
-        spectral_growth(dataclasses.replace(method, step_size=h), spectrum) for h in steps.tolist()
-    ]  # type: ignore[type-var]
+    found = []
+    for h in steps.tolist():
+        of_this_step = dataclasses.replace(method, step_size=h)  # type: ignore[type-var]
+        found.append(spectral_growth(of_this_step, spectrum))
     growth, uncertainty = (
         torch.stack([getattr(g, name) for g in found], dim=1) for name in ("value", "uncertainty")
     )
@@ -143,9 +160,12 @@ def stable_step_sizes(
 
 
 def margin(method: AbstractOneStepMethod, spectrum: Spectrum) -> Float[Tensor, " batch"]:
-    """1 − max |R(hλ)| over the listed eigenvalues; negative means unstable. `spectral_growth` says whether the list settles it.
+    """1 − max |R(hλ)| over the listed eigenvalues; negative means unstable.
 
-    0 where it is less than its uncertainty and √eps, on the boundary; NaN where the eigenvalues are not finite.
+    `spectral_growth` says whether the list settles it.
+
+    0 where it is less than its uncertainty and √eps, on the boundary; NaN where the eigenvalues are
+    not finite.
     """
     found = spectral_growth(method, spectrum)
     value = 1 - found.value
@@ -155,12 +175,13 @@ def margin(method: AbstractOneStepMethod, spectrum: Spectrum) -> Float[Tensor, "
 def share_outside_lemniscate(
     spectrum: Spectrum, step_size: float, bulk: float = -1.0, radius: float = 1e-3
 ) -> tuple[Float[Tensor, " batch"], Int[Tensor, " batch"]]:
-    """The share of eigenvalues with |1 − (hλ)²| > 1, where implicit Euler damps more, and the size of the bulk left out of it.
+    """The share of eigenvalues with |1 − (hλ)²| > 1, where implicit Euler damps more, and the size
+    of the bulk left out of it.
 
     An eigenvalue that lies on the lemniscate to within its uncertainty is not outside.
 
-    LayerNorm puts eigenvalues of multiplicity 2n at λ ≈ −1 (Mathematics, section 4); they are counted apart. Where nothing is left the
-    share is NaN.
+    LayerNorm puts eigenvalues of multiplicity 2n at λ ≈ −1 (Mathematics, section 4); they are
+    counted apart. Where nothing is left the share is NaN.
 
     Args:
         spectrum: a full spectrum.
@@ -187,7 +208,8 @@ class ImplicitAdvantage:
     """How much more an implicit step damps than an explicit one.
 
     Attributes:
-        values: log(‖Eδ‖/‖M⁻¹δ‖) per perturbation δ, `(perturbations, batch)`, in nats; positive: the implicit step damps more.
+        values: log(‖Eδ‖/‖M⁻¹δ‖) per perturbation δ, `(perturbations, batch)`, in nats; positive:
+            the implicit step damps more.
         residual: relative residual of the linear solves, same shape.
         solved: `(batch,)`, the implicit step converged; where not, M was taken at the best iterate.
     """
@@ -221,14 +243,16 @@ def implicit_advantage(
     implicit: ImplicitEuler | None = None,
     rtol: float = 1e-6,
 ) -> ImplicitAdvantage:
-    """log(‖Eδ‖/‖M⁻¹δ‖) over a family of perturbations, E = I + hJ(x), M = I − hJ(y) at the implicit solution y (Mathematics, section 8).
+    """log(‖Eδ‖/‖M⁻¹δ‖) over a family of perturbations, E = I + hJ(x), M = I − hJ(y) at the implicit
+    solution y (Mathematics, section 8).
 
     Args:
         field: f.
         x: where both steps begin.
         perturbations: δ, not all zero on real tokens.
         step_size: h.
-        implicit: the implicit method, if its solver is to be chosen; its step size is replaced by h.
+        implicit: the implicit method, if its solver is to be chosen; its step size is replaced by
+            h.
         rtol: relative residual of the linear solves.
     """
     method = dataclasses.replace(implicit or ImplicitEuler(), step_size=step_size)
@@ -246,7 +270,9 @@ def damping_advantage(
     solved: Bool[Tensor, " batch"],
     rtol: float = 1e-6,
 ) -> ImplicitAdvantage:
-    """log(‖Eδ‖/‖M⁻¹δ‖) for operators E and M that are already linearised; see `implicit_advantage`."""
+    """log(‖Eδ‖/‖M⁻¹δ‖) for operators E and M that are already linearised; see
+    `implicit_advantage`.
+    """
     delta = explicit.project(perturbations)
     image = norm(explicit.mv(delta).flatten(2))
     resolved = solve(implicit, delta, rtol)
@@ -263,7 +289,9 @@ def _amplification(method: AbstractOneStepMethod, z: Tensor) -> Tensor:
 def _amplification_within(
     method: AbstractOneStepMethod, z: Tensor, radius: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """The least and the largest |R| on discs about points z, from DISC_POINTS directions and the pole."""
+    """The least and the largest |R| on discs about points z, from DISC_POINTS directions and the
+    pole.
+    """
     known = radius.nan_to_num(torch.inf).clamp(max=torch.finfo(radius.dtype).max ** 0.25)
     angle = torch.arange(DISC_POINTS, dtype=radius.dtype, device=radius.device) * (
         2 * math.pi / DISC_POINTS
@@ -277,18 +305,24 @@ def _amplification_within(
 
 
 def _rounding(uncertainty: Tensor) -> Tensor:
-    """What of an uncertainty may be called rounding: √eps at most. A larger one leaves a verdict uncertain and does not change it."""
+    """What of an uncertainty may be called rounding: √eps at most.
+
+    A larger one leaves a verdict uncertain and does not change it.
+    """
     return uncertainty.nan_to_num(0.0).clamp(max=torch.finfo(uncertainty.dtype).eps ** 0.5)
 
 
 def _largest_on_disc(
     method: AbstractOneStepMethod, spectrum: Spectrum, h: float
 ) -> Float[Tensor, " batch"]:
-    """max |R(hλ)| over the disc of unlisted eigenvalues; infinite where it holds the pole or is not known."""
+    """max |R(hλ)| over the disc of unlisted eigenvalues; infinite where it holds the pole or is not
+    known.
+    """
     if spectrum.center is None:
         return torch.full_like(spectrum.residuals[:, 0], torch.inf)
     radius = (spectrum.values[:, -1] - spectrum.center).abs()
-    # A Möbius R with real coefficients takes its extremes on the real axis, where two of these points lie.
+    # A Möbius R with real coefficients takes its extremes on the real axis, where two of these
+    # points lie.
     angle = torch.linspace(
         0, 2 * math.pi, CIRCLE_POINTS + 1, dtype=radius.dtype, device=radius.device
     )

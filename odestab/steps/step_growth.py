@@ -1,4 +1,6 @@
-"""Worst growth over one step of a theta method at many step sizes, from one factor space: J is multiplied once for all of them."""
+"""Worst growth over one step of a theta method at many step sizes, from one factor space: J is
+multiplied once for all of them.
+"""
 
 import dataclasses
 
@@ -11,7 +13,8 @@ from odestab.krylov.orthogonalization import norm, orthogonalize, unit
 from odestab.operators.linear_operator import AbstractOperator
 from odestab.operators.scaling import unit_scaled
 
-LOOSE_SOLVE = 0.05  # of the solves behind new directions and residuals; the values themselves come from exact products
+# of the solves behind new directions and residuals; the values themselves come from exact products
+LOOSE_SOLVE = 0.05
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -20,8 +23,10 @@ class StepGrowth:
 
     Attributes:
         step_sizes: h.
-        values: lower bounds of σ_max, of second order in the residual; NaN where the operator is not finite.
-        residuals: ‖R(hJ)ᵀ u − σ v‖ for the unit vectors found (to about 5 % where θ > 0); R(hJ) v = σ u holds to rounding.
+        values: lower bounds of σ_max, of second order in the residual; NaN where the operator is
+            not finite.
+        residuals: ‖R(hJ)ᵀ u − σ v‖ for the unit vectors found (to about 5 % where θ > 0); R(hJ) v =
+            σ u holds to rounding.
         converged: residual ≤ rtol·σ.
         matvecs: products with J or Jᵀ, those inside linear solves not counted.
         kind: "estimate".
@@ -44,11 +49,14 @@ def step_growth(
     *,
     max_dimension: int = 200,
 ) -> StepGrowth:
-    """σ_max((I + h(1 − θ)J)(I − hθJ)⁻¹) for every h of a list: explicit Euler θ = 0, implicit Euler θ = 1, J the same for all.
+    """σ_max((I + h(1 − θ)J)(I − hθJ)⁻¹) for every h of a list: explicit Euler θ = 0, implicit Euler
+    θ = 1, J the same for all.
 
-    On a subspace V with JV both factors are known for every h, so a generalised Rayleigh quotient of small matrices gives all values at
-    once; the space grows by the residual of the step size that is worst off (generalised Davidson, Morgan and Scott 1986). For a
-    nonlinear field an implicit step is linearised where it ends, which depends on h: `worst_growth` does that; here J stays frozen.
+    On a subspace V with JV both factors are known for every h, so a generalised Rayleigh quotient
+    of small matrices gives all values at once; the space grows by the residual of the step size
+    that is worst off (generalised Davidson, Morgan and Scott 1986). For a nonlinear field an
+    implicit step is linearised where it ends, which depends on h: `worst_growth` does that; here J
+    stays frozen.
 
     Args:
         operator: J.
@@ -88,7 +96,9 @@ def step_growth(
 
 
 class _FactorSpace:
-    """V with orthonormal rows, and JV, JᵀV, JᵀJV, which give both factors and all residuals for every h without a product."""
+    """V with orthonormal rows, and JV, JᵀV, JᵀJV, which give both factors and all residuals for
+    every h without a product.
+    """
 
     def __init__(self, operator: AbstractOperator, theta: float, h: Tensor) -> None:
         operator, scale = unit_scaled(operator)  # J/s and hs, as squares of J follow
@@ -103,7 +113,9 @@ class _FactorSpace:
         return self.spaces[0].shape[1]
 
     def add(self, direction: Tensor) -> None:
-        """One vector more; where the direction lies in the space already, or is zero, a row of zeros."""
+        """One vector more; where the direction lies in the space already, or is zero, a row of
+        zeros.
+        """
         eps = torch.finfo(direction.dtype).eps
         q, _ = unit(orthogonalize(self.spaces[0], unit(direction)[0])[0], 100 * eps)
         image = self.product(q)
@@ -114,7 +126,9 @@ class _FactorSpace:
         )
 
     def rayleigh_ritz(self) -> tuple[Tensor, Tensor]:
-        """For every h the largest σ of ‖(I + aJ)w‖ = σ‖(I − bJ)w‖ over the space, and w's coefficients with ‖(I − bJ)w‖ = 1."""
+        """For every h the largest σ of ‖(I + aJ)w‖ = σ‖(I − bJ)w‖ over the space, and w's
+        coefficients with ‖(I − bJ)w‖ = 1.
+        """
         v, jv = self.spaces[:2]
         alive = torch.diag_embed((v.norm(dim=2) > 0.5).to(v.dtype))[:, None]
         mixed, square = torch.bmm(v, jv.mT), torch.bmm(jv, jv.mT)
@@ -153,7 +167,9 @@ class _FactorSpace:
         return (w + a * jw + a * (tw + a * tjw)) / sigma - sigma * (w - b * jw - b * (tw - b * tjw))
 
     def preconditioned(self, residual: Tensor, step: Tensor) -> Tensor:
-        """(MᵀM)⁻¹ times a residual, M = I − bJ at each example's own step size; the residual itself for an explicit method."""
+        """(MᵀM)⁻¹ times a residual, M = I − bJ at each example's own step size; the residual itself
+        for an explicit method.
+        """
         if not self.implicit:
             return residual
         b = self.b.gather(1, step[:, None])

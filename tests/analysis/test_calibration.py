@@ -1,4 +1,6 @@
-"""Predicted against measured growth: lines of known slope, where linearity ends, and a fine-tuned model beside what it came from."""
+"""Predicted against measured growth: lines of known slope, where linearity ends, and a fine-tuned
+model beside what it came from.
+"""
 
 import hashlib
 import json
@@ -33,7 +35,9 @@ def texts(desk: Path) -> None:
 
 @pytest.fixture(scope="module")
 def tuned(tmp_path_factory: pytest.TempPathFactory, checkpoint: Path) -> Path:
-    """The tiny model with other weights and its second layer an implicit step, solved loosely as in training."""
+    """The tiny model with other weights and its second layer an implicit step, solved loosely as in
+    training.
+    """
     folder = tmp_path_factory.mktemp("tuned") / "im"
     model = imbert.ImBertForSequenceClassification.from_pretrained(
         checkpoint, implicit_layers=[1], solver={"name": "Auto", "rtol": 1e-2}, num_labels=2
@@ -104,7 +108,9 @@ def test_a_fit_is_least_squares_and_agreement_is_of_the_prediction_as_it_is() ->
 
 
 def test_r_squared_within_layers_is_what_is_left_of_it_when_the_layers_means_are_known() -> None:
-    """Layers differ by 10, texts by 1: R² is nearly 1 for any prediction with the right means, and says nothing of a text."""
+    """Layers differ by 10, texts by 1: R² is nearly 1 for any prediction with the right means, and
+    says nothing of a text.
+    """
     random = np.random.default_rng(3)
     means = 10 * np.arange(6.0)
     measured = means + random.normal(size=(40, 6))

@@ -1,4 +1,6 @@
-"""The plan of a study: every text in every kind of cell once, every cell under a name of its own."""
+"""The plan of a study: every text in every kind of cell once, every cell under a name of its
+own.
+"""
 
 import collections
 

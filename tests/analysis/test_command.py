@@ -174,7 +174,8 @@ def damaged(desk: Path, damage: str) -> None:
         ("no tokenizer", "must have a readable tokenizer"),
         (
             "nan",
-            "must have finite weights in torch.float64, 1 are not: encoder.layer.1.output.dense.weight",
+            "must have finite weights in torch.float64, 1 are "
+            "not: encoder.layer.1.output.dense.weight",
         ),
         ("infinite", "must have finite weights"),
         ("overflow", "must have finite states in float64; on text 1 they are not"),
@@ -340,7 +341,8 @@ def test_propagation_of_an_edit(odestab):
     )
     assert outcome.code == 0 and Path("x.svg").stat().st_size > 0
     assert outcome.err == [
-        "odestab: warning: pair 1 left out: 4 against 5 tokens; a state difference needs the same number"
+        "odestab: warning: pair 1 left out: 4 against 5 tokens; "
+        "a state difference needs the same number"
     ]
 
 

@@ -1,4 +1,6 @@
-"""A confirmation ranks measured robustness against a prediction, and takes no run that was not its test."""
+"""A confirmation ranks measured robustness against a prediction, and takes no run that was not its
+test.
+"""
 
 import hashlib
 import json

@@ -1,4 +1,6 @@
-"""Inputs that read as texts and are none, bytes that flipped, files of killed runs, and streams that are not there."""
+"""Inputs that read as texts and are none, bytes that flipped, files of killed runs, and streams
+that are not there.
+"""
 
 import contextlib
 import io

@@ -1,4 +1,6 @@
-"""Records are strict JSON whose fields are as declared; numbers are plain digits; files are whole or not there."""
+"""Records are strict JSON whose fields are as declared; numbers are plain digits; files are whole
+or not there.
+"""
 
 import json
 import os

@@ -28,7 +28,9 @@ def summary(
     unsolved: dict[int, int] | None = None,
     error: float = 0.05,
 ) -> Summary:
-    """Layers with these mean advantages (spread 0.1) and medians of log(worst implicit/explicit) (spread 0.05)."""
+    """Layers with these mean advantages (spread 0.1) and medians of log(worst implicit/explicit)
+    (spread 0.05).
+    """
     random, growth, spectra, solves = np.random.default_rng(0), [], [], []
     for layer, (advantage, change) in enumerate(zip(advantages, changes, strict=True)):
         noise = random.normal(0, 1, (2, TEXTS))
@@ -38,10 +40,20 @@ def summary(
         both = {"explicit": explicit, "implicit": explicit * np.exp(change + 0.05 * noise[1])}
         growth.append(
             LayerGrowth(
-                layer, h, np.full(TEXTS, 2.0), both, both, dict.fromkeys(METHODS, sure),
-                {}, status, np.zeros(TEXTS), np.full(TEXTS, 20), advantage + 0.1 * noise[0], np.full(TEXTS, 0.01),
+                layer,
+                h,
+                np.full(TEXTS, 2.0),
+                both,
+                both,
+                dict.fromkeys(METHODS, sure),
+                {},
+                status,
+                np.zeros(TEXTS),
+                np.full(TEXTS, 20),
+                advantage + 0.1 * noise[0],
+                np.full(TEXTS, 0.01),
             )
-        )  # fmt: skip
+        )
         spectra.append(
             LayerSpectrum(
                 layer,

@@ -1,4 +1,6 @@
-"""Cells are read back as they were written, or named as damaged; a file is written whole or not at all."""
+"""Cells are read back as they were written, or named as damaged; a file is written whole or not at
+all.
+"""
 
 import errno
 import json

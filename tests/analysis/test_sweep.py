@@ -215,7 +215,10 @@ def test_another_failure_is_not_taken_for_want_of_memory(desk, config, monkeypat
 def test_a_run_with_another_configuration_is_left_alone(run_folder, odestab, changed, named):
     before = bytes_of(run_folder)
     outcome = odestab.analyze(*changed)
-    expected = f"odestab: error: run belongs to a run with another configuration (not the same: {named}); choose another folder"
+    expected = (
+        "odestab: error: run belongs to a run with another "
+        f"configuration (not the same: {named}); choose another folder"
+    )
     assert outcome.code == 2 and outcome.err[-1] == expected
     assert bytes_of(run_folder) == before
 
@@ -232,7 +235,9 @@ def largest_difference(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def by_text(cells: list[CellPlan]) -> list[int]:
-    """Which rows of a table put its examples in the order of their texts; cells hold them by length."""
+    """Which rows of a table put its examples in the order of their texts; cells hold them by
+    length.
+    """
     return np.argsort(
         [text for texts in sorted(cell.texts for cell in cells) for text in texts]
     ).tolist()

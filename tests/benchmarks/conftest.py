@@ -1,4 +1,6 @@
-"""A benchmark is a script beside the others, not a module of a package: its test gets it by its own file's name."""
+"""A benchmark is a script beside the others, not a module of a package: its test gets it by its own
+file's name.
+"""
 
 import importlib
 import sys

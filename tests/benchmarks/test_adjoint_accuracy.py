@@ -8,7 +8,9 @@ BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 
 
 def test_errors_of_the_nonlinear_field_are_of_their_kinds(script) -> None:
-    """The implicit error is of the order of the residual, the unrolled one is nothing for the map that ran, the others stay."""
+    """The implicit error is of the order of the residual, the unrolled one is nothing for the map
+    that ran, the others stay.
+    """
     options = argparse.Namespace(device="cpu", step_size=1.0, tolerances=[1e-3, 1e-9])
     rows = {
         (row["adjoint"], row["forward rtol"]): row

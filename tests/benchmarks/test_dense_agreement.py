@@ -1,4 +1,6 @@
-"""One layer of the agreement of the matrix-free quantities with dense LAPACK, on the embedded model; the script does them all."""
+"""One layer of the agreement of the matrix-free quantities with dense LAPACK, on the embedded
+model; the script does them all.
+"""
 
 import argparse
 import json

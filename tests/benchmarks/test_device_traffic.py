@@ -1,4 +1,6 @@
-"""The committed counts are those of the code: nothing is waited for inside a chunk, and once a look, a cycle or a solve's end."""
+"""The committed counts are those of the code: nothing is waited for inside a chunk, and once a
+look, a cycle or a solve's end.
+"""
 
 import json
 from pathlib import Path

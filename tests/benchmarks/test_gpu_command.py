@@ -1,4 +1,6 @@
-"""The command that measures a GPU: what it keeps of parts that fail, hang or are cut off, and what it carries to a bare machine."""
+"""The command that measures a GPU: what it keeps of parts that fail, hang or are cut off, and what
+it carries to a bare machine.
+"""
 
 import json
 import shutil
@@ -32,7 +34,10 @@ def test_a_part_is_given_whole_paths(
     tmp_path: Path, quick: None, monkeypatch: pytest.MonkeyPatch, work: list[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    says = "keep(paths=[sys.argv[sys.argv.index(name) + 1] for name in ('--record', '--out', '--work', '--plan')])"
+    says = (
+        "keep(paths=[sys.argv[sys.argv.index(name) + 1] for name in "
+        "('--record', '--out', '--work', '--plan')])"
+    )
     monkeypatch.setattr(command, "PARTS", [part("says its paths", says)])
     monkeypatch.setattr(command, "save_picture", lambda record, out: None)
     assert command.main(["--rehearse", "--out", "here/out", *work]) == 0

@@ -1,4 +1,6 @@
-"""The cost of training is counted as it is spent, and the published numbers are of the settings that they name."""
+"""The cost of training is counted as it is spent, and the published numbers are of the settings
+that they name.
+"""
 
 import argparse
 import json

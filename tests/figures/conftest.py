@@ -1,4 +1,6 @@
-"""Every figure test starts from matplotlib's defaults and leaves neither figures nor settings behind."""
+"""Every figure test starts from matplotlib's defaults and leaves neither figures nor settings
+behind.
+"""
 
 from collections.abc import Iterator
 

@@ -1,4 +1,6 @@
-"""Made-up summaries that look like those of a small encoder, for tests and for looking at the figures."""
+"""Made-up summaries that look like those of a small encoder, for tests and for looking at the
+figures.
+"""
 
 import dataclasses
 from typing import Any
@@ -42,7 +44,9 @@ def summary(
     stable: bool = False,
     implicit_wins: bool = True,
 ) -> Summary:
-    """A summary: `stable` puts all eigenvalues where both steps damp, `implicit_wins` decides whose growth is smaller."""
+    """A summary: `stable` puts all eigenvalues where both steps damp, `implicit_wins` decides whose
+    growth is smaller.
+    """
     rng = np.random.default_rng(seed)
     steps, map_steps = steps or STEPS, map_steps or MAP_STEPS
     spectra = tuple(

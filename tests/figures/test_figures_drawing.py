@@ -1,4 +1,6 @@
-"""What holds for every figure: where it draws, its labels, its colours, and that odd data do not break it."""
+"""What holds for every figure: where it draws, its labels, its colours, and that odd data do not
+break it.
+"""
 
 from collections.abc import Callable
 

@@ -1,4 +1,6 @@
-"""The figures of a run of full depth: where they draw, their labels, and that odd data do not break them."""
+"""The figures of a run of full depth: where they draw, their labels, and that odd data do not break
+them.
+"""
 
 import functools
 from collections.abc import Callable

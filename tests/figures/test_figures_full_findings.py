@@ -118,8 +118,8 @@ def test_refinement_gives_the_difference_before_and_after() -> None:
     )
     said = full_findings.of_refinement(placed)
     assert (
-        "taken in 1 step (h = 1), the worst growths of the two methods differ by a factor of up to 4 "
-        in said
+        "taken in 1 step (h = 1), the worst growths of the two "
+        "methods differ by a factor of up to 4 " in said
     )
     assert (
         "in 4 steps, by up to 1.1." in said

@@ -60,7 +60,9 @@ def test_the_lower_half_plane_mirrors_the_upper_one() -> None:
 
 
 def test_the_levels_are_those_of_a_normal_matrix() -> None:
-    """σ_min(zI) = |z|: the line of level −0.5 is the circle of radius 10^(−1/2), to the spacing of the grid."""
+    """σ_min(zI) = |z|: the line of level −0.5 is the circle of radius 10^(−1/2), to the spacing of
+    the grid.
+    """
     re, im = np.linspace(-2, 2, 81), np.linspace(0, 2, 41)
     one = dataclasses.replace(
         SUMMARY.nonnormality[0], re=re, im=im, sigma_min=np.abs(re[None, :] + 1j * im[:, None])

@@ -1,4 +1,6 @@
-"""The figure of a study shows every measured number with its interval and its seeds, and says what was not measured."""
+"""The figure of a study shows every measured number with its interval and its seeds, and says what
+was not measured.
+"""
 
 import copy
 from pathlib import Path

@@ -1,4 +1,6 @@
-"""The slider shows what the records hold at every step size, with its script in a browser and without it."""
+"""The slider shows what the records hold at every step size, with its script in a browser and
+without it.
+"""
 
 import dataclasses
 import json

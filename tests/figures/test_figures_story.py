@@ -1,4 +1,6 @@
-"""A report tells of predictions, studies and calibrations that are given to it, from their records alone."""
+"""A report tells of predictions, studies and calibrations that are given to it, from their records
+alone.
+"""
 
 import copy
 import html
@@ -112,8 +114,8 @@ def test_every_record_has_its_section_with_its_numbers(tmp_path: Path) -> None:
         assert re.search(rf"{model['name']}.*?{100 * mean:.1f} ±", text)
     assert "Not confirmed &lt;yet&gt;." in text and "7\u00a0% of the examples" in text
     assert (
-        "gaussian of size 0.0001, from the pretrained linearisation: R² 0.25, slope 0.5 (0.4 to 0.6), agreement −0.5."
-        in text
+        "gaussian of size 0.0001, from the pretrained linearisation: "
+        "R² 0.25, slope 0.5 (0.4 to 0.6), agreement −0.5." in text
     )
     assert all(
         html.escape(sentence) in text

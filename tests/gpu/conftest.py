@@ -1,4 +1,7 @@
-"""Tests that only a GPU can answer. `ODESTAB_TEST_DEVICE=cpu` runs them on a processor, to rehearse them."""
+"""Tests that only a GPU can answer.
+
+`ODESTAB_TEST_DEVICE=cpu` runs them on a processor, to rehearse them.
+"""
 
 import os
 import pathlib

@@ -1,4 +1,6 @@
-"""Small layers and models that the tests of a device share, each with its twin on the processor in float64."""
+"""Small layers and models that the tests of a device share, each with its twin on the processor in
+float64.
+"""
 
 import copy
 
@@ -29,7 +31,8 @@ def traced(device: str, dtype: torch.dtype, texts: int = 3, tokens: int = 6) -> 
     ids = torch.randint(10, 500, (texts, tokens))
     mask = torch.ones_like(ids)
     mask[-1, tokens - 2 :] = 0
-    # One precision for the trace on the processor, another for the device: the same weights, exact in both.
+    # One precision for the trace on the processor, another for the device: the same weights, exact
+    # in both.
     return od.trace(
         encoder.to(device, dtype), {"input_ids": ids.to(device), "attention_mask": mask.to(device)}
     )

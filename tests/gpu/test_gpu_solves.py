@@ -1,4 +1,6 @@
-"""Whole solves on the device: as on the processor in float64, each example for itself, and without waiting."""
+"""Whole solves on the device: as on the processor in float64, each example for itself, and without
+waiting.
+"""
 
 import contextlib
 import dataclasses
@@ -91,7 +93,9 @@ def test_no_iteration_waits_for_the_device(cuda: str, solver: od.AbstractImplici
 
 
 def test_the_end_is_seen_soon(cuda: str) -> None:
-    """The loop runs on for a few iterations after the last example has ended, which changes nothing, and then stops."""
+    """The loop runs on for a few iterations after the last example has ended, which changes
+    nothing, and then stops.
+    """
     (field, x), _ = both(cuda, torch.float32)
     calls = [0]
 

@@ -1,4 +1,6 @@
-"""Attacks on word embeddings: the ball, the worst case of a linear model, and success that holds when asked again."""
+"""Attacks on word embeddings: the ball, the worst case of a linear model, and success that holds
+when asked again.
+"""
 
 import dataclasses
 import json
@@ -76,7 +78,9 @@ def test_success_and_accuracy_are_those_of_asking_again(kind: str) -> None:
 def test_a_linear_model_is_broken_exactly_where_its_worst_case_says(
     norm: str, gradient: bool
 ) -> None:
-    """logits (−s, s), s = w·Σ e_t: the margin −2|s| rises by at most 2r‖w‖√n (l2) or 2r n ‖w‖₁ (linf) over n words."""
+    """logits (−s, s), s = w·Σ e_t: the margin −2|s| rises by at most 2r‖w‖√n (l2) or 2r n ‖w‖₁
+    (linf) over n words.
+    """
     classifier = linear()
     examples = labelled_by(classifier, some(40))
     words = classifier.words(classifier.encode(examples.texts)).sum(dim=1).double().numpy()

@@ -1,4 +1,6 @@
-"""Attacks on texts: one edit is one edit, budgets hold, synonyms are no antonyms, and what broke is broken when asked again."""
+"""Attacks on texts: one edit is one edit, budgets hold, synonyms are no antonyms, and what broke is
+broken when asked again.
+"""
 
 import dataclasses
 import gzip
@@ -37,7 +39,9 @@ TABLE = {
 
 
 def distance(a: str, b: str) -> int:
-    """Of Damerau and Levenshtein: insertions, deletions, substitutions and exchanges of neighbours."""
+    """Of Damerau and Levenshtein: insertions, deletions, substitutions and exchanges of
+    neighbours.
+    """
     table = {
         (i, j): i + j
         for i, j in itertools.product(range(len(a) + 1), range(len(b) + 1))
@@ -175,7 +179,9 @@ def test_the_number_of_changed_words_is_bounded() -> None:
 
 
 def test_greedy_substitution_finds_the_best_single_word_of_a_linear_model() -> None:
-    """One change allowed and all of them within the budget: broken exactly where brute force over one word breaks."""
+    """One change allowed and all of them within the budget: broken exactly where brute force over
+    one word breaks.
+    """
     classifier = linear()
     examples = labelled_by(classifier, some(24))
     table = {

@@ -1,4 +1,6 @@
-"""A checkpoint that is not what it should be, a disk that is full and a solver that fails are told, never passed over."""
+"""A checkpoint that is not what it should be, a disk that is full and a solver that fails are told,
+never passed over.
+"""
 
 import shutil
 import subprocess
@@ -64,15 +66,21 @@ def test_a_checkpoint_of_another_architecture_or_of_other_weights_is_refused(
 def test_a_full_disk_in_training_is_an_os_error(
     file: str, tiny_folder: Path, data: Path, tmp_path: Path
 ) -> None:
-    """In a process of its own, whose files may not grow beyond a limit: what a full disk does to the libraries that write."""
+    """In a process of its own, whose files may not grow beyond a limit: what a full disk does to
+    the libraries that write.
+    """
     limit = (
         20_000 if file == "model.safetensors" else (tiny_folder / WEIGHTS).stat().st_size + 20_000
     )
-    code = "import resource, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); resource.setrlimit(resource.RLIMIT_FSIZE, "
+    code = (
+        "import resource, signal, sys; signal.signal(signal.SIGXFSZ, "
+        "signal.SIG_IGN); resource.setrlimit(resource.RLIMIT_FSIZE, "
+    )
     code += f"({limit}, {limit})); from imbert.__main__ import main; sys.exit(main(sys.argv[1:]))"
     run = tmp_path / "run.toml"
     run.write_text(
-        f'[model]\ncheckpoint = "{tiny_folder}"\n[data]\ntask = "sst2"\nsource = "glue"\nvalidation = 8\n[train]\nepochs = 1\n'
+        f'[model]\ncheckpoint = "{tiny_folder}"\n[data]\ntask = '
+        '"sst2"\nsource = "glue"\nvalidation = 8\n[train]\nepochs = 1\n'
     )
     command = [
         sys.executable,

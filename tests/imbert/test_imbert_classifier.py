@@ -1,4 +1,6 @@
-"""The classifier: batches, embeddings and texts give the same answers; nothing of the model is changed."""
+"""The classifier: batches, embeddings and texts give the same answers; nothing of the model is
+changed.
+"""
 
 from pathlib import Path
 
@@ -10,7 +12,9 @@ from tiny_classifiers import copied, some, tiny_checkpoint, trained
 from imbert.model.classifier import Classifier, evaluating, frozen
 
 KINDS = ("bert", "im-bert")
-FLOAT32 = 1e-4  # of logits of order one; a solver of rtol 1e-3 stops each example on its own, whatever its batch mates are
+# of logits of order one; a solver of rtol 1e-3 stops each example on its own, whatever its batch
+# mates are
+FLOAT32 = 1e-4
 
 
 @pytest.mark.parametrize("kind", KINDS)

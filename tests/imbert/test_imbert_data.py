@@ -116,7 +116,10 @@ def test_a_wrong_list_is_refused(tmp_path: Path, listing: dict[str, object], mes
 
 # The published archives
 
-MNLI = "index\tpromptID\tpairID\tgenre\tsentence1_binary_parse\tsentence1_parse\tsentence1\tsentence2\tlabel1\tgold_label"
+MNLI = (
+    "index\tpromptID\tpairID\tgenre\tsentence1_binary_parse\tsentence1_parse\t"
+    "sentence1\tsentence2\tlabel1\tgold_label"
+)
 STSB = "index\tgenre\tfilename\tyear\told_index\tsource1\tsource2\tsentence1\tsentence2\tscore"
 ARCHIVES = {
     "sst2": ("SST-2/dev.tsv", ["sentence\tlabel", "a fine film \t1"], [("a fine film ",)], [1]),
@@ -184,7 +187,8 @@ def test_mnli_mismatched_archive(tmp_path: Path) -> None:
     assert read_examples("mnli", tmp_path, "dev_mismatched").labels.tolist() == [1]
     with pytest.raises(
         ValueError,
-        match=r"expected the split 'dev' of mnli as mnli_dev_matched\.tsv\.gz, MNLI/dev_matched\.tsv",
+        match=r"expected the split 'dev' of mnli as "
+        r"mnli_dev_matched\.tsv\.gz, MNLI/dev_matched\.tsv",
     ):
         read_examples("mnli", tmp_path, "dev")
 
@@ -293,7 +297,8 @@ def test_hub(hub: list[tuple[str, str, str]]) -> None:
         read_examples("sst2", "hub", "test")
     with pytest.raises(
         ValueError,
-        match=r"source 'hub': expected to load nyu-mll/glue rte train, got ConnectionError: no route$",
+        match=r"source 'hub': expected to load nyu-mll/glue rte "
+        r"train, got ConnectionError: no route$",
     ):
         read_examples("rte", "hub", "train")
 

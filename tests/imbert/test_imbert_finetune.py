@@ -1,4 +1,6 @@
-"""Training is the same however it is cut: into micro-batches, processes, or by a kill; and it stops where a number is not finite."""
+"""Training is the same however it is cut: into micro-batches, processes, or by a kill; and it stops
+where a number is not finite.
+"""
 
 import json
 import os
@@ -134,7 +136,8 @@ def killed(self, *arguments):
         os.kill(os.getpid(), signal.SIGKILL)
     return step(self, *arguments)
 trainer.FineTuner.training_step = killed
-finetune.finetune(run_config(json.loads(sys.argv[1])), pathlib.Path(sys.argv[2]), pathlib.Path(sys.argv[3]))
+data, out = map(pathlib.Path, sys.argv[2:4])
+finetune.finetune(run_config(json.loads(sys.argv[1])), data, out)
 """
 
 
@@ -203,8 +206,14 @@ def test_four_times_four_is_sixteen(
 def test_two_processes_have_the_loss_of_one(tiny_folder: Path, data: Path, tmp_path: Path) -> None:
     train = {"save_steps": 1, "epochs": 2, "learning_rate": 1e-3, "patience": 0}
     tables = tiny_tables(tiny_folder, model=IMPLICIT | TIGHT, train=train)
-    code = "import json, pathlib, sys; from imbert.training.finetune import finetune; from imbert.training.run_config import run_config\n"
-    code += "finetune(run_config(json.loads(sys.argv[1])), pathlib.Path(sys.argv[2]), pathlib.Path(sys.argv[3]))"
+    code = (
+        "import json, pathlib, sys; from imbert.training.finetune import "
+        "finetune; from imbert.training.run_config import run_config\n"
+    )
+    code += (
+        "finetune(run_config(json.loads(sys.argv[1])), "
+        "pathlib.Path(sys.argv[2]), pathlib.Path(sys.argv[3]))"
+    )
     (tmp_path / "run.py").write_text(code)
     launched = [
         sys.executable,
@@ -244,7 +253,8 @@ def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_state(
     )
     with pytest.raises(
         FloatingPointError,
-        match=r"at step \d+ \(examples .*\); kept the state of step \d+; the solver reported: layer 2: ",
+        match=r"at step \d+ \(examples .*\); kept the state of "
+        r"step \d+; the solver reported: layer 2: ",
     ):
         finetune(run, tmp_path, data)
     state = last_state(tmp_path / "training")
@@ -299,7 +309,8 @@ def test_pickled_weights_are_refused(tiny_folder: Path, tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text((tiny_folder / "config.json").read_text())
     with pytest.raises(
         ValueError,
-        match=r"expected weights in model.safetensors, got pickled weights \(pytorch_model.bin\), which are refused",
+        match=r"expected weights in model.safetensors, got pickled "
+        r"weights \(pytorch_model.bin\), which are refused",
     ):
         load_model(ModelChoice(str(tmp_path)), task("sst2"), 0)
 
@@ -397,7 +408,8 @@ def test_failures_above_the_limit_are_told() -> None:
     log.add([{**one, "adjoint": None}, {**one, "layer": 4, "statuses": {"CONVERGED": 10}}])
     told = failures("training", log.summary(), 0.05)
     assert told == [
-        "training: layer 3: solver failed on 10.0% of 10 examples, limit 5.0% (CONVERGED 9, ILL_POSED 1)"
+        "training: layer 3: solver failed on 10.0% of 10 "
+        "examples, limit 5.0% (CONVERGED 9, ILL_POSED 1)"
     ]
     assert not failures("training", log.summary(), 0.1)
 

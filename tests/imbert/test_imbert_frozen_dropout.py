@@ -1,4 +1,6 @@
-"""Dropout whose masks stay: one function of the state, the same at every evaluation, and cut with its batch."""
+"""Dropout whose masks stay: one function of the state, the same at every evaluation, and cut with
+its batch.
+"""
 
 import pytest
 import torch

@@ -1,4 +1,6 @@
-"""Records answer for the model, the options and the data that they were made from, all by content."""
+"""Records answer for the model, the options and the data that they were made from, all by
+content.
+"""
 
 import gzip
 import json

@@ -132,7 +132,8 @@ def test_bootstrap_of_items_has_the_textbook_variance() -> None:
     d = a.astype(float) - b
     found = paired_test(a, b, resamples=40_000)
     half = scipy.stats.norm.ppf(0.975) * d.std() / math.sqrt(len(d))
-    # The end is a quantile of 40,000 resamples: its standard error is √(αβ/R)/φ(z) = 1.3 % of a standard deviation; and a step is 1/N.
+    # The end is a quantile of 40,000 resamples: its standard error is √(αβ/R)/φ(z) = 1.3 % of a
+    # standard deviation; and a step is 1/N.
     slack = 4 * 0.013 * d.std() / math.sqrt(len(d)) + 1 / len(d)
     assert (found.low, found.high) == pytest.approx((d.mean() - half, d.mean() + half), abs=slack)
 
@@ -252,7 +253,8 @@ def test_resampling_matches_drawing_rows_and_columns() -> None:
     d, drawn = a.astype(float) - b, []
     for _ in range(20_000):
         drawn.append(d[random.integers(0, 3, 3)][:, random.integers(0, 40, 40)].mean())
-    # Quantiles at 10 % of 20,000 draws, twice: 4 √2 √(0.1·0.9/R)/φ(1.28) = 0.07 standard deviations; and a step is 1/120.
+    # Quantiles at 10 % of 20,000 draws, twice: 4 √2 √(0.1·0.9/R)/φ(1.28) = 0.07 standard
+    # deviations; and a step is 1/120.
     assert (found.low, found.high) == pytest.approx(
         tuple(np.quantile(drawn, [0.1, 0.9])), abs=0.07 * float(np.std(drawn)) + 1 / 120
     )
@@ -267,7 +269,9 @@ def test_hierarchical_interval_covers() -> None:
         held += found.low <= 0.0 <= found.high
     assert (
         held / trials > 0.88
-    )  # 5 seeds show 4/5 of their variance: ±1.75 instead of ±1.96 standard deviations covers 0.92, less Student's share
+        # 5 seeds show 4/5 of their variance: ±1.75 instead of ±1.96 standard deviations covers
+        # 0.92, less Student's share
+    )
 
 
 def test_shapes_of_seeds() -> None:

@@ -80,7 +80,9 @@ def test_names_that_contradict_the_task_are_refused(
 
 
 def saved(folder: Path, names: tuple[str, ...], rows: list[int]) -> Path:
-    """A checkpoint whose head's rows are those of one and the same head, reordered, under the names."""
+    """A checkpoint whose head's rows are those of one and the same head, reordered, under the
+    names.
+    """
     save_tiny(
         folder,
         num_labels=len(names),
@@ -175,7 +177,8 @@ def test_a_head_of_another_task_is_not_trained_on(tmp_path: Path) -> None:
     folder = saved(tmp_path, ("not_equivalent", "equivalent"), [0, 1])
     with pytest.raises(
         ValueError,
-        match="expected outputs named negative, positive in any order, got 'not_equivalent', 'equivalent'",
+        match="expected outputs named negative, positive in any "
+        "order, got 'not_equivalent', 'equivalent'",
     ):
         load_model(ModelChoice(str(folder)), task("sst2"), 0)
 
@@ -188,9 +191,14 @@ def test_a_regression_keeps_its_name() -> None:
 
 def test_the_texts_are_cut_where_the_positions_end(tmp_path: Path) -> None:
     config = transformers.RobertaConfig(
-        vocab_size=len(WORDS), hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=24, max_position_embeddings=11,
+        vocab_size=len(WORDS),
+        hidden_size=16,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        intermediate_size=24,
+        max_position_embeddings=11,
         pad_token_id=2,
-    )  # fmt: skip
+    )
     model = transformers.RobertaForSequenceClassification(config)
     tokenizer = trained().tokenizer
     assert Classifier(model, tokenizer).encode(["good " * 30])["input_ids"].shape == (1, 8)

@@ -1,4 +1,6 @@
-"""The masking checks: a classifier that hides its gradient fails them, an honest one passes, and a solver that matters is found out."""
+"""The masking checks: a classifier that hides its gradient fails them, an honest one passes, and a
+solver that matters is found out.
+"""
 
 import dataclasses
 import json
@@ -40,7 +42,9 @@ NAMES = [
 
 
 def checks_of(kind: type[LinearModel], radius: float = 0.3) -> dict[str, Check]:
-    """Of a linear classifier on its own answers, which no ball of one word's norm need change: the ladder is longer."""
+    """Of a linear classifier on its own answers, which no ball of one word's norm need change: the
+    ladder is longer.
+    """
     classifier = linear(kind)
     examples = labelled_by(classifier, some(10))
     white = EmbeddingPGD(radius=radius, steps=5).run(classifier, examples)
@@ -85,7 +89,9 @@ def test_a_classifier_that_hides_its_gradient_fails_every_check_of_gradients(
 
 
 class TremblingModel(torch.nn.Module):
-    """A trained BERT behind e + a sin(w e): predictions stay, and the gradient is drowned in a w cos(w e)."""
+    """A trained BERT behind e + a sin(w e): predictions stay, and the gradient is drowned in a w
+    cos(w e).
+    """
 
     def __init__(self, model: torch.nn.Module, amplitude: float, slope: float) -> None:
         super().__init__()
@@ -117,7 +123,9 @@ def trembling(classifier: Classifier, slope: float) -> Classifier:
 
 @pytest.fixture(scope="module")
 def masks() -> dict[float, dict[str, Check]]:
-    """The checks of a trained BERT, plain (slope 0) and behind tremors of two slopes, on the same sentences."""
+    """The checks of a trained BERT, plain (slope 0) and behind tremors of two slopes, on the same
+    sentences.
+    """
     found = {}
     for slope in (0.0, 5.0, 100.0):
         classifier = trembling(trained(), slope) if slope else trained()
@@ -183,7 +191,9 @@ def test_a_wrong_gradient_is_told_from_a_right_one_by_central_differences() -> N
 
 
 class WavyModel(LinearModel):
-    """A model whose loss bends within a few 1e-4, where a coarse difference says nothing of a gradient that is right."""
+    """A model whose loss bends within a few 1e-4, where a coarse difference says nothing of a
+    gradient that is right.
+    """
 
     def shown(self, logits: torch.Tensor) -> torch.Tensor:
         return logits + torch.sin(2e3 * logits) / 2e3
@@ -340,8 +350,8 @@ def test_residuals_that_grow_under_attack_are_a_warning(monkeypatch: pytest.Monk
     check = _residual(classifier, examples, result)
     assert check.passed is False
     assert (
-        check.sentence
-        == "WARNING: the solver gives way to the attack: layer 1 fails on 67% of the attacked examples, 0% of the clean ones"
+        check.sentence == "WARNING: the solver gives way to the attack: layer 1 fails on "
+        "67% of the attacked examples, 0% of the clean ones"
     )
 
 

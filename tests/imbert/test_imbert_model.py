@@ -1,4 +1,6 @@
-"""IM-BERT as a transformers model: BERT where it takes explicit steps, and exact gradients where it takes implicit ones."""
+"""IM-BERT as a transformers model: BERT where it takes explicit steps, and exact gradients where it
+takes implicit ones.
+"""
 
 from collections.abc import Mapping
 from pathlib import Path

@@ -1,4 +1,6 @@
-"""What perturbs a model is written as it is: pairs by whether they flip, and the attack's direction where it enters the first layer."""
+"""What perturbs a model is written as it is: pairs by whether they flip, and the attack's direction
+where it enters the first layer.
+"""
 
 import hashlib
 import json

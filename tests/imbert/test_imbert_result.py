@@ -1,4 +1,6 @@
-"""A record is written whole or not at all, can be read again, and a folder belongs to one run and one process."""
+"""A record is written whole or not at all, can be read again, and a folder belongs to one run and
+one process.
+"""
 
 import errno
 import json

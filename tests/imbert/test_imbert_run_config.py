@@ -14,7 +14,8 @@ def test_an_empty_run_has_the_defaults() -> None:
 def test_a_run_from_toml(tmp_path: Path) -> None:
     file = tmp_path / "run.toml"
     file.write_text(
-        '[model]\nkind = "im-bert"\nimplicit_layers = [3, 4]\nsolver = { name = "Anderson", rtol = 1 }\n[train]\nlearning_rate = 1\n'
+        '[model]\nkind = "im-bert"\nimplicit_layers = [3, 4]\nsolver = '
+        '{ name = "Anderson", rtol = 1 }\n[train]\nlearning_rate = 1\n'
     )
     run = read_run(file)
     assert run.model.options() == {

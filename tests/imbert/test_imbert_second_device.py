@@ -1,4 +1,6 @@
-"""A training step of IM-BERT on a second device is that on a CPU: no tensor is left behind, and solves and adjoints wait for nothing."""
+"""A training step of IM-BERT on a second device is that on a CPU: no tensor is left behind, and
+solves and adjoints wait for nothing.
+"""
 
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,6 @@
-"""A study runs what is missing, passes over what another process holds, tells what failed, and compares seed by seed."""
+"""A study runs what is missing, passes over what another process holds, tells what failed, and
+compares seed by seed.
+"""
 
 import dataclasses
 import json

@@ -1,4 +1,6 @@
-"""IM-BERT among what it is used with: checkpointing, autocast, compilation, processes side by side, odestab's own loader."""
+"""IM-BERT among what it is used with: checkpointing, autocast, compilation, processes side by side,
+odestab's own loader.
+"""
 
 import subprocess
 import sys

@@ -22,7 +22,8 @@ def put(path: Path, *lines: str) -> Path:
         ("rows.csv", 'label,sentence\r\n1,"a film"\r\nnegative,a dull film\r\n'),
         (
             "rows.jsonl",
-            '{"sentence": "a film", "label": 1}\n\n{"label": "negative", "sentence": "a dull film", "more": null}',
+            '{"sentence": "a film", "label": 1}\n\n'
+            '{"label": "negative", "sentence": "a dull film", "more": null}',
         ),
     ],
 )

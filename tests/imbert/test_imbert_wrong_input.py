@@ -1,4 +1,6 @@
-"""Wrong numbers, texts, weights and paths are refused in one line, and nothing is taken for something else."""
+"""Wrong numbers, texts, weights and paths are refused in one line, and nothing is taken for
+something else.
+"""
 
 import io
 import json
@@ -195,7 +197,8 @@ def test_a_relative_checkpoint_starts_where_paths_of_the_toml_start(
     shutil.rmtree(data / "start")
     with pytest.raises(
         ValueError,
-        match=r"expected the folder .*plans/start, as relative paths start at .*plans, got .*start alone",
+        match=r"expected the folder .*plans/start, as relative "
+        r"paths start at .*plans, got .*start alone",
     ):
         checkpoint_folder("start", data)
     assert checkpoint_folder("owner/name", data) == "owner/name"

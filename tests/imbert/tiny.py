@@ -1,4 +1,6 @@
-"""A BERT of a few words with random weights, its tokenizer, and sentences whose label the words decide."""
+"""A BERT of a few words with random weights, its tokenizer, and sentences whose label the words
+decide.
+"""
 
 from pathlib import Path
 

@@ -1,4 +1,6 @@
-"""Tiny classifiers to attack: BERT and IM-BERT trained for a moment, and one that is linear in its word embeddings."""
+"""Tiny classifiers to attack: BERT and IM-BERT trained for a moment, and one that is linear in its
+word embeddings.
+"""
 
 import copy
 import functools
@@ -40,7 +42,8 @@ def some(count: int = 12, seed: int = 1) -> Examples:
 
 @functools.cache
 def trained(kind: str = "bert") -> Classifier:
-    """A classifier that gets all sentences right: "bert", "im-bert", or "truncated" with five steps of gradient descent.
+    """A classifier that gets all sentences right: "bert", "im-bert", or "truncated" with five steps
+    of gradient descent.
 
     It is shared: whoever changes the model takes `copied`.
     """

@@ -13,7 +13,9 @@ WORSE = {"very": "quite", "quite": "not", "not": "very"}
 
 
 def write_data(folder: Path, rows: int = 96) -> Path:
-    """SST-2 in the layout of the prepared data, and an AdvGLUE file of pairs and of sentences without an original."""
+    """SST-2 in the layout of the prepared data, and an AdvGLUE file of pairs and of sentences
+    without an original.
+    """
     (folder / "glue").mkdir(parents=True)
     for split, count, seed in (("train", rows, 0), ("dev", 24, 1)):
         lines = [

@@ -1,4 +1,6 @@
-"""Run by test_imbert_surroundings.py under torchrun: half a batch in each of two processes has the gradient of the whole in one."""
+"""Run by test_imbert_surroundings.py under torchrun: half a batch in each of two processes has the
+gradient of the whole in one.
+"""
 
 import os
 import sys

@@ -1,4 +1,6 @@
-"""What holds for every quantity of an operator: examples that cannot be measured are marked and leave their mates alone."""
+"""What holds for every quantity of an operator: examples that cannot be measured are marked and
+leave their mates alone.
+"""
 
 from collections.abc import Callable
 from typing import Any
@@ -91,7 +93,8 @@ def test_an_example_that_is_not_finite_is_marked_and_its_mates_get_what_they_get
     assert marked(values[1], None if good is None else good[1])
     for example, matrix in ((0, first), (2, second)):
         alone, sure = QUANTITIES[name](linear_operator(matrix))
-        # Solves of many points side by side are batched matrix products, which round by their number.
+        # Solves of many points side by side are batched matrix products, which round by their
+        # number.
         torch.testing.assert_close(
             values[example], alone[0], rtol=1e-12 if name == "inverse" else 0, atol=0
         )
@@ -145,7 +148,8 @@ def test_states_need_not_be_contiguous(name: str, layout: str) -> None:
 @pytest.mark.parametrize("name", QUANTITIES)
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_half_precision_is_measured_in_float32(name: str, dtype: torch.dtype) -> None:
-    # A x is linear and its columns are products with unit vectors: those are exact. Others round to about 2^-8.
+    # A x is linear and its columns are products with unit vectors: those are exact. Others round to
+    # about 2^-8.
     field, x = (
         od.LinearVectorField(torch.stack(matrices()).to(dtype)),
         torch.zeros(2, N, dtype=dtype),
@@ -159,9 +163,17 @@ def test_half_precision_is_measured_in_float32(name: str, dtype: torch.dtype) ->
 
 
 HOMOGENEOUS = (
-    "full spectrum", "largest eigenvalues", "smallest eigenvalues", "largest singular values", "smallest singular value",
-    "smallest singular values", "logarithmic norm", "numerical range", "Henrici", "Henrici's bound",
-)  # fmt: skip
+    "full spectrum",
+    "largest eigenvalues",
+    "smallest eigenvalues",
+    "largest singular values",
+    "smallest singular value",
+    "smallest singular values",
+    "logarithmic norm",
+    "numerical range",
+    "Henrici",
+    "Henrici's bound",
+)
 
 
 @pytest.mark.parametrize("exponent", [-400, -40, 40, 400])
@@ -220,7 +232,8 @@ def test_wrong_tangents_are_refused() -> None:
         for product in (operator.mv, operator.rmv):
             with pytest.raises(
                 ValueError,
-                match=r"tangents must be real of shape \(\.\.\., 3, 2\), got torch.float64 of \(1, 2, 3\)",
+                match=r"tangents must be real of shape \(\.\.\., 3, "
+                r"2\), got torch.float64 of \(1, 2, 3\)",
             ):
                 product(torch.zeros(1, 2, 3, dtype=DTYPE))
 
@@ -231,7 +244,8 @@ def test_nothing_composed_is_refused() -> None:
 
 
 def test_zero_matrices_in_a_batch() -> None:
-    # Fails with an exception of LAPACK's if the half plane is measured in units of a norm that is zero.
+    # Fails with an exception of LAPACK's if the half plane is measured in units of a norm that is
+    # zero.
     zero, decay = torch.zeros(N, N, dtype=DTYPE), -torch.eye(N, dtype=DTYPE)
     for name, value in (
         ("discrete Kreiss", 1.0),

@@ -1,4 +1,6 @@
-"""Operators of the literature, discretised by Chebyshev collocation, with values known to many digits."""
+"""Operators of the literature, discretised by Chebyshev collocation, with values known to many
+digits.
+"""
 
 import math
 
@@ -33,7 +35,9 @@ def clenshaw_curtis(n: int) -> Tensor:
 
 
 def test_advection_diffusion_in_the_norm_of_functions() -> None:
-    """η u″ + u′ on [0, 1], η = 0.015: ω = −ηπ² in L² (Trefethen and Embree 2005, chapter 12); the plain 2-norm would give +0.876."""
+    """η u″ + u′ on [0, 1], η = 0.015: ω = −ηπ² in L² (Trefethen and Embree 2005, chapter 12); the
+    plain 2-norm would give +0.876.
+    """
     n, eta = 100, 0.015
     d, _ = chebyshev(n)
     d = 2 * d  # from [−1, 1] to [0, 1]
@@ -48,7 +52,9 @@ def test_advection_diffusion_in_the_norm_of_functions() -> None:
 
 
 def test_orr_sommerfeld() -> None:
-    """Plane Poiseuille flow at R = 10⁴, wave number 1: c = 0.23752649 + 0.00373967i (Orszag 1971), λ = −ic."""
+    """Plane Poiseuille flow at R = 10⁴, wave number 1: c = 0.23752649 + 0.00373967i (Orszag 1971),
+    λ = −ic.
+    """
     n, reynolds = 100, 1e4
     d, x = chebyshev(n)
     d2 = d @ d

@@ -1,4 +1,6 @@
-"""A loop on an accelerator hears of its end late: what it finds is what a CPU finds, and the host waits for nothing meanwhile."""
+"""A loop on an accelerator hears of its end late: what it finds is what a CPU finds, and the host
+waits for nothing meanwhile.
+"""
 
 import dataclasses
 from collections.abc import Callable
@@ -207,7 +209,9 @@ def test_gmres_is_that_of_a_cpu(restart: int, latency: int) -> None:
 
 
 def search(device: torch.device, narrow: bool, begin: Callable[[], None] = lambda: None):
-    """Two examples that converge soon, one that fails at the tenth product, one that takes long and has a multiple eigenvalue."""
+    """Two examples that converge soon, one that fails at the tenth product, one that takes long and
+    has a multiple eigenvalue.
+    """
     n = 60
     spread = [torch.linspace(-1, 1, n, dtype=DTYPE) for _ in range(4)]
     for values, leading in zip(

@@ -1,4 +1,6 @@
-"""Every public name on tensors of a second device: nothing is mixed, and what comes out is what a CPU finds."""
+"""Every public name on tensors of a second device: nothing is mixed, and what comes out is what a
+CPU finds.
+"""
 
 import dataclasses
 import functools

@@ -1,4 +1,6 @@
-"""Known facts about a trained encoder: the embedded default model, texts of three and four tokens, float64."""
+"""Known facts about a trained encoder: the embedded default model, texts of three and four tokens,
+float64.
+"""
 
 from pathlib import Path
 from typing import Any
@@ -32,7 +34,9 @@ def full(four_tokens: od.Trajectory) -> od.Spectrum:
 
 
 def test_layer_norm_puts_two_eigenvalues_a_token_at_minus_one(full: od.Spectrum) -> None:
-    """Mathematics, section 4: n of them exact, n of size ε/(σ² + ε), and this model's ε is 1e-12."""
+    """Mathematics, section 4: n of them exact, n of size ε/(σ² + ε), and this model's ε is
+    1e-12.
+    """
     assert int(((full.values[0] + 1).abs() < 1e-6).sum()) >= 2 * 4
     assert full.complete and full.residuals.max() < 1e-10
 

@@ -46,7 +46,8 @@ def stages(
     image: Float[Tensor, "batch n"],
     low: torch.dtype | None = None,
 ) -> Stages:
-    """Fused on a GPU for which there is Triton, plain elsewhere; begun at y, which is not changed, with the image F(y).
+    """Fused on a GPU for which there is Triton, plain elsewhere; begun at y, which is not changed,
+    with the image F(y).
 
     Args:
         task: the map and how to iterate it.

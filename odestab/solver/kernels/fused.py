@@ -18,16 +18,19 @@ MAX_BLOCKS = 65535  # CUDA's limit on the second axis of a grid
 class FusedStages:
     """What `PlainStages` does, to rounding, without waiting for the device.
 
-    `take_in` is two launches, `mix` one. How often an example was iterated, which is its place in the rings, is device data, so that
-    iterations can be captured in a CUDA graph. Only which buffer is the iterate is chosen here: a graph that is replayed holds a multiple
-    of `turns` iterations. There are no atomic sums: an example does not depend on the others, bit for bit.
+    `take_in` is two launches, `mix` one. How often an example was iterated, which is its place in
+    the rings, is device data, so that iterations can be captured in a CUDA graph. Only which buffer
+    is the iterate is chosen here: a graph that is replayed holds a multiple of `turns` iterations.
+    There are no atomic sums: an example does not depend on the others, bit for bit.
 
-    Differences of moves are taken before they are multiplied, where the plain stages subtract products of moves: near convergence and in
-    single precision the weights are the more accurate ones of the loop that records.
+    Differences of moves are taken before they are multiplied, where the plain stages subtract
+    products of moves: near convergence and in single precision the weights are the more accurate
+    ones of the loop that records.
 
     Attributes:
         y: the current iterate, `(batch, n)`.
-        y_low: the same in the precision asked for, from the first `mix` on; always in the same place.
+        y_low: the same in the precision asked for, from the first `mix` on; always in the same
+            place.
         turns: after so many iterations y is the same buffer again.
     """
 
@@ -60,7 +63,8 @@ class FusedStages:
         self.partial = y.new_empty(batch, 2 + 2 * m, self.blocks)
         self.gram = torch.zeros(batch, m, m, dtype=torch.float64, device=y.device)
         self.alpha = y.new_empty(batch, m + 1)
-        # RUNNING is −1, which is also where the iterations begin: the image to come is that of the start.
+        # RUNNING is −1, which is also where the iterations begin: the image to come is that of the
+        # start.
         self.counts = torch.full((judgement.COUNTS, batch), RUNNING, device=y.device)
         self.norms = y.new_zeros(judgement.NORMS, batch)
         self.take_in(image)
@@ -73,7 +77,9 @@ class FusedStages:
 
     @property
     def ledger(self) -> Ledger:
-        """How each example stands: views, which the next `take_in` writes to, but for the norms of the record of the start."""
+        """How each example stands: views, which the next `take_in` writes to, but for the norms of
+        the record of the start.
+        """
         norm, best, first = self.norms
         status, waited, iterations, evaluations, *_ = self.counts
         return Ledger(
@@ -81,22 +87,58 @@ class FusedStages:
         )
 
     def take_in(self, image: Float[Tensor, "batch n"]) -> None:
-        """Take in F(y): the new image, its move and inner products, what the residual means for each example, and the next weights."""
+        """Take in F(y): the new image, its move and inner products, what the residual means for
+        each example, and the next weights.
+        """
         task, mixing, rules = self.task, self.task.mixing, self.task.rules
         batch, n = self.y.shape
         m, low = mixing.memory, self.y_low
         padded = triton.next_power_of_2(max(m, 2))
         with torch.cuda.device_of(self.y):
             take_in_pass[batch, self.blocks](
-                self.y, image.contiguous(), self.rhs, self.images, self.moves, low, self.partial, self.counts,
-                n, task.gain, task.drift, MEMORY=m, DRIFT=task.drift != 0, LOW=low is not None, BLOCK=self.block,
-            )  # fmt: skip
+                self.y,
+                image.contiguous(),
+                self.rhs,
+                self.images,
+                self.moves,
+                low,
+                self.partial,
+                self.counts,
+                n,
+                task.gain,
+                task.drift,
+                MEMORY=m,
+                DRIFT=task.drift != 0,
+                LOW=low is not None,
+                BLOCK=self.block,
+            )
             judgement.judge[batch,](
-                self.partial, self.root, task.open, self.counts, self.norms, self.gram, self.alpha,
-                self.blocks, task.begun, rules.patience, mixing.period, task.kappa, rules.rtol, rules.atol,
-                torch.finfo(self.y.dtype).eps, mixing.ridge, mixing.drop, mixing.cap, mixing.rate, mixing.growth_limit,
-                KEEPS_LAST=rules.keeps_last, MEMORY=m, PADDED=padded, CHUNK=512 // padded, num_warps=1,
-            )  # fmt: skip
+                self.partial,
+                self.root,
+                task.open,
+                self.counts,
+                self.norms,
+                self.gram,
+                self.alpha,
+                self.blocks,
+                task.begun,
+                rules.patience,
+                mixing.period,
+                task.kappa,
+                rules.rtol,
+                rules.atol,
+                torch.finfo(self.y.dtype).eps,
+                mixing.ridge,
+                mixing.drop,
+                mixing.cap,
+                mixing.rate,
+                mixing.growth_limit,
+                KEEPS_LAST=rules.keeps_last,
+                MEMORY=m,
+                PADDED=padded,
+                CHUNK=512 // padded,
+                num_warps=1,
+            )
         self.at_start = False
 
     def mix(self) -> None:
@@ -104,9 +146,18 @@ class FusedStages:
         m, low = self.task.mixing.memory, self.y_low
         with torch.cuda.device_of(self.y):
             mix_pass[self.y.shape[0], self.blocks](
-                self.y, self.following, self.images, self.best, low, self.alpha, self.counts, self.y.shape[1],
-                MEMORY=m, LOW=low is not None, BLOCK=self.block,
-            )  # fmt: skip
+                self.y,
+                self.following,
+                self.images,
+                self.best,
+                low,
+                self.alpha,
+                self.counts,
+                self.y.shape[1],
+                MEMORY=m,
+                LOW=low is not None,
+                BLOCK=self.block,
+            )
         if m:
             self.y, self.following = self.following, self.y
         else:
@@ -123,7 +174,9 @@ class FusedStages:
 
 
 def supports(task: Task, y: Float[Tensor, "batch n"]) -> bool:
-    """Whether the kernels can do it: tested memories, single and double precision, and a grid within CUDA's limits."""
+    """Whether the kernels can do it: tested memories, single and double precision, and a grid
+    within CUDA's limits.
+    """
     known = y.dtype in (torch.float32, torch.float64)
     return (
         known

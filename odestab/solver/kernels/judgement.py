@@ -1,4 +1,5 @@
-"""The kernel of an accelerated iteration that decides: one program per example, no pass over the state.
+"""The kernel of an accelerated iteration that decides: one program per example, no pass over the
+state.
 
 It does what `Ledger.after` and `mixing.coefficients` do, with all scalars in float64.
 """
@@ -39,12 +40,34 @@ LITTLE_LESS, MUCH_MORE = tl.constexpr(PROGRESS), tl.constexpr(DIVERGENCE_FACTOR)
 @triton.jit(do_not_specialize=["blocks", "begun", "patience", "period"])
 @no_type_check  # the annotations are Triton's: without them a float is passed in single precision
 def judge(
-    partial, root, opened, counts, norms, gram, alpha, blocks, begun, patience, period,
-    kappa: tl.float64, rtol: tl.float64, atol: tl.float64,
-    eps: tl.float64, ridge: tl.float64, drop: tl.float64, cap: tl.float64, rate: tl.float64, growth_limit: tl.float64,
-    KEEPS_LAST: tl.constexpr, MEMORY: tl.constexpr, PADDED: tl.constexpr, CHUNK: tl.constexpr,
-):  # fmt: skip
-    """Sums the parts in a fixed order, brings the example's account up to date, and finds the weights of its next iterate."""
+    partial,
+    root,
+    opened,
+    counts,
+    norms,
+    gram,
+    alpha,
+    blocks,
+    begun,
+    patience,
+    period,
+    kappa: tl.float64,
+    rtol: tl.float64,
+    atol: tl.float64,
+    eps: tl.float64,
+    ridge: tl.float64,
+    drop: tl.float64,
+    cap: tl.float64,
+    rate: tl.float64,
+    growth_limit: tl.float64,
+    KEEPS_LAST: tl.constexpr,
+    MEMORY: tl.constexpr,
+    PADDED: tl.constexpr,
+    CHUNK: tl.constexpr,
+):
+    """Sums the parts in a fixed order, brings the example's account up to date, and finds the
+    weights of its next iterate.
+    """
     example, batch = tl.program_id(0).to(tl.int64), tl.num_programs(0)
     count, number = counts + example, norms + example
     if tl.load(count + STATUS * batch) != RUNS:
@@ -115,7 +138,9 @@ def _rounded(number, dtype: tl.constexpr):
 @triton.jit
 @no_type_check
 def _squares(parts, blocks, CHUNK: tl.constexpr):
-    """‖p‖² and ‖y‖², summed over the blocks in an order that depends on nothing but their number."""
+    """‖p‖² and ‖y‖², summed over the blocks in an order that depends on nothing but their
+    number.
+    """
     of_move, of_iterate = tl.zeros([CHUNK], tl.float64), tl.zeros([CHUNK], tl.float64)
     start = 0
     while (
@@ -149,7 +174,9 @@ def _status(opened, example, norm, first, tolerance, waits, KEEPS_LAST: tl.const
 def _products(
     parts, gram, newest, blocks, MEMORY: tl.constexpr, PADDED: tl.constexpr, CHUNK: tl.constexpr
 ):
-    """The Gram matrix of the differences and their products with the move, newest first; the stored matrix is a ring."""
+    """The Gram matrix of the differences and their products with the move, newest first; the stored
+    matrix is a ring.
+    """
     age = tl.arange(0, PADDED)
     real = age < MEMORY
     row, target = tl.zeros([PADDED, CHUNK], tl.float64), tl.zeros([PADDED, CHUNK], tl.float64)
@@ -185,7 +212,9 @@ def _products(
 def _weights(
     gram, target, usable, alpha, ridge, drop, cap, MEMORY: tl.constexpr, PADDED: tl.constexpr
 ):
-    """`mixing.coefficients` and `mixing.weights` of the newest differences, as many as are usable."""
+    """`mixing.coefficients` and `mixing.weights` of the newest differences, as many as are
+    usable.
+    """
     age = tl.arange(0, PADDED)
     length = tl.sum(tl.where(age[:, None] == age[None, :], gram, 0.0), 1)
     used = (age < usable) & (age < MEMORY) & (length > 0)
@@ -205,7 +234,9 @@ def _weights(
 @triton.jit
 @no_type_check
 def _solved(rows, right, used, ridge, drop, MEMORY: tl.constexpr):
-    """Elimination from the newest on, above and below the pivot at once; the first pivot that is lost in noise ends it."""
+    """Elimination from the newest on, above and below the pivot at once; the first pivot that is
+    lost in noise ends it.
+    """
     age = tl.arange(0, right.shape[0])
     independent = ridge == ridge
     for k in tl.static_range(MEMORY):

@@ -1,4 +1,6 @@
-"""The two kernels of an accelerated iteration that pass over the state; each program has one block of one example."""
+"""The two kernels of an accelerated iteration that pass over the state; each program has one block
+of one example.
+"""
 
 from typing import no_type_check
 
@@ -11,12 +13,27 @@ from odestab.solver.kernels.judgement import ACT, COPY, ITERATIONS, MIX, RUNS, S
 @triton.jit
 @no_type_check  # the annotations are Triton's: without them a float is passed in single precision
 def take_in_pass(
-    y, image, rhs, images, moves, low, partial, counts, n, kappa_h: tl.float64, omega: tl.float64,
-    MEMORY: tl.constexpr, DRIFT: tl.constexpr, LOW: tl.constexpr, BLOCK: tl.constexpr,
-):  # fmt: skip
-    """g = κb + κh F(y) + ωy and p = g − y into their rings, and this block's part of every inner product.
+    y,
+    image,
+    rhs,
+    images,
+    moves,
+    low,
+    partial,
+    counts,
+    n,
+    kappa_h: tl.float64,
+    omega: tl.float64,
+    MEMORY: tl.constexpr,
+    DRIFT: tl.constexpr,
+    LOW: tl.constexpr,
+    BLOCK: tl.constexpr,
+):
+    """g = κb + κh F(y) + ωy and p = g − y into their rings, and this block's part of every inner
+    product.
 
-    An example that has ended is not touched. Without memory g is the next iterate, so that it is written there and p not at all.
+    An example that has ended is not touched. Without memory g is the next iterate, so that it is
+    written there and p not at all.
     """
     example, block = tl.program_id(0).to(tl.int64), tl.program_id(1)
     batch, blocks = tl.num_programs(0), tl.num_programs(1)
@@ -38,9 +55,8 @@ def take_in_pass(
     earlier = ()  # all loads before the first sum, which the threads of a block wait for
     for age in tl.static_range(MEMORY):
         row = (newest + MEMORY - age) % (MEMORY + 1)
-        earlier = earlier + (
-            tl.load(moves + ring + row * n, mask=inside & (newest > age), other=0.0),
-        )  # noqa: RUF005
+        move = tl.load(moves + ring + row * n, mask=inside & (newest > age), other=0.0)
+        earlier = earlier + (move,)  # noqa: RUF005
     tl.store(images + ring + newest % (MEMORY + 1) * n, g, mask=inside)
     if LOW and MEMORY == 0:
         tl.store(low + at, g.to(low.dtype.element_ty), mask=inside)
@@ -61,12 +77,23 @@ def take_in_pass(
 @triton.jit
 @no_type_check
 def mix_pass(
-    y, following, images, best, low, alpha, counts, n,
-    MEMORY: tl.constexpr, LOW: tl.constexpr, BLOCK: tl.constexpr,
-):  # fmt: skip
-    """The next iterate Σ αᵢ gᵢ, in place of the previous one, which is saved first where it is the best.
+    y,
+    following,
+    images,
+    best,
+    low,
+    alpha,
+    counts,
+    n,
+    MEMORY: tl.constexpr,
+    LOW: tl.constexpr,
+    BLOCK: tl.constexpr,
+):
+    """The next iterate Σ αᵢ gᵢ, in place of the previous one, which is saved first where it is the
+    best.
 
-    Where an example has just ended, its iterate goes into every buffer that takes a turn as the iterate; after that it is not touched.
+    Where an example has just ended, its iterate goes into every buffer that takes a turn as the
+    iterate; after that it is not touched.
     """
     example = tl.program_id(0).to(tl.int64)
     batch = tl.num_programs(0)

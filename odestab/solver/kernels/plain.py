@@ -1,4 +1,6 @@
-"""The stages of an accelerated fixed-point iteration in plain torch, in place: the twin that fused kernels are tested against."""
+"""The stages of an accelerated fixed-point iteration in plain torch, in place: the twin that fused
+kernels are tested against.
+"""
 
 import copy
 import dataclasses
@@ -16,10 +18,11 @@ from odestab.solver.mixing import coefficients, weights
 
 
 class PlainStages:
-    """y ← Σ αᵢ gᵢ over the last memory + 1 images g = κ(b + h F(y)) + ω y, one independent iteration per example.
+    """y ← Σ αᵢ gᵢ over the last memory + 1 images g = κ(b + h F(y)) + ω y, one independent
+    iteration per example.
 
-    `take_in` and `mix` are called in turn. Memory per example: b, the iterate, the one before, the best one, and memory + 1 images and
-    moves p = g − y. Numbers per example are NumPy's on a CPU.
+    `take_in` and `mix` are called in turn. Memory per example: b, the iterate, the one before, the
+    best one, and memory + 1 images and moves p = g − y. Numbers per example are NumPy's on a CPU.
 
     Attributes:
         y: the current iterate, `(batch, n)`.
@@ -33,7 +36,9 @@ class PlainStages:
         image: Float[Tensor, "batch n"],
         low: torch.dtype | None = None,
     ) -> None:
-        """Begin at y, which is not changed, with the image F(y); low is the precision of `argument`, None that of y."""
+        """Begin at y, which is not changed, with the image F(y); low is the precision of
+        `argument`, None that of y.
+        """
         batch, n = y.shape
         self.low = low
         self.task = task
@@ -53,7 +58,9 @@ class PlainStages:
         self.remembered = 0 * self.ledger.status  # differences that may be used
 
     def take_in(self, image: Float[Tensor, "batch n"]) -> None:
-        """Take in F(y): the new image, its move and inner products, and what the residual means for each example."""
+        """Take in F(y): the new image, its move and inner products, and what the residual means for
+        each example.
+        """
         mixing, before = self.task.mixing, self.ledger
         self.ledger = after = before.after(self.task.rules, *self._measure(image), 1)
         xp, better = namespace(after.norm), after.best < before.best
@@ -87,7 +94,9 @@ class PlainStages:
         self.y, self.spare = self.spare, self.y
 
     def take(self, examples: Int[Tensor, " chosen"]) -> "PlainStages":
-        """Some of the examples alone, in ascending order and in the same memory; these stages are done for."""
+        """Some of the examples alone, in ascending order and in the same memory; these stages are
+        done for.
+        """
         taken, rows = copy.copy(self), examples.tolist()
         taken.task = dataclasses.replace(self.task, **_cut(self.task, rows))
         taken.ledger = dataclasses.replace(self.ledger, **_cut(self.ledger, rows))
@@ -111,7 +120,9 @@ class PlainStages:
         return min(self.count, self.task.mixing.memory + 1)
 
     def _measure(self, image: Tensor) -> tuple[Any, Any]:
-        """RMS(r) and RMS(y), once the image and its move are in their rings and multiplied with the earlier moves."""
+        """RMS(r) and RMS(y), once the image and its move are in their rings and multiplied with the
+        earlier moves.
+        """
         task, slot = self.task, self.count % (self.task.mixing.memory + 1)
         g, move = self.images[:, slot], self.moves[:, slot]
         torch.add(task.rhs, image, alpha=task.gain, out=g)
@@ -134,7 +145,9 @@ class PlainStages:
         ) / self.root
 
     def _weights(self) -> Float[Tensor, "batch images"]:
-        """α in the order of the ring of images, from the inner products of differences pᵢ − pᵢ₊₁ of moves, newest first."""
+        """α in the order of the ring of images, from the inner products of differences pᵢ − pᵢ₊₁ of
+        moves, newest first.
+        """
         m, newest = self.task.mixing.memory, self.count - 1
         xp = namespace(self.root)
         by_age: Any = [(newest - age) % (m + 1) for age in range(m + 1)]
@@ -161,7 +174,9 @@ class PlainStages:
 
 
 def _cut(record: object, rows: list[int], filled: int = 1) -> dict[str, Any]:
-    """Those of its tensors and arrays, which all have a row for each example, for some examples; states and rings stay where they are."""
+    """Those of its tensors and arrays, which all have a row for each example, for some examples;
+    states and rings stay where they are.
+    """
     found: dict[str, Any] = {}
     for name, value in vars(record).items():
         if isinstance(value, Tensor) and value.ndim > 1:

@@ -11,7 +11,8 @@ from odestab.solver.mixing import Mixing
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Task:
-    """The map g(y) = κ(b + h F(y)) + ω y, whose fixed points solve y = b + h f(y), and how to iterate it.
+    """The map g(y) = κ(b + h F(y)) + ω y, whose fixed points solve y = b + h f(y), and how to
+    iterate it.
 
     Attributes:
         rhs: κ b, zero on padding, `(batch, n)`.

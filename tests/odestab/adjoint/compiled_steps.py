@@ -1,4 +1,6 @@
-"""Run by test_transforms.py: a compiled layer inside a step, and a compiled module around one, have the gradients of plain ones."""
+"""Run by test_transforms.py: a compiled layer inside a step, and a compiled module around one, have
+the gradients of plain ones.
+"""
 
 import sys
 from pathlib import Path

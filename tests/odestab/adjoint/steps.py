@@ -1,4 +1,6 @@
-"""One implicit step on a small nonlinear field with padding, as a function of everything that it is differentiated by: x, W, U and h."""
+"""One implicit step on a small nonlinear field with padding, as a function of everything that it is
+differentiated by: x, W, U and h.
+"""
 
 import dataclasses
 import functools
@@ -81,7 +83,9 @@ def gradients(
 
 @functools.cache
 def exact_gradients() -> tuple[Tensor, ...]:
-    """The same by dense matrices: v solves (I − hJ)ᵀ v = g per example, then the gradient of vᵀ(b + h f) with the state held fixed."""
+    """The same by dense matrices: v solves (I − hJ)ᵀ v = g per example, then the gradient of vᵀ(b +
+    h f) with the state held fixed.
+    """
     x, w, u, h = leaves()
     with torch.no_grad():
         y = EXACT.solve(ImplicitEquation(field_of(w, u), x, h), x).state

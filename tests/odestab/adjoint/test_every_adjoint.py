@@ -1,4 +1,6 @@
-"""Every adjoint with every solver: first derivatives, second ones or their refusal, padding, values."""
+"""Every adjoint with every solver: first derivatives, second ones or their refusal, padding,
+values.
+"""
 
 import itertools
 
@@ -109,7 +111,9 @@ def test_biased_gradients_are_truncated_neumann_series(
 def test_a_second_derivative_that_would_be_wrong_is_refused(
     adjoint: AbstractAdjoint, solver: AbstractImplicitSolver
 ) -> None:
-    """The loss is linear in the state, so that no cotangent depends on anything: the case in which a wrong second derivative is silent."""
+    """The loss is linear in the state, so that no cotangent depends on anything: the case in which
+    a wrong second derivative is silent.
+    """
     inputs = leaves()
     first = torch.autograd.grad(state(adjoint, solver, *inputs).sum(), inputs, create_graph=True)
     for one in inputs:
@@ -127,7 +131,9 @@ def test_reverse_mode_through_newton_is_refused() -> None:
 
 @of(EVERY)
 def test_padding_never_contributes(adjoint: AbstractAdjoint) -> None:
-    """The loss looks at padding and x has numbers there; an example alone, without padding, has the same gradients."""
+    """The loss looks at padding and x has numbers there; an example alone, without padding, has the
+    same gradients.
+    """
     field = MixingField(FIELD.w, FIELD.v, FIELD.u, ragged_mask(2), FIELD.split, True)
     x, w, u, h = leaves()
     (padded,) = torch.autograd.grad(state(adjoint, EXACT, x, w, u, h).sum(), x)
@@ -159,7 +165,9 @@ def test_a_scaled_loss_does_not_double_the_error(rtol: float, scale: float) -> N
 def test_the_value_depends_on_the_adjoint_by_rounding_at_most(
     solver: AbstractImplicitSolver,
 ) -> None:
-    """A solver may compute otherwise where nothing is recorded; its tolerance of 1e-13 bounds what that changes."""
+    """A solver may compute otherwise where nothing is recorded; its tolerance of 1e-13 bounds what
+    that changes.
+    """
     adjoints = [adjoint for adjoint in EVERY.values() if adjoint != UnrolledAdjoint(recompute=True)]
     states = [state(adjoint, solver, *leaves()) for adjoint in adjoints]
     with torch.no_grad():
@@ -170,7 +178,8 @@ def test_the_value_depends_on_the_adjoint_by_rounding_at_most(
 
 @of(EVERY)
 def test_nothing_is_recorded_where_nothing_asks_for_a_gradient(adjoint: AbstractAdjoint) -> None:
-    # Fails if ImplicitAdjoint looks at an image that requires a gradient through its own y: every state then drags a graph along.
+    # Fails if ImplicitAdjoint looks at an image that requires a gradient through its own y: every
+    # state then drags a graph along.
     assert not state(adjoint, EXACT, *(t.detach() for t in leaves())).requires_grad
 
 
@@ -226,7 +235,9 @@ def test_unrolled_gradient_where_examples_end_at_different_times(
 
 
 def test_recomputing_keeps_states_and_not_activations() -> None:
-    """What autograd keeps of an iteration, in words of the state; the layer keeps some four states, and a wide one many."""
+    """What autograd keeps of an iteration, in words of the state; the layer keeps some four states,
+    and a wide one many.
+    """
     wide = MixingField(
         *(0.1 * normal_numbers(*size) for size in ((2, 64), (64, 2), (2, 2))), MASK, fast=True
     )

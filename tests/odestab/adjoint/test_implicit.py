@@ -1,4 +1,6 @@
-"""The linear solve of the implicit adjoint: its tolerance, its record, its failures, its precision, its first guess."""
+"""The linear solve of the implicit adjoint: its tolerance, its record, its failures, its precision,
+its first guess.
+"""
 
 import math
 
@@ -56,7 +58,10 @@ def test_the_record_is_of_the_last_solve() -> None:
 
 
 def test_a_solve_that_fails_is_an_error_that_names_the_examples() -> None:
-    message = r"2 of 2 adjoint solves did not converge: 0: relative residual .* above 1\.0e-12 after 1 products, 1: relative residual"
+    message = (
+        r"2 of 2 adjoint solves did not converge: 0: relative residual .* "
+        r"above 1\.0e-12 after 1 products, 1: relative residual"
+    )
     with pytest.raises(od.SolveError, match=message):
         gradients(ImplicitAdjoint(1e-12, max_iterations=1))
     adjoint = ImplicitAdjoint(1e-12, max_iterations=1, on_failure="record")
@@ -71,7 +76,8 @@ def test_a_cotangent_that_is_not_finite_concerns_its_example_alone(bad: float) -
     spoilt[1, 0, 0] = bad
     with pytest.raises(
         od.SolveError,
-        match=r"1 of 2 adjoint solves did not converge: 1: relative residual nan above 1\.0e-06 after 0 products",
+        match=r"1 of 2 adjoint solves did not converge: 1: relative "
+        r"residual nan above 1\.0e-06 after 0 products",
     ):
         pulled_back(ImplicitAdjoint(), spoilt)
     adjoint = ImplicitAdjoint(on_failure="record")

@@ -122,7 +122,9 @@ def test_checkpoint_around_the_step(adjoint: AbstractAdjoint, reentrant: bool) -
 
 
 def test_torch_compile() -> None:
-    """In a process of its own: the type checks of the tests are no code that torch.compile can trace."""
+    """In a process of its own: the type checks of the tests are no code that torch.compile can
+    trace.
+    """
     script = Path(__file__).parent / "compiled_steps.py"
     found = subprocess.run(
         [sys.executable, "-W", "ignore", str(script)], capture_output=True, text=True

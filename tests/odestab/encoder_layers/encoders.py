@@ -70,7 +70,10 @@ def layers_of(encoder: nn.Module) -> nn.ModuleList:
 def padded(
     encoder: nn.Module, side: str = "right", lengths: tuple[int, ...] = LENGTHS
 ) -> dict[str, Tensor]:
-    """Random tokens. Left-padded examples count their positions from their own first token (RoBERTa always does)."""
+    """Random tokens.
+
+    Left-padded examples count their positions from their own first token (RoBERTa always does).
+    """
     generator = torch.Generator().manual_seed(1)
     ids = torch.full((len(lengths), max(lengths)), encoder.config.pad_token_id)
     mask = torch.zeros_like(ids)

@@ -193,7 +193,8 @@ def test_a_model_that_is_no_encoder_is_refused(kind, tokenizer, tmp_path):
         ),
         (
             "./no/such/folder",
-            "'./no/such/folder' must be a hub id or a checkpoint folder with config.json, got no folder",
+            "'./no/such/folder' must be a hub id or a checkpoint "
+            "folder with config.json, got no folder",
         ),
         (
             pathlib.Path("folder"),

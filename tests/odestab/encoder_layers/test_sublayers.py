@@ -141,7 +141,10 @@ def test_a_half_that_its_record_does_not_reproduce_is_differentiated_automatical
 @pytest.mark.parametrize("family", ["distilbert", "modernbert"])
 def test_halves_that_are_not_known_are_refused(family):
     encoder = tiny(CONFIGS[family]())
-    message = f"must have layers with known halves, as bert, roberta, electra have, for sublayers, got model_type '{family}'"
+    message = (
+        "must have layers with known halves, as bert, roberta, electra "
+        f"have, for sublayers, got model_type '{family}'"
+    )
     with pytest.raises(ValueError, match=message):
         trace(encoder, padded(encoder), sublayers=True)
 

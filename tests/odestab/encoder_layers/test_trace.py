@@ -139,7 +139,8 @@ def test_jvp_is_the_central_difference(encoder, generator):
         v = field.project(torch.randn(x.shape, generator=generator, dtype=x.dtype))
         exact = jvp(field, (x,), (v,))[1]
         difference = (field(x + step * v) - field(x - step * v)) / (2 * step)
-        # truncation O(step²) and rounding O(eps / step), both about 1e-10 times the size and curvature of the layer
+        # truncation O(step²) and rounding O(eps / step), both about 1e-10 times the size and
+        # curvature of the layer
         assert largest(exact - difference) <= 1e-6 * largest(exact)
 
 
@@ -362,7 +363,8 @@ def test_a_layer_that_rounds_on_the_way_is_refused(bert, rounding):
     layers_of(bert)[1].output.dense.register_forward_hook(rounded)
     with pytest.raises(
         ValueError,
-        match=r"must compute in torch.float64 throughout, got torch.(bfloat16|float32) inside layer 1",
+        match=r"must compute in torch.float64 throughout, got "
+        r"torch.(bfloat16|float32) inside layer 1",
     ):
         trace(bert, padded(bert))
 
@@ -375,7 +377,8 @@ def test_a_part_of_an_encoder_is_not_taken_for_the_whole():
     funnel = transformers.FunnelModel(config).double().eval()
     with pytest.raises(
         ValueError,
-        match="must be one chain of layers from its embeddings to its output, got 3 layers in a row",
+        match="must be one chain of layers from its embeddings "
+        "to its output, got 3 layers in a row",
     ):
         trace(
             funnel,

@@ -1,4 +1,6 @@
-"""The analytic linearisation of layers and their halves against automatic differentiation, on the embedded default model."""
+"""The analytic linearisation of layers and their halves against automatic differentiation, on the
+embedded default model.
+"""
 
 import copy
 import dataclasses
@@ -80,7 +82,9 @@ def test_a_record_that_does_not_reproduce_its_function_is_not_used(
 def test_products_in_half_precision_are_those_of_float64(
     minilm_folder: Path, dtype: torch.dtype, sublayers: bool, generator: torch.Generator
 ) -> None:
-    """On the same weights and state, so that only the arithmetic differs: it rounds about ten times, ε/2 each and unrelated."""
+    """On the same weights and state, so that only the arithmetic differs: it rounds about ten
+    times, ε/2 each and unrelated.
+    """
     half, tokenizer = od.load_encoder(minilm_folder, dtype=dtype)
     exact = copy.deepcopy(half).double()
     rounded, reference = (traced((model, tokenizer), sublayers) for model in (half, exact))

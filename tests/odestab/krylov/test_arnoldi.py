@@ -18,7 +18,9 @@ def batch() -> Tensor:
 
 
 def assert_factorization(matrices: Tensor, f: ArnoldiFactorization) -> None:
-    """A Qᵀ = Q₊ᵀ H and Q₊ Q₊ᵀ = I, to rounding of ‖A‖ and to 1e-12; rows of zeros, if any, are the last."""
+    """A Qᵀ = Q₊ᵀ H and Q₊ Q₊ᵀ = I, to rounding of ‖A‖ and to 1e-12; rows of zeros, if any, are the
+    last.
+    """
     size = torch.linalg.matrix_norm(matrices, 2)
     left, right = matrices @ f.basis[:, :-1].mT, f.basis.mT @ f.hessenberg
     assert ((left - right).norm(dim=(1, 2)) <= 100 * EPS * size * f.steps).all()

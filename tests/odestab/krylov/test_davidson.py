@@ -72,7 +72,8 @@ def test_a_bounded_subspace_is_honest() -> None:
 
 
 def test_a_singular_matrix_ends_at_rounding_and_nan_stays_with_its_example() -> None:
-    # Fails if convergence is asked relative to a value that is zero: the subspace grows to its limit.
+    # Fails if convergence is asked relative to a value that is zero: the subspace grows to its
+    # limit.
     singular = matrices_with([0.0])[0]
     inverse = torch.stack(
         [torch.linalg.inv(singular.T @ singular + 1e-12 * torch.eye(N).double())] * 3

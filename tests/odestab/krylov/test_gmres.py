@@ -123,7 +123,8 @@ def test_exact_breakdown_ends_with_the_solution() -> None:
 
 
 def test_a_singular_system_is_open_and_keeps_the_least_residual() -> None:
-    # Fails if the last, singular direction of the space is used: x ≈ 1e16 and a residual above that of x = 0.
+    # Fails if the last, singular direction of the space is used: x ≈ 1e16 and a residual above that
+    # of x = 0.
     matrix = torch.diag(torch.tensor([1.0, 2.0, 3.0, 0.0]).double())[None]
     found = gmres(apply(matrix), torch.ones(1, 4, dtype=torch.float64), 1e-10)
     assert not found.converged.any()
@@ -150,7 +151,8 @@ def test_examples_are_independent_bit_for_bit(bad: float) -> None:
 
 
 def test_a_right_hand_side_that_is_not_finite_is_never_converged() -> None:
-    # Fails if ‖b‖ = NaN is taken for b = 0: zero is then returned as a converged solution (and as a gradient, by ImplicitAdjoint).
+    # Fails if ‖b‖ = NaN is taken for b = 0: zero is then returned as a converged solution (and as a
+    # gradient, by ImplicitAdjoint).
     matrices, b = batch(), normal_numbers(3, N)
     expected = gmres(apply(matrices), b).solution
     for bad in (torch.nan, torch.inf):

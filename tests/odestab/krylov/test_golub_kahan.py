@@ -24,7 +24,9 @@ def batch() -> Tensor:
 
 
 def assert_factorization(matrices: Tensor, f: GolubKahanFactorization) -> None:
-    """A Vᵀ = Uᵀ C on the first m columns, Aᵀ Uᵀ = V₊ᵀ Cᵀ, both bases orthonormal, C upper bidiagonal."""
+    """A Vᵀ = Uᵀ C on the first m columns, Aᵀ Uᵀ = V₊ᵀ Cᵀ, both bases orthonormal, C upper
+    bidiagonal.
+    """
     rounding = 100 * EPS * f.steps * torch.linalg.matrix_norm(matrices, 2)
     forward = matrices @ f.right[:, :-1].mT - f.left.mT @ f.projected[:, :, :-1]
     backward = matrices.mT @ f.left.mT - f.right.mT @ f.projected.mT

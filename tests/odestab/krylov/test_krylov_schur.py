@@ -73,7 +73,8 @@ def test_leading_eigenvalues_for_any_space(dimension: int, confirm: bool) -> Non
 
 
 def test_no_member_of_a_cluster_is_missing() -> None:
-    # Fails without the search of the complement: one Krylov space holds one vector of a multiple eigenvalue, until rounding helps.
+    # Fails without the search of the complement: one Krylov space holds one vector of a multiple
+    # eigenvalue, until rounding helps.
     leading = [3.0, 3.0, 3.0 - 1e-12, 2.5, 2.5 - 1e-7, 2.5 - 2e-7]
     matrices = clustered([*leading, 1.5])[None]
     alone = run(matrices, 6, 1e-5)
@@ -101,7 +102,9 @@ def test_batch_mates_change_nothing() -> None:
 
 
 def test_a_defective_matrix_is_reported_within_the_budget() -> None:
-    """Every point near the spectrum is an eigenvalue to a tiny residual: values may be far off, residuals are not."""
+    """Every point near the spectrum is an eigenvalue to a tiny residual: values may be far off,
+    residuals are not.
+    """
     matrix = jordan_block(N, 0.5)[None]
     found = run(matrix, 4, 1e-8, dimension=30, max_products=400)
     assert found.total <= 400 and found.values.isfinite().all()
@@ -159,7 +162,8 @@ def test_a_space_as_large_as_the_whole() -> None:
 @pytest.mark.parametrize("kind", ["symmetric", "near the bulk", "not normal", "pairs"])
 @pytest.mark.parametrize("multiplicity", [9, 12, 16])
 def test_every_copy_of_a_multiple_eigenvalue_is_found(kind: str, multiplicity: int) -> None:
-    # Fails if the complement is searched once only, or if what is locked loses the coupling of more than has converged.
+    # Fails if the complement is searched once only, or if what is locked loses the coupling of more
+    # than has converged.
     n = 150
     top = {"near the bulk": 1.15, "pairs": 0.5}.get(kind, 3.0)
     bulk = torch.rand(n - multiplicity, dtype=DTYPE, generator=seeded(multiplicity)) * 2 - 1
@@ -188,7 +192,8 @@ def test_every_copy_of_a_multiple_eigenvalue_is_found(kind: str, multiplicity: i
 
 
 def test_the_value_after_the_wanted_ones_must_be_told_from_them() -> None:
-    # Fails without `& searched`: right after a lock nothing better has been found, as nothing has been searched yet.
+    # Fails without `& searched`: right after a lock nothing better has been found, as nothing has
+    # been searched yet.
     matrix = clustered([1.3] * 4)[None]
     found = run(matrix, 4, 1e-6, dimension=12, max_products=2000, confirm=True)
     assert found.converged.all()

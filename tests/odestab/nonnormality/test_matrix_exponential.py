@@ -39,7 +39,9 @@ def krylov(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def whidborne_amar() -> Tensor:
-    """Plischke and Wirth's matrix; max ‖e^{tA}‖² = 358147.98785179 (Whidborne and Amar 2011; Chebfun example TransientGrowth)."""
+    """Plischke and Wirth's matrix; max ‖e^{tA}‖² = 358147.98785179 (Whidborne and Amar 2011;
+    Chebfun example TransientGrowth).
+    """
     rows = [
         [-1, 0, 0, 0, 0, 0, -625],
         [0, -1, -30, 400, 0, 0, 250],
@@ -111,7 +113,9 @@ def test_a_small_space_takes_sub_steps() -> None:
 
 
 def test_stiff_decay_is_accurate_relative_to_the_result(krylov: None) -> None:
-    """‖A‖ = 10⁴: a Taylor polynomial would need as many products; e^A v is what the slow modes leave of v."""
+    """‖A‖ = 10⁴: a Taylor polynomial would need as many products; e^A v is what the slow modes
+    leave of v.
+    """
     matrix = random_matrix(BIG, "stiff")
     v = normal_numbers(1, BIG)
     found = exponential(linear_operator(matrix), 1.0, 1e-8).mv(v)
@@ -286,7 +290,9 @@ def test_growth_that_goes_on_is_seen_in_the_slope() -> None:
 
 
 def test_the_peak_of_a_two_by_two_matrix_and_batch_equals_alone(krylov: None) -> None:
-    """A = [[−1, c], [0, −1]]: e^{tA} = e^{−t}[[1, ct], [0, 1]], σ = e^{−t}(ct/2 + √(1 + c²t²/4)), largest where c²/4 = 1 + c²t²/4."""
+    """A = [[−1, c], [0, −1]]: e^{tA} = e^{−t}[[1, ct], [0, 1]], σ = e^{−t}(ct/2 + √(1 + c²t²/4)),
+    largest where c²/4 = 1 + c²t²/4.
+    """
     strengths = [3.0, 10.0, 100.0]
     matrices = [torch.tensor([[-1.0, c], [0.0, -1.0]], dtype=DTYPE) for c in strengths]
     times = torch.tensor([0.0, 0.3, 1.4, 3.0])
@@ -317,7 +323,9 @@ def test_wrong_input() -> None:
 
 @pytest.mark.parametrize("coupling", [1e-12, 1e-5, 1e5, 1e9, 1e12])
 def test_entries_of_any_size(coupling: float) -> None:
-    """[[0, b], [0, −1]] has e^A (x, y) = (x + b (1 − 1/e) y, y/e), [[40, 0], [b, 0]] the column (e^40, b (e^40 − 1)/40)."""
+    """[[0, b], [0, −1]] has e^A (x, y) = (x + b (1 − 1/e) y, y/e), [[40, 0], [b, 0]] the column
+    (e^40, b (e^40 − 1)/40).
+    """
     found = exponential(linear_operator(torch.tensor([[0.0, coupling], [0.0, -1.0]], dtype=DTYPE)))
     expected = torch.tensor([[1 + coupling * (1 - math.exp(-1)), math.exp(-1)]], dtype=DTYPE)
     torch.testing.assert_close(
@@ -352,7 +360,8 @@ def test_what_the_last_digits_of_a_matrix_decide_is_nan() -> None:
 
 @pytest.mark.parametrize("seed", [101, 178, 261, 265, 281])
 def test_a_correction_about_to_change_its_sign_is_not_taken_for_convergence(seed: int) -> None:
-    # Fails without the residual term of the estimate: on these rotations the other one is small too early.
+    # Fails without the residual term of the estimate: on these rotations the other one is small too
+    # early.
     generator = torch.Generator().manual_seed(seed)
     matrix = torch.randn(12, 12, dtype=DTYPE, generator=generator)
     matrix = (0.5 + seed % 7) * (matrix - matrix.T)

@@ -40,7 +40,9 @@ def test_jordan_block_is_a_disc(n: int, path: str) -> None:
 
 
 def test_toeplitz_is_an_ellipse(path: str) -> None:
-    """b e^{iθ} + a + c e^{−iθ} on the interval: semi-axes (b + c) cos(π/(n+1)) and (b − c) cos(π/(n+1)) about a."""
+    """b e^{iθ} + a + c e^{−iθ} on the interval: semi-axes (b + c) cos(π/(n+1)) and (b − c)
+    cos(π/(n+1)) about a.
+    """
     n, below, diagonal, above = 30, 2.0, -1.0, 0.5
     found = numerical_range(linear_operator(toeplitz(n, below, diagonal, above)), 40, rtol=1e-9)
     shrink = math.cos(math.pi / (n + 1))
@@ -123,7 +125,9 @@ def test_a_batch_gives_each_example_what_it_gets_alone(path: str) -> None:
 
 
 def test_rounds_over_angles_and_large_matrices(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Above the dense limit the support is short by residual²/gap, and it does not matter how many angles share a round."""
+    """Above the dense limit the support is short by residual²/gap, and it does not matter how many
+    angles share a round.
+    """
     matrix = random_matrix(300, "non-normal")
     operator = linear_operator(matrix)
     together = numerical_range(operator, 6)

@@ -14,7 +14,9 @@ from odestab.nonnormality.pseudospectral_extrema import (
 
 @pytest.fixture(params=["exact", "bound"])
 def kind(request, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Small matrices are searched through a Hamiltonian eigenproblem; a lower limit reaches the search by samples."""
+    """Small matrices are searched through a Hamiltonian eigenproblem; a lower limit reaches the
+    search by samples.
+    """
     if request.param == "bound":
         monkeypatch.setattr("odestab.nonnormality.pseudospectral_extrema.CERTIFIED_LIMIT", 0)
     return request.param
@@ -91,8 +93,11 @@ def test_wrong_input() -> None:
 @pytest.mark.parametrize("n", [26, 45])
 @pytest.mark.parametrize("epsilon", [2.0, 1e-2, 1e-5, 1e-10])
 def test_jordan_blocks(n: int, epsilon: float) -> None:
-    """The pseudospectrum of a Jordan block is a disc: σ_min(rI − N) = ε at its radius r, about ε^{1/n}."""
-    # Fails if the way from the eigenvalue is walked in steps of ε, or by slopes of a σ that is rounding.
+    """The pseudospectrum of a Jordan block is a disc: σ_min(rI − N) = ε at its radius r, about
+    ε^{1/n}.
+    """
+    # Fails if the way from the eigenvalue is walked in steps of ε, or by slopes of a σ that is
+    # rounding.
     block = jordan_block(n, 0.0)
 
     def gap(r: float) -> float:

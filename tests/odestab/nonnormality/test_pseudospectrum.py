@@ -107,7 +107,9 @@ def test_projected_values_are_upper_bounds_that_fall_with_the_space() -> None:
 
 
 def test_projected_is_exact_where_the_space_is_used_up() -> None:
-    """The whole space of one example, an early breakdown in another: zero rows of the basis must not look like singular values |z|."""
+    """The whole space of one example, an early breakdown in another: zero rows of the basis must
+    not look like singular values |z|.
+    """
     rank_one = torch.zeros(12, 12, dtype=DTYPE)
     rank_one[0, 1:] = 1.0
     matrices = [random_matrix(8, "non-normal"), rank_one]

@@ -1,4 +1,6 @@
-"""Products that drift, that are not those of the derivative, or that no function of the state has."""
+"""Products that drift, that are not those of the derivative, or that no function of the state
+has.
+"""
 
 import threading
 
@@ -173,12 +175,17 @@ def test_a_structure_that_is_not_the_layers_is_not_used() -> None:
     for wrong_forward, wrong_reverse in ((1.01, 1.01), (1.0, 1.01)):
         right = linearize(layer, x)
 
-        def wrong(_: Tensor) -> Linearization:
+        def wrong(  # the values of this round are bound here
+            _: Tensor,
+            right: Linearization = right,
+            wrong_forward: float = wrong_forward,
+            wrong_reverse: float = wrong_reverse,
+        ) -> Linearization:
             return Linearization(
                 lambda v: wrong_forward * right.mv(v),
                 lambda u: wrong_reverse * right.rmv(u),
                 "analytic",
-            )  # noqa: B023
+            )
 
         jacobian = Jacobian(LayerVectorField(layer, kind="outer", analytic=wrong), x)
         assert jacobian.linearization.path == "torch.func"
@@ -270,7 +277,9 @@ def test_the_scale_of_a_field_is_no_drift(scale: float) -> None:
 
 @pytest.mark.parametrize("layer", [torch.tanh, Biased()], ids=["kept", "anew"])
 def test_threads_share_a_jacobian(layer) -> None:
-    """Torch has one level of dual numbers for all threads: without a lock a product can lose its tangent."""
+    """Torch has one level of dual numbers for all threads: without a lock a product can lose its
+    tangent.
+    """
     x, images, errors = normal_numbers(2, 3, 6), {}, []
     jacobian, v = (
         Jacobian(LayerVectorField(layer, kind="outer"), x),

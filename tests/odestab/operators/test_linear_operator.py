@@ -140,7 +140,9 @@ def test_start_vectors_do_not_depend_on_batch_mates() -> None:
 
 
 def layer_jacobian() -> Jacobian:
-    """A field of which only torch.func knows the derivative: neither cast nor cut is cheap there, both must be right."""
+    """A field of which only torch.func knows the derivative: neither cast nor cut is cheap there,
+    both must be right.
+    """
     mask = ragged_mask(5, 3, 4)
     return Jacobian(MixingField.random(mask, split=-1.0), masked_state(mask))
 

@@ -92,7 +92,9 @@ def test_values_residuals_and_slopes(matrix: Tensor, way: str) -> None:
 
 
 def test_jordan_block_to_full_relative_accuracy() -> None:
-    """σ_min(zI − N) = |z|ⁿ(1 − |z|²) up to a relative |z|²ⁿ: far below eps‖N‖ too, as nothing is subtracted on the way."""
+    """σ_min(zI − N) = |z|ⁿ(1 − |z|²) up to a relative |z|²ⁿ: far below eps‖N‖ too, as nothing is
+    subtracted on the way.
+    """
     n = 32
     z = points(0.5, 0.5j, 0.25)
     found = triplets(jordan_block(n, 0.0), z, 1e-8)

@@ -106,7 +106,8 @@ def test_exponents_are_logarithms_of_the_products_singular_values(
     whole = product(dense_derivatives(method, matrices()))
     exact = torch.linalg.svdvals(whole)[:, :3]
     assert found.converged.all() and found.values.shape == (BATCH, 3)
-    # some singular value lies within the residual; the solves behind the values are good to 3 % of rtol, a layer
+    # some singular value lies within the residual; the solves behind the values are good to 3 % of
+    # rtol, a layer
     assert ((found.values - exact.log() / LAYERS).abs() <= found.residuals + rtol / 10).all()
     assert (
         found.residuals * found.values.mul(LAYERS).exp() * LAYERS <= 1.01 * rtol * exact[:, :1]
@@ -117,7 +118,9 @@ def test_exponents_are_logarithms_of_the_products_singular_values(
 
 
 def test_one_pass_of_qr_is_wrong_at_depth_six_where_this_is_right() -> None:
-    """Six layers with norm 10 whose worst directions hardly meet: a random first vector sees only what the layers do to most directions."""
+    """Six layers with norm 10 whose worst directions hardly meet: a random first vector sees only
+    what the layers do to most directions.
+    """
     layers, n = 6, 64
     strengths = torch.full((n,), 0.3, dtype=DTYPE).index_fill(0, torch.tensor([0]), 10.0)
     maps = torch.stack(

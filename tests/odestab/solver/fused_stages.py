@@ -1,6 +1,8 @@
-"""Run by test_fused.py with a device and the names of cases: the fused stages beside the plain ones; writes what is wrong, as JSON.
+"""Run by test_fused.py with a device and the names of cases: the fused stages beside the plain
+ones; writes what is wrong, as JSON.
 
-On a CPU Triton interprets its kernels, which takes some milliseconds for every program of a launch: the problems are small.
+On a CPU Triton interprets its kernels, which takes some milliseconds for every program of a launch:
+the problems are small.
 """
 
 import dataclasses
@@ -48,7 +50,9 @@ MASK = (torch.arange(N).expand(BATCH, N) < torch.tensor([N, 25, 30])[:, None]).t
 def problem(
     mixing: Mixing, dtype: torch.dtype, rules: Rules = RULES, open_: Tensor | None = None
 ) -> tuple[Task, Callable[[Tensor], Tensor]]:
-    """y = b + h tanh(Ay), of growing difficulty: an example that converges soon, one that does later, one that goes up and down."""
+    """y = b + h tanh(Ay), of growing difficulty: an example that converges soon, one that does
+    later, one that goes up and down.
+    """
     generator = torch.Generator().manual_seed(0)
     matrices = (
         torch.randn(BATCH, N, N, generator=generator, dtype=torch.float64)

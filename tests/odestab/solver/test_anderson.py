@@ -16,7 +16,9 @@ from odestab.solver import Anderson, FixedPoint, ImplicitEquation
 
 
 def textbook(matrix: Tensor, x: Tensor, h: float, memory: int, steps: int) -> Tensor:
-    """Walker and Ni 2011, Algorithm AA with g(y) = x + hAy, its least-squares problems by LAPACK."""
+    """Walker and Ni 2011, Algorithm AA with g(y) = x + hAy, its least-squares problems by
+    LAPACK.
+    """
     ys, ps = [x], []
     for _ in range(steps):
         ps.append(x + h * matrix @ ys[-1] - ys[-1])
@@ -36,7 +38,8 @@ def test_iterates_are_the_textbooks(memory: int) -> None:
     equation = ImplicitEquation(LinearVectorField(matrix), x, 0.7)
     for steps in (1, 2, 4, 6):
         solver = Anderson(memory=memory, max_iterations=steps, rtol=0.0, keep_last=True)
-        # the ridge 10·eps perturbs γ by 10·eps times the condition number of the Gram matrix, here at most 1e4
+        # the ridge 10·eps perturbs γ by 10·eps times the condition number of the Gram matrix, here
+        # at most 1e4
         torch.testing.assert_close(
             solver.solve(equation, x).state[0],
             textbook(matrix, x[0], 0.7, memory, steps),

@@ -141,7 +141,9 @@ def test_half_precision_ends_where_rounding_in_f_leaves_it() -> None:
 
 
 def test_the_ghost_of_a_fold_is_passed(minilm_folder: Path) -> None:
-    """At h = 0.97 the solution that begins at x ends in a fold; at h = 1 there is another one, a hundred fixed-point steps away."""
+    """At h = 0.97 the solution that begins at x ends in a fold; at h = 1 there is another one, a
+    hundred fixed-point steps away.
+    """
     encoder, tokenizer = od.load_encoder(minilm_folder, torch.float32)
     text = "He forgot his umbrella on the train again. Why did the lights go out last night?"
     trajectory = od.trace(encoder, tokenizer([text], return_tensors="pt"))

@@ -68,7 +68,8 @@ def test_a_field_that_breaks_for_one_example(
 
 
 def test_a_pole_is_ill_posed() -> None:
-    # hλ = 1 exactly: y = x + λhy has no solution, and every y with the right other components is as good as any.
+    # hλ = 1 exactly: y = x + λhy has no solution, and every y with the right other components is as
+    # good as any.
     q = orthogonal(6)
     matrices = torch.stack(
         [
@@ -93,7 +94,8 @@ class Parabola(AbstractVectorField):
 
 
 def test_a_local_minimum_of_the_residual_is_ill_posed() -> None:
-    # y = x + y + y² + 1 means y² = −(1 + x): none for x = 1, with the residual least and stationary at y = 0.
+    # y = x + y + y² + 1 means y² = −(1 + x): none for x = 1, with the residual least and stationary
+    # at y = 0.
     x = torch.full((1, 1), 1.0, dtype=DTYPE)
     solution = Auto().solve(ImplicitEquation(Parabola(), x, 1.0), x)
     assert solution.status[0] == Status.ILL_POSED

@@ -1,4 +1,6 @@
-"""What every solver promises: one meaning of convergence, an honest status, and examples that do not know of each other."""
+"""What every solver promises: one meaning of convergence, an honest status, and examples that do
+not know of each other.
+"""
 
 import dataclasses
 import math
@@ -65,7 +67,9 @@ def rms(v: Tensor) -> Tensor:
 
 
 def require_true_residual(equation: ImplicitEquation, solution: Solution) -> None:
-    """What is reported is RMS(r) at the state that is returned, to the rounding of the terms of r."""
+    """What is reported is RMS(r) at the state that is returned, to the rounding of the terms of
+    r.
+    """
     field, y = equation.field, solution.state
     rounding = (
         10
@@ -225,7 +229,8 @@ def test_every_status_is_reached() -> None:
     assert torch.equal(solution.state[3], x[3])  # the best iterate is the start
     with pytest.raises(
         SolveError,
-        match=r"4 of 5 implicit solves did not converge: 1: MAX_ITERATIONS \(residual .*2: STALLED .*4: NON_FINITE",
+        match=r"4 of 5 implicit solves did not converge: 1: "
+        r"MAX_ITERATIONS \(residual .*2: STALLED .*4: NON_FINITE",
     ):
         solution.raise_for_status()
 
@@ -256,7 +261,8 @@ def test_an_iterate_that_leaves_the_finite_numbers_is_reported(keep_last: bool) 
 
 
 def test_overflow_is_never_convergence() -> None:
-    # Fails if RMS(r) = ∞ ≤ rtol·RMS(y) = ∞ counts as convergence: the squares overflow from 1e154 on.
+    # Fails if RMS(r) = ∞ ≤ rtol·RMS(y) = ∞ counts as convergence: the squares overflow from 1e154
+    # on.
     x = torch.ones(1, 2, dtype=DTYPE)
     equation = ImplicitEquation(LinearVectorField(10 * torch.eye(2, dtype=DTYPE)), x, 1.0)
     solution = FixedPoint(max_iterations=200, keep_last=True).solve(equation, x)
@@ -294,7 +300,8 @@ def test_evaluations_are_counted(solver: AbstractImplicitSolver) -> None:
         calls += int(
             solution.iterations.max()
         )  # products with Jᵀ, prepared by the evaluation before
-    # a batch is evaluated until its slowest example ends; GMRES also checks its residual, which is not counted
+    # a batch is evaluated until its slowest example ends; GMRES also checks its residual, which is
+    # not counted
     assert int(solution.evaluations.max()) <= calls
     if not isinstance(solver, (NewtonKrylov, Auto)):
         assert int(solution.evaluations.max()) == calls

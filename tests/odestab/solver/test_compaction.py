@@ -1,4 +1,6 @@
-"""A batch that shrinks, states of low precision, warm starts: what depends on how f is evaluated."""
+"""A batch that shrinks, states of low precision, warm starts: what depends on how f is
+evaluated.
+"""
 
 import dataclasses
 from pathlib import Path

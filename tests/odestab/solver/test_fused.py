@@ -1,4 +1,6 @@
-"""The fused stages do what the plain ones do: in Triton's interpreter, and on a GPU where there is one."""
+"""The fused stages do what the plain ones do: in Triton's interpreter, and on a GPU where there is
+one.
+"""
 
 import importlib.util
 import json
@@ -44,7 +46,9 @@ needs_a_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is
 
 
 def run(device: str, *cases: str) -> dict[str, str]:
-    """What each case finds wrong, "" for nothing; in a process of its own, since the interpreter is chosen before the import."""
+    """What each case finds wrong, "" for nothing; in a process of its own, since the interpreter is
+    chosen before the import.
+    """
     if importlib.util.find_spec("triton") is None:
         pytest.skip("triton is not installed: it is for Linux alone")
     environment = os.environ | {"OMP_NUM_THREADS": "1"}

@@ -69,7 +69,8 @@ def test_other_solvers_are_no_polynomials_known_beforehand() -> None:
     z = torch.zeros(1, dtype=torch.complex128)
     with pytest.raises(
         ValueError,
-        match=r"solver must have a fixed polynomial \(FixedPoint, GradientDescent\), got NewtonKrylov",
+        match=r"solver must have a fixed polynomial \(FixedPoint, "
+        r"GradientDescent\), got NewtonKrylov",
     ):
         truncated_stability_function(NewtonKrylov(), z, 1.0, 3)
     assert truncated_stability_function(FixedPoint(), z, 1.0, 3).shape == z.shape

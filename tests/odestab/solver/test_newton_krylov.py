@@ -51,7 +51,9 @@ def test_convergence_is_superlinear_near_the_solution() -> None:
 
 
 def test_steps_that_leave_the_basin_are_cut_back() -> None:
-    """Newton for arctan diverges from |y| > 1.39 without a line search (Kelley 1995, section 8.1)."""
+    """Newton for arctan diverges from |y| > 1.39 without a line search (Kelley 1995, section
+    8.1).
+    """
 
     class Arctan(AbstractVectorField):
         def __call__(self, x: torch.Tensor) -> torch.Tensor:
@@ -65,7 +67,9 @@ def test_steps_that_leave_the_basin_are_cut_back() -> None:
 
 
 def test_without_a_solution_it_stalls_and_says_so() -> None:
-    """y = x + h(−y²) has no real solution below x = −1/(4h); the residual's minimum over y is x + 1/(4h)."""
+    """y = x + h(−y²) has no real solution below x = −1/(4h); the residual's minimum over y is x +
+    1/(4h).
+    """
     x = torch.full((1, 1), -2.0, dtype=DTYPE)
     solution = NewtonKrylov().solve(ImplicitEquation(Decay(), x, 1.0), x)
     assert solution.status[0] in (Status.STALLED, Status.MAX_ITERATIONS)
@@ -73,7 +77,9 @@ def test_without_a_solution_it_stalls_and_says_so() -> None:
 
 
 def test_a_layer_with_fused_attention_is_differentiated() -> None:
-    """torch's fused attention has no forward-mode derivatives; the products go through the kernel that has."""
+    """torch's fused attention has no forward-mode derivatives; the products go through the kernel
+    that has.
+    """
     generator = torch.Generator().manual_seed(0)
     w = torch.randn(3, 8, 8, generator=generator, dtype=DTYPE) / 4
 

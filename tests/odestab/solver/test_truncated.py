@@ -1,4 +1,6 @@
-"""A solver that is stopped is a polynomial: what the closed formula says, what the library says, and what the solver does."""
+"""A solver that is stopped is a polynomial: what the closed formula says, what the library says,
+and what the solver does.
+"""
 
 import pytest
 import torch
@@ -20,7 +22,9 @@ CASES = ("Picard", "resolvent Picard", "gradient descent")
 
 
 def closed_formula(case: str, z: Tensor, h: float, k: int, start: str) -> Tensor:
-    """R_k(z) = (1 − c^k)/(1 − z) + c^k R_0(z), Mathematics, section 2; written here independently of the library."""
+    """R_k(z) = (1 − c^k)/(1 − z) + c^k R_0(z), Mathematics, section 2; written here independently
+    of the library.
+    """
     c = {
         "Picard": z,
         "resolvent Picard": (h + z) / (1 + h),

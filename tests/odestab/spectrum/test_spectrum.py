@@ -37,7 +37,9 @@ def krylov_from_32_on(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def known_matrix(values: Tensor, departure: float = 0.0, seed: int = 0) -> Tensor:
-    """Q (diag(values) + strictly upper part) Qᵀ: real eigenvalues that are known, normal unless `departure` is positive."""
+    """Q (diag(values) + strictly upper part) Qᵀ: real eigenvalues that are known, normal unless
+    `departure` is positive.
+    """
     n = len(values)
     upper = departure * torch.triu(normal_numbers(n, n, seed=seed + 1), 1) / math.sqrt(n)
     q = orthogonal(n, seed)
@@ -157,7 +159,9 @@ def test_grcar() -> None:
 
 
 def test_multiplicities_and_breakdown() -> None:
-    """Three distinct eigenvalues: every Krylov space breaks down after three steps and is continued."""
+    """Three distinct eigenvalues: every Krylov space breaks down after three steps and is
+    continued.
+    """
     values = torch.tensor([3.0] * 4 + [-2.0] * 6 + [1.0] * (BIG - 10), dtype=DTYPE)
     operator = linear_operator(
         known_matrix(values), torch.eye(BIG, dtype=DTYPE), torch.zeros(BIG, BIG, dtype=DTYPE)

@@ -140,7 +140,9 @@ def test_padded_batch_equals_alone() -> None:
 
 
 def test_a_step_that_cannot_be_solved_is_flagged() -> None:
-    """y = x + hf(y) has no solution for f(y) = y at h = 1, has one at h = 1/2, and always for f(y) = y/10."""
+    """y = x + hf(y) has no solution for f(y) = y at h = 1, has one at h = 1/2, and always for f(y)
+    = y/10.
+    """
     field = LinearVectorField(
         torch.stack([0.1 * torch.eye(3, dtype=DTYPE), torch.eye(3, dtype=DTYPE)])
     )

@@ -184,7 +184,9 @@ def test_certain_step_sizes_are_never_wrong() -> None:
 def test_ritz_values_that_have_not_converged_settle_nothing(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """A Jordan-like matrix: λ = −1 only, so explicit Euler with h = 1 is stable, but Ritz values fill a disc of radius 1.5."""
+    """A Jordan-like matrix: λ = −1 only, so explicit Euler with h = 1 is stable, but Ritz values
+    fill a disc of radius 1.5.
+    """
     # Fails if growth > 1 counts as settled whether or not the Ritz values have converged.
     monkeypatch.setattr("odestab.spectrum.record.DENSE_LIMIT", 32)
     n = 60
