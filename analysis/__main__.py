@@ -237,7 +237,7 @@ def regions(options: argparse.Namespace) -> None:
 
 def info(options: argparse.Namespace) -> None:
     """Versions, devices, and which kernels are usable."""
-    from analysis.ground.installed import installed
+    from analysis.installed import installed
 
     print(installed())
 
