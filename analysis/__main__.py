@@ -153,7 +153,7 @@ def calibrate(options: argparse.Namespace) -> None:
     from analysis.calibration import calibrate as calibrated
     from analysis.ground.json_records import read_json
     from analysis.record import read_run
-    from analysis.sweep import missing, prepare, run
+    from analysis.sweep import lacking_cells, prepare, run
 
     texts, pairs = _texts(options)
     shared = {
@@ -178,7 +178,7 @@ def calibrate(options: argparse.Namespace) -> None:
         for name, sweep in sweeps.items()
     }
     if any(
-        found is None and missing(sweeps[name], options.out / name, warn)
+        found is None and lacking_cells(sweeps[name], options.out / name, warn)
         for name, found in measured.items()
     ):
         print(WAITING)
