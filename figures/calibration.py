@@ -2,7 +2,9 @@
 the record of a calibration.
 """
 
+import dataclasses
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
@@ -11,14 +13,17 @@ from matplotlib.figure import Figure
 from msgspec import UNSET
 
 from figures import style
+from figures.findings import number
 from figures.records import (
     CalibratedFit,
+    CalibratedFlips,
     CalibratedLinearity,
     CalibratedSeries,
     Calibration,
     Growth,
     not_a_number,
 )
+from figures.template import Shown, shown
 
 PANELS = {
     "fine-tuned": "predicted from its own\nlinearisation",
@@ -32,6 +37,19 @@ KINDS = {  # none of the colours that methods have
     "held": ("s", style.GUIDE),
 }
 OTHER = ("P", style.FAINT)
+CAPTION = (
+    "Measured log growth of each step on each text over the predicted one, and the "
+    "error of the prediction against the size of a perturbation."
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Calibrated:
+    """What the page says of a calibration."""
+
+    model: str
+    sentences: list[str]
+    shown: Shown
 
 
 @style.house()
@@ -174,3 +192,66 @@ def _predicted(series: CalibratedSeries, source: str) -> np.ndarray:
 
 def _array(growth: Growth) -> np.ndarray:
     return np.array([[not_a_number(value) for value in row] for row in growth], dtype=float)
+
+
+def tell(record: Calibration, folder: Path) -> Calibrated:
+    """What story.html.j2 shows of a calibration, its figure written into a folder."""
+    drawn = draw(record)
+    return Calibrated(
+        model=record.meta.model,
+        sentences=[
+            *(_fit(fit) for fit in _first_of_each(record.fits)),
+            *(_flip(name, flips) for name, flips in record.flips.items()),
+        ],
+        shown=shown(
+            drawn, folder, "story_calibration", "Predicted against measured growth", CAPTION
+        ),
+    )
+
+
+def _first_of_each(fits: Sequence[CalibratedFit]) -> list[CalibratedFit]:
+    """Each kind and source at its smallest size, which a record names first."""
+    by_kind: dict[tuple[str, str], CalibratedFit] = {}
+    for fit in fits:
+        by_kind.setdefault((fit.kind, fit.source), fit)
+    return list(by_kind.values())
+
+
+def _fit(fit: CalibratedFit) -> str:
+    size = "" if fit.size is None else f" of size {number(fit.size)}"
+    within = ""
+    if fit.r_squared_within is not UNSET:
+        within = (
+            f" (within layers {number(fit.r_squared_within)}; the layers' "
+            f"means alone {number(fit.layer_means)})"
+        )
+    return (
+        f"{fit.kind}{size}, from the {fit.source} linearisation: "
+        f"R² {number(fit.r_squared)}{within}, "
+        f"slope {number(fit.slope)} ({number(fit.slope_low)} to {number(fit.slope_high)}), "
+        f"agreement {number(fit.agreement)}."
+    )
+
+
+def _flip(name: str, flips: CalibratedFlips) -> str:
+    """What sets pairs that flip apart; growth through all steps is chosen by its own outcome, and
+    is said to be so.
+    """
+    difference = number(flips.difference, 2)
+    auroc = "" if flips.auroc is UNSET else f", AUROC {number(flips.auroc, 2)}"
+    evidence = (
+        f"{number(flips.low, 2)} to {number(flips.high, 2)}, p = {number(flips.p_value, 2)}"
+        f"{auroc}; {flips.flipped} and {flips.held} pairs"
+    )
+    if name == "margin":
+        return (
+            f"Margin of the originals of pairs that flip: {difference} above the others' "
+            f"({evidence})."
+        )
+    caution = ""
+    if name == "measured":
+        caution = " The answer is read off the last state: this is chosen by its own outcome."
+    return (
+        f"{name} growth of edits that flip the answer: {difference} nats above the others' "
+        f"({evidence}).{caution}"
+    )

@@ -2,12 +2,31 @@
 confirmation.
 """
 
+import dataclasses
+from pathlib import Path
+
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from figures import style
+from figures.findings import number
 from figures.records import Confirmation, ConfirmedCorrelation, ConfirmedOutcome, not_a_number
+from figures.template import Shown, shown
+
+CAPTION = (
+    "Predicted advantage and measured robustness of each placement of implicit "
+    "steps. Lines: 95 % intervals over texts and attacked examples."
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Confirmed:
+    """What the page says of a confirmation: its finding, and what could have been found."""
+
+    finding: str
+    power: list[str]
+    shown: Shown
 
 
 @style.house()
@@ -80,4 +99,30 @@ def _title(correlation: ConfirmedCorrelation) -> str:
     return (
         f"{correlation.name} {correlation.value:+.2f} [{low:+.2f}, {high:+.2f}], "
         f"p = {not_a_number(correlation.p_value):.2g}"
+    )
+
+
+def tell(record: Confirmation, folder: Path) -> Confirmed:
+    """What story.html.j2 shows of a confirmation, its figure written into a folder."""
+    power = []
+    if record.detectable is not None:
+        power.append(
+            f"A difference of {number(100 * record.detectable, 2)} % of the examples "
+            "would be seen in 80 % of such pairs of models."
+        )
+    if record.powers:
+        chances = ", ".join(
+            f"{number(chance, 2)} at {number(100 * spread)} points"
+            for spread, chance in record.powers.items()
+        )
+        noise = number(100 * not_a_number(record.noise), 2)
+        power.append(
+            f"Probability that a perfect prediction is confirmed under {noise} points of noise "
+            f"from training seeds, by the true outcomes' spread: {chances}."
+        )
+    drawn = draw(record)
+    return Confirmed(
+        finding=record.sentence,
+        power=power,
+        shown=shown(drawn, folder, "story_confirmation", record.sentence, CAPTION),
     )

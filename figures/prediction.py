@@ -2,6 +2,10 @@
 are predicted to gain.
 """
 
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+
 import numpy as np
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
@@ -9,6 +13,7 @@ from matplotlib.figure import Figure
 
 from figures import style
 from figures.records import Estimate, PredictedLayer, Prediction, not_a_number
+from figures.template import Shown, shown
 from figures.whiskers import beside, layer_axis
 
 QUANTITIES = {
@@ -17,6 +22,20 @@ QUANTITIES = {
     "spectral_change": ("D", "spectral growth, log(explicit/implicit)", -1),
 }
 SHADES = {"advantage": style.INK, "worst_change": "#7A7A7A", "spectral_change": "#B5B5B5"}
+CAPTION = (
+    "What an implicit step changes in each layer, and what placements are predicted "
+    "to gain. Statistics over texts with 95 % intervals."
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Predicted:
+    """What the page says of a prediction: where it comes from, its finding, more sentences."""
+
+    source: str
+    finding: str
+    sentences: Sequence[str]
+    shown: Shown
 
 
 @style.house()
@@ -96,3 +115,15 @@ def _chosen(record: Prediction, h: float) -> set[int]:
 
 def _ends(estimate: Estimate) -> tuple[float, float, float]:
     return not_a_number(estimate.value), not_a_number(estimate.low), not_a_number(estimate.high)
+
+
+def tell(record: Prediction, folder: Path) -> Predicted:
+    """What story.html.j2 shows of a prediction, its figure written into a folder."""
+    finding, *sentences = record.recommendation.sentences
+    texts = style.counted(record.config.texts, "text")
+    return Predicted(
+        source=f"From {texts} without labels and the weights of {record.config.model} alone:",
+        finding=finding,
+        sentences=sentences,
+        shown=shown(draw(record), folder, "story_prediction", finding, CAPTION),
+    )

@@ -2,7 +2,9 @@
 each attack, from its record.
 """
 
+import dataclasses
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 from matplotlib.artist import Artist
@@ -10,7 +12,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from figures import style, whiskers
-from figures.records import ComparedModel, Group, SeedInterval, Study, not_a_number
+from figures.findings import number
+from figures.records import ComparedModel, Group, Interval, SeedInterval, Study, not_a_number
+from figures.template import Heading, Shown, Table, shown
 
 MEASURES = {
     "dev": "dev",
@@ -20,6 +24,21 @@ MEASURES = {
 }
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "h", "p", "*", "d", "8")
 WIDE = 7  # columns, beyond which counts stand closer together
+
+CAPTION = (
+    "Accuracy on dev, on AdvGLUE's originals and adversarial sentences, and under "
+    "attack. Means over seeds with 95 % intervals; dots are seeds."
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Trained:
+    """What the page says of a study: a finding and a table for each group."""
+
+    groups: list[tuple[str, Table]]
+    missing: Sequence[str]
+    warnings: Sequence[str]
+    shown: Shown
 
 
 @style.house()
@@ -208,3 +227,63 @@ def _attacks(models: Sequence[ComparedModel]) -> list[str]:
 
 def _title(group: Group) -> str:
     return f"{style.plain(group.task)}, {group.size or 'all'} rows"
+
+
+def tell(record: Study, folder: Path) -> Trained:
+    """What story.html.j2 shows of a study, its figure written into a folder."""
+    return Trained(
+        groups=[(_against(group, record.baseline), _measures(group)) for group in record.groups],
+        missing=record.missing,
+        warnings=record.warnings,
+        shown=shown(draw(record), folder, "story_study", f"Study {record.name}", CAPTION),
+    )
+
+
+def _against(group: Group, baseline: str) -> str:
+    """Every model's difference to the baseline on all adversarial pairs."""
+    differences = [(model.name, difference(model)) for model in group.models]
+    compared = [f"{name} {difference}" for name, difference in differences if difference]
+    if not compared:
+        return f"{group.name}: no model has been compared with {baseline} yet."
+    return (
+        f"{group.name}: against {baseline}, on all adversarial pairs of AdvGLUE, 95 % intervals "
+        f"(over seeds and the sentences that pairs were made from): {'; '.join(compared)}."
+    )
+
+
+def difference(model: ComparedModel) -> str:
+    """A model's difference to the baseline on all adversarial pairs; empty where it was not
+    compared.
+    """
+    paired = model.against_baseline and model.against_baseline.all.hierarchical
+    if not paired or paired.low is None:
+        return ""
+    mean, low, high = (
+        number(100 * not_a_number(end), 2) for end in (paired.mean, paired.low, paired.high)
+    )
+    return f"{mean} points ({low} to {high})"
+
+
+def _measures(group: Group) -> Table:
+    labels = [label.replace("\n", " ") for label in MEASURES.values()]
+    return Table(
+        caption=f"{group.name}: {group.metric}, per cent, mean ± half a 95 % interval over seeds.",
+        head=[[Heading(label) for label in ("model", *labels, "seeds")]],
+        rows=[
+            [
+                model.name,
+                *(_per_cent(model.measures.get(name)) for name in MEASURES),
+                str(len(model.seeds)),
+            ]
+            for model in group.models
+        ],
+    )
+
+
+def _per_cent(interval: Interval | None) -> str:
+    if interval is None or interval.mean is None:
+        return "–"
+    mean = f"{100 * interval.mean:.1f}"
+    if interval.low is None:
+        return mean
+    return f"{mean} ± {100 * (not_a_number(interval.high) - interval.mean):.1f}"
