@@ -214,13 +214,24 @@ def _tell_calibration(record: dict[str, Any], out: Path) -> None:
 
 def report(options: argparse.Namespace) -> None:
     """Figures and report again from a run folder alone."""
-    from analysis.record import read_run
-    from analysis.summary import summarise
+    from analysis.run import read_measurements, write_summary
     from figures.report import write_report
     from figures.story import KEYS, read_story
 
     told = read_story(**{name: getattr(options, name) for name in KEYS})
-    print(f"report: {write_report(summarise(read_run(options.run)), options.run, told=told)}")
+    found = read_measurements(options.run)
+    write_summary(options.run, found, warn)
+    print(f"report: {write_report(found, options.run, told=told)}")
+
+
+def export(options: argparse.Namespace) -> None:
+    """Every table of a run folder as a file of its own."""
+    from analysis.run import export as exported
+    from analysis.run import read_measurements
+
+    out = options.out or options.run / "tables"
+    for path in exported(read_measurements(options.run), out, options.format):
+        print(f"table: {path}")
 
 
 def propagate(options: argparse.Namespace) -> None:
@@ -415,6 +426,13 @@ def _parser() -> Parser:
             f"--{name}", type=a_path, metavar="FILE", help=f"a {name}.json to tell of in the report"
         )
     again.set_defaults(command=report)
+    tables = commands.add_parser("export", help="every table of a run folder, as CSV or Parquet")
+    tables.add_argument("run", type=a_path, metavar="RUN")
+    tables.add_argument(
+        "--format", choices=("csv", "parquet"), default="csv", help="(default: csv)"
+    )
+    tables.add_argument("--out", type=a_path, metavar="FOLDER", help="(default: RUN/tables)")
+    tables.set_defaults(command=export)
     commands.add_parser("info", help="versions, devices, usable kernels").set_defaults(command=info)
     return parser
 

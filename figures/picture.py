@@ -10,6 +10,8 @@ from analysis.quantities.registry import shortfalls_of
 from analysis.run import Measurements
 from figures.findings import NOTHING
 
+NOT_A_NUMBER = "It was measured, but no finite number says anything about it."
+
 
 @dataclasses.dataclass(frozen=True)
 class Picture:
@@ -40,7 +42,10 @@ class Picture:
     def told(self, run: Measurements, step_size: float) -> str:
         """The finding, and after it how much of what it is about is not certain."""
         sentence, doubted = self.finding(run, step_size), doubt(self.shortfalls(run))
-        return sentence if sentence == NOTHING or not doubted else f"{sentence} {doubted}"
+        if not doubted:
+            return sentence
+        # What has a shortfall was measured.
+        return f"{NOT_A_NUMBER if sentence == NOTHING else sentence} {doubted}"
 
     def shortfalls(self, run: Measurements) -> list[Shortfall]:
         """What of the picture did not converge, is not finite or is only a lower bound."""

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from analysis.quantities import METHODS
-from analysis.quantities.propagation import Growth, growths
+from analysis.quantities.propagation import Growth, growths, spoilt
 from analysis.run import Measurements
 from figures import selection, style
 from figures.findings import NOTHING, number
@@ -104,8 +104,8 @@ def draw_linearity(
 
 
 def at_step_size(run: Measurements, wanted: float | None = None) -> list[Growth]:
-    """Every kind and size at one step size, sizes as they were measured; an example whose implicit solve failed
-    is left out from that layer on.
+    """Every kind and size at one step size; an example whose implicit solve failed is left out from
+    that layer on.
 
     Raises:
         ValueError: if the step size was not measured.
@@ -147,9 +147,8 @@ def prediction_error(growth: Growth, method: str) -> xr.DataArray:
 
 
 def failed(growth: Growth) -> xr.DataArray:
-    """Examples of which some solve did not converge, or whose growth is not finite, by scheme."""
-    finite = np.isfinite(growth.values["measured"]) & np.isfinite(growth.values["predicted"])
-    return ~(growth.values["converged"].all("step") & finite.all("passed"))
+    """Examples of which some solve did not converge, or some number is not finite, by scheme."""
+    return ~growth.values["converged"].all("step") | spoilt(growth)
 
 
 def finding(run: Measurements, step_size: float | None = None) -> str:

@@ -81,7 +81,7 @@ def typical_text(bounds: xr.Dataset) -> int:
         return 0
     reach = abscissae(bounds).transpose("text", "layer")
     off = np.abs(reach - selection.band(reach).median).fillna(1e6).sum("layer").sortby("text")
-    return int(off["text"][int(off.argmin())])
+    return int(off.idxmin("text"))
 
 
 def _exact(one: xr.Dataset) -> View:

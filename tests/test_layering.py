@@ -19,8 +19,17 @@ OURS = {  # which of our packages each package may import, `figures` in command 
 }
 THIRD_PARTY = {
     "odestab": {"torch", "numpy", "scipy", "jaxtyping", "triton"},
-    "analysis": {"torch", "numpy", "scipy", "safetensors", "tqdm", "huggingface_hub"},
-    "figures": {"numpy", "matplotlib", "jinja2", "msgspec"},
+    "analysis": {
+        "torch",
+        "numpy",
+        "scipy",
+        "safetensors",
+        "tqdm",
+        "huggingface_hub",
+        "xarray",
+        "pandas",
+    },
+    "figures": {"numpy", "matplotlib", "xarray", "jinja2", "msgspec"},
     "imbert": {
         "torch",
         "numpy",
@@ -57,8 +66,11 @@ ORDER = (  # the rooms of odestab, each of which may import those before it
     "encoder_layers",
 )
 SHARED_WITH_IMBERT = {"ground"}  # the room of analysis that imbert may import
-SHARED_WITH_FIGURES = {"ground", "record", "summary"}  # likewise figures, free of torch and odestab
+# likewise figures, free of torch and odestab
+SHARED_WITH_FIGURES = {"ground", "quantities", "record", "run"}
+MEASURING_LATE = "analysis/quantities/"  # they load torch and odestab where they measure
 HEAVY = {"torch", "transformers", "odestab"}
+LAZY_ROOT = "analysis/__init__.py"  # the commands and imbert load it, xarray must wait
 COMMANDS = {"analysis/__main__.py", "imbert/__main__.py"}
 # the other lives beside its model, whose package root loads transformers
 LIGHT_COMMAND = "analysis/__main__.py"
@@ -105,8 +117,15 @@ def imports(path: str, tree: ast.AST, in_function: bool = False) -> Iterator[Imp
         yield from imports(
             path,
             node,
-            in_function or isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda),
+            in_function
+            or isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
+            or is_for_types(node),
         )
+
+
+def is_for_types(node: ast.AST) -> bool:
+    """Whether a block is read by type checkers alone."""
+    return isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
 
 
 def packages_of_ours(path: str, found: Import) -> Iterator[str]:
@@ -119,7 +138,7 @@ def packages_of_ours(path: str, found: Import) -> Iterator[str]:
         elif not found.in_function:
             yield "figures may be imported only inside a command body"
     if package == "figures" and found.top == "analysis" and found.second not in SHARED_WITH_FIGURES:
-        yield "figures may import only analysis.ground, record and summary"
+        yield "figures may import only analysis.ground, quantities, record and run"
 
 
 def third_parties(path: str, found: Import) -> Iterator[str]:
@@ -159,8 +178,6 @@ def shape_of_file(path: str, source: str, tree: ast.Module) -> Iterator[str]:
         *ORDER,
     }:
         yield "has no place in the order inside odestab"
-    if path == "analysis/__init__.py" and source.strip():
-        yield "must be empty"
     if path.endswith("/__init__.py"):
         yield from (
             f"line {statement.lineno}: a package root holds only a "
@@ -168,10 +185,18 @@ def shape_of_file(path: str, source: str, tree: ast.Module) -> Iterator[str]:
             for number, statement in enumerate(tree.body)
             if not (
                 isinstance(statement, ast.Import | ast.ImportFrom)
+                or (path == LAZY_ROOT and is_lazy_import(statement))
                 or is_docstring(statement, number)
                 or is_root_constant(statement)
             )
         )
+
+
+def is_lazy_import(statement: ast.stmt) -> bool:
+    """Names that are imported when they are first asked for."""
+    return is_for_types(statement) or (
+        isinstance(statement, ast.FunctionDef) and statement.name == "__getattr__"
+    )
 
 
 def is_docstring(statement: ast.stmt, number: int) -> bool:
@@ -222,8 +247,10 @@ def light_files(found: Mapping[str, list[Import]]) -> Iterator[str]:
     odestab.
     """
     for path in sorted(name for name in found if is_light(name)):
-        may_be_late = path == LIGHT_COMMAND or path.startswith("analysis/ground/")
-        # Only the command and the ground floor may import them in a function.
+        may_be_late = path in (LIGHT_COMMAND, LAZY_ROOT) or path.startswith(
+            ("analysis/ground/", MEASURING_LATE)
+        )
+        # Only the command, the ground floor and quantities may import them in a function.
         late = {} if may_be_late else {one.top: path for one in found[path]}
         loaded = {**late, **loaded_by(path, found)}
         yield from (
@@ -236,7 +263,8 @@ def is_light(path: str) -> bool:
     package, _, name = path.partition("/")
     if package == "analysis":
         return (
-            path == LIGHT_COMMAND or name.split("/")[0].removesuffix(".py") in SHARED_WITH_FIGURES
+            path in (LIGHT_COMMAND, LAZY_ROOT)
+            or name.split("/")[0].removesuffix(".py") in SHARED_WITH_FIGURES
         )
     return package == "figures"
 
@@ -287,14 +315,17 @@ GOOD = {
     "arnoldi\nfrom odestab.krylov import unit",
     "odestab/spectrum/eigen.py": "import math, scipy.linalg\nfrom odestab import "
     "krylov\nfrom ..operators import jacobian",
-    "analysis/__init__.py": "",
+    "analysis/__init__.py": "def __getattr__(name):\n    from analysis.run import open_run",
+    "analysis/run.py": "import xarray, pandas\nfrom analysis.quantities import growth",
+    "analysis/quantities/growth.py": "if TYPE_CHECKING:\n    import torch\n"
+    "def measure():\n    import torch\n    import odestab as od",
     "analysis/record.py": "import numpy\nfrom safetensors.numpy import save",
     "analysis/measure.py": "import torch, tqdm\nimport odestab as "
     "od\nfrom analysis.record import Cell",
     "analysis/__main__.py": "from analysis import record\ndef run():\n    import odestab, "
     "torch, figures\n    from analysis import measure",
     "figures/report.py": "import matplotlib\nfrom analysis.record import Cell\nfrom "
-    "analysis import summary\nfrom figures import style",
+    "analysis.run import Measurements\nfrom figures import style",
     "imbert/models.py": "from analysis.ground.identity import model_identity",
     "imbert/modeling_imbert.py": "import transformers, odestab\nfrom "
     ".configuration_imbert import C",
@@ -356,8 +387,11 @@ BAD = [
         "line 2: a package root holds only",
     ),
     ("odestab/spectrum.py", "\n" * 431, "at most 430 lines, got 431"),
-    ("analysis/__init__.py", '"""A."""', "must be empty"),
-    ("analysis/measure.py", "import pandas", "analysis may not import pandas"),
+    ("analysis/__init__.py", "x = 1", "line 1: a package root holds only"),
+    ("analysis/__init__.py", "import torch", "analysis/__init__.py: may not load torch"),
+    ("odestab/__init__.py", "def __getattr__(name): ...", "line 1: a package root holds only"),
+    ("analysis/measure.py", "import sklearn", "analysis may not import sklearn"),
+    ("analysis/quantities/growth.py", "import torch", "growth.py: may not load torch"),
     (
         "analysis/measure.py",
         "from safetensors.torch import save",
@@ -378,19 +412,19 @@ BAD = [
     ),
     ("analysis/record.py", "def f():\n    import torch", "analysis/record.py: may not load torch"),
     (
-        "analysis/summary.py",
+        "analysis/run.py",
         "from analysis.measure import measure",
-        "analysis/summary.py: may not load torch, imported by analysis/measure.py",
+        "analysis/run.py: may not load torch, imported by analysis/measure.py",
     ),
     (
         "figures/report.py",
         "from analysis import measure",
-        "figures may import only analysis.ground, record and summary",
+        "figures may import only analysis.ground, quantities, record and run",
     ),
     (
         "figures/report.py",
         "import analysis",
-        "figures may import only analysis.ground, record and summary",
+        "figures may import only analysis.ground, quantities, record and run",
     ),
     ("figures/report.py", "def f():\n    import torch", "figures may not import torch"),
     ("figures/report.py", "import odestab", "figures may not import odestab"),

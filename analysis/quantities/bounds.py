@@ -100,7 +100,7 @@ def shortfalls(dataset: xr.Dataset) -> Iterator[Shortfall]:
     """Points that did not converge, and everything that is not finite."""
     where = "layer {layer}, all angles"
     yield from not_converged(RANGE, dataset["range_bound_converged"], where)
-    yield from not_finite(RANGE, dataset["range_bound"].real + dataset["range_bound"].imag, where)
+    yield from not_finite(RANGE, dataset["range_bound"], where)
     yield from not_finite(
         "pseudospectra, longer texts", dataset["sigma_min_bound"], "layer {layer}, all points"
     )

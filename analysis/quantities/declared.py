@@ -9,7 +9,14 @@ import numpy as np
 import xarray as xr
 
 from analysis.cells import CellPlan, Scope, chunks
-from analysis.quantities.propagation import EDIT, FAMILIES, growth_dataset
+from analysis.quantities.propagation import (
+    FAMILIES,
+    growth_dataset,
+    growths,
+    solved,
+    spoilt,
+    where,
+)
 from analysis.quantities.quantity import Measured, Quantity, Shortfall, counted
 from analysis.record import Run
 
@@ -63,17 +70,10 @@ def shortfalls(dataset: xr.Dataset) -> Iterator[Shortfall]:
     """Examples of which some solve did not converge, or whose growth is not finite though all
     did.
     """
-    for kind, family in {**FAMILIES, "edits": EDIT}.items():
-        name = f"{PREFIX}{family}"
-        if f"{name}_growth" not in dataset:
-            continue
-        converged = dataset[f"{name}_converged"].all("step")
-        finite = np.isfinite(dataset[f"{name}_growth"]).all("passed") & np.isfinite(
-            dataset[f"{name}_growth_predicted"]
-        ).all("passed")
-        words = "growth through declared steps"
-        yield from counted(words, ~converged, "not converged", kind)
-        yield from counted(words, converged & ~finite, "not finite", kind)
+    for growth in growths(dataset, PREFIX):
+        words, at = "growth through declared steps", where(growth)
+        yield from counted(words, ~solved(growth), "not converged", at)
+        yield from counted(words, spoilt(growth), "not finite", at)
 
 
 DECLARED = Quantity(

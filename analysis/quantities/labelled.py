@@ -107,15 +107,15 @@ def _concatenated(datasets: list[xr.Dataset], dim: str | pd.Index) -> xr.Dataset
     )
 
 
-def spread(values: xr.DataArray, over: str = "text") -> xr.DataArray:
+def spread(values: xr.DataArray, over: str = "text") -> xr.Variable:
     """Median, 10th and 90th percentile over a dim, along a new first dim "quantile"; what is not
     finite is left out, and NaN where nothing is left.
     """
-    known = values.where(np.isfinite(values)).astype(float)
+    plain = values.variable.astype(float)
+    known = plain.where(np.isfinite(plain))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # where no text is left
-        found = known.quantile(list(QUANTILES.values()), over)
-    return found.transpose("quantile", ...)
+        return known.quantile(list(QUANTILES.values()), over)
 
 
 def statistics(values: xr.DataArray | np.ndarray, over: str = "text") -> dict[str, Any]:

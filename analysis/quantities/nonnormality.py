@@ -11,7 +11,7 @@ import xarray as xr
 
 from analysis.cells import CellPlan, Scope
 from analysis.quantities.labelled import as_complex, joined, variable
-from analysis.quantities.quantity import Measured, Quantity, Row, Shortfall, not_finite
+from analysis.quantities.quantity import Measured, Quantity, Row, Shortfall, counted, not_finite
 from analysis.record import Cell, Run
 
 if TYPE_CHECKING:  # loads torch
@@ -116,6 +116,7 @@ def _of_cell(spectra: dict[tuple[int, ...], Cell], cell: Cell) -> xr.Dataset:
             "short_eigenvalue": variable(
                 "short_eigenvalue_index", eigenvalues, "eigenvalue λ of J", "1/h"
             ),
+            "short_dimension": variable("", len(eigenvalues), "dimension of J"),
             "pseudospectrum_re": variable(
                 "pseudospectrum_column", arrays["re"], "Re z of the grid", "1/h"
             ),
@@ -180,11 +181,14 @@ def shortfalls(dataset: xr.Dataset) -> Iterator[Shortfall]:
     on_grid = dataset["pseudospectrum_re"].notnull() & dataset["pseudospectrum_im"].notnull()
     level = dataset["sigma_min"].where(on_grid, 0.0)
     yield from not_finite("pseudospectra", level)
-    yield from not_finite("numerical range", dataset["numerical_range"].real)
-    yield from not_finite("eigenvalues of the short text", dataset["spectral_abscissa"])
+    yield from not_finite("numerical range", dataset["numerical_range"])
+    known = np.isfinite(dataset["short_eigenvalue"]).sum("short_eigenvalue_index")
+    unknown = known != dataset["short_dimension"]
+    yield from counted("eigenvalues of the short text", unknown, "not finite")
     for name, words in (
         ("departure", "departure from normality"),
         ("frobenius_norm", "‖J‖_F"),
+        ("spectral_abscissa", "rightmost eigenvalue"),
         ("numerical_abscissa", "numerical abscissa"),
         ("pseudospectral_abscissa", "pseudospectral abscissa"),
         ("pseudospectral_radius", "pseudospectral radius"),

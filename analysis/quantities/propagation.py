@@ -140,15 +140,18 @@ def _of_cell(family: str, prefix: str, leading: str, cell: Cell) -> xr.Dataset:
 def growths(dataset: xr.Dataset, prefix: str = "") -> list[Growth]:
     """Every kind of perturbation at every size, kinds in order of their names."""
     found = []
-    for kind in ("gaussian", "worst"):
-        name, example = f"{prefix}{FAMILIES[kind]}", "text"
-        if f"{name}_growth" in dataset:
-            values = _values(dataset, name, example)
-            size = f"{name}_nominal_size"
-            found += [
-                Growth(kind, float(each), values.sel({size: each}, drop=True))
-                for each in values[size].values
-            ]
+    for kind, family in FAMILIES.items():
+        name = f"{prefix}{family}"
+        if f"{name}_growth" not in dataset:
+            continue
+        values, size = _values(dataset, name, "text"), f"{name}_nominal_size"
+        if size not in values.dims:  # an attack has the size that it has
+            found.append(Growth(kind, float("nan"), values))
+            continue
+        found += [
+            Growth(kind, float(each), values.sel({size: each}, drop=True))
+            for each in values[size].values
+        ]
     if f"{prefix}{EDIT}_growth" in dataset:
         values = _values(dataset, f"{prefix}{EDIT}", "pair")
         for kind in dict.fromkeys(values["kind"].values.tolist()):
@@ -161,10 +164,29 @@ def _values(dataset: xr.Dataset, name: str, example: str) -> xr.Dataset:
     names = {
         f"{name}_growth": "measured",
         f"{name}_growth_predicted": "predicted",
+        f"{name}_growth_relative": "relative",
         f"{name}_converged": "converged",
+        f"{name}_size": "size",
     }
+    names = {before: after for before, after in names.items() if before in dataset}
     values = dataset[list(names)].rename(names).rename({example: "example"})
-    return values.transpose("step_size", "scheme", ..., "example", "passed", "step")
+    order = ("step_size", "scheme", ..., "example", "passed", "step")
+    return values.transpose(*order, missing_dims="ignore")
+
+
+def solved(growth: Growth) -> xr.DataArray:
+    """Examples of which every solve converged."""
+    return growth.values["converged"].all("step")
+
+
+def spoilt(growth: Growth) -> xr.DataArray:
+    """Examples of which every solve converged, and yet some number is not finite."""
+    finite = xr.ones_like(solved(growth))
+    for name in ("measured", "predicted", "relative", "size"):
+        if name in growth.values:
+            known = np.isfinite(growth.values[name])
+            finite = finite & (known.all("passed") if "passed" in known.dims else known)
+    return solved(growth) & ~finite
 
 
 def where(growth: Growth) -> str:
@@ -177,13 +199,11 @@ def shortfalls(dataset: xr.Dataset) -> Iterator[Shortfall]:
     did.
     """
     for growth in growths(dataset):
-        converged = growth.values["converged"].all("step")
-        finite = np.isfinite(growth.values["measured"]) & np.isfinite(growth.values["predicted"])
-        spoilt = converged & ~finite.all("passed")
         for method in METHODS:
             name, at = f"propagation, {method}", where(growth)
-            yield from counted(name, ~converged.sel(scheme=method), "not converged", at)
-            yield from counted(name, spoilt.sel(scheme=method), "not finite", at)
+            unsolved = ~solved(growth).sel(scheme=method)
+            yield from counted(name, unsolved, "not converged", at)
+            yield from counted(name, spoilt(growth).sel(scheme=method), "not finite", at)
 
 
 def rows(dataset: xr.Dataset) -> list[Row]:
