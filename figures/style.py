@@ -295,7 +295,7 @@ def write(figure: Figure, path: Path) -> None:
 
 
 def save(figure: Figure, folder: Path, name: str) -> dict[str, Path]:
-    """Write `folder/<name>.svg`, `.pdf` and `.png`; the same figure gives the same bytes.
+    """Write `.svg`, `.pdf` and `.png` of that name into the folder; the same figure gives the same bytes.
 
     Returns:
         The three paths by format.
