@@ -192,32 +192,33 @@ def write_report(
         ValueError: if the step size was not measured.
         OSError: if the folder cannot be written.
     """
-    folder = Path(folder)
     h = selection.of_run(summary, step_size)
+    path = Path(folder) / "report.html"
+    write_bytes(path, _page(summary, path.parent / "figures", h, told).encode())
+    return path
+
+
+def _page(summary: Summary, folder: Path, h: float, told: story.Story) -> str:
+    """The page; its figures are written into the folder."""
     config = typed(summary.config, RunConfig, "config.json")
     numbers = tables(summary)
     refinement = full_findings.of_refinement(summary, h) if summary.refinements else ""
-    page = render(
+    return render(
         "page.html.j2",
         model=config.model,
         facts=_facts(config, h),
         answer=findings.opening(summary, h),
-        pictures=[
-            _pictured(summary, picture, h, folder / "figures") for picture in pictures_of(summary)
-        ],
+        pictures=[_pictured(summary, picture, h, folder) for picture in pictures_of(summary)],
         slider=slider.prepare(summary),
         colours=slider.COLOURS,
         layers=_layers(config, numbers["layers"], h),
         nothing=findings.NOTHING,
         nonnormality=_nonnormality(summary),
-        told=story.tell(told, folder / "figures", refinement),
+        told=story.tell(told, folder, refinement),
         convergence=_convergence(summary, config, numbers["shortfalls"]),
         definitions=_definitions(summary, config, h),
         inputs=_inputs(config, summary.config),
     )
-    path = folder / "report.html"
-    write_bytes(path, page.encode())
-    return path
 
 
 def _facts(config: RunConfig, h: float) -> str:
