@@ -139,7 +139,7 @@ def panels(
 def _size_labels(ax: Axes) -> None:
     """Set the sizes now: ticks are made when first drawn, perhaps outside the style."""
     for label in (ax.xaxis.label, ax.yaxis.label):
-        label.set_size(mpl.rcParams["axes.labelsize"])
+        label.set_fontsize(mpl.rcParams["axes.labelsize"])
     ax.tick_params(
         labelsize=mpl.rcParams["xtick.labelsize"], width=mpl.rcParams["xtick.major.width"]
     )
