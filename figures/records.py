@@ -275,7 +275,7 @@ class Calibration(Record, frozen=True):
 
 
 class RunConfig(Record, frozen=True):
-    """config.json of a run folder; a run of one figure has no texts."""
+    """config.json of a run folder, whose lists may be missing."""
 
     model: str
     field: str

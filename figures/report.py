@@ -96,29 +96,32 @@ def write_report(
         ValueError: if the step size was not measured.
         OSError: if the folder cannot be written.
     """
-    folder = Path(folder)
     h = selection.of_run(run, step_size)
+    path = Path(folder) / "report.html"
+    write_bytes(path, _page(run, path.parent / "figures", h, told).encode())
+    return path
+
+
+def _page(run: Measurements, folder: Path, h: float, told: story.Story) -> str:
+    """The page; its figures are written into the folder."""
     config = typed(dict(run.config), RunConfig, "config.json")
     refined = refinement.REFINEMENT.told(run, h) if run["refinement"] else ""
-    page = render(
+    return render(
         "page.html.j2",
         model=config.model,
         facts=_facts(config, h),
         answer=findings.opening(run, h),
-        pictures=[_pictured(run, picture, h, folder / "figures") for picture in pictures_of(run)],
+        pictures=[_pictured(run, picture, h, folder) for picture in pictures_of(run)],
         slider=slider.prepare(run),
         colours=slider.COLOURS,
         layers=_layers(run, config, h),
         nothing=findings.NOTHING,
         nonnormality=_nonnormality(run["nonnormality"]),
-        told=story.tell(told, folder / "figures", refined),
+        told=story.tell(told, folder, refined),
         convergence=_convergence(run, config),
         definitions=_definitions(run, config, h),
         inputs=_inputs(config, run.config),
     )
-    path = folder / "report.html"
-    write_bytes(path, page.encode())
-    return path
 
 
 def _facts(config: RunConfig, h: float) -> str:

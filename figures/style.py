@@ -131,13 +131,18 @@ def panels(
     else:
         axes = [ax] if isinstance(ax, Axes) else list(np.ravel(np.asarray(ax, dtype=object)))
         figure = axes[0].get_figure(root=True)
-    for panel in axes[:count]:  # ticks are made when first drawn, perhaps outside the style
-        for label in (panel.xaxis.label, panel.yaxis.label):
-            label.set_size(mpl.rcParams["axes.labelsize"])
-        panel.tick_params(
-            labelsize=mpl.rcParams["xtick.labelsize"], width=mpl.rcParams["xtick.major.width"]
-        )
+    for panel in axes[:count]:
+        _size_labels(panel)
     return figure, axes[:count]
+
+
+def _size_labels(ax: Axes) -> None:
+    """Set the sizes now: ticks are made when first drawn, perhaps outside the style."""
+    for label in (ax.xaxis.label, ax.yaxis.label):
+        label.set_fontsize(mpl.rcParams["axes.labelsize"])
+    ax.tick_params(
+        labelsize=mpl.rcParams["xtick.labelsize"], width=mpl.rcParams["xtick.major.width"]
+    )
 
 
 def key(
@@ -295,7 +300,7 @@ def write(figure: Figure, path: Path) -> None:
 
 
 def save(figure: Figure, folder: Path, name: str) -> dict[str, Path]:
-    """Write `folder/<name>.svg`, `.pdf` and `.png`; the same figure gives the same bytes.
+    """Write `.svg`, `.pdf` and `.png` of one name; the same figure gives the same bytes.
 
     Returns:
         The three paths by format.
