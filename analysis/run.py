@@ -155,7 +155,9 @@ def _tidy(dataset: xr.Dataset) -> pd.DataFrame:
     split: dict[str, xr.DataArray] = {}
     for name, array in dataset.data_vars.items():
         if np.iscomplexobj(array):
-            split |= {f"{name}_re": array.real, f"{name}_im": array.imag}
+            known = ~np.isnan(array)  # of a complex NaN one part may be a number
+            parts = {"re": array.real, "im": array.imag}
+            split |= {f"{name}_{part}": values.where(known) for part, values in parts.items()}
         else:
             split[str(name)] = array
     frame = xr.Dataset(split, attrs=dataset.attrs).to_dataframe().reset_index()

@@ -5,6 +5,7 @@ from matplotlib.artist import Artist
 from matplotlib.figure import Figure
 
 from analysis.quantities import METHODS
+from analysis.quantities.labelled import finite
 from analysis.run import Measurements
 from figures import selection, style
 from figures.findings import NOTHING, number
@@ -87,7 +88,7 @@ def finding(run: Measurements, step_size: float | None = None) -> str:
         f"{' and '.join(words)} Euler."
     )
     if len(words) == len(METHODS):
-        both = first.where(np.isfinite(first).all("scheme"), drop=True)
+        both = first.where(finite(first).all("scheme"), drop=True)
         lower = int((both.sel(scheme="implicit") < both.sel(scheme="explicit")).sum())
         text += (
             f" The implicit growth is the smaller one for {lower} of {first.sizes['text']} texts."

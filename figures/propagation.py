@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from analysis.quantities import METHODS
+from analysis.quantities.labelled import finite
 from analysis.quantities.propagation import Growth, growths, spoilt
 from analysis.run import Measurements
 from figures import selection, style
@@ -82,8 +83,8 @@ def draw_linearity(
         if np.isfinite(found.median).any():
             marked = np.array([bool(failed(one).sel(scheme=method).any()) for one in curves])
             _draw_band(panel, sizes, found, method, marked)
-            line = {"line": "-", "width": style.LINE_WIDTHS[method]}
-            handles.append(style.key(style.NAMES[method], style.COLOURS[method], "o", **line))
+            colour, width = style.COLOURS[method], style.LINE_WIDTHS[method]
+            handles.append(style.key(style.NAMES[method], colour, "o", "-", width=width))
             any_marked |= bool(marked.any())
     if any_marked:
         handles.append(_hollow())
@@ -142,8 +143,8 @@ def smallest(curves: list[Growth], kind: str) -> Growth:
 def prediction_error(growth: Growth, method: str) -> xr.DataArray:
     """|log G_L measured − log G_L predicted|, one per example; NaN where either is not positive."""
     last = growth.values.sel(scheme=method).isel(passed=-1)
-    logs = [np.log(last[name].where(last[name] > 0)) for name in ("measured", "predicted")]
-    return np.abs(logs[0] - logs[1])
+    logs = [xr.ufuncs.log(last[name].where(last[name] > 0)) for name in ("measured", "predicted")]
+    return abs(logs[0] - logs[1])
 
 
 def failed(growth: Growth) -> xr.DataArray:
@@ -204,7 +205,7 @@ def _draw_kind(ax: Axes, growth: Growth) -> None:
         values = growth.values.sel(scheme=method).transpose("example", ...)
         colour, depth = style.COLOURS[method], np.arange(values.sizes["passed"])
         unsolved = np.concatenate([[False], ~values["converged"].all("example").values])
-        lost = ~np.isfinite(values["measured"]).all("example").values
+        lost = ~finite(values["measured"]).all("example").values
         band = selection.band(values["measured"], "example").positive()
         _draw_band(ax, depth, band, method, unsolved | lost)
         predicted = selection.band(values["predicted"], "example").positive().median

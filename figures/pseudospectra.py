@@ -80,7 +80,7 @@ def typical_text(bounds: xr.Dataset) -> int:
     if not bounds:
         return 0
     reach = abscissae(bounds).transpose("text", "layer")
-    off = np.abs(reach - selection.band(reach).median).fillna(1e6).sum("layer").sortby("text")
+    off = abs(reach - selection.band(reach).median).fillna(1e6).sum("layer").sortby("text")
     return int(off.idxmin("text"))
 
 

@@ -1,6 +1,7 @@
 """Spectral growth of every layer at every step size, as a map."""
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -23,8 +24,8 @@ TICKS = (0.1, 0.2, 0.5, 1, 2, 5, 10)
 FINE_TICKS = (0.6, 0.7, 0.8, 0.9, 1, 1.1, 1.25, 1.5, 1.75)
 
 
-BOUND = {"facecolor": "none", "edgecolor": "#595959", "hatch": "/////"}
-EDGE = {"facecolor": "none", "edgecolor": "#595959", "hatch": "...."}
+BOUND: dict[str, Any] = {"facecolor": "none", "edgecolor": "#595959", "hatch": "/////"}
+EDGE: dict[str, Any] = {"facecolor": "none", "edgecolor": "#595959", "hatch": "...."}
 
 
 @dataclasses.dataclass(frozen=True)

@@ -151,7 +151,7 @@ def _layer(
     share_of_resamples = float(sample.met.mean())
     solved = float((growth["solve_status"] == 0).mean())
     norm = h * growth["logarithmic_norm"]
-    distance = np.abs(spectrum["eigenvalue"] - 1 / h).min("rank", skipna=False)
+    distance = abs(spectrum["eigenvalue"] - 1 / h).min("rank", skipna=False)
     return LayerPrediction(
         layer=int(growth["layer"]),
         step_size=h,

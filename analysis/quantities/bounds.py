@@ -5,11 +5,10 @@ matrices.
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-import numpy as np
 import xarray as xr
 
 from analysis.cells import CellPlan, Scope
-from analysis.quantities.labelled import as_complex, flag, joined, statistics, variable
+from analysis.quantities.labelled import as_complex, finite, flag, joined, statistics, variable
 from analysis.quantities.quantity import (
     Measured,
     Quantity,
@@ -120,7 +119,7 @@ def abscissae(dataset: xr.Dataset) -> xr.DataArray:
     no point is finite.
     """
     right = dataset["range_bound"].real
-    return right.where(np.isfinite(right)).max("bound_angle")
+    return right.where(finite(right)).max("bound_angle")
 
 
 BOUNDS = Quantity(

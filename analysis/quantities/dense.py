@@ -8,8 +8,8 @@ import numpy as np
 import xarray as xr
 
 from analysis.cells import CellPlan, Scope
-from analysis.quantities.labelled import as_complex, joined, variable
-from analysis.quantities.quantity import Measured, Quantity, Shortfall, not_finite
+from analysis.quantities.labelled import as_complex, finite, joined, variable
+from analysis.quantities.quantity import Measured, Quantity, Shortfall, counted, not_finite
 from analysis.record import Cell, Run
 
 if TYPE_CHECKING:  # loads torch
@@ -79,11 +79,9 @@ def _of_cell(run: Run, cell: Cell) -> xr.Dataset:
 
 def shortfalls(dataset: xr.Dataset) -> Iterator[Shortfall]:
     """Texts whose spectrum or share is not known in full."""
-    known = np.isfinite(dataset["full_eigenvalue"]) & np.isfinite(
-        dataset["full_eigenvalue_residual"]
-    )
+    known = finite(dataset["full_eigenvalue"]) & finite(dataset["full_eigenvalue_residual"])
     whole = known.sum("eigenvalue_index") == dataset["dimension"]
-    yield from not_finite("full spectra of short texts", xr.where(whole, 1.0, np.nan))
+    yield from counted("full spectra of short texts", ~whole, "not finite")
     share = dataset["share_outside_lemniscate"]
     # Where the bulk is all of the spectrum nothing is left to take a share of.
     yield from not_finite("share outside the lemniscate", share)

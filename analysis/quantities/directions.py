@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import xarray as xr
 
-from analysis.quantities.labelled import METHODS, both, joined, statistics, variable
-from analysis.quantities.quantity import Quantity, Row, Shortfall, not_finite, of_methods
+from analysis.quantities.labelled import METHODS, both, finite, joined, statistics, variable
+from analysis.quantities.quantity import Quantity, Row, Shortfall, counted, of_methods
 from analysis.record import Cell, Run
 
 if TYPE_CHECKING:  # loads torch
@@ -70,12 +70,11 @@ def _of_cell(run: Run, cell: Cell) -> xr.Dataset:
 def shortfalls(dataset: xr.Dataset) -> Iterator[Shortfall]:
     """Texts whose direction is not known: NaN belongs beyond their ends alone."""
     share = dataset["direction_share"]
-    finite = np.isfinite(share)
+    known = finite(share)
     # A token that some direction of the text has belongs to the text.
-    inside = finite.any([name for name in share.dims if name not in ("text", "token")])
-    lost = (inside & ~finite).any("token") | ~finite.any("token")
-    known = xr.where(lost.any("side"), np.nan, 1.0)
-    yield from of_methods(not_finite, "worst direction", known)
+    inside = known.any([name for name in share.dims if name not in ("text", "token")])
+    lost = (inside & ~known).any("token") | ~known.any("token")
+    yield from of_methods(counted, "worst direction", lost.any("side"), "not finite")
 
 
 def rows(dataset: xr.Dataset) -> list[Row]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import xarray as xr
 
-from analysis.quantities.labelled import METHODS, both, flag, joined, statistics, variable
+from analysis.quantities.labelled import METHODS, both, finite, flag, joined, statistics, variable
 from analysis.quantities.quantity import (
     Quantity,
     Row,
@@ -222,7 +222,7 @@ def _row(one: xr.Dataset, layer: int, step_size: float) -> Row:
     }
     for method in METHODS:
         of_method = one.sel(scheme=method)
-        certain = of_method["spectral_growth_certain"] & np.isfinite(of_method["spectral_growth"])
+        certain = of_method["spectral_growth_certain"] & finite(of_method["spectral_growth"])
         row[f"{method}_worst_growth"] = statistics(of_method["worst_growth"])
         row[f"{method}_spectral_growth"] = statistics(of_method["spectral_growth"])
         row[f"{method}_spectral_growth_settled"] = int(certain.sum())

@@ -107,6 +107,12 @@ def _concatenated(datasets: list[xr.Dataset], dim: str | pd.Index) -> xr.Dataset
     )
 
 
+def finite(values: xr.DataArray) -> xr.DataArray:
+    """Where values are numbers, neither NaN nor infinite."""
+    known: xr.DataArray = xr.ufuncs.isfinite(values)
+    return known
+
+
 def spread(values: xr.DataArray, over: str = "text") -> xr.Variable:
     """Median, 10th and 90th percentile over a dim, along a new first dim "quantile"; what is not
     finite is left out, and NaN where nothing is left.

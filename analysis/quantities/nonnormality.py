@@ -10,7 +10,7 @@ import numpy as np
 import xarray as xr
 
 from analysis.cells import CellPlan, Scope
-from analysis.quantities.labelled import as_complex, joined, variable
+from analysis.quantities.labelled import as_complex, finite, joined, variable
 from analysis.quantities.quantity import Measured, Quantity, Row, Shortfall, counted, not_finite
 from analysis.record import Cell, Run
 
@@ -182,7 +182,7 @@ def shortfalls(dataset: xr.Dataset) -> Iterator[Shortfall]:
     level = dataset["sigma_min"].where(on_grid, 0.0)
     yield from not_finite("pseudospectra", level)
     yield from not_finite("numerical range", dataset["numerical_range"])
-    known = np.isfinite(dataset["short_eigenvalue"]).sum("short_eigenvalue_index")
+    known = finite(dataset["short_eigenvalue"]).sum("short_eigenvalue_index")
     unknown = known != dataset["short_dimension"]
     yield from counted("eigenvalues of the short text", unknown, "not finite")
     for name, words in (

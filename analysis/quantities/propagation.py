@@ -10,7 +10,7 @@ import numpy as np
 import xarray as xr
 
 from analysis.cells import CellPlan, Scope
-from analysis.quantities.labelled import METHODS, flag, joined, statistics, variable
+from analysis.quantities.labelled import METHODS, finite, flag, joined, statistics, variable
 from analysis.quantities.quantity import Measured, Quantity, Row, Shortfall, counted
 from analysis.record import Cell, Run
 
@@ -181,12 +181,12 @@ def solved(growth: Growth) -> xr.DataArray:
 
 def spoilt(growth: Growth) -> xr.DataArray:
     """Examples of which every solve converged, and yet some number is not finite."""
-    finite = xr.ones_like(solved(growth))
+    every = xr.ones_like(solved(growth))
     for name in ("measured", "predicted", "relative", "size"):
         if name in growth.values:
-            known = np.isfinite(growth.values[name])
-            finite = finite & (known.all("passed") if "passed" in known.dims else known)
-    return solved(growth) & ~finite
+            known = finite(growth.values[name])
+            every = every & (known.all("passed") if "passed" in known.dims else known)
+    return solved(growth) & ~every
 
 
 def where(growth: Growth) -> str:

@@ -10,6 +10,7 @@ import numpy as np
 import xarray as xr
 
 from analysis.cells import CellPlan, Scope
+from analysis.quantities.labelled import finite
 from analysis.record import Run
 
 if TYPE_CHECKING:  # loads torch
@@ -105,7 +106,7 @@ def not_finite(
     quantity: str, values: xr.DataArray, where: str = "layer {layer}"
 ) -> Iterator[Shortfall]:
     """NaN and infinities."""
-    return counted(quantity, ~np.isfinite(values), "not finite", where)
+    return counted(quantity, ~finite(values), "not finite", where)
 
 
 def of_methods(

@@ -75,7 +75,7 @@ def _of_cell(cell: Cell) -> xr.Dataset:
 
 def shortfalls(dataset: xr.Dataset) -> Iterator[Shortfall]:
     """Values that are no number; at a pole they are infinite, which is right."""
-    unknown = np.isnan(dataset["region_amplification"])
+    unknown = dataset["region_amplification"].isnull()
     yield from counted("stability regions", unknown, "not finite", "all of the plane")
 
 

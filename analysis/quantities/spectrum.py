@@ -6,8 +6,15 @@ import numpy as np
 import xarray as xr
 
 from analysis.quantities import layer
-from analysis.quantities.labelled import as_complex, flag, joined, statistics, variable
-from analysis.quantities.quantity import Quantity, Row, Shortfall, not_converged, not_finite
+from analysis.quantities.labelled import as_complex, finite, flag, joined, statistics, variable
+from analysis.quantities.quantity import (
+    Quantity,
+    Row,
+    Shortfall,
+    counted,
+    not_converged,
+    not_finite,
+)
 from analysis.record import Cell, Run
 
 LEADING = "leading eigenvalues"
@@ -45,8 +52,8 @@ def _of_cell(cell: Cell) -> xr.Dataset:
 def shortfalls(dataset: xr.Dataset) -> Iterator[Shortfall]:
     """Texts of which some leading eigenvalue did not converge, or is not finite."""
     yield from not_converged(LEADING, dataset["eigenvalue_converged"].all("rank"))
-    finite = np.isfinite(dataset["eigenvalue"]).all("rank")
-    yield from not_finite(LEADING, xr.where(finite, 1.0, np.nan))
+    known = finite(dataset["eigenvalue"]).all("rank")
+    yield from counted(LEADING, ~known, "not finite")
     yield from not_finite(
         f"residuals of {LEADING}", dataset["eigenvalue_residual"].sum("rank", skipna=False)
     )
@@ -57,7 +64,7 @@ def rows(spectrum: xr.Dataset, dense: xr.Dataset) -> list[Row]:
     found = []
     for number in spectrum["layer"].values.tolist():
         one = spectrum.sel(layer=number)
-        distance = np.abs(one["eigenvalue"] - one["center"])
+        distance = abs(one["eigenvalue"] - one["center"])
         short = dense.sel(layer=number) if dense else None
         found.append(
             {

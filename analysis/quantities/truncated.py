@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-import numpy as np
 import xarray as xr
 
 from analysis.cells import CellPlan, Scope
@@ -72,7 +71,7 @@ def dataset(run: Run) -> xr.Dataset:
 
 def shortfalls(dataset: xr.Dataset) -> Iterator[Shortfall]:
     """Values that are no number; beyond single precision they are infinite, which is right."""
-    unknown = np.isnan(dataset["truncated_amplification"])
+    unknown = dataset["truncated_amplification"].isnull()
     yield from counted("regions of truncated solvers", unknown, "not finite", "all of the plane")
 
 
