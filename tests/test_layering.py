@@ -45,6 +45,7 @@ ORDER = (  # the rooms of odestab, each of which may import those before it
     "precision",
     "watch",
     "one_thread",
+    "outside_graphs",
     "fields",
     "krylov",
     "operators",
