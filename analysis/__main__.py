@@ -12,7 +12,6 @@ from typing import Any
 
 from analysis.config import (
     CALIBRATION,
-    DEFAULT_MODEL,
     DEPTHS,
     PREDICTION,
     Pair,
@@ -21,24 +20,19 @@ from analysis.config import (
     default_texts,
     read_texts,
 )
-from analysis.ground.commands import (
-    Parser,
-    a_path,
-    a_seed,
+from analysis.ground.commands import Parser, a_path, a_seed, a_text, one_line, run_command
+from analysis.ground.embedded_model import DEFAULT_MODEL
+from analysis.options import (
     a_step_size,
-    a_text,
     folder_options,
     measuring_options,
-    one_line,
     progress,
-    ready_streams,
     require_figure,
     run_options,
     study_config,
     study_options,
     warn,
 )
-from analysis.ground.interrupts import kept_interrupts
 
 WAITING = (
     "this rank is done; the rank that comes last writes the rest, as does the same command again"
@@ -48,18 +42,7 @@ WAITING = (
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; wrong input is one line on stderr and exit code 2."""
     warnings.filterwarnings("ignore", "Attempted to insert a get_attr Node", UserWarning)
-    ready_streams()
-    try:
-        with kept_interrupts():
-            options = _parser().parse_args(arguments)
-            options.command(options)
-    except (ValueError, OSError, MemoryError) as error:
-        print(f"odestab: error: {one_line(error)}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("odestab: interrupted; the same command continues where it stopped", file=sys.stderr)
-        return 130
-    return 0
+    return run_command(_parser, arguments)
 
 
 def analyze(options: argparse.Namespace) -> None:

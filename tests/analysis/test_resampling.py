@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from imbert.study.intervals import (
+from analysis.ground.resampling import (
     hierarchical_difference,
     mean_interval,
     paired_test,
