@@ -71,8 +71,11 @@ def ready_streams() -> None:
 
 
 def say(line: str) -> None:
-    """One line on stderr, at once."""
-    print(line, file=sys.stderr, flush=True)
+    """One line on stderr, at once; none where there is no stderr, as under a service, where print
+    would take stdout.
+    """
+    if sys.stderr is not None:
+        print(line, file=sys.stderr, flush=True)
 
 
 def one_line(error: BaseException) -> str:
