@@ -20,12 +20,13 @@ from analysis.config import (
     default_texts,
     read_texts,
 )
-from analysis.ground.commands import Parser, a_path, a_seed, a_text, one_line, run_command
+from analysis.ground.commands import Parser, a_number, a_path, a_seed, a_text, one_line, run_command
 from analysis.ground.embedded_model import DEFAULT_MODEL
 from analysis.options import (
     a_step_size,
     folder_options,
     measuring_options,
+    model_argument,
     progress,
     require_figure,
     run_options,
@@ -266,139 +267,161 @@ def _parser() -> Parser:
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     study = study_options()
-    whole = commands.add_parser(
+    _add_analyze(commands, study)
+    _add_predict(commands, study)
+    _add_confirm(commands)
+    _add_calibrate(commands)
+    _add_recalibrate(commands)
+    growth = "growth of a perturbation through depth: one figure"
+    _add_one_figure(commands, study, "propagate", propagate, growth)
+    spectrum = "each layer's spectrum over the stability regions: one figure"
+    _add_one_figure(commands, study, "regions", regions, spectrum)
+    _add_report(commands)
+    commands.add_parser("info", help="versions, devices, usable kernels").set_defaults(command=info)
+    return parser
+
+
+def _add_analyze(commands: Any, study: Parser) -> None:
+    parser = commands.add_parser(
         "analyze",
         parents=[study],
         help="spectra, stability and propagation of every layer, with a report",
     )
-    run_options(whole, "runs/analysis")
-    whole.add_argument(
+    run_options(parser, "runs/analysis")
+    parser.add_argument(
         "--depth",
         choices=DEPTHS,
         default="quick",
         help="full adds pseudospectra and more, in minutes (default: quick)",
     )
-    whole.set_defaults(command=analyze)
-    ahead = commands.add_parser(
+    parser.set_defaults(command=analyze)
+
+
+def _add_predict(commands: Any, study: Parser) -> None:
+    parser = commands.add_parser(
         "predict",
         parents=[study],
         help="which layers should take an implicit step, with a run that tests it",
     )
-    run_options(ahead, "runs/prediction")
-    ahead.set_defaults(command=predict, depth=PREDICTION)
-    after = commands.add_parser(
+    run_options(parser, "runs/prediction")
+    parser.set_defaults(command=predict, depth=PREDICTION)
+
+
+def _add_confirm(commands: Any) -> None:
+    parser = commands.add_parser(
         "confirm",
         help="hold a prediction against the fine-tuned and attacked models that were to test it",
     )
-    after.add_argument("prediction", type=a_path, metavar="PREDICTION.json")
-    after.add_argument(
+    parser.add_argument("prediction", type=a_path, metavar="PREDICTION.json")
+    parser.add_argument(
         "study",
         type=a_path,
         metavar="STUDY",
         help="folder of an imbert study whose runs name the prediction",
     )
-    after.add_argument(
+    parser.add_argument(
         "--attack",
         default="characters",
         metavar="NAME",
         help="by which robustness is measured (default: characters)",
     )
-    after.add_argument(
-        "--seed", type=a_seed, default=0, help="of resamples and permutations (default: 0)"
-    )
-    after.add_argument(
+    _seed_option(parser)
+    parser.add_argument(
         "--seed-sd",
-        type=float,
+        type=a_number,
         metavar="SHARE",
         help="of one model's flips over seeds, for a study of one seed",
     )
-    after.add_argument(
+    parser.add_argument(
         "--out",
         type=a_path,
         default=Path("runs/confirmation"),
         metavar="DIR",
         help="(default: runs/confirmation)",
     )
-    after.set_defaults(command=confirm)
-    held = commands.add_parser(
+    parser.set_defaults(command=confirm)
+
+
+def _add_calibrate(commands: Any) -> None:
+    parser = commands.add_parser(
         "calibrate",
         parents=[measuring_options()],
         help="predicted against measured growth through the steps of a fine-tuned model",
     )
-    held.add_argument(
+    parser.add_argument(
         "checkpoint", type=a_text, metavar="CHECKPOINT", help="fine-tuned, plain or IM-BERT"
     )
-    held.add_argument(
+    parser.add_argument(
         "--pretrained",
         type=a_text,
         metavar="MODEL",
         help=f"that it came from (default: the embedded {DEFAULT_MODEL})",
     )
-    folder_options(held, "runs/calibration")
-    held.add_argument(
+    folder_options(parser, "runs/calibration")
+    parser.add_argument(
         "--directions",
         type=a_text,
         metavar="FILE",
         help="perturbations of texts, as `imbert perturbations` writes them",
     )
-    held.add_argument(
+    parser.add_argument(
         "--margins",
         type=a_path,
         metavar="FILE",
         help="of the originals of pairs, as `imbert perturbations` writes them",
     )
-    held.set_defaults(command=calibrate)
-    reread = commands.add_parser(
+    parser.set_defaults(command=calibrate)
+
+
+def _add_recalibrate(commands: Any) -> None:
+    parser = commands.add_parser(
         "recalibrate", help="fits, tests and figure again from the record of a calibration"
     )
-    reread.add_argument("record", type=a_path, metavar="CALIBRATION.json")
-    reread.add_argument(
-        "--seed", type=int, default=0, help="of resamples and permutations (default: 0)"
+    parser.add_argument("record", type=a_path, metavar="CALIBRATION.json")
+    _seed_option(parser)
+    parser.add_argument("--out", type=a_path, required=True, metavar="DIR")
+    parser.set_defaults(command=recalibrate)
+
+
+def _add_one_figure(commands: Any, study: Parser, name: str, command: Any, words: str) -> None:
+    parser = commands.add_parser(name, parents=[study], help=words)
+    model_argument(parser)
+    parser.add_argument("--text", type=a_text, required=True, help="the text")
+    if command is propagate:
+        parser.add_argument("--edited", type=a_text, help="an edit of the text, to follow as well")
+    else:
+        parser.set_defaults(edited=None)
+    parser.add_argument(
+        "--step-size",
+        type=a_step_size,
+        default=1.0,
+        metavar="H",
+        help="step size h (default: 1)",
     )
-    reread.add_argument("--out", type=a_path, required=True, metavar="DIR")
-    reread.set_defaults(command=recalibrate)
-    for name, command, text in (
-        ("propagate", propagate, "growth of a perturbation through depth: one figure"),
-        ("regions", regions, "each layer's spectrum over the stability regions: one figure"),
-    ):
-        single = commands.add_parser(name, parents=[study], help=text)
-        single.add_argument(
-            "model",
-            nargs="?",
-            metavar="MODEL",
-            help=f"hub id or folder (default: the embedded {DEFAULT_MODEL})",
-        )
-        single.add_argument("--text", type=a_text, required=True, help="the text")
-        if command is propagate:
-            single.add_argument(
-                "--edited", type=a_text, help="an edit of the text, to follow as well"
-            )
-        else:
-            single.set_defaults(edited=None)
-        single.add_argument(
-            "--step-size",
-            type=a_step_size,
-            default=1.0,
-            metavar="H",
-            help="step size h (default: 1)",
-        )
-        single.add_argument(
-            "--out",
-            type=a_path,
-            default=Path(f"{name}.svg"),
-            metavar="FILE",
-            help="a .svg, .pdf or .png file",
-        )
-        single.set_defaults(command=command, depth="quick")
-    again = commands.add_parser("report", help="figures and report again from a run folder")
-    again.add_argument("run", type=a_path, metavar="RUN")
+    parser.add_argument(
+        "--out",
+        type=a_path,
+        default=Path(f"{name}.svg"),
+        metavar="FILE",
+        help="a .svg, .pdf or .png file",
+    )
+    parser.set_defaults(command=command, depth="quick")
+
+
+def _add_report(commands: Any) -> None:
+    parser = commands.add_parser("report", help="figures and report again from a run folder")
+    parser.add_argument("run", type=a_path, metavar="RUN")
     for name in ("prediction", "study", "confirmation", "calibration"):
-        again.add_argument(
+        parser.add_argument(
             f"--{name}", type=a_path, metavar="FILE", help=f"a {name}.json to tell of in the report"
         )
-    again.set_defaults(command=report)
-    commands.add_parser("info", help="versions, devices, usable kernels").set_defaults(command=info)
-    return parser
+    parser.set_defaults(command=report)
+
+
+def _seed_option(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--seed", type=a_seed, default=0, help="of resamples and permutations (default: 0)"
+    )
 
 
 if __name__ == "__main__":

@@ -60,8 +60,8 @@ def require_figure(path: Path) -> None:
         )
 
 
-def run_options(parser: argparse.ArgumentParser, out: str) -> None:
-    """Options of the commands that measure many texts into a run folder, at some step sizes."""
+def model_argument(parser: argparse.ArgumentParser) -> None:
+    """The encoder that a command measures."""
     parser.add_argument(
         "model",
         nargs="?",
@@ -69,6 +69,11 @@ def run_options(parser: argparse.ArgumentParser, out: str) -> None:
         metavar="MODEL",
         help=f"hub id or folder (default: the embedded {DEFAULT_MODEL})",
     )
+
+
+def run_options(parser: argparse.ArgumentParser, out: str) -> None:
+    """Options of the commands that measure many texts into a run folder, at some step sizes."""
+    model_argument(parser)
     parser.add_argument(
         "--step-size",
         type=a_step_size,

@@ -218,112 +218,115 @@ def _parser() -> Parser:
         description="Fine-tune BERT with implicit layers, attack it, and compare it with BERT.",
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    train = commands.add_parser(
-        "finetune", help="train a run, keep its best checkpoint, evaluate it; again continues it"
-    )
-    train.add_argument("run", type=a_path, metavar="RUN.toml")
-    train.add_argument(
-        "--data",
-        type=a_path,
-        metavar="DIR",
-        help="where relative paths start (default: the folder of RUN.toml)",
-    )
-    train.add_argument("--out", type=a_path, required=True, metavar="DIR", help="run folder")
-    train.set_defaults(command=finetune)
     measured = _measured_options()
-    measure = commands.add_parser(
-        "evaluate", parents=[measured], help="measure a checkpoint on dev and AdvGLUE"
-    )
-    measure.add_argument("--advglue", metavar="FILE", help="the AdvGLUE file")
-    measure.add_argument("--limit", type=positive, metavar="N", help="the first N dev examples")
-    measure.add_argument("--out", type=a_path, metavar="FILE", help="write the record here")
-    measure.set_defaults(command=evaluate)
-    broken = commands.add_parser(
-        "attack", parents=[measured], help="attack a checkpoint, with the masking checks"
-    )
-    broken.add_argument(
+    for name, command, options, parents, text in (
+        (
+            "finetune",
+            finetune,
+            _finetune_options,
+            [],
+            "train a run, keep its best checkpoint, evaluate it; again continues it",
+        ),
+        (
+            "evaluate",
+            evaluate,
+            _evaluate_options,
+            [measured],
+            "measure a checkpoint on dev and AdvGLUE",
+        ),
+        (
+            "attack",
+            attack,
+            _attack_options,
+            [measured],
+            "attack a checkpoint, with the masking checks",
+        ),
+        (
+            "perturbations",
+            perturbations,
+            _perturbations_options,
+            [measured],
+            "write what perturbs a checkpoint, for odestab calibrate",
+        ),
+        (
+            "study",
+            study,
+            _study_options,
+            [],
+            "models × tasks × sizes × seeds: table, CSV and figure; again continues it",
+        ),
+    ):
+        below = commands.add_parser(name, parents=parents, help=text)
+        options(below)
+        below.set_defaults(command=command)
+    return parser
+
+
+def _finetune_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("run", type=a_path, metavar="RUN.toml")
+    _data_option(parser, "the folder of RUN.toml")
+    _out_option(parser, "run folder")
+
+
+def _evaluate_options(parser: argparse.ArgumentParser) -> None:
+    _advglue_option(parser)
+    parser.add_argument("--limit", type=positive, metavar="N", help="the first N dev examples")
+    parser.add_argument("--out", type=a_path, metavar="FILE", help="write the record here")
+
+
+def _attack_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
         "--kind",
         choices=ATTACKS,
         action="append",
         help="which attack; may be repeated (default: all)",
     )
-    broken.add_argument(
-        "--examples",
-        type=positive,
-        default=100,
-        metavar="N",
-        help="the first N dev examples (default: 100)",
-    )
-    broken.add_argument("--seed", type=a_seed, default=0)
-    broken.add_argument(
+    _examples_option(parser, 100)
+    parser.add_argument(
         "--norm", choices=("l2", "linf"), help="of the ball about the word embeddings (default: l2)"
     )
-    broken.add_argument(
+    parser.add_argument(
         "--radius",
         type=a_number,
         nargs="+",
         metavar="R",
         help="of it, in mean norms of word embeddings; several are a ladder (default: 0.1 0.3 1)",
     )
-    broken.add_argument(
+    parser.add_argument(
         "--baseline",
         type=a_path,
         metavar="CHECKPOINT",
         help="an explicit model, whose perturbations are put to this one",
     )
-    broken.add_argument(
+    parser.add_argument(
         "--gradient",
         choices=("implicit", "unrolled"),
         help="to climb (default: the one that suits the solver)",
     )
-    broken.add_argument("--restarts", type=positive, metavar="N", help="of the white-box attacks")
-    broken.add_argument("--synonyms", metavar="FILE", help="table of word substitutions")
-    broken.add_argument("--antonyms", metavar="FILE", help="pairs that are never substituted")
-    broken.add_argument("--no-masking", action="store_true", help="leave out the masking checks")
-    broken.add_argument(
-        "--out", type=a_path, required=True, metavar="DIR", help="one JSON file per attack"
-    )
-    broken.set_defaults(command=attack)
-    moved = commands.add_parser(
-        "perturbations",
-        parents=[measured],
-        help="write what perturbs a checkpoint, for odestab calibrate",
-    )
-    moved.add_argument("--advglue", metavar="FILE", help="the AdvGLUE file")
-    moved.add_argument(
-        "--examples",
-        type=positive,
-        default=32,
-        metavar="N",
-        help="attack the first N dev examples (default: 32)",
-    )
-    moved.add_argument("--seed", type=a_seed, default=0)
-    moved.add_argument(
-        "--out", type=a_path, required=True, metavar="DIR", help="folder of the two files"
-    )
-    moved.set_defaults(command=perturbations)
-    whole = commands.add_parser(
-        "study", help="models × tasks × sizes × seeds: table, CSV and figure; again continues it"
-    )
-    whole.add_argument("study", type=a_path, metavar="STUDY.toml")
-    whole.add_argument(
-        "--data",
-        type=a_path,
-        metavar="DIR",
-        help="where relative paths start (default: the folder of STUDY.toml)",
-    )
-    whole.add_argument(
-        "--out", type=a_path, required=True, metavar="DIR", help="the study's folder"
-    )
-    whole.add_argument("--stages", nargs="+", choices=STAGES, help="which stages (default: all)")
-    whole.add_argument(
+    parser.add_argument("--restarts", type=positive, metavar="N", help="of the white-box attacks")
+    parser.add_argument("--synonyms", metavar="FILE", help="table of word substitutions")
+    parser.add_argument("--antonyms", metavar="FILE", help="pairs that are never substituted")
+    parser.add_argument("--no-masking", action="store_true", help="leave out the masking checks")
+    _out_option(parser, "one JSON file per attack")
+
+
+def _perturbations_options(parser: argparse.ArgumentParser) -> None:
+    _advglue_option(parser)
+    _examples_option(parser, 32)
+    _out_option(parser, "folder of the two files")
+
+
+def _study_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("study", type=a_path, metavar="STUDY.toml")
+    _data_option(parser, "the folder of STUDY.toml")
+    _out_option(parser, "the study's folder")
+    parser.add_argument("--stages", nargs="+", choices=STAGES, help="which stages (default: all)")
+    parser.add_argument(
         "--shard",
         type=a_shard,
         metavar="R/W",
         help="this rank's share of the runs (default: torchrun's)",
     )
-    whole.set_defaults(command=study)
-    return parser
 
 
 def _measured_options() -> Parser:
@@ -341,14 +344,37 @@ def _measured_options() -> Parser:
     options.add_argument(
         "--max-length", type=positive, metavar="N", help="tokens after which texts are cut"
     )
-    options.add_argument(
+    _data_option(options, "here", Path())
+    return options
+
+
+def _data_option(parser: argparse.ArgumentParser, words: str, default: Path | None = None) -> None:
+    parser.add_argument(
         "--data",
         type=a_path,
-        default=Path(),
+        default=default,
         metavar="DIR",
-        help="where relative paths start (default: here)",
+        help=f"where relative paths start (default: {words})",
     )
-    return options
+
+
+def _out_option(parser: argparse.ArgumentParser, words: str) -> None:
+    parser.add_argument("--out", type=a_path, required=True, metavar="DIR", help=words)
+
+
+def _advglue_option(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--advglue", metavar="FILE", help="the AdvGLUE file")
+
+
+def _examples_option(parser: argparse.ArgumentParser, default: int) -> None:
+    parser.add_argument(
+        "--examples",
+        type=positive,
+        default=default,
+        metavar="N",
+        help=f"attack the first N dev examples (default: {default})",
+    )
+    parser.add_argument("--seed", type=a_seed, default=0)
 
 
 if __name__ == "__main__":

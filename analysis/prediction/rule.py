@@ -22,7 +22,6 @@ from analysis.prediction import telling
 from analysis.prediction.records import (
     ERROR,
     FEW,
-    LEVEL,
     RESAMPLES,
     SHARE,
     SOLVED,
@@ -126,7 +125,7 @@ def _over(statistic: Any, values: np.ndarray) -> np.ndarray:
 
 def _estimate(values: np.ndarray) -> Estimate:
     """Of a statistic's own value followed by its resamples."""
-    return Estimate(float(values[0]), *percentile_interval(values[1:], LEVEL))
+    return Estimate(float(values[0]), *percentile_interval(values[1:]))
 
 
 def _layer(
