@@ -12,7 +12,6 @@ from typing import Any
 
 from analysis.config import (
     CALIBRATION,
-    DEPTHS,
     PREDICTION,
     Pair,
     StudyConfig,
@@ -20,16 +19,19 @@ from analysis.config import (
     default_texts,
     read_texts,
 )
-from analysis.ground.commands import Parser, a_number, a_path, a_seed, a_text, one_line, run_command
-from analysis.ground.embedded_model import DEFAULT_MODEL
+from analysis.ground.commands import Parser, one_line, run_command
 from analysis.options import (
-    a_step_size,
-    folder_options,
+    analyze_options,
+    calibrate_options,
+    confirm_options,
     measuring_options,
-    model_argument,
+    predict_options,
     progress,
+    propagate_options,
+    recalibrate_options,
+    regions_options,
+    report_options,
     require_figure,
-    run_options,
     study_config,
     study_options,
     warn,
@@ -267,161 +269,64 @@ def _parser() -> Parser:
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     study = study_options()
-    _add_analyze(commands, study)
-    _add_predict(commands, study)
-    _add_confirm(commands)
-    _add_calibrate(commands)
-    _add_recalibrate(commands)
-    growth = "growth of a perturbation through depth: one figure"
-    _add_one_figure(commands, study, "propagate", propagate, growth)
-    spectrum = "each layer's spectrum over the stability regions: one figure"
-    _add_one_figure(commands, study, "regions", regions, spectrum)
-    _add_report(commands)
-    commands.add_parser("info", help="versions, devices, usable kernels").set_defaults(command=info)
+    for command, options, parents, defaults, words in (
+        (
+            analyze,
+            analyze_options,
+            [study],
+            {},
+            "spectra, stability and propagation of every layer, with a report",
+        ),
+        (
+            predict,
+            predict_options,
+            [study],
+            {"depth": PREDICTION},
+            "which layers should take an implicit step, with a run that tests it",
+        ),
+        (
+            confirm,
+            confirm_options,
+            [],
+            {},
+            "hold a prediction against the fine-tuned and attacked models that were to test it",
+        ),
+        (
+            calibrate,
+            calibrate_options,
+            [measuring_options()],
+            {},
+            "predicted against measured growth through the steps of a fine-tuned model",
+        ),
+        (
+            recalibrate,
+            recalibrate_options,
+            [],
+            {},
+            "fits, tests and figure again from the record of a calibration",
+        ),
+        (
+            propagate,
+            propagate_options,
+            [study],
+            {"depth": "quick"},
+            "growth of a perturbation through depth: one figure",
+        ),
+        (
+            regions,
+            regions_options,
+            [study],
+            {"depth": "quick", "edited": None},
+            "each layer's spectrum over the stability regions: one figure",
+        ),
+        (report, report_options, [], {}, "figures and report again from a run folder"),
+        (info, None, [], {}, "versions, devices, usable kernels"),
+    ):
+        below = commands.add_parser(command.__name__, parents=parents, help=words)
+        if options is not None:
+            options(below)
+        below.set_defaults(command=command, **defaults)
     return parser
-
-
-def _add_analyze(commands: Any, study: Parser) -> None:
-    parser = commands.add_parser(
-        "analyze",
-        parents=[study],
-        help="spectra, stability and propagation of every layer, with a report",
-    )
-    run_options(parser, "runs/analysis")
-    parser.add_argument(
-        "--depth",
-        choices=DEPTHS,
-        default="quick",
-        help="full adds pseudospectra and more, in minutes (default: quick)",
-    )
-    parser.set_defaults(command=analyze)
-
-
-def _add_predict(commands: Any, study: Parser) -> None:
-    parser = commands.add_parser(
-        "predict",
-        parents=[study],
-        help="which layers should take an implicit step, with a run that tests it",
-    )
-    run_options(parser, "runs/prediction")
-    parser.set_defaults(command=predict, depth=PREDICTION)
-
-
-def _add_confirm(commands: Any) -> None:
-    parser = commands.add_parser(
-        "confirm",
-        help="hold a prediction against the fine-tuned and attacked models that were to test it",
-    )
-    parser.add_argument("prediction", type=a_path, metavar="PREDICTION.json")
-    parser.add_argument(
-        "study",
-        type=a_path,
-        metavar="STUDY",
-        help="folder of an imbert study whose runs name the prediction",
-    )
-    parser.add_argument(
-        "--attack",
-        default="characters",
-        metavar="NAME",
-        help="by which robustness is measured (default: characters)",
-    )
-    _seed_option(parser)
-    parser.add_argument(
-        "--seed-sd",
-        type=a_number,
-        metavar="SHARE",
-        help="of one model's flips over seeds, for a study of one seed",
-    )
-    parser.add_argument(
-        "--out",
-        type=a_path,
-        default=Path("runs/confirmation"),
-        metavar="DIR",
-        help="(default: runs/confirmation)",
-    )
-    parser.set_defaults(command=confirm)
-
-
-def _add_calibrate(commands: Any) -> None:
-    parser = commands.add_parser(
-        "calibrate",
-        parents=[measuring_options()],
-        help="predicted against measured growth through the steps of a fine-tuned model",
-    )
-    parser.add_argument(
-        "checkpoint", type=a_text, metavar="CHECKPOINT", help="fine-tuned, plain or IM-BERT"
-    )
-    parser.add_argument(
-        "--pretrained",
-        type=a_text,
-        metavar="MODEL",
-        help=f"that it came from (default: the embedded {DEFAULT_MODEL})",
-    )
-    folder_options(parser, "runs/calibration")
-    parser.add_argument(
-        "--directions",
-        type=a_text,
-        metavar="FILE",
-        help="perturbations of texts, as `imbert perturbations` writes them",
-    )
-    parser.add_argument(
-        "--margins",
-        type=a_path,
-        metavar="FILE",
-        help="of the originals of pairs, as `imbert perturbations` writes them",
-    )
-    parser.set_defaults(command=calibrate)
-
-
-def _add_recalibrate(commands: Any) -> None:
-    parser = commands.add_parser(
-        "recalibrate", help="fits, tests and figure again from the record of a calibration"
-    )
-    parser.add_argument("record", type=a_path, metavar="CALIBRATION.json")
-    _seed_option(parser)
-    parser.add_argument("--out", type=a_path, required=True, metavar="DIR")
-    parser.set_defaults(command=recalibrate)
-
-
-def _add_one_figure(commands: Any, study: Parser, name: str, command: Any, words: str) -> None:
-    parser = commands.add_parser(name, parents=[study], help=words)
-    model_argument(parser)
-    parser.add_argument("--text", type=a_text, required=True, help="the text")
-    if command is propagate:
-        parser.add_argument("--edited", type=a_text, help="an edit of the text, to follow as well")
-    else:
-        parser.set_defaults(edited=None)
-    parser.add_argument(
-        "--step-size",
-        type=a_step_size,
-        default=1.0,
-        metavar="H",
-        help="step size h (default: 1)",
-    )
-    parser.add_argument(
-        "--out",
-        type=a_path,
-        default=Path(f"{name}.svg"),
-        metavar="FILE",
-        help="a .svg, .pdf or .png file",
-    )
-    parser.set_defaults(command=command, depth="quick")
-
-
-def _add_report(commands: Any) -> None:
-    parser = commands.add_parser("report", help="figures and report again from a run folder")
-    parser.add_argument("run", type=a_path, metavar="RUN")
-    for name in ("prediction", "study", "confirmation", "calibration"):
-        parser.add_argument(
-            f"--{name}", type=a_path, metavar="FILE", help=f"a {name}.json to tell of in the report"
-        )
-    parser.set_defaults(command=report)
-
-
-def _seed_option(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--seed", type=a_seed, default=0, help="of resamples and permutations (default: 0)"
-    )
 
 
 if __name__ == "__main__":

@@ -6,8 +6,18 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from analysis.config import DTYPES, FIELDS, Pair, StudyConfig
-from analysis.ground.commands import Parser, a_name, a_path, a_seed, a_shard, positive, say
+from analysis.config import DEPTHS, DTYPES, FIELDS, Pair, StudyConfig
+from analysis.ground.commands import (
+    Parser,
+    a_name,
+    a_number,
+    a_path,
+    a_seed,
+    a_shard,
+    a_text,
+    positive,
+    say,
+)
 from analysis.ground.embedded_model import DEFAULT_MODEL
 from analysis.ground.plain_numbers import decimal_number, whole_number
 
@@ -58,6 +68,132 @@ def require_figure(path: Path) -> None:
         raise ValueError(
             f"--out must be a file in a folder that exists and can be written, got {path}"
         )
+
+
+def analyze_options(parser: argparse.ArgumentParser) -> None:
+    """Options of `odestab analyze`."""
+    run_options(parser, "runs/analysis")
+    parser.add_argument(
+        "--depth",
+        choices=DEPTHS,
+        default="quick",
+        help="full adds pseudospectra and more, in minutes (default: quick)",
+    )
+
+
+def predict_options(parser: argparse.ArgumentParser) -> None:
+    """Options of `odestab predict`."""
+    run_options(parser, "runs/prediction")
+
+
+def confirm_options(parser: argparse.ArgumentParser) -> None:
+    """Options of `odestab confirm`."""
+    parser.add_argument("prediction", type=a_path, metavar="PREDICTION.json")
+    parser.add_argument(
+        "study",
+        type=a_path,
+        metavar="STUDY",
+        help="folder of an imbert study whose runs name the prediction",
+    )
+    parser.add_argument(
+        "--attack",
+        default="characters",
+        metavar="NAME",
+        help="by which robustness is measured (default: characters)",
+    )
+    _seed_option(parser)
+    parser.add_argument(
+        "--seed-sd",
+        type=a_number,
+        metavar="SHARE",
+        help="of one model's flips over seeds, for a study of one seed",
+    )
+    parser.add_argument(
+        "--out",
+        type=a_path,
+        default=Path("runs/confirmation"),
+        metavar="DIR",
+        help="(default: runs/confirmation)",
+    )
+
+
+def calibrate_options(parser: argparse.ArgumentParser) -> None:
+    """Options of `odestab calibrate`."""
+    parser.add_argument(
+        "checkpoint", type=a_text, metavar="CHECKPOINT", help="fine-tuned, plain or IM-BERT"
+    )
+    parser.add_argument(
+        "--pretrained",
+        type=a_text,
+        metavar="MODEL",
+        help=f"that it came from (default: the embedded {DEFAULT_MODEL})",
+    )
+    folder_options(parser, "runs/calibration")
+    parser.add_argument(
+        "--directions",
+        type=a_text,
+        metavar="FILE",
+        help="perturbations of texts, as `imbert perturbations` writes them",
+    )
+    parser.add_argument(
+        "--margins",
+        type=a_path,
+        metavar="FILE",
+        help="of the originals of pairs, as `imbert perturbations` writes them",
+    )
+
+
+def recalibrate_options(parser: argparse.ArgumentParser) -> None:
+    """Options of `odestab recalibrate`."""
+    parser.add_argument("record", type=a_path, metavar="CALIBRATION.json")
+    _seed_option(parser)
+    parser.add_argument("--out", type=a_path, required=True, metavar="DIR")
+
+
+def one_figure_options(parser: argparse.ArgumentParser, name: str) -> None:
+    """Options of the commands that draw one figure of one text."""
+    model_argument(parser)
+    parser.add_argument("--text", type=a_text, required=True, help="the text")
+    parser.add_argument(
+        "--step-size",
+        type=a_step_size,
+        default=1.0,
+        metavar="H",
+        help="step size h (default: 1)",
+    )
+    parser.add_argument(
+        "--out",
+        type=a_path,
+        default=Path(f"{name}.svg"),
+        metavar="FILE",
+        help="a .svg, .pdf or .png file",
+    )
+
+
+def propagate_options(parser: argparse.ArgumentParser) -> None:
+    """Options of `odestab propagate`."""
+    one_figure_options(parser, "propagate")
+    parser.add_argument("--edited", type=a_text, help="an edit of the text, to follow as well")
+
+
+def regions_options(parser: argparse.ArgumentParser) -> None:
+    """Options of `odestab regions`."""
+    one_figure_options(parser, "regions")
+
+
+def report_options(parser: argparse.ArgumentParser) -> None:
+    """Options of `odestab report`."""
+    parser.add_argument("run", type=a_path, metavar="RUN")
+    for name in ("prediction", "study", "confirmation", "calibration"):
+        parser.add_argument(
+            f"--{name}", type=a_path, metavar="FILE", help=f"a {name}.json to tell of in the report"
+        )
+
+
+def _seed_option(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--seed", type=a_seed, default=0, help="of resamples and permutations (default: 0)"
+    )
 
 
 def model_argument(parser: argparse.ArgumentParser) -> None:
