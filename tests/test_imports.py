@@ -36,6 +36,7 @@ def test_the_library_loads_no_more_than_it_needs() -> None:
     assert run(script) == "[]\n"
 
 
+@pytest.mark.slow
 def test_every_module_imports_where_unix_is_not() -> None:
     """As on Windows: what third parties need of Unix is loaded before it is taken away."""
     script = """
@@ -80,40 +81,33 @@ print(type(AutoModel.from_config(config)).__name__)
     assert run(script) == "ImBertModel\n"
 
 
-def test_auto_classes_know_the_models_when_transformers_comes_before(tiny_imbert: Path) -> None:
+def test_with_transformers_before_auto_classes_know_the_models_and_the_lazy_root_its_names(
+    tiny_imbert: Path,
+) -> None:
     script = f"""
 from transformers import AutoConfig, AutoModel
 import imbert
 print(type(AutoConfig.from_pretrained({str(tiny_imbert)!r})).__name__)
 print(type(AutoModel.from_pretrained({str(tiny_imbert)!r})) is imbert.ImBertModel)
-"""
-    assert run(script) == "ImBertConfig\nTrue\n"
-
-
-def test_the_lazy_root_has_its_names_and_no_others() -> None:
-    script = """
-import imbert, sys
 assert set(imbert.__all__) <= set(dir(imbert))
-values = [getattr(imbert, name) for name in imbert.__all__]
-assert all(value.__name__ == name for value, name in zip(values, imbert.__all__))
+assert all(getattr(imbert, name).__name__ == name for name in imbert.__all__)
 from imbert import *
 try:
     imbert.nothing
 except AttributeError as error:
     print(error)
 """
-    assert run(script) == "module 'imbert' has no attribute 'nothing'\n"
+    assert run(script) == "ImBertConfig\nTrue\nmodule 'imbert' has no attribute 'nothing'\n"
 
 
-@pytest.mark.parametrize("command", ["analysis", "imbert"])
-def test_help_loads_nothing_heavy(command: str) -> None:
-    script = f"""
+def test_the_help_of_imbert_loads_nothing_heavy() -> None:
+    script = """
 import sys
-from {command}.__main__ import main
+from imbert.__main__ import main
 try:
     main(["--help"])
 except SystemExit as stopped:
-    heavy = {{"torch", "transformers", "odestab", "scipy", "matplotlib", "safetensors"}}
+    heavy = {"torch", "transformers", "odestab", "scipy", "matplotlib", "safetensors"}
     print("code", stopped.code, *heavy & sys.modules.keys())
 """
     assert run(script).splitlines()[-1] == "code 0"

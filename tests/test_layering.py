@@ -19,7 +19,16 @@ OURS = {  # which of our packages each package may import, `figures` in command 
 }
 THIRD_PARTY = {
     "odestab": {"torch", "numpy", "scipy", "jaxtyping", "triton"},
-    "analysis": {"torch", "numpy", "scipy", "safetensors", "tqdm", "huggingface_hub", "filelock"},
+    "analysis": {
+        "torch",
+        "numpy",
+        "scipy",
+        "safetensors",
+        "tqdm",
+        "huggingface_hub",
+        "filelock",
+        "msgspec",
+    },
     "figures": {"numpy", "matplotlib"},
     "imbert": {
         "torch",

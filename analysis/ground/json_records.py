@@ -15,6 +15,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from analysis.ground.files import write_text
 
 MAX_DEPTH = 32  # the deepest of our records has 9 levels
@@ -168,6 +170,8 @@ def finite(values: Any) -> Any:
         return [finite(value) for value in values]
     if dataclasses.is_dataclass(values) and not isinstance(values, type):
         return finite(dataclasses.asdict(values))
+    if isinstance(values, msgspec.Struct):
+        return finite(msgspec.to_builtins(values, enc_hook=finite))
     if hasattr(values, "tolist"):  # NumPy and torch
         return finite(values.tolist())
     return None if isinstance(values, float) and not math.isfinite(values) else values

@@ -248,27 +248,34 @@ def hierarchical_difference(
         raise ValueError("kept must have at least one cell that counts, got none")
     if resamples < 1:
         raise ValueError(f"resamples must be at least 1, got {resamples}")
-    seeds = len(a)
     members = _membership(clusters, a.shape[1])
+    resampled = _crossed_resamples(a, b, cells, members, resamples, seed)
+    low, high = percentile_interval(resampled, level)
+    return Interval(float(a[cells].mean() - b[cells].mean()), low, high, len(a))
+
+
+def _crossed_resamples(
+    a: np.ndarray,
+    b: np.ndarray,
+    cells: np.ndarray,
+    members: np.ndarray,
+    resamples: int,
+    seed: int,
+) -> np.ndarray:
+    """The mean of a − b over the cells that count, in resamples of seeds crossed with clusters."""
+    seeds = len(a)
+    clusters = members.shape[1]
     # Clusters with one pattern of sums over the seeds are exchangeable: drawing clusters is drawing
     # how many of each pattern.
     both = np.vstack([np.where(cells, a.astype(np.int64) - b, 0) @ members, cells @ members])
     patterns, counts = np.unique(both, axis=1, return_counts=True)
-    drawn = members.shape[1]
-    random = np.random.default_rng([seed, seeds, drawn])
-    drawn_clusters = random.multinomial(
-        drawn, counts / drawn, size=resamples
-    )  # resamples, patterns
-    drawn_seeds = random.multinomial(
-        seeds, np.full(seeds, 1 / seeds), size=resamples
-    )  # resamples, seeds
-    sums, numbers = (
-        ((drawn_seeds @ part) * drawn_clusters).sum(axis=1)
-        for part in (patterns[:seeds], patterns[seeds:])
-    )
+    random = np.random.default_rng([seed, seeds, clusters])
+    of_patterns = random.multinomial(clusters, counts / clusters, resamples)  # resamples, patterns
+    of_seeds = random.multinomial(seeds, np.full(seeds, 1 / seeds), resamples)  # resamples, seeds
+    sums = ((of_seeds @ patterns[:seeds]) * of_patterns).sum(axis=1)
+    numbers = ((of_seeds @ patterns[seeds:]) * of_patterns).sum(axis=1)
     some = numbers > 0  # a resample without a cell that counts says nothing
-    low, high = percentile_interval(sums[some] / numbers[some], level)
-    return Interval(float(a[cells].mean() - b[cells].mean()), low, high, seeds)
+    return np.asarray(sums[some] / numbers[some])
 
 
 def permutations(

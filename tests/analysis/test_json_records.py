@@ -3,12 +3,14 @@ or not there.
 """
 
 import json
+import math
 import os
 import subprocess
 import sys
 from pathlib import Path
 from typing import Annotated, Any, Literal, NotRequired, TypedDict
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -18,6 +20,7 @@ from analysis.ground.json_records import (
     DamagedRecord,
     Within,
     Written,
+    finite,
     parse_json,
     read_record,
     require,
@@ -207,6 +210,21 @@ def test_a_temporary_file_of_this_hour_stays_where_processes_cannot_be_asked(tmp
         os.utime(path, (0, 0))
         old = files._in_use(path, 1)
     assert (young, old) == (True, False)
+
+
+class Measured(msgspec.Struct):
+    """A typed record."""
+
+    value: float
+    row: list[float]
+
+
+def test_typed_records_are_written_like_plain_ones():
+    record = {"one": Measured(math.nan, [1.0, math.inf]), "many": [Measured(0.5, [])]}
+    assert finite(record) == {
+        "one": {"value": None, "row": [1.0, None]},
+        "many": [{"value": 0.5, "row": []}],
+    }
 
 
 def test_a_record_is_written_sorted_or_as_it_is(tmp_path):
