@@ -29,7 +29,7 @@ THIRD_PARTY = {
         "filelock",
         "msgspec",
     },
-    "figures": {"numpy", "matplotlib"},
+    "figures": {"numpy", "matplotlib", "jinja2", "msgspec"},
     "imbert": {
         "torch",
         "numpy",
