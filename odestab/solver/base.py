@@ -51,6 +51,10 @@ class AbstractImplicitSolver(abc.ABC):
     Raises:
         TypeError: if an option is unknown or would have no effect.
         ValueError: if an option is outside what it means.
+
+    >>> import odestab as od
+    >>> dataclasses.replace(od.Anderson(memory=3), rtol=1e-3).memory
+    3
     """
 
     stopping: Stopping = Stopping()

@@ -51,14 +51,15 @@ class AbstractFixedPointIteration(AbstractImplicitSolver):
     ) -> tuple[Tensor, Tensor, object, int]:
         """One iteration, one evaluation."""
         kappa = self.mixing.damping * (equation.resolvent if self.mixing.preconditioned else 1.0)
-        move = kappa * iterate.r
-        y = iterate.y + move
+        y = iterate.y.flatten(1)
+        p = (kappa * iterate.r).flatten(1)
+        following = y + p
         if self.mixing.memory:
             past = memory if isinstance(memory, _Differences) else None
-            past = self._remember(past, iterate.y.flatten(1), move.flatten(1), iterate.norm)
-            y = y - self._mixed(past).view_as(y)
-            memory = past
-        return y, equation.residual(y), memory, 1
+            memory = past = self._remember(past, y, p, iterate.norm)
+            following = following - self._mixed(past)
+        following = following.view_as(iterate.y)
+        return following, equation.residual(following), memory, 1
 
     def _remember(
         self, old: _Differences | None, y: Tensor, p: Tensor, norm: Tensor

@@ -64,7 +64,12 @@ _WORDS: Mapping[Status, tuple[str, str]] = MappingProxyType(
 
 
 class SolveError(RuntimeError):
-    """Raised by `Solution.raise_for_status`."""
+    """Raised by `Solution.raise_for_status`.
+
+    >>> import odestab as od
+    >>> issubclass(od.SolveError, RuntimeError)
+    True
+    """
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -82,6 +87,12 @@ class Solution:
             rounding in f, no failure of the solver.
         history: RMS(r) of the start and after every iteration, NaN once an example has ended; None
             unless it was asked for.
+
+    >>> import odestab as od
+    >>> x = torch.ones(1, 2)
+    >>> equation = od.ImplicitEquation(od.LinearVectorField(-0.5 * torch.eye(2)), x, 1.0)
+    >>> od.FixedPoint(max_iterations=1).solve(equation, x).status
+    tensor([1])
     """
 
     state: Float[Tensor, "batch *event"]
