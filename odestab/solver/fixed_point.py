@@ -12,13 +12,13 @@ from odestab.precision import own_precision
 from odestab.solver.base import AbstractImplicitSolver
 from odestab.solver.equation import ImplicitEquation
 from odestab.solver.iteration import Iterate
-from odestab.solver.mixing import Mixing, is_slow, may_remember, mixing_coefficients
+from odestab.solver.mixing import Memory, Mixing
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class _Differences:
-    """Differences of iterates and of their moves, newest first; a row of zeros carries no
-    information.
+class _Past:
+    """An iterate and its move with the differences before them, newest first; a row of zeros
+    carries no information.
     """
 
     y: Tensor
@@ -27,8 +27,7 @@ class _Differences:
     dp: Tensor
     norm: Tensor  # (batch,)
     best: Tensor
-    slow: Tensor
-    iteration: int
+    memory: Memory
 
 
 @dataclasses.dataclass(frozen=True, init=False)
@@ -53,50 +52,39 @@ class AbstractFixedPointIteration(AbstractImplicitSolver):
         kappa = self.mixing.damping * (equation.resolvent if self.mixing.preconditioned else 1.0)
         y = iterate.y.flatten(1)
         p = (kappa * iterate.r).flatten(1)
-        following = y + p
+        past = None
         if self.mixing.memory:
-            past = memory if isinstance(memory, _Differences) else None
-            memory = past = self._remember(past, y, p, iterate.norm)
-            following = following - self._mixed(past)
+            past = self._remember(memory if isinstance(memory, _Past) else None, y, p, iterate.norm)
+        following = y + p if past is None else y + p - self._mixed(past)
         following = following.view_as(iterate.y)
-        return following, equation.residual(following), memory, 1
+        return following, equation.residual(following), past, 1
 
-    def _remember(
-        self, old: _Differences | None, y: Tensor, p: Tensor, norm: Tensor
-    ) -> _Differences:
+    def _remember(self, old: _Past | None, y: Tensor, p: Tensor, norm: Tensor) -> _Past:
         """Put the newest differences in front, or forget all."""
         if old is None:
             empty = y[:, None, :].new_zeros(y.shape[0], 0, y.shape[1])
-            return _Differences(y, p, empty, empty, norm, norm, norm >= 0, 0)
-        kept = may_remember(self.mixing, norm, old.best)[:, None, None]
+            return _Past(y, p, empty, empty, norm, norm, Memory.begin(norm))
+        memory = old.memory.after(self.mixing, norm, old.norm, old.best)
         dy = torch.cat([(y - old.y)[:, None], old.dy], 1)[:, : self.mixing.memory]
         dp = torch.cat([(p - old.p)[:, None], old.dp], 1)[:, : self.mixing.memory]
-        return _Differences(
-            y,
-            p,
-            torch.where(kept, dy, 0.0),
-            torch.where(kept, dp, 0.0),
-            norm,
-            torch.minimum(old.best, norm),
-            is_slow(self.mixing, norm, old.norm),
-            old.iteration + 1,
-        )
+        # what is forgotten may not be finite, which no weight of 0 would hide
+        kept = (memory.remembered > 0)[:, None, None]
+        dy = torch.where(kept, dy, 0.0)
+        dp = torch.where(kept, dp, 0.0)
+        return _Past(y, p, dy, dp, norm, torch.minimum(old.best, norm), memory)
 
-    def _mixed(self, past: _Differences) -> Tensor:
+    def _mixed(self, past: _Past) -> Tensor:
         """(ΔY + ΔP) γ, zero where there is no history."""
         dp = past.dp
         # at the start, and between two mixed iterations, there is nothing to compute
-        if dp.shape[1] == 0 or past.iteration % self.mixing.period:
+        if dp.shape[1] == 0 or past.memory.iteration % self.mixing.period:
             return torch.zeros_like(past.p)
         with own_precision(dp):
             gram = torch.bmm(dp, dp.mT).double()
             target = torch.bmm(dp, past.p[..., None])[..., 0].double()
-            known = torch.ones_like(target, dtype=torch.bool)
             noise = torch.diagonal(gram, 0, 1, 2)
             eps = torch.finfo(dp.dtype).eps
-            gamma = mixing_coefficients(
-                gram, target, known, noise, eps, past.slow, past.iteration, self.mixing
-            ).to(dp.dtype)
+            gamma = past.memory.coefficients(gram, target, noise, eps, self.mixing).to(dp.dtype)
             return torch.bmm(gamma[:, None], past.dy + dp)[:, 0]
 
 

@@ -56,30 +56,50 @@ class Mixing:
                 raise ValueError(f"{name} must be finite and >= 0, got {getattr(self, name)}")
 
 
-def is_slow(mixing: Mixing, norm: Array, before: Array) -> Any:
-    """Whether the last iteration left so much of RMS(r) that the next step is to be mixed."""
-    return norm > mixing.rate * before
+@dataclasses.dataclass(frozen=True, eq=False)
+class Memory:
+    """What of an example's last iterations may be mixed; all `(batch,)`, tensors or NumPy arrays.
 
+    Attributes:
+        slow: whether the last iteration left so much of RMS(r) that the next step is to be mixed.
+        remembered: how many differences may be used.
+        iteration: how many iterations there were, the same for all.
+    """
 
-def may_remember(mixing: Mixing, norm: Array, best: Array) -> Any:
-    """Whether differences are kept: not where the residual has grown too much or is not finite."""
-    return norm <= mixing.growth_limit * best
+    slow: Any
+    remembered: Any
+    iteration: int
 
+    @classmethod
+    def begin(cls, norm: Array) -> "Memory":
+        """Before the first iteration, from RMS(r)."""
+        nothing = namespace(norm).zeros_like(norm, dtype=namespace(norm).int64)
+        return cls(nothing == 0, nothing, 0)
 
-def mixing_coefficients(
-    gram: Array,
-    target: Array,
-    known: Array,
-    noise: Array,
-    eps: float,
-    slow: Array,
-    iteration: int,
-    mixing: Mixing,
-) -> Any:
-    """`coefficients` where this iteration is mixed, else 0: the step is that of the fixed point."""
-    mixed = slow & (iteration % mixing.period == 0)
-    gamma = coefficients(gram, target, known, noise, eps, mixing)
-    return namespace(gram).where(mixed[:, None], gamma, 0.0)
+    def after(self, mixing: Mixing, norm: Array, before: Array, best: Array) -> "Memory":
+        """One iteration later: all is forgotten where the residual has grown too much or is not
+        finite.
+
+        Args:
+            mixing: rate and growth_limit.
+            norm: RMS(r) now.
+            before: RMS(r) before the iteration.
+            best: the least RMS(r) before it.
+        """
+        kept = norm <= mixing.growth_limit * best
+        remembered = namespace(norm).where(kept, self.remembered + 1, 0)
+        return Memory(norm > mixing.rate * before, remembered, self.iteration + 1)
+
+    def coefficients(
+        self, gram: Array, target: Array, noise: Array, eps: float, mixing: Mixing
+    ) -> Any:
+        """γ of the differences that may be used, 0 where this step is not to be mixed."""
+        xp = namespace(gram)
+        age = xp.cumsum(xp.ones_like(target), 1) - 1
+        known = self.remembered[:, None] > age
+        mixed = self.slow & (self.iteration % mixing.period == 0)
+        gamma = coefficients(gram, target, known, noise, eps, mixing)
+        return xp.where(mixed[:, None], gamma, 0.0)
 
 
 def coefficients(

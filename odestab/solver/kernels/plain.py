@@ -14,7 +14,7 @@ from torch import Tensor
 from odestab.precision import own_precision
 from odestab.solver.kernels.task import Task
 from odestab.solver.ledger import Array, Ledger, namespace
-from odestab.solver.mixing import is_slow, may_remember, mixing_coefficients, weights
+from odestab.solver.mixing import Memory, weights
 
 
 class PlainStages:
@@ -54,9 +54,8 @@ class PlainStages:
         self.products = _small(torch.zeros(batch, kept, kept, dtype=torch.float64, device=y.device))
         open_ = None if task.open is None else _small(task.open)
         self.ledger = Ledger.begin(task.stopping, *self._measure(image), open_, task.begun)
-        self.best_is_current = self.ledger.status > -2  # True for all
-        self.slow = self.ledger.status > -2
-        self.remembered = 0 * self.ledger.status  # differences that may be used
+        self.memory = Memory.begin(self.ledger.norm)
+        self.best_is_current = self.memory.slow  # True for all
 
     def take_in(self, image: Float[Tensor, "batch n"]) -> None:
         """Take in F(y): the new image, its move and inner products, and what the residual means for
@@ -74,10 +73,7 @@ class PlainStages:
                 self.best = self.spare.clone()
             torch.where(_tensor(saved, self.y)[:, None], self.spare, self.best, out=self.best)
         self.best_is_current = xp.where(before.running, better, self.best_is_current)
-        self.slow = is_slow(mixing, after.norm, before.norm)
-        self.remembered = xp.where(
-            may_remember(mixing, after.norm, before.best), self.remembered + 1, 0
-        )
+        self.memory = self.memory.after(mixing, after.norm, before.norm, before.best)
 
     def mix(self) -> None:
         """The next iterate of the running examples; the others keep theirs."""
@@ -103,6 +99,7 @@ class PlainStages:
         rows = examples.tolist()
         taken.task = dataclasses.replace(self.task, **_cut(self.task, rows))
         taken.ledger = dataclasses.replace(self.ledger, **_cut(self.ledger, rows))
+        taken.memory = dataclasses.replace(self.memory, **_cut(self.memory, rows))
         for name, value in _cut(self, rows, self.filled).items():
             setattr(taken, name, value)
         return taken
@@ -160,13 +157,10 @@ class PlainStages:
         p = self.products[:, by_age][:, :, by_age]
         across = p[:, :-1] - p[:, 1:]
         lengths = xp.diagonal(p, 0, 1, 2)
-        known = self.remembered[:, None] > xp.cumsum(xp.ones_like(across[:, :, 0]), 1) - 1
         eps = torch.finfo(self.y.dtype).eps
         noise = lengths[:, :-1] + lengths[:, 1:]
         gram = across[:, :, :-1] - across[:, :, 1:]
-        gamma = mixing_coefficients(
-            gram, across[:, :, 0], known, noise, eps, self.slow, newest, self.task.mixing
-        )
+        gamma = self.memory.coefficients(gram, across[:, :, 0], noise, eps, self.task.mixing)
         alpha = xp.zeros_like(lengths)
         alpha[:, by_age] = weights(gamma)
         return _tensor(alpha, self.y).to(self.y.dtype)
