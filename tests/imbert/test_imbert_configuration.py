@@ -9,7 +9,9 @@ import pytest
 from tiny import tiny_config
 
 import imbert
+import odestab as od
 from imbert.__main__ import main
+from imbert.attacks.gradients import at_iterations, at_tolerance
 from imbert.study.plan import read_study
 from imbert.training.run_config import read_run
 
@@ -170,3 +172,14 @@ def test_a_command_refuses_them_before_anything_is_trained(
 def test_names_of_steps_are_known_without_transformers() -> None:
     code = "import sys, odestab.steps.declared; sys.exit('transformers' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_given_number_of_steps_is_kept_at_another_tolerance() -> None:
+    steps = od.GradientDescent(steps=3)
+    assert at_tolerance(steps, 1e-9, 300) == od.GradientDescent(steps=3, rtol=1e-9)
+    ends = od.GradientDescent(steps=None, max_iterations=60)
+    assert at_tolerance(ends, 1e-9, 300).max_iterations == 300
+    assert at_iterations(ends, 4) == od.GradientDescent(steps=4)
+    assert at_iterations(od.Auto(rtol=1e-3), 4) == od.Anderson(
+        rtol=1e-3, max_iterations=4, keep_last=True
+    )
