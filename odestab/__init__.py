@@ -51,7 +51,6 @@ from odestab.propagation.growth import (
     propagate,
     scaled,
     worst_direction,
-    worst_growth,
 )
 from odestab.propagation.lyapunov import (
     AlignmentLoss,
@@ -59,6 +58,7 @@ from odestab.propagation.lyapunov import (
     alignment_loss,
     lyapunov_exponents,
 )
+from odestab.propagation.worst_growth import worst_growth
 from odestab.solver import (
     AbstractImplicitSolver,
     Anderson,

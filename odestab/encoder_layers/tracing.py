@@ -33,14 +33,13 @@ INPUT_NAMES = ("input_ids", "attention_mask", "token_type_ids", "position_ids")
 def trace(
     encoder: nn.Module, batch: Mapping[str, Any], field: str | None = None, sublayers: bool = False
 ) -> Trajectory:
-    """The states x_0, …, x_L of a batch through an encoder and the layers' vector fields f_0, …,
-    f_{L−1} (Mathematics, sections 1 and 5).
+    """The states x_0, …, x_L of a batch through an encoder, and its layers' fields f_0, …, f_{L−1}.
 
     The encoder runs once. Each layer F_l is bound to what the encoder passed it beside the state
-    (masks, position embeddings), so x_{l+1} = F_l(x_l) on real tokens. A norm after the last layer
-    is not part of the trajectory. Where the checkpoint declares steps, as IM-BERT's does, the
-    states are those that these steps take, one entry per substep, and the methods are given with
-    them.
+    (masks, position embeddings), so x_{l+1} = F_l(x_l) on real tokens (Mathematics, sections 1 and
+    5). A norm after the last layer is not part of the trajectory. Where the checkpoint declares
+    steps, as IM-BERT's does, the states are those that these steps take, one entry per substep, and
+    the methods are given with them.
 
     What is returned is checked, which costs as much as the encoder's layers once more: the states
     are the encoder's own hidden states, each layer gives the next one, and the last one is the
@@ -70,6 +69,14 @@ def trace(
             has a mask that is not 0 and 1; if the field is unknown; if `sublayers` is asked for
             where the halves of the layers are not known; if the layers do not reproduce the
             encoder, or one rounds to a lower precision.
+
+    Example:
+        >>> from transformers import BertConfig, BertModel
+        >>> small = BertConfig(hidden_size=8, num_hidden_layers=2, num_attention_heads=2)
+        >>> text = {"input_ids": torch.tensor([[5, 6, 7]]), "attention_mask": torch.ones(1, 3)}
+        >>> stack = od.trace(BertModel(small).double().eval(), text)
+        >>> torch.allclose(stack.states[1], stack.states[0] + stack.fields[0](stack.states[0]))
+        True
     """
     bare = _bare_encoder(encoder)
     inputs = _inputs(bare, batch)

@@ -14,8 +14,7 @@ PICKLED = (".bin", ".pt", ".pth", ".pkl", ".ckpt")
 
 
 def weight_files(folder: str | Path) -> tuple[Path, ...]:
-    """The safetensors files that hold a checkpoint's weights, as transformers chooses among them,
-    by name.
+    """The safetensors files that hold a checkpoint's weights, as transformers chooses among them.
 
     A file that config.json names as `transformers_weights` comes first, then model.safetensors,
     then the shards of its index.
@@ -30,9 +29,9 @@ def weight_files(folder: str | Path) -> tuple[Path, ...]:
 
     Example:
         >>> import pathlib, tempfile
-        >>> folder = pathlib.Path(tempfile.mkdtemp())
-        >>> (folder / "model.safetensors").touch()
-        >>> [path.name for path in weight_files(folder)]
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     (pathlib.Path(folder) / "model.safetensors").touch()
+        ...     [path.name for path in od.weight_files(folder)]
         ['model.safetensors']
     """
     folder = Path(folder)
@@ -108,6 +107,14 @@ def stored_types(files: Iterable[Path]) -> dict[str, str]:
     Raises:
         ValueError: if a header is not readable.
         OSError: if a file is not.
+
+    Example:
+        >>> import pathlib, safetensors.torch, tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     file = pathlib.Path(folder) / "model.safetensors"
+        ...     safetensors.torch.save_file({"bias": torch.zeros(2).half()}, file)
+        ...     od.stored_types([file])
+        {'bias': 'F16'}
     """
     types: dict[str, str] = {}
     for path in files:

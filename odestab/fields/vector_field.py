@@ -20,7 +20,7 @@ FIELD_KINDS = ("increment", "outer")
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Linearization:
-    """Products with ∂F at a state, any number of leading axes of tangents.
+    """Products with ∂F at a state, for any number of leading axes of tangents.
 
     Attributes:
         mv: v ↦ ∂F v.
@@ -30,6 +30,13 @@ class Linearization:
             "torch.autograd") or by reverse mode twice ("double vjp").
         cast: dtype ↦ the same in another precision; None where that is not known.
         take: indices ↦ the same for some of the examples; None where that is not known.
+
+    Example:
+        >>> f = od.LinearVectorField(torch.tensor([[0.0, 1.0], [0.0, 0.0]]).double())
+        >>> derivative = f.linearize(torch.zeros(1, 2).double())
+        >>> v = torch.tensor([[2.0, 3.0]]).double()
+        >>> derivative.mv(v).tolist(), derivative.rmv(v).tolist()  # A v, Aᵀ v
+        ([[3.0, 0.0]], [[0.0, 2.0]])
     """
 
     mv: Callable[[Tensor], Tensor]
@@ -82,15 +89,23 @@ def over_tangents(
 
 
 class AbstractVectorField(abc.ABC):
-    """A vector field f on states of shape `(batch, ...)`; example b of f(x) depends on example b of
-    x alone.
+    """A vector field f on states of shape `(batch, ...)`.
 
-    A subclass needs only `__call__`. It may also declare
+    Example b of f(x) depends on example b of x alone. A subclass needs only `__call__`. It may also
+    declare
 
     * `split`, a constant c with f(x) = F(x) + c·x (Mathematics, section 1). One-step methods and
-    solvers treat the linear part exactly. * `mask`, boolean `(batch, tokens)` for states `(batch,
-    tokens, hidden)`, True on real tokens. Rows of padding are no part of the
-      state: f must return zeros there. None means that every entry is real.
+      solvers treat the linear part exactly.
+    * `mask`, boolean `(batch, tokens)` for states `(batch, tokens, hidden)`, True on real tokens.
+      Rows of padding are no part of the state: f must return zeros there. None means that every
+      entry is real.
+
+    Example:
+        >>> class Logistic(od.AbstractVectorField):
+        ...     def __call__(self, x):
+        ...         return x * (1 - x)
+        >>> od.Jacobian(Logistic(), torch.tensor([[1.0]]).double()).dense()  # 1 − 2x at rest
+        [tensor([[-1.]], dtype=torch.float64)]
     """
 
     split: float = 0.0
@@ -161,7 +176,7 @@ class AbstractWrappedField(AbstractVectorField):
 class LayerVectorField(AbstractVectorField):
     """The vector field of a layer F: `increment` f = F − id (split −1), or `outer` f = F (split 0).
 
-    Explicit Euler with h = 1 on `increment` is the layer itself, bit for bit (Mathematics, section
+    On `increment`, explicit Euler with h = 1 is the layer itself, bit for bit (Mathematics, section
     1).
 
     Attributes:
@@ -171,6 +186,13 @@ class LayerVectorField(AbstractVectorField):
         kind: "increment" or "outer".
         analytic: x ↦ a fast linearisation of the layer where its structure is known, or None where
             that does not reproduce it.
+
+    Example:
+        >>> f, x = od.LayerVectorField(torch.tanh, kind="increment"), torch.ones(1, 3).double()
+        >>> torch.equal(f(x), torch.tanh(x) - x), f.split
+        (True, -1.0)
+        >>> torch.equal(od.ExplicitEuler(1.0).step(f, x).state, torch.tanh(x))
+        True
     """
 
     layer: Callable[[Tensor], Tensor]
@@ -211,7 +233,7 @@ class LayerVectorField(AbstractVectorField):
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class LinearVectorField(AbstractVectorField):
-    """f(x) = A x on the flattened state: the oracle for every test.
+    """f(x) = A x on the flattened state: the field with a known answer to every question.
 
     Attributes:
         matrix: A, `(n, n)` for all examples or `(batch, n, n)` for one each.
@@ -220,6 +242,11 @@ class LinearVectorField(AbstractVectorField):
 
     Raises:
         ValueError: if the matrix is not square.
+
+    Example:
+        >>> f = od.LinearVectorField(torch.tensor([[0.0, 1.0], [-1.0, 0.0]]).double())
+        >>> f(torch.tensor([[1.0, 2.0]]).double()).tolist()
+        [[2.0, -1.0]]
     """
 
     matrix: Float[Tensor, "*batch n n"]

@@ -21,7 +21,7 @@ ROUNDS = 16
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class KreissConstant:
-    """K per example.
+    """The Kreiss constant K of each example, and where its supremum was found.
 
     Attributes:
         value: K ≥ 1, from below; NaN where the operator is not finite.
@@ -31,6 +31,12 @@ class KreissConstant:
             z → ∞, which gives 1.
         residual: the relative residual of σ_min there.
         kind: "bound": a maximum over points that were searched.
+
+    Example:
+        >>> f = od.LinearVectorField(torch.tensor([[2.0, 0.0], [0.0, 1.0]]).double())
+        >>> K = od.kreiss_constant(od.Jacobian(f, torch.zeros(1, 2).double()))
+        >>> K.scale.tolist(), round(K.value.item(), 4)  # ρ = 2: K of A/2, and 1 as A is normal
+        ([2.0], 1.0)
     """
 
     value: Float[Tensor, " batch"]
@@ -48,12 +54,11 @@ def kreiss_constant(
     generator: torch.Generator | None = None,
     prepared: Resolvent | None = None,
 ) -> KreissConstant:
-    """sup_{|z| > 1} (|z| − 1)‖(zI − A)⁻¹‖, or sup_{Re z > 0} Re z ‖(zI − A)⁻¹‖ (Kreiss 1962;
-    Mathematics, section 4).
+    """sup_{|z| > 1} (|z| − 1)‖(zI − A)⁻¹‖, or sup_{Re z > 0} Re z ‖(zI − A)⁻¹‖.
 
-    K ≤ sup_k ‖A^k‖ ≤ e n K, likewise for ‖e^{tA}‖. The supremum is sought on a grid around the
-    circle (or beside the axis), densest near it and towards the leading eigenvalues, and the best
-    places are refined; the result is a lower bound.
+    K ≤ sup_k ‖A^k‖ ≤ e n K, likewise for ‖e^{tA}‖ (Kreiss 1962; Mathematics, section 4). The
+    supremum is sought on a grid around the circle (or beside the axis), densest near it and towards
+    the leading eigenvalues, and the best places are refined; the result is a lower bound.
 
     Args:
         operator: A.
@@ -64,6 +69,12 @@ def kreiss_constant(
 
     Raises:
         ValueError: if `time` is unknown.
+
+    Example:
+        >>> f = od.LinearVectorField(torch.tensor([[0.0, 4.0], [0.0, 0.0]]).double())
+        >>> K = od.kreiss_constant(od.Jacobian(f, torch.zeros(1, 2).double()))
+        >>> round(K.value.item(), 4)  # c/4 + 1/c for the entry c = 4
+        1.25
     """
     if time not in TIMES:
         raise ValueError(f"time must be one of {', '.join(TIMES)}, got {time!r}")

@@ -33,6 +33,12 @@ class NumericalRange:
         converged: residual ≤ rtol × the largest |h| of the example.
         matvecs: products of A or Aᵀ with one tangent of the whole batch.
         kind: "exact" (dense LAPACK) or "estimate" (Lanczos).
+
+    Example:
+        >>> f = od.LinearVectorField(torch.tensor([[0.0, 4.0], [0.0, 0.0]]).double())
+        >>> W = od.numerical_range(od.Jacobian(f, torch.zeros(1, 2).double()), angles=8)
+        >>> W.boundary.abs().round(decimals=6).tolist()  # a disc of radius 2 about the eigenvalue 0
+        [[2.0, 2.0, 2.0, 2.0, 2.0, 2.0, 2.0, 2.0]]
     """
 
     angles: Float[Tensor, " angles"]
@@ -55,8 +61,7 @@ def numerical_range(
     rtol: float = 1e-4,
     generator: torch.Generator | None = None,
 ) -> NumericalRange:
-    """The boundary of the numerical range: for each φ the largest eigenpair of Re(e^{−iφ} A)
-    (Johnson 1978).
+    """The boundary of W(A): for each φ the largest eigenpair of Re(e^{−iφ} A) (Johnson 1978).
 
     A complex vector is a pair of real tangents, and all angles and examples run in one lockstep
     Lanczos process. Bases of at most 0.75 GiB are held at once (those of one angle where they alone
@@ -71,6 +76,13 @@ def numerical_range(
 
     Raises:
         ValueError: if there are no angles, or one is not finite.
+
+    Example:
+        >>> f = od.LinearVectorField(torch.tensor([[-1.0, 8.0], [0.0, -2.0]]).double())
+        >>> A = od.Jacobian(f, torch.zeros(1, 2).double())
+        >>> abscissa = od.numerical_range(A, torch.tensor([0.0]).double()).support  # max Re w
+        >>> torch.allclose(abscissa, od.logarithmic_norm(A).values)
+        True
     """
     if isinstance(angles, int):
         if angles < 1:

@@ -48,6 +48,12 @@ class Extremum:
         matvecs: products of A or Aᵀ with the whole batch.
         kind: "exact" where a search of the whole line or circle certifies the value, else "bound":
             the point lies in the pseudospectrum, so the value is a lower bound.
+
+    Example:
+        >>> f = od.LinearVectorField(torch.diag(torch.tensor([-1.0, -3.0])).double())
+        >>> found = od.pseudospectral_abscissa(od.Jacobian(f, torch.zeros(1, 2).double()), 0.5)
+        >>> round(found.value.item(), 6), found.converged.tolist(), found.kind  # normal: α + ε
+        (-0.5, [True], 'exact')
     """
 
     value: Float[Tensor, " batch"]
@@ -126,6 +132,12 @@ def pseudospectral_abscissa(
     Raises:
         ValueError: if epsilon is not positive and finite, the method is unknown, or "criss-cross"
             is asked for without Schur forms.
+
+    Example:
+        >>> f = od.LinearVectorField(torch.tensor([[0.0, 4.0], [0.0, 0.0]]).double())
+        >>> A = od.Jacobian(f, torch.zeros(1, 2).double())
+        >>> round(od.pseudospectral_abscissa(A, 0.01).value.item() ** 2, 6)  # ε(4 + ε)
+        0.0401
     """
     return _extremum(
         prepared or resolvent(operator, generator=generator), epsilon, method, _ABSCISSA
@@ -140,8 +152,9 @@ def pseudospectral_radius(
     generator: torch.Generator | None = None,
     prepared: Resolvent | None = None,
 ) -> Extremum:
-    """ρ_ε(A) = max |z| over σ_min(zI − A) ≤ ε, as `pseudospectral_abscissa`, with circles for lines
-    (Mengi and Overton 2005).
+    """ρ_ε(A) = max |z| over σ_min(zI − A) ≤ ε (Mengi and Overton 2005).
+
+    It is found as `pseudospectral_abscissa` is, with circles for lines.
 
     Args:
         operator: A.
@@ -153,6 +166,12 @@ def pseudospectral_radius(
     Raises:
         ValueError: if epsilon is not positive and finite, the method is unknown, or "criss-cross"
             is asked for without Schur forms.
+
+    Example:
+        >>> f = od.LinearVectorField(torch.tensor([[0.0, 0.9], [-0.9, 0.0]]).double())  # λ = ±0.9i
+        >>> A = od.Jacobian(f, torch.zeros(1, 2).double())
+        >>> round(od.pseudospectral_radius(A, 0.2).value.item(), 6)  # normal: ρ + ε > 1
+        1.1
     """
     return _extremum(prepared or resolvent(operator, generator=generator), epsilon, method, _RADIUS)
 

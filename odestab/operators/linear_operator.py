@@ -20,11 +20,17 @@ Flat = Callable[[Float[Tensor, "batch n"]], Float[Tensor, "batch n"]]
 
 
 class AbstractOperator(abc.ABC):
-    """A linear map A per example, block diagonal over the batch and projected on the real tokens (P
-    A P).
+    """A linear map A per example, block diagonal over the batch, on the real tokens (P A P).
 
     A concrete operator has the attribute `like`, a state `(batch, ...)` that gives shape, dtype and
     device, and `mask`.
+
+    Example:
+        >>> class Double(od.AbstractOperator):
+        ...     like, mask = torch.zeros(1, 3).double(), None
+        ...     mv = rmv = lambda self, v: 2 * v
+        >>> od.singular_values(Double()).values
+        tensor([[2.]], dtype=torch.float64)
     """
 
     like: Float[Tensor, "batch *event"]
@@ -244,12 +250,25 @@ class ComposedOperator(AbstractOperator):
 
 
 def affine(operator: AbstractOperator, identity: float, factor: float) -> AbstractOperator:
-    """a·P + b·A, with P the projector on the real tokens."""
+    """a·P + b·A, with P the projector on the real tokens.
+
+    Example:
+        >>> f = od.LinearVectorField(torch.diag(torch.tensor([-3.0, 0.5])).double())
+        >>> J = od.Jacobian(f, torch.zeros(1, 2).double())
+        >>> od.affine(J, 1.0, 0.5).mv(torch.ones(1, 2).double()).tolist()  # I + hJ with h = ½
+        [[-0.5, 1.25]]
+    """
     return operator.affine(identity, factor)
 
 
 def symmetric_part(operator: AbstractOperator) -> ComposedOperator:
-    """(A + Aᵀ)/2."""
+    """(A + Aᵀ)/2.
+
+    Example:
+        >>> f = od.LinearVectorField(torch.tensor([[0.0, 4.0], [0.0, 1.0]]).double())
+        >>> od.symmetric_part(od.Jacobian(f, torch.zeros(1, 2).double())).dense()[0].tolist()
+        [[0.0, 2.0], [2.0, 1.0]]
+    """
 
     def product(v: Tensor) -> Tensor:
         return (operator.mv(v) + operator.rmv(v)) / 2
@@ -268,6 +287,12 @@ def compose(operators: Sequence[AbstractOperator]) -> ComposedOperator:
 
     Raises:
         ValueError: if there are none.
+
+    Example:
+        >>> f = od.LinearVectorField(torch.diag(torch.tensor([-3.0, 0.5])).double())
+        >>> J = od.Jacobian(f, torch.zeros(1, 2).double())
+        >>> od.compose([J, J, J]).mv(torch.ones(1, 2).double()).tolist()
+        [[-27.0, 0.125]]
     """
     if not operators:
         raise ValueError("operators must be at least one, got none")
@@ -287,8 +312,17 @@ def solve(
     max_iterations: int = 500,
     transposed: bool = False,
 ) -> LinearSolution:
-    """Solve A x = b, or Aᵀ x = b, by GMRES; tangents and batch are flattened into one leading axis
-    in the record.
+    """Solve A x = b, or Aᵀ x = b, by GMRES.
+
+    Tangents and batch are one leading axis in the record that is returned: its `solution` is
+    `(tangents × batch, n)`.
+
+    Example:
+        >>> f = od.LinearVectorField(torch.tensor([[2.0, 1.0], [0.0, 4.0]]).double())
+        >>> A = od.Jacobian(f, torch.zeros(1, 2).double())
+        >>> found = od.solve(A, torch.tensor([[3.0, 4.0]]).double())
+        >>> found.solution.round(decimals=6).tolist(), found.converged.tolist()
+        ([[1.0, 1.0]], [True])
     """
     rows = operator.project(b).reshape(-1, math.prod(operator.like.shape[1:]))
     return gmres(
@@ -299,8 +333,16 @@ def solve(
 def inverse(
     operator: AbstractOperator, rtol: float = 1e-8, max_iterations: int = 500
 ) -> ComposedOperator:
-    """A⁻¹ as an operator: every product is one linear solve to the relative residual `rtol`, or to
-    what the precision allows.
+    """A⁻¹ as an operator: every product is one linear solve by GMRES.
+
+    The solve ends at the relative residual `rtol`, or at what the precision allows.
+
+    Example:
+        >>> f = od.LinearVectorField(torch.diag(torch.tensor([-3.0, 0.5])).double())
+        >>> J = od.Jacobian(f, torch.zeros(1, 2).double())
+        >>> step = od.inverse(od.affine(J, 1.0, -1.0))  # (I − J)⁻¹, the implicit step with h = 1
+        >>> step.mv(torch.ones(1, 2).double()).round(decimals=6).tolist()
+        [[0.25, 2.0]]
     """
     rtol = max(rtol, 20 * torch.finfo(operator.like.dtype).eps)
     return ComposedOperator(
@@ -314,13 +356,20 @@ def inverse(
 
 
 def factorized_inverse(operator: AbstractOperator, *, regular: bool = False) -> ComposedOperator:
-    """A⁻¹ by LU factors of the dense matrices: n products once, and solves that no clustering of
-    eigenvalues about 0 can hinder.
+    """A⁻¹ by LU factors of the dense matrices.
+
+    The factors take n products once. No clustering of eigenvalues about 0 can hinder the solves.
 
     Args:
         operator: A.
         regular: replace pivots below √eps of the largest, so that the factors of a singular matrix
             serve for inverse iteration; else products with its inverse are not finite.
+
+    Example:
+        >>> f = od.LinearVectorField(torch.diag(torch.tensor([4.0, 2.0**-30])).double())
+        >>> A = od.Jacobian(f, torch.zeros(1, 2).double())
+        >>> od.factorized_inverse(A).mv(torch.ones(1, 2).double()).log2().tolist()
+        [[-2.0, 30.0]]
     """
     real, n = operator.real_entries(), max(operator.sizes)
     matrices = torch.eye(n, dtype=operator.like.dtype, device=operator.like.device).repeat(
@@ -364,8 +413,14 @@ def factorized_inverse(operator: AbstractOperator, *, regular: bool = False) -> 
 def check_adjoint(
     operator: AbstractOperator, generator: torch.Generator | None = None
 ) -> Float[Tensor, " batch"]:
-    """|⟨u, A v⟩ − ⟨Aᵀ u, v⟩| / (‖A v‖ ‖u‖) per example for one random pair; rounding error when rmv
-    is the adjoint of mv.
+    """|⟨u, A v⟩ − ⟨Aᵀ u, v⟩| / (‖A v‖ ‖u‖) per example, for one random pair u, v.
+
+    It is rounding error where `rmv` is the adjoint of `mv`.
+
+    Example:
+        >>> f = od.LinearVectorField(torch.tensor([[2.0, 1.0], [0.0, 4.0]]).double())
+        >>> bool(od.check_adjoint(od.Jacobian(f, torch.zeros(1, 2).double())) < 1e-14)
+        True
     """
     generator = generator or torch.Generator().manual_seed(0)
     u, v = operator.random(generator), operator.random(generator)

@@ -25,8 +25,9 @@ ROUNDINGS = 10  # eps·‖A − σI‖_F: a residual below is rounding
 
 
 def full_spectrum(operator: AbstractOperator, limit: int = 1600) -> Spectrum:
-    """All eigenvalues of each example's matrix by dense LAPACK, largest |λ| first; NaN beyond a
-    shorter example's dimension.
+    """All eigenvalues of each example's matrix by dense LAPACK, largest |λ| first.
+
+    Rows of shorter examples end with NaN.
 
     Args:
         operator: A.
@@ -34,6 +35,11 @@ def full_spectrum(operator: AbstractOperator, limit: int = 1600) -> Spectrum:
 
     Raises:
         ValueError: if an example's dimension is above the limit.
+
+    Example:
+        >>> f = od.LinearVectorField(torch.tensor([[-1.0, 8.0], [0.0, -2.0]]).double())
+        >>> od.full_spectrum(od.Jacobian(f, torch.zeros(1, 2).double())).values.real.tolist()
+        [[-2.0, -1.0]]
     """
     if max(operator.sizes) > limit:
         raise ValueError(
@@ -58,8 +64,10 @@ def eigenvalues(
     confirm: bool = True,
     work_dtype: torch.dtype | None = None,
 ) -> Spectrum:
-    """The k leading eigenvalues of each example: dense where the matrix is small, else by
-    Krylov–Schur (Arnoldi with thick restart).
+    """The k leading eigenvalues of each example: A v = λ v.
+
+    Small matrices are formed and given to LAPACK. Larger ones are searched by Krylov–Schur, which
+    is Arnoldi's method with thick restarts (Stewart 2001).
 
     Args:
         operator: A.
@@ -87,6 +95,13 @@ def eigenvalues(
     Raises:
         ValueError: if `which` is unknown, k is not in 1..n, or the dimension or the budget is too
             small for k.
+
+    Example:
+        >>> f = od.LinearVectorField(torch.diag(torch.arange(-300.0, 0.0)).double())  # −300, …, −1
+        >>> J = od.Jacobian(f, torch.zeros(1, 300).double())
+        >>> stiff = od.eigenvalues(J, k=2)  # of largest modulus, matrix-free
+        >>> stiff.values.real.round(decimals=3).tolist(), stiff.converged.tolist(), stiff.kind
+        ([[-300.0, -299.0]], [[True, True]], 'estimate')
     """
     dimension = max(40, 3 * k) if dimension is None else dimension
     check(

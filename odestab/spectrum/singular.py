@@ -37,11 +37,11 @@ def singular_values(
     max_dimension: int = 200,
     work_dtype: torch.dtype | None = None,
 ) -> Spectrum:
-    """The k largest singular values by Golub–Kahan, or the k smallest by inverse iteration in a
-    growing subspace (Davidson).
+    """The k largest or smallest singular values, A v = σ u and Aᵀ u = σ v.
 
-    For an operator made by `inverse`, the largest values are one over the smallest of what was
-    inverted, and are computed as that.
+    The largest come from Golub–Kahan bidiagonalisation, the smallest from inverse iteration in a
+    growing subspace (Davidson). For an operator made by `inverse`, the largest values are one over
+    the smallest of what was inverted, and are computed as that.
 
     Args:
         operator: A.
@@ -58,6 +58,13 @@ def singular_values(
 
     Raises:
         ValueError: if `which` is unknown, or k is not in 1..n or above max_dimension.
+
+    Example:
+        >>> f = od.LinearVectorField(torch.tensor([[3.0, 0.0], [4.0, 5.0]]).double())
+        >>> A = od.Jacobian(f, torch.zeros(1, 2).double())
+        >>> largest, smallest = od.singular_values(A), od.singular_values(A, which="SM")
+        >>> round(largest.values.item() ** 2, 6), round(smallest.values.item() ** 2, 6)  # of AᵀA
+        (45.0, 5.0)
     """
     check(operator, k, which, WHICH, (max_dimension, "max_dimension", k))
     if which == "SM":
@@ -106,9 +113,16 @@ def logarithmic_norm(
 ) -> Spectrum:
     """μ₂(A) = λ_max((A + Aᵀ)/2), the Euclidean logarithmic norm, by Lanczos: a Spectrum with k = 1.
 
-    The value is a lower bound, and an eigenvalue of the symmetric part lies within the residual of
-    it. The space is built in `work_dtype`, by default the operator's own; the residual is always
-    taken in that. Source: Dahlquist 1958; Mathematics, section 4.
+    It bounds growth: ‖e^{tA}‖ ≤ e^{tμ₂}. The value is a lower bound of μ₂, and an eigenvalue of the
+    symmetric part lies within the residual of it. The space is built in `work_dtype`, by default
+    the operator's own; the residual is always taken in that. Source: Dahlquist 1958; Mathematics,
+    section 4.
+
+    Example:
+        >>> f = od.LinearVectorField(torch.tensor([[-1.0, 4.0], [0.0, -1.0]]).double())
+        >>> mu = od.logarithmic_norm(od.Jacobian(f, torch.zeros(1, 2).double()))  # λ = −1, twice
+        >>> round(mu.values.item(), 6)  # positive: the norm grows at first though both λ decay
+        1.0
     """
     symmetric = symmetric_part(operator)
     work = symmetric.cast(work_dtype or operator.like.dtype)

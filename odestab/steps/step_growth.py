@@ -30,6 +30,13 @@ class StepGrowth:
         converged: residual ≤ rtol·σ.
         matvecs: products with J or Jᵀ, those inside linear solves not counted.
         kind: "estimate".
+
+    Example:
+        >>> f = od.LinearVectorField(-3 * torch.eye(2).double())
+        >>> J, h = od.Jacobian(f, torch.zeros(1, 2).double()), torch.tensor([0.5, 1.0]).double()
+        >>> growth = od.step_growth(J, h)
+        >>> growth.values.round(decimals=6).tolist(), growth.converged.tolist()  # |1 − 3h|
+        ([[0.5, 2.0]], [[True, True]])
     """
 
     step_sizes: Float[Tensor, " steps"]
@@ -49,14 +56,13 @@ def step_growth(
     *,
     max_dimension: int = 200,
 ) -> StepGrowth:
-    """σ_max((I + h(1 − θ)J)(I − hθJ)⁻¹) for every h of a list: explicit Euler θ = 0, implicit Euler
-    θ = 1, J the same for all.
+    """σ_max((I + h(1 − θ)J)(I − hθJ)⁻¹) for every h of a list, J the same for all.
 
-    On a subspace V with JV both factors are known for every h, so a generalised Rayleigh quotient
-    of small matrices gives all values at once; the space grows by the residual of the step size
-    that is worst off (generalised Davidson, Morgan and Scott 1986). For a nonlinear field an
-    implicit step is linearised where it ends, which depends on h: `worst_growth` does that; here J
-    stays frozen.
+    Explicit Euler is θ = 0, implicit Euler θ = 1. On a subspace V with JV both factors are known
+    for every h, so a generalised Rayleigh quotient of small matrices gives all values at once; the
+    space grows by the residual of the step size that is worst off (generalised Davidson, Morgan and
+    Scott 1986). For a nonlinear field an implicit step is linearised where it ends, which depends
+    on h: `worst_growth` does that; here J stays frozen.
 
     Args:
         operator: J.
@@ -68,6 +74,12 @@ def step_growth(
 
     Raises:
         ValueError: if a step size is not positive and finite, or θ is not in [0, 1].
+
+    Example:
+        >>> f = od.LinearVectorField(torch.diag(torch.tensor([-3.0, 0.5])).double())
+        >>> J, h = od.Jacobian(f, torch.zeros(1, 2).double()), torch.tensor([0.5, 1.0]).double()
+        >>> od.step_growth(J, h, theta=1.0).values.round(decimals=4).tolist()  # 1/(1 − ½h)
+        [[1.3333, 2.0]]
     """
     if not bool((step_sizes.isfinite() & (step_sizes > 0)).all()) or step_sizes.numel() == 0:
         raise ValueError(f"step_sizes must be > 0 and finite, got {step_sizes.tolist()}")
