@@ -1,4 +1,7 @@
-"""Numerical stability of neural layers seen as steps of a differential equation."""
+"""Numerical stability of neural layers seen as steps of a differential equation.
+
+The examples of all docstrings take `import torch` and `import odestab as od` for granted.
+"""
 
 from odestab.adjoint import (
     AbstractAdjoint,

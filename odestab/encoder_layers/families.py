@@ -22,8 +22,9 @@ DOUBLE_THROUGHOUT = (
 
 
 def require_encoder(config: Any, name: str) -> None:
-    """An encoder of transformers is one that has a masked-language-model head; a model type from
-    elsewhere is taken at its word.
+    """Refuse a model type of transformers that has no masked-language-model head.
+
+    A model type from elsewhere is taken at its word.
     """
     from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
     from transformers.models.auto.modeling_auto import (

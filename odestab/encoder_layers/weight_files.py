@@ -1,5 +1,6 @@
-"""Which files a checkpoint folder's weights are read from: safetensors inside the folder, and
-nothing else. Loads no torch.
+"""Which files a checkpoint folder's weights are read from: safetensors inside it, nothing else.
+
+Loads no torch.
 """
 
 import json
@@ -84,8 +85,7 @@ def shards(index: Path) -> tuple[str, ...]:
 
 
 def require_safe_name(name: str, source: str | Path) -> None:
-    """Refuse a name of a weights file, given in `source`, that is pickled or leads out of the
-    folder.
+    """Refuse the name of a weights file that is pickled or leads out of the folder.
 
     Raises:
         ValueError: with the name.

@@ -1,6 +1,4 @@
-"""A random vector field, dropout in training say, as one function: the same random numbers at every
-evaluation.
-"""
+"""A random vector field, with dropout for instance, as one function of its state."""
 
 import contextlib
 import dataclasses

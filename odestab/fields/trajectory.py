@@ -1,6 +1,4 @@
-"""The path of a batch through an encoder: the state before each layer (or half of a layer), and one
-vector field for each.
-"""
+"""The path of a batch through an encoder: the states between layers, and a field for each layer."""
 
 import dataclasses
 from typing import Any

@@ -1,6 +1,4 @@
-"""Vector fields: the right-hand side f of dx/dt = f(x), one independent system per example of a
-batch.
-"""
+"""Vector fields: f of dx/dt = f(x), one independent system per example of a batch."""
 
 import abc
 import dataclasses
@@ -49,8 +47,7 @@ class Linearization:
 def linearize(
     function: Callable[[Tensor], Tensor], x: Float[Tensor, "batch *event"]
 ) -> Linearization:
-    """Linearise any function by torch.func: forward mode through `linearize`, reverse mode through
-    a cached `vjp`, each at first use.
+    """Linearise any function by torch.func, forward and reverse mode, each at first use.
 
     Nothing here is checked: `Jacobian` does that.
     """
@@ -74,8 +71,9 @@ def linearize(
 def over_tangents(
     product: Callable[[], Callable[[Tensor], Tensor]], x: Float[Tensor, "batch *event"]
 ) -> Callable[[Tensor], Tensor]:
-    """A product, made at first use, for any number of leading axes of tangents at x; what is drawn
-    at random is the same for all.
+    """A product, made at first use, for any number of leading axes of tangents at x.
+
+    What is drawn at random is the same for all tangents.
     """
 
     def apply(v: Tensor) -> Tensor:

@@ -1,6 +1,4 @@
-"""Kreiss constants: how much a matrix whose powers, or whose flow, ought to decay can make them
-grow first.
-"""
+"""Kreiss constants: how far powers, or a flow, may grow before they decay."""
 
 import dataclasses
 import math
@@ -175,9 +173,7 @@ class _HalfPlane:
 
 
 def _crossed(like: Tensor, directions: Tensor, own: Tensor, ratio: float) -> tuple[Tensor, Tensor]:
-    """Distances 2·ratio^−j by directions, common ones and an example's own, flattened to `(batch,
-    points)`.
-    """
+    """Distances 2·ratio^−j by directions, common ones and an example's own, `(batch, points)`."""
     common = directions.to(like.device).expand(len(like), -1)
     along = torch.cat([common, own.double()], 1)
     distance = 2 * ratio ** -torch.arange(DISTANCES, dtype=torch.float64, device=like.device)

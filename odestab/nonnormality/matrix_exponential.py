@@ -43,8 +43,7 @@ def exponential_action(
     dimension: int = 60,
     max_products: int = 10_000,
 ) -> ExponentialAction:
-    """e^A v by Arnoldi's method with the corrected scheme and its error estimate (Saad 1992,
-    sections 2.3 and 5).
+    """e^A v by Arnoldi's method with the corrected scheme (Saad 1992, sections 2.3 and 5).
 
     The Krylov space grows until the estimate allows the whole step; at the largest dimension the
     step is halved instead. Each example has its own dimension and its own sub-steps, so that batch
@@ -84,9 +83,7 @@ def exponential_action(
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class _SubStep:
-    """e^{sA} q_0 in an Arnoldi basis: its coefficients (NaN where that failed), error, cost, and
-    how often s was halved.
-    """
+    """e^{sA} q_0 in an Arnoldi basis: coefficients (NaN: failed), error, cost, halvings of s."""
 
     basis: Tensor
     coefficients: Tensor
@@ -98,9 +95,7 @@ class _SubStep:
 def _sub_step(
     matvec: Product, start: Tensor, step: Tensor, rtol: float, dimension: int
 ) -> _SubStep:
-    """One step from `start`, at most `step` long; what an example has found within tolerance stays
-    as it is.
-    """
+    """One step from `start`, at most `step` long; what is within tolerance stays as it is."""
     size = min(STRIDE, dimension)
     factorization, error, done = (
         arnoldi(matvec, start, size),
@@ -141,8 +136,7 @@ def _sub_step(
 def _look(
     factorization: ArnoldiFactorization, step: Tensor, rtol: float
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Coefficients of e^{sA} q_0 in the basis, the estimated error relative to its norm, and which
-    examples need look no further.
+    """Coefficients of e^{sA} q_0, their estimated relative error, and which examples are done.
 
     The first column of exp(s [H 0]), H with its last row, is e^{sH} e_1 and below it s h e_mᵀ
     φ_1(sH) e_1: the correction, and the error of the scheme without it. Where that is about to
@@ -377,8 +371,7 @@ def _norm(
 def _peak(
     evaluate: Callable[[Tensor], _Point], points: list[_Point], rtol: float
 ) -> tuple[_Point, Tensor]:
-    """The maximum beside the best of the points, and where it is settled that no more than rtol can
-    be gained.
+    """The maximum beside the best of the points, and where no more than rtol can be gained.
 
     It lies between `low`, where it goes uphill to b, and b, where it goes downhill or is lower;
     either may be the later one.

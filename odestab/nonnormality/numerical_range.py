@@ -115,8 +115,9 @@ def numerical_range(
 
 
 def _rotated(operator: AbstractOperator, angles: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
-    """Re(e^{−iφ}A) x and A x for x = u + iv, `(angles, batch, 2, n)`: with A = S + K it is (cS u +
-    sK v) + i(cS v − sK u).
+    """Re(e^{−iφ}A) x and A x for x = u + iv, `(angles, batch, 2, n)`.
+
+    With A = S + K it is (cS u + sK v) + i(cS v − sK u).
     """
     shape = operator.like.shape
     tangents = x.transpose(1, 2).reshape(-1, *shape)  # (angles, 2) tangents of the batch
@@ -135,9 +136,7 @@ def _rotated(operator: AbstractOperator, angles: Tensor, x: Tensor) -> tuple[Ten
 def _lanczos_vectors(
     operator: AbstractOperator, angles: Tensor, start: Tensor, rtol: float
 ) -> tuple[Tensor, int]:
-    """Leading eigenvectors `(angles, batch, 2, n)` of the rotated Hermitian parts, and the products
-    they took.
-    """
+    """Leading eigenvectors `(angles, batch, 2, n)` of the rotated Hermitian parts, and the cost."""
     batch, n = start.shape[0], start.shape[1] // 2
 
     def product(x: Tensor) -> Tensor:

@@ -1,6 +1,4 @@
-"""Pseudospectra {z : σ_min(zI − A) ≤ ε}: the smallest singular value of zI − A at the points of a
-grid.
-"""
+"""Pseudospectra {z : σ_min(zI − A) ≤ ε}: σ_min at the points of a grid."""
 
 import dataclasses
 
@@ -120,8 +118,9 @@ class Resolvent:
         return ShiftedTriplets.stack(rows)
 
     def leading_eigenvalues(self, which: str, k: int) -> Complex[Tensor, "batch k"]:
-        """The k eigenvalues of largest real part ("LR") or modulus ("LM"), their mirror images
-        above the real axis; NaN where unknown.
+        """The k eigenvalues of largest real part ("LR") or modulus ("LM"), NaN where unknown.
+
+        Those below the real axis are mirrored above it.
         """
         if self.forms is None:
             found = eigenvalues(self.operator, min(k, *self.operator.sizes), which, rtol=1e-4)
@@ -266,9 +265,7 @@ def pseudospectrum(
 
 
 def _by_inverse_iteration(given: Resolvent, z: Tensor) -> tuple[ShiftedTriplets, int]:
-    """Davidson on zI − A for all points and examples in lockstep, in chunks of points that fit into
-    memory.
-    """
+    """Davidson on zI − A for all points and examples in lockstep, in chunks that fit memory."""
     row = given.start.numel() * (RESTART + 2 * MAX_DIMENSION) * given.start.element_size()
     parts, spent = [], 0
     for part in z.split(max(1, CHUNK_BYTES // row), dim=1):
@@ -313,9 +310,7 @@ def _by_inverse_iteration(given: Resolvent, z: Tensor) -> tuple[ShiftedTriplets,
 def _shifted_products(
     operator: AbstractOperator, z: Complex[Tensor, "points batch"]
 ) -> tuple[Matvec, Matvec, list[int]]:
-    """zI − A and its adjoint on rows `(points·batch, 2n)`, real parts then imaginary ones, and a
-    count of products with A.
-    """
+    """zI − A and its adjoint on rows `(points·batch, 2n)`, real then imaginary; and the cost."""
     count = [0]
 
     def shifted(transposed: bool) -> Matvec:
@@ -357,9 +352,7 @@ def _projected(
     rtol: float,
     generator: torch.Generator | None,
 ) -> tuple[ShiftedTriplets, int]:
-    """σ_min(z Ĩ − H̃) of the rectangular Hessenberg matrix H̃ of one Arnoldi process per
-    example.
-    """
+    """σ_min(z Ĩ − H̃) of the rectangular Hessenberg matrix of one Arnoldi process an example."""
     space = arnoldi(
         operator.flat(operator.mv),
         operator.random(generator).flatten(1),
@@ -394,8 +387,7 @@ def _projected(
 def _projected_triplets(
     basis: Tensor, hessenberg: Tensor, image: Tensor, z: Tensor, rtol: float
 ) -> ShiftedTriplets:
-    """The triplets of one example: v = Qᵀy and u = Q̃ᵀp with (z Ĩ − H̃) y = σ p, and their
-    residual, from Aᵀ on the basis alone.
+    """Triplets of one example: v = Qᵀy, u = Q̃ᵀp with (z Ĩ − H̃) y = σ p, and their residual.
 
     (zI − A) v = σ u is exact. (zI − A)* u − σ v has a part in the space and the part R p outside of
     it, so that nothing cancels.

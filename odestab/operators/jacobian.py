@@ -111,9 +111,7 @@ class Jacobian(AbstractOperator):
 
 
 def _rounded(linearization: Linearization, x: Tensor) -> Linearization:
-    """Products in a field's own half precision, on float32 tangents that are scaled to its range,
-    each example on its own.
-    """
+    """Products in a field's own half precision, on float32 tangents scaled to its range."""
     event = tuple(range(1 - x.ndim, 0))
 
     def wide(product: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
@@ -128,9 +126,7 @@ def _rounded(linearization: Linearization, x: Tensor) -> Linearization:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class _Linearized(AbstractOperator):
-    """P (b ∂F + c) P from a linearisation alone: a Jacobian that was cast, cut, shifted or
-    scaled.
-    """
+    """P (b ∂F + c) P from a linearisation: a Jacobian that was cast, cut, shifted or scaled."""
 
     linearization: Linearization
     like: Tensor

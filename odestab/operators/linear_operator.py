@@ -64,8 +64,7 @@ class AbstractOperator(abc.ABC):
 
     @property
     def sizes(self) -> list[int]:
-        """n, the dimension of each example: real tokens × hidden size; 0 for an example of padding
-        alone.
+        """n, the dimension of each example: real tokens × hidden size; 0 for padding alone.
 
         Raises:
             ValueError: if there is no example with a real entry.
@@ -80,9 +79,7 @@ class AbstractOperator(abc.ABC):
         return [tokens * math.prod(self.like.shape[2:]) for tokens in self.mask.sum(1).tolist()]
 
     def cast(self, dtype: torch.dtype) -> "AbstractOperator":
-        """The same map on states of another precision; computed in it where the operator can, else
-        rounded after each product.
-        """
+        """The same map computed in another precision, or rounded to it after each product."""
         if dtype == self.like.dtype:
             return self
         own = self.like.dtype
@@ -94,9 +91,7 @@ class AbstractOperator(abc.ABC):
         )
 
     def take(self, examples: Int[Tensor, " chosen"]) -> "AbstractOperator":
-        """The same map on some of the examples; cheaper where the operator can, else the others go
-        along as zeros.
-        """
+        """The same map on some of the examples; else the others go along, as zeros."""
 
         def among_all(product: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
             def apply(v: Tensor) -> Tensor:
@@ -147,9 +142,7 @@ class AbstractOperator(abc.ABC):
         return v.reshape(self.like.shape).to(self.like.device)
 
     def dense(self, chunk: int = 32) -> list[Float[Tensor, "n n"]]:
-        """The matrix of each example on its real tokens, built from n products, `chunk` of them at
-        a time.
-        """
+        """The matrix of each example on its real tokens, from n products in chunks of `chunk`."""
         real, n = self.real_entries(), max(self.sizes)
         columns = [self.like.new_zeros(size, size) for size in self.sizes]
         for first in range(0, n, chunk):
@@ -164,8 +157,9 @@ class AbstractOperator(abc.ABC):
         return columns
 
     def to_scipy(self, example: int) -> Any:
-        """A SciPy LinearOperator of one example on its real tokens; every product costs one of the
-        whole batch, two where it is complex.
+        """A SciPy LinearOperator of one example on its real tokens.
+
+        Every product costs one of the whole batch, two where it is complex.
 
         Raises:
             ValueError: if there is no such example.

@@ -219,8 +219,9 @@ class SchurForm:
 
 
 def schur_form(matrix: Float[Tensor, "n n"]) -> SchurForm:
-    """The complex Schur form of a real matrix in double precision: the real one with its blocks
-    rotated (zgees takes far longer).
+    """The complex Schur form of a real matrix in double precision.
+
+    It is the real form with its blocks rotated; LAPACK's zgees takes far longer.
     """
     if not matrix.numel():
         return SchurForm(matrix.new_full((1, 1), complex("nan"), dtype=torch.complex128))
@@ -233,9 +234,7 @@ def schur_form(matrix: Float[Tensor, "n n"]) -> SchurForm:
 def _substitute(
     coupling: Tensor, diagonal: Tensor, x: Tensor, low: int, high: int, forward: bool
 ) -> None:
-    """Rows low…high of diag(d) x − N x = b, N the strict triangle of `coupling`, in place of b;
-    rows before them are done.
-    """
+    """Rows low…high of diag(d) x − N x = b in place of b, N the strict triangle of `coupling`."""
     if high - low > LEAF:
         middle = (low + high) // 2
         first, second = (

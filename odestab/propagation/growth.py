@@ -1,6 +1,4 @@
-"""Growth of a perturbation through depth, measured on perturbed trajectories and predicted by
-products of step derivatives.
-"""
+"""Growth of a perturbation through depth, measured on paths and predicted by derivatives."""
 
 import abc
 import dataclasses
@@ -125,9 +123,7 @@ class WorstPerturbation(AbstractPerturbation):
     generator: torch.Generator | None = None
 
     def delta(self, path: "Path") -> Float[Tensor, "batch tokens hidden"]:
-        """The worst direction through the whole stack, by Golub–Kahan on the product of step
-        derivatives.
-        """
+        """The worst direction through the whole stack, scaled to its size."""
         worst = worst_direction(path, self.rtol, self.generator).right
         assert worst is not None
         return scaled(worst[:, 0], path.states[0], self.size)

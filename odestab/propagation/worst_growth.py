@@ -4,6 +4,7 @@ import dataclasses
 
 import torch
 from jaxtyping import Float
+from torch import Tensor
 
 from odestab.fields.vector_field import AbstractVectorField
 from odestab.spectrum import Spectrum, singular_values

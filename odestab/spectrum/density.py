@@ -1,6 +1,4 @@
-"""Spectral densities of the symmetric operators behind a Jacobian, by stochastic Lanczos quadrature
-with error bars.
-"""
+"""Spectral densities of JᵀJ and (J + Jᵀ)/2 by stochastic Lanczos quadrature, with error bars."""
 
 import dataclasses
 import math
@@ -143,8 +141,7 @@ def _gram(operator: AbstractOperator) -> ComposedOperator:
 
 
 def _quadrature(tridiagonal: Float[Tensor, "rows m m"]) -> tuple[Tensor, Tensor]:
-    """Nodes and weights: eigenvalues, and squares of the eigenvectors' first entries; NaN nodes
-    where a matrix is not finite.
+    """Gauss nodes and weights of each matrix; NaN nodes where it is not finite.
 
     Where a space is used up the matrix falls apart, and the part that the probe did not begin has
     weight 0.

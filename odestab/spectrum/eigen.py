@@ -178,8 +178,9 @@ class _Search:
 
 
 def _nearest(operator: AbstractOperator, search: _Search, sigma: float, rtol: float) -> Spectrum:
-    """Eigenvalues nearest to sigma, λ = s + 1/θ with θ leading eigenvalues of (A − sI)⁻¹; residuals
-    are those of A.
+    """Eigenvalues nearest to sigma: λ = s + 1/θ with θ leading eigenvalues of (A − sI)⁻¹.
+
+    Residuals are those of A.
 
     The shift s is σ, or beside it for an example of which σ is an eigenvalue to about half the
     digits: there the inverse does not exist, or drowns all other eigenvalues in its rounding.
@@ -210,8 +211,7 @@ def _nearest(operator: AbstractOperator, search: _Search, sigma: float, rtol: fl
 
 
 def _regular_shift(operator: AbstractOperator, sigma: float, rtol: float) -> tuple[Tensor, Tensor]:
-    """σ per example, moved by 10 √eps of ‖A − σI‖ where it is an eigenvalue to √eps; and ‖A −
-    σI‖_F, roughly.
+    """σ moved by 10 √eps of ‖A − σI‖ where it is an eigenvalue; and ‖A − σI‖_F, roughly.
 
     One solve with a random vector tells: it is as long as the inverse is large.
     """
@@ -291,9 +291,7 @@ def _dense_eigenvalues(
 
 
 def _condition_numbers(vectors: Tensor) -> Tensor:
-    """κ(λ) = ‖x‖‖y‖/|y*x| from unit right eigenvectors x: left ones y are the rows of their
-    inverse; infinite where defective.
-    """
+    """κ(λ) = ‖x‖‖y‖/|y*x|, y the rows of x's inverse; infinite where defective."""
     left, failed = torch.linalg.inv_ex(vectors)
     condition = norm(left.abs()).nan_to_num(torch.inf, posinf=torch.inf)
     return torch.where(failed == 0, condition.clamp(min=1.0), torch.inf)
@@ -302,8 +300,7 @@ def _condition_numbers(vectors: Tensor) -> Tensor:
 def _eigen_residuals(
     operator: AbstractOperator, values: Tensor, right: Tensor
 ) -> tuple[Tensor, int]:
-    """‖A v − θ v‖ for unit Ritz vectors, and the products that it took: two of a conjugate pair,
-    one of a real value.
+    """‖A v − θ v‖ for unit Ritz vectors, and the products that it took.
 
     One tangent at a time, its part of the residual added up, as k complex vectors more would be as
     large as a Krylov space.

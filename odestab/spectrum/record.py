@@ -72,8 +72,9 @@ class Spectrum:
 
     @property
     def reach(self) -> Float[Tensor, "batch k"]:
-        """How far from each eigenvalue one of A may lie: `uncertainty`, or CONDITION residuals
-        where κ(λ) is not known.
+        """How far from each eigenvalue one of A may lie.
+
+        It is `uncertainty`, or CONDITION residuals where κ(λ) is not known.
         """
         if self.uncertainty is not None:
             return self.uncertainty

@@ -1,6 +1,4 @@
-"""Step-size refinement: one layer taken in more and smaller steps, beside the exact flow of its
-linearisation.
-"""
+"""Step-size refinement: a layer taken in smaller steps, beside the flow of its linearisation."""
 
 import dataclasses
 import itertools
@@ -192,9 +190,7 @@ class _Plan:
             raise ValueError(f"parts must be ascending and >= 1, got {self.parts}")
 
     def largest(self, products: Sequence[AbstractOperator], near: Spectrum | None) -> Spectrum:
-        """The largest singular value of a loose and an exact operator, found from near the vector
-        of another one.
-        """
+        """The largest singular value, found from near the vector of another operator."""
         loose, exact = products
         start = self.noise / _norm(self.noise)
         if near is not None and near.right is not None:
@@ -234,8 +230,9 @@ def _refinement(here: AbstractOperator, walk: Walk, tally: list[int], plan: _Pla
 
 
 def _branch(walk: Walk, implicit: bool, plan: _Plan, flow: Spectrum) -> list[Spectrum]:
-    """From the finest refinement, which is nearest to the flow, to the coarsest; each begins at the
-    worst direction of the one before.
+    """From the finest refinement, nearest to the flow, to the coarsest.
+
+    Each begins at the worst direction of the one before.
     """
     near, found = flow, []
     for m in reversed(plan.parts):

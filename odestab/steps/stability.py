@@ -1,6 +1,4 @@
-"""Where a step is stable: regions of the complex plane, margins and step sizes of a spectrum, and
-whether an implicit step damps more.
-"""
+"""Where a step is stable: regions, margins, step sizes, and implicit against explicit damping."""
 
 import dataclasses
 import math
@@ -146,8 +144,7 @@ class StableStepSizes:
     boundary: Bool[Tensor, "batch steps"]
 
     def describe(self, example: int) -> str:
-        """The stable candidates in words: "none", or the runs of neighbouring candidates as
-        intervals.
+        """The stable candidates in words: "none", or runs of neighbours as intervals.
 
         Candidates on the boundary are named after them; "unknown" where the eigenvalues are not
         finite.
@@ -372,9 +369,7 @@ def _amplification(method: AbstractOneStepMethod, z: Tensor) -> Tensor:
 def _amplification_within(
     method: AbstractOneStepMethod, z: Tensor, radius: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """The least and the largest |R| on discs about points z, from DISC_POINTS directions and the
-    pole.
-    """
+    """The least and the largest |R| on discs about z, from DISC_POINTS directions and the pole."""
     known = radius.nan_to_num(torch.inf).clamp(max=torch.finfo(radius.dtype).max ** 0.25)
     angle = torch.arange(DISC_POINTS, dtype=radius.dtype, device=radius.device) * (
         2 * math.pi / DISC_POINTS
@@ -398,9 +393,7 @@ def _rounding(uncertainty: Tensor) -> Tensor:
 def _largest_on_disc(
     method: AbstractOneStepMethod, spectrum: Spectrum, h: float
 ) -> Float[Tensor, " batch"]:
-    """max |R(hλ)| over the disc of unlisted eigenvalues; infinite where it holds the pole or is not
-    known.
-    """
+    """max |R(hλ)| over the disc of unlisted eigenvalues; infinite where unknown, or at a pole."""
     if spectrum.center is None:
         return torch.full_like(spectrum.residuals[:, 0], torch.inf)
     radius = (spectrum.values[:, -1] - spectrum.center).abs()

@@ -1,5 +1,6 @@
-"""Worst growth over one step of a theta method at many step sizes, from one factor space: J is
-multiplied once for all of them.
+"""Worst growth over one step of a theta method at many step sizes, from one space.
+
+J is multiplied once for all of them.
 """
 
 import dataclasses
@@ -108,9 +109,7 @@ def step_growth(
 
 
 class _FactorSpace:
-    """V with orthonormal rows, and JV, JᵀV, JᵀJV, which give both factors and all residuals for
-    every h without a product.
-    """
+    """V with orthonormal rows, JV, JᵀV and JᵀJV: both factors and all residuals at every h."""
 
     def __init__(self, operator: AbstractOperator, theta: float, h: Tensor) -> None:
         operator, scale = unit_scaled(operator)  # J/s and hs, as squares of J follow
@@ -125,9 +124,7 @@ class _FactorSpace:
         return self.spaces[0].shape[1]
 
     def add(self, direction: Tensor) -> None:
-        """One vector more; where the direction lies in the space already, or is zero, a row of
-        zeros.
-        """
+        """One vector more, or a row of zeros where it lies in the space already."""
         eps = torch.finfo(direction.dtype).eps
         q, _ = unit(orthogonalize(self.spaces[0], unit(direction)[0])[0], 100 * eps)
         image = self.product(q)
@@ -138,8 +135,9 @@ class _FactorSpace:
         )
 
     def rayleigh_ritz(self) -> tuple[Tensor, Tensor]:
-        """For every h the largest σ of ‖(I + aJ)w‖ = σ‖(I − bJ)w‖ over the space, and w's
-        coefficients with ‖(I − bJ)w‖ = 1.
+        """The largest σ of ‖(I + aJ)w‖ = σ‖(I − bJ)w‖ for every h, and w's coefficients.
+
+        They are scaled to ‖(I − bJ)w‖ = 1.
         """
         v, jv = self.spaces[:2]
         alive = torch.diag_embed((v.norm(dim=2) > 0.5).to(v.dtype))[:, None]
