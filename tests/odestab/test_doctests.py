@@ -2,6 +2,7 @@
 
 import ast
 import doctest
+import importlib
 import inspect
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,7 +25,6 @@ ROOMS = (
 )
 MOST_LINES = 5
 OBJECTS = ast.Module | ast.ClassDef | ast.FunctionDef
-GIVEN = {"od": od, "torch": torch}  # what every example takes for granted
 
 
 def doctests(rooms: tuple[str, ...]) -> Iterator[doctest.DocTest]:
@@ -38,7 +38,13 @@ def doctests(rooms: tuple[str, ...]) -> Iterator[doctest.DocTest]:
             if text and ">>>" in text:
                 name = f"{file.stem}.{getattr(node, 'name', 'module')}"
                 line = getattr(node, "lineno", 0)
-                yield doctest.DocTestParser().get_doctest(text, GIVEN, name, str(file), line)
+                yield doctest.DocTestParser().get_doctest(text, given(file), name, str(file), line)
+
+
+def given(file: Path) -> dict[str, object]:
+    """What an example takes for granted: torch, `od`, and the names of its own file."""
+    module = ".".join(file.relative_to(ROOT).with_suffix("").parts)
+    return {**vars(importlib.import_module(module)), "od": od, "torch": torch}
 
 
 def lines(test: doctest.DocTest) -> int:
