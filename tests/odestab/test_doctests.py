@@ -1,63 +1,17 @@
-"""Every public name shows a small example, and the examples give what they show."""
+"""Every public name of odestab has an example, and the examples give what they show."""
 
-import ast
 import doctest
-import importlib
 import inspect
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
-import torch
+from docstring_examples import examples, require
 
 import odestab as od
 
-ROOT = Path(__file__).parents[2]
-ROOMS = (
-    "fields",
-    "krylov",
-    "operators",
-    "spectrum",
-    "nonnormality",
-    "steps",
-    "propagation",
-    "encoder_layers",
-)
-MOST_LINES = 5
-OBJECTS = ast.Module | ast.ClassDef | ast.FunctionDef
 
-
-def doctests(rooms: tuple[str, ...]) -> Iterator[doctest.DocTest]:
-    """The examples in some rooms of odestab, read from the source: decorated functions hide theirs
-    from doctest's own search.
-    """
-    files = [file for room in rooms for file in sorted((ROOT / "odestab" / room).rglob("*.py"))]
-    for file in files:
-        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
-            text = ast.get_docstring(node) if isinstance(node, OBJECTS) else None
-            if text and ">>>" in text:
-                name = f"{file.stem}.{getattr(node, 'name', 'module')}"
-                line = getattr(node, "lineno", 0)
-                yield doctest.DocTestParser().get_doctest(text, given(file), name, str(file), line)
-
-
-def given(file: Path) -> dict[str, object]:
-    """What an example takes for granted: torch, `od`, and the names of its own file."""
-    module = ".".join(file.relative_to(ROOT).with_suffix("").parts)
-    return {**vars(importlib.import_module(module)), "od": od, "torch": torch}
-
-
-def lines(test: doctest.DocTest) -> int:
-    return sum(example.source.count("\n") for example in test.examples)
-
-
-@pytest.mark.parametrize("test", tuple(doctests(ROOMS)), ids=lambda test: test.name)
+@pytest.mark.parametrize("test", examples("odestab"), ids=lambda test: test.name)
 def test_an_example_gives_what_it_shows(test: doctest.DocTest) -> None:
-    report: list[str] = []
-    doctest.DocTestRunner(verbose=False).run(test, out=report.append)
-    assert not report, "".join(report)
-    assert any(example.want for example in test.examples), "the example shows no result"
-    assert lines(test) <= MOST_LINES
+    require(test)
 
 
 def test_every_public_name_has_an_example() -> None:
@@ -65,3 +19,18 @@ def test_every_public_name_has_an_example() -> None:
         name for name in od.__all__ if ">>>" not in (inspect.getdoc(getattr(od, name)) or "")
     ]
     assert without == []
+
+
+@pytest.mark.parametrize(
+    ("example", "fault"),
+    [
+        (">>> 1 + 1\n3", "Failed example"),
+        (">>> 1 / 0", "ZeroDivisionError"),
+        (">>> one = 1", "shows no result"),
+        (">>> one = 1\n" * 5 + ">>> one\n1", "has 6 lines"),
+    ],
+)
+def test_a_bad_example_is_refused(example: str, fault: str) -> None:
+    test = doctest.DocTestParser().get_doctest(example, {}, "bad", od.__file__, 0)
+    with pytest.raises(AssertionError, match=fault):
+        require(test)
