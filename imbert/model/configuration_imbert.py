@@ -101,10 +101,9 @@ class StepsConfig:
 class ImBertConfig(StepsConfig, BertConfig):
     """BERT's configuration with steps; see `StepsConfig`.
 
-    Example:
-        >>> config = ImBertConfig(num_hidden_layers=6, implicit_layers=[3, 4, 5])
-        >>> config.method, config.field, config.step_size
-        ('implicit_euler', 'increment', 1.0)
+    >>> config = ImBertConfig(num_hidden_layers=6, implicit_layers=[3, 4, 5])
+    >>> config.method, config.field, config.step_size
+    ('implicit_euler', 'increment', 1.0)
     """
 
     model_type, plain_type = "imbert", BertConfig.model_type
@@ -113,9 +112,8 @@ class ImBertConfig(StepsConfig, BertConfig):
 class ImRobertaConfig(StepsConfig, RobertaConfig):
     """RoBERTa's configuration with steps; see `StepsConfig`.
 
-    Example:
-        >>> ImRobertaConfig(method="explicit_euler", step_size=0.5).model_type
-        'imroberta'
+    >>> ImRobertaConfig(method="explicit_euler", step_size=0.5).model_type
+    'imroberta'
     """
 
     model_type, plain_type = "imroberta", RobertaConfig.model_type
@@ -124,9 +122,8 @@ class ImRobertaConfig(StepsConfig, RobertaConfig):
 class ImElectraConfig(StepsConfig, ElectraConfig):
     """ELECTRA's configuration with steps; see `StepsConfig`.
 
-    Example:
-        >>> ImElectraConfig(implicit_layers=[0], substeps=2).substeps
-        2
+    >>> ImElectraConfig(implicit_layers=[0], substeps=2).substeps
+    2
     """
 
     model_type, plain_type = "imelectra", ElectraConfig.model_type

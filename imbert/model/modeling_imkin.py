@@ -27,11 +27,10 @@ class ImRobertaPreTrainedModel(SteppingModel, roberta.RobertaPreTrainedModel):
 class ImRobertaModel(ImRobertaPreTrainedModel, SteppingBase, roberta.RobertaModel):
     """The bare encoder.
 
-    Example:
-        >>> small = ImRobertaConfig(hidden_size=8, num_attention_heads=2, num_hidden_layers=2)
-        >>> model = ImRobertaModel(small).eval()
-        >>> model(input_ids=torch.tensor([[5, 6, 7]])).last_hidden_state.shape
-        torch.Size([1, 3, 8])
+    >>> small = ImRobertaConfig(hidden_size=8, num_attention_heads=2, num_hidden_layers=2)
+    >>> model = ImRobertaModel(small).eval()
+    >>> model(input_ids=torch.tensor([[5, 6, 7]])).last_hidden_state.shape
+    torch.Size([1, 3, 8])
     """
 
     def __init__(self, config: ImRobertaConfig, add_pooling_layer: bool = True) -> None:
@@ -49,11 +48,10 @@ class ImRobertaForSequenceClassification(
 ):
     """With RoBERTa's classification or regression head.
 
-    Example:
-        >>> small = ImRobertaConfig(hidden_size=8, num_attention_heads=2, num_hidden_layers=2)
-        >>> model = ImRobertaForSequenceClassification(small).eval()
-        >>> model(input_ids=torch.tensor([[5, 6, 7]])).logits.shape
-        torch.Size([1, 2])
+    >>> small = ImRobertaConfig(hidden_size=8, num_attention_heads=2, num_hidden_layers=2)
+    >>> model = ImRobertaForSequenceClassification(small).eval()
+    >>> model(input_ids=torch.tensor([[5, 6, 7]])).logits.shape
+    torch.Size([1, 2])
     """
 
     def __init__(self, config: ImRobertaConfig) -> None:
@@ -82,11 +80,10 @@ class ImElectraPreTrainedModel(SteppingModel, electra.ElectraPreTrainedModel):
 class ImElectraModel(ImElectraPreTrainedModel, SteppingBase, electra.ElectraModel):
     """The bare encoder.
 
-    Example:
-        >>> small = ImElectraConfig(hidden_size=8, num_attention_heads=2, num_hidden_layers=2)
-        >>> model = ImElectraModel(small).eval()
-        >>> model(input_ids=torch.tensor([[5, 6, 7]])).last_hidden_state.shape
-        torch.Size([1, 3, 8])
+    >>> small = ImElectraConfig(hidden_size=8, num_attention_heads=2, num_hidden_layers=2)
+    >>> model = ImElectraModel(small).eval()
+    >>> model(input_ids=torch.tensor([[5, 6, 7]])).last_hidden_state.shape
+    torch.Size([1, 3, 8])
     """
 
     def __init__(self, config: ImElectraConfig) -> None:
@@ -105,11 +102,10 @@ class ImElectraForSequenceClassification(
 ):
     """With ELECTRA's classification or regression head.
 
-    Example:
-        >>> small = ImElectraConfig(hidden_size=8, num_attention_heads=2, num_hidden_layers=2)
-        >>> model = ImElectraForSequenceClassification(small).eval()
-        >>> model(input_ids=torch.tensor([[5, 6, 7]])).logits.shape
-        torch.Size([1, 2])
+    >>> small = ImElectraConfig(hidden_size=8, num_attention_heads=2, num_hidden_layers=2)
+    >>> model = ImElectraForSequenceClassification(small).eval()
+    >>> model(input_ids=torch.tensor([[5, 6, 7]])).logits.shape
+    torch.Size([1, 2])
     """
 
     def __init__(self, config: ImElectraConfig) -> None:

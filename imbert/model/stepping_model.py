@@ -153,11 +153,10 @@ class SteppingModel:
 def implicit_layers(model: Any) -> list[ImplicitStep]:
     """The layers of a model that take a step, in order.
 
-    Example:
-        >>> from imbert import ImBertConfig, ImBertModel
-        >>> small = ImBertConfig(hidden_size=8, num_attention_heads=2, implicit_layers=[1, 2])
-        >>> len(implicit_layers(ImBertModel(small)))
-        2
+    >>> from imbert import ImBertConfig, ImBertModel
+    >>> small = ImBertConfig(hidden_size=8, num_attention_heads=2, implicit_layers=[1, 2])
+    >>> len(implicit_layers(ImBertModel(small)))
+    2
     """
     return [module for module in model.modules() if isinstance(module, ImplicitStep)]
 
@@ -172,13 +171,12 @@ def stepping(
 
     Each layer has an adjoint of its own.
 
-    Example:
-        >>> from imbert import ImBertConfig, ImBertModel
-        >>> small = ImBertConfig(hidden_size=8, num_attention_heads=2, num_hidden_layers=1)
-        >>> model = ImBertModel(small).eval()
-        >>> with stepping(model, solver=od.NewtonKrylov(rtol=1e-5)):
-        ...     print(type(implicit_layers(model)[0].method.solver).__name__)
-        NewtonKrylov
+    >>> from imbert import ImBertConfig, ImBertModel
+    >>> small = ImBertConfig(hidden_size=8, num_attention_heads=2, num_hidden_layers=1)
+    >>> model = ImBertModel(small).eval()
+    >>> with stepping(model, solver=od.NewtonKrylov(rtol=1e-5)):
+    ...     print(type(implicit_layers(model)[0].method.solver).__name__)
+    NewtonKrylov
     """
     layers = [
         layer for layer in implicit_layers(model) if isinstance(layer.method, od.ImplicitEuler)

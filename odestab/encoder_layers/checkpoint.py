@@ -56,11 +56,10 @@ def load_encoder(
             non-finite weights or no tokenizer, if `dtype` is not a floating-point type, or if the
             declared steps are not for such an encoder.
 
-    Example:
-        >>> from analysis.config import default_model_folder
-        >>> encoder, tokenizer = od.load_encoder(default_model_folder())
-        >>> encoder.config.num_hidden_layers, encoder.dtype, encoder.training
-        (6, torch.float64, False)
+    >>> from analysis.config import default_model_folder
+    >>> encoder, tokenizer = od.load_encoder(default_model_folder())
+    >>> encoder.config.num_hidden_layers, encoder.dtype, encoder.training
+    (6, torch.float64, False)
     """
     if not dtype.is_floating_point:
         raise ValueError(f"dtype must be a floating-point type, got {dtype}")

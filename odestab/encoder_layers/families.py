@@ -59,11 +59,10 @@ def position_limit(encoder: nn.Module) -> int | None:
     one: RoBERTa's family counts from the row after it. Without a table (rotary positions) it is
     what the configuration declares.
 
-    Example:
-        >>> from transformers import BertConfig, BertModel
-        >>> small = BertConfig(hidden_size=8, num_hidden_layers=1, num_attention_heads=2)
-        >>> od.position_limit(BertModel(small))
-        512
+    >>> from transformers import BertConfig, BertModel
+    >>> small = BertConfig(hidden_size=8, num_hidden_layers=1, num_attention_heads=2)
+    >>> od.position_limit(BertModel(small))
+    512
     """
     whole: Any = encoder
     named = [

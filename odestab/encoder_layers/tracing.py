@@ -70,13 +70,12 @@ def trace(
             where the halves of the layers are not known; if the layers do not reproduce the
             encoder, or one rounds to a lower precision.
 
-    Example:
-        >>> from transformers import BertConfig, BertModel
-        >>> small = BertConfig(hidden_size=8, num_hidden_layers=2, num_attention_heads=2)
-        >>> text = {"input_ids": torch.tensor([[5, 6, 7]]), "attention_mask": torch.ones(1, 3)}
-        >>> stack = od.trace(BertModel(small).double().eval(), text)
-        >>> torch.allclose(stack.states[1], stack.states[0] + stack.fields[0](stack.states[0]))
-        True
+    >>> from transformers import BertConfig, BertModel
+    >>> small = BertConfig(hidden_size=8, num_hidden_layers=2, num_attention_heads=2)
+    >>> text = {"input_ids": torch.tensor([[5, 6, 7]]), "attention_mask": torch.ones(1, 3)}
+    >>> stack = od.trace(BertModel(small).double().eval(), text)
+    >>> torch.allclose(stack.states[1], stack.states[0] + stack.fields[0](stack.states[0]))
+    True
     """
     bare = _bare_encoder(encoder)
     inputs = _inputs(bare, batch)

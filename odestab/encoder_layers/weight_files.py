@@ -28,12 +28,11 @@ def weight_files(folder: str | Path) -> tuple[Path, ...]:
             index is not of a safetensors file inside the folder.
         OSError: if config.json or an index cannot be read.
 
-    Example:
-        >>> import pathlib, tempfile
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     (pathlib.Path(folder) / "model.safetensors").touch()
-        ...     [path.name for path in od.weight_files(folder)]
-        ['model.safetensors']
+    >>> import pathlib, tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     (pathlib.Path(folder) / "model.safetensors").touch()
+    ...     [path.name for path in od.weight_files(folder)]
+    ['model.safetensors']
     """
     folder = Path(folder)
     chosen = _named_by_config(folder / "config.json")
@@ -108,13 +107,12 @@ def stored_types(files: Iterable[Path]) -> dict[str, str]:
         ValueError: if a header is not readable.
         OSError: if a file is not.
 
-    Example:
-        >>> import pathlib, safetensors.torch, tempfile
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     file = pathlib.Path(folder) / "model.safetensors"
-        ...     safetensors.torch.save_file({"bias": torch.zeros(2).half()}, file)
-        ...     od.stored_types([file])
-        {'bias': 'F16'}
+    >>> import pathlib, safetensors.torch, tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     file = pathlib.Path(folder) / "model.safetensors"
+    ...     safetensors.torch.save_file({"bias": torch.zeros(2).half()}, file)
+    ...     od.stored_types([file])
+    {'bias': 'F16'}
     """
     types: dict[str, str] = {}
     for path in files:

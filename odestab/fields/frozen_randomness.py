@@ -35,12 +35,11 @@ class FrozenRandomness(AbstractWrappedField):
         field: f.
         states: the generators' states at the start of an evaluation, by device.
 
-    Example:
-        >>> noisy = od.LayerVectorField(torch.nn.Dropout(0.5), kind="outer")
-        >>> x = torch.ones(1, 64).double()
-        >>> field = od.FrozenRandomness.draw(noisy, x, torch.Generator().manual_seed(0))
-        >>> torch.equal(noisy(x), noisy(x)), torch.equal(field(x), field(x))
-        (False, True)
+    >>> noisy = od.LayerVectorField(torch.nn.Dropout(0.5), kind="outer")
+    >>> x = torch.ones(1, 64).double()
+    >>> field = od.FrozenRandomness.draw(noisy, x, torch.Generator().manual_seed(0))
+    >>> torch.equal(noisy(x), noisy(x)), torch.equal(field(x), field(x))
+    (False, True)
     """
 
     states: tuple[tuple[torch.device, Tensor], ...]

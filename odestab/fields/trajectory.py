@@ -23,12 +23,11 @@ class Trajectory:
         methods: one one-step method per layer where the checkpoint declares them, else None: the
             model takes explicit steps.
 
-    Example:
-        >>> f = od.LinearVectorField(torch.diag(torch.tensor([0.0, -3.0])).double())
-        >>> x = torch.tensor([[[1.0, 0.0]]]).double()  # one text, one token, at rest: f(x) = 0
-        >>> stack = od.Trajectory((x, x, x), torch.ones(1, 1).bool(), (f, f))
-        >>> stack.depth, stack.tokens
-        (2, [1])
+    >>> f = od.LinearVectorField(torch.diag(torch.tensor([0.0, -3.0])).double())
+    >>> x = torch.tensor([[[1.0, 0.0]]]).double()  # one text, one token, at rest: f(x) = 0
+    >>> stack = od.Trajectory((x, x, x), torch.ones(1, 1).bool(), (f, f))
+    >>> stack.depth, stack.tokens
+    (2, [1])
     """
 
     states: tuple[Float[Tensor, "batch tokens hidden"], ...]

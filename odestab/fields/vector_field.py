@@ -29,12 +29,11 @@ class Linearization:
         cast: dtype ↦ the same in another precision; None where that is not known.
         take: indices ↦ the same for some of the examples; None where that is not known.
 
-    Example:
-        >>> f = od.LinearVectorField(torch.tensor([[0.0, 1.0], [0.0, 0.0]]).double())
-        >>> derivative = f.linearize(torch.zeros(1, 2).double())
-        >>> v = torch.tensor([[2.0, 3.0]]).double()
-        >>> derivative.mv(v).tolist(), derivative.rmv(v).tolist()  # A v, Aᵀ v
-        ([[3.0, 0.0]], [[0.0, 2.0]])
+    >>> f = od.LinearVectorField(torch.tensor([[0.0, 1.0], [0.0, 0.0]]).double())
+    >>> derivative = f.linearize(torch.zeros(1, 2).double())
+    >>> v = torch.tensor([[2.0, 3.0]]).double()
+    >>> derivative.mv(v).tolist(), derivative.rmv(v).tolist()  # A v, Aᵀ v
+    ([[3.0, 0.0]], [[0.0, 2.0]])
     """
 
     mv: Callable[[Tensor], Tensor]
@@ -98,12 +97,11 @@ class AbstractVectorField(abc.ABC):
       Rows of padding are no part of the state: f must return zeros there. None means that every
       entry is real.
 
-    Example:
-        >>> class Logistic(od.AbstractVectorField):
-        ...     def __call__(self, x):
-        ...         return x * (1 - x)
-        >>> od.Jacobian(Logistic(), torch.tensor([[1.0]]).double()).dense()  # 1 − 2x at rest
-        [tensor([[-1.]], dtype=torch.float64)]
+    >>> class Logistic(od.AbstractVectorField):
+    ...     def __call__(self, x):
+    ...         return x * (1 - x)
+    >>> od.Jacobian(Logistic(), torch.tensor([[1.0]]).double()).dense()  # 1 − 2x at rest
+    [tensor([[-1.]], dtype=torch.float64)]
     """
 
     split: float = 0.0
@@ -185,12 +183,11 @@ class LayerVectorField(AbstractVectorField):
         analytic: x ↦ a fast linearisation of the layer where its structure is known, or None where
             that does not reproduce it.
 
-    Example:
-        >>> f, x = od.LayerVectorField(torch.tanh, kind="increment"), torch.ones(1, 3).double()
-        >>> torch.equal(f(x), torch.tanh(x) - x), f.split
-        (True, -1.0)
-        >>> torch.equal(od.ExplicitEuler(1.0).step(f, x).state, torch.tanh(x))
-        True
+    >>> f, x = od.LayerVectorField(torch.tanh, kind="increment"), torch.ones(1, 3).double()
+    >>> torch.equal(f(x), torch.tanh(x) - x), f.split
+    (True, -1.0)
+    >>> torch.equal(od.ExplicitEuler(1.0).step(f, x).state, torch.tanh(x))
+    True
     """
 
     layer: Callable[[Tensor], Tensor]
@@ -241,10 +238,9 @@ class LinearVectorField(AbstractVectorField):
     Raises:
         ValueError: if the matrix is not square.
 
-    Example:
-        >>> f = od.LinearVectorField(torch.tensor([[0.0, 1.0], [-1.0, 0.0]]).double())
-        >>> f(torch.tensor([[1.0, 2.0]]).double()).tolist()
-        [[2.0, -1.0]]
+    >>> f = od.LinearVectorField(torch.tensor([[0.0, 1.0], [-1.0, 0.0]]).double())
+    >>> f(torch.tensor([[1.0, 2.0]]).double()).tolist()
+    [[2.0, -1.0]]
     """
 
     matrix: Float[Tensor, "*batch n n"]

@@ -24,11 +24,10 @@ class HenriciDeparture:
         matvecs: products of A or Aᵀ with one tangent of the whole batch.
         kind: "exact" (dense LAPACK) or "bound" (an estimated lower bound).
 
-    Example:
-        >>> f = od.LinearVectorField(torch.tensor([[0.0, 3.0], [-3.0, 0.0]]).double())
-        >>> departure = od.henrici_departure(od.Jacobian(f, torch.zeros(1, 2).double()))
-        >>> bool(departure.value < 1e-7), round(departure.frobenius.item() ** 2, 6)  # it is normal
-        (True, 18.0)
+    >>> f = od.LinearVectorField(torch.tensor([[0.0, 3.0], [-3.0, 0.0]]).double())
+    >>> departure = od.henrici_departure(od.Jacobian(f, torch.zeros(1, 2).double()))
+    >>> bool(departure.value < 1e-7), round(departure.frobenius.item() ** 2, 6)  # it is normal
+    (True, 18.0)
     """
 
     value: Float[Tensor, " batch"]
@@ -60,11 +59,10 @@ def henrici_departure(
     Raises:
         ValueError: if probes < 2.
 
-    Example:
-        >>> f = od.LinearVectorField(torch.tensor([[-1.0, 8.0], [0.0, -2.0]]).double())
-        >>> departure = od.henrici_departure(od.Jacobian(f, torch.zeros(1, 2).double()))
-        >>> round(departure.value.item(), 6)  # of a triangular matrix: the part above its diagonal
-        8.0
+    >>> f = od.LinearVectorField(torch.tensor([[-1.0, 8.0], [0.0, -2.0]]).double())
+    >>> departure = od.henrici_departure(od.Jacobian(f, torch.zeros(1, 2).double()))
+    >>> round(departure.value.item(), 6)  # of a triangular matrix: the part above its diagonal
+    8.0
     """
     if probes < 2:
         raise ValueError(f"probes must be at least 2, got {probes}")

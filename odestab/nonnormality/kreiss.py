@@ -30,11 +30,10 @@ class KreissConstant:
         residual: the relative residual of σ_min there.
         kind: "bound": a maximum over points that were searched.
 
-    Example:
-        >>> f = od.LinearVectorField(torch.tensor([[2.0, 0.0], [0.0, 1.0]]).double())
-        >>> K = od.kreiss_constant(od.Jacobian(f, torch.zeros(1, 2).double()))
-        >>> K.scale.tolist(), round(K.value.item(), 4)  # ρ = 2: K of A/2, and 1 as A is normal
-        ([2.0], 1.0)
+    >>> f = od.LinearVectorField(torch.tensor([[2.0, 0.0], [0.0, 1.0]]).double())
+    >>> K = od.kreiss_constant(od.Jacobian(f, torch.zeros(1, 2).double()))
+    >>> K.scale.tolist(), round(K.value.item(), 4)  # ρ = 2: K of A/2, and 1 as A is normal
+    ([2.0], 1.0)
     """
 
     value: Float[Tensor, " batch"]
@@ -68,11 +67,10 @@ def kreiss_constant(
     Raises:
         ValueError: if `time` is unknown.
 
-    Example:
-        >>> f = od.LinearVectorField(torch.tensor([[0.0, 4.0], [0.0, 0.0]]).double())
-        >>> K = od.kreiss_constant(od.Jacobian(f, torch.zeros(1, 2).double()))
-        >>> round(K.value.item(), 4)  # c/4 + 1/c for the entry c = 4
-        1.25
+    >>> f = od.LinearVectorField(torch.tensor([[0.0, 4.0], [0.0, 0.0]]).double())
+    >>> K = od.kreiss_constant(od.Jacobian(f, torch.zeros(1, 2).double()))
+    >>> round(K.value.item(), 4)  # c/4 + 1/c for the entry c = 4
+    1.25
     """
     if time not in TIMES:
         raise ValueError(f"time must be one of {', '.join(TIMES)}, got {time!r}")

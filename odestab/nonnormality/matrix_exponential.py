@@ -170,11 +170,10 @@ def exponential(
     Raises:
         ValueError: if a time is not finite.
 
-    Example:
-        >>> f = od.LinearVectorField(torch.tensor([[0.0, 4.0], [0.0, 0.0]]).double())
-        >>> od.exponential(od.Jacobian(f, torch.zeros(1, 2).double()), time=0.5).dense()  # I + tA
-        [tensor([[1., 2.],
-                [0., 1.]], dtype=torch.float64)]
+    >>> f = od.LinearVectorField(torch.tensor([[0.0, 4.0], [0.0, 0.0]]).double())
+    >>> od.exponential(od.Jacobian(f, torch.zeros(1, 2).double()), time=0.5).dense()  # I + tA
+    [tensor([[1., 2.],
+            [0., 1.]], dtype=torch.float64)]
     """
     timed = _timed(operator, time)
     rtol = max(rtol, 20 * torch.finfo(operator.like.dtype).eps)
@@ -253,12 +252,11 @@ class TransientGrowth:
         matvecs: products with A or Aᵀ, with the whole batch.
         kind: "estimate".
 
-    Example:
-        >>> f = od.LinearVectorField(torch.tensor([[-1.0, 8.0], [0.0, -2.0]]).double())
-        >>> A = od.Jacobian(f, torch.zeros(1, 2).double())
-        >>> growth = od.transient_growth(A, torch.linspace(0, 4, 9).double())
-        >>> growth.growth[0, 0].item(), bool(growth.growth[0, -1] < 0.2), growth.converged.tolist()
-        (1.0, True, [True])
+    >>> f = od.LinearVectorField(torch.tensor([[-1.0, 8.0], [0.0, -2.0]]).double())
+    >>> A = od.Jacobian(f, torch.zeros(1, 2).double())
+    >>> growth = od.transient_growth(A, torch.linspace(0, 4, 9).double())
+    >>> growth.growth[0, 0].item(), bool(growth.growth[0, -1] < 0.2), growth.converged.tolist()
+    (1.0, True, [True])
     """
 
     times: Float[Tensor, " times"]
@@ -296,12 +294,11 @@ def transient_growth(
     Raises:
         ValueError: if the times are not ascending, finite and ≥ 0.
 
-    Example:
-        >>> f = od.LinearVectorField(torch.tensor([[-1.0, 8.0], [0.0, -2.0]]).double())
-        >>> A = od.Jacobian(f, torch.zeros(1, 2).double())  # λ = −1 and −2
-        >>> growth = od.transient_growth(A, torch.linspace(0, 4, 9).double())
-        >>> round(growth.peak.item(), 3), round(growth.peak_time.item(), 3)  # twice, then decay
-        (2.08, 0.645)
+    >>> f = od.LinearVectorField(torch.tensor([[-1.0, 8.0], [0.0, -2.0]]).double())
+    >>> A = od.Jacobian(f, torch.zeros(1, 2).double())  # λ = −1 and −2
+    >>> growth = od.transient_growth(A, torch.linspace(0, 4, 9).double())
+    >>> round(growth.peak.item(), 3), round(growth.peak_time.item(), 3)  # twice, then decay
+    (2.08, 0.645)
     """
     times = times.to(operator.like)
     if not (

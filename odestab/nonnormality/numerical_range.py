@@ -34,11 +34,10 @@ class NumericalRange:
         matvecs: products of A or Aᵀ with one tangent of the whole batch.
         kind: "exact" (dense LAPACK) or "estimate" (Lanczos).
 
-    Example:
-        >>> f = od.LinearVectorField(torch.tensor([[0.0, 4.0], [0.0, 0.0]]).double())
-        >>> W = od.numerical_range(od.Jacobian(f, torch.zeros(1, 2).double()), angles=8)
-        >>> W.boundary.abs().round(decimals=6).tolist()  # a disc of radius 2 about the eigenvalue 0
-        [[2.0, 2.0, 2.0, 2.0, 2.0, 2.0, 2.0, 2.0]]
+    >>> f = od.LinearVectorField(torch.tensor([[0.0, 4.0], [0.0, 0.0]]).double())
+    >>> W = od.numerical_range(od.Jacobian(f, torch.zeros(1, 2).double()), angles=8)
+    >>> W.boundary.abs().round(decimals=6).tolist()  # a disc of radius 2 about the eigenvalue 0
+    [[2.0, 2.0, 2.0, 2.0, 2.0, 2.0, 2.0, 2.0]]
     """
 
     angles: Float[Tensor, " angles"]
@@ -77,12 +76,11 @@ def numerical_range(
     Raises:
         ValueError: if there are no angles, or one is not finite.
 
-    Example:
-        >>> f = od.LinearVectorField(torch.tensor([[-1.0, 8.0], [0.0, -2.0]]).double())
-        >>> A = od.Jacobian(f, torch.zeros(1, 2).double())
-        >>> abscissa = od.numerical_range(A, torch.tensor([0.0]).double()).support  # max Re w
-        >>> torch.allclose(abscissa, od.logarithmic_norm(A).values)
-        True
+    >>> f = od.LinearVectorField(torch.tensor([[-1.0, 8.0], [0.0, -2.0]]).double())
+    >>> A = od.Jacobian(f, torch.zeros(1, 2).double())
+    >>> abscissa = od.numerical_range(A, torch.tensor([0.0]).double()).support  # max Re w
+    >>> torch.allclose(abscissa, od.logarithmic_norm(A).values)
+    True
     """
     if isinstance(angles, int):
         if angles < 1:

@@ -47,11 +47,10 @@ class Extremum:
         kind: "exact" where a search of the whole line or circle certifies the value, else "bound":
             the point lies in the pseudospectrum, so the value is a lower bound.
 
-    Example:
-        >>> f = od.LinearVectorField(torch.diag(torch.tensor([-1.0, -3.0])).double())
-        >>> found = od.pseudospectral_abscissa(od.Jacobian(f, torch.zeros(1, 2).double()), 0.5)
-        >>> round(found.value.item(), 6), found.converged.tolist(), found.kind  # normal: α + ε
-        (-0.5, [True], 'exact')
+    >>> f = od.LinearVectorField(torch.diag(torch.tensor([-1.0, -3.0])).double())
+    >>> found = od.pseudospectral_abscissa(od.Jacobian(f, torch.zeros(1, 2).double()), 0.5)
+    >>> round(found.value.item(), 6), found.converged.tolist(), found.kind  # normal: α + ε
+    (-0.5, [True], 'exact')
     """
 
     value: Float[Tensor, " batch"]
@@ -127,11 +126,10 @@ def pseudospectral_abscissa(
         ValueError: if epsilon is not positive and finite, the method is unknown, or "criss-cross"
             is asked for without Schur forms.
 
-    Example:
-        >>> f = od.LinearVectorField(torch.tensor([[0.0, 4.0], [0.0, 0.0]]).double())
-        >>> A = od.Jacobian(f, torch.zeros(1, 2).double())
-        >>> round(od.pseudospectral_abscissa(A, 0.01).value.item() ** 2, 6)  # ε(4 + ε)
-        0.0401
+    >>> f = od.LinearVectorField(torch.tensor([[0.0, 4.0], [0.0, 0.0]]).double())
+    >>> A = od.Jacobian(f, torch.zeros(1, 2).double())
+    >>> round(od.pseudospectral_abscissa(A, 0.01).value.item() ** 2, 6)  # ε(4 + ε)
+    0.0401
     """
     return _extremum(
         prepared or resolvent(operator, generator=generator), epsilon, method, _ABSCISSA
@@ -161,11 +159,10 @@ def pseudospectral_radius(
         ValueError: if epsilon is not positive and finite, the method is unknown, or "criss-cross"
             is asked for without Schur forms.
 
-    Example:
-        >>> f = od.LinearVectorField(torch.tensor([[0.0, 0.9], [-0.9, 0.0]]).double())  # λ = ±0.9i
-        >>> A = od.Jacobian(f, torch.zeros(1, 2).double())
-        >>> round(od.pseudospectral_radius(A, 0.2).value.item(), 6)  # normal: ρ + ε > 1
-        1.1
+    >>> f = od.LinearVectorField(torch.tensor([[0.0, 0.9], [-0.9, 0.0]]).double())  # λ = ±0.9i
+    >>> A = od.Jacobian(f, torch.zeros(1, 2).double())
+    >>> round(od.pseudospectral_radius(A, 0.2).value.item(), 6)  # normal: ρ + ε > 1
+    1.1
     """
     return _extremum(prepared or resolvent(operator, generator=generator), epsilon, method, _RADIUS)
 

@@ -43,12 +43,11 @@ class Pseudospectrum:
         kind: "exact" (from Schur forms), "estimate" (inverse iteration) or "bound": values from a
             projection are too large, so the drawn pseudospectra are too small.
 
-    Example:
-        >>> f = od.LinearVectorField(torch.diag(torch.tensor([1.0, -1.0])).double())  # normal
-        >>> z = torch.tensor([0.0, 1.5, 1 + 2j])
-        >>> found = od.pseudospectrum(od.Jacobian(f, torch.zeros(1, 2).double()), z)
-        >>> found.sigma_min.round(decimals=6).tolist(), found.kind  # distances to eigenvalues
-        ([[1.0, 0.5, 2.0]], 'exact')
+    >>> f = od.LinearVectorField(torch.diag(torch.tensor([1.0, -1.0])).double())  # normal
+    >>> z = torch.tensor([0.0, 1.5, 1 + 2j])
+    >>> found = od.pseudospectrum(od.Jacobian(f, torch.zeros(1, 2).double()), z)
+    >>> found.sigma_min.round(decimals=6).tolist(), found.kind  # distances to eigenvalues
+    ([[1.0, 0.5, 2.0]], 'exact')
     """
 
     grid: Complex[Tensor, "*grid"]
@@ -75,12 +74,11 @@ class Resolvent:
             `norm` is of A.
         matvecs: products of A or Aᵀ with the whole batch so far.
 
-    Example:
-        >>> f = od.LinearVectorField(torch.tensor([[0.0, 4.0], [0.0, 0.0]]).double())
-        >>> prepared = od.resolvent(od.Jacobian(f, torch.zeros(1, 2).double()))
-        >>> z = torch.tensor([[5**0.5]]).cdouble()  # |z|² = ε(4 + ε)
-        >>> round(prepared.triplets(z).values.item(), 4)
-        1.0
+    >>> f = od.LinearVectorField(torch.tensor([[0.0, 4.0], [0.0, 0.0]]).double())
+    >>> prepared = od.resolvent(od.Jacobian(f, torch.zeros(1, 2).double()))
+    >>> z = torch.tensor([[5**0.5]]).cdouble()  # |z|² = ε(4 + ε)
+    >>> round(prepared.triplets(z).values.item(), 4)
+    1.0
     """
 
     operator: AbstractOperator
@@ -161,13 +159,12 @@ def resolvent(
         ValueError: if the method is none of "auto", "dense" and "inverse", or rtol is not in (0,
             1).
 
-    Example:
-        >>> f = od.LinearVectorField(torch.tensor([[0.0, 4.0], [0.0, 0.0]]).double())
-        >>> A = od.Jacobian(f, torch.zeros(1, 2).double())
-        >>> prepared = od.resolvent(A)
-        >>> found = [od.pseudospectral_abscissa(A, e, prepared=prepared).value for e in (0.01, 1.0)]
-        >>> [round(value.item() ** 2, 4) for value in found]  # ε(4 + ε)
-        [0.0401, 5.0]
+    >>> f = od.LinearVectorField(torch.tensor([[0.0, 4.0], [0.0, 0.0]]).double())
+    >>> A = od.Jacobian(f, torch.zeros(1, 2).double())
+    >>> prepared = od.resolvent(A)
+    >>> found = [od.pseudospectral_abscissa(A, e, prepared=prepared).value for e in (0.01, 1.0)]
+    >>> [round(value.item() ** 2, 4) for value in found]  # ε(4 + ε)
+    [0.0401, 5.0]
     """
     if method not in METHODS[:3]:
         raise ValueError(f"method must be one of {', '.join(METHODS[:3])}, got {method!r}")
@@ -220,12 +217,11 @@ def pseudospectrum(
         ValueError: if the grid is empty or not finite, the method is unknown, rtol is not in (0,
             1), or steps is below 1.
 
-    Example:
-        >>> f = od.LinearVectorField(torch.tensor([[0.0, 4.0], [0.0, 0.0]]).double())
-        >>> grid = od.complex_grid(torch.tensor([0.2, 5**0.5]), torch.tensor([0.0]))
-        >>> found = od.pseudospectrum(od.Jacobian(f, torch.zeros(1, 2).double()), grid)
-        >>> found.sigma_min.round(decimals=4).tolist()  # 0.2 from λ: σ is 0.01
-        [[[0.01, 1.0]]]
+    >>> f = od.LinearVectorField(torch.tensor([[0.0, 4.0], [0.0, 0.0]]).double())
+    >>> grid = od.complex_grid(torch.tensor([0.2, 5**0.5]), torch.tensor([0.0]))
+    >>> found = od.pseudospectrum(od.Jacobian(f, torch.zeros(1, 2).double()), grid)
+    >>> found.sigma_min.round(decimals=4).tolist()  # 0.2 from λ: σ is 0.01
+    [[[0.01, 1.0]]]
     """
     if grid.numel() == 0 or not grid.isfinite().all():
         raise ValueError(

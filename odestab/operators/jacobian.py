@@ -33,11 +33,10 @@ class Jacobian(AbstractOperator):
             state is not of floating point. At first use, and later, if f is no
             differentiable function of the state alone.
 
-    Example:
-        >>> swing = lambda x: torch.stack([x[:, 1], -x[:, 0].sin()], 1)  # a pendulum
-        >>> J = od.Jacobian(od.LayerVectorField(swing, kind="outer"), torch.zeros(1, 2).double())
-        >>> J.mv(torch.tensor([[1.0, 0.0]]).double()).tolist()
-        [[0.0, -1.0]]
+    >>> swing = lambda x: torch.stack([x[:, 1], -x[:, 0].sin()], 1)  # a pendulum
+    >>> J = od.Jacobian(od.LayerVectorField(swing, kind="outer"), torch.zeros(1, 2).double())
+    >>> J.mv(torch.tensor([[1.0, 0.0]]).double()).tolist()
+    [[0.0, -1.0]]
     """
 
     field: AbstractVectorField

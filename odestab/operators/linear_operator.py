@@ -25,12 +25,11 @@ class AbstractOperator(abc.ABC):
     A concrete operator has the attribute `like`, a state `(batch, ...)` that gives shape, dtype and
     device, and `mask`.
 
-    Example:
-        >>> class Double(od.AbstractOperator):
-        ...     like, mask = torch.zeros(1, 3).double(), None
-        ...     mv = rmv = lambda self, v: 2 * v
-        >>> od.singular_values(Double()).values
-        tensor([[2.]], dtype=torch.float64)
+    >>> class Double(od.AbstractOperator):
+    ...     like, mask = torch.zeros(1, 3).double(), None
+    ...     mv = rmv = lambda self, v: 2 * v
+    >>> od.singular_values(Double()).values
+    tensor([[2.]], dtype=torch.float64)
     """
 
     like: Float[Tensor, "batch *event"]
@@ -246,11 +245,10 @@ class ComposedOperator(AbstractOperator):
 def affine(operator: AbstractOperator, identity: float, factor: float) -> AbstractOperator:
     """a·P + b·A, with P the projector on the real tokens.
 
-    Example:
-        >>> f = od.LinearVectorField(torch.diag(torch.tensor([-3.0, 0.5])).double())
-        >>> J = od.Jacobian(f, torch.zeros(1, 2).double())
-        >>> od.affine(J, 1.0, 0.5).mv(torch.ones(1, 2).double()).tolist()  # I + hJ with h = ½
-        [[-0.5, 1.25]]
+    >>> f = od.LinearVectorField(torch.diag(torch.tensor([-3.0, 0.5])).double())
+    >>> J = od.Jacobian(f, torch.zeros(1, 2).double())
+    >>> od.affine(J, 1.0, 0.5).mv(torch.ones(1, 2).double()).tolist()  # I + hJ with h = ½
+    [[-0.5, 1.25]]
     """
     return operator.affine(identity, factor)
 
@@ -258,10 +256,9 @@ def affine(operator: AbstractOperator, identity: float, factor: float) -> Abstra
 def symmetric_part(operator: AbstractOperator) -> ComposedOperator:
     """(A + Aᵀ)/2.
 
-    Example:
-        >>> f = od.LinearVectorField(torch.tensor([[0.0, 4.0], [0.0, 1.0]]).double())
-        >>> od.symmetric_part(od.Jacobian(f, torch.zeros(1, 2).double())).dense()[0].tolist()
-        [[0.0, 2.0], [2.0, 1.0]]
+    >>> f = od.LinearVectorField(torch.tensor([[0.0, 4.0], [0.0, 1.0]]).double())
+    >>> od.symmetric_part(od.Jacobian(f, torch.zeros(1, 2).double())).dense()[0].tolist()
+    [[0.0, 2.0], [2.0, 1.0]]
     """
 
     def product(v: Tensor) -> Tensor:
@@ -282,11 +279,10 @@ def compose(operators: Sequence[AbstractOperator]) -> ComposedOperator:
     Raises:
         ValueError: if there are none.
 
-    Example:
-        >>> f = od.LinearVectorField(torch.diag(torch.tensor([-3.0, 0.5])).double())
-        >>> J = od.Jacobian(f, torch.zeros(1, 2).double())
-        >>> od.compose([J, J, J]).mv(torch.ones(1, 2).double()).tolist()
-        [[-27.0, 0.125]]
+    >>> f = od.LinearVectorField(torch.diag(torch.tensor([-3.0, 0.5])).double())
+    >>> J = od.Jacobian(f, torch.zeros(1, 2).double())
+    >>> od.compose([J, J, J]).mv(torch.ones(1, 2).double()).tolist()
+    [[-27.0, 0.125]]
     """
     if not operators:
         raise ValueError("operators must be at least one, got none")
@@ -311,12 +307,11 @@ def solve(
     Tangents and batch are one leading axis in the record that is returned: its `solution` is
     `(tangents × batch, n)`.
 
-    Example:
-        >>> f = od.LinearVectorField(torch.tensor([[2.0, 1.0], [0.0, 4.0]]).double())
-        >>> A = od.Jacobian(f, torch.zeros(1, 2).double())
-        >>> found = od.solve(A, torch.tensor([[3.0, 4.0]]).double())
-        >>> found.solution.round(decimals=6).tolist(), found.converged.tolist()
-        ([[1.0, 1.0]], [True])
+    >>> f = od.LinearVectorField(torch.tensor([[2.0, 1.0], [0.0, 4.0]]).double())
+    >>> A = od.Jacobian(f, torch.zeros(1, 2).double())
+    >>> found = od.solve(A, torch.tensor([[3.0, 4.0]]).double())
+    >>> found.solution.round(decimals=6).tolist(), found.converged.tolist()
+    ([[1.0, 1.0]], [True])
     """
     rows = operator.project(b).reshape(-1, math.prod(operator.like.shape[1:]))
     return gmres(
@@ -331,12 +326,11 @@ def inverse(
 
     The solve ends at the relative residual `rtol`, or at what the precision allows.
 
-    Example:
-        >>> f = od.LinearVectorField(torch.diag(torch.tensor([-3.0, 0.5])).double())
-        >>> J = od.Jacobian(f, torch.zeros(1, 2).double())
-        >>> step = od.inverse(od.affine(J, 1.0, -1.0))  # (I − J)⁻¹, the implicit step with h = 1
-        >>> step.mv(torch.ones(1, 2).double()).round(decimals=6).tolist()
-        [[0.25, 2.0]]
+    >>> f = od.LinearVectorField(torch.diag(torch.tensor([-3.0, 0.5])).double())
+    >>> J = od.Jacobian(f, torch.zeros(1, 2).double())
+    >>> step = od.inverse(od.affine(J, 1.0, -1.0))  # (I − J)⁻¹, the implicit step with h = 1
+    >>> step.mv(torch.ones(1, 2).double()).round(decimals=6).tolist()
+    [[0.25, 2.0]]
     """
     rtol = max(rtol, 20 * torch.finfo(operator.like.dtype).eps)
     return ComposedOperator(
@@ -359,11 +353,10 @@ def factorized_inverse(operator: AbstractOperator, *, regular: bool = False) -> 
         regular: replace pivots below √eps of the largest, so that the factors of a singular matrix
             serve for inverse iteration; else products with its inverse are not finite.
 
-    Example:
-        >>> f = od.LinearVectorField(torch.diag(torch.tensor([4.0, 2.0**-30])).double())
-        >>> A = od.Jacobian(f, torch.zeros(1, 2).double())
-        >>> od.factorized_inverse(A).mv(torch.ones(1, 2).double()).log2().tolist()
-        [[-2.0, 30.0]]
+    >>> f = od.LinearVectorField(torch.diag(torch.tensor([4.0, 2.0**-30])).double())
+    >>> A = od.Jacobian(f, torch.zeros(1, 2).double())
+    >>> od.factorized_inverse(A).mv(torch.ones(1, 2).double()).log2().tolist()
+    [[-2.0, 30.0]]
     """
     real, n = operator.real_entries(), max(operator.sizes)
     matrices = torch.eye(n, dtype=operator.like.dtype, device=operator.like.device).repeat(
@@ -411,10 +404,9 @@ def check_adjoint(
 
     It is rounding error where `rmv` is the adjoint of `mv`.
 
-    Example:
-        >>> f = od.LinearVectorField(torch.tensor([[2.0, 1.0], [0.0, 4.0]]).double())
-        >>> bool(od.check_adjoint(od.Jacobian(f, torch.zeros(1, 2).double())) < 1e-14)
-        True
+    >>> f = od.LinearVectorField(torch.tensor([[2.0, 1.0], [0.0, 4.0]]).double())
+    >>> bool(od.check_adjoint(od.Jacobian(f, torch.zeros(1, 2).double())) < 1e-14)
+    True
     """
     generator = generator or torch.Generator().manual_seed(0)
     u, v = operator.random(generator), operator.random(generator)

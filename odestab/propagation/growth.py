@@ -34,13 +34,12 @@ class Growth:
         converged: `(batch, L)`, the implicit solves of both paths converged (always True for
             explicit steps).
 
-    Example:
-        >>> f = od.LinearVectorField(torch.diag(torch.tensor([0.0, -3.0])).double())
-        >>> x = torch.tensor([[[1.0, 0.0]]]).double()  # one text of one token, at rest: f(x) = 0
-        >>> stack = od.Trajectory((x, x, x), torch.ones(1, 1).bool(), (f, f))
-        >>> growth = od.propagate(stack, torch.tensor([[[0.0, 0.1]]]).double())
-        >>> growth.measured.round(decimals=6).tolist(), growth.predicted.round(decimals=6).tolist()
-        ([[1.0, 2.0, 4.0]], [[1.0, 2.0, 4.0]])
+    >>> f = od.LinearVectorField(torch.diag(torch.tensor([0.0, -3.0])).double())
+    >>> x = torch.tensor([[[1.0, 0.0]]]).double()  # one text of one token, at rest: f(x) = 0
+    >>> stack = od.Trajectory((x, x, x), torch.ones(1, 1).bool(), (f, f))
+    >>> growth = od.propagate(stack, torch.tensor([[[0.0, 0.1]]]).double())
+    >>> growth.measured.round(decimals=6).tolist(), growth.predicted.round(decimals=6).tolist()
+    ([[1.0, 2.0, 4.0]], [[1.0, 2.0, 4.0]])
     """
 
     measured: Float[Tensor, "batch levels"]
@@ -58,13 +57,12 @@ class Growth:
 class AbstractPerturbation(abc.ABC):
     """A family of perturbations of the state that enters the first layer.
 
-    Example:
-        >>> class Stretch(od.AbstractPerturbation):
-        ...     delta = lambda self, path: 0.1 * path.states[0]
-        >>> f, x = od.LinearVectorField(torch.eye(2).double()), torch.ones(1, 1, 2).double()
-        >>> layer = od.Trajectory((x, 2 * x), torch.ones(1, 1).bool(), (f,))
-        >>> od.propagate(layer, Stretch()).measured.round(decimals=6).tolist()
-        [[1.0, 2.0]]
+    >>> class Stretch(od.AbstractPerturbation):
+    ...     delta = lambda self, path: 0.1 * path.states[0]
+    >>> f, x = od.LinearVectorField(torch.eye(2).double()), torch.ones(1, 1, 2).double()
+    >>> layer = od.Trajectory((x, 2 * x), torch.ones(1, 1).bool(), (f,))
+    >>> od.propagate(layer, Stretch()).measured.round(decimals=6).tolist()
+    [[1.0, 2.0]]
     """
 
     @abc.abstractmethod
@@ -80,12 +78,11 @@ class GaussianPerturbation(AbstractPerturbation):
         size: relative size.
         generator: source of the noise; None is a fixed seed.
 
-    Example:
-        >>> f, x = od.LinearVectorField(torch.eye(2).double()), torch.ones(1, 1, 2).double()
-        >>> layer = od.Trajectory((x, 2 * x), torch.ones(1, 1).bool(), (f,))
-        >>> growth = od.propagate(layer, od.GaussianPerturbation(size=0.01))
-        >>> round(growth.size.item(), 6), growth.measured.round(decimals=6).tolist()
-        (0.01, [[1.0, 2.0]])
+    >>> f, x = od.LinearVectorField(torch.eye(2).double()), torch.ones(1, 1, 2).double()
+    >>> layer = od.Trajectory((x, 2 * x), torch.ones(1, 1).bool(), (f,))
+    >>> growth = od.propagate(layer, od.GaussianPerturbation(size=0.01))
+    >>> round(growth.size.item(), 6), growth.measured.round(decimals=6).tolist()
+    (0.01, [[1.0, 2.0]])
     """
 
     size: float = 1e-5
@@ -110,12 +107,11 @@ class WorstPerturbation(AbstractPerturbation):
         rtol: tolerance on the singular triplet's residual.
         generator: source of the start vector.
 
-    Example:
-        >>> f = od.LinearVectorField(torch.diag(torch.tensor([0.0, -3.0])).double())
-        >>> x = torch.tensor([[[1.0, 0.0]]]).double()  # one text of one token, at rest: f(x) = 0
-        >>> stack = od.Trajectory((x, x, x), torch.ones(1, 1).bool(), (f, f))
-        >>> od.propagate(stack, od.WorstPerturbation()).measured.round(decimals=6).tolist()  # 2^l
-        [[1.0, 2.0, 4.0]]
+    >>> f = od.LinearVectorField(torch.diag(torch.tensor([0.0, -3.0])).double())
+    >>> x = torch.tensor([[[1.0, 0.0]]]).double()  # one text of one token, at rest: f(x) = 0
+    >>> stack = od.Trajectory((x, x, x), torch.ones(1, 1).bool(), (f, f))
+    >>> od.propagate(stack, od.WorstPerturbation()).measured.round(decimals=6).tolist()  # 2^l
+    [[1.0, 2.0, 4.0]]
     """
 
     size: float = 1e-5
@@ -137,12 +133,11 @@ class EditPerturbation(AbstractPerturbation):
         edited: the state entering the first layer for the edited texts, with the same real tokens
             as the originals.
 
-    Example:
-        >>> f, x = od.LinearVectorField(-torch.eye(2).double()), torch.ones(1, 1, 2).double()
-        >>> layer = od.Trajectory((x, 0 * x), torch.ones(1, 1).bool(), (f,))
-        >>> edit = od.EditPerturbation(edited=torch.tensor([[[1.0, 2.0]]]).double())
-        >>> od.propagate(layer, edit, od.ImplicitEuler(1.0)).measured.round(decimals=6).tolist()
-        [[1.0, 0.5]]
+    >>> f, x = od.LinearVectorField(-torch.eye(2).double()), torch.ones(1, 1, 2).double()
+    >>> layer = od.Trajectory((x, 0 * x), torch.ones(1, 1).bool(), (f,))
+    >>> edit = od.EditPerturbation(edited=torch.tensor([[[1.0, 2.0]]]).double())
+    >>> od.propagate(layer, edit, od.ImplicitEuler(1.0)).measured.round(decimals=6).tolist()
+    [[1.0, 0.5]]
     """
 
     edited: Float[Tensor, "batch tokens hidden"]
@@ -172,12 +167,11 @@ class Path:
         states: L + 1 states.
         converged: `(batch, L)`.
 
-    Example:
-        >>> f, x = od.LinearVectorField(-torch.eye(2).double()), torch.ones(1, 1, 2).double()
-        >>> layer = od.Trajectory((x, 0 * x), torch.ones(1, 1).bool(), (f,))
-        >>> path = od.follow(layer, od.ImplicitEuler(1.0))
-        >>> path.states[-1].round(decimals=6).tolist(), path.converged.tolist()
-        ([[[0.5, 0.5]]], [[True]])
+    >>> f, x = od.LinearVectorField(-torch.eye(2).double()), torch.ones(1, 1, 2).double()
+    >>> layer = od.Trajectory((x, 0 * x), torch.ones(1, 1).bool(), (f,))
+    >>> path = od.follow(layer, od.ImplicitEuler(1.0))
+    >>> path.states[-1].round(decimals=6).tolist(), path.converged.tolist()
+    ([[[0.5, 0.5]]], [[True]])
     """
 
     trajectory: Trajectory
@@ -210,12 +204,11 @@ def follow(
     Raises:
         ValueError: if the number of methods is not the number of layers.
 
-    Example:
-        >>> f, x = od.LinearVectorField(-3 * torch.eye(2).double()), torch.ones(1, 1, 2).double()
-        >>> stack = od.Trajectory((x, -2 * x, 4 * x), torch.ones(1, 1).bool(), (f, f))
-        >>> path = od.follow(stack, [od.ExplicitEuler(1.0), od.ImplicitEuler(1.0)])
-        >>> [round(state[0, 0, 0].item(), 6) for state in path.states]  # −2, then 1/4
-        [1.0, -2.0, -0.5]
+    >>> f, x = od.LinearVectorField(-3 * torch.eye(2).double()), torch.ones(1, 1, 2).double()
+    >>> stack = od.Trajectory((x, -2 * x, 4 * x), torch.ones(1, 1).bool(), (f, f))
+    >>> path = od.follow(stack, [od.ExplicitEuler(1.0), od.ImplicitEuler(1.0)])
+    >>> [round(state[0, 0, 0].item(), 6) for state in path.states]  # −2, then 1/4
+    [1.0, -2.0, -0.5]
     """
     chosen = (
         (methods,) * trajectory.depth
@@ -256,13 +249,12 @@ def propagate(
     Raises:
         ValueError: if the number of methods is not the number of layers, or a perturbation is zero.
 
-    Example:
-        >>> f = od.LinearVectorField(torch.diag(torch.tensor([0.0, -3.0])).double())
-        >>> x = torch.tensor([[[1.0, 0.0]]]).double()  # one text of one token, at rest: f(x) = 0
-        >>> stack = od.Trajectory((x, x, x), torch.ones(1, 1).bool(), (f, f))
-        >>> growth = od.propagate(stack, torch.tensor([[[0.0, 0.1]]]).double(), od.ImplicitEuler())
-        >>> growth.measured.round(decimals=6).tolist()  # explicit steps give 1, 2, 4
-        [[1.0, 0.25, 0.0625]]
+    >>> f = od.LinearVectorField(torch.diag(torch.tensor([0.0, -3.0])).double())
+    >>> x = torch.tensor([[[1.0, 0.0]]]).double()  # one text of one token, at rest: f(x) = 0
+    >>> stack = od.Trajectory((x, x, x), torch.ones(1, 1).bool(), (f, f))
+    >>> growth = od.propagate(stack, torch.tensor([[[0.0, 0.1]]]).double(), od.ImplicitEuler())
+    >>> growth.measured.round(decimals=6).tolist()  # explicit steps give 1, 2, 4
+    [[1.0, 0.25, 0.0625]]
     """
     declared: Methods = trajectory.methods if trajectory.methods is not None else ExplicitEuler(1.0)
     path = follow(trajectory, declared if methods is None else methods)
@@ -293,12 +285,11 @@ def grow(
         ValueError: if δ has another shape than a state, or is zero for an example: growth is a
             ratio to its norm.
 
-    Example:
-        >>> f, x = od.LinearVectorField(-3 * torch.eye(2).double()), torch.zeros(1, 1, 2).double()
-        >>> stack = od.Trajectory((x, x, x), torch.ones(1, 1).bool(), (f, f))
-        >>> path = od.follow(stack, od.ImplicitEuler(1.0))
-        >>> od.grow(path, torch.ones(1, 1, 2).double()).measured.round(decimals=6).tolist()
-        [[1.0, 0.25, 0.0625]]
+    >>> f, x = od.LinearVectorField(-3 * torch.eye(2).double()), torch.zeros(1, 1, 2).double()
+    >>> stack = od.Trajectory((x, x, x), torch.ones(1, 1).bool(), (f, f))
+    >>> path = od.follow(stack, od.ImplicitEuler(1.0))
+    >>> od.grow(path, torch.ones(1, 1, 2).double()).measured.round(decimals=6).tolist()
+    [[1.0, 0.25, 0.0625]]
     """
     if delta.shape != path.states[0].shape:
         raise ValueError(
@@ -337,11 +328,10 @@ def predict(
 
     It does not depend on the size of δ.
 
-    Example:
-        >>> f, x = od.LinearVectorField(-3 * torch.eye(2).double()), torch.zeros(1, 1, 2).double()
-        >>> E = od.affine(od.Jacobian(f, x), 1.0, 1.0)  # of an explicit step
-        >>> od.predict(torch.ones(1, 1, 2).double(), [E, E]).round(decimals=6).tolist()
-        [[1.0, 2.0, 4.0]]
+    >>> f, x = od.LinearVectorField(-3 * torch.eye(2).double()), torch.zeros(1, 1, 2).double()
+    >>> E = od.affine(od.Jacobian(f, x), 1.0, 1.0)  # of an explicit step
+    >>> od.predict(torch.ones(1, 1, 2).double(), [E, E]).round(decimals=6).tolist()
+    [[1.0, 2.0, 4.0]]
     """
     norms = [_norm(delta)]
     for derivative in derivatives:
@@ -361,13 +351,12 @@ def worst_direction(
     Golub–Kahan through the whole stack, forward with mv and back with rmv. Products of layer norms
     say nothing here: the worst directions of neighbouring layers are not aligned.
 
-    Example:
-        >>> f = od.LinearVectorField(torch.diag(torch.tensor([0.0, -3.0])).double())
-        >>> x = torch.tensor([[[1.0, 0.0]]]).double()  # one text of one token, at rest: f(x) = 0
-        >>> stack = od.Trajectory((x, x, x), torch.ones(1, 1).bool(), (f, f))
-        >>> worst = od.worst_direction(od.follow(stack, od.ExplicitEuler(1.0)))
-        >>> round(worst.values.item(), 6), worst.right.abs().round(decimals=6).tolist()
-        (4.0, [[[[0.0, 1.0]]]])
+    >>> f = od.LinearVectorField(torch.diag(torch.tensor([0.0, -3.0])).double())
+    >>> x = torch.tensor([[[1.0, 0.0]]]).double()  # one text of one token, at rest: f(x) = 0
+    >>> stack = od.Trajectory((x, x, x), torch.ones(1, 1).bool(), (f, f))
+    >>> worst = od.worst_direction(od.follow(stack, od.ExplicitEuler(1.0)))
+    >>> round(worst.values.item(), 6), worst.right.abs().round(decimals=6).tolist()
+    (4.0, [[[[0.0, 1.0]]]])
     """
     return singular_values(
         compose(path.derivatives() if derivatives is None else derivatives),
@@ -390,10 +379,9 @@ def scaled(
     Raises:
         ValueError: if size is not positive and finite.
 
-    Example:
-        >>> direction, x = torch.tensor([[3.0, 4.0]]).double(), torch.tensor([[0.0, 2.0]]).double()
-        >>> od.scaled(direction, x, 0.5).round(decimals=6).tolist()
-        [[0.6, 0.8]]
+    >>> direction, x = torch.tensor([[3.0, 4.0]]).double(), torch.tensor([[0.0, 2.0]]).double()
+    >>> od.scaled(direction, x, 0.5).round(decimals=6).tolist()
+    [[0.6, 0.8]]
     """
     if not (math.isfinite(size) and size > 0):
         raise ValueError(f"size must be > 0 and finite, got {size}")

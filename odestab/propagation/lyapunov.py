@@ -39,12 +39,11 @@ class LyapunovExponents:
             solve, per layer.
         kind: "estimate".
 
-    Example:
-        >>> f, x = od.LinearVectorField(-3 * torch.eye(2).double()), torch.zeros(1, 1, 2).double()
-        >>> stack = od.Trajectory((x, x, x), torch.ones(1, 1).bool(), (f, f))
-        >>> found = od.lyapunov_exponents(stack, methods=od.ImplicitEuler(1.0))
-        >>> round(found.values.exp().item(), 6), found.converged.tolist()  # 1/4 a layer
-        (0.25, [[True]])
+    >>> f, x = od.LinearVectorField(-3 * torch.eye(2).double()), torch.zeros(1, 1, 2).double()
+    >>> stack = od.Trajectory((x, x, x), torch.ones(1, 1).bool(), (f, f))
+    >>> found = od.lyapunov_exponents(stack, methods=od.ImplicitEuler(1.0))
+    >>> round(found.values.exp().item(), 6), found.converged.tolist()  # 1/4 a layer
+    (0.25, [[True]])
     """
 
     values: Float[Tensor, "batch k"]
@@ -75,12 +74,11 @@ class AlignmentLoss:
         matvecs: products with one layer's derivative, or linear solves.
         kind: "estimate".
 
-    Example:
-        >>> f, x = od.LinearVectorField(torch.eye(2).double()), torch.zeros(1, 1, 2).double()
-        >>> stack = od.Trajectory((x, x, x), torch.ones(1, 1).bool(), (f, f))
-        >>> loss = od.alignment_loss(stack)
-        >>> loss.layers.exp().round(decimals=6).tolist(), round(loss.product.exp().item(), 6)
-        ([[2.0, 2.0]], 4.0)
+    >>> f, x = od.LinearVectorField(torch.eye(2).double()), torch.zeros(1, 1, 2).double()
+    >>> stack = od.Trajectory((x, x, x), torch.ones(1, 1).bool(), (f, f))
+    >>> loss = od.alignment_loss(stack)
+    >>> loss.layers.exp().round(decimals=6).tolist(), round(loss.product.exp().item(), 6)
+    ([[2.0, 2.0]], 4.0)
     """
 
     value: Float[Tensor, " batch"]
@@ -123,12 +121,11 @@ def lyapunov_exponents(
         ValueError: if k is not in 1..n, methods do not fit the layers, or both a path and methods
             are given.
 
-    Example:
-        >>> f = od.LinearVectorField(torch.diag(torch.tensor([0.0, -3.0])).double())
-        >>> x = torch.zeros(1, 1, 2).double()
-        >>> stack = od.Trajectory((x, x, x), torch.ones(1, 1).bool(), (f, f))
-        >>> od.lyapunov_exponents(stack, k=2).values.exp().round(decimals=6).tolist()
-        [[2.0, 1.0]]
+    >>> f = od.LinearVectorField(torch.diag(torch.tensor([0.0, -3.0])).double())
+    >>> x = torch.zeros(1, 1, 2).double()
+    >>> stack = od.Trajectory((x, x, x), torch.ones(1, 1).bool(), (f, f))
+    >>> od.lyapunov_exponents(stack, k=2).values.exp().round(decimals=6).tolist()
+    [[2.0, 1.0]]
     """
     path = _path(trajectory, methods)
     *sides, logs = _derivatives(path, rtol)
@@ -174,13 +171,12 @@ def alignment_loss(
     Raises:
         ValueError: if methods do not fit the layers, or both a path and methods are given.
 
-    Example:
-        >>> axes = [0.0, 1.0], [1.0, 0.0]
-        >>> f, g = (od.LinearVectorField(torch.diag(torch.tensor(a)).double()) for a in axes)
-        >>> x = torch.zeros(1, 1, 2).double()
-        >>> stack = od.Trajectory((x, x, x), torch.ones(1, 1).bool(), (f, g))
-        >>> round(od.alignment_loss(stack).value.exp().item(), 6)  # 2 · 2 over 2
-        2.0
+    >>> axes = [0.0, 1.0], [1.0, 0.0]
+    >>> f, g = (od.LinearVectorField(torch.diag(torch.tensor(a)).double()) for a in axes)
+    >>> x = torch.zeros(1, 1, 2).double()
+    >>> stack = od.Trajectory((x, x, x), torch.ones(1, 1).bool(), (f, g))
+    >>> round(od.alignment_loss(stack).value.exp().item(), 6)  # 2 · 2 over 2
+    2.0
     """
     path = _path(trajectory, methods)
     loose, exact, scales = _derivatives(path, rtol)

@@ -37,13 +37,12 @@ def worst_growth(
         A Spectrum with k = 1 whose `right` is the worst input direction. An implicit method that
         could not be solved has `converged` False.
 
-    Example:
-        >>> f = od.LinearVectorField(torch.diag(torch.tensor([-3.0, 0.5])).double())
-        >>> x = torch.ones(1, 2).double()
-        >>> round(od.worst_growth(od.ExplicitEuler(1.0), f, x).values.item(), 6)  # |1 − 3|
-        2.0
-        >>> round(od.worst_growth(od.ImplicitEuler(1.0), f, x).values.item(), 6)  # 1/(1 − ½)
-        2.0
+    >>> f = od.LinearVectorField(torch.diag(torch.tensor([-3.0, 0.5])).double())
+    >>> x = torch.ones(1, 2).double()
+    >>> round(od.worst_growth(od.ExplicitEuler(1.0), f, x).values.item(), 6)  # |1 − 3|
+    2.0
+    >>> round(od.worst_growth(od.ImplicitEuler(1.0), f, x).values.item(), 6)  # 1/(1 − ½)
+    2.0
     """
     solved = None
     if y is None:

@@ -33,13 +33,12 @@ class SpectralDensity:
         matvecs: products of A or Aᵀ with one tangent of the whole batch.
         kind: "estimate".
 
-    Example:
-        >>> f = od.LinearVectorField(torch.diag(torch.tensor([1.0, 1.0, 3.0])).double())
-        >>> J = od.Jacobian(f, torch.zeros(1, 3).double())
-        >>> points = torch.linspace(-2, 6, 81).double()
-        >>> density = od.spectral_density(J, "symmetric", points=points, width=0.3)
-        >>> round(torch.trapezoid(density.density[0], points).item(), 3)  # it integrates to 1
-        1.0
+    >>> f = od.LinearVectorField(torch.diag(torch.tensor([1.0, 1.0, 3.0])).double())
+    >>> J = od.Jacobian(f, torch.zeros(1, 3).double())
+    >>> points = torch.linspace(-2, 6, 81).double()
+    >>> density = od.spectral_density(J, "symmetric", points=points, width=0.3)
+    >>> round(torch.trapezoid(density.density[0], points).item(), 3)  # it integrates to 1
+    1.0
     """
 
     points: Float[Tensor, " points"]
@@ -89,13 +88,12 @@ def spectral_density(
         ValueError: if `of` is unknown, probes < 2, steps < 1, the width is not positive, or there
             are fewer than two points or they are not finite or all the same.
 
-    Example:
-        >>> f = od.LinearVectorField(torch.diag(torch.linspace(-1, 1, 50)).double())
-        >>> J = od.Jacobian(f, torch.zeros(1, 50).double())
-        >>> density = od.spectral_density(J, "gram", probes=64)
-        >>> trace = (torch.linspace(-1, 1, 50) ** 2).mean().item()  # ‖A‖_F²/n
-        >>> bool((density.mean - trace).abs() < 4 * density.mean_error)
-        True
+    >>> f = od.LinearVectorField(torch.diag(torch.linspace(-1, 1, 50)).double())
+    >>> J = od.Jacobian(f, torch.zeros(1, 50).double())
+    >>> density = od.spectral_density(J, "gram", probes=64)
+    >>> trace = (torch.linspace(-1, 1, 50) ** 2).mean().item()  # ‖A‖_F²/n
+    >>> bool((density.mean - trace).abs() < 4 * density.mean_error)
+    True
     """
     _check(of, probes, steps, width, points)
     generator = generator or torch.Generator().manual_seed(0)

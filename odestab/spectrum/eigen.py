@@ -36,10 +36,9 @@ def full_spectrum(operator: AbstractOperator, limit: int = 1600) -> Spectrum:
     Raises:
         ValueError: if an example's dimension is above the limit.
 
-    Example:
-        >>> f = od.LinearVectorField(torch.tensor([[-1.0, 8.0], [0.0, -2.0]]).double())
-        >>> od.full_spectrum(od.Jacobian(f, torch.zeros(1, 2).double())).values.real.tolist()
-        [[-2.0, -1.0]]
+    >>> f = od.LinearVectorField(torch.tensor([[-1.0, 8.0], [0.0, -2.0]]).double())
+    >>> od.full_spectrum(od.Jacobian(f, torch.zeros(1, 2).double())).values.real.tolist()
+    [[-2.0, -1.0]]
     """
     if max(operator.sizes) > limit:
         raise ValueError(
@@ -96,12 +95,11 @@ def eigenvalues(
         ValueError: if `which` is unknown, k is not in 1..n, or the dimension or the budget is too
             small for k.
 
-    Example:
-        >>> f = od.LinearVectorField(torch.diag(torch.arange(-300.0, 0.0)).double())  # −300, …, −1
-        >>> J = od.Jacobian(f, torch.zeros(1, 300).double())
-        >>> stiff = od.eigenvalues(J, k=2)  # of largest modulus, matrix-free
-        >>> stiff.values.real.round(decimals=3).tolist(), stiff.converged.tolist(), stiff.kind
-        ([[-300.0, -299.0]], [[True, True]], 'estimate')
+    >>> f = od.LinearVectorField(torch.diag(torch.arange(-300.0, 0.0)).double())  # −300, …, −1
+    >>> J = od.Jacobian(f, torch.zeros(1, 300).double())
+    >>> stiff = od.eigenvalues(J, k=2)  # of largest modulus, matrix-free
+    >>> stiff.values.real.round(decimals=3).tolist(), stiff.converged.tolist(), stiff.kind
+    ([[-300.0, -299.0]], [[True, True]], 'estimate')
     """
     dimension = max(40, 3 * k) if dimension is None else dimension
     check(

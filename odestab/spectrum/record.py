@@ -40,13 +40,12 @@ class Spectrum:
         failed_at: per example the product that first gave numbers that are not finite, −1 where
             none did; None where nobody looked.
 
-    Example:
-        >>> f = od.LinearVectorField(torch.tensor([[0.0, 3.0], [-3.0, 0.0]]).double())
-        >>> spectrum = od.full_spectrum(od.Jacobian(f, torch.zeros(1, 2).double()))
-        >>> spectrum.values.imag.round(decimals=6).tolist(), spectrum.kind, spectrum.complete
-        ([[3.0, -3.0]], 'exact', True)
-        >>> bool((spectrum.residuals < 1e-14).all() and (spectrum.reach < 1e-13).all())
-        True
+    >>> f = od.LinearVectorField(torch.tensor([[0.0, 3.0], [-3.0, 0.0]]).double())
+    >>> spectrum = od.full_spectrum(od.Jacobian(f, torch.zeros(1, 2).double()))
+    >>> spectrum.values.imag.round(decimals=6).tolist(), spectrum.kind, spectrum.complete
+    ([[3.0, -3.0]], 'exact', True)
+    >>> bool((spectrum.residuals < 1e-14).all() and (spectrum.reach < 1e-13).all())
+    True
     """
 
     values: Inexact[Tensor, "batch k"]

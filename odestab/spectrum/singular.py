@@ -59,12 +59,11 @@ def singular_values(
     Raises:
         ValueError: if `which` is unknown, or k is not in 1..n or above max_dimension.
 
-    Example:
-        >>> f = od.LinearVectorField(torch.tensor([[3.0, 0.0], [4.0, 5.0]]).double())
-        >>> A = od.Jacobian(f, torch.zeros(1, 2).double())
-        >>> largest, smallest = od.singular_values(A), od.singular_values(A, which="SM")
-        >>> round(largest.values.item() ** 2, 6), round(smallest.values.item() ** 2, 6)  # of AᵀA
-        (45.0, 5.0)
+    >>> f = od.LinearVectorField(torch.tensor([[3.0, 0.0], [4.0, 5.0]]).double())
+    >>> A = od.Jacobian(f, torch.zeros(1, 2).double())
+    >>> largest, smallest = od.singular_values(A), od.singular_values(A, which="SM")
+    >>> round(largest.values.item() ** 2, 6), round(smallest.values.item() ** 2, 6)  # of AᵀA
+    (45.0, 5.0)
     """
     check(operator, k, which, WHICH, (max_dimension, "max_dimension", k))
     if which == "SM":
@@ -118,11 +117,10 @@ def logarithmic_norm(
     the operator's own; the residual is always taken in that. Source: Dahlquist 1958; Mathematics,
     section 4.
 
-    Example:
-        >>> f = od.LinearVectorField(torch.tensor([[-1.0, 4.0], [0.0, -1.0]]).double())
-        >>> mu = od.logarithmic_norm(od.Jacobian(f, torch.zeros(1, 2).double()))  # λ = −1, twice
-        >>> round(mu.values.item(), 6)  # positive: the norm grows at first though both λ decay
-        1.0
+    >>> f = od.LinearVectorField(torch.tensor([[-1.0, 4.0], [0.0, -1.0]]).double())
+    >>> mu = od.logarithmic_norm(od.Jacobian(f, torch.zeros(1, 2).double()))  # λ = −1, twice
+    >>> round(mu.values.item(), 6)  # positive: the norm grows at first though both λ decay
+    1.0
     """
     symmetric = symmetric_part(operator)
     work = symmetric.cast(work_dtype or operator.like.dtype)

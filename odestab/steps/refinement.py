@@ -43,13 +43,12 @@ class Refinement:
             exponentials included.
         kind: "estimate".
 
-    Example:
-        >>> f = od.LinearVectorField(-3 * torch.eye(1).double())
-        >>> found = od.frozen_refinement(od.Jacobian(f, torch.zeros(1, 1).double()))
-        >>> found.parts, found.implicit.round(decimals=4).tolist()  # 1/(1 + 3/m)^m
-        ((1, 2, 4), [[0.25, 0.16, 0.1066]])
-        >>> round(found.flow.item(), 4)  # e⁻³
-        0.0498
+    >>> f = od.LinearVectorField(-3 * torch.eye(1).double())
+    >>> found = od.frozen_refinement(od.Jacobian(f, torch.zeros(1, 1).double()))
+    >>> found.parts, found.implicit.round(decimals=4).tolist()  # 1/(1 + 3/m)^m
+    ((1, 2, 4), [[0.25, 0.16, 0.1066]])
+    >>> round(found.flow.item(), 4)  # e⁻³
+    0.0498
     """
 
     parts: tuple[int, ...]
@@ -103,11 +102,10 @@ def refinement_control(
     Raises:
         ValueError: if h is not positive and finite, or the parts are not ascending and ≥ 1.
 
-    Example:
-        >>> decay = od.LayerVectorField(lambda x: -(x**3), kind="outer")
-        >>> found = od.refinement_control(decay, torch.ones(1, 1).double(), parts=(1, 2))
-        >>> found.explicit[0, 0].item(), round(found.flow.item(), 4)  # |1 − 3x²|, e⁻³
-        (2.0, 0.0498)
+    >>> decay = od.LayerVectorField(lambda x: -(x**3), kind="outer")
+    >>> found = od.refinement_control(decay, torch.ones(1, 1).double(), parts=(1, 2))
+    >>> found.explicit[0, 0].item(), round(found.flow.item(), 4)  # |1 − 3x²|, e⁻³
+    (2.0, 0.0498)
     """
     tally: list[int] = []
     here = counted(Jacobian(field, x), tally)
@@ -153,11 +151,10 @@ def frozen_refinement(
     Raises:
         ValueError: if h is not positive and finite, or the parts are not ascending and ≥ 1.
 
-    Example:
-        >>> f = od.LinearVectorField(-3 * torch.eye(1).double())
-        >>> found = od.frozen_refinement(od.Jacobian(f, torch.zeros(1, 1).double()))
-        >>> found.explicit.round(decimals=4).tolist()  # |1 − 3/m|^m
-        [[2.0, 0.25, 0.0039]]
+    >>> f = od.LinearVectorField(-3 * torch.eye(1).double())
+    >>> found = od.frozen_refinement(od.Jacobian(f, torch.zeros(1, 1).double()))
+    >>> found.explicit.round(decimals=4).tolist()  # |1 − 3/m|^m
+    [[2.0, 0.25, 0.0039]]
     """
     tally: list[int] = []
     here = counted(operator, tally)

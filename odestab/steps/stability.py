@@ -21,9 +21,8 @@ DISC_POINTS = 8  # directions in which an eigenvalue may be off
 def complex_grid(re: Float[Tensor, " m"], im: Float[Tensor, " n"]) -> Complex[Tensor, "n m"]:
     """z = re + i·im, imaginary parts along the first axis.
 
-    Example:
-        >>> od.complex_grid(torch.tensor([-1.0, 0.0]), torch.tensor([0.0, 2.0])).tolist()
-        [[(-1+0j), 0j], [(-1+2j), 2j]]
+    >>> od.complex_grid(torch.tensor([-1.0, 0.0]), torch.tensor([0.0, 2.0])).tolist()
+    [[(-1+0j), 0j], [(-1+2j), 2j]]
     """
     return torch.complex(*torch.broadcast_tensors(re[None, :], im[:, None]))
 
@@ -35,12 +34,11 @@ def stability_region(
 
     It is infinite at a pole and NaN where z is not finite.
 
-    Example:
-        >>> re, im = torch.tensor([-2.0, -1.0, 0.5]).double(), torch.zeros(1).double()
-        >>> od.stability_region(od.ExplicitEuler(), re, im).tolist()  # stable in |1 + z| ≤ 1
-        [[1.0, 0.0, 1.5]]
-        >>> od.stability_region(od.ImplicitEuler(), re, im).round(decimals=3).tolist()
-        [[0.333, 0.5, 2.0]]
+    >>> re, im = torch.tensor([-2.0, -1.0, 0.5]).double(), torch.zeros(1).double()
+    >>> od.stability_region(od.ExplicitEuler(), re, im).tolist()  # stable in |1 + z| ≤ 1
+    [[1.0, 0.0, 1.5]]
+    >>> od.stability_region(od.ImplicitEuler(), re, im).round(decimals=3).tolist()
+    [[0.333, 0.5, 2.0]]
     """
     return _amplification(method, complex_grid(re, im))
 
@@ -50,9 +48,8 @@ def lemniscate(z: Complex[Tensor, "*points"]) -> Float[Tensor, "*points"]:
 
     Below 1 it damps less.
 
-    Example:
-        >>> od.lemniscate(torch.tensor([-3.0, -1.0, 2j])).tolist()
-        [8.0, 0.0, 5.0]
+    >>> od.lemniscate(torch.tensor([-3.0, -1.0, 2j])).tolist()
+    [8.0, 0.0, 5.0]
     """
     return (1 - z**2).abs()
 
@@ -69,12 +66,11 @@ class SpectralGrowth:
         uncertainty: by how much `value` may be off, as each eigenvalue may lie anywhere within its
             own uncertainty.
 
-    Example:
-        >>> f = od.LinearVectorField(torch.diag(torch.tensor([-3.0, 0.5])).double())
-        >>> spectrum = od.full_spectrum(od.Jacobian(f, torch.zeros(1, 2).double()))
-        >>> growth = od.spectral_growth(od.ExplicitEuler(1.0), spectrum)
-        >>> growth.value.tolist(), growth.certain.tolist(), bool(growth.uncertainty < 1e-13)
-        ([2.0], [True], True)
+    >>> f = od.LinearVectorField(torch.diag(torch.tensor([-3.0, 0.5])).double())
+    >>> spectrum = od.full_spectrum(od.Jacobian(f, torch.zeros(1, 2).double()))
+    >>> growth = od.spectral_growth(od.ExplicitEuler(1.0), spectrum)
+    >>> growth.value.tolist(), growth.certain.tolist(), bool(growth.uncertainty < 1e-13)
+    ([2.0], [True], True)
     """
 
     value: Float[Tensor, " batch"]
@@ -90,12 +86,11 @@ def spectral_growth(method: AbstractOneStepMethod, spectrum: Spectrum) -> Spectr
     listed. |R| takes its maximum over the disc on its circle unless a pole lies inside. The
     certificate takes the listed eigenvalues as complete and is withheld where one did not converge.
 
-    Example:
-        >>> f = od.LinearVectorField(torch.diag(torch.arange(-300.0, 0.0)).double())
-        >>> listed = od.eigenvalues(od.Jacobian(f, torch.zeros(1, 300).double()), k=2)  # −300, −299
-        >>> growth = od.spectral_growth(od.ExplicitEuler(1.0), listed)
-        >>> round(growth.value.item(), 3), growth.certain.tolist(), round(growth.bound.item(), 3)
-        (299.0, [False], 300.0)
+    >>> f = od.LinearVectorField(torch.diag(torch.arange(-300.0, 0.0)).double())
+    >>> listed = od.eigenvalues(od.Jacobian(f, torch.zeros(1, 300).double()), k=2)  # −300, −299
+    >>> growth = od.spectral_growth(od.ExplicitEuler(1.0), listed)
+    >>> round(growth.value.item(), 3), growth.certain.tolist(), round(growth.bound.item(), 3)
+    (299.0, [False], 300.0)
     """
     h = float(method.step_size)
     z = h * spectrum.values
@@ -128,13 +123,12 @@ class StableStepSizes:
         boundary: `(batch, steps)`, growth is 1 to within its uncertainty (Mathematics, section 8):
             it may be stable or not.
 
-    Example:
-        >>> f = od.LinearVectorField(-torch.eye(2).double())
-        >>> spectrum = od.full_spectrum(od.Jacobian(f, torch.zeros(1, 2).double()))
-        >>> h = torch.tensor([1.0, 2.0, 3.0])
-        >>> found = od.stable_step_sizes(od.ExplicitEuler(), spectrum, h)
-        >>> found.growth.tolist(), found.boundary.tolist()  # |1 − h|
-        ([[0.0, 1.0, 2.0]], [[False, True, False]])
+    >>> f = od.LinearVectorField(-torch.eye(2).double())
+    >>> spectrum = od.full_spectrum(od.Jacobian(f, torch.zeros(1, 2).double()))
+    >>> h = torch.tensor([1.0, 2.0, 3.0])
+    >>> found = od.stable_step_sizes(od.ExplicitEuler(), spectrum, h)
+    >>> found.growth.tolist(), found.boundary.tolist()  # |1 − h|
+    ([[0.0, 1.0, 2.0]], [[False, True, False]])
     """
 
     step_sizes: Float[Tensor, " steps"]
@@ -180,12 +174,11 @@ def stable_step_sizes(
     Raises:
         ValueError: if a candidate is not positive and finite.
 
-    Example:
-        >>> f = od.LinearVectorField(torch.tensor([[0.0, 1.0], [-1.0, 0.0]]).double())  # λ = ±i
-        >>> spectrum = od.full_spectrum(od.Jacobian(f, torch.zeros(1, 2).double()))
-        >>> candidates = torch.tensor([0.1, 1.0])
-        >>> od.stable_step_sizes(od.ExplicitEuler(), spectrum, candidates).describe(0)
-        'none'
+    >>> f = od.LinearVectorField(torch.tensor([[0.0, 1.0], [-1.0, 0.0]]).double())  # λ = ±i
+    >>> spectrum = od.full_spectrum(od.Jacobian(f, torch.zeros(1, 2).double()))
+    >>> candidates = torch.tensor([0.1, 1.0])
+    >>> od.stable_step_sizes(od.ExplicitEuler(), spectrum, candidates).describe(0)
+    'none'
     """
     found = []
     for h in steps.tolist():
@@ -211,13 +204,12 @@ def margin(method: AbstractOneStepMethod, spectrum: Spectrum) -> Float[Tensor, "
     0 where it is less than its uncertainty and √eps, on the boundary; NaN where the eigenvalues are
     not finite.
 
-    Example:
-        >>> f = od.LinearVectorField(torch.diag(torch.tensor([-3.0, -0.5])).double())
-        >>> spectrum = od.full_spectrum(od.Jacobian(f, torch.zeros(1, 2).double()))
-        >>> od.margin(od.ExplicitEuler(1.0), spectrum).tolist()
-        [-1.0]
-        >>> od.margin(od.ImplicitEuler(1.0), spectrum).round(decimals=4).tolist()
-        [0.3333]
+    >>> f = od.LinearVectorField(torch.diag(torch.tensor([-3.0, -0.5])).double())
+    >>> spectrum = od.full_spectrum(od.Jacobian(f, torch.zeros(1, 2).double()))
+    >>> od.margin(od.ExplicitEuler(1.0), spectrum).tolist()
+    [-1.0]
+    >>> od.margin(od.ImplicitEuler(1.0), spectrum).round(decimals=4).tolist()
+    [0.3333]
     """
     found = spectral_growth(method, spectrum)
     value = 1 - found.value
@@ -242,12 +234,11 @@ def share_outside_lemniscate(
     Raises:
         ValueError: if the spectrum is not complete: a share of leading values says nothing.
 
-    Example:
-        >>> f = od.LinearVectorField(torch.diag(torch.tensor([-3.0, 0.5, -1.0, -1.0])).double())
-        >>> spectrum = od.full_spectrum(od.Jacobian(f, torch.zeros(1, 4).double()))
-        >>> share, bulk = od.share_outside_lemniscate(spectrum, step_size=1.0)
-        >>> share.tolist(), bulk.tolist()
-        ([0.5], [2])
+    >>> f = od.LinearVectorField(torch.diag(torch.tensor([-3.0, 0.5, -1.0, -1.0])).double())
+    >>> spectrum = od.full_spectrum(od.Jacobian(f, torch.zeros(1, 4).double()))
+    >>> share, bulk = od.share_outside_lemniscate(spectrum, step_size=1.0)
+    >>> share.tolist(), bulk.tolist()
+    ([0.5], [2])
     """
     if not spectrum.complete:
         raise ValueError("spectrum must be complete (full_spectrum), got leading values only")
@@ -270,11 +261,10 @@ class ImplicitAdvantage:
         residual: relative residual of the linear solves, same shape.
         solved: `(batch,)`, the implicit step converged; where not, M was taken at the best iterate.
 
-    Example:
-        >>> f, x = od.LinearVectorField(-3 * torch.eye(1).double()), torch.ones(1, 1).double()
-        >>> advantage = od.implicit_advantage(f, x, torch.ones(1, 1, 1).double())
-        >>> round(advantage.values.exp().item(), 6), advantage.solved.tolist()  # 2 over 1/4
-        (8.0, [True])
+    >>> f, x = od.LinearVectorField(-3 * torch.eye(1).double()), torch.ones(1, 1).double()
+    >>> advantage = od.implicit_advantage(f, x, torch.ones(1, 1, 1).double())
+    >>> round(advantage.values.exp().item(), 6), advantage.solved.tolist()  # 2 over 1/4
+    (8.0, [True])
     """
 
     values: Float[Tensor, "perturbations batch"]
@@ -319,12 +309,11 @@ def implicit_advantage(
             h.
         rtol: relative residual of the linear solves.
 
-    Example:
-        >>> f = od.LinearVectorField(torch.diag(torch.tensor([-3.0, 0.5])).double())
-        >>> basis = torch.eye(2).double()[:, None]  # one perturbation along each axis
-        >>> advantage = od.implicit_advantage(f, torch.ones(1, 2).double(), basis)
-        >>> advantage.values.exp().round(decimals=6).tolist()  # 2 over 1/4, and 1.5 over 2
-        [[8.0], [0.75]]
+    >>> f = od.LinearVectorField(torch.diag(torch.tensor([-3.0, 0.5])).double())
+    >>> basis = torch.eye(2).double()[:, None]  # one perturbation along each axis
+    >>> advantage = od.implicit_advantage(f, torch.ones(1, 2).double(), basis)
+    >>> advantage.values.exp().round(decimals=6).tolist()  # 2 over 1/4, and 1.5 over 2
+    [[8.0], [0.75]]
     """
     method = dataclasses.replace(implicit or ImplicitEuler(), step_size=step_size)
     step = method.step(field, x)
@@ -345,13 +334,12 @@ def damping_advantage(
 
     See `implicit_advantage`.
 
-    Example:
-        >>> f = od.LinearVectorField(torch.diag(torch.tensor([-3.0, 0.5])).double())
-        >>> J, basis = od.Jacobian(f, torch.zeros(1, 2).double()), torch.eye(2).double()[:, None]
-        >>> E, M = od.affine(J, 1.0, 1.0), od.affine(J, 1.0, -1.0)
-        >>> advantage = od.damping_advantage(E, M, basis, solved=torch.tensor([True]))
-        >>> advantage.values.exp().round(decimals=6).tolist()
-        [[8.0], [0.75]]
+    >>> f = od.LinearVectorField(torch.diag(torch.tensor([-3.0, 0.5])).double())
+    >>> J, basis = od.Jacobian(f, torch.zeros(1, 2).double()), torch.eye(2).double()[:, None]
+    >>> E, M = od.affine(J, 1.0, 1.0), od.affine(J, 1.0, -1.0)
+    >>> advantage = od.damping_advantage(E, M, basis, solved=torch.tensor([True]))
+    >>> advantage.values.exp().round(decimals=6).tolist()
+    [[8.0], [0.75]]
     """
     delta = explicit.project(perturbations)
     image = norm(explicit.mv(delta).flatten(2))

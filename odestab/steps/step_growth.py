@@ -32,12 +32,11 @@ class StepGrowth:
         matvecs: products with J or Jᵀ, those inside linear solves not counted.
         kind: "estimate".
 
-    Example:
-        >>> f = od.LinearVectorField(-3 * torch.eye(2).double())
-        >>> J, h = od.Jacobian(f, torch.zeros(1, 2).double()), torch.tensor([0.5, 1.0]).double()
-        >>> growth = od.step_growth(J, h)
-        >>> growth.values.round(decimals=6).tolist(), growth.converged.tolist()  # |1 − 3h|
-        ([[0.5, 2.0]], [[True, True]])
+    >>> f = od.LinearVectorField(-3 * torch.eye(2).double())
+    >>> J, h = od.Jacobian(f, torch.zeros(1, 2).double()), torch.tensor([0.5, 1.0]).double()
+    >>> growth = od.step_growth(J, h)
+    >>> growth.values.round(decimals=6).tolist(), growth.converged.tolist()  # |1 − 3h|
+    ([[0.5, 2.0]], [[True, True]])
     """
 
     step_sizes: Float[Tensor, " steps"]
@@ -76,11 +75,10 @@ def step_growth(
     Raises:
         ValueError: if a step size is not positive and finite, or θ is not in [0, 1].
 
-    Example:
-        >>> f = od.LinearVectorField(torch.diag(torch.tensor([-3.0, 0.5])).double())
-        >>> J, h = od.Jacobian(f, torch.zeros(1, 2).double()), torch.tensor([0.5, 1.0]).double()
-        >>> od.step_growth(J, h, theta=1.0).values.round(decimals=4).tolist()  # 1/(1 − ½h)
-        [[1.3333, 2.0]]
+    >>> f = od.LinearVectorField(torch.diag(torch.tensor([-3.0, 0.5])).double())
+    >>> J, h = od.Jacobian(f, torch.zeros(1, 2).double()), torch.tensor([0.5, 1.0]).double()
+    >>> od.step_growth(J, h, theta=1.0).values.round(decimals=4).tolist()  # 1/(1 − ½h)
+    [[1.3333, 2.0]]
     """
     if not bool((step_sizes.isfinite() & (step_sizes > 0)).all()) or step_sizes.numel() == 0:
         raise ValueError(f"step_sizes must be > 0 and finite, got {step_sizes.tolist()}")
