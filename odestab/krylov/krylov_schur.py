@@ -268,9 +268,7 @@ class _Search:
             )[chosen]
 
     def _schur_vectors(self, keep: int) -> tuple[Tensor, Tensor]:
-        """W and S = Wᵀ H W of the best-ranked invariant subspace of each projected matrix, columns
-        of zeros where it has fewer.
-        """
+        """W and S = Wᵀ H W of the best-ranked subspaces; columns of zeros where one is smaller."""
         m = self.dimension
         projected, alive = self.projected[:, :m].double().numpy(), (self.lengths > 0.5).numpy()
         rotation, triangle = (

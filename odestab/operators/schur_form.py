@@ -42,9 +42,7 @@ class ShiftedTriplets:
 
     @staticmethod
     def stack(parts: list["ShiftedTriplets"], join: str = "stack") -> "ShiftedTriplets":
-        """Several records as one, along a new first axis or, with join="cat", along the first they
-        have.
-        """
+        """Several records as one, along a new axis or (join="cat") along their first."""
         fields = [field.name for field in dataclasses.fields(ShiftedTriplets)]
         return ShiftedTriplets(
             *(getattr(torch, join)([getattr(part, name) for part in parts]) for name in fields)
@@ -100,8 +98,7 @@ class SchurForm:
         rtol: float,
         max_steps: int = STEPS[2],
     ) -> ShiftedTriplets:
-        """σ_min(zI − A) at each z by Lanczos on (zI − T)⁻*(zI − T)⁻¹ (Lui 1997; Trefethen 1999,
-        section 3).
+        """σ_min(zI − A) at each z by Lanczos on (zI − T)⁻*(zI − T)⁻¹ (Lui 1997; Trefethen 1999).
 
         Args:
             z: the points.
