@@ -41,7 +41,8 @@ def require(test: doctest.DocTest) -> None:
     module = ".".join(Path(test.filename).relative_to(ROOT).with_suffix("").parts)
     test.globs = {**vars(importlib.import_module(module)), "od": od, "torch": torch}
     report: list[str] = []
-    doctest.DocTestRunner(verbose=False).run(test, out=report.append)
+    runner = doctest.DocTestRunner(verbose=False, optionflags=doctest.NORMALIZE_WHITESPACE)
+    runner.run(test, out=report.append)
     assert not report, "".join(report)
     assert any(example.want for example in test.examples), "the example shows no result"
     lines = sum(example.source.count("\n") for example in test.examples)
