@@ -89,6 +89,8 @@ def lyapunov_exponents(
     """The k largest finite-time Lyapunov exponents, by Golub–Kahan on the product of all step
     derivatives.
 
+    For k > 1 the complement of what was found is searched again, as `singular_values` does.
+
     One pass of QR through the layers, the usual method for long orbits, is wrong for a dozen
     layers: its first vectors are still the random ones it began with.
 
@@ -111,9 +113,18 @@ def lyapunov_exponents(
     path = _path(trajectory, methods)
     *sides, logs = _derivatives(path, rtol)
     loose, exact = map(compose, sides)
+    generator = generator or torch.Generator().manual_seed(0)
     start = exact.random(generator)
+    again = exact.random(generator) if k > 1 else None
     found = inexact_singular_values(
-        loose, exact, start, k, rtol, max_dimension=max_dimension, work_dtype=work_dtype
+        loose,
+        exact,
+        start,
+        k,
+        rtol,
+        again=again,
+        max_dimension=max_dimension,
+        work_dtype=work_dtype,
     )
     assert found.right is not None and found.left is not None
     depth, solved = path.trajectory.depth, path.converged.all(1, keepdim=True)
