@@ -31,6 +31,7 @@ class KreissConstant:
             z → ∞, which gives 1.
         residual: the relative residual of σ_min there.
         kind: "bound": a maximum over points that were searched.
+        path: which code computed the products, as `Linearization` names it.
     """
 
     value: Float[Tensor, " batch"]
@@ -38,6 +39,7 @@ class KreissConstant:
     point: Complex[Tensor, " batch"]
     residual: Float[Tensor, " batch"]
     kind: str = "bound"
+    path: str | None = None
 
 
 def kreiss_constant(
@@ -103,6 +105,7 @@ def kreiss_constant(
         plane.scale.to(dtype),
         torch.where(nothing, complex("inf"), point),
         off.to(dtype),
+        path=given.operator.path,
     )
 
 

@@ -189,7 +189,12 @@ def exponential(
 
     if max(operator.sizes) > record.DENSE_LIMIT:
         return ComposedOperator(
-            action(timed.mv), action(timed.rmv), operator.like, operator.mask, rebuild=rebuild
+            action(timed.mv),
+            action(timed.rmv),
+            operator.like,
+            operator.mask,
+            rebuild=rebuild,
+            parts=(operator,),
         )
     matrices = dense_exponential(timed, rtol)
 
@@ -199,7 +204,12 @@ def exponential(
         ].view_as(v)
 
     return ComposedOperator(
-        multiply(matrices), multiply(matrices.mT), operator.like, operator.mask, rebuild=rebuild
+        multiply(matrices),
+        multiply(matrices.mT),
+        operator.like,
+        operator.mask,
+        rebuild=rebuild,
+        parts=(operator,),
     )
 
 
@@ -228,6 +238,7 @@ def counted(operator: AbstractOperator, tally: list[int]) -> ComposedOperator:
         operator.like,
         operator.mask,
         rebuild=lambda change: counted(change(operator), tally),
+        parts=(operator,),
     )
 
 
@@ -250,6 +261,7 @@ class TransientGrowth:
         converged: every singular triplet, and the search of the peak, met the tolerance.
         matvecs: products with A or Aᵀ, with the whole batch.
         kind: "estimate".
+        path: which code computed the products, as `Linearization` names it.
     """
 
     times: Float[Tensor, " times"]
@@ -264,6 +276,7 @@ class TransientGrowth:
     converged: Bool[Tensor, " batch"]
     matvecs: int
     kind: str = "estimate"
+    path: str | None = None
 
 
 def transient_growth(
@@ -308,7 +321,13 @@ def transient_growth(
     )
     at_peak = (peak.value, peak.time, peak.right, peak.left, peak.residual, peak.slope)
     return TransientGrowth(
-        times, growth[:, :-1], residuals[:, :-1], *at_peak, settled & good.all(1), sum(tally)
+        times,
+        growth[:, :-1],
+        residuals[:, :-1],
+        *at_peak,
+        settled & good.all(1),
+        sum(tally),
+        path=operator.path,
     )
 
 

@@ -48,6 +48,7 @@ class Extremum:
         matvecs: products of A or Aᵀ with the whole batch.
         kind: "exact" where a search of the whole line or circle certifies the value, else "bound":
             the point lies in the pseudospectrum, so the value is a lower bound.
+        path: which code computed the products, as `Linearization` names it.
     """
 
     value: Float[Tensor, " batch"]
@@ -56,6 +57,7 @@ class Extremum:
     converged: Bool[Tensor, " batch"]
     matvecs: int
     kind: str
+    path: str | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -211,6 +213,7 @@ def _record(
         known & searched & told_apart,
         level.matvecs,
         kind,
+        level.operator.path,
     )
 
 

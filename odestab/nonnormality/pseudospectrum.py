@@ -43,6 +43,7 @@ class Pseudospectrum:
         matvecs: products of A or Aᵀ with the whole batch, those inside linear solves included.
         kind: "exact" (from Schur forms), "estimate" (inverse iteration) or "bound": values from a
             projection are too large, so the drawn pseudospectra are too small.
+        path: which code computed the products, as `Linearization` names it.
     """
 
     grid: Complex[Tensor, "*grid"]
@@ -51,6 +52,7 @@ class Pseudospectrum:
     converged: Bool[Tensor, "batch *grid"]
     matvecs: int
     kind: str
+    path: str | None = None
 
 
 @dataclasses.dataclass(eq=False)
@@ -227,7 +229,9 @@ def pseudospectrum(
         for part in (found.values, found.residuals, found.converged)
     )
     dtype = operator.like.dtype
-    return Pseudospectrum(z, values.to(dtype), residuals.to(dtype), converged, spent, KINDS[method])
+    return Pseudospectrum(
+        z, values.to(dtype), residuals.to(dtype), converged, spent, KINDS[method], operator.path
+    )
 
 
 def _by_inverse_iteration(given: Resolvent, z: Tensor) -> tuple[ShiftedTriplets, int]:

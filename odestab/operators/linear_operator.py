@@ -4,7 +4,7 @@ import abc
 import dataclasses
 import functools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -29,6 +29,13 @@ class AbstractOperator(abc.ABC):
 
     like: Float[Tensor, "batch *event"]
     mask: Bool[Tensor, "batch tokens"] | None
+
+    @property
+    def path(self) -> str | None:
+        """Which code computes the products, as `Linearization` names it; None where no derivative
+        is behind them.
+        """
+        return None
 
     @abc.abstractmethod
     def mv(self, v: Float[Tensor, "*tangents"]) -> Float[Tensor, "*tangents"]:
@@ -85,6 +92,7 @@ class AbstractOperator(abc.ABC):
             lambda u: self.rmv(u.to(own)).to(dtype),
             self.like.to(dtype),
             self.mask,
+            parts=(self,),
         )
 
     def take(self, examples: Int[Tensor, " chosen"]) -> "AbstractOperator":
@@ -101,7 +109,9 @@ class AbstractOperator(abc.ABC):
             return apply
 
         mask = None if self.mask is None else self.mask[examples]
-        return ComposedOperator(among_all(self.mv), among_all(self.rmv), self.like[examples], mask)
+        return ComposedOperator(
+            among_all(self.mv), among_all(self.rmv), self.like[examples], mask, parts=(self,)
+        )
 
     def affine(self, identity: float, factor: float) -> "AbstractOperator":
         """a·P + b·A, with P the projector on the real tokens."""
@@ -115,6 +125,7 @@ class AbstractOperator(abc.ABC):
             self.like,
             self.mask,
             rebuild=lambda change: change(self).affine(identity, factor),
+            parts=(self,),
         )
 
     def flat(self, product: Callable[[Tensor], Tensor]) -> Flat:
@@ -207,6 +218,7 @@ class ComposedOperator(AbstractOperator):
             cheaper to apply.
         rebuild: a change of operators (a cast, a choice of examples) ↦ this composition of changed
             parts; None where they are not known.
+        parts: the operators whose products it is made of.
     """
 
     product: Callable[[Tensor], Tensor]
@@ -217,6 +229,12 @@ class ComposedOperator(AbstractOperator):
     rebuild: Callable[[Callable[[AbstractOperator], AbstractOperator]], AbstractOperator] | None = (
         None
     )
+    parts: tuple[AbstractOperator, ...] = ()
+
+    @property
+    def path(self) -> str | None:
+        """Those of its parts, each once."""
+        return shared_path(self.parts)
 
     def cast(self, dtype: torch.dtype) -> AbstractOperator:
         """The same composition of cast operators."""
@@ -243,6 +261,12 @@ class ComposedOperator(AbstractOperator):
         return self.adjoint_product(self.tangents(u))
 
 
+def shared_path(operators: Iterable[AbstractOperator]) -> str | None:
+    """The paths of several operators, each once; None where no derivative is behind them."""
+    names = {operator.path for operator in operators} - {None}
+    return ", ".join(sorted(map(str, names))) or None
+
+
 def affine(operator: AbstractOperator, identity: float, factor: float) -> AbstractOperator:
     """a·P + b·A, with P the projector on the real tokens."""
     return operator.affine(identity, factor)
@@ -260,6 +284,7 @@ def symmetric_part(operator: AbstractOperator) -> ComposedOperator:
         operator.like,
         operator.mask,
         rebuild=lambda change: symmetric_part(change(operator)),
+        parts=(operator,),
     )
 
 
@@ -277,6 +302,7 @@ def compose(operators: Sequence[AbstractOperator]) -> ComposedOperator:
         operators[0].like,
         operators[0].mask,
         rebuild=lambda change: compose([change(operator) for operator in operators]),
+        parts=tuple(operators),
     )
 
 
@@ -310,6 +336,7 @@ def inverse(
         operator.mask,
         inverse_of=operator,
         rebuild=lambda change: inverse(change(operator), rtol, max_iterations),
+        parts=(operator,),
     )
 
 
@@ -358,7 +385,9 @@ def factorized_inverse(operator: AbstractOperator, *, regular: bool = False) -> 
 
         return apply
 
-    return ComposedOperator(solved(False), solved(True), operator.like, operator.mask)
+    return ComposedOperator(
+        solved(False), solved(True), operator.like, operator.mask, parts=(operator,)
+    )
 
 
 def check_adjoint(

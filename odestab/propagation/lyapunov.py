@@ -10,7 +10,12 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from odestab.fields.trajectory import Trajectory
-from odestab.operators.linear_operator import AbstractOperator, ComposedOperator, compose
+from odestab.operators.linear_operator import (
+    AbstractOperator,
+    ComposedOperator,
+    compose,
+    shared_path,
+)
 from odestab.operators.scaling import unit_scaled
 from odestab.propagation.growth import Methods, Path, follow
 from odestab.spectrum.inexact import EXACT_SOLVE, inexact_singular_values, inverses
@@ -38,6 +43,7 @@ class LyapunovExponents:
         matvecs: products with the whole stack or its transpose; each is one product, or one linear
             solve, per layer.
         kind: "estimate".
+        path: which code computed the products, as `Linearization` names it.
     """
 
     values: Float[Tensor, "batch k"]
@@ -47,6 +53,7 @@ class LyapunovExponents:
     left: Float[Tensor, "batch k *event"]
     matvecs: int
     kind: str = "estimate"
+    path: str | None = None
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -65,6 +72,7 @@ class AlignmentLoss:
         converged: every residual is at most rtol, and every layer was solved.
         matvecs: products with one layer's derivative, or linear solves.
         kind: "estimate".
+        path: which code computed the products, as `Linearization` names it.
     """
 
     value: Float[Tensor, " batch"]
@@ -74,6 +82,7 @@ class AlignmentLoss:
     converged: Bool[Tensor, " batch"]
     matvecs: int
     kind: str = "estimate"
+    path: str | None = None
 
 
 def lyapunov_exponents(
@@ -137,7 +146,13 @@ def lyapunov_exponents(
     )
     converged = found.converged & solved & told
     return LyapunovExponents(
-        values, relative / depth, converged, found.right, found.left, found.matvecs + 1
+        values,
+        relative / depth,
+        converged,
+        found.right,
+        found.left,
+        found.matvecs + 1,
+        path=found.path,
     )
 
 
@@ -190,6 +205,7 @@ def alignment_loss(
         relative,
         converged,
         matvecs,
+        path=shared_path(exact),
     )
 
 

@@ -35,6 +35,7 @@ class SpectralDensity:
         mean_error: its standard error.
         matvecs: products of A or Aᵀ with one tangent of the whole batch.
         kind: "estimate".
+        path: which code computed the products, as `Linearization` names it.
     """
 
     points: Float[Tensor, " points"]
@@ -47,6 +48,7 @@ class SpectralDensity:
     mean_error: Float[Tensor, " batch"]
     matvecs: int
     kind: str = "estimate"
+    path: str | None = None
 
 
 def spectral_density(
@@ -117,6 +119,7 @@ def spectral_density(
         moments.mean(0),
         moments.std(0) / root,
         2 * probes * steps + 1,
+        path=operator.path,
     )
 
 
@@ -124,7 +127,7 @@ def _gram(operator: AbstractOperator) -> ComposedOperator:
     def product(v: Tensor) -> Tensor:
         return operator.rmv(operator.mv(v))
 
-    return ComposedOperator(product, product, operator.like, operator.mask)
+    return ComposedOperator(product, product, operator.like, operator.mask, parts=(operator,))
 
 
 def _quadrature(tridiagonal: Float[Tensor, "rows m m"]) -> tuple[Tensor, Tensor]:

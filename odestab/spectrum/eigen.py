@@ -159,6 +159,7 @@ class _Search:
             "estimate",
             right=right,
             failed_at=found.failed_at,
+            path=operator.path,
         )
 
 
@@ -231,7 +232,9 @@ def _minus(operator: AbstractOperator, shift: Tensor) -> AbstractOperator:
     def minus(product: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
         return lambda v: product(v) - shifts * operator.project(v)
 
-    return ComposedOperator(minus(operator.mv), minus(operator.rmv), operator.like, operator.mask)
+    return ComposedOperator(
+        minus(operator.mv), minus(operator.rmv), operator.like, operator.mask, parts=(operator,)
+    )
 
 
 def _dense_eigenvalues(
@@ -272,6 +275,7 @@ def _dense_eigenvalues(
         center=center,
         right=right,
         uncertainty=uncertainty,
+        path=operator.path,
     )
 
 

@@ -101,6 +101,7 @@ def rayleigh_ritz(
         "estimate",
         right=right,
         left=left,
+        path=operator.path,
     )
 
 
@@ -122,5 +123,5 @@ def inverses(operator: AbstractOperator, rtol: float) -> tuple[AbstractOperator,
         return apply
 
     return inverse(operator, LOOSE_SOLVE * rtol), ComposedOperator(
-        exact(False), exact(True), operator.like, operator.mask
+        exact(False), exact(True), operator.like, operator.mask, parts=(operator,)
     )

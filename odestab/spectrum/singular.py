@@ -120,6 +120,7 @@ def _largest_singular_values(
         right=right,
         left=left,
         failed_at=triplets.failed_at,
+        path=operator.path,
     )
 
 
@@ -157,7 +158,14 @@ def logarithmic_norm(
     matvecs = 2 * (factorization.arnoldi.steps + 1)
     failed = first_failure(factorization.arnoldi.hessenberg)
     return Spectrum(
-        values, residuals, converged, matvecs, "estimate", right=right, failed_at=failed
+        values,
+        residuals,
+        converged,
+        matvecs,
+        "estimate",
+        right=right,
+        failed_at=failed,
+        path=operator.path,
     )
 
 
@@ -200,7 +208,14 @@ def _smallest_singular_values(
     right, left = found.right.view(shape), found.left.view(shape)
     matvecs = (1 + k) * found.steps + 1
     return Spectrum(
-        found.values, found.residuals, found.converged, matvecs, "estimate", right=right, left=left
+        found.values,
+        found.residuals,
+        found.converged,
+        matvecs,
+        "estimate",
+        right=right,
+        left=left,
+        path=operator.path,
     )
 
 
@@ -232,6 +247,7 @@ def _dense_smallest(operator: AbstractOperator, k: int) -> Spectrum:
         "exact",
         right=right.view(shape),
         left=left.view(shape),
+        path=operator.path,
     )
 
 

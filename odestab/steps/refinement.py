@@ -44,6 +44,7 @@ class Refinement:
         matvecs: products with a Jacobian or its transpose, those inside linear solves and
             exponentials included.
         kind: "estimate".
+        path: which code computed the products, as `Linearization` names it.
     """
 
     parts: tuple[int, ...]
@@ -58,6 +59,7 @@ class Refinement:
     flow_converged: Bool[Tensor, " batch"]
     matvecs: int
     kind: str = "estimate"
+    path: str | None = None
 
 
 # (implicit, h, m) ↦ the Jacobians of m steps of h, each taken where its method needs it, and where
@@ -209,6 +211,7 @@ def _refinement(here: AbstractOperator, walk: Walk, tally: list[int], plan: _Pla
         *gathered("residuals"),
         *gathered("converged"),
         matvecs=sum(tally),
+        path=here.path,
     )
 
 

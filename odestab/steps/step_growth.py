@@ -30,6 +30,7 @@ class StepGrowth:
         converged: residual ≤ rtol·σ.
         matvecs: products with J or Jᵀ, those inside linear solves not counted.
         kind: "estimate".
+        path: which code computed the products, as `Linearization` names it.
     """
 
     step_sizes: Float[Tensor, " steps"]
@@ -38,6 +39,7 @@ class StepGrowth:
     converged: Bool[Tensor, "batch steps"]
     matvecs: int
     kind: str = "estimate"
+    path: str | None = None
 
 
 def step_growth(
@@ -91,7 +93,12 @@ def step_growth(
         )
     residuals = norm(space.pulled_back(residual))
     return StepGrowth(
-        step_sizes, values, residuals, residuals <= rtol * values, 4 * space.dimension + 1
+        step_sizes,
+        values,
+        residuals,
+        residuals <= rtol * values,
+        4 * space.dimension + 1,
+        path=operator.path,
     )
 
 
