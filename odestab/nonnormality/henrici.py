@@ -23,6 +23,7 @@ class HenriciDeparture:
             ill-conditioned.
         matvecs: products of A or Aᵀ with one tangent of the whole batch.
         kind: "exact" (dense LAPACK) or "bound" (an estimated lower bound).
+        path: which code computed the products, as `Linearization` names it.
 
     >>> f = od.LinearVectorField(torch.tensor([[0.0, 3.0], [-3.0, 0.0]]).double())
     >>> departure = od.henrici_departure(od.Jacobian(f, torch.zeros(1, 2).double()))
@@ -35,6 +36,7 @@ class HenriciDeparture:
     error: Float[Tensor, " batch"]
     matvecs: int
     kind: str
+    path: str | None = None
 
 
 def henrici_departure(
@@ -74,7 +76,9 @@ def henrici_departure(
         departure = (frobenius.square() - sum_of_squares).clamp(min=0).sqrt()
         value = scale * torch.where(spectrum.values[:, 0].isfinite(), departure, torch.nan)
         matvecs = 2 * max(operator.sizes) + 1
-        return HenriciDeparture(value, scale * frobenius, torch.zeros_like(value), matvecs, "exact")
+        return HenriciDeparture(
+            value, scale * frobenius, torch.zeros_like(value), matvecs, "exact", operator.path
+        )
     generator = generator or torch.Generator().manual_seed(0)
     v = torch.stack([operator.random(generator) for _ in range(probes)])
     forward, backward = operator.mv(v), operator.rmv(v)
@@ -87,7 +91,7 @@ def henrici_departure(
     left_out = [_bound(_without(size, i), _without(commutator, i)) for i in range(probes)]
     error = torch.stack(left_out).std(0, correction=0) * (probes - 1) ** 0.5
     value, frobenius = scale * _bound(size, commutator), scale * size.mean(0).sqrt()
-    return HenriciDeparture(value, frobenius, scale * error, 4 * probes + 1, "bound")
+    return HenriciDeparture(value, frobenius, scale * error, 4 * probes + 1, "bound", operator.path)
 
 
 def _bound(size: Tensor, commutator: Tensor) -> Tensor:

@@ -29,6 +29,7 @@ class KreissConstant:
             z → ∞, which gives 1.
         residual: the relative residual of σ_min there.
         kind: "bound": a maximum over points that were searched.
+        path: which code computed the products, as `Linearization` names it.
 
     >>> f = od.LinearVectorField(torch.tensor([[2.0, 0.0], [0.0, 1.0]]).double())
     >>> K = od.kreiss_constant(od.Jacobian(f, torch.zeros(1, 2).double()))
@@ -41,6 +42,7 @@ class KreissConstant:
     point: Complex[Tensor, " batch"]
     residual: Float[Tensor, " batch"]
     kind: str = "bound"
+    path: str | None = None
 
 
 def kreiss_constant(
@@ -110,6 +112,7 @@ def kreiss_constant(
         plane.scale.to(dtype),
         torch.where(nothing, complex("inf"), point),
         off.to(dtype),
+        path=given.operator.path,
     )
 
 

@@ -155,17 +155,14 @@ def _look(
 def exponential(
     operator: AbstractOperator, time: float | Float[Tensor, " batch"] = 1.0, rtol: float = 1e-8
 ) -> ComposedOperator:
-    """e^{tA} as an operator.
-
-    It is dense where the matrix is small. Else every product is one Krylov approximation, NaN where
-    that failed.
+    """e^{tA} as an operator: dense where the matrix is small, else by Krylov approximations.
 
     Args:
         operator: A.
         time: t, one for all or one per example; negative ones go back.
         rtol: tolerance of each product relative to its norm, or what the precision allows; see
             `exponential_action`. A dense e^{tA} on which two ways to compute it differ by more than
-            rtol and √eps of its norm is NaN.
+            rtol and √eps of its norm is NaN, as is a Krylov approximation that failed.
 
     Raises:
         ValueError: if a time is not finite.
@@ -190,7 +187,12 @@ def exponential(
 
     if max(operator.sizes) > record.DENSE_LIMIT:
         return ComposedOperator(
-            action(timed.mv), action(timed.rmv), operator.like, operator.mask, rebuild=rebuild
+            action(timed.mv),
+            action(timed.rmv),
+            operator.like,
+            operator.mask,
+            rebuild=rebuild,
+            parts=(operator,),
         )
     matrices = dense_exponential(timed, rtol)
 
@@ -200,7 +202,12 @@ def exponential(
         ].view_as(v)
 
     return ComposedOperator(
-        multiply(matrices), multiply(matrices.mT), operator.like, operator.mask, rebuild=rebuild
+        multiply(matrices),
+        multiply(matrices.mT),
+        operator.like,
+        operator.mask,
+        rebuild=rebuild,
+        parts=(operator,),
     )
 
 
@@ -229,6 +236,7 @@ def counted(operator: AbstractOperator, tally: list[int]) -> ComposedOperator:
         operator.like,
         operator.mask,
         rebuild=lambda change: counted(change(operator), tally),
+        parts=(operator,),
     )
 
 
@@ -251,6 +259,7 @@ class TransientGrowth:
         converged: every singular triplet, and the search of the peak, met the tolerance.
         matvecs: products with A or Aᵀ, with the whole batch.
         kind: "estimate".
+        path: which code computed the products, as `Linearization` names it.
 
     >>> f = od.LinearVectorField(torch.tensor([[-1.0, 8.0], [0.0, -2.0]]).double())
     >>> A = od.Jacobian(f, torch.zeros(1, 2).double())
@@ -271,6 +280,7 @@ class TransientGrowth:
     converged: Bool[Tensor, " batch"]
     matvecs: int
     kind: str = "estimate"
+    path: str | None = None
 
 
 def transient_growth(
@@ -320,7 +330,13 @@ def transient_growth(
     )
     at_peak = (peak.value, peak.time, peak.right, peak.left, peak.residual, peak.slope)
     return TransientGrowth(
-        times, growth[:, :-1], residuals[:, :-1], *at_peak, settled & good.all(1), sum(tally)
+        times,
+        growth[:, :-1],
+        residuals[:, :-1],
+        *at_peak,
+        settled & good.all(1),
+        sum(tally),
+        path=operator.path,
     )
 
 

@@ -33,6 +33,7 @@ class NumericalRange:
         converged: residual ≤ rtol × the largest |h| of the example.
         matvecs: products of A or Aᵀ with one tangent of the whole batch.
         kind: "exact" (dense LAPACK) or "estimate" (Lanczos).
+        path: which code computed the products, as `Linearization` names it.
 
     >>> f = od.LinearVectorField(torch.tensor([[0.0, 4.0], [0.0, 0.0]]).double())
     >>> W = od.numerical_range(od.Jacobian(f, torch.zeros(1, 2).double()), angles=8)
@@ -47,6 +48,7 @@ class NumericalRange:
     converged: Bool[Tensor, "batch angles"]
     matvecs: int
     kind: str
+    path: str | None = None
 
     @property
     def radius(self) -> Float[Tensor, " batch"]:
@@ -188,7 +190,14 @@ def _judged(
     scale = support.abs().nan_to_num(0.0).amax(1, keepdim=True)
     rounding = 100 * torch.finfo(support.dtype).eps * scale
     return NumericalRange(
-        angles, support, boundary, residuals, residuals <= rtol * scale + rounding, matvecs, kind
+        angles,
+        support,
+        boundary,
+        residuals,
+        residuals <= rtol * scale + rounding,
+        matvecs,
+        kind,
+        operator.path,
     )
 
 
@@ -207,4 +216,5 @@ def _mirrored(upper: NumericalRange, angles: Tensor) -> NumericalRange:
         both(upper.converged),
         upper.matvecs,
         upper.kind,
+        upper.path,
     )

@@ -46,6 +46,7 @@ class Extremum:
         matvecs: products of A or Aᵀ with the whole batch.
         kind: "exact" where a search of the whole line or circle certifies the value, else "bound":
             the point lies in the pseudospectrum, so the value is a lower bound.
+        path: which code computed the products, as `Linearization` names it.
 
     >>> f = od.LinearVectorField(torch.diag(torch.tensor([-1.0, -3.0])).double())
     >>> found = od.pseudospectral_abscissa(od.Jacobian(f, torch.zeros(1, 2).double()), 0.5)
@@ -59,6 +60,7 @@ class Extremum:
     converged: Bool[Tensor, " batch"]
     matvecs: int
     kind: str
+    path: str | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -221,6 +223,7 @@ def _record(
         known & searched & told_apart,
         level.matvecs,
         kind,
+        level.operator.path,
     )
 
 

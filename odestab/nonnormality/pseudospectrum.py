@@ -42,6 +42,7 @@ class Pseudospectrum:
         matvecs: products of A or Aᵀ with the whole batch, those inside linear solves included.
         kind: "exact" (from Schur forms), "estimate" (inverse iteration) or "bound": values from a
             projection are too large, so the drawn pseudospectra are too small.
+        path: which code computed the products, as `Linearization` names it.
 
     >>> f = od.LinearVectorField(torch.diag(torch.tensor([1.0, -1.0])).double())  # normal
     >>> z = torch.tensor([0.0, 1.5, 1 + 2j])
@@ -56,6 +57,7 @@ class Pseudospectrum:
     converged: Bool[Tensor, "batch *grid"]
     matvecs: int
     kind: str
+    path: str | None = None
 
 
 @dataclasses.dataclass(eq=False)
@@ -257,7 +259,9 @@ def pseudospectrum(
         for part in (found.values, found.residuals, found.converged)
     )
     dtype = operator.like.dtype
-    return Pseudospectrum(z, values.to(dtype), residuals.to(dtype), converged, spent, KINDS[method])
+    return Pseudospectrum(
+        z, values.to(dtype), residuals.to(dtype), converged, spent, KINDS[method], operator.path
+    )
 
 
 def _by_inverse_iteration(given: Resolvent, z: Tensor) -> tuple[ShiftedTriplets, int]:

@@ -75,6 +75,11 @@ class Jacobian(AbstractOperator):
         """The field's mask."""
         return self.field.mask
 
+    @property
+    def path(self) -> str:
+        """That of the linearisation, which is made where it is not known yet."""
+        return self.linearization.path
+
     def mv(self, v: Float[Tensor, "*tangents"]) -> Float[Tensor, "*tangents"]:
         """J v, forward mode; a leading axis of K tangents costs less than K products."""
         return self._linearized.mv(self.tangents(v)).to(v.dtype)
@@ -132,6 +137,10 @@ class _Linearized(AbstractOperator):
     mask: Tensor | None
     shift: float
     scale: float = 1.0
+
+    @property
+    def path(self) -> str:
+        return self.linearization.path
 
     @torch.no_grad()
     def mv(self, v: Tensor) -> Tensor:

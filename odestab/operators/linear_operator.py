@@ -4,7 +4,7 @@ import abc
 import dataclasses
 import functools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -34,6 +34,13 @@ class AbstractOperator(abc.ABC):
 
     like: Float[Tensor, "batch *event"]
     mask: Bool[Tensor, "batch tokens"] | None
+
+    @property
+    def path(self) -> str | None:
+        """Which code computes the products, as `Linearization` names it; None where no derivative
+        is behind them.
+        """
+        return None
 
     @abc.abstractmethod
     def mv(self, v: Float[Tensor, "*tangents"]) -> Float[Tensor, "*tangents"]:
@@ -87,6 +94,7 @@ class AbstractOperator(abc.ABC):
             lambda u: self.rmv(u.to(own)).to(dtype),
             self.like.to(dtype),
             self.mask,
+            parts=(self,),
         )
 
     def take(self, examples: Int[Tensor, " chosen"]) -> "AbstractOperator":
@@ -101,7 +109,9 @@ class AbstractOperator(abc.ABC):
             return apply
 
         mask = None if self.mask is None else self.mask[examples]
-        return ComposedOperator(among_all(self.mv), among_all(self.rmv), self.like[examples], mask)
+        return ComposedOperator(
+            among_all(self.mv), among_all(self.rmv), self.like[examples], mask, parts=(self,)
+        )
 
     def affine(self, identity: float, factor: float) -> "AbstractOperator":
         """a·P + b·A, with P the projector on the real tokens."""
@@ -115,6 +125,7 @@ class AbstractOperator(abc.ABC):
             self.like,
             self.mask,
             rebuild=lambda change: change(self).affine(identity, factor),
+            parts=(self,),
         )
 
     def flat(self, product: Callable[[Tensor], Tensor]) -> Flat:
@@ -206,6 +217,7 @@ class ComposedOperator(AbstractOperator):
             cheaper to apply.
         rebuild: a change of operators (a cast, a choice of examples) ↦ this composition of changed
             parts; None where they are not known.
+        parts: the operators whose products it is made of.
     """
 
     product: Callable[[Tensor], Tensor]
@@ -216,6 +228,12 @@ class ComposedOperator(AbstractOperator):
     rebuild: Callable[[Callable[[AbstractOperator], AbstractOperator]], AbstractOperator] | None = (
         None
     )
+    parts: tuple[AbstractOperator, ...] = ()
+
+    @property
+    def path(self) -> str | None:
+        """Those of its parts, each once."""
+        return shared_path(self.parts)
 
     def cast(self, dtype: torch.dtype) -> AbstractOperator:
         """The same composition of cast operators."""
@@ -240,6 +258,12 @@ class ComposedOperator(AbstractOperator):
     def rmv(self, u: Float[Tensor, "*tangents"]) -> Float[Tensor, "*tangents"]:
         """Aᵀ u."""
         return self.adjoint_product(self.tangents(u))
+
+
+def shared_path(operators: Iterable[AbstractOperator]) -> str | None:
+    """The paths of several operators, each once; None where no derivative is behind them."""
+    names = {operator.path for operator in operators} - {None}
+    return ", ".join(sorted(map(str, names))) or None
 
 
 def affine(operator: AbstractOperator, identity: float, factor: float) -> AbstractOperator:
@@ -270,6 +294,7 @@ def symmetric_part(operator: AbstractOperator) -> ComposedOperator:
         operator.like,
         operator.mask,
         rebuild=lambda change: symmetric_part(change(operator)),
+        parts=(operator,),
     )
 
 
@@ -292,6 +317,7 @@ def compose(operators: Sequence[AbstractOperator]) -> ComposedOperator:
         operators[0].like,
         operators[0].mask,
         rebuild=lambda change: compose([change(operator) for operator in operators]),
+        parts=tuple(operators),
     )
 
 
@@ -340,61 +366,8 @@ def inverse(
         operator.mask,
         inverse_of=operator,
         rebuild=lambda change: inverse(change(operator), rtol, max_iterations),
+        parts=(operator,),
     )
-
-
-def factorized_inverse(operator: AbstractOperator, *, regular: bool = False) -> ComposedOperator:
-    """A⁻¹ by LU factors of the dense matrices.
-
-    The factors take n products once. No clustering of eigenvalues about 0 can hinder the solves.
-
-    Args:
-        operator: A.
-        regular: replace pivots below √eps of the largest, so that the factors of a singular matrix
-            serve for inverse iteration; else products with its inverse are not finite.
-
-    >>> f = od.LinearVectorField(torch.diag(torch.tensor([4.0, 2.0**-30])).double())
-    >>> A = od.Jacobian(f, torch.zeros(1, 2).double())
-    >>> od.factorized_inverse(A).mv(torch.ones(1, 2).double()).log2().tolist()
-    [[-2.0, 30.0]]
-    """
-    real, n = operator.real_entries(), max(operator.sizes)
-    matrices = torch.eye(n, dtype=operator.like.dtype, device=operator.like.device).repeat(
-        len(real), 1, 1
-    )
-    for matrix, dense in zip(matrices, operator.dense(), strict=True):
-        matrix[: len(dense), : len(dense)] = dense if bool(dense.isfinite().all()) else torch.nan
-    factors = torch.linalg.lu_factor_ex(matrices)[:2]
-    if regular:
-        pivots = factors[0].diagonal(dim1=1, dim2=2)
-        # Not less than √eps: a residual is free of null vectors to eps, and both solves must leave
-        # it something else.
-        least = torch.finfo(pivots.dtype).eps ** 0.5 * pivots.abs().amax(1, keepdim=True)
-        pivots.copy_(torch.where(pivots.abs() < least, torch.where(least > 0, least, 1.0), pivots))
-    entries = torch.nn.utils.rnn.pad_sequence(real, batch_first=True).to(operator.like.device)
-    alive = (
-        torch.arange(n, device=entries.device)
-        < torch.tensor(operator.sizes, device=entries.device)[:, None]
-    )
-
-    def solved(adjoint: bool) -> Callable[[Tensor], Tensor]:
-        def apply(b: Tensor) -> Tensor:
-            rows = b.reshape(-1, *operator.like.shape).flatten(
-                2
-            )  # (tangents, batch, n of the longest)
-            columns = rows.gather(2, entries.expand(len(rows), -1, -1)) * alive
-            x = torch.linalg.lu_solve(
-                *factors, columns.permute(1, 2, 0).contiguous(), adjoint=adjoint
-            ).permute(2, 0, 1)
-            return (
-                torch.zeros_like(rows)
-                .scatter_add(2, entries.expand(len(rows), -1, -1), x * alive)
-                .reshape(b.shape)
-            )
-
-        return apply
-
-    return ComposedOperator(solved(False), solved(True), operator.like, operator.mask)
 
 
 def check_adjoint(

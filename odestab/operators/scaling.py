@@ -18,6 +18,7 @@ def scaled(operator: AbstractOperator, factor: Float[Tensor, " batch"]) -> Compo
         lambda u: factors * operator.rmv(u),
         operator.like,
         operator.mask,
+        parts=(operator,),
     )
 
 

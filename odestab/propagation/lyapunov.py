@@ -10,7 +10,12 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from odestab.fields.trajectory import Trajectory
-from odestab.operators.linear_operator import AbstractOperator, ComposedOperator, compose
+from odestab.operators.linear_operator import (
+    AbstractOperator,
+    ComposedOperator,
+    compose,
+    shared_path,
+)
 from odestab.operators.scaling import unit_scaled
 from odestab.propagation.growth import Methods, Path, follow
 from odestab.spectrum.inexact import EXACT_SOLVE, inexact_singular_values, inverses
@@ -38,6 +43,7 @@ class LyapunovExponents:
         matvecs: products with the whole stack or its transpose; each is one product, or one linear
             solve, per layer.
         kind: "estimate".
+        path: which code computed the products, as `Linearization` names it.
 
     >>> f, x = od.LinearVectorField(-3 * torch.eye(2).double()), torch.zeros(1, 1, 2).double()
     >>> stack = od.Trajectory((x, x, x), torch.ones(1, 1).bool(), (f, f))
@@ -53,6 +59,7 @@ class LyapunovExponents:
     left: Float[Tensor, "batch k *event"]
     matvecs: int
     kind: str = "estimate"
+    path: str | None = None
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -73,6 +80,7 @@ class AlignmentLoss:
         converged: every residual is at most rtol, and every layer was solved.
         matvecs: products with one layer's derivative, or linear solves.
         kind: "estimate".
+        path: which code computed the products, as `Linearization` names it.
 
     >>> f, x = od.LinearVectorField(torch.eye(2).double()), torch.zeros(1, 1, 2).double()
     >>> stack = od.Trajectory((x, x, x), torch.ones(1, 1).bool(), (f, f))
@@ -88,6 +96,7 @@ class AlignmentLoss:
     converged: Bool[Tensor, " batch"]
     matvecs: int
     kind: str = "estimate"
+    path: str | None = None
 
 
 def lyapunov_exponents(
@@ -101,6 +110,8 @@ def lyapunov_exponents(
     work_dtype: torch.dtype | None = None,
 ) -> LyapunovExponents:
     """The k largest (1/L) log σ_i(D_{L−1}⋯D_0), by Golub–Kahan on the whole product.
+
+    For k > 1 the complement of what was found is searched again, as `singular_values` does.
 
     One pass of QR through the layers, the usual method for long orbits, is wrong for a dozen
     layers: its first vectors are still the random ones it began with.
@@ -130,9 +141,18 @@ def lyapunov_exponents(
     path = _path(trajectory, methods)
     *sides, logs = _derivatives(path, rtol)
     loose, exact = map(compose, sides)
+    generator = generator or torch.Generator().manual_seed(0)
     start = exact.random(generator)
+    again = exact.random(generator) if k > 1 else None
     found = inexact_singular_values(
-        loose, exact, start, k, rtol, max_dimension=max_dimension, work_dtype=work_dtype
+        loose,
+        exact,
+        start,
+        k,
+        rtol,
+        again=again,
+        max_dimension=max_dimension,
+        work_dtype=work_dtype,
     )
     assert found.right is not None and found.left is not None
     depth, solved = path.trajectory.depth, path.converged.all(1, keepdim=True)
@@ -145,7 +165,13 @@ def lyapunov_exponents(
     )
     converged = found.converged & solved & told
     return LyapunovExponents(
-        values, relative / depth, converged, found.right, found.left, found.matvecs + 1
+        values,
+        relative / depth,
+        converged,
+        found.right,
+        found.left,
+        found.matvecs + 1,
+        path=found.path,
     )
 
 
@@ -206,6 +232,7 @@ def alignment_loss(
         relative,
         converged,
         matvecs,
+        path=shared_path(exact),
     )
 
 

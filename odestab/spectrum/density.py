@@ -32,6 +32,7 @@ class SpectralDensity:
         mean_error: its standard error.
         matvecs: products of A or Aᵀ with one tangent of the whole batch.
         kind: "estimate".
+        path: which code computed the products, as `Linearization` names it.
 
     >>> f = od.LinearVectorField(torch.diag(torch.tensor([1.0, 1.0, 3.0])).double())
     >>> J = od.Jacobian(f, torch.zeros(1, 3).double())
@@ -51,6 +52,7 @@ class SpectralDensity:
     mean_error: Float[Tensor, " batch"]
     matvecs: int
     kind: str = "estimate"
+    path: str | None = None
 
 
 def spectral_density(
@@ -128,6 +130,7 @@ def spectral_density(
         moments.mean(0),
         moments.std(0) / root,
         2 * probes * steps + 1,
+        path=operator.path,
     )
 
 
@@ -135,7 +138,7 @@ def _gram(operator: AbstractOperator) -> ComposedOperator:
     def product(v: Tensor) -> Tensor:
         return operator.rmv(operator.mv(v))
 
-    return ComposedOperator(product, product, operator.like, operator.mask)
+    return ComposedOperator(product, product, operator.like, operator.mask, parts=(operator,))
 
 
 def _quadrature(tridiagonal: Float[Tensor, "rows m m"]) -> tuple[Tensor, Tensor]:

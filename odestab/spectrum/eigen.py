@@ -8,11 +8,11 @@ from torch import Tensor
 
 from odestab.krylov import Wanted, krylov_schur
 from odestab.krylov.orthogonalization import norm
+from odestab.operators.factorized_inverse import factorized_inverse
 from odestab.operators.linear_operator import (
     AbstractOperator,
     ComposedOperator,
     affine,
-    factorized_inverse,
     inverse,
 )
 from odestab.spectrum import record
@@ -172,6 +172,7 @@ class _Search:
             "estimate",
             right=right,
             failed_at=found.failed_at,
+            path=operator.path,
         )
 
 
@@ -244,7 +245,9 @@ def _minus(operator: AbstractOperator, shift: Tensor) -> AbstractOperator:
     def minus(product: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
         return lambda v: product(v) - shifts * operator.project(v)
 
-    return ComposedOperator(minus(operator.mv), minus(operator.rmv), operator.like, operator.mask)
+    return ComposedOperator(
+        minus(operator.mv), minus(operator.rmv), operator.like, operator.mask, parts=(operator,)
+    )
 
 
 def _dense_eigenvalues(
@@ -285,6 +288,7 @@ def _dense_eigenvalues(
         center=center,
         right=right,
         uncertainty=uncertainty,
+        path=operator.path,
     )
 
 

@@ -37,6 +37,9 @@ class Spectrum:
         left: unit left singular vectors: the output directions.
         uncertainty: how far from each eigenvalue one of A may lie, to first order:
             ROUNDINGS·eps·κ(λ)·‖A‖_F where κ is known (dense matrices), else see `reach`.
+        path: which code computed the products, as `Linearization` names it ("analytic",
+            "torch.func", or a way to take them anew); several where layers differ; None where no
+            derivative is behind them.
         failed_at: per example the product that first gave numbers that are not finite, −1 where
             none did; None where nobody looked.
 
@@ -59,6 +62,7 @@ class Spectrum:
     left: Inexact[Tensor, "batch k ..."] | None = None
     failed_at: Int[Tensor, " batch"] | None = None
     uncertainty: Float[Tensor, "batch k"] | None = None
+    path: str | None = None
 
     @property
     def absent(self) -> Bool[Tensor, "batch k"]:

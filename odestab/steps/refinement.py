@@ -42,6 +42,7 @@ class Refinement:
         matvecs: products with a Jacobian or its transpose, those inside linear solves and
             exponentials included.
         kind: "estimate".
+        path: which code computed the products, as `Linearization` names it.
 
     >>> f = od.LinearVectorField(-3 * torch.eye(1).double())
     >>> found = od.frozen_refinement(od.Jacobian(f, torch.zeros(1, 1).double()))
@@ -63,6 +64,7 @@ class Refinement:
     flow_converged: Bool[Tensor, " batch"]
     matvecs: int
     kind: str = "estimate"
+    path: str | None = None
 
 
 # (implicit, h, m) ↦ the Jacobians of m steps of h, each taken where its method needs it, and where
@@ -223,6 +225,7 @@ def _refinement(here: AbstractOperator, walk: Walk, tally: list[int], plan: _Pla
         *gathered("residuals"),
         *gathered("converged"),
         matvecs=sum(tally),
+        path=here.path,
     )
 
 

@@ -31,6 +31,7 @@ class StepGrowth:
         converged: residual ≤ rtol·σ.
         matvecs: products with J or Jᵀ, those inside linear solves not counted.
         kind: "estimate".
+        path: which code computed the products, as `Linearization` names it.
 
     >>> f = od.LinearVectorField(-3 * torch.eye(2).double())
     >>> J, h = od.Jacobian(f, torch.zeros(1, 2).double()), torch.tensor([0.5, 1.0]).double()
@@ -45,6 +46,7 @@ class StepGrowth:
     converged: Bool[Tensor, "batch steps"]
     matvecs: int
     kind: str = "estimate"
+    path: str | None = None
 
 
 def step_growth(
@@ -102,7 +104,12 @@ def step_growth(
         )
     residuals = norm(space.pulled_back(residual))
     return StepGrowth(
-        step_sizes, values, residuals, residuals <= rtol * values, 4 * space.dimension + 1
+        step_sizes,
+        values,
+        residuals,
+        residuals <= rtol * values,
+        4 * space.dimension + 1,
+        path=operator.path,
     )
 
 
