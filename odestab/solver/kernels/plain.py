@@ -14,7 +14,7 @@ from torch import Tensor
 from odestab.precision import own_precision
 from odestab.solver.kernels.task import Task
 from odestab.solver.ledger import Array, Ledger, namespace
-from odestab.solver.mixing import coefficients, weights
+from odestab.solver.mixing import is_slow, may_remember, mixing_coefficients, weights
 
 
 class PlainStages:
@@ -53,7 +53,7 @@ class PlainStages:
             torch.zeros(batch, *self.images.shape[1:2] * 2, dtype=torch.float64, device=y.device)
         )
         open_ = None if task.open is None else _small(task.open)
-        self.ledger = Ledger.begin(task.rules, *self._measure(image), open_, task.begun)
+        self.ledger = Ledger.begin(task.stopping, *self._measure(image), open_, task.begun)
         self.best_is_current, self.slow = self.ledger.status > -2, self.ledger.status > -2
         self.remembered = 0 * self.ledger.status  # differences that may be used
 
@@ -62,7 +62,7 @@ class PlainStages:
         each example.
         """
         mixing, before = self.task.mixing, self.ledger
-        self.ledger = after = before.after(self.task.rules, *self._measure(image), 1)
+        self.ledger = after = before.after(self.task.stopping, *self._measure(image), 1)
         xp, better = namespace(after.norm), after.best < before.best
         saved = (
             before.running & self.best_is_current & ~better
@@ -72,9 +72,9 @@ class PlainStages:
                 self.best = self.spare.clone()
             torch.where(_tensor(saved, self.y)[:, None], self.spare, self.best, out=self.best)
         self.best_is_current = xp.where(before.running, better, self.best_is_current)
-        self.slow = after.norm > mixing.rate * before.norm
+        self.slow = is_slow(mixing, after.norm, before.norm)
         self.remembered = xp.where(
-            after.norm <= mixing.growth_limit * before.best, self.remembered + 1, 0
+            may_remember(mixing, after.norm, before.best), self.remembered + 1, 0
         )
 
     def mix(self) -> None:
@@ -159,15 +159,10 @@ class PlainStages:
         known = self.remembered[:, None] > xp.cumsum(xp.ones_like(across[:, :, 0]), 1) - 1
         eps = torch.finfo(self.y.dtype).eps
         noise = lengths[:, :-1] + lengths[:, 1:]
-        gamma = coefficients(
-            across[:, :, :-1] - across[:, :, 1:],
-            across[:, :, 0],
-            known,
-            noise,
-            eps,
-            self.task.mixing,
+        gram = across[:, :, :-1] - across[:, :, 1:]
+        gamma = mixing_coefficients(
+            gram, across[:, :, 0], known, noise, eps, self.slow, newest, self.task.mixing
         )
-        gamma = xp.where((self.slow & (newest % self.task.mixing.period == 0))[:, None], gamma, 0.0)
         alpha = xp.zeros_like(lengths)
         alpha[:, by_age] = weights(gamma)
         return _tensor(alpha, self.y).to(self.y.dtype)
