@@ -120,7 +120,8 @@ class Recorded:
         self.y = image if explicit else x
         self.r = equation.residual(image) if explicit else image - x
         self.best = self.y
-        norm, size = field.rms(self.r), field.rms(self.y)
+        norm = field.rms(self.r)
+        size = field.rms(self.y)
         self.ledger = Ledger.begin(solver.stopping, norm, size, open_, 2 if explicit else 1)
         self.memory: object = None
 
@@ -133,7 +134,8 @@ class Recorded:
         )
         self.y = choose(running, y, self.y)
         self.r = choose(running, r, self.r)
-        norm, size = field.rms(self.r), field.rms(self.y)
+        norm = field.rms(self.r)
+        size = field.rms(self.y)
         self.ledger = before.after(self.solver.stopping, norm, size, cost)
         self.best = choose(self.ledger.best < before.best, self.y, self.best)
 

@@ -69,7 +69,8 @@ class Ledger:
         """One iteration later, at RMS(r) and RMS(y) of the new iterates; examples that had ended
         stay as they are.
         """
-        xp, running = namespace(norm), self.running
+        xp = namespace(norm)
+        running = self.running
         norm = xp.where(running, norm, self.norm)
         moved = dataclasses.replace(
             self,

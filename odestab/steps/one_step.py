@@ -131,9 +131,12 @@ class AbstractThetaMethod(AbstractOneStepMethod):
 
     def stability_function(self, z: Complex[Tensor, "*points"]) -> Complex[Tensor, "*points"]:
         """(1 + (1 − θ)z)/(1 − θz)."""
-        # z itself at both ends: 0·∞ is not a number
-        above = 1 if self.theta == 1 else 1 + _weighted(1 - self.theta, z)
-        return above if self.theta == 0 else above / (1 - _weighted(self.theta, z))
+        if self.theta == 0:
+            return 1 + z
+        # nothing is weighted by 0 or 1: 0·∞ is not a number
+        if self.theta == 1:
+            return 1 / (1 - z)
+        return (1 + (1 - self.theta) * z) / (1 - self.theta * z)
 
     @property
     def pole(self) -> float | None:
@@ -268,10 +271,6 @@ def check_step_size(step_size: float | Tensor) -> None:
     for value in values:
         if not (math.isfinite(value) and value > 0):
             raise ValueError(f"step_size must be > 0 and finite, got {value}")
-
-
-def _weighted(weight: float, z: Tensor) -> Tensor:
-    return z if weight == 1 else weight * z
 
 
 def _executed_derivative(

@@ -94,7 +94,8 @@ class FusedStages:
         mixing = task.mixing
         stopping = task.stopping
         batch, n = self.y.shape
-        m, low = mixing.memory, self.y_low
+        m = mixing.memory
+        low = self.y_low
         padded = triton.next_power_of_2(max(m, 2))
         with torch.cuda.device_of(self.y):
             take_in_pass[batch, self.blocks](
@@ -145,7 +146,8 @@ class FusedStages:
 
     def mix(self) -> None:
         """The next iterate of the running examples; the others keep theirs."""
-        m, low = self.task.mixing.memory, self.y_low
+        m = self.task.mixing.memory
+        low = self.y_low
         with torch.cuda.device_of(self.y):
             mix_pass[self.y.shape[0], self.blocks](
                 self.y,
