@@ -3,6 +3,7 @@
 import ast
 import doctest
 import importlib
+import inspect
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -32,8 +33,14 @@ def _of_file(file: Path) -> Iterator[doctest.DocTest]:
             yield doctest.DocTestParser().get_doctest(text, {}, name, str(file), line)
 
 
+def shows_a_result(documented: object) -> bool:
+    """Whether the docstring has an example with a result."""
+    text = inspect.getdoc(documented) or ""
+    return any(example.want for example in doctest.DocTestParser().get_examples(text))
+
+
 def require(test: doctest.DocTest) -> None:
-    """Run an example: it gives what it shows, shows something, and is short.
+    """Run an example: it gives what it shows, and is short.
 
     It takes for granted torch, odestab as `od`, and the names of its own file.
     """
@@ -44,6 +51,5 @@ def require(test: doctest.DocTest) -> None:
     runner = doctest.DocTestRunner(verbose=False, optionflags=doctest.NORMALIZE_WHITESPACE)
     runner.run(test, out=report.append)
     assert not report, "".join(report)
-    assert any(example.want for example in test.examples), "the example shows no result"
     lines = sum(example.source.count("\n") for example in test.examples)
     assert lines <= MOST_LINES, f"the example has {lines} lines"

@@ -38,7 +38,7 @@ class PhantomAdjoint(AbstractAdjoint):
     >>> field, x = od.LinearVectorField(-0.5 * torch.eye(2)), torch.ones(1, 2, requires_grad=True)
     >>> method = od.ImplicitEuler(1.0, adjoint=od.PhantomAdjoint(3))
     >>> torch.autograd.grad(method.step(field, x).state.sum(), x)
-    (tensor([[0.6250, 0.6250]]),)
+    (tensor([[0.7500, 0.7500]]),)
     """
 
     steps: int = 5

@@ -3,7 +3,7 @@
 import doctest
 
 import pytest
-from docstring_examples import examples, require
+from docstring_examples import examples, require, shows_a_result
 
 import imbert
 
@@ -14,7 +14,4 @@ def test_an_example_gives_what_it_shows(test: doctest.DocTest) -> None:
 
 
 def test_every_public_name_has_an_example() -> None:
-    without = [
-        name for name in imbert.__all__ if ">>>" not in (getattr(imbert, name).__doc__ or "")
-    ]
-    assert without == []
+    assert [name for name in imbert.__all__ if not shows_a_result(getattr(imbert, name))] == []
