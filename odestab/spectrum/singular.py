@@ -21,9 +21,11 @@ from odestab.operators.linear_operator import (
     ComposedOperator,
     factorized_inverse,
     inverse,
+    solve,
     symmetric_part,
 )
 from odestab.spectrum import record
+from odestab.spectrum.null_space import null_space
 from odestab.spectrum.record import Spectrum, check, times
 
 LOOSE_SOLVE = (
@@ -181,18 +183,29 @@ def _smallest_singular_values(
     working precision.
 
     Small matrices are solved for by LU factors: GMRES takes long where many singular values are
-    small, and finds none of a singular matrix.
+    small. Of a singular matrix it finds none, as residuals hold nothing of the null space: where the
+    search stalls, null vectors are looked for.
     """
-    own, work = operator.like.dtype, operator.cast(work_dtype)
+    own = operator.like.dtype
+    work = operator.cast(work_dtype)
+    generator = generator or torch.Generator().manual_seed(0)
+    start = operator.random(generator).flatten(1)
+    again = operator.random(generator).flatten(1)
     factorize = max(operator.sizes) <= record.FACTORIZED_LIMIT
     inverted = factorized_inverse(work, regular=True) if factorize else inverse(work, LOOSE_SOLVE)
-    generator = generator or torch.Generator().manual_seed(0)
-    start, again = (operator.random(generator).flatten(1) for _ in range(2))
 
     def expansion(r: Tensor) -> Tensor:
         """About (AᵀA)⁻¹ r but for its length."""
         half, _ = unit(inverted.flat(inverted.rmv)(r.to(work_dtype)))
         return inverted.flat(inverted.mv)(half).to(own)
+
+    def null_vectors(examples: Tensor) -> Tensor:
+        """Null vectors of the examples; expansions are solved for beside them from now on."""
+        nonlocal inverted
+        space = null_space(operator, examples, k)
+        if space.right.shape[1]:
+            inverted = inverse(space.filled(work), LOOSE_SOLVE)
+        return space.right
 
     found = smallest_singular_triplets(
         operator.flat(operator.mv),
@@ -203,18 +216,17 @@ def _smallest_singular_values(
         rtol,
         max_dimension,
         again if k > 1 else None,
+        None if factorize else null_vectors,
     )
     shape = (-1, k, *operator.like.shape[1:])
-    right, left = found.right.view(shape), found.left.view(shape)
-    matvecs = (1 + k) * found.steps + 1
     return Spectrum(
         found.values,
         found.residuals,
         found.converged,
-        matvecs,
+        (1 + k) * found.steps + 1,
         "estimate",
-        right=right,
-        left=left,
+        right=found.right.view(shape),
+        left=found.left.view(shape),
         path=operator.path,
     )
 
