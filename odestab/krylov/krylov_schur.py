@@ -11,8 +11,8 @@ from torch import Tensor
 
 from odestab.krylov.arnoldi import extend
 from odestab.krylov.orthogonalization import Matvec, fresh_vectors, orthogonalize, unit
-from odestab.krylov.projected import HOST, transferred
-from odestab.krylov.ritz import arnoldi_ritz
+from odestab.krylov.projected import HOST, decomposed, transferred
+from odestab.krylov.ritz import arnoldi_ritz, condition_numbers
 
 LOOSE = 0.3  # of a gap: a value that need only be told from the wanted ones
 BETTER = 10  # tolerances by which a wanted value must gain to count as one that was missing before
@@ -32,6 +32,8 @@ class RitzPairs:
         products: how many products with A an example took part in.
         failed_at: the product that first gave numbers that are not finite; −1 where none did.
         total: products with the whole batch.
+        conditions: κ(θ) ≥ 1 of the projected matrix: of the operator itself where the Krylov space
+            is invariant, else a lower bound of that, roughly.
     """
 
     values: Complex[Tensor, "batch k"]
@@ -40,6 +42,7 @@ class RitzPairs:
     products: Int[Tensor, " batch"]
     failed_at: Int[Tensor, " batch"]
     total: int
+    conditions: Float[Tensor, "batch k"]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -133,6 +136,7 @@ class _Search:
         complex_ = torch.complex64 if start.dtype == torch.float32 else torch.complex128
         self.values = torch.full((batch, wanted.count), complex("nan"), dtype=complex_)
         self.vectors = torch.zeros(batch, wanted.count, n, dtype=complex_, device=start.device)
+        self.conditions = torch.ones(batch, wanted.count, dtype=start.dtype)
         self.converged, self.failed_at = ~self.open, torch.full((batch,), -1)
         self.spent = torch.zeros(batch, dtype=torch.long)
         self.projected = self.lengths = torch.empty(batch, 0)
@@ -231,10 +235,13 @@ class _Search:
     def result(self) -> RitzPairs:
         device = self.vectors.device
         (values,) = transferred(device, self.values)
+        (conditions,) = transferred(device, self.conditions)
         converged, spent, failed_at = transferred(
             device, self.converged.long(), self.spent, self.failed_at
         )
-        return RitzPairs(values, self.vectors, converged > 0, spent, failed_at, self.products)
+        return RitzPairs(
+            values, self.vectors, converged > 0, spent, failed_at, self.products, conditions
+        )
 
     def _failing(self, columns: Tensor, before: int) -> Tensor:
         """The open examples whose new columns are not finite; `before` products came before
@@ -262,6 +269,7 @@ class _Search:
     def _keep(self, which: Tensor, values: Tensor, coefficients: Tensor, size: int) -> None:
         count, chosen, device = values.shape[1], which.nonzero()[:, 0], self.basis.device
         self.values[self.members[which], :count] = values[which]
+        self.conditions[self.members[which], :count] = self._conditions(which, values[which], size)
         rows, chosen = transferred(device, self.members[which], chosen)
         (weights,) = transferred(device, torch.view_as_real(coefficients.mT))
         parts = torch.view_as_real(self.vectors)
@@ -269,6 +277,12 @@ class _Search:
             parts[rows, :count, :, i] = torch.bmm(
                 weights[..., i].contiguous(), self.basis[:, :size]
             )[chosen]
+
+    def _conditions(self, which: Tensor, values: Tensor, size: int) -> Tensor:
+        """κ of each value, as an eigenvalue of its example's projected matrix."""
+        every, vectors = decomposed(torch.linalg.eig, self.projected[which, :size, :size])
+        nearest = (values[:, :, None] - every[:, None]).abs().nan_to_num(torch.inf).argmin(2)
+        return condition_numbers(vectors).gather(1, nearest)
 
     def _schur_vectors(self, keep: int) -> tuple[Tensor, Tensor]:
         """W and S = Wᵀ H W of the best-ranked invariant subspace of each projected matrix, columns

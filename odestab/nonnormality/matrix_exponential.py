@@ -10,6 +10,7 @@ from torch import Tensor
 
 from odestab.krylov import ArnoldiFactorization, arnoldi
 from odestab.krylov.orthogonalization import norm
+from odestab.nonnormality.balancing import balanced
 from odestab.nonnormality.dense_exponential import dense_exponential
 from odestab.operators.linear_operator import AbstractOperator, ComposedOperator, affine
 from odestab.operators.scaling import scaled
@@ -19,6 +20,8 @@ Product = Callable[[Tensor], Tensor]
 STRIDE = 2  # products between two looks at the error estimate
 MAX_HALVINGS = 40
 SEARCH_STEPS = 40
+OVERTAKEN = 1e3  # growth of a random vector over that of v, from where tolerances follow it
+LOOSE_GROWTH = 0.1  # relative accuracy of that growth
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -42,6 +45,7 @@ def exponential_action(
     rtol: float = 1e-8,
     dimension: int = 60,
     max_products: int = 10_000,
+    growth: Float[Tensor, " batch"] | None = None,
 ) -> ExponentialAction:
     """e^A v by Arnoldi's method with the corrected scheme and its error estimate (Saad 1992,
     sections 2.3 and 5).
@@ -58,6 +62,9 @@ def exponential_action(
             the errors of earlier ones.
         dimension: of the largest Krylov space; memory is one state per dimension.
         max_products: budget per example.
+        growth: about how much e^A makes of a random vector. What a space has not seen of A may grow
+            by that, unlike v: where it is much more than v does, tolerances are tighter by as much,
+            down to rounding.
     """
     state, step = v, torch.ones_like(v[:, 0])
     left, products, error = (
@@ -68,7 +75,11 @@ def exponential_action(
     while bool((left > 0).any()):
         open_ = left > 0
         inside = _sub_step(
-            matvec, torch.where(open_[:, None], state, 0.0), step, rtol, min(dimension, v.shape[1])
+            matvec,
+            torch.where(open_[:, None], state, 0.0),
+            step,
+            _Tolerance(rtol, growth),
+            min(dimension, v.shape[1]),
         )
         moved = torch.bmm(inside.coefficients[:, None], inside.basis)[:, 0] * norm(state)[:, None]
         products, error = (
@@ -80,6 +91,21 @@ def exponential_action(
         state = torch.where(open_[:, None], torch.where(failed[:, None], torch.nan, moved), state)
         left = torch.where(failed, 0, left)
     return ExponentialAction(state, error, products)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Tolerance:
+    """On the error of a sub-step relative to what it makes of the vector it begins with."""
+
+    rtol: float
+    growth: Tensor | None
+
+    def of(self, size: Tensor) -> Tensor | float:
+        """The tolerance where a unit vector becomes one of this size."""
+        if self.growth is None:
+            return self.rtol
+        overtaken = self.growth > OVERTAKEN * size
+        return torch.where(overtaken, self.rtol * size / self.growth, self.rtol)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -96,7 +122,7 @@ class _SubStep:
 
 
 def _sub_step(
-    matvec: Product, start: Tensor, step: Tensor, rtol: float, dimension: int
+    matvec: Product, start: Tensor, step: Tensor, tolerance: _Tolerance, dimension: int
 ) -> _SubStep:
     """One step from `start`, at most `step` long; what an example has found within tolerance stays
     as it is.
@@ -113,7 +139,7 @@ def _sub_step(
     )
     halvings = torch.zeros_like(products)
     while True:
-        now, estimate, good = _look(factorization, step * 0.5**halvings, rtol)
+        now, estimate, good = _look(factorization, step * 0.5**halvings, tolerance)
         coefficients, error = (
             torch.where(done[:, None], coefficients, now),
             torch.where(done, error, estimate),
@@ -139,7 +165,7 @@ def _sub_step(
 
 
 def _look(
-    factorization: ArnoldiFactorization, step: Tensor, rtol: float
+    factorization: ArnoldiFactorization, step: Tensor, tolerance: _Tolerance
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Coefficients of e^{sA} q_0 in the basis, the estimated error relative to its norm, and which
     examples need look no further.
@@ -154,7 +180,8 @@ def _look(
     column = torch.where((lost | ~column.isfinite().all(1))[:, None], torch.nan, column)
     size, eps = column.norm(dim=1), torch.finfo(step.dtype).eps
     estimate = torch.maximum(column[:, -1].abs(), (hessenberg[:, -1, -2] * column[:, -2]).abs())
-    good = estimate <= rtol * step * size + 100 * eps * size.clamp(min=1.0)
+    allowed = tolerance.of(size) * step * size + 100 * eps * size.clamp(min=1.0)
+    good = estimate <= allowed
     return column, estimate / size, good | lost | (factorization.basis[:, 0] == 0).all(1)
 
 
@@ -169,7 +196,9 @@ def exponential(
         time: t, one for all or one per example; negative ones go back.
         rtol: tolerance of each product relative to its norm, or what the precision allows; see
             `exponential_action`. A dense e^{tA} on which two ways to compute it differ by more than
-            rtol and √eps of its norm is NaN.
+            rtol and √eps of its norm is NaN. A Krylov product is that of a matrix within rounding
+            of A (of the balanced one, where A is badly scaled): its error is rtol·‖e^{tA} v‖ and
+            some eps·‖e^{tA}‖‖v‖, as that of a dense matrix rounded is.
 
     Raises:
         ValueError: if a time is not finite.
@@ -180,22 +209,8 @@ def exponential(
     def rebuild(change: Callable[[AbstractOperator], AbstractOperator]) -> ComposedOperator:
         return exponential(change(timed), 1.0, rtol)
 
-    def action(product: Product) -> Product:
-        def apply(v: Tensor) -> Tensor:
-            rows = operator.project(v).reshape(-1, operator.like[0].numel())
-            return exponential_action(timed.flat(product), rows, rtol).state.view_as(v)
-
-        return apply
-
     if max(operator.sizes) > record.DENSE_LIMIT:
-        return ComposedOperator(
-            action(timed.mv),
-            action(timed.rmv),
-            operator.like,
-            operator.mask,
-            rebuild=rebuild,
-            parts=(operator,),
-        )
+        return _krylov_exponential(timed, rtol, rebuild)
     matrices = dense_exponential(timed, rtol)
 
     def multiply(factors: Tensor) -> Product:
@@ -206,6 +221,45 @@ def exponential(
     return ComposedOperator(
         multiply(matrices),
         multiply(matrices.mT),
+        operator.like,
+        operator.mask,
+        rebuild=rebuild,
+        parts=(operator,),
+    )
+
+
+def _krylov_exponential(
+    operator: AbstractOperator, rtol: float, rebuild: Callable[..., AbstractOperator]
+) -> ComposedOperator:
+    """e^A by one Krylov approximation a product, of a balanced operator where A is badly scaled: a
+    Krylov space is built by norms, which do not see a coupling of 1e-12 that another one of 1e12
+    makes up for.
+    """
+    even = balanced(operator)
+    inner = operator if even is None else even.operator
+    diagonal = torch.ones_like(operator.like) if even is None else even.diagonal
+    if even is not None:  # what is small in one norm is large in the other
+        rtol = 20 * torch.finfo(operator.like.dtype).eps
+
+    @functools.cache
+    def growth() -> Tensor:
+        noise = inner.random(torch.Generator().manual_seed(2)).flatten(1)
+        image = exponential_action(inner.flat(inner.mv), noise, LOOSE_GROWTH).state
+        return norm(image) / norm(noise)
+
+    def action(product: Product, before: Tensor, after: Tensor) -> Product:
+        def apply(v: Tensor) -> Tensor:
+            rows = (inner.project(v) * before).reshape(-1, inner.like[0].numel())
+            tangents = len(rows) // len(inner.like)
+            grown = growth().nan_to_num(0.0, posinf=0.0).repeat(tangents)
+            state = exponential_action(inner.flat(product), rows, rtol, growth=grown).state
+            return state.view_as(v) * after
+
+        return apply
+
+    return ComposedOperator(
+        action(inner.mv, 1 / diagonal, diagonal),
+        action(inner.rmv, diagonal, 1 / diagonal),
         operator.like,
         operator.mask,
         rebuild=rebuild,

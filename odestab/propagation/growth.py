@@ -205,8 +205,14 @@ def propagate(
             explicit Euler with h = 1.
 
     Raises:
-        ValueError: if the number of methods is not the number of layers, or a perturbation is zero.
+        ValueError: if the number of methods is not the number of layers, a perturbation is zero, or
+            the batch holds nothing.
     """
+    if not trajectory.states[0].numel():
+        raise ValueError(
+            "batch must hold at least one real entry, got a "
+            f"state of shape {tuple(trajectory.states[0].shape)}"
+        )
     declared: Methods = trajectory.methods if trajectory.methods is not None else ExplicitEuler(1.0)
     path = follow(trajectory, declared if methods is None else methods)
     return grow(

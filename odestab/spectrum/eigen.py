@@ -8,6 +8,7 @@ from torch import Tensor
 
 from odestab.krylov import Wanted, krylov_schur
 from odestab.krylov.orthogonalization import norm
+from odestab.krylov.ritz import condition_numbers
 from odestab.operators.linear_operator import (
     AbstractOperator,
     ComposedOperator,
@@ -109,7 +110,7 @@ def eigenvalues(
     known = center if which == "LM" else None
     if max(operator.sizes) <= record.DENSE_LIMIT:
         return _dense_eigenvalues(operator, k, rank, known)
-    found = search.run(
+    found, _ = search.run(
         operator, rank, lambda values: rtol * (values - center).abs().amax(1, keepdim=True)
     )
     return dataclasses.replace(found, center=known)
@@ -131,8 +132,10 @@ class _Search:
         operator: AbstractOperator,
         rank: Callable[[Tensor], Tensor],
         tolerance: Callable[[Tensor], Tensor],
-    ) -> Spectrum:
-        """The k best-ranked eigenpairs; converged where the residual is below its tolerance."""
+    ) -> tuple[Spectrum, Tensor]:
+        """The k best-ranked eigenpairs, converged where the residual is below its tolerance; and
+        the condition numbers of their values in the Krylov space.
+        """
         work = operator.cast(self.work_dtype or operator.like.dtype)
         start, again = (operator.random(self.generator).flatten(1).to(work.like) for _ in range(2))
         found = krylov_schur(
@@ -151,7 +154,7 @@ class _Search:
         residuals, spent = _eigen_residuals(operator, values, right)
         converged = (residuals <= tolerance(values)) & found.converged[:, None]
         matvecs = found.total + spent
-        return Spectrum(
+        spectrum = Spectrum(
             values,
             residuals,
             converged,
@@ -159,8 +162,10 @@ class _Search:
             "estimate",
             right=right,
             failed_at=found.failed_at,
+            uncertainty=_uncertainty(values, residuals, found.conditions),
             path=operator.path,
         )
+        return spectrum, found.conditions
 
 
 def _nearest(operator: AbstractOperator, search: _Search, sigma: float, rtol: float) -> Spectrum:
@@ -178,7 +183,7 @@ def _nearest(operator: AbstractOperator, search: _Search, sigma: float, rtol: fl
         return _dense_eigenvalues(operator, search.k, lambda values: -distance(values))
     shift, scale = _regular_shift(operator, sigma, rtol)
     inverted = _inverse(_minus(operator, shift), rtol)
-    outer = search.run(inverted, torch.abs, lambda values: rtol * values.abs())
+    outer, conditions = search.run(inverted, torch.abs, lambda values: rtol * values.abs())
     assert outer.right is not None
     values = shift[:, None] + 1 / outer.values
     order = distance(values).argsort(dim=1, stable=True)
@@ -189,10 +194,25 @@ def _nearest(operator: AbstractOperator, search: _Search, sigma: float, rtol: fl
     residuals, spent = _eigen_residuals(operator, values, right)
     rounding = ROUNDINGS * torch.finfo(residuals.dtype).eps * scale[:, None]
     converged = residuals <= rtol * distance(values).maximum(rtol * scale[:, None]) + rounding
-    matvecs = outer.matvecs + spent
+    # Eigenvectors of the inverse are those of A, and so are their condition numbers.
     return dataclasses.replace(
-        outer, values=values, residuals=residuals, converged=converged, right=right, matvecs=matvecs
+        outer,
+        values=values,
+        residuals=residuals,
+        converged=converged,
+        right=right,
+        matvecs=outer.matvecs + spent,
+        uncertainty=_uncertainty(values, residuals, conditions.gather(1, order)),
     )
+
+
+def _uncertainty(values: Tensor, residuals: Tensor, conditions: Tensor) -> Tensor:
+    """How far an eigenvalue may lie, to first order: the condition number times the residual, and
+    no less than CONDITION times, as the one of a Krylov space is a lower bound of the operator's.
+    """
+    size = values.abs().nan_to_num(0.0).amax(1, keepdim=True)
+    rounding = torch.finfo(residuals.dtype).eps * size
+    return conditions.to(residuals).clamp(min=record.CONDITION) * (residuals + rounding)
 
 
 def _regular_shift(operator: AbstractOperator, sigma: float, rtol: float) -> tuple[Tensor, Tensor]:
@@ -259,7 +279,7 @@ def _dense_eigenvalues(
         found, vectors = torch.linalg.eig(matrix)
         chosen = rank(found).argsort(descending=True)[:k]
         rounding = record.ROUNDINGS * torch.finfo(like.dtype).eps * norm(matrix.flatten(), 0)
-        uncertainty[example, : len(chosen)] = rounding * _condition_numbers(vectors)[chosen]
+        uncertainty[example, : len(chosen)] = rounding * condition_numbers(vectors)[chosen]
         found, vectors = found[chosen], vectors[:, chosen]
         values[example, : len(found)] = found
         residuals[example, : len(found)] = norm(matrix.to(vectors) @ vectors - vectors * found, 0)
@@ -277,15 +297,6 @@ def _dense_eigenvalues(
         uncertainty=uncertainty,
         path=operator.path,
     )
-
-
-def _condition_numbers(vectors: Tensor) -> Tensor:
-    """κ(λ) = ‖x‖‖y‖/|y*x| from unit right eigenvectors x: left ones y are the rows of their
-    inverse; infinite where defective.
-    """
-    left, failed = torch.linalg.inv_ex(vectors)
-    condition = norm(left.abs()).nan_to_num(torch.inf, posinf=torch.inf)
-    return torch.where(failed == 0, condition.clamp(min=1.0), torch.inf)
 
 
 def _eigen_residuals(

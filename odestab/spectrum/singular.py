@@ -21,7 +21,6 @@ from odestab.operators.linear_operator import (
     ComposedOperator,
     factorized_inverse,
     inverse,
-    solve,
     symmetric_part,
 )
 from odestab.spectrum import record
@@ -183,8 +182,8 @@ def _smallest_singular_values(
     working precision.
 
     Small matrices are solved for by LU factors: GMRES takes long where many singular values are
-    small. Of a singular matrix it finds none, as residuals hold nothing of the null space: where the
-    search stalls, null vectors are looked for.
+    small. Of a singular matrix it finds none, as residuals hold nothing of the null space: where
+    the search stalls, null vectors are looked for.
     """
     own = operator.like.dtype
     work = operator.cast(work_dtype)
