@@ -329,7 +329,7 @@ def outcome(mutant: Mutant, copy: pathlib.Path) -> str:
     path.write_text(before.replace(mutant.guard, mutant.instead), encoding="utf-8")
     command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider"]
     tests = [test for test in mutant.tests if (copy / test.split("::")[0]).exists()]
-    environment = {**os.environ, "PYTHONPATH": str(copy), "PYTHONDONTWRITEBYTECODE": "1"}
+    environment = {**os.environ, "PYTHONPATH": str(copy)}
     try:
         run = subprocess.run(
             [*command, *tests], cwd=copy, env=environment, capture_output=True, timeout=LIMIT_S

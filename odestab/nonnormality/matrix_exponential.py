@@ -12,6 +12,7 @@ from odestab.krylov import ArnoldiFactorization, arnoldi
 from odestab.krylov.orthogonalization import norm
 from odestab.nonnormality.balancing import balanced
 from odestab.nonnormality.dense_exponential import dense_exponential
+from odestab.nonnormality.root import Illinois
 from odestab.operators.linear_operator import AbstractOperator, ComposedOperator, affine
 from odestab.operators.scaling import scaled
 from odestab.spectrum import record, singular_values
@@ -432,8 +433,8 @@ def _peak(
     """The maximum beside the best of the points, and where it is settled that no more than rtol can
     be gained.
 
-    It lies between `low`, where it goes uphill to b, and b, where it goes downhill or is lower;
-    either may be the later one.
+    It lies between `low`, where it goes uphill to the end, and the end, where it goes downhill or is
+    lower; either may be the later one.
     """
     times, index = (
         torch.stack([p.time for p in points], 1),
@@ -444,31 +445,20 @@ def _peak(
     )
     direction = best.slope.nan_to_num(0.0).sign()
     neighbour = (index + direction.long()).clamp(0, len(points) - 1)  # itself at the ends
-    low, b = best, times.gather(1, neighbour[:, None])[:, 0]
-    slope_a, slope_b, last = (
-        direction * low.slope,
-        torch.full_like(b, torch.nan),
-        torch.zeros_like(b),
-    )
+    low = best
+    end = times.gather(1, neighbour[:, None])[:, 0]
+    search = Illinois.begun(direction * low.slope)
     for _ in range(SEARCH_STEPS):
-        open_ = best.slope.abs() * (b - low.time).abs() > rtol
+        open_ = best.slope.abs() * (end - low.time).abs() > rtol
         if not bool(open_.any()):
             break
-        part = torch.where(slope_b < 0, slope_a / (slope_a - slope_b), 0.5)
-        found = evaluate(torch.where(open_, low.time + part * (b - low.time), best.time))
-        uphill = direction * found.slope
-        forward = open_ & (uphill > 0) & (found.value >= low.value)
+        between = low.time + search.part * (end - low.time)
+        point = evaluate(torch.where(open_, between, best.time))
+        uphill = direction * point.slope
+        forward = open_ & (uphill > 0) & (point.value >= low.value)
         back = open_ & ~forward
-        halved_a, halved_b = (
-            torch.where(last == sign, s / 2, s) for s, sign in ((slope_a, -1), (slope_b, 1))
-        )  # an end that stays twice
-        slope_a = torch.where(forward, uphill, torch.where(back, halved_a, slope_a))
-        slope_b = torch.where(
-            back,
-            torch.where(uphill < 0, uphill, torch.nan),
-            torch.where(forward, halved_b, slope_b),
-        )
-        last = torch.where(forward, 1.0, torch.where(back, -1.0, last))
-        low, b = found.where(forward, low), torch.where(back, found.time, b)
-        best = found.where(open_ & (found.value >= best.value), best)
-    return best, best.slope.abs() * (b - low.time).abs() <= rtol
+        search = search.moved(uphill, forward, back)
+        low = point.where(forward, low)
+        end = torch.where(back, point.time, end)
+        best = point.where(open_ & (point.value >= best.value), best)
+    return best, best.slope.abs() * (end - low.time).abs() <= rtol

@@ -13,6 +13,7 @@ from jaxtyping import Bool, Complex, Float
 from torch import Tensor
 
 from odestab.nonnormality.pseudospectrum import Resolvent, resolvent
+from odestab.nonnormality.root import Bracket
 from odestab.operators.linear_operator import AbstractOperator
 
 # up to this dimension a whole line or circle is searched through eigenvalues of a matrix of twice
@@ -273,9 +274,9 @@ def _boundary(
     A σ that is zero to rounding has no slope, and lies inside: from there the way out is walked in
     steps that double.
     """
-    inner, outer = torch.full_like(x, -torch.inf), torch.full_like(x, torch.inf)
-    reach = torch.maximum(reach, LEAST_REACH * x.abs())
-    slope, done = torch.full_like(x, torch.nan), torch.zeros_like(x, dtype=torch.bool)
+    bracket = Bracket.unknown(x, torch.maximum(reach, LEAST_REACH * x.abs()))
+    slope = torch.full_like(x, torch.nan)
+    done = torch.zeros_like(x, dtype=torch.bool)
     for _ in range(limit):
         w = torch.complex(x, y)
         found = level.triplets(coordinate.to_z(w))
@@ -289,22 +290,10 @@ def _boundary(
         if bool(settled.all()):
             break
         inside = gap >= 0
-        inner, outer = (
-            torch.where(inside, x.maximum(inner), inner),
-            torch.where(inside, outer, x.minimum(outer)),
-        )
-        newton = x + gap / gradient.real
+        bracket = bracket.narrowed(x, inside)
         sloped = (gradient.real > 0) & (sigma > found.rounding)
-        good = sloped & (newton >= inner) & (newton <= outer) & ((newton - x).abs() <= reach)
-        bisected = torch.where(
-            (outer - inner).isfinite(),
-            (inner + outer) / 2,
-            torch.where(inside, x + reach, x - reach),
-        )
-        x, reach = (
-            torch.where(settled, x, torch.where(good, newton, bisected)),
-            torch.where(good, reach, 2 * reach),
-        )
+        moved, bracket = bracket.stepped(x, x + gap / gradient.real, sloped, inside)
+        x = torch.where(settled, x, moved)
     return _Boundary(torch.where(done, x, -torch.inf), y, torch.where(done, slope, 0.0))
 
 
