@@ -70,13 +70,13 @@ MUTANTS = (
     ),
     Mutant(
         "odestab/krylov/largest_singular.py",
-        "going & (gain > BETTER * wanted.rtol * found[0][:, 0])",
+        "going & (gain > BETTER * wanted.rtol * after[0][:, 0])",
         "going & (gain > torch.inf)",
         (KRYLOV + "test_largest_singular.py",),
     ),
     Mutant(
         "odestab/krylov/largest_singular.py",
-        "settled | (going & told & ~better)",
+        "settled | (going & next_seen & ~better)",
         "settled | (going & ~better)",
         (SPECTRA + "::test_a_space_that_cannot_tell_the_next_value_has_not_converged",),
     ),
@@ -226,8 +226,8 @@ MUTANTS = (
     ),
     Mutant(
         "odestab/nonnormality/kreiss.py",
-        "found.values > 10 * found.rounding",
-        "found.values > 0",
+        "triplets.values > 10 * triplets.rounding",
+        "triplets.values > 0",
         (NONNORMALITY + "test_kreiss.py",),
     ),
     # --- verdicts
@@ -251,8 +251,8 @@ MUTANTS = (
     ),
     Mutant(
         "odestab/propagation/lyapunov.py",
-        "found.converged & solved & told",
-        "found.converged & solved",
+        "spectrum.converged & solved & above_rounding",
+        "spectrum.converged & solved",
         (PROPAGATION + "test_lyapunov.py",),
     ),
     Mutant(
@@ -262,6 +262,12 @@ MUTANTS = (
         ("tests/odestab/test_every_step_quantity.py",),
     ),
     # --- applications
+    Mutant(
+        "figures/tables.py",
+        "abs(self.advantage) <= 2 * np.nan_to_num(\n            self.advantage_error\n        )",
+        "self.advantage == 0",
+        ("tests/figures/test_figures_findings.py",),
+    ),
     Mutant(
         "analysis/prediction/rule.py",
         "(solved[every].mean(axis=1) >= SOLVED) & (mean > 0)",

@@ -148,8 +148,10 @@ def _rayleigh_ritz(
     )
     known = torch.stack([finite.to(gram.dtype), largest], 1)
     coefficients, known = transferred(basis.device, vectors[:, :, :k].mT, known)
-    finite, largest = known[:, 0] > 0, known[:, 1]
-    v, w = torch.bmm(coefficients, basis), torch.bmm(coefficients, image)
+    finite = known[:, 0] > 0
+    largest = known[:, 1]
+    v = torch.bmm(coefficients, basis)
+    w = torch.bmm(coefficients, image)
     left, value = (part.unflatten(0, w.shape[:2]) for part in unit(w.flatten(0, 1)))
     floor = (
         10

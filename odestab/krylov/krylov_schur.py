@@ -120,15 +120,20 @@ class _Search:
         self, start: Tensor, wanted: Wanted, dimension: int, confirm: Tensor | None
     ) -> None:
         batch, n = start.shape
-        self.wanted, self.dimension, self.first, self.products = wanted, dimension, 0, 0
+        self.wanted = wanted
+        self.dimension = dimension
+        self.first = 0
+        self.products = 0
         self.members = torch.arange(batch)
-        self.start, self.fresh = start, confirm
+        self.start = start
+        self.fresh = confirm
         self.rounds = torch.zeros(batch, 1, dtype=start.dtype)  # searches of the complement so far
         self.basis = start.new_zeros(batch, dimension + 1, n)
         self.hessenberg = start.new_zeros(batch, dimension + 1, dimension)
         self.basis[:, 0], _ = unit(start)
         self.open = torch.ones(batch, dtype=torch.bool)
-        self.locked, self.new_lock = ~self.open, ~self.open
+        self.locked = ~self.open
+        self.new_lock = ~self.open
         self.ranks = torch.zeros(
             batch, wanted.count, dtype=start.dtype
         )  # of the wanted values at the last look,
@@ -137,7 +142,8 @@ class _Search:
         self.values = torch.full((batch, wanted.count), complex("nan"), dtype=complex_)
         self.vectors = torch.zeros(batch, wanted.count, n, dtype=complex_, device=start.device)
         self.conditions = torch.ones(batch, wanted.count, dtype=start.dtype)
-        self.converged, self.failed_at = ~self.open, torch.full((batch,), -1)
+        self.converged = ~self.open
+        self.failed_at = torch.full((batch,), -1)
         self.spent = torch.zeros(batch, dtype=torch.long)
         self.projected = self.lengths = torch.empty(batch, 0)
 
@@ -199,15 +205,18 @@ class _Search:
         ):
             setattr(self, name, getattr(self, name)[kept])
         members, kept = transferred(self.basis.device, self.members, kept)
-        self.start, self.hessenberg = self.start[kept], self.hessenberg[kept]
+        self.start = self.start[kept]
+        self.hessenberg = self.hessenberg[kept]
         self.fresh = None if self.fresh is None else self.fresh[kept]
         return members
 
     def restart(self) -> None:
         """Contract every space to its best Schur vectors: A Wᵀ = Wᵀ S + q bᵀ (Stewart 2001)."""
-        m, keep = self.dimension, (self.dimension + self.wanted.count) // 2
+        m = self.dimension
+        keep = (self.dimension + self.wanted.count) // 2
         rotation, triangle = self._schur_vectors(keep)
-        residual, coupling = self.basis[:, m].clone(), self.hessenberg[:, m : m + 1] @ rotation
+        residual = self.basis[:, m].clone()
+        coupling = self.hessenberg[:, m : m + 1] @ rotation
         for block in self.basis.split(
             BLOCK, dim=2
         ):  # in place, as a second basis would not always fit
@@ -224,12 +233,11 @@ class _Search:
             self.locked |= self.new_lock
             self.locked_ranks = torch.where(self.new_lock[:, None], self.ranks, self.locked_ranks)
             self.rounds += self.new_lock[:, None]
-        self.basis[:, keep], self.basis[:, keep + 1 :] = residual, 0.0
+        self.basis[:, keep] = residual
+        self.basis[:, keep + 1 :] = 0.0
         self.hessenberg.zero_()
-        self.hessenberg[:, :keep, :keep], self.hessenberg[:, keep : keep + 1, :keep] = (
-            triangle,
-            coupling,
-        )
+        self.hessenberg[:, :keep, :keep] = triangle
+        self.hessenberg[:, keep : keep + 1, :keep] = coupling
         self.first = keep
 
     def result(self) -> RitzPairs:
@@ -267,7 +275,9 @@ class _Search:
         self.hessenberg.masked_fill_(closing[:, None, None], 0.0)
 
     def _keep(self, which: Tensor, values: Tensor, coefficients: Tensor, size: int) -> None:
-        count, chosen, device = values.shape[1], which.nonzero()[:, 0], self.basis.device
+        count = values.shape[1]
+        chosen = which.nonzero()[:, 0]
+        device = self.basis.device
         self.values[self.members[which], :count] = values[which]
         self.conditions[self.members[which], :count] = self._conditions(which, values[which], size)
         rows, chosen = transferred(device, self.members[which], chosen)
@@ -289,11 +299,10 @@ class _Search:
         of zeros where it has fewer.
         """
         m = self.dimension
-        projected, alive = self.projected[:, :m].double().numpy(), (self.lengths > 0.5).numpy()
-        rotation, triangle = (
-            np.zeros((len(projected), m, keep)),
-            np.zeros((len(projected), keep, keep)),
-        )
+        projected = self.projected[:, :m].double().numpy()
+        alive = (self.lengths > 0.5).numpy()
+        rotation = np.zeros((len(projected), m, keep))
+        triangle = np.zeros((len(projected), keep, keep))
         locking = (
             self.new_lock if self.fresh is not None else torch.zeros_like(self.open)
         ).tolist()
@@ -305,7 +314,8 @@ class _Search:
             w, s = _leading_schur(
                 projected[example][np.ix_(rows, rows)], least, keep, self.wanted.rank
             )
-            rotation[example][rows, : w.shape[1]], triangle[example, : len(s), : len(s)] = w, s
+            rotation[example][rows, : w.shape[1]] = w
+            triangle[example, : len(s), : len(s)] = s
         small = (torch.as_tensor(part).to(self.basis.dtype) for part in (rotation, triangle))
         there = transferred(self.basis.device, *small)
         return there[0], there[1]
@@ -326,10 +336,9 @@ def _leading_schur(
     imaginary = np.where(np.diag(t, -1) != 0, corner, 0.0)
     values = np.diag(t) + 1j * (np.append(imaginary, 0.0) + np.append(0.0, -imaginary))
     order = rank(torch.as_tensor(values)).argsort(descending=True, stable=True).tolist()
-    signs, chosen = (
-        np.sign(values.imag).astype(int).tolist(),
-        set[int](),
-    )  # plain numbers: this runs for every example
+    # plain numbers: this runs for every example
+    signs = np.sign(values.imag).astype(int).tolist()
+    chosen = set[int]()
     for i in order:
         block = {i, i + signs[i]}  # a conjugate pair begins with the upper one
         if not block & chosen and len(chosen) < least and len(chosen) + len(block) <= keep:

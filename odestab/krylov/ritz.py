@@ -67,7 +67,8 @@ def grow_until(
         if dimension == largest or bool(done.all()):
             return factorization, ritz.to(factorization.device)
         steps = min(stride, largest - dimension)
-        factorization, dimension = grow(factorization, steps), dimension + steps
+        factorization = grow(factorization, steps)
+        dimension = dimension + steps
         ritz = _frozen(done, ritz, extract(factorization))
 
 

@@ -88,10 +88,8 @@ def kreiss_constant(
     )
     value, index = best.max(1)
     chosen = index[:, None]
-    point, off = (
-        plane.points(distance, along).gather(1, chosen)[:, 0],
-        residual.gather(1, chosen)[:, 0],
-    )
+    point = plane.points(distance, along).gather(1, chosen)[:, 0]
+    off = residual.gather(1, chosen)[:, 0]
     nothing = value < 1
     dtype = operator.like.dtype
     return KreissConstant(
@@ -178,10 +176,10 @@ def _quotient(
     """(|z| − 1)/σ_min or Re z/σ_min of the scaled matrix, and σ_min's relative residual."""
     z = plane.points(distance, along)
     where, divisor = plane.shifted(z)
-    found = given.triplets(where)
-    sigma = found.values / divisor
+    triplets = given.triplets(where)
+    sigma = triplets.values / divisor
     numerator = z.abs() - 1 if isinstance(plane, _Disc) else z.real
     trusted = torch.where(
-        found.values > 10 * found.rounding, numerator / sigma, 0.0
+        triplets.values > 10 * triplets.rounding, numerator / sigma, 0.0
     )  # below, σ is noise
-    return torch.where(sigma.isnan(), torch.nan, trusted), found.residuals / found.values
+    return torch.where(sigma.isnan(), torch.nan, trusted), triplets.residuals / triplets.values

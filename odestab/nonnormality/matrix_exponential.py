@@ -67,12 +67,11 @@ def exponential_action(
             by that, unlike v: where it is much more than v does, tolerances are tighter by as much,
             down to rounding.
     """
-    state, step = v, torch.ones_like(v[:, 0])
-    left, products, error = (
-        torch.ones_like(step, dtype=torch.long),
-        torch.zeros_like(step, dtype=torch.long),
-        torch.zeros_like(step),
-    )
+    state = v
+    step = torch.ones_like(v[:, 0])
+    left = torch.ones_like(step, dtype=torch.long)
+    products = torch.zeros_like(step, dtype=torch.long)
+    error = torch.zeros_like(step)
     while bool((left > 0).any()):
         open_ = left > 0
         inside = _sub_step(
@@ -83,11 +82,10 @@ def exponential_action(
             min(dimension, v.shape[1]),
         )
         moved = torch.bmm(inside.coefficients[:, None], inside.basis)[:, 0] * norm(state)[:, None]
-        products, error = (
-            products + torch.where(open_, inside.products, 0),
-            error + torch.where(open_, inside.error, 0.0),
-        )
-        step, left = step * 0.5**inside.halvings, (left * 2**inside.halvings - 1).clamp(min=0)
+        products = products + torch.where(open_, inside.products, 0)
+        error = error + torch.where(open_, inside.error, 0.0)
+        step = step * 0.5**inside.halvings
+        left = (left * 2**inside.halvings - 1).clamp(min=0)
         failed = open_ & (~moved.isfinite().all(1) | ((products >= max_products) & (left > 0)))
         state = torch.where(open_[:, None], torch.where(failed[:, None], torch.nan, moved), state)
         left = torch.where(failed, 0, left)
@@ -129,22 +127,16 @@ def _sub_step(
     as it is.
     """
     size = min(STRIDE, dimension)
-    factorization, error, done = (
-        arnoldi(matvec, start, size),
-        torch.zeros_like(step),
-        torch.zeros_like(step, dtype=torch.bool),
-    )
-    coefficients, products = (
-        torch.zeros_like(factorization.basis[:, :, 0]),
-        torch.full_like(done, size, dtype=torch.long),
-    )
+    factorization = arnoldi(matvec, start, size)
+    error = torch.zeros_like(step)
+    done = torch.zeros_like(step, dtype=torch.bool)
+    coefficients = torch.zeros_like(factorization.basis[:, :, 0])
+    products = torch.full_like(done, size, dtype=torch.long)
     halvings = torch.zeros_like(products)
     while True:
         now, estimate, good = _look(factorization, step * 0.5**halvings, tolerance)
-        coefficients, error = (
-            torch.where(done[:, None], coefficients, now),
-            torch.where(done, error, estimate),
-        )
+        coefficients = torch.where(done[:, None], coefficients, now)
+        error = torch.where(done, error, estimate)
         done = done | good
         if bool((done | (halvings >= MAX_HALVINGS)).all()):
             return _SubStep(
@@ -156,11 +148,10 @@ def _sub_step(
             )
         if size < dimension:
             growth = min(STRIDE, dimension - size)
-            factorization, size = arnoldi(matvec, start, growth, factorization), size + growth
-            coefficients, products = (
-                torch.nn.functional.pad(coefficients, (0, growth)),
-                torch.where(done, products, size),
-            )
+            factorization = arnoldi(matvec, start, growth, factorization)
+            size = size + growth
+            coefficients = torch.nn.functional.pad(coefficients, (0, growth))
+            products = torch.where(done, products, size)
         else:
             halvings = halvings + ~done
 
@@ -179,7 +170,8 @@ def _look(
     lost = ~hessenberg.isfinite().flatten(1).all(1)  # no smaller step will help
     column = torch.linalg.matrix_exp(torch.where(lost[:, None, None], 0.0, hessenberg))[:, :, 0]
     column = torch.where((lost | ~column.isfinite().all(1))[:, None], torch.nan, column)
-    size, eps = column.norm(dim=1), torch.finfo(step.dtype).eps
+    size = column.norm(dim=1)
+    eps = torch.finfo(step.dtype).eps
     estimate = torch.maximum(column[:, -1].abs(), (hessenberg[:, -1, -2] * column[:, -2]).abs())
     allowed = tolerance.of(size) * step * size + 100 * eps * size.clamp(min=1.0)
     good = estimate <= allowed
@@ -412,18 +404,18 @@ class _Point:
 def _norm(
     operator: AbstractOperator, time: Tensor, rtol: float, generator: torch.Generator
 ) -> _Point:
-    found = singular_values(exponential(operator, time, rtol / 10), 1, "LM", rtol, generator)
-    assert found.right is not None and found.left is not None
-    left = found.left[:, 0]
+    spectrum = singular_values(exponential(operator, time, rtol / 10), 1, "LM", rtol, generator)
+    assert spectrum.right is not None and spectrum.left is not None
+    left = spectrum.left[:, 0]
     slope = (left * operator.mv(left)).flatten(1).sum(1)
     return _Point(
         time,
-        found.values[:, 0],
+        spectrum.values[:, 0],
         slope,
-        found.right[:, 0],
+        spectrum.right[:, 0],
         left,
-        found.residuals[:, 0],
-        found.converged[:, 0],
+        spectrum.residuals[:, 0],
+        spectrum.converged[:, 0],
     )
 
 
@@ -433,13 +425,11 @@ def _peak(
     """The maximum beside the best of the points, and where it is settled that no more than rtol can
     be gained.
 
-    It lies between `low`, where it goes uphill to the end, and the end, where it goes downhill or is
-    lower; either may be the later one.
+    It lies between `low`, where it goes uphill to the end, and the end, where it goes downhill or
+    is lower; either may be the later one.
     """
-    times, index = (
-        torch.stack([p.time for p in points], 1),
-        torch.stack([p.value for p in points], 1).argmax(1),
-    )
+    times = torch.stack([p.time for p in points], 1)
+    index = torch.stack([p.value for p in points], 1).argmax(1)
     best = functools.reduce(
         lambda old, i: points[i].where(index == i, old), range(1, len(points)), points[0]
     )

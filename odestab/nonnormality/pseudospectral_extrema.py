@@ -202,10 +202,8 @@ def _record(
     told_apart = (
         at_point.rounding[:, 0] < epsilon
     )  # else the whole pseudospectrum is one eigenvalue to rounding
-    value, point = (
-        torch.where(known, coordinate.value(point[:, 0]), torch.nan),
-        torch.where(known, point[:, 0], complex("nan")),
-    )
+    value = torch.where(known, coordinate.value(point[:, 0]), torch.nan)
+    point = torch.where(known, point[:, 0], complex("nan"))
     dtype = level.operator.like.dtype
     return Extremum(
         value.to(dtype),
@@ -252,7 +250,8 @@ def _ascend(
             reach,
             CORRECTIONS,
         )
-        better, met = open_ & (trial.x > at.x), open_ & trial.x.isfinite()
+        better = open_ & (trial.x > at.x)
+        met = open_ & trial.x.isfinite()
         bend = torch.where(met, (trial.slope - at.slope) / step, bend)
         reach = torch.where(better, 2 * reach, torch.where(open_, step.abs() / 4, reach))
         at = at.replaced(better, trial)
@@ -279,11 +278,11 @@ def _boundary(
     done = torch.zeros_like(x, dtype=torch.bool)
     for _ in range(limit):
         w = torch.complex(x, y)
-        found = level.triplets(coordinate.to_z(w))
-        sigma = found.values.double()
-        gradient = (coordinate.derivative(w).conj() * found.slopes) / sigma  # of log σ in w
+        triplets = level.triplets(coordinate.to_z(w))
+        sigma = triplets.values.double()
+        gradient = (coordinate.derivative(w).conj() * triplets.slopes) / sigma  # of log σ in w
         gap = math.log(epsilon) - sigma.log()
-        accuracy = max(PRECISION, level.rtol**2) + found.rounding / epsilon
+        accuracy = max(PRECISION, level.rtol**2) + triplets.rounding / epsilon
         done = (gap.abs() <= accuracy) & (gradient.real > 0)
         slope = -gradient.imag / gradient.real
         settled = done | ~sigma.isfinite()
@@ -291,7 +290,7 @@ def _boundary(
             break
         inside = gap >= 0
         bracket = bracket.narrowed(x, inside)
-        sloped = (gradient.real > 0) & (sigma > found.rounding)
+        sloped = (gradient.real > 0) & (sigma > triplets.rounding)
         moved, bracket = bracket.stepped(x, x + gap / gradient.real, sloped, inside)
         x = torch.where(settled, x, moved)
     return _Boundary(torch.where(done, x, -torch.inf), y, torch.where(done, slope, 0.0))
@@ -325,9 +324,9 @@ def _search(
             else (level.norm[:, None] + epsilon) * share**2
         )
     w = torch.complex(x.expand_as(y), y)
-    found = level.triplets(coordinate.to_z(w))
+    triplets = level.triplets(coordinate.to_z(w))
     sigma = torch.where(
-        found.values + 2 * found.rounding < epsilon, found.values.double(), torch.inf
+        triplets.values + 2 * triplets.rounding < epsilon, triplets.values.double(), torch.inf
     )
     order = sigma.argsort(1)[:, :count]
     inside = sigma.gather(1, order).isfinite()
@@ -371,7 +370,8 @@ def _circular_crossings(a: Tensor, epsilon: float, x: float) -> np.ndarray:
     pencil (Mengi and Overton 2005).
     """
     identity = torch.eye(len(a), dtype=a.dtype, device=a.device)
-    r, zero = math.exp(x) * identity, torch.zeros_like(identity)
+    r = math.exp(x) * identity
+    zero = torch.zeros_like(identity)
     left = torch.cat([torch.cat([-epsilon * identity, a], 1), torch.cat([r, zero], 1)])
     right = torch.cat([torch.cat([zero, r], 1), torch.cat([a.mH, -epsilon * identity], 1)])
     alpha, beta = scipy.linalg.eigvals(

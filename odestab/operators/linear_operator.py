@@ -155,7 +155,8 @@ class AbstractOperator(abc.ABC):
         """The matrix of each example on its real tokens, built from n products, `chunk` of them at
         a time.
         """
-        real, n = self.real_entries(), max(self.sizes)
+        real = self.real_entries()
+        n = max(self.sizes)
         columns = [self.like.new_zeros(size, size) for size in self.sizes]
         for first in range(0, n, chunk):
             basis = self.like.new_zeros(min(chunk, n - first), *self.like.shape).flatten(2)
@@ -349,7 +350,8 @@ def factorized_inverse(operator: AbstractOperator, *, regular: bool = False) -> 
         regular: replace pivots below √eps of the largest, so that the factors of a singular matrix
             serve for inverse iteration; else products with its inverse are not finite.
     """
-    real, n = operator.real_entries(), max(operator.sizes)
+    real = operator.real_entries()
+    n = max(operator.sizes)
     matrices = torch.eye(n, dtype=operator.like.dtype, device=operator.like.device).repeat(
         len(real), 1, 1
     )
@@ -397,7 +399,8 @@ def check_adjoint(
     is the adjoint of mv.
     """
     generator = generator or torch.Generator().manual_seed(0)
-    u, v = operator.random(generator), operator.random(generator)
+    u = operator.random(generator)
+    v = operator.random(generator)
     image = operator.mv(v)
     gap = ((u * image).flatten(1).sum(1) - (operator.rmv(u) * v).flatten(1).sum(1)).abs()
     size = norm(image.flatten(1)) * norm(u.flatten(1))

@@ -337,13 +337,14 @@ def worst_growth(
     if y is None:
         with torch.no_grad():
             step = method.step(field, x)
-        y, solved = step.state, step.solution
-    found = singular_values(
+        y = step.state
+        solved = step.solution
+    spectrum = singular_values(
         method.derivative(field, x, y), 1, "LM", rtol, generator, work_dtype=work_dtype
     )
     if solved is None:
-        return found
-    return dataclasses.replace(found, converged=found.converged & solved.converged[:, None])
+        return spectrum
+    return dataclasses.replace(spectrum, converged=spectrum.converged & solved.converged[:, None])
 
 
 def _norm(x: Tensor) -> Tensor:

@@ -110,10 +110,10 @@ def eigenvalues(
     known = center if which == "LM" else None
     if max(operator.sizes) <= record.DENSE_LIMIT:
         return _dense_eigenvalues(operator, k, rank, known)
-    found, _ = search.run(
+    spectrum, _ = search.run(
         operator, rank, lambda values: rtol * (values - center).abs().amax(1, keepdim=True)
     )
-    return dataclasses.replace(found, center=known)
+    return dataclasses.replace(spectrum, center=known)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -138,7 +138,7 @@ class _Search:
         """
         work = operator.cast(self.work_dtype or operator.like.dtype)
         start, again = (operator.random(self.generator).flatten(1).to(work.like) for _ in range(2))
-        found = krylov_schur(
+        pairs = krylov_schur(
             work.flat(work.mv),
             start,
             Wanted(self.k, rank, tolerance),
@@ -147,13 +147,13 @@ class _Search:
             confirm=again if self.confirm else None,
             narrow=lambda examples: (some := work.take(examples)).flat(some.mv),
         )
-        right = found.vectors.view(-1, self.k, *operator.like.shape[1:]).to(
+        right = pairs.vectors.view(-1, self.k, *operator.like.shape[1:]).to(
             _complex(operator.like.dtype)
         )
-        values = found.values.to(right.dtype)
+        values = pairs.values.to(right.dtype)
         residuals, spent = _eigen_residuals(operator, values, right)
-        converged = (residuals <= tolerance(values)) & found.converged[:, None]
-        matvecs = found.total + spent
+        converged = (residuals <= tolerance(values)) & pairs.converged[:, None]
+        matvecs = pairs.total + spent
         spectrum = Spectrum(
             values,
             residuals,
@@ -161,11 +161,11 @@ class _Search:
             matvecs,
             "estimate",
             right=right,
-            failed_at=found.failed_at,
-            uncertainty=_uncertainty(values, residuals, found.conditions),
+            failed_at=pairs.failed_at,
+            uncertainty=_uncertainty(values, residuals, pairs.conditions),
             path=operator.path,
         )
-        return spectrum, found.conditions
+        return spectrum, pairs.conditions
 
 
 def _nearest(operator: AbstractOperator, search: _Search, sigma: float, rtol: float) -> Spectrum:
@@ -187,10 +187,8 @@ def _nearest(operator: AbstractOperator, search: _Search, sigma: float, rtol: fl
     assert outer.right is not None
     values = shift[:, None] + 1 / outer.values
     order = distance(values).argsort(dim=1, stable=True)
-    values, right = (
-        values.gather(1, order),
-        outer.right[torch.arange(len(order), device=order.device)[:, None], order],
-    )
+    values = values.gather(1, order)
+    right = outer.right[torch.arange(len(order), device=order.device)[:, None], order]
     residuals, spent = _eigen_residuals(operator, values, right)
     rounding = ROUNDINGS * torch.finfo(residuals.dtype).eps * scale[:, None]
     converged = residuals <= rtol * distance(values).maximum(rtol * scale[:, None]) + rounding
@@ -276,16 +274,18 @@ def _dense_eigenvalues(
     ):
         if not matrix.isfinite().all():
             continue  # stays NaN: one such example is data, not an exception for the batch
-        found, vectors = torch.linalg.eig(matrix)
-        chosen = rank(found).argsort(descending=True)[:k]
+        every, vectors = torch.linalg.eig(matrix)
+        chosen = rank(every).argsort(descending=True)[:k]
         rounding = record.ROUNDINGS * torch.finfo(like.dtype).eps * norm(matrix.flatten(), 0)
         uncertainty[example, : len(chosen)] = rounding * condition_numbers(vectors)[chosen]
-        found, vectors = found[chosen], vectors[:, chosen]
-        values[example, : len(found)] = found
-        residuals[example, : len(found)] = norm(matrix.to(vectors) @ vectors - vectors * found, 0)
-        right[example, : len(found)][:, real.to(like.device)] = vectors.T
+        every = every[chosen]
+        vectors = vectors[:, chosen]
+        values[example, : len(every)] = every
+        residuals[example, : len(every)] = norm(matrix.to(vectors) @ vectors - vectors * every, 0)
+        right[example, : len(every)][:, real.to(like.device)] = vectors.T
     right = right.view(-1, k, *like.shape[1:])
-    n, converged = max(operator.sizes), residuals.isfinite()
+    n = max(operator.sizes)
+    converged = residuals.isfinite()
     return Spectrum(
         values,
         residuals,
@@ -308,7 +308,8 @@ def _eigen_residuals(
     One tangent at a time, its part of the residual added up, as k complex vectors more would be as
     large as a Krylov space.
     """
-    k, examples = values.shape[1], torch.arange(len(values), device=values.device)
+    k = values.shape[1]
+    examples = torch.arange(len(values), device=values.device)
     conjugate = (values[:, :, None] == values[:, None].conj()) & (
         values.imag[:, :, None] < 0
     )  # (batch, j, its partner)
@@ -317,12 +318,12 @@ def _eigen_residuals(
     order = needed.argsort(dim=1, descending=True, stable=True)[:, : int(needed.sum(1).max())]
     sizes = right.real.new_zeros(values.shape)
     for column in order.unbind(1):
-        chosen, imaginary = column % k, (column >= k).view(-1, *(1 for _ in right.shape[2:]))
-        v, theta = right[examples, chosen], values[examples, chosen]
-        tangent, other = (
-            torch.where(imaginary, v.imag, v.real),
-            torch.where(imaginary, -v.real, v.imag),
-        )
+        chosen = column % k
+        imaginary = (column >= k).view(-1, *(1 for _ in right.shape[2:]))
+        v = right[examples, chosen]
+        theta = values[examples, chosen]
+        tangent = torch.where(imaginary, v.imag, v.real)
+        other = torch.where(imaginary, -v.real, v.imag)
         residual = operator.mv(tangent) - times(theta.real, tangent) + times(theta.imag, other)
         size = torch.hypot(sizes.gather(1, chosen[:, None]), norm(residual.flatten(1))[:, None])
         sizes.scatter_(1, chosen[:, None], size)

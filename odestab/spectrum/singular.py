@@ -140,7 +140,8 @@ def logarithmic_norm(
     """
     symmetric = symmetric_part(operator)
     work = symmetric.cast(work_dtype or operator.like.dtype)
-    start, flat = operator.random(generator).flatten(1).to(work.like), work.flat(work.mv)
+    start = operator.random(generator).flatten(1).to(work.like)
+    flat = work.flat(work.mv)
     factorization, ritz = grow_until(
         lambda previous, steps: lanczos(flat, start, steps, previous),
         lanczos_ritz,
@@ -206,7 +207,7 @@ def _smallest_singular_values(
             inverted = inverse(space.filled(work), LOOSE_SOLVE)
         return space.right
 
-    found = smallest_singular_triplets(
+    triplets = smallest_singular_triplets(
         operator.flat(operator.mv),
         operator.flat(operator.rmv),
         expansion,
@@ -219,13 +220,13 @@ def _smallest_singular_values(
     )
     shape = (-1, k, *operator.like.shape[1:])
     return Spectrum(
-        found.values,
-        found.residuals,
-        found.converged,
-        (1 + k) * found.steps + 1,
+        triplets.values,
+        triplets.residuals,
+        triplets.converged,
+        (1 + k) * triplets.steps + 1,
         "estimate",
-        right=found.right.view(shape),
-        left=found.left.view(shape),
+        right=triplets.right.view(shape),
+        left=triplets.left.view(shape),
         path=operator.path,
     )
 
@@ -241,7 +242,10 @@ def _dense_smallest(operator: AbstractOperator, k: int) -> Spectrum:
         if not matrix.isfinite().all():
             continue
         u, s, vt = torch.linalg.svd(matrix)
-        u, s, v = u.flip(1)[:, :k], s.flip(0)[:k], vt.flip(0)[:k].T  # smallest first
+        # smallest first
+        u = u.flip(1)[:, :k]
+        s = s.flip(0)[:k]
+        v = vt.flip(0)[:k].T
         entries = real.to(like.device)
         values[example, : len(s)] = s
         residuals[example, : len(s)] = torch.maximum(
@@ -249,7 +253,8 @@ def _dense_smallest(operator: AbstractOperator, k: int) -> Spectrum:
         )
         right[example, : len(s)][:, entries] = v.T
         left[example, : len(s)][:, entries] = u.T
-    shape, n = (-1, k, *like.shape[1:]), max(operator.sizes)
+    shape = (-1, k, *like.shape[1:])
+    n = max(operator.sizes)
     return Spectrum(
         values,
         residuals,
