@@ -27,13 +27,13 @@ from odestab.nonnormality.pseudospectral_extrema import (
     pseudospectral_radius,
 )
 from odestab.nonnormality.pseudospectrum import Pseudospectrum, Resolvent, pseudospectrum, resolvent
+from odestab.operators.factorized import factorized_inverse
 from odestab.operators.jacobian import Jacobian
 from odestab.operators.linear_operator import (
     AbstractOperator,
     affine,
     check_adjoint,
     compose,
-    factorized_inverse,
     inverse,
     solve,
     symmetric_part,

@@ -192,7 +192,7 @@ MUTANTS = (
     ),
     # --- exponentials and pseudospectra
     Mutant(
-        "odestab/nonnormality/matrix_exponential.py",
+        "odestab/nonnormality/exponential_action.py",
         "torch.maximum(column[:, -1].abs(), (hessenberg[:, -1, -2] * column[:, -2]).abs())",
         "column[:, -1].abs()",
         (
@@ -201,7 +201,7 @@ MUTANTS = (
         ),
     ),
     Mutant(
-        "odestab/nonnormality/matrix_exponential.py",
+        "odestab/nonnormality/exponential_action.py",
         "overtaken = self.growth > OVERTAKEN * size",
         "overtaken = self.growth > torch.inf",
         (EXPONENTIAL + "::test_what_lies_behind_a_tiny_coupling_and_grows_is_found",),

@@ -9,11 +9,11 @@ from torch import Tensor
 from odestab.krylov import Wanted, krylov_schur
 from odestab.krylov.orthogonalization import norm
 from odestab.krylov.ritz import condition_numbers
+from odestab.operators.factorized import factorized_inverse
 from odestab.operators.linear_operator import (
     AbstractOperator,
     ComposedOperator,
     affine,
-    factorized_inverse,
     inverse,
 )
 from odestab.spectrum import record

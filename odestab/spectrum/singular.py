@@ -16,10 +16,10 @@ from odestab.krylov import (
 )
 from odestab.krylov.orthogonalization import norm, unit
 from odestab.krylov.ritz import first_failure, grow_until, lanczos_ritz
+from odestab.operators.factorized import factorized_inverse
 from odestab.operators.linear_operator import (
     AbstractOperator,
     ComposedOperator,
-    factorized_inverse,
     inverse,
     symmetric_part,
 )
