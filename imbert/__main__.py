@@ -126,9 +126,9 @@ def perturbations(options: argparse.Namespace) -> None:
 def study(options: argparse.Namespace) -> None:
     """Train, attack and compare all models of a study."""
     plan = read_study(options.study)
-    from figures.robustness import (
-        draw,  # before anything is measured: it may be that no picture can be drawn here
-    )
+    # before anything is measured: it may be that no picture can be drawn here
+    from figures.records import Study, read
+    from figures.robustness import draw
     from figures.style import save
     from imbert.study.run import run_study, shard_of_ranks
 
@@ -142,9 +142,10 @@ def study(options: argparse.Namespace) -> None:
         _progress,
     )
     if summary:
-        paths = save(draw(summary), options.out, "robustness")
+        path = options.out / "study.json"
+        paths = save(draw(read(path, Study)), options.out, "robustness")
         print((options.out / "table.md").read_text(encoding="utf-8"))
-        print(f"record: {options.out / 'study.json'}\nfigure: {paths['svg']}")
+        print(f"record: {path}\nfigure: {paths['svg']}")
 
 
 def _run_of(options: argparse.Namespace) -> RunConfig:

@@ -24,20 +24,25 @@ LOOSE_GROWTH = 0.1  # relative accuracy of that growth
 def exponential(
     operator: AbstractOperator, time: float | Float[Tensor, " batch"] = 1.0, rtol: float = 1e-8
 ) -> ComposedOperator:
-    """e^{tA} as an operator: dense where the matrix is small, else every product is one Krylov
-    approximation, NaN where that failed.
+    """e^{tA} as an operator: dense where the matrix is small, else by Krylov approximations.
 
     Args:
         operator: A.
         time: t, one for all or one per example; negative ones go back.
         rtol: tolerance of each product relative to its norm, or what the precision allows; see
             `exponential_action`. A dense e^{tA} on which two ways to compute it differ by more than
-            rtol and √eps of its norm is NaN. A Krylov product is that of a matrix within rounding
+            rtol and √eps of its norm is NaN, as is a Krylov approximation that failed. A Krylov
+            product is that of a matrix within rounding
             of A (of the balanced one, where A is badly scaled): its error is rtol·‖e^{tA} v‖ and
             some eps·‖e^{tA}‖‖v‖, as that of a dense matrix rounded is.
 
     Raises:
         ValueError: if a time is not finite.
+
+    >>> f = od.LinearVectorField(torch.tensor([[0.0, 4.0], [0.0, 0.0]]).double())
+    >>> od.exponential(od.Jacobian(f, torch.zeros(1, 2).double()), time=0.5).dense()  # I + tA
+    [tensor([[1., 2.],
+            [0., 1.]], dtype=torch.float64)]
     """
     timed = _timed(operator, time)
     rtol = max(rtol, 20 * torch.finfo(operator.like.dtype).eps)
@@ -152,6 +157,12 @@ class TransientGrowth:
         matvecs: products with A or Aᵀ, with the whole batch.
         kind: "estimate".
         path: which code computed the products, as `Linearization` names it.
+
+    >>> f = od.LinearVectorField(torch.tensor([[-1.0, 8.0], [0.0, -2.0]]).double())
+    >>> A = od.Jacobian(f, torch.zeros(1, 2).double())
+    >>> growth = od.transient_growth(A, torch.linspace(0, 4, 9).double())
+    >>> growth.growth[0, 0].item(), bool(growth.growth[0, -1] < 0.2), growth.converged.tolist()
+    (1.0, True, [True])
     """
 
     times: Float[Tensor, " times"]
@@ -175,11 +186,10 @@ def transient_growth(
     rtol: float = 1e-6,
     generator: torch.Generator | None = None,
 ) -> TransientGrowth:
-    """‖e^{tA}‖₂ at some times, and its maximum beside the best of them with the optimal
-    perturbation.
+    """‖e^{tA}‖₂ at some times, and its maximum with the perturbation that attains it.
 
-    There d log ‖e^{tA}‖/dt = ⟨u, A u⟩ = 0, u the leading left singular vector: a root, found per
-    example by the Illinois method.
+    At the maximum d log ‖e^{tA}‖/dt = ⟨u, A u⟩ = 0, u the leading left singular vector: a root,
+    found per example beside the best of the times by the Illinois method.
 
     Args:
         operator: A.
@@ -190,6 +200,12 @@ def transient_growth(
 
     Raises:
         ValueError: if the times are not ascending, finite and ≥ 0.
+
+    >>> f = od.LinearVectorField(torch.tensor([[-1.0, 8.0], [0.0, -2.0]]).double())
+    >>> A = od.Jacobian(f, torch.zeros(1, 2).double())  # λ = −1 and −2
+    >>> growth = od.transient_growth(A, torch.linspace(0, 4, 9).double())
+    >>> round(growth.peak.item(), 3), round(growth.peak_time.item(), 3)  # twice, then decay
+    (2.08, 0.645)
     """
     times = times.to(operator.like)
     if not (
@@ -265,8 +281,7 @@ def _norm(
 def _peak(
     evaluate: Callable[[Tensor], _Point], points: list[_Point], rtol: float
 ) -> tuple[_Point, Tensor]:
-    """The maximum beside the best of the points, and where it is settled that no more than rtol can
-    be gained.
+    """The maximum beside the best of the points, and where no more than rtol can be gained.
 
     It lies between `low`, where it goes uphill to the end, and the end, where it goes downhill or
     is lower; either may be the later one.

@@ -1,6 +1,4 @@
-"""Products with ∂F that are checked: against independent ones when they are made, and against
-themselves while they are used.
-"""
+"""Products with ∂F that are checked when they are made, and again while they are used."""
 
 import contextlib
 import dataclasses
@@ -79,8 +77,9 @@ def checked_linearization(
 def derivatives_anew(
     function: Product, x: Float[Tensor, "batch *event"], v: Float[Tensor, "batch *event"]
 ) -> tuple[Linearization, Tensor]:
-    """A linearisation that keeps nothing, and ∂F v: forward mode at each product, or reverse mode
-    twice where F has no forward mode.
+    """A linearisation that keeps nothing, and ∂F v.
+
+    It is forward mode at each product, or reverse mode twice where F has no forward mode.
     """
 
     def functional(v: Tensor) -> Tensor:
@@ -134,9 +133,7 @@ def _one_by_one(product: Product, x: Tensor, v: Tensor) -> Tensor:
 
 @contextlib.contextmanager
 def _only_wrong_products() -> Iterator[None]:
-    """What torch cannot differentiate, or cannot trace, is a wrong product; memory that runs out is
-    not.
-    """
+    """What torch cannot differentiate or trace is a wrong product; lack of memory is not."""
     try:
         yield
     except torch.OutOfMemoryError:
@@ -320,8 +317,9 @@ class _First:
 
 
 def _gap(image: Tensor, expected: Tensor) -> float:
-    """The largest difference of an example, relative to the larger of the two; where nothing finite
-    is expected there is none.
+    """The largest difference of an example, relative to the larger of the two images.
+
+    Where nothing finite is expected there is none.
     """
     image, expected, finite = _alike(image, expected)
     size = torch.maximum(image.norm(dim=1), expected.norm(dim=1))
@@ -329,9 +327,7 @@ def _gap(image: Tensor, expected: Tensor) -> float:
 
 
 def _alike(image: Tensor, expected: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Two images flattened, each divided by the largest entry of an example's pair, and where what
-    is expected is finite.
-    """
+    """Two images flattened and divided by the largest entry of the pair, and where finite."""
     image = _wide(image).flatten(1)
     expected = _wide(expected).flatten(1)
     finite = expected.isfinite().all(1)

@@ -20,11 +20,16 @@ Flat = Callable[[Float[Tensor, "batch n"]], Float[Tensor, "batch n"]]
 
 
 class AbstractOperator(abc.ABC):
-    """A linear map A per example, block diagonal over the batch and projected on the real tokens (P
-    A P).
+    """A linear map A per example, block diagonal over the batch, on the real tokens (P A P).
 
     A concrete operator has the attribute `like`, a state `(batch, ...)` that gives shape, dtype and
     device, and `mask`.
+
+    >>> class Double(od.AbstractOperator):
+    ...     like, mask = torch.zeros(1, 3).double(), None
+    ...     mv = rmv = lambda self, v: 2 * v
+    >>> od.singular_values(Double()).values
+    tensor([[2.]], dtype=torch.float64)
     """
 
     like: Float[Tensor, "batch *event"]
@@ -65,8 +70,7 @@ class AbstractOperator(abc.ABC):
 
     @property
     def sizes(self) -> list[int]:
-        """n, the dimension of each example: real tokens × hidden size; 0 for an example of padding
-        alone.
+        """n, the dimension of each example: real tokens × hidden size; 0 for padding alone.
 
         Raises:
             ValueError: if there is no example with a real entry.
@@ -81,9 +85,7 @@ class AbstractOperator(abc.ABC):
         return [tokens * math.prod(self.like.shape[2:]) for tokens in self.mask.sum(1).tolist()]
 
     def cast(self, dtype: torch.dtype) -> "AbstractOperator":
-        """The same map on states of another precision; computed in it where the operator can, else
-        rounded after each product.
-        """
+        """The same map computed in another precision, or rounded to it after each product."""
         if dtype == self.like.dtype:
             return self
         own = self.like.dtype
@@ -96,9 +98,7 @@ class AbstractOperator(abc.ABC):
         )
 
     def take(self, examples: Int[Tensor, " chosen"]) -> "AbstractOperator":
-        """The same map on some of the examples; cheaper where the operator can, else the others go
-        along as zeros.
-        """
+        """The same map on some of the examples; else the others go along, as zeros."""
 
         def among_all(product: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
             def apply(v: Tensor) -> Tensor:
@@ -152,9 +152,7 @@ class AbstractOperator(abc.ABC):
         return v.reshape(self.like.shape).to(self.like.device)
 
     def dense(self, chunk: int = 32) -> list[Float[Tensor, "n n"]]:
-        """The matrix of each example on its real tokens, built from n products, `chunk` of them at
-        a time.
-        """
+        """The matrix of each example on its real tokens, from n products in chunks of `chunk`."""
         real = self.real_entries()
         n = max(self.sizes)
         columns = [self.like.new_zeros(size, size) for size in self.sizes]
@@ -170,8 +168,9 @@ class AbstractOperator(abc.ABC):
         return columns
 
     def to_scipy(self, example: int) -> Any:
-        """A SciPy LinearOperator of one example on its real tokens; every product costs one of the
-        whole batch, two where it is complex.
+        """A SciPy LinearOperator of one example on its real tokens.
+
+        Every product costs one of the whole batch, two where it is complex.
 
         Raises:
             ValueError: if there is no such example.
@@ -269,12 +268,23 @@ def shared_path(operators: Iterable[AbstractOperator]) -> str | None:
 
 
 def affine(operator: AbstractOperator, identity: float, factor: float) -> AbstractOperator:
-    """a·P + b·A, with P the projector on the real tokens."""
+    """a·P + b·A, with P the projector on the real tokens.
+
+    >>> f = od.LinearVectorField(torch.diag(torch.tensor([-3.0, 0.5])).double())
+    >>> J = od.Jacobian(f, torch.zeros(1, 2).double())
+    >>> od.affine(J, 1.0, 0.5).mv(torch.ones(1, 2).double()).tolist()  # I + hJ with h = ½
+    [[-0.5, 1.25]]
+    """
     return operator.affine(identity, factor)
 
 
 def symmetric_part(operator: AbstractOperator) -> ComposedOperator:
-    """(A + Aᵀ)/2."""
+    """(A + Aᵀ)/2.
+
+    >>> f = od.LinearVectorField(torch.tensor([[0.0, 4.0], [0.0, 1.0]]).double())
+    >>> od.symmetric_part(od.Jacobian(f, torch.zeros(1, 2).double())).dense()[0].tolist()
+    [[0.0, 2.0], [2.0, 1.0]]
+    """
 
     def product(v: Tensor) -> Tensor:
         return (operator.mv(v) + operator.rmv(v)) / 2
@@ -294,6 +304,11 @@ def compose(operators: Sequence[AbstractOperator]) -> ComposedOperator:
 
     Raises:
         ValueError: if there are none.
+
+    >>> f = od.LinearVectorField(torch.diag(torch.tensor([-3.0, 0.5])).double())
+    >>> J = od.Jacobian(f, torch.zeros(1, 2).double())
+    >>> od.compose([J, J, J]).mv(torch.ones(1, 2).double()).tolist()
+    [[-27.0, 0.125]]
     """
     if not operators:
         raise ValueError("operators must be at least one, got none")
@@ -314,8 +329,16 @@ def solve(
     max_iterations: int = 500,
     transposed: bool = False,
 ) -> LinearSolution:
-    """Solve A x = b, or Aᵀ x = b, by GMRES; tangents and batch are flattened into one leading axis
-    in the record.
+    """Solve A x = b, or Aᵀ x = b, by GMRES.
+
+    Tangents and batch are one leading axis in the record that is returned: its `solution` is
+    `(tangents × batch, n)`.
+
+    >>> f = od.LinearVectorField(torch.tensor([[2.0, 1.0], [0.0, 4.0]]).double())
+    >>> A = od.Jacobian(f, torch.zeros(1, 2).double())
+    >>> found = od.solve(A, torch.tensor([[3.0, 4.0]]).double())
+    >>> found.solution.round(decimals=6).tolist(), found.converged.tolist()
+    ([[1.0, 1.0]], [True])
     """
     rows = operator.project(b).reshape(-1, math.prod(operator.like.shape[1:]))
     return gmres(
@@ -326,8 +349,15 @@ def solve(
 def inverse(
     operator: AbstractOperator, rtol: float = 1e-8, max_iterations: int = 500
 ) -> ComposedOperator:
-    """A⁻¹ as an operator: every product is one linear solve to the relative residual `rtol`, or to
-    what the precision allows.
+    """A⁻¹ as an operator: every product is one linear solve by GMRES.
+
+    The solve ends at the relative residual `rtol`, or at what the precision allows.
+
+    >>> f = od.LinearVectorField(torch.diag(torch.tensor([-3.0, 0.5])).double())
+    >>> J = od.Jacobian(f, torch.zeros(1, 2).double())
+    >>> step = od.inverse(od.affine(J, 1.0, -1.0))  # (I − J)⁻¹, the implicit step with h = 1
+    >>> step.mv(torch.ones(1, 2).double()).round(decimals=6).tolist()
+    [[0.25, 2.0]]
     """
     rtol = max(rtol, 20 * torch.finfo(operator.like.dtype).eps)
     return ComposedOperator(
@@ -344,8 +374,13 @@ def inverse(
 def check_adjoint(
     operator: AbstractOperator, generator: torch.Generator | None = None
 ) -> Float[Tensor, " batch"]:
-    """|⟨u, A v⟩ − ⟨Aᵀ u, v⟩| / (‖A v‖ ‖u‖) per example for one random pair; rounding error when rmv
-    is the adjoint of mv.
+    """|⟨u, A v⟩ − ⟨Aᵀ u, v⟩| / (‖A v‖ ‖u‖) per example, for one random pair u, v.
+
+    It is rounding error where `rmv` is the adjoint of `mv`.
+
+    >>> f = od.LinearVectorField(torch.tensor([[2.0, 1.0], [0.0, 4.0]]).double())
+    >>> bool(od.check_adjoint(od.Jacobian(f, torch.zeros(1, 2).double())) < 1e-14)
+    True
     """
     generator = generator or torch.Generator().manual_seed(0)
     u = operator.random(generator)

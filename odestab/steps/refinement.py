@@ -1,6 +1,4 @@
-"""Step-size refinement: one layer taken in more and smaller steps, beside the exact flow of its
-linearisation.
-"""
+"""Step-size refinement: a layer taken in smaller steps, beside the flow of its linearisation."""
 
 import dataclasses
 import itertools
@@ -45,6 +43,13 @@ class Refinement:
             exponentials included.
         kind: "estimate".
         path: which code computed the products, as `Linearization` names it.
+
+    >>> f = od.LinearVectorField(-3 * torch.eye(1).double())
+    >>> found = od.frozen_refinement(od.Jacobian(f, torch.zeros(1, 1).double()))
+    >>> found.parts, found.implicit.round(decimals=4).tolist()  # 1/(1 + 3/m)^m
+    ((1, 2, 4), [[0.25, 0.16, 0.1066]])
+    >>> round(found.flow.item(), 4)  # e⁻³
+    0.0498
     """
 
     parts: tuple[int, ...]
@@ -78,11 +83,11 @@ def refinement_control(
     generator: torch.Generator | None = None,
     work_dtype: torch.dtype | None = None,
 ) -> Refinement:
-    """Worst growth of one step of h, two of h/2, … on the nonlinear field, explicit and implicit,
-    beside σ_max(e^{hJ(x)}).
+    """Worst growth of one step of h, two of h/2, …, explicit and implicit, beside σ_max(e^{hJ(x)}).
 
-    The path is recomputed for every number of parts; each explicit derivative is taken where its
-    step begins, each implicit one at its solution.
+    The steps are taken on the nonlinear field, and the path is recomputed for every number of
+    parts. Each explicit derivative is taken where its step begins, each implicit one at its
+    solution.
 
     Args:
         field: f.
@@ -98,6 +103,11 @@ def refinement_control(
 
     Raises:
         ValueError: if h is not positive and finite, or the parts are not ascending and ≥ 1.
+
+    >>> decay = od.LayerVectorField(lambda x: -(x**3), kind="outer")
+    >>> found = od.refinement_control(decay, torch.ones(1, 1).double(), parts=(1, 2))
+    >>> found.explicit[0, 0].item(), round(found.flow.item(), 4)  # |1 − 3x²|, e⁻³
+    (2.0, 0.0498)
     """
     tally: list[int] = []
     first = counted(Jacobian(field, x), tally)
@@ -132,8 +142,9 @@ def frozen_refinement(
     generator: torch.Generator | None = None,
     work_dtype: torch.dtype | None = None,
 ) -> Refinement:
-    """σ_max of (I + hJ/m)^m and of (I − hJ/m)^{−m} for one J: both converge to σ_max(e^{hJ}) with
-    order one in h/m.
+    """σ_max of (I + hJ/m)^m and of (I − hJ/m)^{−m} for one J.
+
+    Both converge to σ_max(e^{hJ}) with order one in h/m.
 
     Args:
         operator: J.
@@ -145,6 +156,11 @@ def frozen_refinement(
 
     Raises:
         ValueError: if h is not positive and finite, or the parts are not ascending and ≥ 1.
+
+    >>> f = od.LinearVectorField(-3 * torch.eye(1).double())
+    >>> found = od.frozen_refinement(od.Jacobian(f, torch.zeros(1, 1).double()))
+    >>> found.explicit.round(decimals=4).tolist()  # |1 − 3/m|^m
+    [[2.0, 0.25, 0.0039]]
     """
     tally: list[int] = []
     counting = counted(operator, tally)
@@ -180,9 +196,7 @@ class _Plan:
             raise ValueError(f"parts must be ascending and >= 1, got {self.parts}")
 
     def largest(self, products: Sequence[AbstractOperator], near: Spectrum | None) -> Spectrum:
-        """The largest singular value of a loose and an exact operator, found from near the vector
-        of another one.
-        """
+        """The largest singular value, found from near the vector of another operator."""
         loose, exact = products
         start = self.noise / _norm(self.noise)
         if near is not None and near.right is not None:
@@ -225,8 +239,9 @@ def _refinement(
 
 
 def _branch(walk: Walk, implicit: bool, plan: _Plan, flow: Spectrum) -> list[Spectrum]:
-    """From the finest refinement, which is nearest to the flow, to the coarsest; each begins at the
-    worst direction of the one before.
+    """From the finest refinement, nearest to the flow, to the coarsest.
+
+    Each begins at the worst direction of the one before.
     """
     near = flow
     spectra = []

@@ -12,7 +12,7 @@ from problems import (
     seeded,
 )
 
-from odestab.operators.factorized import factorized_inverse
+from odestab.operators.factorized_inverse import factorized_inverse
 from odestab.operators.jacobian import Jacobian
 from odestab.operators.linear_operator import (
     ComposedOperator,

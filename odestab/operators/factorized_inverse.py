@@ -1,4 +1,4 @@
-"""Inverses of operators that are small enough to be factorised."""
+"""The inverse of an operator by the LU factors of its dense matrices."""
 
 from collections.abc import Callable
 
@@ -9,16 +9,21 @@ from odestab.operators.linear_operator import AbstractOperator, ComposedOperator
 
 
 def factorized_inverse(operator: AbstractOperator, *, regular: bool = False) -> ComposedOperator:
-    """A⁻¹ by LU factors of the dense matrices: n products once, and solves that no clustering of
-    eigenvalues about 0 can hinder.
+    """A⁻¹ by LU factors of the dense matrices.
+
+    The factors take n products once. No clustering of eigenvalues about 0 can hinder the solves.
 
     Args:
         operator: A.
         regular: replace pivots below √eps of the largest, so that the factors of a singular matrix
             serve for inverse iteration; else products with its inverse are not finite.
+
+    >>> f = od.LinearVectorField(torch.diag(torch.tensor([4.0, 2.0**-30])).double())
+    >>> A = od.Jacobian(f, torch.zeros(1, 2).double())
+    >>> od.factorized_inverse(A).mv(torch.ones(1, 2).double()).log2().tolist()
+    [[-2.0, 30.0]]
     """
-    real = operator.real_entries()
-    n = max(operator.sizes)
+    real, n = operator.real_entries(), max(operator.sizes)
     matrices = torch.eye(n, dtype=operator.like.dtype, device=operator.like.device).repeat(
         len(real), 1, 1
     )
