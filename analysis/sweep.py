@@ -6,9 +6,7 @@ A killed run loses at most the cell in flight.
 import contextlib
 import dataclasses
 import json
-import platform
 from collections.abc import Callable, Iterable, Iterator
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +16,7 @@ import odestab as od
 from analysis.cells import CellPlan, Scope
 from analysis.config import StudyConfig
 from analysis.ground.interrupts import raise_interrupt
+from analysis.ground.versions import versions
 from analysis.measure import measure
 from analysis.pool import measured, useful_workers
 from analysis.quantities.registry import plan
@@ -33,7 +32,6 @@ from analysis.run import (
 )
 from analysis.study import Study, load_study
 
-VERSIONED = ("odestab", "torch", "transformers", "numpy", "scipy")
 Progress = Callable[[Iterable[Cell], int], Iterable[Cell]]
 
 
@@ -159,17 +157,6 @@ def measure_in_memory(sweep: Sweep, cells: list[CellPlan]) -> Measurements:
     with _memory_error():
         found = tuple(measure(sweep.study, cell) for cell in cells)
     return measurements(Run(sweep.resolved, found))
-
-
-def versions() -> dict[str, str]:
-    """Versions of what computes the numbers."""
-    found = {"python": platform.python_version()}
-    for name in VERSIONED:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            found[name] = "not installed"
-    return found
 
 
 @contextlib.contextmanager

@@ -18,11 +18,11 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from analysis.ground.resampling import drawn_items, percentile_interval
 from analysis.prediction import telling
 from analysis.prediction.records import (
     ERROR,
     FEW,
-    LEVEL,
     RESAMPLES,
     SHARE,
     SOLVED,
@@ -57,7 +57,7 @@ def predict(found: Measurements, seed: int = 0, checkpoint: str | None = None) -
     texts = growth.sizes["text"]
     if texts < 2:
         raise ValueError(f"texts: a prediction needs at least 2 to say how sure it is, got {texts}")
-    draws = np.random.default_rng([seed, texts]).integers(0, texts, (RESAMPLES, texts))
+    draws = drawn_items(texts, RESAMPLES, seed)
     samples: dict[float, dict[int, _Sample]] = {}
     layers = []
     for h in sorted(growth["step_size"].values.tolist()):
@@ -96,7 +96,6 @@ class _Sample:
 
     @classmethod
     def of(cls, growth: xr.Dataset, draws: np.ndarray) -> "_Sample":
-        every = np.vstack([np.arange(draws.shape[1]), draws])
         solved = (growth["solve_status"].values == 0).astype(float)
         known = solved.astype(bool)
         advantage = np.where(known, growth["advantage"].values, np.nan)
@@ -105,12 +104,12 @@ class _Sample:
             for name in ("worst_growth", "spectral_growth")
         )
         mean, change, radius = (
-            _over(np.mean, advantage[every]),
-            _over(np.median, worst[every]),
-            _over(np.median, spectral[every]),
+            _over(np.mean, advantage[draws]),
+            _over(np.median, worst[draws]),
+            _over(np.median, spectral[draws]),
         )
         met = (
-            (solved[every].mean(axis=1) >= SOLVED) & (mean > 0) & (change <= 0)
+            (solved[draws].mean(axis=1) >= SOLVED) & (mean > 0) & (change <= 0)
         )  # NaN meets nothing
         return cls(mean, change, radius, met[1:])
 
@@ -136,11 +135,7 @@ def _over(statistic: Any, values: np.ndarray) -> np.ndarray:
 
 def _estimate(values: np.ndarray) -> Estimate:
     """Of a statistic's own value followed by its resamples."""
-    known = values[1:][np.isfinite(values[1:])]
-    low, high = (
-        np.quantile(known, [(1 - LEVEL) / 2, (1 + LEVEL) / 2]) if len(known) else (np.nan, np.nan)
-    )
-    return Estimate(float(values[0]), float(low), float(high))
+    return Estimate(float(values[0]), *percentile_interval(values[1:]))
 
 
 def _layer(

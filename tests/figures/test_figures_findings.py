@@ -1,5 +1,7 @@
 """The sentences follow the numbers: opposite numbers, opposite findings."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import synthetic
@@ -63,6 +65,13 @@ def test_one_text_without_an_advantage_leaves_its_layer_open() -> None:
     assert [row.damps_more() for row in layer_rows(lost)].index("undecided") == 3
     assert "Not everywhere" in findings.opening(lost)
     assert "a tie or hold texts without a value (1)." in findings.opening(lost)
+
+
+@pytest.mark.parametrize("errors, who", [(1.9, "undecided"), (2.1, "implicit"), (-2.1, "explicit")])
+def test_two_standard_errors_decide_who_damps_more(errors: float, who: str) -> None:
+    # Fails if any advantage but zero counts as one.
+    row = dataclasses.replace(layer_rows(synthetic.summary())[0], advantage_error=0.01)
+    assert dataclasses.replace(row, advantage=errors * 0.01).damps_more() == who
 
 
 def test_growth_names_the_worst_layer_and_counts() -> None:
