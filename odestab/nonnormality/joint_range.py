@@ -1,0 +1,240 @@
+"""The joint numerical range of the symmetric part of an operator and its square: a convex set in
+the plane, known by its supporting lines from one subspace.
+"""
+
+import dataclasses
+
+import torch
+from jaxtyping import Bool, Complex, Float
+from torch import Tensor
+
+from odestab.krylov import gmres
+from odestab.krylov.orthogonalization import norm, orthogonalize, unit
+from odestab.krylov.projected import HOST, decomposed, transferred
+from odestab.operators.linear_operator import AbstractOperator
+from odestab.operators.scaling import unit_scaled
+from odestab.spectrum import record
+
+LOOSE_SOLVE = 0.05  # of the solves behind new directions; what is found comes from exact products
+LONGEST_SOLVE = 40  # products of either: near the spectrum a solve never ends, and need not
+TOGETHER = 4  # directions of either kind by which the space grows at once
+CHUNK = 64  # columns of a dense matrix that are made at once
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Extremes:
+    """The outermost points of the set {(Re z, |z|²)} in given directions.
+
+    Attributes:
+        points: z = ⟨w, Jw⟩ + i‖Jw − ⟨w, Jw⟩w‖ of the unit vector w that was found: attained,
+            whatever has converged. NaN where the operator is not finite.
+        residuals: ‖Hw − λw‖ for H = u JᵀJ + v(J + Jᵀ).
+        converged: see `JointRange.extremes`.
+    """
+
+    points: Complex[Tensor, "batch directions"]
+    residuals: Float[Tensor, "batch directions"]
+    converged: Bool[Tensor, "batch directions"]
+
+
+class JointRange:
+    """{(⟨w, Jw⟩, ‖Jw‖²) : ‖w‖ = 1} of each example, for J divided by `scale`.
+
+    In the coordinates (Re z, |z|²) a circle about a real centre c is the line |z|² − 2c Re z =
+    const, so that the outermost and innermost circles of the scaled relative graph are supporting
+    lines of this set: extreme eigenvalues of JᵀJ − c(J + Jᵀ). They are sought for all directions on
+    one subspace V, which holds V, JV, JᵀV and JᵀJV and grows by what is worst off (generalised
+    Davidson, Morgan and Scott 1986); inner circles by inverse iteration with loose solves. Small
+    matrices have all of R^n as their V, and everything is exact then.
+
+    Attributes:
+        scale: a power of two near ‖J‖ per example, 1 where that is within the comfort of squares.
+        products: of J or Jᵀ with one tangent of the whole batch, those in solves included.
+    """
+
+    def __init__(
+        self, operator: AbstractOperator, generator: torch.Generator | None, max_dimension: int
+    ) -> None:
+        operator, self.scale = unit_scaled(operator)
+        self.operator, self.products = operator, 1
+        self.largest = max(operator.sizes)
+        self.exact = self.largest <= record.DENSE_LIMIT
+        self.limit = self.largest if self.exact else min(max_dimension, self.largest)
+        n = operator.like[0].numel()
+        empty = operator.like.new_zeros(len(operator.like), 0, n)
+        self.v, self.jv, self.tv, self.tjv = empty, empty, empty, empty
+        if self.exact:
+            for first in range(0, self.largest, CHUNK):
+                self._append(self._unit_vectors(first, min(CHUNK, self.largest - first)))
+        else:
+            self._grow(operator.random(generator).flatten(1)[:, None])
+
+    @property
+    def dimension(self) -> int:
+        """Of the subspace, rows of zeros included."""
+        return self.v.shape[1]
+
+    def extremes(
+        self,
+        u: Float[Tensor, "batch directions"],
+        v: Float[Tensor, "batch directions"],
+        rtol: float,
+        floor: Float[Tensor, " batch"],
+    ) -> Extremes:
+        """Where u|z|² + 2v Re z is largest, for u² + v² = 1; the space grows until all have
+        converged or it is the largest.
+
+        u > 0 asks for the outer circle about c = −v/u, u < 0 for the inner one, u = 0 for the
+        largest or smallest real part. With z found, σ = |z − c| and M = J − cI, converged means
+        ‖MᵀMw − σ²w‖ ≤ rtol·σ·max(σ, floor): the residual of the singular triplet relative to its
+        value, or to the floor where the value is less.
+        """
+        active = torch.arange(u.shape[1], device=u.device)
+        while True:
+            points, vectors, good = self._ritz(u[:, active], v[:, active], rtol, floor)
+            pending = ~good & ~points.real.isnan()
+            if self.exact or self.dimension >= self.limit or not bool(pending.any()):
+                break
+            before = self.dimension
+            self._expand(u[:, active], v[:, active], vectors, pending)
+            if self.dimension == before:
+                break
+            active = active[pending.any(0)]
+        points, vectors, good = self._ritz(u, v, rtol, floor)
+        residuals = torch.where(points.real.isnan(), torch.nan, norm(vectors))
+        return Extremes(points, residuals, good)
+
+    def _ritz(
+        self, u: Tensor, v: Tensor, rtol: float, floor: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Points, residual vectors `(batch, directions, n)` and which have converged."""
+        values, coefficients, finite = self._projected(u, v)
+        w, jw, tw, tjw = (
+            torch.bmm(coefficients, space) for space in (self.v, self.jv, self.tv, self.tjv)
+        )
+        length = norm(w)  # 1 but for rounding, 0 where there is no real entry
+        a = (w * jw).sum(2)
+        points = torch.complex(a, norm(jw - a[..., None] * w))
+        known = finite[:, None] & (length > 0.5)
+        points = torch.where(known, points, complex("nan"))
+        residual = u[..., None] * tjw + v[..., None] * (jw + tw) - values[..., None] * w
+        residual = torch.where(known[..., None], residual, 0.0)
+        return points, residual, self._settled(u, v, points, norm(residual), rtol, floor)
+
+    def _projected(self, u: Tensor, v: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """The largest Ritz value of H, its coefficients, and which examples are finite."""
+        mixed, square = torch.bmm(self.v, self.jv.mT), torch.bmm(self.jv, self.jv.mT)
+        alive = self.v.norm(dim=2) > 0.5
+        on_host = transferred(HOST, mixed, square, alive.to(u.dtype), u, v)
+        mixed, square, used, first, second = (part.double() for part in on_host)
+        finite = square.isfinite().all(2).all(1) & mixed.isfinite().all(2).all(1)
+        finite = finite & (used > 0.5).any(1)
+        mixed, square = (torch.where(finite[:, None, None], g, 0.0) for g in (mixed, square))
+        symmetric = mixed + mixed.mT
+        h = first[..., None, None] * square[:, None] + second[..., None, None] * symmetric[:, None]
+        # Rows of zeros are no directions: they must not win where all values are negative.
+        below_all = -2 * (square.abs().sum(2).amax(1) + symmetric.abs().sum(2).amax(1)) - 1
+        h = h + torch.diag_embed((used < 0.5) * below_all[:, None])[:, None]
+        values, vectors = decomposed(torch.linalg.eigh, h.flatten(0, 1))
+        shape, device = u.shape, self.v.device
+        found = values[:, -1].view(shape), vectors[..., -1].view(*shape, -1), finite[:, None]
+        values, vectors, finite = (part.to(u.dtype) for part in found)
+        values, vectors, finite = transferred(device, values, vectors, finite)
+        return values, vectors, finite[:, 0] > 0.5
+
+    def _settled(
+        self, u: Tensor, v: Tensor, points: Tensor, residual: Tensor, rtol: float, floor: Tensor
+    ) -> Tensor:
+        """Which directions have converged."""
+        upright = u == 0
+        centre = torch.where(upright, 0.0, -v / torch.where(upright, 1.0, u))
+        sigma = torch.where(upright, points.abs(), (points - centre).abs())
+        size = residual * torch.where(upright, 0.5, torch.hypot(torch.ones_like(centre), centre))
+        least = torch.maximum(sigma, floor[:, None])
+        reach = points.abs() + centre.abs()
+        noise = 100 * torch.finfo(u.dtype).eps * reach * torch.where(upright, 1.0, reach)
+        allowed = rtol * least * torch.where(upright, 1.0, sigma) + noise
+        # A value below what rounding leaves of its square is known only if the floor is above it.
+        resolved = upright | (least * least * rtol > noise) | (reach == 0)
+        return (size <= allowed) & resolved
+
+    def _expand(self, u: Tensor, v: Tensor, residual: Tensor, pending: Tensor) -> None:
+        """Grow by the directions that are worst off: the outer ones by their residuals, the inner
+        ones by inverse iteration on them.
+        """
+        size = torch.where(pending, norm(residual), 0.0)
+        new = []
+        for inside in (False, True):
+            rank = torch.where((u < 0) == inside, size, 0.0)
+            count = min(TOGETHER, rank.shape[1], int((rank > 0).sum(1).max()))
+            if not count:
+                continue
+            worst = rank.topk(count, dim=1)
+            index = worst.indices[..., None].expand(-1, -1, residual.shape[2])
+            chosen = torch.where((worst.values > 0)[..., None], residual.gather(1, index), 0.0)
+            if inside:
+                centres = (-v / torch.where(u == 0, 1.0, u)).gather(1, worst.indices)
+                chosen = self._inverted(chosen, centres)
+            new.append(chosen)
+        self._grow(torch.cat(new, 1)[:, : self.limit - self.dimension])
+
+    def _inverted(self, r: Tensor, centres: Tensor) -> Tensor:
+        """About (MᵀM)⁻¹ r, M = J − cI, each row with its own c."""
+        rows, c = r.transpose(0, 1).flatten(0, 1), centres.T.reshape(-1, 1)
+        rows, _ = unit(rows)
+        half = gmres(
+            lambda y: self._product(y, adjoint=True) - c * y, rows, LOOSE_SOLVE, LONGEST_SOLVE
+        ).solution
+        half, _ = unit(half)
+        whole = gmres(lambda y: self._product(y) - c * y, half, LOOSE_SOLVE, LONGEST_SOLVE).solution
+        return whole.view(r.shape[1], r.shape[0], -1).transpose(0, 1)
+
+    def _product(self, rows: Tensor, adjoint: bool = False) -> Tensor:
+        """J or Jᵀ on `(tangents·batch, n)`."""
+        self.products += len(rows) // max(len(self.v), 1)
+        operator = self.operator
+        return operator.flat(operator.rmv if adjoint else operator.mv)(rows)
+
+    def _grow(self, directions: Tensor) -> None:
+        """Orthonormal rows for new directions `(batch, some, n)`, zeros for what lies in the space;
+        nothing where all of them do.
+        """
+        eps = torch.finfo(directions.dtype).eps
+        basis = self.v
+        for k in range(directions.shape[1]):
+            direction, _ = unit(directions[:, k])
+            direction = torch.where(direction.isfinite(), direction, 0.0)
+            q, _ = unit(orthogonalize(basis, direction)[0], 100 * eps)
+            q, _ = unit(orthogonalize(basis, q)[0], 0.5)
+            basis = torch.cat([basis, q[:, None]], 1)
+        fresh = basis[:, self.dimension :]
+        fresh = fresh[:, (fresh.abs().amax(2) > 0).any(0)]
+        if fresh.shape[1]:
+            self._append(fresh)
+
+    def _append(self, fresh: Tensor) -> None:
+        """Rows of V with their products."""
+        batch, count, n = fresh.shape
+        rows = fresh.transpose(0, 1).reshape(-1, n)
+        image = self._product(rows)
+        back = self._product(torch.cat([rows, image]), adjoint=True)
+
+        def over_batch(columns: Tensor) -> Tensor:
+            return columns.view(count, batch, n).transpose(0, 1)
+
+        parts = fresh, over_batch(image), *map(over_batch, back.chunk(2))
+        self.v, self.jv, self.tv, self.tjv = (
+            torch.cat([old, new], 1)
+            for old, new in zip((self.v, self.jv, self.tv, self.tjv), parts, strict=True)
+        )
+
+    def _unit_vectors(self, first: int, count: int) -> Tensor:
+        """Unit vectors of each example's real entries, from the `first` on; zeros beyond the last
+        one.
+        """
+        like = self.operator.like
+        vectors = torch.zeros(len(like), count, like[0].numel(), dtype=like.dtype)
+        for row, entries in zip(vectors, self.operator.real_entries(), strict=True):
+            mine = entries[first : first + count]
+            row[torch.arange(len(mine)), mine] = 1.0
+        return vectors.to(like.device)
