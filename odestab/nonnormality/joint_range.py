@@ -16,8 +16,10 @@ from odestab.operators.scaling import unit_scaled
 from odestab.spectrum import record
 
 LOOSE_SOLVE = 0.05  # of the solves behind new directions; what is found comes from exact products
-LONGEST_SOLVE = 40  # products of either: near the spectrum a solve never ends, and need not
-TOGETHER = 4  # directions of either kind by which the space grows at once
+LONGEST_SOLVE = 60  # products of either: near the spectrum a solve never ends, and need not
+TOGETHER = 6  # directions of either kind by which the space grows at once
+ROOM = 60  # dimensions that one more search may add to a space that is as large as it may be
+NOISE = 10  # eps: what rounding leaves of an eigenvalue of a product of two small matrices
 CHUNK = 64  # columns of a dense matrix that are made at once
 
 
@@ -43,9 +45,9 @@ class JointRange:
     In the coordinates (Re z, |z|²) a circle about a real centre c is the line |z|² − 2c Re z =
     const, so that the outermost and innermost circles of the scaled relative graph are supporting
     lines of this set: extreme eigenvalues of JᵀJ − c(J + Jᵀ). They are sought for all directions on
-    one subspace V, which holds V, JV, JᵀV and JᵀJV and grows by what is worst off (generalised
-    Davidson, Morgan and Scott 1986); inner circles by inverse iteration with loose solves. Small
-    matrices have all of R^n as their V, and everything is exact then.
+    one subspace, which holds V, JV, JᵀV and JᵀJV and grows by the residuals of the directions that
+    are worst off, or by inverse iteration on them (generalised Davidson, Morgan and Scott 1986).
+    Small matrices have all of R^n as their V, and everything is exact then.
 
     Attributes:
         scale: a power of two near ‖J‖ per example, 1 where that is within the comfort of squares.
@@ -59,7 +61,7 @@ class JointRange:
         self.operator, self.products = operator, 1
         self.largest = max(operator.sizes)
         self.exact = self.largest <= record.DENSE_LIMIT
-        self.limit = self.largest if self.exact else min(max_dimension, self.largest)
+        self.max_dimension = max_dimension
         n = operator.like[0].numel()
         empty = operator.like.new_zeros(len(operator.like), 0, n)
         self.v, self.jv, self.tv, self.tjv = empty, empty, empty, empty
@@ -80,34 +82,47 @@ class JointRange:
         v: Float[Tensor, "batch directions"],
         rtol: float,
         floor: Float[Tensor, " batch"],
+        inverse: bool = False,
     ) -> Extremes:
         """Where u|z|² + 2v Re z is largest, for u² + v² = 1; the space grows until all have
         converged or it is the largest.
 
         u > 0 asks for the outer circle about c = −v/u, u < 0 for the inner one, u = 0 for the
-        largest or smallest real part. With z found, σ = |z − c| and M = J − cI, converged means
-        ‖MᵀMw − σ²w‖ ≤ rtol·σ·max(σ, floor): the residual of the singular triplet relative to its
-        value, or to the floor where the value is less.
+        largest or smallest real part. With z found, σ = |z − c|, M = J − cI and ρ = ‖MᵀMw − σ²w‖/σ,
+        the residual of the singular triplet, converged means ρ ≤ rtol·σ, or min(ρ, σ) ≤ floor.
+
+        Args:
+            u: `(batch, directions)`.
+            v: the same.
+            rtol: tolerance on ρ relative to σ.
+            floor: tolerance in units of J, per example.
+            inverse: grow by inverse iteration on residuals of inner circles. Sought one at a time
+                they need it; for a whole set of them residuals as they are cost less.
         """
+        limit = min(self.largest, max(self.max_dimension, self.dimension + inverse * ROOM))
         active = torch.arange(u.shape[1], device=u.device)
-        while True:
-            points, vectors, good = self._ritz(u[:, active], v[:, active], rtol, floor)
-            pending = ~good & ~points.real.isnan()
-            if self.exact or self.dimension >= self.limit or not bool(pending.any()):
-                break
+        while not self.exact:
+            points, vectors, excess = self._ritz(u[:, active], v[:, active], rtol, floor)
+            pending = (excess > 1) & ~points.real.isnan()
             before = self.dimension
-            self._expand(u[:, active], v[:, active], vectors, pending)
+            if before >= limit or not bool(pending.any()):
+                break
+            excess = torch.where(pending, excess, 0.0)
+            self._expand(u[:, active], v[:, active], vectors, excess, limit - before, inverse)
             if self.dimension == before:
                 break
+            # What has converged is looked at again when all has.
             active = active[pending.any(0)]
-        points, vectors, good = self._ritz(u, v, rtol, floor)
+        points, vectors, excess = self._ritz(u, v, rtol, floor)
         residuals = torch.where(points.real.isnan(), torch.nan, norm(vectors))
-        return Extremes(points, residuals, good)
+        return Extremes(points, residuals, excess <= 1)
 
     def _ritz(
         self, u: Tensor, v: Tensor, rtol: float, floor: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Points, residual vectors `(batch, directions, n)` and which have converged."""
+        """Points, residual vectors `(batch, directions, n)`, and residuals in units of what is
+        allowed.
+        """
         values, coefficients, finite = self._projected(u, v)
         w, jw, tw, tjw = (
             torch.bmm(coefficients, space) for space in (self.v, self.jv, self.tv, self.tjv)
@@ -119,7 +134,7 @@ class JointRange:
         points = torch.where(known, points, complex("nan"))
         residual = u[..., None] * tjw + v[..., None] * (jw + tw) - values[..., None] * w
         residual = torch.where(known[..., None], residual, 0.0)
-        return points, residual, self._settled(u, v, points, norm(residual), rtol, floor)
+        return points, residual, self._excess(u, v, points, norm(residual), rtol, floor)
 
     def _projected(self, u: Tensor, v: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """The largest Ritz value of H, its coefficients, and which examples are finite."""
@@ -142,41 +157,47 @@ class JointRange:
         values, vectors, finite = transferred(device, values, vectors, finite)
         return values, vectors, finite[:, 0] > 0.5
 
-    def _settled(
+    def _excess(
         self, u: Tensor, v: Tensor, points: Tensor, residual: Tensor, rtol: float, floor: Tensor
     ) -> Tensor:
-        """Which directions have converged."""
+        """Residuals in units of what is allowed; above 1 is not converged."""
         upright = u == 0
-        centre = torch.where(upright, 0.0, -v / torch.where(upright, 1.0, u))
+        centre = _centres(u, v)
         sigma = torch.where(upright, points.abs(), (points - centre).abs())
-        size = residual * torch.where(upright, 0.5, torch.hypot(torch.ones_like(centre), centre))
-        least = torch.maximum(sigma, floor[:, None])
+        square = residual * torch.where(upright, 0.5, torch.hypot(torch.ones_like(centre), centre))
         reach = points.abs() + centre.abs()
-        noise = 100 * torch.finfo(u.dtype).eps * reach * torch.where(upright, 1.0, reach)
-        allowed = rtol * least * torch.where(upright, 1.0, sigma) + noise
-        # A value below what rounding leaves of its square is known only if the floor is above it.
-        resolved = upright | (least * least * rtol > noise) | (reach == 0)
-        return (size <= allowed) & resolved
+        noise = NOISE * torch.finfo(u.dtype).eps * reach * torch.where(upright, 1.0, reach)
+        length = torch.where(upright, 1.0, sigma)
+        allowed = rtol * sigma * length + noise
+        # A value below what rounding leaves of its square is known to the floor alone.
+        lost = ~upright & (sigma * sigma <= NOISE * noise) & (reach > 0)
+        relative = torch.where(lost, torch.inf, square / torch.where(allowed > 0, allowed, 1.0))
+        triplet = torch.where(length > 0, square / torch.where(length > 0, length, 1.0), 0.0)
+        small = torch.where(upright, triplet, torch.minimum(triplet, sigma))
+        given = floor[:, None] > 0
+        absolute = small / torch.where(given, floor[:, None], 1.0)
+        excess = torch.where(given, torch.minimum(relative, absolute), relative)
+        return torch.where(points.real.isnan(), torch.inf, excess)
 
-    def _expand(self, u: Tensor, v: Tensor, residual: Tensor, pending: Tensor) -> None:
-        """Grow by the directions that are worst off: the outer ones by their residuals, the inner
-        ones by inverse iteration on them.
+    def _expand(
+        self, u: Tensor, v: Tensor, residual: Tensor, excess: Tensor, room: int, inverse: bool
+    ) -> None:
+        """Grow by the residuals of the directions that are worst off, outer and inner ones, or by
+        inverse iteration on the latter.
         """
-        size = torch.where(pending, norm(residual), 0.0)
         new = []
         for inside in (False, True):
-            rank = torch.where((u < 0) == inside, size, 0.0)
+            rank = torch.where((u < 0) == inside, excess, 0.0)
             count = min(TOGETHER, rank.shape[1], int((rank > 0).sum(1).max()))
             if not count:
                 continue
             worst = rank.topk(count, dim=1)
             index = worst.indices[..., None].expand(-1, -1, residual.shape[2])
             chosen = torch.where((worst.values > 0)[..., None], residual.gather(1, index), 0.0)
-            if inside:
-                centres = (-v / torch.where(u == 0, 1.0, u)).gather(1, worst.indices)
-                chosen = self._inverted(chosen, centres)
+            if inside and inverse:
+                chosen = self._inverted(chosen, _centres(u, v).gather(1, worst.indices))
             new.append(chosen)
-        self._grow(torch.cat(new, 1)[:, : self.limit - self.dimension])
+        self._grow(torch.cat(new, 1)[:, :room])
 
     def _inverted(self, r: Tensor, centres: Tensor) -> Tensor:
         """About (MᵀM)⁻¹ r, M = J − cI, each row with its own c."""
@@ -238,3 +259,8 @@ class JointRange:
             mine = entries[first : first + count]
             row[torch.arange(len(mine)), mine] = 1.0
         return vectors.to(like.device)
+
+
+def _centres(u: Tensor, v: Tensor) -> Tensor:
+    """c = −v/u, 0 where there is none."""
+    return torch.where(u == 0, 0.0, -v / torch.where(u == 0, 1.0, u))

@@ -14,6 +14,7 @@ from odestab.nonnormality.joint_range import Extremes, JointRange
 from odestab.operators.linear_operator import AbstractOperator
 
 CENTRES = 25  # circles by default
+NEGLIGIBLE = 0.02  # of ‖J‖: an error of an inner circle's radius that no picture shows
 SEGMENT = 8  # points on each arc of the boundary
 RATIO_ROUNDS = 30  # of the search for a theta method's worst growth; it converges quadratically
 PROBE = complex(-0.3, 0.7)  # where a stability function is held against that of the theta method
@@ -70,7 +71,8 @@ class RelativeGraph:
         outer_residuals: ‖Mᵀu − σw‖ with M = J − cI, Mw = σu, for each outer circle.
         inner_residuals: the same for each inner one; NaN where they were left out.
         outer_converged: residual ≤ rtol·σ.
-        inner_converged: residual ≤ rtol·max(σ, ‖J‖/100); False where they were left out.
+        inner_converged: residual ≤ rtol·σ, or the smaller of residual and σ ≤ ‖J‖/50: the radius is
+            known to within 2 % of the picture. False where they were left out.
         filled: all of the convex set is attained by real perturbations (n ≥ 3).
         products: of J or Jᵀ with one tangent of the whole batch, those in solves included.
         kind: "exact" (all of R^n) or "estimate" (a subspace).
@@ -159,6 +161,7 @@ class RelativeGraph:
         known = self.attained.isfinite().all(1)
         return (inside & known[:, None] & flat.isfinite()).view(z.shape)
 
+    @torch.no_grad()
     def worst_growth(self, method: ThetaLike) -> Float[Tensor, " batch"]:
         """max |R(hz)| over the graph at the method's step size: σ_max(I + hJ), 1/σ_min(I − hJ), and
         σ_max of a theta method's R(hJ).
@@ -190,7 +193,7 @@ class RelativeGraph:
             v = forward + growth**2 * back if theta < 1 else torch.ones_like(back)
             size = torch.hypot(u, v)
             found = self.range.extremes(
-                (u / size)[:, None], (v / size)[:, None], self.rtol, torch.zeros_like(size)
+                (u / size)[:, None], (v / size)[:, None], self.rtol, torch.zeros_like(size), True
             )
             before, good = growth, found.converged[:, 0]
             growth = _ratio(found.points[:, 0], forward, back)
@@ -255,7 +258,7 @@ def scaled_relative_graph(
     outwards = torch.cat([0 * one, 1 / steep, 0 * one], 1), torch.cat([-one, -own / steep, one], 1)
     found = [space.extremes(*outwards, rtol, zero)]
     if inner:
-        found.append(space.extremes(-1 / steep, own / steep, rtol, size / 100))
+        found.append(space.extremes(-1 / steep, own / steep, rtol, NEGLIGIBLE * size))
     return _graph(op, space, own, found, rtol)
 
 

@@ -4,6 +4,7 @@ import dataclasses
 import difflib
 import itertools
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -11,7 +12,7 @@ from torch import Tensor
 
 NOTHING = -1  # what stands opposite a token of one text only
 
-Ids = Tensor | Sequence[int] | Sequence[Sequence[int]]
+Ids = Tensor | Sequence[Any]  # of whole numbers, or of rows of them
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -126,9 +127,9 @@ def _rows(ids: Ids, mask: Tensor | None, name: str) -> list[list[tuple[int, int]
         ids = ids.tolist()
     single = bool(len(ids)) and not isinstance(ids[0], Sequence)
     rows = [ids] if single else ids
-    if not all(isinstance(token, int) for row in rows for token in row):  # type: ignore[union-attr]
+    if not all(isinstance(token, int) for row in rows for token in row):
         raise ValueError(f"{name} must be whole numbers, got {rows}")
-    lengths = [len(row) for row in rows]  # type: ignore[arg-type]
+    lengths = [len(row) for row in rows]
     if mask is None:
         real = [[True] * length for length in lengths]
     else:
@@ -139,7 +140,7 @@ def _rows(ids: Ids, mask: Tensor | None, name: str) -> list[list[tuple[int, int]
                 f"{lengths}"
             )
     return [
-        [(position, token) for position, token in enumerate(row) if keep[position]]  # type: ignore[arg-type, misc]
+        [(position, token) for position, token in enumerate(row) if keep[position]]
         for row, keep in zip(rows, real, strict=True)
     ]
 
