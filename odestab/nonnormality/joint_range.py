@@ -19,7 +19,8 @@ LOOSE_SOLVE = 0.05  # of the solves behind new directions; what is found comes f
 LONGEST_SOLVE = 60  # products of either: near the spectrum a solve never ends, and need not
 TOGETHER = 6  # directions of either kind by which the space grows at once
 ROOM = 60  # dimensions that one more search may add to a space that is as large as it may be
-NOISE = 10  # eps: what rounding leaves of an eigenvalue of a product of two small matrices
+NOISE = 100  # eps: what rounding leaves of residuals of squares
+LOST = 10  # times that: a square below it says nothing
 CHUNK = 64  # columns of a dense matrix that are made at once
 
 
@@ -76,6 +77,12 @@ class JointRange:
         """Of the subspace, rows of zeros included."""
         return self.v.shape[1]
 
+    @property
+    def complete(self) -> Bool[Tensor, " batch"]:
+        """Whose subspace is all of R^n."""
+        sizes = torch.tensor(self.operator.sizes, device=self.v.device)
+        return (self.v.norm(dim=2) > 0.5).sum(1) >= sizes
+
     def extremes(
         self,
         u: Float[Tensor, "batch directions"],
@@ -99,31 +106,38 @@ class JointRange:
             inverse: grow by inverse iteration on residuals of inner circles. Sought one at a time
                 they need it; for a whole set of them residuals as they are cost less.
         """
-        limit = min(self.largest, max(self.max_dimension, self.dimension + inverse * ROOM))
-        active = torch.arange(u.shape[1], device=u.device)
-        while not self.exact:
-            points, vectors, excess = self._ritz(u[:, active], v[:, active], rtol, floor)
+        limit = max(self.max_dimension, self.dimension + inverse * ROOM)
+        every = torch.arange(u.shape[1], device=u.device)
+        active = every
+        while True:
+            points, vectors, excess = self._ritz(u[:, active], v[:, active], rtol, floor, inverse)
             pending = (excess > 1) & ~points.real.isnan()
             before = self.dimension
-            if before >= limit or not bool(pending.any()):
+            open_ = pending.any(0)
+            if not bool(open_.any()) and len(active) < len(every):
+                # A larger space may have found a better vector, with a larger residual.
+                active = every
+                continue
+            if self.exact or before >= limit or not bool(open_.any()):
                 break
             excess = torch.where(pending, excess, 0.0)
             self._expand(u[:, active], v[:, active], vectors, excess, limit - before, inverse)
             if self.dimension == before:
                 break
-            # What has converged is looked at again when all has.
-            active = active[pending.any(0)]
-        points, vectors, excess = self._ritz(u, v, rtol, floor)
+            active = active[open_]
+        if len(active) < len(every):
+            points, vectors, excess = self._ritz(u, v, rtol, floor, inverse)
         residuals = torch.where(points.real.isnan(), torch.nan, norm(vectors))
         return Extremes(points, residuals, excess <= 1)
 
     def _ritz(
-        self, u: Tensor, v: Tensor, rtol: float, floor: Tensor
+        self, u: Tensor, v: Tensor, rtol: float, floor: Tensor, inverse: bool
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Points, residual vectors `(batch, directions, n)`, and residuals in units of what is
         allowed.
         """
-        values, coefficients, finite = self._projected(u, v)
+        sharp = self.complete & inverse
+        values, coefficients, finite = self._projected(u, v, sharp)
         w, jw, tw, tjw = (
             torch.bmm(coefficients, space) for space in (self.v, self.jv, self.tv, self.tjv)
         )
@@ -134,10 +148,15 @@ class JointRange:
         points = torch.where(known, points, complex("nan"))
         residual = u[..., None] * tjw + v[..., None] * (jw + tw) - values[..., None] * w
         residual = torch.where(known[..., None], residual, 0.0)
-        return points, residual, self._excess(u, v, points, norm(residual), rtol, floor)
+        excess = self._excess(u, v, points, norm(residual), rtol, floor)
+        # A singular value of the whole matrix is no square root of rounding.
+        return points, residual, torch.where(known & sharp[:, None], 0.0, excess)
 
-    def _projected(self, u: Tensor, v: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """The largest Ritz value of H, its coefficients, and which examples are finite."""
+    def _projected(self, u: Tensor, v: Tensor, sharp: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """The largest Ritz value of H, its coefficients, and which examples are finite.
+
+        Where `sharp`, V is all of R^n, and inner circles are singular values of J − cI.
+        """
         mixed, square = torch.bmm(self.v, self.jv.mT), torch.bmm(self.jv, self.jv.mT)
         alive = self.v.norm(dim=2) > 0.5
         on_host = transferred(HOST, mixed, square, alive.to(u.dtype), u, v)
@@ -152,8 +171,15 @@ class JointRange:
         h = h + torch.diag_embed((used < 0.5) * below_all[:, None])[:, None]
         values, vectors = decomposed(torch.linalg.eigh, h.flatten(0, 1))
         shape, device = u.shape, self.v.device
-        found = values[:, -1].view(shape), vectors[..., -1].view(*shape, -1), finite[:, None]
-        values, vectors, finite = (part.to(u.dtype) for part in found)
+        largest, leading = values[:, -1].view(shape), vectors[..., -1].view(*shape, -1)
+        if bool(sharp.any()):
+            c = _centres(first, second)[..., None]
+            beyond = 2 * (below_all[:, None, None] - c.abs())  # rows of zeros must not win here
+            shift = torch.diag_embed(torch.where(used[:, None] > 0.5, c, beyond))
+            right = decomposed(torch.linalg.svd, (mixed[:, None] - shift).flatten(0, 1))[2]
+            instead = (first < 0) & sharp.to(HOST)[:, None]
+            leading = torch.where(instead[..., None], right[:, -1].view(*shape, -1), leading)
+        values, vectors, finite = (part.to(u.dtype) for part in (largest, leading, finite[:, None]))
         values, vectors, finite = transferred(device, values, vectors, finite)
         return values, vectors, finite[:, 0] > 0.5
 
@@ -170,7 +196,7 @@ class JointRange:
         length = torch.where(upright, 1.0, sigma)
         allowed = rtol * sigma * length + noise
         # A value below what rounding leaves of its square is known to the floor alone.
-        lost = ~upright & (sigma * sigma <= NOISE * noise) & (reach > 0)
+        lost = ~upright & (sigma * sigma <= LOST * noise) & (reach > 0)
         relative = torch.where(lost, torch.inf, square / torch.where(allowed > 0, allowed, 1.0))
         triplet = torch.where(length > 0, square / torch.where(length > 0, length, 1.0), 0.0)
         small = torch.where(upright, triplet, torch.minimum(triplet, sigma))

@@ -55,8 +55,8 @@ def theta_of(method: ThetaLike) -> float:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class RelativeGraph:
-    """{a ± i(L² − a²)^½ : ‖δ‖ = 1}, a = ⟨Jδ, δ⟩, L = ‖Jδ‖, of each example, as the part of the plane
-    between two circles about each of many real centres (Mathematics, section 11).
+    """{a ± i(L² − a²)^½ : ‖δ‖ = 1}, a = ⟨Jδ, δ⟩, L = ‖Jδ‖, of each example, between two circles
+    about each of many real centres (Mathematics, section 11).
 
     In the coordinates (Re z, |z|²) its upper half is convex for n ≥ 3 (Brickman 1961). For n = 2
     real perturbations give the boundary of that convex set alone, for n = 1 one point; what is here
@@ -189,8 +189,10 @@ class RelativeGraph:
         # The first guess may be anything: 1 is the growth of the zero operator.
         growth, good = torch.ones_like(forward), known
         for _ in range(RATIO_ROUNDS if 0 < theta < 1 else 1):
-            u = forward**2 - (growth * back) ** 2 if theta < 1 else -back
-            v = forward + growth**2 * back if theta < 1 else torch.ones_like(back)
+            # |1 + αz|² − G²|1 − βz|², with weights that hold up where G is infinite.
+            above = 1 / (1 + growth.nan_to_num(1.0) ** 2)
+            u = above * forward**2 - (1 - above) * back**2
+            v = above * forward + (1 - above) * back
             size = torch.hypot(u, v)
             found = self.range.extremes(
                 (u / size)[:, None], (v / size)[:, None], self.rtol, torch.zeros_like(size), True

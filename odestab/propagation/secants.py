@@ -91,8 +91,8 @@ def secant(
     *,
     alignment: Alignment | None = None,
 ) -> Secant:
-    """ζ = a + i(L² − a²)^½, a = ⟨Δf, δ⟩/‖δ‖², L = ‖Δf‖/‖δ‖ (Ryu, Hannah and Yin, Math. Program. 194,
-    2022; Mathematics, section 10).
+    """ζ = a + i(L² − a²)^½, a = ⟨Δf, δ⟩/‖δ‖², L = ‖Δf‖/‖δ‖ (Ryu, Hannah and Yin 2022; Mathematics,
+    section 10).
 
     An explicit Euler step of size h multiplies ‖δ‖ by |1 + hζ| exactly, an implicit one by
     1/|1 − hζ| with ζ where it ends. As y tends to x, ζ tends to a point of the scaled relative

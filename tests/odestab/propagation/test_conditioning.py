@@ -83,7 +83,10 @@ def test_predicted_labels_have_positive_margins() -> None:
     found = conditioning(model, batch)
     assert (found.margin > 0).all()
     again = conditioning(model, batch, found.labels)
-    assert all(torch.equal(a, b) for a, b in zip(fields(found).values(), fields(again).values()))
+    assert all(
+        torch.equal(a, b)
+        for a, b in zip(*map(dict.values, map(fields, (found, again))), strict=True)
+    )
     wrong = conditioning(model, batch, (found.labels + 1) % 3)
     assert (wrong.margin < 0).all() and (wrong.distance > 0).all()
 
