@@ -6,9 +6,7 @@ A killed run loses at most the cell in flight.
 import contextlib
 import dataclasses
 import json
-import platform
 from collections.abc import Callable, Iterable, Iterator
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +17,7 @@ from analysis.cells import CellPlan, plan
 from analysis.config import StudyConfig
 from analysis.ground.files import sweep as sweep_temporary
 from analysis.ground.interrupts import raise_interrupt
+from analysis.ground.versions import versions
 from analysis.measure import measure
 from analysis.pool import measured, useful_workers
 from analysis.record import (
@@ -49,7 +48,6 @@ DERIVED = (
     "tokens",
     "warnings",
 )
-VERSIONED = ("odestab", "torch", "transformers", "numpy", "scipy")
 Report = Callable[[str], None]
 Progress = Callable[[Iterable[Cell], int], Iterable[Cell]]
 
@@ -220,17 +218,6 @@ def missing(sweep: Sweep, out: Path, warn: Report) -> list[CellPlan]:
         except DamagedCell as error:
             warn(f"damaged cell, measured again: {error}")
         found.append(cell)
-    return found
-
-
-def versions() -> dict[str, str]:
-    """Versions of what computes the numbers."""
-    found = {"python": platform.python_version()}
-    for name in VERSIONED:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            found[name] = "not installed"
     return found
 
 

@@ -1,4 +1,7 @@
-"""Numerical stability of neural layers seen as steps of a differential equation."""
+"""Numerical stability of neural layers seen as steps of a differential equation.
+
+The examples of all docstrings take `import torch` and `import odestab as od` for granted.
+"""
 
 from odestab.adjoint import (
     AbstractAdjoint,
@@ -8,7 +11,14 @@ from odestab.adjoint import (
     PhantomAdjoint,
     UnrolledAdjoint,
 )
-from odestab.encoder_layers import load_encoder, position_limit, stored_types, trace, weight_files
+from odestab.encoder_layers import (
+    embedded_model_folder,
+    load_encoder,
+    position_limit,
+    stored_types,
+    trace,
+    weight_files,
+)
 from odestab.fields.frozen_randomness import FrozenRandomness
 from odestab.fields.trajectory import Trajectory
 from odestab.fields.vector_field import (
@@ -28,13 +38,13 @@ from odestab.nonnormality.pseudospectral_extrema import (
 )
 from odestab.nonnormality.pseudospectrum import Pseudospectrum, Resolvent, pseudospectrum, resolvent
 from odestab.nonnormality.relative_graph import RelativeGraph, scaled_relative_graph
+from odestab.operators.factorized_inverse import factorized_inverse
 from odestab.operators.jacobian import Jacobian
 from odestab.operators.linear_operator import (
     AbstractOperator,
     affine,
     check_adjoint,
     compose,
-    factorized_inverse,
     inverse,
     solve,
     symmetric_part,
@@ -54,7 +64,6 @@ from odestab.propagation.growth import (
     propagate,
     scaled,
     worst_direction,
-    worst_growth,
 )
 from odestab.propagation.lyapunov import (
     AlignmentLoss,
@@ -63,6 +72,7 @@ from odestab.propagation.lyapunov import (
     lyapunov_exponents,
 )
 from odestab.propagation.secants import Secant, SecantPath, secant, secants
+from odestab.propagation.worst_growth import worst_growth
 from odestab.solver import (
     AbstractImplicitSolver,
     Anderson,
@@ -168,6 +178,7 @@ __all__ = [
     "conditioning",
     "damping_advantage",
     "eigenvalues",
+    "embedded_model_folder",
     "exponential",
     "factorized_inverse",
     "follow",

@@ -14,14 +14,14 @@ from typing import Any
 
 import pytest
 
-from analysis.confirmation import confirm, rank, verdict
+from analysis.confirmation import confirm, verdict
+from analysis.ground import rank_correlation, resampling
 from analysis.ground.json_records import DIGEST, sealed
 from analysis.record import read_config
-from figures import page, story, style
+from figures import story, style, template
 from imbert.attacks.synonyms import load_synonyms
 from imbert.data.advglue import read_advglue
 from imbert.result import read_result
-from imbert.study import intervals
 from imbert.study.plan import StudyConfig, read_study, study_config
 from imbert.study.summary import summarise
 from imbert.training.run_config import read_run
@@ -154,10 +154,9 @@ def _without_depth(value: Any, marker: str, depth: int = 0) -> Any:
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Few resamples, and pictures that are drawn but not written."""
     monkeypatch.setattr(verdict, "RESAMPLES", 20)
-    monkeypatch.setattr(rank, "RESAMPLES", 20)
-    monkeypatch.setattr(intervals, "RESAMPLES", 20)
-    monkeypatch.setattr(style, "save", lambda figure, folder, name: {"svg": folder / name})
-    monkeypatch.setattr(page, "figure", lambda *_: "")
+    monkeypatch.setattr(rank_correlation, "RESAMPLES", 20)
+    monkeypatch.setattr(resampling, "RESAMPLES", 20)
+    monkeypatch.setattr(style, "save", lambda figure, folder, name: {"svg": Path(__file__)})
 
 
 def tables() -> dict[str, Any]:
@@ -275,10 +274,15 @@ def test_what_a_confirmation_reads(
 def test_what_a_report_tells_of(name: str, path: Path, tmp_path: Path, quick: None) -> None:
     record, draw, refused = pruned(load(path)), random.Random(3), 0
     file = written(tmp_path / "whole.json", json.dumps(record).encode())
-    assert story.told(story.read_story(**{name: file}), tmp_path)
+
+    def page() -> str:
+        told = story.tell(story.read_story(**{name: file}), tmp_path)
+        return template.render("story.html.j2", told=told)
+
+    assert "<figure>" in page()
     for _ in range(25):
         written(file, damaged(record, draw))
-        refused += ends_well(lambda: story.told(story.read_story(**{name: file}), tmp_path)) is None
+        refused += ends_well(page) is None
     assert refused > 5
 
 

@@ -17,11 +17,11 @@ from typing import Any
 
 import numpy as np
 
+from analysis.ground.resampling import drawn_items, percentile_interval
 from analysis.prediction import telling
 from analysis.prediction.records import (
     ERROR,
     FEW,
-    LEVEL,
     RESAMPLES,
     SHARE,
     SOLVED,
@@ -54,7 +54,7 @@ def predict(summary: Summary, seed: int = 0, checkpoint: str | None = None) -> P
     texts = len(summary.growth[0].advantage)
     if texts < 2:
         raise ValueError(f"texts: a prediction needs at least 2 to say how sure it is, got {texts}")
-    draws = np.random.default_rng([seed, texts]).integers(0, texts, (RESAMPLES, texts))
+    draws = drawn_items(texts, RESAMPLES, seed)
     spectra, solves = (
         {one.layer: one for one in summary.spectra},
         {(one.layer, one.step_size): one for one in summary.solves},
@@ -92,7 +92,6 @@ class _Sample:
 
     @classmethod
     def of(cls, growth: LayerGrowth, draws: np.ndarray) -> "_Sample":
-        every = np.vstack([np.arange(draws.shape[1]), draws])
         solved = (growth.status == 0).astype(float)
         known = solved.astype(bool)
         advantage = np.where(known, growth.advantage, np.nan)
@@ -101,12 +100,12 @@ class _Sample:
             for one in (growth.worst, growth.spectral)
         )
         mean, change, radius = (
-            _over(np.mean, advantage[every]),
-            _over(np.median, worst[every]),
-            _over(np.median, spectral[every]),
+            _over(np.mean, advantage[draws]),
+            _over(np.median, worst[draws]),
+            _over(np.median, spectral[draws]),
         )
         met = (
-            (solved[every].mean(axis=1) >= SOLVED) & (mean > 0) & (change <= 0)
+            (solved[draws].mean(axis=1) >= SOLVED) & (mean > 0) & (change <= 0)
         )  # NaN meets nothing
         return cls(mean, change, radius, met[1:])
 
@@ -126,11 +125,7 @@ def _over(statistic: Any, values: np.ndarray) -> np.ndarray:
 
 def _estimate(values: np.ndarray) -> Estimate:
     """Of a statistic's own value followed by its resamples."""
-    known = values[1:][np.isfinite(values[1:])]
-    low, high = (
-        np.quantile(known, [(1 - LEVEL) / 2, (1 + LEVEL) / 2]) if len(known) else (np.nan, np.nan)
-    )
-    return Estimate(float(values[0]), float(low), float(high))
+    return Estimate(float(values[0]), *percentile_interval(values[1:]))
 
 
 def _layer(

@@ -6,7 +6,7 @@ import dataclasses
 import os
 from typing import Any, ClassVar
 
-from transformers import BertConfig, ElectraConfig, RobertaConfig
+from transformers import AutoConfig, BertConfig, ElectraConfig, RobertaConfig
 
 from imbert.model.step_choice import require_steps
 
@@ -62,6 +62,14 @@ class StepsConfig:
     solver: Any = None
     adjoint: Any = None
 
+    def __new__(cls, *arguments: Any, **options: Any) -> Any:
+        """Who has a configuration, unpickled or copied too, may ask transformers for its model: the
+        models are registered by then.
+        """
+        from imbert.model import modeling_imbert, modeling_imkin  # noqa: F401 -- late: of those
+
+        return super().__new__(cls)
+
     def __post_init__(self, **kwargs: Any) -> None:
         super().__post_init__(**kwargs)  # type: ignore[misc]
         self.solver = dict(DEFAULT_SOLVER) if self.solver is None else self.solver
@@ -99,18 +107,35 @@ class StepsConfig:
 
 
 class ImBertConfig(StepsConfig, BertConfig):
-    """BERT's configuration with steps; see `StepsConfig`."""
+    """BERT's configuration with steps; see `StepsConfig`.
+
+    >>> config = ImBertConfig(num_hidden_layers=6, implicit_layers=[3, 4, 5])
+    >>> config.method, config.field, config.step_size
+    ('implicit_euler', 'increment', 1.0)
+    """
 
     model_type, plain_type = "imbert", BertConfig.model_type
 
 
 class ImRobertaConfig(StepsConfig, RobertaConfig):
-    """RoBERTa's configuration with steps; see `StepsConfig`."""
+    """RoBERTa's configuration with steps; see `StepsConfig`.
+
+    >>> ImRobertaConfig(method="explicit_euler", step_size=0.5).model_type
+    'imroberta'
+    """
 
     model_type, plain_type = "imroberta", RobertaConfig.model_type
 
 
 class ImElectraConfig(StepsConfig, ElectraConfig):
-    """ELECTRA's configuration with steps; see `StepsConfig`."""
+    """ELECTRA's configuration with steps; see `StepsConfig`.
+
+    >>> ImElectraConfig(implicit_layers=[0], substeps=2).substeps
+    2
+    """
 
     model_type, plain_type = "imelectra", ElectraConfig.model_type
+
+
+for _config in (ImBertConfig, ImRobertaConfig, ImElectraConfig):
+    AutoConfig.register(_config.model_type, _config)

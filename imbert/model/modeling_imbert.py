@@ -1,7 +1,7 @@
 """IM-BERT: BERT with implicit steps in place of layers, as models of transformers."""
 
 from torch import nn
-from transformers import AutoConfig, AutoModel, AutoModelForSequenceClassification
+from transformers import AutoModel, AutoModelForSequenceClassification
 from transformers.models.bert.modeling_bert import (
     BertEmbeddings,
     BertEncoder,
@@ -32,7 +32,13 @@ class ImBertPreTrainedModel(SteppingModel, BertPreTrainedModel):
 
 
 class ImBertModel(ImBertPreTrainedModel, SteppingBase, BertModel):
-    """The bare encoder."""
+    """The bare encoder.
+
+    >>> small = ImBertConfig(hidden_size=8, num_attention_heads=2, num_hidden_layers=2)
+    >>> model = ImBertModel(small).eval()
+    >>> model(input_ids=torch.tensor([[5, 6, 7]])).last_hidden_state.shape
+    torch.Size([1, 3, 8])
+    """
 
     def __init__(self, config: ImBertConfig, add_pooling_layer: bool = True) -> None:
         self.require_config(config)
@@ -45,7 +51,15 @@ class ImBertModel(ImBertPreTrainedModel, SteppingBase, BertModel):
 
 
 class ImBertForSequenceClassification(ImBertPreTrainedModel, BertForSequenceClassification):
-    """With BERT's classification or regression head."""
+    """With BERT's classification or regression head.
+
+    >>> small = ImBertConfig(hidden_size=8, num_attention_heads=2, num_hidden_layers=2)
+    >>> model = ImBertForSequenceClassification(small).eval()
+    >>> model(input_ids=torch.tensor([[5, 6, 7]])).logits.shape  # one text, two classes
+    torch.Size([1, 2])
+    >>> len(model.solver_statistics())  # an entry for each implicit layer
+    2
+    """
 
     def __init__(self, config: ImBertConfig) -> None:
         self.require_config(config)
@@ -62,6 +76,5 @@ class ImBertForSequenceClassification(ImBertPreTrainedModel, BertForSequenceClas
         self.post_init()
 
 
-AutoConfig.register(ImBertConfig.model_type, ImBertConfig)
 AutoModel.register(ImBertConfig, ImBertModel)
 AutoModelForSequenceClassification.register(ImBertConfig, ImBertForSequenceClassification)

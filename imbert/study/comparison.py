@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from imbert.study.intervals import hierarchical_difference, mean_interval, paired_test, widened
+from analysis.ground.resampling import hierarchical_difference, mean_interval, paired_test, widened
 
 Run = Mapping[str, Any]
 TWO_SEEDS = "Student's t over two seeds, or seeds and clusters where that is wider"

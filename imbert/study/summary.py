@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 
 from analysis.ground.json_records import read_record
+from analysis.ground.resampling import mean_interval
 from imbert.data.advglue import advglue_score, read_advglue
 from imbert.data.tasks import task
 from imbert.records import Failure, attack_kind
 from imbert.result import SCHEMA, finite, read_result, require_same
 from imbert.study.comparison import Run, on_advglue, under_attacks
-from imbert.study.intervals import mean_interval
 from imbert.study.plan import ATTACKS as KINDS
 from imbert.study.plan import OF_TEXTS, Cell, StudyConfig
 from imbert.toml_tables import named

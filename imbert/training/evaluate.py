@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from analysis.ground.resampling import proportion_interval
 from imbert.data.advglue import PairedExamples, read_advglue
 from imbert.data.examples import read_examples, without_final_period
 from imbert.data.tasks import Examples, Task, task
@@ -16,7 +17,6 @@ from imbert.model.classifier import Classifier
 from imbert.model.loading import quiet, require_safe_weights
 from imbert.model.solver_log import SolverLog, solver_log, statistics
 from imbert.result import bits, finite
-from imbert.study.intervals import proportion_interval
 from imbert.training.metrics import compute_metrics
 from imbert.training.run_config import RunConfig
 

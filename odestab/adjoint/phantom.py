@@ -13,6 +13,7 @@ from odestab.adjoint.base import (
     on_real_tokens,
     solve_untracked,
 )
+from odestab.outside_graphs import outside_graphs
 from odestab.solver import AbstractImplicitSolver, ImplicitEquation, Solution
 
 _REASON = (
@@ -33,6 +34,12 @@ class PhantomAdjoint(AbstractAdjoint):
 
     Raises:
         ValueError: if steps < 1.
+
+    >>> import odestab as od
+    >>> field, x = od.LinearVectorField(-0.5 * torch.eye(2)), torch.ones(1, 2, requires_grad=True)
+    >>> method = od.ImplicitEuler(1.0, adjoint=od.PhantomAdjoint(3))
+    >>> torch.autograd.grad(method.step(field, x).state.sum(), x)
+    (tensor([[0.7500, 0.7500]]),)
     """
 
     steps: int = 5
@@ -41,7 +48,7 @@ class PhantomAdjoint(AbstractAdjoint):
         if self.steps < 1:
             raise ValueError(f"steps must be >= 1, got {self.steps}")
 
-    @torch.compiler.disable
+    @outside_graphs
     def solve(
         self,
         solver: AbstractImplicitSolver,
@@ -61,9 +68,15 @@ class PhantomAdjoint(AbstractAdjoint):
 class OneStepAdjoint(AbstractAdjoint):
     """PhantomAdjoint(1): the gradient of one iteration at the solution (Bolte, Pauwels and Vaiter
     2023).
+
+    >>> import odestab as od
+    >>> field, x = od.LinearVectorField(-0.5 * torch.eye(2)), torch.ones(1, 2, requires_grad=True)
+    >>> method = od.ImplicitEuler(1.0, adjoint=od.OneStepAdjoint())
+    >>> torch.autograd.grad(method.step(field, x).state.sum(), x)
+    (tensor([[1., 1.]]),)
     """
 
-    @torch.compiler.disable
+    @outside_graphs
     def solve(
         self,
         solver: AbstractImplicitSolver,

@@ -12,8 +12,7 @@ from odestab.krylov.orthogonalization import Matvec, fresh_by_step, next_vector,
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class ArnoldiFactorization:
-    """A Qᵀ = Qᵀ_{m+1} H: orthonormal rows Q and the (m+1) × m Hessenberg matrix H, one pair per
-    example.
+    """A Qᵀ = Qᵀ_{m+1} H per example: orthonormal rows Q and the (m+1) × m Hessenberg matrix H.
 
     Attributes:
         basis: `(batch, m + 1, n)`, orthonormal rows; a row of zeros where an example's space is
@@ -58,7 +57,8 @@ def arnoldi(
     basis = start.new_zeros(start.shape[0], total + 1, start.shape[1])
     hessenberg = start.new_zeros(start.shape[0], total + 1, total)
     if previous:
-        basis[:, : done + 1], hessenberg[:, : done + 1, :done] = previous.basis, previous.hessenberg
+        basis[:, : done + 1] = previous.basis
+        hessenberg[:, : done + 1, :done] = previous.hessenberg
     else:
         basis[:, 0], _ = unit(start)
     extend(matvec, basis, hessenberg, range(done, total), start)
@@ -72,12 +72,12 @@ def extend(
     columns: range,
     start: Float[Tensor, "batch n"],
 ) -> None:
-    """Fill some columns of H and the rows of Q after them, in place: the loop of every Arnoldi
-    process here.
-    """
+    """Fill some columns of H and the rows of Q after them, in place: the one Arnoldi loop."""
     fresh = fresh_by_step(start, range(columns.start + 1, columns.stop + 1))
     for j in columns:
         q, coefficients, below = next_vector(
             basis[:, : j + 1], matvec(basis[:, j]), functools.partial(fresh, j + 1)
         )
-        basis[:, j + 1], hessenberg[:, : j + 1, j], hessenberg[:, j + 1, j] = q, coefficients, below
+        basis[:, j + 1] = q
+        hessenberg[:, : j + 1, j] = coefficients
+        hessenberg[:, j + 1, j] = below

@@ -1,8 +1,7 @@
-"""Kreiss constants: how much a matrix whose powers, or whose flow, ought to decay can make them
-grow first.
-"""
+"""Kreiss constants: how far powers, or a flow, may grow before they decay."""
 
 import dataclasses
+import functools
 import math
 
 import torch
@@ -10,6 +9,7 @@ from jaxtyping import Complex, Float
 from torch import Tensor
 
 from odestab.nonnormality.pseudospectrum import Resolvent, resolvent
+from odestab.nonnormality.root import compass_search
 from odestab.operators.linear_operator import AbstractOperator
 
 TIMES = ("discrete", "continuous")
@@ -21,7 +21,7 @@ ROUNDS = 16
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class KreissConstant:
-    """K per example.
+    """The Kreiss constant K of each example, and where its supremum was found.
 
     Attributes:
         value: K ≥ 1, from below; NaN where the operator is not finite.
@@ -31,6 +31,12 @@ class KreissConstant:
             z → ∞, which gives 1.
         residual: the relative residual of σ_min there.
         kind: "bound": a maximum over points that were searched.
+        path: which code computed the products, as `Linearization` names it.
+
+    >>> f = od.LinearVectorField(torch.tensor([[2.0, 0.0], [0.0, 1.0]]).double())
+    >>> K = od.kreiss_constant(od.Jacobian(f, torch.zeros(1, 2).double()))
+    >>> K.scale.tolist(), round(K.value.item(), 4)  # ρ = 2: K of A/2, and 1 as A is normal
+    ([2.0], 1.0)
     """
 
     value: Float[Tensor, " batch"]
@@ -38,6 +44,7 @@ class KreissConstant:
     point: Complex[Tensor, " batch"]
     residual: Float[Tensor, " batch"]
     kind: str = "bound"
+    path: str | None = None
 
 
 def kreiss_constant(
@@ -48,12 +55,11 @@ def kreiss_constant(
     generator: torch.Generator | None = None,
     prepared: Resolvent | None = None,
 ) -> KreissConstant:
-    """sup_{|z| > 1} (|z| − 1)‖(zI − A)⁻¹‖, or sup_{Re z > 0} Re z ‖(zI − A)⁻¹‖ (Kreiss 1962;
-    Mathematics, section 4).
+    """sup_{|z| > 1} (|z| − 1)‖(zI − A)⁻¹‖, or sup_{Re z > 0} Re z ‖(zI − A)⁻¹‖.
 
-    K ≤ sup_k ‖A^k‖ ≤ e n K, likewise for ‖e^{tA}‖. The supremum is sought on a grid around the
-    circle (or beside the axis), densest near it and towards the leading eigenvalues, and the best
-    places are refined; the result is a lower bound.
+    K ≤ sup_k ‖A^k‖ ≤ e n K, likewise for ‖e^{tA}‖ (Kreiss 1962; Mathematics, section 4). The
+    supremum is sought on a grid around the circle (or beside the axis), densest near it and towards
+    the leading eigenvalues, and the best places are refined; the result is a lower bound.
 
     Args:
         operator: A.
@@ -64,6 +70,11 @@ def kreiss_constant(
 
     Raises:
         ValueError: if `time` is unknown.
+
+    >>> f = od.LinearVectorField(torch.tensor([[0.0, 4.0], [0.0, 0.0]]).double())
+    >>> K = od.kreiss_constant(od.Jacobian(f, torch.zeros(1, 2).double()))
+    >>> round(K.value.item(), 4)  # c/4 + 1/c for the entry c = 4
+    1.25
     """
     if time not in TIMES:
         raise ValueError(f"time must be one of {', '.join(TIMES)}, got {time!r}")
@@ -73,29 +84,19 @@ def kreiss_constant(
     plane = _Disc(leading) if time == "discrete" else _HalfPlane(leading, size)
     distance, along = plane.grid()
     best, residual = _quotient(given, plane, distance, along)
-    spread = torch.stack(
-        [torch.full_like(best, math.log(plane.ratio)), torch.full_like(best, plane.gap)]
+    distance, along, best, residual = compass_search(
+        functools.partial(_quotient, given, plane),
+        # distances are refined by factors
+        lambda distance, along, i, j: (distance * torch.exp(i), along + j),
+        (distance, along, best, residual),
+        (math.log(plane.ratio), plane.gap),
+        KEPT,
+        ROUNDS,
     )
-    for _ in range(ROUNDS):
-        kept = best.nan_to_num(0.0).topk(KEPT, dim=1).indices
-        best, residual, distance, along = (
-            part.gather(1, kept) for part in (best, residual, distance, along)
-        )
-        spread = 0.45 * spread[:, :, :KEPT]
-        tries = [(distance, along, best, residual)]
-        for i, j in ((-1, 0), (1, 0), (0, -1), (0, 1), (-1, -1), (1, 1), (-1, 1), (1, -1)):
-            moved = (distance * torch.exp(i * spread[0]), along + j * spread[1])
-            tries.append((*moved, *_quotient(given, plane, *moved)))
-        distance, along, best, residual = (
-            torch.cat(parts, 1) for parts in zip(*tries, strict=True)
-        )
-        spread = spread.repeat(1, 1, len(tries))
     value, index = best.max(1)
     chosen = index[:, None]
-    point, off = (
-        plane.points(distance, along).gather(1, chosen)[:, 0],
-        residual.gather(1, chosen)[:, 0],
-    )
+    point = plane.points(distance, along).gather(1, chosen)[:, 0]
+    off = residual.gather(1, chosen)[:, 0]
     nothing = value < 1
     dtype = operator.like.dtype
     return KreissConstant(
@@ -103,6 +104,7 @@ def kreiss_constant(
         plane.scale.to(dtype),
         torch.where(nothing, complex("inf"), point),
         off.to(dtype),
+        path=given.operator.path,
     )
 
 
@@ -164,9 +166,7 @@ class _HalfPlane:
 
 
 def _crossed(like: Tensor, directions: Tensor, own: Tensor, ratio: float) -> tuple[Tensor, Tensor]:
-    """Distances 2·ratio^−j by directions, common ones and an example's own, flattened to `(batch,
-    points)`.
-    """
+    """Distances 2·ratio^−j by directions, common ones and an example's own, `(batch, points)`."""
     common = directions.to(like.device).expand(len(like), -1)
     along = torch.cat([common, own.double()], 1)
     distance = 2 * ratio ** -torch.arange(DISTANCES, dtype=torch.float64, device=like.device)
@@ -181,10 +181,10 @@ def _quotient(
     """(|z| − 1)/σ_min or Re z/σ_min of the scaled matrix, and σ_min's relative residual."""
     z = plane.points(distance, along)
     where, divisor = plane.shifted(z)
-    found = given.triplets(where)
-    sigma = found.values / divisor
+    triplets = given.triplets(where)
+    sigma = triplets.values / divisor
     numerator = z.abs() - 1 if isinstance(plane, _Disc) else z.real
     trusted = torch.where(
-        found.values > 10 * found.rounding, numerator / sigma, 0.0
+        triplets.values > 10 * triplets.rounding, numerator / sigma, 0.0
     )  # below, σ is noise
-    return torch.where(sigma.isnan(), torch.nan, trusted), found.residuals / found.values
+    return torch.where(sigma.isnan(), torch.nan, trusted), triplets.residuals / triplets.values

@@ -33,6 +33,12 @@ class NumericalRange:
         converged: residual ≤ rtol × the largest |h| of the example.
         matvecs: products of A or Aᵀ with one tangent of the whole batch.
         kind: "exact" (dense LAPACK) or "estimate" (Lanczos).
+        path: which code computed the products, as `Linearization` names it.
+
+    >>> f = od.LinearVectorField(torch.tensor([[0.0, 4.0], [0.0, 0.0]]).double())
+    >>> W = od.numerical_range(od.Jacobian(f, torch.zeros(1, 2).double()), angles=8)
+    >>> W.boundary.abs().round(decimals=6).tolist()  # a disc of radius 2 about the eigenvalue 0
+    [[2.0, 2.0, 2.0, 2.0, 2.0, 2.0, 2.0, 2.0]]
     """
 
     angles: Float[Tensor, " angles"]
@@ -42,6 +48,7 @@ class NumericalRange:
     converged: Bool[Tensor, "batch angles"]
     matvecs: int
     kind: str
+    path: str | None = None
 
     @property
     def radius(self) -> Float[Tensor, " batch"]:
@@ -55,8 +62,7 @@ def numerical_range(
     rtol: float = 1e-4,
     generator: torch.Generator | None = None,
 ) -> NumericalRange:
-    """The boundary of the numerical range: for each φ the largest eigenpair of Re(e^{−iφ} A)
-    (Johnson 1978).
+    """The boundary of W(A): for each φ the largest eigenpair of Re(e^{−iφ} A) (Johnson 1978).
 
     A complex vector is a pair of real tangents, and all angles and examples run in one lockstep
     Lanczos process. Bases of at most 0.75 GiB are held at once (those of one angle where they alone
@@ -71,6 +77,12 @@ def numerical_range(
 
     Raises:
         ValueError: if there are no angles, or one is not finite.
+
+    >>> f = od.LinearVectorField(torch.tensor([[-1.0, 8.0], [0.0, -2.0]]).double())
+    >>> A = od.Jacobian(f, torch.zeros(1, 2).double())
+    >>> abscissa = od.numerical_range(A, torch.tensor([0.0]).double()).support  # max Re w
+    >>> torch.allclose(abscissa, od.logarithmic_norm(A).values)
+    True
     """
     if isinstance(angles, int):
         if angles < 1:
@@ -85,7 +97,9 @@ def numerical_range(
     angles = angles.to(operator.like)
     generator = generator or torch.Generator().manual_seed(0)
     if max(operator.sizes) <= record.DENSE_LIMIT:
-        vectors, matvecs, kind = _dense_vectors(operator, angles), max(operator.sizes), "exact"
+        vectors = _dense_vectors(operator, angles)
+        matvecs = max(operator.sizes)
+        kind = "exact"
     else:
         start = torch.cat(
             [operator.random(generator).flatten(1), operator.random(generator).flatten(1)], 1
@@ -94,17 +108,16 @@ def numerical_range(
         rounds = [
             _lanczos_vectors(operator, some, start, rtol) for some in angles.split(max(1, room))
         ]
-        vectors, matvecs, kind = (
-            torch.cat([found for found, _ in rounds]),
-            sum(count for _, count in rounds),
-            "estimate",
-        )
+        vectors = torch.cat([part for part, _ in rounds])
+        matvecs = sum(count for _, count in rounds)
+        kind = "estimate"
     return _judged(operator, angles, vectors, rtol, matvecs + 4 * len(angles), kind)
 
 
 def _rotated(operator: AbstractOperator, angles: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
-    """Re(e^{−iφ}A) x and A x for x = u + iv, `(angles, batch, 2, n)`: with A = S + K it is (cS u +
-    sK v) + i(cS v − sK u).
+    """Re(e^{−iφ}A) x and A x for x = u + iv, `(angles, batch, 2, n)`.
+
+    With A = S + K it is (cS u + sK v) + i(cS v − sK u).
     """
     shape = operator.like.shape
     tangents = x.transpose(1, 2).reshape(-1, *shape)  # (angles, 2) tangents of the batch
@@ -112,8 +125,10 @@ def _rotated(operator: AbstractOperator, angles: Tensor, x: Tensor) -> tuple[Ten
         product(tangents).reshape(len(angles), 2, shape[0], -1).transpose(1, 2)
         for product in (operator.mv, operator.rmv)
     )
-    symmetric, skew = (forward + backward) / 2, (forward - backward) / 2
-    c, s = torch.cos(angles)[:, None, None], torch.sin(angles)[:, None, None]
+    symmetric = (forward + backward) / 2
+    skew = (forward - backward) / 2
+    c = torch.cos(angles)[:, None, None]
+    s = torch.sin(angles)[:, None, None]
     image = torch.stack(
         [c * symmetric[:, :, 0] + s * skew[:, :, 1], c * symmetric[:, :, 1] - s * skew[:, :, 0]], 2
     )
@@ -123,10 +138,9 @@ def _rotated(operator: AbstractOperator, angles: Tensor, x: Tensor) -> tuple[Ten
 def _lanczos_vectors(
     operator: AbstractOperator, angles: Tensor, start: Tensor, rtol: float
 ) -> tuple[Tensor, int]:
-    """Leading eigenvectors `(angles, batch, 2, n)` of the rotated Hermitian parts, and the products
-    they took.
-    """
-    batch, n = start.shape[0], start.shape[1] // 2
+    """Leading eigenvectors `(angles, batch, 2, n)` of the rotated Hermitian parts, and the cost."""
+    batch = start.shape[0]
+    n = start.shape[1] // 2
 
     def product(x: Tensor) -> Tensor:
         return _rotated(operator, angles, x.reshape(len(angles), batch, 2, n))[0].reshape(x.shape)
@@ -154,10 +168,8 @@ def _dense_vectors(operator: AbstractOperator, angles: Tensor) -> Tensor:
         turned = torch.exp(-1j * angles)[:, None, None] * matrix
         leading = torch.linalg.eigh((turned + turned.mH) / 2)[1][:, :, -1]
         entries = real.to(like.device)
-        vectors[:, example, 0, entries], vectors[:, example, 1, entries] = (
-            leading.real,
-            leading.imag,
-        )
+        vectors[:, example, 0, entries] = leading.real
+        vectors[:, example, 1, entries] = leading.imag
     return vectors
 
 
@@ -171,15 +183,20 @@ def _judged(
     (u, v), (au, av) = x.unbind(2), forward.unbind(2)
     boundary = torch.complex((u * au + v * av).sum(-1), (u * av - v * au).sum(-1)).T
     failed = ~(x.flatten(2).norm(dim=2).T > 0.5)
-    support, boundary = (
-        support.T.masked_fill(failed, torch.nan),
-        boundary.masked_fill(failed, complex("nan")),
-    )
+    support = support.T.masked_fill(failed, torch.nan)
+    boundary = boundary.masked_fill(failed, complex("nan"))
     residuals = residuals.masked_fill(failed, torch.nan)
     scale = support.abs().nan_to_num(0.0).amax(1, keepdim=True)
     rounding = 100 * torch.finfo(support.dtype).eps * scale
     return NumericalRange(
-        angles, support, boundary, residuals, residuals <= rtol * scale + rounding, matvecs, kind
+        angles,
+        support,
+        boundary,
+        residuals,
+        residuals <= rtol * scale + rounding,
+        matvecs,
+        kind,
+        operator.path,
     )
 
 
@@ -198,4 +215,5 @@ def _mirrored(upper: NumericalRange, angles: Tensor) -> NumericalRange:
         both(upper.converged),
         upper.matvecs,
         upper.kind,
+        upper.path,
     )

@@ -1,6 +1,4 @@
-"""Pseudospectra {z : σ_min(zI − A) ≤ ε}: the smallest singular value of zI − A at the points of a
-grid.
-"""
+"""Pseudospectra {z : σ_min(zI − A) ≤ ε}: σ_min at the points of a grid."""
 
 import dataclasses
 
@@ -30,8 +28,9 @@ KINDS = {"dense": "exact", "inverse": "estimate", "projected": "bound"}
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Pseudospectrum:
-    """σ_min(zI − A) at each point of a grid; its level line at ε bounds the ε-pseudospectrum
-    (Mathematics, section 4).
+    """σ_min(zI − A) on a grid (Mathematics, section 4).
+
+    Its level line at ε bounds the ε-pseudospectrum.
 
     Attributes:
         grid: z, any shape.
@@ -43,6 +42,13 @@ class Pseudospectrum:
         matvecs: products of A or Aᵀ with the whole batch, those inside linear solves included.
         kind: "exact" (from Schur forms), "estimate" (inverse iteration) or "bound": values from a
             projection are too large, so the drawn pseudospectra are too small.
+        path: which code computed the products, as `Linearization` names it.
+
+    >>> f = od.LinearVectorField(torch.diag(torch.tensor([1.0, -1.0])).double())  # normal
+    >>> z = torch.tensor([0.0, 1.5, 1 + 2j])
+    >>> found = od.pseudospectrum(od.Jacobian(f, torch.zeros(1, 2).double()), z)
+    >>> found.sigma_min.round(decimals=6).tolist(), found.kind  # distances to eigenvalues
+    ([[1.0, 0.5, 2.0]], 'exact')
     """
 
     grid: Complex[Tensor, "*grid"]
@@ -51,12 +57,14 @@ class Pseudospectrum:
     converged: Bool[Tensor, "batch *grid"]
     matvecs: int
     kind: str
+    path: str | None = None
 
 
 @dataclasses.dataclass(eq=False)
 class Resolvent:
-    """How σ_min(zI − A) is computed at z of one's choice, different ones for each example, and a
-    count of what that cost.
+    """How σ_min(zI − A) is computed at z of one's choice, and a count of what that cost.
+
+    Each example may have points of its own.
 
     Attributes:
         operator: A/s.
@@ -67,6 +75,12 @@ class Resolvent:
         scale: s, a power of two near ‖A‖ per example. `operator` and `forms` are those of A/s,
             `norm` is of A.
         matvecs: products of A or Aᵀ with the whole batch so far.
+
+    >>> f = od.LinearVectorField(torch.tensor([[0.0, 4.0], [0.0, 0.0]]).double())
+    >>> prepared = od.resolvent(od.Jacobian(f, torch.zeros(1, 2).double()))
+    >>> z = torch.tensor([[5**0.5]]).cdouble()  # |z|² = ε(4 + ε)
+    >>> round(prepared.triplets(z).values.item(), 4)
+    1.0
     """
 
     operator: AbstractOperator
@@ -80,17 +94,20 @@ class Resolvent:
     def triplets(self, z: Complex[Tensor, "batch points"]) -> ShiftedTriplets:
         """The smallest singular triplets, `(batch, points)`."""
         scale = self.scale.double()[:, None]
-        found = self._unit_triplets(z.to(torch.complex128) / scale)
-        scale = scale.to(found.values)
-        sized = {name: scale * getattr(found, name) for name in ("values", "residuals", "rounding")}
-        return dataclasses.replace(found, **sized)
+        scaled_triplets = self._unit_triplets(z.to(torch.complex128) / scale)
+        scale = scale.to(scaled_triplets.values)
+        sized = {
+            name: scale * getattr(scaled_triplets, name)
+            for name in ("values", "residuals", "rounding")
+        }
+        return dataclasses.replace(scaled_triplets, **sized)
 
     def _unit_triplets(self, z: Complex[Tensor, "batch points"]) -> ShiftedTriplets:
         """Those of A/s."""
         if self.forms is None:
-            found, spent = _by_inverse_iteration(self, z)
+            triplets, spent = _by_inverse_iteration(self, z)
             self.matvecs += spent
-            return found
+            return triplets
         starts = [
             row[real]
             for row, real in zip(
@@ -104,13 +121,14 @@ class Resolvent:
         return ShiftedTriplets.stack(rows)
 
     def leading_eigenvalues(self, which: str, k: int) -> Complex[Tensor, "batch k"]:
-        """The k eigenvalues of largest real part ("LR") or modulus ("LM"), their mirror images
-        above the real axis; NaN where unknown.
+        """The k eigenvalues of largest real part ("LR") or modulus ("LM"), NaN where unknown.
+
+        Those below the real axis are mirrored above it.
         """
         if self.forms is None:
-            found = eigenvalues(self.operator, min(k, *self.operator.sizes), which, rtol=1e-4)
-            self.matvecs += found.matvecs
-            values = found.values
+            spectrum = eigenvalues(self.operator, min(k, *self.operator.sizes), which, rtol=1e-4)
+            self.matvecs += spectrum.matvecs
+            values = spectrum.values
         else:
             spectra = [
                 s[~(s.imag < -1e-12 * s.abs().max())]
@@ -137,12 +155,21 @@ def resolvent(
     rtol: float = 1e-4,
     generator: torch.Generator | None = None,
 ) -> Resolvent:
-    """Prepare A for σ_min(zI − A) at many z: Schur forms where the matrices are small ("auto") or
-    by "dense", else matrix-free.
+    """Prepare A for σ_min(zI − A) at many z, so that several calls share one Schur form.
+
+    Small matrices get Schur forms, larger ones are treated matrix-free. "auto" forms the matrices
+    up to dimension 1600, "dense" always, "inverse" never.
 
     Raises:
         ValueError: if the method is none of "auto", "dense" and "inverse", or rtol is not in (0,
             1).
+
+    >>> f = od.LinearVectorField(torch.tensor([[0.0, 4.0], [0.0, 0.0]]).double())
+    >>> A = od.Jacobian(f, torch.zeros(1, 2).double())
+    >>> prepared = od.resolvent(A)
+    >>> found = [od.pseudospectral_abscissa(A, e, prepared=prepared).value for e in (0.01, 1.0)]
+    >>> [round(value.item() ** 2, 4) for value in found]  # ε(4 + ε)
+    [0.0401, 5.0]
     """
     if method not in METHODS[:3]:
         raise ValueError(f"method must be one of {', '.join(METHODS[:3])}, got {method!r}")
@@ -173,10 +200,12 @@ def pseudospectrum(
     Points that mirror each other at the real axis are computed once, as A is real.
 
     * "dense": one Schur form, then inverse Lanczos at all points side by side (Trefethen 1999).
-    1125 points at n = 1536 take some 15 s. * "inverse": inverse iteration in a growing subspace
-    with GMRES, matrix-free; hundreds of products per point. * "projected": one Arnoldi process for
-    all points, σ_min of its rectangular Hessenberg matrix (Toh and Trefethen 1996). Cheap and
-      too large, by a factor of a few with a random start: a first look.
+      1125 points at n = 1536 take some 15 s.
+    * "inverse": inverse iteration in a growing subspace with GMRES, matrix-free; hundreds of
+      products per point.
+    * "projected": one Arnoldi process for all points, σ_min of its rectangular Hessenberg matrix
+      (Toh and Trefethen 1996). Cheap and too large, by a factor of a few with a random start: a
+      first look.
 
     Args:
         operator: A.
@@ -192,6 +221,12 @@ def pseudospectrum(
     Raises:
         ValueError: if the grid is empty or not finite, the method is unknown, rtol is not in (0,
             1), or steps is below 1.
+
+    >>> f = od.LinearVectorField(torch.tensor([[0.0, 4.0], [0.0, 0.0]]).double())
+    >>> grid = od.complex_grid(torch.tensor([0.2, 5**0.5]), torch.tensor([0.0]))
+    >>> found = od.pseudospectrum(od.Jacobian(f, torch.zeros(1, 2).double()), grid)
+    >>> found.sigma_min.round(decimals=4).tolist()  # 0.2 from λ: σ is 0.01
+    [[[0.01, 1.0]]]
     """
     if grid.numel() == 0 or not grid.isfinite().all():
         raise ValueError(
@@ -209,9 +244,9 @@ def pseudospectrum(
     if method == "projected":
         unit, scale = unit_scaled(operator)
         factor = scale.double()[:, None]
-        found, spent = _projected(unit, points / factor, steps, rtol, generator)
-        found = dataclasses.replace(
-            found, values=factor * found.values, residuals=factor * found.residuals
+        triplets, spent = _projected(unit, points / factor, steps, rtol, generator)
+        triplets = dataclasses.replace(
+            triplets, values=factor * triplets.values, residuals=factor * triplets.residuals
         )
     else:
         level = (
@@ -220,22 +255,23 @@ def pseudospectrum(
             else resolvent(operator, method, rtol, generator)
         )
         method = "dense" if level.forms else "inverse"
-        found = level.triplets(points)
+        triplets = level.triplets(points)
         spent = level.matvecs
     values, residuals, converged = (
         part[:, where].reshape(-1, *grid.shape)
-        for part in (found.values, found.residuals, found.converged)
+        for part in (triplets.values, triplets.residuals, triplets.converged)
     )
     dtype = operator.like.dtype
-    return Pseudospectrum(z, values.to(dtype), residuals.to(dtype), converged, spent, KINDS[method])
+    return Pseudospectrum(
+        z, values.to(dtype), residuals.to(dtype), converged, spent, KINDS[method], operator.path
+    )
 
 
 def _by_inverse_iteration(given: Resolvent, z: Tensor) -> tuple[ShiftedTriplets, int]:
-    """Davidson on zI − A for all points and examples in lockstep, in chunks of points that fit into
-    memory.
-    """
+    """Davidson on zI − A for all points and examples in lockstep, in chunks that fit memory."""
     row = given.start.numel() * (RESTART + 2 * MAX_DIMENSION) * given.start.element_size()
-    parts, spent = [], 0
+    parts = []
+    spent = 0
     for part in z.split(max(1, CHUNK_BYTES // row), dim=1):
         rows = part.T.contiguous()  # points lead: they are tangents of every example
         forward, backward, count = _shifted_products(given.operator, rows)
@@ -247,25 +283,25 @@ def _by_inverse_iteration(given: Resolvent, z: Tensor) -> tuple[ShiftedTriplets,
             return gmres(forward, half, LOOSE_SOLVE, MAX_ITERATIONS, RESTART).solution
 
         start = given.start.flatten(1).repeat(len(rows), 1)
-        found = smallest_singular_triplets(
+        triplets = smallest_singular_triplets(
             forward, backward, approximate_inverse, start, 1, given.rtol, MAX_DIMENSION
         )
         right, left = (
             torch.complex(*v[:, 0].unflatten(1, (2, -1)).unbind(1))
-            for v in (found.right, found.left)
+            for v in (triplets.right, triplets.left)
         )
         slopes = (right.conj() * left).sum(1)
         rounding = (
             10
-            * torch.finfo(found.values.dtype).eps
+            * torch.finfo(triplets.values.dtype).eps
             * (given.norm / given.scale + rows.abs()).flatten()
         )
         columns = (
-            found.values[:, 0],
+            triplets.values[:, 0],
             slopes,
-            found.residuals[:, 0],
-            rounding.to(found.values.dtype),
-            found.converged[:, 0],
+            triplets.residuals[:, 0],
+            rounding.to(triplets.values.dtype),
+            triplets.converged[:, 0],
         )
         parts.append(ShiftedTriplets(*(column.reshape(rows.shape) for column in columns)))
         spent += count[0]
@@ -278,9 +314,7 @@ def _by_inverse_iteration(given: Resolvent, z: Tensor) -> tuple[ShiftedTriplets,
 def _shifted_products(
     operator: AbstractOperator, z: Complex[Tensor, "points batch"]
 ) -> tuple[Matvec, Matvec, list[int]]:
-    """zI − A and its adjoint on rows `(points·batch, 2n)`, real parts then imaginary ones, and a
-    count of products with A.
-    """
+    """zI − A and its adjoint on rows `(points·batch, 2n)`, real then imaginary; and the cost."""
     count = [0]
 
     def shifted(transposed: bool) -> Matvec:
@@ -322,9 +356,7 @@ def _projected(
     rtol: float,
     generator: torch.Generator | None,
 ) -> tuple[ShiftedTriplets, int]:
-    """σ_min(z Ĩ − H̃) of the rectangular Hessenberg matrix H̃ of one Arnoldi process per
-    example.
-    """
+    """σ_min(z Ĩ − H̃) of the rectangular Hessenberg matrix of one Arnoldi process an example."""
     space = arnoldi(
         operator.flat(operator.mv),
         operator.random(generator).flatten(1),
@@ -359,20 +391,21 @@ def _projected(
 def _projected_triplets(
     basis: Tensor, hessenberg: Tensor, image: Tensor, z: Tensor, rtol: float
 ) -> ShiftedTriplets:
-    """The triplets of one example: v = Qᵀy and u = Q̃ᵀp with (z Ĩ − H̃) y = σ p, and their
-    residual, from Aᵀ on the basis alone.
+    """Triplets of one example: v = Qᵀy, u = Q̃ᵀp with (z Ĩ − H̃) y = σ p, and their residual.
 
     (zI − A) v = σ u is exact. (zI − A)* u − σ v has a part in the space and the part R p outside of
     it, so that nothing cancels.
     """
-    scale, m = torch.linalg.matrix_norm(hessenberg) + z.abs(), hessenberg.shape[1]
+    scale = torch.linalg.matrix_norm(hessenberg) + z.abs()
+    m = hessenberg.shape[1]
     shifted = z[:, None, None] * torch.eye(m + 1, m, dtype=z.dtype, device=z.device) - hessenberg
     used_up = (basis[:-1].norm(dim=1) < 0.5).to(
         z.dtype
     )  # their zero columns would give a singular value |z|
     shifted.diagonal(dim1=1, dim2=2).add_(used_up * 3 * scale[:, None])
     p, values, y = torch.linalg.svd(shifted, full_matrices=False)
-    p, y = p[:, :, -1], y[:, -1].conj()
+    p = p[:, :, -1]
+    y = y[:, -1].conj()
     within = image @ basis.T
     outside = torch.linalg.qr((image - within @ basis).T, mode="r")[1].to(z.dtype)
     inside = (

@@ -78,6 +78,13 @@ class RelativeGraph:
         kind: "exact" (all of R^n) or "estimate" (a subspace).
         range: the subspace, from which `worst_growth` goes on; `None` frees its memory.
         rtol: tolerance on residuals.
+
+    Example:
+        >>> import torch, odestab as od
+        >>> spin = od.LinearVectorField(torch.tensor([[0.0, -2.0], [2.0, 0.0]]))
+        >>> graph = od.scaled_relative_graph(od.Jacobian(spin, torch.zeros(1, 2)), torch.zeros(1))
+        >>> graph.outer.tolist(), graph.inner.tolist(), graph.filled.tolist()
+        ([[2.0]], [[2.0]], [False])
     """
 
     centres: Float[Tensor, "batch centres"]

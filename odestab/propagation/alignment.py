@@ -27,6 +27,12 @@ class Alignment:
             nothing.
         second: the same for the second text.
         same: both texts have a token there, with one id.
+
+    Example:
+        >>> import odestab as od
+        >>> pair = od.align([1, 7, 8, 2], [1, 9, 2])
+        >>> pair.overlap.tolist(), pair.removed.tolist()
+        ([0.5], [[False, False, True, False]])
     """
 
     first: Int[Tensor, "batch union"]

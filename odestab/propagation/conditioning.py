@@ -29,6 +29,12 @@ class Conditioning:
             vanishes.
         labels: the labels that the margins are of.
         flat: the gradient vanishes: first order says nothing about this input.
+
+    Example:
+        >>> import torch, odestab as od
+        >>> one, label = torch.ones(1), torch.zeros(1, dtype=torch.long)
+        >>> od.Conditioning(2 * one, one, 2 * one, one, label, label > 0).distance.tolist()
+        [2.0]
     """
 
     margin: Float[Tensor, " batch"]

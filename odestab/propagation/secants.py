@@ -30,6 +30,13 @@ class Secant:
         equal: δ = 0, also where an example is padding alone: there is no secant, and re, gain and
             point are NaN. They are NaN as well, and `equal` False, where a state or f is not
             finite.
+
+    Example:
+        >>> import torch, odestab as od
+        >>> decay = od.LinearVectorField(-3 * torch.eye(2))
+        >>> found = od.secant(decay, torch.zeros(2, 2), torch.tensor([[0.0, 2.0], [0.0, 0.0]]))
+        >>> found.re.tolist(), found.size.tolist(), found.equal.tolist()
+        ([-3.0, nan], [2.0, 0.0], [False, True])
     """
 
     re: Float[Tensor, " batch"]
@@ -58,6 +65,14 @@ class SecantPath:
         tokens: ‖δ_l‖ of each token, columns of the alignment where there is one.
         sizes: ‖δ_l‖.
         converged: both texts' implicit solves converged; always True for explicit steps.
+
+    Example:
+        >>> import torch, odestab as od
+        >>> field, mask = od.LinearVectorField(torch.eye(2)), torch.ones(1, 1, dtype=torch.bool)
+        >>> x, y = (od.Trajectory((v.view(1, 1, 2),) * 3, mask, (field,) * 2) for v in torch.eye(2))
+        >>> path = od.secants(x, y)
+        >>> path.growth.tolist(), path.cumulative.tolist(), path.sides
+        ([[2.0, 2.0]], [[1.0, 2.0, 4.0]], ('start', 'start'))
     """
 
     points: Complex[Tensor, "batch layers"]

@@ -8,11 +8,12 @@ from torch import Tensor
 
 from odestab.krylov import Wanted, krylov_schur
 from odestab.krylov.orthogonalization import norm
+from odestab.krylov.ritz import condition_numbers
+from odestab.operators.factorized_inverse import factorized_inverse
 from odestab.operators.linear_operator import (
     AbstractOperator,
     ComposedOperator,
     affine,
-    factorized_inverse,
     inverse,
 )
 from odestab.spectrum import record
@@ -25,8 +26,9 @@ ROUNDINGS = 10  # eps·‖A − σI‖_F: a residual below is rounding
 
 
 def full_spectrum(operator: AbstractOperator, limit: int = 1600) -> Spectrum:
-    """All eigenvalues of each example's matrix by dense LAPACK, largest |λ| first; NaN beyond a
-    shorter example's dimension.
+    """All eigenvalues of each example's matrix by dense LAPACK, largest |λ| first.
+
+    Rows of shorter examples end with NaN.
 
     Args:
         operator: A.
@@ -34,6 +36,10 @@ def full_spectrum(operator: AbstractOperator, limit: int = 1600) -> Spectrum:
 
     Raises:
         ValueError: if an example's dimension is above the limit.
+
+    >>> f = od.LinearVectorField(torch.tensor([[-1.0, 8.0], [0.0, -2.0]]).double())
+    >>> od.full_spectrum(od.Jacobian(f, torch.zeros(1, 2).double())).values.real.tolist()
+    [[-2.0, -1.0]]
     """
     if max(operator.sizes) > limit:
         raise ValueError(
@@ -58,8 +64,10 @@ def eigenvalues(
     confirm: bool = True,
     work_dtype: torch.dtype | None = None,
 ) -> Spectrum:
-    """The k leading eigenvalues of each example: dense where the matrix is small, else by
-    Krylov–Schur (Arnoldi with thick restart).
+    """The k leading eigenvalues of each example: A v = λ v.
+
+    Small matrices are formed and given to LAPACK. Larger ones are searched by Krylov–Schur, which
+    is Arnoldi's method with thick restarts (Stewart 2001).
 
     Args:
         operator: A.
@@ -87,6 +95,12 @@ def eigenvalues(
     Raises:
         ValueError: if `which` is unknown, k is not in 1..n, or the dimension or the budget is too
             small for k.
+
+    >>> f = od.LinearVectorField(torch.diag(torch.arange(-300.0, 0.0)).double())  # −300, …, −1
+    >>> J = od.Jacobian(f, torch.zeros(1, 300).double())
+    >>> stiff = od.eigenvalues(J, k=2)  # of largest modulus, matrix-free
+    >>> stiff.values.real.round(decimals=3).tolist(), stiff.converged.tolist(), stiff.kind
+    ([[-300.0, -299.0]], [[True, True]], 'estimate')
     """
     dimension = max(40, 3 * k) if dimension is None else dimension
     check(
@@ -109,10 +123,10 @@ def eigenvalues(
     known = center if which == "LM" else None
     if max(operator.sizes) <= record.DENSE_LIMIT:
         return _dense_eigenvalues(operator, k, rank, known)
-    found = search.run(
+    spectrum, _ = search.run(
         operator, rank, lambda values: rtol * (values - center).abs().amax(1, keepdim=True)
     )
-    return dataclasses.replace(found, center=known)
+    return dataclasses.replace(spectrum, center=known)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -131,11 +145,13 @@ class _Search:
         operator: AbstractOperator,
         rank: Callable[[Tensor], Tensor],
         tolerance: Callable[[Tensor], Tensor],
-    ) -> Spectrum:
-        """The k best-ranked eigenpairs; converged where the residual is below its tolerance."""
+    ) -> tuple[Spectrum, Tensor]:
+        """The k best-ranked eigenpairs, converged where the residual is below its tolerance; and
+        the condition numbers of their values in the Krylov space.
+        """
         work = operator.cast(self.work_dtype or operator.like.dtype)
         start, again = (operator.random(self.generator).flatten(1).to(work.like) for _ in range(2))
-        found = krylov_schur(
+        pairs = krylov_schur(
             work.flat(work.mv),
             start,
             Wanted(self.k, rank, tolerance),
@@ -144,27 +160,31 @@ class _Search:
             confirm=again if self.confirm else None,
             narrow=lambda examples: (some := work.take(examples)).flat(some.mv),
         )
-        right = found.vectors.view(-1, self.k, *operator.like.shape[1:]).to(
+        right = pairs.vectors.view(-1, self.k, *operator.like.shape[1:]).to(
             _complex(operator.like.dtype)
         )
-        values = found.values.to(right.dtype)
+        values = pairs.values.to(right.dtype)
         residuals, spent = _eigen_residuals(operator, values, right)
-        converged = (residuals <= tolerance(values)) & found.converged[:, None]
-        matvecs = found.total + spent
-        return Spectrum(
+        converged = (residuals <= tolerance(values)) & pairs.converged[:, None]
+        matvecs = pairs.total + spent
+        spectrum = Spectrum(
             values,
             residuals,
             converged,
             matvecs,
             "estimate",
             right=right,
-            failed_at=found.failed_at,
+            failed_at=pairs.failed_at,
+            uncertainty=_uncertainty(values, residuals, pairs.conditions),
+            path=operator.path,
         )
+        return spectrum, pairs.conditions
 
 
 def _nearest(operator: AbstractOperator, search: _Search, sigma: float, rtol: float) -> Spectrum:
-    """Eigenvalues nearest to sigma, λ = s + 1/θ with θ leading eigenvalues of (A − sI)⁻¹; residuals
-    are those of A.
+    """Eigenvalues nearest to sigma: λ = s + 1/θ with θ leading eigenvalues of (A − sI)⁻¹.
+
+    Residuals are those of A.
 
     The shift s is σ, or beside it for an example of which σ is an eigenvalue to about half the
     digits: there the inverse does not exist, or drowns all other eigenvalues in its rounding.
@@ -177,26 +197,38 @@ def _nearest(operator: AbstractOperator, search: _Search, sigma: float, rtol: fl
         return _dense_eigenvalues(operator, search.k, lambda values: -distance(values))
     shift, scale = _regular_shift(operator, sigma, rtol)
     inverted = _inverse(_minus(operator, shift), rtol)
-    outer = search.run(inverted, torch.abs, lambda values: rtol * values.abs())
+    outer, conditions = search.run(inverted, torch.abs, lambda values: rtol * values.abs())
     assert outer.right is not None
     values = shift[:, None] + 1 / outer.values
     order = distance(values).argsort(dim=1, stable=True)
-    values, right = (
-        values.gather(1, order),
-        outer.right[torch.arange(len(order), device=order.device)[:, None], order],
-    )
+    values = values.gather(1, order)
+    right = outer.right[torch.arange(len(order), device=order.device)[:, None], order]
     residuals, spent = _eigen_residuals(operator, values, right)
     rounding = ROUNDINGS * torch.finfo(residuals.dtype).eps * scale[:, None]
     converged = residuals <= rtol * distance(values).maximum(rtol * scale[:, None]) + rounding
-    matvecs = outer.matvecs + spent
+    # Eigenvectors of the inverse are those of A, and so are their condition numbers.
     return dataclasses.replace(
-        outer, values=values, residuals=residuals, converged=converged, right=right, matvecs=matvecs
+        outer,
+        values=values,
+        residuals=residuals,
+        converged=converged,
+        right=right,
+        matvecs=outer.matvecs + spent,
+        uncertainty=_uncertainty(values, residuals, conditions.gather(1, order)),
     )
 
 
+def _uncertainty(values: Tensor, residuals: Tensor, conditions: Tensor) -> Tensor:
+    """How far an eigenvalue may lie, to first order: the condition number times the residual, and
+    no less than CONDITION times, as the one of a Krylov space is a lower bound of the operator's.
+    """
+    size = values.abs().nan_to_num(0.0).amax(1, keepdim=True)
+    rounding = torch.finfo(residuals.dtype).eps * size
+    return conditions.to(residuals).clamp(min=record.CONDITION) * (residuals + rounding)
+
+
 def _regular_shift(operator: AbstractOperator, sigma: float, rtol: float) -> tuple[Tensor, Tensor]:
-    """σ per example, moved by 10 √eps of ‖A − σI‖ where it is an eigenvalue to √eps; and ‖A −
-    σI‖_F, roughly.
+    """σ moved by 10 √eps of ‖A − σI‖ where it is an eigenvalue; and ‖A − σI‖_F, roughly.
 
     One solve with a random vector tells: it is as long as the inverse is large.
     """
@@ -231,7 +263,9 @@ def _minus(operator: AbstractOperator, shift: Tensor) -> AbstractOperator:
     def minus(product: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
         return lambda v: product(v) - shifts * operator.project(v)
 
-    return ComposedOperator(minus(operator.mv), minus(operator.rmv), operator.like, operator.mask)
+    return ComposedOperator(
+        minus(operator.mv), minus(operator.rmv), operator.like, operator.mask, parts=(operator,)
+    )
 
 
 def _dense_eigenvalues(
@@ -253,16 +287,18 @@ def _dense_eigenvalues(
     ):
         if not matrix.isfinite().all():
             continue  # stays NaN: one such example is data, not an exception for the batch
-        found, vectors = torch.linalg.eig(matrix)
-        chosen = rank(found).argsort(descending=True)[:k]
+        every, vectors = torch.linalg.eig(matrix)
+        chosen = rank(every).argsort(descending=True)[:k]
         rounding = record.ROUNDINGS * torch.finfo(like.dtype).eps * norm(matrix.flatten(), 0)
-        uncertainty[example, : len(chosen)] = rounding * _condition_numbers(vectors)[chosen]
-        found, vectors = found[chosen], vectors[:, chosen]
-        values[example, : len(found)] = found
-        residuals[example, : len(found)] = norm(matrix.to(vectors) @ vectors - vectors * found, 0)
-        right[example, : len(found)][:, real.to(like.device)] = vectors.T
+        uncertainty[example, : len(chosen)] = rounding * condition_numbers(vectors)[chosen]
+        every = every[chosen]
+        vectors = vectors[:, chosen]
+        values[example, : len(every)] = every
+        residuals[example, : len(every)] = norm(matrix.to(vectors) @ vectors - vectors * every, 0)
+        right[example, : len(every)][:, real.to(like.device)] = vectors.T
     right = right.view(-1, k, *like.shape[1:])
-    n, converged = max(operator.sizes), residuals.isfinite()
+    n = max(operator.sizes)
+    converged = residuals.isfinite()
     return Spectrum(
         values,
         residuals,
@@ -272,28 +308,20 @@ def _dense_eigenvalues(
         center=center,
         right=right,
         uncertainty=uncertainty,
+        path=operator.path,
     )
-
-
-def _condition_numbers(vectors: Tensor) -> Tensor:
-    """κ(λ) = ‖x‖‖y‖/|y*x| from unit right eigenvectors x: left ones y are the rows of their
-    inverse; infinite where defective.
-    """
-    left, failed = torch.linalg.inv_ex(vectors)
-    condition = norm(left.abs()).nan_to_num(torch.inf, posinf=torch.inf)
-    return torch.where(failed == 0, condition.clamp(min=1.0), torch.inf)
 
 
 def _eigen_residuals(
     operator: AbstractOperator, values: Tensor, right: Tensor
 ) -> tuple[Tensor, int]:
-    """‖A v − θ v‖ for unit Ritz vectors, and the products that it took: two of a conjugate pair,
-    one of a real value.
+    """‖A v − θ v‖ for unit Ritz vectors, and the products that it took.
 
     One tangent at a time, its part of the residual added up, as k complex vectors more would be as
     large as a Krylov space.
     """
-    k, examples = values.shape[1], torch.arange(len(values), device=values.device)
+    k = values.shape[1]
+    examples = torch.arange(len(values), device=values.device)
     conjugate = (values[:, :, None] == values[:, None].conj()) & (
         values.imag[:, :, None] < 0
     )  # (batch, j, its partner)
@@ -302,12 +330,12 @@ def _eigen_residuals(
     order = needed.argsort(dim=1, descending=True, stable=True)[:, : int(needed.sum(1).max())]
     sizes = right.real.new_zeros(values.shape)
     for column in order.unbind(1):
-        chosen, imaginary = column % k, (column >= k).view(-1, *(1 for _ in right.shape[2:]))
-        v, theta = right[examples, chosen], values[examples, chosen]
-        tangent, other = (
-            torch.where(imaginary, v.imag, v.real),
-            torch.where(imaginary, -v.real, v.imag),
-        )
+        chosen = column % k
+        imaginary = (column >= k).view(-1, *(1 for _ in right.shape[2:]))
+        v = right[examples, chosen]
+        theta = values[examples, chosen]
+        tangent = torch.where(imaginary, v.imag, v.real)
+        other = torch.where(imaginary, -v.real, v.imag)
         residual = operator.mv(tangent) - times(theta.real, tangent) + times(theta.imag, other)
         size = torch.hypot(sizes.gather(1, chosen[:, None]), norm(residual.flatten(1))[:, None])
         sizes.scatter_(1, chosen[:, None], size)

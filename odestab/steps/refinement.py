@@ -1,6 +1,4 @@
-"""Step-size refinement: one layer taken in more and smaller steps, beside the exact flow of its
-linearisation.
-"""
+"""Step-size refinement: a layer taken in smaller steps, beside the flow of its linearisation."""
 
 import dataclasses
 import itertools
@@ -44,6 +42,14 @@ class Refinement:
         matvecs: products with a Jacobian or its transpose, those inside linear solves and
             exponentials included.
         kind: "estimate".
+        path: which code computed the products, as `Linearization` names it.
+
+    >>> f = od.LinearVectorField(-3 * torch.eye(1).double())
+    >>> found = od.frozen_refinement(od.Jacobian(f, torch.zeros(1, 1).double()))
+    >>> found.parts, found.implicit.round(decimals=4).tolist()  # 1/(1 + 3/m)^m
+    ((1, 2, 4), [[0.25, 0.16, 0.1066]])
+    >>> round(found.flow.item(), 4)  # e⁻³
+    0.0498
     """
 
     parts: tuple[int, ...]
@@ -58,6 +64,7 @@ class Refinement:
     flow_converged: Bool[Tensor, " batch"]
     matvecs: int
     kind: str = "estimate"
+    path: str | None = None
 
 
 # (implicit, h, m) ↦ the Jacobians of m steps of h, each taken where its method needs it, and where
@@ -76,11 +83,11 @@ def refinement_control(
     generator: torch.Generator | None = None,
     work_dtype: torch.dtype | None = None,
 ) -> Refinement:
-    """Worst growth of one step of h, two of h/2, … on the nonlinear field, explicit and implicit,
-    beside σ_max(e^{hJ(x)}).
+    """Worst growth of one step of h, two of h/2, …, explicit and implicit, beside σ_max(e^{hJ(x)}).
 
-    The path is recomputed for every number of parts; each explicit derivative is taken where its
-    step begins, each implicit one at its solution.
+    The steps are taken on the nonlinear field, and the path is recomputed for every number of
+    parts. Each explicit derivative is taken where its step begins, each implicit one at its
+    solution.
 
     Args:
         field: f.
@@ -96,24 +103,33 @@ def refinement_control(
 
     Raises:
         ValueError: if h is not positive and finite, or the parts are not ascending and ≥ 1.
+
+    >>> decay = od.LayerVectorField(lambda x: -(x**3), kind="outer")
+    >>> found = od.refinement_control(decay, torch.ones(1, 1).double(), parts=(1, 2))
+    >>> found.explicit[0, 0].item(), round(found.flow.item(), 4)  # |1 − 3x²|, e⁻³
+    (2.0, 0.0498)
     """
     tally: list[int] = []
-    here = counted(Jacobian(field, x), tally)
+    first = counted(Jacobian(field, x), tally)
     solver = Auto(rtol=1e-3 * rtol) if solver is None else solver
 
     def walk(implicit: bool, h: float, m: int) -> tuple[list[AbstractOperator], Tensor]:
         method = ImplicitEuler(h, solver=solver) if implicit else ExplicitEuler(h)
-        states, solved = [x], _all(x)
+        states = [x]
+        solved = _all(x)
         with torch.no_grad():
             for _ in range(m if implicit else m - 1):
                 step = method.step(field, states[-1])
                 states.append(step.state)
                 solved = solved if step.solution is None else solved & step.solution.converged
         later: list[AbstractOperator] = [counted(Jacobian(field, y), tally) for y in states[1:]]
-        return later if implicit else [here, *later], solved
+        return later if implicit else [first, *later], solved
 
     return _refinement(
-        here, walk, tally, _Plan(step_size, tuple(parts), rtol, here.random(generator), work_dtype)
+        first,
+        walk,
+        tally,
+        _Plan(step_size, tuple(parts), rtol, first.random(generator), work_dtype),
     )
 
 
@@ -126,8 +142,9 @@ def frozen_refinement(
     generator: torch.Generator | None = None,
     work_dtype: torch.dtype | None = None,
 ) -> Refinement:
-    """σ_max of (I + hJ/m)^m and of (I − hJ/m)^{−m} for one J: both converge to σ_max(e^{hJ}) with
-    order one in h/m.
+    """σ_max of (I + hJ/m)^m and of (I − hJ/m)^{−m} for one J.
+
+    Both converge to σ_max(e^{hJ}) with order one in h/m.
 
     Args:
         operator: J.
@@ -139,15 +156,23 @@ def frozen_refinement(
 
     Raises:
         ValueError: if h is not positive and finite, or the parts are not ascending and ≥ 1.
+
+    >>> f = od.LinearVectorField(-3 * torch.eye(1).double())
+    >>> found = od.frozen_refinement(od.Jacobian(f, torch.zeros(1, 1).double()))
+    >>> found.explicit.round(decimals=4).tolist()  # |1 − 3/m|^m
+    [[2.0, 0.25, 0.0039]]
     """
     tally: list[int] = []
-    here = counted(operator, tally)
+    counting = counted(operator, tally)
 
     def walk(implicit: bool, h: float, m: int) -> tuple[list[AbstractOperator], Tensor]:
-        return [here] * m, _all(operator.like)
+        return [counting] * m, _all(operator.like)
 
     return _refinement(
-        here, walk, tally, _Plan(step_size, tuple(parts), rtol, here.random(generator), work_dtype)
+        counting,
+        walk,
+        tally,
+        _Plan(step_size, tuple(parts), rtol, counting.random(generator), work_dtype),
     )
 
 
@@ -171,9 +196,7 @@ class _Plan:
             raise ValueError(f"parts must be ascending and >= 1, got {self.parts}")
 
     def largest(self, products: Sequence[AbstractOperator], near: Spectrum | None) -> Spectrum:
-        """The largest singular value of a loose and an exact operator, found from near the vector
-        of another one.
-        """
+        """The largest singular value, found from near the vector of another operator."""
         loose, exact = products
         start = self.noise / _norm(self.noise)
         if near is not None and near.right is not None:
@@ -184,10 +207,12 @@ class _Plan:
         )
 
 
-def _refinement(here: AbstractOperator, walk: Walk, tally: list[int], plan: _Plan) -> Refinement:
+def _refinement(
+    operator: AbstractOperator, walk: Walk, tally: list[int], plan: _Plan
+) -> Refinement:
     flow = plan.largest(
         [
-            exponential(here, plan.step_size, accuracy * plan.rtol)
+            exponential(operator, plan.step_size, accuracy * plan.rtol)
             for accuracy in (LOOSE_SOLVE, EXACT_SOLVE)
         ],
         None,
@@ -197,7 +222,7 @@ def _refinement(here: AbstractOperator, walk: Walk, tally: list[int], plan: _Pla
     def gathered(name: str) -> tuple[Tensor, Tensor, Tensor]:
         return (
             *(
-                torch.cat([getattr(one, name) for one in branch], 1)
+                torch.cat([getattr(spectrum, name) for spectrum in branch], 1)
                 for branch in (explicit, implicit)
             ),
             getattr(flow, name)[:, 0],
@@ -209,14 +234,17 @@ def _refinement(here: AbstractOperator, walk: Walk, tally: list[int], plan: _Pla
         *gathered("residuals"),
         *gathered("converged"),
         matvecs=sum(tally),
+        path=operator.path,
     )
 
 
 def _branch(walk: Walk, implicit: bool, plan: _Plan, flow: Spectrum) -> list[Spectrum]:
-    """From the finest refinement, which is nearest to the flow, to the coarsest; each begins at the
-    worst direction of the one before.
+    """From the finest refinement, nearest to the flow, to the coarsest.
+
+    Each begins at the worst direction of the one before.
     """
-    near, found = flow, []
+    near = flow
+    spectra = []
     for m in reversed(plan.parts):
         h = plan.step_size / m
         jacobians, solved = walk(implicit, h, m)
@@ -230,8 +258,8 @@ def _branch(walk: Walk, implicit: bool, plan: _Plan, flow: Spectrum) -> list[Spe
         else:
             products = [compose([affine(j, 1.0, h) for j in jacobians])] * 2
         near = plan.largest(products, near)
-        found.append(dataclasses.replace(near, converged=near.converged & solved[:, None]))
-    return found[::-1]
+        spectra.append(dataclasses.replace(near, converged=near.converged & solved[:, None]))
+    return spectra[::-1]
 
 
 def _all(x: Tensor) -> Tensor:

@@ -1,6 +1,4 @@
-"""Where a step is stable: regions of the complex plane, margins and step sizes of a spectrum, and
-whether an implicit step damps more.
-"""
+"""Where a step is stable: regions, margins, step sizes, and implicit against explicit damping."""
 
 import dataclasses
 import math
@@ -21,22 +19,37 @@ DISC_POINTS = 8  # directions in which an eigenvalue may be off
 
 
 def complex_grid(re: Float[Tensor, " m"], im: Float[Tensor, " n"]) -> Complex[Tensor, "n m"]:
-    """z = re + i·im, imaginary parts along the first axis."""
+    """z = re + i·im, imaginary parts along the first axis.
+
+    >>> od.complex_grid(torch.tensor([-1.0, 0.0]), torch.tensor([0.0, 2.0])).tolist()
+    [[(-1+0j), 0j], [(-1+2j), 2j]]
+    """
     return torch.complex(*torch.broadcast_tensors(re[None, :], im[:, None]))
 
 
 def stability_region(
     method: AbstractOneStepMethod, re: Float[Tensor, " m"], im: Float[Tensor, " n"]
 ) -> Float[Tensor, "n m"]:
-    """|R(z)| on the grid z = re + i·im; the region of stability is where it is ≤ 1, infinite at a
-    pole, NaN where z is not finite.
+    """|R(z)| on the grid z = re + i·im; the region of stability is where it is ≤ 1.
+
+    It is infinite at a pole and NaN where z is not finite.
+
+    >>> re, im = torch.tensor([-2.0, -1.0, 0.5]).double(), torch.zeros(1).double()
+    >>> od.stability_region(od.ExplicitEuler(), re, im).tolist()  # stable in |1 + z| ≤ 1
+    [[1.0, 0.0, 1.5]]
+    >>> od.stability_region(od.ImplicitEuler(), re, im).round(decimals=3).tolist()
+    [[0.333, 0.5, 2.0]]
     """
     return _amplification(method, complex_grid(re, im))
 
 
 def lemniscate(z: Complex[Tensor, "*points"]) -> Float[Tensor, "*points"]:
-    """|1 − z²|: above 1 implicit Euler damps more than explicit Euler, below 1 less (Mathematics,
-    section 3).
+    """|1 − z²|: above 1 implicit Euler damps more than explicit Euler (Mathematics, section 3).
+
+    Below 1 it damps less.
+
+    >>> od.lemniscate(torch.tensor([-3.0, -1.0, 2j])).tolist()
+    [8.0, 0.0, 5.0]
     """
     return (1 - z**2).abs()
 
@@ -52,6 +65,12 @@ class SpectralGrowth:
         certain: value = bound up to rounding: the listed eigenvalues settle the maximum.
         uncertainty: by how much `value` may be off, as each eigenvalue may lie anywhere within its
             own uncertainty.
+
+    >>> f = od.LinearVectorField(torch.diag(torch.tensor([-3.0, 0.5])).double())
+    >>> spectrum = od.full_spectrum(od.Jacobian(f, torch.zeros(1, 2).double()))
+    >>> growth = od.spectral_growth(od.ExplicitEuler(1.0), spectrum)
+    >>> growth.value.tolist(), growth.certain.tolist(), bool(growth.uncertainty < 1e-13)
+    ([2.0], [True], True)
     """
 
     value: Float[Tensor, " batch"]
@@ -61,12 +80,17 @@ class SpectralGrowth:
 
 
 def spectral_growth(method: AbstractOneStepMethod, spectrum: Spectrum) -> SpectralGrowth:
-    """max |R(hλ)| over the spectrum, with a certificate from the disc that holds the eigenvalues
-    which are not listed.
+    """max |R(hλ)| over the spectrum, with a certificate where not all eigenvalues are listed.
 
-    With which = "LM" those lie in |λ − center| ≤ ρ, the distance of the last one listed. |R| takes
-    its maximum over the disc on its circle unless a pole lies inside. The certificate takes the
-    listed eigenvalues as complete and is withheld where one did not converge.
+    With which = "LM" the others lie in the disc |λ − center| ≤ ρ, the distance of the last one
+    listed. |R| takes its maximum over the disc on its circle unless a pole lies inside. The
+    certificate takes the listed eigenvalues as complete and is withheld where one did not converge.
+
+    >>> f = od.LinearVectorField(torch.diag(torch.arange(-300.0, 0.0)).double())
+    >>> listed = od.eigenvalues(od.Jacobian(f, torch.zeros(1, 300).double()), k=2)  # −300, −299
+    >>> growth = od.spectral_growth(od.ExplicitEuler(1.0), listed)
+    >>> round(growth.value.item(), 3), growth.certain.tolist(), round(growth.bound.item(), 3)
+    (299.0, [False], 300.0)
     """
     h = float(method.step_size)
     z = h * spectrum.values
@@ -98,6 +122,13 @@ class StableStepSizes:
             A converged growth above 1 always is settled: what is listed is unstable.
         boundary: `(batch, steps)`, growth is 1 to within its uncertainty (Mathematics, section 8):
             it may be stable or not.
+
+    >>> f = od.LinearVectorField(-torch.eye(2).double())
+    >>> spectrum = od.full_spectrum(od.Jacobian(f, torch.zeros(1, 2).double()))
+    >>> h = torch.tensor([1.0, 2.0, 3.0])
+    >>> found = od.stable_step_sizes(od.ExplicitEuler(), spectrum, h)
+    >>> found.growth.tolist(), found.boundary.tolist()  # |1 − h|
+    ([[0.0, 1.0, 2.0]], [[False, True, False]])
     """
 
     step_sizes: Float[Tensor, " steps"]
@@ -107,8 +138,7 @@ class StableStepSizes:
     boundary: Bool[Tensor, "batch steps"]
 
     def describe(self, example: int) -> str:
-        """The stable candidates in words: "none", or the runs of neighbouring candidates as
-        intervals.
+        """The stable candidates in words: "none", or runs of neighbours as intervals.
 
         Candidates on the boundary are named after them; "unknown" where the eigenvalues are not
         finite.
@@ -137,22 +167,29 @@ class StableStepSizes:
 def stable_step_sizes(
     method: AbstractOneStepMethod, spectrum: Spectrum, steps: Float[Tensor, " steps"]
 ) -> StableStepSizes:
-    """The set {h : max |R(hλ)| ≤ 1} on a list of candidates; on real layers often empty
-    (Mathematics, section 8).
+    """{h : max |R(hλ)| ≤ 1} on a list of candidates (Mathematics, section 8).
+
+    On real layers the set is often empty.
 
     Raises:
         ValueError: if a candidate is not positive and finite.
+
+    >>> f = od.LinearVectorField(torch.tensor([[0.0, 1.0], [-1.0, 0.0]]).double())  # λ = ±i
+    >>> spectrum = od.full_spectrum(od.Jacobian(f, torch.zeros(1, 2).double()))
+    >>> candidates = torch.tensor([0.1, 1.0])
+    >>> od.stable_step_sizes(od.ExplicitEuler(), spectrum, candidates).describe(0)
+    'none'
     """
-    found = []
+    growths = []
     for h in steps.tolist():
         of_this_step = dataclasses.replace(method, step_size=h)  # type: ignore[type-var]
-        found.append(spectral_growth(of_this_step, spectrum))
+        growths.append(spectral_growth(of_this_step, spectrum))
     growth, uncertainty = (
-        torch.stack([getattr(g, name) for g in found], dim=1) for name in ("value", "uncertainty")
+        torch.stack([getattr(g, name) for g in growths], dim=1) for name in ("value", "uncertainty")
     )
     converged = (spectrum.converged | spectrum.absent).all(1)
     settled = torch.stack(
-        [g.certain | (converged & (g.value > 1)) | (g.bound <= 1) for g in found], dim=1
+        [g.certain | (converged & (g.value > 1)) | (g.bound <= 1) for g in growths], dim=1
     )
     boundary = growth.isfinite() & ((growth - 1).abs() <= uncertainty)
     stable = growth <= 1 + _rounding(uncertainty)
@@ -166,22 +203,27 @@ def margin(method: AbstractOneStepMethod, spectrum: Spectrum) -> Float[Tensor, "
 
     0 where it is less than its uncertainty and √eps, on the boundary; NaN where the eigenvalues are
     not finite.
+
+    >>> f = od.LinearVectorField(torch.diag(torch.tensor([-3.0, -0.5])).double())
+    >>> spectrum = od.full_spectrum(od.Jacobian(f, torch.zeros(1, 2).double()))
+    >>> od.margin(od.ExplicitEuler(1.0), spectrum).tolist()
+    [-1.0]
+    >>> od.margin(od.ImplicitEuler(1.0), spectrum).round(decimals=4).tolist()
+    [0.3333]
     """
-    found = spectral_growth(method, spectrum)
-    value = 1 - found.value
-    return torch.where(value.abs() <= _rounding(found.uncertainty), 0.0, value)
+    growth = spectral_growth(method, spectrum)
+    value = 1 - growth.value
+    return torch.where(value.abs() <= _rounding(growth.uncertainty), 0.0, value)
 
 
 def share_outside_lemniscate(
     spectrum: Spectrum, step_size: float, bulk: float = -1.0, radius: float = 1e-3
 ) -> tuple[Float[Tensor, " batch"], Int[Tensor, " batch"]]:
-    """The share of eigenvalues with |1 − (hλ)²| > 1, where implicit Euler damps more, and the size
-    of the bulk left out of it.
+    """The share of eigenvalues with |1 − (hλ)²| > 1, and the size of the bulk left out of it.
 
-    An eigenvalue that lies on the lemniscate to within its uncertainty is not outside.
-
-    LayerNorm puts eigenvalues of multiplicity 2n at λ ≈ −1 (Mathematics, section 4); they are
-    counted apart. Where nothing is left the share is NaN.
+    There implicit Euler damps more. An eigenvalue that lies on the lemniscate to within its
+    uncertainty is not outside. LayerNorm puts eigenvalues of multiplicity 2n at λ ≈ −1
+    (Mathematics, section 4); they are counted apart. Where nothing is left the share is NaN.
 
     Args:
         spectrum: a full spectrum.
@@ -191,6 +233,12 @@ def share_outside_lemniscate(
 
     Raises:
         ValueError: if the spectrum is not complete: a share of leading values says nothing.
+
+    >>> f = od.LinearVectorField(torch.diag(torch.tensor([-3.0, 0.5, -1.0, -1.0])).double())
+    >>> spectrum = od.full_spectrum(od.Jacobian(f, torch.zeros(1, 4).double()))
+    >>> share, bulk = od.share_outside_lemniscate(spectrum, step_size=1.0)
+    >>> share.tolist(), bulk.tolist()
+    ([0.5], [2])
     """
     if not spectrum.complete:
         raise ValueError("spectrum must be complete (full_spectrum), got leading values only")
@@ -205,13 +253,18 @@ def share_outside_lemniscate(
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class ImplicitAdvantage:
-    """How much more an implicit step damps than an explicit one.
+    """How much more an implicit step damps than an explicit one, in nats.
 
     Attributes:
         values: log(‖Eδ‖/‖M⁻¹δ‖) per perturbation δ, `(perturbations, batch)`, in nats; positive:
             the implicit step damps more.
         residual: relative residual of the linear solves, same shape.
         solved: `(batch,)`, the implicit step converged; where not, M was taken at the best iterate.
+
+    >>> f, x = od.LinearVectorField(-3 * torch.eye(1).double()), torch.ones(1, 1).double()
+    >>> advantage = od.implicit_advantage(f, x, torch.ones(1, 1, 1).double())
+    >>> round(advantage.values.exp().item(), 6), advantage.solved.tolist()  # 2 over 1/4
+    (8.0, [True])
     """
 
     values: Float[Tensor, "perturbations batch"]
@@ -243,8 +296,9 @@ def implicit_advantage(
     implicit: ImplicitEuler | None = None,
     rtol: float = 1e-6,
 ) -> ImplicitAdvantage:
-    """log(‖Eδ‖/‖M⁻¹δ‖) over a family of perturbations, E = I + hJ(x), M = I − hJ(y) at the implicit
-    solution y (Mathematics, section 8).
+    """log(‖Eδ‖/‖M⁻¹δ‖) over a family of perturbations δ (Mathematics, section 8).
+
+    E = I + hJ(x) is the derivative of the explicit step, M = I − hJ(y) at the implicit solution y.
 
     Args:
         field: f.
@@ -254,6 +308,12 @@ def implicit_advantage(
         implicit: the implicit method, if its solver is to be chosen; its step size is replaced by
             h.
         rtol: relative residual of the linear solves.
+
+    >>> f = od.LinearVectorField(torch.diag(torch.tensor([-3.0, 0.5])).double())
+    >>> basis = torch.eye(2).double()[:, None]  # one perturbation along each axis
+    >>> advantage = od.implicit_advantage(f, torch.ones(1, 2).double(), basis)
+    >>> advantage.values.exp().round(decimals=6).tolist()  # 2 over 1/4, and 1.5 over 2
+    [[8.0], [0.75]]
     """
     method = dataclasses.replace(implicit or ImplicitEuler(), step_size=step_size)
     step = method.step(field, x)
@@ -270,8 +330,16 @@ def damping_advantage(
     solved: Bool[Tensor, " batch"],
     rtol: float = 1e-6,
 ) -> ImplicitAdvantage:
-    """log(‖Eδ‖/‖M⁻¹δ‖) for operators E and M that are already linearised; see
-    `implicit_advantage`.
+    """log(‖Eδ‖/‖M⁻¹δ‖) for operators E and M that are already linearised.
+
+    See `implicit_advantage`.
+
+    >>> f = od.LinearVectorField(torch.diag(torch.tensor([-3.0, 0.5])).double())
+    >>> J, basis = od.Jacobian(f, torch.zeros(1, 2).double()), torch.eye(2).double()[:, None]
+    >>> E, M = od.affine(J, 1.0, 1.0), od.affine(J, 1.0, -1.0)
+    >>> advantage = od.damping_advantage(E, M, basis, solved=torch.tensor([True]))
+    >>> advantage.values.exp().round(decimals=6).tolist()
+    [[8.0], [0.75]]
     """
     delta = explicit.project(perturbations)
     image = norm(explicit.mv(delta).flatten(2))
@@ -289,16 +357,15 @@ def _amplification(method: AbstractOneStepMethod, z: Tensor) -> Tensor:
 def _amplification_within(
     method: AbstractOneStepMethod, z: Tensor, radius: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """The least and the largest |R| on discs about points z, from DISC_POINTS directions and the
-    pole.
-    """
+    """The least and the largest |R| on discs about z, from DISC_POINTS directions and the pole."""
     known = radius.nan_to_num(torch.inf).clamp(max=torch.finfo(radius.dtype).max ** 0.25)
     angle = torch.arange(DISC_POINTS, dtype=radius.dtype, device=radius.device) * (
         2 * math.pi / DISC_POINTS
     )
     around = z[..., None] + known[..., None] * torch.polar(torch.ones_like(angle), angle)
     sizes = torch.cat([_amplification(method, around), _amplification(method, z)[..., None]], -1)
-    low, high = sizes.amin(-1), sizes.amax(-1)
+    low = sizes.amin(-1)
+    high = sizes.amax(-1)
     if method.pole is not None:
         high = torch.where((z - method.pole).abs() <= known, torch.inf, high)
     return low, torch.where(radius.isfinite(), high, torch.inf)
@@ -315,9 +382,7 @@ def _rounding(uncertainty: Tensor) -> Tensor:
 def _largest_on_disc(
     method: AbstractOneStepMethod, spectrum: Spectrum, h: float
 ) -> Float[Tensor, " batch"]:
-    """max |R(hλ)| over the disc of unlisted eigenvalues; infinite where it holds the pole or is not
-    known.
-    """
+    """max |R(hλ)| over the disc of unlisted eigenvalues; infinite where unknown, or at a pole."""
     if spectrum.center is None:
         return torch.full_like(spectrum.residuals[:, 0], torch.inf)
     radius = (spectrum.values[:, -1] - spectrum.center).abs()

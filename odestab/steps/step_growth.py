@@ -1,5 +1,6 @@
-"""Worst growth over one step of a theta method at many step sizes, from one factor space: J is
-multiplied once for all of them.
+"""Worst growth over one step of a theta method at many step sizes, from one space.
+
+J is multiplied once for all of them.
 """
 
 import dataclasses
@@ -30,6 +31,13 @@ class StepGrowth:
         converged: residual ≤ rtol·σ.
         matvecs: products with J or Jᵀ, those inside linear solves not counted.
         kind: "estimate".
+        path: which code computed the products, as `Linearization` names it.
+
+    >>> f = od.LinearVectorField(-3 * torch.eye(2).double())
+    >>> J, h = od.Jacobian(f, torch.zeros(1, 2).double()), torch.tensor([0.5, 1.0]).double()
+    >>> growth = od.step_growth(J, h)
+    >>> growth.values.round(decimals=6).tolist(), growth.converged.tolist()  # |1 − 3h|
+    ([[0.5, 2.0]], [[True, True]])
     """
 
     step_sizes: Float[Tensor, " steps"]
@@ -38,6 +46,7 @@ class StepGrowth:
     converged: Bool[Tensor, "batch steps"]
     matvecs: int
     kind: str = "estimate"
+    path: str | None = None
 
 
 def step_growth(
@@ -49,14 +58,13 @@ def step_growth(
     *,
     max_dimension: int = 200,
 ) -> StepGrowth:
-    """σ_max((I + h(1 − θ)J)(I − hθJ)⁻¹) for every h of a list: explicit Euler θ = 0, implicit Euler
-    θ = 1, J the same for all.
+    """σ_max((I + h(1 − θ)J)(I − hθJ)⁻¹) for every h of a list, J the same for all.
 
-    On a subspace V with JV both factors are known for every h, so a generalised Rayleigh quotient
-    of small matrices gives all values at once; the space grows by the residual of the step size
-    that is worst off (generalised Davidson, Morgan and Scott 1986). For a nonlinear field an
-    implicit step is linearised where it ends, which depends on h: `worst_growth` does that; here J
-    stays frozen.
+    Explicit Euler is θ = 0, implicit Euler θ = 1. On a subspace V with JV both factors are known
+    for every h, so a generalised Rayleigh quotient of small matrices gives all values at once; the
+    space grows by the residual of the step size that is worst off (generalised Davidson, Morgan and
+    Scott 1986). For a nonlinear field an implicit step is linearised where it ends, which depends
+    on h: `worst_growth` does that; here J stays frozen.
 
     Args:
         operator: J.
@@ -68,6 +76,11 @@ def step_growth(
 
     Raises:
         ValueError: if a step size is not positive and finite, or θ is not in [0, 1].
+
+    >>> f = od.LinearVectorField(torch.diag(torch.tensor([-3.0, 0.5])).double())
+    >>> J, h = od.Jacobian(f, torch.zeros(1, 2).double()), torch.tensor([0.5, 1.0]).double()
+    >>> od.step_growth(J, h, theta=1.0).values.round(decimals=4).tolist()  # 1/(1 − ½h)
+    [[1.3333, 2.0]]
     """
     if not bool((step_sizes.isfinite() & (step_sizes > 0)).all()) or step_sizes.numel() == 0:
         raise ValueError(f"step_sizes must be > 0 and finite, got {step_sizes.tolist()}")
@@ -91,20 +104,26 @@ def step_growth(
         )
     residuals = norm(space.pulled_back(residual))
     return StepGrowth(
-        step_sizes, values, residuals, residuals <= rtol * values, 4 * space.dimension + 1
+        step_sizes,
+        values,
+        residuals,
+        residuals <= rtol * values,
+        4 * space.dimension + 1,
+        path=operator.path,
     )
 
 
 class _FactorSpace:
-    """V with orthonormal rows, and JV, JᵀV, JᵀJV, which give both factors and all residuals for
-    every h without a product.
-    """
+    """V with orthonormal rows, JV, JᵀV and JᵀJV: both factors and all residuals at every h."""
 
     def __init__(self, operator: AbstractOperator, theta: float, h: Tensor) -> None:
         operator, scale = unit_scaled(operator)  # J/s and hs, as squares of J follow
-        self.product, self.adjoint = operator.flat(operator.mv), operator.flat(operator.rmv)
+        self.product = operator.flat(operator.mv)
+        self.adjoint = operator.flat(operator.rmv)
         own = scale[:, None] * h  # (batch, steps)
-        self.a, self.b, self.implicit = own * (1 - theta), own * theta, theta > 0
+        self.a = own * (1 - theta)
+        self.b = own * theta
+        self.implicit = theta > 0
         n = operator.like[0].numel()
         self.spaces = tuple(operator.like.new_zeros(len(operator.like), 0, n) for _ in range(4))
 
@@ -113,9 +132,7 @@ class _FactorSpace:
         return self.spaces[0].shape[1]
 
     def add(self, direction: Tensor) -> None:
-        """One vector more; where the direction lies in the space already, or is zero, a row of
-        zeros.
-        """
+        """One vector more, or a row of zeros where it lies in the space already."""
         eps = torch.finfo(direction.dtype).eps
         q, _ = unit(orthogonalize(self.spaces[0], unit(direction)[0])[0], 100 * eps)
         image = self.product(q)
@@ -126,18 +143,21 @@ class _FactorSpace:
         )
 
     def rayleigh_ritz(self) -> tuple[Tensor, Tensor]:
-        """For every h the largest σ of ‖(I + aJ)w‖ = σ‖(I − bJ)w‖ over the space, and w's
-        coefficients with ‖(I − bJ)w‖ = 1.
+        """The largest σ of ‖(I + aJ)w‖ = σ‖(I − bJ)w‖ for every h, and w's coefficients.
+
+        They are scaled to ‖(I − bJ)w‖ = 1.
         """
         v, jv = self.spaces[:2]
         alive = torch.diag_embed((v.norm(dim=2) > 0.5).to(v.dtype))[:, None]
-        mixed, square = torch.bmm(v, jv.mT), torch.bmm(jv, jv.mT)
+        mixed = torch.bmm(v, jv.mT)
+        square = torch.bmm(jv, jv.mT)
         finite = square.isfinite().all(2).all(1)[:, None]
         symmetric, square = (
             (torch.where(finite[..., None], part, 0.0))[:, None]
             for part in (mixed + mixed.mT, square)
         )
-        a, b = self.a[:, :, None, None], self.b[:, :, None, None]
+        a = self.a[:, :, None, None]
+        b = self.b[:, :, None, None]
         above = alive + a * symmetric + a**2 * square
         below = (
             alive
@@ -163,7 +183,9 @@ class _FactorSpace:
     def residuals(self, values: Tensor, coefficients: Tensor) -> Tensor:
         """(I + aJᵀ)u − σ(I − bJᵀ)v with v = (I − bJ)w, u = (I + aJ)w/σ, `(batch, steps, n)`."""
         w, jw, tw, tjw = (torch.bmm(coefficients, space) for space in self.spaces)
-        a, b, sigma = self.a[..., None], self.b[..., None], values[..., None]
+        a = self.a[..., None]
+        b = self.b[..., None]
+        sigma = values[..., None]
         return (w + a * jw + a * (tw + a * tjw)) / sigma - sigma * (w - b * jw - b * (tw - b * tjw))
 
     def preconditioned(self, residual: Tensor, step: Tensor) -> Tensor:
@@ -180,7 +202,8 @@ class _FactorSpace:
         """M⁻ᵀ times the residual of every step size: what is missing in Rᵀu = σv."""
         if not self.implicit:
             return residual
-        steps, b = residual.shape[1], self.b.T[..., None]
+        steps = residual.shape[1]
+        b = self.b.T[..., None]
         rows = residual.nan_to_num(0.0).transpose(0, 1)  # steps are tangents, examples the batch
         shape = rows.shape
 

@@ -14,11 +14,11 @@ import pytest
 import scipy.stats
 
 from analysis.confirmation import confirm
-from analysis.confirmation.power import ranking_power, seed_scatter
-from analysis.confirmation.rank import STATISTICS, WITHIN, correlation
 from analysis.confirmation.runs import Run
 from analysis.confirmation.verdict import _detectable, _outcome, _resampled
+from analysis.ground.rank_correlation import STATISTICS, correlation, ranking_power, seed_scatter
 from figures import confirmation as picture
+from figures.records import Confirmation, typed
 
 EXAMPLES = 400
 PLACEMENT = Path(__file__).parents[2] / "docs" / "studies" / "placement"
@@ -178,7 +178,7 @@ def test_among_equally_many_it_is_a_permutation_test_of_those() -> None:
     order, counts = np.array([0.0, 1, 2, 3, 4, 5, 10, 11, 12, 13]), np.array([1] * 6 + [3] * 4)
     measured = np.array([5.0, 6, 7, 8, 9, 10, 0, 1, 2, 3])  # rises within, falls between
     assert correlation("Spearman", order, measured[:, None], 0).value < 0
-    found = correlation(WITHIN, order, measured[:, None], 0, strata=counts)
+    found = correlation("Spearman", order, measured[:, None], 0, strata=counts)
     assert found.value == pytest.approx(1.0) and found.p_value == pytest.approx(
         2 / 17280
     )  # itself and its reverse
@@ -430,7 +430,7 @@ def test_the_command_and_its_picture(tmp_path: Path, odestab) -> None:
     path, folder = study(tmp_path, RISING, [0.9, 0.8, 0.7, 0.55, 0.4, 0.25, 0.1])
     assert odestab("confirm", path, folder, "--out", tmp_path / "out").code == 0
     record = json.loads((tmp_path / "out/confirmation.json").read_text())
-    panel, dev = picture.draw(record).axes
+    panel, dev = picture.draw(typed(record, Confirmation, "record")).axes
     points = [
         (float(line.get_xdata()[0]), float(line.get_ydata()[0]))
         for line in panel.lines

@@ -50,6 +50,13 @@ def test_who_damps_more_flips_with_the_advantage() -> None:
     )
 
 
+@pytest.mark.parametrize("errors, who", [(1.9, "undecided"), (2.1, "implicit"), (-2.1, "explicit")])
+def test_two_standard_errors_decide_who_damps_more(errors: float, who: str) -> None:
+    # Fails if any advantage but zero counts as one.
+    row = dataclasses.replace(layer_rows(synthetic.summary())[0], advantage_error=0.01)
+    assert dataclasses.replace(row, advantage=errors * 0.01).damps_more() == who
+
+
 def test_growth_names_the_worst_layer_and_counts() -> None:
     summary = synthetic.with_growth(
         synthetic.summary(),
