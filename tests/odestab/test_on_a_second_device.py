@@ -24,6 +24,7 @@ GIVEN = {
     "Status",
     "stored_types",
     "weight_files",
+    "embedded_model_folder",
 }  # none computes: an exception, its reasons, what files hold
 PLAIN = od.FixedPoint()  # an operation on a pretended device takes some tenths of a millisecond
 Case = Callable[[torch.device], Any]
