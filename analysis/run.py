@@ -89,9 +89,11 @@ def read_measurements(folder: Path) -> Measurements:
 
 def open_run(folder: str | Path) -> xr.Dataset:
     """Everything that a run measured as one dataset: dims with coordinates (text, layer, step_size,
-    scheme …), and variables with a name and a unit.
+    method …), and variables with a name and a unit.
 
-    What was measured on some texts alone is NaN on the others, and its flags are False there.
+    What was measured on some texts alone is NaN on the others, and its flags are False there. The
+    dim `method` has a second label `scheme`, as `sel` has an argument `method` of its own:
+    `sel(scheme="implicit")`, or `sel({"method": "implicit"})`.
 
     Args:
         folder: that `odestab analyze`, `predict` or `calibrate` wrote.
@@ -117,6 +119,10 @@ def open_run(folder: str | Path) -> xr.Dataset:
     )
     for dim in ("text", "pair"):
         whole = whole.sortby(dim) if dim in whole.dims else whole
+    if "scheme" in whole.dims:
+        whole = whole.rename(scheme="method")
+        whole = whole.assign_coords(scheme=("method", whole["method"].values))
+        whole = whole.set_xindex("scheme")
     whole.attrs = {name: found.config[name] for name in KEPT if name in found.config}
     return whole.assign_coords(_words(found.config, whole))
 
@@ -161,6 +167,7 @@ def _tidy(dataset: xr.Dataset) -> pd.DataFrame:
         else:
             split[str(name)] = array
     frame = xr.Dataset(split, attrs=dataset.attrs).to_dataframe().reset_index()
+    frame = frame.rename(columns={"scheme": "method"})
     if any(array.dtype == bool for array in split.values()):
         return frame
     # Without flags, a row of nothing is where a shorter text or grid has ended.

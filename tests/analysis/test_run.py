@@ -26,7 +26,7 @@ def run(finished: Path) -> xr.Dataset:
 
 
 def test_a_run_is_one_dataset_with_units_and_labels(run: xr.Dataset) -> None:
-    assert {"layer", "text", "pair", "step_size", "scheme", "map_step_size"} <= {*run.dims}
+    assert {"layer", "text", "pair", "step_size", "method", "map_step_size"} <= {*run.dims}
     assert run["text"].values.tolist() == [0, 1, 2, 3, 4, 5]
     assert run["sentence"].sel(text=0).item() == "the cat sat"
     assert run["tokens"].values.tolist() == [5, 8, 5, 8, 4, 4]
@@ -36,6 +36,9 @@ def test_a_run_is_one_dataset_with_units_and_labels(run: xr.Dataset) -> None:
         assert values.attrs["long_name"] and values.attrs["units"], name
     frame = run["worst_growth"].sel(scheme="implicit", step_size=1.0).to_pandas()
     assert frame.shape == (2, 6) and (frame > 0).all(axis=None)
+    assert frame.equals(
+        run["worst_growth"].sel({"method": "implicit"}).sel(step_size=1.0).to_pandas()
+    )
 
 
 def test_what_was_not_measured_is_nan_and_no_flag(finished: Path, monkeypatch) -> None:
@@ -98,9 +101,9 @@ def test_a_table_has_a_row_for_each_combination_of_labels(finished: Path) -> Non
     growth = dict(tables(found))["growth"]
     assert (
         len(growth) == 2 * 6 * 1 * 2
-        and not growth.duplicated(["layer", "text", "step_size", "scheme"]).any()
+        and not growth.duplicated(["layer", "text", "step_size", "method"]).any()
     )
-    row = growth.query("layer == 1 and text == 3 and scheme == 'implicit'").iloc[0]
+    row = growth.query("layer == 1 and text == 3 and method == 'implicit'").iloc[0]
     own = found["growth"].sel(layer=1, text=3, step_size=1.0, scheme="implicit")
     assert row["worst_growth"] == float(own["worst_growth"])
     assert row["logarithmic_norm"] == float(own["logarithmic_norm"])
