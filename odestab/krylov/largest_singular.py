@@ -173,10 +173,10 @@ def _search_again(
     gain = (after[0] - values).amax(1)
     better = going & (gain > BETTER * wanted.rtol * after[0][:, 0])
     # Where the search gained nothing the triplets stay as they were, to the last digit.
-    best = tuple(
+    values, right, left = (
         torch.where(_beside(better, new), new, old) for new, old in zip(after, best, strict=True)
     )
-    return best, better, next_seen, space.steps - wanted.count
+    return (values, right, left), better, next_seen, space.steps - wanted.count
 
 
 def _beside(examples: Tensor, part: Tensor) -> Tensor:
