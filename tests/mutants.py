@@ -263,14 +263,14 @@ MUTANTS = (
     ),
     # --- applications
     Mutant(
-        "figures/tables.py",
-        "abs(self.advantage) <= 2 * np.nan_to_num(\n            self.advantage_error\n        )",
-        "self.advantage == 0",
+        "figures/layer_rows.py",
+        "abs(self.advantage) > 2 * self.advantage_error",
+        "self.advantage != 0",
         ("tests/figures/test_figures_findings.py",),
     ),
     Mutant(
         "analysis/prediction/rule.py",
-        "(solved[every].mean(axis=1) >= SOLVED) & (mean > 0)",
+        "(solved[draws].mean(axis=1) >= SOLVED) & (mean > 0)",
         "(mean > 0)",
         ("tests/analysis/test_prediction.py",),
     ),

@@ -120,61 +120,67 @@ def dataset(run: Run) -> xr.Dataset:
 
 
 def _of_cell(run: Run, cell: Cell) -> xr.Dataset:
-    arrays, steps = cell.arrays, "text step_size"
+    coords = {
+        "text": cell.header["texts"],
+        "step_size": run.config["step_sizes"],
+        "scheme": list(METHODS),
+    }
+    return xr.Dataset({**_of_growth(cell), **_of_solves(run, cell)}, coords=coords)
+
+
+def _of_growth(cell: Cell) -> dict[str, xr.Variable]:
+    arrays, dims = cell.arrays, "text step_size scheme"
+    return {
+        "logarithmic_norm": variable(
+            "text", arrays["logarithmic_norm"], "logarithmic norm μ₂(J)", "1/h"
+        ),
+        "logarithmic_norm_converged": flag(
+            "text", arrays["logarithmic_norm_converged"], "its residual is within tolerance"
+        ),
+        "worst_growth": variable(dims, both(cell, "{}_worst"), "‖derivative of the step‖₂"),
+        "worst_growth_converged": flag(
+            dims,
+            both(cell, "{}_worst_converged"),
+            "the singular value and the step's solve converged",
+        ),
+        "spectral_growth": variable(
+            dims, both(cell, "{}_spectral"), "max |R(hλ)| over the eigenvalues λ"
+        ),
+        "spectral_growth_certain": flag(
+            dims,
+            both(cell, "{}_certain"),
+            "the leading eigenvalues settle the maximum, else it is a lower bound",
+        ),
+    }
+
+
+def _of_solves(run: Run, cell: Cell) -> dict[str, xr.Variable]:
+    arrays, dims = cell.arrays, "text step_size"
     names = run.config.get("status_names") or ["CONVERGED"]
-    return xr.Dataset(
-        {
-            "logarithmic_norm": variable(
-                "text", arrays["logarithmic_norm"], "logarithmic norm μ₂(J)", "1/h"
-            ),
-            "logarithmic_norm_converged": flag(
-                "text", arrays["logarithmic_norm_converged"], "its residual is within tolerance"
-            ),
-            "worst_growth": variable(
-                f"{steps} scheme", both(cell, "{}_worst"), "‖derivative of the step‖₂"
-            ),
-            "worst_growth_converged": flag(
-                f"{steps} scheme",
-                both(cell, "{}_worst_converged"),
-                "the singular value and the step's solve converged",
-            ),
-            "spectral_growth": variable(
-                f"{steps} scheme", both(cell, "{}_spectral"), "max |R(hλ)| over the eigenvalues λ"
-            ),
-            "spectral_growth_certain": flag(
-                f"{steps} scheme",
-                both(cell, "{}_certain"),
-                "the leading eigenvalues settle the maximum, else it is a lower bound",
-            ),
-            "solve_status": variable(
-                steps,
-                arrays["solve_status"],
-                "how the implicit solve ended",
-                flag_values=list(range(len(names))),
-                flag_meanings=" ".join(names),
-            ),
-            "solve_residual": variable(
-                steps,
-                arrays["solve_residual"],
-                "RMS(y − x − hf(y)) where the solve stopped",
-                "RMS of the state's entries",
-            ),
-            "solve_evaluations": variable(
-                steps, arrays["solve_evaluations"], "evaluations of f by the implicit solve"
-            ),
-            "advantage": variable(
-                steps, arrays["advantage"], "mean of log(‖Eδ‖/‖M⁻¹δ‖) over random δ", "nats"
-            ),
-            "advantage_error": variable(
-                steps, arrays["advantage_error"], "standard error of the advantage", "nats"
-            ),
-        },
-        coords={
-            "text": cell.header["texts"],
-            "step_size": run.config["step_sizes"],
-            "scheme": list(METHODS),
-        },
-    )
+    return {
+        "solve_status": variable(
+            dims,
+            arrays["solve_status"],
+            "how the implicit solve ended",
+            flag_values=list(range(len(names))),
+            flag_meanings=" ".join(names),
+        ),
+        "solve_residual": variable(
+            dims,
+            arrays["solve_residual"],
+            "RMS(y − x − hf(y)) where the solve stopped",
+            "RMS of the state's entries",
+        ),
+        "solve_evaluations": variable(
+            dims, arrays["solve_evaluations"], "evaluations of f by the implicit solve"
+        ),
+        "advantage": variable(
+            dims, arrays["advantage"], "mean of log(‖Eδ‖/‖M⁻¹δ‖) over random δ", "nats"
+        ),
+        "advantage_error": variable(
+            dims, arrays["advantage_error"], "standard error of the advantage", "nats"
+        ),
+    }
 
 
 def shortfalls(dataset: xr.Dataset) -> Iterator[Shortfall]:

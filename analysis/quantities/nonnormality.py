@@ -106,74 +106,90 @@ def dataset(run: Run) -> xr.Dataset:
 
 
 def _of_cell(spectra: dict[tuple[int, ...], Cell], cell: Cell) -> xr.Dataset:
-    arrays, (text,) = cell.arrays, cell.header["texts"]
+    text = cell.header["texts"][0]
     eigenvalues = as_complex(spectra[cell.header["layer"], text].arrays["spectrum"])
+    rows, columns = cell.arrays["sigma_min"].shape
+    coords = {
+        "epsilon": cell.arrays["epsilons"],
+        "short_eigenvalue_index": np.arange(len(eigenvalues)),
+        "pseudospectrum_row": np.arange(rows),
+        "pseudospectrum_column": np.arange(columns),
+    }
+    variables = {
+        "nonnormality_text": variable("", text, "index of the text"),
+        **_of_plane(cell, eigenvalues),
+        **_of_departure(cell),
+        **_of_extremes(cell),
+    }
+    return xr.Dataset(variables, coords=coords)
+
+
+def _of_plane(cell: Cell, eigenvalues: np.ndarray) -> dict[str, xr.Variable]:
+    """What lies in the complex plane."""
+    arrays = cell.arrays
     boundary = as_complex(arrays["boundary"])
-    rows, columns = arrays["sigma_min"].shape
-    return xr.Dataset(
-        {
-            "nonnormality_text": variable("", text, "index of the text"),
-            "short_eigenvalue": variable(
-                "short_eigenvalue_index", eigenvalues, "eigenvalue λ of J", "1/h"
-            ),
-            "short_dimension": variable("", len(eigenvalues), "dimension of J"),
-            "pseudospectrum_re": variable(
-                "pseudospectrum_column", arrays["re"], "Re z of the grid", "1/h"
-            ),
-            "pseudospectrum_im": variable(
-                "pseudospectrum_row",
-                arrays["im"],
-                "Im z of the grid, from 0: J is real, so the lower half mirrors the upper one",
-                "1/h",
-            ),
-            "sigma_min": variable(
-                "pseudospectrum_row pseudospectrum_column",
-                arrays["sigma_min"],
-                "σ_min(zI − J); the ε-pseudospectrum is where it is ≤ ε",
-                "1/h",
-            ),
-            "numerical_range": variable(
-                "range_angle", boundary, "boundary of the numerical range, once around", "1/h"
-            ),
-            "frobenius_norm": variable("", float(arrays["frobenius"][0]), "‖J‖_F", "1/h"),
-            "departure": variable(
-                "", float(arrays["henrici"][0]), "Henrici's departure from normality", "1/h"
-            ),
-            "spectral_abscissa": variable(
-                "", float(eigenvalues.real.max()), "rightmost eigenvalue, max Re λ", "1/h"
-            ),
-            "numerical_abscissa": variable(
-                "", float(boundary.real.max()), "rightmost point of the numerical range", "1/h"
-            ),
-            "pseudospectral_abscissa": variable(
-                "epsilon",
-                arrays["pseudospectral_abscissa"],
-                "max Re z over the ε-pseudospectrum",
-                "1/h",
-            ),
-            "pseudospectral_radius": variable(
-                "epsilon",
-                arrays["pseudospectral_radius"],
-                "max |z + 1| over the ε-pseudospectrum: that of the explicit step at h = 1",
-            ),
-            "extremum_kind": variable(
-                "", cell.header["extremum_kind"], "“bound” where the two are lower bounds"
-            ),
-            "kreiss_constant": variable(
-                "", float(arrays["kreiss"][0]), "Kreiss constant of E/max(1, ρ(E)), E = I + J"
-            ),
-            "kreiss_scale": variable("", float(arrays["kreiss_scale"][0]), "max(1, ρ(E))"),
-            "kreiss_kind": variable(
-                "", cell.header["kreiss_kind"], "“bound” where the constant is a lower bound"
-            ),
-        },
-        coords={
-            "epsilon": arrays["epsilons"],
-            "short_eigenvalue_index": np.arange(len(eigenvalues)),
-            "pseudospectrum_row": np.arange(rows),
-            "pseudospectrum_column": np.arange(columns),
-        },
-    )
+    alpha, omega = float(eigenvalues.real.max()), float(boundary.real.max())
+    return {
+        "short_eigenvalue": variable(
+            "short_eigenvalue_index", eigenvalues, "eigenvalue λ of J", "1/h"
+        ),
+        "short_dimension": variable("", len(eigenvalues), "dimension of J"),
+        "pseudospectrum_re": variable(
+            "pseudospectrum_column", arrays["re"], "Re z of the grid", "1/h"
+        ),
+        "pseudospectrum_im": variable(
+            "pseudospectrum_row",
+            arrays["im"],
+            "Im z of the grid, from 0: J is real, so the lower half mirrors the upper one",
+            "1/h",
+        ),
+        "sigma_min": variable(
+            "pseudospectrum_row pseudospectrum_column",
+            arrays["sigma_min"],
+            "σ_min(zI − J); the ε-pseudospectrum is where it is ≤ ε",
+            "1/h",
+        ),
+        "numerical_range": variable(
+            "range_angle", boundary, "boundary of the numerical range, once around", "1/h"
+        ),
+        "spectral_abscissa": variable("", alpha, "rightmost eigenvalue, max Re λ", "1/h"),
+        "numerical_abscissa": variable("", omega, "rightmost point of the numerical range", "1/h"),
+    }
+
+
+def _of_departure(cell: Cell) -> dict[str, xr.Variable]:
+    frobenius, departure = (float(cell.arrays[name][0]) for name in ("frobenius", "henrici"))
+    return {
+        "frobenius_norm": variable("", frobenius, "‖J‖_F", "1/h"),
+        "departure": variable("", departure, "Henrici's departure from normality", "1/h"),
+    }
+
+
+def _of_extremes(cell: Cell) -> dict[str, xr.Variable]:
+    """The reach of the pseudospectra, and the Kreiss constant."""
+    arrays, header = cell.arrays, cell.header
+    kreiss, scale = (float(arrays[name][0]) for name in ("kreiss", "kreiss_scale"))
+    return {
+        "pseudospectral_abscissa": variable(
+            "epsilon",
+            arrays["pseudospectral_abscissa"],
+            "max Re z over the ε-pseudospectrum",
+            "1/h",
+        ),
+        "pseudospectral_radius": variable(
+            "epsilon",
+            arrays["pseudospectral_radius"],
+            "max |z + 1| over the ε-pseudospectrum: that of the explicit step at h = 1",
+        ),
+        "extremum_kind": variable(
+            "", header["extremum_kind"], "“bound” where the two are lower bounds"
+        ),
+        "kreiss_constant": variable("", kreiss, "Kreiss constant of E/max(1, ρ(E)), E = I + J"),
+        "kreiss_scale": variable("", scale, "max(1, ρ(E))"),
+        "kreiss_kind": variable(
+            "", header["kreiss_kind"], "“bound” where the constant is a lower bound"
+        ),
+    }
 
 
 def shortfalls(dataset: xr.Dataset) -> Iterator[Shortfall]:

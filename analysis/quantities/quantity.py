@@ -92,7 +92,9 @@ def counted(
     total = failed.size // max(counts.size, 1)
     for place, count in np.ndenumerate(counts.values):
         at = {name: counts[name].values[i].item() for name, i in zip(each, place, strict=True)}
-        yield Shortfall(quantity, where.format(**at), at.get("step_size"), int(count), total, fault)
+        # No format string: a kind of edit may hold braces.
+        named = where.replace("{layer}", str(at["layer"])) if "layer" in at else where
+        yield Shortfall(quantity, named, at.get("step_size"), int(count), total, fault)
 
 
 def not_converged(

@@ -2,6 +2,7 @@
 
 import dataclasses
 import errno
+import json
 import os
 import shutil
 from pathlib import Path
@@ -13,6 +14,7 @@ import xarray as xr
 
 from analysis import record, sweep
 from analysis.config import Pair, StudyConfig, read_texts
+from analysis.ground.json_records import finite
 from analysis.quantities.propagation import growths
 from analysis.record import read_config
 from analysis.run import Measurements
@@ -159,7 +161,9 @@ def test_a_full_disk_loses_nothing(run_folder, odestab, monkeypatch, call):
     lost = sorted(cells.glob("dense-*"))
     for path in (*lost, run_folder / "summary.json"):
         path.unlink()
-    kept, original, left = bytes_of(run_folder), getattr(os, call), [3]
+    kept, original = bytes_of(run_folder), getattr(os, call)
+    # A cell is renamed once; its bytes and then its folder are flushed. The third one fails.
+    left = [5 if call == "fsync" else 3]
 
     def until_full(*arguments):
         left[0] -= 1
@@ -295,4 +299,4 @@ def test_single_precision_and_two_step_sizes(desk):
     assert found["growth"]["layer"].values.tolist() == [1]
     for name in ("growth", "propagation", "regions"):
         assert found[name]["step_size"].values.tolist() == [0.5, 1.0]
-    record._finite(found.summary())
+    json.dumps(finite(found.summary()), allow_nan=False)
