@@ -14,18 +14,18 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
+import msgspec
 import torch
 
 from analysis.ground.files import flush_folder, sweep, write_bytes
 from analysis.ground.identity import file_digest as file_digest
 from analysis.ground.json_records import read_json as read_json
 from analysis.ground.json_records import read_record, sealed
-from imbert.records import Result
 from imbert.toml_tables import named
 
-SCHEMA = 1
+SCHEMA: Final = 1
 VERSIONED = (
     "odestab",
     "torch",
@@ -138,21 +138,12 @@ def write_record(path: Path, values: Mapping[str, Any]) -> None:
     write_json(path, sealed(finite(values)))
 
 
-def read_result(path: Path) -> dict[str, Any]:
-    """The result of a run.
-
-    Raises:
-        ValueError: if it is not JSON, of another schema, lacks a field or has one of another type,
-            or was changed.
-        OSError: if it cannot be read.
-    """
-    return read_record(path, Result, "a record", SCHEMA, ("meta", "schema"))
-
-
 def finite(values: Any) -> Any:
     """The same plain values with None for every number that is not finite, NumPy scalars as
     Python's.
     """
+    if isinstance(values, msgspec.Struct):
+        return finite(msgspec.to_builtins(values, enc_hook=finite))
     if isinstance(values, Mapping):
         return {str(key): finite(value) for key, value in values.items()}
     if isinstance(values, list | tuple):

@@ -30,6 +30,7 @@ THIRD_PARTY = {
         "safetensors",
         "datasets",
         "tqdm",
+        "msgspec",
     },
 }
 ENCODER_LAYERS_THIRD_PARTY = {"transformers", "safetensors"}

@@ -2,7 +2,7 @@
 and their transfer.
 """
 
-from imbert.attacks.base import AbstractAttack, AttackResult
+from imbert.attacks.attack import AbstractAttack, AttackResult
 from imbert.attacks.character_edits import CharacterEdits
 from imbert.attacks.embedding_apgd import EmbeddingAPGD
 from imbert.attacks.embedding_pgd import EmbeddingPGD

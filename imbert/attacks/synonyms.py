@@ -30,7 +30,7 @@ def load_synonyms(path: str | Path, antonyms: str | Path | None = None) -> Synon
     if not isinstance(table, dict):
         raise ValueError(f"{path}: expected an object of words, got {type(table).__name__}")
     opposed = set() if antonyms is None else _pairs(antonyms)
-    found = {}
+    synonyms = {}
     for word, entry in table.items():
         own = word.lower()
         mates = dict.fromkeys(mate.lower() for mate in _listed(path, word, entry))
@@ -38,20 +38,20 @@ def load_synonyms(path: str | Path, antonyms: str | Path | None = None) -> Synon
             mate for mate in mates if mate != own and mate.isalpha() and (own, mate) not in opposed
         )
         if kept:
-            found[own] = kept
-    return found
+            synonyms[own] = kept
+    return synonyms
 
 
-def _listed(path: str | Path, word: str, entry: Any) -> Iterable[str]:
-    lists = list(entry.values()) if isinstance(entry, dict) else [entry]
+def _listed(path: str | Path, word: str, entry: object) -> Iterable[str]:
+    lists: list[Any] = list(entry.values()) if isinstance(entry, dict) else [entry]
     if not all(
-        isinstance(one, list) and all(isinstance(mate, str) for mate in one) for one in lists
+        isinstance(words, list) and all(isinstance(mate, str) for mate in words) for words in lists
     ):
         raise ValueError(
             f"{path}: expected a list of words, or such lists by "
             f"part of speech, got {entry!r} for {word!r}"
         )
-    return [mate for one in lists for mate in one]
+    return [mate for words in lists for mate in words]
 
 
 def _pairs(path: str | Path) -> set[tuple[str, str]]:

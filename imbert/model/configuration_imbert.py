@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 from transformers import BertConfig, ElectraConfig, RobertaConfig
 
 from imbert.model.step_choice import require_steps
+from imbert.model.transformers_types import Config
 
 STEP_KEYS = (
     "implicit_layers",
@@ -53,14 +54,14 @@ class StepsConfig:
     model_type: ClassVar[str]
     plain_type: ClassVar[str]  # model_type of the architecture whose checkpoints are taken
 
-    implicit_layers: Any = None
-    method: Any = "implicit_euler"
-    field: Any = "increment"
-    step_size: Any = 1.0
-    substeps: Any = 1
-    learn_step_size: Any = False
-    solver: Any = None
-    adjoint: Any = None
+    implicit_layers: Config = None
+    method: Config = "implicit_euler"
+    field: Config = "increment"
+    step_size: Config = 1.0
+    substeps: Config = 1
+    learn_step_size: Config = False
+    solver: Config = None
+    adjoint: Config = None
 
     def __post_init__(self, **kwargs: Any) -> None:
         super().__post_init__(**kwargs)  # type: ignore[misc]
@@ -73,7 +74,7 @@ class StepsConfig:
     @property
     def stepping_layers(self) -> list[int]:
         """`implicit_layers` with None spelt out."""
-        every: Any = range(self.num_hidden_layers)  # type: ignore[attr-defined]
+        every = range(self.num_hidden_layers)  # type: ignore[attr-defined]
         return list(every if self.implicit_layers is None else self.implicit_layers)
 
     @classmethod
@@ -81,15 +82,15 @@ class StepsConfig:
         cls, pretrained_model_name_or_path: str | os.PathLike[str], **kwargs: Any
     ) -> tuple[dict[str, Any], dict[str, Any]]:
         """As transformers does, and a BERT checkpoint's is that of an IM-BERT."""
-        found, unused = super().get_config_dict(pretrained_model_name_or_path, **kwargs)  # type: ignore[misc]
-        kind = found.get("model_type", cls.plain_type)
+        settings, unused = super().get_config_dict(pretrained_model_name_or_path, **kwargs)  # type: ignore[misc]
+        kind = settings.get("model_type", cls.plain_type)
         if kind not in (cls.plain_type, cls.model_type):
             expected = f"{cls.plain_type!r} or {cls.model_type!r}"
             raise ValueError(
                 f"checkpoint {str(pretrained_model_name_or_path)!r} must "
                 f"be of model_type {expected}, got {kind!r}"
             )
-        return {**found, "model_type": cls.model_type}, unused
+        return {**settings, "model_type": cls.model_type}, unused
 
     @classmethod
     def from_dict(cls, config_dict: dict[str, Any], **kwargs: Any) -> Any:

@@ -73,7 +73,8 @@ class _Replay(TorchFunctionMode):
 
     def __init__(self, frozen: FrozenDropout) -> None:
         super().__init__()
-        self.frozen, self.calls = frozen, 0
+        self.frozen = frozen
+        self.calls = 0
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None
@@ -124,9 +125,8 @@ class _Replay(TorchFunctionMode):
     def _mask(self, x: Tensor, p: float) -> Tensor:
         masks = self.frozen.masks
         if self.calls == len(masks):
-            keep = torch.empty(
-                x.shape, dtype=torch.promote_types(x.dtype, torch.float32)
-            )  # 1/(1 − p) is too coarse in half precision
+            # 1/(1 − p) is too coarse in half precision
+            keep = torch.empty(x.shape, dtype=torch.promote_types(x.dtype, torch.float32))
             masks.append(
                 keep.bernoulli_(1 - p, generator=self.frozen.generator).div_(1 - p).to(x.device)
             )

@@ -14,12 +14,12 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from imbert.attacks import EmbeddingPGD
+from imbert.attacks.choice import AttackChoice
 from imbert.attacks.losses import margin
-from imbert.attacks.stage import attacked_examples
 from imbert.data.advglue import ADVGLUE_TASKS, read_advglue
 from imbert.model.classifier import Classifier
 from imbert.result import write_json
-from imbert.study.plan import AttackChoice
+from imbert.study.attack_runs import attacked_examples
 from imbert.training.evaluate import load_classifier
 from imbert.training.run_config import RunConfig
 
