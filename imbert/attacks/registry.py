@@ -1,39 +1,54 @@
-"""The attacks by name: the only table of them.
+"""The attacks by name: the only table of them, which loads none until it is used.
 
 The command's `--kind`, a study's `kinds`, which records there are, their order in tables and the
 table of the documentation follow from it. A new attack is a class in a file of its own and a line
 here.
 """
 
-from imbert.attacks.attack import AbstractAttack
-from imbert.attacks.character_edits import CharacterEdits
-from imbert.attacks.embedding_apgd import EmbeddingAPGD
-from imbert.attacks.embedding_ascent import AbstractEmbeddingAscent
-from imbert.attacks.embedding_attack import AbstractEmbeddingAttack
-from imbert.attacks.embedding_pgd import EmbeddingPGD
-from imbert.attacks.square import Square
-from imbert.attacks.text_attack import AbstractTextAttack
-from imbert.attacks.word_substitution import WordSubstitution
+import dataclasses
+import importlib
+from typing import TYPE_CHECKING, Literal
 
-ATTACKS: dict[str, type[AbstractAttack]] = {
-    attack.name: attack
-    for attack in (EmbeddingPGD, EmbeddingAPGD, Square, CharacterEdits, WordSubstitution)
+if TYPE_CHECKING:
+    from imbert.attacks.attack import AbstractAttack
+
+
+@dataclasses.dataclass(frozen=True)
+class AttackKind:
+    """Where an attack stands and what it needs.
+
+    Attributes:
+        module: its file in this folder.
+        class_name: its class there.
+        changes: texts, which can be put to another model, or word embeddings in a ball, whose
+            radius may be several.
+        uses: what it asks the model for.
+    """
+
+    module: str
+    class_name: str
+    changes: Literal["texts", "word embeddings"]
+    uses: Literal["gradients", "answers"]
+
+    def load(self) -> "type[AbstractAttack]":
+        """The class."""
+        module = importlib.import_module(f"imbert.attacks.{self.module}")
+        loaded: type[AbstractAttack] = getattr(module, self.class_name)
+        return loaded
+
+
+ATTACKS = {
+    "pgd": AttackKind("embedding_pgd", "EmbeddingPGD", "word embeddings", "gradients"),
+    "apgd": AttackKind("embedding_apgd", "EmbeddingAPGD", "word embeddings", "gradients"),
+    "square": AttackKind("square", "Square", "word embeddings", "answers"),
+    "characters": AttackKind("character_edits", "CharacterEdits", "texts", "answers"),
+    "words": AttackKind("word_substitution", "WordSubstitution", "texts", "answers"),
 }
 
 
 def changes_texts(name: str) -> bool:
-    """Whether an attack changes texts, which can be put to another model; it has no radius."""
-    return issubclass(ATTACKS[name], AbstractTextAttack)
-
-
-def is_white_box(name: str) -> bool:
-    """Whether an attack on word embeddings climbs the gradient."""
-    return issubclass(ATTACKS[name], AbstractEmbeddingAscent)
-
-
-def is_gradient_free(name: str) -> bool:
-    """Whether an attack on word embeddings asks the model for its loss alone."""
-    return issubclass(ATTACKS[name], AbstractEmbeddingAttack) and not is_white_box(name)
+    """Whether an attack changes texts; it has no radius then."""
+    return ATTACKS[name].changes == "texts"
 
 
 def order_of(record: str) -> tuple[int, float]:
@@ -46,10 +61,8 @@ def order_of(record: str) -> tuple[int, float]:
 
 def markdown() -> str:
     """The table of the documentation."""
-    lines = ["| attack | changes | uses | |", "|---|---|---|---|"]
-    for name, attack in ATTACKS.items():
-        changes = "texts" if changes_texts(name) else "word embeddings"
-        uses = "gradients" if is_white_box(name) else "answers of the model"
-        sentence = " ".join((attack.__doc__ or "").partition("\n\n")[0].split())
-        lines.append(f"| `{name}` | {changes} | {uses} | {sentence.replace('|', '∣')} |")
+    lines = ["| attack | changes | uses the model's | |", "|---|---|---|---|"]
+    for name, kind in ATTACKS.items():
+        sentence = " ".join((kind.load().__doc__ or "").partition("\n\n")[0].split())
+        lines.append(f"| `{name}` | {kind.changes} | {kind.uses} | {sentence.replace('|', '∣')} |")
     return "\n".join(lines) + "\n"

@@ -17,7 +17,7 @@ from imbert.attacks.attack import AttackResult
 from imbert.attacks.embedding_attack import EmbeddedBatch
 from imbert.attacks.embedding_ball import EmbeddingBall, generator_of
 from imbert.attacks.gradients import at_tolerance, kind_of_gradient, own_solver, through
-from imbert.attacks.transfer import perturbed
+from imbert.attacks.transferring import perturbed
 from imbert.checks.attack_gain import attack_step
 from imbert.data.tasks import Examples
 from imbert.model.classifier import Classifier, frozen

@@ -12,7 +12,7 @@ from imbert.attacks.attack import AttackResult
 from imbert.attacks.choice import RADII
 from imbert.attacks.embedding_pgd import EmbeddingPGD
 from imbert.attacks.gradients import own_solver
-from imbert.attacks.transfer import perturbed
+from imbert.attacks.transferring import perturbed
 from imbert.checks.attack_gain import LEAST_GAIN, gain_check
 from imbert.checks.gradient_agreement import gradient_agreement
 from imbert.checks.solver_sweep import solver_sweep

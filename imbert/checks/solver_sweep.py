@@ -8,7 +8,7 @@ import odestab as od
 from imbert.attack_records import SweepRow as SweepRow
 from imbert.attacks.attack import AbstractAttack, AttackResult
 from imbert.attacks.gradients import at_iterations, at_tolerance, own_solver
-from imbert.attacks.transfer import perturbed_logits
+from imbert.attacks.transferring import perturbed_logits
 from imbert.data.tasks import Examples
 from imbert.model.classifier import Classifier
 from imbert.model.stepping_model import stepping

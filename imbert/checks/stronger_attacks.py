@@ -12,7 +12,7 @@ from imbert.attack_records import BallMeasures, Check, LadderMeasures, Rung
 from imbert.attacks.attack import AttackResult, Ball
 from imbert.attacks.embedding_pgd import EmbeddingPGD
 from imbert.attacks.square import Square
-from imbert.attacks.transfer import perturbed_logits
+from imbert.attacks.transferring import perturbed_logits
 from imbert.checks.attack_gain import absolute_ball
 from imbert.data.tasks import Examples
 from imbert.model.classifier import Classifier

@@ -19,9 +19,9 @@ from imbert.attack_records import (
     OfTransfer,
     read_attack,
 )
-from imbert.attacks import AbstractAttack, AttackResult
+from imbert.attacks.attack import AbstractAttack, AttackResult
 from imbert.attacks.choice import RADII, AttackChoice
-from imbert.attacks.registry import ATTACKS, changes_texts, is_gradient_free, is_white_box
+from imbert.attacks.registry import ATTACKS, changes_texts
 from imbert.checks.masking import masking_checks
 from imbert.data.tasks import Examples
 from imbert.model.classifier import Classifier
@@ -70,7 +70,7 @@ class _Stage:
 
     def made(self, kind: str, radius: float | None) -> AbstractAttack:
         """An attack of the choice; one on texts has no radius."""
-        return ATTACKS[kind].chosen(self.choice, radius or RADII[0], self.data)
+        return ATTACKS[kind].load().chosen(self.choice, radius or RADII[0], self.data)
 
     def attack(self, kind: str, radius: float | None) -> AttackResult:
         """Run it."""
@@ -202,8 +202,9 @@ def _check_all(
     """Make the masking checks, in the balls of the attacks that ran."""
     watch = Stopwatch.start()
     choice = stage.choice
-    white = [result for result in results.values() if is_white_box(result.attack)]
-    free = [result for result in results.values() if is_gradient_free(result.attack)]
+    embedded = [result for result in results.values() if not changes_texts(result.attack)]
+    white = [result for result in embedded if ATTACKS[result.attack].uses == "gradients"]
+    free = [result for result in embedded if ATTACKS[result.attack].uses == "answers"]
     checks = masking_checks(
         stage.classifier,
         stage.examples,
@@ -253,7 +254,7 @@ def of_model(checkpoint: Path, run: RunConfig) -> OfModel:
 
 
 def _of_attack(stage: _Stage, kind: str, radius: float | None) -> OfAttack:
-    tables = ATTACKS[kind].tables(stage.choice)
+    tables = ATTACKS[kind].load().tables(stage.choice)
     digests = {name: digest_of_file(stage.data / table) for name, table in tables.items()}
     return OfAttack(
         **structs.asdict(stage.of), choice=identity(stage.choice, radius), tables=digests or None

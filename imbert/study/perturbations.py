@@ -13,8 +13,8 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from imbert.attacks import EmbeddingPGD
 from imbert.attacks.choice import AttackChoice
+from imbert.attacks.embedding_pgd import EmbeddingPGD
 from imbert.attacks.losses import margin
 from imbert.data.advglue import ADVGLUE_TASKS, read_advglue
 from imbert.model.classifier import Classifier

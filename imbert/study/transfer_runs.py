@@ -6,9 +6,10 @@ from msgspec import structs
 
 from analysis.ground.identity import file_digest
 from imbert.attack_records import Attack, BothWays, OfExamples, OfTransfer, Transfers
-from imbert.attacks import AttackResult, transfer
+from imbert.attacks.attack import AttackResult
 from imbert.attacks.choice import AttackChoice
 from imbert.attacks.registry import changes_texts
+from imbert.attacks.transferring import transfer
 from imbert.data.tasks import Examples
 from imbert.records import as_written, plain, read
 from imbert.result import folder_lock, write_record

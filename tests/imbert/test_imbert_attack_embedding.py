@@ -19,7 +19,7 @@ from imbert.attacks.embedding_ball import EmbeddingBall, embedding_ball, generat
 from imbert.attacks.gradients import own_solver
 from imbert.attacks.losses import cross_entropy, dlr, loss, margin
 from imbert.attacks.square import block_share
-from imbert.attacks.transfer import perturbed, perturbed_logits
+from imbert.attacks.transferring import perturbed, perturbed_logits
 from imbert.data.tasks import Examples, task
 from imbert.model.classifier import Classifier
 from imbert.model.stepping_model import stepping

@@ -2,6 +2,8 @@
 
 import dataclasses
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import ClassVar, Self
 
@@ -11,9 +13,12 @@ from tiny import save_tiny, tiny_config
 from tiny_runs import tiny_run, write_data
 
 from imbert import __main__ as command
+from imbert import attacks
 from imbert.attack_records import Attack
 from imbert.attacks import registry
 from imbert.attacks.choice import AttackChoice
+from imbert.attacks.embedding_ascent import AbstractEmbeddingAscent
+from imbert.attacks.embedding_attack import AbstractEmbeddingAttack
 from imbert.attacks.text_attack import AbstractTextAttack, Search, Victim
 from imbert.study.attack_runs import attack_checkpoint
 from imbert.study.plan import study_config
@@ -50,7 +55,10 @@ class Shouting(AbstractTextAttack):
 
 @pytest.fixture
 def registered(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(registry.ATTACKS, Shouting.name, Shouting)
+    """The line of the registry; the class stands in this file."""
+    kind = registry.AttackKind("shouting", "Shouting", "texts", "answers")
+    monkeypatch.setitem(registry.ATTACKS, Shouting.name, kind)
+    monkeypatch.setitem(sys.modules, "imbert.attacks.shouting", sys.modules[__name__])
 
 
 def test_a_plan_takes_it(registered: None) -> None:
@@ -59,7 +67,6 @@ def test_a_plan_takes_it(registered: None) -> None:
     assert study.attacks is not None
     assert list(study.attacks.records) == ["shouting", "pgd", "pgd-0.3", "pgd-1"]
     assert study.attacks.records["shouting"] == ("shouting", None)
-    assert registry.changes_texts("shouting") and not registry.is_gradient_free("shouting")
 
 
 def test_without_the_line_a_plan_names_those_there_are() -> None:
@@ -102,9 +109,40 @@ def test_the_command_and_the_records_take_it(
 def test_records_are_ordered_as_the_registry_is(registered: None) -> None:
     names = ["shouting", "words", "pgd-1", "pgd", "unknown"]
     assert sorted(names, key=registry.order_of) == ["pgd", "pgd-1", "words", "shouting", "unknown"]
-    assert "| `shouting` | texts | answers of the model | The first words in capitals. |" in (
+    assert "| `shouting` | texts | answers | The first words in capitals. |" in (
         registry.markdown()
     )
+
+
+@pytest.mark.parametrize("name", registry.ATTACKS)
+def test_a_line_of_the_registry_says_what_its_class_is(name: str) -> None:
+    kind = registry.ATTACKS[name]
+    attack = kind.load()
+    assert attack.name == name and getattr(attacks, kind.class_name) is attack
+    assert issubclass(attack, AbstractTextAttack) == (kind.changes == "texts")
+    assert issubclass(attack, AbstractEmbeddingAttack) == (kind.changes == "word embeddings")
+    assert issubclass(attack, AbstractEmbeddingAscent) == (kind.uses == "gradients")
+
+
+def test_a_plan_is_read_without_torch() -> None:
+    code = (
+        "import sys, types\n"
+        "root = types.ModuleType('imbert')\n"
+        "root.__path__ = ['imbert']\n"
+        "sys.modules['imbert'] = root\n"
+        "import imbert.study.plan, imbert.attacks.registry\n"
+        "print(sorted({'torch', 'transformers', 'odestab'} & {*sys.modules}))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=DOCS.parent, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "[]"
+
+
+def test_an_unknown_name_of_the_attacks_is_none() -> None:
+    with pytest.raises(AttributeError, match=r"'imbert\.attacks' has no attribute 'Magic'"):
+        attacks.Magic  # noqa: B018
+    assert set(attacks.__all__) == set(attacks.MODULES)
 
 
 def test_the_documentation_has_the_table_of_the_registry() -> None:
