@@ -3,11 +3,12 @@
 import json
 import re
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import msgspec
 
 R = TypeVar("R")
+Json: TypeAlias = Any  # what a strict reader made of a file
 WORDS = {
     "float": "a number",
     "int": "a whole number",
@@ -21,7 +22,7 @@ LONGEST = 60  # characters of a value that are shown
 ANY_KEY = "[...]"  # msgspec's place of an entry of a table whose keys are names
 
 
-def require_type(values: Any, kind: type[R], path: Path) -> R:
+def require_type(values: Json, kind: type[R], path: Path) -> R:
     """Plain values as a type.
 
     Raises:
@@ -33,7 +34,7 @@ def require_type(values: Any, kind: type[R], path: Path) -> R:
         raise ValueError(f"{path}: {_sentence(str(error), values, kind)}") from None
 
 
-def _sentence(message: str, values: Any, kind: type) -> str:
+def _sentence(message: str, values: Json, kind: type) -> str:
     """msgspec's message with the place in our words, and the value that stands there."""
     fault, _, place = message.partition(" - at `$")
     steps = _steps(place.rstrip("`"), values, kind)
@@ -54,7 +55,7 @@ def _sentence(message: str, values: Any, kind: type) -> str:
     return f"expected {expected}{f' in {name}' if name else ''}, got {shown}"
 
 
-def _steps(place: str, values: Any, kind: type) -> list[str | int]:
+def _steps(place: str, values: Json, kind: type) -> list[str | int]:
     """The keys and indices of `.a[3][...].b`; a key that is not said is looked for."""
     steps: list[str | int] = []
     for text in re.findall(r"\.[^.\[]+|\[\d+\]|\[\.\.\.\]", place):
@@ -65,7 +66,7 @@ def _steps(place: str, values: Any, kind: type) -> list[str | int]:
     return steps
 
 
-def _faulty_key(values: Any, steps: list[str | int], kind: type) -> str:
+def _faulty_key(values: Json, steps: list[str | int], kind: type) -> str:
     """The first entry of a table that is at fault: alone in it, it is still refused."""
     table = _at(values, steps)
     entries = dict(table)
@@ -83,7 +84,7 @@ def _faulty_key(values: Any, steps: list[str | int], kind: type) -> str:
     return ANY_KEY
 
 
-def _at(values: Any, steps: list[str | int]) -> Any:
+def _at(values: Json, steps: list[str | int]) -> Json:
     for step in steps:
         values = values[step]
     return values

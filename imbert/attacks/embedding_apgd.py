@@ -163,11 +163,14 @@ def checkpoints(steps: int) -> dict[int, int]:
     """
     marks: dict[int, int] = {}
     last = 0
-    before, now = 0, 22  # p_{j−1} and p_j in hundredths
+    before = 0  # p_{j−1} in hundredths
+    now = 22  # p_j
     while now <= 100:
         mark = -(-now * steps // 100)
         if mark > last:
             marks[mark] = last
             last = mark
-        before, now = now, now + max(now - before - 3, 6)
+        step = max(now - before - 3, 6)
+        before = now
+        now += step
     return marks

@@ -155,10 +155,12 @@ def lockstep(
     for index in range(len(searches)):
         advance(index, None)
     while asked:
-        now, asked = asked, {}
-        flat = [texts for wanted in now.values() for texts in wanted]
-        rows, begin = predict(flat) if flat else np.zeros((0, 0)), 0
-        for index, wanted in now.items():
+        questions = dict(asked)  # `advance` writes down the next ones
+        asked.clear()
+        flat = [texts for wanted in questions.values() for texts in wanted]
+        rows = predict(flat) if flat else np.zeros((0, 0))
+        begin = 0
+        for index, wanted in questions.items():
             used[index] += len(wanted)
             advance(index, rows[begin : begin + len(wanted)])
             begin += len(wanted)
@@ -199,7 +201,8 @@ def greedy(
         wrong = rows.argmax(axis=1) != victim.label
         pick = int(wrong.argmax() if wrong.any() else rows[:, victim.label].argmin())
         if wrong.any() or rows[pick, victim.label] < confidence:
-            changes[index], confidence = choices[pick], float(rows[pick, victim.label])
+            changes[index] = choices[pick]
+            confidence = float(rows[pick, victim.label])
         if wrong.any():
             break
     return victim.draft.changed(changes)
@@ -213,7 +216,8 @@ def count_edits(draft: Draft, texts: Texts) -> int:
     one word reads as two. Where no such replacement makes the texts, words are compared in their
     order.
     """
-    now, text = Draft.of(texts, draft.part), draft.texts[draft.part]
+    now = Draft.of(texts, draft.part)
+    text = draft.texts[draft.part]
     ends = [begin for begin, _ in [*draft.words[1:], (len(text), 0)]][: len(draft.words)]
     after = [
         text[end:begin] for (_, end), begin in zip(draft.words, ends, strict=True)
@@ -224,7 +228,8 @@ def count_edits(draft: Draft, texts: Texts) -> int:
         {first: 0} if changed.startswith(text[:first]) else {}
     )  # edits so far by the place where the next word begins
     for index, between in enumerate(after):
-        word, reached = draft.word(index), dict[int, int]()
+        word = draft.word(index)
+        reached: dict[int, int] = {}
         for begin, edits in fewest.items():
             until = next(
                 (i for i in range(begin, len(changed)) if changed[i].isspace()), len(changed)

@@ -134,8 +134,8 @@ def advglue_score(metrics_by_task: Mapping[str, float | Mapping[str, float]]) ->
         name: task_score(name, metrics) if isinstance(metrics, Mapping) else float(metrics)
         for name, metrics in metrics_by_task.items()
     }
-    matched, mismatched = scores.pop("mnli"), scores.pop("mnli-mm")
-    return float(np.mean([*scores.values(), (matched + mismatched) / 2]))
+    mnli = (scores.pop("mnli") + scores.pop("mnli-mm")) / 2
+    return float(np.mean([*scores.values(), mnli]))
 
 
 def _items(path: Path, name: str) -> list[tuple[str, Table]]:

@@ -102,16 +102,19 @@ class StepsConfig:
 class ImBertConfig(StepsConfig, BertConfig):
     """BERT's configuration with steps; see `StepsConfig`."""
 
-    model_type, plain_type = "imbert", BertConfig.model_type
+    model_type = "imbert"
+    plain_type = BertConfig.model_type
 
 
 class ImRobertaConfig(StepsConfig, RobertaConfig):
     """RoBERTa's configuration with steps; see `StepsConfig`."""
 
-    model_type, plain_type = "imroberta", RobertaConfig.model_type
+    model_type = "imroberta"
+    plain_type = RobertaConfig.model_type
 
 
 class ImElectraConfig(StepsConfig, ElectraConfig):
     """ELECTRA's configuration with steps; see `StepsConfig`."""
 
-    model_type, plain_type = "imelectra", ElectraConfig.model_type
+    model_type = "imelectra"
+    plain_type = ElectraConfig.model_type

@@ -41,7 +41,7 @@ def run_study(
     """Do what is missing of a study's stages for this rank's cells, then write study.json, table.md
     and study.csv.
 
-    Any number of processes may work in one folder: a cell that another holds is passed over.
+    As many processes as there are may work in one folder: a cell that another holds is passed over.
 
     Args:
         study: what to run.

@@ -62,6 +62,7 @@ from imbert.training.trainer import (
     criterion,
     is_exhausted,
 )
+from imbert.training.trainer_arguments import trainer_arguments
 
 Report = Callable[[str], None]
 RESULT = "result.json"
@@ -219,7 +220,7 @@ def _tuner(
     with quiet():
         return FineTuner(
             model=model,
-            args=_arguments(run, folder),
+            args=trainer_arguments(run, folder),
             train_dataset=Rows(examples["training"], tokenizer, longest),
             eval_dataset=Rows(examples["validation"], tokenizer, longest),
             data_collator=Padding(tokenizer),
@@ -230,57 +231,6 @@ def _tuner(
             bias_correction=run.train.bias_correction,
             earliest=run.train.earliest,
         )
-
-
-def _arguments(run: RunConfig, folder: Path) -> transformers.TrainingArguments:
-    """Trainer's settings of a run."""
-    choice = run.train
-    processes = int(os.environ.get("WORLD_SIZE", "1"))
-    parts = choice.gradient_accumulation * processes
-    if choice.batch_size % parts:
-        raise ValueError(
-            "train.batch_size must be a multiple of gradient_accumulation "
-            f"× processes = {parts}, got {choice.batch_size}"
-        )
-    if choice.device == "cuda" and not torch.cuda.is_available():
-        raise ValueError("train.device: expected a machine with a GPU for 'cuda', got none")
-    on_cpu = choice.device == "cpu" or not torch.cuda.is_available()
-    when = "steps" if choice.save_steps else "epoch"
-    steps = choice.save_steps or 500  # ignored where it is an epoch
-    return transformers.TrainingArguments(
-        output_dir=str(folder),
-        per_device_train_batch_size=choice.batch_size // parts,
-        per_device_eval_batch_size=run.evaluate.batch_size,
-        gradient_accumulation_steps=choice.gradient_accumulation,
-        num_train_epochs=choice.epochs,
-        learning_rate=choice.learning_rate,
-        weight_decay=choice.weight_decay,
-        warmup_steps=choice.warmup_fraction,
-        lr_scheduler_type={"constant": "constant_with_warmup"}.get(
-            choice.schedule, choice.schedule
-        ),
-        max_grad_norm=choice.max_gradient_norm,
-        optim="adamw_torch_fused",
-        seed=choice.seed,
-        data_seed=choice.seed,
-        use_cpu=on_cpu,
-        ddp_backend="gloo" if on_cpu and processes > 1 else None,
-        bf16=choice.precision == "bfloat16",
-        eval_strategy=when,
-        save_strategy=when,
-        logging_strategy=when,
-        eval_steps=steps,
-        save_steps=steps,
-        logging_steps=steps,
-        metric_for_best_model=CRITERION,
-        greater_is_better=True,
-        logging_nan_inf_filter=False,
-        label_names=["labels"],
-        remove_unused_columns=False,
-        dataloader_pin_memory=not on_cpu,
-        disable_tqdm=True,
-        report_to="none",
-    )
 
 
 def _metrics(what: Task, predictions: transformers.EvalPrediction) -> dict[str, float]:

@@ -23,7 +23,7 @@ class UncorrectedAdamW(torch.optim.Optimizer):
 
     def __init__(
         self,
-        parameters: Iterable[Any],
+        parameters: Iterable[torch.Tensor] | Iterable[dict[str, Any]],
         lr: float,
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-8,
@@ -47,12 +47,11 @@ class UncorrectedAdamW(torch.optim.Optimizer):
         return loss
 
     def _update(self, parameter: torch.Tensor, group: dict[str, Any]) -> None:
-        state, (first, second) = self.state[parameter], group["betas"]
+        state = self.state[parameter]
+        first, second = group["betas"]
         if not state:
-            state["exp_avg"], state["exp_avg_sq"] = (
-                torch.zeros_like(parameter),
-                torch.zeros_like(parameter),
-            )
+            state["exp_avg"] = torch.zeros_like(parameter)
+            state["exp_avg_sq"] = torch.zeros_like(parameter)
         state["exp_avg"].lerp_(parameter.grad, 1 - first)
         state["exp_avg_sq"].mul_(second).addcmul_(parameter.grad, parameter.grad, value=1 - second)
         parameter.mul_(1 - group["lr"] * group["weight_decay"])

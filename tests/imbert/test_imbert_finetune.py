@@ -28,6 +28,7 @@ from imbert.training.finetune import finetune
 from imbert.training.optimizer import UncorrectedAdamW
 from imbert.training.run_config import RunConfig, run_config
 from imbert.training.trainer import WHOLE, criterion, is_exhausted, last_state
+from imbert.training.trainer_arguments import trainer_arguments
 
 IMPLICIT = {"kind": "im-bert", "implicit_layers": [2]}
 TIGHT = {
@@ -333,10 +334,10 @@ def test_the_settings_of_trainer(
 ) -> None:
     run: RunConfig = tiny_run(tiny_folder, train=train)
     if said is None:
-        assert module._arguments(run, tmp_path).per_device_train_batch_size == 3
+        assert trainer_arguments(run, tmp_path).per_device_train_batch_size == 3
     elif not torch.cuda.is_available():
         with pytest.raises(ValueError, match=said):
-            module._arguments(run, tmp_path)
+            trainer_arguments(run, tmp_path)
 
 
 def test_accuracy_decides_before_loss() -> None:
