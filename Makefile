@@ -20,7 +20,7 @@ except ValueError as error:
 endef
 export CHECK_MODEL
 
-.PHONY: install demo test lint docs bench gpu gpu-parcel gpu-rehearsal clean
+.PHONY: install demo test test-all lint docs bench gpu gpu-parcel gpu-rehearsal clean
 
 install: $(INSTALLED)
 
@@ -28,7 +28,10 @@ demo: $(INSTALLED)
 	$(BIN)/odestab analyze --out runs/demo
 
 test: $(INSTALLED)
-	$(BIN)/python -m pytest --numprocesses auto --dist loadfile
+	$(BIN)/python -m pytest --numprocesses auto --dist loadfile -m "not slow"
+
+test-all: test
+	$(BIN)/python -m pytest --numprocesses auto --dist load -m slow
 
 lint: $(INSTALLED)
 	$(BIN)/ruff format --check .

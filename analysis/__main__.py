@@ -109,16 +109,17 @@ def predict(options: argparse.Namespace) -> None:
             "that no run can be held against this prediction"
         )
     found = predicted(summary, options.seed, checkpoint)
-    record, path = found.record(), options.out / "prediction.json"
-    write_record(path, record)
+    path = options.out / "prediction.json"
+    write_record(path, found.record())
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     plans = {"run.toml": run_toml, "study.toml": study_toml}
     for name, plan in plans.items():
         write_bytes(options.out / name, plan(found, digest).encode())
     from figures.prediction import draw
+    from figures.records import Prediction, read
     from figures.style import save
 
-    figure = save(draw(record), options.out, "prediction")["svg"]
+    figure = save(draw(read(path, Prediction)), options.out, "prediction")["svg"]
     print("\n".join(found.recommendation.sentences))
     tests = " and ".join(str(options.out / name) for name in plans)
     print(f"prediction: {path}, sha256 {digest}\nto test it: {tests}\nfigure: {figure}")
@@ -129,19 +130,17 @@ def confirm(options: argparse.Namespace) -> None:
     from analysis.confirmation import confirm as confirmed
     from analysis.record import write_record
     from figures.confirmation import draw
+    from figures.records import Confirmation, read
     from figures.style import save
 
     found = confirmed(
         options.prediction, options.study, options.attack, options.seed, options.seed_sd
     )
     options.out.mkdir(parents=True, exist_ok=True)
-    record = found.record()
-    write_record(options.out / "confirmation.json", record)
-    figure = save(draw(record), options.out, "confirmation")["svg"]
-    print(
-        f"{found.sentence}\n{found.power}\nrecord: "
-        f"{options.out / 'confirmation.json'}\nfigure: {figure}"
-    )
+    path = options.out / "confirmation.json"
+    write_record(path, found.record())
+    figure = save(draw(read(path, Confirmation)), options.out, "confirmation")["svg"]
+    print(f"{found.sentence}\n{found.power}\nrecord: {path}\nfigure: {figure}")
     for layers in found.meta["unpredicted"]:
         warn(f"implicit layers {layers}: run, but no placement of the prediction; left out")
 
@@ -203,12 +202,14 @@ def _tell_calibration(record: dict[str, Any], out: Path) -> None:
     from analysis.calibration.telling import told
     from analysis.record import write_record
     from figures.calibration import draw
+    from figures.records import Calibration, read
     from figures.style import save
 
     out.mkdir(parents=True, exist_ok=True)
-    write_record(out / "calibration.json", record)
-    figure = save(draw(record), out, "calibration")["svg"]
-    print("\n".join([*told(record), f"record: {out / 'calibration.json'}", f"figure: {figure}"]))
+    path = out / "calibration.json"
+    write_record(path, record)
+    figure = save(draw(read(path, Calibration)), out, "calibration")["svg"]
+    print("\n".join([*told(record), f"record: {path}", f"figure: {figure}"]))
 
 
 def report(options: argparse.Namespace) -> None:

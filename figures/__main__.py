@@ -18,8 +18,8 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument(
         "run", type=Path, metavar="RUN", help="a folder that `odestab analyze` wrote"
     )
-    told = "step size of the figures (default: 1, or the largest measured)"
-    parser.add_argument("--step-size", type=decimal_number, metavar="H", help=told)
+    meaning = "step size of the figures (default: 1, or the largest measured)"
+    parser.add_argument("--step-size", type=decimal_number, metavar="H", help=meaning)
     chosen = parser.parse_args(arguments)
     try:
         print(write_report(summarise(read_run(chosen.run)), chosen.run, chosen.step_size))

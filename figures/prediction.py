@@ -1,9 +1,10 @@
-"""A prediction from its plain record: what an implicit step does to each layer, and what placements
+"""A prediction from its record: what an implicit step does to each layer, and what placements
 are predicted to gain.
 """
 
-from collections.abc import Mapping
-from typing import Any
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 from matplotlib.artist import Artist
@@ -11,6 +12,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from figures import style
+from figures.records import Estimate, PredictedLayer, Prediction, not_a_number
+from figures.template import Shown, shown
 from figures.whiskers import beside, layer_axis
 
 QUANTITIES = {
@@ -19,10 +22,24 @@ QUANTITIES = {
     "spectral_change": ("D", "spectral growth, log(explicit/implicit)", -1),
 }
 SHADES = {"advantage": style.INK, "worst_change": "#7A7A7A", "spectral_change": "#B5B5B5"}
+CAPTION = (
+    "What an implicit step changes in each layer, and what placements are predicted "
+    "to gain. Statistics over texts with 95 % intervals."
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Predicted:
+    """What the page says of a prediction: where it comes from, its finding, more sentences."""
+
+    source: str
+    finding: str
+    sentences: Sequence[str]
+    shown: Shown
 
 
 @style.house()
-def draw(record: Mapping[str, Any], ax: style.Target = None) -> Figure:
+def draw(record: Prediction, ax: style.Target = None) -> Figure:
     """Per step size a panel of the layers, by how many nats an implicit step damps more, and one of
     the placements' predicted advantage.
 
@@ -31,10 +48,10 @@ def draw(record: Mapping[str, Any], ax: style.Target = None) -> Figure:
     growth of every text.
 
     Args:
-        record: of a prediction, as its prediction.json holds it.
+        record: of a prediction.
         ax: None for a new figure; else Axes, filled in order.
     """
-    steps = sorted({one["step_size"] for one in record["layers"]})
+    steps = sorted({layer.step_size for layer in record.layers})
     figure, axes = style.panels(ax, 2 * len(steps), columns=2, height=2.7, below=0.3)
     for i, panel in enumerate(axes):
         (_draw_placements if i % 2 else _draw_layers)(panel, record, steps[i // 2])
@@ -46,19 +63,15 @@ def draw(record: Mapping[str, Any], ax: style.Target = None) -> Figure:
     return figure
 
 
-def _draw_layers(ax: Axes, record: Mapping[str, Any], h: float) -> None:
-    rows = [one for one in record["layers"] if one["step_size"] == h]
+def _draw_layers(ax: Axes, record: Prediction, h: float) -> None:
+    layers = [layer for layer in record.layers if layer.step_size == h]
     chosen = _chosen(record, h)
     for i, (name, (marker, _, sign)) in enumerate(QUANTITIES.items()):
-        colours = [
-            style.COLOURS["implicit"] if one["layer"] in chosen else SHADES[name] for one in rows
-        ]
-        x = beside([one["layer"] for one in rows], i, len(QUANTITIES))
-        for place, one, colour in zip(x, rows, colours, strict=True):
-            value, low, high = (_number(one[name][key]) * sign for key in ("value", "low", "high"))
+        places = beside([layer.layer for layer in layers], i, len(QUANTITIES))
+        for place, layer in zip(places, layers, strict=True):
+            colour = style.COLOURS["implicit"] if layer.layer in chosen else SHADES[name]
+            value, low, high = (sign * end for end in _ends(getattr(layer, name)))
             ax.vlines(place, low, high, color=colour, linewidth=1)
-            sure = name != "spectral_change" or set(one["certain"].values()) == {1.0}
-            face = colour if sure else "white"
             ax.plot(
                 place,
                 value,
@@ -66,33 +79,51 @@ def _draw_layers(ax: Axes, record: Mapping[str, Any], h: float) -> None:
                 marker=marker,
                 markersize=4,
                 color=colour,
-                markerfacecolor=face,
+                markerfacecolor=colour if _is_sure(layer, name) else "white",
             )
     ax.axhline(0, color=style.GUIDE, linewidth=0.8, zorder=0)
-    layer_axis(ax, sorted(one["layer"] for one in rows))
+    layer_axis(ax, sorted(layer.layer for layer in layers))
     ax.set_ylabel("implicit damps more by (nats)")
-    ax.set_title(f"$h = {h:g}$, {style.counted(record['config']['texts'], 'text')}")
+    ax.set_title(f"$h = {h:g}$, {style.counted(record.config.texts, 'text')}")
 
 
-def _draw_placements(ax: Axes, record: Mapping[str, Any], h: float) -> None:
-    rows = [one for one in record["placements"] if one["step_size"] == h]
-    y = np.arange(len(rows))[::-1]
+def _is_sure(layer: PredictedLayer, quantity: str) -> bool:
+    """Whether the eigenvalues found settle the spectral growth of every text; the rest is."""
+    return quantity != "spectral_change" or set(layer.certain.values()) == {1.0}
+
+
+def _draw_placements(ax: Axes, record: Prediction, h: float) -> None:
+    placements = [placement for placement in record.placements if placement.step_size == h]
+    heights = np.arange(len(placements))[::-1]
     best = _chosen(record, h)
-    for place, one in zip(y, rows, strict=True):
-        value, low, high = (_number(one["advantage"][key]) for key in ("value", "low", "high"))
-        colour = style.COLOURS["implicit"] if set(one["layers"]) == best and best else style.INK
-        ax.hlines(place, low, high, color=colour, linewidth=1)
-        ax.plot(value, place, linestyle="none", marker="o", markersize=4, color=colour)
+    for height, placement in zip(heights, placements, strict=True):
+        value, low, high = _ends(placement.advantage)
+        is_best = bool(best) and set(placement.layers) == best
+        colour = style.COLOURS["implicit"] if is_best else style.INK
+        ax.hlines(height, low, high, color=colour, linewidth=1)
+        ax.plot(value, height, linestyle="none", marker="o", markersize=4, color=colour)
     ax.axvline(0, color=style.GUIDE, linewidth=0.8, zorder=0)
-    ax.set_yticks(y, [style.placement(one["layers"]) for one in rows])
+    ax.set_yticks(heights, [style.placement(placement.layers) for placement in placements])
     ax.set_xlabel("predicted advantage, layers added up (nats)")
     ax.set_ylabel("implicit layers")
 
 
-def _chosen(record: Mapping[str, Any], h: float) -> set[int]:
-    found = record["recommendation"]
-    return set(found["layers"]) if found["step_size"] == h else set()
+def _chosen(record: Prediction, h: float) -> set[int]:
+    recommended = record.recommendation
+    return set(recommended.layers) if recommended.step_size == h else set()
 
 
-def _number(value: float | None) -> float:
-    return np.nan if value is None else value
+def _ends(estimate: Estimate) -> tuple[float, float, float]:
+    return not_a_number(estimate.value), not_a_number(estimate.low), not_a_number(estimate.high)
+
+
+def tell(record: Prediction, folder: Path) -> Predicted:
+    """What story.html.j2 shows of a prediction, its figure written into a folder."""
+    finding, *sentences = record.recommendation.sentences
+    texts = style.counted(record.config.texts, "text")
+    return Predicted(
+        source=f"From {texts} without labels and the weights of {record.config.model} alone:",
+        finding=finding,
+        sentences=sentences,
+        shown=shown(draw(record), folder, "story_prediction", finding, CAPTION),
+    )

@@ -1,100 +1,116 @@
-"""What the figures read of the records of predictions, confirmations, studies and calibrations, as
-types that the files are held against.
+"""What the figures read of predictions, confirmations, studies and calibrations, as typed records.
 
-Declared is what is drawn or told; a record holds more. A number that was not finite is null.
+A file is read once, by `read`, and held against its type. Declared is what is drawn or told; a file
+holds more. A number that was not finite is null in the file and None here.
 """
 
-from typing import Annotated, Any, Literal, NotRequired, TypedDict
+import textwrap
+from pathlib import Path
+from typing import Annotated, Literal, TypeVar
 
-from analysis.ground.json_records import Within
+import msgspec
+from msgspec import UNSET, Meta, UnsetType
+
+from analysis.ground.json_records import read_record
 
 Number = float | None
-Share = Annotated[float, Within(0, 1)]
-MaybeShare = Share | None
-Count = Annotated[int, Within(0)]
-Positive = Annotated[float, Within(5e-324)]
-Layer = Annotated[int, Within(0)]
-Layers = list[Layer]
+Share = Annotated[float, Meta(ge=0, le=1)]
+Count = Annotated[int, Meta(ge=0)]
+Positive = Annotated[float, Meta(gt=0)]
+Layers = tuple[Count, ...]
+Setting = str | int | float | bool | None  # as a plan writes it
 
 
-class Interval(TypedDict):
-    """A mean with the ends of its interval, null of one seed."""
+class Record(msgspec.Struct, frozen=True):
+    """A part of a file that has these entries and perhaps others."""
+
+
+class Interval(Record, frozen=True):
+    """A mean with the ends of its interval, None of one seed."""
 
     mean: Number
     low: Number
     high: Number
 
 
-class SeedInterval(Interval):
+class SeedInterval(Interval, frozen=True):
     """Over seeds."""
 
-    seeds: list[int]
-    values: list[Number]
+    values: tuple[Number, ...]
     n: Count
 
 
-class UnderAttack(TypedDict):
-    """One attack over seeds."""
+class UnderAttack(Record, frozen=True):
+    """Accuracies on the same examples before and under one attack."""
 
     clean_accuracy: SeedInterval | None
     robust_accuracy: SeedInterval | None
 
 
-class Compared(TypedDict):
-    """On some items."""
+class Compared(Record, frozen=True):
+    """A difference on some items."""
 
     hierarchical: Interval | None
 
 
-class AgainstBaseline(TypedDict):
-    """A model beside the baseline."""
+class AgainstBaseline(Record, frozen=True):
+    """A model beside the baseline, on all adversarial pairs."""
 
     all: Compared
 
 
-class ComparedModel(TypedDict):
+class ComparedModel(Record, frozen=True):
     """One model of a group."""
 
     name: str
     kind: str
     role: Literal["explicit", "truncated", "implicit"]
-    seeds: list[int]
+    seeds: tuple[int, ...]
     measures: dict[str, SeedInterval | None]
     attacks: dict[str, UnderAttack]
-    masking: dict[str, list[bool | None]]
+    masking: dict[str, tuple[bool | None, ...]]
     against_baseline: AgainstBaseline | None
 
 
-class Group(TypedDict):
+class Group(Record, frozen=True):
     """All models of one task and size."""
 
     name: str
     task: str
     size: Count | None
     metric: str
-    chance: NotRequired[MaybeShare]
-    models: list[ComparedModel]
+    models: tuple[ComparedModel, ...]
+    chance: Share | None = None
 
 
-class Plan(TypedDict):
+class PlannedModel(Record, frozen=True):
+    """What the plan of a model changes of its explicit steps; UNSET where it says nothing."""
+
+    field: Setting | UnsetType = UNSET
+    step_size: Setting | UnsetType = UNSET
+    substeps: Setting | UnsetType = UNSET
+    dropout: Setting | UnsetType = UNSET
+
+
+class Plan(Record, frozen=True):
     """The plan of a study."""
 
-    models: dict[str, dict[str, Any]]
+    models: dict[str, PlannedModel]
 
 
-class Study(TypedDict):
+class Study(Record, frozen=True):
     """All runs of a study: study.json."""
 
     schema: Literal[1]
     name: str
     baseline: str
     study: Plan
-    groups: list[Group]
-    missing: list[str]
-    warnings: list[str]
+    groups: tuple[Group, ...]
+    missing: tuple[str, ...]
+    warnings: tuple[str, ...]
 
 
-class Estimate(TypedDict):
+class Estimate(Record, frozen=True):
     """A statistic over texts with its interval."""
 
     value: Number
@@ -102,13 +118,13 @@ class Estimate(TypedDict):
     high: Number
 
 
-class Statistics(TypedDict):
+class Statistics(Record, frozen=True):
     """Over texts."""
 
-    median: Number  # null where nothing is known
+    median: Number  # None where nothing is known
 
 
-class PredictedLayer(TypedDict):
+class PredictedLayer(Record, frozen=True):
     """One layer at one step size."""
 
     layer: Count
@@ -116,10 +132,10 @@ class PredictedLayer(TypedDict):
     advantage: Estimate
     worst_change: Estimate
     spectral_change: Estimate
-    certain: dict[str, MaybeShare]
+    certain: dict[str, Share | None]
 
 
-class PredictedPlacement(TypedDict):
+class PredictedPlacement(Record, frozen=True):
     """Some layers implicit."""
 
     layers: Layers
@@ -127,32 +143,32 @@ class PredictedPlacement(TypedDict):
     advantage: Estimate
 
 
-class Recommended(TypedDict):
-    """What is predicted."""
+class Recommended(Record, frozen=True):
+    """What is predicted, in sentences of which the first is the finding."""
 
     layers: Layers
     step_size: Positive | None
-    sentences: Annotated[list[str], Within(1)]
+    sentences: Annotated[tuple[str, ...], Meta(min_length=1)]
 
 
-class PredictionConfig(TypedDict):
+class PredictionConfig(Record, frozen=True):
     """What a prediction was made of."""
 
     model: str
     texts: Count
 
 
-class Prediction(TypedDict):
+class Prediction(Record, frozen=True):
     """prediction.json."""
 
     schema: Literal[1]
     config: PredictionConfig
-    layers: Annotated[list[PredictedLayer], Within(1)]
-    placements: list[PredictedPlacement]
+    layers: Annotated[tuple[PredictedLayer, ...], Meta(min_length=1)]
+    placements: tuple[PredictedPlacement, ...]
     recommendation: Recommended
 
 
-class ConfirmedCorrelation(TypedDict):
+class ConfirmedCorrelation(Record, frozen=True):
     """A rank correlation."""
 
     name: str
@@ -162,7 +178,7 @@ class ConfirmedCorrelation(TypedDict):
     p_value: Number
 
 
-class ConfirmedOutcome(TypedDict):
+class ConfirmedOutcome(Record, frozen=True):
     """One placement, predicted and measured."""
 
     layers: Layers
@@ -173,19 +189,21 @@ class ConfirmedOutcome(TypedDict):
     dev: Number
 
 
-class Confirmation(TypedDict):
-    """confirmation.json."""
+class Confirmation(Record, frozen=True):
+    """confirmation.json; the noise and the powers by spread are not in older files."""
 
-    schema: NotRequired[Literal[1]]
     attack: str
-    outcomes: list[ConfirmedOutcome]
-    correlations: list[ConfirmedCorrelation]
+    outcomes: tuple[ConfirmedOutcome, ...]
+    correlations: tuple[ConfirmedCorrelation, ...]
     detectable: Number
     sentence: str
+    schema: Literal[1] = 1
+    noise: Number = None
+    powers: dict[float, Number] | None = None
 
 
-class CalibratedFit(TypedDict):
-    """Measured growth as a line in the predicted one."""
+class CalibratedFit(Record, frozen=True):
+    """Measured growth as a line in the predicted one; older files know the pooled R² alone."""
 
     kind: str
     size: Number
@@ -195,13 +213,21 @@ class CalibratedFit(TypedDict):
     slope_high: Number
     r_squared: Number
     agreement: Number
+    r_squared_within: Number | UnsetType = UNSET
+    layer_means: Number = None
 
 
-Growth = list[Annotated[list[Number], Within(1)]]
-BothSources = TypedDict("BothSources", {"fine-tuned": Growth, "pretrained": Growth})
+Growth = tuple[Annotated[tuple[Number, ...], Meta(min_length=1)], ...]
 
 
-class CalibratedSeries(TypedDict):
+class BothSources(Record, rename={"fine_tuned": "fine-tuned"}, frozen=True):
+    """Predicted growth, by the model whose linearisation it comes from."""
+
+    fine_tuned: Growth
+    pretrained: Growth
+
+
+class CalibratedSeries(Record, frozen=True):
     """One kind of perturbation at one size."""
 
     kind: str
@@ -211,16 +237,16 @@ class CalibratedSeries(TypedDict):
     predicted: BothSources
 
 
-class CalibratedLinearity(TypedDict):
+class CalibratedLinearity(Record, frozen=True):
     """Where a linear prediction ends to hold."""
 
-    sizes: list[float]
+    sizes: tuple[float, ...]
     error: Growth
     ends: Number
 
 
-class CalibratedFlips(TypedDict):
-    """Edits that flip the answer, and edits that do not."""
+class CalibratedFlips(Record, frozen=True):
+    """Edits that flip the answer, and edits that do not; older files have no AUROC."""
 
     flipped: Count
     held: Count
@@ -228,20 +254,69 @@ class CalibratedFlips(TypedDict):
     low: Number
     high: Number
     p_value: Number
+    auroc: Number | UnsetType = UNSET
 
 
-class CalibrationMeta(TypedDict):
+class CalibrationMeta(Record, frozen=True):
     """What was compared."""
 
     model: str
 
 
-class Calibration(TypedDict):
+class Calibration(Record, frozen=True):
     """calibration.json."""
 
     schema: Literal[1]
-    fits: list[CalibratedFit]
-    series: list[CalibratedSeries]
+    fits: tuple[CalibratedFit, ...]
+    series: tuple[CalibratedSeries, ...]
     linearity: dict[str, CalibratedLinearity]
     flips: dict[str, CalibratedFlips]
     meta: CalibrationMeta
+
+
+class RunConfig(Record, frozen=True):
+    """config.json of a run folder, whose lists may be missing."""
+
+    model: str
+    field: str
+    step_sizes: tuple[float, ...]
+    map_step_sizes: tuple[float, ...]
+    layers: tuple[int, ...] | None = None
+    texts: tuple[str, ...] | None = None
+    tokens: tuple[int, ...] | None = None
+    pairs: tuple[tuple[str, str, str], ...] | None = None
+    skipped_pairs: tuple[tuple[int, str], ...] | None = None
+    warnings: tuple[str, ...] | None = None
+
+
+R = TypeVar("R", bound=Record)
+
+
+def read(path: Path, kind: type[R]) -> R:
+    """The record in a file.
+
+    Raises:
+        ValueError: one line that names the file, if it is no strict JSON, its digest is wrong, or
+            an entry is missing or not as declared.
+        OSError: if it cannot be read.
+    """
+    return typed(read_record(path, dict), kind, path)
+
+
+def typed(values: object, kind: type[R], where: object) -> R:
+    """Plain values as a record; `where` names them in the error.
+
+    Raises:
+        ValueError: if an entry is missing or not as declared.
+    """
+    try:
+        return msgspec.convert(values, kind, str_keys=True)
+    except msgspec.ValidationError as error:
+        what, _, place = textwrap.shorten(str(error), 300).partition(" - at ")
+        at = place.replace("`", "").removeprefix("$.")
+        raise ValueError(f"{where}: {what}{f' in {at}' if at else ''}") from None
+
+
+def not_a_number(value: Number) -> float:
+    """A number to draw, NaN for None."""
+    return float("nan") if value is None else value

@@ -2,17 +2,21 @@
 what did not converge.
 """
 
+import dataclasses
+import itertools
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from analysis.record import write_bytes
 from analysis.summary import METHODS, NonNormality, Summary
-from figures import findings, full_findings, page, pseudospectra, selection, slider, story, style
+from figures import findings, full_findings, pseudospectra, selection, slider, story, style
 from figures.findings import number, ranges
 from figures.gallery import Picture, pictures_of
+from figures.records import RunConfig, typed
 from figures.shortfalls import Shortfall
 from figures.tables import LayerRow, tables
+from figures.template import Heading, Shown, Table, render, shown
 
 FIELDS = {
     "increment": "f(x) = F(x) − x, where F is the whole layer. The explicit Euler "
@@ -122,6 +126,50 @@ FULL_TERMS = (
 )
 
 
+@dataclasses.dataclass(frozen=True)
+class Pictured:
+    """A picture of the page under its heading and its finding."""
+
+    title: str
+    name: str
+    finding: str
+    shown: Shown
+
+
+@dataclasses.dataclass(frozen=True)
+class Layers:
+    """The numbers of every layer at the step size of the figures, and at the others by name."""
+
+    main: Table
+    others: list[tuple[str, Table]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Convergence:
+    """What did not converge: a finding, a sentence on the solves, warnings, and the list."""
+
+    finding: str
+    solves: str
+    warnings: Sequence[str]
+    table: Table | None
+
+
+@dataclasses.dataclass(frozen=True)
+class Definitions:
+    """Terms with their meanings, and what is guaranteed of this run."""
+
+    terms: list[tuple[str, str]]
+    guarantee: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Inputs:
+    """What the run was made of: lists under their titles, and the configuration as JSON."""
+
+    lists: list[tuple[str, list[str]]]
+    configuration: str
+
+
 def write_report(
     summary: Summary,
     folder: Path,
@@ -144,190 +192,103 @@ def write_report(
         ValueError: if the step size was not measured.
         OSError: if the folder cannot be written.
     """
-    folder = Path(folder)
     h = selection.of_run(summary, step_size)
-    numbers = tables(summary)
-    pieces = [
-        _head(summary, h),
-        story.question(summary.config["model"]),
-        *(_pictured(summary, picture, h, folder / "figures") for picture in pictures_of(summary)),
-        _sliding(summary),
-        _layer_tables(summary, numbers["layers"], h),
-        _nonnormality_table(summary),
-        *story.told(
-            told,
-            folder / "figures",
-            full_findings.of_refinement(summary, h) if summary.refinements else "",
-        ),
-        _convergence(summary, numbers["shortfalls"]),
-        _definitions(summary, h),
-        _inputs(summary.config),
-    ]
-    path, body = folder / "report.html", "\n".join(piece for piece in pieces if piece)
-    write_bytes(
-        path, page.document(f"Numerical stability of {summary.config['model']}", body).encode()
-    )
+    path = Path(folder) / "report.html"
+    write_bytes(path, _page(summary, path.parent / "figures", h, told).encode())
     return path
 
 
-def _head(summary: Summary, h: float) -> str:
-    config = summary.config
-    steps = ", ".join(number(step) for step in config["step_sizes"])
+def _page(summary: Summary, folder: Path, h: float, told: story.Story) -> str:
+    """The page; its figures are written into the folder."""
+    config = typed(summary.config, RunConfig, "config.json")
+    numbers = tables(summary)
+    refinement = full_findings.of_refinement(summary, h) if summary.refinements else ""
+    return render(
+        "page.html.j2",
+        model=config.model,
+        facts=_facts(config, h),
+        answer=findings.opening(summary, h),
+        pictures=[_pictured(summary, picture, h, folder) for picture in pictures_of(summary)],
+        slider=slider.prepare(summary),
+        colours=slider.COLOURS,
+        layers=_layers(config, numbers["layers"], h),
+        nothing=findings.NOTHING,
+        nonnormality=_nonnormality(summary),
+        told=story.tell(told, folder, refinement),
+        convergence=_convergence(summary, config, numbers["shortfalls"]),
+        definitions=_definitions(summary, config, h),
+        inputs=_inputs(config, summary.config),
+    )
+
+
+def _facts(config: RunConfig, h: float) -> str:
+    """One line on what was measured."""
     facts = [
-        f"vector field “{config['field']}”",
-        f"step sizes h = {steps}",
+        f"Vector field “{config.field}”",
+        f"step sizes h = {', '.join(number(step) for step in config.step_sizes)}",
         f"figures at h = {number(h)}",
     ]
-    facts += [
-        style.counted(len(config[f"{name}s"]), name)
-        for name in ("layer", "text")
-        if config.get(f"{name}s")
-    ]
-    title = f"<h1>Numerical stability of {page.escape(config['model'])}</h1>"
-    facts_line = page.paragraph("; ".join(facts)[:1].upper() + "; ".join(facts)[1:] + ".", "facts")
-    return "\n".join(
-        [
-            f"<header>\n{title}\n{facts_line}\n</header>",
-            page.paragraph(findings.opening(summary, h), "answer"),
-        ]
+    if config.layers:
+        facts.append(style.counted(len(config.layers), "layer"))
+    if config.texts:
+        facts.append(style.counted(len(config.texts), "text"))
+    return "; ".join(facts) + "."
+
+
+def _pictured(summary: Summary, picture: Picture, h: float, folder: Path) -> Pictured:
+    drawn = picture.draw(summary, h)
+    finding = picture.finding(summary, h)
+    return Pictured(
+        title=picture.title,
+        name=picture.name,
+        finding=finding,
+        shown=shown(drawn, folder, picture.name, finding, picture.caption),
     )
 
 
-def _pictured(summary: Summary, picture: Picture, h: float, folder: Path) -> str:
-    drawn, finding = picture.draw(summary, h), picture.finding(summary, h)
-    svg = style.save(drawn, folder, picture.name)["svg"]
-    shown = page.figure(
-        svg,
-        f"{picture.caption.split('.')[0]}. {finding}",
-        picture.caption,
-        float(drawn.get_figwidth()),
-    )
-    return page.section(
-        picture.title, f"figure-{picture.name}", page.paragraph(finding, "finding"), shown
-    )
-
-
-def _sliding(summary: Summary) -> str:
-    """The spectra at every step size of the map; nothing where the run has no map."""
-    drawn = slider.part(summary)
-    told = (
-        "What another step size does: the spectrum moves as z = hλ, while "
-        "of the regions only a truncated solver's depends on h."
-    )
-    return (
-        page.section("Every step size", "step-sizes", page.paragraph(told), drawn) if drawn else ""
-    )
-
-
-def _layer_tables(summary: Summary, by_step: dict[float, list[LayerRow]], h: float) -> str:
-    grid = [float(step) for step in summary.config["map_step_sizes"]]
+def _layers(config: RunConfig, by_step: dict[float, list[LayerRow]], h: float) -> Layers | None:
     if not by_step:
-        return page.section("Layer by layer", "layers", page.paragraph(findings.NOTHING))
-    pieces = [_layer_table(by_step[h], grid)]
-    pieces += [
-        page.details(f"The same at h = {number(step)}", _layer_table(rows, grid))
-        for step, rows in by_step.items()
-        if step != h
+        return None
+    grid = list(config.map_step_sizes)
+    others = [
+        (number(step), _layer_table(rows, grid)) for step, rows in by_step.items() if step != h
     ]
-    return page.section("Layer by layer", "layers", *pieces)
+    return Layers(_layer_table(by_step[h], grid), others)
 
 
-def _nonnormality_table(summary: Summary) -> str:
-    """The measures of non-normality on one short text; nothing where they were not measured."""
-    records = pseudospectra.of_layers(summary.nonnormality)
-    if not records:
-        return ""
-    at = [number(float(epsilon)) for epsilon in records[0].epsilons]
-    single = ("layer", "dep(J)/‖J‖_F", "α", "ω", "ω − α")
-    first = "".join(f'<th scope="col" rowspan="2">{name}</th>' for name in single)
-    groups = [(name, [f"ε = {epsilon}" for epsilon in at]) for name in ("α_ε", "ρ_ε(E)")] + [
-        ("Kreiss constant", ["value", "of E over"])
-    ]
-    first += "".join(
-        f'<th scope="colgroup" colspan="{len(columns)}" class="group">{name}</th>'
-        for name, columns in groups
-    )
-    second = "".join(
-        f'<th scope="col">{column}</th>' for _, columns in groups for column in columns
-    )
-    caption = (
-        f"Non-normality of J on text {records[0].text}: departure from "
-        "normality, rightmost eigenvalue α and rightmost point ω of the "
-        "numerical range, rightmost point α_ε of the ε-pseudospectrum, largest "
-        "modulus ρ_ε of that of E = I + J; ≥ where only a lower "
-        "bound is known."
-    )
-    table = page.table(
-        caption, f"<tr>{first}</tr>\n<tr>{second}</tr>", [_cells(one) for one in records]
-    )
-    return page.section("Non-normality layer by layer", "nonnormality", table)
-
-
-def _cells(one: NonNormality) -> list[str]:
-    extremum, kreiss = (
-        "≥ " if kind == "bound" else "" for kind in (one.extremum_kind, one.kreiss_kind)
-    )
-    cells = [str(one.layer), number(one.henrici / one.frobenius if one.frobenius else float("nan"))]
-    cells += [
-        number(value)
-        for value in (
-            one.spectral_abscissa,
-            one.logarithmic_norm,
-            one.logarithmic_norm - one.spectral_abscissa,
-        )
-    ]
-    cells += [
-        extremum + number(float(value))
-        for value in (*one.pseudospectral_abscissa, *one.pseudospectral_radius)
-    ]
-    return [*cells, kreiss + number(one.kreiss), number(one.kreiss_scale)]
-
-
-def _layer_table(rows: list[LayerRow], grid: list[float]) -> str:
+def _layer_table(rows: list[LayerRow], grid: list[float]) -> Table:
     caption = (
         f"Steps of size h = {number(rows[0].step_size)}. Medians over texts; "
-        "the advantage is a mean over texts ± its standard error; "
-        f"stable step sizes are those of the grid from {number(min(grid))} to {number(max(grid))}."
-        if grid
-        else f"Steps of size h = {number(rows[0].step_size)}. Medians over texts; "
-        "the advantage is a mean over texts ± its standard error."
+        "the advantage is a mean over texts ± its standard error"
     )
-    pairs = ("worst growth", "spectral growth", "margin", "stable step sizes")
-    first = "".join(f'<th scope="col" rowspan="2">{name}</th>' for name in ("layer", "μ₂", "hμ₂"))
-    first += "".join(
-        f'<th scope="colgroup" colspan="2" class="group">{name}</th>' for name in pairs
-    )
-    first += "".join(
-        f'<th scope="col" rowspan="2">{name}</th>'
-        for name in ("implicit<br>advantage", "outside<br>lemniscate", "solver<br>evaluations")
-    )
-    second = "".join(f'<th scope="col">{method}</th>' for _ in pairs for method in METHODS)
-    return page.table(
-        caption, f"<tr>{first}</tr>\n<tr>{second}</tr>", [_layer_cells(row, grid) for row in rows]
-    )
+    if grid:
+        caption += (
+            "; stable step sizes are those of the grid "
+            f"from {number(min(grid))} to {number(max(grid))}"
+        )
+    by_method = ("worst growth", "spectral growth", "margin", "stable step sizes")
+    last = ("implicit\nadvantage", "outside\nlemniscate", "solver\nevaluations")
+    first_row = [
+        *(Heading(name, rows=2) for name in ("layer", "μ₂", "hμ₂")),
+        *(Heading(name, columns=len(METHODS)) for name in by_method),
+        *(Heading(name, rows=2) for name in last),
+    ]
+    second_row = [Heading(method) for _ in by_method for method in METHODS]
+    return Table(f"{caption}.", [first_row, second_row], [_layer_cells(row, grid) for row in rows])
 
 
 def _layer_cells(row: LayerRow, grid: list[float]) -> list[str]:
-    cells = [
+    at_least = {method: "≥ " if row.lower_bound[method] else "" for method in METHODS}
+    at_most = {method: "≤ " if row.lower_bound[method] else "" for method in METHODS}
+    outside = "–" if row.outside != row.outside else f"{100 * row.outside:.0f} %"  # NaN: unknown
+    return [
         str(row.layer),
         number(row.logarithmic_norm),
         number(row.step_size * row.logarithmic_norm),
-    ]
-    cells += [number(row.worst[method]) for method in METHODS]
-    cells += [
-        ("≥ " if row.lower_bound[method] else "") + number(row.spectral[method])
-        for method in METHODS
-    ]
-    cells += [
-        ("≤ " if row.lower_bound[method] else "") + number(1 - row.spectral[method])
-        for method in METHODS
-    ]
-    cells += [
-        _steps(row.stable_steps[method], row.unsettled_steps[method], grid) for method in METHODS
-    ]
-    outside = "–" if row.outside != row.outside else f"{100 * row.outside:.0f} %"
-    return [
-        *cells,
+        *(number(row.worst[method]) for method in METHODS),
+        *(at_least[method] + number(row.spectral[method]) for method in METHODS),
+        *(at_most[method] + number(1 - row.spectral[method]) for method in METHODS),
+        *(_steps(row.stable_steps[m], row.unsettled_steps[m], grid) for m in METHODS),
         f"{number(row.advantage)} ± {number(row.advantage_error, 2)}",
         outside,
         number(row.evaluations),
@@ -340,89 +301,91 @@ def _steps(stable: list[float] | None, unsettled: list[float], grid: list[float]
     return ranges(stable, grid) + (f" (unsettled: {ranges(unsettled, grid)})" if unsettled else "")
 
 
-def _convergence(summary: Summary, found: list[Shortfall]) -> str:
-    head = "".join(
-        f'<th scope="col"{kind}>{name}</th>'
-        for name, kind in (
-            ("quantity", ' class="text"'),
-            ("where", ' class="text"'),
-            ("what", ' class="text"'),
-            ("h", ""),
-            ("how many", ""),
-        )
+def _nonnormality(summary: Summary) -> Table | None:
+    """The measures of non-normality on one short text; None where they were not measured."""
+    records = pseudospectra.of_layers(summary.nonnormality)
+    if not records:
+        return None
+    levels = [f"ε = {number(float(epsilon))}" for epsilon in records[0].epsilons]
+    groups = {"α_ε": levels, "ρ_ε(E)": levels, "Kreiss constant": ["value", "of E over"]}
+    single = ("layer", "dep(J)/‖J‖_F", "α", "ω", "ω − α")
+    return Table(
+        caption=f"Non-normality of J on text {records[0].text}: departure from normality, "
+        "rightmost eigenvalue α and rightmost point ω of the numerical range, rightmost point α_ε "
+        "of the ε-pseudospectrum, largest modulus ρ_ε of that of E = I + J; ≥ where only a lower "
+        "bound is known.",
+        head=[
+            [
+                *(Heading(name, rows=2) for name in single),
+                *(Heading(name, columns=len(columns)) for name, columns in groups.items()),
+            ],
+            [Heading(column) for columns in groups.values() for column in columns],
+        ],
+        rows=[_nonnormality_cells(record) for record in records],
     )
-    rows = [
-        [
-            one.quantity,
-            one.where,
-            one.fault,
-            "any" if one.step_size is None else number(one.step_size),
-            f"{one.count} of {one.total}",
-        ]
-        for one in found
+
+
+def _nonnormality_cells(record: NonNormality) -> list[str]:
+    extremum = "≥ " if record.extremum_kind == "bound" else ""
+    kreiss = "≥ " if record.kreiss_kind == "bound" else ""
+    departure = record.henrici / record.frobenius if record.frobenius else float("nan")
+    extrema = (*record.pseudospectral_abscissa, *record.pseudospectral_radius)
+    return [
+        str(record.layer),
+        number(departure),
+        number(record.spectral_abscissa),
+        number(record.logarithmic_norm),
+        number(record.logarithmic_norm - record.spectral_abscissa),
+        *(extremum + number(float(value)) for value in extrema),
+        kreiss + number(record.kreiss),
+        number(record.kreiss_scale),
     ]
-    listed = (
-        page.table(
-            "What did not converge, is only a lower bound, or is not finite.",
-            f"<tr>{head}</tr>",
-            rows,
-            texts=2,
-        )
-        if rows
-        else ""
+
+
+def _convergence(summary: Summary, config: RunConfig, shortfalls: list[Shortfall]) -> Convergence:
+    words = [Heading(name, words=True) for name in ("quantity", "where", "what")]
+    listed = Table(
+        caption="What did not converge, is only a lower bound, or is not finite.",
+        head=[[*words, Heading("h"), Heading("how many")]],
+        rows=[_shortfall_cells(shortfall) for shortfall in shortfalls],
+        words=2,
     )
-    warnings = [page.paragraph(f"Warning: {text}") for text in summary.config.get("warnings") or []]
-    statement = page.paragraph(findings.of_convergence(summary), "finding")
-    solves = page.paragraph(findings.of_solves(summary)) if summary.growth else ""
-    return page.section(
-        "What did not converge",
-        "convergence",
-        statement,
-        solves,
-        *warnings,
-        page.details("The list", listed) if listed else "",
+    return Convergence(
+        finding=findings.of_convergence(summary),
+        solves=findings.of_solves(summary) if summary.growth else "",
+        warnings=config.warnings or (),
+        table=listed if shortfalls else None,
     )
 
 
-def _definitions(summary: Summary, h: float) -> str:
-    name = summary.config["field"]
-    field = (
-        f"Vector field “{name}”",
-        FIELDS.get(name, f"the field named {name} in the run's configuration."),
-    )
-    held = page.paragraph(findings.guarantee(summary, h))
-    terms = [(term, meaning) for table, term, meaning in FULL_TERMS if getattr(summary, table)]
-    return page.section(
-        "Definitions", "definitions", page.definitions([field, *TERMS, *terms]), held
-    )
+def _shortfall_cells(shortfall: Shortfall) -> list[str]:
+    h = "any" if shortfall.step_size is None else number(shortfall.step_size)
+    count = f"{shortfall.count} of {shortfall.total}"
+    return [shortfall.quantity, shortfall.where, shortfall.fault, h, count]
 
 
-def _inputs(config: dict[str, Any]) -> str:
-    texts, tokens = config.get("texts") or [], config.get("tokens") or []
-    pieces = []
-    if texts:
-        counts = [f" ({tokens[i]} tokens)" if i < len(tokens) else "" for i in range(len(texts))]
-        items = "".join(
-            f"<li>{page.escape(text)}{page.escape(count)}</li>"
-            for text, count in zip(texts, counts, strict=True)
-        )
-        pieces.append(page.details(f"Texts ({len(texts)})", f'<ol start="0">{items}</ol>'))
-    if pairs := config.get("pairs") or []:
-        reasons = dict(config.get("skipped_pairs") or [])
-        items = "".join(
-            f"<li>{page.escape(_pair(pair, reasons.get(i)))}</li>" for i, pair in enumerate(pairs)
-        )
-        pieces.append(
-            page.details(
-                f"Edited pairs ({len(pairs)}, of which {len(reasons)} skipped)",
-                f'<ol start="0">{items}</ol>',
-            )
-        )
-    shown = json.dumps(config, indent=1, sort_keys=True, ensure_ascii=False, default=str)
-    pieces.append(page.details("Configuration and versions", f"<pre>{page.escape(shown)}</pre>"))
-    return page.section("Inputs", "inputs", *pieces)
+def _definitions(summary: Summary, config: RunConfig, h: float) -> Definitions:
+    other = f"the field named {config.field} in the run's configuration."
+    field = (f"Vector field “{config.field}”", FIELDS.get(config.field, other))
+    full = [(term, meaning) for table, term, meaning in FULL_TERMS if getattr(summary, table)]
+    return Definitions([field, *TERMS, *full], findings.guarantee(summary, h))
 
 
-def _pair(pair: list[str], reason: str | None) -> str:
-    kind, original, edited = pair
-    return f"{kind}: “{original}” → “{edited}”" + (f" (skipped: {reason})" if reason else "")
+def _inputs(config: RunConfig, every_entry: Mapping[str, object]) -> Inputs:
+    lists = []
+    if config.texts:
+        counts = [f" ({tokens} tokens)" for tokens in config.tokens or ()]
+        counted = itertools.zip_longest(config.texts, counts[: len(config.texts)], fillvalue="")
+        lists.append((f"Texts ({len(config.texts)})", ["".join(pair) for pair in counted]))
+    if config.pairs:
+        reasons = dict(config.skipped_pairs or ())
+        title = f"Edited pairs ({len(config.pairs)}, of which {len(reasons)} skipped)"
+        pairs = [_pair(*pair, reasons.get(place)) for place, pair in enumerate(config.pairs)]
+        lists.append((title, pairs))
+    shown = json.dumps(every_entry, indent=1, sort_keys=True, ensure_ascii=False, default=str)
+    return Inputs(lists, shown)
+
+
+def _pair(kind: str, original: str, edited: str, reason: str | None) -> str:
+    skipped = f" (skipped: {reason})" if reason else ""
+    return f"{kind}: “{original}” → “{edited}”{skipped}"

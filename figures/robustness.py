@@ -1,9 +1,10 @@
 """A study of fine-tuned models: accuracy on dev beside accuracy on adversarial texts, and under
-each attack, from its plain record.
+each attack, from its record.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 from matplotlib.artist import Artist
@@ -11,6 +12,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from figures import style, whiskers
+from figures.findings import number
+from figures.records import ComparedModel, Group, Interval, SeedInterval, Study, not_a_number
+from figures.template import Heading, Shown, Table, shown
 
 MEASURES = {
     "dev": "dev",
@@ -18,14 +22,27 @@ MEASURES = {
     "adversarial": "AdvGLUE\nadversarial",
     "conditional": "adversarial where\noriginal is right",
 }
-ATTACKED = {"clean_accuracy": True, "robust_accuracy": False}  # name: whether it is drawn hollow
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "h", "p", "*", "d", "8")
 WIDE = 7  # columns, beyond which counts stand closer together
-Model = Mapping[str, Any]
+
+CAPTION = (
+    "Accuracy on dev, on AdvGLUE's originals and adversarial sentences, and under "
+    "attack. Means over seeds with 95 % intervals; dots are seeds."
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Trained:
+    """What the page says of a study: a finding and a table for each group."""
+
+    groups: list[tuple[str, Table]]
+    missing: Sequence[str]
+    warnings: Sequence[str]
+    shown: Shown
 
 
 @style.house()
-def draw(study: Mapping[str, Any], ax: style.Target = None) -> Figure:
+def draw(study: Study, ax: style.Target = None) -> Figure:
     """Per task and size a panel of accuracies on dev and AdvGLUE, and one of accuracies before and
     under each attack where there are any.
 
@@ -35,78 +52,82 @@ def draw(study: Mapping[str, Any], ax: style.Target = None) -> Figure:
     line joins the rungs of each model, and each is named by its radius r in mean word norms.
 
     Args:
-        study: the record of a study, as its study.json holds it.
+        study: the record of a study.
         ax: None for a new figure; else Axes, filled in order.
     """
-    groups = study["groups"]
-    wide = [
-        (group, kind)
-        for group in groups
-        for kind in ("measures", "attacks")
-        if kind == "measures" or _attacks(group["models"])
+    panels = [
+        (group, draw_panel)
+        for group in study.groups
+        for draw_panel in (_draw_measures, _draw_attacks)
+        if draw_panel is _draw_measures or _attacks(group.models)
     ]
-    figure, axes = style.panels(ax, len(wide), columns=1, height=2.5, below=0.3)
-    for panel, (group, kind) in zip(axes, wide, strict=False):
-        (_draw_measures if kind == "measures" else _draw_attacks)(panel, group)
-    style.legend(figure, axes, _handles(groups), ax is None, columns=4)
+    figure, axes = style.panels(ax, len(panels), columns=1, height=2.5, below=0.3)
+    for panel, (group, draw_panel) in zip(axes, panels, strict=False):
+        draw_panel(panel, group)
+    style.legend(figure, axes, _handles(study.groups), ax is None, columns=4)
     return figure
 
 
-def _draw_measures(ax: Axes, group: Mapping[str, Any]) -> None:
-    models = group["models"]
-    for i, model in enumerate(models):
-        x = whiskers.beside(range(len(MEASURES)), i, len(models))
-        _points(
-            ax,
-            x,
-            [model["measures"].get(key) for key in MEASURES],
-            model,
-            MARKERS[i % len(MARKERS)],
-            hollow=False,
-        )
+def _draw_measures(ax: Axes, group: Group) -> None:
+    for i, model in enumerate(group.models):
+        x = whiskers.beside(range(len(MEASURES)), i, len(group.models))
+        _points(ax, x, [model.measures.get(name) for name in MEASURES], model.role, _marker(i))
     _columns(ax, list(MEASURES.values()), group)
     ax.set_title(f"{_title(group)}: mean over seeds and 95 % interval")
 
 
-def _draw_attacks(ax: Axes, group: Mapping[str, Any]) -> None:
-    models, names = group["models"], _attacks(group["models"])
-    for i, model in enumerate(models):
-        x = whiskers.beside(range(len(names)), i, len(models))
-        for key, hollow in ATTACKED.items():
-            found = [(model["attacks"].get(name) or {}).get(key) for name in names]
-            _points(ax, x, found, model, MARKERS[i % len(MARKERS)], hollow)
-        robust = np.array(
-            [_mean((model["attacks"].get(name) or {}).get("robust_accuracy")) for name in names]
-        )
-        for rungs in _ladders(names):
-            ax.plot(
-                x[rungs],
-                robust[rungs],
-                color=style.COLOURS[model["role"]],
-                linewidth=0.7,
-                alpha=0.6,
-                zorder=0,
-            )
+def _draw_attacks(ax: Axes, group: Group) -> None:
+    names = _attacks(group.models)
+    for i, model in enumerate(group.models):
+        x = whiskers.beside(range(len(names)), i, len(group.models))
+        before = [_before(model, name) for name in names]
+        under = [_under(model, name) for name in names]
+        _points(ax, x, before, model.role, _marker(i), hollow=True)
+        _points(ax, x, under, model.role, _marker(i))
+        _join_ladders(ax, x, names, _numbers(under, "mean"), style.COLOURS[model.role])
     for place, name in enumerate(names):
-        attacked = [
-            ((model["attacks"].get(name) or {}).get("clean_accuracy") or {}).get("n", 0)
-            for model in models
-        ]
-        if attacked != [len(model["seeds"]) for model in models]:
-            counts = attacked if len(set(attacked)) > 1 else attacked[:1]
-            crowded = len(names) > WIDE
-            told = f"n = {(',' if crowded else ', ').join(map(str, counts))}"
-            ax.text(
-                place,
-                0.99,
-                told,
-                ha="center",
-                va="top",
-                fontsize=5 if crowded else 6,
-                color=style.GUIDE,
-            )
+        _count_seeds(ax, place, name, group.models, crowded=len(names) > WIDE)
     _columns(ax, [_caption(name) for name in names], group)
     ax.set_title(f"{_title(group)}: before (hollow) and under each attack, the same examples")
+
+
+def _before(model: ComparedModel, attack: str) -> SeedInterval | None:
+    """Accuracy on the attacked examples as they were."""
+    return model.attacks[attack].clean_accuracy if attack in model.attacks else None
+
+
+def _under(model: ComparedModel, attack: str) -> SeedInterval | None:
+    return model.attacks[attack].robust_accuracy if attack in model.attacks else None
+
+
+def _join_ladders(
+    ax: Axes, x: np.ndarray, names: Sequence[str], robust: np.ndarray, colour: str
+) -> None:
+    """A thin line through the columns of each attack that has several radii."""
+    kinds = [name.partition("-")[0] for name in names]
+    for kind in dict.fromkeys(kinds):
+        rungs = [column for column, each in enumerate(kinds) if each == kind]
+        if len(rungs) > 1:
+            ax.plot(x[rungs], robust[rungs], color=colour, linewidth=0.7, alpha=0.6, zorder=0)
+
+
+def _count_seeds(
+    ax: Axes, place: int, attack: str, models: Sequence[ComparedModel], crowded: bool
+) -> None:
+    """Say how many seeds were attacked where that is not how many were trained."""
+    attacked = [before.n if (before := _before(model, attack)) else 0 for model in models]
+    if attacked == [len(model.seeds) for model in models]:
+        return
+    counts = attacked if len(set(attacked)) > 1 else attacked[:1]
+    ax.text(
+        place,
+        0.99,
+        f"n = {(',' if crowded else ', ').join(map(str, counts))}",
+        ha="center",
+        va="top",
+        fontsize=5 if crowded else 6,
+        color=style.GUIDE,
+    )
 
 
 def _caption(name: str) -> str:
@@ -115,39 +136,31 @@ def _caption(name: str) -> str:
     return f"{style.plain(kind)}\nr = {radius}" if radius else style.plain(kind)
 
 
-def _ladders(names: Sequence[str]) -> list[list[int]]:
-    """Columns of each attack that has several radii."""
-    kinds = [name.partition("-")[0] for name in names]
-    columns = [[i for i, one in enumerate(kinds) if one == kind] for kind in dict.fromkeys(kinds)]
-    return [one for one in columns if len(one) > 1]
-
-
-def _mean(found: Mapping[str, Any] | None) -> float:
-    return np.nan if found is None or found["mean"] is None else float(found["mean"])
+def _numbers(intervals: Sequence[SeedInterval | None], name: str) -> np.ndarray:
+    """One field of each interval; NaN where there is none."""
+    return np.array(
+        [np.nan if each is None else not_a_number(getattr(each, name)) for each in intervals]
+    )
 
 
 def _points(
-    ax: Axes, x: np.ndarray, found: Sequence[Any], model: Model, marker: str, hollow: bool
+    ax: Axes,
+    x: np.ndarray,
+    intervals: Sequence[SeedInterval | None],
+    role: str,
+    marker: str,
+    hollow: bool = False,
 ) -> None:
     """Means with intervals; what was not measured, or has no interval, is left out."""
-    colour = style.COLOURS[model["role"]]
-    centre, low, high = (
-        np.array([np.nan if one is None or one[key] is None else one[key] for one in found])
-        for key in ("mean", "low", "high")
-    )
-    ax.vlines(
-        x,
-        np.clip(low, 0, 1),
-        np.clip(high, 0, 1),
-        color=colour,
-        linewidth=1,
-        alpha=0.5 if hollow else 1,
-    )
-    for place, one in zip(x, found, strict=True):
-        values = one["values"] if one is not None and not hollow else []
+    colour = style.COLOURS[role]
+    low = np.clip(_numbers(intervals, "low"), 0, 1)
+    high = np.clip(_numbers(intervals, "high"), 0, 1)
+    ax.vlines(x, low, high, color=colour, linewidth=1, alpha=0.5 if hollow else 1)
+    for place, interval in zip(x, intervals, strict=True):
+        seeds = () if interval is None or hollow else interval.values
         ax.plot(
-            np.full(len(values), place),
-            values,
+            np.full(len(seeds), place),
+            [not_a_number(value) for value in seeds],
             linestyle="none",
             marker=".",
             markersize=2.5,
@@ -156,7 +169,7 @@ def _points(
         )
     ax.plot(
         x,
-        centre,
+        _numbers(intervals, "mean"),
         linestyle="none",
         marker=marker,
         markersize=4.5,
@@ -165,48 +178,112 @@ def _points(
     )
 
 
-def _columns(ax: Axes, captions: Sequence[str], group: Mapping[str, Any]) -> None:
+def _columns(ax: Axes, captions: Sequence[str], group: Group) -> None:
     """One tick per quantity with faint lines between, and the level of chance."""
     ax.set_xticks(range(len(captions)), captions)
     ax.set_xlim(-0.5, len(captions) - 0.5)
     for between in range(1, len(captions)):
         ax.axvline(between - 0.5, color="#E6E6E6", linewidth=0.6, zorder=-1)
-    if group.get("chance") is not None:
-        ax.axhline(
-            group["chance"], color=style.GUIDE, linewidth=0.8, linestyle=style.LEMNISCATE, zorder=0
-        )
-        ax.text(
-            1.01,
-            group["chance"],
-            "chance",
-            transform=ax.get_yaxis_transform(),
-            ha="left",
-            va="center",
-            fontsize=7,
-            color=style.GUIDE,
-        )
+    if group.chance is not None:
+        _draw_chance(ax, group.chance)
     ax.set_ylim(0, 1)
-    ax.set_ylabel(style.plain(group["metric"]))
-    if not any(model["seeds"] for model in group["models"]):
+    ax.set_ylabel(style.plain(group.metric))
+    if not any(model.seeds for model in group.models):
         style.nothing(ax)
 
 
-def _handles(groups: Sequence[Mapping[str, Any]]) -> list[Artist]:
+def _draw_chance(ax: Axes, chance: float) -> None:
+    ax.axhline(chance, color=style.GUIDE, linewidth=0.8, linestyle=style.LEMNISCATE, zorder=0)
+    ax.text(
+        1.01,
+        chance,
+        "chance",
+        transform=ax.get_yaxis_transform(),
+        ha="left",
+        va="center",
+        fontsize=7,
+        color=style.GUIDE,
+    )
+
+
+def _handles(groups: Sequence[Group]) -> list[Artist]:
     """One entry per model, with its number of seeds."""
     entries: dict[str, Artist] = {}
     for group in groups:
-        for i, model in enumerate(group["models"]):
-            label = f"{style.plain(model['name'])} ({style.counted(len(model['seeds']), 'seed')})"
-            entries.setdefault(
-                model["name"],
-                style.key(label, style.COLOURS[model["role"]], MARKERS[i % len(MARKERS)]),
-            )
+        for i, model in enumerate(group.models):
+            label = f"{style.plain(model.name)} ({style.counted(len(model.seeds), 'seed')})"
+            entry = style.key(label, style.COLOURS[model.role], _marker(i))
+            entries.setdefault(model.name, entry)
     return list(entries.values())
 
 
-def _attacks(models: Sequence[Model]) -> list[str]:
-    return list(dict.fromkeys(name for model in models for name in model["attacks"]))
+def _marker(place: int) -> str:
+    return MARKERS[place % len(MARKERS)]
 
 
-def _title(group: Mapping[str, Any]) -> str:
-    return f"{style.plain(group['task'])}, {group['size'] or 'all'} rows"
+def _attacks(models: Sequence[ComparedModel]) -> list[str]:
+    return list(dict.fromkeys(name for model in models for name in model.attacks))
+
+
+def _title(group: Group) -> str:
+    return f"{style.plain(group.task)}, {group.size or 'all'} rows"
+
+
+def tell(record: Study, folder: Path) -> Trained:
+    """What story.html.j2 shows of a study, its figure written into a folder."""
+    return Trained(
+        groups=[(_against(group, record.baseline), _measures(group)) for group in record.groups],
+        missing=record.missing,
+        warnings=record.warnings,
+        shown=shown(draw(record), folder, "story_study", f"Study {record.name}", CAPTION),
+    )
+
+
+def _against(group: Group, baseline: str) -> str:
+    """Every model's difference to the baseline on all adversarial pairs."""
+    differences = [(model.name, difference(model)) for model in group.models]
+    compared = [f"{name} {difference}" for name, difference in differences if difference]
+    if not compared:
+        return f"{group.name}: no model has been compared with {baseline} yet."
+    return (
+        f"{group.name}: against {baseline}, on all adversarial pairs of AdvGLUE, 95 % intervals "
+        f"(over seeds and the sentences that pairs were made from): {'; '.join(compared)}."
+    )
+
+
+def difference(model: ComparedModel) -> str:
+    """A model's difference to the baseline on all adversarial pairs; empty where it was not
+    compared.
+    """
+    paired = model.against_baseline and model.against_baseline.all.hierarchical
+    if not paired or paired.low is None:
+        return ""
+    mean, low, high = (
+        number(100 * not_a_number(end), 2) for end in (paired.mean, paired.low, paired.high)
+    )
+    return f"{mean} points ({low} to {high})"
+
+
+def _measures(group: Group) -> Table:
+    labels = [label.replace("\n", " ") for label in MEASURES.values()]
+    return Table(
+        caption=f"{group.name}: {group.metric}, per cent, mean ± half a 95 % interval over seeds.",
+        head=[[Heading(label) for label in ("model", *labels, "seeds")]],
+        rows=[
+            [
+                model.name,
+                *(_per_cent(model.measures.get(name)) for name in MEASURES),
+                str(len(model.seeds)),
+            ]
+            for model in group.models
+        ],
+    )
+
+
+def _per_cent(interval: Interval | None) -> str:
+    if interval is None or interval.mean is None:
+        return "–"
+    mean = f"{100 * interval.mean:.1f}"
+    if interval.low is None:
+        return mean
+    return f"{mean} ± {100 * (not_a_number(interval.high) - interval.mean):.1f}"

@@ -3,7 +3,7 @@
 import contextlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import matplotlib as mpl
 import numpy as np
@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+from matplotlib.typing import ColorType, LineStyleType
 
 Target = Axes | np.ndarray | Sequence[Axes] | None  # where to draw; None makes a new figure
 
@@ -31,7 +32,9 @@ LINE_WIDTHS = {
 }  # so that one curve over the other leaves both in sight
 NAMES = {"explicit": "explicit Euler", "implicit": "implicit Euler"}
 INK, GUIDE, FAINT = "#1A1A1A", "#8C8C8C", "#A9B4C0"
-MEASURED, PREDICTED, LEMNISCATE = "-", (0, (4, 2)), ":"
+MEASURED: LineStyleType = "-"
+PREDICTED: LineStyleType = (0, (4, 2))
+LEMNISCATE: LineStyleType = ":"
 WIDTH = 7.0  # inches: the text width of a paper
 LARGEST_CONTRAST = 10.0  # growth beyond it, up or down, takes the end of the colour map
 
@@ -85,7 +88,10 @@ def panels(
     height: float = 2.2,
     width: float = WIDTH,
     below: float = 0.0,
-    **subplots: Any,
+    sharex: Literal["col"] | bool = False,
+    sharey: Literal["col"] | bool = False,
+    width_ratios: Sequence[float] | None = None,
+    height_ratios: Sequence[float] | None = None,
 ) -> tuple[Figure, list[Axes]]:
     """Axes to draw `count` panels on: of a new figure, which pyplot does not know and nobody needs
     to close, or those given.
@@ -98,7 +104,10 @@ def panels(
         height: of one row, inches.
         width: of a new figure, inches.
         below: room kept for a legend below the panels of a new figure, inches.
-        **subplots: for `Figure.subplots` ("sharex", "height_ratios", …).
+        sharex: which panels of a new figure share their horizontal axis, as in `Figure.subplots`.
+        sharey: likewise their vertical axis.
+        width_ratios: of the columns of a new figure.
+        height_ratios: of its rows.
 
     Returns:
         The figure, and at most `count` Axes.
@@ -107,26 +116,40 @@ def panels(
         columns = min(columns, count)
         rows = -(-count // columns)
         figure = Figure(figsize=(width, rows * height + below), layout="constrained")
-        axes = list(figure.subplots(rows, columns, squeeze=False, **subplots).ravel())
+        grid = figure.subplots(
+            rows,
+            columns,
+            squeeze=False,
+            sharex=sharex,
+            sharey=sharey,
+            width_ratios=width_ratios,
+            height_ratios=height_ratios,
+        )
+        axes = list(grid.ravel())
         for spare in axes[count:]:
             spare.remove()
     else:
         axes = [ax] if isinstance(ax, Axes) else list(np.ravel(np.asarray(ax, dtype=object)))
         figure = axes[0].get_figure(root=True)
-    for one in axes[:count]:  # ticks are made when first drawn, perhaps outside the style
-        for label in (one.xaxis.label, one.yaxis.label):
-            label.set_size(mpl.rcParams["axes.labelsize"])
-        one.tick_params(
-            labelsize=mpl.rcParams["xtick.labelsize"], width=mpl.rcParams["xtick.major.width"]
-        )
+    for panel in axes[:count]:
+        _size_labels(panel)
     return figure, axes[:count]
+
+
+def _size_labels(ax: Axes) -> None:
+    """Set the sizes now: ticks are made when first drawn, perhaps outside the style."""
+    for label in (ax.xaxis.label, ax.yaxis.label):
+        label.set_fontsize(mpl.rcParams["axes.labelsize"])
+    ax.tick_params(
+        labelsize=mpl.rcParams["xtick.labelsize"], width=mpl.rcParams["xtick.major.width"]
+    )
 
 
 def key(
     label: str,
-    colour: Any,
+    colour: ColorType,
     marker: str = "",
-    line: Any = "none",
+    line: LineStyleType = "none",
     hollow: bool = False,
     width: float = 1.5,
     size: float = 4,
@@ -146,11 +169,31 @@ def key(
     )
 
 
-def swatch(label: str, **patch: Any) -> Rectangle:
-    """A legend entry for an area; a rectangle without size, as on somebody else's panel it becomes
-    one of its artists.
+def swatch(
+    label: str,
+    color: ColorType | None = None,
+    facecolor: ColorType | None = None,
+    edgecolor: ColorType | None = None,
+    hatch: str | None = None,
+    alpha: float | None = None,
+    linewidth: float | None = None,
+) -> Rectangle:
+    """A legend entry for an area, drawn as matplotlib's patches are.
+
+    It is a rectangle without size: on somebody else's panel it becomes one of its artists.
     """
-    return Rectangle((1, 1), 0, 0, label=label, **patch)
+    return Rectangle(
+        (1, 1),
+        0,
+        0,
+        label=label,
+        color=color,
+        facecolor=facecolor,
+        edgecolor=edgecolor,
+        hatch=hatch,
+        alpha=alpha,
+        linewidth=linewidth,
+    )
 
 
 def legend(
@@ -257,7 +300,7 @@ def write(figure: Figure, path: Path) -> None:
 
 
 def save(figure: Figure, folder: Path, name: str) -> dict[str, Path]:
-    """Write `folder/<name>.svg`, `.pdf` and `.png`; the same figure gives the same bytes.
+    """Write `.svg`, `.pdf` and `.png` of one name; the same figure gives the same bytes.
 
     Returns:
         The three paths by format.

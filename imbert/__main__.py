@@ -126,9 +126,9 @@ def study(options: argparse.Namespace) -> None:
     """Train, attack and compare all models of a study."""
     plan = read_study(options.study)
     # before anything is measured: it may be that no picture can be drawn here
+    from figures.records import Study, read
     from figures.robustness import draw
     from figures.style import save
-    from imbert.records import plain
     from imbert.study.run_study import run_study, shard_of_ranks
 
     ranks = shard_of_ranks()
@@ -141,9 +141,10 @@ def study(options: argparse.Namespace) -> None:
         _progress,
     )
     if summary is not None:
-        paths = save(draw(plain(summary)), options.out, "robustness")
+        path = options.out / "study.json"
+        paths = save(draw(read(path, Study)), options.out, "robustness")
         print((options.out / "table.md").read_text(encoding="utf-8"))
-        print(f"record: {options.out / 'study.json'}\nfigure: {paths['svg']}")
+        print(f"record: {path}\nfigure: {paths['svg']}")
 
 
 def _run_of(options: argparse.Namespace) -> RunConfig:

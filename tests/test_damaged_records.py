@@ -17,7 +17,7 @@ import pytest
 from analysis.confirmation import confirm, rank, verdict
 from analysis.ground.json_records import DIGEST, sealed
 from analysis.record import read_config
-from figures import page, story, style
+from figures import story, style, template
 from imbert.attacks.synonyms import load_synonyms
 from imbert.data.advglue import read_advglue
 from imbert.records import read_result
@@ -156,8 +156,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(verdict, "RESAMPLES", 20)
     monkeypatch.setattr(rank, "RESAMPLES", 20)
     monkeypatch.setattr(intervals, "RESAMPLES", 20)
-    monkeypatch.setattr(style, "save", lambda figure, folder, name: {"svg": folder / name})
-    monkeypatch.setattr(page, "figure", lambda *_: "")
+    monkeypatch.setattr(style, "save", lambda figure, folder, name: {"svg": Path(__file__)})
 
 
 def tables() -> dict[str, Any]:
@@ -275,10 +274,15 @@ def test_what_a_confirmation_reads(
 def test_what_a_report_tells_of(name: str, path: Path, tmp_path: Path, quick: None) -> None:
     record, draw, refused = pruned(load(path)), random.Random(3), 0
     file = written(tmp_path / "whole.json", json.dumps(record).encode())
-    assert story.told(story.read_story(**{name: file}), tmp_path)
+
+    def page() -> str:
+        told = story.tell(story.read_story(**{name: file}), tmp_path)
+        return template.render("story.html.j2", told=told)
+
+    assert "<figure>" in page()
     for _ in range(25):
         written(file, damaged(record, draw))
-        refused += ends_well(lambda: story.told(story.read_story(**{name: file}), tmp_path)) is None
+        refused += ends_well(page) is None
     assert refused > 5
 
 

@@ -20,7 +20,7 @@ OURS = {  # which of our packages each package may import, `figures` in command 
 THIRD_PARTY = {
     "odestab": {"torch", "numpy", "scipy", "jaxtyping", "triton"},
     "analysis": {"torch", "numpy", "scipy", "safetensors", "tqdm", "huggingface_hub"},
-    "figures": {"numpy", "matplotlib"},
+    "figures": {"numpy", "matplotlib", "jinja2", "msgspec"},
     "imbert": {
         "torch",
         "numpy",

@@ -14,6 +14,7 @@ from imbert.__main__ import main as imbert
 EXAMPLES = Path(__file__).parents[1] / "examples" / "finetune"
 
 
+@pytest.mark.slow
 def test_a_prediction_is_made_tested_and_judged(
     tmp_path: Path,
     minilm_folder: Path,

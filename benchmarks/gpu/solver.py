@@ -22,8 +22,9 @@ from benchmarks.gpu.part import Choices, Record, choices, halved
 from benchmarks.gpu.timing import ceilings, graphed, microseconds, profiled
 from odestab.solver import ImplicitEquation
 from odestab.solver.kernels import Task, stages
-from odestab.solver.ledger import RUNNING, Rules
+from odestab.solver.ledger import RUNNING
 from odestab.solver.mixing import Mixing
+from odestab.solver.stopping import Stopping
 
 Function = Callable[[Tensor], Tensor]
 FEW, MANY = 4, 12  # iterations of the two solves whose difference is an iteration
@@ -200,9 +201,9 @@ def stages_alone(found: Problem, memory: int) -> dict[str, float]:
     """
     x, device = found.x.flatten(1), found.device
     image = found.layer(found.x).flatten(1)
-    rules = Rules(0.0, 0.0, True, 1000, 1000, "state", False, True)
+    stopping = Stopping(rtol=0.0, keep_last=True)
     root = torch.full((len(x),), x.shape[1] ** 0.5, device=x.device)
-    task = Task(0.5 * x.float(), 0.5, 0.5, 0.0, root, Mixing(memory), rules, None, 1)
+    task = Task(0.5 * x.float(), 0.5, 0.5, 0.0, root, Mixing(memory), stopping, None, 1)
     images = [
         image,
         torch.randn_like(image),

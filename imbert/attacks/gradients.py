@@ -92,13 +92,14 @@ def through(
 def at_tolerance(solver: Solver, rtol: float, max_iterations: int | None = None) -> Solver:
     """The same solver at another tolerance; one with a given number of steps keeps them."""
     changes: dict[str, Any] = {"rtol": rtol, "atol": 0.0}
-    if max_iterations is not None:
+    if max_iterations is not None and getattr(solver, "steps", None) is None:
         changes["max_iterations"] = max_iterations
     return dataclasses.replace(solver, **changes)
 
 
 def at_iterations(solver: od.AbstractImplicitSolver, iterations: int) -> od.AbstractImplicitSolver:
     """The iteration of a solver stopped after so many steps, its last iterate kept."""
+    ends: dict[str, Any] = {"max_iterations": iterations, "keep_last": True}
     if isinstance(solver, od.GradientDescent):
-        return dataclasses.replace(solver, steps=iterations)
-    return dataclasses.replace(differentiable(solver), max_iterations=iterations, keep_last=True)
+        ends = {"steps": iterations}
+    return dataclasses.replace(differentiable(solver), **ends)

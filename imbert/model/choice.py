@@ -1,5 +1,6 @@
-"""Which model is fine-tuned, and where its checkpoint lies. Knows neither torch nor
-transformers.
+"""Which model is fine-tuned, and where its checkpoint lies.
+
+Knows neither torch nor transformers; odestab is loaded where steps are to be checked.
 """
 
 import importlib.util
@@ -73,6 +74,22 @@ class ModelChoice(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
                 f"model.{given[0]} means nothing for kind {self.kind!r}: "
                 f"expected it to be left out, got {given}"
             )
+        self._require_steps()
+
+    def _require_steps(self) -> None:
+        """Raise ValueError unless the steps that are given can be built; what the configuration
+        leaves open is not asked for, and nothing is loaded for a model without steps.
+        """
+        chosen = {name: getattr(self, name) for name in MODEL_OPTIONS}
+        given = {name: value for name, value in chosen.items() if value is not None}
+        if not given:
+            return
+        from odestab.steps.declared import require_declared
+
+        try:
+            require_declared(given)
+        except ValueError as error:
+            raise ValueError(f"model.{error}") from None
 
     def options(self) -> Table:
         """The given options of an IM-BERT configuration; empty for plain BERT."""

@@ -21,6 +21,10 @@ class AbstractAdjoint(abc.ABC):
     No adjoint sends a gradient into padding: what a loss makes of the state's padding is dropped.
     Under torch.compile a solve is a graph break, since its iteration ends by what it finds: compile
     the layer that the field evaluates.
+
+    >>> import odestab as od
+    >>> isinstance(od.ImplicitEuler(0.5).adjoint, od.AbstractAdjoint)
+    True
     """
 
     @abc.abstractmethod

@@ -54,6 +54,12 @@ class ImplicitAdjoint(AbstractAdjoint):
         SolveError: in the backward pass, if the linear solve of an example did not reach its
             tolerance.
         ValueError: if an option is out of range.
+
+    >>> import odestab as od
+    >>> field, x = od.LinearVectorField(-0.5 * torch.eye(2)), torch.ones(1, 2, requires_grad=True)
+    >>> method = od.ImplicitEuler(1.0, adjoint=od.ImplicitAdjoint())
+    >>> torch.autograd.grad(method.step(field, x).state.sum(), x)
+    (tensor([[0.6667, 0.6667]]),)
     """
 
     rtol: float = 1e-6

@@ -31,6 +31,9 @@ class AdjointRecord:
         converged: residual ≤ tolerance.
         tolerance: what was asked of the residual: rtol, or 8 ε (1 + ‖v‖/‖g‖) where that is more,
             with ε of the precision that f computes in: products cannot be told apart below it.
+
+    >>> one = torch.ones(1)
+    >>> AdjointRecord(1e-9 * one, 3 * one.int(), one > 0, 1e-6 * one).raise_for_status()
     """
 
     residual: Float[Tensor, " batch"]

@@ -33,6 +33,12 @@ class PhantomAdjoint(AbstractAdjoint):
 
     Raises:
         ValueError: if steps < 1.
+
+    >>> import odestab as od
+    >>> field, x = od.LinearVectorField(-0.5 * torch.eye(2)), torch.ones(1, 2, requires_grad=True)
+    >>> method = od.ImplicitEuler(1.0, adjoint=od.PhantomAdjoint(3))
+    >>> torch.autograd.grad(method.step(field, x).state.sum(), x)
+    (tensor([[0.7500, 0.7500]]),)
     """
 
     steps: int = 5
@@ -61,6 +67,12 @@ class PhantomAdjoint(AbstractAdjoint):
 class OneStepAdjoint(AbstractAdjoint):
     """PhantomAdjoint(1): the gradient of one iteration at the solution (Bolte, Pauwels and Vaiter
     2023).
+
+    >>> import odestab as od
+    >>> field, x = od.LinearVectorField(-0.5 * torch.eye(2)), torch.ones(1, 2, requires_grad=True)
+    >>> method = od.ImplicitEuler(1.0, adjoint=od.OneStepAdjoint())
+    >>> torch.autograd.grad(method.step(field, x).state.sum(), x)
+    (tensor([[1., 1.]]),)
     """
 
     @torch.compiler.disable

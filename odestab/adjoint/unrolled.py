@@ -27,6 +27,12 @@ class UnrolledAdjoint(AbstractAdjoint):
             Memory is then some states an iteration and one evaluation, at the price of a second
             evaluation each. A solver that multiplies by J (NewtonKrylov, GradientDescent) cannot be
             had with it: torch.func and checkpoints exclude each other, and RuntimeError says so.
+
+    >>> import odestab as od
+    >>> field, x = od.LinearVectorField(-0.5 * torch.eye(2)), torch.ones(1, 2, requires_grad=True)
+    >>> method = od.ImplicitEuler(1.0, adjoint=od.UnrolledAdjoint())
+    >>> torch.autograd.grad(method.step(field, x).state.sum(), x)
+    (tensor([[0.6667, 0.6667]]),)
     """
 
     recompute: bool = False

@@ -7,15 +7,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from odestab import adjoint, solver
 from odestab.fields.vector_field import FIELD_KINDS
-from odestab.steps import one_step
+from odestab.steps.declared import declared_method
+from odestab.steps.one_step import AbstractOneStepMethod, ExplicitEuler
 
-PLAIN_KINDS = {
-    "imbert": "bert",
-    "imroberta": "roberta",
-    "imelectra": "electra",
-}  # model_type ↦ that of the same weights without steps
+# model_type ↦ that of the same weights without steps
+PLAIN_KINDS = {"imbert": "bert", "imroberta": "roberta", "imelectra": "electra"}
 STEP_KEYS = (
     "implicit_layers",
     "method",
@@ -27,11 +24,10 @@ STEP_KEYS = (
     "adjoint",
 )
 DECLARED = "declared_steps"  # what the plain configuration keeps them under
-STEP_SIZE = (
-    "log_step_size"  # the name of a layer's learnt step size among its weights, as a logarithm
-)
+# the name of a layer's learnt step size among its weights, as a logarithm
+STEP_SIZE = "log_step_size"
 
-Steps = tuple[str, tuple[one_step.AbstractOneStepMethod, ...]]
+Steps = tuple[str, tuple[AbstractOneStepMethod, ...]]
 
 
 def plain_config(model: str | Path) -> Any:
@@ -86,13 +82,12 @@ def declared_steps(config: Any) -> tuple[Steps, ...] | None:
     declared: Mapping[str, Any] | None = getattr(config, DECLARED, None)
     if declared is None:
         return None
-    depth, chosen = config.num_hidden_layers, declared.get("implicit_layers")
+    depth = config.num_hidden_layers
+    chosen = declared.get("implicit_layers")
     taking = range(depth) if chosen is None else chosen
     try:
         return tuple(
-            _steps(declared, layer)
-            if layer in taking
-            else (FIELD_KINDS[0], (one_step.ExplicitEuler(1.0),))
+            _steps(declared, layer) if layer in taking else (FIELD_KINDS[0], (ExplicitEuler(1.0),))
             for layer in range(depth)
         )
     except (AttributeError, TypeError, KeyError) as error:
@@ -102,30 +97,13 @@ def declared_steps(config: Any) -> tuple[Steps, ...] | None:
 
 
 def _steps(declared: Mapping[str, Any], layer: int) -> Steps:
+    """The field and the methods of one layer that takes steps."""
     substeps = int(declared.get("substeps", 1))
-    h = declared.get("step_sizes", {}).get(layer, declared.get("step_size", 1.0)) / substeps
-    if declared["method"] == "explicit_euler":
-        method: one_step.AbstractOneStepMethod = one_step.ExplicitEuler(h)
-    elif declared["method"] == "implicit_euler":
-        method = one_step.ImplicitEuler(
-            h, _named(solver, declared["solver"]), _named(adjoint, declared["adjoint"])
-        )
-    else:
-        raise ValueError(
-            f"method must be implicit_euler or explicit_euler, got {declared['method']!r}"
-        )
+    own = declared.get("step_sizes", {}).get(layer, declared.get("step_size", 1.0))
+    method = declared_method(
+        declared["method"], own / substeps, declared.get("solver"), declared.get("adjoint")
+    )
     return declared.get("field", FIELD_KINDS[0]), (method,) * substeps
-
-
-def _named(package: Any, choice: Mapping[str, Any]) -> Any:
-    """An object of a package's public class, from its name and options."""
-    options = {key: value for key, value in choice.items() if key != "name"}
-    if choice["name"] not in package.__all__:
-        raise ValueError(
-            "a solver or adjoint must be one out of "
-            f"{', '.join(package.__all__)}, got {choice['name']!r}"
-        )
-    return getattr(package, choice["name"])(**options)
 
 
 def _learnt(folder: Path) -> dict[int, float]:

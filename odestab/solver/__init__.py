@@ -1,13 +1,14 @@
 """Solvers of the implicit equation y = b + h f(y)."""
 
-from odestab.solver.anderson import Anderson
 from odestab.solver.auto import Auto
 from odestab.solver.base import AbstractImplicitSolver
 from odestab.solver.equation import ImplicitEquation
-from odestab.solver.fixed_point import FixedPoint
+from odestab.solver.fixed_point import Anderson, FixedPoint
 from odestab.solver.gradient_descent import GradientDescent
+from odestab.solver.mixing import Mixing
 from odestab.solver.newton_krylov import NewtonKrylov
 from odestab.solver.solution import Solution, SolveError, Status
+from odestab.solver.stopping import Stopping
 from odestab.solver.truncated import truncated_stability_function
 
 __all__ = [
@@ -17,9 +18,11 @@ __all__ = [
     "FixedPoint",
     "GradientDescent",
     "ImplicitEquation",
+    "Mixing",
     "NewtonKrylov",
     "Solution",
     "SolveError",
     "Status",
+    "Stopping",
     "truncated_stability_function",
 ]

@@ -2,34 +2,63 @@
 open, a proof for those left.
 """
 
+import contextlib
 import dataclasses
-from typing import Any
+import enum
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
-from odestab.precision import rounding_unit
-from odestab.solver.accelerated import records_nothing, worth_cutting
-from odestab.solver.anderson import Anderson
-from odestab.solver.base import AbstractImplicitSolver, Iterate
+from odestab.precision import own_precision, rounding_unit
+from odestab.solver.base import AbstractImplicitSolver
 from odestab.solver.equation import ImplicitEquation
-from odestab.solver.fixed_point import FixedPoint
+from odestab.solver.fixed_point import Anderson, FixedPoint
 from odestab.solver.ill_posed import well_posedness
+from odestab.solver.iteration import Iterate, records_nothing, worth_cutting
 from odestab.solver.newton_krylov import NewtonKrylov
 from odestab.solver.solution import Solution, Status, choose, joined, scattered
+from odestab.solver.stopping import Stopping
 
 FAST = 0.1  # where a fixed-point step leaves this share of the residual, mixing has nothing to add
 # iterations without progress at which a solve in half precision has arrived at what rounding in f
 # leaves
 LOW_PATIENCE = 8
 NEWTON_ITERATIONS = 20
-SHOWABLE = (
-    1e-4  # in a precision with a larger eps no derivative is known well enough to call it singular
-)
+# in a precision with a larger eps no derivative is known well enough to call it singular
+SHOWABLE = 1e-4
 SEEN = 1e-3  # eps·RMS(y) above this share of RMS(b): three digits of b are left in the residual
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+class Examples(enum.Enum):
+    """For which examples a stage runs."""
+
+    ALL = "all that are to be solved"
+    ROUNDED = "those that end at the rounding of f in half precision"
+    OPEN = "those of the others that no stage so far has solved"
+
+
+@dataclasses.dataclass(frozen=True)
+class Stage:
+    """One solver of a chain.
+
+    Attributes:
+        solver: what runs.
+        examples: for whom.
+        anew: begin at the first guess; False goes on from where the examples stand.
+        autocast: False turns autocast off.
+
+    >>> [type(stage.solver).__name__ for stage in Auto().stages()]
+    ['Anderson', 'FixedPoint', 'NewtonKrylov']
+    """
+
+    solver: AbstractImplicitSolver
+    examples: Examples
+    anew: bool
+    autocast: bool = True
+
+
+@dataclasses.dataclass(frozen=True, init=False)
 class Auto(AbstractImplicitSolver):
     """Fixed point, with Anderson mixing where the measured rate is poor; the fixed point alone from
     x; then Newton–GMRES.
@@ -44,16 +73,55 @@ class Auto(AbstractImplicitSolver):
     unless it is polished.
 
     Attributes:
-        max_iterations: bound on the iterations of each stage.
+        stopping: of each stage; it has no keep_last, since a stage goes on from the best iterate.
+        compaction: as of the fixed-point iterations; later stages likewise run for the examples
+            left alone.
         diagnose: look for a proof of ill-posedness, in float32 or better; products with J, not
             counted as evaluations.
         polish: after a solve under autocast go on without it from the examples' states, in the
             precision that these have.
+
+    >>> import odestab as od
+    >>> x = torch.ones(1, 2)
+    >>> equation = od.ImplicitEquation(od.LinearVectorField(-0.5 * torch.eye(2)), x, 1.0)
+    >>> od.Auto(rtol=1e-4).solve(equation, x).converged
+    tensor([True])
     """
 
-    max_iterations: int = 200
+    stopping: Stopping = Stopping(max_iterations=200)
+    compaction: bool = False
     diagnose: bool = True
     polish: bool = False
+
+    without: ClassVar[frozenset[str]] = frozenset({"keep_last"})
+
+    def stages(self, low: bool = False, polished: bool = False) -> tuple[Stage, ...]:
+        """The chain.
+
+        Args:
+            low: whether f is evaluated in half precision.
+            polished: whether what ends at its rounding is polished.
+        """
+        most = self.stopping.max_iterations
+        shared: dict[str, Any] = {"history": self.history, "deterministic": self.deterministic}
+        cheap = shared | {"start": self.start, "compaction": self.compaction}
+        patient = dataclasses.replace(self.stopping, patience=max(most, 1))
+        impatient = dataclasses.replace(self.stopping, patience=LOW_PATIENCE)
+        mixed = Anderson(stopping=self.stopping, rate=FAST, **cheap)
+        first = dataclasses.replace(mixed, stopping=impatient) if low else mixed
+        newton = NewtonKrylov(
+            rtol=self.stopping.rtol,
+            atol=self.stopping.atol,
+            max_iterations=min(NEWTON_ITERATIONS, most),
+            **shared,
+        )
+        polish = Stage(mixed, Examples.ROUNDED, anew=False, autocast=False)
+        return (
+            Stage(first, Examples.ALL, anew=True),
+            *([polish] if polished else []),
+            Stage(FixedPoint(stopping=patient, **cheap), Examples.OPEN, anew=True),
+            Stage(newton, Examples.OPEN, anew=False),
+        )
 
     def advance(
         self, equation: ImplicitEquation, iterate: Iterate, memory: object
@@ -64,68 +132,44 @@ class Auto(AbstractImplicitSolver):
     def solve(self, equation: ImplicitEquation, x: Tensor, open_: Tensor | None = None) -> Solution:
         """Solve from x; see the base class."""
         wanted = torch.ones(len(x), dtype=torch.bool, device=x.device) if open_ is None else open_
-        shared: dict[str, Any] = {
-            name: getattr(self, name)
-            for name in ("rtol", "atol", "history", "deterministic", "compaction")
-        }
-        most, low = self.max_iterations, rounding_unit(x) > SHOWABLE
-        mixed = Anderson(
-            rate=FAST,
-            start=self.start,
-            max_iterations=most,
-            patience=LOW_PATIENCE if low else self.patience,
-            **shared,
-        )
-        solution = mixed.solve(equation, x, open_)
-        if low:
+        low = rounding_unit(x) > SHOWABLE
+        polished = low and self.polish and torch.is_autocast_enabled(x.device.type)
+        first, *later = self.stages(low, polished)
+        solution = first.solver.solve(equation, x, open_)
+        rounded = torch.zeros_like(wanted)
+        if low:  # no later stage can do better, and the search for a proof is not asked either
             rounded = wanted & ~solution.converged & solution.at_floor
             wanted = wanted & ~rounded
-            if self.polish and torch.is_autocast_enabled(x.device.type) and bool(rounded.any()):
-                with torch.autocast(x.device.type, enabled=False):
-                    again = dataclasses.replace(mixed, patience=self.patience).solve(
-                        equation, solution.state, rounded
-                    )
-                solution = joined(solution, again, rounded)
-        stages: tuple[tuple[AbstractImplicitSolver, bool], ...] = (
-            (
-                FixedPoint(start=self.start, max_iterations=most, patience=max(most, 1), **shared),
-                True,
-            ),
-            (NewtonKrylov(max_iterations=min(NEWTON_ITERATIONS, most), **shared), False),
-        )
-        for stage, anew in stages:
-            left = wanted & ~solution.converged
-            if not bool(left.any()):
-                break
-            solution = joined(
-                solution,
-                self._staged(stage, equation, x if anew else solution.state, left, solution),
-                left,
-            )
+        for stage in later:
+            of_rounded = stage.examples is Examples.ROUNDED
+            chosen = rounded if of_rounded else wanted & ~solution.converged
+            if bool(chosen.any()):
+                part = self._staged(stage, equation, x, chosen, solution)
+                solution = joined(solution, part, chosen)
+            elif not of_rounded:
+                break  # nobody is left for those after it
         return self._diagnosed(equation, x, solution, wanted) if self.diagnose else solution
 
     def _staged(
-        self,
-        stage: AbstractImplicitSolver,
-        equation: ImplicitEquation,
-        guess: Tensor,
-        left: Tensor,
-        before: Solution,
+        self, stage: Stage, equation: ImplicitEquation, x: Tensor, chosen: Tensor, before: Solution
     ) -> Solution:
-        """A later stage for the examples left; for them alone with compaction, where that is worth
-        it and nothing is recorded.
+        """A later stage for the examples chosen; for them alone with compaction, where that is
+        worth it and nothing is recorded.
         """
-        kept = left.nonzero()[:, 0]
+        guess = x if stage.anew else before.state
+        kept = chosen.nonzero()[:, 0]
         cut = (
             self.compaction
+            and stage.autocast
             and not self.history
             and records_nothing(equation, guess)
-            and worth_cutting(len(kept), len(left))
+            and worth_cutting(len(kept), len(chosen))
         )
         part = equation.take(kept) if cut else None
-        if part is None:
-            return stage.solve(equation, guess, left)
-        return scattered(before, stage.solve(part, guess[kept]), kept)
+        if part is not None:
+            return scattered(before, stage.solver.solve(part, guess[kept]), kept)
+        with contextlib.nullcontext() if stage.autocast else own_precision(x):
+            return stage.solver.solve(equation, guess, chosen)
 
     def _diagnosed(
         self, equation: ImplicitEquation, x: Tensor, solution: Solution, wanted: Tensor
@@ -135,13 +179,14 @@ class Auto(AbstractImplicitSolver):
 
         The latter return x: their y is rounding times a null vector of M.
         """
-        field, eps = equation.field, torch.finfo(solution.state.dtype).eps
+        field = equation.field
+        eps = torch.finfo(solution.state.dtype).eps
         if eps > SHOWABLE:
             return solution
         blind = eps * field.rms(solution.state.detach()) > SEEN * field.rms(equation.rhs.detach())
         doubtful = wanted & (~solution.converged | blind) & solution.residual.isfinite()
         examples = doubtful.nonzero()[:, 0]
-        if len(examples) == 0 or self.max_iterations == 0:
+        if len(examples) == 0 or self.stopping.max_iterations == 0:
             return solution
         shown = torch.zeros_like(doubtful)
         shown[examples] = well_posedness(equation, solution.state, examples).ill_posed

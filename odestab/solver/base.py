@@ -1,100 +1,107 @@
-"""What every solver of the implicit equation shares: tolerances, the meaning of convergence, and
-the one loop.
-"""
+"""What every solver of the implicit equation shares: its options, and how it is asked to solve."""
 
 import abc
 import dataclasses
-import math
+import functools
+import inspect
+import typing
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, ClassVar
 
-import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from odestab.solver.accelerated import accelerate, records_nothing
-from odestab.solver.equation import ImplicitEquation, first_image
-from odestab.solver.ledger import Ledger, Rules
+from odestab.solver.equation import ImplicitEquation
+from odestab.solver.iteration import Iterate, iterate
 from odestab.solver.mixing import Mixing
-from odestab.solver.solution import Solution, choose, history_of
-from odestab.watch import Watch
+from odestab.solver.solution import Solution
+from odestab.solver.stopping import Stopping
 
 STARTS = ("state", "explicit")
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class Iterate:
-    """What the loop hands to a solver: y, its residual r, RMS(r), and which examples are still
-    open.
-    """
+class _Signature:
+    """The options of a class as `inspect.signature` and `help` show them."""
 
-    y: Tensor
-    r: Tensor
-    norm: Tensor
-    open: Tensor
+    def __get__(self, instance: object, owner: type) -> inspect.Signature:
+        return inspect.Signature(
+            [
+                inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default)
+                for name, (_, default) in options_of(owner).items()
+            ]
+        )
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@dataclasses.dataclass(frozen=True, init=False)
 class AbstractImplicitSolver(abc.ABC):
     """Solves y = b + h f(y).
 
     Convergence has one meaning: RMS(r) ≤ atol + rtol·RMS(y) over real tokens (Mathematics, section
-    2).
+    2). The options of `stopping` are given and read flat, `Anderson(rtol=1e-3).rtol`, and likewise
+    those of a `mixing`; one that a class does not honour is refused.
 
     Attributes:
-        rtol: relative tolerance.
-        atol: absolute tolerance.
-        max_iterations: bound on iterations; a solver stopped there is a polynomial, not the
-            implicit method.
+        stopping: when an example ends: rtol, atol, max_iterations, patience, keep_last.
         start: begin at the first guess ("state") or at b + h f of it ("explicit").
-        keep_last: return the last iterate whatever its residual, without stall or divergence
-            detection. False keeps the best one.
-        patience: so many iterations without one per cent of progress count as a stall.
         history: keep RMS(r) of every iteration.
         deterministic: refuse a field that draws random numbers. False lets it, at the price that
             nothing need converge.
-        compaction: without gradients, on a CPU, go on with the running examples alone once an
-            eighth of them has ended, if the field can be cut (`take`). Faster; results then depend
-            on batch mates by rounding.
 
     Raises:
-        ValueError: if a tolerance is negative or not finite, max_iterations is negative, or start
-            is unknown.
+        TypeError: if an option is unknown or would have no effect.
+        ValueError: if an option is outside what it means.
+
+    >>> import odestab as od
+    >>> dataclasses.replace(od.Anderson(memory=3), rtol=1e-3).memory
+    3
     """
 
-    rtol: float = 1e-6
-    atol: float = 0.0
-    max_iterations: int = 100
+    stopping: Stopping = Stopping()
     start: str = "state"
-    keep_last: bool = False
-    patience: int = 50
     history: bool = False
     deterministic: bool = True
-    compaction: bool = False
+
+    # options of its records that would have no effect
+    without: ClassVar[frozenset[str]] = frozenset()
+    # options that stand for something in its records: name ↦ type and default
+    flat: ClassVar[Mapping[str, tuple[Any, Any]]] = MappingProxyType({})
+    __signature__ = _Signature()
+
+    def __init__(self, **options: Any) -> None:
+        kind = type(self)
+        known = options_of(kind)
+        records = _records(kind)
+        unknown = [name for name in options if name not in known and name not in records]
+        if unknown:
+            raise TypeError(
+                f"{kind.__name__}() got an unexpected keyword argument {unknown[0]!r}: "
+                f"expected options out of {', '.join(known)}"
+            )
+        for field in dataclasses.fields(self):
+            value = options.get(field.name, field.default)
+            if field.name in records:
+                value = _composed(kind, field.name, value, field.default, options)
+            object.__setattr__(self, field.name, value)
+        self.__post_init__()
 
     def __post_init__(self) -> None:
-        for name in ("rtol", "atol"):
-            value = getattr(self, name)
-            if not (math.isfinite(value) and value >= 0):
-                raise ValueError(f"{name} must be finite and >= 0, got {value}")
-        if self.max_iterations < 0:
-            raise ValueError(f"max_iterations must be >= 0, got {self.max_iterations}")
         if self.start not in STARTS:
             raise ValueError(f"start must be one of {', '.join(STARTS)}, got {self.start!r}")
 
-    @property
-    def iteration_limit(self) -> int:
-        """How often the loop runs at most."""
-        return self.max_iterations
+    def __getattr__(self, name: str) -> Any:
+        """An option of `stopping` or `mixing`."""
+        kind = type(self)
+        if name in options_of(kind):
+            for record in _records(kind):
+                if name in vars(self.__dict__[record]):
+                    return getattr(self.__dict__[record], name)
+        raise AttributeError(f"{kind.__name__!r} object has no attribute {name!r}")
 
     @property
     def keeps_last(self) -> bool:
         """Whether the last iterate is returned whatever its residual."""
-        return self.keep_last
-
-    @property
-    def rules(self) -> Rules:
-        """The options as the loops take them."""
-        limits = (self.rtol, self.atol, self.keeps_last, self.patience, self.iteration_limit)
-        return Rules(*limits, self.start, self.history, self.deterministic, self.compaction)
+        return self.stopping.keep_last
 
     @property
     def mixing(self) -> Mixing | None:
@@ -143,34 +150,59 @@ class AbstractImplicitSolver(abc.ABC):
                 solver is told that it is deterministic.
         """
         equation.require_state(x)
-        field, rules, mixing, begun = equation.field, self.rules, self.mixing, 1
-        if mixing is not None and records_nothing(equation, x):
-            return accelerate(rules, mixing, equation, x, open_)
-        y, first = x, first_image(field, x, self.deterministic)
-        image = equation.rhs + equation.step_size * first
-        r = image - y
-        if self.start == "explicit":
-            y, r, begun = image, equation.residual(image), 2
-        best, ledger = y, Ledger.begin(rules, field.rms(r), field.rms(y), open_, begun)
-        memory: object = None
-        norms, watch = (
-            [ledger.norm],
-            Watch(x.device),
-        )  # the norms of every iteration, where they are asked for
-        for _ in range(self.iteration_limit):
-            running = ledger.running
-            if watch.none(running):
-                break
-            moved, image, memory, cost = self.advance(
-                equation, Iterate(y, r, ledger.norm, running), memory
-            )
-            y, r = choose(running, moved, y), choose(running, image, r)
-            before, ledger = ledger, ledger.after(rules, field.rms(r), field.rms(y), cost)
-            best = choose(ledger.best < before.best, y, best)
-            if rules.history:
-                norms.append(torch.where(running, ledger.norm, torch.nan))
-        last, norm, status = ledger.outcome(self.keeps_last)
-        history = history_of(norms, ledger.iterations) if rules.history else None
-        state = choose(last, y, best)
-        floor = torch.finfo(first.dtype).eps * field.rms(state.detach())
-        return Solution(state, status, norm, ledger.iterations, ledger.evaluations, floor, history)
+        return iterate(self, equation, x, open_)
+
+
+@functools.cache
+def options_of(kind: type[AbstractImplicitSolver]) -> dict[str, tuple[Any, Any]]:
+    """The options that a class of solvers takes flat: name ↦ its type and its default.
+
+    >>> from odestab.solver import NewtonKrylov
+    >>> options_of(NewtonKrylov)["max_iterations"]
+    (<class 'int'>, 20)
+    """
+    hints = typing.get_type_hints(kind)
+    options: dict[str, tuple[Any, Any]] = {}
+    for field in dataclasses.fields(kind):
+        if field.name not in _records(kind):
+            options[field.name] = hints[field.name], field.default
+            continue
+        record: Any = field.default
+        of_record = typing.get_type_hints(type(record))
+        for part in dataclasses.fields(record):
+            if part.name not in kind.without:
+                options[part.name] = of_record[part.name], getattr(record, part.name)
+    return options | dict(kind.flat)
+
+
+def _records(kind: type) -> tuple[str, ...]:
+    """The fields of a class that are records of options."""
+    return tuple(
+        field.name
+        for field in dataclasses.fields(kind)
+        if isinstance(field.default, Stopping | Mixing)
+    )
+
+
+def _composed(
+    kind: type[AbstractImplicitSolver],
+    name: str,
+    record: Any,
+    default: Any,
+    options: Mapping[str, Any],
+) -> Any:
+    """A record with those of its options that are given flat.
+
+    Raises:
+        TypeError: if it is of another type, or says something to which this class does not listen.
+    """
+    if type(record) is not type(default):
+        raise TypeError(
+            f"{kind.__name__}: {name} must be a {type(default).__name__}, "
+            f"got {type(record).__name__}"
+        )
+    parts = [part.name for part in dataclasses.fields(record)]
+    for part in parts:
+        if part in kind.without and getattr(record, part) != getattr(default, part):
+            raise TypeError(f"{kind.__name__}() takes no {part}: it would have no effect")
+    return dataclasses.replace(record, **{part: options[part] for part in parts if part in options})

@@ -21,6 +21,12 @@ class ImplicitEquation:
         step_size: h; for a theta method it stands for hθ.
         differentiable: gradients may be taken through the solver's products; False lets them use a
             cached linearisation of f.
+
+    >>> import odestab as od
+    >>> field = od.LinearVectorField(-0.5 * torch.eye(2))
+    >>> equation = od.ImplicitEquation(field, torch.ones(1, 2), 1.0)
+    >>> equation.residual(torch.ones(1, 2))
+    tensor([[-0.5000, -0.5000]])
     """
 
     field: AbstractVectorField

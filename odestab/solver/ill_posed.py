@@ -14,9 +14,8 @@ from odestab.solver.equation import ImplicitEquation
 from odestab.spectrum import logarithmic_norm, singular_values
 
 SINGULAR = 1e-3  # σ_min(M) at most this: y is not a smooth function of b there
-STATIONARY = (
-    1e-3  # ‖Mᵀr‖ at most this share of ‖M‖‖r‖: a local minimum of the residual that is no solution
-)
+# ‖Mᵀr‖ at most this share of ‖M‖‖r‖: a local minimum of the residual that is no solution
+STATIONARY = 1e-3
 RTOL = 1e-1
 DIMENSION = 40
 
@@ -57,13 +56,15 @@ def well_posedness(
     """
     examples = torch.arange(len(y), device=y.device) if examples is None else examples
     with torch.no_grad():
-        h, y = float(equation.step_size), y.detach()
+        h = float(equation.step_size)
+        y = y.detach()
         jacobian = Jacobian(equation.field, y).take(examples)
         m = affine(jacobian, 1.0, -h)
         r = equation.residual(y)[examples]
         smallest = singular_values(m, 1, "SM", rtol=RTOL, max_dimension=DIMENSION).values[:, 0]
         largest = singular_values(m, 1, "LM", rtol=RTOL).values[:, 0]
-        pulled, length = (one.flatten(1).norm(dim=1) for one in (m.rmv(r), m.project(r)))
+        pulled = m.rmv(r).flatten(1).norm(dim=1)
+        length = m.project(r).flatten(1).norm(dim=1)
         stationarity = torch.where(
             length > 0, pulled / (largest * length).clamp(min=torch.finfo(r.dtype).tiny), 1.0
         )

@@ -8,48 +8,20 @@ import torch
 from torch import Tensor
 
 from odestab.solver.solution import Status
+from odestab.solver.stopping import Stopping
 
 RUNNING = -1
 PROGRESS = 0.99  # a residual below this share of the best one is progress
 DIVERGENCE_FACTOR = 1e4  # a residual this many times the first one is divergence
 
-Array = (
-    Tensor | np.ndarray
-    # a few numbers per example: NumPy takes a tenth of torch's time for them, torch records and
-    # stays on a GPU
-)
+# A few numbers per example: NumPy takes a tenth of torch's time for them, torch records and stays
+# on a GPU.
+Array = Tensor | np.ndarray
 
 
 def namespace(array: Array) -> Any:
     """torch or numpy, whose functions of one name do the same here."""
     return torch if isinstance(array, Tensor) else np
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Rules:
-    """Where a solve begins and when it ends.
-
-    Attributes:
-        rtol: converged where RMS(r) ≤ atol + rtol·RMS(y).
-        atol: likewise.
-        keeps_last: nothing but convergence ends an example.
-        patience: so many iterations without progress are a stall.
-        iteration_limit: how often the loop runs at most.
-        start: "state" or "explicit".
-        history: keep every RMS(r).
-        deterministic: refuse a field that draws random numbers.
-        compaction: go on with the running examples alone once an eighth of them has ended.
-    """
-
-    rtol: float
-    atol: float
-    keeps_last: bool
-    patience: int
-    iteration_limit: int
-    start: str
-    history: bool
-    deterministic: bool
-    compaction: bool = False
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -81,7 +53,7 @@ class Ledger:
 
     @classmethod
     def begin(
-        cls, rules: Rules, norm: Array, size: Array, open_: Array | None, evaluations: int
+        cls, stopping: Stopping, norm: Array, size: Array, open_: Array | None, evaluations: int
     ) -> "Ledger":
         """From RMS(r) and RMS(y) at the start; closed examples have ended, unconverged."""
         xp = namespace(norm)
@@ -91,13 +63,14 @@ class Ledger:
             if open_ is None
             else xp.where(open_, zero + RUNNING, int(Status.MAX_ITERATIONS))
         )
-        return cls(status, norm, norm, norm, zero, zero, zero + evaluations)._judged(rules, size)
+        return cls(status, norm, norm, norm, zero, zero, zero + evaluations)._judged(stopping, size)
 
-    def after(self, rules: Rules, norm: Array, size: Array, cost: int | Array) -> "Ledger":
+    def after(self, stopping: Stopping, norm: Array, size: Array, cost: int | Array) -> "Ledger":
         """One iteration later, at RMS(r) and RMS(y) of the new iterates; examples that had ended
         stay as they are.
         """
-        xp, running = namespace(norm), self.running
+        xp = namespace(norm)
+        running = self.running
         norm = xp.where(running, norm, self.norm)
         moved = dataclasses.replace(
             self,
@@ -107,28 +80,28 @@ class Ledger:
             iterations=self.iterations + running,
             evaluations=self.evaluations + running * cost,
         )
-        return moved._judged(rules, size)
+        return moved._judged(stopping, size)
 
-    def _judged(self, rules: Rules, size: Array) -> "Ledger":
+    def _judged(self, stopping: Stopping, size: Array) -> "Ledger":
         """End the examples that have converged or failed."""
         xp = namespace(self.norm)
         finite = xp.isfinite(self.norm)
-        ends = [(finite & (self.norm <= rules.atol + rules.rtol * size), Status.CONVERGED)]
-        if not rules.keeps_last:
+        ends = [(finite & (self.norm <= stopping.atol + stopping.rtol * size), Status.CONVERGED)]
+        if not stopping.keep_last:
             ends += [
                 (~finite, Status.NON_FINITE),
                 (self.norm > DIVERGENCE_FACTOR * self.first, Status.DIVERGED),
-                (self.waited >= rules.patience, Status.STALLED),
+                (self.waited >= stopping.patience, Status.STALLED),
             ]
         status = self.status
         for ended, name in ends:
             status = xp.where((status == RUNNING) & ended, int(name), status)
         return dataclasses.replace(self, status=status)
 
-    def outcome(self, keeps_last: bool) -> tuple[Any, Any, Any]:
+    def outcome(self, keep_last: bool) -> tuple[Any, Any, Any]:
         """Whether the last iterate is returned (else the best one), its RMS(r), and the status."""
         xp = namespace(self.norm)
-        last = (self.status == Status.CONVERGED) | keeps_last
+        last = (self.status == Status.CONVERGED) | keep_last
         norm = xp.where(last, self.norm, self.best)
         unended = xp.where(xp.isfinite(norm), int(Status.MAX_ITERATIONS), int(Status.NON_FINITE))
         return last, norm, xp.where(self.running, unended, self.status)

@@ -29,6 +29,9 @@ class Mixing:
 
     Raises:
         ValueError: if a number is outside what it means.
+
+    >>> Mixing(memory=5).period
+    1
     """
 
     memory: int
@@ -53,6 +56,52 @@ class Mixing:
                 raise ValueError(f"{name} must be finite and >= 0, got {getattr(self, name)}")
 
 
+@dataclasses.dataclass(frozen=True, eq=False)
+class Memory:
+    """What of an example's last iterations may be mixed; all `(batch,)`, tensors or NumPy arrays.
+
+    Attributes:
+        slow: whether the last iteration left so much of RMS(r) that the next step is to be mixed.
+        remembered: how many differences may be used.
+        iteration: how many iterations there were, the same for all.
+    """
+
+    slow: Any
+    remembered: Any
+    iteration: int
+
+    @classmethod
+    def begin(cls, norm: Array) -> "Memory":
+        """Before the first iteration, from RMS(r)."""
+        nothing = namespace(norm).zeros_like(norm, dtype=namespace(norm).int64)
+        return cls(nothing == 0, nothing, 0)
+
+    def after(self, mixing: Mixing, norm: Array, before: Array, best: Array) -> "Memory":
+        """One iteration later: all is forgotten where the residual has grown too much or is not
+        finite.
+
+        Args:
+            mixing: rate and growth_limit.
+            norm: RMS(r) now.
+            before: RMS(r) before the iteration.
+            best: the least RMS(r) before it.
+        """
+        kept = norm <= mixing.growth_limit * best
+        remembered = namespace(norm).where(kept, self.remembered + 1, 0)
+        return Memory(norm > mixing.rate * before, remembered, self.iteration + 1)
+
+    def coefficients(
+        self, gram: Array, target: Array, noise: Array, eps: float, mixing: Mixing
+    ) -> Any:
+        """γ of the differences that may be used, 0 where this step is not to be mixed."""
+        xp = namespace(gram)
+        age = xp.cumsum(xp.ones_like(target), 1) - 1
+        known = self.remembered[:, None] > age
+        mixed = self.slow & (self.iteration % mixing.period == 0)
+        gamma = coefficients(gram, target, known, noise, eps, mixing)
+        return xp.where(mixed[:, None], gamma, 0.0)
+
+
 def coefficients(
     gram: Array, target: Array, known: Array, noise: Array, eps: float, mixing: Mixing
 ) -> Any:
@@ -71,19 +120,25 @@ def coefficients(
             m)`.
         eps: of the precision in which the inner products were taken.
         mixing: ridge, drop and cap.
+
+    >>> gram = torch.tensor([[[4.0]]])
+    >>> coefficients(gram, torch.tensor([[2.0]]), gram[0] > 0, gram[0], 1e-16, Mixing(1))
+    tensor([[0.5000]])
     """
-    xp, m = namespace(gram), gram.shape[1]
-    diagonal = range(m)
+    xp = namespace(gram)
+    count = gram.shape[1]
     size = xp.diagonal(gram, 0, 1, 2)
     used = known & (size > 0)
-    scale = xp.where(
-        used, 1 / xp.where(used, size, 1.0) ** 0.5, 0.0
-    )  # twice: the gradient of a root at 0 is not finite
+    # `where` twice: the gradient of a root at 0 is not finite
+    scale = xp.where(used, 1 / xp.where(used, size, 1.0) ** 0.5, 0.0)
     rounding = eps * xp.where(used, noise * scale**2, 1.0)
-    rows, rhs = scale[:, :, None] * gram * scale[:, None, :], scale * target
-    independent, eliminated = known[:, 0] | True, []
-    for i in diagonal:
+    rows = scale[:, :, None] * gram * scale[:, None, :]
+    rhs = scale * target
+    independent = known[:, 0] | True
+    eliminated = []
+    for i in range(count):
         pivot = rows[:, i, i] + mixing.ridge * rounding[:, i]
+        # one that is lost in noise ends it for the older ones too; an unknown one is passed over
         independent = independent & (
             (pivot > (mixing.drop + mixing.ridge) * rounding[:, i]) | ~used[:, i]
         )
@@ -94,19 +149,24 @@ def coefficients(
         rhs = rhs - rows[:, i] * solved[:, None]
         rows = rows - rows[:, :, i, None] * row[:, None, :]
         eliminated.append((row, solved))
-    gamma: list[Any] = []  # from the oldest
-    for i, (row, solved) in zip(reversed(diagonal), reversed(eliminated), strict=True):
-        for j, older in zip(range(m - 1, i, -1), gamma, strict=True):
+    gamma: list[Any] = []  # back substitution, from the oldest
+    for i, (row, solved) in zip(reversed(range(count)), reversed(eliminated), strict=True):
+        for j, older in zip(range(count - 1, i, -1), gamma, strict=True):
             solved = solved - row[:, j] * older
         gamma.append(solved)
-    found = scale * xp.stack(gamma[::-1], 1)
-    within = abs(weights(found)).sum(1) <= mixing.cap  # False for NaN as well
-    return xp.where(within[:, None], found, 0.0)
+    combined = scale * xp.stack(gamma[::-1], 1)
+    within = abs(weights(combined)).sum(1) <= mixing.cap  # False for NaN as well
+    return xp.where(within[:, None], combined, 0.0)
 
 
 def weights(gamma: Array) -> Any:
-    """α with Σ αᵢ gᵢ = g₀ − Σ γᵢ (gᵢ − gᵢ₊₁), newest first, `(batch, m + 1)` of `(batch, m)`; Σ α =
-    1.
+    """α with Σ αᵢ gᵢ = g₀ − Σ γᵢ (gᵢ − gᵢ₊₁), newest first; Σ α = 1.
+
+    Args:
+        gamma: `(batch, m)`; α is `(batch, m + 1)`.
+
+    >>> weights(torch.tensor([[0.25]]))
+    tensor([[0.7500, 0.2500]])
     """
     xp = namespace(gamma)
     zero = xp.zeros_like(gamma[:, :1])

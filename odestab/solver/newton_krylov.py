@@ -8,15 +8,17 @@ import torch
 from torch import Tensor
 
 from odestab.krylov import gmres
-from odestab.solver.base import AbstractImplicitSolver, Iterate
+from odestab.solver.base import AbstractImplicitSolver
 from odestab.solver.equation import ImplicitEquation
+from odestab.solver.iteration import Iterate
+from odestab.solver.stopping import Stopping
 from odestab.watch import Watch
 
 BACKTRACKS = 10
 SUFFICIENT_DECREASE = 1e-4
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@dataclasses.dataclass(frozen=True, init=False)
 class NewtonKrylov(AbstractImplicitSolver):
     """y ← y + λ δ with (I − hJ(y)) δ ≈ r by GMRES (Knoll and Keyes 2004), λ by backtracking on
     RMS(r).
@@ -28,13 +30,26 @@ class NewtonKrylov(AbstractImplicitSolver):
     Attributes:
         forcing: largest relative tolerance of a linear solve.
         max_inner: bound on the products in one linear solve.
-        patience: Newton's method either makes progress or repeats itself.
+        stopping: as every solver's; the patience is short, since Newton's method either makes
+            progress or repeats itself.
+
+    >>> import odestab as od
+    >>> x = torch.ones(1, 2)
+    >>> equation = od.ImplicitEquation(od.LinearVectorField(-0.5 * torch.eye(2)), x, 1.0)
+    >>> od.NewtonKrylov().solve(equation, x).iterations
+    tensor([1])
     """
 
-    max_iterations: int = 20
-    patience: int = 2
+    stopping: Stopping = Stopping(max_iterations=20, patience=2)
     forcing: float = 0.1
     max_inner: int = 200
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 < self.forcing < 1:
+            raise ValueError(f"forcing must be in (0, 1), got {self.forcing}")
+        if self.max_inner < 1:
+            raise ValueError(f"max_inner must be >= 1, got {self.max_inner}")
 
     def advance(
         self, equation: ImplicitEquation, iterate: Iterate, memory: object
@@ -45,13 +60,11 @@ class NewtonKrylov(AbstractImplicitSolver):
         previous = (
             memory if isinstance(memory, Tensor) else torch.full_like(iterate.norm, torch.inf)
         )
-        forcing = (
-            (0.9 * (iterate.norm / previous) ** 2)
-            .nan_to_num(self.forcing)
-            .clamp(1e-6, self.forcing)
-        )
+        wanted = 0.9 * (iterate.norm / previous) ** 2
+        forcing = wanted.nan_to_num(self.forcing).clamp(1e-6, self.forcing)
         forcing = torch.where(previous.isinf(), self.forcing, forcing)
-        shape, open_ = iterate.y.shape, iterate.open.view(-1, *(1 for _ in iterate.y.shape[1:]))
+        shape = iterate.y.shape
+        open_ = iterate.open.view(-1, *(1 for _ in shape[1:]))
         rhs = torch.where(open_, iterate.r, 0.0).flatten(1)
         product = equation.linearized(iterate.y)
         solved = gmres(lambda v: product(v.view(shape)).flatten(1), rhs, forcing, self.max_inner)
@@ -70,12 +83,13 @@ def _line_search(
     how a local minimum of the residual is found.
     """
     expand = (-1, *(1 for _ in iterate.y.shape[1:]))
-    y, r, scale, square = iterate.y, iterate.r, torch.ones_like(iterate.norm), iterate.norm**2
-    searching, trials, image = (
-        iterate.open,
-        torch.zeros_like(iterate.norm, dtype=torch.long),
-        iterate.r,
-    )
+    y = iterate.y
+    r = iterate.r
+    image = iterate.r
+    scale = torch.ones_like(iterate.norm)
+    square = iterate.norm**2
+    searching = iterate.open
+    trials = torch.zeros_like(iterate.norm, dtype=torch.long)
     watch = Watch(step.device)
     for _ in range(BACKTRACKS):
         trial = torch.where(searching.view(expand), iterate.y + scale.view(expand) * step, y)
@@ -83,19 +97,13 @@ def _line_search(
         trials = trials + searching
         norm = equation.field.rms(image)
         accepted = searching & (norm <= (1 - SUFFICIENT_DECREASE * scale) * iterate.norm)
-        y, r = (
-            torch.where(accepted.view(expand), trial, y),
-            torch.where(accepted.view(expand), image, r),
-        )
+        y = torch.where(accepted.view(expand), trial, y)
+        r = torch.where(accepted.view(expand), image, r)
         searching = searching & ~accepted
         if watch.none(searching):
             break
         bend = norm**2 - square + 2 * square * scale
-        share = (
-            (square * scale / bend.clamp(min=torch.finfo(bend.dtype).tiny))
-            .nan_to_num(0.1)
-            .clamp(0.1, 0.5)
-        )
-        scale = scale * share
+        share = square * scale / bend.clamp(min=torch.finfo(bend.dtype).tiny)
+        scale = scale * share.nan_to_num(0.1).clamp(0.1, 0.5)
     lost = (searching & ~equation.field.rms(image).isfinite()).view(expand)  # for the loop to see
     return y, torch.where(lost, image, r), trials

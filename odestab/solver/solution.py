@@ -2,6 +2,8 @@
 
 import dataclasses
 import enum
+from collections.abc import Mapping
+from types import MappingProxyType
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -9,7 +11,11 @@ from torch import Tensor
 
 
 class Status(enum.IntEnum):
-    """How the solve of one example ended."""
+    """How the solve of one example ended.
+
+    >>> Status(2).name, Status(2).sentence
+    ('STALLED', 'The residual no longer falls.')
+    """
 
     CONVERGED = 0
     MAX_ITERATIONS = 1
@@ -18,9 +24,52 @@ class Status(enum.IntEnum):
     NON_FINITE = 4
     ILL_POSED = 5
 
+    @property
+    def sentence(self) -> str:
+        """What happened."""
+        return _WORDS[self][0]
+
+    @property
+    def remedy(self) -> str:
+        """What to do about it."""
+        return _WORDS[self][1]
+
+
+_WORDS: Mapping[Status, tuple[str, str]] = MappingProxyType(
+    {
+        Status.CONVERGED: ("The residual is within the tolerance.", "Nothing is to be done."),
+        Status.MAX_ITERATIONS: (
+            "The iterations ran out before the residual was within the tolerance.",
+            "Allow more max_iterations, or take Auto.",
+        ),
+        Status.STALLED: (
+            "The residual no longer falls.",
+            "Loosen rtol or compute in a higher precision where `at_floor` holds; take Auto "
+            "elsewhere.",
+        ),
+        Status.DIVERGED: (
+            "The residual grew to more than ten thousand times the first one.",
+            "Take Auto, or a smaller step size.",
+        ),
+        Status.NON_FINITE: (
+            "The residual is not a finite number.",
+            "Look for NaN and infinity in the state and in f; else take a smaller step size.",
+        ),
+        Status.ILL_POSED: (
+            "No solution near the best iterate depends smoothly on the right-hand side.",
+            "Take a smaller step size: no other solver helps.",
+        ),
+    }
+)
+
 
 class SolveError(RuntimeError):
-    """Raised by `Solution.raise_for_status`."""
+    """Raised by `Solution.raise_for_status`.
+
+    >>> import odestab as od
+    >>> issubclass(od.SolveError, RuntimeError)
+    True
+    """
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -38,6 +87,12 @@ class Solution:
             rounding in f, no failure of the solver.
         history: RMS(r) of the start and after every iteration, NaN once an example has ended; None
             unless it was asked for.
+
+    >>> import odestab as od
+    >>> x = torch.ones(1, 2)
+    >>> equation = od.ImplicitEquation(od.LinearVectorField(-0.5 * torch.eye(2)), x, 1.0)
+    >>> od.FixedPoint(max_iterations=1).solve(equation, x).status
+    tensor([1])
     """
 
     state: Float[Tensor, "batch *event"]
@@ -66,19 +121,16 @@ class Solution:
                 f"{i}: {Status(int(self.status[i])).name} (residual {self.residual[i]:.1e})"
                 for i in failed[:8]
             )
+            kinds = [Status(status) for status in sorted(set(self.status[failed].tolist()))]
+            words = " ".join(f"{one.name}: {one.sentence} {one.remedy}" for one in kinds)
             raise SolveError(
-                f"{len(failed)} of {len(self.status)} implicit solves did not converge: {listed}"
+                f"{len(failed)} of {len(self.status)} implicit solves did not converge: {listed}. "
+                f"{words}"
             )
 
 
-PER_EXAMPLE = (
-    "state",
-    "status",
-    "residual",
-    "iterations",
-    "evaluations",
-    "floor",
-)  # what every solution has, with a row for each
+# what every solution has, with a row for each example
+PER_EXAMPLE = ("state", "status", "residual", "iterations", "evaluations", "floor")
 
 
 def choose(condition: Bool[Tensor, " batch"], new: Tensor, old: Tensor) -> Tensor:

@@ -33,6 +33,11 @@ def truncated_stability_function(
 
     Raises:
         ValueError: for another solver, a negative k or an unknown start.
+
+    >>> import odestab as od
+    >>> z = torch.tensor([-0.5 + 0j])
+    >>> od.truncated_stability_function(od.FixedPoint(), z, 1.0, 2)
+    tensor([0.7500+0.j])
     """
     if iterations < 0:
         raise ValueError(f"iterations must be >= 0, got {iterations}")

@@ -6,6 +6,7 @@ import abc
 import dataclasses
 import math
 from collections.abc import Callable
+from typing import ClassVar
 
 import torch
 from jaxtyping import Complex, Float
@@ -34,6 +35,12 @@ class Step:
     Attributes:
         state: y1, `(batch, ...)`.
         solution: how the implicit solve went; None for an explicit step.
+
+    >>> import odestab as od
+    >>> field = od.LinearVectorField(-0.5 * torch.eye(2))
+    >>> step = od.ImplicitEuler(1.0).step(field, torch.ones(1, 2))
+    >>> step.solution.converged
+    tensor([True])
     """
 
     state: Float[Tensor, "batch *event"]
@@ -41,7 +48,12 @@ class Step:
 
 
 class AbstractOneStepMethod(abc.ABC):
-    """A one-step method with step size h."""
+    """A one-step method with step size h.
+
+    >>> import odestab as od
+    >>> isinstance(od.ImplicitEuler(0.5), od.AbstractOneStepMethod)
+    True
+    """
 
     step_size: float | Tensor
 
@@ -82,22 +94,22 @@ class AbstractOneStepMethod(abc.ABC):
         """
 
 
-@dataclasses.dataclass(frozen=True)
-class ExplicitEuler(AbstractOneStepMethod):
-    """y1 = (1 + hc) y0 + h F(y0): first order, R(z) = 1 + z, never A-stable (Hairer and Wanner,
-    section IV.2).
+class AbstractThetaMethod(AbstractOneStepMethod):
+    """y1 = y0 + h[(1 − θ) f(y0) + θ f(y1)], R(z) = (1 + (1 − θ)z)/(1 − θz).
 
-    Attributes:
-        step_size: h.
-
-    Raises:
-        ValueError: if h is not positive and finite.
+    What is explicit is left out where θ = 1, and what is implicit where θ = 0.
     """
 
-    step_size: float | Tensor = 1.0
+    # of the implicit equation, of gradients across its solve, and of the step's derivative; a
+    # method with θ = 0 has none of them
+    solver: AbstractImplicitSolver
+    adjoint: AbstractAdjoint
+    linear_rtol: float
 
-    def __post_init__(self) -> None:
-        check_step_size(self.step_size)
+    @property
+    @abc.abstractmethod
+    def theta(self) -> float:
+        """θ in [0, 1]."""
 
     def step(
         self,
@@ -105,19 +117,31 @@ class ExplicitEuler(AbstractOneStepMethod):
         x: Float[Tensor, "batch *event"],
         guess: Float[Tensor, "batch *event"] | None = None,
     ) -> Step:
-        """One step; with the field `increment` and h = 1 it is the layer, bit for bit."""
-        return Step(
-            (1 + self.step_size * field.split) * x + self.step_size * field.unsplit(x), None
-        )
+        """One step; look at `solution.status` before trusting an implicit one.
+
+        A guess near the solution is a warm start; None is x. With θ = 0, the field `increment` and
+        h = 1 the step is the layer, bit for bit.
+        """
+        if self.theta == 0:
+            h = self.step_size
+            return Step((1 + h * field.split) * x + h * field.unsplit(x), None)
+        equation = self._equation(field, x)
+        solution = self.adjoint.solve(self.solver, equation, x if guess is None else guess)
+        return Step(solution.state, solution)
 
     def stability_function(self, z: Complex[Tensor, "*points"]) -> Complex[Tensor, "*points"]:
-        """1 + z."""
-        return 1 + z
+        """(1 + (1 − θ)z)/(1 − θz)."""
+        if self.theta == 0:
+            return 1 + z
+        # nothing is weighted by 0 or 1: 0·∞ is not a number
+        if self.theta == 1:
+            return 1 / (1 - z)
+        return (1 + (1 - self.theta) * z) / (1 - self.theta * z)
 
     @property
-    def pole(self) -> None:
-        """None."""
-        return
+    def pole(self) -> float | None:
+        """1/θ."""
+        return None if self.theta == 0 else 1 / self.theta
 
     def derivative(
         self,
@@ -127,12 +151,53 @@ class ExplicitEuler(AbstractOneStepMethod):
         *,
         executed: bool = False,
     ) -> AbstractOperator:
-        """E = I + hJ(x)."""
-        return affine(Jacobian(field, x), 1.0, float(self.step_size))
+        """(I − hθJ(y))⁻¹ (I + h(1 − θ)J(x)), the inverse by GMRES at the solution y."""
+        h = float(self.step_size)
+        if self.theta == 0:
+            return affine(Jacobian(field, x), 1.0, h)
+        if executed:
+            return _executed_derivative(
+                lambda s: self.solver.solve(self._equation(field, s), s).state, field, x
+            )
+        implicit = inverse(affine(Jacobian(field, y), 1.0, -h * self.theta), self.linear_rtol)
+        if self.theta == 1:
+            return implicit
+        return compose([affine(Jacobian(field, x), 1.0, h * (1 - self.theta)), implicit])
+
+    def _equation(self, field: AbstractVectorField, x: Tensor) -> ImplicitEquation:
+        h = self.step_size
+        if self.theta == 1:
+            return ImplicitEquation(field, x, h)
+        return ImplicitEquation(field, x + h * (1 - self.theta) * field(x), h * self.theta)
 
 
 @dataclasses.dataclass(frozen=True)
-class ThetaMethod(AbstractOneStepMethod):
+class ExplicitEuler(AbstractThetaMethod):
+    """y1 = (1 + hc) y0 + h F(y0): first order, R(z) = 1 + z, never A-stable (Hairer and Wanner,
+    section IV.2); θ = 0.
+
+    Attributes:
+        step_size: h.
+
+    Raises:
+        ValueError: if h is not positive and finite.
+
+    >>> import odestab as od
+    >>> field = od.LinearVectorField(-0.5 * torch.eye(2))
+    >>> od.ExplicitEuler(1.0).step(field, torch.ones(1, 2)).state
+    tensor([[0.5000, 0.5000]])
+    """
+
+    step_size: float | Tensor = 1.0
+
+    theta: ClassVar[float] = 0.0
+
+    def __post_init__(self) -> None:
+        check_step_size(self.step_size)
+
+
+@dataclasses.dataclass(frozen=True)
+class ThetaMethod(AbstractThetaMethod):
     """y1 = y0 + h[(1 − θ) f(y0) + θ f(y1)]: R(z) = (1 + (1 − θ)z)/(1 − θz), order 2 for θ = ½, else
     1, A-stable for θ ≥ ½.
 
@@ -145,6 +210,11 @@ class ThetaMethod(AbstractOneStepMethod):
 
     Raises:
         ValueError: if h is not positive and finite, or θ is not in (0, 1].
+
+    >>> import odestab as od
+    >>> field = od.LinearVectorField(-0.5 * torch.eye(2))
+    >>> od.ThetaMethod(1.0, theta=0.5).step(field, torch.ones(1, 2)).state
+    tensor([[0.6000, 0.6000]])
     """
 
     step_size: float | Tensor = 1.0
@@ -158,57 +228,11 @@ class ThetaMethod(AbstractOneStepMethod):
         if not 0 < self.theta <= 1:
             raise ValueError(f"theta must be in (0, 1], got {self.theta}")
 
-    def step(
-        self,
-        field: AbstractVectorField,
-        x: Float[Tensor, "batch *event"],
-        guess: Float[Tensor, "batch *event"] | None = None,
-    ) -> Step:
-        """One step; look at `solution.status` before trusting it.
-
-        A guess near the solution is a warm start; None is x.
-        """
-        solution = self.adjoint.solve(
-            self.solver, self._equation(field, x), x if guess is None else guess
-        )
-        return Step(solution.state, solution)
-
-    def stability_function(self, z: Complex[Tensor, "*points"]) -> Complex[Tensor, "*points"]:
-        """(1 + (1 − θ)z)/(1 − θz)."""
-        return (1 + (1 - self.theta) * z) / (1 - self.theta * z)
-
-    @property
-    def pole(self) -> float:
-        """1/θ."""
-        return 1 / self.theta
-
-    def derivative(
-        self,
-        field: AbstractVectorField,
-        x: Float[Tensor, "batch *event"],
-        y: Float[Tensor, "batch *event"],
-        *,
-        executed: bool = False,
-    ) -> AbstractOperator:
-        """(I − hθJ(y))⁻¹ (I + h(1 − θ)J(x)), the inverse by GMRES."""
-        if executed:
-            return _executed_derivative(
-                lambda s: self.solver.solve(self._equation(field, s), s).state, field, x
-            )
-        h = float(self.step_size)
-        solve = inverse(affine(Jacobian(field, y), 1.0, -h * self.theta), self.linear_rtol)
-        return compose([affine(Jacobian(field, x), 1.0, h * (1 - self.theta)), solve])
-
-    def _equation(self, field: AbstractVectorField, x: Tensor) -> ImplicitEquation:
-        return ImplicitEquation(
-            field, x + self.step_size * (1 - self.theta) * field(x), self.step_size * self.theta
-        )
-
 
 @dataclasses.dataclass(frozen=True)
-class ImplicitEuler(AbstractOneStepMethod):
+class ImplicitEuler(AbstractThetaMethod):
     """y1 = y0 + h f(y1): first order, R(z) = 1/(1 − z), A- and L-stable (Hairer and Wanner, section
-    IV.3).
+    IV.3); θ = 1.
 
     Attributes:
         step_size: h.
@@ -218,6 +242,11 @@ class ImplicitEuler(AbstractOneStepMethod):
 
     Raises:
         ValueError: if h is not positive and finite.
+
+    >>> import odestab as od
+    >>> field = od.LinearVectorField(-0.5 * torch.eye(2))
+    >>> od.ImplicitEuler(1.0).step(field, torch.ones(1, 2)).state
+    tensor([[0.6667, 0.6667]])
     """
 
     step_size: float | Tensor = 1.0
@@ -225,54 +254,20 @@ class ImplicitEuler(AbstractOneStepMethod):
     adjoint: AbstractAdjoint = dataclasses.field(default_factory=ImplicitAdjoint)
     linear_rtol: float = 1e-8
 
+    theta: ClassVar[float] = 1.0
+
     def __post_init__(self) -> None:
         check_step_size(self.step_size)
 
-    def step(
-        self,
-        field: AbstractVectorField,
-        x: Float[Tensor, "batch *event"],
-        guess: Float[Tensor, "batch *event"] | None = None,
-    ) -> Step:
-        """One step; look at `solution.status` before trusting it.
-
-        A guess near the solution is a warm start; None is x.
-        """
-        solution = self.adjoint.solve(
-            self.solver, ImplicitEquation(field, x, self.step_size), x if guess is None else guess
-        )
-        return Step(solution.state, solution)
-
-    def stability_function(self, z: Complex[Tensor, "*points"]) -> Complex[Tensor, "*points"]:
-        """1/(1 − z)."""
-        return 1 / (1 - z)
-
-    @property
-    def pole(self) -> float:
-        """1."""
-        return 1.0
-
-    def derivative(
-        self,
-        field: AbstractVectorField,
-        x: Float[Tensor, "batch *event"],
-        y: Float[Tensor, "batch *event"],
-        *,
-        executed: bool = False,
-    ) -> AbstractOperator:
-        """(I − hJ(y))⁻¹ by GMRES, at the solution y."""
-        if executed:
-            return _executed_derivative(
-                lambda s: self.solver.solve(ImplicitEquation(field, s, self.step_size), s).state,
-                field,
-                x,
-            )
-        return inverse(affine(Jacobian(field, y), 1.0, -float(self.step_size)), self.linear_rtol)
-
 
 def check_step_size(step_size: float | Tensor) -> None:
-    """Raise ValueError unless every entry of h is positive and finite."""
-    values = step_size.detach().flatten().tolist() if isinstance(step_size, Tensor) else [step_size]
+    """Raise ValueError unless every entry of h is positive and finite.
+
+    >>> check_step_size(0.5)
+    """
+    values = [step_size]
+    if isinstance(step_size, Tensor):
+        values = step_size.detach().flatten().tolist()
     for value in values:
         if not (math.isfinite(value) and value > 0):
             raise ValueError(f"step_size must be > 0 and finite, got {value}")

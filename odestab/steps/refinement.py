@@ -44,6 +44,12 @@ class Refinement:
         matvecs: products with a Jacobian or its transpose, those inside linear solves and
             exponentials included.
         kind: "estimate".
+
+    >>> import odestab as od
+    >>> field = od.LinearVectorField(-0.5 * torch.eye(2))
+    >>> found = od.refinement_control(field, torch.ones(1, 2))
+    >>> found.flow_converged
+    tensor([True])
     """
 
     parts: tuple[int, ...]
@@ -96,6 +102,11 @@ def refinement_control(
 
     Raises:
         ValueError: if h is not positive and finite, or the parts are not ascending and ≥ 1.
+
+    >>> import odestab as od
+    >>> field = od.LinearVectorField(-0.5 * torch.eye(2))
+    >>> od.refinement_control(field, torch.ones(1, 2), parts=(1, 2)).explicit
+    tensor([[0.5000, 0.5625]])
     """
     tally: list[int] = []
     here = counted(Jacobian(field, x), tally)
@@ -139,6 +150,11 @@ def frozen_refinement(
 
     Raises:
         ValueError: if h is not positive and finite, or the parts are not ascending and ≥ 1.
+
+    >>> import odestab as od
+    >>> j = od.Jacobian(od.LinearVectorField(-0.5 * torch.eye(2)), torch.ones(1, 2))
+    >>> od.frozen_refinement(j, parts=(1, 2)).implicit
+    tensor([[0.6667, 0.6400]])
     """
     tally: list[int] = []
     here = counted(operator, tally)

@@ -21,7 +21,11 @@ DISC_POINTS = 8  # directions in which an eigenvalue may be off
 
 
 def complex_grid(re: Float[Tensor, " m"], im: Float[Tensor, " n"]) -> Complex[Tensor, "n m"]:
-    """z = re + i·im, imaginary parts along the first axis."""
+    """z = re + i·im, imaginary parts along the first axis.
+
+    >>> complex_grid(torch.zeros(3), torch.zeros(2)).shape
+    torch.Size([2, 3])
+    """
     return torch.complex(*torch.broadcast_tensors(re[None, :], im[:, None]))
 
 
@@ -30,6 +34,10 @@ def stability_region(
 ) -> Float[Tensor, "n m"]:
     """|R(z)| on the grid z = re + i·im; the region of stability is where it is ≤ 1, infinite at a
     pole, NaN where z is not finite.
+
+    >>> import odestab as od
+    >>> stability_region(od.ImplicitEuler(), torch.tensor([-1.0, 1.0]), torch.zeros(1))
+    tensor([[0.5000,    inf]])
     """
     return _amplification(method, complex_grid(re, im))
 
@@ -37,6 +45,9 @@ def stability_region(
 def lemniscate(z: Complex[Tensor, "*points"]) -> Float[Tensor, "*points"]:
     """|1 − z²|: above 1 implicit Euler damps more than explicit Euler, below 1 less (Mathematics,
     section 3).
+
+    >>> lemniscate(torch.tensor([1j, 0.5 + 0j]))
+    tensor([2.0000, 0.7500])
     """
     return (1 - z**2).abs()
 
@@ -52,6 +63,12 @@ class SpectralGrowth:
         certain: value = bound up to rounding: the listed eigenvalues settle the maximum.
         uncertainty: by how much `value` may be off, as each eigenvalue may lie anywhere within its
             own uncertainty.
+
+    >>> import odestab as od
+    >>> field = od.LinearVectorField(torch.diag(torch.tensor([-0.5, -3.0])))
+    >>> spectrum = od.full_spectrum(od.Jacobian(field, torch.ones(1, 2)))
+    >>> od.spectral_growth(od.ExplicitEuler(1.0), spectrum).certain
+    tensor([True])
     """
 
     value: Float[Tensor, " batch"]
@@ -67,6 +84,12 @@ def spectral_growth(method: AbstractOneStepMethod, spectrum: Spectrum) -> Spectr
     With which = "LM" those lie in |λ − center| ≤ ρ, the distance of the last one listed. |R| takes
     its maximum over the disc on its circle unless a pole lies inside. The certificate takes the
     listed eigenvalues as complete and is withheld where one did not converge.
+
+    >>> import odestab as od
+    >>> field = od.LinearVectorField(torch.diag(torch.tensor([-0.5, -3.0])))
+    >>> spectrum = od.full_spectrum(od.Jacobian(field, torch.ones(1, 2)))
+    >>> od.spectral_growth(od.ExplicitEuler(1.0), spectrum).value
+    tensor([2.])
     """
     h = float(method.step_size)
     z = h * spectrum.values
@@ -98,6 +121,12 @@ class StableStepSizes:
             A converged growth above 1 always is settled: what is listed is unstable.
         boundary: `(batch, steps)`, growth is 1 to within its uncertainty (Mathematics, section 8):
             it may be stable or not.
+
+    >>> import odestab as od
+    >>> field = od.LinearVectorField(torch.diag(torch.tensor([-0.5, -3.0])))
+    >>> spectrum = od.full_spectrum(od.Jacobian(field, torch.ones(1, 2)))
+    >>> od.stable_step_sizes(od.ExplicitEuler(), spectrum, torch.tensor([0.5, 1.0])).describe(0)
+    '0.5'
     """
 
     step_sizes: Float[Tensor, " steps"]
@@ -142,6 +171,12 @@ def stable_step_sizes(
 
     Raises:
         ValueError: if a candidate is not positive and finite.
+
+    >>> import odestab as od
+    >>> field = od.LinearVectorField(torch.diag(torch.tensor([-0.5, -3.0])))
+    >>> spectrum = od.full_spectrum(od.Jacobian(field, torch.ones(1, 2)))
+    >>> od.stable_step_sizes(od.ExplicitEuler(), spectrum, torch.tensor([0.5, 1.0])).stable
+    tensor([[ True, False]])
     """
     found = []
     for h in steps.tolist():
@@ -166,6 +201,12 @@ def margin(method: AbstractOneStepMethod, spectrum: Spectrum) -> Float[Tensor, "
 
     0 where it is less than its uncertainty and √eps, on the boundary; NaN where the eigenvalues are
     not finite.
+
+    >>> import odestab as od
+    >>> field = od.LinearVectorField(torch.diag(torch.tensor([-0.5, -3.0])))
+    >>> spectrum = od.full_spectrum(od.Jacobian(field, torch.ones(1, 2)))
+    >>> od.margin(od.ImplicitEuler(1.0), spectrum)
+    tensor([0.3333])
     """
     found = spectral_growth(method, spectrum)
     value = 1 - found.value
@@ -191,6 +232,12 @@ def share_outside_lemniscate(
 
     Raises:
         ValueError: if the spectrum is not complete: a share of leading values says nothing.
+
+    >>> import odestab as od
+    >>> field = od.LinearVectorField(torch.diag(torch.tensor([-0.5, -3.0])))
+    >>> spectrum = od.full_spectrum(od.Jacobian(field, torch.ones(1, 2)))
+    >>> od.share_outside_lemniscate(spectrum, 1.0)
+    (tensor([0.5000]), tensor([0]))
     """
     if not spectrum.complete:
         raise ValueError("spectrum must be complete (full_spectrum), got leading values only")
@@ -212,6 +259,10 @@ class ImplicitAdvantage:
             the implicit step damps more.
         residual: relative residual of the linear solves, same shape.
         solved: `(batch,)`, the implicit step converged; where not, M was taken at the best iterate.
+
+    >>> one = torch.ones(2, 1)
+    >>> ImplicitAdvantage(one, 0 * one, one[0] > 0).mean
+    tensor([1.])
     """
 
     values: Float[Tensor, "perturbations batch"]
@@ -254,6 +305,11 @@ def implicit_advantage(
         implicit: the implicit method, if its solver is to be chosen; its step size is replaced by
             h.
         rtol: relative residual of the linear solves.
+
+    >>> import odestab as od
+    >>> field, x = od.LinearVectorField(-3.0 * torch.eye(2)), torch.ones(1, 2)
+    >>> od.implicit_advantage(field, x, torch.ones(1, 1, 2)).values.exp().round()
+    tensor([[8.]])
     """
     method = dataclasses.replace(implicit or ImplicitEuler(), step_size=step_size)
     step = method.step(field, x)
@@ -272,6 +328,12 @@ def damping_advantage(
 ) -> ImplicitAdvantage:
     """log(‖Eδ‖/‖M⁻¹δ‖) for operators E and M that are already linearised; see
     `implicit_advantage`.
+
+    >>> import odestab as od
+    >>> j = od.Jacobian(od.LinearVectorField(-3.0 * torch.eye(2)), torch.ones(1, 2))
+    >>> e, m = od.affine(j, 1.0, 1.0), od.affine(j, 1.0, -1.0)
+    >>> od.damping_advantage(e, m, torch.ones(1, 1, 2), torch.tensor([True])).values.exp().round()
+    tensor([[8.]])
     """
     delta = explicit.project(perturbations)
     image = norm(explicit.mv(delta).flatten(2))

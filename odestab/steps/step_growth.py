@@ -30,6 +30,11 @@ class StepGrowth:
         converged: residual ≤ rtol·σ.
         matvecs: products with J or Jᵀ, those inside linear solves not counted.
         kind: "estimate".
+
+    >>> import odestab as od
+    >>> j = od.Jacobian(od.LinearVectorField(-3.0 * torch.eye(2)), torch.ones(1, 2))
+    >>> od.step_growth(j, torch.tensor([0.5])).converged
+    tensor([[True]])
     """
 
     step_sizes: Float[Tensor, " steps"]
@@ -68,6 +73,11 @@ def step_growth(
 
     Raises:
         ValueError: if a step size is not positive and finite, or θ is not in [0, 1].
+
+    >>> import odestab as od
+    >>> j = od.Jacobian(od.LinearVectorField(-3.0 * torch.eye(2)), torch.ones(1, 2))
+    >>> od.step_growth(j, torch.tensor([0.5, 1.0]), theta=1.0).values
+    tensor([[0.4000, 0.2500]])
     """
     if not bool((step_sizes.isfinite() & (step_sizes > 0)).all()) or step_sizes.numel() == 0:
         raise ValueError(f"step_sizes must be > 0 and finite, got {step_sizes.tolist()}")

@@ -17,6 +17,7 @@ from tiny_study import WORDS, Command
 import imbert
 from analysis.calibration import again, fit, flips, linearity
 from figures import calibration as picture
+from figures.records import Calibration, typed
 
 TEXTS = """\
 the cat sat
@@ -290,7 +291,7 @@ def test_a_fine_tuned_model_is_predicted_by_its_own_linearisation(
         and record["flips"]["measured"]["flipped"] == 2
     )
     assert "the cat" not in json.dumps(record)
-    assert len(picture.draw(record).axes) == 3
+    assert len(picture.draw(typed(record, Calibration, "record")).axes) == 3
 
 
 def test_the_pretrained_model_takes_the_same_steps(

@@ -19,6 +19,7 @@ from analysis.confirmation.rank import STATISTICS, WITHIN, correlation
 from analysis.confirmation.runs import Run
 from analysis.confirmation.verdict import _detectable, _outcome, _resampled
 from figures import confirmation as picture
+from figures.records import Confirmation, typed
 
 EXAMPLES = 400
 PLACEMENT = Path(__file__).parents[2] / "docs" / "studies" / "placement"
@@ -430,7 +431,7 @@ def test_the_command_and_its_picture(tmp_path: Path, odestab) -> None:
     path, folder = study(tmp_path, RISING, [0.9, 0.8, 0.7, 0.55, 0.4, 0.25, 0.1])
     assert odestab("confirm", path, folder, "--out", tmp_path / "out").code == 0
     record = json.loads((tmp_path / "out/confirmation.json").read_text())
-    panel, dev = picture.draw(record).axes
+    panel, dev = picture.draw(typed(record, Confirmation, "record")).axes
     points = [
         (float(line.get_xdata()[0]), float(line.get_ydata()[0]))
         for line in panel.lines

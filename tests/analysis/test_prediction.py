@@ -15,6 +15,7 @@ from analysis.prediction import predict, run_toml, study_toml
 from analysis.summary import METHODS, LayerGrowth, LayerSolves, LayerSpectrum, Summary
 from analysis.sweep import prepare
 from figures import prediction as picture
+from figures.records import Prediction, typed
 from imbert.study.plan import read_study
 from imbert.training.run_config import read_run
 
@@ -230,7 +231,7 @@ def test_the_study_is_one_of_all_placements_that_imbert_reads(
 
 def test_the_picture_shows_every_layer_and_placement() -> None:
     record = json.loads(json.dumps(predict(summary([0.3, 0.2, -0.1], [-0.2, 0.3, -0.1])).record()))
-    figure = picture.draw(record)
+    figure = picture.draw(typed(record, Prediction, "record"))
     layers, placements = figure.axes
     assert sum(line.get_marker() in {"o", "s", "D"} for line in layers.lines) == 9
     assert [label.get_text() for label in placements.get_yticklabels()] == [
@@ -247,7 +248,7 @@ def test_the_picture_shows_every_layer_and_placement() -> None:
     record["layers"][1]["certain"]["implicit"] = 0.5
     hollow = [
         line
-        for line in picture.draw(record).axes[0].lines
+        for line in picture.draw(typed(record, Prediction, "record")).axes[0].lines
         if line.get_marker() == "D" and line.get_markerfacecolor() == "white"
     ]
     assert len(hollow) == 1

@@ -6,9 +6,12 @@ import argparse
 import json
 from pathlib import Path
 
+import pytest
+
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 
 
+@pytest.mark.slow
 def test_every_quantity_of_one_layer_agrees(script, minilm_folder: Path) -> None:
     found = list(script.checks(1, script.TEXTS[3], argparse.Namespace(device="cpu")))
     assert len(found) >= 20 and [check for check in found if not check.holds] == []

@@ -1,22 +1,31 @@
 """The report is one self-contained page that repeats byte for byte."""
 
+import ast
 import html.parser
 import json
 import re
 from pathlib import Path
 
+import jinja2
 import numpy as np
 import pytest
 import synthetic
 import synthetic_full
+from markupsafe import escape
 
 from analysis.record import Cell, write_cell
-from figures import page, style
+from figures import slider, style, template
 from figures.__main__ import main
 from figures.gallery import PICTURES, pictures_of
 from figures.report import write_report
 
-HOSTILE = "<script>alert(1)</script>"
+HOSTILE = (
+    "<script>alert(1)</script>",
+    "\"double\" and 'single'",
+    "a lone & and &lt; and &amp;",
+    "right \u200fto\u200e left",
+    "{{ 7*7 }}{% raw %}{# c",
+)
 QUICK = [picture for picture in PICTURES if picture.table is None]
 
 
@@ -28,6 +37,7 @@ class Outline(html.parser.HTMLParser):
     def __init__(self, text: str) -> None:
         super().__init__()
         self.open: list[str] = []
+        self.texts: dict[str, list[str]] = {}
         self.tags: list[tuple[str, dict[str, str | None]]] = []
         self.feed(text)
         assert not self.open
@@ -36,6 +46,11 @@ class Outline(html.parser.HTMLParser):
         self.tags.append((tag, dict(attrs)))
         if tag not in self.VOID:
             self.open.append(tag)
+            self.texts.setdefault(tag, []).append("")
+
+    def handle_data(self, data: str) -> None:
+        if self.open:
+            self.texts[self.open[-1]][-1] += data
 
     def handle_endtag(self, tag: str) -> None:
         assert self.open.pop() == tag
@@ -104,26 +119,55 @@ def test_the_outline_is_semantic(folder: Path) -> None:
 
 
 @pytest.mark.usefixtures("svg_only")
-def test_texts_and_names_are_escaped(tmp_path: Path) -> None:
-    hostile = synthetic.with_config(
-        synthetic.summary(layers=1, texts=2, kinds={HOSTILE: 2}, dense=False),
-        texts=[HOSTILE, 'a "quoted" & b'],
+@pytest.mark.parametrize("hostile", HOSTILE)
+def test_texts_and_names_are_escaped(hostile: str, tmp_path: Path) -> None:
+    summary = synthetic.with_config(
+        synthetic.summary(layers=1, texts=2, kinds={hostile: 2}, dense=False),
+        texts=[hostile, 'a "quoted" & b'],
         tokens=[7, 4],
-        model=HOSTILE,
-        field=HOSTILE,
-        warnings=[HOSTILE],
-        pairs=[[HOSTILE, HOSTILE, "b"]],
-        skipped_pairs=[[0, HOSTILE]],
-        status_names=[HOSTILE],
-        versions={HOSTILE: HOSTILE},
+        model=hostile,
+        field=hostile,
+        warnings=[hostile],
+        pairs=[[hostile, hostile, "b"]],
+        skipped_pairs=[[0, hostile]],
+        status_names=[hostile],
+        versions={hostile: hostile},
     )
-    text = text_of(write_report(hostile, tmp_path))
-    assert (
-        "<script" not in text
-        and text.count(page.escape(HOSTILE)) >= 10
-        and "a &quot;quoted&quot; &amp; b (4 tokens)" in text
-    )
-    Outline(text)
+    text = text_of(write_report(summary, tmp_path))
+    assert "<script" not in text
+    assert text.count(str(escape(hostile))) >= 10
+    assert "a &#34;quoted&#34; &amp; b (4 tokens)" in text
+    outline = Outline(text)
+    assert outline.texts["h1"] == [f"Numerical stability of {hostile}"]
+    assert outline.texts["li"][-3:] == [
+        f"{hostile} (7 tokens)",
+        'a "quoted" & b (4 tokens)',
+        f"{hostile}: “{hostile}” → “b” (skipped: {hostile})",
+    ]
+
+
+@pytest.mark.parametrize("hostile", ["</script><script>alert(1)</script>", "<!--", "a & 'b'"])
+def test_no_text_ends_the_data_of_a_script(hostile: str) -> None:
+    plane = slider.Plane(layer=0, full="", leading="", captions=[hostile])
+    shown = slider.Slider([1.0], ["1"], 0, [plane], [hostile], [["M0 0"]], "M0 0")
+    text = template.render("slider.html.j2", slider=shown, colours=slider.COLOURS)
+    data = re.search(r'<script type="application/json" id="slider-data">(.*?)</script>', text)
+    assert data is not None and "<" not in data[1]
+    assert json.loads(data[1])["captions"] == [[hostile]]
+    assert text.count("<script") == 2 and "<!--" not in text
+
+
+def test_a_template_that_asks_for_what_is_not_given_is_an_error() -> None:
+    with pytest.raises(jinja2.UndefinedError, match="told"):
+        template.render("story.html.j2")
+
+
+def test_no_html_stands_in_python() -> None:
+    for path in sorted(Path(template.__file__).parent.rglob("*.py")):
+        for node in ast.walk(ast.parse(text_of(path))):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                found = re.search(r"</?[a-zA-Z!][^ ]*", node.value)
+                assert found is None, f"{path.name}:{node.lineno}: {found}"
 
 
 def test_the_same_summary_gives_the_same_bytes(folder: Path, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from figures import robustness, style
+from figures.records import Study, typed
 
 MODELS = (("bert", "explicit"), ("published", "truncated"), ("im-bert", "implicit"))
 
@@ -41,16 +42,25 @@ def model(name: str, role: str, seeds: int, attacked: bool) -> dict[str, Any]:
     }
     return {
         "name": name,
+        "kind": "bert",
         "role": role,
         "seeds": list(range(seeds)),
         "measures": measures,
         "attacks": attacks if attacked else {},
+        "masking": {},
+        "against_baseline": None,
     }
 
 
 def study(seeds: int = 3, attacked: bool = True) -> dict[str, Any]:
     models = [model(name, role, seeds, attacked) for name, role in MODELS]
     return {
+        "schema": 1,
+        "name": "a study",
+        "baseline": "bert",
+        "study": {"models": {}},
+        "missing": [],
+        "warnings": [],
         "groups": [
             {
                 "name": "sst2-1000",
@@ -60,8 +70,12 @@ def study(seeds: int = 3, attacked: bool = True) -> dict[str, Any]:
                 "chance": 0.5,
                 "models": models,
             }
-        ]
+        ],
     }
+
+
+def drawn(record: dict[str, Any]) -> Figure:
+    return robustness.draw(typed(record, Study, "record"))
 
 
 def centres(figure: Figure, panel: int, colour: str, face: str) -> list[float]:
@@ -75,7 +89,7 @@ def centres(figure: Figure, panel: int, colour: str, face: str) -> list[float]:
 
 def test_every_mean_is_a_marker_at_its_height() -> None:
     record = study()
-    figure = robustness.draw(record)
+    figure = drawn(record)
     for one in record["groups"][0]["models"]:
         colour = style.COLOURS[one["role"]]
         assert centres(figure, 0, colour, colour) == pytest.approx(
@@ -93,7 +107,7 @@ def test_a_ladder_is_joined_rung_by_rung_and_named_by_its_radii() -> None:
             name: {"clean_accuracy": interval([0.8] * 3), "robust_accuracy": interval([value] * 3)}
             for name, value in robust.items()
         }
-    panel = robustness.draw(record).axes[1]
+    panel = drawn(record).axes[1]
     assert [text.get_text() for text in panel.get_xticklabels()] == [
         "pgd\nr = 0.1",
         "pgd\nr = 0.3",
@@ -109,42 +123,40 @@ def test_a_ladder_is_joined_rung_by_rung_and_named_by_its_radii() -> None:
 
 
 def test_dev_stands_before_the_adversarial_columns() -> None:
-    labels = [text.get_text() for text in robustness.draw(study()).axes[0].get_xticklabels()]
+    labels = [text.get_text() for text in drawn(study()).axes[0].get_xticklabels()]
     assert labels[0] == "dev" and labels == list(robustness.MEASURES.values())
 
 
 def test_every_seed_is_a_dot() -> None:
-    dots = [
-        line for line in robustness.draw(study(seeds=3)).axes[0].lines if line.get_marker() == "."
-    ]
+    dots = [line for line in drawn(study(seeds=3)).axes[0].lines if line.get_marker() == "."]
     assert sum(len(np.asarray(line.get_ydata())) for line in dots) == 3 * len(MODELS) * len(
         robustness.MEASURES
     )
 
 
 def test_no_attack_no_panel() -> None:
-    assert len(robustness.draw(study(attacked=False)).axes) == 1
+    assert len(drawn(study(attacked=False)).axes) == 1
 
 
 def test_one_seed_and_a_missing_measure_are_drawn_without_an_interval() -> None:
     record = study(seeds=1)
     record["groups"][0]["models"][0]["measures"]["adversarial"] = None
     colour = style.COLOURS["explicit"]
-    assert np.isnan(centres(robustness.draw(record), 0, colour, colour)).sum() == 1
+    assert np.isnan(centres(drawn(record), 0, colour, colour)).sum() == 1
 
 
 def test_nothing_measured_is_said() -> None:
     record = study(attacked=False)
     for one in record["groups"][0]["models"]:
         one["seeds"], one["measures"] = [], dict.fromkeys(robustness.MEASURES)
-    texts = [text.get_text() for text in robustness.draw(record).axes[0].texts]
+    texts = [text.get_text() for text in drawn(record).axes[0].texts]
     assert "not measured in this run" in texts
 
 
 def test_a_group_each_has_its_panels_and_one_legend() -> None:
     record = study()
     record["groups"].append(copy.deepcopy(record["groups"][0]) | {"size": 500})
-    figure = robustness.draw(record)
+    figure = drawn(record)
     assert len(figure.axes) == 4 and len(figure.legends) == 1
     assert [text.get_text() for text in figure.legends[0].get_texts()] == [
         "bert (3 seeds)",
@@ -155,7 +167,7 @@ def test_a_group_each_has_its_panels_and_one_legend() -> None:
 
 def test_equal_records_give_equal_bytes(tmp_path: Path) -> None:
     first, second = (
-        style.save(robustness.draw(study()), tmp_path / name, "robustness") for name in ("a", "b")
+        style.save(drawn(study()), tmp_path / name, "robustness") for name in ("a", "b")
     )
     assert all(first[kind].read_bytes() == second[kind].read_bytes() for kind in first)
 
@@ -164,7 +176,7 @@ def test_fewer_attacked_seeds_than_trained_ones_are_counted_model_by_model() -> 
     record = study(seeds=3)
     attacks = record["groups"][0]["models"][1]["attacks"]
     attacks["words"] = {key: interval(one["values"][:1]) for key, one in attacks["words"].items()}
-    texts = [text.get_text() for text in robustness.draw(record).axes[1].texts]
+    texts = [text.get_text() for text in drawn(record).axes[1].texts]
     assert [text for text in texts if text.startswith("n =")] == ["n = 3, 1, 3"]
     del attacks["words"]
-    assert "n = 3, 0, 3" in [text.get_text() for text in robustness.draw(record).axes[1].texts]
+    assert "n = 3, 0, 3" in [text.get_text() for text in drawn(record).axes[1].texts]

@@ -13,9 +13,11 @@ from typing import Any
 import numpy as np
 import pytest
 import synthetic
+from markupsafe import escape
 
 from analysis.summary import Summary, TruncatedRegion
-from figures import page, slider
+from figures import slider, template
+from figures.report import write_report
 
 BROWSER = shutil.which("chromium") or shutil.which("google-chrome")
 FLAGS = (
@@ -45,9 +47,14 @@ def summary() -> Summary:
     )
 
 
-def held(html: str) -> dict[str, Any]:
+def part(summary: Summary) -> str:
+    """The slider as it stands on the page."""
+    return template.render("slider.html.j2", slider=slider.prepare(summary), colours=slider.COLOURS)
+
+
+def held(page: str) -> dict[str, Any]:
     found = re.search(
-        r'<script type="application/json" id="slider-data">(.*?)</script>', html, re.DOTALL
+        r'<script type="application/json" id="slider-data">(.*?)</script>', page, re.DOTALL
     )
     assert found is not None
     return json.loads(found[1])
@@ -56,7 +63,7 @@ def held(html: str) -> dict[str, Any]:
 def test_the_outline_of_every_step_size_is_where_the_truncated_solver_neither_damps_nor_amplifies(
     summary: Summary,
 ) -> None:
-    data = held(slider.part(summary))
+    data = held(part(summary))
     assert len(data["steps"]) == len(data["regions"][0]) == len(data["captions"][0])
     for h, path in zip(data["steps"], data["regions"][0], strict=True):
         points = np.array(
@@ -69,17 +76,17 @@ def test_the_outline_of_every_step_size_is_where_the_truncated_solver_neither_da
 
 
 def test_without_the_script_it_shows_h_equal_to_one(summary: Summary) -> None:
-    html = slider.part(summary)
-    data = held(html)
+    page = part(summary)
+    data = held(page)
     start = data["steps"].index(1.0)
-    assert set(re.findall(r'class="spectrum" transform="([^"]*)"', html)) == {"scale(1)"}
-    assert f'd="{data["regions"][0][start]}"' in html and '<div class="control" hidden>' in html
+    assert set(re.findall(r'class="spectrum" transform="([^"]*)"', page)) == {"scale(1)"}
+    assert f'd="{data["regions"][0][start]}"' in page and '<div class="control" hidden>' in page
     for captions in data["captions"]:
-        assert page.escape(captions[start]) in html
+        assert f"<figcaption>{escape(captions[start])}</figcaption>" in page
 
 
 def test_eigenvalues_beyond_the_frame_are_counted(summary: Summary) -> None:
-    data = held(slider.part(summary))
+    data = held(part(summary))
     one = sorted(summary.spectra, key=lambda spectrum: spectrum.layer)[0]
     for h, caption in zip(data["steps"], data["captions"][0], strict=True):
         z = h * one.leading.ravel()
@@ -89,7 +96,7 @@ def test_eigenvalues_beyond_the_frame_are_counted(summary: Summary) -> None:
 
 def test_nothing_is_drawn_where_nothing_was_measured(summary: Summary) -> None:
     for name in ("spectra", "maps", "truncated"):
-        assert slider.part(dataclasses.replace(summary, **{name: ()})) == ""
+        assert slider.prepare(dataclasses.replace(summary, **{name: ()})) is None
 
 
 @pytest.mark.skipif(BROWSER is None, reason="no browser")
@@ -101,16 +108,21 @@ def test_in_a_browser_the_slider_moves_everything(
     const input = document.querySelector("#slider input"), seen = [];
     for (const place of [0, Number(input.max)]) {
       input.focus(); input.value = place; input.dispatchEvent(new Event("input"));
-      seen.push({focus: document.activeElement === input, shown: !input.closest("div").hidden, text: input.ariaValueText,
+      seen.push({
+        focus: document.activeElement === input,
+        shown: !input.closest("div").hidden,
+        text: input.ariaValueText,
         scale: document.querySelector("g.spectrum").getAttribute("transform"),
         path: document.querySelector("path.truncated").getAttribute("d"),
         caption: document.querySelector("#slider figcaption").textContent,
         wide: document.documentElement.scrollWidth <= document.documentElement.clientWidth});
     }
-    document.body.replaceChildren(Object.assign(document.createElement("pre"), {textContent: JSON.stringify(seen)}));
+    const told = Object.assign(document.createElement("pre"), {textContent: JSON.stringify(seen)});
+    document.body.replaceChildren(told);
     </script>"""
-    html = slider.part(summary)
-    (tmp_path / "page.html").write_text(page.document("a page", html + probe), encoding="utf-8")
+    whole = write_report(summary, tmp_path).read_text(encoding="utf-8")
+    probed = whole.replace("</body>", f"{probe}</body>")
+    (tmp_path / "page.html").write_text(probed, encoding="utf-8")
     command = [
         BROWSER or "",
         *FLAGS,
@@ -128,7 +140,7 @@ def test_in_a_browser_the_slider_moves_everything(
     text = re.search(r"<pre>(.*?)</pre>", done.stdout, re.DOTALL)
     assert text is not None, done.stdout[-500:]
     data, seen = (
-        held(html),
+        held(whole),
         json.loads(text[1].replace("&amp;", "&").replace("&lt;", "<").replace("&gt;", ">")),
     )
     for place, one in zip((0, -1), seen, strict=True):

@@ -3,7 +3,6 @@ alone.
 """
 
 import copy
-import html
 import json
 import re
 from pathlib import Path
@@ -11,13 +10,21 @@ from typing import Any
 
 import pytest
 import synthetic
+from markupsafe import escape
 
-from figures import style
+from figures import style, template
+from figures.records import Calibration, Confirmation, Prediction, Study, typed
 from figures.report import write_report
-from figures.story import Story, read_story, told
+from figures.story import Story, read_story, tell
 
 STUDIES = Path(__file__).parents[2] / "docs" / "studies"
 STUDY = STUDIES / "sst2-1000" / "study.json"
+KINDS = {
+    "prediction": Prediction,
+    "confirmation": Confirmation,
+    "study": Study,
+    "calibration": Calibration,
+}
 
 
 def estimate(value: float) -> dict[str, float]:
@@ -81,9 +88,20 @@ def svg_only(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(style, "_WITHOUT_DATES", {"svg": style._WITHOUT_DATES["svg"]})
 
 
+def story(**plain: Any) -> Story:
+    """Plain records as typed ones."""
+    return Story(**{name: typed(record, KINDS[name], name) for name, record in plain.items()})
+
+
 def page(folder: Path, story: Story) -> str:
     path = write_report(synthetic.summary(layers=2, texts=3, dense=False), folder, told=story)
     return path.read_text(encoding="utf-8")
+
+
+def section(page: str, name: str) -> str:
+    found = re.search(rf'<section aria-labelledby="{name}">(.*?)</section>', page, re.DOTALL)
+    assert found is not None
+    return found[1]
 
 
 def headings(text: str) -> list[str]:
@@ -97,7 +115,7 @@ def test_without_records_the_page_asks_and_says_its_limits(tmp_path: Path) -> No
 
 
 def test_every_record_has_its_section_with_its_numbers(tmp_path: Path) -> None:
-    text = page(tmp_path, Story(**records()))
+    text = page(tmp_path, story(**records()))
     found = headings(text)
     wanted = [
         "What was predicted",
@@ -118,10 +136,10 @@ def test_every_record_has_its_section_with_its_numbers(tmp_path: Path) -> None:
         "R² 0.25, slope 0.5 (0.4 to 0.6), agreement −0.5." in text
     )
     assert all(
-        html.escape(sentence) in text
+        str(escape(sentence)) in text
         for sentence in records()["prediction"]["recommendation"]["sentences"]
     )
-    assert "0.5 nats above the others&#x27; (0.1 to 0.9, p = 0.03; 7 and 9 pairs)" in text
+    assert "0.5 nats above the others&#39; (0.1 to 0.9, p = 0.03; 7 and 9 pairs)" in text
     assert {path.stem for path in (tmp_path / "figures").glob("story_*.svg")} == {
         f"story_{name}" for name in ("prediction", "study", "confirmation", "calibration")
     }
@@ -129,7 +147,8 @@ def test_every_record_has_its_section_with_its_numbers(tmp_path: Path) -> None:
 
 def test_controls_tell_of_refinement_and_of_other_explicit_steps(tmp_path: Path) -> None:
     study = json.loads((STUDIES / "sst2-1000-controls" / "study.json").read_text())
-    text = told(Story(study=study), tmp_path, "Refined.")[-2]
+    text = template.render("story.html.j2", told=tell(story(study=study), tmp_path, "Refined."))
+    text = section(text, "controls")
     models = {model["name"]: model for model in study["groups"][0]["models"]}
     damped = 100 * models["damped"]["against_baseline"]["all"]["hierarchical"]["mean"]
     assert (
@@ -142,7 +161,8 @@ def test_controls_tell_of_refinement_and_of_other_explicit_steps(tmp_path: Path)
     )
     assert "ex-bert, sst2-1000 (field outer)" in text
     assert not re.search(r"im-bert, sst2-1000 \(", text)
-    assert "--depth full" in told(Story(study=study), tmp_path)[-2]
+    unrefined = template.render("story.html.j2", told=tell(story(study=study), tmp_path))
+    assert "--depth full" in section(unrefined, "controls")
 
 
 def test_failed_checks_and_what_is_missing_are_told(tmp_path: Path) -> None:
@@ -150,7 +170,7 @@ def test_failed_checks_and_what_is_missing_are_told(tmp_path: Path) -> None:
     for model in study["groups"][0]["models"]:
         model["masking"] = {"gradients": [False, True, None], "residual": [True, None, None]}
     study["missing"], study["warnings"] = ["a run"], ["a check failed"]
-    text = page(tmp_path, Story(study=study))
+    text = page(tmp_path, story(study=study))
     assert (
         "gradients through the solver agree with differences at the attacked points: 1 of 2 failed"
         in text
@@ -164,8 +184,8 @@ def test_records_are_read_and_told_apart(tmp_path: Path) -> None:
         (tmp_path / f"{name}.json").write_text(json.dumps(record))
     found = read_story(study=STUDY, calibration=tmp_path / "calibration.json", confirmation=None)
     assert (
-        found.study == given["study"]
-        and found.calibration == given["calibration"]
+        found.study == typed(given["study"], KINDS["study"], "study")
+        and found.calibration == typed(given["calibration"], KINDS["calibration"], "calibration")
         and found.confirmation is None
     )
     with pytest.raises(

@@ -25,9 +25,9 @@ from imbert.data.tasks import task
 from imbert.model.choice import ModelChoice, checkpoint_folder
 from imbert.model.classifier import Classifier
 from imbert.model.loading import load_model
-from imbert.model.step_choice import build_adjoint, build_solver
 from imbert.study.plan import study_config
 from imbert.training.run_config import read_run, run_config
+from odestab.steps.declared import declared_adjoint, declared_solver
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "finetune"
 
@@ -133,13 +133,13 @@ def test_half_of_a_surrogate_pair_is_named(text: str, tmp_path: Path) -> None:
 )
 def test_the_options_of_a_solver_have_their_types(choice: dict[str, Any], said: str) -> None:
     with pytest.raises(ValueError, match=said):
-        build_solver(choice)
+        declared_solver(choice)
     assert (
-        build_solver({"name": "GradientDescent", "steps": 3}).steps == 3
-        and build_solver({"name": "Auto", "rtol": 1}).rtol == 1.0
+        declared_solver({"name": "GradientDescent", "steps": 3}).steps == 3
+        and declared_solver({"name": "Auto", "rtol": 1}).rtol == 1.0
     )
     with pytest.raises(ValueError, match=r"restart must be int, got 2\.5"):
-        build_adjoint({"name": "ImplicitAdjoint", "restart": 2.5})
+        declared_adjoint({"name": "ImplicitAdjoint", "restart": 2.5})
 
 
 @pytest.mark.parametrize(

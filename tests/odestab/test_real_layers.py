@@ -79,6 +79,7 @@ def test_singular_values_and_logarithmic_norm_are_those_of_the_dense_matrix(
     )
 
 
+@pytest.mark.slow
 def test_padding_changes_no_quantity(encoder: tuple[Any, Any]) -> None:
     texts = ("Hello there", "The ferry leaves at noon.")
     together = traced(encoder, *texts)
@@ -95,6 +96,7 @@ def test_padding_changes_no_quantity(encoder: tuple[Any, Any]) -> None:
         assert (padded.values[i] - single.values[0]).abs().max() < 1e-10
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "method",
     [od.ExplicitEuler(1.0), od.ImplicitEuler(1.0, solver=od.Auto(rtol=1e-11))],
@@ -123,6 +125,7 @@ def test_the_worst_direction_through_the_stack_is_that_of_the_dense_product(
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "method",
     [od.ExplicitEuler(1.0), od.ImplicitEuler(1.0, solver=od.Auto(rtol=1e-11))],

@@ -90,9 +90,12 @@ class FusedStages:
         """Take in F(y): the new image, its move and inner products, what the residual means for
         each example, and the next weights.
         """
-        task, mixing, rules = self.task, self.task.mixing, self.task.rules
+        task = self.task
+        mixing = task.mixing
+        stopping = task.stopping
         batch, n = self.y.shape
-        m, low = mixing.memory, self.y_low
+        m = mixing.memory
+        low = self.y_low
         padded = triton.next_power_of_2(max(m, 2))
         with torch.cuda.device_of(self.y):
             take_in_pass[batch, self.blocks](
@@ -122,18 +125,18 @@ class FusedStages:
                 self.alpha,
                 self.blocks,
                 task.begun,
-                rules.patience,
+                stopping.patience,
                 mixing.period,
                 task.kappa,
-                rules.rtol,
-                rules.atol,
+                stopping.rtol,
+                stopping.atol,
                 torch.finfo(self.y.dtype).eps,
                 mixing.ridge,
                 mixing.drop,
                 mixing.cap,
                 mixing.rate,
                 mixing.growth_limit,
-                KEEPS_LAST=rules.keeps_last,
+                KEEPS_LAST=stopping.keep_last,
                 MEMORY=m,
                 PADDED=padded,
                 CHUNK=512 // padded,
@@ -143,7 +146,8 @@ class FusedStages:
 
     def mix(self) -> None:
         """The next iterate of the running examples; the others keep theirs."""
-        m, low = self.task.mixing.memory, self.y_low
+        m = self.task.mixing.memory
+        low = self.y_low
         with torch.cuda.device_of(self.y):
             mix_pass[self.y.shape[0], self.blocks](
                 self.y,

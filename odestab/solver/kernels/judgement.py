@@ -68,8 +68,10 @@ def judge(
     """Sums the parts in a fixed order, brings the example's account up to date, and finds the
     weights of its next iterate.
     """
-    example, batch = tl.program_id(0).to(tl.int64), tl.num_programs(0)
-    count, number = counts + example, norms + example
+    example = tl.program_id(0).to(tl.int64)
+    batch = tl.num_programs(0)
+    count = counts + example
+    number = norms + example
     if tl.load(count + STATUS * batch) != RUNS:
         tl.store(count + ACT * batch, 0)
         return
@@ -141,7 +143,8 @@ def _squares(parts, blocks, CHUNK: tl.constexpr):
     """‖p‖² and ‖y‖², summed over the blocks in an order that depends on nothing but their
     number.
     """
-    of_move, of_iterate = tl.zeros([CHUNK], tl.float64), tl.zeros([CHUNK], tl.float64)
+    of_move = tl.zeros([CHUNK], tl.float64)
+    of_iterate = tl.zeros([CHUNK], tl.float64)
     start = 0
     while (
         start < blocks
@@ -179,7 +182,8 @@ def _products(
     """
     age = tl.arange(0, PADDED)
     real = age < MEMORY
-    row, target = tl.zeros([PADDED, CHUNK], tl.float64), tl.zeros([PADDED, CHUNK], tl.float64)
+    row = tl.zeros([PADDED, CHUNK], tl.float64)
+    target = tl.zeros([PADDED, CHUNK], tl.float64)
     start = 0
     while start < blocks:
         block = start + tl.arange(0, CHUNK)

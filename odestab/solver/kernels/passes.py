@@ -35,8 +35,10 @@ def take_in_pass(
     An example that has ended is not touched. Without memory g is the next iterate, so that it is
     written there and p not at all.
     """
-    example, block = tl.program_id(0).to(tl.int64), tl.program_id(1)
-    batch, blocks = tl.num_programs(0), tl.num_programs(1)
+    example = tl.program_id(0).to(tl.int64)
+    block = tl.program_id(1)
+    batch = tl.num_programs(0)
+    blocks = tl.num_programs(1)
     if tl.load(counts + STATUS * batch + example) != RUNS:
         return
     newest = tl.load(counts + ITERATIONS * batch + example) + 1

@@ -14,7 +14,7 @@ from torch import Tensor
 from odestab.precision import own_precision
 from odestab.solver.kernels.task import Task
 from odestab.solver.ledger import Array, Ledger, namespace
-from odestab.solver.mixing import coefficients, weights
+from odestab.solver.mixing import Memory, weights
 
 
 class PlainStages:
@@ -40,42 +40,40 @@ class PlainStages:
         `argument`, None that of y.
         """
         batch, n = y.shape
+        kept = task.mixing.memory + 1
         self.low = low
         self.task = task
-        self.y, self.spare = y.clone(), torch.empty_like(y)
+        self.y = y.clone()
+        self.spare = torch.empty_like(y)
         self.best: Tensor | None = None  # until it is another than the current one
-        self.images, self.moves = (
-            y.new_empty(batch, task.mixing.memory + 1, n) for _ in range(2)
-        )  # only what was written is read
+        # rings, of which only what was written is read
+        self.images = y.new_empty(batch, kept, n)
+        self.moves = y.new_empty(batch, kept, n)
         self.count = 0  # of images so far
         self.root = _small(task.root)
-        self.products = _small(
-            torch.zeros(batch, *self.images.shape[1:2] * 2, dtype=torch.float64, device=y.device)
-        )
+        self.products = _small(torch.zeros(batch, kept, kept, dtype=torch.float64, device=y.device))
         open_ = None if task.open is None else _small(task.open)
-        self.ledger = Ledger.begin(task.rules, *self._measure(image), open_, task.begun)
-        self.best_is_current, self.slow = self.ledger.status > -2, self.ledger.status > -2
-        self.remembered = 0 * self.ledger.status  # differences that may be used
+        self.ledger = Ledger.begin(task.stopping, *self._measure(image), open_, task.begun)
+        self.memory = Memory.begin(self.ledger.norm)
+        self.best_is_current = self.memory.slow  # True for all
 
     def take_in(self, image: Float[Tensor, "batch n"]) -> None:
         """Take in F(y): the new image, its move and inner products, and what the residual means for
         each example.
         """
-        mixing, before = self.task.mixing, self.ledger
-        self.ledger = after = before.after(self.task.rules, *self._measure(image), 1)
-        xp, better = namespace(after.norm), after.best < before.best
-        saved = (
-            before.running & self.best_is_current & ~better
-        )  # the iterate before, until it is overwritten
+        mixing = self.task.mixing
+        before = self.ledger
+        self.ledger = after = before.after(self.task.stopping, *self._measure(image), 1)
+        xp = namespace(after.norm)
+        better = after.best < before.best
+        # the iterate before was the best one, and is about to be overwritten
+        saved = before.running & self.best_is_current & ~better
         if not _known_false(saved):
             if self.best is None:
                 self.best = self.spare.clone()
             torch.where(_tensor(saved, self.y)[:, None], self.spare, self.best, out=self.best)
         self.best_is_current = xp.where(before.running, better, self.best_is_current)
-        self.slow = after.norm > mixing.rate * before.norm
-        self.remembered = xp.where(
-            after.norm <= mixing.growth_limit * before.best, self.remembered + 1, 0
-        )
+        self.memory = self.memory.after(mixing, after.norm, before.norm, before.best)
 
     def mix(self) -> None:
         """The next iterate of the running examples; the others keep theirs."""
@@ -97,9 +95,11 @@ class PlainStages:
         """Some of the examples alone, in ascending order and in the same memory; these stages are
         done for.
         """
-        taken, rows = copy.copy(self), examples.tolist()
+        taken = copy.copy(self)
+        rows = examples.tolist()
         taken.task = dataclasses.replace(self.task, **_cut(self.task, rows))
         taken.ledger = dataclasses.replace(self.ledger, **_cut(self.ledger, rows))
+        taken.memory = dataclasses.replace(self.memory, **_cut(self.memory, rows))
         for name, value in _cut(self, rows, self.filled).items():
             setattr(taken, name, value)
         return taken
@@ -123,8 +123,10 @@ class PlainStages:
         """RMS(r) and RMS(y), once the image and its move are in their rings and multiplied with the
         earlier moves.
         """
-        task, slot = self.task, self.count % (self.task.mixing.memory + 1)
-        g, move = self.images[:, slot], self.moves[:, slot]
+        task = self.task
+        slot = self.count % (self.task.mixing.memory + 1)
+        g = self.images[:, slot]
+        move = self.moves[:, slot]
         torch.add(task.rhs, image, alpha=task.gain, out=g)
         if task.drift:
             g.add_(self.y, alpha=task.drift)
@@ -133,22 +135,21 @@ class PlainStages:
         if task.mixing.memory:
             earlier = self.moves[:, : self.filled].mT
             with own_precision(move):
-                row = _small(
-                    torch.bmm(move[:, None], earlier)[:, 0]
-                )  # row form: a single-column bmm runs several times slower
+                # row form: a single-column bmm runs several times slower
+                row = _small(torch.bmm(move[:, None], earlier)[:, 0])
             self.products[:, slot, : self.filled] = self.products[:, : self.filled, slot] = row
             length = row[:, slot] ** 0.5
         else:
             length = _small(torch.linalg.vector_norm(move, dim=1))
-        return length / (abs(task.kappa) * self.root), _small(
-            torch.linalg.vector_norm(self.y, dim=1)
-        ) / self.root
+        size = _small(torch.linalg.vector_norm(self.y, dim=1))
+        return length / (abs(task.kappa) * self.root), size / self.root
 
     def _weights(self) -> Float[Tensor, "batch images"]:
         """α in the order of the ring of images, from the inner products of differences pᵢ − pᵢ₊₁ of
         moves, newest first.
         """
-        m, newest = self.task.mixing.memory, self.count - 1
+        m = self.task.mixing.memory
+        newest = self.count - 1
         xp = namespace(self.root)
         by_age: Any = [(newest - age) % (m + 1) for age in range(m + 1)]
         if isinstance(self.products, Tensor):  # a list would be copied to the device at every use
@@ -156,18 +157,10 @@ class PlainStages:
         p = self.products[:, by_age][:, :, by_age]
         across = p[:, :-1] - p[:, 1:]
         lengths = xp.diagonal(p, 0, 1, 2)
-        known = self.remembered[:, None] > xp.cumsum(xp.ones_like(across[:, :, 0]), 1) - 1
         eps = torch.finfo(self.y.dtype).eps
         noise = lengths[:, :-1] + lengths[:, 1:]
-        gamma = coefficients(
-            across[:, :, :-1] - across[:, :, 1:],
-            across[:, :, 0],
-            known,
-            noise,
-            eps,
-            self.task.mixing,
-        )
-        gamma = xp.where((self.slow & (newest % self.task.mixing.period == 0))[:, None], gamma, 0.0)
+        gram = across[:, :, :-1] - across[:, :, 1:]
+        gamma = self.memory.coefficients(gram, across[:, :, 0], noise, eps, self.task.mixing)
         alpha = xp.zeros_like(lengths)
         alpha[:, by_age] = weights(gamma)
         return _tensor(alpha, self.y).to(self.y.dtype)
@@ -177,17 +170,17 @@ def _cut(record: object, rows: list[int], filled: int = 1) -> dict[str, Any]:
     """Those of its tensors and arrays, which all have a row for each example, for some examples;
     states and rings stay where they are.
     """
-    found: dict[str, Any] = {}
+    taken: dict[str, Any] = {}
     for name, value in vars(record).items():
         if isinstance(value, Tensor) and value.ndim > 1:
             written = value[:, :filled] if value.ndim == 3 else value
             for place, row in enumerate(rows):
                 if place < row:
                     written[place].copy_(written[row])
-            found[name] = value[: len(rows)]
+            taken[name] = value[: len(rows)]
         elif isinstance(value, Tensor | np.ndarray):
-            found[name] = value[rows]
-    return found
+            taken[name] = value[rows]
+    return taken
 
 
 def _small(tensor: Tensor) -> Any:

@@ -5,8 +5,8 @@ import dataclasses
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from odestab.solver.ledger import Rules
 from odestab.solver.mixing import Mixing
+from odestab.solver.stopping import Stopping
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -21,7 +21,7 @@ class Task:
         drift: ω, 0 for an undamped step that treats the split exactly.
         root: √ of the number of real entries, `(batch,)`: RMS(y) = ‖y‖/root.
         mixing: memory and safeguards.
-        rules: when an example ends.
+        stopping: when an example ends.
         open: which examples to solve; None is all.
         begun: evaluations of f by the time of the first image.
     """
@@ -32,6 +32,6 @@ class Task:
     drift: float
     root: Float[Tensor, " batch"]
     mixing: Mixing
-    rules: Rules
+    stopping: Stopping
     open: Bool[Tensor, " batch"] | None
     begun: int

@@ -27,28 +27,19 @@ from odestab.fields.vector_field import LinearVectorField  # noqa: E402
 from odestab.solver import Anderson, FixedPoint, ImplicitEquation, kernels  # noqa: E402
 from odestab.solver.kernels import PlainStages, Task  # noqa: E402
 from odestab.solver.kernels.fused import FusedStages  # noqa: E402
-from odestab.solver.ledger import Rules  # noqa: E402
 from odestab.solver.mixing import Mixing, coefficients, weights  # noqa: E402
 from odestab.solver.solution import Status  # noqa: E402
+from odestab.solver.stopping import Stopping  # noqa: E402
 
 torch.set_num_threads(1)
 BATCH, N, BLOCK = 3, 40, 32  # the last block of a state is not full
 ITERATIONS = 6
-RULES = Rules(
-    rtol=1e-3,
-    atol=0.0,
-    keeps_last=False,
-    patience=50,
-    iteration_limit=100,
-    start="state",
-    history=False,
-    deterministic=True,
-)
+STOPPING = Stopping(rtol=1e-3)
 MASK = (torch.arange(N).expand(BATCH, N) < torch.tensor([N, 25, 30])[:, None]).to(DEVICE)
 
 
 def problem(
-    mixing: Mixing, dtype: torch.dtype, rules: Rules = RULES, open_: Tensor | None = None
+    mixing: Mixing, dtype: torch.dtype, stopping: Stopping = STOPPING, open_: Tensor | None = None
 ) -> tuple[Task, Callable[[Tensor], Tensor]]:
     """y = b + h tanh(Ay), of growing difficulty: an example that converges soon, one that does
     later, one that goes up and down.
@@ -66,7 +57,7 @@ def problem(
     open_, h = None if open_ is None else open_.to(DEVICE), 0.8
     kappa = mixing.damping / (1 + h * 0.1)
     root = MASK.sum(1).to(dtype).sqrt()
-    task = Task(kappa * b, kappa, kappa * h, 1 - mixing.damping, root, mixing, rules, open_, 1)
+    task = Task(kappa * b, kappa, kappa * h, 1 - mixing.damping, root, mixing, stopping, open_, 1)
     return task, lambda y: torch.tanh(torch.bmm(matrices, y[:, :, None])[:, :, 0]) + 0.1 * y
 
 
@@ -160,8 +151,8 @@ def memory_3_that_is_forgotten() -> None:
 
 
 def memory_2_damped_every_other_time_and_the_last_iterate_kept() -> None:
-    rules = dataclasses.replace(RULES, keeps_last=True)
-    compare(*problem(Mixing(2, damping=0.7, period=2), torch.float64, rules), 1e-9)
+    stopping = dataclasses.replace(STOPPING, keep_last=True)
+    compare(*problem(Mixing(2, damping=0.7, period=2), torch.float64, stopping), 1e-9)
 
 
 def memory_2_where_progress_is_slow() -> None:
@@ -169,8 +160,8 @@ def memory_2_where_progress_is_slow() -> None:
 
 
 def images_that_are_not_finite() -> None:
-    rules = dataclasses.replace(RULES, keeps_last=True)
-    task, f = problem(Mixing(2), torch.float64, rules)
+    stopping = dataclasses.replace(STOPPING, keep_last=True)
+    task, f = problem(Mixing(2), torch.float64, stopping)
     calls = iter(range(100))
 
     def sometimes_infinite(y: Tensor) -> Tensor:
@@ -183,7 +174,7 @@ def images_that_are_not_finite() -> None:
 
 def stalls_and_the_best_iterate() -> None:
     found = compare(
-        *problem(Mixing(0), torch.float64, dataclasses.replace(RULES, patience=3)), 1e-9, 7
+        *problem(Mixing(0), torch.float64, dataclasses.replace(STOPPING, patience=3)), 1e-9, 7
     )
     assert found.ledger.status[2] == Status.STALLED and found.ledger.best[2] < found.ledger.norm[2]
 
@@ -191,9 +182,9 @@ def stalls_and_the_best_iterate() -> None:
 def weights_are_those_of_the_least_squares_problem() -> None:
     """Moves of every kind of dependence, given as images of a map that is constant."""
     m, generator = 3, torch.Generator().manual_seed(1)
-    rules = dataclasses.replace(RULES, keeps_last=True, rtol=0.0)
+    stopping = dataclasses.replace(STOPPING, keep_last=True, rtol=0.0)
     for cap in (1e4, 1.5):
-        task, _ = problem(Mixing(m, cap=cap, growth_limit=1e9), torch.float64, rules)
+        task, _ = problem(Mixing(m, cap=cap, growth_limit=1e9), torch.float64, stopping)
         moves = torch.randn(m + 2, BATCH, N, generator=generator, dtype=torch.float64).to(DEVICE)
         moves[3, 1] = moves[2, 1] + 2 * (
             moves[2, 1] - moves[1, 1]

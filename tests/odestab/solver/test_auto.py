@@ -7,7 +7,7 @@ from problems import DTYPE, MixingField, masked_state, normal_numbers, ragged_ma
 import odestab as od
 from odestab.fields.vector_field import LinearVectorField
 from odestab.solver import Auto, FixedPoint, ImplicitEquation, NewtonKrylov, Status
-from odestab.solver.base import Iterate
+from odestab.solver.iteration import Iterate
 
 
 def test_easy_examples_are_left_to_the_fixed_point_bit_for_bit() -> None:

@@ -13,8 +13,8 @@ import pytest
 import torch
 
 from odestab.solver.kernels import PlainStages, Task, stages
-from odestab.solver.ledger import Rules
 from odestab.solver.mixing import Mixing
+from odestab.solver.stopping import Stopping
 
 SCRIPT = Path(__file__).parent / "fused_stages.py"
 CASES = (
@@ -82,15 +82,5 @@ def test_on_a_gpu(wrong_on_a_gpu: dict[str, str], case: str) -> None:
 
 def test_a_cpu_takes_the_plain_stages() -> None:
     y = torch.ones(2, 3)
-    task = Task(
-        y,
-        1.0,
-        1.0,
-        0.0,
-        torch.ones(2),
-        Mixing(2),
-        Rules(1e-3, 0.0, False, 50, 100, "state", False, True),
-        None,
-        1,
-    )
+    task = Task(y, 1.0, 1.0, 0.0, torch.ones(2), Mixing(2), Stopping(rtol=1e-3), None, 1)
     assert isinstance(stages(task, y, y), PlainStages)
