@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal, TypeVar
 import msgspec
 
 from analysis.ground.json_records import DIGEST, read_record
-from imbert.record_faults import require_type
+from imbert.record_faults import Json, require_type
 from imbert.result import SCHEMA, Spent, finite
 from imbert.toml_tables import Plain
 from imbert.training.run_config import RunConfig
@@ -267,7 +267,7 @@ def as_written(record: R) -> R:
     return msgspec.convert(finite(record), type(record))
 
 
-def plain(record: Any) -> dict[str, Plain]:
+def plain(record: object) -> dict[str, Plain]:
     """The entries of a record as JSON has them; None for what is not finite."""
     return finite(record)
 
@@ -277,7 +277,7 @@ def number(value: Number) -> float:
     return math.nan if value is None else value
 
 
-def _typed(values: Any, kind: type[R], path: Path) -> R:
+def _typed(values: Json, kind: type[R], path: Path) -> R:
     """The entries without their digest, which was compared."""
     if isinstance(values, dict):
         values.pop(DIGEST, None)

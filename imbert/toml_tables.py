@@ -72,7 +72,7 @@ def known_keys(where: str, values: Table, known: Collection[str]) -> None:
         )
 
 
-def typed(name: str, value: object, hint: Any) -> Any:
+def typed(name: str, value: object, hint: object) -> Any:
     """The value, lists as tuples and whole numbers as floats where the hint says so.
 
     Raises:
@@ -104,11 +104,11 @@ def _is_finite(value: float) -> bool:
     return not isinstance(value, bool) and math.isfinite(value)
 
 
-def _words(option: Any) -> str:
+def _words(option: object) -> str:
     """A type in an error."""
     if typing.get_origin(option) is Mapping:
         return "a table"
-    return str(option) if typing.get_args(option) else option.__name__
+    return str(option) if typing.get_args(option) else str(getattr(option, "__name__", option))
 
 
 def _plain(name: str, value: object) -> Plain:

@@ -4,7 +4,6 @@ import gzip
 import zlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
 
 from analysis.ground.json_records import parse_json
 
@@ -43,15 +42,15 @@ def load_synonyms(path: str | Path, antonyms: str | Path | None = None) -> Synon
 
 
 def _listed(path: str | Path, word: str, entry: object) -> Iterable[str]:
-    lists: list[Any] = list(entry.values()) if isinstance(entry, dict) else [entry]
-    if not all(
-        isinstance(words, list) and all(isinstance(mate, str) for mate in words) for words in lists
-    ):
+    lists = list(entry.values()) if isinstance(entry, dict) else [entry]
+    known = [part for part in lists if isinstance(part, list)]
+    mates = [mate for part in known for mate in part if isinstance(mate, str)]
+    if len(known) < len(lists) or len(mates) < sum(map(len, known)):
         raise ValueError(
             f"{path}: expected a list of words, or such lists by "
             f"part of speech, got {entry!r} for {word!r}"
         )
-    return [mate for words in lists for mate in words]
+    return mates
 
 
 def _pairs(path: str | Path) -> set[tuple[str, str]]:

@@ -4,7 +4,7 @@ step.
 
 import dataclasses
 import os
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from transformers import BertConfig, ElectraConfig, RobertaConfig
 
@@ -63,7 +63,7 @@ class StepsConfig:
     solver: Config = None
     adjoint: Config = None
 
-    def __post_init__(self, **kwargs: Any) -> None:
+    def __post_init__(self, **kwargs: Config) -> None:
         super().__post_init__(**kwargs)  # type: ignore[misc]
         self.solver = dict(DEFAULT_SOLVER) if self.solver is None else self.solver
         self.adjoint = dict(DEFAULT_ADJOINT) if self.adjoint is None else self.adjoint
@@ -79,8 +79,8 @@ class StepsConfig:
 
     @classmethod
     def get_config_dict(
-        cls, pretrained_model_name_or_path: str | os.PathLike[str], **kwargs: Any
-    ) -> tuple[dict[str, Any], dict[str, Any]]:
+        cls, pretrained_model_name_or_path: str | os.PathLike[str], **kwargs: Config
+    ) -> tuple[dict[str, Config], dict[str, Config]]:
         """As transformers does, and a BERT checkpoint's is that of an IM-BERT."""
         settings, unused = super().get_config_dict(pretrained_model_name_or_path, **kwargs)  # type: ignore[misc]
         kind = settings.get("model_type", cls.plain_type)
@@ -93,7 +93,7 @@ class StepsConfig:
         return {**settings, "model_type": cls.model_type}, unused
 
     @classmethod
-    def from_dict(cls, config_dict: dict[str, Any], **kwargs: Any) -> Any:
+    def from_dict(cls, config_dict: dict[str, Config], **kwargs: Config) -> Config:
         """As transformers does, with the step's keys set before the configuration is checked."""
         steps = {key: kwargs.pop(key) for key in STEP_KEYS if key in kwargs}
         return super().from_dict({**config_dict, **steps}, **kwargs)  # type: ignore[misc]

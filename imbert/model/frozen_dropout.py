@@ -77,8 +77,12 @@ class _Replay(TorchFunctionMode):
         self.calls = 0
 
     def __torch_function__(
-        self, func: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None
-    ) -> Any:
+        self,
+        func: Callable[..., object],
+        types: object,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> object:
         kwargs = kwargs or {}
         if func is functional.dropout:
             return self._dropout(*args, **kwargs)
@@ -104,7 +108,7 @@ class _Replay(TorchFunctionMode):
         *,
         dropout_p: float,
         scale: float | None = None,
-        **others: Any,
+        **others: object,
     ) -> Tensor:
         """Torch's attention with the mask of this call on the probabilities."""
         if others.get("is_causal") or others.get("enable_gqa"):

@@ -54,9 +54,9 @@ class ImplicitStep:
         self,
         hidden_states: Tensor,
         attention_mask: Tensor | None = None,
-        *args: Any,
+        *args: object,
         real_tokens: Tensor | None = None,
-        **kwargs: Any,
+        **kwargs: object,
     ) -> Tensor:
         """One step, or `substeps` of them.
 

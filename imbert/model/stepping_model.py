@@ -115,8 +115,11 @@ class SteppingModel:
 
     @classmethod
     def from_pretrained(
-        cls, pretrained_model_name_or_path: str | os.PathLike[str] | None, *args: Any, **kwargs: Any
-    ) -> Any:
+        cls,
+        pretrained_model_name_or_path: str | os.PathLike[str] | None,
+        *args: object,
+        **kwargs: object,
+    ) -> Model:
         """As transformers does, from safetensors alone.
 
         Raises:

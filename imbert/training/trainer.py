@@ -26,7 +26,9 @@ from imbert.training.saved_states import mark_whole, remove_older, step_of
 CRITERION = "criterion"
 # far below one example's share of an accuracy: the loss decides between equal metrics only
 LOSS_WEIGHT = 1e-6
-Row = Mapping[str, Any]  # token ids and masks, the label and the index of an example
+Row = Mapping[
+    str, list[int] | int | float
+]  # token ids and masks, the label and the index of an example
 Batch = dict[str, Tensor]
 Predicted = tuple[Tensor | None, Tensor | None, Tensor | None]  # loss, logits, labels
 Arguments = transformers.TrainingArguments
@@ -210,7 +212,9 @@ class Patience(transformers.TrainerCallback):
     def __init__(self, patience: int) -> None:
         self.patience = patience
 
-    def on_evaluate(self, args: Arguments, state: State, control: Control, **others: Any) -> None:
+    def on_evaluate(
+        self, args: Arguments, state: State, control: Control, **others: object
+    ) -> None:
         if is_exhausted(state.log_history, self.patience):
             control.should_training_stop = True
 
@@ -220,7 +224,7 @@ class WholeStates(transformers.TrainerCallback):
     removes older ones.
     """
 
-    def on_save(self, args: Arguments, state: State, control: Control, **others: Any) -> None:
+    def on_save(self, args: Arguments, state: State, control: Control, **others: object) -> None:
         if torch.distributed.is_available() and torch.distributed.is_initialized():
             torch.distributed.barrier()
         if state.is_world_process_zero:
@@ -233,7 +237,9 @@ class LastLog(transformers.TrainerCallback):
     divide all of them.
     """
 
-    def on_step_end(self, args: Arguments, state: State, control: Control, **others: Any) -> None:
+    def on_step_end(
+        self, args: Arguments, state: State, control: Control, **others: object
+    ) -> None:
         if (
             args.logging_strategy == transformers.trainer_utils.IntervalStrategy.STEPS
             and state.global_step >= state.max_steps
@@ -257,7 +263,7 @@ class Progress(transformers.TrainerCallback):
         state: State,
         control: Control,
         metrics: Mapping[str, float] | None = None,
-        **others: Any,
+        **others: object,
     ) -> None:
         if state.is_world_process_zero and metrics:
             losses = [entry["loss"] for entry in state.log_history if "loss" in entry]
