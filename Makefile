@@ -39,7 +39,7 @@ lint: $(INSTALLED)
 	$(BIN)/mypy
 
 docs: $(INSTALLED)
-	$(BIN)/python -m pdoc --docformat google --output-directory build/api odestab imbert
+	$(BIN)/python docs/api/build.py build/api
 	@echo "API reference: build/api/index.html"
 
 bench: $(INSTALLED)

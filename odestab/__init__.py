@@ -1,4 +1,7 @@
-"""Numerical stability of neural layers seen as steps of a differential equation."""
+"""Numerical stability of neural layers seen as steps of a differential equation.
+
+The examples of all docstrings take `import torch` and `import odestab as od` for granted.
+"""
 
 from odestab.adjoint import (
     AbstractAdjoint,
@@ -27,13 +30,13 @@ from odestab.nonnormality.pseudospectral_extrema import (
     pseudospectral_radius,
 )
 from odestab.nonnormality.pseudospectrum import Pseudospectrum, Resolvent, pseudospectrum, resolvent
+from odestab.operators.factorized_inverse import factorized_inverse
 from odestab.operators.jacobian import Jacobian
 from odestab.operators.linear_operator import (
     AbstractOperator,
     affine,
     check_adjoint,
     compose,
-    factorized_inverse,
     inverse,
     solve,
     symmetric_part,
@@ -51,7 +54,6 @@ from odestab.propagation.growth import (
     propagate,
     scaled,
     worst_direction,
-    worst_growth,
 )
 from odestab.propagation.lyapunov import (
     AlignmentLoss,
@@ -59,6 +61,7 @@ from odestab.propagation.lyapunov import (
     alignment_loss,
     lyapunov_exponents,
 )
+from odestab.propagation.worst_growth import worst_growth
 from odestab.solver import (
     AbstractImplicitSolver,
     Anderson,

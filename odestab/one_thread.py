@@ -1,5 +1,6 @@
-"""What torch and transformers keep once for the whole process, one thread at a time: dual numbers,
-attention kernels, hooks, log levels.
+"""What torch and transformers keep once for the whole process, one thread at a time.
+
+These are dual numbers, attention kernels, hooks and log levels.
 """
 
 import contextlib
@@ -17,9 +18,7 @@ ONE_THREAD = threading.RLock()
 
 @contextlib.contextmanager
 def forward_mode() -> Iterator[None]:
-    """One thread at a time, and attention by the only kernel of torch's that has forward-mode
-    derivatives.
-    """
+    """One thread at a time, and attention by the one torch kernel that has forward mode."""
     with ONE_THREAD, sdpa_kernel(SDPBackend.MATH):
         yield
 

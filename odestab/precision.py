@@ -7,9 +7,7 @@ from torch import Tensor
 
 
 def own_precision(like: Tensor) -> contextlib.AbstractContextManager[object]:
-    """Within it products are computed in the precision of their factors, as the linear algebra of a
-    solver must, also under autocast.
-    """
+    """Products are computed in the precision of their factors, also under autocast."""
     kind = like.device.type
     return (
         torch.autocast(kind, enabled=False)
@@ -19,9 +17,7 @@ def own_precision(like: Tensor) -> contextlib.AbstractContextManager[object]:
 
 
 def rounding_unit(state: Tensor) -> float:
-    """ε of the precision in which a field is evaluated at a state: that of the state, or of
-    autocast.
-    """
+    """ε of the precision in which a field is evaluated at a state: its own, or autocast's."""
     kind = state.device.type
     dtypes = [
         state.dtype,

@@ -61,6 +61,18 @@ def rotation_scaling(z: Tensor) -> Tensor:
     )
 
 
+def with_singular_values(values: Tensor, seed: int = 0) -> Tensor:
+    """U diag(σ) Vᵀ with random orthogonal U and V."""
+    n = len(values)
+    return orthogonal(n, seed + 1) @ torch.diag(values) @ orthogonal(n, seed + 2).T
+
+
+def repeated(n: int, copies: int, value: float = 3.0) -> Tensor:
+    """Some copies of one value ahead of others, 2.5·0.8^j."""
+    rest = 2.5 * 0.8 ** torch.arange(n - copies, dtype=DTYPE)
+    return torch.cat([torch.full((copies,), value, dtype=DTYPE), rest])
+
+
 def jordan_block(n: int, value: float) -> Tensor:
     return value * torch.eye(n, dtype=DTYPE) + torch.diag(torch.ones(n - 1, dtype=DTYPE), 1)
 

@@ -117,11 +117,3 @@ def test_a_model_is_finetuned_measured_and_attacked(folder: Path) -> None:
         "characters.json",
     }
     assert "not run yet" in (folder / "runs/study/table.md").read_text()
-
-
-@pytest.mark.parametrize(
-    "page", sorted({*PAGES, *(ROOT / "docs").rglob("*.md")}), ids=lambda page: page.name
-)
-def test_what_a_page_links_to_exists(page: Path) -> None:
-    links = re.findall(r"\]\(([^)#\s]+)", page.read_text(encoding="utf-8"))
-    assert [link for link in links if "://" not in link and not (page.parent / link).exists()] == []

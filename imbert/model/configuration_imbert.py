@@ -100,21 +100,34 @@ class StepsConfig:
 
 
 class ImBertConfig(StepsConfig, BertConfig):
-    """BERT's configuration with steps; see `StepsConfig`."""
+    """BERT's configuration with steps; see `StepsConfig`.
+
+    >>> config = ImBertConfig(num_hidden_layers=6, implicit_layers=[3, 4, 5])
+    >>> config.method, config.field, config.step_size
+    ('implicit_euler', 'increment', 1.0)
+    """
 
     model_type = "imbert"
     plain_type = BertConfig.model_type
 
 
 class ImRobertaConfig(StepsConfig, RobertaConfig):
-    """RoBERTa's configuration with steps; see `StepsConfig`."""
+    """RoBERTa's configuration with steps; see `StepsConfig`.
+
+    >>> ImRobertaConfig(method="explicit_euler", step_size=0.5).model_type
+    'imroberta'
+    """
 
     model_type = "imroberta"
     plain_type = RobertaConfig.model_type
 
 
 class ImElectraConfig(StepsConfig, ElectraConfig):
-    """ELECTRA's configuration with steps; see `StepsConfig`."""
+    """ELECTRA's configuration with steps; see `StepsConfig`.
+
+    >>> ImElectraConfig(implicit_layers=[0], substeps=2).substeps
+    2
+    """
 
     model_type = "imelectra"
     plain_type = ElectraConfig.model_type

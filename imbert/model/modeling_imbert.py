@@ -33,7 +33,13 @@ class ImBertPreTrainedModel(SteppingModel, BertPreTrainedModel):
 
 
 class ImBertModel(ImBertPreTrainedModel, SteppingBase, BertModel):
-    """The bare encoder."""
+    """The bare encoder.
+
+    >>> small = ImBertConfig(hidden_size=8, num_attention_heads=2, num_hidden_layers=2)
+    >>> model = ImBertModel(small).eval()
+    >>> model(input_ids=torch.tensor([[5, 6, 7]])).last_hidden_state.shape
+    torch.Size([1, 3, 8])
+    """
 
     def __init__(self, config: ImBertConfig, add_pooling_layer: bool = True) -> None:
         self.require_config(config)
@@ -46,7 +52,15 @@ class ImBertModel(ImBertPreTrainedModel, SteppingBase, BertModel):
 
 
 class ImBertForSequenceClassification(ImBertPreTrainedModel, BertForSequenceClassification):
-    """With BERT's classification or regression head."""
+    """With BERT's classification or regression head.
+
+    >>> small = ImBertConfig(hidden_size=8, num_attention_heads=2, num_hidden_layers=2)
+    >>> model = ImBertForSequenceClassification(small).eval()
+    >>> model(input_ids=torch.tensor([[5, 6, 7]])).logits.shape  # one text, two classes
+    torch.Size([1, 2])
+    >>> len(model.solver_statistics())  # an entry for each implicit layer
+    2
+    """
 
     def __init__(self, config: ImBertConfig) -> None:
         self.require_config(config)

@@ -26,7 +26,13 @@ class ImRobertaPreTrainedModel(SteppingModel, roberta.RobertaPreTrainedModel):
 
 
 class ImRobertaModel(ImRobertaPreTrainedModel, SteppingBase, roberta.RobertaModel):
-    """The bare encoder."""
+    """The bare encoder.
+
+    >>> small = ImRobertaConfig(hidden_size=8, num_attention_heads=2, num_hidden_layers=2)
+    >>> model = ImRobertaModel(small).eval()
+    >>> model(input_ids=torch.tensor([[5, 6, 7]])).last_hidden_state.shape
+    torch.Size([1, 3, 8])
+    """
 
     def __init__(self, config: ImRobertaConfig, add_pooling_layer: bool = True) -> None:
         self.require_config(config)
@@ -41,7 +47,13 @@ class ImRobertaModel(ImRobertaPreTrainedModel, SteppingBase, roberta.RobertaMode
 class ImRobertaForSequenceClassification(
     ImRobertaPreTrainedModel, roberta.RobertaForSequenceClassification
 ):
-    """With RoBERTa's classification or regression head."""
+    """With RoBERTa's classification or regression head.
+
+    >>> small = ImRobertaConfig(hidden_size=8, num_attention_heads=2, num_hidden_layers=2)
+    >>> model = ImRobertaForSequenceClassification(small).eval()
+    >>> model(input_ids=torch.tensor([[5, 6, 7]])).logits.shape
+    torch.Size([1, 2])
+    """
 
     def __init__(self, config: ImRobertaConfig) -> None:
         self.require_config(config)
@@ -68,7 +80,13 @@ class ImElectraPreTrainedModel(SteppingModel, electra.ElectraPreTrainedModel):
 
 
 class ImElectraModel(ImElectraPreTrainedModel, SteppingBase, electra.ElectraModel):
-    """The bare encoder."""
+    """The bare encoder.
+
+    >>> small = ImElectraConfig(hidden_size=8, num_attention_heads=2, num_hidden_layers=2)
+    >>> model = ImElectraModel(small).eval()
+    >>> model(input_ids=torch.tensor([[5, 6, 7]])).last_hidden_state.shape
+    torch.Size([1, 3, 8])
+    """
 
     def __init__(self, config: ImElectraConfig) -> None:
         self.require_config(config)
@@ -84,7 +102,13 @@ class ImElectraModel(ImElectraPreTrainedModel, SteppingBase, electra.ElectraMode
 class ImElectraForSequenceClassification(
     ImElectraPreTrainedModel, electra.ElectraForSequenceClassification
 ):
-    """With ELECTRA's classification or regression head."""
+    """With ELECTRA's classification or regression head.
+
+    >>> small = ImElectraConfig(hidden_size=8, num_attention_heads=2, num_hidden_layers=2)
+    >>> model = ImElectraForSequenceClassification(small).eval()
+    >>> model(input_ids=torch.tensor([[5, 6, 7]])).logits.shape
+    torch.Size([1, 2])
+    """
 
     def __init__(self, config: ImElectraConfig) -> None:
         self.require_config(config)

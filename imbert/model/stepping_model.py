@@ -163,7 +163,13 @@ class SteppingModel:
 
 
 def implicit_layers(model: Model) -> list[ImplicitStep]:
-    """The layers of a model that take a step, in order."""
+    """The layers of a model that take a step, in order.
+
+    >>> from imbert import ImBertConfig, ImBertModel
+    >>> small = ImBertConfig(hidden_size=8, num_attention_heads=2, implicit_layers=[1, 2])
+    >>> len(implicit_layers(ImBertModel(small)))
+    2
+    """
     return [module for module in model.modules() if isinstance(module, ImplicitStep)]
 
 
@@ -173,8 +179,16 @@ def stepping(
     solver: od.AbstractImplicitSolver | None = None,
     adjoint: od.AbstractAdjoint | None = None,
 ) -> Iterator[None]:
-    """Another solver or adjoint in every implicit layer of a model while inside; each layer has an
-    adjoint of its own.
+    """Another solver or adjoint in every implicit layer of a model while inside.
+
+    Each layer has an adjoint of its own.
+
+    >>> from imbert import ImBertConfig, ImBertModel
+    >>> small = ImBertConfig(hidden_size=8, num_attention_heads=2, num_hidden_layers=1)
+    >>> model = ImBertModel(small).eval()
+    >>> with stepping(model, solver=od.NewtonKrylov(rtol=1e-5)):
+    ...     print(type(implicit_layers(model)[0].method.solver).__name__)
+    NewtonKrylov
     """
     layers = [
         layer for layer in implicit_layers(model) if isinstance(layer.method, od.ImplicitEuler)

@@ -33,7 +33,10 @@ class AdjointRecord:
             with ε of the precision that f computes in: products cannot be told apart below it.
 
     >>> one = torch.ones(1)
-    >>> AdjointRecord(1e-9 * one, 3 * one.int(), one > 0, 1e-6 * one).raise_for_status()
+    >>> record = AdjointRecord(1e-9 * one, 3 * one.int(), one > 0, 1e-6 * one)
+    >>> record.raise_for_status()  # raises nothing, as all have converged
+    >>> record.converged
+    tensor([True])
     """
 
     residual: Float[Tensor, " batch"]

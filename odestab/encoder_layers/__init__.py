@@ -1,5 +1,6 @@
-"""Hugging Face encoders: checkpoint → encoder, encoder and tokens → Trajectory. transformers, slow
-to import, is known here alone.
+"""Hugging Face encoders: checkpoint → encoder, encoder and tokens → Trajectory.
+
+transformers, slow to import, is known in this room alone.
 """
 
 from odestab.encoder_layers.checkpoint import load_encoder

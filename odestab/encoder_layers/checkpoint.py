@@ -55,6 +55,11 @@ def load_encoder(
         ValueError: if the checkpoint is not found, is no encoder, has missing, unreadable or
             non-finite weights or no tokenizer, if `dtype` is not a floating-point type, or if the
             declared steps are not for such an encoder.
+
+    >>> from analysis.config import default_model_folder
+    >>> encoder, tokenizer = od.load_encoder(default_model_folder())
+    >>> encoder.config.num_hidden_layers, encoder.dtype, encoder.training
+    (6, torch.float64, False)
     """
     if not dtype.is_floating_point:
         raise ValueError(f"dtype must be a floating-point type, got {dtype}")
@@ -102,9 +107,7 @@ def _forward_in_double(layer: nn.Module, *args: Any, **kwargs: Any) -> Any:
 
 
 def _require_folder_or_id(model: str | Path) -> None:
-    """Tell a wrong folder from a hub id before the hub is asked, which takes long where there is no
-    network.
-    """
+    """Tell a wrong folder from a hub id before the hub is asked: without a network that is slow."""
     name, path = str(model), Path(model)
     local = (
         isinstance(model, Path)
@@ -121,9 +124,7 @@ def _require_folder_or_id(model: str | Path) -> None:
 
 
 def _load_weights(model: str | Path, dtype: torch.dtype) -> Any:
-    """The encoder with every weight read from the checkpoint, or an error that names what is
-    wrong.
-    """
+    """The encoder with every weight read from the checkpoint, or an error that names the fault."""
     from transformers import AutoConfig, AutoModel
 
     options = {"attn_implementation": "eager", "use_safetensors": True, "trust_remote_code": False}
@@ -171,8 +172,9 @@ def _load_weights(model: str | Path, dtype: torch.dtype) -> Any:
 
 
 def _safe_files(model: str | Path, config: Any) -> tuple[Path, ...]:
-    """A folder's weights files, checked before any is opened; none for a hub id, of which what its
-    index names is checked.
+    """A folder's weights files, checked before any is opened; none for a hub id.
+
+    Of a hub id, the names in its index are checked.
     """
     from transformers.utils import cached_file
 
@@ -213,9 +215,7 @@ def _load_tokenizer(model: str | Path) -> Any:
 
 @contextlib.contextmanager
 def _required(model: str | Path, requirement: str) -> Iterator[None]:
-    """Turn any exception into a ValueError of one line: the libraries below transformers each have
-    their own.
-    """
+    """Turn any exception of the libraries below into a ValueError of one line."""
     try:
         yield
     except Exception as error:

@@ -22,8 +22,9 @@ DOUBLE_THROUGHOUT = (
 
 
 def require_encoder(config: Any, name: str) -> None:
-    """An encoder of transformers is one that has a masked-language-model head; a model type from
-    elsewhere is taken at its word.
+    """Refuse a model type of transformers that has no masked-language-model head.
+
+    A model type from elsewhere is taken at its word.
     """
     from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
     from transformers.models.auto.modeling_auto import (
@@ -57,6 +58,11 @@ def position_limit(encoder: nn.Module) -> int | None:
     A table of position embeddings decides, less the rows up to the padding index where there is
     one: RoBERTa's family counts from the row after it. Without a table (rotary positions) it is
     what the configuration declares.
+
+    >>> from transformers import BertConfig, BertModel
+    >>> small = BertConfig(hidden_size=8, num_hidden_layers=1, num_attention_heads=2)
+    >>> od.position_limit(BertModel(small))
+    512
     """
     whole: Any = encoder
     named = [

@@ -1,6 +1,4 @@
-"""What a trace must hold: a mask of 0 and 1, the encoder's own hidden states, and layers that give
-them without rounding on the way.
-"""
+"""What a trace must hold: a binary mask, the encoder's own states, layers that do not round."""
 
 import contextlib
 from collections.abc import Callable, Sequence
@@ -15,8 +13,9 @@ from odestab.fields.vector_field import LayerVectorField
 
 
 def require_binary(mask: Tensor) -> None:
-    """Refuse a mask with other values than 0 and 1: an additive one reads the wrong way round, −1
-    on padding as real.
+    """Refuse a mask with other values than 0 and 1.
+
+    An additive mask reads the wrong way round: −1 on padding counts as real.
 
     Raises:
         ValueError: with the values.
@@ -33,8 +32,7 @@ def require_whole(
     output: Any,
     mask: Tensor,
 ) -> None:
-    """Require that a chain of layers begins and ends where the encoder does, and passes through all
-    of its hidden states between.
+    """Require a chain of layers to pass through all of the encoder's hidden states.
 
     Args:
         encoder: for its name.

@@ -33,14 +33,13 @@ INPUT_NAMES = ("input_ids", "attention_mask", "token_type_ids", "position_ids")
 def trace(
     encoder: nn.Module, batch: Mapping[str, Any], field: str | None = None, sublayers: bool = False
 ) -> Trajectory:
-    """The states x_0, …, x_L of a batch through an encoder and the layers' vector fields f_0, …,
-    f_{L−1} (Mathematics, sections 1 and 5).
+    """The states x_0, …, x_L of a batch through an encoder, and its layers' fields f_0, …, f_{L−1}.
 
     The encoder runs once. Each layer F_l is bound to what the encoder passed it beside the state
-    (masks, position embeddings), so x_{l+1} = F_l(x_l) on real tokens. A norm after the last layer
-    is not part of the trajectory. Where the checkpoint declares steps, as IM-BERT's does, the
-    states are those that these steps take, one entry per substep, and the methods are given with
-    them.
+    (masks, position embeddings), so x_{l+1} = F_l(x_l) on real tokens (Mathematics, section 1 and
+    Mathematics, section 5). A norm after the last layer is not part of the trajectory. Where the
+    checkpoint declares steps, as IM-BERT's does, the states are those that these steps take, one
+    entry per substep, and the methods are given with them.
 
     What is returned is checked, which costs as much as the encoder's layers once more: the states
     are the encoder's own hidden states, each layer gives the next one, and the last one is the
@@ -70,6 +69,13 @@ def trace(
             has a mask that is not 0 and 1; if the field is unknown; if `sublayers` is asked for
             where the halves of the layers are not known; if the layers do not reproduce the
             encoder, or one rounds to a lower precision.
+
+    >>> from transformers import BertConfig, BertModel
+    >>> small = BertConfig(hidden_size=8, num_hidden_layers=2, num_attention_heads=2)
+    >>> text = {"input_ids": torch.tensor([[5, 6, 7]]), "attention_mask": torch.ones(1, 3)}
+    >>> stack = od.trace(BertModel(small).double().eval(), text)
+    >>> torch.allclose(stack.states[1], stack.states[0] + stack.fields[0](stack.states[0]))
+    True
     """
     bare = _bare_encoder(encoder)
     inputs = _inputs(bare, batch)
@@ -125,8 +131,7 @@ def _follow_steps(
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class BoundLayer:
-    """F(x): an encoder's layer with everything beside the hidden state fixed to what the encoder
-    passed it.
+    """F(x): a layer with everything beside the hidden state fixed to what the encoder passed it.
 
     Attributes:
         module: the layer.
@@ -152,9 +157,7 @@ class BoundLayer:
         return output[0] if isinstance(output, tuple) else output
 
     def take(self, examples: Int[Tensor, " chosen"]) -> "BoundLayer":
-        """The layer for some examples of a batch: what has a row for each, the attention mask for
-        instance, is cut.
-        """
+        """The layer for some examples of a batch: what has a row for each is cut."""
 
         def cut(value: Any) -> Any:
             return (
@@ -186,9 +189,7 @@ _Weights = LayerWeights | AttentionWeights | FeedForwardWeights
 def _field(
     layer: Callable[[Tensor], Tensor], mask: Tensor, kind: str, weights: _Weights | None
 ) -> LayerVectorField:
-    """A layer or a half as a vector field, with the fast linearisation where its structure is
-    known.
-    """
+    """A layer or a half as a vector field, with the fast linearisation where it is known."""
     analytic = (
         None if weights is None else functools.partial(analytic_linearization, weights, layer, mask)
     )
@@ -264,9 +265,7 @@ class _Step(NamedTuple):
 
 
 def _layer_steps(encoder: Any, inputs: dict[str, Tensor]) -> list[_Step]:
-    """The longest list of modules that the encoder runs once each, in order, from hidden states to
-    hidden states.
-    """
+    """The longest list of modules that run once each, in order, from states to states."""
     path, sdpa = (
         LAYER_PATHS.get(encoder.config.model_type),
         encoder.config._attn_implementation == "sdpa",
@@ -309,9 +308,7 @@ def _weights(step: _Step) -> LayerWeights | None:
 
 
 def _halves(encoder: Any, step: _Step) -> list[tuple[_Step, _Weights]]:
-    """The attention half and the feed-forward half of a layer, each evaluated by the layer's own
-    modules.
-    """
+    """The attention half and the feed-forward half of a layer, by the layer's own modules."""
     weights, module = _weights(step), step.layer.module
     if weights is None:
         known = f"have layers with known halves, as {', '.join(BERT_KIN)} have, for sublayers"
@@ -352,9 +349,7 @@ def _record(run: Callable[[], Any], modules: set[nn.Module], sdpa: bool) -> list
 
 
 def _chain(layers: list[nn.Module], steps: list[_Step], shape: torch.Size) -> list[_Step]:
-    """The steps of these layers if each ran once, in order, on states of one shape `(batch, tokens,
-    hidden)`; else nothing.
-    """
+    """The steps of these layers if each ran once, in order, on one shape of state; else none."""
     own = [step for step in steps if step.layer.module in layers]
     sizes = {getattr(state, "shape", ()) for step in own for state in (step.before, step.after)}
     fits = len(sizes) == 1 and all(len(size) == 3 and size[:2] == shape for size in sizes)

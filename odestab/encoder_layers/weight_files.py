@@ -1,5 +1,6 @@
-"""Which files a checkpoint folder's weights are read from: safetensors inside the folder, and
-nothing else. Loads no torch.
+"""Which files a checkpoint folder's weights are read from: safetensors inside it, nothing else.
+
+Loads no torch.
 """
 
 import json
@@ -14,8 +15,7 @@ PICKLED = (".bin", ".pt", ".pth", ".pkl", ".ckpt")
 
 
 def weight_files(folder: str | Path) -> tuple[Path, ...]:
-    """The safetensors files that hold a checkpoint's weights, as transformers chooses among them,
-    by name.
+    """The safetensors files that hold a checkpoint's weights, as transformers chooses among them.
 
     A file that config.json names as `transformers_weights` comes first, then model.safetensors,
     then the shards of its index.
@@ -28,12 +28,11 @@ def weight_files(folder: str | Path) -> tuple[Path, ...]:
             index is not of a safetensors file inside the folder.
         OSError: if config.json or an index cannot be read.
 
-    Example:
-        >>> import pathlib, tempfile
-        >>> folder = pathlib.Path(tempfile.mkdtemp())
-        >>> (folder / "model.safetensors").touch()
-        >>> [path.name for path in weight_files(folder)]
-        ['model.safetensors']
+    >>> import pathlib, tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     (pathlib.Path(folder) / "model.safetensors").touch()
+    ...     [path.name for path in od.weight_files(folder)]
+    ['model.safetensors']
     """
     folder = Path(folder)
     chosen = _named_by_config(folder / "config.json")
@@ -85,8 +84,7 @@ def shards(index: Path) -> tuple[str, ...]:
 
 
 def require_safe_name(name: str, source: str | Path) -> None:
-    """Refuse a name of a weights file, given in `source`, that is pickled or leads out of the
-    folder.
+    """Refuse the name of a weights file that is pickled or leads out of the folder.
 
     Raises:
         ValueError: with the name.
@@ -108,6 +106,13 @@ def stored_types(files: Iterable[Path]) -> dict[str, str]:
     Raises:
         ValueError: if a header is not readable.
         OSError: if a file is not.
+
+    >>> import pathlib, safetensors.torch, tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     file = pathlib.Path(folder) / "model.safetensors"
+    ...     safetensors.torch.save_file({"bias": torch.zeros(2).half()}, file)
+    ...     od.stored_types([file])
+    {'bias': 'F16'}
     """
     types: dict[str, str] = {}
     for path in files:

@@ -1,6 +1,4 @@
-"""A layer's weights as a plain record, where its structure is the one that the analytic
-linearisation knows.
-"""
+"""A layer's weights as a plain record, where the analytic linearisation knows its structure."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -20,8 +18,7 @@ from odestab.fields.linearized_layer import (
 def layer_weights(
     module: nn.Module, arguments: tuple[Any, ...], keywords: Mapping[str, Any]
 ) -> LayerWeights | None:
-    """The record of a layer of BERT's structure (BERT, RoBERTa, ELECTRA and their kin); None for
-    any other.
+    """The record of a layer of BERT's structure (BERT, RoBERTa, ELECTRA); None for any other.
 
     Args:
         module: the layer.
@@ -77,9 +74,7 @@ def _norm(norm: Any) -> Norm:
 
 
 def _additive(mask: Tensor | None, dtype: torch.dtype) -> Tensor | None:
-    """What is added to the scores; a boolean mask becomes the lowest finite number where it is
-    False.
-    """
+    """What is added to the scores; False of a boolean mask becomes the lowest finite number."""
     if mask is None or mask.dtype != torch.bool:
         return mask
     return torch.zeros(mask.shape, dtype=dtype, device=mask.device).masked_fill(

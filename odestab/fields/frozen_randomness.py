@@ -1,6 +1,4 @@
-"""A random vector field, dropout in training say, as one function: the same random numbers at every
-evaluation.
-"""
+"""A random vector field, with dropout for instance, as one function of its state."""
 
 import contextlib
 import dataclasses
@@ -22,13 +20,11 @@ from odestab.one_thread import jvp
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class FrozenRandomness(AbstractWrappedField):
-    """x ↦ f(x, ω) for one draw ω: a field whose layer draws random numbers, made the same function
-    at every evaluation.
+    """x ↦ f(x, ω) for one draw ω: a layer with dropout becomes one function of its state.
 
-    Freeze it once per solve: the solve, its adjoint and the recomputation of a checkpoint then see
-    one ω, and the next solve another.
-
-        method.step(FrozenRandomness.draw(field, x), x)
+    A field whose layer draws random numbers is another function at every evaluation. Frozen, it is
+    the same one each time. Freeze it once per solve: the solve, its adjoint and the recomputation
+    of a checkpoint then see one ω, and the next solve another.
 
     Every evaluation runs with torch's default generators, of the processor and of the state's
     device, as the draw left them for it, and puts them back where they were. Random numbers from a
@@ -38,6 +34,12 @@ class FrozenRandomness(AbstractWrappedField):
     Attributes:
         field: f.
         states: the generators' states at the start of an evaluation, by device.
+
+    >>> noisy = od.LayerVectorField(torch.nn.Dropout(0.5), kind="outer")
+    >>> x = torch.ones(1, 64).double()
+    >>> field = od.FrozenRandomness.draw(noisy, x, torch.Generator().manual_seed(0))
+    >>> torch.equal(noisy(x), noisy(x)), torch.equal(field(x), field(x))
+    (False, True)
     """
 
     states: tuple[tuple[torch.device, Tensor], ...]

@@ -1,5 +1,6 @@
-"""The cached analytic linearisation of a post-LayerNorm transformer layer and of its halves: one
-product costs about one evaluation.
+"""The cached analytic linearisation of a post-LayerNorm layer and of its halves.
+
+One product costs about one evaluation.
 """
 
 import dataclasses
@@ -46,9 +47,7 @@ class Norm:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class _LinearizedNorm:
-    """D LN at a point: γ/σ Π with Π = I − 11ᵀ/H − x̂x̂ᵀ/H symmetric, of rank H − 2 up to ε; σ is
-    one number per token.
-    """
+    """D LN at a point: γ/σ Π with Π = I − 11ᵀ/H − x̂x̂ᵀ/H symmetric, of rank H − 2 up to ε."""
 
     normalized: Tensor  # x̂
     scale: Tensor  # γ/σ
@@ -106,8 +105,7 @@ class AttentionWeights:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class LinearizedAttention:
-    """∂F_A at a state, from activations that are kept; tangents and cotangents are `(*leading,
-    batch, tokens, hidden)`.
+    """∂F_A at a state, from kept activations; tangents are `(*leading, batch, tokens, hidden)`.
 
     With P the probabilities, V the values and C = P V, a change dS of the scores moves the context
     by (P∘dS) V − diag((P∘dS) 1) C, and a change of the context is pulled back to the scores by
@@ -154,9 +152,7 @@ class LinearizedAttention:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class FeedForwardWeights:
-    """The feed-forward half F_F(z) = LN(W₂ act(W₁ z) + z) as a plain record; `activation` is
-    elementwise.
-    """
+    """The feed-forward half F_F(z) = LN(W₂ act(W₁ z) + z); `activation` is elementwise."""
 
     intermediate: Affine
     output: Affine
@@ -239,8 +235,9 @@ def analytic_linearization(
     mask: Bool[Tensor, "batch tokens"],
     x: Float[Tensor, "batch tokens hidden"],
 ) -> Linearization | None:
-    """The linearisation of a layer or a half by its record, or None where the record does not
-    reproduce the function on real tokens.
+    """The linearisation of a layer or a half by its record.
+
+    None where the record does not reproduce the function on real tokens.
     """
     with torch.no_grad():
         linearized, value = weights.linearize(x), function(x)
@@ -267,9 +264,7 @@ def _products(
 
 
 def _cast(record: Any, dtype: torch.dtype) -> Any:
-    """A record with every floating-point tensor in another precision, those of records in it
-    too.
-    """
+    """A record with every floating-point tensor in another precision, nested records included."""
     if isinstance(record, Tensor):
         return record.to(dtype) if record.is_floating_point() else record
     if not dataclasses.is_dataclass(record) or isinstance(record, type):

@@ -1,6 +1,4 @@
-"""The path of a batch through an encoder: the state before each layer (or half of a layer), and one
-vector field for each.
-"""
+"""The path of a batch through an encoder: the states between layers, and a field for each layer."""
 
 import dataclasses
 from typing import Any
@@ -24,6 +22,12 @@ class Trajectory:
             batch.
         methods: one one-step method per layer where the checkpoint declares them, else None: the
             model takes explicit steps.
+
+    >>> f = od.LinearVectorField(torch.diag(torch.tensor([0.0, -3.0])).double())
+    >>> x = torch.tensor([[[1.0, 0.0]]]).double()  # one text, one token, at rest: f(x) = 0
+    >>> stack = od.Trajectory((x, x, x), torch.ones(1, 1).bool(), (f, f))
+    >>> stack.depth, stack.tokens
+    (2, [1])
     """
 
     states: tuple[Float[Tensor, "batch tokens hidden"], ...]

@@ -1,6 +1,4 @@
-"""Vector fields: the right-hand side f of dx/dt = f(x), one independent system per example of a
-batch.
-"""
+"""Vector fields: f of dx/dt = f(x), one independent system per example of a batch."""
 
 import abc
 import dataclasses
@@ -20,7 +18,7 @@ FIELD_KINDS = ("increment", "outer")
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Linearization:
-    """Products with ∂F at a state, any number of leading axes of tangents.
+    """Products with ∂F at a state, for any number of leading axes of tangents.
 
     Attributes:
         mv: v ↦ ∂F v.
@@ -30,6 +28,12 @@ class Linearization:
             "torch.autograd") or by reverse mode twice ("double vjp").
         cast: dtype ↦ the same in another precision; None where that is not known.
         take: indices ↦ the same for some of the examples; None where that is not known.
+
+    >>> f = od.LinearVectorField(torch.tensor([[0.0, 1.0], [0.0, 0.0]]).double())
+    >>> derivative = f.linearize(torch.zeros(1, 2).double())
+    >>> v = torch.tensor([[2.0, 3.0]]).double()
+    >>> derivative.mv(v).tolist(), derivative.rmv(v).tolist()  # A v, Aᵀ v
+    ([[3.0, 0.0]], [[0.0, 2.0]])
     """
 
     mv: Callable[[Tensor], Tensor]
@@ -42,8 +46,7 @@ class Linearization:
 def linearize(
     function: Callable[[Tensor], Tensor], x: Float[Tensor, "batch *event"]
 ) -> Linearization:
-    """Linearise any function by torch.func: forward mode through `linearize`, reverse mode through
-    a cached `vjp`, each at first use.
+    """Linearise any function by torch.func, forward and reverse mode, each at first use.
 
     Nothing here is checked: `Jacobian` does that.
     """
@@ -67,8 +70,9 @@ def linearize(
 def over_tangents(
     product: Callable[[], Callable[[Tensor], Tensor]], x: Float[Tensor, "batch *event"]
 ) -> Callable[[Tensor], Tensor]:
-    """A product, made at first use, for any number of leading axes of tangents at x; what is drawn
-    at random is the same for all.
+    """A product, made at first use, for any number of leading axes of tangents at x.
+
+    What is drawn at random is the same for all tangents.
     """
 
     def apply(v: Tensor) -> Tensor:
@@ -82,15 +86,22 @@ def over_tangents(
 
 
 class AbstractVectorField(abc.ABC):
-    """A vector field f on states of shape `(batch, ...)`; example b of f(x) depends on example b of
-    x alone.
+    """A vector field f on states of shape `(batch, ...)`.
 
-    A subclass needs only `__call__`. It may also declare
+    Example b of f(x) depends on example b of x alone. A subclass needs only `__call__`. It may also
+    declare
 
     * `split`, a constant c with f(x) = F(x) + c·x (Mathematics, section 1). One-step methods and
-    solvers treat the linear part exactly. * `mask`, boolean `(batch, tokens)` for states `(batch,
-    tokens, hidden)`, True on real tokens. Rows of padding are no part of the
-      state: f must return zeros there. None means that every entry is real.
+      solvers treat the linear part exactly.
+    * `mask`, boolean `(batch, tokens)` for states `(batch, tokens, hidden)`, True on real tokens.
+      Rows of padding are no part of the state: f must return zeros there. None means that every
+      entry is real.
+
+    >>> class Logistic(od.AbstractVectorField):
+    ...     def __call__(self, x):
+    ...         return x * (1 - x)
+    >>> od.Jacobian(Logistic(), torch.tensor([[1.0]]).double()).dense()  # 1 − 2x at rest
+    [tensor([[-1.]], dtype=torch.float64)]
     """
 
     split: float = 0.0
@@ -161,7 +172,7 @@ class AbstractWrappedField(AbstractVectorField):
 class LayerVectorField(AbstractVectorField):
     """The vector field of a layer F: `increment` f = F − id (split −1), or `outer` f = F (split 0).
 
-    Explicit Euler with h = 1 on `increment` is the layer itself, bit for bit (Mathematics, section
+    On `increment`, explicit Euler with h = 1 is the layer itself, bit for bit (Mathematics, section
     1).
 
     Attributes:
@@ -171,6 +182,12 @@ class LayerVectorField(AbstractVectorField):
         kind: "increment" or "outer".
         analytic: x ↦ a fast linearisation of the layer where its structure is known, or None where
             that does not reproduce it.
+
+    >>> f, x = od.LayerVectorField(torch.tanh, kind="increment"), torch.ones(1, 3).double()
+    >>> torch.equal(f(x), torch.tanh(x) - x), f.split
+    (True, -1.0)
+    >>> torch.equal(od.ExplicitEuler(1.0).step(f, x).state, torch.tanh(x))
+    True
     """
 
     layer: Callable[[Tensor], Tensor]
@@ -211,7 +228,7 @@ class LayerVectorField(AbstractVectorField):
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class LinearVectorField(AbstractVectorField):
-    """f(x) = A x on the flattened state: the oracle for every test.
+    """f(x) = A x on the flattened state: the field with a known answer to every question.
 
     Attributes:
         matrix: A, `(n, n)` for all examples or `(batch, n, n)` for one each.
@@ -220,6 +237,10 @@ class LinearVectorField(AbstractVectorField):
 
     Raises:
         ValueError: if the matrix is not square.
+
+    >>> f = od.LinearVectorField(torch.tensor([[0.0, 1.0], [-1.0, 0.0]]).double())
+    >>> f(torch.tensor([[1.0, 2.0]]).double()).tolist()
+    [[2.0, -1.0]]
     """
 
     matrix: Float[Tensor, "*batch n n"]

@@ -12,8 +12,7 @@ from odestab.krylov.orthogonalization import Matvec, fresh_by_step, next_vector,
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class ArnoldiFactorization:
-    """A Qᵀ = Qᵀ_{m+1} H: orthonormal rows Q and the (m+1) × m Hessenberg matrix H, one pair per
-    example.
+    """A Qᵀ = Qᵀ_{m+1} H per example: orthonormal rows Q and the (m+1) × m Hessenberg matrix H.
 
     Attributes:
         basis: `(batch, m + 1, n)`, orthonormal rows; a row of zeros where an example's space is
@@ -72,9 +71,7 @@ def extend(
     columns: range,
     start: Float[Tensor, "batch n"],
 ) -> None:
-    """Fill some columns of H and the rows of Q after them, in place: the loop of every Arnoldi
-    process here.
-    """
+    """Fill some columns of H and the rows of Q after them, in place: the one Arnoldi loop."""
     fresh = fresh_by_step(start, range(columns.start + 1, columns.stop + 1))
     for j in columns:
         q, coefficients, below = next_vector(

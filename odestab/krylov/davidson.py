@@ -1,5 +1,6 @@
-"""Batched generalised Davidson iteration for the smallest singular triplets: inverse iteration with
-loose solves, kept in a subspace.
+"""Batched generalised Davidson iteration for the smallest singular triplets.
+
+It is inverse iteration with loose solves, kept in a subspace.
 """
 
 import dataclasses
@@ -53,8 +54,7 @@ def smallest_singular_triplets(
     max_dimension: int = 60,
     confirm: Float[Tensor, "batch n"] | None = None,
 ) -> SingularTriplets:
-    """The k smallest singular values by Rayleigh–Ritz on AᵀA over a growing subspace (Morgan and
-    Scott 1986).
+    """The k smallest σ by Rayleigh–Ritz on AᵀA over a growing subspace (Morgan and Scott 1986).
 
     The subspace grows by (AᵀA)⁻¹ times the residual of the first triplet that has not converged,
     solved loosely: the projection uses exact products with A, so a loose solve costs iterations and
@@ -112,8 +112,9 @@ def smallest_singular_triplets(
 def _rayleigh_ritz(
     basis: Tensor, image: Tensor, norm_a: Tensor, rmatvec: Matvec, k: int, rtol: float
 ) -> tuple[SingularTriplets, Tensor]:
-    """Minimise ‖A v‖ over unit v in the subspace, directions of zeros (frozen examples) left out;
-    the triplets and Aᵀ u − σ v.
+    """Minimise ‖A v‖ over unit v in the subspace; the triplets and Aᵀ u − σ v.
+
+    Directions of zeros, which frozen examples have, are left out.
     """
     scale = power_of_two(
         image.abs().amax((1, 2), keepdim=True)

@@ -87,9 +87,7 @@ def gmres(
 def _cycle(
     matvec: Matvec, r: Float[Tensor, "batch n"], tolerance: Float[Tensor, " batch"], steps: int
 ) -> tuple[Float[Tensor, "batch n"], Int[Tensor, " batch"]]:
-    """One cycle: the update argmin ‖r − A s‖ over a Krylov space, and the dimension each example
-    used.
-    """
+    """One cycle: argmin ‖r − A s‖ over a Krylov space, and the dimension that each example used."""
     batch, n = r.shape
     basis = r.new_empty(
         batch, steps + 1, n

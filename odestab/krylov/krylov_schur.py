@@ -68,8 +68,9 @@ def krylov_schur(
     confirm: Float[Tensor, "batch n"] | None = None,
     narrow: Callable[[Int[Tensor, " chosen"]], Matvec] | None = None,
 ) -> RitzPairs:
-    """The best-ranked eigenpairs by Krylov–Schur (Stewart 2001): a bounded Arnoldi space, restarted
-    with its best Schur vectors.
+    """The best-ranked eigenpairs by Krylov–Schur (Stewart 2001).
+
+    A bounded Arnoldi space is restarted with its best Schur vectors.
 
     Examples advance in lockstep; each is frozen, its pairs kept as they are, once all of its
     estimates are below tolerance, so that its result does not depend on its batch mates. Iterations
@@ -106,8 +107,7 @@ def krylov_schur(
 
 
 class _Search:
-    """The state of a search: bases and projected matrices of its members, written in place, and the
-    pairs kept so far of all examples.
+    """Bases and projected matrices of a search, written in place, and the pairs kept so far.
 
     States and bases are on the device; what is decided by, and the projected matrices as the last
     look read them, is on the host.
@@ -144,8 +144,7 @@ class _Search:
         self.spent[self.members] = torch.where(self.open, self.products, self.spent[self.members])
 
     def look(self, size: int, steps: int, last: bool) -> None:
-        """Read the projected matrices, with `steps` new columns: close what has failed, keep the
-        pairs of what has converged.
+        """Read `steps` new columns: close what has failed, keep pairs that have converged.
 
         When the budget is spent the pairs of all open examples are kept.
         """
@@ -237,9 +236,7 @@ class _Search:
         return RitzPairs(values, self.vectors, converged > 0, spent, failed_at, self.products)
 
     def _failing(self, columns: Tensor, before: int) -> Tensor:
-        """The open examples whose new columns are not finite; `before` products came before
-        them.
-        """
+        """Open examples whose new columns are not finite; `before` products came before."""
         finite = columns.isfinite().all(1)  # (members, steps)
         failing = self.open & ~finite.all(1)
         self.failed_at[self.members] = torch.where(
@@ -271,9 +268,7 @@ class _Search:
             )[chosen]
 
     def _schur_vectors(self, keep: int) -> tuple[Tensor, Tensor]:
-        """W and S = Wᵀ H W of the best-ranked invariant subspace of each projected matrix, columns
-        of zeros where it has fewer.
-        """
+        """W and S = Wᵀ H W of the best-ranked subspaces; columns of zeros where one is smaller."""
         m = self.dimension
         projected, alive = self.projected[:, :m].double().numpy(), (self.lengths > 0.5).numpy()
         rotation, triangle = (
@@ -300,8 +295,7 @@ class _Search:
 def _leading_schur(
     matrix: np.ndarray, least: int, keep: int, rank: Callable[[Tensor], Tensor]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Orthonormal columns W that span the best-ranked invariant subspace, and S = Wᵀ A W, by
-    LAPACK's trsen.
+    """Orthonormal W spanning the best-ranked invariant subspace, and S = Wᵀ A W, by trsen.
 
     Its dimension is at most `keep`, and `least` or, where that would cut a pair in two, one more.
     """

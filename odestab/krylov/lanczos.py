@@ -12,8 +12,7 @@ from odestab.krylov.orthogonalization import Matvec
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class LanczosFactorization:
-    """A Qᵀ = Qᵀ T + β q eᵀ: orthonormal rows Q and the symmetric tridiagonal T, one pair per
-    example.
+    """A Qᵀ = Qᵀ T + β q eᵀ per example: orthonormal rows Q and the symmetric tridiagonal T.
 
     Attributes:
         arnoldi: the factorisation; for a symmetric operator its Hessenberg matrix is tridiagonal up

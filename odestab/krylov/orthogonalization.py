@@ -12,16 +12,18 @@ Matvec = Callable[[Float[Tensor, "batch n"]], Float[Tensor, "batch n"]]
 
 
 def power_of_two(x: Tensor) -> Tensor:
-    """The power of two p with |x| in [p, 2p): to divide by it rounds nothing. 1 where x is 0 or not
-    finite.
+    """The power of two p with |x| in [p, 2p); 1 where x is 0 or not finite.
+
+    To divide by it rounds nothing.
     """
     size = x.abs()
     return torch.where((size > 0) & size.isfinite(), size / (2 * torch.frexp(size).mantissa), 1.0)
 
 
 def norm(w: Tensor, dim: int = -1) -> Tensor:
-    """‖w‖ along a dimension, however small or large: where squares leave the range of the
-    precision, w is scaled first.
+    """‖w‖ along a dimension, however small or large.
+
+    Where squares leave the range of the precision, w is scaled first.
     """
     limits = torch.finfo(w.dtype)
     if w.device.type != "cpu" and w.shape[dim]:  # to ask where takes longer than to do it
@@ -46,11 +48,11 @@ def norm(w: Tensor, dim: int = -1) -> Tensor:
 def orthogonalize(
     basis: Float[Tensor, "batch m n"], w: Float[Tensor, "batch n"]
 ) -> tuple[Float[Tensor, "batch n"], Float[Tensor, "batch m"]]:
-    """Return w − Qᵀ(Q w) with the coefficients Q w, rows of Q orthonormal; classical Gram–Schmidt,
-    twice where that is needed.
+    """Return w − Qᵀ(Q w) with the coefficients Q w, rows of Q orthonormal.
 
-    Twice is enough for orthogonality to working precision (Giraud, Langou and Rozložník 2005), and
-    once where the vector keeps at least half its length (Daniel, Gragg, Kaufman and Stewart 1976).
+    It is classical Gram–Schmidt, twice where that is needed. Twice is enough for orthogonality to
+    working precision (Giraud, Langou and Rozložník 2005), and once where the vector keeps at least
+    half its length (Daniel, Gragg, Kaufman and Stewart 1976).
     """
     once, first = _pass(basis, w)
     if w.device.type != "cpu":  # to ask which need it takes longer than the pass
@@ -75,12 +77,12 @@ def next_vector(
     image: Float[Tensor, "batch n"],
     fresh: Callable[[], Float[Tensor, "batch n"]],
 ) -> tuple[Float[Tensor, "batch n"], Float[Tensor, "batch m"], Float[Tensor, " batch"]]:
-    """The next basis vector q with A's image = Qᵀ c + β q; where the space is invariant, q
-    continues from a fresh vector and β is 0.
+    """The next basis vector q with A's image = Qᵀ c + β q.
 
-    The factorisation stays exact with that zero, and eigenvalues of multiplicity above one are
-    found. In an example whose whole space is used up, or whose fresh vector is zero, q is zero. On
-    an accelerator no decision leaves the device.
+    Where the space is invariant, q continues from a fresh vector and β is 0. The factorisation
+    stays exact with that zero, and eigenvalues of multiplicity above one are found. In an example
+    whose whole space is used up, or whose fresh vector is zero, q is zero. On an accelerator no
+    decision leaves the device.
 
     Args:
         basis: rows found so far.
@@ -112,9 +114,7 @@ def next_vector(
 def _next_unasked(
     basis: Tensor, image: Tensor, fresh: Callable[[], Float[Tensor, "batch n"]]
 ) -> tuple[Float[Tensor, "batch n"], Float[Tensor, "batch m"], Float[Tensor, " batch"]]:
-    """`next_vector` in few launches: nothing is asked, so that every example pays for a second pass
-    and a fresh vector.
-    """
+    """`next_vector` in few launches: every example pays for a second pass and a fresh vector."""
     eps = torch.finfo(image.dtype).eps
     w, first = _pass(basis, image)
     invariant = norm(w) <= 100 * eps * norm(image)
@@ -132,8 +132,9 @@ def _next_unasked(
 def fresh_vectors(
     start: Float[Tensor, "batch n"], step: int | Float[Tensor, "batch 1"]
 ) -> Float[Tensor, "batch n"]:
-    """Vectors that differ from step to step, zero where the start vectors are, at the price of no
-    random numbers.
+    """Vectors that differ from step to step, zero where the start vectors are.
+
+    They take no random numbers.
     """
     return start * torch.cos(
         torch.arange(start.shape[1], dtype=start.dtype, device=start.device) * step
@@ -158,8 +159,9 @@ def _lost_half(before: Tensor, after: Tensor) -> Tensor:
 
 
 def _second_pass(basis: Tensor, w: Tensor, first: Tensor, needed: Tensor) -> tuple[Tensor, Tensor]:
-    """The second pass for some examples, so that what an example gets does not depend on the
-    others; w and the coefficients of both.
+    """The second pass for some examples: w, and the coefficients of both passes.
+
+    What an example gets does not depend on the others.
     """
     w, total = w.clone(), first.clone()
     for i in needed.nonzero()[:, 0].tolist():  # views: to gather the bases would copy them

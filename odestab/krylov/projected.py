@@ -1,5 +1,6 @@
-"""Projected matrices, the few small numbers of a Krylov space that the host decides by: read in one
-copy, decomposed by LAPACK there.
+"""Projected matrices: the small matrices of a Krylov space by which the host decides.
+
+They are read in one copy and decomposed by LAPACK there.
 """
 
 from collections.abc import Callable, Sequence
@@ -12,8 +13,9 @@ HOST = torch.device("cpu")
 
 
 def transferred(device: torch.device, *parts: Tensor) -> tuple[Tensor, ...]:
-    """Tensors of one dtype and one leading axis on another device, in one copy; themselves where
-    they are there.
+    """Tensors of one dtype and one leading axis on another device, in one copy.
+
+    Tensors that are there already are returned as they are.
     """
     if parts[0].device == device:
         return parts
@@ -30,8 +32,9 @@ def transferred(device: torch.device, *parts: Tensor) -> tuple[Tensor, ...]:
 def decomposed(
     decompose: Callable[[Tensor], Sequence[Tensor]], matrices: Tensor
 ) -> tuple[Tensor, ...]:
-    """A decomposition of every matrix of a batch, shared among torch's threads; LAPACK itself takes
-    one matrix after the other.
+    """A decomposition of every matrix of a batch, shared among torch's threads.
+
+    LAPACK itself takes one matrix after the other.
     """
     workers = min(torch.get_num_threads(), len(matrices))
     if workers <= 1:

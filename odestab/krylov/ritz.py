@@ -1,6 +1,4 @@
-"""Ritz values of the projected matrices, and the one loop that grows a Krylov space until they have
-converged.
-"""
+"""Ritz values of the projected matrices, and the loop that grows a space until they converge."""
 
 import dataclasses
 from collections.abc import Callable
@@ -21,8 +19,7 @@ Factorization = TypeVar(
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Ritz:
-    """Wanted values of a projected matrix, their residual estimates, and coefficients of right (and
-    left) vectors.
+    """Wanted values of a projected matrix, their residual estimates, and vectors' coefficients.
 
     They are on the host, which decides by them, wherever the space is.
     """
@@ -43,8 +40,7 @@ def grow_until(
     tolerance: Callable[[Ritz], Tensor],
     schedule: tuple[int, int, int],
 ) -> tuple[Factorization, Ritz]:
-    """Grow by the schedule (first, stride, largest) until every residual estimate is below its
-    tolerance, or the space is the largest.
+    """Grow a space until every residual estimate is below its tolerance, or it is the largest.
 
     An example whose estimates are all below tolerance is frozen: its pairs stay those of that
     dimension, whatever its batch mates need.
@@ -71,8 +67,9 @@ def grow_until(
 
 
 def _frozen(done: Tensor, before: Ritz, after: Ritz) -> Ritz:
-    """The later pairs, but the earlier ones where an example was done; their coefficients of later
-    basis vectors are zero.
+    """The later pairs, but the earlier ones where an example was done.
+
+    Their coefficients of later basis vectors are zero.
     """
 
     def choose(old: Tensor, new: Tensor) -> Tensor:
@@ -93,8 +90,9 @@ def _frozen(done: Tensor, before: Ritz, after: Ritz) -> Ritz:
 def arnoldi_ritz(
     hessenberg: Tensor, lengths: Tensor, k: int, rank: Callable[[Tensor], Tensor]
 ) -> Ritz:
-    """The k best-ranked Ritz pairs of H; those of a used-up space live on rows of Q whose length is
-    zero and rank last.
+    """The k best-ranked Ritz pairs of H.
+
+    Those of a used-up space live on rows of Q whose length is zero and rank last.
     """
     h, finite = _finite(hessenberg)
     values, vectors = decomposed(torch.linalg.eig, h[:, :-1])
@@ -111,9 +109,7 @@ def arnoldi_ritz(
 
 
 def lanczos_ritz(factorization: LanczosFactorization) -> Ritz:
-    """The largest Ritz pair of a symmetric operator; zero rows of a used-up space are kept from
-    ranking.
-    """
+    """The largest Ritz pair of a symmetric operator; zero rows of a used-up space do not rank."""
     lengths = factorization.basis.norm(dim=2)
     tridiagonal, lengths, beta = transferred(
         HOST, factorization.tridiagonal, lengths, factorization.beta
@@ -134,9 +130,7 @@ def lanczos_ritz(factorization: LanczosFactorization) -> Ritz:
 
 
 def bidiagonal_ritz(factorization: GolubKahanFactorization, k: int) -> Ritz:
-    """The k largest singular triplets: A v = σ u holds exactly, ‖Aᵀ u − σ v‖ is β times the last
-    entry of u.
-    """
+    """The k largest singular triplets: A v = σ u is exact, ‖Aᵀ u − σ v‖ = β |last entry of u|."""
     c, finite = _finite(*transferred(HOST, factorization.projected))
     p, values, qt = decomposed(torch.linalg.svd, c[:, :, :-1])
     estimates = c[:, -1, -1:].abs() * p[:, -1, :k].abs()
@@ -146,9 +140,7 @@ def bidiagonal_ritz(factorization: GolubKahanFactorization, k: int) -> Ritz:
 
 
 def _alive(lengths: Tensor) -> Tensor:
-    """Which rows of a basis are unit vectors, `(batch, m)`; the others are zero because the space
-    is used up.
-    """
+    """Which rows of a basis are unit vectors, `(batch, m)`; a used-up space has zeros."""
     return lengths > 0.5
 
 
@@ -159,8 +151,7 @@ def first_failure(matrix: Tensor) -> Tensor:
 
 
 def _finite(matrix: Tensor) -> tuple[Tensor, Tensor]:
-    """The projected matrices, zero where an operator gave numbers that are not finite, and where
-    they are finite, `(batch, 1)`.
+    """The projected matrices, zero where not finite, and where they are finite, `(batch, 1)`.
 
     LAPACK would refuse the whole batch. A zero matrix has residual estimates of zero, so that such
     an example ends at once.

@@ -1,6 +1,4 @@
-"""The exponential of the dense matrices of an operator, as far as it can be told in double
-precision.
-"""
+"""e^A of the dense matrices of an operator, as far as double precision can tell it."""
 
 import numpy as np
 import scipy.linalg
@@ -11,8 +9,9 @@ from odestab.operators.linear_operator import AbstractOperator
 
 
 def dense_exponential(operator: AbstractOperator, rtol: float) -> Tensor:
-    """e^A, `(batch, n, n)`, zero on padding and NaN where A is not finite or has no real entry, or
-    e^A is too ill-conditioned.
+    """e^A, `(batch, n, n)`, zero on padding.
+
+    It is NaN where A is not finite or has no real entry, or e^A is too ill-conditioned.
     """
     batch, n = operator.like.flatten(1).shape
     matrices = operator.like.new_zeros(batch, n, n)

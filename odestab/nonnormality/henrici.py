@@ -23,6 +23,12 @@ class HenriciDeparture:
             ill-conditioned.
         matvecs: products of A or Aᵀ with one tangent of the whole batch.
         kind: "exact" (dense LAPACK) or "bound" (an estimated lower bound).
+        path: which code computed the products, as `Linearization` names it.
+
+    >>> f = od.LinearVectorField(torch.tensor([[0.0, 3.0], [-3.0, 0.0]]).double())
+    >>> departure = od.henrici_departure(od.Jacobian(f, torch.zeros(1, 2).double()))
+    >>> bool(departure.value < 1e-7), round(departure.frobenius.item() ** 2, 6)  # it is normal
+    (True, 18.0)
     """
 
     value: Float[Tensor, " batch"]
@@ -30,6 +36,7 @@ class HenriciDeparture:
     error: Float[Tensor, " batch"]
     matvecs: int
     kind: str
+    path: str | None = None
 
 
 def henrici_departure(
@@ -39,12 +46,11 @@ def henrici_departure(
     probes: int = 16,
     generator: torch.Generator | None = None,
 ) -> HenriciDeparture:
-    """dep(A) from all eigenvalues of dense matrices, or an estimated lower bound of it where they
-    are too large (Henrici 1962).
+    """dep(A) = (‖A‖_F² − Σ|λ|²)^½, or an estimated lower bound of it (Henrici 1962).
 
-    The bound is dep² ≥ ‖A‖_F² − (‖A‖_F⁴ − ½‖AAᵀ − AᵀA‖_F²)^½ (Elsner and Paardekooper 1987), with
-    both norms estimated by random probes (Hutchinson 1990) and the standard error by the jackknife
-    over them.
+    All eigenvalues are computed where dense matrices are small enough. Elsewhere the bound is dep²
+    ≥ ‖A‖_F² − (‖A‖_F⁴ − ½‖AAᵀ − AᵀA‖_F²)^½ (Elsner and Paardekooper 1987), with both norms
+    estimated by random probes (Hutchinson 1990) and the standard error by the jackknife over them.
 
     Args:
         operator: A.
@@ -54,6 +60,11 @@ def henrici_departure(
 
     Raises:
         ValueError: if probes < 2.
+
+    >>> f = od.LinearVectorField(torch.tensor([[-1.0, 8.0], [0.0, -2.0]]).double())
+    >>> departure = od.henrici_departure(od.Jacobian(f, torch.zeros(1, 2).double()))
+    >>> round(departure.value.item(), 6)  # of a triangular matrix: the part above its diagonal
+    8.0
     """
     if probes < 2:
         raise ValueError(f"probes must be at least 2, got {probes}")
@@ -65,7 +76,9 @@ def henrici_departure(
         departure = (frobenius.square() - sum_of_squares).clamp(min=0).sqrt()
         value = scale * torch.where(spectrum.values[:, 0].isfinite(), departure, torch.nan)
         matvecs = 2 * max(operator.sizes) + 1
-        return HenriciDeparture(value, scale * frobenius, torch.zeros_like(value), matvecs, "exact")
+        return HenriciDeparture(
+            value, scale * frobenius, torch.zeros_like(value), matvecs, "exact", operator.path
+        )
     generator = generator or torch.Generator().manual_seed(0)
     v = torch.stack([operator.random(generator) for _ in range(probes)])
     forward, backward = operator.mv(v), operator.rmv(v)
@@ -78,7 +91,7 @@ def henrici_departure(
     left_out = [_bound(_without(size, i), _without(commutator, i)) for i in range(probes)]
     error = torch.stack(left_out).std(0, correction=0) * (probes - 1) ** 0.5
     value, frobenius = scale * _bound(size, commutator), scale * size.mean(0).sqrt()
-    return HenriciDeparture(value, frobenius, scale * error, 4 * probes + 1, "bound")
+    return HenriciDeparture(value, frobenius, scale * error, 4 * probes + 1, "bound", operator.path)
 
 
 def _bound(size: Tensor, commutator: Tensor) -> Tensor:

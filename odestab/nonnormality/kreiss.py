@@ -1,6 +1,4 @@
-"""Kreiss constants: how much a matrix whose powers, or whose flow, ought to decay can make them
-grow first.
-"""
+"""Kreiss constants: how far powers, or a flow, may grow before they decay."""
 
 import dataclasses
 import math
@@ -21,7 +19,7 @@ ROUNDS = 16
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class KreissConstant:
-    """K per example.
+    """The Kreiss constant K of each example, and where its supremum was found.
 
     Attributes:
         value: K ≥ 1, from below; NaN where the operator is not finite.
@@ -31,6 +29,12 @@ class KreissConstant:
             z → ∞, which gives 1.
         residual: the relative residual of σ_min there.
         kind: "bound": a maximum over points that were searched.
+        path: which code computed the products, as `Linearization` names it.
+
+    >>> f = od.LinearVectorField(torch.tensor([[2.0, 0.0], [0.0, 1.0]]).double())
+    >>> K = od.kreiss_constant(od.Jacobian(f, torch.zeros(1, 2).double()))
+    >>> K.scale.tolist(), round(K.value.item(), 4)  # ρ = 2: K of A/2, and 1 as A is normal
+    ([2.0], 1.0)
     """
 
     value: Float[Tensor, " batch"]
@@ -38,6 +42,7 @@ class KreissConstant:
     point: Complex[Tensor, " batch"]
     residual: Float[Tensor, " batch"]
     kind: str = "bound"
+    path: str | None = None
 
 
 def kreiss_constant(
@@ -48,12 +53,11 @@ def kreiss_constant(
     generator: torch.Generator | None = None,
     prepared: Resolvent | None = None,
 ) -> KreissConstant:
-    """sup_{|z| > 1} (|z| − 1)‖(zI − A)⁻¹‖, or sup_{Re z > 0} Re z ‖(zI − A)⁻¹‖ (Kreiss 1962;
-    Mathematics, section 4).
+    """sup_{|z| > 1} (|z| − 1)‖(zI − A)⁻¹‖, or sup_{Re z > 0} Re z ‖(zI − A)⁻¹‖.
 
-    K ≤ sup_k ‖A^k‖ ≤ e n K, likewise for ‖e^{tA}‖. The supremum is sought on a grid around the
-    circle (or beside the axis), densest near it and towards the leading eigenvalues, and the best
-    places are refined; the result is a lower bound.
+    K ≤ sup_k ‖A^k‖ ≤ e n K, likewise for ‖e^{tA}‖ (Kreiss 1962; Mathematics, section 4). The
+    supremum is sought on a grid around the circle (or beside the axis), densest near it and towards
+    the leading eigenvalues, and the best places are refined; the result is a lower bound.
 
     Args:
         operator: A.
@@ -64,6 +68,11 @@ def kreiss_constant(
 
     Raises:
         ValueError: if `time` is unknown.
+
+    >>> f = od.LinearVectorField(torch.tensor([[0.0, 4.0], [0.0, 0.0]]).double())
+    >>> K = od.kreiss_constant(od.Jacobian(f, torch.zeros(1, 2).double()))
+    >>> round(K.value.item(), 4)  # c/4 + 1/c for the entry c = 4
+    1.25
     """
     if time not in TIMES:
         raise ValueError(f"time must be one of {', '.join(TIMES)}, got {time!r}")
@@ -103,6 +112,7 @@ def kreiss_constant(
         plane.scale.to(dtype),
         torch.where(nothing, complex("inf"), point),
         off.to(dtype),
+        path=given.operator.path,
     )
 
 
@@ -164,9 +174,7 @@ class _HalfPlane:
 
 
 def _crossed(like: Tensor, directions: Tensor, own: Tensor, ratio: float) -> tuple[Tensor, Tensor]:
-    """Distances 2·ratio^−j by directions, common ones and an example's own, flattened to `(batch,
-    points)`.
-    """
+    """Distances 2·ratio^−j by directions, common ones and an example's own, `(batch, points)`."""
     common = directions.to(like.device).expand(len(like), -1)
     along = torch.cat([common, own.double()], 1)
     distance = 2 * ratio ** -torch.arange(DISTANCES, dtype=torch.float64, device=like.device)

@@ -43,8 +43,7 @@ def exponential_action(
     dimension: int = 60,
     max_products: int = 10_000,
 ) -> ExponentialAction:
-    """e^A v by Arnoldi's method with the corrected scheme and its error estimate (Saad 1992,
-    sections 2.3 and 5).
+    """e^A v by Arnoldi's method with the corrected scheme (Saad 1992, sections 2.3 and 5).
 
     The Krylov space grows until the estimate allows the whole step; at the largest dimension the
     step is halved instead. Each example has its own dimension and its own sub-steps, so that batch
@@ -84,9 +83,7 @@ def exponential_action(
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class _SubStep:
-    """e^{sA} q_0 in an Arnoldi basis: its coefficients (NaN where that failed), error, cost, and
-    how often s was halved.
-    """
+    """e^{sA} q_0 in an Arnoldi basis: coefficients (NaN: failed), error, cost, halvings of s."""
 
     basis: Tensor
     coefficients: Tensor
@@ -98,9 +95,7 @@ class _SubStep:
 def _sub_step(
     matvec: Product, start: Tensor, step: Tensor, rtol: float, dimension: int
 ) -> _SubStep:
-    """One step from `start`, at most `step` long; what an example has found within tolerance stays
-    as it is.
-    """
+    """One step from `start`, at most `step` long; what is within tolerance stays as it is."""
     size = min(STRIDE, dimension)
     factorization, error, done = (
         arnoldi(matvec, start, size),
@@ -141,8 +136,7 @@ def _sub_step(
 def _look(
     factorization: ArnoldiFactorization, step: Tensor, rtol: float
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Coefficients of e^{sA} q_0 in the basis, the estimated error relative to its norm, and which
-    examples need look no further.
+    """Coefficients of e^{sA} q_0, their estimated relative error, and which examples are done.
 
     The first column of exp(s [H 0]), H with its last row, is e^{sH} e_1 and below it s h e_mᵀ
     φ_1(sH) e_1: the correction, and the error of the scheme without it. Where that is about to
@@ -161,18 +155,22 @@ def _look(
 def exponential(
     operator: AbstractOperator, time: float | Float[Tensor, " batch"] = 1.0, rtol: float = 1e-8
 ) -> ComposedOperator:
-    """e^{tA} as an operator: dense where the matrix is small, else every product is one Krylov
-    approximation, NaN where that failed.
+    """e^{tA} as an operator: dense where the matrix is small, else by Krylov approximations.
 
     Args:
         operator: A.
         time: t, one for all or one per example; negative ones go back.
         rtol: tolerance of each product relative to its norm, or what the precision allows; see
             `exponential_action`. A dense e^{tA} on which two ways to compute it differ by more than
-            rtol and √eps of its norm is NaN.
+            rtol and √eps of its norm is NaN, as is a Krylov approximation that failed.
 
     Raises:
         ValueError: if a time is not finite.
+
+    >>> f = od.LinearVectorField(torch.tensor([[0.0, 4.0], [0.0, 0.0]]).double())
+    >>> od.exponential(od.Jacobian(f, torch.zeros(1, 2).double()), time=0.5).dense()  # I + tA
+    [tensor([[1., 2.],
+            [0., 1.]], dtype=torch.float64)]
     """
     timed = _timed(operator, time)
     rtol = max(rtol, 20 * torch.finfo(operator.like.dtype).eps)
@@ -189,7 +187,12 @@ def exponential(
 
     if max(operator.sizes) > record.DENSE_LIMIT:
         return ComposedOperator(
-            action(timed.mv), action(timed.rmv), operator.like, operator.mask, rebuild=rebuild
+            action(timed.mv),
+            action(timed.rmv),
+            operator.like,
+            operator.mask,
+            rebuild=rebuild,
+            parts=(operator,),
         )
     matrices = dense_exponential(timed, rtol)
 
@@ -199,7 +202,12 @@ def exponential(
         ].view_as(v)
 
     return ComposedOperator(
-        multiply(matrices), multiply(matrices.mT), operator.like, operator.mask, rebuild=rebuild
+        multiply(matrices),
+        multiply(matrices.mT),
+        operator.like,
+        operator.mask,
+        rebuild=rebuild,
+        parts=(operator,),
     )
 
 
@@ -228,6 +236,7 @@ def counted(operator: AbstractOperator, tally: list[int]) -> ComposedOperator:
         operator.like,
         operator.mask,
         rebuild=lambda change: counted(change(operator), tally),
+        parts=(operator,),
     )
 
 
@@ -250,6 +259,13 @@ class TransientGrowth:
         converged: every singular triplet, and the search of the peak, met the tolerance.
         matvecs: products with A or Aᵀ, with the whole batch.
         kind: "estimate".
+        path: which code computed the products, as `Linearization` names it.
+
+    >>> f = od.LinearVectorField(torch.tensor([[-1.0, 8.0], [0.0, -2.0]]).double())
+    >>> A = od.Jacobian(f, torch.zeros(1, 2).double())
+    >>> growth = od.transient_growth(A, torch.linspace(0, 4, 9).double())
+    >>> growth.growth[0, 0].item(), bool(growth.growth[0, -1] < 0.2), growth.converged.tolist()
+    (1.0, True, [True])
     """
 
     times: Float[Tensor, " times"]
@@ -264,6 +280,7 @@ class TransientGrowth:
     converged: Bool[Tensor, " batch"]
     matvecs: int
     kind: str = "estimate"
+    path: str | None = None
 
 
 def transient_growth(
@@ -272,11 +289,10 @@ def transient_growth(
     rtol: float = 1e-6,
     generator: torch.Generator | None = None,
 ) -> TransientGrowth:
-    """‖e^{tA}‖₂ at some times, and its maximum beside the best of them with the optimal
-    perturbation.
+    """‖e^{tA}‖₂ at some times, and its maximum with the perturbation that attains it.
 
-    There d log ‖e^{tA}‖/dt = ⟨u, A u⟩ = 0, u the leading left singular vector: a root, found per
-    example by the Illinois method.
+    At the maximum d log ‖e^{tA}‖/dt = ⟨u, A u⟩ = 0, u the leading left singular vector: a root,
+    found per example beside the best of the times by the Illinois method.
 
     Args:
         operator: A.
@@ -287,6 +303,12 @@ def transient_growth(
 
     Raises:
         ValueError: if the times are not ascending, finite and ≥ 0.
+
+    >>> f = od.LinearVectorField(torch.tensor([[-1.0, 8.0], [0.0, -2.0]]).double())
+    >>> A = od.Jacobian(f, torch.zeros(1, 2).double())  # λ = −1 and −2
+    >>> growth = od.transient_growth(A, torch.linspace(0, 4, 9).double())
+    >>> round(growth.peak.item(), 3), round(growth.peak_time.item(), 3)  # twice, then decay
+    (2.08, 0.645)
     """
     times = times.to(operator.like)
     if not (
@@ -308,7 +330,13 @@ def transient_growth(
     )
     at_peak = (peak.value, peak.time, peak.right, peak.left, peak.residual, peak.slope)
     return TransientGrowth(
-        times, growth[:, :-1], residuals[:, :-1], *at_peak, settled & good.all(1), sum(tally)
+        times,
+        growth[:, :-1],
+        residuals[:, :-1],
+        *at_peak,
+        settled & good.all(1),
+        sum(tally),
+        path=operator.path,
     )
 
 
@@ -356,8 +384,7 @@ def _norm(
 def _peak(
     evaluate: Callable[[Tensor], _Point], points: list[_Point], rtol: float
 ) -> tuple[_Point, Tensor]:
-    """The maximum beside the best of the points, and where it is settled that no more than rtol can
-    be gained.
+    """The maximum beside the best of the points, and where no more than rtol can be gained.
 
     It lies between `low`, where it goes uphill to b, and b, where it goes downhill or is lower;
     either may be the later one.

@@ -33,6 +33,12 @@ class NumericalRange:
         converged: residual ≤ rtol × the largest |h| of the example.
         matvecs: products of A or Aᵀ with one tangent of the whole batch.
         kind: "exact" (dense LAPACK) or "estimate" (Lanczos).
+        path: which code computed the products, as `Linearization` names it.
+
+    >>> f = od.LinearVectorField(torch.tensor([[0.0, 4.0], [0.0, 0.0]]).double())
+    >>> W = od.numerical_range(od.Jacobian(f, torch.zeros(1, 2).double()), angles=8)
+    >>> W.boundary.abs().round(decimals=6).tolist()  # a disc of radius 2 about the eigenvalue 0
+    [[2.0, 2.0, 2.0, 2.0, 2.0, 2.0, 2.0, 2.0]]
     """
 
     angles: Float[Tensor, " angles"]
@@ -42,6 +48,7 @@ class NumericalRange:
     converged: Bool[Tensor, "batch angles"]
     matvecs: int
     kind: str
+    path: str | None = None
 
     @property
     def radius(self) -> Float[Tensor, " batch"]:
@@ -55,8 +62,7 @@ def numerical_range(
     rtol: float = 1e-4,
     generator: torch.Generator | None = None,
 ) -> NumericalRange:
-    """The boundary of the numerical range: for each φ the largest eigenpair of Re(e^{−iφ} A)
-    (Johnson 1978).
+    """The boundary of W(A): for each φ the largest eigenpair of Re(e^{−iφ} A) (Johnson 1978).
 
     A complex vector is a pair of real tangents, and all angles and examples run in one lockstep
     Lanczos process. Bases of at most 0.75 GiB are held at once (those of one angle where they alone
@@ -71,6 +77,12 @@ def numerical_range(
 
     Raises:
         ValueError: if there are no angles, or one is not finite.
+
+    >>> f = od.LinearVectorField(torch.tensor([[-1.0, 8.0], [0.0, -2.0]]).double())
+    >>> A = od.Jacobian(f, torch.zeros(1, 2).double())
+    >>> abscissa = od.numerical_range(A, torch.tensor([0.0]).double()).support  # max Re w
+    >>> torch.allclose(abscissa, od.logarithmic_norm(A).values)
+    True
     """
     if isinstance(angles, int):
         if angles < 1:
@@ -103,8 +115,9 @@ def numerical_range(
 
 
 def _rotated(operator: AbstractOperator, angles: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
-    """Re(e^{−iφ}A) x and A x for x = u + iv, `(angles, batch, 2, n)`: with A = S + K it is (cS u +
-    sK v) + i(cS v − sK u).
+    """Re(e^{−iφ}A) x and A x for x = u + iv, `(angles, batch, 2, n)`.
+
+    With A = S + K it is (cS u + sK v) + i(cS v − sK u).
     """
     shape = operator.like.shape
     tangents = x.transpose(1, 2).reshape(-1, *shape)  # (angles, 2) tangents of the batch
@@ -123,9 +136,7 @@ def _rotated(operator: AbstractOperator, angles: Tensor, x: Tensor) -> tuple[Ten
 def _lanczos_vectors(
     operator: AbstractOperator, angles: Tensor, start: Tensor, rtol: float
 ) -> tuple[Tensor, int]:
-    """Leading eigenvectors `(angles, batch, 2, n)` of the rotated Hermitian parts, and the products
-    they took.
-    """
+    """Leading eigenvectors `(angles, batch, 2, n)` of the rotated Hermitian parts, and the cost."""
     batch, n = start.shape[0], start.shape[1] // 2
 
     def product(x: Tensor) -> Tensor:
@@ -179,7 +190,14 @@ def _judged(
     scale = support.abs().nan_to_num(0.0).amax(1, keepdim=True)
     rounding = 100 * torch.finfo(support.dtype).eps * scale
     return NumericalRange(
-        angles, support, boundary, residuals, residuals <= rtol * scale + rounding, matvecs, kind
+        angles,
+        support,
+        boundary,
+        residuals,
+        residuals <= rtol * scale + rounding,
+        matvecs,
+        kind,
+        operator.path,
     )
 
 
@@ -198,4 +216,5 @@ def _mirrored(upper: NumericalRange, angles: Tensor) -> NumericalRange:
         both(upper.converged),
         upper.matvecs,
         upper.kind,
+        upper.path,
     )

@@ -1,6 +1,4 @@
-"""Pseudospectral abscissa and radius: how far the ε-pseudospectrum reaches to the right, and from
-zero.
-"""
+"""How far the ε-pseudospectrum reaches to the right (abscissa) and from zero (radius)."""
 
 import dataclasses
 import math
@@ -48,6 +46,12 @@ class Extremum:
         matvecs: products of A or Aᵀ with the whole batch.
         kind: "exact" where a search of the whole line or circle certifies the value, else "bound":
             the point lies in the pseudospectrum, so the value is a lower bound.
+        path: which code computed the products, as `Linearization` names it.
+
+    >>> f = od.LinearVectorField(torch.diag(torch.tensor([-1.0, -3.0])).double())
+    >>> found = od.pseudospectral_abscissa(od.Jacobian(f, torch.zeros(1, 2).double()), 0.5)
+    >>> round(found.value.item(), 6), found.converged.tolist(), found.kind  # normal: α + ε
+    (-0.5, [True], 'exact')
     """
 
     value: Float[Tensor, " batch"]
@@ -56,13 +60,12 @@ class Extremum:
     converged: Bool[Tensor, " batch"]
     matvecs: int
     kind: str
+    path: str | None = None
 
 
 @dataclasses.dataclass(frozen=True)
 class _Coordinate:
-    """z as a function of w = x + iy such that x is what is maximised: z = w for the abscissa, z =
-    exp w for the radius.
-    """
+    """z as a function of w = x + iy, x maximised: z = w for the abscissa, exp w for the radius."""
 
     which: str
     to_z: Callable[[Tensor], Tensor]
@@ -74,9 +77,7 @@ class _Coordinate:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class _Boundary:
-    """Boundary points w = x + iy, `(batch, points)`: x is −∞ where none was found, slope is dx/dy
-    along the boundary.
-    """
+    """Boundary points w = x + iy, `(batch, points)`: x is −∞ where there is none, slope dx/dy."""
 
     x: Tensor
     y: Tensor
@@ -126,6 +127,11 @@ def pseudospectral_abscissa(
     Raises:
         ValueError: if epsilon is not positive and finite, the method is unknown, or "criss-cross"
             is asked for without Schur forms.
+
+    >>> f = od.LinearVectorField(torch.tensor([[0.0, 4.0], [0.0, 0.0]]).double())
+    >>> A = od.Jacobian(f, torch.zeros(1, 2).double())
+    >>> round(od.pseudospectral_abscissa(A, 0.01).value.item() ** 2, 6)  # ε(4 + ε)
+    0.0401
     """
     return _extremum(
         prepared or resolvent(operator, generator=generator), epsilon, method, _ABSCISSA
@@ -140,8 +146,9 @@ def pseudospectral_radius(
     generator: torch.Generator | None = None,
     prepared: Resolvent | None = None,
 ) -> Extremum:
-    """ρ_ε(A) = max |z| over σ_min(zI − A) ≤ ε, as `pseudospectral_abscissa`, with circles for lines
-    (Mengi and Overton 2005).
+    """ρ_ε(A) = max |z| over σ_min(zI − A) ≤ ε (Mengi and Overton 2005).
+
+    It is found as `pseudospectral_abscissa` is, with circles for lines.
 
     Args:
         operator: A.
@@ -153,6 +160,11 @@ def pseudospectral_radius(
     Raises:
         ValueError: if epsilon is not positive and finite, the method is unknown, or "criss-cross"
             is asked for without Schur forms.
+
+    >>> f = od.LinearVectorField(torch.tensor([[0.0, 0.9], [-0.9, 0.0]]).double())  # λ = ±0.9i
+    >>> A = od.Jacobian(f, torch.zeros(1, 2).double())
+    >>> round(od.pseudospectral_radius(A, 0.2).value.item(), 6)  # normal: ρ + ε > 1
+    1.1
     """
     return _extremum(prepared or resolvent(operator, generator=generator), epsilon, method, _RADIUS)
 
@@ -211,6 +223,7 @@ def _record(
         known & searched & told_apart,
         level.matvecs,
         kind,
+        level.operator.path,
     )
 
 
@@ -223,8 +236,9 @@ def _outward(coordinate: _Coordinate, z: Tensor) -> Tensor:
 def _ascend(
     level: Resolvent, coordinate: _Coordinate, begin: Tensor, epsilon: float, reach: Tensor
 ) -> _Boundary:
-    """Maximise the boundary's x over y from points inside, by Newton's method with a secant for
-    d²x/dy²; a step must gain.
+    """Maximise the boundary's x over y from points inside; a step must gain.
+
+    It is Newton's method with a secant for d²x/dy².
     """
     at = _boundary(level, coordinate, begin.real, begin.imag, epsilon, reach, NEWTON_STEPS)
     kept = at.x.topk(min(KEPT, at.x.shape[1]), dim=1).indices
@@ -264,8 +278,9 @@ def _boundary(
     reach: Tensor,
     limit: int,
 ) -> _Boundary:
-    """Solve log σ_min = log ε for x at fixed y, where σ_min grows with x, by Newton's method in a
-    bracket of points inside and outside.
+    """Solve log σ_min = log ε for x at fixed y, by Newton's method in a bracket.
+
+    The bracket holds a point inside and one outside, and σ_min grows with x.
 
     A σ that is zero to rounding has no slope, and lies inside: from there the way out is walked in
     steps that double.
@@ -313,8 +328,9 @@ def _search(
     count: int,
     certified: bool,
 ) -> tuple[Tensor, Tensor]:
-    """Points just beyond the best x that lie inside, those of least σ first, filled up with the
-    best itself; and where there are any.
+    """Points just beyond the best x that lie inside, least σ first; and where there are any.
+
+    They are filled up with the best point itself.
     """
     x = best.x + max(1e-9, 10 * level.rtol**2) * (
         best.x.abs() + epsilon / coordinate.derivative(torch.complex(best.x, best.y)).abs()
@@ -345,8 +361,7 @@ def _search(
 
 
 def _middles(coordinate: _Coordinate, triangle: Tensor, epsilon: float, x: float) -> Tensor:
-    """A point between any two neighbours of all y ≥ 0 where the line x may enter or leave the
-    pseudospectrum.
+    """Points between neighbours of all y ≥ 0 where the line x may cross the boundary.
 
     The imaginary part of every eigenvalue is taken for a crossing, on the axis or not: points too
     many cost little, a missed one the proof.
@@ -361,8 +376,9 @@ def _middles(coordinate: _Coordinate, triangle: Tensor, epsilon: float, x: float
 
 
 def _vertical_crossings(a: Tensor, epsilon: float, x: float) -> np.ndarray:
-    """y with ε among the singular values of (x + iy)I − A: iy is an eigenvalue of [[A − xI, εI],
-    [−εI, xI − A*]] (Byers 1988).
+    """y with ε among the singular values of (x + iy)I − A (Byers 1988).
+
+    There iy is an eigenvalue of [[A − xI, εI], [−εI, xI − A*]].
     """
     identity = torch.eye(len(a), dtype=a.dtype, device=a.device)
     hamiltonian = torch.cat(
@@ -375,8 +391,9 @@ def _vertical_crossings(a: Tensor, epsilon: float, x: float) -> np.ndarray:
 
 
 def _circular_crossings(a: Tensor, epsilon: float, x: float) -> np.ndarray:
-    """θ with ε among the singular values of r e^{iθ} I − A, r = eˣ: e^{iθ} is an eigenvalue of a
-    pencil (Mengi and Overton 2005).
+    """θ with ε among the singular values of r e^{iθ} I − A, r = eˣ (Mengi and Overton 2005).
+
+    There e^{iθ} is an eigenvalue of a pencil.
     """
     identity = torch.eye(len(a), dtype=a.dtype, device=a.device)
     r, zero = math.exp(x) * identity, torch.zeros_like(identity)

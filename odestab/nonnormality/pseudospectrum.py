@@ -1,6 +1,4 @@
-"""Pseudospectra {z : σ_min(zI − A) ≤ ε}: the smallest singular value of zI − A at the points of a
-grid.
-"""
+"""Pseudospectra {z : σ_min(zI − A) ≤ ε}: σ_min at the points of a grid."""
 
 import dataclasses
 
@@ -30,8 +28,9 @@ KINDS = {"dense": "exact", "inverse": "estimate", "projected": "bound"}
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Pseudospectrum:
-    """σ_min(zI − A) at each point of a grid; its level line at ε bounds the ε-pseudospectrum
-    (Mathematics, section 4).
+    """σ_min(zI − A) on a grid (Mathematics, section 4).
+
+    Its level line at ε bounds the ε-pseudospectrum.
 
     Attributes:
         grid: z, any shape.
@@ -43,6 +42,13 @@ class Pseudospectrum:
         matvecs: products of A or Aᵀ with the whole batch, those inside linear solves included.
         kind: "exact" (from Schur forms), "estimate" (inverse iteration) or "bound": values from a
             projection are too large, so the drawn pseudospectra are too small.
+        path: which code computed the products, as `Linearization` names it.
+
+    >>> f = od.LinearVectorField(torch.diag(torch.tensor([1.0, -1.0])).double())  # normal
+    >>> z = torch.tensor([0.0, 1.5, 1 + 2j])
+    >>> found = od.pseudospectrum(od.Jacobian(f, torch.zeros(1, 2).double()), z)
+    >>> found.sigma_min.round(decimals=6).tolist(), found.kind  # distances to eigenvalues
+    ([[1.0, 0.5, 2.0]], 'exact')
     """
 
     grid: Complex[Tensor, "*grid"]
@@ -51,12 +57,14 @@ class Pseudospectrum:
     converged: Bool[Tensor, "batch *grid"]
     matvecs: int
     kind: str
+    path: str | None = None
 
 
 @dataclasses.dataclass(eq=False)
 class Resolvent:
-    """How σ_min(zI − A) is computed at z of one's choice, different ones for each example, and a
-    count of what that cost.
+    """How σ_min(zI − A) is computed at z of one's choice, and a count of what that cost.
+
+    Each example may have points of its own.
 
     Attributes:
         operator: A/s.
@@ -67,6 +75,12 @@ class Resolvent:
         scale: s, a power of two near ‖A‖ per example. `operator` and `forms` are those of A/s,
             `norm` is of A.
         matvecs: products of A or Aᵀ with the whole batch so far.
+
+    >>> f = od.LinearVectorField(torch.tensor([[0.0, 4.0], [0.0, 0.0]]).double())
+    >>> prepared = od.resolvent(od.Jacobian(f, torch.zeros(1, 2).double()))
+    >>> z = torch.tensor([[5**0.5]]).cdouble()  # |z|² = ε(4 + ε)
+    >>> round(prepared.triplets(z).values.item(), 4)
+    1.0
     """
 
     operator: AbstractOperator
@@ -104,8 +118,9 @@ class Resolvent:
         return ShiftedTriplets.stack(rows)
 
     def leading_eigenvalues(self, which: str, k: int) -> Complex[Tensor, "batch k"]:
-        """The k eigenvalues of largest real part ("LR") or modulus ("LM"), their mirror images
-        above the real axis; NaN where unknown.
+        """The k eigenvalues of largest real part ("LR") or modulus ("LM"), NaN where unknown.
+
+        Those below the real axis are mirrored above it.
         """
         if self.forms is None:
             found = eigenvalues(self.operator, min(k, *self.operator.sizes), which, rtol=1e-4)
@@ -137,12 +152,21 @@ def resolvent(
     rtol: float = 1e-4,
     generator: torch.Generator | None = None,
 ) -> Resolvent:
-    """Prepare A for σ_min(zI − A) at many z: Schur forms where the matrices are small ("auto") or
-    by "dense", else matrix-free.
+    """Prepare A for σ_min(zI − A) at many z, so that several calls share one Schur form.
+
+    Small matrices get Schur forms, larger ones are treated matrix-free. "auto" forms the matrices
+    up to dimension 1600, "dense" always, "inverse" never.
 
     Raises:
         ValueError: if the method is none of "auto", "dense" and "inverse", or rtol is not in (0,
             1).
+
+    >>> f = od.LinearVectorField(torch.tensor([[0.0, 4.0], [0.0, 0.0]]).double())
+    >>> A = od.Jacobian(f, torch.zeros(1, 2).double())
+    >>> prepared = od.resolvent(A)
+    >>> found = [od.pseudospectral_abscissa(A, e, prepared=prepared).value for e in (0.01, 1.0)]
+    >>> [round(value.item() ** 2, 4) for value in found]  # ε(4 + ε)
+    [0.0401, 5.0]
     """
     if method not in METHODS[:3]:
         raise ValueError(f"method must be one of {', '.join(METHODS[:3])}, got {method!r}")
@@ -173,10 +197,12 @@ def pseudospectrum(
     Points that mirror each other at the real axis are computed once, as A is real.
 
     * "dense": one Schur form, then inverse Lanczos at all points side by side (Trefethen 1999).
-    1125 points at n = 1536 take some 15 s. * "inverse": inverse iteration in a growing subspace
-    with GMRES, matrix-free; hundreds of products per point. * "projected": one Arnoldi process for
-    all points, σ_min of its rectangular Hessenberg matrix (Toh and Trefethen 1996). Cheap and
-      too large, by a factor of a few with a random start: a first look.
+      1125 points at n = 1536 take some 15 s.
+    * "inverse": inverse iteration in a growing subspace with GMRES, matrix-free; hundreds of
+      products per point.
+    * "projected": one Arnoldi process for all points, σ_min of its rectangular Hessenberg matrix
+      (Toh and Trefethen 1996). Cheap and too large, by a factor of a few with a random start: a
+      first look.
 
     Args:
         operator: A.
@@ -192,6 +218,12 @@ def pseudospectrum(
     Raises:
         ValueError: if the grid is empty or not finite, the method is unknown, rtol is not in (0,
             1), or steps is below 1.
+
+    >>> f = od.LinearVectorField(torch.tensor([[0.0, 4.0], [0.0, 0.0]]).double())
+    >>> grid = od.complex_grid(torch.tensor([0.2, 5**0.5]), torch.tensor([0.0]))
+    >>> found = od.pseudospectrum(od.Jacobian(f, torch.zeros(1, 2).double()), grid)
+    >>> found.sigma_min.round(decimals=4).tolist()  # 0.2 from λ: σ is 0.01
+    [[[0.01, 1.0]]]
     """
     if grid.numel() == 0 or not grid.isfinite().all():
         raise ValueError(
@@ -227,13 +259,13 @@ def pseudospectrum(
         for part in (found.values, found.residuals, found.converged)
     )
     dtype = operator.like.dtype
-    return Pseudospectrum(z, values.to(dtype), residuals.to(dtype), converged, spent, KINDS[method])
+    return Pseudospectrum(
+        z, values.to(dtype), residuals.to(dtype), converged, spent, KINDS[method], operator.path
+    )
 
 
 def _by_inverse_iteration(given: Resolvent, z: Tensor) -> tuple[ShiftedTriplets, int]:
-    """Davidson on zI − A for all points and examples in lockstep, in chunks of points that fit into
-    memory.
-    """
+    """Davidson on zI − A for all points and examples in lockstep, in chunks that fit memory."""
     row = given.start.numel() * (RESTART + 2 * MAX_DIMENSION) * given.start.element_size()
     parts, spent = [], 0
     for part in z.split(max(1, CHUNK_BYTES // row), dim=1):
@@ -278,9 +310,7 @@ def _by_inverse_iteration(given: Resolvent, z: Tensor) -> tuple[ShiftedTriplets,
 def _shifted_products(
     operator: AbstractOperator, z: Complex[Tensor, "points batch"]
 ) -> tuple[Matvec, Matvec, list[int]]:
-    """zI − A and its adjoint on rows `(points·batch, 2n)`, real parts then imaginary ones, and a
-    count of products with A.
-    """
+    """zI − A and its adjoint on rows `(points·batch, 2n)`, real then imaginary; and the cost."""
     count = [0]
 
     def shifted(transposed: bool) -> Matvec:
@@ -322,9 +352,7 @@ def _projected(
     rtol: float,
     generator: torch.Generator | None,
 ) -> tuple[ShiftedTriplets, int]:
-    """σ_min(z Ĩ − H̃) of the rectangular Hessenberg matrix H̃ of one Arnoldi process per
-    example.
-    """
+    """σ_min(z Ĩ − H̃) of the rectangular Hessenberg matrix of one Arnoldi process an example."""
     space = arnoldi(
         operator.flat(operator.mv),
         operator.random(generator).flatten(1),
@@ -359,8 +387,7 @@ def _projected(
 def _projected_triplets(
     basis: Tensor, hessenberg: Tensor, image: Tensor, z: Tensor, rtol: float
 ) -> ShiftedTriplets:
-    """The triplets of one example: v = Qᵀy and u = Q̃ᵀp with (z Ĩ − H̃) y = σ p, and their
-    residual, from Aᵀ on the basis alone.
+    """Triplets of one example: v = Qᵀy, u = Q̃ᵀp with (z Ĩ − H̃) y = σ p, and their residual.
 
     (zI − A) v = σ u is exact. (zI − A)* u − σ v has a part in the space and the part R p outside of
     it, so that nothing cancels.

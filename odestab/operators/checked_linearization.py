@@ -1,6 +1,4 @@
-"""Products with ∂F that are checked: against independent ones when they are made, and against
-themselves while they are used.
-"""
+"""Products with ∂F that are checked when they are made, and again while they are used."""
 
 import contextlib
 import dataclasses
@@ -41,7 +39,8 @@ def checked_linearization(
     while they are used.
 
     The check costs one product taken anew and two by the path in either mode when it is made, later
-    one product after 2, 4, 8, 16, 32 and every further 64.
+    one product after 2, 4, 8, 16, 32 and every further 64. A cast or a cut of the linearisation is
+    held against the same products in the same way, and after its first use.
 
     Args:
         field: f; with its split, F is what is differentiated.
@@ -78,8 +77,9 @@ def checked_linearization(
 def derivatives_anew(
     function: Product, x: Float[Tensor, "batch *event"], v: Float[Tensor, "batch *event"]
 ) -> tuple[Linearization, Tensor]:
-    """A linearisation that keeps nothing, and ∂F v: forward mode at each product, or reverse mode
-    twice where F has no forward mode.
+    """A linearisation that keeps nothing, and ∂F v.
+
+    It is forward mode at each product, or reverse mode twice where F has no forward mode.
     """
 
     def functional(v: Tensor) -> Tensor:
@@ -133,9 +133,7 @@ def _one_by_one(product: Product, x: Tensor, v: Tensor) -> Tensor:
 
 @contextlib.contextmanager
 def _only_wrong_products() -> Iterator[None]:
-    """What torch cannot differentiate, or cannot trace, is a wrong product; memory that runs out is
-    not.
-    """
+    """What torch cannot differentiate or trace is a wrong product; lack of memory is not."""
     try:
         yield
     except torch.OutOfMemoryError:
@@ -195,9 +193,7 @@ class _Check:
         if (gap := self._adjoint_gap(reverse.image)) > self.rtol:
             raise _WrongProduct(f"forward and reverse products that differ by {gap:.1e}")
         reverse.require_again(spare.rmv, 1)
-        return dataclasses.replace(
-            candidate, mv=forward.repeated(candidate.mv), rmv=reverse.repeated(candidate.rmv)
-        )
+        return _repeated(candidate, forward, reverse)
 
     def _adjoint_gap(self, pulled: Tensor) -> float:
         """The largest |⟨u, ∂F v⟩ − ⟨∂Fᵀ u, v⟩| of an example, relative to the norms of the
@@ -208,6 +204,30 @@ class _Check:
         difference = ((u * image).sum(1) - (pulled * v).sum(1)).abs()
         size = torch.maximum(u.norm(dim=1) * image.norm(dim=1), pulled.norm(dim=1) * v.norm(dim=1))
         return _largest(difference, size, finite)
+
+
+def _repeated(linearization: Linearization, forward: "_First", reverse: "_First") -> Linearization:
+    """The same products, repeated while they are used; those of a cast or a cut of it too, against
+    the same first ones, cast or cut.
+    """
+    own_cast = linearization.cast
+    own_take = linearization.take
+
+    def cast(dtype: torch.dtype) -> Linearization:
+        assert own_cast is not None
+        return _repeated(own_cast(dtype), forward.cast(dtype), reverse.cast(dtype))
+
+    def take(examples: Tensor) -> Linearization:
+        assert own_take is not None
+        return _repeated(own_take(examples), forward.take(examples), reverse.take(examples))
+
+    return dataclasses.replace(
+        linearization,
+        mv=forward.repeated(linearization.mv),
+        rmv=reverse.repeated(linearization.rmv),
+        cast=cast if own_cast else None,
+        take=take if own_take else None,
+    )
 
 
 def _normal(x: Tensor, seed: int) -> Tensor:
@@ -232,11 +252,44 @@ class _First:
         project: as in `_Check`.
         probe: a tangent.
         image: its image on the real tokens.
+        rtol: by how much it may differ then, relative to the larger one, where that is more than
+            rounding.
+        derived: the product is a cast or a cut of one that was checked, and was not itself: it is
+            repeated after its first use too.
     """
 
     project: Product
     probe: Tensor
     image: Tensor
+    rtol: float = 0.0
+    derived: bool = False
+
+    def cast(self, dtype: torch.dtype) -> "_First":
+        """That of the product in another precision, which rounds in its own way."""
+        rounding = max(torch.finfo(kind).eps for kind in (dtype, self.image.dtype))
+        return dataclasses.replace(
+            self,
+            probe=self.probe.to(dtype),
+            image=self.image.to(dtype),
+            rtol=max(self.rtol, rounding**0.5),
+            derived=True,
+        )
+
+    def take(self, examples: Tensor) -> "_First":
+        """That of the product for some of the examples."""
+        whole = self.probe.shape
+
+        def project(v: Tensor) -> Tensor:
+            among_all = v.new_zeros(whole).index_copy(0, examples, v)
+            return self.project(among_all).index_select(0, examples)
+
+        return dataclasses.replace(
+            self,
+            project=project,
+            probe=self.probe[examples],
+            image=self.image[examples],
+            derived=True,
+        )
 
     def repeated(self, product: Product) -> Product:
         """The product, repeated after some of its uses."""
@@ -245,9 +298,9 @@ class _First:
         def apply(v: Tensor) -> Tensor:
             image = product(v)
             used = next(uses)
-            if used % LONGEST_UNCHECKED == 0 or (
-                1 < used < LONGEST_UNCHECKED and used.bit_count() == 1
-            ):
+            seldom = used % LONGEST_UNCHECKED == 0
+            doubling = used < LONGEST_UNCHECKED and used.bit_count() == 1
+            if seldom or (doubling and used > 1) or (self.derived and used == 1):
                 try:
                     self.require_again(product, used)
                 except _WrongProduct as error:
@@ -258,17 +311,17 @@ class _First:
 
     def require_again(self, product: Product, used: int) -> None:
         """Raise _WrongProduct unless the image is what it was, up to rounding."""
-        if (gap := _gap(self.project(product(self.probe)), self.image)) > 1e3 * torch.finfo(
-            self.image.dtype
-        ).eps:
+        gap = _gap(self.project(product(self.probe)), self.image)
+        if gap > max(1e3 * torch.finfo(self.image.dtype).eps, self.rtol):
             raise _WrongProduct(
                 f"another product with its derivative after {used} of them, by {gap:.1e}"
             )
 
 
 def _gap(image: Tensor, expected: Tensor) -> float:
-    """The largest difference of an example, relative to the larger of the two; where nothing finite
-    is expected there is none.
+    """The largest difference of an example, relative to the larger of the two images.
+
+    Where nothing finite is expected there is none.
     """
     image, expected, finite = _alike(image, expected)
     size = torch.maximum(image.norm(dim=1), expected.norm(dim=1))
@@ -276,9 +329,7 @@ def _gap(image: Tensor, expected: Tensor) -> float:
 
 
 def _alike(image: Tensor, expected: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Two images flattened, each divided by the largest entry of an example's pair, and where what
-    is expected is finite.
-    """
+    """Two images flattened and divided by the largest entry of the pair, and where finite."""
     image, expected = _wide(image).flatten(1), _wide(expected).flatten(1)
     finite = expected.isfinite().all(1)
     scale = torch.maximum(image.abs().amax(1), expected.abs().amax(1))[

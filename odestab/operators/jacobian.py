@@ -18,11 +18,11 @@ from odestab.operators.linear_operator import AbstractOperator
 class Jacobian(AbstractOperator):
     """J = ∂f/∂x at a state, projected on the real tokens (Mathematics, section 1).
 
-    Both products are linearised once, at first use; with the split f = F + c·x only F is
-    differentiated and c is exact. They are checked then and while they are used
-    (`checked_linearization`). Threads may share it. In half precision the field stays what it is
-    and the operator is one of float32: its state `like`, and every quantity that is computed from
-    its products, are float32. Tangents of another precision have products in that.
+    Both products are linearised once, at first use. With the split f = F + c·x only F is
+    differentiated and c is exact. The products are checked then, and again while they are used
+    (`checked_linearization`). Threads may share a Jacobian. In half precision the field stays what
+    it is and the operator is one of float32: its state `like`, and every quantity that is computed
+    from its products, are float32. Tangents of another precision have products in that.
 
     Attributes:
         field: f.
@@ -32,6 +32,11 @@ class Jacobian(AbstractOperator):
         ValueError: if f changes the shape or dtype of the state, or what the state holds, or the
             state is not of floating point. At first use, and later, if f is no
             differentiable function of the state alone.
+
+    >>> swing = lambda x: torch.stack([x[:, 1], -x[:, 0].sin()], 1)  # a pendulum
+    >>> J = od.Jacobian(od.LayerVectorField(swing, kind="outer"), torch.zeros(1, 2).double())
+    >>> J.mv(torch.tensor([[1.0, 0.0]]).double()).tolist()
+    [[0.0, -1.0]]
     """
 
     field: AbstractVectorField
@@ -70,6 +75,11 @@ class Jacobian(AbstractOperator):
         """The field's mask."""
         return self.field.mask
 
+    @property
+    def path(self) -> str:
+        """That of the linearisation, which is made where it is not known yet."""
+        return self.linearization.path
+
     def mv(self, v: Float[Tensor, "*tangents"]) -> Float[Tensor, "*tangents"]:
         """J v, forward mode; a leading axis of K tangents costs less than K products."""
         return self._linearized.mv(self.tangents(v)).to(v.dtype)
@@ -105,9 +115,7 @@ class Jacobian(AbstractOperator):
 
 
 def _rounded(linearization: Linearization, x: Tensor) -> Linearization:
-    """Products in a field's own half precision, on float32 tangents that are scaled to its range,
-    each example on its own.
-    """
+    """Products in a field's own half precision, on float32 tangents scaled to its range."""
     event = tuple(range(1 - x.ndim, 0))
 
     def wide(product: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
@@ -122,15 +130,17 @@ def _rounded(linearization: Linearization, x: Tensor) -> Linearization:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class _Linearized(AbstractOperator):
-    """P (b ∂F + c) P from a linearisation alone: a Jacobian that was cast, cut, shifted or
-    scaled.
-    """
+    """P (b ∂F + c) P from a linearisation: a Jacobian that was cast, cut, shifted or scaled."""
 
     linearization: Linearization
     like: Tensor
     mask: Tensor | None
     shift: float
     scale: float = 1.0
+
+    @property
+    def path(self) -> str:
+        return self.linearization.path
 
     @torch.no_grad()
     def mv(self, v: Tensor) -> Tensor:

@@ -4,7 +4,7 @@ import abc
 import dataclasses
 import functools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,15 +20,27 @@ Flat = Callable[[Float[Tensor, "batch n"]], Float[Tensor, "batch n"]]
 
 
 class AbstractOperator(abc.ABC):
-    """A linear map A per example, block diagonal over the batch and projected on the real tokens (P
-    A P).
+    """A linear map A per example, block diagonal over the batch, on the real tokens (P A P).
 
     A concrete operator has the attribute `like`, a state `(batch, ...)` that gives shape, dtype and
     device, and `mask`.
+
+    >>> class Double(od.AbstractOperator):
+    ...     like, mask = torch.zeros(1, 3).double(), None
+    ...     mv = rmv = lambda self, v: 2 * v
+    >>> od.singular_values(Double()).values
+    tensor([[2.]], dtype=torch.float64)
     """
 
     like: Float[Tensor, "batch *event"]
     mask: Bool[Tensor, "batch tokens"] | None
+
+    @property
+    def path(self) -> str | None:
+        """Which code computes the products, as `Linearization` names it; None where no derivative
+        is behind them.
+        """
+        return None
 
     @abc.abstractmethod
     def mv(self, v: Float[Tensor, "*tangents"]) -> Float[Tensor, "*tangents"]:
@@ -58,8 +70,7 @@ class AbstractOperator(abc.ABC):
 
     @property
     def sizes(self) -> list[int]:
-        """n, the dimension of each example: real tokens × hidden size; 0 for an example of padding
-        alone.
+        """n, the dimension of each example: real tokens × hidden size; 0 for padding alone.
 
         Raises:
             ValueError: if there is no example with a real entry.
@@ -74,9 +85,7 @@ class AbstractOperator(abc.ABC):
         return [tokens * math.prod(self.like.shape[2:]) for tokens in self.mask.sum(1).tolist()]
 
     def cast(self, dtype: torch.dtype) -> "AbstractOperator":
-        """The same map on states of another precision; computed in it where the operator can, else
-        rounded after each product.
-        """
+        """The same map computed in another precision, or rounded to it after each product."""
         if dtype == self.like.dtype:
             return self
         own = self.like.dtype
@@ -85,12 +94,11 @@ class AbstractOperator(abc.ABC):
             lambda u: self.rmv(u.to(own)).to(dtype),
             self.like.to(dtype),
             self.mask,
+            parts=(self,),
         )
 
     def take(self, examples: Int[Tensor, " chosen"]) -> "AbstractOperator":
-        """The same map on some of the examples; cheaper where the operator can, else the others go
-        along as zeros.
-        """
+        """The same map on some of the examples; else the others go along, as zeros."""
 
         def among_all(product: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
             def apply(v: Tensor) -> Tensor:
@@ -101,7 +109,9 @@ class AbstractOperator(abc.ABC):
             return apply
 
         mask = None if self.mask is None else self.mask[examples]
-        return ComposedOperator(among_all(self.mv), among_all(self.rmv), self.like[examples], mask)
+        return ComposedOperator(
+            among_all(self.mv), among_all(self.rmv), self.like[examples], mask, parts=(self,)
+        )
 
     def affine(self, identity: float, factor: float) -> "AbstractOperator":
         """a·P + b·A, with P the projector on the real tokens."""
@@ -115,6 +125,7 @@ class AbstractOperator(abc.ABC):
             self.like,
             self.mask,
             rebuild=lambda change: change(self).affine(identity, factor),
+            parts=(self,),
         )
 
     def flat(self, product: Callable[[Tensor], Tensor]) -> Flat:
@@ -141,9 +152,7 @@ class AbstractOperator(abc.ABC):
         return v.reshape(self.like.shape).to(self.like.device)
 
     def dense(self, chunk: int = 32) -> list[Float[Tensor, "n n"]]:
-        """The matrix of each example on its real tokens, built from n products, `chunk` of them at
-        a time.
-        """
+        """The matrix of each example on its real tokens, from n products in chunks of `chunk`."""
         real, n = self.real_entries(), max(self.sizes)
         columns = [self.like.new_zeros(size, size) for size in self.sizes]
         for first in range(0, n, chunk):
@@ -158,8 +167,9 @@ class AbstractOperator(abc.ABC):
         return columns
 
     def to_scipy(self, example: int) -> Any:
-        """A SciPy LinearOperator of one example on its real tokens; every product costs one of the
-        whole batch, two where it is complex.
+        """A SciPy LinearOperator of one example on its real tokens.
+
+        Every product costs one of the whole batch, two where it is complex.
 
         Raises:
             ValueError: if there is no such example.
@@ -207,6 +217,7 @@ class ComposedOperator(AbstractOperator):
             cheaper to apply.
         rebuild: a change of operators (a cast, a choice of examples) ↦ this composition of changed
             parts; None where they are not known.
+        parts: the operators whose products it is made of.
     """
 
     product: Callable[[Tensor], Tensor]
@@ -217,6 +228,12 @@ class ComposedOperator(AbstractOperator):
     rebuild: Callable[[Callable[[AbstractOperator], AbstractOperator]], AbstractOperator] | None = (
         None
     )
+    parts: tuple[AbstractOperator, ...] = ()
+
+    @property
+    def path(self) -> str | None:
+        """Those of its parts, each once."""
+        return shared_path(self.parts)
 
     def cast(self, dtype: torch.dtype) -> AbstractOperator:
         """The same composition of cast operators."""
@@ -243,13 +260,30 @@ class ComposedOperator(AbstractOperator):
         return self.adjoint_product(self.tangents(u))
 
 
+def shared_path(operators: Iterable[AbstractOperator]) -> str | None:
+    """The paths of several operators, each once; None where no derivative is behind them."""
+    names = {operator.path for operator in operators} - {None}
+    return ", ".join(sorted(map(str, names))) or None
+
+
 def affine(operator: AbstractOperator, identity: float, factor: float) -> AbstractOperator:
-    """a·P + b·A, with P the projector on the real tokens."""
+    """a·P + b·A, with P the projector on the real tokens.
+
+    >>> f = od.LinearVectorField(torch.diag(torch.tensor([-3.0, 0.5])).double())
+    >>> J = od.Jacobian(f, torch.zeros(1, 2).double())
+    >>> od.affine(J, 1.0, 0.5).mv(torch.ones(1, 2).double()).tolist()  # I + hJ with h = ½
+    [[-0.5, 1.25]]
+    """
     return operator.affine(identity, factor)
 
 
 def symmetric_part(operator: AbstractOperator) -> ComposedOperator:
-    """(A + Aᵀ)/2."""
+    """(A + Aᵀ)/2.
+
+    >>> f = od.LinearVectorField(torch.tensor([[0.0, 4.0], [0.0, 1.0]]).double())
+    >>> od.symmetric_part(od.Jacobian(f, torch.zeros(1, 2).double())).dense()[0].tolist()
+    [[0.0, 2.0], [2.0, 1.0]]
+    """
 
     def product(v: Tensor) -> Tensor:
         return (operator.mv(v) + operator.rmv(v)) / 2
@@ -260,6 +294,7 @@ def symmetric_part(operator: AbstractOperator) -> ComposedOperator:
         operator.like,
         operator.mask,
         rebuild=lambda change: symmetric_part(change(operator)),
+        parts=(operator,),
     )
 
 
@@ -268,6 +303,11 @@ def compose(operators: Sequence[AbstractOperator]) -> ComposedOperator:
 
     Raises:
         ValueError: if there are none.
+
+    >>> f = od.LinearVectorField(torch.diag(torch.tensor([-3.0, 0.5])).double())
+    >>> J = od.Jacobian(f, torch.zeros(1, 2).double())
+    >>> od.compose([J, J, J]).mv(torch.ones(1, 2).double()).tolist()
+    [[-27.0, 0.125]]
     """
     if not operators:
         raise ValueError("operators must be at least one, got none")
@@ -277,6 +317,7 @@ def compose(operators: Sequence[AbstractOperator]) -> ComposedOperator:
         operators[0].like,
         operators[0].mask,
         rebuild=lambda change: compose([change(operator) for operator in operators]),
+        parts=tuple(operators),
     )
 
 
@@ -287,8 +328,16 @@ def solve(
     max_iterations: int = 500,
     transposed: bool = False,
 ) -> LinearSolution:
-    """Solve A x = b, or Aᵀ x = b, by GMRES; tangents and batch are flattened into one leading axis
-    in the record.
+    """Solve A x = b, or Aᵀ x = b, by GMRES.
+
+    Tangents and batch are one leading axis in the record that is returned: its `solution` is
+    `(tangents × batch, n)`.
+
+    >>> f = od.LinearVectorField(torch.tensor([[2.0, 1.0], [0.0, 4.0]]).double())
+    >>> A = od.Jacobian(f, torch.zeros(1, 2).double())
+    >>> found = od.solve(A, torch.tensor([[3.0, 4.0]]).double())
+    >>> found.solution.round(decimals=6).tolist(), found.converged.tolist()
+    ([[1.0, 1.0]], [True])
     """
     rows = operator.project(b).reshape(-1, math.prod(operator.like.shape[1:]))
     return gmres(
@@ -299,8 +348,15 @@ def solve(
 def inverse(
     operator: AbstractOperator, rtol: float = 1e-8, max_iterations: int = 500
 ) -> ComposedOperator:
-    """A⁻¹ as an operator: every product is one linear solve to the relative residual `rtol`, or to
-    what the precision allows.
+    """A⁻¹ as an operator: every product is one linear solve by GMRES.
+
+    The solve ends at the relative residual `rtol`, or at what the precision allows.
+
+    >>> f = od.LinearVectorField(torch.diag(torch.tensor([-3.0, 0.5])).double())
+    >>> J = od.Jacobian(f, torch.zeros(1, 2).double())
+    >>> step = od.inverse(od.affine(J, 1.0, -1.0))  # (I − J)⁻¹, the implicit step with h = 1
+    >>> step.mv(torch.ones(1, 2).double()).round(decimals=6).tolist()
+    [[0.25, 2.0]]
     """
     rtol = max(rtol, 20 * torch.finfo(operator.like.dtype).eps)
     return ComposedOperator(
@@ -310,62 +366,20 @@ def inverse(
         operator.mask,
         inverse_of=operator,
         rebuild=lambda change: inverse(change(operator), rtol, max_iterations),
+        parts=(operator,),
     )
-
-
-def factorized_inverse(operator: AbstractOperator, *, regular: bool = False) -> ComposedOperator:
-    """A⁻¹ by LU factors of the dense matrices: n products once, and solves that no clustering of
-    eigenvalues about 0 can hinder.
-
-    Args:
-        operator: A.
-        regular: replace pivots below √eps of the largest, so that the factors of a singular matrix
-            serve for inverse iteration; else products with its inverse are not finite.
-    """
-    real, n = operator.real_entries(), max(operator.sizes)
-    matrices = torch.eye(n, dtype=operator.like.dtype, device=operator.like.device).repeat(
-        len(real), 1, 1
-    )
-    for matrix, dense in zip(matrices, operator.dense(), strict=True):
-        matrix[: len(dense), : len(dense)] = dense if bool(dense.isfinite().all()) else torch.nan
-    factors = torch.linalg.lu_factor_ex(matrices)[:2]
-    if regular:
-        pivots = factors[0].diagonal(dim1=1, dim2=2)
-        # Not less than √eps: a residual is free of null vectors to eps, and both solves must leave
-        # it something else.
-        least = torch.finfo(pivots.dtype).eps ** 0.5 * pivots.abs().amax(1, keepdim=True)
-        pivots.copy_(torch.where(pivots.abs() < least, torch.where(least > 0, least, 1.0), pivots))
-    entries = torch.nn.utils.rnn.pad_sequence(real, batch_first=True).to(operator.like.device)
-    alive = (
-        torch.arange(n, device=entries.device)
-        < torch.tensor(operator.sizes, device=entries.device)[:, None]
-    )
-
-    def solved(adjoint: bool) -> Callable[[Tensor], Tensor]:
-        def apply(b: Tensor) -> Tensor:
-            rows = b.reshape(-1, *operator.like.shape).flatten(
-                2
-            )  # (tangents, batch, n of the longest)
-            columns = rows.gather(2, entries.expand(len(rows), -1, -1)) * alive
-            x = torch.linalg.lu_solve(
-                *factors, columns.permute(1, 2, 0).contiguous(), adjoint=adjoint
-            ).permute(2, 0, 1)
-            return (
-                torch.zeros_like(rows)
-                .scatter_add(2, entries.expand(len(rows), -1, -1), x * alive)
-                .reshape(b.shape)
-            )
-
-        return apply
-
-    return ComposedOperator(solved(False), solved(True), operator.like, operator.mask)
 
 
 def check_adjoint(
     operator: AbstractOperator, generator: torch.Generator | None = None
 ) -> Float[Tensor, " batch"]:
-    """|⟨u, A v⟩ − ⟨Aᵀ u, v⟩| / (‖A v‖ ‖u‖) per example for one random pair; rounding error when rmv
-    is the adjoint of mv.
+    """|⟨u, A v⟩ − ⟨Aᵀ u, v⟩| / (‖A v‖ ‖u‖) per example, for one random pair u, v.
+
+    It is rounding error where `rmv` is the adjoint of `mv`.
+
+    >>> f = od.LinearVectorField(torch.tensor([[2.0, 1.0], [0.0, 4.0]]).double())
+    >>> bool(od.check_adjoint(od.Jacobian(f, torch.zeros(1, 2).double())) < 1e-14)
+    True
     """
     generator = generator or torch.Generator().manual_seed(0)
     u, v = operator.random(generator), operator.random(generator)

@@ -1,6 +1,4 @@
-"""Operators scaled per example, so that squares of their numbers stay within the range of the
-precision.
-"""
+"""Operators scaled per example, so that squares of their numbers stay within range."""
 
 import torch
 from jaxtyping import Float
@@ -20,14 +18,16 @@ def scaled(operator: AbstractOperator, factor: Float[Tensor, " batch"]) -> Compo
         lambda u: factors * operator.rmv(u),
         operator.like,
         operator.mask,
+        parts=(operator,),
     )
 
 
 def unit_scaled(
     operator: AbstractOperator, comfort: int = COMFORT
 ) -> tuple[AbstractOperator, Float[Tensor, " batch"]]:
-    """A/s and s, a power of two near ‖A‖ per example, for what takes squares of A's numbers; costs
-    one product.
+    """A/s and s, a power of two near ‖A‖ per example, where squares of A's numbers follow.
+
+    It costs one product.
 
     s is 1 where ‖A‖ lies within 2^±comfort: where that holds for all examples the operator is
     handed back as it is.

@@ -42,9 +42,7 @@ class ShiftedTriplets:
 
     @staticmethod
     def stack(parts: list["ShiftedTriplets"], join: str = "stack") -> "ShiftedTriplets":
-        """Several records as one, along a new first axis or, with join="cat", along the first they
-        have.
-        """
+        """Several records as one, along a new axis or (join="cat") along their first."""
         fields = [field.name for field in dataclasses.fields(ShiftedTriplets)]
         return ShiftedTriplets(
             *(getattr(torch, join)([getattr(part, name) for part in parts]) for name in fields)
@@ -100,8 +98,7 @@ class SchurForm:
         rtol: float,
         max_steps: int = STEPS[2],
     ) -> ShiftedTriplets:
-        """σ_min(zI − A) at each z by Lanczos on (zI − T)⁻*(zI − T)⁻¹ (Lui 1997; Trefethen 1999,
-        section 3).
+        """σ_min(zI − A) at each z by Lanczos on (zI − T)⁻*(zI − T)⁻¹ (Lui 1997; Trefethen 1999).
 
         Args:
             z: the points.
@@ -219,8 +216,9 @@ class SchurForm:
 
 
 def schur_form(matrix: Float[Tensor, "n n"]) -> SchurForm:
-    """The complex Schur form of a real matrix in double precision: the real one with its blocks
-    rotated (zgees takes far longer).
+    """The complex Schur form of a real matrix in double precision.
+
+    It is the real form with its blocks rotated; LAPACK's zgees takes far longer.
     """
     if not matrix.numel():
         return SchurForm(matrix.new_full((1, 1), complex("nan"), dtype=torch.complex128))
@@ -233,9 +231,7 @@ def schur_form(matrix: Float[Tensor, "n n"]) -> SchurForm:
 def _substitute(
     coupling: Tensor, diagonal: Tensor, x: Tensor, low: int, high: int, forward: bool
 ) -> None:
-    """Rows low…high of diag(d) x − N x = b, N the strict triangle of `coupling`, in place of b;
-    rows before them are done.
-    """
+    """Rows low…high of diag(d) x − N x = b in place of b, N the strict triangle of `coupling`."""
     if high - low > LEAF:
         middle = (low + high) // 2
         first, second = (

@@ -1,6 +1,4 @@
-"""Growth of a perturbation through depth, measured on perturbed trajectories and predicted by
-products of step derivatives.
-"""
+"""Growth of a perturbation through depth, measured on paths and predicted by derivatives."""
 
 import abc
 import dataclasses
@@ -12,7 +10,6 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from odestab.fields.trajectory import Trajectory
-from odestab.fields.vector_field import AbstractVectorField
 from odestab.krylov.orthogonalization import norm
 from odestab.operators.linear_operator import AbstractOperator, compose
 from odestab.spectrum import Spectrum, singular_values
@@ -23,8 +20,9 @@ Methods = AbstractOneStepMethod | Sequence[AbstractOneStepMethod]
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Growth:
-    """Growth G_l = ‖x̃_l − x_l‖/‖x̃_0 − x_0‖ of one perturbation per example, l = 0, …, L
-    (Mathematics, section 5).
+    """G_l = ‖x̃_l − x_l‖/‖x̃_0 − x_0‖ of one perturbation per example (Mathematics, section 5).
+
+    The levels are l = 0, …, L.
 
     Attributes:
         measured: `(batch, L + 1)`, both paths recomputed under the methods.
@@ -35,6 +33,13 @@ class Growth:
         size: `(batch,)`, ‖δ_0‖/‖x_0‖.
         converged: `(batch, L)`, the implicit solves of both paths converged (always True for
             explicit steps).
+
+    >>> f = od.LinearVectorField(torch.diag(torch.tensor([0.0, -3.0])).double())
+    >>> x = torch.tensor([[[1.0, 0.0]]]).double()  # one text of one token, at rest: f(x) = 0
+    >>> stack = od.Trajectory((x, x, x), torch.ones(1, 1).bool(), (f, f))
+    >>> growth = od.propagate(stack, torch.tensor([[[0.0, 0.1]]]).double())
+    >>> growth.measured.round(decimals=6).tolist(), growth.predicted.round(decimals=6).tolist()
+    ([[1.0, 2.0, 4.0]], [[1.0, 2.0, 4.0]])
     """
 
     measured: Float[Tensor, "batch levels"]
@@ -50,7 +55,15 @@ class Growth:
 
 
 class AbstractPerturbation(abc.ABC):
-    """A family of perturbations of the state that enters the first layer."""
+    """A family of perturbations of the state that enters the first layer.
+
+    >>> class Stretch(od.AbstractPerturbation):
+    ...     delta = lambda self, path: 0.1 * path.states[0]
+    >>> f, x = od.LinearVectorField(torch.eye(2).double()), torch.ones(1, 1, 2).double()
+    >>> layer = od.Trajectory((x, 2 * x), torch.ones(1, 1).bool(), (f,))
+    >>> od.propagate(layer, Stretch()).measured.round(decimals=6).tolist()
+    [[1.0, 2.0]]
+    """
 
     @abc.abstractmethod
     def delta(self, path: "Path") -> Float[Tensor, "batch tokens hidden"]:
@@ -64,6 +77,12 @@ class GaussianPerturbation(AbstractPerturbation):
     Attributes:
         size: relative size.
         generator: source of the noise; None is a fixed seed.
+
+    >>> f, x = od.LinearVectorField(torch.eye(2).double()), torch.ones(1, 1, 2).double()
+    >>> layer = od.Trajectory((x, 2 * x), torch.ones(1, 1).bool(), (f,))
+    >>> growth = od.propagate(layer, od.GaussianPerturbation(size=0.01))
+    >>> round(growth.size.item(), 6), growth.measured.round(decimals=6).tolist()
+    (0.01, [[1.0, 2.0]])
     """
 
     size: float = 1e-5
@@ -79,13 +98,20 @@ class GaussianPerturbation(AbstractPerturbation):
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class WorstPerturbation(AbstractPerturbation):
-    """The perturbation that the linearised stack amplifies most: the leading right singular vector
-    of D_{L−1}⋯D_0.
+    """The perturbation that the linearised stack amplifies most.
+
+    It is the leading right singular vector of D_{L−1}⋯D_0.
 
     Attributes:
         size: relative size ‖δ‖/‖x_0‖.
         rtol: tolerance on the singular triplet's residual.
         generator: source of the start vector.
+
+    >>> f = od.LinearVectorField(torch.diag(torch.tensor([0.0, -3.0])).double())
+    >>> x = torch.tensor([[[1.0, 0.0]]]).double()  # one text of one token, at rest: f(x) = 0
+    >>> stack = od.Trajectory((x, x, x), torch.ones(1, 1).bool(), (f, f))
+    >>> od.propagate(stack, od.WorstPerturbation()).measured.round(decimals=6).tolist()  # 2^l
+    [[1.0, 2.0, 4.0]]
     """
 
     size: float = 1e-5
@@ -93,9 +119,7 @@ class WorstPerturbation(AbstractPerturbation):
     generator: torch.Generator | None = None
 
     def delta(self, path: "Path") -> Float[Tensor, "batch tokens hidden"]:
-        """The worst direction through the whole stack, by Golub–Kahan on the product of step
-        derivatives.
-        """
+        """The worst direction through the whole stack, scaled to its size."""
         worst = worst_direction(path, self.rtol, self.generator).right
         assert worst is not None
         return scaled(worst[:, 0], path.states[0], self.size)
@@ -108,6 +132,12 @@ class EditPerturbation(AbstractPerturbation):
     Attributes:
         edited: the state entering the first layer for the edited texts, with the same real tokens
             as the originals.
+
+    >>> f, x = od.LinearVectorField(-torch.eye(2).double()), torch.ones(1, 1, 2).double()
+    >>> layer = od.Trajectory((x, 0 * x), torch.ones(1, 1).bool(), (f,))
+    >>> edit = od.EditPerturbation(edited=torch.tensor([[[1.0, 2.0]]]).double())
+    >>> od.propagate(layer, edit, od.ImplicitEuler(1.0)).measured.round(decimals=6).tolist()
+    [[1.0, 0.5]]
     """
 
     edited: Float[Tensor, "batch tokens hidden"]
@@ -136,6 +166,12 @@ class Path:
         methods: one per layer.
         states: L + 1 states.
         converged: `(batch, L)`.
+
+    >>> f, x = od.LinearVectorField(-torch.eye(2).double()), torch.ones(1, 1, 2).double()
+    >>> layer = od.Trajectory((x, 0 * x), torch.ones(1, 1).bool(), (f,))
+    >>> path = od.follow(layer, od.ImplicitEuler(1.0))
+    >>> path.states[-1].round(decimals=6).tolist(), path.converged.tolist()
+    ([[[0.5, 0.5]]], [[True]])
     """
 
     trajectory: Trajectory
@@ -167,6 +203,12 @@ def follow(
 
     Raises:
         ValueError: if the number of methods is not the number of layers.
+
+    >>> f, x = od.LinearVectorField(-3 * torch.eye(2).double()), torch.ones(1, 1, 2).double()
+    >>> stack = od.Trajectory((x, -2 * x, 4 * x), torch.ones(1, 1).bool(), (f, f))
+    >>> path = od.follow(stack, [od.ExplicitEuler(1.0), od.ImplicitEuler(1.0)])
+    >>> [round(state[0, 0, 0].item(), 6) for state in path.states]  # −2, then 1/4
+    [1.0, -2.0, -0.5]
     """
     chosen = (
         (methods,) * trajectory.depth
@@ -196,7 +238,7 @@ def propagate(
     perturbation: AbstractPerturbation | Float[Tensor, "batch tokens hidden"],
     methods: Methods | None = None,
 ) -> Growth:
-    """Growth of a perturbation through all layers under one-step methods, measured and predicted.
+    """‖x̃_l − x_l‖/‖δ_0‖ through all layers under one-step methods, measured and predicted.
 
     Args:
         trajectory: the encoder on a batch.
@@ -206,6 +248,13 @@ def propagate(
 
     Raises:
         ValueError: if the number of methods is not the number of layers, or a perturbation is zero.
+
+    >>> f = od.LinearVectorField(torch.diag(torch.tensor([0.0, -3.0])).double())
+    >>> x = torch.tensor([[[1.0, 0.0]]]).double()  # one text of one token, at rest: f(x) = 0
+    >>> stack = od.Trajectory((x, x, x), torch.ones(1, 1).bool(), (f, f))
+    >>> growth = od.propagate(stack, torch.tensor([[[0.0, 0.1]]]).double(), od.ImplicitEuler())
+    >>> growth.measured.round(decimals=6).tolist()  # explicit steps give 1, 2, 4
+    [[1.0, 0.25, 0.0625]]
     """
     declared: Methods = trajectory.methods if trajectory.methods is not None else ExplicitEuler(1.0)
     path = follow(trajectory, declared if methods is None else methods)
@@ -223,7 +272,7 @@ def grow(
     predicted: Float[Tensor, "batch levels"] | None = None,
     methods: Methods | None = None,
 ) -> Growth:
-    """Growth of δ_0 along a path.
+    """Growth of δ_0 along a path: the measured one, and the linear prediction beside it.
 
     Args:
         path: the unperturbed path.
@@ -235,6 +284,12 @@ def grow(
     Raises:
         ValueError: if δ has another shape than a state, or is zero for an example: growth is a
             ratio to its norm.
+
+    >>> f, x = od.LinearVectorField(-3 * torch.eye(2).double()), torch.zeros(1, 1, 2).double()
+    >>> stack = od.Trajectory((x, x, x), torch.ones(1, 1).bool(), (f, f))
+    >>> path = od.follow(stack, od.ImplicitEuler(1.0))
+    >>> od.grow(path, torch.ones(1, 1, 2).double()).measured.round(decimals=6).tolist()
+    [[1.0, 0.25, 0.0625]]
     """
     if delta.shape != path.states[0].shape:
         raise ValueError(
@@ -269,8 +324,14 @@ def grow(
 def predict(
     delta: Float[Tensor, "batch tokens hidden"], derivatives: Sequence[AbstractOperator]
 ) -> Float[Tensor, "batch levels"]:
-    """‖D_{l−1}⋯D_0 δ‖/‖δ‖ for l = 0, …, L: the linear prediction of growth, whatever the size of
-    δ.
+    """‖D_{l−1}⋯D_0 δ‖/‖δ‖ for l = 0, …, L: the linear prediction of growth.
+
+    It does not depend on the size of δ.
+
+    >>> f, x = od.LinearVectorField(-3 * torch.eye(2).double()), torch.zeros(1, 1, 2).double()
+    >>> E = od.affine(od.Jacobian(f, x), 1.0, 1.0)  # of an explicit step
+    >>> od.predict(torch.ones(1, 1, 2).double(), [E, E]).round(decimals=6).tolist()
+    [[1.0, 2.0, 4.0]]
     """
     norms = [_norm(delta)]
     for derivative in derivatives:
@@ -285,11 +346,17 @@ def worst_direction(
     generator: torch.Generator | None = None,
     derivatives: list[AbstractOperator] | None = None,
 ) -> Spectrum:
-    """The largest singular value of D_{L−1}⋯D_0 along a path with its vectors: `right` enters the
-    stack, `left` leaves it.
+    """σ_max(D_{L−1}⋯D_0) along a path with its vectors: `right` enters the stack, `left` leaves it.
 
     Golub–Kahan through the whole stack, forward with mv and back with rmv. Products of layer norms
     say nothing here: the worst directions of neighbouring layers are not aligned.
+
+    >>> f = od.LinearVectorField(torch.diag(torch.tensor([0.0, -3.0])).double())
+    >>> x = torch.tensor([[[1.0, 0.0]]]).double()  # one text of one token, at rest: f(x) = 0
+    >>> stack = od.Trajectory((x, x, x), torch.ones(1, 1).bool(), (f, f))
+    >>> worst = od.worst_direction(od.follow(stack, od.ExplicitEuler(1.0)))
+    >>> round(worst.values.item(), 6), worst.right.abs().round(decimals=6).tolist()
+    (4.0, [[[[0.0, 1.0]]]])
     """
     return singular_values(
         compose(path.derivatives() if derivatives is None else derivatives),
@@ -298,46 +365,6 @@ def worst_direction(
         rtol,
         generator,
     )
-
-
-def worst_growth(
-    method: AbstractOneStepMethod,
-    field: AbstractVectorField,
-    x: Float[Tensor, "batch *event"],
-    rtol: float = 1e-4,
-    generator: torch.Generator | None = None,
-    y: Float[Tensor, "batch *event"] | None = None,
-    *,
-    work_dtype: torch.dtype | None = None,
-) -> Spectrum:
-    """The largest singular value of the derivative of one step at x: explicit σ_max(I + hJ(x)),
-    implicit 1/σ_min(I − hJ(y)).
-
-    Args:
-        method: the one-step method.
-        field: f.
-        x: where the step begins.
-        rtol: tolerance on the residual relative to the value; the value's own error is of second
-            order in it.
-        generator: source of the start vector.
-        y: where the step ended, if known; else the step is taken here.
-        work_dtype: precision of the Krylov spaces, as `singular_values` takes it.
-
-    Returns:
-        A Spectrum with k = 1 whose `right` is the worst input direction. An implicit method that
-        could not be solved has `converged` False.
-    """
-    solved = None
-    if y is None:
-        with torch.no_grad():
-            step = method.step(field, x)
-        y, solved = step.state, step.solution
-    found = singular_values(
-        method.derivative(field, x, y), 1, "LM", rtol, generator, work_dtype=work_dtype
-    )
-    if solved is None:
-        return found
-    return dataclasses.replace(found, converged=found.converged & solved.converged[:, None])
 
 
 def _norm(x: Tensor) -> Tensor:
@@ -351,6 +378,10 @@ def scaled(
 
     Raises:
         ValueError: if size is not positive and finite.
+
+    >>> direction, x = torch.tensor([[3.0, 4.0]]).double(), torch.tensor([[0.0, 2.0]]).double()
+    >>> od.scaled(direction, x, 0.5).round(decimals=6).tolist()
+    [[0.6, 0.8]]
     """
     if not (math.isfinite(size) and size > 0):
         raise ValueError(f"size must be > 0 and finite, got {size}")

@@ -10,7 +10,12 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from odestab.fields.trajectory import Trajectory
-from odestab.operators.linear_operator import AbstractOperator, ComposedOperator, compose
+from odestab.operators.linear_operator import (
+    AbstractOperator,
+    ComposedOperator,
+    compose,
+    shared_path,
+)
 from odestab.operators.scaling import unit_scaled
 from odestab.propagation.growth import Methods, Path, follow
 from odestab.spectrum.inexact import EXACT_SOLVE, inexact_singular_values, inverses
@@ -38,6 +43,13 @@ class LyapunovExponents:
         matvecs: products with the whole stack or its transpose; each is one product, or one linear
             solve, per layer.
         kind: "estimate".
+        path: which code computed the products, as `Linearization` names it.
+
+    >>> f, x = od.LinearVectorField(-3 * torch.eye(2).double()), torch.zeros(1, 1, 2).double()
+    >>> stack = od.Trajectory((x, x, x), torch.ones(1, 1).bool(), (f, f))
+    >>> found = od.lyapunov_exponents(stack, methods=od.ImplicitEuler(1.0))
+    >>> round(found.values.exp().item(), 6), found.converged.tolist()  # 1/4 a layer
+    (0.25, [[True]])
     """
 
     values: Float[Tensor, "batch k"]
@@ -47,12 +59,15 @@ class LyapunovExponents:
     left: Float[Tensor, "batch k *event"]
     matvecs: int
     kind: str = "estimate"
+    path: str | None = None
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class AlignmentLoss:
-    """Σ_l log σ_1(D_l) − log σ_1(D_{L−1}⋯D_0): what a stack amplifies less than its layers would if
-    their worst directions met.
+    """Σ_l log σ_1(D_l) − log σ_1(D_{L−1}⋯D_0): the alignment loss of a stack.
+
+    The stack amplifies that much less than its layers one by one, in nats. It is zero where the
+    worst direction that leaves a layer is the worst one that can enter the next.
 
     Attributes:
         value: nats, `(batch,)`, never negative but for the residuals; infinite where the product is
@@ -65,6 +80,13 @@ class AlignmentLoss:
         converged: every residual is at most rtol, and every layer was solved.
         matvecs: products with one layer's derivative, or linear solves.
         kind: "estimate".
+        path: which code computed the products, as `Linearization` names it.
+
+    >>> f, x = od.LinearVectorField(torch.eye(2).double()), torch.zeros(1, 1, 2).double()
+    >>> stack = od.Trajectory((x, x, x), torch.ones(1, 1).bool(), (f, f))
+    >>> loss = od.alignment_loss(stack)
+    >>> loss.layers.exp().round(decimals=6).tolist(), round(loss.product.exp().item(), 6)
+    ([[2.0, 2.0]], 4.0)
     """
 
     value: Float[Tensor, " batch"]
@@ -74,6 +96,7 @@ class AlignmentLoss:
     converged: Bool[Tensor, " batch"]
     matvecs: int
     kind: str = "estimate"
+    path: str | None = None
 
 
 def lyapunov_exponents(
@@ -86,8 +109,9 @@ def lyapunov_exponents(
     max_dimension: int = 200,
     work_dtype: torch.dtype | None = None,
 ) -> LyapunovExponents:
-    """The k largest finite-time Lyapunov exponents, by Golub–Kahan on the product of all step
-    derivatives.
+    """The k largest (1/L) log σ_i(D_{L−1}⋯D_0), by Golub–Kahan on the whole product.
+
+    For k > 1 the complement of what was found is searched again, as `singular_values` does.
 
     One pass of QR through the layers, the usual method for long orbits, is wrong for a dozen
     layers: its first vectors are still the random ones it began with.
@@ -107,13 +131,28 @@ def lyapunov_exponents(
     Raises:
         ValueError: if k is not in 1..n, methods do not fit the layers, or both a path and methods
             are given.
+
+    >>> f = od.LinearVectorField(torch.diag(torch.tensor([0.0, -3.0])).double())
+    >>> x = torch.zeros(1, 1, 2).double()
+    >>> stack = od.Trajectory((x, x, x), torch.ones(1, 1).bool(), (f, f))
+    >>> od.lyapunov_exponents(stack, k=2).values.exp().round(decimals=6).tolist()
+    [[2.0, 1.0]]
     """
     path = _path(trajectory, methods)
     *sides, logs = _derivatives(path, rtol)
     loose, exact = map(compose, sides)
+    generator = generator or torch.Generator().manual_seed(0)
     start = exact.random(generator)
+    again = exact.random(generator) if k > 1 else None
     found = inexact_singular_values(
-        loose, exact, start, k, rtol, max_dimension=max_dimension, work_dtype=work_dtype
+        loose,
+        exact,
+        start,
+        k,
+        rtol,
+        again=again,
+        max_dimension=max_dimension,
+        work_dtype=work_dtype,
     )
     assert found.right is not None and found.left is not None
     depth, solved = path.trajectory.depth, path.converged.all(1, keepdim=True)
@@ -126,7 +165,13 @@ def lyapunov_exponents(
     )
     converged = found.converged & solved & told
     return LyapunovExponents(
-        values, relative / depth, converged, found.right, found.left, found.matvecs + 1
+        values,
+        relative / depth,
+        converged,
+        found.right,
+        found.left,
+        found.matvecs + 1,
+        path=found.path,
     )
 
 
@@ -138,8 +183,9 @@ def alignment_loss(
     *,
     work_dtype: torch.dtype | None = None,
 ) -> AlignmentLoss:
-    """Σ_l log σ_1(D_l) − log σ_1(D_{L−1}⋯D_0) along a path: a product of layer norms says nothing
-    about the stack.
+    """Σ_l log σ_1(D_l) − log σ_1(D_{L−1}⋯D_0) along a path.
+
+    A product of layer norms says nothing about a stack whose worst directions do not meet.
 
     Args:
         trajectory: the fields, or a path that was followed already.
@@ -150,6 +196,13 @@ def alignment_loss(
 
     Raises:
         ValueError: if methods do not fit the layers, or both a path and methods are given.
+
+    >>> axes = [0.0, 1.0], [1.0, 0.0]
+    >>> f, g = (od.LinearVectorField(torch.diag(torch.tensor(a)).double()) for a in axes)
+    >>> x = torch.zeros(1, 1, 2).double()
+    >>> stack = od.Trajectory((x, x, x), torch.ones(1, 1).bool(), (f, g))
+    >>> round(od.alignment_loss(stack).value.exp().item(), 6)  # 2 · 2 over 2
+    2.0
     """
     path = _path(trajectory, methods)
     loose, exact, scales = _derivatives(path, rtol)
@@ -179,6 +232,7 @@ def alignment_loss(
         relative,
         converged,
         matvecs,
+        path=shared_path(exact),
     )
 
 

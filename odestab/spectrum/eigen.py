@@ -8,11 +8,11 @@ from torch import Tensor
 
 from odestab.krylov import Wanted, krylov_schur
 from odestab.krylov.orthogonalization import norm
+from odestab.operators.factorized_inverse import factorized_inverse
 from odestab.operators.linear_operator import (
     AbstractOperator,
     ComposedOperator,
     affine,
-    factorized_inverse,
     inverse,
 )
 from odestab.spectrum import record
@@ -25,8 +25,9 @@ ROUNDINGS = 10  # eps·‖A − σI‖_F: a residual below is rounding
 
 
 def full_spectrum(operator: AbstractOperator, limit: int = 1600) -> Spectrum:
-    """All eigenvalues of each example's matrix by dense LAPACK, largest |λ| first; NaN beyond a
-    shorter example's dimension.
+    """All eigenvalues of each example's matrix by dense LAPACK, largest |λ| first.
+
+    Rows of shorter examples end with NaN.
 
     Args:
         operator: A.
@@ -34,6 +35,10 @@ def full_spectrum(operator: AbstractOperator, limit: int = 1600) -> Spectrum:
 
     Raises:
         ValueError: if an example's dimension is above the limit.
+
+    >>> f = od.LinearVectorField(torch.tensor([[-1.0, 8.0], [0.0, -2.0]]).double())
+    >>> od.full_spectrum(od.Jacobian(f, torch.zeros(1, 2).double())).values.real.tolist()
+    [[-2.0, -1.0]]
     """
     if max(operator.sizes) > limit:
         raise ValueError(
@@ -58,8 +63,10 @@ def eigenvalues(
     confirm: bool = True,
     work_dtype: torch.dtype | None = None,
 ) -> Spectrum:
-    """The k leading eigenvalues of each example: dense where the matrix is small, else by
-    Krylov–Schur (Arnoldi with thick restart).
+    """The k leading eigenvalues of each example: A v = λ v.
+
+    Small matrices are formed and given to LAPACK. Larger ones are searched by Krylov–Schur, which
+    is Arnoldi's method with thick restarts (Stewart 2001).
 
     Args:
         operator: A.
@@ -87,6 +94,12 @@ def eigenvalues(
     Raises:
         ValueError: if `which` is unknown, k is not in 1..n, or the dimension or the budget is too
             small for k.
+
+    >>> f = od.LinearVectorField(torch.diag(torch.arange(-300.0, 0.0)).double())  # −300, …, −1
+    >>> J = od.Jacobian(f, torch.zeros(1, 300).double())
+    >>> stiff = od.eigenvalues(J, k=2)  # of largest modulus, matrix-free
+    >>> stiff.values.real.round(decimals=3).tolist(), stiff.converged.tolist(), stiff.kind
+    ([[-300.0, -299.0]], [[True, True]], 'estimate')
     """
     dimension = max(40, 3 * k) if dimension is None else dimension
     check(
@@ -159,12 +172,14 @@ class _Search:
             "estimate",
             right=right,
             failed_at=found.failed_at,
+            path=operator.path,
         )
 
 
 def _nearest(operator: AbstractOperator, search: _Search, sigma: float, rtol: float) -> Spectrum:
-    """Eigenvalues nearest to sigma, λ = s + 1/θ with θ leading eigenvalues of (A − sI)⁻¹; residuals
-    are those of A.
+    """Eigenvalues nearest to sigma: λ = s + 1/θ with θ leading eigenvalues of (A − sI)⁻¹.
+
+    Residuals are those of A.
 
     The shift s is σ, or beside it for an example of which σ is an eigenvalue to about half the
     digits: there the inverse does not exist, or drowns all other eigenvalues in its rounding.
@@ -195,8 +210,7 @@ def _nearest(operator: AbstractOperator, search: _Search, sigma: float, rtol: fl
 
 
 def _regular_shift(operator: AbstractOperator, sigma: float, rtol: float) -> tuple[Tensor, Tensor]:
-    """σ per example, moved by 10 √eps of ‖A − σI‖ where it is an eigenvalue to √eps; and ‖A −
-    σI‖_F, roughly.
+    """σ moved by 10 √eps of ‖A − σI‖ where it is an eigenvalue; and ‖A − σI‖_F, roughly.
 
     One solve with a random vector tells: it is as long as the inverse is large.
     """
@@ -231,7 +245,9 @@ def _minus(operator: AbstractOperator, shift: Tensor) -> AbstractOperator:
     def minus(product: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
         return lambda v: product(v) - shifts * operator.project(v)
 
-    return ComposedOperator(minus(operator.mv), minus(operator.rmv), operator.like, operator.mask)
+    return ComposedOperator(
+        minus(operator.mv), minus(operator.rmv), operator.like, operator.mask, parts=(operator,)
+    )
 
 
 def _dense_eigenvalues(
@@ -272,13 +288,12 @@ def _dense_eigenvalues(
         center=center,
         right=right,
         uncertainty=uncertainty,
+        path=operator.path,
     )
 
 
 def _condition_numbers(vectors: Tensor) -> Tensor:
-    """κ(λ) = ‖x‖‖y‖/|y*x| from unit right eigenvectors x: left ones y are the rows of their
-    inverse; infinite where defective.
-    """
+    """κ(λ) = ‖x‖‖y‖/|y*x|, y the rows of x's inverse; infinite where defective."""
     left, failed = torch.linalg.inv_ex(vectors)
     condition = norm(left.abs()).nan_to_num(torch.inf, posinf=torch.inf)
     return torch.where(failed == 0, condition.clamp(min=1.0), torch.inf)
@@ -287,8 +302,7 @@ def _condition_numbers(vectors: Tensor) -> Tensor:
 def _eigen_residuals(
     operator: AbstractOperator, values: Tensor, right: Tensor
 ) -> tuple[Tensor, int]:
-    """‖A v − θ v‖ for unit Ritz vectors, and the products that it took: two of a conjugate pair,
-    one of a real value.
+    """‖A v − θ v‖ for unit Ritz vectors, and the products that it took.
 
     One tangent at a time, its part of the residual added up, as k complex vectors more would be as
     large as a Krylov space.

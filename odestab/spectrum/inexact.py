@@ -9,9 +9,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from odestab.krylov import golub_kahan
+from odestab.krylov import SingularSearch, largest_singular_triplets
 from odestab.krylov.orthogonalization import norm
-from odestab.krylov.ritz import bidiagonal_ritz, first_failure, grow_until
 from odestab.operators.linear_operator import AbstractOperator, ComposedOperator, inverse, solve
 from odestab.spectrum import record
 from odestab.spectrum.record import Spectrum
@@ -29,6 +28,7 @@ def inexact_singular_values(
     k: int = 1,
     rtol: float = 1e-4,
     *,
+    again: Float[Tensor, "batch *event"] | None = None,
     max_dimension: int = 200,
     work_dtype: torch.dtype | None = None,
 ) -> Spectrum:
@@ -45,6 +45,8 @@ def inexact_singular_values(
         exact: A; the same operator if its products are cheap.
         start: the first vectors, a random one or one that is known to be near.
         k: how many.
+        again: fresh random vectors, with which the complement of k > 1 vectors is searched until a
+            search finds nothing better; without them no such value counts as converged.
         rtol: tolerance on ‖Aᵀu − σv‖ relative to σ_1; A v = σ u holds to rounding.
         max_dimension: largest Krylov space.
         work_dtype: precision of the Krylov space.
@@ -55,25 +57,20 @@ def inexact_singular_values(
     record.check(exact, k, "LM", ("LM",), (max_dimension, "max_dimension", k))
     largest = min(max_dimension, max(exact.sizes))
     work = loose.cast(work_dtype or loose.like.dtype)
-    flat, rflat, first = work.flat(work.mv), work.flat(work.rmv), start.flatten(1).to(work.like)
-    wanted = min(k + 1, largest)
-    limits = (
-        torch.full((wanted,), KRYLOV * rtol)
-        .index_fill(0, torch.arange(k, wanted), max(SEEN, rtol))
-        .to(work.like.dtype)
+    triplets = largest_singular_triplets(
+        work.flat(work.mv),
+        work.flat(work.rmv),
+        start.flatten(1).to(work.like),
+        SingularSearch(k, KRYLOV * rtol, (k + 2, 1, largest), SEEN),
+        None if again is None else again.flatten(1).to(work.like),
     )
-    factorization, ritz = grow_until(
-        lambda previous, steps: golub_kahan(flat, rflat, first, steps, previous),
-        lambda f: bidiagonal_ritz(f, wanted),
-        lambda r: limits * r.values[:, :1],
-        (k + 2, 1, largest),
-    )
-    right = torch.bmm(ritz.right[:, :, :k].mT, factorization.right[:, :-1]).to(exact.like)
-    found = rayleigh_ritz(exact, right.view(-1, k, *exact.like.shape[1:]), rtol)
+    right = triplets.right.to(exact.like).view(-1, k, *exact.like.shape[1:])
+    spectrum = rayleigh_ritz(exact, right, rtol)
     return dataclasses.replace(
-        found,
-        matvecs=2 * (factorization.steps + k),
-        failed_at=first_failure(factorization.projected.mT),
+        spectrum,
+        converged=spectrum.converged & triplets.settled[:, None],
+        matvecs=2 * (triplets.steps + k),
+        failed_at=triplets.failed_at,
     )
 
 
@@ -104,6 +101,7 @@ def rayleigh_ritz(
         "estimate",
         right=right,
         left=left,
+        path=operator.path,
     )
 
 
@@ -125,5 +123,5 @@ def inverses(operator: AbstractOperator, rtol: float) -> tuple[AbstractOperator,
         return apply
 
     return inverse(operator, LOOSE_SOLVE * rtol), ComposedOperator(
-        exact(False), exact(True), operator.like, operator.mask
+        exact(False), exact(True), operator.like, operator.mask, parts=(operator,)
     )

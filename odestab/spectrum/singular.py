@@ -8,13 +8,18 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from odestab.krylov import golub_kahan, lanczos, smallest_singular_triplets
+from odestab.krylov import (
+    SingularSearch,
+    lanczos,
+    largest_singular_triplets,
+    smallest_singular_triplets,
+)
 from odestab.krylov.orthogonalization import norm, unit
-from odestab.krylov.ritz import bidiagonal_ritz, first_failure, grow_until, lanczos_ritz
+from odestab.krylov.ritz import first_failure, grow_until, lanczos_ritz
+from odestab.operators.factorized_inverse import factorized_inverse
 from odestab.operators.linear_operator import (
     AbstractOperator,
     ComposedOperator,
-    factorized_inverse,
     inverse,
     symmetric_part,
 )
@@ -37,11 +42,16 @@ def singular_values(
     max_dimension: int = 200,
     work_dtype: torch.dtype | None = None,
 ) -> Spectrum:
-    """The k largest singular values by Golub–Kahan, or the k smallest by inverse iteration in a
-    growing subspace (Davidson).
+    """The k largest or smallest singular values, A v = σ u and Aᵀ u = σ v.
 
-    For an operator made by `inverse`, the largest values are one over the smallest of what was
-    inverted, and are computed as that.
+    The largest come from Golub–Kahan bidiagonalisation, the smallest from inverse iteration in a
+    growing subspace (Davidson). For an operator made by `inverse`, the largest values are one over
+    the smallest of what was inverted, and are computed as that.
+
+    One Krylov space has one vector of a multiple singular value. For k > 1 the complement of what
+    was found is therefore searched from another vector, and again until a search finds nothing
+    better: 1.4 to 1.9 times the products of one search on random matrices. Where the last search
+    could not tell, nothing counts as converged.
 
     Args:
         operator: A.
@@ -58,6 +68,12 @@ def singular_values(
 
     Raises:
         ValueError: if `which` is unknown, or k is not in 1..n or above max_dimension.
+
+    >>> f = od.LinearVectorField(torch.tensor([[3.0, 0.0], [4.0, 5.0]]).double())
+    >>> A = od.Jacobian(f, torch.zeros(1, 2).double())
+    >>> largest, smallest = od.singular_values(A), od.singular_values(A, which="SM")
+    >>> round(largest.values.item() ** 2, 6), round(smallest.values.item() ** 2, 6)  # of AᵀA
+    (45.0, 5.0)
     """
     check(operator, k, which, WHICH, (max_dimension, "max_dimension", k))
     if which == "SM":
@@ -70,30 +86,47 @@ def singular_values(
     if isinstance(operator, ComposedOperator) and operator.inverse_of is not None:
         options: dict[str, Any] = {"max_dimension": max_dimension, "work_dtype": work_dtype}
         return _inverted(singular_values(operator.inverse_of, k, "SM", rtol, generator, **options))
-    work = operator.cast(work_dtype or operator.like.dtype)
-    start, flat, rflat = (
-        operator.random(generator).flatten(1).to(work.like),
+    return _largest_singular_values(operator, k, rtol, generator, max_dimension, work_dtype)
+
+
+def _largest_singular_values(
+    operator: AbstractOperator,
+    k: int,
+    rtol: float,
+    generator: torch.Generator | None,
+    max_dimension: int,
+    work_dtype: torch.dtype | None,
+) -> Spectrum:
+    """The largest singular triplets by Golub–Kahan; for k > 1 the complement is searched too."""
+    own = operator.like.dtype
+    work = operator.cast(work_dtype or own)
+    generator = generator or torch.Generator().manual_seed(0)
+    start = operator.random(generator).flatten(1).to(work.like)
+    again = operator.random(generator).flatten(1).to(work.like) if k > 1 else None
+    schedule = (k + 5, 2, min(max_dimension, max(operator.sizes)))
+    triplets = largest_singular_triplets(
         work.flat(work.mv),
         work.flat(work.rmv),
-    )
-    factorization, ritz = grow_until(
-        lambda previous, steps: golub_kahan(flat, rflat, start, steps, previous),
-        lambda f: bidiagonal_ritz(f, k),
-        lambda r: rtol * r.values[:, :1],
-        (k + 5, 2, min(max_dimension, max(operator.sizes))),
+        start,
+        SingularSearch(k, rtol, schedule),
+        again,
     )
     shape = (-1, k, *operator.like.shape[1:])
-    right = (
-        torch.bmm(ritz.right.mT, factorization.right[:, :-1]).view(shape).to(operator.like.dtype)
-    )
-    left = torch.bmm(ritz.left.mT, factorization.left).view(shape).to(operator.like.dtype)
-    values = ritz.values.to(operator.like.dtype)
+    right = triplets.right.view(shape).to(own)
+    left = triplets.left.view(shape).to(own)
+    values = triplets.values.to(own)
     residuals = _singular_residuals(operator, values, right, left)
-    converged = residuals <= rtol * values[:, :1]
-    failed = first_failure(factorization.projected.mT)
-    matvecs = 2 * (factorization.steps + k)
+    converged = (residuals <= rtol * values[:, :1]) & triplets.settled[:, None]
     return Spectrum(
-        values, residuals, converged, matvecs, "estimate", right=right, left=left, failed_at=failed
+        values,
+        residuals,
+        converged,
+        2 * (triplets.steps + k),
+        "estimate",
+        right=right,
+        left=left,
+        failed_at=triplets.failed_at,
+        path=operator.path,
     )
 
 
@@ -106,9 +139,15 @@ def logarithmic_norm(
 ) -> Spectrum:
     """μ₂(A) = λ_max((A + Aᵀ)/2), the Euclidean logarithmic norm, by Lanczos: a Spectrum with k = 1.
 
-    The value is a lower bound, and an eigenvalue of the symmetric part lies within the residual of
-    it. The space is built in `work_dtype`, by default the operator's own; the residual is always
-    taken in that. Source: Dahlquist 1958; Mathematics, section 4.
+    It bounds growth: ‖e^{tA}‖ ≤ e^{tμ₂}. The value is a lower bound of μ₂, and an eigenvalue of the
+    symmetric part lies within the residual of it. The space is built in `work_dtype`, by default
+    the operator's own; the residual is always taken in that. Source: Dahlquist 1958; Mathematics,
+    section 4.
+
+    >>> f = od.LinearVectorField(torch.tensor([[-1.0, 4.0], [0.0, -1.0]]).double())
+    >>> mu = od.logarithmic_norm(od.Jacobian(f, torch.zeros(1, 2).double()))  # λ = −1, twice
+    >>> round(mu.values.item(), 6)  # positive: the norm grows at first though both λ decay
+    1.0
     """
     symmetric = symmetric_part(operator)
     work = symmetric.cast(work_dtype or operator.like.dtype)
@@ -131,7 +170,14 @@ def logarithmic_norm(
     matvecs = 2 * (factorization.arnoldi.steps + 1)
     failed = first_failure(factorization.arnoldi.hessenberg)
     return Spectrum(
-        values, residuals, converged, matvecs, "estimate", right=right, failed_at=failed
+        values,
+        residuals,
+        converged,
+        matvecs,
+        "estimate",
+        right=right,
+        failed_at=failed,
+        path=operator.path,
     )
 
 
@@ -174,7 +220,14 @@ def _smallest_singular_values(
     right, left = found.right.view(shape), found.left.view(shape)
     matvecs = (1 + k) * found.steps + 1
     return Spectrum(
-        found.values, found.residuals, found.converged, matvecs, "estimate", right=right, left=left
+        found.values,
+        found.residuals,
+        found.converged,
+        matvecs,
+        "estimate",
+        right=right,
+        left=left,
+        path=operator.path,
     )
 
 
@@ -206,6 +259,7 @@ def _dense_smallest(operator: AbstractOperator, k: int) -> Spectrum:
         "exact",
         right=right.view(shape),
         left=left.view(shape),
+        path=operator.path,
     )
 
 

@@ -1,6 +1,4 @@
-"""Where a step is stable: regions of the complex plane, margins and step sizes of a spectrum, and
-whether an implicit step damps more.
-"""
+"""Where a step is stable: regions, margins, step sizes, and implicit against explicit damping."""
 
 import dataclasses
 import math
@@ -23,8 +21,8 @@ DISC_POINTS = 8  # directions in which an eigenvalue may be off
 def complex_grid(re: Float[Tensor, " m"], im: Float[Tensor, " n"]) -> Complex[Tensor, "n m"]:
     """z = re + i·im, imaginary parts along the first axis.
 
-    >>> complex_grid(torch.zeros(3), torch.zeros(2)).shape
-    torch.Size([2, 3])
+    >>> od.complex_grid(torch.tensor([-1.0, 0.0]), torch.tensor([0.0, 2.0])).tolist()
+    [[(-1+0j), 0j], [(-1+2j), 2j]]
     """
     return torch.complex(*torch.broadcast_tensors(re[None, :], im[:, None]))
 
@@ -32,22 +30,26 @@ def complex_grid(re: Float[Tensor, " m"], im: Float[Tensor, " n"]) -> Complex[Te
 def stability_region(
     method: AbstractOneStepMethod, re: Float[Tensor, " m"], im: Float[Tensor, " n"]
 ) -> Float[Tensor, "n m"]:
-    """|R(z)| on the grid z = re + i·im; the region of stability is where it is ≤ 1, infinite at a
-    pole, NaN where z is not finite.
+    """|R(z)| on the grid z = re + i·im; the region of stability is where it is ≤ 1.
 
-    >>> import odestab as od
-    >>> stability_region(od.ImplicitEuler(), torch.tensor([-1.0, 1.0]), torch.zeros(1))
-    tensor([[0.5000,    inf]])
+    It is infinite at a pole and NaN where z is not finite.
+
+    >>> re, im = torch.tensor([-2.0, -1.0, 0.5]).double(), torch.zeros(1).double()
+    >>> od.stability_region(od.ExplicitEuler(), re, im).tolist()  # stable in |1 + z| ≤ 1
+    [[1.0, 0.0, 1.5]]
+    >>> od.stability_region(od.ImplicitEuler(), re, im).round(decimals=3).tolist()
+    [[0.333, 0.5, 2.0]]
     """
     return _amplification(method, complex_grid(re, im))
 
 
 def lemniscate(z: Complex[Tensor, "*points"]) -> Float[Tensor, "*points"]:
-    """|1 − z²|: above 1 implicit Euler damps more than explicit Euler, below 1 less (Mathematics,
-    section 3).
+    """|1 − z²|: above 1 implicit Euler damps more than explicit Euler (Mathematics, section 3).
 
-    >>> lemniscate(torch.tensor([1j, 0.5 + 0j]))
-    tensor([2.0000, 0.7500])
+    Below 1 it damps less.
+
+    >>> od.lemniscate(torch.tensor([-3.0, -1.0, 2j])).tolist()
+    [8.0, 0.0, 5.0]
     """
     return (1 - z**2).abs()
 
@@ -64,11 +66,11 @@ class SpectralGrowth:
         uncertainty: by how much `value` may be off, as each eigenvalue may lie anywhere within its
             own uncertainty.
 
-    >>> import odestab as od
-    >>> field = od.LinearVectorField(torch.diag(torch.tensor([-0.5, -3.0])))
-    >>> spectrum = od.full_spectrum(od.Jacobian(field, torch.ones(1, 2)))
-    >>> od.spectral_growth(od.ExplicitEuler(1.0), spectrum).certain
-    tensor([True])
+    >>> f = od.LinearVectorField(torch.diag(torch.tensor([-3.0, 0.5])).double())
+    >>> spectrum = od.full_spectrum(od.Jacobian(f, torch.zeros(1, 2).double()))
+    >>> growth = od.spectral_growth(od.ExplicitEuler(1.0), spectrum)
+    >>> growth.value.tolist(), growth.certain.tolist(), bool(growth.uncertainty < 1e-13)
+    ([2.0], [True], True)
     """
 
     value: Float[Tensor, " batch"]
@@ -78,18 +80,17 @@ class SpectralGrowth:
 
 
 def spectral_growth(method: AbstractOneStepMethod, spectrum: Spectrum) -> SpectralGrowth:
-    """max |R(hλ)| over the spectrum, with a certificate from the disc that holds the eigenvalues
-    which are not listed.
+    """max |R(hλ)| over the spectrum, with a certificate where not all eigenvalues are listed.
 
-    With which = "LM" those lie in |λ − center| ≤ ρ, the distance of the last one listed. |R| takes
-    its maximum over the disc on its circle unless a pole lies inside. The certificate takes the
-    listed eigenvalues as complete and is withheld where one did not converge.
+    With which = "LM" the others lie in the disc |λ − center| ≤ ρ, the distance of the last one
+    listed. |R| takes its maximum over the disc on its circle unless a pole lies inside. The
+    certificate takes the listed eigenvalues as complete and is withheld where one did not converge.
 
-    >>> import odestab as od
-    >>> field = od.LinearVectorField(torch.diag(torch.tensor([-0.5, -3.0])))
-    >>> spectrum = od.full_spectrum(od.Jacobian(field, torch.ones(1, 2)))
-    >>> od.spectral_growth(od.ExplicitEuler(1.0), spectrum).value
-    tensor([2.])
+    >>> f = od.LinearVectorField(torch.diag(torch.arange(-300.0, 0.0)).double())
+    >>> listed = od.eigenvalues(od.Jacobian(f, torch.zeros(1, 300).double()), k=2)  # −300, −299
+    >>> growth = od.spectral_growth(od.ExplicitEuler(1.0), listed)
+    >>> round(growth.value.item(), 3), growth.certain.tolist(), round(growth.bound.item(), 3)
+    (299.0, [False], 300.0)
     """
     h = float(method.step_size)
     z = h * spectrum.values
@@ -122,11 +123,12 @@ class StableStepSizes:
         boundary: `(batch, steps)`, growth is 1 to within its uncertainty (Mathematics, section 8):
             it may be stable or not.
 
-    >>> import odestab as od
-    >>> field = od.LinearVectorField(torch.diag(torch.tensor([-0.5, -3.0])))
-    >>> spectrum = od.full_spectrum(od.Jacobian(field, torch.ones(1, 2)))
-    >>> od.stable_step_sizes(od.ExplicitEuler(), spectrum, torch.tensor([0.5, 1.0])).describe(0)
-    '0.5'
+    >>> f = od.LinearVectorField(-torch.eye(2).double())
+    >>> spectrum = od.full_spectrum(od.Jacobian(f, torch.zeros(1, 2).double()))
+    >>> h = torch.tensor([1.0, 2.0, 3.0])
+    >>> found = od.stable_step_sizes(od.ExplicitEuler(), spectrum, h)
+    >>> found.growth.tolist(), found.boundary.tolist()  # |1 − h|
+    ([[0.0, 1.0, 2.0]], [[False, True, False]])
     """
 
     step_sizes: Float[Tensor, " steps"]
@@ -136,8 +138,7 @@ class StableStepSizes:
     boundary: Bool[Tensor, "batch steps"]
 
     def describe(self, example: int) -> str:
-        """The stable candidates in words: "none", or the runs of neighbouring candidates as
-        intervals.
+        """The stable candidates in words: "none", or runs of neighbours as intervals.
 
         Candidates on the boundary are named after them; "unknown" where the eigenvalues are not
         finite.
@@ -166,17 +167,18 @@ class StableStepSizes:
 def stable_step_sizes(
     method: AbstractOneStepMethod, spectrum: Spectrum, steps: Float[Tensor, " steps"]
 ) -> StableStepSizes:
-    """The set {h : max |R(hλ)| ≤ 1} on a list of candidates; on real layers often empty
-    (Mathematics, section 8).
+    """{h : max |R(hλ)| ≤ 1} on a list of candidates (Mathematics, section 8).
+
+    On real layers the set is often empty.
 
     Raises:
         ValueError: if a candidate is not positive and finite.
 
-    >>> import odestab as od
-    >>> field = od.LinearVectorField(torch.diag(torch.tensor([-0.5, -3.0])))
-    >>> spectrum = od.full_spectrum(od.Jacobian(field, torch.ones(1, 2)))
-    >>> od.stable_step_sizes(od.ExplicitEuler(), spectrum, torch.tensor([0.5, 1.0])).stable
-    tensor([[ True, False]])
+    >>> f = od.LinearVectorField(torch.tensor([[0.0, 1.0], [-1.0, 0.0]]).double())  # λ = ±i
+    >>> spectrum = od.full_spectrum(od.Jacobian(f, torch.zeros(1, 2).double()))
+    >>> candidates = torch.tensor([0.1, 1.0])
+    >>> od.stable_step_sizes(od.ExplicitEuler(), spectrum, candidates).describe(0)
+    'none'
     """
     found = []
     for h in steps.tolist():
@@ -202,11 +204,12 @@ def margin(method: AbstractOneStepMethod, spectrum: Spectrum) -> Float[Tensor, "
     0 where it is less than its uncertainty and √eps, on the boundary; NaN where the eigenvalues are
     not finite.
 
-    >>> import odestab as od
-    >>> field = od.LinearVectorField(torch.diag(torch.tensor([-0.5, -3.0])))
-    >>> spectrum = od.full_spectrum(od.Jacobian(field, torch.ones(1, 2)))
-    >>> od.margin(od.ImplicitEuler(1.0), spectrum)
-    tensor([0.3333])
+    >>> f = od.LinearVectorField(torch.diag(torch.tensor([-3.0, -0.5])).double())
+    >>> spectrum = od.full_spectrum(od.Jacobian(f, torch.zeros(1, 2).double()))
+    >>> od.margin(od.ExplicitEuler(1.0), spectrum).tolist()
+    [-1.0]
+    >>> od.margin(od.ImplicitEuler(1.0), spectrum).round(decimals=4).tolist()
+    [0.3333]
     """
     found = spectral_growth(method, spectrum)
     value = 1 - found.value
@@ -216,13 +219,11 @@ def margin(method: AbstractOneStepMethod, spectrum: Spectrum) -> Float[Tensor, "
 def share_outside_lemniscate(
     spectrum: Spectrum, step_size: float, bulk: float = -1.0, radius: float = 1e-3
 ) -> tuple[Float[Tensor, " batch"], Int[Tensor, " batch"]]:
-    """The share of eigenvalues with |1 − (hλ)²| > 1, where implicit Euler damps more, and the size
-    of the bulk left out of it.
+    """The share of eigenvalues with |1 − (hλ)²| > 1, and the size of the bulk left out of it.
 
-    An eigenvalue that lies on the lemniscate to within its uncertainty is not outside.
-
-    LayerNorm puts eigenvalues of multiplicity 2n at λ ≈ −1 (Mathematics, section 4); they are
-    counted apart. Where nothing is left the share is NaN.
+    There implicit Euler damps more. An eigenvalue that lies on the lemniscate to within its
+    uncertainty is not outside. LayerNorm puts eigenvalues of multiplicity 2n at λ ≈ −1
+    (Mathematics, section 4); they are counted apart. Where nothing is left the share is NaN.
 
     Args:
         spectrum: a full spectrum.
@@ -233,11 +234,11 @@ def share_outside_lemniscate(
     Raises:
         ValueError: if the spectrum is not complete: a share of leading values says nothing.
 
-    >>> import odestab as od
-    >>> field = od.LinearVectorField(torch.diag(torch.tensor([-0.5, -3.0])))
-    >>> spectrum = od.full_spectrum(od.Jacobian(field, torch.ones(1, 2)))
-    >>> od.share_outside_lemniscate(spectrum, 1.0)
-    (tensor([0.5000]), tensor([0]))
+    >>> f = od.LinearVectorField(torch.diag(torch.tensor([-3.0, 0.5, -1.0, -1.0])).double())
+    >>> spectrum = od.full_spectrum(od.Jacobian(f, torch.zeros(1, 4).double()))
+    >>> share, bulk = od.share_outside_lemniscate(spectrum, step_size=1.0)
+    >>> share.tolist(), bulk.tolist()
+    ([0.5], [2])
     """
     if not spectrum.complete:
         raise ValueError("spectrum must be complete (full_spectrum), got leading values only")
@@ -252,7 +253,7 @@ def share_outside_lemniscate(
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class ImplicitAdvantage:
-    """How much more an implicit step damps than an explicit one.
+    """How much more an implicit step damps than an explicit one, in nats.
 
     Attributes:
         values: log(‖Eδ‖/‖M⁻¹δ‖) per perturbation δ, `(perturbations, batch)`, in nats; positive:
@@ -260,9 +261,10 @@ class ImplicitAdvantage:
         residual: relative residual of the linear solves, same shape.
         solved: `(batch,)`, the implicit step converged; where not, M was taken at the best iterate.
 
-    >>> one = torch.ones(2, 1)
-    >>> ImplicitAdvantage(one, 0 * one, one[0] > 0).mean
-    tensor([1.])
+    >>> f, x = od.LinearVectorField(-3 * torch.eye(1).double()), torch.ones(1, 1).double()
+    >>> advantage = od.implicit_advantage(f, x, torch.ones(1, 1, 1).double())
+    >>> round(advantage.values.exp().item(), 6), advantage.solved.tolist()  # 2 over 1/4
+    (8.0, [True])
     """
 
     values: Float[Tensor, "perturbations batch"]
@@ -294,8 +296,9 @@ def implicit_advantage(
     implicit: ImplicitEuler | None = None,
     rtol: float = 1e-6,
 ) -> ImplicitAdvantage:
-    """log(‖Eδ‖/‖M⁻¹δ‖) over a family of perturbations, E = I + hJ(x), M = I − hJ(y) at the implicit
-    solution y (Mathematics, section 8).
+    """log(‖Eδ‖/‖M⁻¹δ‖) over a family of perturbations δ (Mathematics, section 8).
+
+    E = I + hJ(x) is the derivative of the explicit step, M = I − hJ(y) at the implicit solution y.
 
     Args:
         field: f.
@@ -306,10 +309,11 @@ def implicit_advantage(
             h.
         rtol: relative residual of the linear solves.
 
-    >>> import odestab as od
-    >>> field, x = od.LinearVectorField(-3.0 * torch.eye(2)), torch.ones(1, 2)
-    >>> od.implicit_advantage(field, x, torch.ones(1, 1, 2)).values.exp().round()
-    tensor([[8.]])
+    >>> f = od.LinearVectorField(torch.diag(torch.tensor([-3.0, 0.5])).double())
+    >>> basis = torch.eye(2).double()[:, None]  # one perturbation along each axis
+    >>> advantage = od.implicit_advantage(f, torch.ones(1, 2).double(), basis)
+    >>> advantage.values.exp().round(decimals=6).tolist()  # 2 over 1/4, and 1.5 over 2
+    [[8.0], [0.75]]
     """
     method = dataclasses.replace(implicit or ImplicitEuler(), step_size=step_size)
     step = method.step(field, x)
@@ -326,14 +330,16 @@ def damping_advantage(
     solved: Bool[Tensor, " batch"],
     rtol: float = 1e-6,
 ) -> ImplicitAdvantage:
-    """log(‖Eδ‖/‖M⁻¹δ‖) for operators E and M that are already linearised; see
-    `implicit_advantage`.
+    """log(‖Eδ‖/‖M⁻¹δ‖) for operators E and M that are already linearised.
 
-    >>> import odestab as od
-    >>> j = od.Jacobian(od.LinearVectorField(-3.0 * torch.eye(2)), torch.ones(1, 2))
-    >>> e, m = od.affine(j, 1.0, 1.0), od.affine(j, 1.0, -1.0)
-    >>> od.damping_advantage(e, m, torch.ones(1, 1, 2), torch.tensor([True])).values.exp().round()
-    tensor([[8.]])
+    See `implicit_advantage`.
+
+    >>> f = od.LinearVectorField(torch.diag(torch.tensor([-3.0, 0.5])).double())
+    >>> J, basis = od.Jacobian(f, torch.zeros(1, 2).double()), torch.eye(2).double()[:, None]
+    >>> E, M = od.affine(J, 1.0, 1.0), od.affine(J, 1.0, -1.0)
+    >>> advantage = od.damping_advantage(E, M, basis, solved=torch.tensor([True]))
+    >>> advantage.values.exp().round(decimals=6).tolist()
+    [[8.0], [0.75]]
     """
     delta = explicit.project(perturbations)
     image = norm(explicit.mv(delta).flatten(2))
@@ -351,9 +357,7 @@ def _amplification(method: AbstractOneStepMethod, z: Tensor) -> Tensor:
 def _amplification_within(
     method: AbstractOneStepMethod, z: Tensor, radius: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """The least and the largest |R| on discs about points z, from DISC_POINTS directions and the
-    pole.
-    """
+    """The least and the largest |R| on discs about z, from DISC_POINTS directions and the pole."""
     known = radius.nan_to_num(torch.inf).clamp(max=torch.finfo(radius.dtype).max ** 0.25)
     angle = torch.arange(DISC_POINTS, dtype=radius.dtype, device=radius.device) * (
         2 * math.pi / DISC_POINTS
@@ -377,9 +381,7 @@ def _rounding(uncertainty: Tensor) -> Tensor:
 def _largest_on_disc(
     method: AbstractOneStepMethod, spectrum: Spectrum, h: float
 ) -> Float[Tensor, " batch"]:
-    """max |R(hλ)| over the disc of unlisted eigenvalues; infinite where it holds the pole or is not
-    known.
-    """
+    """max |R(hλ)| over the disc of unlisted eigenvalues; infinite where unknown, or at a pole."""
     if spectrum.center is None:
         return torch.full_like(spectrum.residuals[:, 0], torch.inf)
     radius = (spectrum.values[:, -1] - spectrum.center).abs()

@@ -1,5 +1,6 @@
-"""Worst growth over one step of a theta method at many step sizes, from one factor space: J is
-multiplied once for all of them.
+"""Worst growth over one step of a theta method at many step sizes, from one space.
+
+J is multiplied once for all of them.
 """
 
 import dataclasses
@@ -30,11 +31,13 @@ class StepGrowth:
         converged: residual ≤ rtol·σ.
         matvecs: products with J or Jᵀ, those inside linear solves not counted.
         kind: "estimate".
+        path: which code computed the products, as `Linearization` names it.
 
-    >>> import odestab as od
-    >>> j = od.Jacobian(od.LinearVectorField(-3.0 * torch.eye(2)), torch.ones(1, 2))
-    >>> od.step_growth(j, torch.tensor([0.5])).converged
-    tensor([[True]])
+    >>> f = od.LinearVectorField(-3 * torch.eye(2).double())
+    >>> J, h = od.Jacobian(f, torch.zeros(1, 2).double()), torch.tensor([0.5, 1.0]).double()
+    >>> growth = od.step_growth(J, h)
+    >>> growth.values.round(decimals=6).tolist(), growth.converged.tolist()  # |1 − 3h|
+    ([[0.5, 2.0]], [[True, True]])
     """
 
     step_sizes: Float[Tensor, " steps"]
@@ -43,6 +46,7 @@ class StepGrowth:
     converged: Bool[Tensor, "batch steps"]
     matvecs: int
     kind: str = "estimate"
+    path: str | None = None
 
 
 def step_growth(
@@ -54,14 +58,13 @@ def step_growth(
     *,
     max_dimension: int = 200,
 ) -> StepGrowth:
-    """σ_max((I + h(1 − θ)J)(I − hθJ)⁻¹) for every h of a list: explicit Euler θ = 0, implicit Euler
-    θ = 1, J the same for all.
+    """σ_max((I + h(1 − θ)J)(I − hθJ)⁻¹) for every h of a list, J the same for all.
 
-    On a subspace V with JV both factors are known for every h, so a generalised Rayleigh quotient
-    of small matrices gives all values at once; the space grows by the residual of the step size
-    that is worst off (generalised Davidson, Morgan and Scott 1986). For a nonlinear field an
-    implicit step is linearised where it ends, which depends on h: `worst_growth` does that; here J
-    stays frozen.
+    Explicit Euler is θ = 0, implicit Euler θ = 1. On a subspace V with JV both factors are known
+    for every h, so a generalised Rayleigh quotient of small matrices gives all values at once; the
+    space grows by the residual of the step size that is worst off (generalised Davidson, Morgan and
+    Scott 1986). For a nonlinear field an implicit step is linearised where it ends, which depends
+    on h: `worst_growth` does that; here J stays frozen.
 
     Args:
         operator: J.
@@ -74,10 +77,10 @@ def step_growth(
     Raises:
         ValueError: if a step size is not positive and finite, or θ is not in [0, 1].
 
-    >>> import odestab as od
-    >>> j = od.Jacobian(od.LinearVectorField(-3.0 * torch.eye(2)), torch.ones(1, 2))
-    >>> od.step_growth(j, torch.tensor([0.5, 1.0]), theta=1.0).values
-    tensor([[0.4000, 0.2500]])
+    >>> f = od.LinearVectorField(torch.diag(torch.tensor([-3.0, 0.5])).double())
+    >>> J, h = od.Jacobian(f, torch.zeros(1, 2).double()), torch.tensor([0.5, 1.0]).double()
+    >>> od.step_growth(J, h, theta=1.0).values.round(decimals=4).tolist()  # 1/(1 − ½h)
+    [[1.3333, 2.0]]
     """
     if not bool((step_sizes.isfinite() & (step_sizes > 0)).all()) or step_sizes.numel() == 0:
         raise ValueError(f"step_sizes must be > 0 and finite, got {step_sizes.tolist()}")
@@ -101,14 +104,17 @@ def step_growth(
         )
     residuals = norm(space.pulled_back(residual))
     return StepGrowth(
-        step_sizes, values, residuals, residuals <= rtol * values, 4 * space.dimension + 1
+        step_sizes,
+        values,
+        residuals,
+        residuals <= rtol * values,
+        4 * space.dimension + 1,
+        path=operator.path,
     )
 
 
 class _FactorSpace:
-    """V with orthonormal rows, and JV, JᵀV, JᵀJV, which give both factors and all residuals for
-    every h without a product.
-    """
+    """V with orthonormal rows, JV, JᵀV and JᵀJV: both factors and all residuals at every h."""
 
     def __init__(self, operator: AbstractOperator, theta: float, h: Tensor) -> None:
         operator, scale = unit_scaled(operator)  # J/s and hs, as squares of J follow
@@ -123,9 +129,7 @@ class _FactorSpace:
         return self.spaces[0].shape[1]
 
     def add(self, direction: Tensor) -> None:
-        """One vector more; where the direction lies in the space already, or is zero, a row of
-        zeros.
-        """
+        """One vector more, or a row of zeros where it lies in the space already."""
         eps = torch.finfo(direction.dtype).eps
         q, _ = unit(orthogonalize(self.spaces[0], unit(direction)[0])[0], 100 * eps)
         image = self.product(q)
@@ -136,8 +140,9 @@ class _FactorSpace:
         )
 
     def rayleigh_ritz(self) -> tuple[Tensor, Tensor]:
-        """For every h the largest σ of ‖(I + aJ)w‖ = σ‖(I − bJ)w‖ over the space, and w's
-        coefficients with ‖(I − bJ)w‖ = 1.
+        """The largest σ of ‖(I + aJ)w‖ = σ‖(I − bJ)w‖ for every h, and w's coefficients.
+
+        They are scaled to ‖(I − bJ)w‖ = 1.
         """
         v, jv = self.spaces[:2]
         alive = torch.diag_embed((v.norm(dim=2) > 0.5).to(v.dtype))[:, None]

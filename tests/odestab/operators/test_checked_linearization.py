@@ -2,14 +2,23 @@
 has.
 """
 
+import dataclasses
 import threading
 
 import numpy as np
 import pytest
 import torch
-from problems import EPS, MixingField, masked_state, normal_numbers, ragged_mask
+from problems import (
+    EPS,
+    MixingField,
+    linear_operator,
+    masked_state,
+    normal_numbers,
+    ragged_mask,
+)
 from torch import Tensor, nn
 
+import odestab as od
 from odestab.fields.frozen_randomness import FrozenRandomness
 from odestab.fields.vector_field import (
     AbstractVectorField,
@@ -20,7 +29,13 @@ from odestab.fields.vector_field import (
 )
 from odestab.operators.checked_linearization import derivatives_anew
 from odestab.operators.jacobian import Jacobian
-from odestab.operators.linear_operator import check_adjoint
+from odestab.operators.linear_operator import (
+    affine,
+    check_adjoint,
+    compose,
+    inverse,
+    symmetric_part,
+)
 
 WEIGHT = normal_numbers(6, 6, seed=3)
 
@@ -303,3 +318,107 @@ def test_threads_share_a_jacobian(layer) -> None:
     expected = torch.stack([derivatives_anew(layer, x, t)[1] for t in v])
     for image in images.values():
         torch.testing.assert_close(image, expected, rtol=0, atol=100 * EPS)
+
+
+class _CastAndCut(AbstractVectorField):
+    """x ↦ s·sin(x) with a scale that may be changed, and products that can be cast and cut."""
+
+    def __init__(self) -> None:
+        self.scale = torch.ones(6, dtype=torch.float64)
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return self.scale.to(x.dtype) * torch.sin(x)
+
+    def linearize(self, x: Tensor) -> Linearization:
+        def product(v: Tensor) -> Tensor:
+            return self.scale.to(v.dtype) * torch.cos(x.to(v.dtype)) * v
+
+        return Linearization(
+            product,
+            product,
+            "analytic",
+            lambda dtype: self.linearize(x.to(dtype)),
+            lambda examples: self.linearize(x[examples]),
+        )
+
+
+CHANGES = {
+    "cast": lambda jacobian: jacobian.cast(torch.float32),
+    "cut": lambda jacobian: jacobian.take(torch.tensor([2, 0])),
+    "cast and cut": lambda jacobian: jacobian.cast(torch.float32).take(torch.tensor([1])),
+    "shifted": lambda jacobian: affine(jacobian, 1.0, -0.5),
+    "composed": lambda jacobian: compose([jacobian, jacobian]).take(torch.tensor([1, 2])),
+    "shifted and cut": lambda jacobian: affine(jacobian, 1.0, -0.5).take(torch.tensor([1])),
+    "in a symmetric part": lambda jacobian: symmetric_part(jacobian).cast(torch.float32),
+}
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+@pytest.mark.parametrize("change", CHANGES)
+def test_an_operator_that_was_changed_is_still_checked(change: str, reverse: bool) -> None:
+    # Fails if a cast or a cut leaves the repetitions behind.
+    field = _CastAndCut()
+    operator = CHANGES[change](Jacobian(field, normal_numbers(3, 6)))
+    product = operator.rmv if reverse else operator.mv
+    product(operator.random())
+    field.scale.mul_(1.05)
+    with pytest.raises(ValueError, match="another product with its derivative after"):
+        for _ in range(4):
+            product(operator.random())
+
+
+@pytest.mark.parametrize("change", ["cast", "cut", "cast and cut"])
+def test_a_cast_or_cut_that_is_not_the_operators_is_told_at_once(change: str) -> None:
+    class Wrong(_CastAndCut):
+        def linearize(self, x: Tensor) -> Linearization:
+            wrong = _CastAndCut()
+            wrong.scale = 1.1 * wrong.scale
+            return dataclasses.replace(
+                super().linearize(x),
+                cast=lambda dtype: wrong.linearize(x.to(dtype)),
+                take=lambda examples: wrong.linearize(x[examples]),
+            )
+
+    operator = CHANGES[change](Jacobian(Wrong(), normal_numbers(3, 6)))
+    with pytest.raises(ValueError, match="another product with its derivative after 1 of them"):
+        operator.mv(operator.random())
+
+
+def test_padding_of_a_cut_is_no_drift() -> None:
+    mask = ragged_mask(3, 1, 2)
+    jacobian = Jacobian(MixingField.random(mask, fast=True), masked_state(mask))
+    cut = jacobian.take(torch.tensor([1, 2]))
+    for _ in range(4):
+        assert cut.mv(cut.random()).isfinite().all()
+
+
+def test_records_name_the_path_of_their_products() -> None:
+    x = normal_numbers(2, 6)
+    analytic, traced = Jacobian(_CastAndCut(), x), Jacobian(LinearVectorField(WEIGHT), x)
+    anew = Jacobian(LayerVectorField(adds_in_place, kind="outer"), x)
+    for operator, path in (
+        (analytic, "analytic"),
+        (traced, "torch.func"),
+        (anew, "torch.func.jvp"),
+    ):
+        for spectrum in (
+            od.full_spectrum(operator),
+            od.eigenvalues(operator, 2),
+            od.eigenvalues(operator, 2, "SM"),
+            od.singular_values(affine(operator, 1.0, -0.1), 2),
+            od.singular_values(inverse(affine(operator, 1.0, -0.1)), 1),
+            od.singular_values(operator, 1, "SM"),
+            od.logarithmic_norm(operator.cast(torch.float32)),
+            od.numerical_range(operator, 4),
+            od.henrici_departure(operator),
+            od.pseudospectrum(operator, torch.tensor([2.0])),
+            od.pseudospectral_abscissa(operator, 0.1),
+            od.kreiss_constant(operator),
+            od.spectral_density(operator, steps=4),
+            od.step_growth(operator, torch.tensor([0.5])),
+            od.frozen_refinement(operator, 0.1),
+            od.transient_growth(operator, torch.tensor([0.5])),
+        ):
+            assert spectrum.path == path
+    assert compose([analytic, traced]).path == "analytic, torch.func"
+    assert od.full_spectrum(linear_operator(WEIGHT)).path is None

@@ -12,13 +12,13 @@ from problems import (
     seeded,
 )
 
+from odestab.operators.factorized_inverse import factorized_inverse
 from odestab.operators.jacobian import Jacobian
 from odestab.operators.linear_operator import (
     ComposedOperator,
     affine,
     check_adjoint,
     compose,
-    factorized_inverse,
     inverse,
     solve,
     symmetric_part,

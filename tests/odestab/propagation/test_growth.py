@@ -28,8 +28,8 @@ from odestab.propagation.growth import (
     propagate,
     scaled,
     worst_direction,
-    worst_growth,
 )
+from odestab.propagation.worst_growth import worst_growth
 from odestab.solver import Anderson, FixedPoint
 from odestab.steps.one_step import AbstractOneStepMethod, ExplicitEuler, ImplicitEuler, ThetaMethod
 

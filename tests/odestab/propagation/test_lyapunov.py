@@ -313,3 +313,24 @@ def od_trajectory(
     states: tuple[Tensor, ...], fields: tuple[AbstractVectorField, ...]
 ) -> Trajectory:
     return Trajectory(states, torch.ones(1, 2, dtype=torch.bool), fields)
+
+
+@pytest.mark.parametrize("method, copies", [(EXPLICIT, 2), (EXPLICIT, 8), (IMPLICIT, 2)])
+def test_every_copy_of_a_multiple_exponent_is_found(
+    method: AbstractOneStepMethod, copies: int
+) -> None:
+    # Fails if only one Krylov space is searched: it has one vector of each exponent.
+    n = 24
+    rest = -0.1 * torch.arange(1, n - copies + 1, dtype=DTYPE)
+    rates = torch.cat([torch.zeros(copies, dtype=DTYPE), rest])
+    q = orthogonal(n)
+    # h λ of a symmetric matrix whose step multiplies by e^rate
+    growth = rates.exp()
+    scaled = growth - 1 if method is EXPLICIT else (1 - 1 / growth) / 0.7
+    layer = q @ torch.diag(scaled) @ q.T
+    trajectory = trajectory_of(torch.stack([layer, layer])[:, None])
+    found = lyapunov_exponents(trajectory, copies + 1, method, 1e-4, max_dimension=22)
+    assert found.converged.all()
+    torch.testing.assert_close(
+        found.values[0], rates[: copies + 1], rtol=0, atol=1e-5
+    )  # linear solves are good to 3 % of rtol, a layer

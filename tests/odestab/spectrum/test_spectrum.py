@@ -17,9 +17,11 @@ from problems import (
     ragged_mask,
     ragged_operator,
     random_matrix,
+    repeated,
     toeplitz,
     toeplitz_eigenvalues,
     toeplitz_logarithmic_norm,
+    with_singular_values,
 )
 from torch import Tensor
 
@@ -415,3 +417,45 @@ def test_condition_numbers_bound_what_rounding_does_to_eigenvalues() -> None:
     expected = 10 * EPS * torch.linalg.matrix_norm(matrix) * (1 + 1e12) ** 0.5
     torch.testing.assert_close(found.uncertainty[0], expected.expand(2), rtol=1e-6, atol=0)
     assert (found.uncertainty[1] < 20 * EPS).all() and (found.uncertainty[2] >= 1).all()
+
+
+@pytest.mark.parametrize("copies", [(2,), (8,), (1, 2, 8), (5, 40)])
+@pytest.mark.parametrize("k", [2, 5, 9])
+def test_every_copy_of_a_multiple_singular_value_is_found(copies: tuple[int, ...], k: int) -> None:
+    # Fails if the complement of what one Krylov space holds is not searched: a space of 14 steps
+    # has one copy of each value, and what comes after them is reported as converged.
+    values = [repeated(40, multiplicity) for multiplicity in copies]
+    matrices = [with_singular_values(v, seed) for seed, v in enumerate(values)]
+    found = singular_values(linear_operator(*matrices), k, rtol=1e-8, max_dimension=36)
+    expected = torch.stack([v[:k] for v in values])
+    assert found.converged.all()
+    torch.testing.assert_close(found.values, expected, rtol=1e-12, atol=0)
+    assert found.right is not None and found.left is not None
+    for vectors in (found.right, found.left):
+        gram = vectors @ vectors.mT
+        torch.testing.assert_close(
+            gram, torch.eye(k, dtype=DTYPE).expand_as(gram), rtol=0, atol=1e-6
+        )
+
+
+def test_copies_are_found_on_real_tokens_and_whatever_the_batch_mates() -> None:
+    long, short = (with_singular_values(repeated(n, 4), n) for n in (40, 12))
+    together = singular_values(ragged_operator(long, short), 4, rtol=1e-6)
+    for example, matrix in enumerate((long, short)):
+        alone = singular_values(linear_operator(matrix), 4, rtol=1e-6)
+        assert together.converged[example].all() and alone.converged.all()
+        torch.testing.assert_close(together.values[example], alone.values[0], rtol=1e-9, atol=0)
+        torch.testing.assert_close(together.values[example], torch.full((4,), 3.0, dtype=DTYPE))
+
+
+def test_a_space_that_cannot_tell_the_next_value_has_not_converged() -> None:
+    # Fails if a second search that ends before it sees the complement counts as one that found
+    # nothing.
+    crowded = torch.cat(
+        [torch.tensor([5.0, 4.0], dtype=DTYPE), torch.linspace(3.999, 3.9, 198, dtype=DTYPE)]
+    )
+    operator = linear_operator(with_singular_values(crowded))
+    assert not singular_values(operator, 2, rtol=1e-6, max_dimension=16).converged.any()
+    enough = singular_values(operator, 2, rtol=1e-6)
+    assert enough.converged.all()
+    torch.testing.assert_close(enough.values[0], crowded[:2], rtol=1e-9, atol=0)
