@@ -57,6 +57,9 @@ ORDER = (  # the rooms of odestab, each of which may import those before it
     "propagation",
     "encoder_layers",
 )
+# likewise of imbert, beside the files of its root
+ROOMS_OF_IMBERT = ("data", "model", "training", "attacks", "checks", "study")
+STATISTICS_OF_IMBERT = ("study", "intervals")  # intervals, which every room may use
 SHARED_WITH_IMBERT = {"ground"}  # the room of analysis that imbert may import
 SHARED_WITH_FIGURES = {"ground", "record", "summary"}  # likewise figures, free of torch and odestab
 HEAVY = {"torch", "transformers", "odestab"}
@@ -155,6 +158,16 @@ def order_inside_odestab(path: str, found: Import) -> Iterator[str]:
         yield f"{here} may not import {found.second}, which stands after it"
 
 
+def order_inside_imbert(path: str, found: Import) -> Iterator[str]:
+    package, _, rest = path.partition("/")
+    room = rest.partition("/")[0]
+    if package != "imbert" or found.top != "imbert" or room not in ROOMS_OF_IMBERT:
+        return
+    later = ROOMS_OF_IMBERT[ROOMS_OF_IMBERT.index(room) + 1 :]
+    if found.second in later and found.target[1:3] != STATISTICS_OF_IMBERT:
+        yield f"imbert's {room} may not import {found.second}, which stands after it"
+
+
 def shape_of_file(path: str, source: str, tree: ast.Module) -> Iterator[str]:
     if (lines := len(source.splitlines())) > MAX_LINES:
         yield f"at most {MAX_LINES} lines, got {lines}"
@@ -251,7 +264,7 @@ def violations(sources: Mapping[str, str]) -> list[str]:
     """
     trees = {path: ast.parse(source, path) for path, source in sources.items()}
     found = {path: list(imports(path, tree)) for path, tree in trees.items()}
-    rules = (packages_of_ours, third_parties, order_inside_odestab)
+    rules = (packages_of_ours, third_parties, order_inside_odestab, order_inside_imbert)
     each_import = [
         f"{path}:{one.line}: {said}"
         for path in found
@@ -400,6 +413,11 @@ BAD = [
     ("figures/report.py", "import odestab", "figures may not import odestab"),
     ("imbert/evaluate.py", "from analysis import record", "imbert may not import analysis"),
     ("imbert/evaluate.py", "import figures", "imbert may not import figures"),
+    (
+        "imbert/attacks/pgd.py",
+        "from imbert.checks.masking import masking_checks",
+        "imbert's attacks may not import checks, which stands after it",
+    ),
     ("imbert/__main__.py", "import figures", "figures may be imported only inside a command body"),
 ]
 
