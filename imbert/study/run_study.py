@@ -11,9 +11,10 @@ from analysis.ground.files import sweep
 from analysis.ground.json_records import DamagedRecord
 from imbert.records import Failure, plain
 from imbert.result import FolderInUseError, write_json, write_record, write_text
+from imbert.study.missing import FAILED
 from imbert.study.plan import STAGES, Cell, StudyConfig
 from imbert.study.study_record import Study
-from imbert.study.summary import FAILED, RESULT, summarise
+from imbert.study.summary import RESULT, summarise
 from imbert.study.tables import comma_separated, markdown
 
 RANK_VARIABLES = (

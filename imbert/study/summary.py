@@ -10,14 +10,15 @@ import numpy as np
 from msgspec import structs
 
 from imbert.attack_records import Attack, AttackRecord, Masking, Transfers, read_attack
-from imbert.attacks.registry import changes_texts, order_of
+from imbert.attacks.registry import order_of
 from imbert.data.advglue import advglue_score, read_advglue
 from imbert.data.tasks import task
 from imbert.model.choice import ModelChoice
-from imbert.records import Failure, Number, Result, ResultMeta, as_written, read, read_result
+from imbert.records import Number, Result, ResultMeta, as_written, read_result
 from imbert.result import SCHEMA, require_same
 from imbert.study.comparison import on_advglue, under_attacks
 from imbert.study.intervals import mean_interval
+from imbert.study.missing import Records, what_is_missing
 from imbert.study.plan import Cell, StudyConfig
 from imbert.study.study_record import (
     AttackSpread,
@@ -31,7 +32,6 @@ from imbert.study.study_record import (
     TransferSpread,
 )
 
-Records = Mapping[str, AttackRecord]  # of one run by name
 T = TypeVar("T")
 
 MEASURES = {  # name: caption
@@ -42,7 +42,6 @@ MEASURES = {  # name: caption
 }
 RESULT = "result.json"
 ATTACKS = "attacks"
-FAILED = "failed-{stage}.json"
 
 
 def summarise(study: StudyConfig, out: Path, data: Path | None = None) -> Study:
@@ -78,7 +77,7 @@ def summarise(study: StudyConfig, out: Path, data: Path | None = None) -> Study:
             study=study,
             groups=groups,
             scores=_scores(study, results),
-            missing=_missing(study, out, cells, results, attacks),
+            missing=what_is_missing(study, out, attacks),
             warnings=_warnings(results, attacks),
             meta=_meta([result.meta for result in results.values()]),
         )
@@ -337,46 +336,6 @@ def _score(runs: Sequence[Result]) -> float | None:
         return advglue_score(metrics)
     except ValueError:  # some task is missing
         return None
-
-
-def _missing(
-    study: StudyConfig,
-    out: Path,
-    cells: list[Cell],
-    results: Mapping[Cell, Result],
-    attacks: Mapping[Cell, Records],
-) -> list[str]:
-    """What the study asks for and does not have, with the reason where it is known."""
-    lines = []
-    for cell in cells:
-        if cell not in results:
-            lines.append(f"{cell.folder}: {_failure(out, cell, 'train') or 'not run yet'}")
-        elif study.is_attacked(cell) and (lacking := _lacking(study, cell, attacks[cell])):
-            reasons = [_failure(out, cell, stage) for stage in ("attack", "transfer")]
-            known = [reason for reason in reasons if reason is not None]
-            lines.append(f"{cell.folder}: {'; '.join([*lacking, *known])}")
-    return lines
-
-
-def _lacking(study: StudyConfig, cell: Cell, records: Records) -> list[str]:
-    """What an attacked run does not have yet."""
-    choice = study.attacks
-    if choice is None:
-        return []
-    names = [name for name in choice.records if name not in records]
-    lacking = [f"no attack {', '.join(names)} yet"] if names else []
-    if choice.masking and "masking" not in records:
-        lacking.append("no masking checks yet")
-    is_put_to_other = cell.model != study.baseline and any(map(changes_texts, choice.kinds))
-    if is_put_to_other and "transfer" not in records:
-        lacking.append("no transfer yet")
-    return lacking
-
-
-def _failure(out: Path, cell: Cell, stage: str) -> str | None:
-    """Why a stage failed; None if it did not."""
-    path = out / cell.folder / FAILED.format(stage=stage)
-    return f"failed: {read(path, Failure).error}" if path.exists() else None
 
 
 def _warnings(results: Mapping[Cell, Result], attacks: Mapping[Cell, Records]) -> list[str]:
