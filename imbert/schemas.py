@@ -1,6 +1,7 @@
 """The JSON schemas of what `imbert` writes and of its plans.
 
-`python -m imbert.schemas docs/schemas` writes them; a test holds that they are those of the types.
+`python -m imbert.schemas [FOLDER]` writes them, into docs/schemas unless told otherwise; a test holds
+that they are those of the types.
 """
 
 import json
@@ -59,5 +60,5 @@ def write_schemas(folder: Path) -> list[Path]:
 
 
 if __name__ == "__main__":
-    for written in write_schemas(Path(sys.argv[1])):
+    for written in write_schemas(Path((sys.argv[1:] or ["docs/schemas"])[0])):
         print(written)
