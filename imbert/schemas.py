@@ -1,6 +1,6 @@
 """The JSON schemas of what `imbert` writes and of its plans.
 
-`python -m imbert.schemas [FOLDER]` writes them, into docs/schemas unless told otherwise; a test holds
+`python -m imbert.schemas [FOLDER]` writes them, into docs/schemas by default; a test holds
 that they are those of the types.
 """
 
