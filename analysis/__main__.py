@@ -12,8 +12,6 @@ from typing import Any
 
 from analysis.config import (
     CALIBRATION,
-    DEFAULT_MODEL,
-    DEPTHS,
     PREDICTION,
     Pair,
     StudyConfig,
@@ -21,24 +19,24 @@ from analysis.config import (
     default_texts,
     read_texts,
 )
-from analysis.ground.commands import (
-    Parser,
-    a_path,
-    a_seed,
-    a_step_size,
-    a_text,
-    folder_options,
+from analysis.ground.commands import Parser, one_line, run_command
+from analysis.options import (
+    analyze_options,
+    calibrate_options,
+    confirm_options,
+    export_options,
     measuring_options,
-    one_line,
+    predict_options,
     progress,
-    ready_streams,
+    propagate_options,
+    recalibrate_options,
+    regions_options,
+    report_options,
     require_figure,
-    run_options,
     study_config,
     study_options,
     warn,
 )
-from analysis.ground.interrupts import kept_interrupts
 
 WAITING = (
     "this rank is done; the rank that comes last writes the rest, as does the same command again"
@@ -48,18 +46,7 @@ WAITING = (
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; wrong input is one line on stderr and exit code 2."""
     warnings.filterwarnings("ignore", "Attempted to insert a get_attr Node", UserWarning)
-    ready_streams()
-    try:
-        with kept_interrupts():
-            options = _parser().parse_args(arguments)
-            options.command(options)
-    except (ValueError, OSError, MemoryError) as error:
-        print(f"odestab: error: {one_line(error)}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("odestab: interrupted; the same command continues where it stopped", file=sys.stderr)
-        return 130
-    return 0
+    return run_command(_parser, arguments)
 
 
 def analyze(options: argparse.Namespace) -> None:
@@ -152,7 +139,7 @@ def calibrate(options: argparse.Namespace) -> None:
     from analysis.calibration import calibrate as calibrated
     from analysis.ground.json_records import read_json
     from analysis.record import read_run
-    from analysis.sweep import missing, prepare, run
+    from analysis.sweep import lacking_cells, prepare, run
 
     texts, pairs = _texts(options)
     shared = {
@@ -177,7 +164,7 @@ def calibrate(options: argparse.Namespace) -> None:
         for name, sweep in sweeps.items()
     }
     if any(
-        found is None and missing(sweeps[name], options.out / name, warn)
+        found is None and lacking_cells(sweeps[name], options.out / name, warn)
         for name, found in measured.items()
     ):
         print(WAITING)
@@ -214,13 +201,24 @@ def _tell_calibration(record: dict[str, Any], out: Path) -> None:
 
 def report(options: argparse.Namespace) -> None:
     """Figures and report again from a run folder alone."""
-    from analysis.record import read_run
-    from analysis.summary import summarise
+    from analysis.run import read_measurements, write_summary
     from figures.report import write_report
     from figures.story import KEYS, read_story
 
     told = read_story(**{name: getattr(options, name) for name in KEYS})
-    print(f"report: {write_report(summarise(read_run(options.run)), options.run, told=told)}")
+    found = read_measurements(options.run)
+    write_summary(options.run, found, warn)
+    print(f"report: {write_report(found, options.run, told=told)}")
+
+
+def export(options: argparse.Namespace) -> None:
+    """Every table of a run folder as a file of its own."""
+    from analysis.run import export as exported
+    from analysis.run import read_measurements
+
+    out = options.out or options.run / "tables"
+    for path in exported(read_measurements(options.run), out, options.format):
+        print(f"table: {path}")
 
 
 def propagate(options: argparse.Namespace) -> None:
@@ -284,138 +282,64 @@ def _parser() -> Parser:
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     study = study_options()
-    whole = commands.add_parser(
-        "analyze",
-        parents=[study],
-        help="spectra, stability and propagation of every layer, with a report",
-    )
-    run_options(whole, "runs/analysis")
-    whole.add_argument(
-        "--depth",
-        choices=DEPTHS,
-        default="quick",
-        help="full adds pseudospectra and more, in minutes (default: quick)",
-    )
-    whole.set_defaults(command=analyze)
-    ahead = commands.add_parser(
-        "predict",
-        parents=[study],
-        help="which layers should take an implicit step, with a run that tests it",
-    )
-    run_options(ahead, "runs/prediction")
-    ahead.set_defaults(command=predict, depth=PREDICTION)
-    after = commands.add_parser(
-        "confirm",
-        help="hold a prediction against the fine-tuned and attacked models that were to test it",
-    )
-    after.add_argument("prediction", type=a_path, metavar="PREDICTION.json")
-    after.add_argument(
-        "study",
-        type=a_path,
-        metavar="STUDY",
-        help="folder of an imbert study whose runs name the prediction",
-    )
-    after.add_argument(
-        "--attack",
-        default="characters",
-        metavar="NAME",
-        help="by which robustness is measured (default: characters)",
-    )
-    after.add_argument(
-        "--seed", type=a_seed, default=0, help="of resamples and permutations (default: 0)"
-    )
-    after.add_argument(
-        "--seed-sd",
-        type=float,
-        metavar="SHARE",
-        help="of one model's flips over seeds, for a study of one seed",
-    )
-    after.add_argument(
-        "--out",
-        type=a_path,
-        default=Path("runs/confirmation"),
-        metavar="DIR",
-        help="(default: runs/confirmation)",
-    )
-    after.set_defaults(command=confirm)
-    held = commands.add_parser(
-        "calibrate",
-        parents=[measuring_options()],
-        help="predicted against measured growth through the steps of a fine-tuned model",
-    )
-    held.add_argument(
-        "checkpoint", type=a_text, metavar="CHECKPOINT", help="fine-tuned, plain or IM-BERT"
-    )
-    held.add_argument(
-        "--pretrained",
-        type=a_text,
-        metavar="MODEL",
-        help=f"that it came from (default: the embedded {DEFAULT_MODEL})",
-    )
-    folder_options(held, "runs/calibration")
-    held.add_argument(
-        "--directions",
-        type=a_text,
-        metavar="FILE",
-        help="perturbations of texts, as `imbert perturbations` writes them",
-    )
-    held.add_argument(
-        "--margins",
-        type=a_path,
-        metavar="FILE",
-        help="of the originals of pairs, as `imbert perturbations` writes them",
-    )
-    held.set_defaults(command=calibrate)
-    reread = commands.add_parser(
-        "recalibrate", help="fits, tests and figure again from the record of a calibration"
-    )
-    reread.add_argument("record", type=a_path, metavar="CALIBRATION.json")
-    reread.add_argument(
-        "--seed", type=int, default=0, help="of resamples and permutations (default: 0)"
-    )
-    reread.add_argument("--out", type=a_path, required=True, metavar="DIR")
-    reread.set_defaults(command=recalibrate)
-    for name, command, text in (
-        ("propagate", propagate, "growth of a perturbation through depth: one figure"),
-        ("regions", regions, "each layer's spectrum over the stability regions: one figure"),
+    for command, options, parents, defaults, words in (
+        (
+            analyze,
+            analyze_options,
+            [study],
+            {},
+            "spectra, stability and propagation of every layer, with a report",
+        ),
+        (
+            predict,
+            predict_options,
+            [study],
+            {"depth": PREDICTION},
+            "which layers should take an implicit step, with a run that tests it",
+        ),
+        (
+            confirm,
+            confirm_options,
+            [],
+            {},
+            "hold a prediction against the fine-tuned and attacked models that were to test it",
+        ),
+        (
+            calibrate,
+            calibrate_options,
+            [measuring_options()],
+            {},
+            "predicted against measured growth through the steps of a fine-tuned model",
+        ),
+        (
+            recalibrate,
+            recalibrate_options,
+            [],
+            {},
+            "fits, tests and figure again from the record of a calibration",
+        ),
+        (
+            propagate,
+            propagate_options,
+            [study],
+            {"depth": "quick"},
+            "growth of a perturbation through depth: one figure",
+        ),
+        (
+            regions,
+            regions_options,
+            [study],
+            {"depth": "quick", "edited": None},
+            "each layer's spectrum over the stability regions: one figure",
+        ),
+        (report, report_options, [], {}, "figures and report again from a run folder"),
+        (export, export_options, [], {}, "every table of a run folder, as CSV or Parquet"),
+        (info, None, [], {}, "versions, devices, usable kernels"),
     ):
-        single = commands.add_parser(name, parents=[study], help=text)
-        single.add_argument(
-            "model",
-            nargs="?",
-            metavar="MODEL",
-            help=f"hub id or folder (default: the embedded {DEFAULT_MODEL})",
-        )
-        single.add_argument("--text", type=a_text, required=True, help="the text")
-        if command is propagate:
-            single.add_argument(
-                "--edited", type=a_text, help="an edit of the text, to follow as well"
-            )
-        else:
-            single.set_defaults(edited=None)
-        single.add_argument(
-            "--step-size",
-            type=a_step_size,
-            default=1.0,
-            metavar="H",
-            help="step size h (default: 1)",
-        )
-        single.add_argument(
-            "--out",
-            type=a_path,
-            default=Path(f"{name}.svg"),
-            metavar="FILE",
-            help="a .svg, .pdf or .png file",
-        )
-        single.set_defaults(command=command, depth="quick")
-    again = commands.add_parser("report", help="figures and report again from a run folder")
-    again.add_argument("run", type=a_path, metavar="RUN")
-    for name in ("prediction", "study", "confirmation", "calibration"):
-        again.add_argument(
-            f"--{name}", type=a_path, metavar="FILE", help=f"a {name}.json to tell of in the report"
-        )
-    again.set_defaults(command=report)
-    commands.add_parser("info", help="versions, devices, usable kernels").set_defaults(command=info)
+        below = commands.add_parser(command.__name__, parents=parents, help=words)
+        if options is not None:
+            options(below)
+        below.set_defaults(command=command, **defaults)
     return parser
 
 

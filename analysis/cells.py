@@ -5,7 +5,7 @@ run can tell what is missing.
 import dataclasses
 import hashlib
 
-from analysis.config import CALIBRATION, PREDICTION, Pair, StudyConfig
+from analysis.config import StudyConfig
 
 
 @dataclasses.dataclass(frozen=True)
@@ -13,9 +13,7 @@ class CellPlan:
     """One cell to measure.
 
     Attributes:
-        kind: "layer", "dense", "propagation", "regions" or "truncated"; in full depth also
-            "nonnormality", "bounds", "density", "sublayers", "refinement" and "exponents"; for a
-            prediction "layer" and "solves"; for a calibration "declared".
+        kind: by which a quantity knows its cells.
         texts: indices into the study's texts, or into its pairs where `perturbation` is an edit.
         layer: of cells that are about one layer.
         step_size: of "propagation", "regions" and "exponents" cells.
@@ -68,17 +66,11 @@ def chunks(indices: list[int], lengths: list[int], size: int) -> list[tuple[int,
     return [tuple(ordered[first : first + size]) for first in range(0, len(ordered), size)]
 
 
-def plan(
-    config: StudyConfig,
-    layers: tuple[int, ...],
-    tokens: list[int],
-    hidden: int,
-    pair_tokens: dict[int, int],
-    directed: tuple[int, ...] = (),
-) -> list[CellPlan]:
-    """All cells of a study, cheap ones first.
+@dataclasses.dataclass(frozen=True)
+class Scope:
+    """What a study's cells are planned from.
 
-    Args:
+    Attributes:
         config: the study.
         layers: the layers to analyse.
         tokens: token count of every text.
@@ -86,77 +78,53 @@ def plan(
         pair_tokens: token count of every pair that can be propagated, by index.
         directed: the texts that have a direction of their own.
     """
-    everything = chunks(list(range(len(tokens))), tokens, config.chunk)
-    if config.depth == PREDICTION:
+
+    config: StudyConfig
+    layers: tuple[int, ...]
+    tokens: list[int]
+    hidden: int
+    pair_tokens: dict[int, int]
+    directed: tuple[int, ...] = ()
+
+    @property
+    def texts(self) -> list[tuple[int, ...]]:
+        """All texts, in chunks."""
+        return chunks(list(range(len(self.tokens))), self.tokens, self.config.chunk)
+
+    @property
+    def followed(self) -> list[tuple[int, ...]]:
+        """The texts that are followed through depth, in chunks."""
+        first = list(range(len(self.tokens)))[: self.config.propagated]
+        return chunks(first, self.tokens, self.config.chunk)
+
+    @property
+    def short(self) -> list[int]:
+        """The texts whose Jacobians are small enough to be dense matrices."""
+        limit = self.config.dense_limit
+        return [i for i, count in enumerate(self.tokens) if count * self.hidden <= limit]
+
+    def of_layers(self, kind: str, groups: list[tuple[int, ...]]) -> list[CellPlan]:
+        """A cell of each group of texts in each layer."""
+        return [CellPlan(kind, group, layer=layer) for layer in self.layers for group in groups]
+
+    def of_edits(self, cell: str, step_size: float | None = None) -> list[CellPlan]:
+        """A cell of each chunk of pairs; kinds of edits are not mixed."""
+        pairs = self.config.pairs
+        lengths = [self.pair_tokens.get(i, 0) for i in range(len(pairs))]
         return [
-            CellPlan(kind, chunk, layer=layer)
-            for kind in ("solves", "layer")
-            for layer in layers
-            for chunk in everything
+            CellPlan(cell, chunk, step_size=step_size, perturbation=kind)
+            for kind in dict.fromkeys(pair.kind for pair in pairs)
+            for chunk in chunks(
+                [i for i in self.pair_tokens if pairs[i].kind == kind], lengths, self.config.chunk
+            )
         ]
-    followed = chunks(list(range(len(tokens)))[: config.propagated], tokens, config.chunk)
-    if config.depth == CALIBRATION:
-        cells = [
-            CellPlan("declared", chunk, perturbation=kind)
-            for chunk in followed
+
+    def of_texts(self, cell: str, step_size: float | None = None) -> list[CellPlan]:
+        """A cell of each synthetic perturbation of each chunk of followed texts: both of one chunk
+        side by side, as they share a path.
+        """
+        return [
+            CellPlan(cell, chunk, step_size=step_size, perturbation=kind)
+            for chunk in self.followed
             for kind in ("gaussian", "worst")
         ]
-        cells += [
-            CellPlan("declared", chunk, perturbation="attack")
-            for chunk in chunks(list(directed), tokens, config.chunk)
-        ]
-        for kind in dict.fromkeys(pair.kind for pair in config.pairs):
-            cells += _edit_cells("declared", config.pairs, kind, None, pair_tokens, config.chunk)
-        return cells
-    short = [i for i, count in enumerate(tokens) if count * hidden <= config.dense_limit]
-    cells = [*(CellPlan("regions", step_size=h) for h in config.step_sizes), CellPlan("truncated")]
-    for h in config.step_sizes:
-        for kind in dict.fromkeys(pair.kind for pair in config.pairs):
-            cells += _edit_cells("propagation", config.pairs, kind, h, pair_tokens, config.chunk)
-        for chunk in followed:
-            cells += [
-                CellPlan("propagation", chunk, step_size=h, perturbation=kind)
-                for kind in ("gaussian", "worst")
-            ]
-    for layer in layers:
-        cells += [CellPlan("layer", chunk, layer=layer) for chunk in everything]
-        cells += [CellPlan("dense", (i,), layer=layer) for i in short]
-    shortest = sorted(short, key=lambda i: (tokens[i], i))[:1]
-    return cells + (
-        _full_depth(config, layers, followed, shortest) if config.depth == "full" else []
-    )
-
-
-def _full_depth(
-    config: StudyConfig,
-    layers: tuple[int, ...],
-    followed: list[tuple[int, ...]],
-    shortest: list[int],
-) -> list[CellPlan]:
-    """What a run of full depth adds: on the shortest text what takes dense matrices, on the
-    followed texts the rest.
-    """
-    cells = [
-        CellPlan("exponents", chunk, step_size=h) for h in config.step_sizes for chunk in followed
-    ]
-    for layer in layers:
-        cells += [CellPlan("nonnormality", (i,), layer=layer) for i in shortest]
-        for kind in ("bounds", "density", "sublayers", "refinement"):
-            cells += [CellPlan(kind, chunk, layer=layer) for chunk in followed]
-    return cells
-
-
-def _edit_cells(
-    cell: str,
-    pairs: tuple[Pair, ...],
-    kind: str,
-    h: float | None,
-    pair_tokens: dict[int, int],
-    size: int,
-) -> list[CellPlan]:
-    mine = [i for i in pair_tokens if pairs[i].kind == kind]
-    lengths = [pair_tokens.get(i, 0) for i in range(len(pairs))]
-    return [
-        CellPlan(cell, chunk, step_size=h, perturbation=kind)
-        for chunk in chunks(mine, lengths, size)
-    ]

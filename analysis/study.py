@@ -18,9 +18,6 @@ from analysis.config import StudyConfig, default_model_folder
 from analysis.ground.identity import file_digest, model_identity
 from analysis.ground.json_records import digest_of
 
-# of implicit solves on unperturbed paths: differences of 1e-5 are taken between two of them
-PATH_RTOL = 1e-10
-
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Study:
@@ -81,6 +78,16 @@ class Study:
         return od.trace(
             self.encoder, self.tokenize(list(texts)), field=self.config.field, sublayers=True
         )
+
+    def texts(self, plan: CellPlan) -> tuple[str, ...]:
+        """The texts of a cell."""
+        return tuple(self.config.texts[i] for i in plan.texts)
+
+    def jacobian(self, plan: CellPlan) -> od.Jacobian:
+        """The Jacobian of a cell's layer at the states of its texts."""
+        assert plan.layer is not None
+        trajectory = self.trace(self.texts(plan))
+        return od.Jacobian(trajectory.fields[plan.layer], trajectory.states[plan.layer])
 
     def generator(self, *purpose: object) -> torch.Generator:
         """A generator of its own for each purpose, so that no number depends on the order in which
@@ -192,60 +199,6 @@ def _max_tokens(encoder: Any, tokenizer: Any) -> int:
     return int(
         tokenizer.model_max_length if limit is None else min(tokenizer.model_max_length, limit)
     )
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Walk:
-    """A path with its step derivatives: exact ones, and loose ones in the working precision over
-    the same linearisations.
-    """
-
-    path: od.Path
-    derivatives: list[od.AbstractOperator]
-    loose: list[od.AbstractOperator]
-
-
-@functools.lru_cache(maxsize=2)
-def walk_through(study: Study, texts: tuple[str, ...], method: str, step_size: float) -> Walk:
-    """The path of some texts under one method; neighbouring cells share it."""
-    trajectory = study.trace(texts)
-    if method == "explicit":
-        path = od.follow(trajectory, od.ExplicitEuler(step_size))
-        exact = path.derivatives()
-        return Walk(path, exact, [operator.cast(study.work_dtype) for operator in exact])
-    path = od.follow(trajectory, study.implicit(step_size, PATH_RTOL))
-    both = [
-        implicit_derivatives(study, field, y, step_size)
-        for field, y in zip(trajectory.fields, path.states[1:], strict=True)
-    ]
-    return Walk(path, [exact for exact, _ in both], [loose for _, loose in both])
-
-
-def implicit_derivatives(
-    study: Study, field: od.AbstractVectorField, y: Tensor, step_size: float
-) -> tuple[od.AbstractOperator, od.AbstractOperator]:
-    """(I − hJ(y))⁻¹, exact and loose as in a walk."""
-    resolved = od.affine(od.Jacobian(field, y), 1.0, -step_size)
-    return od.inverse(resolved, 1e-6), od.inverse(resolved.cast(study.work_dtype), 3e-3)
-
-
-def worst_direction(study: Study, kind: str, walk: Walk) -> Tensor:
-    """The perturbation of each text that grows most through a walk, `(batch, tokens, hidden)`;
-    `kind` is that of the cell that asks.
-    """
-    found = od.worst_direction(
-        walk.path, 3 * study.config.growth_rtol, study.generator(kind), walk.loose
-    ).right
-    assert found is not None
-    return found[:, 0].to(walk.path.states[0])
-
-
-def perturbed_rtol(path: od.Path, delta: Tensor) -> float:
-    """The tolerance of a perturbed path's solves: 1e-5 below the perturbation's relative size, no
-    tighter than the path itself.
-    """
-    relative = delta.flatten(1).norm(dim=1) / path.states[0].flatten(1).norm(dim=1)
-    return max(PATH_RTOL, 1e-5 * float(relative.min()))
 
 
 def to_numpy(tensor: Tensor) -> np.ndarray:

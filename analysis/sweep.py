@@ -6,51 +6,32 @@ A killed run loses at most the cell in flight.
 import contextlib
 import dataclasses
 import json
-import platform
 from collections.abc import Callable, Iterable, Iterator
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import torch
 
 import odestab as od
-from analysis.cells import CellPlan, plan
+from analysis.cells import CellPlan, Scope
 from analysis.config import StudyConfig
-from analysis.ground.files import sweep as sweep_temporary
 from analysis.ground.interrupts import raise_interrupt
+from analysis.ground.versions import versions
 from analysis.measure import measure
 from analysis.pool import measured, useful_workers
-from analysis.record import (
-    Cell,
-    DamagedCell,
-    Run,
-    read_cell,
-    read_config,
-    read_run,
-    write_cell,
-    write_config,
-    write_json,
+from analysis.quantities.registry import plan
+from analysis.record import Cell, Run, write_cell
+from analysis.run import (
+    Measurements,
+    Report,
+    measurements,
+    missing,
+    open_folder,
+    read_measurements,
+    write_summary,
 )
 from analysis.study import Study, load_study
-from analysis.summary import Summary, summarise
-from analysis.tables import tables
 
-DERIVED = (
-    "cells",
-    "declared",
-    "directed",
-    "encoder_depth",
-    "hidden",
-    "map_step_sizes",
-    "sizes",
-    "skipped_pairs",
-    "status_names",
-    "tokens",
-    "warnings",
-)
-VERSIONED = ("odestab", "torch", "transformers", "numpy", "scipy")
-Report = Callable[[str], None]
 Progress = Callable[[Iterable[Cell], int], Iterable[Cell]]
 
 
@@ -94,24 +75,19 @@ def prepare(config: StudyConfig, warn: Report) -> Sweep:
             f"states in {config.dtype}; on text 1 they are not"
         )
     layers = config.chosen_layers(first.depth)
-    cells = plan(
-        config,
-        layers,
-        tokens,
-        first.states[0].shape[2],
-        pair_tokens,
-        tuple(sorted(study.directions)),
-    )
+    hidden = first.states[0].shape[2]
+    directed = tuple(sorted(study.directions))
+    cells = plan(Scope(config, layers, tokens, hidden, pair_tokens, directed))
     resolved = config.as_dict() | {
         "layers": layers,
         "encoder_depth": first.depth,
-        "hidden": first.states[0].shape[2],
+        "hidden": hidden,
         "tokens": tokens,
         "skipped_pairs": skipped,
         "warnings": warnings,
         "weights": study.weights,
         **study.identity,
-        "directed": sorted(study.directions),
+        "directed": directed,
         "declared": getattr(study.encoder.config, "declared_steps", None),
         "status_names": [status.name for status in od.Status],
         "versions": versions(),
@@ -127,7 +103,7 @@ def run(
     progress: Progress = lambda cells, total: cells,
     workers: int = 1,
     shard: tuple[int, int] = (0, 1),
-) -> Summary | None:
+) -> Measurements | None:
     """Measure the missing cells of a run folder and write its summary.json.
 
     Any number of ranks may work in one folder: cells are written whole, and a cell that two ranks
@@ -143,8 +119,8 @@ def run(
         shard: this rank and how many there are; it measures cells[rank::ranks].
 
     Returns:
-        The summary; None while cells of other ranks are missing: the rank that comes last writes
-        it.
+        What was measured; None while cells of other ranks are missing: the rank that comes last
+        writes the summary.
 
     Raises:
         ValueError: if the folder belongs to a run with another configuration.
@@ -153,7 +129,7 @@ def run(
     """
     open_folder(out, sweep.resolved)
     config, mine = sweep.study.config, sweep.cells[shard[0] :: shard[1]]
-    lacking = [cell for cell in missing(sweep, out, warn) if cell in mine]
+    lacking = [cell for cell in lacking_cells(sweep, out, warn) if cell in mine]
     if config.device == "cpu":
         torch.set_num_threads(1)  # as in a worker: equal numbers with and without
     useful = useful_workers(config, len(lacking), workers)
@@ -164,86 +140,23 @@ def run(
         ):
             write_cell(out / "cells", cell)
             raise_interrupt()
-    if shard[1] > 1 and missing(sweep, out, warn):
+    if shard[1] > 1 and lacking_cells(sweep, out, warn):
         return None
-    summary = summarise(read_run(out))
-    write_json(out / "summary.json", tables(summary))
-    return summary
+    found = read_measurements(out)
+    write_summary(out, found, warn)
+    return found
 
 
-def measure_in_memory(sweep: Sweep, cells: list[CellPlan]) -> Summary:
+def lacking_cells(sweep: Sweep, out: Path, warn: Report) -> list[CellPlan]:
+    """The cells of a sweep that a folder lacks."""
+    return missing(sweep.cells, sweep.study.known_by, out, warn)
+
+
+def measure_in_memory(sweep: Sweep, cells: list[CellPlan]) -> Measurements:
     """Measure some cells of a study without a run folder, for a single figure."""
     with _memory_error():
-        return summarise(Run(sweep.resolved, tuple(measure(sweep.study, cell) for cell in cells)))
-
-
-def open_folder(out: Path, resolved: dict[str, Any]) -> None:
-    """Create a run folder, or check that an existing one belongs to the same configuration.
-
-    Raises:
-        ValueError: if it does not; the choices, or the parts of the model, that differ are named.
-        OSError: if it cannot be created or written.
-    """
-    (out / "cells").mkdir(parents=True, exist_ok=True)
-    for folder in (out, out / "cells"):
-        sweep_temporary(folder)
-    if not (out / "config.json").exists():
-        if any((out / "cells").glob("*.safetensors")):
-            raise ValueError(
-                f"{out} has cells but no config.json that tells of what; choose another folder"
-            )
-        write_config(out, resolved)
-        return
-    try:
-        existing = read_config(out)
-    except ValueError as error:
-        raise ValueError(f"{error}; choose another folder") from None
-    differing = sorted(
-        key for key in existing.keys() | resolved.keys() if existing.get(key) != resolved.get(key)
-    )
-    if differing:
-        named = [key for key in differing if key not in DERIVED] or differing
-        raise ValueError(
-            f"{out} belongs to a run with another configuration (not the "
-            f"same: {', '.join(named)}); choose another folder"
-        )
-
-
-def missing(sweep: Sweep, out: Path, warn: Report) -> list[CellPlan]:
-    """The cells that a folder lacks; damaged ones are named and listed as missing."""
-    found = []
-    for cell in sweep.cells:
-        path = out / "cells" / f"{cell.name}.safetensors"
-        try:
-            if path.exists() and _require_own(path, {**cell.header(), **sweep.study.known_by}):
-                continue
-        except DamagedCell as error:
-            warn(f"damaged cell, measured again: {error}")
-        found.append(cell)
-    return found
-
-
-def versions() -> dict[str, str]:
-    """Versions of what computes the numbers."""
-    found = {"python": platform.python_version()}
-    for name in VERSIONED:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            found[name] = "not installed"
-    return found
-
-
-def _require_own(path: Path, expected: dict[str, Any]) -> Cell:
-    """Read a cell that must be of what it is expected to be of."""
-    cell = read_cell(path)
-    for key, value in expected.items():
-        if cell.header.get(key) != value:
-            raise DamagedCell(
-                f"{path}: not a cell of this run: expected {key} "
-                f"{value}, got {cell.header.get(key)}"
-            )
-    return cell
+        found = tuple(measure(sweep.study, cell) for cell in cells)
+    return measurements(Run(sweep.resolved, found))
 
 
 @contextlib.contextmanager

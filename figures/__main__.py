@@ -4,8 +4,7 @@ import argparse
 from pathlib import Path
 
 from analysis.ground.plain_numbers import decimal_number
-from analysis.record import read_run
-from analysis.summary import summarise
+from analysis.run import read_measurements
 from figures.report import write_report
 
 
@@ -22,7 +21,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--step-size", type=decimal_number, metavar="H", help=meaning)
     chosen = parser.parse_args(arguments)
     try:
-        print(write_report(summarise(read_run(chosen.run)), chosen.run, chosen.step_size))
+        print(write_report(read_measurements(chosen.run), chosen.run, chosen.step_size))
     except (ValueError, OSError) as error:
         parser.error(str(error))
 

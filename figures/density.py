@@ -2,14 +2,18 @@
 Jacobian.
 """
 
+import dataclasses
+
 import numpy as np
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 
-from analysis.summary import Density, Summary
+from analysis.run import Measurements
 from figures import selection, style
+from figures.findings import NOTHING, per_cent
+from figures.picture import Picture
 
 KINDS = ("gram", "symmetric")
 DEPTH = (
@@ -29,8 +33,29 @@ BORDERS = {
 }  # where neither stretches nor shrinks: σ = 1, and the sign of the logarithmic norm
 
 
+MEANINGS = {
+    "gram": "are stretched by the layer (singular values of ∂F above 1)",
+    "symmetric": "grow at first under the exact flow",
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Density:
+    """One density of one layer.
+
+    Attributes:
+        points: `(points,)`, where it is evaluated.
+        density: `(texts, points)`, per unit of the axis.
+        error: `(texts, points)`, standard error over the random probes.
+    """
+
+    points: np.ndarray
+    density: np.ndarray
+    error: np.ndarray
+
+
 @style.house()
-def draw(summary: Summary, ax: style.Target = None, layer: int | None = None) -> Figure:
+def draw(run: Measurements, ax: style.Target = None, layer: int | None = None) -> Figure:
     """Spectral densities of each layer on a logarithmic axis, one row for each layer: singular
     values of ∂F, and (J + Jᵀ)/2.
 
@@ -38,23 +63,15 @@ def draw(summary: Summary, ax: style.Target = None, layer: int | None = None) ->
     over the random probes.
 
     Args:
-        summary: the records.
+        run: what was measured.
         ax: None for a new figure, or Axes to fill, two for each layer.
         layer: the only layer to draw.
 
     Raises:
         ValueError: if the layer was not measured.
     """
-    layers = sorted({one.layer for one in summary.densities})
-    if layer is not None:
-        if layer not in layers:
-            raise ValueError(f"layer must be one of {layers}, got {layer}")
-        layers = [layer]
-    found = {
-        (one.layer, one.of): per_unit_length(one)
-        for one in summary.densities
-        if one.layer in layers
-    }
+    layers = selection.one_layer(selection.layers_of(run["density"]), layer)
+    found = {(number, of): of_layer(run, number, of) for number in layers for of in KINDS}
     figure, axes = style.panels(
         ax, 2 * max(len(layers), 1), 2, 0.95, below=0.75, sharex="col", sharey="col"
     )
@@ -77,18 +94,22 @@ def draw(summary: Summary, ax: style.Target = None, layer: int | None = None) ->
     return figure
 
 
-def per_unit_length(one: Density) -> Density:
-    """A density of ∂Fᵀ∂F as that of its singular values σ, per unit of σ: p(σ) = 2σ p(σ²).
+def of_layer(run: Measurements, layer: int, of: str) -> Density:
+    """A density as it is drawn: that of ∂Fᵀ∂F as the one of its singular values."""
+    one = run["density"].sel(layer=layer)
+    density, error = (
+        one[name].transpose("text", f"{of}_point").values
+        for name in (f"{of}_density", f"{of}_density_error")
+    )
+    found = Density(one[f"{of}_point"].values, density, error)
+    return per_unit_length(found) if of == "gram" else found
 
-    That of a symmetric part stays as it is.
-    """
-    if one.of != "gram":
-        return one
+
+def per_unit_length(one: Density) -> Density:
+    """A density of ∂Fᵀ∂F as that of its singular values σ, per unit of σ: p(σ) = 2σ p(σ²)."""
     kept = one.points >= 0  # broadening puts a little below 0, where no singular value lies
     sigma = np.sqrt(one.points[kept])
-    return Density(
-        one.layer, one.of, sigma, 2 * sigma * one.density[:, kept], 2 * sigma * one.error[:, kept]
-    )
+    return Density(sigma, 2 * sigma * one.density[:, kept], 2 * sigma * one.error[:, kept])
 
 
 def share_above(one: Density, border: float) -> tuple[np.ndarray, np.ndarray]:
@@ -171,3 +192,46 @@ def _handles() -> list[Artist]:
             width=0.8,
         ),
     ]
+
+
+def finding(run: Measurements) -> str:
+    """What share of all directions a layer stretches, and on what share the symmetric part is
+    positive.
+    """
+    words = []
+    for of, meaning in MEANINGS.items():
+        shares = {
+            layer: _stretched(of_layer(run, layer, of), BORDERS[of])
+            for layer in selection.layers_of(run["density"])
+        }
+        if shares := {layer: found for layer, found in shares.items() if np.isfinite(found[0])}:
+            top = max(shares, key=lambda layer: shares[layer][0])
+            error = max(found[1] for found in shares.values())
+            words.append(
+                f"at least {per_cent([found[0] for found in shares.values()])} of all directions "
+                f"{meaning}, most in layer {top} (standard error at most {100 * error:.1f} %)"
+            )
+    return f"By layer, for the median text, {'; '.join(words)}." if words else NOTHING
+
+
+def _stretched(one: Density, border: float) -> tuple[float, float]:
+    """The median text's share of the spectrum above the border, and an upper bound of its standard
+    error over the probes.
+    """
+    share_of, error = share_above(one, border)
+    return selection.median(share_of), selection.median(error)
+
+
+DENSITY = Picture(
+    quantity="density",
+    title="How many directions each layer stretches",
+    name="density",
+    draw=lambda run, h: draw(run),
+    finding=lambda run, h: finding(run),
+    caption="Spectral densities of each layer: singular values of ∂F on the left, "
+    "eigenvalues of the symmetric part of J on the right. The "
+    "area over an interval is the share of directions with values in it; "
+    "both axes of density are logarithmic. Line: median over "
+    "texts, band: 10–90 % of texts, dotted: standard error "
+    "over the random probes of the estimate.",
+)

@@ -3,23 +3,27 @@ it leaves.
 """
 
 import numpy as np
+import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.collections import QuadMesh
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
-from analysis.summary import METHODS, Directions, Summary
+from analysis.quantities import METHODS
+from analysis.quantities.directions import SIDES
+from analysis.run import Measurements
 from figures import selection, style
-from figures.whiskers import beside, layer_axis, stack, whiskers
+from figures.findings import NOTHING, largest, number, share
+from figures.picture import Picture
+from figures.whiskers import beside, layer_axis, whiskers
 
-SIDES = ("entering", "leaving")
 FIRST = 6  # token positions shown one by one
 COLOUR_MAP = "cividis"
 DARK = 0.55  # shares above it are light in the colour map, and their numbers black
 
 
 @style.house()
-def draw(summary: Summary, ax: style.Target = None, step_size: float | None = None) -> Figure:
+def draw(run: Measurements, ax: style.Target = None, step_size: float | None = None) -> Figure:
     """Share of the squared norm of the worst direction on each token, layer by layer: median over
     texts, in per cent.
 
@@ -28,15 +32,16 @@ def draw(summary: Summary, ax: style.Target = None, step_size: float | None = No
     the share of the first token with its spread over texts.
 
     Args:
-        summary: the records.
+        run: what was measured.
         ax: None for a new figure, or up to six Axes to fill.
         step_size: h; by default 1, or the largest measured.
 
     Raises:
         ValueError: if the step size was not measured.
     """
-    h, found = at_step_size(summary, step_size)
-    tall = 0.5 + 0.17 * max(len(found), 1)
+    h, found = selection.at(run, "directions", step_size)
+    layers = selection.layers_of(found)
+    tall = 0.5 + 0.17 * max(len(layers), 1)
     figure, axes = style.panels(
         ax, 6, 2, (2 * tall + 1.7) / 3, below=0.3, height_ratios=[tall, tall, 1.7]
     )
@@ -44,10 +49,11 @@ def draw(summary: Summary, ax: style.Target = None, step_size: float | None = No
     for panel, (method, side) in zip(
         axes, [(method, side) for method in METHODS for side in SIDES], strict=False
     ):
-        image = _draw_map(panel, found, method, side) or image
+        shares = [_shares(found, layer, method, side) for layer in layers]
+        image = _draw_map(panel, layers, shares) or image
         panel.set_title(f"{style.NAMES[method]}, {side}, $h = {h:g}$", color=style.COLOURS[method])
     for panel, side in zip(axes[4:], SIDES, strict=False):
-        _draw_first_token(panel, found, side)
+        _draw_first_token(panel, found, layers, side)
     if image is not None:
         bar = figure.colorbar(
             image, ax=axes[:4], format=PercentFormatter(1.0, 0, " %"), pad=0.02, aspect=30
@@ -62,12 +68,10 @@ def draw(summary: Summary, ax: style.Target = None, step_size: float | None = No
     return figure
 
 
-def at_step_size(summary: Summary, wanted: float | None = None) -> tuple[float, list[Directions]]:
-    """The step size drawn, and the directions of every layer at it in order of depth."""
-    h = selection.step_size([one.step_size for one in summary.directions], wanted)
-    return h, sorted(
-        (one for one in summary.directions if one.step_size == h), key=lambda one: one.layer
-    )
+def _shares(found: xr.Dataset, layer: int, method: str, side: str) -> np.ndarray:
+    """Shares `(texts, tokens)` of one direction; NaN beyond a text's end."""
+    one = found["direction_share"].sel(layer=layer, scheme=method, side=side)
+    return np.asarray(one.transpose("text", "token").values)
 
 
 def by_position(shares: np.ndarray) -> tuple[list[str], np.ndarray]:
@@ -88,9 +92,9 @@ def by_position(shares: np.ndarray) -> tuple[list[str], np.ndarray]:
     return [*(str(i) for i in range(count)), "rest", "last"], columns
 
 
-def _draw_map(ax: Axes, found: list[Directions], method: str, side: str) -> QuadMesh | None:
+def _draw_map(ax: Axes, layers: list[int], shares: list[np.ndarray]) -> QuadMesh | None:
     ax.set(xlabel="token position", ylabel="layer")
-    places = [by_position(getattr(one, side)[method]) for one in found]
+    places = [by_position(of_layer) for of_layer in shares]
     if not any(np.isfinite(columns).any() for _, columns in places):
         style.nothing(ax)
         return None
@@ -120,7 +124,7 @@ def _draw_map(ax: Axes, found: list[Directions], method: str, side: str) -> Quad
     for border in (len(names) - 2, len(names) - 1):
         ax.axvline(border, color="white", linewidth=2.5)
     ax.set_xticks(np.arange(len(names)) + 0.5, names)
-    ax.set_yticks(np.arange(len(found)) + 0.5, [str(one.layer) for one in found])
+    ax.set_yticks(np.arange(len(layers)) + 0.5, [str(layer) for layer in layers])
     ax.tick_params(length=0)
     return mesh
 
@@ -132,23 +136,63 @@ def _aligned(columns: np.ndarray, count: int) -> np.ndarray:
     return np.concatenate([columns[:-2], np.full(count - len(columns), np.nan), columns[-2:]])
 
 
-def _draw_first_token(ax: Axes, found: list[Directions], side: str) -> None:
-    for i, method in enumerate(METHODS):
-        band = selection.band(stack([getattr(one, side)[method][:, 0] for one in found]))
-        whiskers(
-            ax,
-            beside([one.layer for one in found], i, len(METHODS)),
-            band,
-            style.COLOURS[method],
-            "o",
-        )
+def _draw_first_token(ax: Axes, found: xr.Dataset, layers: list[int], side: str) -> None:
+    for i, method in enumerate(METHODS if found else ()):
+        first = _on_first(found, method, side).transpose("text", "layer")
+        hollow = selection.uncertain(first, xr.ones_like(first, dtype=bool))
+        x = beside(layers, i, len(METHODS))
+        whiskers(ax, x, selection.band(first), style.COLOURS[method], "o", hollow)
     ax.set_ylim(-0.03, 1.03)
     ax.yaxis.set_major_formatter(PercentFormatter(1.0, 0, " %"))
     ax.set_ylabel("on the first token")
-    ax.set_title(
-        f"{side}: median and 10–90 % of "
-        + (style.counted(len(found[0].entering["explicit"]), "text") if found else "texts")
-    )
-    layer_axis(ax, [one.layer for one in found])
+    texts = style.counted(found.sizes["text"], "text") if found else "texts"
+    ax.set_title(f"{side}: median and 10–90 % of {texts}")
+    layer_axis(ax, layers)
     if not found:
         style.nothing(ax)
+
+
+def _on_first(found: xr.Dataset, method: str, side: str) -> xr.DataArray:
+    return found["direction_share"].sel(scheme=method, side=side).isel(token=0, drop=True)
+
+
+def finding(run: Measurements, step_size: float | None = None) -> str:
+    """In which layers the worst direction sits on the first token."""
+    h, found = selection.at(run, "directions", step_size)
+    layers, words = selection.layers_of(found), []
+    for method in METHODS if found else ():
+        entering, leaving = (
+            dict(zip(layers, selection.band(_on_first(found, method, side)).median, strict=True))
+            for side in SIDES
+        )
+        known = {layer: value for layer, value in entering.items() if np.isfinite(value)}
+        if not known:
+            continue
+        top = max(known, key=lambda layer: known[layer])
+        over = [layer for layer, value in known.items() if value > 0.5]
+        words.append(
+            f"the {method} step in {share(over, layers)}, with "
+            f"{100 * known[top]:.0f} % at most (layer {top}, median text); of "
+            "what leaves that step it carries at most "
+            f"{100 * largest([leaving[layer] for layer in known]):.0f} %"
+        )
+    if not words:
+        return NOTHING
+    told = f"At h = {number(h)} the first token carries over half of the worst perturbation "
+    return f"{told}entering {'; '.join(words)}."
+
+
+DIRECTIONS = Picture(
+    quantity="directions",
+    title="Where in a text the worst perturbation sits",
+    name="directions",
+    draw=lambda run, h: draw(run, step_size=selection.measured_step(run, "directions", h)),
+    finding=lambda run, h: finding(run, selection.measured_step(run, "directions", h)),
+    caption="Share of the worst perturbation of one step on each token, where it "
+    "enters the step and where it leaves. Numbers are per cent of "
+    "its squared norm, medians over texts; shares under half a per cent "
+    "have no number. Token 0 is the first of the text (the class "
+    "token of BERT's family), “rest” is the sum of all tokens not shown. "
+    "Below: the share of the first token, whiskers from the 10th "
+    "to the 90th percentile.",
+)

@@ -4,13 +4,17 @@ import numpy as np
 from matplotlib.artist import Artist
 from matplotlib.figure import Figure
 
-from analysis.summary import METHODS, Exponents, Summary
+from analysis.quantities import METHODS
+from analysis.quantities.labelled import finite
+from analysis.run import Measurements
 from figures import selection, style
+from figures.findings import NOTHING, number
+from figures.picture import Picture
 from figures.whiskers import beside, whiskers
 
 
 @style.house()
-def draw(summary: Summary, ax: style.Target = None, step_size: float | None = None) -> Figure:
+def draw(run: Measurements, ax: style.Target = None, step_size: float | None = None) -> Figure:
     """The largest finite-time Lyapunov exponents (1/L) log σ_i of the stack, explicit against
     implicit Euler, in nats per layer.
 
@@ -18,26 +22,26 @@ def draw(summary: Summary, ax: style.Target = None, step_size: float | None = No
     10–90 %.
 
     Args:
-        summary: the records.
+        run: what was measured.
         ax: None for a new figure, or one Axes.
         step_size: h; by default 1, or the largest measured.
 
     Raises:
         ValueError: if the step size was not measured.
     """
-    h, found = at_step_size(summary, step_size)
+    h, found = selection.at(run, "exponents", step_size)
     figure, axes = style.panels(ax, 1, height=2.6, below=0.15, width=0.6 * style.WIDTH)
-    panel, handles = axes[0], list[Artist]()
+    panel, handles, any_hollow = axes[0], list[Artist](), False
     panel.axhline(0, color=style.GUIDE, linewidth=0.8, zorder=0)
-    for i, one in enumerate(found):
-        colour, order = style.COLOURS[one.method], np.arange(1, one.values.shape[1] + 1)
-        x = beside(order, i, len(found))
+    for i, method in enumerate(METHODS if found else ()):
+        of_method = found.sel(scheme=method).transpose("text", "order")
+        values, converged = of_method["exponent"], of_method["exponent_converged"]
+        colour, x = style.COLOURS[method], beside(values["order"].values, i, len(METHODS))
         for sure, face in ((True, colour), (False, "white")):
-            text, place = np.nonzero(one.converged == sure)
-            values = one.values[text, place]
+            text, place = np.nonzero(converged.values == sure)
             panel.plot(
                 x[place] - 0.12,
-                values,
+                values.values[text, place],
                 "o",
                 color=colour,
                 markerfacecolor=face,
@@ -45,36 +49,62 @@ def draw(summary: Summary, ax: style.Target = None, step_size: float | None = No
                 markeredgewidth=0.5,
                 alpha=0.5,
             )
-        whiskers(
-            panel,
-            x,
-            selection.band(one.values),
-            colour,
-            "o",
-            np.asarray(~one.converged.all(axis=0)),
-        )
-        handles.append(style.key(style.NAMES[one.method], colour, "o"))
+        hollow = selection.uncertain(values, converged)
+        any_hollow |= bool(hollow.any())
+        whiskers(panel, x, selection.band(values), colour, "o", hollow)
+        handles.append(style.key(style.NAMES[method], colour, "o"))
     if found:
-        most = max(one.values.shape[1] for one in found)
-        panel.set_xticks(np.arange(1, most + 1))
-        panel.set_xlim(0.5, most + 0.5)
-        if not all(one.converged.all() for one in found):
+        panel.set_xticks(found["order"].values)
+        panel.set_xlim(0.5, found.sizes["order"] + 0.5)
+        if any_hollow:
             handles.append(style.key("hollow: not converged", style.INK, "o", hollow=True))
         style.legend(figure, axes, handles, ax is None)
     else:
         style.nothing(panel)
     panel.set_xlabel("exponent $i$, largest first")
     panel.set_ylabel(r"$\frac{1}{L}\,\log\sigma_i$ in nats per layer")
-    panel.set_title(
-        f"$h = {h:g}$" + (f", {style.counted(len(found[0].values), 'text')}" if found else "")
-    )
+    texts = f", {style.counted(found.sizes['text'], 'text')}" if found else ""
+    panel.set_title(f"$h = {h:g}${texts}")
     return figure
 
 
-def at_step_size(summary: Summary, wanted: float | None = None) -> tuple[float, list[Exponents]]:
-    """The step size drawn, and the exponents of each method at it, explicit first."""
-    h = selection.step_size([one.step_size for one in summary.exponents], wanted)
-    return h, sorted(
-        (one for one in summary.exponents if one.step_size == h),
-        key=lambda one: METHODS.index(one.method),
+def finding(run: Measurements, step_size: float | None = None) -> str:
+    """The mean growth per layer of the perturbation that grows most."""
+    h, found = selection.at(run, "exponents", step_size)
+    if not found or not found.sizes["order"]:
+        return NOTHING
+    first = found["exponent"].isel(order=0, drop=True)
+    medians = {method: selection.median(first.sel(scheme=method)) for method in METHODS}
+    words = [
+        f"{number(value)} nats per layer (a factor of {number(float(np.exp(value)))}) under {m}"
+        for m, value in medians.items()
+        if np.isfinite(value)
+    ]
+    if not words:
+        return NOTHING
+    text = (
+        f"Through the whole stack in steps of h = {number(h)} the "
+        "perturbation that grows most gains, in the median text, "
+        f"{' and '.join(words)} Euler."
     )
+    if len(words) == len(METHODS):
+        both = first.where(finite(first).all("scheme"), drop=True)
+        lower = int((both.sel(scheme="implicit") < both.sel(scheme="explicit")).sum())
+        text += (
+            f" The implicit growth is the smaller one for {lower} of {first.sizes['text']} texts."
+        )
+    return text
+
+
+EXPONENTS = Picture(
+    quantity="exponents",
+    title="Growth per layer through the whole stack",
+    name="exponents",
+    draw=lambda run, h: draw(run, step_size=selection.measured_step(run, "exponents", h)),
+    finding=lambda run, h: finding(run, selection.measured_step(run, "exponents", h)),
+    caption="Finite-time Lyapunov exponents of the whole stack of layers. The first "
+    "is the mean growth per layer, on a logarithmic scale, of "
+    "the perturbation that has grown most at the end; the next ones that "
+    "of perturbations orthogonal to it. Small: texts; large: "
+    "medians, whiskers from the 10th to the 90th percentile.",
+)

@@ -3,15 +3,21 @@ implicit advantage.
 """
 
 import numpy as np
+import xarray as xr
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from analysis.summary import METHODS, LayerGrowth, Summary
+from analysis.quantities import METHODS
+from analysis.run import Measurements
 from figures import selection, style
-from figures.whiskers import beside, layer_axis, stack, whiskers
+from figures.findings import NOTHING, number, numbers_of, share
+from figures.layer_rows import layer_rows
+from figures.picture import Picture
+from figures.whiskers import beside, layer_axis, whiskers
 
 MARKERS = {"worst": "o", "spectral": "D"}
+SETTLED = {"worst": "worst_growth_converged", "spectral": "spectral_growth_certain"}
 MEANINGS = {
     "worst": "worst growth (largest singular value)",
     "spectral": r"spectral growth $\max|R(h\lambda)|$",
@@ -20,7 +26,7 @@ STEP_MARKERS = ("o", "s", "^", "v", "P", "X")
 
 
 @style.house()
-def draw(summary: Summary, ax: style.Target = None, step_size: float | None = None) -> Figure:
+def draw(run: Measurements, ax: style.Target = None, step_size: float | None = None) -> Figure:
     """Worst and spectral growth of one step per layer, explicit against implicit Euler; below it
     hμ₂ with the line hμ₂ = 1.
 
@@ -28,47 +34,48 @@ def draw(summary: Summary, ax: style.Target = None, step_size: float | None = No
     converge or is only a lower bound.
 
     Args:
-        summary: the records.
+        run: what was measured.
         ax: None for a new figure; one Axes for the growth alone; two for growth and hμ₂.
         step_size: h; by default 1, or the largest measured.
 
     Raises:
         ValueError: if the step size was not measured.
     """
-    h, layers = selection.growth_at(summary, step_size)
+    h, growth = selection.at(run, "growth", step_size)
     figure, axes = style.panels(
         ax, 2, columns=1, height=1.95, below=0.5, sharex=True, height_ratios=[2, 1]
     )
-    _draw_growth(axes[0], layers, h)
+    hollow = _draw_growth(axes[0], growth, h)
     if len(axes) > 1:
-        _draw_logarithmic_norm(axes[1], layers, h)
+        hollow |= _draw_logarithmic_norm(axes[1], growth, h)
         axes[0].set_xlabel("")
-    style.legend(figure, axes, _handles(layers), ax is None, columns=2)
+    style.legend(figure, axes, _handles(hollow), ax is None, columns=2)
     return figure
 
 
 @style.house()
-def draw_advantage(summary: Summary, ax: style.Target = None) -> Figure:
+def draw_advantage(run: Measurements, ax: style.Target = None) -> Figure:
     """Implicit advantage, the mean of log(‖Eδ‖/‖M⁻¹δ‖) over random δ, per layer and step size:
     median over texts and 10–90 %.
     """
-    steps = sorted({one.step_size for one in summary.growth})
+    steps, layers = selection.steps_of(run, "growth"), selection.layers_of(run["growth"])
     figure, axes = style.panels(ax, 1, height=2.5, below=0.15)
     panel, handles = axes[0], list[Artist]()
     shades = np.linspace(0.68, 0.1, len(steps)) if len(steps) > 1 else [0.1]
+    any_hollow = False
     for i, h in enumerate(steps):
-        _, layers = selection.growth_at(summary, h)
+        _, growth = selection.at(run, "growth", h)
         shade, marker = str(float(shades[i])), STEP_MARKERS[i % len(STEP_MARKERS)]
-        whiskers(
-            panel,
-            beside([one.layer for one in layers], i, len(steps)),
-            selection.band(stack([one.advantage for one in layers])),
-            shade,
-            marker,
-        )
+        advantage = growth["advantage"].transpose("text", "layer")
+        hollow = selection.uncertain(advantage, growth["solve_status"] == 0)
+        any_hollow |= bool(hollow.any())
+        band = selection.band(advantage)
+        whiskers(panel, beside(layers, i, len(steps)), band, shade, marker, hollow)
         handles.append(style.key(f"$h = {h:g}$", shade, marker))
+    if any_hollow:
+        handles.append(style.key("hollow: some text not solved", style.INK, "o", hollow=True))
     panel.axhline(0, color=style.GUIDE, linewidth=0.8, zorder=0)
-    layer_axis(panel, sorted({one.layer for one in summary.growth}))
+    layer_axis(panel, layers)
     panel.set_ylabel(
         "implicit advantage\n" r"$\langle\log(\|E\delta\|\,/\,\|M^{-1}\delta\|)\rangle$"
     )
@@ -83,16 +90,19 @@ def draw_advantage(summary: Summary, ax: style.Target = None) -> Figure:
     return figure
 
 
-def _draw_growth(ax: Axes, layers: list[LayerGrowth], h: float) -> None:
-    series = [(quantity, method) for quantity in MARKERS for method in METHODS]
+def _draw_growth(ax: Axes, growth: xr.Dataset, h: float) -> bool:
+    """Whether some marker is hollow."""
+    layers, any_hollow = selection.layers_of(growth), False
+    series = [(quantity, method) for quantity in MARKERS for method in METHODS] if growth else []
     for i, (quantity, method) in enumerate(series):
-        values = stack([getattr(one, quantity)[method] for one in layers])
-        hollow = np.array([not _settled(one, quantity, method) for one in layers], dtype=bool)
-        found = selection.band(values).positive()
+        of_method = growth.sel(scheme=method)
+        values = of_method[f"{quantity}_growth"].transpose("text", "layer")
+        hollow = selection.uncertain(values, of_method[SETTLED[quantity]])
+        any_hollow |= bool(hollow.any())
         whiskers(
             ax,
-            beside([one.layer for one in layers], i, len(series)),
-            found,
+            beside(layers, i, len(series)),
+            selection.band(values).positive(),
             style.COLOURS[method],
             MARKERS[quantity],
             hollow,
@@ -100,20 +110,22 @@ def _draw_growth(ax: Axes, layers: list[LayerGrowth], h: float) -> None:
     style.logarithmic_growth(ax)
     ax.axhline(1, color=style.GUIDE, linewidth=0.8, zorder=0)
     ax.set_ylabel("growth over one step")
-    ax.set_title(
-        f"$h = {h:g}$, {style.counted(len(layers[0].logarithmic_norm), 'text')}"
-        if layers
-        else f"$h = {h:g}$"
-    )
-    layer_axis(ax, [one.layer for one in layers])
-    if not layers:
+    texts = f", {style.counted(growth.sizes['text'], 'text')}" if growth else ""
+    ax.set_title(f"$h = {h:g}${texts}")
+    layer_axis(ax, layers)
+    if not growth:
         style.nothing(ax)
+    return any_hollow
 
 
-def _draw_logarithmic_norm(ax: Axes, layers: list[LayerGrowth], h: float) -> None:
-    found = selection.band(stack([h * one.logarithmic_norm for one in layers]))
-    hollow = np.array([not one.converged["logarithmic_norm"].all() for one in layers], dtype=bool)
-    whiskers(ax, beside([one.layer for one in layers], 0, 1), found, style.INK, "s", hollow)
+def _draw_logarithmic_norm(ax: Axes, growth: xr.Dataset, h: float) -> bool:
+    """Whether some marker is hollow."""
+    layers, any_hollow = selection.layers_of(growth), False
+    if growth:
+        values = h * growth["logarithmic_norm"].transpose("text", "layer")
+        hollow = selection.uncertain(values, growth["logarithmic_norm_converged"])
+        any_hollow = bool(hollow.any())
+        whiskers(ax, beside(layers, 0, 1), selection.band(values), style.INK, "s", hollow)
     ax.axhline(1, color=style.COLOURS["implicit"], linewidth=1)
     ax.set_ylim(min(0.0, ax.get_ylim()[0]), max(1.6, ax.get_ylim()[1]))
     place, text = ax.get_yaxis_transform(), "implicit step\nguaranteed below"
@@ -128,25 +140,11 @@ def _draw_logarithmic_norm(ax: Axes, layers: list[LayerGrowth], h: float) -> Non
         color=style.COLOURS["implicit"],
     )
     ax.set_ylabel(r"$h\mu_2(J)$")
-    layer_axis(ax, [one.layer for one in layers])
+    layer_axis(ax, layers)
+    return any_hollow
 
 
-def _settled(one: LayerGrowth, quantity: str, method: str) -> bool:
-    flags = one.converged[f"{method}_worst"] if quantity == "worst" else one.certain[method]
-    return bool(np.all(flags))
-
-
-def _any_hollow(layers: list[LayerGrowth]) -> bool:
-    settled = [
-        _settled(one, quantity, method)
-        for one in layers
-        for quantity in MARKERS
-        for method in METHODS
-    ]
-    return not all(settled) or not all(one.converged["logarithmic_norm"].all() for one in layers)
-
-
-def _handles(layers: list[LayerGrowth]) -> list[Artist]:
+def _handles(any_hollow: bool) -> list[Artist]:
     """Column by column, as a legend is filled: worst growth, spectral growth."""
     worst, spectral = [
         [
@@ -161,7 +159,7 @@ def _handles(layers: list[LayerGrowth]) -> list[Artist]:
                 "hollow: some text not converged, or a lower bound", style.INK, "o", hollow=True
             )
         ]
-        if _any_hollow(layers)
+        if any_hollow
         else []
     )
     return [*worst, *hollow, *spectral]
@@ -181,3 +179,77 @@ def _directions(ax: Axes) -> None:
             fontsize=7,
             color=colour,
         )
+
+
+def finding(run: Measurements, step_size: float | None = None) -> str:
+    """Where the explicit step amplifies most, and in how many layers the implicit one amplifies
+    less.
+    """
+    rows = layer_rows(run, step_size)
+    known = [row for row in rows if all(np.isfinite(row.worst[method]) for method in METHODS)]
+    if not known:
+        return NOTHING
+    layers = numbers_of(rows)
+    top = max(known, key=lambda row: row.worst["explicit"])
+    # A comparison with NaN is false: a layer that is not known counts as none.
+    lower = [row.layer for row in rows if row.worst["implicit"] < row.worst["explicit"]]
+    spectral = [row.layer for row in rows if row.spectral["implicit"] < row.spectral["explicit"]]
+    verb = (
+        "amplifies worst-case perturbations most"
+        if top.worst["explicit"] > 1
+        else "damps worst-case perturbations least"
+    )
+    text = (
+        f"At h = {number(top.step_size)} the explicit Euler step {verb} in layer "
+        f"{top.layer} (median {number(top.worst['explicit'])}×); "
+        f"the implicit step has the smaller worst growth in {share(lower, layers)} and the "
+        f"smaller spectral growth in {share(spectral, layers)}."
+    )
+    if unsettled := [row.layer for row in rows if not row.settled]:
+        text += (
+            " Values that did not converge or are lower bounds enter this in "
+            f"{share(unsettled, layers)}."
+        )
+    return text
+
+
+def finding_on_advantage(run: Measurements) -> str:
+    """For every step size in how many layers the implicit step damps random perturbations more."""
+    counts = []
+    for h in selection.steps_of(run, "growth"):
+        rows = layer_rows(run, h)
+        ahead = {name: sum(row.damps_more() == name for row in rows) for name in METHODS}
+        counts.append(
+            f"at h = {number(h)} the implicit one in {ahead['implicit']}, the "
+            f"explicit one in {ahead['explicit']} of {len(rows)} layers"
+        )
+    if not counts:
+        return NOTHING
+    told = "Which step damps random perturbations more, by over two standard errors: "
+    return f"{told}{'; '.join(counts)}."
+
+
+GROWTH = Picture(
+    quantity="growth",
+    title="Growth over one step of each layer",
+    name="growth",
+    draw=lambda run, h: draw(run, step_size=h),
+    finding=finding,
+    caption="Worst and spectral growth over one step of each layer, and below it "
+    "hμ₂. Medians over texts, whiskers from the 10th to the 90th "
+    "percentile; hollow where some text did not converge or has only a lower bound.",
+    always=True,
+    about=("worst growth", "spectral growth", "logarithmic norm"),
+)
+ADVANTAGE = Picture(
+    quantity="growth",
+    title="Which step damps random perturbations more",
+    name="advantage",
+    draw=lambda run, h: draw_advantage(run),
+    finding=lambda run, h: finding_on_advantage(run),
+    caption="Implicit advantage of each layer and step size. Medians over "
+    "texts, whiskers from the 10th to the 90th percentile; hollow where some text "
+    "was not solved.",
+    always=True,
+    about=("implicit solve", "residual of", "evaluations", "implicit advantage", "standard error"),
+)

@@ -2,24 +2,29 @@
 part.
 """
 
-import dataclasses
-
 import numpy as np
+import xarray as xr
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from analysis.summary import METHODS, Curves, Summary
+from analysis.quantities import METHODS
+from analysis.quantities.labelled import finite
+from analysis.quantities.propagation import Growth, growths, spoilt
+from analysis.run import Measurements
 from figures import selection, style
+from figures.findings import NOTHING, number
+from figures.picture import Picture
 
 ORDER = ("gaussian", "worst", "typo", "synonym", "negation", "edit")
+CLOSE = np.log(1.1)  # a linear prediction within 10 % is called accurate
 TITLES = {"gaussian": "Gaussian noise", "worst": "worst direction"}
 
 
 @style.house()
 def draw(
-    summary: Summary,
+    run: Measurements,
     ax: style.Target = None,
     step_size: float | None = None,
     *,
@@ -32,7 +37,7 @@ def draw(
     step derivatives. Of several sizes of a synthetic perturbation the smallest is drawn.
 
     Args:
-        summary: the records.
+        run: what was measured.
         ax: None for a new figure, one Axes for one panel, or an array of Axes to fill.
         step_size: h; by default 1, or the largest measured.
         perturbation: the only kind to draw.
@@ -40,51 +45,48 @@ def draw(
     Raises:
         ValueError: if the step size or the kind was not measured.
     """
-    curves = at_step_size(summary, step_size)
+    curves = at_step_size(run, step_size)
     kinds = kinds_of(curves)
     if perturbation is not None:
         if perturbation not in kinds:
             raise ValueError(f"perturbation must be one of {kinds}, got {perturbation!r}")
         kinds = [perturbation]
     figure, axes = style.panels(ax, max(len(kinds), 1), height=2.2, below=0.5, sharey=True)
-    for panel, kind in zip(axes, kinds, strict=False):
-        _draw_kind(panel, smallest(curves, kind))
+    drawn = [smallest(curves, kind) for kind in kinds[: len(axes)]]
+    for panel, growth in zip(axes, drawn, strict=False):
+        _draw_kind(panel, growth)
     if not kinds:
         style.nothing(axes[0])
         _label(axes[0])
     for panel in axes:
         if len(axes) == 1 or style.is_leftmost(panel):
             panel.set_ylabel(r"$G_l = \|\tilde{x}_l - x_l\|\,/\,\|\tilde{x}_0 - x_0\|$")
-    drawn = [one for kind in kinds[: len(axes)] for one in smallest(curves, kind)]
-    style.legend(figure, axes, _handles(drawn), ax is None)
+    any_failed = any(bool(failed(growth).any()) for growth in drawn)
+    style.legend(figure, axes, _handles(any_failed), ax is None)
     return figure
 
 
 @style.house()
 def draw_linearity(
-    summary: Summary, ax: style.Target = None, step_size: float | None = None
+    run: Measurements, ax: style.Target = None, step_size: float | None = None
 ) -> Figure:
     """Prediction error |log G_L measured − log G_L predicted| at the last layer against the size of
     a Gaussian perturbation.
     """
-    curves = [
-        one
-        for one in at_step_size(summary, step_size)
-        if one.perturbation == "gaussian" and one.size > 0
-    ]
+    curves = [one for one in at_step_size(run, step_size) if one.kind == "gaussian"]
     figure, axes = style.panels(ax, 1, height=2.8, width=0.6 * style.WIDTH)
-    panel, failed, handles = axes[0], False, list[Artist]()
-    for method in METHODS:
-        ours = sorted((one for one in curves if one.method == method), key=lambda one: one.size)
-        found = selection.band(np.array([prediction_error(one) for one in ours]).T).positive()
+    panel, any_marked, handles = axes[0], False, list[Artist]()
+    sizes = np.array([one.size for one in curves])
+    for method in METHODS if curves else ():
+        errors = xr.concat([prediction_error(one, method) for one in curves], "size")
+        found = selection.band(errors, "example").positive()
         if np.isfinite(found.median).any():
-            colour, marked = style.COLOURS[method], [not one.converged.all() for one in ours]
-            _draw_band(panel, np.array([one.size for one in ours]), found, method, np.array(marked))
-            handles.append(
-                style.key(style.NAMES[method], colour, "o", "-", width=style.LINE_WIDTHS[method])
-            )
-            failed |= any(marked)
-    if failed:
+            marked = np.array([bool(failed(one).sel(scheme=method).any()) for one in curves])
+            _draw_band(panel, sizes, found, method, marked)
+            colour, width = style.COLOURS[method], style.LINE_WIDTHS[method]
+            handles.append(style.key(style.NAMES[method], colour, "o", "-", width=width))
+            any_marked |= bool(marked.any())
+    if any_marked:
         handles.append(_hollow())
     if handles:
         panel.set(xscale="log", yscale="log")
@@ -96,72 +98,117 @@ def draw_linearity(
     panel.set_xlabel(r"relative size of the perturbation $\|\delta_0\|\,/\,\|x_0\|$")
     panel.set_ylabel(r"$|\log G_L^\mathrm{measured} - \log G_L^\mathrm{predicted}|$")
     panel.set_title(
-        f"Gaussian noise ({_examples(curves)})"
-        + (f", $h = {curves[0].step_size:g}$" if curves else "")
+        f"Gaussian noise ({_examples(curves[0] if curves else None)})"
+        + (f", $h = {_step(curves[0]):g}$" if curves else "")
     )
     return figure
 
 
-def at_step_size(summary: Summary, wanted: float | None = None) -> list[Curves]:
-    """The curves at one step size; an example whose implicit solve failed is left out from that
-    layer on.
+def at_step_size(run: Measurements, wanted: float | None = None) -> list[Growth]:
+    """Every kind and size at one step size; an example whose implicit solve failed is left out from
+    that layer on.
+
+    Raises:
+        ValueError: if the step size was not measured.
     """
-    h = selection.step_size([one.step_size for one in summary.curves], wanted)
-    return [solved(one) for one in summary.curves if one.step_size == h]
+    h = selection.step_size(selection.steps_of(run, "propagation"), wanted)
+    found = growths(run["propagation"]) if run["propagation"] else []
+    return [one._replace(values=solved(one.values.sel(step_size=h))) for one in found]
 
 
-def solved(curves: Curves) -> Curves:
-    """The curves with NaN after a solve that did not converge: what was computed there is not the
+def solved(values: xr.Dataset) -> xr.Dataset:
+    """Growth with NaN after a solve that did not converge: what was computed there is not the
     method's growth.
     """
-    holds = np.logical_and.accumulate(
-        np.concatenate([np.ones((len(curves.converged), 1), bool), curves.converged], axis=1),
-        axis=1,
-    )
-    measured, predicted = (
-        np.where(holds, values, np.nan) for values in (curves.measured, curves.predicted)
-    )
-    return dataclasses.replace(curves, measured=measured, predicted=predicted)
+    failed_before = (~values["converged"]).cumsum("step").rename(step="passed")
+    start = xr.zeros_like(failed_before.isel(passed=[0]))
+    holds = xr.concat([start, failed_before], "passed") == 0
+    return values.assign({name: values[name].where(holds) for name in ("measured", "predicted")})
 
 
-def kinds_of(curves: list[Curves]) -> list[str]:
+def kinds_of(curves: list[Growth]) -> list[str]:
     """The kinds of perturbation, synthetic ones first, kinds we have no name for last."""
     return sorted(
-        {one.perturbation for one in curves},
+        {one.kind for one in curves},
         key=lambda kind: (ORDER.index(kind) if kind in ORDER else len(ORDER), kind),
     )
 
 
-def smallest(curves: list[Curves], kind: str) -> list[Curves]:
-    """The curves of one kind at its smallest size, explicit before implicit; all of them where an
-    edit decides the size.
-    """
-    ours = [one for one in curves if one.perturbation == kind]
-    sizes = [one.size for one in ours if np.isfinite(one.size)]
-    return sorted(
-        (one for one in ours if not sizes or one.size == min(sizes)),
-        key=lambda one: METHODS.index(one.method),
+def smallest(curves: list[Growth], kind: str) -> Growth:
+    """One kind at its smallest size."""
+    ours = [one for one in curves if one.kind == kind]
+    return min(ours, key=lambda one: one.size)
+
+
+def prediction_error(growth: Growth, method: str) -> xr.DataArray:
+    """|log G_L measured − log G_L predicted|, one per example; NaN where either is not positive."""
+    last = growth.values.sel(scheme=method).isel(passed=-1)
+    logs = [xr.ufuncs.log(last[name].where(last[name] > 0)) for name in ("measured", "predicted")]
+    return abs(logs[0] - logs[1])
+
+
+def failed(growth: Growth) -> xr.DataArray:
+    """Examples of which some solve did not converge, or some number is not finite, by scheme."""
+    return ~growth.values["converged"].all("step") | spoilt(growth)
+
+
+def finding(run: Measurements, step_size: float | None = None) -> str:
+    """What reaches the last layer of each kind of perturbation, explicit against implicit."""
+    curves = at_step_size(run, step_size)
+    ends, lower, unknown = [], 0, []
+    for kind in kinds_of(curves):
+        values = smallest(curves, kind).values["measured"].isel(passed=-1)
+        explicit, implicit = (
+            selection.median(values.sel(scheme=method), "example") for method in METHODS
+        )
+        if not np.isfinite([explicit, implicit]).all():
+            unknown.append(TITLES.get(kind, kind))
+            continue
+        ends.append(f"{TITLES.get(kind, kind)} {number(explicit)}× against {number(implicit)}×")
+        lower += implicit < explicit
+    if not ends:
+        return NOTHING
+    text = (
+        f"With steps of h = {number(_step(curves[0]))} the median "
+        f"growth at the last layer is, explicit against implicit: {'; '.join(ends)}. The implicit "
+        f"path ends lower for {lower} of {len(ends) + len(unknown)} kinds of perturbation."
+    )
+    return text + (f" Not known: {', '.join(unknown)}." if unknown else "")
+
+
+def finding_on_linearity(run: Measurements, step_size: float | None = None) -> str:
+    """Up to which size of a Gaussian perturbation the linear prediction holds within 10 %."""
+    curves = [one for one in at_step_size(run, step_size) if one.kind == "gaussian"]
+    words = []
+    for method in METHODS:
+        errors = [selection.median(prediction_error(one, method), "example") for one in curves]
+        if not np.isfinite(errors).any():
+            continue
+        # An error that is not known ends the range, as a large one does.
+        first_bad = next((i for i, error in enumerate(errors) if not error <= CLOSE), len(errors))
+        good = [one.size for one in curves[:first_bad]]
+        words.append(
+            f"{method} at "
+            f"{f'sizes up to {number(good[-1])}' if good else 'none of the measured sizes'}"
+        )
+    if not words:
+        return NOTHING
+    return (
+        "For the median text the linear prediction of the growth at the "
+        f"last layer holds within 10 %: {', '.join(words)}."
     )
 
 
-def prediction_error(curves: Curves) -> np.ndarray:
-    """|log G_L measured − log G_L predicted|, one per example; NaN where either is not positive."""
-    last = np.stack([curves.measured[:, -1], curves.predicted[:, -1]]).astype(float)
-    logs = np.log(np.where(last > 0, last, np.nan))
-    return np.asarray(np.abs(logs[0] - logs[1]))
-
-
-def failures(curves: Curves) -> int:
-    """Examples of which some implicit or linear solve did not converge."""
-    return int((~curves.converged.all(axis=1)).sum())
-
-
-def _draw_kind(ax: Axes, curves: list[Curves]) -> None:
-    for one in curves:
-        colour, depth = style.COLOURS[one.method], np.arange(one.measured.shape[1])
-        failed = np.concatenate([[False], ~one.converged.all(axis=0)])
-        _draw_band(ax, depth, selection.band(one.measured).positive(), one.method, failed)
-        predicted = selection.band(one.predicted).positive().median
+def _draw_kind(ax: Axes, growth: Growth) -> None:
+    notes = []
+    for method in METHODS:
+        values = growth.values.sel(scheme=method).transpose("example", ...)
+        colour, depth = style.COLOURS[method], np.arange(values.sizes["passed"])
+        unsolved = np.concatenate([[False], ~values["converged"].all("example").values])
+        lost = ~finite(values["measured"]).all("example").values
+        band = selection.band(values["measured"], "example").positive()
+        _draw_band(ax, depth, band, method, unsolved | lost)
+        predicted = selection.band(values["predicted"], "example").positive().median
         ax.plot(
             depth,
             predicted,
@@ -170,15 +217,11 @@ def _draw_kind(ax: Axes, curves: list[Curves]) -> None:
             linewidth=0.9,
             zorder=4,
         )
-    kind = curves[0].perturbation
-    name = f"{style.plain(TITLES.get(kind, kind))} ({_examples(curves)})"
-    notes = [
-        f"{failures(one)} of {len(one.measured)} not solved, left out"
-        for one in curves
-        if failures(one)
-    ]
-    ax.set_title("\n".join(line for line in (name, _size(curves[0].size), *notes) if line))
-    _label(ax, curves[0].step_size)
+        if count := int(failed(growth).sel(scheme=method).sum()):
+            notes.append(f"{count} of {values.sizes['example']} not solved, left out")
+    name = f"{style.plain(TITLES.get(growth.kind, growth.kind))} ({_examples(growth)})"
+    ax.set_title("\n".join(line for line in (name, _size(growth.size), *notes) if line))
+    _label(ax, _step(growth))
 
 
 def _label(ax: Axes, h: float | None = None) -> None:
@@ -224,7 +267,7 @@ def _slope_one(ax: Axes) -> None:
     ax.set(xlim=(left, right), ylim=(bottom, top))
 
 
-def _handles(curves: list[Curves]) -> list[Artist]:
+def _handles(any_failed: bool) -> list[Artist]:
     """Column by column, as a legend is filled: measured, predicted, bands."""
     measured, predicted, bands = list[Artist](), list[Artist](), list[Artist]()
     for method in METHODS:
@@ -249,7 +292,7 @@ def _handles(curves: list[Curves]) -> list[Artist]:
         )
     return [
         *measured,
-        *([_hollow()] if any(failures(one) for one in curves) else []),
+        *([_hollow()] if any_failed else []),
         *predicted,
         *bands,
     ]
@@ -259,8 +302,12 @@ def _hollow() -> Artist:
     return style.key("hollow: some example not solved, left out", style.INK, "o", hollow=True)
 
 
-def _examples(curves: list[Curves]) -> str:
-    return f"n = {len(curves[0].measured)}" if curves else "n = 0"
+def _examples(growth: Growth | None) -> str:
+    return f"n = {growth.values.sizes['example']}" if growth else "n = 0"
+
+
+def _step(growth: Growth) -> float:
+    return float(growth.values["step_size"])
 
 
 def _size(size: float) -> str:
@@ -272,3 +319,31 @@ def _size(size: float) -> str:
         rf"10^{{{exponent}}}" if np.isclose(factor, 1) else rf"{factor:.2g}\times10^{{{exponent}}}"
     )
     return rf"$\|\delta_0\| = {power}\,\|x_0\|$"
+
+
+PROPAGATION = Picture(
+    quantity="propagation",
+    title="Perturbations through depth",
+    name="propagation",
+    draw=lambda run, h: draw(run, step_size=selection.measured_step(run, "propagation", h)),
+    finding=lambda run, h: finding(run, selection.measured_step(run, "propagation", h)),
+    caption="Growth of perturbations through depth, relative to their size at the "
+    "start. Solid: measured, median over examples with the "
+    "10–90 % band. Dashed: predicted by the product of the derivatives of the steps.",
+    always=True,
+)
+LINEARITY = Picture(
+    quantity="propagation",
+    title="Where the linear prediction ends",
+    name="linearity",
+    draw=lambda run, h: draw_linearity(
+        run, step_size=selection.measured_step(run, "propagation", h)
+    ),
+    finding=lambda run, h: finding_on_linearity(
+        run, selection.measured_step(run, "propagation", h)
+    ),
+    caption="Error of the linear prediction at the last layer against the size of "
+    "a Gaussian perturbation. Median and 10–90 % band over "
+    "examples.",
+    always=True,
+)

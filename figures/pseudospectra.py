@@ -2,21 +2,21 @@
 ones.
 """
 
-from typing import TypeVar
-
 import numpy as np
+import xarray as xr
 from matplotlib.figure import Figure
 
-from analysis.summary import NonNormality, PseudospectrumBound, Summary
+from analysis.quantities.bounds import abscissae
+from analysis.run import Measurements
 from figures import selection, style
 from figures.complex_plane import View, both_halves, draw_pairs
-
-Table = TypeVar("Table", NonNormality, PseudospectrumBound)
+from figures.findings import NOTHING, number, per_cent
+from figures.picture import Picture
 
 
 @style.house()
 def draw(
-    summary: Summary,
+    run: Measurements,
     ax: style.Target = None,
     layer: int | None = None,
     step_size: float | None = None,
@@ -29,7 +29,7 @@ def draw(
     that is above 1.
 
     Args:
-        summary: the records.
+        run: what was measured.
         ax: None for a new figure, or Axes to fill.
         layer: the only layer to draw.
         step_size: h of the stability discs; by default 1, or the largest measured.
@@ -37,13 +37,15 @@ def draw(
     Raises:
         ValueError: if the layer was not measured.
     """
-    found = of_layers(summary.nonnormality, layer)
-    return draw_pairs(ax, [_exact(one) for one in found], selection.of_run(summary, step_size))
+    found = run["nonnormality"]
+    layers = selection.one_layer(selection.layers_of(found), layer)
+    views = [_exact(found.sel(layer=each)) for each in layers]
+    return draw_pairs(ax, views, selection.of_run(run, step_size))
 
 
 @style.house()
 def draw_bounds(
-    summary: Summary,
+    run: Measurements,
     ax: style.Target = None,
     layer: int | None = None,
     step_size: float | None = None,
@@ -56,7 +58,7 @@ def draw_bounds(
     converge.
 
     Args:
-        summary: the records.
+        run: what was measured.
         ax: None for a new figure, or Axes to fill.
         layer: the only layer to draw.
         step_size: h of the stability discs; by default 1, or the largest measured.
@@ -64,101 +66,179 @@ def draw_bounds(
     Raises:
         ValueError: if the layer was not measured.
     """
-    found = of_layers(summary.bounds, layer)
-    text = typical_text(summary.bounds)
-    return draw_pairs(
-        ax, [_bounded(summary, one, text) for one in found], selection.of_run(summary, step_size)
-    )
+    found = run["bounds"]
+    layers = selection.one_layer(selection.layers_of(found), layer)
+    text = typical_text(found)
+    views = [_bounded(run, found.sel(layer=each), text) for each in layers]
+    return draw_pairs(ax, views, selection.of_run(run, step_size))
 
 
-def of_layers(records: tuple[Table, ...], layer: int | None = None) -> list[Table]:
-    """The first record of each layer in order of depth, or of one layer only.
-
-    Raises:
-        ValueError: if that layer was not measured.
-    """
-    first = {one.layer: one for one in reversed(records)}
-    if layer is not None and layer not in first:
-        raise ValueError(f"layer must be one of {sorted(first)}, got {layer}")
-    return [first[l] for l in sorted(first) if layer in (None, l)]
-
-
-def abscissae(one: PseudospectrumBound) -> np.ndarray:
-    """How far the numerical range of each text reaches to the right, max Re z; NaN where nothing is
-    finite.
-    """
-    right = np.where(np.isfinite(one.boundary), one.boundary.real, -np.inf).max(
-        axis=1, initial=-np.inf
-    )
-    return np.where(np.isfinite(right), right, np.nan)
-
-
-def typical_text(bounds: tuple[PseudospectrumBound, ...]) -> int:
+def typical_text(bounds: xr.Dataset) -> int:
     """The text whose numerical abscissa is on the whole nearest to the median of its layer; the
     same for all layers.
     """
-    distance: dict[int, float] = {}
-    for one in bounds:
-        found = abscissae(one)
-        off = np.nan_to_num(np.abs(found - selection.median(found)), nan=1e6)
-        for text, each in zip(one.texts, off, strict=True):
-            distance[text] = distance.get(text, 0.0) + float(each)
-    return min(distance, key=lambda text: (distance[text], text), default=0)
+    if not bounds:
+        return 0
+    reach = abscissae(bounds).transpose("text", "layer")
+    off = abs(reach - selection.band(reach).median).fillna(1e6).sum("layer").sortby("text")
+    return int(off.idxmin("text"))
 
 
-def _exact(one: NonNormality) -> View:
-    im, level = both_halves(one.im, one.sigma_min)
-    nobody = np.zeros(len(one.boundary), dtype=bool)
-    departure = _number(one.henrici / one.frobenius if one.frobenius else np.nan)
-    gap = _number(one.logarithmic_norm - one.spectral_abscissa)
-    scaled = f"E/{one.kreiss_scale:.2f}" if one.kreiss_scale > 1 else "E"
-    kreiss = f"$K({scaled})$ {'=' if one.kreiss_kind == 'exact' else '≥'} {_number(one.kreiss)}"
+def _exact(one: xr.Dataset) -> View:
+    on_grid = one.dropna("pseudospectrum_row", subset=["pseudospectrum_im"], how="all")
+    on_grid = on_grid.dropna("pseudospectrum_column", subset=["pseudospectrum_re"], how="all")
+    sigma_min = on_grid["sigma_min"].transpose("pseudospectrum_row", "pseudospectrum_column")
+    im, level = both_halves(on_grid["pseudospectrum_im"].values, sigma_min.values)
+    boundary = one["numerical_range"].values
+    eigenvalues = one["short_eigenvalue"].values
+    eigenvalues = eigenvalues[np.isfinite(eigenvalues)]  # a shorter text has fewer
+    frobenius, scale = float(one["frobenius_norm"]), float(one["kreiss_scale"])
+    departure = number(float(one["departure"]) / frobenius if frobenius else np.nan)
+    gap = number(float(one["numerical_abscissa"] - one["spectral_abscissa"]))
+    scaled = f"E/{scale:.2f}" if scale > 1 else "E"
+    sign = "=" if one["kreiss_kind"].item() == "exact" else "≥"
     titles = (
-        f"layer {one.layer}, text {one.text}\n$\\mathrm{{dep}}/\\|J\\|_F$ = {departure}",
-        f"$\\omega - \\alpha$ = {gap}\n{kreiss}",
+        f"layer {int(one['layer'])}, text {int(one['nonnormality_text'])}\n"
+        f"$\\mathrm{{dep}}/\\|J\\|_F$ = {departure}",
+        f"$\\omega - \\alpha$ = {gap}\n"
+        f"$K({scaled})$ {sign} {number(float(one['kreiss_constant']))}",
     )
-    every = np.ones(len(one.eigenvalues), dtype=bool)
-    return View(titles, one.re, im, level, one.eigenvalues, every, one.boundary, nobody)
+    every, nobody = np.ones(len(eigenvalues), dtype=bool), np.zeros(len(boundary), dtype=bool)
+    re = on_grid["pseudospectrum_re"].values
+    return View(titles, re, im, level, eigenvalues, every, boundary, nobody)
 
 
-def _bounded(summary: Summary, one: PseudospectrumBound, text: int) -> View:
-    row = one.texts.index(text) if text in one.texts else 0
-    im, level = both_halves(one.im, one.sigma_min[row])
-    spectrum = next(
-        (
-            each
-            for each in summary.spectra
-            if each.layer == one.layer and one.texts[row] < len(each.leading)
-        ),
-        None,
-    )
-    leading = spectrum.leading[one.texts[row]] if spectrum else np.zeros(0, dtype=complex)
-    settled = spectrum.converged[one.texts[row]] if spectrum else np.zeros(0, dtype=bool)
-    departure, reach = selection.band(one.henrici_bound), _number(float(abscissae(one)[row]))
+def _bounded(run: Measurements, one: xr.Dataset, text: int) -> View:
+    layer = int(one["layer"])
+    of_text = one.sel(text=text)
+    level_of = of_text["sigma_min_bound"].transpose("bound_im", "bound_re").values
+    im, level = both_halves(one["bound_im"].values, level_of)
+    leading, settled = np.zeros(0, dtype=complex), np.zeros(0, dtype=bool)
+    spectrum = run["spectrum"]
+    if layer in selection.layers_of(spectrum) and text in spectrum["text"].values:
+        own = spectrum.sel(layer=layer, text=text)
+        leading, settled = own["eigenvalue"].values, own["eigenvalue_converged"].values
+    departure = selection.band(one["departure_bound"])
+    reach = number(float(abscissae(one).sel(text=text)))
     spread = (
-        f"({_number(float(departure.low))}–{_number(float(departure.high))} "
-        f"over {style.counted(len(one.texts), 'text')})"
+        f"({number(float(departure.low))}–{number(float(departure.high))} "
+        f"over {style.counted(one.sizes['text'], 'text')})"
     )
     titles = (
-        f"layer {one.layer}, text {one.texts[row]}\n$\\omega$ ≥ {reach}",
-        f"$\\mathrm{{dep}}/\\|J\\|_F$ ≥ {_number(float(departure.median))}\n{spread}",
+        f"layer {layer}, text {text}\n$\\omega$ ≥ {reach}",
+        f"$\\mathrm{{dep}}/\\|J\\|_F$ ≥ {number(float(departure.median))}\n{spread}",
     )
-    others = tuple(boundary for i, boundary in enumerate(one.boundary) if i != row)
+    others = one["range_bound"].sel(text=one["text"] != text).transpose("text", "bound_angle")
     return View(
         titles,
-        one.re,
+        one["bound_re"].values,
         im,
         level,
         leading,
         settled,
-        one.boundary[row],
-        ~one.converged[row],
-        others,
+        of_text["range_bound"].values,
+        ~of_text["range_bound_converged"].values,
+        tuple(others.values),
         inner=True,
     )
 
 
-def _number(value: float) -> str:
-    if np.isnan(value):
-        return "–"
-    return "∞" if np.isinf(value) else f"{value:.3g}".replace("-", "−")
+def finding(run: Measurements) -> str:
+    """How far from normal the layers are, and what that does to their eigenvalues."""
+    found = run["nonnormality"]
+    if not found:
+        return NOTHING
+    relative = (found["departure"] / found["frobenius_norm"]).where(found["frobenius_norm"] > 0)
+    known = relative[np.isfinite(relative)]
+    if not known.size:
+        return NOTHING
+    text = (
+        "On one short text the departure from normality is "
+        f"{per_cent(known.values.tolist())} of ‖J‖_F, where a normal matrix has 0."
+    )
+    gap = found["numerical_abscissa"] - found["spectral_abscissa"]
+    if (top := _largest(gap)) is not None:
+        text += (
+            " The numerical range reaches farther to the right than the eigenvalues, "
+            f"by most in layer {int(top['layer'])} (ω − α = {number(float(top))})."
+        )
+    moved = found["pseudospectral_abscissa"] - found["spectral_abscissa"]
+    if (top := _largest(moved / found["epsilon"])) is not None:
+        text += (
+            f" A change of J of norm {number(float(top['epsilon']))} can "
+            "move the right edge of its spectrum by "
+            f"{number(float(top))} times that norm (layer {int(top['layer'])}); with a "
+            "normal J it could not move farther than the norm itself."
+        )
+    if (top := _largest(found["kreiss_constant"])) is not None:
+        text += (
+            " Some power of I + J, scaled to spectral radius 1 where it "
+            "is larger, stretches some perturbation at least "
+            f"{number(float(top))} times (layer {int(top['layer'])}); "
+            "by its eigenvalues alone it would not grow."
+        )
+    return text
+
+
+def _largest(values: xr.DataArray) -> xr.DataArray | None:
+    """The largest finite value with its labels; None where there is none."""
+    known = values.where(np.isfinite(values))
+    return known.isel(known.argmax(...)) if known.notnull().any() else None
+
+
+def finding_on_bounds(run: Measurements) -> str:
+    """The departure and the numerical range on longer texts, as far as they are known."""
+    found = run["bounds"]
+    departures = selection.band(found["departure_bound"]).median if found else np.zeros(0)
+    departures = departures[np.isfinite(departures)]
+    if not len(departures):
+        return NOTHING
+    texts = found.sizes["text"]
+    text = (
+        f"On {texts} longer {'text' if texts == 1 else 'texts'} the departure "
+        f"from normality is at least {per_cent(departures.tolist())} of ‖J‖_F (medians, by layer)."
+    )
+    reach = abscissae(found).transpose("text", "layer")
+    medians = xr.DataArray(
+        selection.band(reach).median, dims="layer", coords={"layer": found["layer"]}
+    )
+    if (top := _largest(medians)) is not None:
+        text += (
+            " The numerical range of the median text reaches at least "
+            f"to Re z = {number(float(top))} (layer {int(top['layer'])})."
+        )
+    converged = found["range_bound_converged"]
+    if failed := int((~converged).sum()):
+        text += (
+            f" {failed} of its {converged.size} points over all texts and layers did not converge."
+        )
+    return text
+
+
+PSEUDOSPECTRA = Picture(
+    quantity="nonnormality",
+    title="How far the eigenvalues can be trusted",
+    name="pseudospectra",
+    draw=lambda run, h: draw(run, step_size=h),
+    finding=lambda run, h: finding(run),
+    caption="Pseudospectra of each layer on one short text, exact on a grid. Left: "
+    "around the numerical range, with a grey square where the "
+    "close-up on the right lies. The line labelled −1 encloses every point "
+    "that a change of J of norm 0.1 can make an eigenvalue. "
+    "dep(J)/‖J‖_F and ω − α are 0 for a normal matrix; K is the Kreiss "
+    "constant of E = I + J, over its spectral radius where "
+    "that is above 1; ≥ marks a lower bound. Each left panel has "
+    "its own scale; the circles, of radius 1/h, give it.",
+)
+PSEUDOSPECTRUM_BOUNDS = Picture(
+    quantity="bounds",
+    title="The same on a longer text, bounded from inside",
+    name="pseudospectrum_bounds",
+    draw=lambda run, h: draw_bounds(run, step_size=h),
+    finding=lambda run, h: finding_on_bounds(run),
+    caption="Inner bounds of the pseudospectra on one of the longer texts. The true "
+    "pseudospectra are at least as large as these dashed lines, "
+    "which come from a projection on a small space; so is the true "
+    "numerical range. Faint: the numerical ranges of the other texts. "
+    "Hollow: boundary points that did not converge.",
+)

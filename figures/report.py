@@ -8,14 +8,18 @@ import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import xarray as xr
+
+from analysis.quantities import METHODS, Shortfall
+from analysis.quantities.registry import terms
 from analysis.record import write_bytes
-from analysis.summary import METHODS, NonNormality, Summary
-from figures import findings, full_findings, pseudospectra, selection, slider, story, style
+from analysis.run import Measurements
+from figures import findings, refinement, selection, slider, story, style
 from figures.findings import number, ranges
-from figures.gallery import Picture, pictures_of
+from figures.layer_rows import LayerRow, layer_rows
+from figures.picture import Picture
+from figures.pictures import pictures_of
 from figures.records import RunConfig, typed
-from figures.shortfalls import Shortfall
-from figures.tables import LayerRow, tables
 from figures.template import Heading, Shown, Table, render, shown
 
 FIELDS = {
@@ -24,106 +28,6 @@ FIELDS = {
     "outer": "f(x) = F(x), where F is the whole layer. The explicit Euler step "
     "x + hF(x) adds one more residual around the layer.",
 }
-TERMS = (
-    (
-        "Explicit Euler step of size h",
-        "y = x + h f(x), with derivative E = I + hJ(x) and "
-        "stability function R(z) = 1 + z, z = hλ.",
-    ),
-    (
-        "Implicit Euler step of size h",
-        "y = x + h f(y), with derivative M⁻¹ = (I − hJ(y))⁻¹ "
-        "and stability function R(z) = 1/(1 − z).",
-    ),
-    (
-        "Worst growth",
-        "the largest factor by which one step can stretch a small "
-        "perturbation: the largest singular value of its derivative.",
-    ),
-    (
-        "Spectral growth",
-        "max |R(hλ)| over the eigenvalues λ of the Jacobian J = ∂f/∂x. "
-        "The margin is 1 minus it; negative means unstable.",
-    ),
-    (
-        "Logarithmic norm μ₂(J)",
-        "the largest eigenvalue of (J + Jᵀ)/2. Where hμ₂ < 1 holds on all "
-        "of the space, or on a large enough ball about x, "
-        "the implicit step exists, is unique and is Lipschitz with constant "
-        "1/(1 − hμ₂). Here it is measured at the states of the texts.",
-    ),
-    (
-        "Implicit advantage",
-        "the mean of log(‖Eδ‖/‖M⁻¹δ‖) over random perturbations "
-        "δ. Positive: the implicit step damps more. "
-        "An eigenvalue is damped more by the implicit step "
-        "exactly outside the lemniscate |z² − 1| = 1.",
-    ),
-    (
-        "Stable step sizes",
-        "the step sizes of the grid at which max |R(hλ)| ≤ 1 for most "
-        "texts; a lower bound below 1 leaves it unsettled.",
-    ),
-)
-
-# of quantities that only a run of full depth measures: the table they come from, the term, its
-# meaning
-FULL_TERMS = (
-    (
-        "nonnormality",
-        "Normal",
-        "a matrix whose eigenvectors are orthogonal, so that its "
-        "eigenvalues tell all about growth. The departure dep(J) = "
-        "(‖J‖_F² − Σ|λ|²)^½ measures how far J is from that; it "
-        "is 0 for a normal matrix and at most ‖J‖_F.",
-    ),
-    (
-        "nonnormality",
-        "ε-pseudospectrum",
-        "all points z with σ_min(zI − J) ≤ ε: those that some change of J of "
-        "norm at most ε makes an eigenvalue. Of a normal matrix it is "
-        "the discs of radius ε about the eigenvalues; where it is "
-        "much larger, eigenvalues alone say little.",
-    ),
-    (
-        "nonnormality",
-        "Numerical range",
-        "all values v*Jv with ‖v‖ = 1. It contains the eigenvalues; its "
-        "rightmost point ω is μ₂(J), that of the eigenvalues is α.",
-    ),
-    (
-        "nonnormality",
-        "Kreiss constant",
-        "the supremum of (ρ_ε − 1)/ε over ε > 0: some power of the matrix "
-        "stretches some perturbation at least so many times.",
-    ),
-    (
-        "densities",
-        "Spectral density",
-        "how many of all singular values or eigenvalues lie near a value, "
-        "per unit of the axis, estimated with random probes.",
-    ),
-    (
-        "sublayers",
-        "Halves of a layer",
-        "the attention half and the feed-forward half, each with its "
-        "residual and its LayerNorm, each taken as a layer of its own.",
-    ),
-    (
-        "refinements",
-        "Step-size refinement",
-        "the layer taken as m steps of size h/m instead of one of size h. Both "
-        "methods then tend to the exact flow, so a difference that "
-        "vanishes was an error of the step and not a property of the layer.",
-    ),
-    (
-        "exponents",
-        "Finite-time Lyapunov exponents",
-        "(1/L) log σ_i of the product of the derivatives of all L steps, σ_i its "
-        "singular values: mean growth per layer in nats; 0.69 nats "
-        "is a factor of 2.",
-    ),
-)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -171,7 +75,7 @@ class Inputs:
 
 
 def write_report(
-    summary: Summary,
+    run: Measurements,
     folder: Path,
     step_size: float | None = None,
     told: story.Story = story.Story(),  # noqa: B008
@@ -180,7 +84,7 @@ def write_report(
     other file and no network.
 
     Args:
-        summary: the records.
+        run: what was measured.
         folder: the run folder.
         step_size: h of the figures; by default 1, or the largest measured.
         told: what was predicted of this model, and what fine-tuning showed.
@@ -192,32 +96,31 @@ def write_report(
         ValueError: if the step size was not measured.
         OSError: if the folder cannot be written.
     """
-    h = selection.of_run(summary, step_size)
+    h = selection.of_run(run, step_size)
     path = Path(folder) / "report.html"
-    write_bytes(path, _page(summary, path.parent / "figures", h, told).encode())
+    write_bytes(path, _page(run, path.parent / "figures", h, told).encode())
     return path
 
 
-def _page(summary: Summary, folder: Path, h: float, told: story.Story) -> str:
+def _page(run: Measurements, folder: Path, h: float, told: story.Story) -> str:
     """The page; its figures are written into the folder."""
-    config = typed(summary.config, RunConfig, "config.json")
-    numbers = tables(summary)
-    refinement = full_findings.of_refinement(summary, h) if summary.refinements else ""
+    config = typed(dict(run.config), RunConfig, "config.json")
+    refined = refinement.REFINEMENT.told(run, h) if run["refinement"] else ""
     return render(
         "page.html.j2",
         model=config.model,
         facts=_facts(config, h),
-        answer=findings.opening(summary, h),
-        pictures=[_pictured(summary, picture, h, folder) for picture in pictures_of(summary)],
-        slider=slider.prepare(summary),
+        answer=findings.opening(run, h),
+        pictures=[_pictured(run, picture, h, folder) for picture in pictures_of(run)],
+        slider=slider.prepare(run),
         colours=slider.COLOURS,
-        layers=_layers(config, numbers["layers"], h),
+        layers=_layers(run, config, h),
         nothing=findings.NOTHING,
-        nonnormality=_nonnormality(summary),
-        told=story.tell(told, folder, refinement),
-        convergence=_convergence(summary, config, numbers["shortfalls"]),
-        definitions=_definitions(summary, config, h),
-        inputs=_inputs(config, summary.config),
+        nonnormality=_nonnormality(run["nonnormality"]),
+        told=story.tell(told, folder, refined),
+        convergence=_convergence(run, config),
+        definitions=_definitions(run, config, h),
+        inputs=_inputs(config, run.config),
     )
 
 
@@ -235,9 +138,9 @@ def _facts(config: RunConfig, h: float) -> str:
     return "; ".join(facts) + "."
 
 
-def _pictured(summary: Summary, picture: Picture, h: float, folder: Path) -> Pictured:
-    drawn = picture.draw(summary, h)
-    finding = picture.finding(summary, h)
+def _pictured(run: Measurements, picture: Picture, h: float, folder: Path) -> Pictured:
+    drawn = picture.draw(run, h)
+    finding = picture.told(run, h)
     return Pictured(
         title=picture.title,
         name=picture.name,
@@ -246,14 +149,14 @@ def _pictured(summary: Summary, picture: Picture, h: float, folder: Path) -> Pic
     )
 
 
-def _layers(config: RunConfig, by_step: dict[float, list[LayerRow]], h: float) -> Layers | None:
-    if not by_step:
+def _layers(run: Measurements, config: RunConfig, h: float) -> Layers | None:
+    steps = selection.steps_of(run, "growth")
+    if not steps:
         return None
     grid = list(config.map_step_sizes)
-    others = [
-        (number(step), _layer_table(rows, grid)) for step, rows in by_step.items() if step != h
-    ]
-    return Layers(_layer_table(by_step[h], grid), others)
+    tables = {step: _layer_table(layer_rows(run, step), grid) for step in steps}
+    main = tables.pop(h)
+    return Layers(main, [(number(step), table) for step, table in tables.items()])
 
 
 def _layer_table(rows: list[LayerRow], grid: list[float]) -> Table:
@@ -301,19 +204,19 @@ def _steps(stable: list[float] | None, unsettled: list[float], grid: list[float]
     return ranges(stable, grid) + (f" (unsettled: {ranges(unsettled, grid)})" if unsettled else "")
 
 
-def _nonnormality(summary: Summary) -> Table | None:
+def _nonnormality(found: xr.Dataset) -> Table | None:
     """The measures of non-normality on one short text; None where they were not measured."""
-    records = pseudospectra.of_layers(summary.nonnormality)
-    if not records:
+    if not found:
         return None
-    levels = [f"ε = {number(float(epsilon))}" for epsilon in records[0].epsilons]
+    found = found.sortby("layer")
+    levels = [f"ε = {number(float(epsilon))}" for epsilon in found["epsilon"]]
     groups = {"α_ε": levels, "ρ_ε(E)": levels, "Kreiss constant": ["value", "of E over"]}
     single = ("layer", "dep(J)/‖J‖_F", "α", "ω", "ω − α")
     return Table(
-        caption=f"Non-normality of J on text {records[0].text}: departure from normality, "
-        "rightmost eigenvalue α and rightmost point ω of the numerical range, rightmost point α_ε "
-        "of the ε-pseudospectrum, largest modulus ρ_ε of that of E = I + J; ≥ where only a lower "
-        "bound is known.",
+        caption=f"Non-normality of J on text {int(found['nonnormality_text'][0])}: departure from "
+        "normality, rightmost eigenvalue α and rightmost point ω of the numerical range, rightmost "
+        "point α_ε of the ε-pseudospectrum, largest modulus ρ_ε of that of E = I + J; ≥ where only "
+        "a lower bound is known.",
         head=[
             [
                 *(Heading(name, rows=2) for name in single),
@@ -321,28 +224,31 @@ def _nonnormality(summary: Summary) -> Table | None:
             ],
             [Heading(column) for columns in groups.values() for column in columns],
         ],
-        rows=[_nonnormality_cells(record) for record in records],
+        rows=[_nonnormality_cells(found.isel(layer=i)) for i in range(found.sizes["layer"])],
     )
 
 
-def _nonnormality_cells(record: NonNormality) -> list[str]:
-    extremum = "≥ " if record.extremum_kind == "bound" else ""
-    kreiss = "≥ " if record.kreiss_kind == "bound" else ""
-    departure = record.henrici / record.frobenius if record.frobenius else float("nan")
-    extrema = (*record.pseudospectral_abscissa, *record.pseudospectral_radius)
+def _nonnormality_cells(one: xr.Dataset) -> list[str]:
+    extremum = "≥ " if one["extremum_kind"].item() == "bound" else ""
+    kreiss = "≥ " if one["kreiss_kind"].item() == "bound" else ""
+    frobenius = float(one["frobenius_norm"])
+    departure = float(one["departure"]) / frobenius if frobenius else float("nan")
+    alpha, omega = float(one["spectral_abscissa"]), float(one["numerical_abscissa"])
+    extrema = (*one["pseudospectral_abscissa"].values, *one["pseudospectral_radius"].values)
     return [
-        str(record.layer),
+        str(int(one["layer"])),
         number(departure),
-        number(record.spectral_abscissa),
-        number(record.logarithmic_norm),
-        number(record.logarithmic_norm - record.spectral_abscissa),
+        number(alpha),
+        number(omega),
+        number(omega - alpha),
         *(extremum + number(float(value)) for value in extrema),
-        kreiss + number(record.kreiss),
-        number(record.kreiss_scale),
+        kreiss + number(float(one["kreiss_constant"])),
+        number(float(one["kreiss_scale"])),
     ]
 
 
-def _convergence(summary: Summary, config: RunConfig, shortfalls: list[Shortfall]) -> Convergence:
+def _convergence(run: Measurements, config: RunConfig) -> Convergence:
+    shortfalls = run.shortfalls()
     words = [Heading(name, words=True) for name in ("quantity", "where", "what")]
     listed = Table(
         caption="What did not converge, is only a lower bound, or is not finite.",
@@ -351,8 +257,8 @@ def _convergence(summary: Summary, config: RunConfig, shortfalls: list[Shortfall
         words=2,
     )
     return Convergence(
-        finding=findings.of_convergence(summary),
-        solves=findings.of_solves(summary) if summary.growth else "",
+        finding=findings.of_convergence(run),
+        solves=findings.of_solves(run) if run["growth"] else "",
         warnings=config.warnings or (),
         table=listed if shortfalls else None,
     )
@@ -364,11 +270,10 @@ def _shortfall_cells(shortfall: Shortfall) -> list[str]:
     return [shortfall.quantity, shortfall.where, shortfall.fault, h, count]
 
 
-def _definitions(summary: Summary, config: RunConfig, h: float) -> Definitions:
+def _definitions(run: Measurements, config: RunConfig, h: float) -> Definitions:
     other = f"the field named {config.field} in the run's configuration."
     field = (f"Vector field “{config.field}”", FIELDS.get(config.field, other))
-    full = [(term, meaning) for table, term, meaning in FULL_TERMS if getattr(summary, table)]
-    return Definitions([field, *TERMS, *full], findings.guarantee(summary, h))
+    return Definitions([field, *terms(run.datasets)], findings.guarantee(run, h))
 
 
 def _inputs(config: RunConfig, every_entry: Mapping[str, object]) -> Inputs:

@@ -1,5 +1,5 @@
-"""What a figure takes from the records: one step size, one layer, and medians with the 10th and
-90th percentile.
+"""What a figure takes from the measurements: one step size, medians with the 10th and 90th
+percentile, and which of them hold a value that is not certain.
 """
 
 import math
@@ -7,8 +7,10 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
+import xarray as xr
 
-from analysis.summary import LayerGrowth, Summary, statistics
+from analysis.quantities.labelled import spread
+from analysis.run import Measurements
 
 ROUNDING = 1e-6  # growth of 1 to the accuracy of the eigenvalues counts as stable
 
@@ -25,21 +27,27 @@ class Band(NamedTuple):
         return Band(*(np.where(values > 0, values, np.nan) for values in self))
 
 
-def band(values: np.ndarray) -> Band:
-    """Median and 10–90 % over the first axis, values that are not finite left out."""
-    values = np.asarray(values, dtype=float)
-    rest = values.shape[1:]
-    if not values.size:
+def band(values: xr.DataArray | np.ndarray, over: str = "text") -> Band:
+    """Median and 10–90 % over a dim, of an array without labels over its first axis; values that
+    are not finite are left out.
+    """
+    if not isinstance(values, xr.DataArray):
+        dims = [over, *(f"axis_{i}" for i in range(1, np.ndim(values)))]
+        values = xr.DataArray(np.asarray(values, dtype=float), dims=dims)
+    if not values.sizes[over]:
+        rest = [size for name, size in values.sizes.items() if name != over]
         return Band(*np.full((3, *rest), np.nan))
-    found = statistics(values.reshape(len(values), -1))
-    return Band(
-        *(np.array(found[name], dtype=float).reshape(rest) for name in ("median", "p10", "p90"))
-    )
+    return Band(*spread(values, over).values)
 
 
-def median(values: np.ndarray) -> float:
-    """Median of a 1-d array, values that are not finite left out; NaN where nothing is left."""
-    return float(band(values).median)
+def median(values: xr.DataArray | np.ndarray, over: str = "text") -> float:
+    """Median over the only dim, values that are not finite left out; NaN where nothing is left."""
+    return float(band(values, over).median)
+
+
+def uncertain(values: xr.DataArray, settled: xr.DataArray, over: str = "text") -> np.ndarray:
+    """Where some example is not settled or not finite; one for each entry of the other dim."""
+    return np.asarray(~(settled & np.isfinite(values)).all(over).values)
 
 
 def step_size(measured: Iterable[float], wanted: float | None = None) -> float:
@@ -58,16 +66,50 @@ def step_size(measured: Iterable[float], wanted: float | None = None) -> float:
     return match[0] if match else wanted
 
 
-def of_run(summary: Summary, wanted: float | None = None) -> float:
+def of_run(run: Measurements, wanted: float | None = None) -> float:
     """The step size that the report is about."""
-    return step_size(
-        [one.step_size for one in summary.growth] or summary.config["step_sizes"], wanted
-    )
+    return step_size(steps_of(run, "growth") or run.config["step_sizes"], wanted)
 
 
-def growth_at(summary: Summary, wanted: float | None = None) -> tuple[float, list[LayerGrowth]]:
-    """The step size drawn, and the growth of every layer at it in order of depth."""
-    h = of_run(summary, wanted)
-    return h, sorted(
-        (one for one in summary.growth if one.step_size == h), key=lambda one: one.layer
-    )
+def steps_of(run: Measurements, quantity: str) -> list[float]:
+    """The step sizes at which a quantity was measured; none where it was not."""
+    dataset = run[quantity]
+    return sorted(dataset["step_size"].values.tolist()) if dataset else []
+
+
+def measured_step(run: Measurements, quantity: str, h: float) -> float | None:
+    """h where the quantity has it, else None: whatever step size it was measured with."""
+    return h if h in steps_of(run, quantity) else None
+
+
+def at(run: Measurements, quantity: str, wanted: float | None = None) -> tuple[float, xr.Dataset]:
+    """The step size drawn, and a quantity at it, layers in order of depth; without variables where
+    it was not measured.
+
+    Raises:
+        ValueError: if it was not measured at the wanted step size.
+    """
+    h = step_size(steps_of(run, quantity), wanted)
+    dataset = run[quantity]
+    if not dataset:
+        return h, dataset
+    dataset = dataset.sel(step_size=h)
+    return h, dataset.sortby("layer") if "layer" in dataset.dims else dataset
+
+
+def layers_of(dataset: xr.Dataset) -> list[int]:
+    """The layers of a dataset in order of depth; none where nothing was measured."""
+    return sorted(dataset["layer"].values.tolist()) if dataset else []
+
+
+def one_layer(layers: list[int], wanted: int | None) -> list[int]:
+    """The wanted layer of those there are, or all where none is wanted.
+
+    Raises:
+        ValueError: if the wanted one was not measured.
+    """
+    if wanted is None:
+        return layers
+    if wanted not in layers:
+        raise ValueError(f"layer must be one of {layers}, got {wanted}")
+    return [wanted]

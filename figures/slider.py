@@ -8,11 +8,14 @@ import dataclasses
 from typing import NamedTuple
 
 import numpy as np
+import xarray as xr
 from matplotlib.figure import Figure
 
-from analysis.summary import METHODS, LayerSpectrum, Summary, TruncatedRegion
-from figures import style
+from analysis.quantities import METHODS
+from analysis.run import Measurements
+from figures import selection, style
 from figures.findings import number
+from figures.spectra import LayerSpectrum, spectra_of
 
 
 class Frame(NamedTuple):
@@ -70,32 +73,38 @@ class Slider:
     frame: Frame = FRAME
 
 
-def prepare(summary: Summary) -> Slider | None:
+def prepare(run: Measurements) -> Slider | None:
     """The planes at every step size; None where the run has no spectra, no map or no truncated
     solver.
     """
-    if not summary.spectra or not summary.maps or not summary.truncated:
+    if not (run["spectrum"] and run["stability_map"] and run["truncated"]):
         return None
-    steps = [float(h) for h in summary.maps[0].step_sizes]
-    spectra = sorted(summary.spectra, key=lambda spectrum: spectrum.layer)
+    growth = run["stability_map"]["map_growth"]
+    steps = growth["map_step_size"].values.tolist()
+    solvers = run["truncated"]["truncated_amplification"]
     return Slider(
         steps=steps,
         labels=[number(h) for h in steps],
         start=int(np.argmin(np.abs(np.log(steps)))),
-        planes=[_plane(summary, spectrum) for spectrum in spectra],
-        solvers=[region.label for region in summary.truncated],
-        regions=[_outlines(region) for region in summary.truncated],
+        planes=[_plane(run, growth, spectrum) for spectrum in spectra_of(run)],
+        solvers=[str(name) for name in solvers["solver"].values],
+        regions=[_outlines(region) for region in solvers],
         lemniscate=_lemniscate(),
     )
 
 
-def _plane(summary: Summary, spectrum: LayerSpectrum) -> Plane:
-    steps = range(len(summary.maps[0].step_sizes))
+def _plane(run: Measurements, growth: xr.DataArray, spectrum: LayerSpectrum) -> Plane:
+    full, dense = np.zeros(0), run["dense"]
+    if spectrum.layer in selection.layers_of(dense):
+        full = dense["full_eigenvalue"].sel(layer=spectrum.layer).isel(text=0).values
     return Plane(
         layer=spectrum.layer,
-        full=_dots(spectrum.full[0] if spectrum.full else np.zeros(0)),
+        full=_dots(full[np.isfinite(full)]),
         leading=_dots(spectrum.leading[np.isfinite(spectrum.leading)]),
-        captions=[_caption(summary, spectrum, step) for step in steps],
+        captions=[
+            _caption(growth.sel(layer=spectrum.layer, map_step_size=h), spectrum)
+            for h in growth["map_step_size"].values
+        ],
     )
 
 
@@ -105,10 +114,10 @@ def _dots(values: np.ndarray) -> str:
     return "".join(f"M{x:g} {y:g}h0" for x, y in places)
 
 
-def _outlines(region: TruncatedRegion) -> list[str]:
+def _outlines(region: xr.DataArray) -> list[str]:
     """|R_k| = 1 in both half planes, a path for each step size."""
     outlines = []
-    for amplification in region.amplification:
+    for amplification in region.transpose("map_step_size", "truncated_im", "truncated_re").values:
         level = np.log(np.clip(amplification.astype(float), 1e-9, 1e9))
         upper = _level_lines(region, level) if level.min() < 0 < level.max() else []
         halves = [line * (1, sign) for line in upper for sign in (1, -1)]
@@ -116,10 +125,11 @@ def _outlines(region: TruncatedRegion) -> list[str]:
     return outlines
 
 
-def _level_lines(region: TruncatedRegion, level: np.ndarray) -> list[np.ndarray]:
+def _level_lines(region: xr.DataArray, level: np.ndarray) -> list[np.ndarray]:
     with style.house():
         axes = Figure().add_subplot()
-        return list(axes.contour(region.re, region.im, level, levels=[0]).allsegs[0])
+        grid = (region["truncated_re"].values, region["truncated_im"].values)
+        return list(axes.contour(*grid, level, levels=[0]).allsegs[0])
 
 
 def _lemniscate() -> str:
@@ -133,15 +143,15 @@ def _path(points: np.ndarray, digits: int) -> str:
     return "M" + "L".join(f"{x:.{digits}f} {y:.{digits}f}" for x, y in points)
 
 
-def _caption(summary: Summary, spectrum: LayerSpectrum, step: int) -> str:
-    growth = {
-        each.method: np.median(each.growth[list(each.layers).index(spectrum.layer), step])
-        for each in summary.maps
-    }
-    by_method = ", ".join(f"{method} {number(float(growth[method]))}" for method in METHODS)
+def _caption(growth: xr.DataArray, spectrum: LayerSpectrum) -> str:
+    medians = growth.median("text", skipna=False)
+    by_method = ", ".join(
+        f"{method} {number(float(medians.sel(scheme=method)))}" for method in METHODS
+    )
     caption = f"Layer {spectrum.layer}: spectral growth {by_method}"
 
-    z = summary.maps[0].step_sizes[step] * spectrum.leading[np.isfinite(spectrum.leading)]
+    h = float(growth["map_step_size"])
+    z = h * spectrum.leading[np.isfinite(spectrum.leading)]
     seen = (z.real >= FRAME.left) & (z.real <= FRAME.right)
     seen &= (z.imag >= FRAME.bottom) & (z.imag <= FRAME.top)
     outside = int((~seen).sum())

@@ -1,28 +1,61 @@
 """Eigenvalues hλ of every layer over the stability regions of the methods."""
 
+import dataclasses
 from typing import Any
 
 import numpy as np
+import xarray as xr
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 
-from analysis.summary import LayerSpectrum, Region, Summary
+from analysis.run import Measurements
 from figures import selection, style
+from figures.findings import NOTHING, number
+from figures.layer_rows import layer_rows
+from figures.picture import Picture
 
-BULK = (
-    1e-3  # eigenvalues this close to −1 are drawn as one dot, as `LayerSpectrum.bulk` counts them
-)
+BULK = 1e-3  # eigenvalues this close to −1 are drawn as one dot, as "bulk" counts them
 # |z| up to which eigenvalues widen the frame; farther ones only where they are more than one in ten
 REACH = 6.0
 TRUNCATED_LINES: tuple[Any, ...] = ("-.", (0, (6, 1, 1, 1, 1, 1)), (0, (7, 2)))
 WHERE_STABLE = {"explicit": "stable inside", "implicit": "stable outside"}
 
 
+@dataclasses.dataclass(frozen=True)
+class LayerSpectrum:
+    """What is drawn of one layer.
+
+    Attributes:
+        layer: index from 0.
+        leading: `(texts, k)` complex, the leading eigenvalues.
+        converged: `(texts, k)`.
+        full: all eigenvalues of the short texts, complex.
+        bulk: how many of these are within BULK of −1.
+    """
+
+    layer: int
+    leading: np.ndarray
+    converged: np.ndarray
+    full: np.ndarray
+    bulk: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Region:
+    """|R(z)| of one method on a grid of z = hλ, `(im, re)`."""
+
+    name: str
+    label: str
+    re: np.ndarray
+    im: np.ndarray
+    amplification: np.ndarray
+
+
 @style.house()
 def draw(
-    summary: Summary,
+    run: Measurements,
     ax: style.Target = None,
     layer: int | None = None,
     step_size: float | None = None,
@@ -34,7 +67,7 @@ def draw(
     eigenvalues of the short texts.
 
     Args:
-        summary: the records.
+        run: what was measured.
         ax: None for a new figure, one Axes for one panel, or an array of Axes to fill.
         layer: the only layer to draw.
         step_size: h; by default 1, or the largest measured.
@@ -42,15 +75,9 @@ def draw(
     Raises:
         ValueError: if the layer was not measured.
     """
-    h = selection.of_run(summary) if step_size is None else step_size
-    spectra = sorted(summary.spectra, key=lambda one: one.layer)
-    if layer is not None:
-        spectra = [one for one in spectra if one.layer == layer]
-        if not spectra:
-            raise ValueError(
-                f"layer must be one of {sorted(one.layer for one in summary.spectra)}, got {layer}"
-            )
-    regions = regions_at(summary.regions, h)
+    h = selection.of_run(run) if step_size is None else step_size
+    spectra = spectra_of(run, layer)
+    regions = regions_at(run, h)
     frame = _frame(spectra, h)
     columns = min(3 if len(spectra) <= 9 else 4, max(len(spectra), 1))
     width = style.WIDTH if columns > 1 else 0.6 * style.WIDTH
@@ -72,17 +99,55 @@ def draw(
     return figure
 
 
-def regions_at(regions: tuple[Region, ...], h: float) -> list[Region]:
-    """One region of each name and label; a truncated solver's only where it was computed for this
-    step size, as it depends on it.
+def spectra_of(run: Measurements, layer: int | None = None) -> list[LayerSpectrum]:
+    """The spectrum of each layer in order of depth, or of one layer only.
+
+    Raises:
+        ValueError: if that layer was not measured.
     """
-    found: dict[tuple[str, str], Region] = {}
-    for region in regions:
-        if np.isclose(region.step_size, h) or (
-            region.name != "truncated" and (region.name, region.label) not in found
-        ):
-            found[region.name, region.label] = region
-    return list(found.values())
+    found, dense = run["spectrum"], run["dense"]
+    layers = selection.one_layer(selection.layers_of(found), layer)
+    short = selection.layers_of(dense)
+    return [
+        _spectrum(
+            found.sel(layer=number), dense.sel(layer=number) if number in short else xr.Dataset()
+        )
+        for number in layers
+    ]
+
+
+def _spectrum(one: xr.Dataset, dense: xr.Dataset) -> LayerSpectrum:
+    full, bulk = np.zeros(0, dtype=complex), 0
+    if dense:
+        full = dense["full_eigenvalue"].values.ravel()
+        full = full[np.isfinite(full)]  # a shorter text has fewer
+        bulk = int(dense["bulk"].sum())
+    leading = one["eigenvalue"].transpose("text", "rank").values
+    converged = one["eigenvalue_converged"].transpose("text", "rank").values
+    return LayerSpectrum(int(one["layer"]), leading, converged, full, bulk)
+
+
+def regions_at(run: Measurements, h: float) -> list[Region]:
+    """One region of each label; a truncated solver's only where it was computed for this step size,
+    as it depends on it.
+    """
+    found = run["regions"]
+    if not found:
+        return []
+    steps = found["step_size"].values
+    own = np.flatnonzero(np.isclose(steps, h))
+    at_step = found.isel(step_size=own[0] if len(own) else 0)
+    return [
+        Region(
+            str(one["region_name"].item()),
+            str(one["region"].item()),
+            one["region_re"].values,
+            one["region_im"].values,
+            one["region_amplification"].transpose("region_row", "region_column").values,
+        )
+        for one in (at_step.isel(region=i) for i in range(at_step.sizes["region"]))
+        if len(own) or one["region_name"].item() != "truncated"
+    ]
 
 
 def _draw_regions(ax: Axes, regions: list[Region]) -> None:
@@ -116,10 +181,9 @@ def _line(region: Region, truncated: list[str]) -> Any:
 def _draw_spectrum(
     ax: Axes, one: LayerSpectrum, h: float, frame: tuple[tuple[float, float], float]
 ) -> None:
-    bulk = sum(one.bulk)
-    if one.full:
-        full = np.concatenate(one.full)
-        rest = h * full[np.abs(full + 1) > BULK]
+    bulk = one.bulk
+    if len(one.full):
+        rest = h * one.full[np.abs(one.full + 1) > BULK]
         ax.plot(
             rest.real,
             rest.imag,
@@ -166,16 +230,18 @@ def _draw_spectrum(
     beyond = int(
         ((z.real < frame[0][0]) | (z.real > frame[0][1]) | (np.abs(z.imag) > frame[1])).sum()
     )
-    if beyond:
-        ax.text(
-            0.98,
-            0.03,
-            f"{beyond} beyond the frame",
-            transform=ax.transAxes,
-            ha="right",
-            fontsize=6.5,
-            color=style.INK,
-        )
+    unknown = int((~np.isfinite(z)).sum())
+    notes = [f"{beyond} beyond the frame"] if beyond else []
+    notes += [f"{unknown} not finite"] if unknown else []
+    ax.text(
+        0.98,
+        0.03,
+        "\n".join(notes),
+        transform=ax.transAxes,
+        ha="right",
+        fontsize=6.5,
+        color=style.INK,
+    )
     ax.set_title(f"layer {one.layer} ({style.counted(len(one.leading), 'text')})")
 
 
@@ -195,7 +261,7 @@ def _dots(ax: Axes, z: np.ndarray, size: float, alpha: float, **marker: Any) -> 
 def _frame(spectra: list[LayerSpectrum], h: float) -> tuple[tuple[float, float], float]:
     """Limits of Re z, and the limit of |Im z|: both discs, and the eigenvalues within reach."""
     z = np.concatenate(
-        [np.zeros(1), *(h * np.concatenate([one.leading.ravel(), *one.full]) for one in spectra)]
+        [np.zeros(1), *(h * np.concatenate([one.leading.ravel(), one.full]) for one in spectra)]
     )
     z = z[np.isfinite(z)]
     near = z[np.abs(z) <= max(REACH, float(np.quantile(np.abs(z), 0.9)))]
@@ -221,9 +287,9 @@ def _handles(spectra: list[LayerSpectrum], regions: list[Region]) -> list[Artist
     ]
     if not all(one.converged.all() for one in spectra):
         handles.append(style.key("leading, not converged", style.INK, "o", hollow=True, size=3.2))
-    if any(one.full for one in spectra):
+    if any(len(one.full) for one in spectra):
         handles.append(style.key("full spectra of the short texts", style.FAINT, ".", size=4))
-    if any(sum(one.bulk) for one in spectra):
+    if any(one.bulk for one in spectra):
         bulk = style.key(
             r"$\times n$: their $n$ eigenvalues at $\lambda \approx -1$", style.INK, "o", size=6
         )
@@ -248,3 +314,47 @@ def _name(region: Region) -> str:
         else style.plain(region.label)
     )
     return f"$|R(z)| = 1$, {name}"
+
+
+def finding(run: Measurements, step_size: float | None = None) -> str:
+    """How many leading eigenvalues each step amplifies, how near the pole they come, and the share
+    outside the lemniscate.
+    """
+    h = selection.of_run(run, step_size)
+    z = {one.layer: h * one.leading[np.isfinite(one.leading)] for one in spectra_of(run)}
+    every = np.concatenate([np.zeros(0), *z.values()])
+    if not len(every):
+        return NOTHING
+    explicit = int((np.abs(1 + every) > 1).sum())
+    implicit = int((np.abs(1 - every) < 1).sum())
+    distances = {layer: float(np.abs(1 - each).min()) for layer, each in z.items() if len(each)}
+    nearest = min(distances, key=lambda layer: distances[layer])
+    text = (
+        f"Of {len(every)} leading eigenvalues at h = {number(h)} the explicit "
+        f"Euler step amplifies {explicit} and the implicit {implicit}; the nearest to the "
+        f"implicit pole z = 1 lies at a distance of {number(distances[nearest])} "
+        f"(layer {nearest})."
+    )
+    rows = layer_rows(run, h) if run["growth"] else []
+    if shares := [row.outside for row in rows if np.isfinite(row.outside)]:
+        text += (
+            " In the full spectra of the short texts "
+            f"{100 * min(shares):.0f}–{100 * max(shares):.0f} % of the eigenvalues apart from the "
+            "bulk, by layer, lie outside the lemniscate, where the implicit step damps more."
+        )
+    return text
+
+
+SPECTRA = Picture(
+    quantity="spectrum",
+    title="Eigenvalues over the stability regions",
+    name="spectra",
+    draw=lambda run, h: draw(run, step_size=h),
+    finding=finding,
+    caption="Eigenvalues z = hλ of each layer over the stability regions. Shaded: "
+    "where the explicit step is stable (left disc), and where the "
+    "implicit step is unstable (right disc). A solver "
+    "stopped early has a bounded region of its own.",
+    always=True,
+    also=("dense", "regions", "truncated"),
+)

@@ -1,6 +1,10 @@
 """Spectral growth of every layer at every step size, as a map."""
 
+import dataclasses
+from typing import Any
+
 import numpy as np
+import xarray as xr
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
@@ -9,57 +13,102 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
-from analysis.summary import StabilityMap, Summary
+from analysis.quantities import METHODS
+from analysis.run import Measurements
 from figures import selection, style
+from figures.findings import NOTHING, number, numbers_of, share
+from figures.layer_rows import layer_rows
+from figures.picture import Picture
 
 TICKS = (0.1, 0.2, 0.5, 1, 2, 5, 10)
 FINE_TICKS = (0.6, 0.7, 0.8, 0.9, 1, 1.1, 1.25, 1.5, 1.75)
 
 
+BOUND: dict[str, Any] = {"facecolor": "none", "edgecolor": "#595959", "hatch": "/////"}
+EDGE: dict[str, Any] = {"facecolor": "none", "edgecolor": "#595959", "hatch": "...."}
+
+
+@dataclasses.dataclass(frozen=True)
+class StabilityMap:
+    """What is drawn of one method, `(layers, steps)` each.
+
+    Attributes:
+        method: "explicit" or "implicit".
+        layers: in order of depth.
+        steps: in increasing order.
+        growth: median over texts of max |R(hλ)|; NaN where no text has a finite value.
+        bound: where the values of most texts are only lower bounds, or not finite.
+        edge: where some text is on the boundary.
+        texts: how many there are.
+    """
+
+    method: str
+    layers: list[int]
+    steps: np.ndarray
+    growth: np.ndarray
+    bound: np.ndarray
+    edge: np.ndarray
+    texts: int
+
+
 @style.house()
-def draw(summary: Summary, ax: style.Target = None, method: str | None = None) -> Figure:
+def draw(run: Measurements, ax: style.Target = None, method: str | None = None) -> Figure:
     """Median over texts of max |R(hλ)| over layer and step size, with its contour at 1 along cell
     borders, one panel for each method.
 
-    Hatched: for most texts only a lower bound. Triangles: the step sizes of the run.
+    Hatched: for most texts only a lower bound. Dotted: 1 to within its uncertainty for some text.
+    Triangles: the step sizes of the run.
 
     Args:
-        summary: the records.
+        run: what was measured.
         ax: None for a new figure, one Axes for one panel, or an array of Axes to fill.
         method: "explicit" or "implicit", the only one to draw.
 
     Raises:
         ValueError: if the method has no map.
     """
-    maps = [one for one in summary.maps if method in (None, one.method)]
-    if method is not None and summary.maps and not maps:
-        raise ValueError(
-            f"method must be one of {[one.method for one in summary.maps]}, got {method!r}"
-        )
+    if method is not None and run["stability_map"] and method not in METHODS:
+        raise ValueError(f"method must be one of {list(METHODS)}, got {method!r}")
+    maps = [one for one in maps_of(run) if method in (None, one.method)]
     width = style.WIDTH if len(maps) > 1 else 0.6 * style.WIDTH
     figure, axes = style.panels(ax, max(len(maps), 1), 2, 2.5, width, 0.2, sharey=True)
     if not maps:
         style.nothing(axes[0])
         axes[0].set(xlabel="step size $h$", ylabel="layer")
         return figure
-    medians = [median_growth(one) for one in maps]
-    colours, norm = style.growth_colours(np.concatenate([values.ravel() for values in medians]))
-    for panel, one, values in zip(axes, maps, medians, strict=False):
-        _draw_map(panel, one, values, (colours, norm), summary.config["step_sizes"])
+    every = np.concatenate([one.growth.ravel() for one in maps])
+    colours, norm = style.growth_colours(every)
+    for panel, one in zip(axes, maps, strict=False):
+        _draw_map(panel, one, (colours, norm), run.config["step_sizes"])
     axes[0].set_ylabel("layer")
-    _colour_bar(figure, axes, colours, norm, medians)
-    style.legend(figure, axes, _handles(maps, medians), ax is None, columns=4)
+    _colour_bar(figure, axes, colours, norm, every)
+    style.legend(figure, axes, _handles(maps), ax is None, columns=4)
     return figure
 
 
-def median_growth(one: StabilityMap) -> np.ndarray:
-    """Median over texts, `(layers, steps)`; NaN where nothing is finite."""
-    return selection.band(np.moveaxis(one.growth, -1, 0)).median
+def maps_of(run: Measurements) -> list[StabilityMap]:
+    """The map of each method; none where none was measured."""
+    found = run["stability_map"]
+    if not found:
+        return []
+    found = found.sortby(["layer", "map_step_size"])
+    return [_map(found.sel(scheme=method), method) for method in METHODS]
 
 
-def mostly_lower_bound(one: StabilityMap) -> np.ndarray:
-    """Where the values of most texts are only lower bounds, `(layers, steps)`."""
-    return np.asarray((~one.certain).mean(axis=-1) > 0.5)
+def _map(found: xr.Dataset, method: str) -> StabilityMap:
+    found = found.transpose("text", "layer", "map_step_size")
+    growth = found["map_growth"]
+    known = found["map_certain"] & np.isfinite(growth)
+    boundary = found.get("map_boundary", xr.zeros_like(known))
+    return StabilityMap(
+        method,
+        selection.layers_of(found),
+        found["map_step_size"].values,
+        selection.band(growth).median,
+        ((~known).mean("text") > 0.5).values,
+        boundary.any("text").values,
+        found.sizes["text"],
+    )
 
 
 def is_geometric(steps: np.ndarray) -> bool:
@@ -73,46 +122,19 @@ def is_geometric(steps: np.ndarray) -> bool:
 
 
 def _draw_map(
-    ax: Axes,
-    one: StabilityMap,
-    values: np.ndarray,
-    scale: tuple[Colormap, LogNorm],
-    marked: list[float],
+    ax: Axes, one: StabilityMap, scale: tuple[Colormap, LogNorm], marked: list[float]
 ) -> None:
-    order = np.argsort(one.step_sizes)
-    steps, values, bound = (
-        one.step_sizes[order],
-        values[:, order],
-        mostly_lower_bound(one)[:, order],
-    )
+    steps, values, rows = one.steps, one.growth, np.arange(len(one.layers))
     geometric = is_geometric(steps)
-    x, y, rows = (
-        _edges(steps, geometric),
-        np.arange(len(one.layers) + 1) - 0.5,
-        np.arange(len(one.layers)),
-    )
+    x, y = _edges(steps, geometric), np.arange(len(one.layers) + 1) - 0.5
+    shown, (colours, norm) = np.ma.masked_invalid(values), scale
     ax.pcolormesh(
-        x,
-        y,
-        np.ma.masked_invalid(values),
-        cmap=scale[0],
-        norm=scale[1],
-        edgecolors="face",
-        linewidth=0.2,
+        x, y, shown, cmap=colours, norm=norm, edgecolors="face", linewidth=0.2
     )  # no seams
-    for row, column in zip(*np.nonzero(bound), strict=True):
-        corner = (x[column], y[row])
-        ax.add_patch(
-            Rectangle(
-                corner,
-                x[column + 1] - x[column],
-                1,
-                fill=False,
-                hatch="/////",
-                edgecolor="#595959",
-                linewidth=0,
-            )
-        )
+    for where, hatching in ((one.bound, BOUND), (one.edge, EDGE)):
+        for row, column in zip(*np.nonzero(where), strict=True):
+            width = x[column + 1] - x[column]
+            ax.add_patch(Rectangle((x[column], y[row]), width, 1, linewidth=0, **hatching))
     _outline_stable(ax, x, y, values)
     ax.set_xscale("log" if geometric else "linear")
     if geometric:
@@ -133,7 +155,7 @@ def _draw_map(
     ax.set(xlim=(x[0], x[-1]), ylim=(y[0], y[-1]), xlabel="step size $h$")
     ax.set_yticks(rows, [str(layer) for layer in one.layers])
     ax.set_title(
-        f"{style.NAMES[one.method]} ({style.counted(one.growth.shape[-1], 'text')})",
+        f"{style.NAMES[one.method]} ({style.counted(one.texts, 'text')})",
         color=style.COLOURS[one.method],
         pad=9,
     )
@@ -190,10 +212,11 @@ def _round_steps(steps: np.ndarray) -> list[float]:
 
 
 def _colour_bar(
-    figure: Figure, axes: list[Axes], colours: Colormap, norm: LogNorm, medians: list[np.ndarray]
+    figure: Figure, axes: list[Axes], colours: Colormap, norm: LogNorm, values: np.ndarray
 ) -> None:
-    values, contrast = np.concatenate([one.ravel() for one in medians]), float(norm.vmax or 1.0)
-    low, high = bool(np.any(values < 0.999 / contrast)), bool(np.any(values > 1.001 * contrast))
+    contrast = float(norm.vmax or 1.0)
+    low = bool(np.any(values < 0.999 / contrast))
+    high = bool(np.any(values > 1.001 * contrast))
     extend = {(True, True): "both", (True, False): "min", (False, True): "max"}.get(
         (low, high), "neither"
     )
@@ -209,16 +232,50 @@ def _colour_bar(
     bar.set_label(r"median over texts of $\max|R(h\lambda)|$")
 
 
-def _handles(maps: list[StabilityMap], medians: list[np.ndarray]) -> list[Artist]:
+def _handles(maps: list[StabilityMap]) -> list[Artist]:
     handles: list[Artist] = []
-    if any(_crosses_one(values) for values in medians):
+    if any(_crosses_one(one.growth) for one in maps):
         handles.append(style.key(r"$\max|R(h\lambda)| = 1$", style.INK, line="-"))
-    if any(mostly_lower_bound(one).any() for one in maps):
-        handles.append(
-            style.swatch(
-                "lower bound for most texts", facecolor="none", hatch="/////", edgecolor="#595959"
-            )
-        )
-    if any(np.isnan(values).any() for values in medians):
+    if any(one.bound.any() for one in maps):
+        handles.append(style.swatch("lower bound for most texts", **BOUND))
+    if any(one.edge.any() for one in maps):
+        handles.append(style.swatch("on the boundary for some text", **EDGE))
+    if any(np.isnan(one.growth).any() for one in maps):
         handles.append(style.swatch("no value", facecolor="#D9D9D9"))
     return [*handles, style.key("step sizes of the run", style.INK, "v")]
+
+
+def finding(run: Measurements) -> str:
+    """For each method how many layers have a stable step size on the grid."""
+    rows = [row for row in layer_rows(run) if row.stable_steps["explicit"] is not None]
+    if not rows:
+        return NOTHING
+    layers, words, edges = numbers_of(rows), [], []
+    for method in METHODS:
+        some = [row.layer for row in rows if row.stable_steps[method]]
+        words.append(
+            f"the {method} Euler step is stable at some step size in {share(some, layers)}"
+        )
+        if edge := [row.layer for row in rows if row.boundary_steps[method]]:
+            edges.append(f"the {method} one in {share(edge, layers)}")
+    grid = run["stability_map"]["map_step_size"].values
+    text = (
+        f"Between h = {number(float(grid.min()))} and {number(float(grid.max()))}, for most texts, "
+        f"{'; '.join(words)}."
+    )
+    on_edge = " On the boundary, at growth 1 to within its uncertainty, is at some step size"
+    return text + (f"{on_edge} and for some text {'; '.join(edges)}." if edges else "")
+
+
+STABILITY_MAP = Picture(
+    quantity="stability_map",
+    title="Stability over layer and step size",
+    name="stability_map",
+    draw=lambda run, h: draw(run),
+    finding=lambda run, h: finding(run),
+    caption="Spectral growth over layer and step size, median over texts. Purple "
+    "amplifies, green damps; the black line is growth 1. Hatched: only a lower bound for "
+    "most texts; dotted: on the boundary for some text. "
+    "Triangles mark the step sizes of the run.",
+    always=True,
+)

@@ -33,15 +33,6 @@ def whiskers(
         )
 
 
-def stack(columns: Sequence[np.ndarray]) -> np.ndarray:
-    """One row per example, one column per layer, short columns filled with NaN."""
-    rows = max((len(column) for column in columns), default=0)
-    stacked = np.full((rows, len(columns)), np.nan)
-    for i, column in enumerate(columns):
-        stacked[: len(column), i] = column
-    return stacked
-
-
 def beside(places: Iterable[int], series: int, count: int) -> np.ndarray:
     """Abscissae of one of several series, side by side about each place."""
     return np.array(list(places), dtype=float) + 0.6 * ((series + 0.5) / count - 0.5)

@@ -1,16 +1,25 @@
 """IM-BERT: transformers models whose layers are implicit steps of a differential equation, solved
 by odestab.
+
+Importing this loads neither torch nor transformers: a name does when it is first used, and
+transformers' Auto classes know the models as soon as there are Auto classes.
 """
 
-from imbert.model.configuration_imbert import ImBertConfig, ImElectraConfig, ImRobertaConfig
-from imbert.model.modeling_imbert import ImBertForSequenceClassification, ImBertModel
-from imbert.model.modeling_imkin import (
-    ImElectraForSequenceClassification,
-    ImElectraModel,
-    ImRobertaForSequenceClassification,
-    ImRobertaModel,
-)
-from imbert.model.stepping_model import implicit_layers, stepping
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from imbert.model.registration import register_with_transformers
+
+if TYPE_CHECKING:
+    from imbert.model.configuration_imbert import ImBertConfig, ImElectraConfig, ImRobertaConfig
+    from imbert.model.modeling_imbert import ImBertForSequenceClassification, ImBertModel
+    from imbert.model.modeling_imkin import (
+        ImElectraForSequenceClassification,
+        ImElectraModel,
+        ImRobertaForSequenceClassification,
+        ImRobertaModel,
+    )
+    from imbert.model.stepping_model import implicit_layers, stepping
 
 __all__ = [
     "ImBertConfig",
@@ -25,3 +34,23 @@ __all__ = [
     "implicit_layers",
     "stepping",
 ]
+
+register_with_transformers()
+
+
+def __getattr__(name: str) -> Any:
+    if name in __all__:
+        for module in (
+            "configuration_imbert",
+            "modeling_imbert",
+            "modeling_imkin",
+            "stepping_model",
+        ):
+            names = vars(importlib.import_module(f"imbert.model.{module}"))
+            if name in names:
+                return globals().setdefault(name, names[name])
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,15 +1,23 @@
 """The `imbert` command. Heavy imports stand inside the command bodies."""
 
 import argparse
-import io
 import os
 import sys
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING
 
-from analysis.ground.plain_numbers import decimal_number, whole_number
+from analysis.ground.commands import (
+    Parser,
+    a_number,
+    a_path,
+    a_seed,
+    a_shard,
+    positive,
+    run_command,
+    say,
+)
 from imbert.attacks.choice import AttackChoice
 from imbert.attacks.registry import ATTACKS
 from imbert.study.plan import STAGES, read_study
@@ -21,6 +29,8 @@ if TYPE_CHECKING:
 
 # options of an attack that have their own defaults
 GIVEN = ("norm", "gradient", "restarts", "synonyms", "antonyms")
+# of what training raises: it diverges, memory ends, a package is missing
+EXPECTED = (ValueError, ArithmeticError, RuntimeError, OSError, MemoryError, ImportError)
 OFFLINE = {"HF_HUB_DISABLE_TELEMETRY": "1", "DO_NOT_TRACK": "1", "TOKENIZERS_PARALLELISM": "false"}
 
 
@@ -31,20 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for name, value in OFFLINE.items():
         os.environ.setdefault(name, value)
     warnings.filterwarnings("ignore", "`torch.jit.script` is deprecated", DeprecationWarning)
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(
-            errors="backslashreplace"
-        )  # a name that the terminal cannot print is no error
-    try:
-        options = _parser().parse_args(arguments)
-        options.command(options)
-    except (ValueError, ArithmeticError, RuntimeError, OSError, MemoryError, ImportError) as error:
-        _say(f"imbert: error: {_one_line(error)}")
-        return 2
-    except KeyboardInterrupt:
-        _say("imbert: interrupted; the same command continues where it stopped")
-        return 130
-    return 0
+    return run_command(_parser, arguments, EXPECTED)
 
 
 def finetune(options: argparse.Namespace) -> None:
@@ -52,7 +49,7 @@ def finetune(options: argparse.Namespace) -> None:
     run = read_run(options.run)
     from imbert.training import finetune as work
 
-    result = work.finetune(run, options.out, _data(options), _progress)
+    result = work.finetune(run, options.out, _data(options), say)
     if result is not None:
         _show_evaluation(result.evaluation)
         for line in result.warnings:
@@ -101,7 +98,7 @@ def attack(options: argparse.Namespace) -> None:
     from imbert.study.attack_runs import attack_checkpoint
 
     records = attack_checkpoint(
-        options.checkpoint, run, choice, options.data, options.out, _progress, options.baseline
+        options.checkpoint, run, choice, options.data, options.out, say, options.baseline
     )
     for name, record in records.items():
         _show_attack(name, record)
@@ -117,7 +114,7 @@ def perturbations(options: argparse.Namespace) -> None:
     from imbert.study.perturbations import MARGINS, write_perturbations
 
     texts, directions = write_perturbations(
-        options.checkpoint, run, choice, options.data, options.out, _progress
+        options.checkpoint, run, choice, options.data, options.out, say
     )
     print(f"texts: {texts}\ndirections: {directions}\nmargins: {texts.parent / MARGINS}")
 
@@ -138,7 +135,7 @@ def study(options: argparse.Namespace) -> None:
         _data(options, options.study),
         options.stages or STAGES,
         options.shard or ranks,
-        _progress,
+        say,
     )
     if summary is not None:
         path = options.out / "study.json"
@@ -199,215 +196,173 @@ def _show_attack(name: str, record: "AttackRecord") -> None:
         _warn(f"{name}: {line}")
 
 
-def _one_line(error: BaseException) -> str:
-    text = str(error) or type(error).__name__
-    if isinstance(error, OSError) and error.filename is not None:
-        text = f"{error.filename}: {error.strerror}"
-    return " ".join(text.split())
-
-
 def _warn(line: str) -> None:
-    _say(f"imbert: warning: {line}")
+    say(f"imbert: warning: {line}")
 
 
-def _progress(line: str) -> None:
-    _say(line)
-
-
-def _say(line: str) -> None:
-    """A line on stderr; none where there is no stderr, as under a service: print would take
-    stdout.
-    """
-    if sys.stderr is not None:
-        print(line, file=sys.stderr, flush=True)
-
-
-def _path(text: str) -> Path:
-    if not text or "\0" in text:
-        raise argparse.ArgumentTypeError(f"expected a path, got {text!r}")
-    return Path(text)
-
-
-def _positive(text: str) -> int:
-    if not (text.isascii() and text.isdecimal()) or whole_number(text) < 1:
-        raise argparse.ArgumentTypeError(f"expected a whole number >= 1, got {text!r}")
-    return whole_number(text)
-
-
-def _seed(text: str) -> int:
-    if not (text.isascii() and text.isdecimal()):
-        raise argparse.ArgumentTypeError(
-            f"invalid int value: {text!r}, expected a whole number >= 0"
-        )
-    return whole_number(text)
-
-
-def _radius(text: str) -> float:
-    try:
-        return decimal_number(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
-
-
-def _shard(text: str) -> tuple[int, int]:
-    rank, _, ranks = text.partition("/")
-    if not (
-        text.isascii()
-        and rank.isdecimal()
-        and ranks.isdecimal()
-        and whole_number(rank) < whole_number(ranks)
-    ):
-        raise argparse.ArgumentTypeError(f"expected rank/ranks like 0/2, got {text!r}")
-    return whole_number(rank), whole_number(ranks)
-
-
-class _Parser(argparse.ArgumentParser):
-    """Wrong usage is a ValueError, one line like any other wrong input; options are not
-    abbreviated.
-    """
-
-    def __init__(self, **options: Any) -> None:
-        super().__init__(**options, allow_abbrev=False)
-
-    def error(self, message: str) -> NoReturn:
-        raise ValueError(f"{message} (see {self.prog} --help)")
-
-
-def _parser() -> _Parser:
-    parser = _Parser(
+def _parser() -> Parser:
+    parser = Parser(
         prog="imbert",
         description="Fine-tune BERT with implicit layers, attack it, and compare it with BERT.",
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    train = commands.add_parser(
-        "finetune", help="train a run, keep its best checkpoint, evaluate it; again continues it"
-    )
-    train.add_argument("run", type=_path, metavar="RUN.toml")
-    train.add_argument(
-        "--data",
-        type=_path,
-        metavar="DIR",
-        help="where relative paths start (default: the folder of RUN.toml)",
-    )
-    train.add_argument("--out", type=_path, required=True, metavar="DIR", help="run folder")
-    train.set_defaults(command=finetune)
     measured = _measured_options()
-    measure = commands.add_parser(
-        "evaluate", parents=[measured], help="measure a checkpoint on dev and AdvGLUE"
-    )
-    measure.add_argument("--advglue", metavar="FILE", help="the AdvGLUE file")
-    measure.add_argument("--limit", type=_positive, metavar="N", help="the first N dev examples")
-    measure.add_argument("--out", type=_path, metavar="FILE", help="write the record here")
-    measure.set_defaults(command=evaluate)
-    broken = commands.add_parser(
-        "attack", parents=[measured], help="attack a checkpoint, with the masking checks"
-    )
-    broken.add_argument(
+    for name, command, options, parents, text in (
+        (
+            "finetune",
+            finetune,
+            _finetune_options,
+            [],
+            "train a run, keep its best checkpoint, evaluate it; again continues it",
+        ),
+        (
+            "evaluate",
+            evaluate,
+            _evaluate_options,
+            [measured],
+            "measure a checkpoint on dev and AdvGLUE",
+        ),
+        (
+            "attack",
+            attack,
+            _attack_options,
+            [measured],
+            "attack a checkpoint, with the masking checks",
+        ),
+        (
+            "perturbations",
+            perturbations,
+            _perturbations_options,
+            [measured],
+            "write what perturbs a checkpoint, for odestab calibrate",
+        ),
+        (
+            "study",
+            study,
+            _study_options,
+            [],
+            "models × tasks × sizes × seeds: table, CSV and figure; again continues it",
+        ),
+    ):
+        below = commands.add_parser(name, parents=parents, help=text)
+        options(below)
+        below.set_defaults(command=command)
+    return parser
+
+
+def _finetune_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("run", type=a_path, metavar="RUN.toml")
+    _data_option(parser, "the folder of RUN.toml")
+    _out_option(parser, "run folder")
+
+
+def _evaluate_options(parser: argparse.ArgumentParser) -> None:
+    _advglue_option(parser)
+    parser.add_argument("--limit", type=positive, metavar="N", help="the first N dev examples")
+    parser.add_argument("--out", type=a_path, metavar="FILE", help="write the record here")
+
+
+def _attack_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
         "--kind",
         choices=ATTACKS,
         action="append",
         help="which attack; may be repeated (default: all)",
     )
-    broken.add_argument(
-        "--examples",
-        type=_positive,
-        default=100,
-        metavar="N",
-        help="the first N dev examples (default: 100)",
-    )
-    broken.add_argument("--seed", type=_seed, default=0)
-    broken.add_argument(
+    _examples_option(parser, 100)
+    parser.add_argument(
         "--norm", choices=("l2", "linf"), help="of the ball about the word embeddings (default: l2)"
     )
-    broken.add_argument(
+    parser.add_argument(
         "--radius",
-        type=_radius,
+        type=a_number,
         nargs="+",
         metavar="R",
         help="of it, in mean norms of word embeddings; several are a ladder (default: 0.1 0.3 1)",
     )
-    broken.add_argument(
+    parser.add_argument(
         "--baseline",
-        type=_path,
+        type=a_path,
         metavar="CHECKPOINT",
         help="an explicit model, whose perturbations are put to this one",
     )
-    broken.add_argument(
+    parser.add_argument(
         "--gradient",
         choices=("implicit", "unrolled"),
         help="to climb (default: the one that suits the solver)",
     )
-    broken.add_argument("--restarts", type=_positive, metavar="N", help="of the white-box attacks")
-    broken.add_argument("--synonyms", metavar="FILE", help="table of word substitutions")
-    broken.add_argument("--antonyms", metavar="FILE", help="pairs that are never substituted")
-    broken.add_argument("--no-masking", action="store_true", help="leave out the masking checks")
-    broken.add_argument(
-        "--out", type=_path, required=True, metavar="DIR", help="one JSON file per attack"
-    )
-    broken.set_defaults(command=attack)
-    moved = commands.add_parser(
-        "perturbations",
-        parents=[measured],
-        help="write what perturbs a checkpoint, for odestab calibrate",
-    )
-    moved.add_argument("--advglue", metavar="FILE", help="the AdvGLUE file")
-    moved.add_argument(
-        "--examples",
-        type=_positive,
-        default=32,
-        metavar="N",
-        help="attack the first N dev examples (default: 32)",
-    )
-    moved.add_argument("--seed", type=_seed, default=0)
-    moved.add_argument(
-        "--out", type=_path, required=True, metavar="DIR", help="folder of the two files"
-    )
-    moved.set_defaults(command=perturbations)
-    whole = commands.add_parser(
-        "study", help="models × tasks × sizes × seeds: table, CSV and figure; again continues it"
-    )
-    whole.add_argument("study", type=_path, metavar="STUDY.toml")
-    whole.add_argument(
-        "--data",
-        type=_path,
-        metavar="DIR",
-        help="where relative paths start (default: the folder of STUDY.toml)",
-    )
-    whole.add_argument("--out", type=_path, required=True, metavar="DIR", help="the study's folder")
-    whole.add_argument("--stages", nargs="+", choices=STAGES, help="which stages (default: all)")
-    whole.add_argument(
+    parser.add_argument("--restarts", type=positive, metavar="N", help="of the white-box attacks")
+    parser.add_argument("--synonyms", metavar="FILE", help="table of word substitutions")
+    parser.add_argument("--antonyms", metavar="FILE", help="pairs that are never substituted")
+    parser.add_argument("--no-masking", action="store_true", help="leave out the masking checks")
+    _out_option(parser, "one JSON file per attack")
+
+
+def _perturbations_options(parser: argparse.ArgumentParser) -> None:
+    _advglue_option(parser)
+    _examples_option(parser, 32)
+    _out_option(parser, "folder of the two files")
+
+
+def _study_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("study", type=a_path, metavar="STUDY.toml")
+    _data_option(parser, "the folder of STUDY.toml")
+    _out_option(parser, "the study's folder")
+    parser.add_argument("--stages", nargs="+", choices=STAGES, help="which stages (default: all)")
+    parser.add_argument(
         "--shard",
-        type=_shard,
+        type=a_shard,
         metavar="R/W",
         help="this rank's share of the runs (default: torchrun's)",
     )
-    whole.set_defaults(command=study)
-    return parser
 
 
-def _measured_options() -> _Parser:
+def _measured_options() -> Parser:
     """Options of the commands that measure a checkpoint; what is not given comes from the run
     folder it lies in.
     """
-    options = _Parser(add_help=False)
+    options = Parser(add_help=False)
     options.add_argument(
-        "checkpoint", type=_path, metavar="CHECKPOINT", help="a folder with safetensors weights"
+        "checkpoint", type=a_path, metavar="CHECKPOINT", help="a folder with safetensors weights"
     )
     options.add_argument("--task", help="GLUE task (default: that of its run, else sst2)")
     options.add_argument(
         "--source", metavar="PATH", help="folder or file of the task's data (default: as its run)"
     )
     options.add_argument(
-        "--max-length", type=_positive, metavar="N", help="tokens after which texts are cut"
+        "--max-length", type=positive, metavar="N", help="tokens after which texts are cut"
     )
-    options.add_argument(
-        "--data",
-        type=_path,
-        default=Path(),
-        metavar="DIR",
-        help="where relative paths start (default: here)",
-    )
+    _data_option(options, "here", Path())
     return options
+
+
+def _data_option(parser: argparse.ArgumentParser, words: str, default: Path | None = None) -> None:
+    parser.add_argument(
+        "--data",
+        type=a_path,
+        default=default,
+        metavar="DIR",
+        help=f"where relative paths start (default: {words})",
+    )
+
+
+def _out_option(parser: argparse.ArgumentParser, words: str) -> None:
+    parser.add_argument("--out", type=a_path, required=True, metavar="DIR", help=words)
+
+
+def _advglue_option(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--advglue", metavar="FILE", help="the AdvGLUE file")
+
+
+def _examples_option(parser: argparse.ArgumentParser, default: int) -> None:
+    parser.add_argument(
+        "--examples",
+        type=positive,
+        default=default,
+        metavar="N",
+        help=f"attack the first N dev examples (default: {default})",
+    )
+    parser.add_argument("--seed", type=a_seed, default=0)
 
 
 if __name__ == "__main__":

@@ -1,46 +1,33 @@
-"""Result records: plain JSON written at once or not at all, with what is needed to read the numbers
-years later.
-"""
+"""Result records: what a run spent, what it belongs to, and its folder."""
 
 import contextlib
 import dataclasses
-import fcntl
-import json
-import math
-import resource
-import subprocess
+import functools
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
-from importlib.metadata import PackageNotFoundError, version
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
-import msgspec
 import torch
 
-from analysis.ground.files import flush_folder, sweep, write_bytes
+from analysis.ground.files import FolderInUseError as FolderInUseError
+from analysis.ground.files import folder_lock as folder_lock
+from analysis.ground.files import write_text as write_text
 from analysis.ground.identity import file_digest as file_digest
+from analysis.ground.json_records import finite as finite
 from analysis.ground.json_records import read_json as read_json
-from analysis.ground.json_records import read_record, sealed
+from analysis.ground.json_records import read_record
+from analysis.ground.json_records import write_json as write_json
+from analysis.ground.json_records import write_record as write_record
+from analysis.ground.versions import TRAINING
+from analysis.ground.versions import git_commit as git_commit
+from analysis.ground.versions import versions as versions_of
 from imbert.toml_tables import named
 
 SCHEMA: Final = 1
-VERSIONED = (
-    "odestab",
-    "torch",
-    "transformers",
-    "accelerate",
-    "tokenizers",
-    "safetensors",
-    "numpy",
-    "scipy",
-)
-CODE = Path(__file__).resolve().parent.parent
 
-
-class FolderInUseError(ValueError):
-    """Another process works in this run folder."""
+versions = functools.partial(versions_of, TRAINING)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,68 +78,27 @@ class Stopwatch:
     def read(self) -> Spent:
         """What was spent since the start."""
         device = torch.cuda.max_memory_allocated() / 2**20 if torch.cuda.is_available() else None
-        wall, cpu = time.monotonic() - self.wall, time.process_time() - self.cpu
+        wall = time.monotonic() - self.wall
+        cpu = time.process_time() - self.cpu
         return Spent(round(wall, 3), round(cpu, 3), round(_peak_mib(), 1), device)
 
 
 def _peak_mib() -> float:
-    """The largest resident memory since it was last begun anew."""
+    """Largest resident memory since it was last begun anew; NaN where the system cannot tell."""
     try:
         lines = Path("/proc/self/status").read_text().splitlines()
         return next(int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM:"))
     except (OSError, StopIteration):
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (
-            1024 if sys.platform != "darwin" else 1024**2
-        )
+        return _peak_since_the_start()
 
 
-def write_json(path: Path, values: Any) -> None:
-    """Write a file under a temporary name, then rename it: it is there whole or not at all.
-
-    Values that are not finite become null.
-
-    Raises:
-        OSError: if it cannot be written; nothing is left behind.
-    """
-    write_text(
-        path, json.dumps(finite(values), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
-    )
-
-
-def write_text(path: Path, text: str) -> None:
-    """The same for a text.
-
-    Raises:
-        OSError: if it cannot be written; nothing is left behind.
-    """
-    write_bytes(path, text.encode())
-    flush_folder(path.parent)
-
-
-def write_record(path: Path, values: Mapping[str, Any]) -> None:
-    """Write a record with the digest of its entries, so that a byte that changes later is found.
-
-    Raises:
-        OSError: if it cannot be written; nothing is left behind.
-    """
-    write_json(path, sealed(finite(values)))
-
-
-def finite(values: Any) -> Any:
-    """The same plain values with None for every number that is not finite, NumPy scalars as
-    Python's.
-    """
-    if isinstance(values, msgspec.Struct):
-        return finite(msgspec.to_builtins(values, enc_hook=finite))
-    if isinstance(values, Mapping):
-        return {str(key): finite(value) for key, value in values.items()}
-    if isinstance(values, list | tuple):
-        return [finite(value) for value in values]
-    if dataclasses.is_dataclass(values) and not isinstance(values, type):
-        return finite(dataclasses.asdict(values))
-    if hasattr(values, "tolist"):  # NumPy and torch
-        return finite(values.tolist())
-    return None if isinstance(values, float) and not math.isfinite(values) else values
+def _peak_since_the_start() -> float:
+    try:
+        import resource  # late: Windows has none
+    except ImportError:
+        return float("nan")
+    unit = 1024**2 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
 
 
 def open_folder(
@@ -188,7 +134,8 @@ def require_same(out: Path, said: str, existing: Any, wanted: Any) -> None:
     Raises:
         ValueError: naming them.
     """
-    before, now = _flat(finite(existing)), _flat(finite(wanted))
+    before = _flat(finite(existing))
+    now = _flat(finite(wanted))
     differing = sorted(key for key in before.keys() | now.keys() if before.get(key) != now.get(key))
     if differing:
         raise ValueError(
@@ -196,55 +143,9 @@ def require_same(out: Path, said: str, existing: Any, wanted: Any) -> None:
         )
 
 
-@contextlib.contextmanager
-def folder_lock(out: Path) -> Iterator[None]:
-    """Hold a run folder; the lock ends with the process, however it ends.
-
-    Raises:
-        FolderInUseError: if another process holds it.
-        OSError: if the folder cannot be written.
-    """
-    out.mkdir(parents=True, exist_ok=True)
-    with (out / ".lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise FolderInUseError(f"{out} is in use by another process") from None
-        sweep(out)
-        yield
-
-
-def versions() -> dict[str, str]:
-    """Version of each package that changes numbers, and of Python."""
-    found = {"python": ".".join(map(str, sys.version_info[:3]))}
-    for name in VERSIONED:
-        with contextlib.suppress(PackageNotFoundError):
-            found[name] = version(name)
-    return found
-
-
-def git_commit() -> str | None:
-    """The commit of the code, with "+" if files of it have changed since; None outside a repository
-    or without git.
-    """
-    try:
-        commit = _git("rev-parse", "HEAD")
-        changed = _git("status", "--porcelain", "--untracked-files=no", "--", "imbert", "odestab")
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return commit + ("+" if changed else "")
-
-
 def bits(right: Any) -> str:
     """A string of 0 and 1, one per example, so that paired tests can be done from the record."""
-    return "".join("1" if one else "0" for one in right)
-
-
-def _git(*arguments: str) -> str:
-    done = subprocess.run(
-        ["git", "-C", str(CODE), *arguments], capture_output=True, text=True, check=True, timeout=10
-    )
-    return done.stdout.strip()
+    return "".join("1" if is_right else "0" for is_right in right)
 
 
 def _flat(values: Any, prefix: str = "") -> dict[str, Any]:

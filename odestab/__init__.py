@@ -11,7 +11,14 @@ from odestab.adjoint import (
     PhantomAdjoint,
     UnrolledAdjoint,
 )
-from odestab.encoder_layers import load_encoder, position_limit, stored_types, trace, weight_files
+from odestab.encoder_layers import (
+    embedded_model_folder,
+    load_encoder,
+    position_limit,
+    stored_types,
+    trace,
+    weight_files,
+)
 from odestab.fields.frozen_randomness import FrozenRandomness
 from odestab.fields.trajectory import Trajectory
 from odestab.fields.vector_field import (
@@ -160,6 +167,7 @@ __all__ = [
     "compose",
     "damping_advantage",
     "eigenvalues",
+    "embedded_model_folder",
     "exponential",
     "factorized_inverse",
     "follow",

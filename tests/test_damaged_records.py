@@ -14,14 +14,14 @@ from typing import Any
 
 import pytest
 
-from analysis.confirmation import confirm, rank, verdict
+from analysis.confirmation import confirm, verdict
+from analysis.ground import rank_correlation, resampling
 from analysis.ground.json_records import DIGEST, sealed
 from analysis.record import read_config
 from figures import story, style, template
 from imbert.attacks.synonyms import load_synonyms
 from imbert.data.advglue import read_advglue
 from imbert.records import read_result
-from imbert.study import intervals
 from imbert.study.plan import StudyConfig, read_study, study_config
 from imbert.study.summary import summarise
 from imbert.training.run_config import read_run
@@ -154,8 +154,8 @@ def _without_depth(value: Any, marker: str, depth: int = 0) -> Any:
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Few resamples, and pictures that are drawn but not written."""
     monkeypatch.setattr(verdict, "RESAMPLES", 20)
-    monkeypatch.setattr(rank, "RESAMPLES", 20)
-    monkeypatch.setattr(intervals, "RESAMPLES", 20)
+    monkeypatch.setattr(rank_correlation, "RESAMPLES", 20)
+    monkeypatch.setattr(resampling, "RESAMPLES", 20)
     monkeypatch.setattr(style, "save", lambda figure, folder, name: {"svg": Path(__file__)})
 
 

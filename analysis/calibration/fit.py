@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 
-from analysis.confirmation.rank import draws, percentiles
+from analysis.ground.resampling import cluster_weights, percentile_interval
 
 RESAMPLES = 2_000
 ROUNDING = 1e-12  # of sums of squares, above 1e3 rounding errors of float64
@@ -95,7 +95,7 @@ def fit(
     if known.sum() < 3:
         return None
     groups = np.arange(len(predicted)) if clusters is None else np.asarray(clusters)
-    weights = draws(groups, RESAMPLES, seed)
+    weights = cluster_weights(groups, RESAMPLES, seed)
     p, m = np.where(known, predicted, 0.0), np.where(known, measured, 0.0)
     sums = np.stack(
         [weights @ quantity for quantity in (known.astype(float), p, m, p * p, m * m, p * m)],
@@ -111,12 +111,12 @@ def fit(
         slopes[1:] = squares[1:] = within[1:] = np.nan
     return Fit(
         float(slopes[0]),
-        *percentiles(slopes[1:]),
+        *percentile_interval(slopes[1:]),
         float(intercepts[0]),
         float(squares[0]),
-        *percentiles(squares[1:]),
+        *percentile_interval(squares[1:]),
         float(within[0]),
-        *percentiles(within[1:]),
+        *percentile_interval(within[1:]),
         float(means[0]),
         agreement=float(agreement),
         bias=float((right - left).mean()),

@@ -6,9 +6,13 @@ import dataclasses
 
 import numpy as np
 
-from analysis.confirmation.rank import draws, percentiles
-
-RESAMPLES = 10_000
+from analysis.ground.resampling import (
+    RESAMPLES,
+    cluster_permutations,
+    cluster_weights,
+    percentile_interval,
+    permutation_p_value,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,20 +82,22 @@ def flips(
         if clusters is None
         else np.concatenate([one[k] for one, k in zip(clusters, known, strict=True)])
     )
-    weights = draws(groups, RESAMPLES, seed)
-    difference, auroc = _difference(values, label, weights), _auroc(values, label, weights)
-    chance = np.abs(_relabelled(values, label, groups, np.random.default_rng([seed, len(values)])))
-    p_value = (1 + (chance >= abs(difference[0]) - 1e-12).sum()) / (1 + RESAMPLES)
+    weights = cluster_weights(groups, RESAMPLES, seed)
+    difference = _difference(values, label, weights)
+    auroc = _auroc(values, label, weights)
+    random = np.random.default_rng([seed, len(values)])
+    relabelled = label[cluster_permutations(groups, RESAMPLES, random)]  # resamples, pairs
+    p_value = permutation_p_value(difference[0], _differences(values, relabelled))
     medians = (float(np.median(one)) for one in sizes)
     return Flips(
         int(label.sum()),
         int((~label).sum()),
         len(np.unique(groups)),
         float(difference[0]),
-        *percentiles(difference[1:]),
-        float(p_value),
+        *percentile_interval(difference[1:]),
+        p_value,
         float(auroc[0]),
-        *percentiles(auroc[1:]),
+        *percentile_interval(auroc[1:]),
         *medians,
     )
 
@@ -115,18 +121,8 @@ def _auroc(values: np.ndarray, label: np.ndarray, weights: np.ndarray) -> np.nda
         return np.asarray(((weights[:, label] @ more) * weights[:, ~label]).sum(axis=1) / pairs)
 
 
-def _relabelled(
-    values: np.ndarray, label: np.ndarray, groups: np.ndarray, random: np.random.Generator
-) -> np.ndarray:
-    """Differences under relabellings: originals with equally many pairs exchange their labels, each
-    as a whole.
-    """
-    drawn = np.tile(label, (RESAMPLES, 1))
-    members = [np.flatnonzero(groups == one) for one in np.unique(groups)]
-    for size in sorted({len(one) for one in members}):
-        places = np.array([one for one in members if len(one) == size])  # originals, pairs
-        order = random.permuted(np.tile(np.arange(len(places)), (RESAMPLES, 1)), axis=1)
-        drawn[:, places] = label[places[order]]
-    count = label.sum()
-    with_label = drawn @ values
+def _differences(values: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Mean of the values with a label less that of the others, for each row of labels."""
+    count = labels[0].sum()
+    with_label = labels @ values
     return np.asarray(with_label / count - (values.sum() - with_label) / (len(values) - count))

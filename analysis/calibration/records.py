@@ -10,9 +10,8 @@ import numpy as np
 
 from analysis.calibration.fit import Fit, Linearity, fit, linearity
 from analysis.calibration.flips import Flips, flips
-from analysis.record import Run
-from analysis.summary import statistics
-from analysis.summary.cells import grouped, merged
+from analysis.quantities.labelled import grouped, statistics
+from analysis.record import Cell, Run
 
 SCHEMA = 1
 MARGIN = "margin"
@@ -205,7 +204,7 @@ def _held_together(series: tuple[Series, ...], seed: int, meta: dict[str, Any]) 
 
 
 def _series(
-    kind: str, cells: list[Any], pretrained: Run, config: dict[str, Any], margins: dict[str, float]
+    kind: str, cells: list[Cell], pretrained: Run, config: dict[str, Any], margins: dict[str, float]
 ) -> list[Series]:
     edits = kind not in ("gaussian", "worst", "attack")
     places = [i for cell in cells for i in cell.header["texts"]]
@@ -227,14 +226,14 @@ def _series(
         for key, group in grouped(pretrained.of_kind("declared"), "perturbation").items()
         if key[0] == kind
     )
-    solved = np.logical_and.accumulate(merged(cells, "converged", 1).astype(bool), axis=2)
+    solved = np.logical_and.accumulate(_merged(cells, "converged").astype(bool), axis=2)
     foreseen = np.logical_and.accumulate(
-        merged(others, "converged", 1).astype(bool), axis=2
+        _merged(others, "converged").astype(bool), axis=2
     )  # its path counts, which is that of all sizes
-    measured = np.where(solved, _log(merged(cells, "measured", 1))[..., 1:], np.nan)
+    measured = np.where(solved, _log(_merged(cells, "measured"))[..., 1:], np.nan)
     total = {
-        SOURCES[0]: np.broadcast_to(_log(merged(cells, "predicted", 1))[..., 1:], measured.shape),
-        SOURCES[1]: np.where(foreseen, _log(merged(others, "predicted", 1))[..., 1:], np.nan),
+        SOURCES[0]: np.broadcast_to(_log(_merged(cells, "predicted"))[..., 1:], measured.shape),
+        SOURCES[1]: np.where(foreseen, _log(_merged(others, "predicted"))[..., 1:], np.nan),
     }
     found = []
     for s, size in enumerate(cells[0].arrays["sizes"]):
@@ -243,7 +242,7 @@ def _series(
             **{source: values[s] for source, values in total.items()},
         }
         steps = {name: np.diff(values, axis=1, prepend=0.0) for name, values in totals.items()}
-        edit = merged(cells, "size", 1)[s]
+        edit = _merged(cells, "size")[s]
         found.append(
             Series(
                 kind,
@@ -288,6 +287,11 @@ def _flips(kinds: dict[str, Series], seed: int) -> dict[str, Flips]:
         name: flips(*groups, (a.edit, b.edit), seed, clusters) for name, groups in compared.items()
     }
     return {name: one for name, one in found.items() if one is not None}
+
+
+def _merged(cells: list[Cell], name: str) -> np.ndarray:
+    """An array of all cells over their texts, sizes along the first axis."""
+    return np.concatenate([cell.arrays[name] for cell in cells], axis=1)
 
 
 def _log(growth: np.ndarray) -> np.ndarray:

@@ -11,31 +11,35 @@ import dataclasses
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
-from statistics import NormalDist
 from typing import Any
 
 import numpy as np
-import scipy.stats
 
-from analysis.confirmation.power import SPREADS, ranking_power, seed_scatter
+from analysis.confirmation.power import SPREADS
 from analysis.confirmation.power import told as told_power
-from analysis.confirmation.rank import (
-    LEVEL,
-    RESAMPLES,
-    STATISTICS,
-    WITHIN,
-    Correlation,
-    correlation,
-    draws,
-    percentiles,
-    student,
-)
 from analysis.confirmation.runs import Prediction, Run, read_runs
 from analysis.ground.json_records import read_record
+from analysis.ground.rank_correlation import (
+    Correlation,
+    correlation,
+    ranking_power,
+    seed_scatter,
+    spearman,
+)
+from analysis.ground.resampling import (
+    LEVEL,
+    RESAMPLES,
+    Interval,
+    cluster_weights,
+    detectable_difference,
+    mean_interval,
+    percentile_interval,
+    widened,
+)
 
 PREDICTION_SCHEMA = 1
 PRIMARY = "characters"  # the attack whose outcome was fixed beforehand; any other is exploratory
-POWER = 0.8
+WITHIN = "Spearman, equally many layers"
 FEWEST = (
     5  # of 4 placements no order is rarer than 1 in 24: nothing could be significant on both sides
 )
@@ -171,12 +175,11 @@ def confirm(
         _outcome(pairs[layers], predicted[layers], row)
         for layers, row in zip(known, measured, strict=True)
     )
-    order, counts = (
-        np.array([predicted[known[i]]["value"] for i in ranked]),
-        np.array([len(known[i]) for i in ranked]),
-    )
+    order = np.array([predicted[known[i]]["value"] for i in ranked])
+    counts = np.array([len(known[i]) for i in ranked])
     found = [correlation(name, order, measured[ranked], seed) for name in ("Spearman", "Kendall")]
-    found.append(correlation(WITHIN, order, measured[ranked], seed, strata=counts))
+    within = correlation("Spearman", order, measured[ranked], seed, strata=counts)
+    found.append(dataclasses.replace(within, name=WITHIN))
     placements = [pairs[known[i]] for i in ranked]
     noise = _noise(placements, seed_sd)
     meta = {
@@ -188,9 +191,7 @@ def confirm(
         "examples": len(runs[0].right),
         "clusters": len(np.unique(_clusters(runs[0]))),
         "unpredicted": [list(one) for one in pairs if one not in predicted],
-        "with_count": float(
-            STATISTICS["Spearman"](order, counts.astype(float), np.zeros_like(counts))
-        ),
+        "with_count": float(spearman(order, counts.astype(float), np.zeros_like(counts))),
     }
     return Confirmation(
         attack=attack,
@@ -222,18 +223,16 @@ def _paired(runs: Sequence[Run]) -> dict[tuple[int, ...], Pairs]:
 
 
 def _outcome(pairs: Pairs, predicted: dict[str, float], measured: np.ndarray) -> Outcome:
-    low, high = percentiles(measured[1:])
-    if (
-        len(pairs) == 2
-    ):  # resamples see half of the variance of two seeds, which may also agree by chance
-        ends = student(_by_seed(pairs))
-        low, high = float(np.fmin(low, ends[0])), float(np.fmax(high, ends[1]))
+    interval = Interval(float(measured[0]), *percentile_interval(measured[1:]), len(pairs))
+    if len(pairs) == 2:
+        # Resamples see half of the variance of two seeds, which may also agree by chance.
+        interval = widened(interval, mean_interval(_by_seed(pairs)))
     return Outcome(
         layers=pairs[0][0].layers,
         predicted=predicted,
-        measured=float(measured[0]),
-        low=low,
-        high=high,
+        measured=interval.mean,
+        low=interval.low,
+        high=interval.high,
         dev=float(np.mean([one.dev for one, _ in pairs])),
         fallen=any(one.dev_interval[1] < other.dev_interval[0] for one, other in pairs),
         examples=tuple(int((one.right & other.right).sum()) for one, other in pairs),
@@ -266,9 +265,9 @@ def _resampled(placements: Sequence[Pairs], seed: int) -> np.ndarray:
     One resample draws the same clusters of examples and the same seeds for all placements, so that
     what they share stays shared.
     """
-    weights = draws(_clusters(placements[0][0][0]), RESAMPLES, seed)
+    weights = cluster_weights(_clusters(placements[0][0][0]), RESAMPLES, seed)
     seeds = sorted({one.seed for pairs in placements for one, _ in pairs})
-    of_seeds = draws(np.array(seeds), RESAMPLES, seed + 1)
+    of_seeds = cluster_weights(np.array(seeds), RESAMPLES, seed + 1)
     rows = []
     for pairs in placements:
         differences = np.array([_rarer(one, other, weights) for one, other in pairs])
@@ -296,21 +295,22 @@ def _noise(placements: Sequence[Pairs], seed_sd: float | None) -> float | None:
 
 
 def _detectable(placements: Sequence[Pairs], measured: np.ndarray) -> float:
-    """(q_{1−α/2} + q_power)·standard error of the outcome, of the median placement.
-
-    The standard error is that of the study as it is, seeds × clusters of examples: of one seed over
-    clusters, of more over both, raised by √(S/(S − 1)) for what resamples of S seeds cannot see. q
-    is Student's with S − 1 degrees of freedom, of one seed the normal's.
+    """The detectable difference of the median placement, with the seeds and the clusters of
+    examples that the study has.
     """
-    found = []
-    for pairs, row in zip(placements, measured, strict=True):
-        seeds = len(pairs)
-        quantile = NormalDist().inv_cdf if seeds == 1 else scipy.stats.t(seeds - 1).ppf
-        error = float(np.nanstd(row[1:])) if np.isfinite(row[1:]).any() else float("nan")
-        if seeds > 1:
-            error *= float(np.sqrt(seeds / (seeds - 1)))
-        found.append(float(quantile((1 + LEVEL) / 2) + quantile(POWER)) * error)
-    return float(np.nanmedian(found)) if np.isfinite(found).any() else float("nan")
+    differences = np.array(
+        [
+            detectable_difference(_standard_error(row[1:]), len(pairs))
+            for pairs, row in zip(placements, measured, strict=True)
+        ]
+    )
+    known = differences[np.isfinite(differences)]
+    return float(np.median(known)) if len(known) else float("nan")
+
+
+def _standard_error(resampled: np.ndarray) -> float:
+    known = resampled[np.isfinite(resampled)]
+    return float(known.std()) if len(known) else float("nan")
 
 
 def _sentence(

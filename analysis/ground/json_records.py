@@ -1,5 +1,5 @@
-"""Records in JSON, read in one way: strict JSON, not too deep, every declared field of its type,
-the digest right if there is one.
+"""Records in JSON, read and written in one way: strict JSON, not too deep, every declared field of
+its type, the digest right if there is one, the file whole.
 
 What a record holds is declared as a `TypedDict`; a number that is not finite is written as null.
 """
@@ -14,6 +14,10 @@ import typing
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+import msgspec
+
+from analysis.ground.files import write_text
 
 MAX_DEPTH = 32  # the deepest of our records has 9 levels
 LARGEST = 2**63
@@ -128,6 +132,49 @@ def read_record(
             f"got {digest_of(values)}: the file was changed"
         )
     return values
+
+
+def write_json(path: Path, values: Any, sort_keys: bool = False) -> None:
+    """Write plain values as a file that is there whole or not at all; `finite` says how.
+
+    Args:
+        path: of the file.
+        values: to write.
+        sort_keys: so that equal content is equal bytes.
+
+    Raises:
+        OSError: if it cannot be written; nothing is left behind.
+    """
+    text = json.dumps(
+        finite(values), indent=1, sort_keys=sort_keys, ensure_ascii=False, allow_nan=False
+    )
+    write_text(path, text + "\n")
+
+
+def write_record(path: Path, values: Mapping[str, Any], sort_keys: bool = False) -> None:
+    """`write_json` with the digest of the entries, so that a byte that changes later is found.
+
+    Raises:
+        OSError: likewise.
+    """
+    write_json(path, sealed(finite(values)), sort_keys)
+
+
+def finite(values: Any) -> Any:
+    """The same plain values with None for every number that is not finite, arrays as lists, NumPy
+    scalars as Python's and records as objects.
+    """
+    if isinstance(values, Mapping):
+        return {str(key): finite(value) for key, value in values.items()}
+    if isinstance(values, list | tuple):
+        return [finite(value) for value in values]
+    if dataclasses.is_dataclass(values) and not isinstance(values, type):
+        return finite(dataclasses.asdict(values))
+    if isinstance(values, msgspec.Struct):
+        return finite(msgspec.to_builtins(values, enc_hook=finite))
+    if hasattr(values, "tolist"):  # NumPy and torch
+        return finite(values.tolist())
+    return None if isinstance(values, float) and not math.isfinite(values) else values
 
 
 def sealed(values: Mapping[str, Any]) -> dict[str, Any]:

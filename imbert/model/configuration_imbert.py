@@ -6,7 +6,7 @@ import dataclasses
 import os
 from typing import ClassVar
 
-from transformers import BertConfig, ElectraConfig, RobertaConfig
+from transformers import AutoConfig, BertConfig, ElectraConfig, RobertaConfig
 
 from imbert.model.step_choice import require_steps
 from imbert.model.transformers_types import Config
@@ -62,6 +62,14 @@ class StepsConfig:
     learn_step_size: Config = False
     solver: Config = None
     adjoint: Config = None
+
+    def __new__(cls, *arguments: Config, **options: Config) -> Config:
+        """Who has a configuration, unpickled or copied too, may ask transformers for its model: the
+        models are registered by then.
+        """
+        from imbert.model import modeling_imbert, modeling_imkin  # noqa: F401 -- late: of those
+
+        return super().__new__(cls)
 
     def __post_init__(self, **kwargs: Config) -> None:
         super().__post_init__(**kwargs)  # type: ignore[misc]
@@ -131,3 +139,7 @@ class ImElectraConfig(StepsConfig, ElectraConfig):
 
     model_type = "imelectra"
     plain_type = ElectraConfig.model_type
+
+
+for _config in (ImBertConfig, ImRobertaConfig, ImElectraConfig):
+    AutoConfig.register(_config.model_type, _config)

@@ -1,6 +1,7 @@
 """The model of a run, with every weight of its checkpoint and the same new head for every kind."""
 
 import contextlib
+import threading
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
@@ -170,15 +171,28 @@ def weights_digest(folder: str) -> str | None:
 
 
 class quiet:
-    """Silence transformers' bars and its report that the head is new, while inside."""
+    """Silence transformers' bars and its report that the head is new, while any thread is inside;
+    the last one out puts back what the first one found.
+    """
+
+    _lock = threading.Lock()
+    _inside = 0
+    _level = 0
+    _bars = False
 
     def __enter__(self) -> None:
-        self.level = messages.get_verbosity()
-        self.bars = messages.is_progress_bar_enabled()
-        messages.set_verbosity_error()
-        messages.disable_progress_bar()
+        with quiet._lock:
+            if quiet._inside == 0:
+                quiet._level = messages.get_verbosity()
+                quiet._bars = messages.is_progress_bar_enabled()
+                messages.set_verbosity_error()
+                messages.disable_progress_bar()
+            quiet._inside += 1
 
     def __exit__(self, *raised: object) -> None:
-        messages.set_verbosity(self.level)
-        if self.bars:
-            messages.enable_progress_bar()
+        with quiet._lock:
+            quiet._inside -= 1
+            if quiet._inside == 0:
+                messages.set_verbosity(quiet._level)
+                if quiet._bars:
+                    messages.enable_progress_bar()

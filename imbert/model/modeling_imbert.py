@@ -1,7 +1,7 @@
 """IM-BERT: BERT with implicit steps in place of layers, as models of transformers."""
 
 from torch import nn
-from transformers import AutoConfig, AutoModel, AutoModelForSequenceClassification
+from transformers import AutoModel, AutoModelForSequenceClassification
 from transformers.models.bert.modeling_bert import (
     BertEmbeddings,
     BertEncoder,
@@ -77,6 +77,5 @@ class ImBertForSequenceClassification(ImBertPreTrainedModel, BertForSequenceClas
         self.post_init()
 
 
-AutoConfig.register(ImBertConfig.model_type, ImBertConfig)
 AutoModel.register(ImBertConfig, ImBertModel)
 AutoModelForSequenceClassification.register(ImBertConfig, ImBertForSequenceClassification)

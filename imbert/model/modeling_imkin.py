@@ -1,7 +1,7 @@
 """The same for BERT's kin: RoBERTa and ELECTRA with implicit steps in place of layers."""
 
 from torch import nn
-from transformers import AutoConfig, AutoModel, AutoModelForSequenceClassification
+from transformers import AutoModel, AutoModelForSequenceClassification
 from transformers.models.electra import modeling_electra as electra
 from transformers.models.roberta import modeling_roberta as roberta
 
@@ -123,6 +123,5 @@ for _config, _model, _classifier in (
     (ImRobertaConfig, ImRobertaModel, ImRobertaForSequenceClassification),
     (ImElectraConfig, ImElectraModel, ImElectraForSequenceClassification),
 ):
-    AutoConfig.register(_config.model_type, _config)
     AutoModel.register(_config, _model)
     AutoModelForSequenceClassification.register(_config, _classifier)

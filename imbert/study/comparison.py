@@ -7,9 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from msgspec import convert
 
-from imbert.attack_records import Attack, AttackRecord
-from imbert.records import PairScores, Result
-from imbert.study.intervals import (
+from analysis.ground.resampling import (
     Interval,
     PairedTest,
     hierarchical_difference,
@@ -17,6 +15,8 @@ from imbert.study.intervals import (
     paired_test,
     widened,
 )
+from imbert.attack_records import Attack, AttackRecord
+from imbert.records import PairScores, Result
 from imbert.study.study_record import Comparison, ItemComparison, Paired, Spread
 
 Tasks = Mapping[str, PairScores]

@@ -24,7 +24,7 @@ class SeedSpread(Spread, frozen=True):
 
 
 class Paired(Record, frozen=True):
-    """Two models on the same items; see `imbert.study.intervals.PairedTest`."""
+    """Two models on the same items; see `analysis.ground.resampling.PairedTest`."""
 
     difference: Number
     low: Number

@@ -9,6 +9,7 @@ from typing import Literal, TypeVar
 import numpy as np
 from msgspec import structs
 
+from analysis.ground.resampling import mean_interval
 from imbert.attack_records import Attack, AttackRecord, Masking, Transfers, read_attack
 from imbert.attacks.registry import order_of
 from imbert.data.advglue import advglue_score, read_advglue
@@ -17,7 +18,6 @@ from imbert.model.choice import ModelChoice
 from imbert.records import Number, Result, ResultMeta, as_written, read_result
 from imbert.result import SCHEMA, require_same
 from imbert.study.comparison import on_advglue, under_attacks
-from imbert.study.intervals import mean_interval
 from imbert.study.missing import Records, what_is_missing
 from imbert.study.plan import Cell, StudyConfig
 from imbert.study.study_record import (

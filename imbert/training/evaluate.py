@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from msgspec import structs
 
+from analysis.ground.resampling import proportion_interval
 from imbert.data.advglue import PairedExamples, read_advglue
 from imbert.data.read_examples import read_examples, without_final_period
 from imbert.data.tasks import Examples, Task, task
@@ -18,7 +19,6 @@ from imbert.model.solver_log import SolverLog, solver_log, statistics
 from imbert.records import Evaluation, PairScores, Rates, Scored, SplitScore, Unpaired, as_written
 from imbert.records import Rows as RowsRecord
 from imbert.result import bits
-from imbert.study.intervals import proportion_interval
 from imbert.training.metrics import compute_metrics
 from imbert.training.run_config import RunConfig
 

@@ -10,6 +10,7 @@ from torch import Tensor
 from odestab.adjoint.base import AbstractAdjoint, solve_untracked
 from odestab.adjoint.implicit_gradient import with_gradient
 from odestab.adjoint.linear_solve import AdjointRecord, OneByOne, Product, solve_linear
+from odestab.outside_graphs import outside_graphs
 from odestab.precision import rounding_unit
 from odestab.solver import AbstractImplicitSolver, ImplicitEquation, Solution
 from odestab.solver.equation import in_forward_mode, in_transform
@@ -87,7 +88,7 @@ class ImplicitAdjoint(AbstractAdjoint):
         """
         return self._last.record
 
-    @torch.compiler.disable
+    @outside_graphs
     def solve(
         self,
         solver: AbstractImplicitSolver,

@@ -13,6 +13,7 @@ from odestab.adjoint.base import (
     on_real_tokens,
     solve_untracked,
 )
+from odestab.outside_graphs import outside_graphs
 from odestab.solver import AbstractImplicitSolver, ImplicitEquation, Solution
 
 _REASON = (
@@ -47,7 +48,7 @@ class PhantomAdjoint(AbstractAdjoint):
         if self.steps < 1:
             raise ValueError(f"steps must be >= 1, got {self.steps}")
 
-    @torch.compiler.disable
+    @outside_graphs
     def solve(
         self,
         solver: AbstractImplicitSolver,
@@ -75,7 +76,7 @@ class OneStepAdjoint(AbstractAdjoint):
     (tensor([[1., 1.]]),)
     """
 
-    @torch.compiler.disable
+    @outside_graphs
     def solve(
         self,
         solver: AbstractImplicitSolver,

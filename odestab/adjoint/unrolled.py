@@ -9,6 +9,7 @@ from torch.utils.checkpoint import checkpoint
 
 from odestab.adjoint.base import AbstractAdjoint, on_real_tokens, refuse_vmap
 from odestab.fields.vector_field import AbstractWrappedField
+from odestab.outside_graphs import outside_graphs
 from odestab.solver import AbstractImplicitSolver, ImplicitEquation, Solution
 from odestab.solver.equation import in_transform
 
@@ -37,7 +38,7 @@ class UnrolledAdjoint(AbstractAdjoint):
 
     recompute: bool = False
 
-    @torch.compiler.disable
+    @outside_graphs
     def solve(
         self,
         solver: AbstractImplicitSolver,

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from odestab.encoder_layers.declared import declare_steps_of, plain_config
+from odestab.encoder_layers.embedded_model import embedded_model_folder
 from odestab.encoder_layers.families import DOUBLE_THROUGHOUT, require_encoder
 from odestab.encoder_layers.weight_files import (
     INDEX,
@@ -27,7 +28,7 @@ FLOATING = ("F", "BF")  # how safetensors names the types that are: F64, F32, F1
 
 
 def load_encoder(
-    model: str | Path,
+    model: str | Path | None = None,
     dtype: torch.dtype = torch.float64,
     device: str | torch.device = "cpu",
     steps_of: str | Path | None = None,
@@ -42,7 +43,7 @@ def load_encoder(
     weights; `trace` takes the steps.
 
     Args:
-        model: a checkpoint folder, or a Hugging Face hub id.
+        model: a checkpoint folder, or a Hugging Face hub id; None is the embedded model.
         dtype: floating-point type of the parameters.
         device: where the encoder is put.
         steps_of: a checkpoint whose declared steps the layers take, instead of what their own
@@ -63,6 +64,8 @@ def load_encoder(
     """
     if not dtype.is_floating_point:
         raise ValueError(f"dtype must be a floating-point type, got {dtype}")
+    if model is None:
+        model = embedded_model_folder()
     _require_folder_or_id(model)
     with (
         ONE_THREAD,

@@ -57,7 +57,8 @@ def arnoldi(
     basis = start.new_zeros(start.shape[0], total + 1, start.shape[1])
     hessenberg = start.new_zeros(start.shape[0], total + 1, total)
     if previous:
-        basis[:, : done + 1], hessenberg[:, : done + 1, :done] = previous.basis, previous.hessenberg
+        basis[:, : done + 1] = previous.basis
+        hessenberg[:, : done + 1, :done] = previous.hessenberg
     else:
         basis[:, 0], _ = unit(start)
     extend(matvec, basis, hessenberg, range(done, total), start)
@@ -77,4 +78,6 @@ def extend(
         q, coefficients, below = next_vector(
             basis[:, : j + 1], matvec(basis[:, j]), functools.partial(fresh, j + 1)
         )
-        basis[:, j + 1], hessenberg[:, : j + 1, j], hessenberg[:, j + 1, j] = q, coefficients, below
+        basis[:, j + 1] = q
+        hessenberg[:, : j + 1, j] = coefficients
+        hessenberg[:, j + 1, j] = below

@@ -4,6 +4,7 @@ It is inverse iteration with loose solves, kept in a subspace.
 """
 
 import dataclasses
+from collections.abc import Callable
 
 import torch
 from jaxtyping import Bool, Float
@@ -19,6 +20,7 @@ from odestab.krylov.orthogonalization import (
 )
 from odestab.krylov.projected import HOST, decomposed, transferred
 
+PATIENCE = 10  # expansions that are usually enough
 SEARCHES = 3  # expansions from fresh vectors that must leave all wanted triplets as they are
 
 
@@ -53,6 +55,7 @@ def smallest_singular_triplets(
     rtol: float = 1e-4,
     max_dimension: int = 60,
     confirm: Float[Tensor, "batch n"] | None = None,
+    stalled: Callable[[Bool[Tensor, " batch"]], Float[Tensor, "batch m n"]] | None = None,
 ) -> SingularTriplets:
     """The k smallest σ by Rayleigh–Ritz on AᵀA over a growing subspace (Morgan and Scott 1986).
 
@@ -72,6 +75,9 @@ def smallest_singular_triplets(
         confirm: fresh random vectors. With them an example that has converged is expanded from a
             fresh vector SEARCHES times more, and goes on where that unsettles a triplet: what grew
             from one vector holds one vector of a multiple value.
+        stalled: called once, when PATIENCE expansions have not been enough, with the examples that
+            are open; it returns vectors to search among, rows of zeros for the other examples:
+            null vectors, which solves with a singular operator do not find.
     """
     basis = unit(approximate_inverse(start))[0][:, None]
     image = matvec(basis[:, 0])[:, None]
@@ -93,6 +99,11 @@ def smallest_singular_triplets(
             triplets.steps >= max_dimension or not bool((growing | searching).any())
         ):
             return triplets
+        if stalled is not None and basis.shape[1] >= k + PATIENCE and bool(growing.any()):
+            for vector in stalled(growing).unbind(1):
+                basis, image = _grown(basis, image, matvec, vector)
+            stalled = None
+            continue
         worst = torch.where(open_.any(1), open_.to(torch.int8).argmax(1), residuals.shape[1] - 1)
         target = residuals.gather(1, worst[:, None, None].expand(-1, 1, residuals.shape[2]))[:, 0]
         target = torch.where(growing[:, None], target, 0.0)
@@ -104,9 +115,17 @@ def smallest_singular_triplets(
             lacking = growing & ~(target.abs().amax(1) > 0)
             target = torch.where((searching | lacking)[:, None], fresh, target)
         expansion, _ = unit(approximate_inverse(target))
-        direction, _ = unit(orthogonalize(basis, expansion)[0], 100 * torch.finfo(basis.dtype).eps)
-        basis = torch.cat([basis, direction[:, None]], 1)
-        image = torch.cat([image, matvec(direction)[:, None]], 1)
+        basis, image = _grown(basis, image, matvec, expansion)
+
+
+def _grown(
+    basis: Tensor, image: Tensor, matvec: Matvec, expansion: Tensor
+) -> tuple[Tensor, Tensor]:
+    """The subspace and its image with one vector more, a row of zeros where that lies in it."""
+    floor = 100 * torch.finfo(basis.dtype).eps
+    direction, _ = unit(orthogonalize(basis, expansion)[0], floor)
+    grown = torch.cat([basis, direction[:, None]], 1)
+    return grown, torch.cat([image, matvec(direction)[:, None]], 1)
 
 
 def _rayleigh_ritz(
@@ -130,18 +149,21 @@ def _rayleigh_ritz(
     )
     known = torch.stack([finite.to(gram.dtype), largest], 1)
     coefficients, known = transferred(basis.device, vectors[:, :, :k].mT, known)
-    finite, largest = known[:, 0] > 0, known[:, 1]
-    v, w = torch.bmm(coefficients, basis), torch.bmm(coefficients, image)
+    finite = known[:, 0] > 0
+    largest = known[:, 1]
+    v = torch.bmm(coefficients, basis)
+    w = torch.bmm(coefficients, image)
     left, value = (part.unflatten(0, w.shape[:2]) for part in unit(w.flatten(0, 1)))
-    back = torch.stack([rmatvec(left[:, i]) for i in range(k)], 1)
-    residual = back - value[..., None] * v
-    size = norm(residual)
-    # A smaller σ is zero, and has no left vector.
     floor = (
         10
         * torch.finfo(value.dtype).eps
         * torch.maximum(largest.sqrt() * scale[:, 0, 0], norm_a)[:, None]
     )
+    # A smaller σ is zero, and A v a random direction: it has no left vector, and its residual is σ.
+    left = torch.where((value <= floor)[..., None], 0.0, left)
+    back = torch.stack([rmatvec(left[:, i]) for i in range(k)], 1)
+    residual = back - value[..., None] * v
+    size = norm(residual)
     values = torch.where(finite[:, None], value, torch.nan)
     present = norm(v) > 0.5
     return SingularTriplets(

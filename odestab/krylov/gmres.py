@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from odestab.krylov.orthogonalization import Matvec, norm, orthogonalize, unit
+from odestab.krylov.orthogonalization import Matvec, norm, orthogonalize, power_of_two, unit
 from odestab.precision import own_precision
 from odestab.watch import Watch
 
@@ -49,16 +49,22 @@ def gmres(
     if (
         wide := torch.promote_types(b.dtype, torch.float32)
     ) != b.dtype:  # in half precision a Krylov space soon loses its orthogonality
-        found = gmres(
+        wide_solution = gmres(
             lambda v: matvec(v.to(b.dtype)).to(wide), b.to(wide), rtol, max_iterations, restart
         )
-        return dataclasses.replace(found, solution=found.solution.to(b.dtype))
-    size, r = norm(b), b
+        return dataclasses.replace(wide_solution, solution=wide_solution.solution.to(b.dtype))
+    # The system is solved for b of length 1 to 2: near the ends of the range lengths lose their
+    # digits. A power of two rounds nothing.
+    scale = power_of_two(norm(b))[:, None]
+    b = b / scale
+    r = b
+    size = norm(b)
     finite = size.isfinite()
     x = torch.where(finite[:, None], torch.zeros_like(b), torch.nan)
     residual = torch.where(finite, (size > 0).to(b.dtype), torch.nan)
     iterations = torch.zeros(b.shape[0], dtype=torch.long, device=b.device)
-    left, going = max_iterations, not Watch(b.device).none(residual > rtol)
+    left = max_iterations
+    going = not Watch(b.device).none(residual > rtol)
     while left > 0 and going:
         open_ = residual > rtol
         step, used = _cycle(
@@ -71,8 +77,10 @@ def gmres(
         better = open_ & ~(
             reached >= residual
         )  # a step that rounding has spoilt is not taken; a NaN is, and ends its example
-        x, r = torch.where(better[:, None], moved, x), torch.where(better[:, None], trial, r)
-        before, residual = residual, torch.where(better, reached, residual)
+        x = torch.where(better[:, None], moved, x)
+        r = torch.where(better[:, None], trial, r)
+        before = residual
+        residual = torch.where(better, reached, residual)
         iterations += torch.where(open_, used, 0)
         moving = open_ & (
             residual < 0.999 * before
@@ -81,7 +89,7 @@ def gmres(
             [moving.any() & (residual > rtol).any(), used.max()]
         ).tolist()  # the host asks once a cycle
         left -= spent
-    return LinearSolution(x, residual, residual <= rtol, iterations)
+    return LinearSolution(x * scale, residual, residual <= rtol, iterations)
 
 
 def _cycle(
@@ -100,8 +108,12 @@ def _cycle(
     rhs = torch.zeros_like(basis[:, :, 0])
     rhs[:, 0] = beta
     dimension = torch.zeros(batch, dtype=torch.long, device=r.device)
-    zero, one = r.new_zeros(()), r.new_ones(())  # once: a number in `where` is a launch each time
-    open_, written, watch = beta > tolerance, 1, Watch(r.device)
+    # once: a number in `where` is a launch each time
+    zero = r.new_zeros(())
+    one = r.new_ones(())
+    open_ = beta > tolerance
+    written = 1
+    watch = Watch(r.device)
     for j in range(steps):
         w, h = orthogonalize(basis[:, : j + 1], matvec(basis[:, j]))
         size = norm(h)
@@ -111,15 +123,14 @@ def _cycle(
         length = torch.hypot(column[:, j], below)
         live = open_ & (length > 10 * torch.finfo(r.dtype).eps * torch.hypot(size, below))
         safe = torch.where(live, length, one)
-        cos, sin = (
-            torch.where(live, column[:, j] / safe, one),
-            torch.where(live, below / safe, zero),
-        )
-        top, bottom = rotation[:, j], rotation[:, j + 1]
-        rotation[:, j], rotation[:, j + 1] = (
-            cos[:, None] * top + sin[:, None] * bottom,
-            cos[:, None] * bottom - sin[:, None] * top,
-        )
+        cos = torch.where(live, column[:, j] / safe, one)
+        sin = torch.where(live, below / safe, zero)
+        top = rotation[:, j]
+        bottom = rotation[:, j + 1]
+        turned_top = cos[:, None] * top + sin[:, None] * bottom
+        turned_bottom = cos[:, None] * bottom - sin[:, None] * top
+        rotation[:, j] = turned_top  # both rows are views of what is written to
+        rotation[:, j + 1] = turned_bottom
         column[:, j] = length
         triangle[:, : j + 1, j] = torch.where(live[:, None], column, triangle[:, : j + 1, j])
         rhs[:, j + 1] = torch.where(live, -sin * rhs[:, j], zero)

@@ -55,14 +55,13 @@ def golub_kahan(
     done = previous.steps if previous else 0
     total = done + steps
     batch, n = start.shape
-    right, left = start.new_zeros(batch, total + 1, n), start.new_zeros(batch, total, n)
+    right = start.new_zeros(batch, total + 1, n)
+    left = start.new_zeros(batch, total, n)
     projected = start.new_zeros(batch, total, total + 1)
     if previous:
-        right[:, : done + 1], left[:, :done], projected[:, :done, : done + 1] = (
-            previous.right,
-            previous.left,
-            previous.projected,
-        )
+        right[:, : done + 1] = previous.right
+        left[:, :done] = previous.left
+        projected[:, :done, : done + 1] = previous.projected
     else:
         right[:, 0], _ = unit(start)
     fresh = fresh_by_step(start, range(2 * done + 1, 2 * total + 1))

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from odestab.krylov.arnoldi import extend
 from odestab.krylov.orthogonalization import Matvec, fresh_vectors, orthogonalize, unit
-from odestab.krylov.projected import HOST, transferred
-from odestab.krylov.ritz import arnoldi_ritz
+from odestab.krylov.projected import HOST, decomposed, transferred
+from odestab.krylov.ritz import arnoldi_ritz, condition_numbers
 
 LOOSE = 0.3  # of a gap: a value that need only be told from the wanted ones
 BETTER = 10  # tolerances by which a wanted value must gain to count as one that was missing before
@@ -32,6 +32,8 @@ class RitzPairs:
         products: how many products with A an example took part in.
         failed_at: the product that first gave numbers that are not finite; −1 where none did.
         total: products with the whole batch.
+        conditions: κ(θ) ≥ 1 of the projected matrix: of the operator itself where the Krylov space
+            is invariant, else a lower bound of that, roughly.
     """
 
     values: Complex[Tensor, "batch k"]
@@ -40,6 +42,7 @@ class RitzPairs:
     products: Int[Tensor, " batch"]
     failed_at: Int[Tensor, " batch"]
     total: int
+    conditions: Float[Tensor, "batch k"]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -117,15 +120,20 @@ class _Search:
         self, start: Tensor, wanted: Wanted, dimension: int, confirm: Tensor | None
     ) -> None:
         batch, n = start.shape
-        self.wanted, self.dimension, self.first, self.products = wanted, dimension, 0, 0
+        self.wanted = wanted
+        self.dimension = dimension
+        self.first = 0
+        self.products = 0
         self.members = torch.arange(batch)
-        self.start, self.fresh = start, confirm
+        self.start = start
+        self.fresh = confirm
         self.rounds = torch.zeros(batch, 1, dtype=start.dtype)  # searches of the complement so far
         self.basis = start.new_zeros(batch, dimension + 1, n)
         self.hessenberg = start.new_zeros(batch, dimension + 1, dimension)
         self.basis[:, 0], _ = unit(start)
         self.open = torch.ones(batch, dtype=torch.bool)
-        self.locked, self.new_lock = ~self.open, ~self.open
+        self.locked = ~self.open
+        self.new_lock = ~self.open
         self.ranks = torch.zeros(
             batch, wanted.count, dtype=start.dtype
         )  # of the wanted values at the last look,
@@ -133,7 +141,9 @@ class _Search:
         complex_ = torch.complex64 if start.dtype == torch.float32 else torch.complex128
         self.values = torch.full((batch, wanted.count), complex("nan"), dtype=complex_)
         self.vectors = torch.zeros(batch, wanted.count, n, dtype=complex_, device=start.device)
-        self.converged, self.failed_at = ~self.open, torch.full((batch,), -1)
+        self.conditions = torch.ones(batch, wanted.count, dtype=start.dtype)
+        self.converged = ~self.open
+        self.failed_at = torch.full((batch,), -1)
         self.spent = torch.zeros(batch, dtype=torch.long)
         self.projected = self.lengths = torch.empty(batch, 0)
 
@@ -194,15 +204,18 @@ class _Search:
         ):
             setattr(self, name, getattr(self, name)[kept])
         members, kept = transferred(self.basis.device, self.members, kept)
-        self.start, self.hessenberg = self.start[kept], self.hessenberg[kept]
+        self.start = self.start[kept]
+        self.hessenberg = self.hessenberg[kept]
         self.fresh = None if self.fresh is None else self.fresh[kept]
         return members
 
     def restart(self) -> None:
         """Contract every space to its best Schur vectors: A Wᵀ = Wᵀ S + q bᵀ (Stewart 2001)."""
-        m, keep = self.dimension, (self.dimension + self.wanted.count) // 2
+        m = self.dimension
+        keep = (self.dimension + self.wanted.count) // 2
         rotation, triangle = self._schur_vectors(keep)
-        residual, coupling = self.basis[:, m].clone(), self.hessenberg[:, m : m + 1] @ rotation
+        residual = self.basis[:, m].clone()
+        coupling = self.hessenberg[:, m : m + 1] @ rotation
         for block in self.basis.split(
             BLOCK, dim=2
         ):  # in place, as a second basis would not always fit
@@ -219,21 +232,23 @@ class _Search:
             self.locked |= self.new_lock
             self.locked_ranks = torch.where(self.new_lock[:, None], self.ranks, self.locked_ranks)
             self.rounds += self.new_lock[:, None]
-        self.basis[:, keep], self.basis[:, keep + 1 :] = residual, 0.0
+        self.basis[:, keep] = residual
+        self.basis[:, keep + 1 :] = 0.0
         self.hessenberg.zero_()
-        self.hessenberg[:, :keep, :keep], self.hessenberg[:, keep : keep + 1, :keep] = (
-            triangle,
-            coupling,
-        )
+        self.hessenberg[:, :keep, :keep] = triangle
+        self.hessenberg[:, keep : keep + 1, :keep] = coupling
         self.first = keep
 
     def result(self) -> RitzPairs:
         device = self.vectors.device
         (values,) = transferred(device, self.values)
+        (conditions,) = transferred(device, self.conditions)
         converged, spent, failed_at = transferred(
             device, self.converged.long(), self.spent, self.failed_at
         )
-        return RitzPairs(values, self.vectors, converged > 0, spent, failed_at, self.products)
+        return RitzPairs(
+            values, self.vectors, converged > 0, spent, failed_at, self.products, conditions
+        )
 
     def _failing(self, columns: Tensor, before: int) -> Tensor:
         """Open examples whose new columns are not finite; `before` products came before."""
@@ -257,8 +272,11 @@ class _Search:
         self.hessenberg.masked_fill_(closing[:, None, None], 0.0)
 
     def _keep(self, which: Tensor, values: Tensor, coefficients: Tensor, size: int) -> None:
-        count, chosen, device = values.shape[1], which.nonzero()[:, 0], self.basis.device
+        count = values.shape[1]
+        chosen = which.nonzero()[:, 0]
+        device = self.basis.device
         self.values[self.members[which], :count] = values[which]
+        self.conditions[self.members[which], :count] = self._conditions(which, values[which], size)
         rows, chosen = transferred(device, self.members[which], chosen)
         (weights,) = transferred(device, torch.view_as_real(coefficients.mT))
         parts = torch.view_as_real(self.vectors)
@@ -267,14 +285,19 @@ class _Search:
                 weights[..., i].contiguous(), self.basis[:, :size]
             )[chosen]
 
+    def _conditions(self, which: Tensor, values: Tensor, size: int) -> Tensor:
+        """κ of each value, as an eigenvalue of its example's projected matrix."""
+        every, vectors = decomposed(torch.linalg.eig, self.projected[which, :size, :size])
+        nearest = (values[:, :, None] - every[:, None]).abs().nan_to_num(torch.inf).argmin(2)
+        return condition_numbers(vectors).gather(1, nearest)
+
     def _schur_vectors(self, keep: int) -> tuple[Tensor, Tensor]:
         """W and S = Wᵀ H W of the best-ranked subspaces; columns of zeros where one is smaller."""
         m = self.dimension
-        projected, alive = self.projected[:, :m].double().numpy(), (self.lengths > 0.5).numpy()
-        rotation, triangle = (
-            np.zeros((len(projected), m, keep)),
-            np.zeros((len(projected), keep, keep)),
-        )
+        projected = self.projected[:, :m].double().numpy()
+        alive = (self.lengths > 0.5).numpy()
+        rotation = np.zeros((len(projected), m, keep))
+        triangle = np.zeros((len(projected), keep, keep))
         locking = (
             self.new_lock if self.fresh is not None else torch.zeros_like(self.open)
         ).tolist()
@@ -286,7 +309,8 @@ class _Search:
             w, s = _leading_schur(
                 projected[example][np.ix_(rows, rows)], least, keep, self.wanted.rank
             )
-            rotation[example][rows, : w.shape[1]], triangle[example, : len(s), : len(s)] = w, s
+            rotation[example][rows, : w.shape[1]] = w
+            triangle[example, : len(s), : len(s)] = s
         small = (torch.as_tensor(part).to(self.basis.dtype) for part in (rotation, triangle))
         there = transferred(self.basis.device, *small)
         return there[0], there[1]
@@ -306,10 +330,9 @@ def _leading_schur(
     imaginary = np.where(np.diag(t, -1) != 0, corner, 0.0)
     values = np.diag(t) + 1j * (np.append(imaginary, 0.0) + np.append(0.0, -imaginary))
     order = rank(torch.as_tensor(values)).argsort(descending=True, stable=True).tolist()
-    signs, chosen = (
-        np.sign(values.imag).astype(int).tolist(),
-        set[int](),
-    )  # plain numbers: this runs for every example
+    # plain numbers: this runs for every example
+    signs = np.sign(values.imag).astype(int).tolist()
+    chosen = set[int]()
     for i in order:
         block = {i, i + signs[i]}  # a conjugate pair begins with the upper one
         if not block & chosen and len(chosen) < least and len(chosen) + len(block) <= keep:

@@ -115,10 +115,10 @@ def largest_singular_triplets(
     for search in range(1, wanted.count + 1):
         if confirm is None or not bool(going.any()):
             break
-        best, better, told, spent = _search_again(
+        best, better, next_seen, spent = _search_again(
             matvec, rmatvec, fresh_vectors(confirm, search), wanted, best, going
         )
-        settled = settled | (going & told & ~better)
+        settled = settled | (going & next_seen & ~better)
         going = going & better  # a search that could not tell would not be told apart by another
         steps += spent
     return LargestTriplets(*best, settled, steps, failed_at)
@@ -168,15 +168,15 @@ def _search_again(
         wanted.again,
         (max(first, wanted.count + 1), stride, largest),
     )
-    found = _triplets(space, ritz, wanted.count)
-    told = ~(ritz.estimates > wanted.again(ritz)).any(1)
-    gain = (found[0] - values).amax(1)
-    better = going & (gain > BETTER * wanted.rtol * found[0][:, 0])
+    after = _triplets(space, ritz, wanted.count)
+    next_seen = ~(ritz.estimates > wanted.again(ritz)).any(1)
+    gain = (after[0] - values).amax(1)
+    better = going & (gain > BETTER * wanted.rtol * after[0][:, 0])
     # Where the search gained nothing the triplets stay as they were, to the last digit.
-    best = tuple(
-        torch.where(_beside(better, new), new, old) for new, old in zip(found, best, strict=True)
+    values, right, left = (
+        torch.where(_beside(better, new), new, old) for new, old in zip(after, best, strict=True)
     )
-    return best, better, told, space.steps - wanted.count
+    return (values, right, left), better, next_seen, space.steps - wanted.count
 
 
 def _beside(examples: Tensor, part: Tensor) -> Tensor:

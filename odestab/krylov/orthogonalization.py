@@ -96,11 +96,13 @@ def next_vector(
         return _next_unasked(basis, image, fresh)
     eps = torch.finfo(image.dtype).eps
     w, first = _pass(basis, image)
-    before, after = norm(image), norm(w)
+    before = norm(image)
+    after = norm(w)
     lost = _lost_half(before, after)
     if not bool(lost.any()):
         return w / after[:, None], first, after
-    invariant, instead = after <= 100 * eps * before, fresh()
+    invariant = after <= 100 * eps * before
+    instead = fresh()
     w = torch.where(invariant[:, None], instead, w)
     w, coefficients = _second_pass(basis, w, first, lost)
     q, after = unit(w, torch.where(invariant, 1e4 * eps * norm(instead), 0.0))
@@ -163,11 +165,12 @@ def _second_pass(basis: Tensor, w: Tensor, first: Tensor, needed: Tensor) -> tup
 
     What an example gets does not depend on the others.
     """
-    w, total = w.clone(), first.clone()
+    w = w.clone()
+    total = first.clone()
     for i in needed.nonzero()[:, 0].tolist():  # views: to gather the bases would copy them
-        one = slice(i, i + 1)
-        w[one], second = _pass(basis[one], w[one])
-        total[one] += second
+        row = slice(i, i + 1)
+        w[row], second = _pass(basis[row], w[row])
+        total[row] += second
     return w, total
 
 

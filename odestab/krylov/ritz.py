@@ -10,6 +10,7 @@ from torch import Tensor
 from odestab.krylov.arnoldi import ArnoldiFactorization
 from odestab.krylov.golub_kahan import GolubKahanFactorization
 from odestab.krylov.lanczos import LanczosFactorization
+from odestab.krylov.orthogonalization import norm
 from odestab.krylov.projected import HOST, decomposed, transferred
 
 Factorization = TypeVar(
@@ -62,7 +63,8 @@ def grow_until(
         if dimension == largest or bool(done.all()):
             return factorization, ritz.to(factorization.device)
         steps = min(stride, largest - dimension)
-        factorization, dimension = grow(factorization, steps), dimension + steps
+        factorization = grow(factorization, steps)
+        dimension = dimension + steps
         ritz = _frozen(done, ritz, extract(factorization))
 
 
@@ -137,6 +139,15 @@ def bidiagonal_ritz(factorization: GolubKahanFactorization, k: int) -> Ritz:
     return Ritz(
         torch.where(finite, values[:, :k], torch.nan), estimates, qt.mT[:, :, :k], p[:, :, :k]
     )
+
+
+def condition_numbers(vectors: Tensor) -> Tensor:
+    """κ(λ) = ‖x‖‖y‖/|y*x| from the unit right eigenvectors x of a matrix, its columns: left ones y
+    are the rows of their inverse; infinite where defective.
+    """
+    left, failed = torch.linalg.inv_ex(vectors)
+    condition = norm(left.abs()).nan_to_num(torch.inf, posinf=torch.inf)
+    return torch.where(failed[..., None] == 0, condition.clamp(min=1.0), torch.inf)
 
 
 def _alive(lengths: Tensor) -> Tensor:

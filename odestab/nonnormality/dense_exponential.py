@@ -39,7 +39,8 @@ def _exponential_of(a: np.ndarray, rtol: float) -> np.ndarray:
     eps = np.finfo(a.dtype).eps
     last_digit = 1 + eps * np.random.default_rng(0).choice([-1.0, 1.0], a.shape)
     balanced, (similarity, _) = scipy.linalg.matrix_balance(a, permute=False, separate=True)
-    ratio, balanced = similarity[:, None] / similarity, balanced * last_digit
+    ratio = similarity[:, None] / similarity
+    balanced = balanced * last_digit
     ways = (
         lambda: scipy.linalg.expm(a),
         lambda: torch.linalg.matrix_exp(torch.as_tensor(a)).numpy(),
@@ -47,15 +48,16 @@ def _exponential_of(a: np.ndarray, rtol: float) -> np.ndarray:
         lambda: ratio * torch.linalg.matrix_exp(torch.as_tensor(balanced)).numpy(),
     )
     tried: list[np.ndarray] = []
-    best, error = a, np.inf
+    best = a
+    error = np.inf
     with np.errstate(all="ignore"):  # an overflow is data
         for way in ways:
-            found = way()
-            size = np.abs(found).max()
+            image = way()
+            size = np.abs(image).max()
             for other in tried:
-                off = float(np.linalg.norm((found - other) / size) / np.linalg.norm(found / size))
+                off = float(np.linalg.norm((image - other) / size) / np.linalg.norm(image / size))
                 best, error = (other, off) if off < error else (best, error)
-            tried.append(found)
+            tried.append(image)
             if error <= min(rtol, eps**0.5):
                 break
     return best if error <= max(rtol, eps**0.5) else np.full_like(a, np.nan)

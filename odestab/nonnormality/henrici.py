@@ -81,7 +81,8 @@ def henrici_departure(
         )
     generator = generator or torch.Generator().manual_seed(0)
     v = torch.stack([operator.random(generator) for _ in range(probes)])
-    forward, backward = operator.mv(v), operator.rmv(v)
+    forward = operator.mv(v)
+    backward = operator.rmv(v)
     commutator = (
         (operator.mv(backward) - operator.rmv(forward)).flatten(2).square().sum(2)
     )  # E = ‖AAᵀ − AᵀA‖_F²
@@ -90,13 +91,15 @@ def henrici_departure(
     ) / 2  # E = ‖A‖_F²
     left_out = [_bound(_without(size, i), _without(commutator, i)) for i in range(probes)]
     error = torch.stack(left_out).std(0, correction=0) * (probes - 1) ** 0.5
-    value, frobenius = scale * _bound(size, commutator), scale * size.mean(0).sqrt()
+    value = scale * _bound(size, commutator)
+    frobenius = scale * size.mean(0).sqrt()
     return HenriciDeparture(value, frobenius, scale * error, 4 * probes + 1, "bound", operator.path)
 
 
 def _bound(size: Tensor, commutator: Tensor) -> Tensor:
     """The lower bound from samples of ‖A‖_F² and ‖AAᵀ − AᵀA‖_F², `(probes, batch)`."""
-    squared, half = size.mean(0), commutator.mean(0) / 2
+    squared = size.mean(0)
+    half = commutator.mean(0) / 2
     return (squared - (squared.square() - half).clamp(min=0).sqrt()).clamp(min=0).sqrt()
 
 

@@ -1,6 +1,7 @@
 """Kreiss constants: how far powers, or a flow, may grow before they decay."""
 
 import dataclasses
+import functools
 import math
 
 import torch
@@ -8,6 +9,7 @@ from jaxtyping import Complex, Float
 from torch import Tensor
 
 from odestab.nonnormality.pseudospectrum import Resolvent, resolvent
+from odestab.nonnormality.root import compass_search
 from odestab.operators.linear_operator import AbstractOperator
 
 TIMES = ("discrete", "continuous")
@@ -82,29 +84,19 @@ def kreiss_constant(
     plane = _Disc(leading) if time == "discrete" else _HalfPlane(leading, size)
     distance, along = plane.grid()
     best, residual = _quotient(given, plane, distance, along)
-    spread = torch.stack(
-        [torch.full_like(best, math.log(plane.ratio)), torch.full_like(best, plane.gap)]
+    distance, along, best, residual = compass_search(
+        functools.partial(_quotient, given, plane),
+        # distances are refined by factors
+        lambda distance, along, i, j: (distance * torch.exp(i), along + j),
+        (distance, along, best, residual),
+        (math.log(plane.ratio), plane.gap),
+        KEPT,
+        ROUNDS,
     )
-    for _ in range(ROUNDS):
-        kept = best.nan_to_num(0.0).topk(KEPT, dim=1).indices
-        best, residual, distance, along = (
-            part.gather(1, kept) for part in (best, residual, distance, along)
-        )
-        spread = 0.45 * spread[:, :, :KEPT]
-        tries = [(distance, along, best, residual)]
-        for i, j in ((-1, 0), (1, 0), (0, -1), (0, 1), (-1, -1), (1, 1), (-1, 1), (1, -1)):
-            moved = (distance * torch.exp(i * spread[0]), along + j * spread[1])
-            tries.append((*moved, *_quotient(given, plane, *moved)))
-        distance, along, best, residual = (
-            torch.cat(parts, 1) for parts in zip(*tries, strict=True)
-        )
-        spread = spread.repeat(1, 1, len(tries))
     value, index = best.max(1)
     chosen = index[:, None]
-    point, off = (
-        plane.points(distance, along).gather(1, chosen)[:, 0],
-        residual.gather(1, chosen)[:, 0],
-    )
+    point = plane.points(distance, along).gather(1, chosen)[:, 0]
+    off = residual.gather(1, chosen)[:, 0]
     nothing = value < 1
     dtype = operator.like.dtype
     return KreissConstant(
@@ -189,10 +181,10 @@ def _quotient(
     """(|z| − 1)/σ_min or Re z/σ_min of the scaled matrix, and σ_min's relative residual."""
     z = plane.points(distance, along)
     where, divisor = plane.shifted(z)
-    found = given.triplets(where)
-    sigma = found.values / divisor
+    triplets = given.triplets(where)
+    sigma = triplets.values / divisor
     numerator = z.abs() - 1 if isinstance(plane, _Disc) else z.real
     trusted = torch.where(
-        found.values > 10 * found.rounding, numerator / sigma, 0.0
+        triplets.values > 10 * triplets.rounding, numerator / sigma, 0.0
     )  # below, σ is noise
-    return torch.where(sigma.isnan(), torch.nan, trusted), found.residuals / found.values
+    return torch.where(sigma.isnan(), torch.nan, trusted), triplets.residuals / triplets.values

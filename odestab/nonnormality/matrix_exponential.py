@@ -5,151 +5,20 @@ import functools
 from collections.abc import Callable
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float
 from torch import Tensor
 
-from odestab.krylov import ArnoldiFactorization, arnoldi
 from odestab.krylov.orthogonalization import norm
+from odestab.nonnormality.balancing import balanced
 from odestab.nonnormality.dense_exponential import dense_exponential
+from odestab.nonnormality.exponential_action import Product, exponential_action
+from odestab.nonnormality.root import Illinois
 from odestab.operators.linear_operator import AbstractOperator, ComposedOperator, affine
 from odestab.operators.scaling import scaled
 from odestab.spectrum import record, singular_values
 
-Product = Callable[[Tensor], Tensor]
-STRIDE = 2  # products between two looks at the error estimate
-MAX_HALVINGS = 40
 SEARCH_STEPS = 40
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class ExponentialAction:
-    """e^A v for one vector per example.
-
-    Attributes:
-        state: e^A v, `(batch, n)`; NaN where the budget ended first, or A or v is not finite.
-        error: the estimated error relative to ‖e^A v‖, added up over the sub-steps.
-        products: products with A spent while this example was open.
-    """
-
-    state: Float[Tensor, "batch n"]
-    error: Float[Tensor, " batch"]
-    products: Int[Tensor, " batch"]
-
-
-def exponential_action(
-    matvec: Product,
-    v: Float[Tensor, "batch n"],
-    rtol: float = 1e-8,
-    dimension: int = 60,
-    max_products: int = 10_000,
-) -> ExponentialAction:
-    """e^A v by Arnoldi's method with the corrected scheme (Saad 1992, sections 2.3 and 5).
-
-    The Krylov space grows until the estimate allows the whole step; at the largest dimension the
-    step is halved instead. Each example has its own dimension and its own sub-steps, so that batch
-    mates change nothing.
-
-    Args:
-        matvec: A, on `(batch, n)`; it must act on each example alone.
-        v: the vectors.
-        rtol: tolerance on the error relative to ‖e^A v‖; no less than rounding relative to the
-            vector a sub-step began with. Where A is far from normal, later sub-steps may amplify
-            the errors of earlier ones.
-        dimension: of the largest Krylov space; memory is one state per dimension.
-        max_products: budget per example.
-    """
-    state, step = v, torch.ones_like(v[:, 0])
-    left, products, error = (
-        torch.ones_like(step, dtype=torch.long),
-        torch.zeros_like(step, dtype=torch.long),
-        torch.zeros_like(step),
-    )
-    while bool((left > 0).any()):
-        open_ = left > 0
-        inside = _sub_step(
-            matvec, torch.where(open_[:, None], state, 0.0), step, rtol, min(dimension, v.shape[1])
-        )
-        moved = torch.bmm(inside.coefficients[:, None], inside.basis)[:, 0] * norm(state)[:, None]
-        products, error = (
-            products + torch.where(open_, inside.products, 0),
-            error + torch.where(open_, inside.error, 0.0),
-        )
-        step, left = step * 0.5**inside.halvings, (left * 2**inside.halvings - 1).clamp(min=0)
-        failed = open_ & (~moved.isfinite().all(1) | ((products >= max_products) & (left > 0)))
-        state = torch.where(open_[:, None], torch.where(failed[:, None], torch.nan, moved), state)
-        left = torch.where(failed, 0, left)
-    return ExponentialAction(state, error, products)
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class _SubStep:
-    """e^{sA} q_0 in an Arnoldi basis: coefficients (NaN: failed), error, cost, halvings of s."""
-
-    basis: Tensor
-    coefficients: Tensor
-    error: Tensor
-    products: Tensor
-    halvings: Tensor
-
-
-def _sub_step(
-    matvec: Product, start: Tensor, step: Tensor, rtol: float, dimension: int
-) -> _SubStep:
-    """One step from `start`, at most `step` long; what is within tolerance stays as it is."""
-    size = min(STRIDE, dimension)
-    factorization, error, done = (
-        arnoldi(matvec, start, size),
-        torch.zeros_like(step),
-        torch.zeros_like(step, dtype=torch.bool),
-    )
-    coefficients, products = (
-        torch.zeros_like(factorization.basis[:, :, 0]),
-        torch.full_like(done, size, dtype=torch.long),
-    )
-    halvings = torch.zeros_like(products)
-    while True:
-        now, estimate, good = _look(factorization, step * 0.5**halvings, rtol)
-        coefficients, error = (
-            torch.where(done[:, None], coefficients, now),
-            torch.where(done, error, estimate),
-        )
-        done = done | good
-        if bool((done | (halvings >= MAX_HALVINGS)).all()):
-            return _SubStep(
-                factorization.basis,
-                torch.where(done[:, None], coefficients, torch.nan),
-                error,
-                products,
-                halvings,
-            )
-        if size < dimension:
-            growth = min(STRIDE, dimension - size)
-            factorization, size = arnoldi(matvec, start, growth, factorization), size + growth
-            coefficients, products = (
-                torch.nn.functional.pad(coefficients, (0, growth)),
-                torch.where(done, products, size),
-            )
-        else:
-            halvings = halvings + ~done
-
-
-def _look(
-    factorization: ArnoldiFactorization, step: Tensor, rtol: float
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Coefficients of e^{sA} q_0, their estimated relative error, and which examples are done.
-
-    The first column of exp(s [H 0]), H with its last row, is e^{sH} e_1 and below it s h e_mᵀ
-    φ_1(sH) e_1: the correction, and the error of the scheme without it. Where that is about to
-    change sign it says nothing, so the residual at the end of the step counts as well.
-    """
-    hessenberg = torch.nn.functional.pad(factorization.hessenberg, (0, 1)) * step[:, None, None]
-    lost = ~hessenberg.isfinite().flatten(1).all(1)  # no smaller step will help
-    column = torch.linalg.matrix_exp(torch.where(lost[:, None, None], 0.0, hessenberg))[:, :, 0]
-    column = torch.where((lost | ~column.isfinite().all(1))[:, None], torch.nan, column)
-    size, eps = column.norm(dim=1), torch.finfo(step.dtype).eps
-    estimate = torch.maximum(column[:, -1].abs(), (hessenberg[:, -1, -2] * column[:, -2]).abs())
-    good = estimate <= rtol * step * size + 100 * eps * size.clamp(min=1.0)
-    return column, estimate / size, good | lost | (factorization.basis[:, 0] == 0).all(1)
+LOOSE_GROWTH = 0.1  # relative accuracy of that growth
 
 
 def exponential(
@@ -162,7 +31,10 @@ def exponential(
         time: t, one for all or one per example; negative ones go back.
         rtol: tolerance of each product relative to its norm, or what the precision allows; see
             `exponential_action`. A dense e^{tA} on which two ways to compute it differ by more than
-            rtol and √eps of its norm is NaN, as is a Krylov approximation that failed.
+            rtol and √eps of its norm is NaN, as is a Krylov approximation that failed. A Krylov
+            product is that of a matrix within rounding
+            of A (of the balanced one, where A is badly scaled): its error is rtol·‖e^{tA} v‖ and
+            some eps·‖e^{tA}‖‖v‖, as that of a dense matrix rounded is.
 
     Raises:
         ValueError: if a time is not finite.
@@ -178,22 +50,8 @@ def exponential(
     def rebuild(change: Callable[[AbstractOperator], AbstractOperator]) -> ComposedOperator:
         return exponential(change(timed), 1.0, rtol)
 
-    def action(product: Product) -> Product:
-        def apply(v: Tensor) -> Tensor:
-            rows = operator.project(v).reshape(-1, operator.like[0].numel())
-            return exponential_action(timed.flat(product), rows, rtol).state.view_as(v)
-
-        return apply
-
     if max(operator.sizes) > record.DENSE_LIMIT:
-        return ComposedOperator(
-            action(timed.mv),
-            action(timed.rmv),
-            operator.like,
-            operator.mask,
-            rebuild=rebuild,
-            parts=(operator,),
-        )
+        return _krylov_exponential(timed, rtol, rebuild)
     matrices = dense_exponential(timed, rtol)
 
     def multiply(factors: Tensor) -> Product:
@@ -204,6 +62,45 @@ def exponential(
     return ComposedOperator(
         multiply(matrices),
         multiply(matrices.mT),
+        operator.like,
+        operator.mask,
+        rebuild=rebuild,
+        parts=(operator,),
+    )
+
+
+def _krylov_exponential(
+    operator: AbstractOperator, rtol: float, rebuild: Callable[..., AbstractOperator]
+) -> ComposedOperator:
+    """e^A by one Krylov approximation a product, of a balanced operator where A is badly scaled: a
+    Krylov space is built by norms, which do not see a coupling of 1e-12 that another one of 1e12
+    makes up for.
+    """
+    even = balanced(operator)
+    inner = operator if even is None else even.operator
+    diagonal = torch.ones_like(operator.like) if even is None else even.diagonal
+    if even is not None:  # what is small in one norm is large in the other
+        rtol = 20 * torch.finfo(operator.like.dtype).eps
+
+    @functools.cache
+    def growth() -> Tensor:
+        noise = inner.random(torch.Generator().manual_seed(2)).flatten(1)
+        image = exponential_action(inner.flat(inner.mv), noise, LOOSE_GROWTH).state
+        return norm(image) / norm(noise)
+
+    def action(product: Product, before: Tensor, after: Tensor) -> Product:
+        def apply(v: Tensor) -> Tensor:
+            rows = (inner.project(v) * before).reshape(-1, inner.like[0].numel())
+            tangents = len(rows) // len(inner.like)
+            grown = growth().nan_to_num(0.0, posinf=0.0).repeat(tangents)
+            state = exponential_action(inner.flat(product), rows, rtol, growth=grown).state
+            return state.view_as(v) * after
+
+        return apply
+
+    return ComposedOperator(
+        action(inner.mv, 1 / diagonal, diagonal),
+        action(inner.rmv, diagonal, 1 / diagonal),
         operator.like,
         operator.mask,
         rebuild=rebuild,
@@ -366,18 +263,18 @@ class _Point:
 def _norm(
     operator: AbstractOperator, time: Tensor, rtol: float, generator: torch.Generator
 ) -> _Point:
-    found = singular_values(exponential(operator, time, rtol / 10), 1, "LM", rtol, generator)
-    assert found.right is not None and found.left is not None
-    left = found.left[:, 0]
+    spectrum = singular_values(exponential(operator, time, rtol / 10), 1, "LM", rtol, generator)
+    assert spectrum.right is not None and spectrum.left is not None
+    left = spectrum.left[:, 0]
     slope = (left * operator.mv(left)).flatten(1).sum(1)
     return _Point(
         time,
-        found.values[:, 0],
+        spectrum.values[:, 0],
         slope,
-        found.right[:, 0],
+        spectrum.right[:, 0],
         left,
-        found.residuals[:, 0],
-        found.converged[:, 0],
+        spectrum.residuals[:, 0],
+        spectrum.converged[:, 0],
     )
 
 
@@ -386,43 +283,30 @@ def _peak(
 ) -> tuple[_Point, Tensor]:
     """The maximum beside the best of the points, and where no more than rtol can be gained.
 
-    It lies between `low`, where it goes uphill to b, and b, where it goes downhill or is lower;
-    either may be the later one.
+    It lies between `low`, where it goes uphill to the end, and the end, where it goes downhill or
+    is lower; either may be the later one.
     """
-    times, index = (
-        torch.stack([p.time for p in points], 1),
-        torch.stack([p.value for p in points], 1).argmax(1),
-    )
+    times = torch.stack([p.time for p in points], 1)
+    index = torch.stack([p.value for p in points], 1).argmax(1)
     best = functools.reduce(
         lambda old, i: points[i].where(index == i, old), range(1, len(points)), points[0]
     )
     direction = best.slope.nan_to_num(0.0).sign()
     neighbour = (index + direction.long()).clamp(0, len(points) - 1)  # itself at the ends
-    low, b = best, times.gather(1, neighbour[:, None])[:, 0]
-    slope_a, slope_b, last = (
-        direction * low.slope,
-        torch.full_like(b, torch.nan),
-        torch.zeros_like(b),
-    )
+    low = best
+    end = times.gather(1, neighbour[:, None])[:, 0]
+    search = Illinois.begun(direction * low.slope)
     for _ in range(SEARCH_STEPS):
-        open_ = best.slope.abs() * (b - low.time).abs() > rtol
+        open_ = best.slope.abs() * (end - low.time).abs() > rtol
         if not bool(open_.any()):
             break
-        part = torch.where(slope_b < 0, slope_a / (slope_a - slope_b), 0.5)
-        found = evaluate(torch.where(open_, low.time + part * (b - low.time), best.time))
-        uphill = direction * found.slope
-        forward = open_ & (uphill > 0) & (found.value >= low.value)
+        between = low.time + search.part * (end - low.time)
+        point = evaluate(torch.where(open_, between, best.time))
+        uphill = direction * point.slope
+        forward = open_ & (uphill > 0) & (point.value >= low.value)
         back = open_ & ~forward
-        halved_a, halved_b = (
-            torch.where(last == sign, s / 2, s) for s, sign in ((slope_a, -1), (slope_b, 1))
-        )  # an end that stays twice
-        slope_a = torch.where(forward, uphill, torch.where(back, halved_a, slope_a))
-        slope_b = torch.where(
-            back,
-            torch.where(uphill < 0, uphill, torch.nan),
-            torch.where(forward, halved_b, slope_b),
-        )
-        last = torch.where(forward, 1.0, torch.where(back, -1.0, last))
-        low, b = found.where(forward, low), torch.where(back, found.time, b)
-        best = found.where(open_ & (found.value >= best.value), best)
-    return best, best.slope.abs() * (b - low.time).abs() <= rtol
+        search = search.moved(uphill, forward, back)
+        low = point.where(forward, low)
+        end = torch.where(back, point.time, end)
+        best = point.where(open_ & (point.value >= best.value), best)
+    return best, best.slope.abs() * (end - low.time).abs() <= rtol

@@ -97,7 +97,9 @@ def numerical_range(
     angles = angles.to(operator.like)
     generator = generator or torch.Generator().manual_seed(0)
     if max(operator.sizes) <= record.DENSE_LIMIT:
-        vectors, matvecs, kind = _dense_vectors(operator, angles), max(operator.sizes), "exact"
+        vectors = _dense_vectors(operator, angles)
+        matvecs = max(operator.sizes)
+        kind = "exact"
     else:
         start = torch.cat(
             [operator.random(generator).flatten(1), operator.random(generator).flatten(1)], 1
@@ -106,11 +108,9 @@ def numerical_range(
         rounds = [
             _lanczos_vectors(operator, some, start, rtol) for some in angles.split(max(1, room))
         ]
-        vectors, matvecs, kind = (
-            torch.cat([found for found, _ in rounds]),
-            sum(count for _, count in rounds),
-            "estimate",
-        )
+        vectors = torch.cat([part for part, _ in rounds])
+        matvecs = sum(count for _, count in rounds)
+        kind = "estimate"
     return _judged(operator, angles, vectors, rtol, matvecs + 4 * len(angles), kind)
 
 
@@ -125,8 +125,10 @@ def _rotated(operator: AbstractOperator, angles: Tensor, x: Tensor) -> tuple[Ten
         product(tangents).reshape(len(angles), 2, shape[0], -1).transpose(1, 2)
         for product in (operator.mv, operator.rmv)
     )
-    symmetric, skew = (forward + backward) / 2, (forward - backward) / 2
-    c, s = torch.cos(angles)[:, None, None], torch.sin(angles)[:, None, None]
+    symmetric = (forward + backward) / 2
+    skew = (forward - backward) / 2
+    c = torch.cos(angles)[:, None, None]
+    s = torch.sin(angles)[:, None, None]
     image = torch.stack(
         [c * symmetric[:, :, 0] + s * skew[:, :, 1], c * symmetric[:, :, 1] - s * skew[:, :, 0]], 2
     )
@@ -137,7 +139,8 @@ def _lanczos_vectors(
     operator: AbstractOperator, angles: Tensor, start: Tensor, rtol: float
 ) -> tuple[Tensor, int]:
     """Leading eigenvectors `(angles, batch, 2, n)` of the rotated Hermitian parts, and the cost."""
-    batch, n = start.shape[0], start.shape[1] // 2
+    batch = start.shape[0]
+    n = start.shape[1] // 2
 
     def product(x: Tensor) -> Tensor:
         return _rotated(operator, angles, x.reshape(len(angles), batch, 2, n))[0].reshape(x.shape)
@@ -165,10 +168,8 @@ def _dense_vectors(operator: AbstractOperator, angles: Tensor) -> Tensor:
         turned = torch.exp(-1j * angles)[:, None, None] * matrix
         leading = torch.linalg.eigh((turned + turned.mH) / 2)[1][:, :, -1]
         entries = real.to(like.device)
-        vectors[:, example, 0, entries], vectors[:, example, 1, entries] = (
-            leading.real,
-            leading.imag,
-        )
+        vectors[:, example, 0, entries] = leading.real
+        vectors[:, example, 1, entries] = leading.imag
     return vectors
 
 
@@ -182,10 +183,8 @@ def _judged(
     (u, v), (au, av) = x.unbind(2), forward.unbind(2)
     boundary = torch.complex((u * au + v * av).sum(-1), (u * av - v * au).sum(-1)).T
     failed = ~(x.flatten(2).norm(dim=2).T > 0.5)
-    support, boundary = (
-        support.T.masked_fill(failed, torch.nan),
-        boundary.masked_fill(failed, complex("nan")),
-    )
+    support = support.T.masked_fill(failed, torch.nan)
+    boundary = boundary.masked_fill(failed, complex("nan"))
     residuals = residuals.masked_fill(failed, torch.nan)
     scale = support.abs().nan_to_num(0.0).amax(1, keepdim=True)
     rounding = 100 * torch.finfo(support.dtype).eps * scale

@@ -11,6 +11,7 @@ from jaxtyping import Bool, Complex, Float
 from torch import Tensor
 
 from odestab.nonnormality.pseudospectrum import Resolvent, resolvent
+from odestab.nonnormality.root import Bracket
 from odestab.operators.linear_operator import AbstractOperator
 
 # up to this dimension a whole line or circle is searched through eigenvalues of a matrix of twice
@@ -211,10 +212,8 @@ def _record(
     told_apart = (
         at_point.rounding[:, 0] < epsilon
     )  # else the whole pseudospectrum is one eigenvalue to rounding
-    value, point = (
-        torch.where(known, coordinate.value(point[:, 0]), torch.nan),
-        torch.where(known, point[:, 0], complex("nan")),
-    )
+    value = torch.where(known, coordinate.value(point[:, 0]), torch.nan)
+    point = torch.where(known, point[:, 0], complex("nan"))
     dtype = level.operator.like.dtype
     return Extremum(
         value.to(dtype),
@@ -262,7 +261,8 @@ def _ascend(
             reach,
             CORRECTIONS,
         )
-        better, met = open_ & (trial.x > at.x), open_ & trial.x.isfinite()
+        better = open_ & (trial.x > at.x)
+        met = open_ & trial.x.isfinite()
         bend = torch.where(met, (trial.slope - at.slope) / step, bend)
         reach = torch.where(better, 2 * reach, torch.where(open_, step.abs() / 4, reach))
         at = at.replaced(better, trial)
@@ -285,38 +285,26 @@ def _boundary(
     A σ that is zero to rounding has no slope, and lies inside: from there the way out is walked in
     steps that double.
     """
-    inner, outer = torch.full_like(x, -torch.inf), torch.full_like(x, torch.inf)
-    reach = torch.maximum(reach, LEAST_REACH * x.abs())
-    slope, done = torch.full_like(x, torch.nan), torch.zeros_like(x, dtype=torch.bool)
+    bracket = Bracket.unknown(x, torch.maximum(reach, LEAST_REACH * x.abs()))
+    slope = torch.full_like(x, torch.nan)
+    done = torch.zeros_like(x, dtype=torch.bool)
     for _ in range(limit):
         w = torch.complex(x, y)
-        found = level.triplets(coordinate.to_z(w))
-        sigma = found.values.double()
-        gradient = (coordinate.derivative(w).conj() * found.slopes) / sigma  # of log σ in w
+        triplets = level.triplets(coordinate.to_z(w))
+        sigma = triplets.values.double()
+        gradient = (coordinate.derivative(w).conj() * triplets.slopes) / sigma  # of log σ in w
         gap = math.log(epsilon) - sigma.log()
-        accuracy = max(PRECISION, level.rtol**2) + found.rounding / epsilon
+        accuracy = max(PRECISION, level.rtol**2) + triplets.rounding / epsilon
         done = (gap.abs() <= accuracy) & (gradient.real > 0)
         slope = -gradient.imag / gradient.real
         settled = done | ~sigma.isfinite()
         if bool(settled.all()):
             break
         inside = gap >= 0
-        inner, outer = (
-            torch.where(inside, x.maximum(inner), inner),
-            torch.where(inside, outer, x.minimum(outer)),
-        )
-        newton = x + gap / gradient.real
-        sloped = (gradient.real > 0) & (sigma > found.rounding)
-        good = sloped & (newton >= inner) & (newton <= outer) & ((newton - x).abs() <= reach)
-        bisected = torch.where(
-            (outer - inner).isfinite(),
-            (inner + outer) / 2,
-            torch.where(inside, x + reach, x - reach),
-        )
-        x, reach = (
-            torch.where(settled, x, torch.where(good, newton, bisected)),
-            torch.where(good, reach, 2 * reach),
-        )
+        bracket = bracket.narrowed(x, inside)
+        sloped = (gradient.real > 0) & (sigma > triplets.rounding)
+        moved, bracket = bracket.stepped(x, x + gap / gradient.real, sloped, inside)
+        x = torch.where(settled, x, moved)
     return _Boundary(torch.where(done, x, -torch.inf), y, torch.where(done, slope, 0.0))
 
 
@@ -349,9 +337,9 @@ def _search(
             else (level.norm[:, None] + epsilon) * share**2
         )
     w = torch.complex(x.expand_as(y), y)
-    found = level.triplets(coordinate.to_z(w))
+    triplets = level.triplets(coordinate.to_z(w))
     sigma = torch.where(
-        found.values + 2 * found.rounding < epsilon, found.values.double(), torch.inf
+        triplets.values + 2 * triplets.rounding < epsilon, triplets.values.double(), torch.inf
     )
     order = sigma.argsort(1)[:, :count]
     inside = sigma.gather(1, order).isfinite()
@@ -396,7 +384,8 @@ def _circular_crossings(a: Tensor, epsilon: float, x: float) -> np.ndarray:
     There e^{iθ} is an eigenvalue of a pencil.
     """
     identity = torch.eye(len(a), dtype=a.dtype, device=a.device)
-    r, zero = math.exp(x) * identity, torch.zeros_like(identity)
+    r = math.exp(x) * identity
+    zero = torch.zeros_like(identity)
     left = torch.cat([torch.cat([-epsilon * identity, a], 1), torch.cat([r, zero], 1)])
     right = torch.cat([torch.cat([zero, r], 1), torch.cat([a.mH, -epsilon * identity], 1)])
     alpha, beta = scipy.linalg.eigvals(

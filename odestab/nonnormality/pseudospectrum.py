@@ -94,17 +94,20 @@ class Resolvent:
     def triplets(self, z: Complex[Tensor, "batch points"]) -> ShiftedTriplets:
         """The smallest singular triplets, `(batch, points)`."""
         scale = self.scale.double()[:, None]
-        found = self._unit_triplets(z.to(torch.complex128) / scale)
-        scale = scale.to(found.values)
-        sized = {name: scale * getattr(found, name) for name in ("values", "residuals", "rounding")}
-        return dataclasses.replace(found, **sized)
+        scaled_triplets = self._unit_triplets(z.to(torch.complex128) / scale)
+        scale = scale.to(scaled_triplets.values)
+        sized = {
+            name: scale * getattr(scaled_triplets, name)
+            for name in ("values", "residuals", "rounding")
+        }
+        return dataclasses.replace(scaled_triplets, **sized)
 
     def _unit_triplets(self, z: Complex[Tensor, "batch points"]) -> ShiftedTriplets:
         """Those of A/s."""
         if self.forms is None:
-            found, spent = _by_inverse_iteration(self, z)
+            triplets, spent = _by_inverse_iteration(self, z)
             self.matvecs += spent
-            return found
+            return triplets
         starts = [
             row[real]
             for row, real in zip(
@@ -123,9 +126,9 @@ class Resolvent:
         Those below the real axis are mirrored above it.
         """
         if self.forms is None:
-            found = eigenvalues(self.operator, min(k, *self.operator.sizes), which, rtol=1e-4)
-            self.matvecs += found.matvecs
-            values = found.values
+            spectrum = eigenvalues(self.operator, min(k, *self.operator.sizes), which, rtol=1e-4)
+            self.matvecs += spectrum.matvecs
+            values = spectrum.values
         else:
             spectra = [
                 s[~(s.imag < -1e-12 * s.abs().max())]
@@ -241,9 +244,9 @@ def pseudospectrum(
     if method == "projected":
         unit, scale = unit_scaled(operator)
         factor = scale.double()[:, None]
-        found, spent = _projected(unit, points / factor, steps, rtol, generator)
-        found = dataclasses.replace(
-            found, values=factor * found.values, residuals=factor * found.residuals
+        triplets, spent = _projected(unit, points / factor, steps, rtol, generator)
+        triplets = dataclasses.replace(
+            triplets, values=factor * triplets.values, residuals=factor * triplets.residuals
         )
     else:
         level = (
@@ -252,11 +255,11 @@ def pseudospectrum(
             else resolvent(operator, method, rtol, generator)
         )
         method = "dense" if level.forms else "inverse"
-        found = level.triplets(points)
+        triplets = level.triplets(points)
         spent = level.matvecs
     values, residuals, converged = (
         part[:, where].reshape(-1, *grid.shape)
-        for part in (found.values, found.residuals, found.converged)
+        for part in (triplets.values, triplets.residuals, triplets.converged)
     )
     dtype = operator.like.dtype
     return Pseudospectrum(
@@ -267,7 +270,8 @@ def pseudospectrum(
 def _by_inverse_iteration(given: Resolvent, z: Tensor) -> tuple[ShiftedTriplets, int]:
     """Davidson on zI − A for all points and examples in lockstep, in chunks that fit memory."""
     row = given.start.numel() * (RESTART + 2 * MAX_DIMENSION) * given.start.element_size()
-    parts, spent = [], 0
+    parts = []
+    spent = 0
     for part in z.split(max(1, CHUNK_BYTES // row), dim=1):
         rows = part.T.contiguous()  # points lead: they are tangents of every example
         forward, backward, count = _shifted_products(given.operator, rows)
@@ -279,25 +283,25 @@ def _by_inverse_iteration(given: Resolvent, z: Tensor) -> tuple[ShiftedTriplets,
             return gmres(forward, half, LOOSE_SOLVE, MAX_ITERATIONS, RESTART).solution
 
         start = given.start.flatten(1).repeat(len(rows), 1)
-        found = smallest_singular_triplets(
+        triplets = smallest_singular_triplets(
             forward, backward, approximate_inverse, start, 1, given.rtol, MAX_DIMENSION
         )
         right, left = (
             torch.complex(*v[:, 0].unflatten(1, (2, -1)).unbind(1))
-            for v in (found.right, found.left)
+            for v in (triplets.right, triplets.left)
         )
         slopes = (right.conj() * left).sum(1)
         rounding = (
             10
-            * torch.finfo(found.values.dtype).eps
+            * torch.finfo(triplets.values.dtype).eps
             * (given.norm / given.scale + rows.abs()).flatten()
         )
         columns = (
-            found.values[:, 0],
+            triplets.values[:, 0],
             slopes,
-            found.residuals[:, 0],
-            rounding.to(found.values.dtype),
-            found.converged[:, 0],
+            triplets.residuals[:, 0],
+            rounding.to(triplets.values.dtype),
+            triplets.converged[:, 0],
         )
         parts.append(ShiftedTriplets(*(column.reshape(rows.shape) for column in columns)))
         spent += count[0]
@@ -392,14 +396,16 @@ def _projected_triplets(
     (zI − A) v = σ u is exact. (zI − A)* u − σ v has a part in the space and the part R p outside of
     it, so that nothing cancels.
     """
-    scale, m = torch.linalg.matrix_norm(hessenberg) + z.abs(), hessenberg.shape[1]
+    scale = torch.linalg.matrix_norm(hessenberg) + z.abs()
+    m = hessenberg.shape[1]
     shifted = z[:, None, None] * torch.eye(m + 1, m, dtype=z.dtype, device=z.device) - hessenberg
     used_up = (basis[:-1].norm(dim=1) < 0.5).to(
         z.dtype
     )  # their zero columns would give a singular value |z|
     shifted.diagonal(dim1=1, dim2=2).add_(used_up * 3 * scale[:, None])
     p, values, y = torch.linalg.svd(shifted, full_matrices=False)
-    p, y = p[:, :, -1], y[:, -1].conj()
+    p = p[:, :, -1]
+    y = y[:, -1].conj()
     within = image @ basis.T
     outside = torch.linalg.qr((image - within @ basis).T, mode="r")[1].to(z.dtype)
     inside = (

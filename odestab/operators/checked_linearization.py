@@ -185,10 +185,8 @@ class _Check:
         image = self.project(candidate.mv(self.v))
         if (gap := _gap(image, self.image)) > self.rtol:
             raise _WrongProduct(f"two products with its derivative that differ by {gap:.1e}")
-        forward, reverse = (
-            _First(self.project, self.v, image),
-            _First(self.project, self.u, self.project(spare.rmv(self.u))),
-        )
+        forward = _First(self.project, self.v, image)
+        reverse = _First(self.project, self.u, self.project(spare.rmv(self.u)))
         forward.require_again(candidate.mv, 1)
         if (gap := self._adjoint_gap(reverse.image)) > self.rtol:
             raise _WrongProduct(f"forward and reverse products that differ by {gap:.1e}")
@@ -330,7 +328,8 @@ def _gap(image: Tensor, expected: Tensor) -> float:
 
 def _alike(image: Tensor, expected: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Two images flattened and divided by the largest entry of the pair, and where finite."""
-    image, expected = _wide(image).flatten(1), _wide(expected).flatten(1)
+    image = _wide(image).flatten(1)
+    expected = _wide(expected).flatten(1)
     finite = expected.isfinite().all(1)
     scale = torch.maximum(image.abs().amax(1), expected.abs().amax(1))[
         :, None

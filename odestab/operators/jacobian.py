@@ -108,7 +108,8 @@ class Jacobian(AbstractOperator):
     @functools.cached_property
     def _linearized(self) -> "_Linearized":
         padded = self.mask is not None and not bool(self.mask.all())
-        like, products = self.like.detach(), self.linearization
+        like = self.like.detach()
+        products = self.linearization
         if like.dtype != self.x.dtype:
             products = products.cast(like.dtype) if products.cast else _rounded(products, self.x)
         return _Linearized(products, like, self.mask if padded else None, self.field.split)

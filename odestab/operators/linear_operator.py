@@ -153,7 +153,8 @@ class AbstractOperator(abc.ABC):
 
     def dense(self, chunk: int = 32) -> list[Float[Tensor, "n n"]]:
         """The matrix of each example on its real tokens, from n products in chunks of `chunk`."""
-        real, n = self.real_entries(), max(self.sizes)
+        real = self.real_entries()
+        n = max(self.sizes)
         columns = [self.like.new_zeros(size, size) for size in self.sizes]
         for first in range(0, n, chunk):
             basis = self.like.new_zeros(min(chunk, n - first), *self.like.shape).flatten(2)
@@ -382,7 +383,8 @@ def check_adjoint(
     True
     """
     generator = generator or torch.Generator().manual_seed(0)
-    u, v = operator.random(generator), operator.random(generator)
+    u = operator.random(generator)
+    v = operator.random(generator)
     image = operator.mv(v)
     gap = ((u * image).flatten(1).sum(1) - (operator.rmv(u) * v).flatten(1).sum(1)).abs()
     size = norm(image.flatten(1)) * norm(u.flatten(1))

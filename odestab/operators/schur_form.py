@@ -69,7 +69,8 @@ class SchurForm:
     def shifted(self, z: Complex[Tensor, " points"]) -> Complex[Tensor, "n points"]:
         """The diagonal of zI − T for each z, zeros replaced by a number far below rounding."""
         diagonal = z - self.eigenvalues[:, None]
-        size, limits = diagonal.abs(), torch.finfo(diagonal.real.dtype)
+        size = diagonal.abs()
+        limits = torch.finfo(diagonal.real.dtype)
         least = limits.eps**2 * size.amax(0).clamp(min=limits.tiny**0.25)
         return torch.where(size < least, least, diagonal)
 
@@ -116,12 +117,13 @@ class SchurForm:
                 torch.zeros_like(nan, dtype=torch.bool),
             )
         if not bool((known := z.isfinite()).all()):  # LAPACK would refuse all points for one
-            found = self.smallest_singular(torch.where(known, z, 0.0), start, rtol, max_steps)
+            triplets = self.smallest_singular(torch.where(known, z, 0.0), start, rtol, max_steps)
             values, residuals = (
-                torch.where(known, part, torch.nan) for part in (found.values, found.residuals)
+                torch.where(known, part, torch.nan)
+                for part in (triplets.values, triplets.residuals)
             )
             return dataclasses.replace(
-                found, values=values, residuals=residuals, converged=found.converged & known
+                triplets, values=values, residuals=residuals, converged=triplets.converged & known
             )
         if len(start) <= DIRECT:
             return self._decomposed(z, rtol)
@@ -136,11 +138,11 @@ class SchurForm:
             - self.triangle
         )
         u, values, v = torch.linalg.svd(shifted)
-        u, values, v = u[:, :, -1:], values[:, -1], v[:, -1:].mH
-        forward, backward = (
-            shifted @ v - values[:, None, None] * u,
-            shifted.mH @ u - values[:, None, None] * v,
-        )
+        u = u[:, :, -1:]
+        values = values[:, -1]
+        v = v[:, -1:].mH
+        forward = shifted @ v - values[:, None, None] * u
+        backward = shifted.mH @ u - values[:, None, None] * v
         residual = torch.maximum(forward.flatten(1).norm(dim=1), backward.flatten(1).norm(dim=1))
         rounding = self._rounding(z)
         return ShiftedTriplets(
@@ -160,19 +162,19 @@ class SchurForm:
         u = self._left_vectors(z, start, rtol, max_steps).T.contiguous()
         diagonal = self.shifted(z)
         y = self.solve(diagonal, u)
-        w, size = self.solve(diagonal, y, adjoint=True), y.norm(dim=0)
-        values, v = 1 / size, y / size
+        w = self.solve(diagonal, y, adjoint=True)
+        size = y.norm(dim=0)
+        values = 1 / size
+        v = y / size
         inverse_residual = (w / size**2 - u).norm(
             dim=0
         ) * values  # of the eigenpair (1/σ², u), relative
         residual = torch.maximum(
             inverse_residual, (z * v - self.triangle @ v - values * u).norm(dim=0)
         )
-        rounding, values, slopes = (
-            self._rounding(z),
-            values.nan_to_num(0.0),
-            (v.conj() * u).sum(0).nan_to_num(0.0),
-        )
+        rounding = self._rounding(z)
+        values = values.nan_to_num(0.0)
+        slopes = (v.conj() * u).sum(0).nan_to_num(0.0)
         residual = torch.where(
             residual.isfinite(), residual, rounding
         )  # an overflow: σ is zero by any measure
@@ -190,7 +192,8 @@ class SchurForm:
         open_ = torch.arange(len(z), device=z.device)
         begin = torch.view_as_real(start.to(z.dtype)).flatten().expand(len(z), -1)
         space: LanczosFactorization | None = None
-        diagonal, largest = self.shifted(z), min(max_steps, 2 * len(start))
+        diagonal = self.shifted(z)
+        largest = min(max_steps, 2 * len(start))
         while len(open_):
             steps = min(
                 STEPS[1] if space else STEPS[0], largest - (space.arnoldi.steps if space else 0)
@@ -203,7 +206,9 @@ class SchurForm:
             vectors = torch.bmm(ritz.right[done].mT, space.basis[done])[:, 0]
             left[open_[done]] = torch.view_as_complex(vectors.unflatten(1, (-1, 2)))
             if done.any():
-                open_, diagonal, rest = open_[~done], diagonal[:, ~done], space.arnoldi
+                open_ = open_[~done]
+                diagonal = diagonal[:, ~done]
+                rest = space.arnoldi
                 space = LanczosFactorization(
                     ArnoldiFactorization(rest.basis[~done], rest.hessenberg[~done])
                 )

@@ -247,7 +247,8 @@ def propagate(
             explicit Euler with h = 1.
 
     Raises:
-        ValueError: if the number of methods is not the number of layers, or a perturbation is zero.
+        ValueError: if the number of methods is not the number of layers, a perturbation is zero, or
+            the batch holds nothing.
 
     >>> f = od.LinearVectorField(torch.diag(torch.tensor([0.0, -3.0])).double())
     >>> x = torch.tensor([[[1.0, 0.0]]]).double()  # one text of one token, at rest: f(x) = 0
@@ -256,6 +257,11 @@ def propagate(
     >>> growth.measured.round(decimals=6).tolist()  # explicit steps give 1, 2, 4
     [[1.0, 0.25, 0.0625]]
     """
+    if not trajectory.states[0].numel():
+        raise ValueError(
+            "batch must hold at least one real entry, got a "
+            f"state of shape {tuple(trajectory.states[0].shape)}"
+        )
     declared: Methods = trajectory.methods if trajectory.methods is not None else ExplicitEuler(1.0)
     path = follow(trajectory, declared if methods is None else methods)
     return grow(

@@ -144,7 +144,7 @@ def lyapunov_exponents(
     generator = generator or torch.Generator().manual_seed(0)
     start = exact.random(generator)
     again = exact.random(generator) if k > 1 else None
-    found = inexact_singular_values(
+    spectrum = inexact_singular_values(
         loose,
         exact,
         start,
@@ -154,24 +154,25 @@ def lyapunov_exponents(
         max_dimension=max_dimension,
         work_dtype=work_dtype,
     )
-    assert found.right is not None and found.left is not None
-    depth, solved = path.trajectory.depth, path.converged.all(1, keepdim=True)
-    relative = _relative(found.residuals, found.values)
-    values = (found.values.log() + logs.sum(1, keepdim=True)) / depth
+    assert spectrum.right is not None and spectrum.left is not None
+    depth = path.trajectory.depth
+    solved = path.converged.all(1, keepdim=True)
+    relative = _relative(spectrum.residuals, spectrum.values)
+    values = (spectrum.values.log() + logs.sum(1, keepdim=True)) / depth
     # Below rounding of σ_1 a singular value is zero for all that is known, and its logarithm a
     # random number.
-    told = (found.values > ROUNDINGS * torch.finfo(values.dtype).eps * found.values[:, :1]) | (
-        found.values == 0
-    )
-    converged = found.converged & solved & told
+    above_rounding = (
+        spectrum.values > ROUNDINGS * torch.finfo(values.dtype).eps * spectrum.values[:, :1]
+    ) | (spectrum.values == 0)
+    converged = spectrum.converged & solved & above_rounding
     return LyapunovExponents(
         values,
         relative / depth,
         converged,
-        found.right,
-        found.left,
-        found.matvecs + 1,
-        path=found.path,
+        spectrum.right,
+        spectrum.left,
+        spectrum.matvecs + 1,
+        path=spectrum.path,
     )
 
 
@@ -215,10 +216,12 @@ def alignment_loss(
         torch.cat([getattr(s, name) for s in spectra], 1)
         for name in ("values", "residuals", "converged")
     )
-    logs, solved = values.log(), path.converged.all(1)
+    logs = values.log()
+    solved = path.converged.all(1)
     depth = path.trajectory.depth
     matvecs = sum(s.matvecs for s in spectra[:-1]) + spectra[-1].matvecs * depth + depth
-    layers, product = logs[:, :-1].sum(1), logs[:, -1]
+    layers = logs[:, :-1].sum(1)
+    product = logs[:, -1]
     # A product below rounding of what the norms multiply to is zero for all that is known: the loss
     # is infinite, and certain only where the product is zero exactly.
     lost = product <= layers + math.log(ROUNDINGS * depth * torch.finfo(logs.dtype).eps)
@@ -271,7 +274,8 @@ def _derivatives(
         path, methods=tuple(map(no_tighter, path.methods))
     ).derivatives()
     inside = [d.inverse_of if isinstance(d, ComposedOperator) else None for d in derivatives]
-    pairs, logs = [], []
+    pairs = []
+    logs = []
     for derivative, inverted in zip(derivatives, inside, strict=True):
         operator, scale = unit_scaled(
             derivative if inverted is None else inverted, DIGITS // len(derivatives)

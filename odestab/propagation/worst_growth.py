@@ -49,9 +49,9 @@ def worst_growth(
         with torch.no_grad():
             step = method.step(field, x)
         y, solved = step.state, step.solution
-    found = singular_values(
+    spectrum = singular_values(
         method.derivative(field, x, y), 1, "LM", rtol, generator, work_dtype=work_dtype
     )
     if solved is None:
-        return found
-    return dataclasses.replace(found, converged=found.converged & solved.converged[:, None])
+        return spectrum
+    return dataclasses.replace(spectrum, converged=spectrum.converged & solved.converged[:, None])

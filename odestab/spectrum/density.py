@@ -105,11 +105,13 @@ def spectral_density(
     start = torch.stack([operator.random(generator) for _ in range(probes)]).reshape(
         probes * shape[1], -1
     )
-    resolution, steps = 0.8 / steps, min(steps, max(operator.sizes))
+    resolution = 0.8 / steps
+    steps = min(steps, max(operator.sizes))
     nodes, weights = _quadrature(
         lanczos(lambda v: target.mv(v.reshape(shape)).reshape(v.shape), start, steps).tridiagonal
     )
-    nodes, weights = nodes.reshape(probes, -1, steps), weights.reshape(probes, -1, steps)
+    nodes = nodes.reshape(probes, -1, steps)
+    weights = weights.reshape(probes, -1, steps)
     nodes = scale[:, None] * (nodes.clamp(min=0).sqrt() if of == "singular" else nodes)
     nodes = scale[:, None] * nodes if of == "gram" else nodes
     grid = _grid(nodes, points) if isinstance(points, int) else points.to(operator.like)

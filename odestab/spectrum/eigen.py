@@ -8,6 +8,7 @@ from torch import Tensor
 
 from odestab.krylov import Wanted, krylov_schur
 from odestab.krylov.orthogonalization import norm
+from odestab.krylov.ritz import condition_numbers
 from odestab.operators.factorized_inverse import factorized_inverse
 from odestab.operators.linear_operator import (
     AbstractOperator,
@@ -122,10 +123,10 @@ def eigenvalues(
     known = center if which == "LM" else None
     if max(operator.sizes) <= record.DENSE_LIMIT:
         return _dense_eigenvalues(operator, k, rank, known)
-    found = search.run(
+    spectrum, _ = search.run(
         operator, rank, lambda values: rtol * (values - center).abs().amax(1, keepdim=True)
     )
-    return dataclasses.replace(found, center=known)
+    return dataclasses.replace(spectrum, center=known)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -144,11 +145,13 @@ class _Search:
         operator: AbstractOperator,
         rank: Callable[[Tensor], Tensor],
         tolerance: Callable[[Tensor], Tensor],
-    ) -> Spectrum:
-        """The k best-ranked eigenpairs; converged where the residual is below its tolerance."""
+    ) -> tuple[Spectrum, Tensor]:
+        """The k best-ranked eigenpairs, converged where the residual is below its tolerance; and
+        the condition numbers of their values in the Krylov space.
+        """
         work = operator.cast(self.work_dtype or operator.like.dtype)
         start, again = (operator.random(self.generator).flatten(1).to(work.like) for _ in range(2))
-        found = krylov_schur(
+        pairs = krylov_schur(
             work.flat(work.mv),
             start,
             Wanted(self.k, rank, tolerance),
@@ -157,23 +160,25 @@ class _Search:
             confirm=again if self.confirm else None,
             narrow=lambda examples: (some := work.take(examples)).flat(some.mv),
         )
-        right = found.vectors.view(-1, self.k, *operator.like.shape[1:]).to(
+        right = pairs.vectors.view(-1, self.k, *operator.like.shape[1:]).to(
             _complex(operator.like.dtype)
         )
-        values = found.values.to(right.dtype)
+        values = pairs.values.to(right.dtype)
         residuals, spent = _eigen_residuals(operator, values, right)
-        converged = (residuals <= tolerance(values)) & found.converged[:, None]
-        matvecs = found.total + spent
-        return Spectrum(
+        converged = (residuals <= tolerance(values)) & pairs.converged[:, None]
+        matvecs = pairs.total + spent
+        spectrum = Spectrum(
             values,
             residuals,
             converged,
             matvecs,
             "estimate",
             right=right,
-            failed_at=found.failed_at,
+            failed_at=pairs.failed_at,
+            uncertainty=_uncertainty(values, residuals, pairs.conditions),
             path=operator.path,
         )
+        return spectrum, pairs.conditions
 
 
 def _nearest(operator: AbstractOperator, search: _Search, sigma: float, rtol: float) -> Spectrum:
@@ -192,21 +197,34 @@ def _nearest(operator: AbstractOperator, search: _Search, sigma: float, rtol: fl
         return _dense_eigenvalues(operator, search.k, lambda values: -distance(values))
     shift, scale = _regular_shift(operator, sigma, rtol)
     inverted = _inverse(_minus(operator, shift), rtol)
-    outer = search.run(inverted, torch.abs, lambda values: rtol * values.abs())
+    outer, conditions = search.run(inverted, torch.abs, lambda values: rtol * values.abs())
     assert outer.right is not None
     values = shift[:, None] + 1 / outer.values
     order = distance(values).argsort(dim=1, stable=True)
-    values, right = (
-        values.gather(1, order),
-        outer.right[torch.arange(len(order), device=order.device)[:, None], order],
-    )
+    values = values.gather(1, order)
+    right = outer.right[torch.arange(len(order), device=order.device)[:, None], order]
     residuals, spent = _eigen_residuals(operator, values, right)
     rounding = ROUNDINGS * torch.finfo(residuals.dtype).eps * scale[:, None]
     converged = residuals <= rtol * distance(values).maximum(rtol * scale[:, None]) + rounding
-    matvecs = outer.matvecs + spent
+    # Eigenvectors of the inverse are those of A, and so are their condition numbers.
     return dataclasses.replace(
-        outer, values=values, residuals=residuals, converged=converged, right=right, matvecs=matvecs
+        outer,
+        values=values,
+        residuals=residuals,
+        converged=converged,
+        right=right,
+        matvecs=outer.matvecs + spent,
+        uncertainty=_uncertainty(values, residuals, conditions.gather(1, order)),
     )
+
+
+def _uncertainty(values: Tensor, residuals: Tensor, conditions: Tensor) -> Tensor:
+    """How far an eigenvalue may lie, to first order: the condition number times the residual, and
+    no less than CONDITION times, as the one of a Krylov space is a lower bound of the operator's.
+    """
+    size = values.abs().nan_to_num(0.0).amax(1, keepdim=True)
+    rounding = torch.finfo(residuals.dtype).eps * size
+    return conditions.to(residuals).clamp(min=record.CONDITION) * (residuals + rounding)
 
 
 def _regular_shift(operator: AbstractOperator, sigma: float, rtol: float) -> tuple[Tensor, Tensor]:
@@ -269,16 +287,18 @@ def _dense_eigenvalues(
     ):
         if not matrix.isfinite().all():
             continue  # stays NaN: one such example is data, not an exception for the batch
-        found, vectors = torch.linalg.eig(matrix)
-        chosen = rank(found).argsort(descending=True)[:k]
+        every, vectors = torch.linalg.eig(matrix)
+        chosen = rank(every).argsort(descending=True)[:k]
         rounding = record.ROUNDINGS * torch.finfo(like.dtype).eps * norm(matrix.flatten(), 0)
-        uncertainty[example, : len(chosen)] = rounding * _condition_numbers(vectors)[chosen]
-        found, vectors = found[chosen], vectors[:, chosen]
-        values[example, : len(found)] = found
-        residuals[example, : len(found)] = norm(matrix.to(vectors) @ vectors - vectors * found, 0)
-        right[example, : len(found)][:, real.to(like.device)] = vectors.T
+        uncertainty[example, : len(chosen)] = rounding * condition_numbers(vectors)[chosen]
+        every = every[chosen]
+        vectors = vectors[:, chosen]
+        values[example, : len(every)] = every
+        residuals[example, : len(every)] = norm(matrix.to(vectors) @ vectors - vectors * every, 0)
+        right[example, : len(every)][:, real.to(like.device)] = vectors.T
     right = right.view(-1, k, *like.shape[1:])
-    n, converged = max(operator.sizes), residuals.isfinite()
+    n = max(operator.sizes)
+    converged = residuals.isfinite()
     return Spectrum(
         values,
         residuals,
@@ -292,13 +312,6 @@ def _dense_eigenvalues(
     )
 
 
-def _condition_numbers(vectors: Tensor) -> Tensor:
-    """κ(λ) = ‖x‖‖y‖/|y*x|, y the rows of x's inverse; infinite where defective."""
-    left, failed = torch.linalg.inv_ex(vectors)
-    condition = norm(left.abs()).nan_to_num(torch.inf, posinf=torch.inf)
-    return torch.where(failed == 0, condition.clamp(min=1.0), torch.inf)
-
-
 def _eigen_residuals(
     operator: AbstractOperator, values: Tensor, right: Tensor
 ) -> tuple[Tensor, int]:
@@ -307,7 +320,8 @@ def _eigen_residuals(
     One tangent at a time, its part of the residual added up, as k complex vectors more would be as
     large as a Krylov space.
     """
-    k, examples = values.shape[1], torch.arange(len(values), device=values.device)
+    k = values.shape[1]
+    examples = torch.arange(len(values), device=values.device)
     conjugate = (values[:, :, None] == values[:, None].conj()) & (
         values.imag[:, :, None] < 0
     )  # (batch, j, its partner)
@@ -316,12 +330,12 @@ def _eigen_residuals(
     order = needed.argsort(dim=1, descending=True, stable=True)[:, : int(needed.sum(1).max())]
     sizes = right.real.new_zeros(values.shape)
     for column in order.unbind(1):
-        chosen, imaginary = column % k, (column >= k).view(-1, *(1 for _ in right.shape[2:]))
-        v, theta = right[examples, chosen], values[examples, chosen]
-        tangent, other = (
-            torch.where(imaginary, v.imag, v.real),
-            torch.where(imaginary, -v.real, v.imag),
-        )
+        chosen = column % k
+        imaginary = (column >= k).view(-1, *(1 for _ in right.shape[2:]))
+        v = right[examples, chosen]
+        theta = values[examples, chosen]
+        tangent = torch.where(imaginary, v.imag, v.real)
+        other = torch.where(imaginary, -v.real, v.imag)
         residual = operator.mv(tangent) - times(theta.real, tangent) + times(theta.imag, other)
         size = torch.hypot(sizes.gather(1, chosen[:, None]), norm(residual.flatten(1))[:, None])
         sizes.scatter_(1, chosen[:, None], size)

@@ -17,7 +17,9 @@ from odestab.spectrum.record import Spectrum
 
 # in units of rtol: the residual of the linear solves behind the Krylov space and behind the values,
 # and of the Krylov space itself
-LOOSE_SOLVE, EXACT_SOLVE, KRYLOV = 0.25, 0.03, 0.5
+LOOSE_SOLVE = 0.25
+EXACT_SOLVE = 0.03
+KRYLOV = 0.5
 SEEN = 0.3  # relative residual of the vector after the wanted ones
 
 
@@ -112,13 +114,13 @@ def inverses(operator: AbstractOperator, rtol: float) -> tuple[AbstractOperator,
 
     def exact(transposed: bool) -> Callable[[Tensor], Tensor]:
         def apply(b: Tensor) -> Tensor:
-            found = solve(
+            solved = solve(
                 operator,
                 b,
                 max(EXACT_SOLVE * rtol, 20 * torch.finfo(b.dtype).eps),
                 transposed=transposed,
             )
-            return torch.where(found.converged[:, None], found.solution, torch.nan).view_as(b)
+            return torch.where(solved.converged[:, None], solved.solution, torch.nan).view_as(b)
 
         return apply
 

@@ -13,7 +13,7 @@ FACTORIZED_LIMIT = (
     1600  # and up to this one LU factors are cheaper than GMRES for every product with an inverse
 )
 ROUNDINGS = 10  # of eps·κ(λ)·‖A‖_F: what rounding may do to an eigenvalue of a dense matrix
-CONDITION = 10  # stands for κ(λ) where only residuals are known
+CONDITION = 10  # stands for κ(λ) where only residuals are known, or where less is known of it
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -36,7 +36,9 @@ class Spectrum:
         right: unit right vectors `(batch, k, ...)` where they were computed: the input directions.
         left: unit left singular vectors: the output directions.
         uncertainty: how far from each eigenvalue one of A may lie, to first order:
-            ROUNDINGS·eps·κ(λ)·‖A‖_F where κ is known (dense matrices), else see `reach`.
+            ROUNDINGS·eps·κ(λ)·‖A‖_F for dense matrices; of a Krylov space κ(θ) residuals, with the
+            condition number of the projected matrix, which is a lower bound of κ(λ), and CONDITION
+            residuals at least. None where nobody computed it, see `reach`.
         path: which code computed the products, as `Linearization` names it ("analytic",
             "torch.func", or a way to take them anew); several where layers differ; None where no
             derivative is behind them.

@@ -24,6 +24,7 @@ from odestab.operators.linear_operator import (
     symmetric_part,
 )
 from odestab.spectrum import record
+from odestab.spectrum.null_space import null_space
 from odestab.spectrum.record import Spectrum, check, times
 
 LOOSE_SOLVE = (
@@ -151,7 +152,8 @@ def logarithmic_norm(
     """
     symmetric = symmetric_part(operator)
     work = symmetric.cast(work_dtype or operator.like.dtype)
-    start, flat = operator.random(generator).flatten(1).to(work.like), work.flat(work.mv)
+    start = operator.random(generator).flatten(1).to(work.like)
+    flat = work.flat(work.mv)
     factorization, ritz = grow_until(
         lambda previous, steps: lanczos(flat, start, steps, previous),
         lanczos_ritz,
@@ -193,20 +195,31 @@ def _smallest_singular_values(
     working precision.
 
     Small matrices are solved for by LU factors: GMRES takes long where many singular values are
-    small, and finds none of a singular matrix.
+    small. Of a singular matrix it finds none, as residuals hold nothing of the null space: where
+    the search stalls, null vectors are looked for.
     """
-    own, work = operator.like.dtype, operator.cast(work_dtype)
+    own = operator.like.dtype
+    work = operator.cast(work_dtype)
+    generator = generator or torch.Generator().manual_seed(0)
+    start = operator.random(generator).flatten(1)
+    again = operator.random(generator).flatten(1)
     factorize = max(operator.sizes) <= record.FACTORIZED_LIMIT
     inverted = factorized_inverse(work, regular=True) if factorize else inverse(work, LOOSE_SOLVE)
-    generator = generator or torch.Generator().manual_seed(0)
-    start, again = (operator.random(generator).flatten(1) for _ in range(2))
 
     def expansion(r: Tensor) -> Tensor:
         """About (AᵀA)⁻¹ r but for its length."""
         half, _ = unit(inverted.flat(inverted.rmv)(r.to(work_dtype)))
         return inverted.flat(inverted.mv)(half).to(own)
 
-    found = smallest_singular_triplets(
+    def null_vectors(examples: Tensor) -> Tensor:
+        """Null vectors of the examples; expansions are solved for beside them from now on."""
+        nonlocal inverted
+        space = null_space(operator, examples, k)
+        if space.right.shape[1]:
+            inverted = inverse(space.filled(work), LOOSE_SOLVE)
+        return space.right
+
+    triplets = smallest_singular_triplets(
         operator.flat(operator.mv),
         operator.flat(operator.rmv),
         expansion,
@@ -215,18 +228,17 @@ def _smallest_singular_values(
         rtol,
         max_dimension,
         again if k > 1 else None,
+        None if factorize else null_vectors,
     )
     shape = (-1, k, *operator.like.shape[1:])
-    right, left = found.right.view(shape), found.left.view(shape)
-    matvecs = (1 + k) * found.steps + 1
     return Spectrum(
-        found.values,
-        found.residuals,
-        found.converged,
-        matvecs,
+        triplets.values,
+        triplets.residuals,
+        triplets.converged,
+        (1 + k) * triplets.steps + 1,
         "estimate",
-        right=right,
-        left=left,
+        right=triplets.right.view(shape),
+        left=triplets.left.view(shape),
         path=operator.path,
     )
 
@@ -242,7 +254,10 @@ def _dense_smallest(operator: AbstractOperator, k: int) -> Spectrum:
         if not matrix.isfinite().all():
             continue
         u, s, vt = torch.linalg.svd(matrix)
-        u, s, v = u.flip(1)[:, :k], s.flip(0)[:k], vt.flip(0)[:k].T  # smallest first
+        # smallest first
+        u = u.flip(1)[:, :k]
+        s = s.flip(0)[:k]
+        v = vt.flip(0)[:k].T
         entries = real.to(like.device)
         values[example, : len(s)] = s
         residuals[example, : len(s)] = torch.maximum(
@@ -250,7 +265,8 @@ def _dense_smallest(operator: AbstractOperator, k: int) -> Spectrum:
         )
         right[example, : len(s)][:, entries] = v.T
         left[example, : len(s)][:, entries] = u.T
-    shape, n = (-1, k, *like.shape[1:]), max(operator.sizes)
+    shape = (-1, k, *like.shape[1:])
+    n = max(operator.sizes)
     return Spectrum(
         values,
         residuals,

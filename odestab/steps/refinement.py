@@ -110,22 +110,26 @@ def refinement_control(
     (2.0, 0.0498)
     """
     tally: list[int] = []
-    here = counted(Jacobian(field, x), tally)
+    first = counted(Jacobian(field, x), tally)
     solver = Auto(rtol=1e-3 * rtol) if solver is None else solver
 
     def walk(implicit: bool, h: float, m: int) -> tuple[list[AbstractOperator], Tensor]:
         method = ImplicitEuler(h, solver=solver) if implicit else ExplicitEuler(h)
-        states, solved = [x], _all(x)
+        states = [x]
+        solved = _all(x)
         with torch.no_grad():
             for _ in range(m if implicit else m - 1):
                 step = method.step(field, states[-1])
                 states.append(step.state)
                 solved = solved if step.solution is None else solved & step.solution.converged
         later: list[AbstractOperator] = [counted(Jacobian(field, y), tally) for y in states[1:]]
-        return later if implicit else [here, *later], solved
+        return later if implicit else [first, *later], solved
 
     return _refinement(
-        here, walk, tally, _Plan(step_size, tuple(parts), rtol, here.random(generator), work_dtype)
+        first,
+        walk,
+        tally,
+        _Plan(step_size, tuple(parts), rtol, first.random(generator), work_dtype),
     )
 
 
@@ -159,13 +163,16 @@ def frozen_refinement(
     [[2.0, 0.25, 0.0039]]
     """
     tally: list[int] = []
-    here = counted(operator, tally)
+    counting = counted(operator, tally)
 
     def walk(implicit: bool, h: float, m: int) -> tuple[list[AbstractOperator], Tensor]:
-        return [here] * m, _all(operator.like)
+        return [counting] * m, _all(operator.like)
 
     return _refinement(
-        here, walk, tally, _Plan(step_size, tuple(parts), rtol, here.random(generator), work_dtype)
+        counting,
+        walk,
+        tally,
+        _Plan(step_size, tuple(parts), rtol, counting.random(generator), work_dtype),
     )
 
 
@@ -200,10 +207,12 @@ class _Plan:
         )
 
 
-def _refinement(here: AbstractOperator, walk: Walk, tally: list[int], plan: _Plan) -> Refinement:
+def _refinement(
+    operator: AbstractOperator, walk: Walk, tally: list[int], plan: _Plan
+) -> Refinement:
     flow = plan.largest(
         [
-            exponential(here, plan.step_size, accuracy * plan.rtol)
+            exponential(operator, plan.step_size, accuracy * plan.rtol)
             for accuracy in (LOOSE_SOLVE, EXACT_SOLVE)
         ],
         None,
@@ -213,7 +222,7 @@ def _refinement(here: AbstractOperator, walk: Walk, tally: list[int], plan: _Pla
     def gathered(name: str) -> tuple[Tensor, Tensor, Tensor]:
         return (
             *(
-                torch.cat([getattr(one, name) for one in branch], 1)
+                torch.cat([getattr(spectrum, name) for spectrum in branch], 1)
                 for branch in (explicit, implicit)
             ),
             getattr(flow, name)[:, 0],
@@ -225,7 +234,7 @@ def _refinement(here: AbstractOperator, walk: Walk, tally: list[int], plan: _Pla
         *gathered("residuals"),
         *gathered("converged"),
         matvecs=sum(tally),
-        path=here.path,
+        path=operator.path,
     )
 
 
@@ -234,7 +243,8 @@ def _branch(walk: Walk, implicit: bool, plan: _Plan, flow: Spectrum) -> list[Spe
 
     Each begins at the worst direction of the one before.
     """
-    near, found = flow, []
+    near = flow
+    spectra = []
     for m in reversed(plan.parts):
         h = plan.step_size / m
         jacobians, solved = walk(implicit, h, m)
@@ -248,8 +258,8 @@ def _branch(walk: Walk, implicit: bool, plan: _Plan, flow: Spectrum) -> list[Spe
         else:
             products = [compose([affine(j, 1.0, h) for j in jacobians])] * 2
         near = plan.largest(products, near)
-        found.append(dataclasses.replace(near, converged=near.converged & solved[:, None]))
-    return found[::-1]
+        spectra.append(dataclasses.replace(near, converged=near.converged & solved[:, None]))
+    return spectra[::-1]
 
 
 def _all(x: Tensor) -> Tensor:

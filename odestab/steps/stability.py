@@ -180,16 +180,16 @@ def stable_step_sizes(
     >>> od.stable_step_sizes(od.ExplicitEuler(), spectrum, candidates).describe(0)
     'none'
     """
-    found = []
+    growths = []
     for h in steps.tolist():
         of_this_step = dataclasses.replace(method, step_size=h)  # type: ignore[type-var]
-        found.append(spectral_growth(of_this_step, spectrum))
+        growths.append(spectral_growth(of_this_step, spectrum))
     growth, uncertainty = (
-        torch.stack([getattr(g, name) for g in found], dim=1) for name in ("value", "uncertainty")
+        torch.stack([getattr(g, name) for g in growths], dim=1) for name in ("value", "uncertainty")
     )
     converged = (spectrum.converged | spectrum.absent).all(1)
     settled = torch.stack(
-        [g.certain | (converged & (g.value > 1)) | (g.bound <= 1) for g in found], dim=1
+        [g.certain | (converged & (g.value > 1)) | (g.bound <= 1) for g in growths], dim=1
     )
     boundary = growth.isfinite() & ((growth - 1).abs() <= uncertainty)
     stable = growth <= 1 + _rounding(uncertainty)
@@ -211,9 +211,9 @@ def margin(method: AbstractOneStepMethod, spectrum: Spectrum) -> Float[Tensor, "
     >>> od.margin(od.ImplicitEuler(1.0), spectrum).round(decimals=4).tolist()
     [0.3333]
     """
-    found = spectral_growth(method, spectrum)
-    value = 1 - found.value
-    return torch.where(value.abs() <= _rounding(found.uncertainty), 0.0, value)
+    growth = spectral_growth(method, spectrum)
+    value = 1 - growth.value
+    return torch.where(value.abs() <= _rounding(growth.uncertainty), 0.0, value)
 
 
 def share_outside_lemniscate(
@@ -364,7 +364,8 @@ def _amplification_within(
     )
     around = z[..., None] + known[..., None] * torch.polar(torch.ones_like(angle), angle)
     sizes = torch.cat([_amplification(method, around), _amplification(method, z)[..., None]], -1)
-    low, high = sizes.amin(-1), sizes.amax(-1)
+    low = sizes.amin(-1)
+    high = sizes.amax(-1)
     if method.pole is not None:
         high = torch.where((z - method.pole).abs() <= known, torch.inf, high)
     return low, torch.where(radius.isfinite(), high, torch.inf)

@@ -118,9 +118,12 @@ class _FactorSpace:
 
     def __init__(self, operator: AbstractOperator, theta: float, h: Tensor) -> None:
         operator, scale = unit_scaled(operator)  # J/s and hs, as squares of J follow
-        self.product, self.adjoint = operator.flat(operator.mv), operator.flat(operator.rmv)
+        self.product = operator.flat(operator.mv)
+        self.adjoint = operator.flat(operator.rmv)
         own = scale[:, None] * h  # (batch, steps)
-        self.a, self.b, self.implicit = own * (1 - theta), own * theta, theta > 0
+        self.a = own * (1 - theta)
+        self.b = own * theta
+        self.implicit = theta > 0
         n = operator.like[0].numel()
         self.spaces = tuple(operator.like.new_zeros(len(operator.like), 0, n) for _ in range(4))
 
@@ -146,13 +149,15 @@ class _FactorSpace:
         """
         v, jv = self.spaces[:2]
         alive = torch.diag_embed((v.norm(dim=2) > 0.5).to(v.dtype))[:, None]
-        mixed, square = torch.bmm(v, jv.mT), torch.bmm(jv, jv.mT)
+        mixed = torch.bmm(v, jv.mT)
+        square = torch.bmm(jv, jv.mT)
         finite = square.isfinite().all(2).all(1)[:, None]
         symmetric, square = (
             (torch.where(finite[..., None], part, 0.0))[:, None]
             for part in (mixed + mixed.mT, square)
         )
-        a, b = self.a[:, :, None, None], self.b[:, :, None, None]
+        a = self.a[:, :, None, None]
+        b = self.b[:, :, None, None]
         above = alive + a * symmetric + a**2 * square
         below = (
             alive
@@ -178,7 +183,9 @@ class _FactorSpace:
     def residuals(self, values: Tensor, coefficients: Tensor) -> Tensor:
         """(I + aJᵀ)u − σ(I − bJᵀ)v with v = (I − bJ)w, u = (I + aJ)w/σ, `(batch, steps, n)`."""
         w, jw, tw, tjw = (torch.bmm(coefficients, space) for space in self.spaces)
-        a, b, sigma = self.a[..., None], self.b[..., None], values[..., None]
+        a = self.a[..., None]
+        b = self.b[..., None]
+        sigma = values[..., None]
         return (w + a * jw + a * (tw + a * tjw)) / sigma - sigma * (w - b * jw - b * (tw - b * tjw))
 
     def preconditioned(self, residual: Tensor, step: Tensor) -> Tensor:
@@ -195,7 +202,8 @@ class _FactorSpace:
         """M⁻ᵀ times the residual of every step size: what is missing in Rᵀu = σv."""
         if not self.implicit:
             return residual
-        steps, b = residual.shape[1], self.b.T[..., None]
+        steps = residual.shape[1]
+        b = self.b.T[..., None]
         rows = residual.nan_to_num(0.0).transpose(0, 1)  # steps are tangents, examples the batch
         shape = rows.shape
 

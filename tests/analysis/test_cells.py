@@ -6,8 +6,9 @@ import collections
 
 import pytest
 
-from analysis.cells import CellPlan, chunks, plan
+from analysis.cells import CellPlan, Scope, chunks
 from analysis.config import Pair, StudyConfig
+from analysis.quantities.registry import plan
 
 KINDS = (
     "typo",
@@ -43,7 +44,8 @@ def study(**choices: object) -> StudyConfig:
 
 
 def planned(config: StudyConfig) -> list[CellPlan]:
-    return plan(config, (0, 1, 11, 111), TOKENS, 16, dict.fromkeys(range(len(config.pairs)), 4))
+    pair_tokens = dict.fromkeys(range(len(config.pairs)), 4)
+    return plan(Scope(config, (0, 1, 11, 111), TOKENS, 16, pair_tokens))
 
 
 @pytest.mark.parametrize("chunk", [1, 2, 100])
@@ -94,7 +96,7 @@ def test_pairs_without_tokens_are_left_out_and_empty_kinds_have_no_cell():
         texts=("a",),
         pairs=(Pair("typo", "a", "b"), Pair("typo", "a", "c"), Pair("synonym", "a", "d")),
     )
-    cells = plan(config, (0,), [3], 16, {1: 3})
+    cells = plan(Scope(config, (0,), [3], 16, {1: 3}))
     edits = [cell for cell in cells if cell.perturbation not in (None, "gaussian", "worst")]
     assert [(cell.perturbation, cell.texts) for cell in edits] == [("typo", (1,))]
 
@@ -119,3 +121,23 @@ def test_a_header_says_what_the_cell_is_of():
         "texts": [],
         "step_size": 0.1,
     }
+
+
+@pytest.mark.parametrize("depth", ["quick", "full", "prediction", "calibration"])
+def test_cells_come_stage_by_stage_and_layer_by_layer(depth):
+    cells = planned(study(depth=depth))
+    kinds = list(dict.fromkeys(cell.kind for cell in cells))
+    assert (
+        kinds
+        == {
+            "quick": ["regions", "truncated", "propagation", "layer", "dense"],
+            "full": [
+                *("regions", "truncated", "propagation", "layer", "dense"),
+                *("exponents", "nonnormality", "bounds", "density", "sublayers", "refinement"),
+            ],
+            "prediction": ["solves", "layer"],
+            "calibration": ["declared"],
+        }[depth]
+    )
+    of_layers = [cell.layer for cell in cells if cell.kind == "layer"]
+    assert of_layers == sorted(of_layers)

@@ -1,6 +1,6 @@
 """The `odestab` command: what it writes, and one clear line for everything that can be wrong."""
 
-import importlib.util
+import importlib.metadata
 import shutil
 from pathlib import Path
 
@@ -11,8 +11,9 @@ from safetensors.torch import load_file, save_file
 from tiny_study import saved
 
 import figures.report
-from analysis.config import DEFAULT_MODEL, DEFAULT_PACKAGE, INSTALL_DEFAULT
+from analysis.ground.embedded_model import DEFAULT_MODEL
 from figures import style
+from odestab.encoder_layers import embedded_model
 
 USAGE = [
     ([], r"required: COMMAND \(see odestab --help\)"),
@@ -206,22 +207,20 @@ def test_a_model_that_does_not_exist_is_one_line(odestab, model, match):
 
 
 def test_a_missing_default_model_is_one_line_with_the_command_that_gets_it(odestab, monkeypatch):
-    found = importlib.util.find_spec
-    monkeypatch.setattr(
-        importlib.util,
-        "find_spec",
-        lambda name, *rest: None if name == DEFAULT_PACKAGE else found(name, *rest),
-    )
-    odestab.refuses(["analyze", "--texts", "texts.tsv"], f"get it with: {INSTALL_DEFAULT}")
+    def missing(name):
+        raise importlib.metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(embedded_model, "distribution", missing)
+    odestab.refuses(["analyze", "--texts", "texts.tsv"], f"get it with: {embedded_model.INSTALL}")
     outcome = odestab("info")
-    assert outcome.code == 0 and INSTALL_DEFAULT in outcome.out
+    assert outcome.code == 0 and embedded_model.INSTALL in outcome.out
 
 
 def test_an_altered_default_model_is_one_line(odestab, monkeypatch):
-    monkeypatch.setattr("analysis.config.DEFAULT_WEIGHTS", 64 * "0")
+    monkeypatch.setattr(embedded_model, "WEIGHTS", 64 * "0")
     odestab.refuses(
         ["analyze", "--texts", "texts.tsv"],
-        f"expected sha256 {64 * '0'}, got [0-9a-f]{{64}}; get it with: {INSTALL_DEFAULT}",
+        f"expected sha256 {64 * '0'}, got [0-9a-f]{{64}}; get it with: {embedded_model.INSTALL}",
     )
 
 

@@ -14,10 +14,9 @@ import pytest
 import scipy.stats
 
 from analysis.confirmation import confirm
-from analysis.confirmation.power import ranking_power, seed_scatter
-from analysis.confirmation.rank import STATISTICS, WITHIN, correlation
 from analysis.confirmation.runs import Run
 from analysis.confirmation.verdict import _detectable, _outcome, _resampled
+from analysis.ground.rank_correlation import STATISTICS, correlation, ranking_power, seed_scatter
 from figures import confirmation as picture
 from figures.records import Confirmation, typed
 
@@ -179,7 +178,7 @@ def test_among_equally_many_it_is_a_permutation_test_of_those() -> None:
     order, counts = np.array([0.0, 1, 2, 3, 4, 5, 10, 11, 12, 13]), np.array([1] * 6 + [3] * 4)
     measured = np.array([5.0, 6, 7, 8, 9, 10, 0, 1, 2, 3])  # rises within, falls between
     assert correlation("Spearman", order, measured[:, None], 0).value < 0
-    found = correlation(WITHIN, order, measured[:, None], 0, strata=counts)
+    found = correlation("Spearman", order, measured[:, None], 0, strata=counts)
     assert found.value == pytest.approx(1.0) and found.p_value == pytest.approx(
         2 / 17280
     )  # itself and its reverse

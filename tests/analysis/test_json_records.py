@@ -3,24 +3,29 @@ or not there.
 """
 
 import json
+import math
 import os
 import subprocess
 import sys
 from pathlib import Path
 from typing import Annotated, Any, Literal, NotRequired, TypedDict
 
+import msgspec
 import numpy as np
 import pytest
 
+from analysis.ground import files
 from analysis.ground.files import HOST, sweep
 from analysis.ground.json_records import (
     DamagedRecord,
     Within,
     Written,
+    finite,
     parse_json,
     read_record,
     require,
     sealed,
+    write_record,
 )
 from analysis.ground.plain_numbers import decimal_number, whole_number
 from analysis.record import Cell, DamagedCell, read_cell, write_cell
@@ -192,3 +197,40 @@ def test_a_flipped_byte_of_a_cell_is_found_wherever_it_is(tmp_path: Path) -> Non
             "its own name alone, as older cells have no digest"
         )
         assert all(np.array_equal(found.arrays[name], array) for name, array in cell.arrays.items())
+
+
+def test_a_temporary_file_of_this_hour_stays_where_processes_cannot_be_asked(tmp_path, monkeypatch):
+    """On Windows, where signal 0 would be Ctrl-C."""
+    path = tmp_path / f".a.{HOST}.1"
+    path.touch()
+    monkeypatch.setattr(os, "kill", lambda *_: pytest.fail("a signal was sent"))
+    with monkeypatch.context() as windows:
+        windows.setattr(os, "name", "nt")
+        young = files._in_use(path, 1)
+        os.utime(path, (0, 0))
+        old = files._in_use(path, 1)
+    assert (young, old) == (True, False)
+
+
+class Measured(msgspec.Struct):
+    """A typed record."""
+
+    value: float
+    row: list[float]
+
+
+def test_typed_records_are_written_like_plain_ones():
+    record = {"one": Measured(math.nan, [1.0, math.inf]), "many": [Measured(0.5, [])]}
+    assert finite(record) == {
+        "one": {"value": None, "row": [1.0, None]},
+        "many": [{"value": 0.5, "row": []}],
+    }
+
+
+def test_a_record_is_written_sorted_or_as_it_is(tmp_path):
+    path = tmp_path / "a.json"
+    write_record(path, {"b": np.float64("nan"), "a": (np.int64(1), [np.inf])})
+    assert [*json.loads(path.read_text())] == ["b", "a", "digest"]
+    assert read_record(path, dict[str, Any])["a"] == [1, [None]]
+    write_record(path, {"b": None, "a": [1, [None]]}, sort_keys=True)
+    assert [*json.loads(path.read_text())] == ["a", "b", "digest"]

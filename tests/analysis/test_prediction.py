@@ -1,6 +1,5 @@
 """A prediction follows its rule, says how sure it is, and becomes a run that imbert reads."""
 
-import dataclasses
 import json
 import tomllib
 from pathlib import Path
@@ -8,11 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import scipy.stats
+import xarray as xr
 
 from analysis.config import StudyConfig
 from analysis.measure import measure
 from analysis.prediction import predict, run_toml, study_toml
-from analysis.summary import METHODS, LayerGrowth, LayerSolves, LayerSpectrum, Summary
+from analysis.record import Cell, Run
+from analysis.run import Measurements, measurements
 from analysis.sweep import prepare
 from figures import prediction as picture
 from figures.records import Prediction, typed
@@ -28,68 +29,60 @@ def summary(
     h: float = 1.0,
     unsolved: dict[int, int] | None = None,
     error: float = 0.05,
-) -> Summary:
+) -> Measurements:
     """Layers with these mean advantages (spread 0.1) and medians of log(worst implicit/explicit)
     (spread 0.05).
     """
-    random, growth, spectra, solves = np.random.default_rng(0), [], [], []
+    random, cells, texts = np.random.default_rng(0), [], list(range(TEXTS))
+    sure = np.ones((TEXTS, 1), dtype=bool)
     for layer, (advantage, change) in enumerate(zip(advantages, changes, strict=True)):
-        noise = random.normal(0, 1, (2, TEXTS))
-        status = np.zeros(TEXTS, dtype=int)
+        noise = random.normal(0, 1, (2, TEXTS, 1))
+        status = np.zeros((TEXTS, 1), dtype=int)
         status[: (unsolved or {}).get(layer, 0)] = 1
-        explicit, sure = np.full(TEXTS, 4.0), np.ones(TEXTS, dtype=bool)
-        both = {"explicit": explicit, "implicit": explicit * np.exp(change + 0.05 * noise[1])}
-        growth.append(
-            LayerGrowth(
-                layer,
-                h,
-                np.full(TEXTS, 2.0),
-                both,
-                both,
-                dict.fromkeys(METHODS, sure),
-                {},
-                status,
-                np.zeros(TEXTS),
-                np.full(TEXTS, 20),
-                advantage + 0.1 * noise[0],
-                np.full(TEXTS, 0.01),
-            )
-        )
-        spectra.append(
-            LayerSpectrum(
-                layer,
-                np.array([[0.5 + 0.5j, -3.0]] * TEXTS),
-                sure,
-                sure,
-                -1.0,
-                (),
-                (),
-                np.zeros(0),
-                (),
-            )
-        )
-        errors, counts = (
-            np.tile([10 * error, error, error / 10], (TEXTS, 1)),
-            np.tile([4.0, 8.0, 16.0], (TEXTS, 1)),
-        )
-        solves.append(
-            LayerSolves(
-                layer,
-                h,
-                np.array([1e-1, 1e-2, 1e-3]),
-                counts,
-                counts > 0,
-                errors,
-                np.full(TEXTS, advantage),
-            )
-        )
+        explicit = np.full((TEXTS, 1), 4.0)
+        arrays = {
+            "eigenvalues": np.array([[[0.5, 0.5], [-3.0, 0.0]]] * TEXTS),
+            "eigenvalue_residuals": np.zeros((TEXTS, 2)),
+            "eigenvalue_converged": np.ones((TEXTS, 2), dtype=bool),
+            "center": np.array([-1.0]),
+            "logarithmic_norm": np.full(TEXTS, 2.0),
+            "logarithmic_norm_converged": sure[:, 0],
+            "solve_status": status,
+            "solve_residual": np.zeros((TEXTS, 1)),
+            "solve_evaluations": np.full((TEXTS, 1), 20),
+            "advantage": advantage + 0.1 * noise[0],
+            "advantage_error": np.full((TEXTS, 1), 0.01),
+        }
+        for method, values in (
+            ("explicit", explicit),
+            ("implicit", explicit * np.exp(change + 0.05 * noise[1])),
+        ):
+            arrays |= {f"{method}_worst": values, f"{method}_spectral": values}
+            arrays |= {f"{method}_worst_converged": sure, f"{method}_certain": sure}
+            arrays |= {f"{method}_map": values, f"{method}_map_certain": sure}
+        solves = {
+            "evaluations": np.tile([4.0, 8.0, 16.0], (TEXTS, 1, 1)),
+            "converged": np.ones((TEXTS, 1, 3), dtype=bool),
+            "error": np.tile([10 * error, error, error / 10], (TEXTS, 1, 1)),
+            "truncated_advantage": np.full((TEXTS, 1), advantage),
+        }
+        for kind, found in (("layer", arrays), ("solves", solves)):
+            header = {"kind": kind, "texts": texts, "layer": layer}
+            cells.append(Cell(f"{kind}-{layer}", header, found))
     config = {
         "model": 'a "model"',
         "field": "increment",
         "texts": ["a text"] * TEXTS,
         "encoder_depth": len(advantages),
+        "step_sizes": [h],
+        "map_step_sizes": [h],
+        "tolerances": [1e-1, 1e-2, 1e-3],
     }
-    return Summary(config, (), tuple(spectra), tuple(growth), (), (), solves=tuple(solves))
+    return measurements(Run(config, tuple(cells)))
+
+
+def without(found: Measurements, quantity: str) -> Measurements:
+    return Measurements(found.config, {**found.datasets, quantity: xr.Dataset()})
 
 
 def test_the_layers_that_meet_all_conditions_are_predicted() -> None:
@@ -121,15 +114,14 @@ def test_nothing_is_predicted_where_nothing_surely_helps() -> None:
 def test_intervals_are_those_of_the_mean_and_of_sums_of_layers() -> None:
     data = summary([0.3, 0.1], [-0.2, -0.2])
     found = predict(data)
-    for one, growth in zip(found.layers, data.growth, strict=True):
-        half = scipy.stats.norm.ppf(0.975) * growth.advantage.std() / TEXTS**0.5
-        assert one.advantage.value == pytest.approx(growth.advantage.mean())
+    advantages = data["growth"]["advantage"].isel(step_size=0).transpose("layer", "text").values
+    for one, advantage in zip(found.layers, advantages, strict=True):
+        half = scipy.stats.norm.ppf(0.975) * advantage.std() / TEXTS**0.5
+        assert one.advantage.value == pytest.approx(advantage.mean())
         assert (one.advantage.low, one.advantage.high) == pytest.approx(
-            (growth.advantage.mean() - half, growth.advantage.mean() + half), abs=0.1 * half
+            (advantage.mean() - half, advantage.mean() + half), abs=0.1 * half
         )
-    total = (
-        data.growth[0].advantage + data.growth[1].advantage
-    )  # the same texts: the sums' own spread counts
+    total = advantages.sum(0)  # the same texts: the sums' own spread counts
     both = next(one for one in found.placements if one.layers == (0, 1))
     half = scipy.stats.norm.ppf(0.975) * total.std() / TEXTS**0.5
     assert both.advantage.value == pytest.approx(
@@ -164,10 +156,11 @@ def test_the_step_size_with_the_larger_advantage_is_taken() -> None:
         summary([0.1, 0.1], [-0.1, -0.1], h=0.5),
         summary([0.2, 0.2], [-0.1, -0.1], h=1.0),
     )
-    joined = dataclasses.replace(
-        small, growth=small.growth + large.growth, solves=small.solves + large.solves
-    )
-    found = predict(joined)
+    joined = {
+        name: xr.concat([small[name], large[name]], "step_size", data_vars="minimal", join="exact")
+        for name in ("growth", "solves")
+    }
+    found = predict(Measurements(small.config, {**small.datasets, **joined}))
     assert found.recommendation.step_size == 1.0 and any(
         "h = 0.5" in sentence for sentence in found.recommendation.sentences
     )
@@ -190,10 +183,10 @@ def test_the_tolerance_is_the_loosest_that_leaves_the_methods_apart(
 def test_it_needs_texts_to_resample_and_the_solves() -> None:
     data = summary([0.3], [-0.2])
     with pytest.raises(ValueError, match="run `odestab predict`"):
-        predict(dataclasses.replace(data, solves=()))
-    alone = dataclasses.replace(data.growth[0], advantage=data.growth[0].advantage[:1])
+        predict(without(data, "solves"))
+    alone = {**data.datasets, "growth": data["growth"].isel(text=[0])}
     with pytest.raises(ValueError, match=r"at least 2 .* got 1"):
-        predict(dataclasses.replace(data, growth=(alone,)))
+        predict(Measurements(data.config, alone))
 
 
 @pytest.mark.parametrize("advantage", [0.3, -0.3])

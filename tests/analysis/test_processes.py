@@ -16,11 +16,14 @@ from analysis.record import write_cell
 
 ROOT = Path(__file__).parents[2]
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-HEAVY = {"torch", "transformers", "odestab", "numpy", "scipy", "matplotlib", "safetensors"}
+HEAVY = {
+    *("torch", "transformers", "odestab", "numpy", "scipy", "matplotlib", "safetensors"),
+    *("xarray", "pandas", "pyarrow"),
+}
 
 
 @pytest.mark.parametrize(
-    "command", [[], ["analyze"], ["regions"], ["propagate"], ["report"], ["info"]]
+    "command", [[], ["analyze"], ["regions"], ["propagate"], ["report"], ["export"], ["info"]]
 )
 def test_help_loads_nothing_heavy(command):
     code = f"""

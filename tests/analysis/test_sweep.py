@@ -9,13 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import xarray as xr
 
 from analysis import record, sweep
-from analysis.cells import CellPlan
 from analysis.config import Pair, StudyConfig, read_texts
+from analysis.quantities.propagation import growths
 from analysis.record import read_config
-from analysis.summary import METHODS, Summary
-from analysis.tables import tables
+from analysis.run import Measurements
 
 
 def bytes_of(folder: Path) -> dict[str, bytes]:
@@ -229,18 +229,10 @@ def test_cells_without_a_configuration_are_not_trusted(run_folder, odestab):
     assert outcome.code == 2 and "run has cells but no config.json" in outcome.err[-1]
 
 
-def largest_difference(a: np.ndarray, b: np.ndarray) -> float:
-    """Relative to the largest entry."""
-    return float(np.abs(a - b).max() / np.abs(b).max())
-
-
-def by_text(cells: list[CellPlan]) -> list[int]:
-    """Which rows of a table put its examples in the order of their texts; cells hold them by
-    length.
-    """
-    return np.argsort(
-        [text for texts in sorted(cell.texts for cell in cells) for text in texts]
-    ).tolist()
+def largest_difference(a: xr.DataArray, b: xr.DataArray) -> float:
+    """Relative to the largest entry, label by label."""
+    b = b.reindex_like(a).transpose(*a.dims)
+    return float(np.abs(a - b).max(skipna=False) / np.abs(b).max())
 
 
 def test_values_of_a_text_do_not_depend_on_its_batch_mates(config):
@@ -253,44 +245,28 @@ def test_values_of_a_text_do_not_depend_on_its_batch_mates(config):
         growth_rtol=1e-5,
         eigenvalues=4,
     )
-    found: list[tuple[Summary, list[int], list[int]]] = []
+    found: list[Measurements] = []
     for chunk in (1, 3):
         prepared = sweep.prepare(dataclasses.replace(tight, chunk=chunk), refuse)
-        layers, edits = (
-            [cell for cell in prepared.cells if kind in (cell.kind, cell.perturbation)]
-            for kind in ("layer", "typo")
-        )
-        found.append(
-            (sweep.measure_in_memory(prepared, layers + edits), by_text(layers), by_text(edits))
-        )
-    (alone, a, a_edits), (together, b, b_edits) = found
-    (spectrum, other_spectrum), (growth, other_growth) = (
-        (alone.spectra + together.spectra),
-        (alone.growth + together.growth),
-    )
-    assert spectrum.converged.all() and other_spectrum.converged.all()
-    assert (
-        largest_difference(np.abs(spectrum.leading + 1)[a], np.abs(other_spectrum.leading + 1)[b])
-        <= 1e-6
-    )
-    assert (
-        largest_difference(growth.logarithmic_norm[a], other_growth.logarithmic_norm[b]) <= 1e-6
-    )  # of second order in growth_rtol
-    for method in METHODS:
-        assert (
-            growth.converged[f"{method}_worst"].all()
-            and other_growth.converged[f"{method}_worst"].all()
-        )
-        assert largest_difference(growth.worst[method][a], other_growth.worst[method][b]) <= 1e-6
-        assert (
-            largest_difference(growth.spectral[method][a], other_growth.spectral[method][b]) <= 1e-6
-        )
-    for one, other in zip(alone.curves, together.curves, strict=True):
-        solved = (
-            2e-5 if one.method == "implicit" else 1e-9
-        )  # a perturbed path is solved 1e-5 below the perturbation
-        assert largest_difference(one.measured[a_edits], other.measured[b_edits]) <= solved
-        assert largest_difference(one.predicted[a_edits], other.predicted[b_edits]) <= solved
+        cells = [
+            cell for cell in prepared.cells if {"layer", "typo"} & {cell.kind, cell.perturbation}
+        ]
+        found.append(sweep.measure_in_memory(prepared, cells))
+    alone, together = found
+    spectra = [one["spectrum"] for one in found]
+    assert all(bool(one["eigenvalue_converged"].all()) for one in spectra)
+    distances = [np.abs(one["eigenvalue"] + 1) for one in spectra]
+    assert largest_difference(*distances) <= 1e-6
+    assert all(bool(one["growth"]["worst_growth_converged"].all()) for one in found)
+    for name in ("logarithmic_norm", "worst_growth", "spectral_growth"):
+        # Of second order in growth_rtol.
+        assert largest_difference(alone["growth"][name], together["growth"][name]) <= 1e-6
+    (one,), (other,) = (growths(each["propagation"]) for each in found)
+    for method, solved in (("implicit", 2e-5), ("explicit", 1e-9)):
+        # A perturbed path is solved 1e-5 below the perturbation.
+        for name in ("measured", "predicted"):
+            values = (each.values[name].sel(scheme=method) for each in (one, other))
+            assert largest_difference(*values) <= solved
 
 
 def test_an_edit_pair_of_each_side_alone(desk):
@@ -306,9 +282,8 @@ def test_an_edit_pair_of_each_side_alone(desk):
     ]
     edits = [cell for cell in prepared.cells if cell.perturbation == "edit"]
     assert [cell.texts for cell in edits] == [(0,)]
-    assert np.isnan(
-        [curves.size for curves in sweep.measure_in_memory(prepared, edits).curves]
-    ).all()
+    measured = sweep.measure_in_memory(prepared, edits)["propagation"]
+    assert [np.isnan(one.size) for one in growths(measured)] == [True]
 
 
 def test_single_precision_and_two_step_sizes(desk):
@@ -316,7 +291,8 @@ def test_single_precision_and_two_step_sizes(desk):
         "bert", ("the cat",), dtype="float32", step_sizes=(0.5, 1.0), layers=(1,), field="outer"
     )
     prepared = sweep.prepare(config, refuse)
-    summary = sweep.measure_in_memory(prepared, prepared.cells)
-    assert [(growth.layer, growth.step_size) for growth in summary.growth] == [(1, 0.5), (1, 1.0)]
-    assert {curves.step_size for curves in summary.curves} == {0.5, 1.0}
-    record._finite(tables(summary))
+    found = sweep.measure_in_memory(prepared, prepared.cells)
+    assert found["growth"]["layer"].values.tolist() == [1]
+    for name in ("growth", "propagation", "regions"):
+        assert found[name]["step_size"].values.tolist() == [0.5, 1.0]
+    record._finite(found.summary())

@@ -1,21 +1,19 @@
-"""Made-up summaries that look like those of a small encoder, for tests and for looking at the
-figures.
+"""Made-up cells that look like those of a small encoder, for tests and for looking at the figures:
+what a quantity makes of them is what it makes of measured ones.
 """
 
+import ast
 import dataclasses
+import functools
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import xarray as xr
 
-from analysis.summary import (
-    METHODS,
-    Curves,
-    LayerGrowth,
-    LayerSpectrum,
-    Region,
-    StabilityMap,
-    Summary,
-)
+from analysis.quantities import METHODS
+from analysis.record import Cell, Run
+from analysis.run import Measurements, measurements
 
 STEPS = [0.25, 0.5, 1.0]
 MAP_STEPS = [float(h) for h in np.geomspace(0.05, 4, 20).round(4)]
@@ -29,10 +27,23 @@ WORST = (
 )  # ‖I + J‖ of all-MiniLM-L6-v2, medians over eight sentences
 LOGARITHMIC_NORMS = (1.6, 5.9, 6.8, 8.0, 6.6, 2.5)
 RADII = (1.65, 1.58, 1.78, 1.81, 1.40, 1.59)
-KINDS = {"gaussian": 16, "worst": 8, "typo": 12, "synonym": 10, "negation": 6, "edit": 5}
+KINDS = {"gaussian": 16, "worst": 16, "typo": 12, "synonym": 10, "negation": 6, "edit": 5}
 
 
-def summary(
+Arrays = dict[str, np.ndarray]
+
+
+def summary(**choices: Any) -> Measurements:
+    """What was measured, made once for equal choices."""
+    return _measured(repr(choices))
+
+
+@functools.cache
+def _measured(choices: str) -> Measurements:
+    return measurements(run(**ast.literal_eval(choices)))
+
+
+def run(
     layers: int = 6,
     texts: int = 8,
     seed: int = 0,
@@ -43,84 +54,111 @@ def summary(
     converged: bool = True,
     stable: bool = False,
     implicit_wins: bool = True,
-) -> Summary:
-    """A summary: `stable` puts all eigenvalues where both steps damp, `implicit_wins` decides whose
+) -> Run:
+    """The cells: `stable` puts all eigenvalues where both steps damp, `implicit_wins` decides whose
     growth is smaller.
     """
     rng = np.random.default_rng(seed)
     steps, map_steps = steps or STEPS, map_steps or MAP_STEPS
-    spectra = tuple(
-        _spectrum(rng, l, texts, steps, dense, converged, stable) for l in range(layers)
+    cells = []
+    for layer in range(layers):
+        leading, sure = _leading(rng, layer, texts, converged, stable)
+        arrays = {
+            "eigenvalues": pairs(leading),
+            "eigenvalue_residuals": np.where(sure, 1e-8, 1e-3),
+            "eigenvalue_converged": sure,
+            "center": np.array([-1.0]),
+            **_map(leading, np.array(map_steps), converged),
+            **_growth(rng, layer, leading, steps, converged, stable, implicit_wins),
+        }
+        cells.append(cell("layer", arrays, list(range(texts)), layer=layer))
+        for text in range(2 if dense else 0):
+            spectrum = np.concatenate(
+                [_conjugate_pairs(rng, 600, _radius(layer, stable), 1.5), -np.ones(8)]
+            )
+            cells.append(dense_cell(spectrum, layer, text, steps))
+    cells += _propagation(
+        rng, KINDS if kinds is None else kinds, layers, steps, converged, implicit_wins
     )
-    return Summary(
-        config=_config(layers, texts, steps, map_steps),
-        curves=tuple(
-            _curves(rng, KINDS if kinds is None else kinds, layers, steps, converged, implicit_wins)
-        ),
-        spectra=spectra,
-        growth=tuple(
-            _growth(rng, one, h, converged, stable, implicit_wins) for one in spectra for h in steps
-        ),
-        regions=tuple(_regions(steps)),
-        maps=tuple(_map(spectra, method, np.array(map_steps), converged) for method in METHODS),
-    )
+    cells += [_regions(h) for h in steps]
+    return Run(_config(layers, texts, steps, map_steps), tuple(cells))
 
 
-def empty() -> Summary:
+def empty() -> Measurements:
     """A run that has measured nothing yet."""
-    return Summary(
-        {"model": "m", "field": "outer", "step_sizes": [1.0], "map_step_sizes": [0.5, 1.0]},
-        (),
-        (),
-        (),
-        (),
-        (),
-    )
+    config = {"model": "m", "field": "outer", "step_sizes": [1.0], "map_step_sizes": [0.5, 1.0]}
+    return measurements(Run(config, ()))
 
 
-def with_config(original: Summary, **entries: Any) -> Summary:
-    """The same records under another configuration."""
+def with_config(original: Measurements, **entries: Any) -> Measurements:
+    """The same measurements under another configuration."""
     return dataclasses.replace(original, config={**original.config, **entries})
 
 
-def with_growth(original: Summary, **fields: Any) -> Summary:
-    """Fields of every LayerGrowth replaced by what a function makes of the record."""
-    changed = [
-        dataclasses.replace(one, **{name: make(one) for name, make in fields.items()})
-        for one in original.growth
-    ]
-    return dataclasses.replace(original, growth=tuple(changed))
+def with_dataset(original: Measurements, quantity: str, dataset: xr.Dataset) -> Measurements:
+    """The same with another dataset for one quantity."""
+    return dataclasses.replace(original, datasets={**original.datasets, quantity: dataset})
 
 
-def not_a_number(original: Summary) -> Summary:
-    """Every real measurement replaced by NaN."""
+def changed(
+    original: Measurements, quantity: str, **variables: Callable[[xr.DataArray], Any]
+) -> Measurements:
+    """Variables of a quantity replaced by what a function makes of each, broadcast to its dims."""
+    dataset = original[quantity]
+    made = {}
+    for name, make in variables.items():
+        before = dataset[name]
+        after = make(before)
+        if not isinstance(after, xr.DataArray):
+            after = before.copy(data=np.broadcast_to(after, before.shape).copy())
+        dtype = np.result_type(before.dtype, after.dtype)
+        made[name] = after.broadcast_like(before).transpose(*before.dims).astype(dtype)
+    return with_dataset(original, quantity, dataset.assign(made))
 
-    def nan(values: Any) -> Any:
-        return (
-            {key: nan(value) for key, value in values.items()}
-            if isinstance(values, dict)
-            else np.full(np.shape(values), np.nan)
+
+def by_layer(dataset: xr.Dataset, make: Callable[[int], float]) -> xr.DataArray:
+    """A number for each layer."""
+    layers = dataset["layer"].values.tolist()
+    return xr.DataArray([float(make(layer)) for layer in layers], {"layer": layers}, "layer")
+
+
+def by_method(explicit: float, implicit: float) -> xr.DataArray:
+    """A number for each method."""
+    return xr.DataArray([explicit, implicit], {"scheme": list(METHODS)}, "scheme")
+
+
+def not_a_number(original: Measurements) -> Measurements:
+    """Every real and complex measurement replaced by NaN."""
+    datasets = {
+        name: dataset.map(
+            lambda values: xr.full_like(values, np.nan) if values.dtype.kind in "fc" else values
         )
+        for name, dataset in original.datasets.items()
+    }
+    return dataclasses.replace(original, datasets=datasets)
 
-    def without(one: Any, *names: str) -> Any:
-        return dataclasses.replace(one, **{name: nan(getattr(one, name)) for name in names})
 
-    quantities = (
-        "logarithmic_norm",
-        "worst",
-        "spectral",
-        "residual",
-        "advantage",
-        "advantage_error",
-    )
-    return dataclasses.replace(
-        original,
-        curves=tuple(without(one, "measured", "predicted") for one in original.curves),
-        spectra=tuple(without(one, "leading", "residuals", "outside") for one in original.spectra),
-        growth=tuple(without(one, *quantities) for one in original.growth),
-        regions=tuple(without(one, "amplification") for one in original.regions),
-        maps=tuple(without(one, "growth") for one in original.maps),
-    )
+def cell(kind: str, arrays: Arrays, texts: list[int], **header: Any) -> Cell:
+    """A cell of some texts."""
+    name = "-".join(map(str, (kind, *header.values(), *texts[:1])))
+    return Cell(name, {"kind": kind, "texts": texts, **header}, arrays)
+
+
+def pairs(values: np.ndarray) -> np.ndarray:
+    """Complex numbers as cells hold them."""
+    return np.stack([values.real, values.imag], axis=-1)
+
+
+def dense_cell(spectrum: np.ndarray, layer: int, text: int, steps: list[float]) -> Cell:
+    """All eigenvalues of a short text."""
+    spread = spectrum[np.abs(spectrum + 1) > 1e-3]
+    arrays = {
+        "spectrum": pairs(spectrum),
+        "spectrum_residuals": np.full(len(spectrum), 1e-12),
+        "outside": np.array([np.mean(np.abs(1 - (h * spread) ** 2) > 1) for h in steps]),
+        "bulk": np.array([len(spectrum) - len(spread)]),
+    }
+    return cell("dense", arrays, [text], layer=layer)
 
 
 def _config(layers: int, texts: int, steps: list[float], map_steps: list[float]) -> dict[str, Any]:
@@ -155,102 +193,96 @@ def _conjugate_pairs(
     return -1 + np.concatenate([z, z.conj(), np.zeros(count - 2 * half)])
 
 
-def _spectrum(
-    rng: np.random.Generator,
-    layer: int,
-    texts: int,
-    steps: list[float],
-    dense: bool,
-    converged: bool,
-    stable: bool,
-) -> LayerSpectrum:
-    radius = 0.9 if stable else RADII[layer % len(RADII)]
+def _radius(layer: int, stable: bool) -> float:
+    return 0.9 if stable else RADII[layer % len(RADII)]
+
+
+def _leading(
+    rng: np.random.Generator, layer: int, texts: int, converged: bool, stable: bool
+) -> tuple[np.ndarray, np.ndarray]:
+    radius = _radius(layer, stable)
     leading = np.stack(
         [_conjugate_pairs(rng, 8, radius * rng.uniform(0.9, 1.05), 0.25) for _ in range(texts)]
     )
-    leading[:, 0] = -1 + radius * rng.uniform(
-        0.95, 1.1, texts
-    )  # one real eigenvalue leads, as in trained layers
+    # One real eigenvalue leads, as in trained layers.
+    leading[:, 0] = -1 + radius * rng.uniform(0.95, 1.1, texts)
     leading[:, 4] = -1 + radius * rng.uniform(0.7, 0.9, texts)
     leading = np.take_along_axis(leading, np.argsort(-np.abs(leading + 1), axis=1), axis=1)
     sure = np.ones(leading.shape, dtype=bool)
     if not converged:
         sure[: max(texts // 4, 1), -2:] = False
-    full = tuple(
-        np.concatenate([_conjugate_pairs(rng, 600, radius, 1.5), -np.ones(8)])
-        for _ in range(2 if dense else 0)
-    )
-    spread = [one[np.abs(one + 1) > 1e-3] for one in full]
-    outside = np.array(
-        [[np.mean(np.abs(1 - (h * one) ** 2) > 1) for h in steps] for one in spread]
-    ).reshape(len(full), len(steps) if full else 0)
-    bulk = tuple(len(one) - len(kept) for one, kept in zip(full, spread, strict=True))
-    residuals = np.where(sure, 1e-8, 1e-3)
-    return LayerSpectrum(
-        layer, leading, residuals, sure, -1.0, full, tuple(range(len(full))), outside, bulk
-    )
+    return leading, sure
 
 
-def _spectral(leading: np.ndarray, h: float) -> dict[str, np.ndarray]:
+def _spectral(leading: np.ndarray, h: float) -> Arrays:
     z = h * np.concatenate([leading, np.full((len(leading), 1), -1.0)], axis=1)
     return {"explicit": np.abs(1 + z).max(1), "implicit": (1 / np.abs(1 - z)).max(1)}
 
 
+def _map(leading: np.ndarray, steps: np.ndarray, converged: bool) -> Arrays:
+    arrays = {}
+    for method in METHODS:
+        growth = np.stack([_spectral(leading, h)[method] for h in steps], axis=1)
+        certain = np.ones(growth.shape, dtype=bool)
+        if not converged and method == "implicit":
+            certain[:, steps > 2] = False
+        arrays[f"{method}_map"] = growth
+        arrays[f"{method}_map_certain"] = certain
+        arrays[f"{method}_map_boundary"] = np.zeros(growth.shape, dtype=bool)
+    return arrays
+
+
 def _growth(
     rng: np.random.Generator,
-    one: LayerSpectrum,
-    h: float,
+    layer: int,
+    leading: np.ndarray,
+    steps: list[float],
     converged: bool,
     stable: bool,
     implicit_wins: bool,
-) -> LayerGrowth:
-    texts, layer = len(one.leading), one.layer
-    norm = (
-        (0.4 if stable else 1.0)
-        * LOGARITHMIC_NORMS[layer % 6]
-        * rng.lognormal(0, 0.08, texts)
-        / (8 if stable else 1)
-    )
-    explicit = (1 + h * (WORST[layer % 6] - 1)) * rng.lognormal(0, 0.1, texts)
-    factor = (0.55 if implicit_wins else 1.7) * (1.9 if layer == 2 else 1.0)
+) -> Arrays:
+    texts = len(leading)
+    norm = (0.05 if stable else 1.0) * LOGARITHMIC_NORMS[layer % 6] * rng.lognormal(0, 0.08, texts)
     flags = np.ones(texts, dtype=bool)
     late = flags.copy()
-    late[0] = converged
-    middle = layer in (2, 3)
-    return LayerGrowth(
-        layer=layer,
-        step_size=h,
-        logarithmic_norm=norm,
-        worst={"explicit": explicit, "implicit": factor * explicit * rng.lognormal(0, 0.15, texts)},
-        spectral=_spectral(one.leading, h),
-        certain={"explicit": flags, "implicit": late if middle else flags},
-        converged={
-            "eigenvalues": np.asarray(one.converged.all(1)),
-            "logarithmic_norm": flags,
-            "explicit_worst": flags,
-            "implicit_worst": late if middle else flags,
-        },
-        status=np.where(late | (not middle), 0, 1),
-        residual=np.full(texts, 1e-9),
-        evaluations=rng.integers(12, 30, texts).astype(float),
-        advantage=h
-        * (1 if implicit_wins else -1)
-        * (0.25 if layer != 4 else -0.12)
-        * rng.normal(1, 0.15, texts),
-        advantage_error=np.full(texts, 0.01),
-    )
+    late[0] = converged or layer not in (2, 3)
+    factor = (0.55 if implicit_wins else 1.7) * (1.9 if layer == 2 else 1.0)
+    sign, towards = 1 if implicit_wins else -1, 0.25 if layer != 4 else -0.12
+    records = []
+    for h in steps:
+        explicit = (1 + h * (WORST[layer % 6] - 1)) * rng.lognormal(0, 0.1, texts)
+        spectral = _spectral(leading, h)
+        records.append(
+            {
+                "solve_status": np.where(late, 0, 1),
+                "solve_residual": np.full(texts, 1e-9),
+                "solve_evaluations": rng.integers(12, 30, texts).astype(float),
+                "advantage": h * sign * towards * rng.normal(1, 0.15, texts),
+                "advantage_error": np.full(texts, 0.01),
+                "explicit_worst": explicit,
+                "implicit_worst": factor * explicit * rng.lognormal(0, 0.15, texts),
+                "explicit_worst_converged": flags,
+                "implicit_worst_converged": late,
+                "explicit_spectral": spectral["explicit"],
+                "implicit_spectral": spectral["implicit"],
+                "explicit_certain": flags,
+                "implicit_certain": late,
+            }
+        )
+    stacked = {name: np.stack([one[name] for one in records], axis=1) for name in records[0]}
+    return {"logarithmic_norm": norm, "logarithmic_norm_converged": flags, **stacked}
 
 
-def _curves(
+def _propagation(
     rng: np.random.Generator,
     kinds: dict[str, int],
     layers: int,
     steps: list[float],
     converged: bool,
     implicit_wins: bool,
-) -> list[Curves]:
-    found = []
-    end = {
+) -> list[Cell]:
+    cells = []
+    ends = {
         "gaussian": 0.32,
         "worst": 9.2,
         "typo": 1.3,
@@ -258,65 +290,58 @@ def _curves(
         "negation": 1.1,
         "edit": 2.0,
     }
+    known_sizes = {"gaussian": (1e-4, 1e-3, 1e-2, 1e-1, 1.0), "worst": (1e-4, 1e-2)}
+    first_pair = 0
     for kind, examples in kinds.items():
-        sizes = {"gaussian": (1e-4, 1e-3, 1e-2, 1e-1, 1.0), "worst": (1e-4, 1e-2)}.get(
-            kind, (np.nan,)
-        )
+        sizes = known_sizes.get(kind, (np.nan,))
+        first = 0 if kind in known_sizes else first_pair
+        first_pair += 0 if kind in known_sizes else examples
         for h in steps:
-            for method in METHODS:
+            shape = (len(METHODS), len(sizes), examples)
+            measured = np.zeros((*shape, layers + 1))
+            predicted = np.zeros_like(measured)
+            sure = np.ones((*shape, layers), dtype=bool)
+            for i, method in enumerate(METHODS):
                 damping = {"explicit": 1.0, "implicit": 0.6 if implicit_wins else 1.6}[method]
-                path = (end.get(kind, 1.0) * damping) ** (h * np.linspace(0, 1, layers + 1))
-                noise = np.cumsum(
-                    np.concatenate(
-                        [np.zeros((examples, 1)), rng.normal(0, 0.12, (examples, layers))], axis=1
-                    ),
-                    axis=1,
-                )
-                predicted = path * np.exp(noise)
-                for size in sizes:
-                    off = (
-                        (0.4 if np.isnan(size) else 0.8 * size)
-                        * rng.lognormal(0, 0.5, (examples, layers + 1))
-                        * np.linspace(0, 1, layers + 1)
-                    )
-                    sure = np.ones((examples, layers), dtype=bool)
-                    if not converged and method == "implicit" and kind in ("worst", "gaussian"):
-                        sure[: 1 + examples // 8, layers // 2 :] = False
-                    found.append(
-                        Curves(kind, method, h, size, predicted * np.exp(-off), predicted, sure)
-                    )
-    return found
+                path = (ends.get(kind, 1.0) * damping) ** (h * np.linspace(0, 1, layers + 1))
+                noise = rng.normal(0, 0.12, (examples, layers + 1))
+                noise[:, 0] = 0
+                predicted[i] = path * np.exp(np.cumsum(noise, axis=1))
+                for j, size in enumerate(sizes):
+                    off = 0.4 if np.isnan(size) else 0.8 * size
+                    spread = rng.lognormal(0, 0.5, (examples, layers + 1))
+                    depth = np.linspace(0, 1, layers + 1)
+                    measured[i, j] = predicted[i, j] * np.exp(-off * spread * depth)
+                if not converged and method == "implicit" and kind in ("worst", "gaussian"):
+                    sure[i, :, : 1 + examples // 8, layers // 2 :] = False
+            arrays = {
+                "measured": measured,
+                "predicted": predicted,
+                "relative": measured,
+                "converged": sure,
+                "size": np.broadcast_to(np.nan_to_num(sizes, nan=0.3)[:, None], shape).copy(),
+                "sizes": np.array(sizes),
+            }
+            places = list(range(first, first + examples))
+            cells.append(cell("propagation", arrays, places, perturbation=kind, step_size=h))
+    return cells
 
 
-def _regions(steps: list[float]) -> list[Region]:
+def _regions(h: float) -> Cell:
     re, im = np.linspace(-4, 4, 161), np.linspace(-3, 3, 121)
     z = re[None, :] + 1j * im[:, None]
-    with np.errstate(divide="ignore"):
-        exact = {
-            "explicit": np.abs(1 + z),
-            "implicit": 1 / np.abs(1 - z),
-            "lemniscate": np.abs(1 - z**2),
+    with np.errstate(divide="ignore", invalid="ignore"):
+        regions = {
+            ("explicit", "explicit Euler"): np.abs(1 + z),
+            ("implicit", "implicit Euler"): 1 / np.abs(1 - z),
         }
-    labels = {"explicit": "explicit Euler", "implicit": "implicit Euler", "lemniscate": "|1 − z²|"}
-    found = [Region(name, labels[name], 1.0, re, im, values) for name, values in exact.items()]
-    for h in steps:
         for label, c in (
             ("gradient descent, 5 steps of 0.1", 1 - 0.1 * np.abs(1 - z) ** 2),
             ("resolvent Picard, 5 iterations", (h + z) / (1 + h)),
         ):
-            with np.errstate(divide="ignore", invalid="ignore"):
-                amplification = np.abs((1 - c**5) / (1 - z) + c**5)
-            found.append(Region("truncated", label, h, re, im, amplification))
-    return found
-
-
-def _map(
-    spectra: tuple[LayerSpectrum, ...], method: str, steps: np.ndarray, converged: bool
-) -> StabilityMap:
-    growth = np.stack(
-        [np.stack([_spectral(one.leading, h)[method] for h in steps]) for one in spectra]
-    )
-    certain = np.ones(growth.shape, dtype=bool)
-    if not converged and method == "implicit":
-        certain[:, steps > 2] = False
-    return StabilityMap(method, np.array([one.layer for one in spectra]), steps, growth, certain)
+            # At z = 1 the quotient is 0/0, and its limit the number of iterations and one.
+            value = np.nan_to_num(np.abs((1 - c**5) / (1 - z) + c**5), nan=6.0)
+            regions["truncated", label] = value
+        regions["lemniscate", "|1 − z²|"] = np.abs(1 - z**2)
+    arrays = {"re": re, "im": im, "amplification": np.stack(list(regions.values()))}
+    return cell("regions", arrays, [], step_size=h, regions=[[*name, h] for name in regions])

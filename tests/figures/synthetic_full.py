@@ -1,32 +1,17 @@
-"""Made-up summaries of a run of full depth, for tests and for looking at the figures."""
+"""Made-up cells of a run of full depth, for tests and for looking at the figures."""
 
-import dataclasses
+import ast
+import functools
 from typing import Any
 
 import numpy as np
 import synthetic
+from synthetic import Arrays
 
-from analysis.summary import (
-    METHODS,
-    Density,
-    Directions,
-    Exponents,
-    NonNormality,
-    PseudospectrumBound,
-    Refinement,
-    SublayerGrowth,
-    Summary,
-)
+from analysis.quantities import METHODS
+from analysis.record import Cell, Run
+from analysis.run import Measurements, measurements
 
-TABLES = (
-    "nonnormality",
-    "bounds",
-    "densities",
-    "directions",
-    "sublayers",
-    "refinements",
-    "exponents",
-)
 FIRST_TOKEN = (
     0.25,
     0.94,
@@ -42,91 +27,44 @@ HALVES = {
 PARTS = np.array([1, 2, 4])
 
 
-def summary(
+def summary(**choices: Any) -> Measurements:
+    """A run of full depth, made once for equal choices."""
+    return _measured(repr(choices))
+
+
+@functools.cache
+def _measured(choices: str) -> Measurements:
+    return measurements(run(**ast.literal_eval(choices)))
+
+
+def run(
     layers: int = 6, texts: int = 8, seed: int = 0, converged: bool = True, **choices: Any
-) -> Summary:
-    """A summary of full depth; `choices` are those of `synthetic.summary`."""
-    quick = synthetic.summary(layers=layers, texts=texts, seed=seed, converged=converged, **choices)
+) -> Run:
+    """Its cells; `choices` are those of `synthetic.run`."""
+    quick = synthetic.run(layers=layers, texts=texts, seed=seed, converged=converged, **choices)
     rng, steps = np.random.default_rng(seed + 1), quick.config["step_sizes"]
-    matrices = [matrix(rng, synthetic.RADII[l % 6]) for l in range(layers)]
-    return dataclasses.replace(
-        quick,
-        nonnormality=tuple(_nonnormality(l, one) for l, one in enumerate(matrices)),
-        bounds=tuple(_bound(rng, l, one, texts, converged) for l, one in enumerate(matrices)),
-        densities=tuple(
-            density(rng, l, of, texts) for l in range(layers) for of in ("gram", "symmetric")
-        ),
-        directions=tuple(_directions(rng, l, h, texts) for l in range(layers) for h in steps),
-        sublayers=tuple(
-            _half(rng, l, half, h, texts, converged)
-            for l in range(layers)
-            for half in HALVES
-            for h in steps
-        ),
-        refinements=tuple(
-            _refinement(rng, l, h, texts, converged) for l in range(layers) for h in steps
-        ),
-        exponents=tuple(
-            _exponents(rng, method, h, texts, layers, converged)
-            for method in METHODS
-            for h in steps
-        ),
-    )
+    every = list(range(texts))
+    cells = [_with_directions(rng, one, steps) for one in quick.cells]
+    for layer in range(layers):
+        jacobian = matrix(rng, synthetic.RADII[layer % 6])
+        own = synthetic.dense_cell(np.linalg.eigvals(jacobian), layer, 0, steps)
+        cells = [own, *(one for one in cells if one.name != own.name)]
+        halves = _halves(rng, layer, steps, texts, converged)
+        refined = _refinement(rng, layer, steps, texts, converged)
+        cells += [
+            _nonnormality(layer, jacobian),
+            _bound(rng, layer, jacobian, texts, converged),
+            synthetic.cell("density", densities(rng, layer, texts), every, layer=layer),
+            synthetic.cell("sublayers", halves, every, layer=layer),
+            synthetic.cell("refinement", refined, every, layer=layer),
+        ]
+    cells += [_exponents(rng, h, texts, converged) for h in steps]
+    return Run({**quick.config, "depth": "full"}, tuple(cells))
 
 
-def changed(original: Summary, table: str, **fields: Any) -> Summary:
-    """Fields of every record of a table replaced by what a function makes of the record."""
-    records = [
-        dataclasses.replace(one, **{name: make(one) for name, make in fields.items()})
-        for one in getattr(original, table)
-    ]
-    tables: dict[str, Any] = {table: tuple(records)}
-    return dataclasses.replace(original, **tables)
-
-
-def not_a_number(original: Summary) -> Summary:
+def not_a_number(original: Measurements) -> Measurements:
     """Every real measurement replaced by NaN."""
-
-    def nan(values: Any) -> Any:
-        if isinstance(values, dict):
-            return {name: nan(each) for name, each in values.items()}
-        if isinstance(values, float):
-            return float("nan")
-        return (
-            np.full_like(values, np.nan)
-            if np.issubdtype(np.asarray(values).dtype, np.inexact)
-            else values
-        )
-
-    given = (
-        "layer",
-        "text",
-        "texts",
-        "of",
-        "half",
-        "method",
-        "step_size",
-        "re",
-        "im",
-        "points",
-        "epsilons",
-        "parts",
-    )
-
-    def without(one: Any) -> Any:
-        kept = {field.name: getattr(one, field.name) for field in dataclasses.fields(one)}
-        measured = {
-            name: nan(value)
-            for name, value in kept.items()
-            if name not in given and not isinstance(value, str)
-        }
-        return dataclasses.replace(one, **measured)
-
-    quick = synthetic.not_a_number(original)
-    tables: dict[str, Any] = {
-        table: tuple(without(one) for one in getattr(quick, table)) for table in TABLES
-    }
-    return dataclasses.replace(quick, **tables)
+    return synthetic.not_a_number(original)
 
 
 def matrix(rng: np.random.Generator, radius: float, size: int = 24) -> np.ndarray:
@@ -157,149 +95,149 @@ def _smallest(jacobian: np.ndarray, re: np.ndarray, im: np.ndarray) -> np.ndarra
     )
 
 
-def _nonnormality(layer: int, jacobian: np.ndarray) -> NonNormality:
+def _nonnormality(layer: int, jacobian: np.ndarray) -> Cell:
     boundary = numerical_range(jacobian, 32)
-    re = np.linspace(boundary.real.min() - 0.3, boundary.real.max() + 0.3, 31)
-    im = np.linspace(0, boundary.imag.max() + 0.3, 16)
+    re = np.linspace(boundary.real.min() - 0.3, boundary.real.max() + 0.3, 31 + layer)
+    im = np.linspace(0, boundary.imag.max() + 0.3, 16 + layer % 2)
     eigenvalues = np.linalg.eigvals(jacobian)
     alpha, frobenius = float(eigenvalues.real.max()), float(np.linalg.norm(jacobian))
     epsilons, radius = np.array([1e-1, 1e-2, 1e-3]), float(np.abs(eigenvalues + 1).max())
-    return NonNormality(
-        layer=layer,
-        text=0,
-        eigenvalues=eigenvalues,
-        re=re,
-        im=im,
-        sigma_min=_smallest(jacobian, re, im),
-        boundary=boundary,
-        frobenius=frobenius,
-        henrici=float(np.sqrt(frobenius**2 - (np.abs(eigenvalues) ** 2).sum())),
-        spectral_abscissa=alpha,
-        logarithmic_norm=float(boundary.real.max()),
-        epsilons=epsilons,
-        pseudospectral_abscissa=alpha + 3 * epsilons**0.6,
-        pseudospectral_radius=radius + 3 * epsilons**0.6,
-        extremum_kind="exact" if layer % 2 else "bound",
-        kreiss=2.5 + layer,
-        kreiss_scale=max(1.0, radius),
-        kreiss_kind="bound",
-    )
+    arrays = {
+        "re": re,
+        "im": im,
+        "sigma_min": _smallest(jacobian, re, im),
+        "boundary": synthetic.pairs(boundary),
+        "frobenius": np.array([frobenius]),
+        "henrici": np.sqrt(frobenius**2 - (np.abs(eigenvalues) ** 2).sum(keepdims=True)),
+        "epsilons": epsilons,
+        "pseudospectral_abscissa": alpha + 3 * epsilons**0.6,
+        "pseudospectral_radius": radius + 3 * epsilons**0.6,
+        "kreiss": np.array([2.5 + layer]),
+        "kreiss_scale": np.array([max(1.0, radius)]),
+    }
+    kinds = {"extremum_kind": "exact" if layer % 2 else "bound", "kreiss_kind": "bound"}
+    return synthetic.cell("nonnormality", arrays, [0], layer=layer, **kinds)
 
 
 def _bound(
     rng: np.random.Generator, layer: int, jacobian: np.ndarray, texts: int, converged: bool
-) -> PseudospectrumBound:
+) -> Cell:
     scales = rng.uniform(0.9, 1.3, min(texts, 4))
     re, im = np.linspace(-6, 5, 23), np.linspace(0, 5, 11)
     boundary = np.stack([scale * numerical_range(jacobian, 16) for scale in scales])
     sure = np.ones(boundary.shape, dtype=bool)
     sure[:, 3:5] = converged
-    levels = np.stack([1.5 * _smallest(scale * jacobian, re, im) for scale in scales])
-    return PseudospectrumBound(
-        layer,
-        tuple(range(len(scales))),
-        re,
-        im,
-        levels,
-        boundary,
-        sure,
-        rng.uniform(0.6, 0.8, len(scales)),
-    )
+    arrays = {
+        "re": re,
+        "im": im,
+        "sigma_min": np.stack([1.5 * _smallest(scale * jacobian, re, im) for scale in scales]),
+        "boundary": synthetic.pairs(boundary),
+        "converged": sure,
+        "henrici_bound": rng.uniform(0.6, 0.8, len(scales)),
+    }
+    return synthetic.cell("bounds", arrays, list(range(len(scales))), layer=layer)
 
 
-def density(rng: np.random.Generator, layer: int, of: str, texts: int) -> Density:
+def densities(rng: np.random.Generator, layer: int, texts: int) -> Arrays:
     """Most of the spectrum shrinks, and a long tail reaches to the largest value."""
-    largest = {"gram": synthetic.WORST, "symmetric": synthetic.LOGARITHMIC_NORMS}[of][
-        layer % 6
-    ] * rng.uniform(0.95, 1.05, (texts, 1))
-    at = np.linspace(0.01, 20, 120) if of == "gram" else np.linspace(-10, 9, 115)
-    if of == "gram":
+    arrays: Arrays = {}
+    for of, largest in (("gram", synthetic.WORST), ("symmetric", synthetic.LOGARITHMIC_NORMS)):
+        top = largest[layer % 6] * rng.uniform(0.95, 1.05, (texts, 1))
+        at = np.linspace(0.01, 20, 120) if of == "gram" else np.linspace(-10, 9, 115)
+        centre, width = (0.4, 0.35) if of == "gram" else (-0.6, 0.4)
         each = (
-            np.exp(-(((at - 0.4) / 0.35) ** 2))
-            + 0.25 * np.exp(-2.2 * at)
-            + 3e-4 * np.exp(-(((at - largest) / 0.3) ** 2))
+            np.exp(-(((at - centre) / width) ** 2))
+            + 0.25 * np.exp(-2.2 * np.abs(at - centre + 0.4))
+            + 3e-4 * np.exp(-(((at - top) / 0.3) ** 2))
         )
-    else:
-        each = (
-            np.exp(-(((at + 0.6) / 0.4) ** 2))
-            + 0.3 * np.exp(-2.5 * np.abs(at + 0.5))
-            + 2e-4 * np.exp(-(((at - largest) / 0.3) ** 2))
-        )
-    each = (
-        each
-        / np.trapezoid(each, at, axis=1).reshape(-1, 1)
-        * rng.lognormal(0, 0.05, (texts, len(at)))
-    )
-    error = each * 0.1 * (1 + 4 * (each < 1e-3))
-    if of == "gram":  # the density of σ², per unit of σ²
-        return Density(layer, of, at**2, each / (2 * at), error / (2 * at))
-    return Density(layer, of, at, each, error)
+        each = each / np.trapezoid(each, at, axis=1).reshape(-1, 1)
+        each = each * rng.lognormal(0, 0.05, (texts, len(at)))
+        error = each * 0.1 * (1 + 4 * (each < 1e-3))
+        # The density of σ² is per unit of σ².
+        slope = 2 * at if of == "gram" else np.ones_like(at)
+        arrays[f"{of}_points"] = at**2 if of == "gram" else at
+        arrays[f"{of}_density"] = each / slope
+        arrays[f"{of}_error"] = error / slope
+    return arrays
 
 
-def _directions(rng: np.random.Generator, layer: int, h: float, texts: int) -> Directions:
-    longest = 12 + texts
+def _with_directions(rng: np.random.Generator, one: Cell, steps: list[float]) -> Cell:
+    """A layer's cell with the shares of its worst directions on each token."""
+    if one.header["kind"] != "layer":
+        return one
+    texts, first = len(one.header["texts"]), FIRST_TOKEN[one.header["layer"] % 6]
 
-    def shares(first: float) -> np.ndarray:
-        rows = np.full((texts, longest), np.nan)
+    def shares(on_first: float) -> np.ndarray:
+        rows = np.full((texts, len(steps), 12 + texts), np.nan)
         for i in range(texts):
-            rest = rng.dirichlet(np.full(11 + i, 0.5))
-            top = float(np.clip(first + rng.normal(0, 0.04), 0.01, 0.99))
-            rows[i, : 12 + i] = np.concatenate([[top], (1 - top) * rest])
+            for s in range(len(steps)):
+                rest = rng.dirichlet(np.full(11 + i, 0.5))
+                top = float(np.clip(on_first + rng.normal(0, 0.04), 0.01, 0.99))
+                rows[i, s, : 12 + i] = np.concatenate([[top], (1 - top) * rest])
         return rows
 
-    first = FIRST_TOKEN[layer % 6]
-    return Directions(
-        layer,
-        h,
-        {
-            method: shares(factor * first)
-            for method, factor in zip(METHODS, (1.0, 0.8), strict=True)
-        },
-        {method: shares(0.08) for method in METHODS},
-    )
+    more = {
+        f"{method}_{side}": shares(0.08 if side == "leaving" else factor * first)
+        for method, factor in zip(METHODS, (1.0, 0.8), strict=True)
+        for side in ("entering", "leaving")
+    }
+    return Cell(one.name, one.header, {**one.arrays, **more})
 
 
-def _half(
-    rng: np.random.Generator, layer: int, half: str, h: float, texts: int, converged: bool
-) -> SublayerGrowth:
-    explicit = (1 + h * (HALVES[half][layer % 6] - 1)) * rng.lognormal(0, 0.1, texts)
+def _halves(
+    rng: np.random.Generator, layer: int, steps: list[float], texts: int, converged: bool
+) -> Arrays:
     sure = np.ones(texts, dtype=bool)
     late = sure.copy()
     late[0] = converged or layer not in (2, 3)
-    return SublayerGrowth(
-        layer=layer,
-        half=half,
-        step_size=h,
-        logarithmic_norm=0.45 * HALVES[half][layer % 6] * rng.lognormal(0, 0.08, texts),
-        worst={"explicit": explicit, "implicit": 0.6 * explicit * rng.lognormal(0, 0.1, texts)},
-        converged={"logarithmic_norm": sure, "explicit": sure, "implicit": late},
-    )
+    arrays: Arrays = {}
+    for half, growths in HALVES.items():
+        growth = growths[layer % 6]
+        explicit = np.stack(
+            [(1 + h * (growth - 1)) * rng.lognormal(0, 0.1, texts) for h in steps], axis=1
+        )
+        arrays |= {
+            f"{half}_logarithmic_norm": 0.45 * growth * rng.lognormal(0, 0.08, texts),
+            f"{half}_logarithmic_norm_converged": sure,
+            f"{half}_explicit_worst": explicit,
+            f"{half}_implicit_worst": 0.6 * explicit * rng.lognormal(0, 0.1, explicit.shape),
+            f"{half}_explicit_converged": np.stack([sure] * len(steps), axis=1),
+            f"{half}_implicit_converged": np.stack([late] * len(steps), axis=1),
+        }
+    return arrays
 
 
 def _refinement(
-    rng: np.random.Generator, layer: int, h: float, texts: int, converged: bool
-) -> Refinement:
-    flow = (1 + h * (0.6 * synthetic.WORST[layer % 6] - 1)) * rng.lognormal(0, 0.08, texts)
-    away = np.array([0.5, 0.12, 0.04])
-    sure = np.ones((texts, len(PARTS)), dtype=bool)
-    late = sure.copy()
-    late[0, 0] = converged
-    return Refinement(
-        layer=layer,
-        step_size=h,
-        parts=PARTS,
-        worst={"explicit": flow[:, None] * np.exp(away), "implicit": flow[:, None] * np.exp(-away)},
-        converged={"explicit": sure, "implicit": late},
-        flow=flow,
+    rng: np.random.Generator, layer: int, steps: list[float], texts: int, converged: bool
+) -> Arrays:
+    flow = np.stack(
+        [
+            (1 + h * (0.6 * synthetic.WORST[layer % 6] - 1)) * rng.lognormal(0, 0.08, texts)
+            for h in steps
+        ],
+        axis=1,
     )
+    away = np.array([0.5, 0.12, 0.04])
+    sure = np.ones((texts, len(steps), len(PARTS)), dtype=bool)
+    late = sure.copy()
+    late[0, :, 0] = converged
+    return {
+        "parts": PARTS,
+        "explicit": flow[..., None] * np.exp(away),
+        "implicit": flow[..., None] * np.exp(-away),
+        "explicit_converged": sure,
+        "implicit_converged": late,
+        "flow": flow,
+    }
 
 
-def _exponents(
-    rng: np.random.Generator, method: str, h: float, texts: int, layers: int, converged: bool
-) -> Exponents:
-    values = h * (
-        np.array([0.37, 0.25, 0.18, 0.1]) - (0.15 if method == "implicit" else 0)
-    ) + rng.normal(0, 0.03, (texts, 4))
-    sure = np.ones(values.shape, dtype=bool)
-    sure[0, -1] = converged
-    return Exponents(method, h, -np.sort(-values, axis=1), sure)
+def _exponents(rng: np.random.Generator, h: float, texts: int, converged: bool) -> Cell:
+    arrays: Arrays = {}
+    for method in METHODS:
+        centre = np.array([0.37, 0.25, 0.18, 0.1]) - (0.15 if method == "implicit" else 0)
+        values = h * centre + rng.normal(0, 0.03, (texts, 4))
+        sure = np.ones(values.shape, dtype=bool)
+        sure[0, -1] = converged
+        arrays[f"{method}_exponents"] = -np.sort(-values, axis=1)
+        arrays[f"{method}_converged"] = sure
+    return synthetic.cell("exponents", arrays, list(range(texts)), step_size=h)

@@ -10,6 +10,7 @@ import synthetic
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
+from analysis.run import Measurements
 from figures import growth, propagation, spectra, stability_map, style
 
 DRAWINGS: dict[str, Callable[..., Figure]] = {
@@ -31,7 +32,7 @@ SYMBOLS = {  # what the axes must say: x, y
 every_drawing = pytest.mark.parametrize("name", DRAWINGS)
 
 
-ODD: dict[str, Callable[[], synthetic.Summary]] = {
+ODD: dict[str, Callable[[], Measurements]] = {
     "empty": synthetic.empty,
     "one layer": lambda: synthetic.summary(
         layers=1, texts=1, kinds={}, dense=False, steps=[0.5], map_steps=[0.5]

@@ -1,102 +1,111 @@
 """The sentences of a run of full depth follow the numbers: opposite numbers, opposite findings."""
 
-import dataclasses
-
 import numpy as np
 import synthetic
 import synthetic_full
+import xarray as xr
+from synthetic import by_layer, by_method, changed
 
-from analysis.summary import METHODS, Density
-from figures import findings, full_findings
-from figures.tables import shortfalls
+from analysis.run import Measurements
+from figures import (
+    density,
+    directions,
+    exponents,
+    findings,
+    pseudospectra,
+    refinement,
+    sublayers,
+)
 
 SUMMARY = synthetic_full.summary(layers=3, texts=4, kinds={}, dense=False)
+SPOILT = synthetic_full.summary(layers=3, texts=4, kinds={}, dense=False, converged=False)
 
 
 def test_pseudospectra_name_the_worst_layer_and_what_moves_farthest() -> None:
-    placed = [
-        dataclasses.replace(
-            one,
-            frobenius=4.0,
-            henrici=1.0 + one.layer,
-            spectral_abscissa=0.5,
-            logarithmic_norm=1.0 + one.layer,
-            pseudospectral_abscissa=0.5 + one.epsilons * (2.0 + (one.layer == 1)),
-            kreiss=5.0 - one.layer,
-        )
-        for one in SUMMARY.nonnormality
-    ]
-    said = full_findings.of_pseudospectra(dataclasses.replace(SUMMARY, nonnormality=tuple(placed)))
+    layer = by_layer(SUMMARY["nonnormality"], float)
+    moved = 0.5 + SUMMARY["nonnormality"]["epsilon"] * (2.0 + (layer == 1))
+    placed = changed(
+        SUMMARY,
+        "nonnormality",
+        frobenius_norm=lambda _: 4.0,
+        departure=lambda _: 1.0 + layer,
+        spectral_abscissa=lambda _: 0.5,
+        numerical_abscissa=lambda _: 1.0 + layer,
+        pseudospectral_abscissa=lambda _: moved,
+        kreiss_constant=lambda _: 5.0 - layer,
+    )
+    said = pseudospectra.finding(placed)
     assert "is 25–75 % of ‖J‖_F" in said and "most in layer 2 (ω − α = 2.5)" in said
     assert "by 3 times that norm (layer 1)" in said and "at least 5 times (layer 0)" in said
 
 
 def test_bounds_count_what_did_not_converge() -> None:
-    changed = synthetic_full.changed(
-        SUMMARY, "bounds", henrici_bound=lambda one: np.full(4, 0.2 + 0.1 * one.layer)
+    said = pseudospectra.finding_on_bounds(
+        changed(
+            SUMMARY,
+            "bounds",
+            departure_bound=lambda one: 0.2 + 0.1 * by_layer(SUMMARY["bounds"], float),
+        )
     )
-    said = full_findings.of_bounds(changed)
     assert (
         "On 4 longer texts" in said
         and "at least 20–40 % of ‖J‖_F" in said
         and "did not converge" not in said
     )
-    spoilt = full_findings.of_bounds(
-        synthetic_full.summary(layers=3, texts=4, kinds={}, dense=False, converged=False)
-    )
+    spoilt = pseudospectra.finding_on_bounds(SPOILT)
     assert "24 of its 192 points over all texts and layers did not converge" in spoilt
 
 
 def test_densities_give_the_share_that_is_stretched() -> None:
-    at = np.linspace(-1, 1, 2001)
-    uniform = [
-        Density(layer, "symmetric", at, np.full((3, 2001), 0.5), np.full((3, 2001), 0.01))
-        for layer in range(2)
-    ]
-    shifted = dataclasses.replace(uniform[1], points=at + 0.5)
-    said = full_findings.of_densities(dataclasses.replace(SUMMARY, densities=(uniform[0], shifted)))
+    points = SUMMARY["density"]["symmetric_point"].values
+    at = np.linspace(-1, 1, len(points))
+    layer = by_layer(SUMMARY["density"], float)
+    # Uniform on [−1, 1], and in the last layer on the upper half of it alone, twice as high.
+    grid = xr.DataArray(at, dims="symmetric_point")
+    height = xr.where(layer == 2, 1.0 * (grid >= 0), 0.5)
+    uniform = changed(
+        SUMMARY,
+        "density",
+        symmetric_density=lambda one: height.assign_coords(
+            symmetric_point=one["symmetric_point"].values
+        ),
+        symmetric_density_error=lambda _: 0.01,
+    )
+    dataset = uniform["density"].assign_coords(symmetric_point=at)
+    said = density.finding(synthetic.with_dataset(uniform, "density", dataset))
     assert (
-        "at least 50–75 % of all directions grow at first" in said
-        and "most in layer 1 (standard error at most 1.5 %)" in said
+        "at least 50–100 % of all directions grow at first" in said
+        and "most in layer 2 (standard error at most 1.0 %)" in said
     )
 
 
 def test_directions_count_the_layers_led_by_the_first_token() -> None:
-    def on_first(share: float) -> synthetic.Summary:
-        rows = np.tile([share, 0.1, 0.9 - share], (4, 1))
-        same = dict.fromkeys(METHODS, rows)
-        return synthetic_full.changed(
-            SUMMARY, "directions", entering=lambda _: same, leaving=lambda _: same
+    def on_first(share: float) -> Measurements:
+        return changed(
+            SUMMARY,
+            "directions",
+            direction_share=lambda one: xr.where(one["token"] == 0, share, (1 - share) / 10),
         )
 
-    assert "the explicit step in all 3 layers, with 80 % at most" in full_findings.of_directions(
+    assert "the explicit step in all 3 layers, with 80 % at most" in directions.finding(
         on_first(0.8)
     )
-    assert (
-        "the implicit step in none of the 3 layers, with 30 % at most"
-        in full_findings.of_directions(on_first(0.3))
+    assert "the implicit step in none of the 3 layers, with 30 % at most" in directions.finding(
+        on_first(0.3)
+    )
+
+
+def ahead(half: str) -> Measurements:
+    return changed(
+        SUMMARY,
+        "sublayers",
+        half_worst_growth=lambda one: xr.where(one["half"] == half, 9.0, 3.0),
+        half_logarithmic_norm=lambda one: xr.where(one["half"] == half, 2.0, 0.5),
     )
 
 
 def test_sublayers_name_the_half_that_grows_more() -> None:
-    def ahead(half: str) -> synthetic.Summary:
-        grown = synthetic_full.changed(
-            SUMMARY,
-            "sublayers",
-            worst=lambda one: {
-                method: np.full(4, 9.0 if one.half == half else 3.0) for method in METHODS
-            },
-        )
-        return synthetic_full.changed(
-            grown,
-            "sublayers",
-            logarithmic_norm=lambda one: np.full(4, 2.0 if one.half == half else 0.5),
-        )
-
-    attention, forward = (
-        full_findings.of_sublayers(ahead("attention")),
-        full_findings.of_sublayers(ahead("feed_forward")),
-    )
+    attention, forward = (sublayers.finding(ahead(half)) for half in ("attention", "feed_forward"))
     assert (
         "under the explicit step in all 3 layers (largest: attention half of layer 0, 9×)"
         in attention
@@ -106,17 +115,30 @@ def test_sublayers_name_the_half_that_grows_more() -> None:
     assert "For the attention half hμ₂ < 1 holds in all 3 layers." in forward
 
 
-def test_refinement_gives_the_difference_before_and_after() -> None:
-    placed = synthetic_full.changed(
-        SUMMARY,
-        "refinements",
-        flow=lambda _: np.full(4, 4.0),
-        worst=lambda _: {
-            "explicit": np.tile([8.0, 6.0, 4.4], (4, 1)),
-            "implicit": np.tile([2.0, 3.0, 4.0], (4, 1)),
-        },
+def test_a_half_whose_norm_did_not_converge_holds_nothing() -> None:
+    unsure = changed(
+        ahead("feed_forward"),
+        "sublayers",
+        half_logarithmic_norm_converged=lambda one: (one["layer"] != 1) | ~one,
     )
-    said = full_findings.of_refinement(placed)
+    said = sublayers.finding(unsure)
+    assert (
+        "For the attention half hμ₂ < 1 holds in 2 of 3 layers (layers 0, 2); not settled in 1 of "
+        "3 layers (layer 1)." in said
+    )
+
+
+def test_refinement_gives_the_difference_before_and_after() -> None:
+    parts = SUMMARY["refinement"]["parts"]
+    explicit = xr.DataArray([8.0, 6.0, 4.4], {"parts": parts}, "parts")
+    implicit = xr.DataArray([2.0, 3.0, 4.0], {"parts": parts}, "parts")
+    placed = changed(
+        SUMMARY,
+        "refinement",
+        flow_growth=lambda _: 4.0,
+        refined_growth=lambda one: xr.where(one["scheme"] == "explicit", explicit, implicit),
+    )
+    said = refinement.finding(placed)
     assert (
         "taken in 1 step (h = 1), the worst growths of the two "
         "methods differ by a factor of up to 4 " in said
@@ -129,50 +151,40 @@ def test_refinement_gives_the_difference_before_and_after() -> None:
 
 
 def test_exponents_compare_the_methods_text_by_text() -> None:
-    placed = synthetic_full.changed(
-        SUMMARY,
-        "exponents",
-        values=lambda one: np.array(
-            [[0.5], [0.5], [0.5], [0.1 if one.method == "explicit" else 0.2]]
-        ),
+    last = by_method(0.1, 0.2)
+    placed = changed(
+        SUMMARY, "exponents", exponent=lambda one: xr.where(one["text"] == 3, last, 0.5)
     )
-    said = full_findings.of_exponents(placed)
+    said = exponents.finding(placed)
     assert (
         "0.5 nats per layer (a factor of 1.65) under explicit" in said
         and "smaller one for 0 of 4 texts" in said
     )
-    lower = synthetic_full.changed(
-        placed, "exponents", values=lambda one: one.values - (one.method == "implicit")
-    )
-    assert "−0.5 nats per layer (a factor of 0.607) under implicit" in full_findings.of_exponents(
-        lower
-    )
-    assert "smaller one for 4 of 4 texts" in full_findings.of_exponents(lower)
+    lower = changed(placed, "exponents", exponent=lambda one: one - by_method(0.0, 1.0))
+    said = exponents.finding(lower)
+    assert "−0.5 nats per layer (a factor of 0.607) under implicit" in said
+    assert "smaller one for 4 of 4 texts" in said
+    lost = changed(lower, "exponents", exponent=lambda one: one.where(one["text"] != 0))
+    assert "smaller one for 3 of 4 texts" in exponents.finding(lost)
 
 
 def test_a_run_without_them_says_so() -> None:
     for summary in (synthetic.empty(), synthetic_full.not_a_number(SUMMARY)):
         for finding in (
-            full_findings.of_pseudospectra,
-            full_findings.of_bounds,
-            full_findings.of_densities,
-            full_findings.of_directions,
-        ):
-            assert finding(summary) == findings.NOTHING
-        for finding in (
-            full_findings.of_sublayers,
-            full_findings.of_refinement,
-            full_findings.of_exponents,
+            pseudospectra.finding,
+            pseudospectra.finding_on_bounds,
+            density.finding,
+            directions.finding,
+            sublayers.finding,
+            refinement.finding,
+            exponents.finding,
         ):
             assert finding(summary) == findings.NOTHING
 
 
 def test_what_did_not_converge_is_listed() -> None:
-    assert not shortfalls(SUMMARY)
-    found = shortfalls(
-        synthetic_full.summary(layers=3, texts=4, kinds={}, dense=False, converged=False)
-    )
-    listed = {(one.quantity, one.fault): one.total for one in found}
+    assert not SUMMARY.shortfalls()
+    listed = {(one.quantity, one.fault): one.total for one in SPOILT.shortfalls()}
     assert (
         listed["numerical range, longer texts", "not converged"] == 4 * 16
         and listed["refinement, implicit", "not converged"] == 4 * 3
@@ -181,7 +193,7 @@ def test_what_did_not_converge_is_listed() -> None:
     assert ("worst growth, attention half, implicit", "not converged") in listed
     lost = {
         one.quantity
-        for one in shortfalls(synthetic_full.not_a_number(SUMMARY))
+        for one in synthetic_full.not_a_number(SUMMARY).shortfalls()
         if one.fault == "not finite"
     }
     assert {

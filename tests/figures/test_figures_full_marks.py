@@ -1,16 +1,17 @@
 """What the figures of a run of full depth draw is what the records hold."""
 
-import dataclasses
-
 import numpy as np
 import pytest
+import synthetic
 import synthetic_full
+import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.contour import QuadContourSet
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from analysis.summary import METHODS, Density
+from analysis.quantities import METHODS
+from analysis.quantities.bounds import abscissae
 from figures import (
     complex_plane,
     density,
@@ -59,15 +60,36 @@ def test_the_lower_half_plane_mirrors_the_upper_one() -> None:
     np.testing.assert_array_equal(apart, [-1, -0.5, 0.5, 1])
 
 
+def of_one_layer(quantity: str, **changes: object) -> synthetic.Measurements:
+    """The first layer alone, with other numbers."""
+    one = SUMMARY[quantity].isel(layer=[0])
+    alone = synthetic.with_dataset(SUMMARY, quantity, one)
+    makes = {name: lambda _, value=value: value for name, value in changes.items()}
+    return synthetic.changed(alone, quantity, **makes)
+
+
 def test_the_levels_are_those_of_a_normal_matrix() -> None:
     """σ_min(zI) = |z|: the line of level −0.5 is the circle of radius 10^(−1/2), to the spacing of
     the grid.
     """
+    one = SUMMARY["nonnormality"].isel(layer=[0])
     re, im = np.linspace(-2, 2, 81), np.linspace(0, 2, 41)
-    one = dataclasses.replace(
-        SUMMARY.nonnormality[0], re=re, im=im, sigma_min=np.abs(re[None, :] + 1j * im[:, None])
+    drop = ["sigma_min", "pseudospectrum_re", "pseudospectrum_im"]
+    drop += ["pseudospectrum_row", "pseudospectrum_column"]
+    grid = xr.Dataset(
+        {
+            "sigma_min": (
+                ("layer", "pseudospectrum_row", "pseudospectrum_column"),
+                np.abs(re[None, :] + 1j * im[:, None])[None],
+            )
+        },
+        coords={
+            "pseudospectrum_re": (("layer", "pseudospectrum_column"), re[None]),
+            "pseudospectrum_im": (("layer", "pseudospectrum_row"), im[None]),
+        },
     )
-    close = pseudospectra.draw(dataclasses.replace(SUMMARY, nonnormality=(one,))).axes[1]
+    placed = one.drop_vars(drop).merge(grid)
+    close = pseudospectra.draw(synthetic.with_dataset(SUMMARY, "nonnormality", placed)).axes[1]
     lines = next(
         drawn
         for drawn in close.collections
@@ -79,38 +101,37 @@ def test_the_levels_are_those_of_a_normal_matrix() -> None:
 
 
 def test_pseudospectra_draw_eigenvalues_range_and_discs() -> None:
-    one = SUMMARY.nonnormality[0]
+    one = SUMMARY["nonnormality"].isel(layer=0)
+    edge, eigenvalues = one["numerical_range"].values, one["short_eigenvalue"].values
     whole, close = pseudospectra.draw(SUMMARY, layer=0).axes[:2]
     boundary = lines_of(whole, complex_plane.RANGE)[0]
-    np.testing.assert_allclose(
-        boundary.get_xdata() + 1j * boundary.get_ydata(), [*one.boundary, one.boundary[0]]
-    )
+    np.testing.assert_allclose(boundary.get_xdata() + 1j * boundary.get_ydata(), [*edge, edge[0]])
     for method, sign in (("explicit", 1), ("implicit", -1)):
         disc = lines_of(close, style.COLOURS[method])[0]
         np.testing.assert_allclose(np.abs(1 + sign * (disc.get_xdata() + 1j * disc.get_ydata())), 1)
     drawn = sum(len(line.get_xdata()) for line in lines_of(close, style.INK, "o"))
-    bulk = int((np.abs(one.eigenvalues + 1) <= 1e-3).sum())
+    bulk = int((np.abs(eigenvalues + 1) <= 1e-3).sum())
     assert (
         bulk == 4
-        and drawn == len(one.eigenvalues) - bulk
+        and drawn == len(eigenvalues) - bulk
         and "×4" in [text.get_text() for text in close.texts]
     )
 
 
 def test_titles_give_departure_gap_and_the_kind_of_the_kreiss_constant() -> None:
-    bound = dataclasses.replace(
-        SUMMARY.nonnormality[0],
-        henrici=3.0,
-        frobenius=4.0,
-        spectral_abscissa=0.5,
-        logarithmic_norm=2.0,
-    )
-    bound = dataclasses.replace(bound, kreiss=7.0, kreiss_scale=1.25, kreiss_kind="bound")
-    exact = dataclasses.replace(bound, kreiss_scale=1.0, kreiss_kind="exact")
-    for one, kreiss in ((bound, "$K(E/1.25)$ ≥ 7"), (exact, "$K(E)$ = 7")):
-        whole, close = pseudospectra.draw(dataclasses.replace(SUMMARY, nonnormality=(one,))).axes[
-            :2
-        ]
+    numbers = {
+        "departure": 3.0,
+        "frobenius_norm": 4.0,
+        "spectral_abscissa": 0.5,
+        "numerical_abscissa": 2.0,
+        "kreiss_constant": 7.0,
+    }
+    for kind, scale, kreiss in (("bound", 1.25, "$K(E/1.25)$ ≥ 7"), ("exact", 1.0, "$K(E)$ = 7")):
+        run = of_one_layer("nonnormality", **numbers, kreiss_scale=scale)
+        dataset = run["nonnormality"].assign(kreiss_kind=("layer", [kind]))
+        whole, close = pseudospectra.draw(
+            synthetic.with_dataset(run, "nonnormality", dataset)
+        ).axes[:2]
         assert (
             "= 0.75" in whole.get_title()
             and "$ = 1.5" in close.get_title()
@@ -134,21 +155,18 @@ def test_bounds_say_that_they_are_bounds_and_mark_what_did_not_converge() -> Non
 
 
 def test_the_typical_text_is_the_median_one_in_every_layer() -> None:
-    reach = np.array([1.0, 3.0, 2.0, 9.0, 0.5])
-    bounds = synthetic_full.changed(
-        SUMMARY,
-        "bounds",
-        texts=lambda _: (4, 5, 6, 7, 8),
-        boundary=lambda _: reach[:, None] * np.array([1, 1j, -1, -1j]),
-    ).bounds
-    np.testing.assert_array_equal(pseudospectra.abscissae(bounds[0]), reach)
-    assert pseudospectra.typical_text(bounds) == 6 and pseudospectra.typical_text(()) == 0
+    texts = [4, 5, 6, 7, 8]
+    reach = xr.DataArray([1.0, 3.0, 2.0, 9.0, 0.5], {"text": texts}, "text")
+    around = xr.DataArray([1, 1j, -1, -1j], dims="bound_angle")
+    bounds = xr.Dataset({"range_bound": (reach * around).expand_dims(layer=[0, 1])})
+    np.testing.assert_array_equal(abscissae(bounds).isel(layer=0), reach)
+    assert pseudospectra.typical_text(bounds) == 6 and pseudospectra.typical_text(xr.Dataset()) == 0
 
 
 def test_a_density_of_squares_becomes_one_of_singular_values() -> None:
     squares = np.linspace(0, 9, 3001)
-    one = Density(
-        0, "gram", squares, np.full((1, 3001), 1 / 9), np.full((1, 3001), 0.01 / 9)
+    one = density.Density(
+        squares, np.full((1, 3001), 1 / 9), np.full((1, 3001), 0.01 / 9)
     )  # uniform on [0, 9]
     found = density.per_unit_length(one)
     np.testing.assert_allclose(found.points, np.sqrt(squares))
@@ -160,7 +178,7 @@ def test_a_density_of_squares_becomes_one_of_singular_values() -> None:
 
 
 def test_a_density_shows_texts_and_probes_apart() -> None:
-    one = next(one for one in SUMMARY.densities if one.of == "symmetric" and one.layer == 0)
+    one = density.of_layer(SUMMARY, 0, "symmetric")
     gram, symmetric = density.draw(SUMMARY, layer=0).axes[:2]
     solid = next(
         line
@@ -192,8 +210,11 @@ def test_shares_by_position_lose_nothing() -> None:
 
 def test_directions_show_medians_as_colours_and_numbers() -> None:
     entering = directions.draw(SUMMARY).axes[0]
-    one = next(one for one in SUMMARY.directions if one.layer == 1 and one.step_size == 1)
-    expected = np.nanmedian(directions.by_position(one.entering["explicit"])[1], axis=0)
+    share = SUMMARY["directions"]["direction_share"]
+    one = share.sel(layer=1, step_size=1, scheme="explicit", side="entering")
+    expected = np.nanmedian(
+        directions.by_position(one.transpose("text", "token").values)[1], axis=0
+    )
     np.testing.assert_allclose(np.asarray(entering.collections[0].get_array())[1], expected)
     assert f"{100 * expected[0]:.0f}" in [text.get_text() for text in entering.texts]
 
@@ -203,36 +224,35 @@ def test_the_first_tokens_share_is_drawn_with_its_spread() -> None:
     line = next(
         line for line in lines_of(panel, style.COLOURS["implicit"], "o") if len(line.get_xdata())
     )
-    expected = [
-        np.median(one.entering["implicit"][:, 0])
-        for one in SUMMARY.directions
-        if one.step_size == 1
-    ]
+    share = SUMMARY["directions"]["direction_share"]
+    first = share.sel(step_size=1, scheme="implicit", side="entering", token=0)
+    expected = first.median("text")
     np.testing.assert_allclose(line.get_ydata(), expected)
     assert len(panel.collections) == len(METHODS)
 
 
 def test_halves_and_whole_are_drawn_beside_each_other() -> None:
     panel, norms = sublayers.draw(SUMMARY).axes
+    halves, whole = SUMMARY["sublayers"].sel(step_size=1), SUMMARY["growth"].sel(step_size=1)
     for half, marker in (("attention", "^"), ("feed_forward", "v")):
-        of_half = [one for one in SUMMARY.sublayers if one.half == half and one.step_size == 1]
+        of_half = halves.sel(half=half)
         line = next(
             line
             for line in lines_of(panel, style.COLOURS["explicit"], marker)
             if len(line.get_xdata())
         )
         np.testing.assert_allclose(
-            line.get_ydata(), [np.median(one.worst["explicit"]) for one in of_half]
+            line.get_ydata(), of_half["half_worst_growth"].sel(scheme="explicit").median("text")
         )
         norm = next(line for line in lines_of(norms, style.INK, marker) if len(line.get_xdata()))
         np.testing.assert_allclose(
-            norm.get_ydata(), [np.median(one.logarithmic_norm) for one in of_half]
+            norm.get_ydata(), of_half["half_logarithmic_norm"].median("text")
         )
-    whole = [np.median(one.worst["implicit"]) for one in SUMMARY.growth if one.step_size == 1]
     line = next(
         line for line in lines_of(panel, style.COLOURS["implicit"], "o") if len(line.get_xdata())
     )
-    np.testing.assert_allclose(line.get_ydata(), whole)
+    expected = whole["worst_growth"].sel(scheme="implicit").median("text")
+    np.testing.assert_allclose(line.get_ydata(), expected)
 
 
 def test_halves_that_did_not_converge_are_hollow() -> None:
@@ -249,30 +269,32 @@ def test_halves_that_did_not_converge_are_hollow() -> None:
 
 
 def test_refinement_draws_growth_against_the_size_of_the_steps() -> None:
-    one = next(one for one in SUMMARY.refinements if one.layer == 1 and one.step_size == 0.5)
+    one = SUMMARY["refinement"].sel(layer=1, step_size=0.5)
+    growth = one["refined_growth"].sel(scheme="implicit")
     ax = refinement.draw(SUMMARY, layer=1, step_size=0.5).axes[0]
     line = next(
         line for line in lines_of(ax, style.COLOURS["implicit"]) if line.get_linestyle() == "-"
     )
     np.testing.assert_allclose(line.get_xdata(), [0.5, 0.25, 0.125])
-    np.testing.assert_allclose(line.get_ydata(), np.median(one.worst["implicit"], axis=0))
-    assert lines_of(ax, style.INK)[0].get_ydata()[0] == pytest.approx(np.median(one.flow))
+    np.testing.assert_allclose(line.get_ydata(), growth.median("text"))
+    assert lines_of(ax, style.INK)[0].get_ydata()[0] == pytest.approx(
+        float(one["flow_growth"].median())
+    )
     assert [hollow(panel) for panel in refinement.draw(SPOILT).axes] == [1, 1, 1]
 
 
 def test_exponents_draw_medians_over_every_text() -> None:
     ax = exponents.draw(SUMMARY).axes[0]
-    explicit = next(
-        one for one in SUMMARY.exponents if one.method == "explicit" and one.step_size == 1
-    )
+    explicit = SUMMARY["exponents"]["exponent"].sel(scheme="explicit", step_size=1)
+    explicit = explicit.transpose("text", "order")
     dots, *_ = lines_of(ax, style.COLOURS["explicit"], "o")
-    assert len(dots.get_xdata()) == explicit.values.size
+    assert len(dots.get_xdata()) == explicit.size
     medians = next(
         line
         for line in lines_of(ax, style.COLOURS["explicit"], "o")
-        if len(line.get_xdata()) == explicit.values.shape[1]
+        if len(line.get_xdata()) == explicit.sizes["order"]
     )
-    np.testing.assert_allclose(medians.get_ydata(), selection.band(explicit.values).median)
+    np.testing.assert_allclose(medians.get_ydata(), selection.band(explicit).median)
     assert "hollow" in legend_of(exponents.draw(SPOILT)) and "hollow" not in legend_of(
         exponents.draw(SUMMARY)
     )

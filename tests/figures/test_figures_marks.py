@@ -1,7 +1,5 @@
 """What a figure must show: who did not converge, sizes, regions, bounds, directions."""
 
-import dataclasses
-
 import numpy as np
 import pytest
 import synthetic
@@ -35,7 +33,7 @@ def texts(figure: Figure) -> str:
 def test_one_panel_for_each_kind_with_its_number_of_examples() -> None:
     titles = [ax.get_title() for ax in propagation.draw(synthetic.summary(layers=2)).axes]
     assert [title.splitlines()[0] for title in titles] == [
-        *("Gaussian noise (n = 16)", "worst direction (n = 8)", "typo (n = 12)"),
+        *("Gaussian noise (n = 16)", "worst direction (n = 16)", "typo (n = 12)"),
         *("synonym (n = 10)", "negation (n = 6)", "edit (n = 5)"),
     ]
 
@@ -53,7 +51,8 @@ def test_an_unknown_kind_is_refused() -> None:
 def test_paths_start_at_one_and_end_at_the_measured_median() -> None:
     summary = synthetic.summary(layers=3)
     ax = propagation.draw(summary, perturbation="typo").axes[0]
-    measured = propagation.smallest(propagation.at_step_size(summary), "typo")[0].measured
+    typo = propagation.smallest(propagation.at_step_size(summary), "typo").values["measured"]
+    measured = typo.sel(scheme="explicit").transpose("example", "passed").values
     line = next(line for line in ax.get_lines() if line.get_color() == style.COLOURS["explicit"])
     np.testing.assert_allclose(line.get_ydata(), np.median(measured, axis=0))
     assert (
@@ -75,14 +74,10 @@ def test_failed_solves_are_marked_where_they_happened_and_counted() -> None:
 
 def test_linearity_draws_the_median_error_against_size() -> None:
     summary = synthetic.summary(layers=2)
-    curves = [
-        one
-        for one in propagation.at_step_size(summary)
-        if one.perturbation == "gaussian" and one.method == "implicit"
-    ]
+    curves = [one for one in propagation.at_step_size(summary) if one.kind == "gaussian"]
     expected = [
-        np.median(np.abs(np.log(one.measured[:, -1]) - np.log(one.predicted[:, -1])))
-        for one in curves
+        float(np.abs(np.log(last["measured"]) - np.log(last["predicted"])).median())
+        for last in (one.values.sel(scheme="implicit").isel(passed=-1) for one in curves)
     ]
     ax = propagation.draw_linearity(summary).axes[0]
     line = next(line for line in ax.get_lines() if line.get_color() == style.COLOURS["implicit"])
@@ -118,7 +113,7 @@ def test_spectra_have_one_panel_per_layer_of_equal_aspect_and_limits() -> None:
 
 def test_the_bulk_is_one_dot_with_its_count() -> None:
     summary = synthetic.summary(layers=1)
-    assert f"×{sum(summary.spectra[0].bulk)}" in texts(spectra.draw(summary))
+    assert f"×{int(summary['dense']['bulk'].sum())}" in texts(spectra.draw(summary))
 
 
 def test_eigenvalues_scale_with_the_step_size() -> None:
@@ -128,23 +123,26 @@ def test_eigenvalues_scale_with_the_step_size() -> None:
         line
         for line in ax.get_lines()
         if line.get_color() == style.INK
-        and len(line.get_xdata()) == summary.spectra[0].leading.size
+        and len(line.get_xdata()) == summary["spectrum"]["eigenvalue"].size
     )
     np.testing.assert_allclose(
-        np.sort(drawn.get_xdata()), np.sort(0.5 * summary.spectra[0].leading.real.ravel())
+        np.sort(drawn.get_xdata()),
+        np.sort(0.5 * summary["spectrum"]["eigenvalue"].real.values.ravel()),
     )
 
 
 def test_a_truncated_region_is_drawn_only_at_its_own_step_size() -> None:
-    regions = synthetic.summary(layers=1).regions
-    assert sorted({one.name for one in spectra.regions_at(regions, 0.3)}) == [
+    run = synthetic.summary(layers=1)
+    assert sorted({one.name for one in spectra.regions_at(run, 0.3)}) == [
         "explicit",
         "implicit",
         "lemniscate",
     ]
-    assert [
-        one.step_size for one in spectra.regions_at(regions, 0.5) if one.name == "truncated"
-    ] == [0.5, 0.5]
+    truncated = [one for one in spectra.regions_at(run, 0.5) if one.name == "truncated"]
+    own = run["regions"].sel(step_size=0.5)["region_amplification"]
+    assert len(truncated) == 2
+    for one in truncated:
+        np.testing.assert_array_equal(one.amplification, own.sel(region=one.label))
 
 
 def test_an_unknown_layer_is_refused() -> None:
@@ -154,10 +152,10 @@ def test_an_unknown_layer_is_refused() -> None:
 
 def test_a_far_eigenvalue_is_counted_and_does_not_shrink_the_picture() -> None:
     summary = synthetic.summary(layers=1, dense=False)
-    leading = summary.spectra[0].leading.copy()
-    leading[0, 0] = 500
-    far = dataclasses.replace(
-        summary, spectra=(dataclasses.replace(summary.spectra[0], leading=leading),)
+    far = synthetic.changed(
+        summary,
+        "spectrum",
+        eigenvalue=lambda one: one.where((one["text"] > 0) | (one["rank"] > 0), 500),
     )
     figure = spectra.draw(far)
     assert figure.axes[0].get_xlim()[1] < 10 and "1 beyond the frame" in texts(figure)
@@ -179,6 +177,47 @@ def test_map_hatches_lower_bounds_and_outlines_the_stable_cells() -> None:
         stability_map.draw(synthetic.summary(layers=2, stable=True, map_steps=[0.5, 1.0, 3.0]))
     )
     assert r"$\max|R(h\lambda)| = 1$" in stable
+
+
+def test_eigenvalues_that_are_no_numbers_are_counted() -> None:
+    lost = synthetic.changed(
+        synthetic.summary(layers=1),
+        "spectrum",
+        eigenvalue=lambda one: one.where((one["text"] > 0) | (one["rank"] > 1)),
+    )
+    assert "2 not finite" in texts(spectra.draw(lost))
+
+
+def test_map_dots_what_is_on_the_boundary_and_the_finding_names_it() -> None:
+    summary = synthetic.summary(layers=2)
+    step = synthetic.MAP_STEPS[3]
+    edge = synthetic.changed(
+        summary,
+        "stability_map",
+        map_boundary=lambda one: (
+            (one["layer"] == 1) & (one["map_step_size"] == step) & (one["scheme"] == "implicit")
+        ),
+    )
+    figure = stability_map.draw(edge)
+    dotted = [
+        [patch.get_xy() for patch in ax.patches if patch.get_hatch() == "...."]
+        for ax in figure.axes[:2]
+    ]
+    assert [len(found) for found in dotted] == [0, 1] and dotted[1][0][1] == 0.5
+    assert "on the boundary for some text" in texts(figure)
+    assert "for some text the implicit one in 1 of 2 layers (layer 1)." in stability_map.finding(
+        edge
+    )
+    assert "boundary" not in stability_map.finding(summary)
+
+
+def test_a_map_without_stored_boundaries_is_drawn() -> None:
+    summary = synthetic.summary(layers=1)
+    without = summary["stability_map"].drop_vars("map_boundary")
+    stability_map.draw(synthetic.with_dataset(summary, "stability_map", without))
+    assert "boundary" not in stability_map.finding(
+        synthetic.with_dataset(summary, "stability_map", without)
+    )
 
 
 def test_map_axis_follows_its_grid() -> None:

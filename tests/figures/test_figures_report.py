@@ -14,9 +14,10 @@ import synthetic_full
 from markupsafe import escape
 
 from analysis.record import Cell, write_cell
+from analysis.run import Measurements
 from figures import slider, style, template
 from figures.__main__ import main
-from figures.gallery import PICTURES, pictures_of
+from figures.pictures import PICTURES, pictures_of
 from figures.report import write_report
 
 HOSTILE = (
@@ -26,7 +27,7 @@ HOSTILE = (
     "right \u200fto\u200e left",
     "{{ 7*7 }}{% raw %}{# c",
 )
-QUICK = [picture for picture in PICTURES if picture.table is None]
+QUICK = [picture for picture in PICTURES if picture.always]
 
 
 class Outline(html.parser.HTMLParser):
@@ -211,7 +212,7 @@ def test_what_did_not_converge_is_listed(folder: Path, tmp_path: Path) -> None:
     ],
     ids=["empty", "one layer", "not a number"],
 )
-def test_odd_runs_have_a_report(summary: synthetic.Summary, tmp_path: Path) -> None:
+def test_odd_runs_have_a_report(summary: Measurements, tmp_path: Path) -> None:
     text = text_of(write_report(summary, tmp_path))
     Outline(text)
     visible = re.sub(r"base64,[^\"]*|<style>.*?</style>", "", text, flags=re.S)

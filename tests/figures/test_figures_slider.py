@@ -2,7 +2,6 @@
 without it.
 """
 
-import dataclasses
 import json
 import re
 import shutil
@@ -13,9 +12,10 @@ from typing import Any
 import numpy as np
 import pytest
 import synthetic
+import xarray as xr
 from markupsafe import escape
 
-from analysis.summary import Summary, TruncatedRegion
+from analysis.run import Measurements
 from figures import slider, template
 from figures.report import write_report
 
@@ -38,16 +38,29 @@ def amplification(h: float, z: np.ndarray) -> np.ndarray:
 
 
 @pytest.fixture(scope="module")
-def summary() -> Summary:
+def summary() -> Measurements:
     whole = synthetic.summary(map_steps=[0.0625, 0.25, 1.0, 4.0])
-    steps, re, im = whole.maps[0].step_sizes, np.linspace(-4, 4, 120), np.linspace(0, 3, 46)
+    steps = whole["stability_map"]["map_step_size"].values
+    re, im = np.linspace(-4, 4, 120), np.linspace(0, 3, 46)
     values = np.stack([amplification(float(h), re[None, :] + 1j * im[:, None]) for h in steps])
-    return dataclasses.replace(
-        whole, truncated=(TruncatedRegion("fixed point, k = 5", steps, re, im, values),)
+    truncated = xr.Dataset(
+        {
+            "truncated_amplification": (
+                ("solver", "map_step_size", "truncated_im", "truncated_re"),
+                values[None],
+            )
+        },
+        coords={
+            "solver": ["fixed point, k = 5"],
+            "map_step_size": steps,
+            "truncated_re": re,
+            "truncated_im": im,
+        },
     )
+    return synthetic.with_dataset(whole, "truncated", truncated)
 
 
-def part(summary: Summary) -> str:
+def part(summary: Measurements) -> str:
     """The slider as it stands on the page."""
     return template.render("slider.html.j2", slider=slider.prepare(summary), colours=slider.COLOURS)
 
@@ -61,7 +74,7 @@ def held(page: str) -> dict[str, Any]:
 
 
 def test_the_outline_of_every_step_size_is_where_the_truncated_solver_neither_damps_nor_amplifies(
-    summary: Summary,
+    summary: Measurements,
 ) -> None:
     data = held(part(summary))
     assert len(data["steps"]) == len(data["regions"][0]) == len(data["captions"][0])
@@ -75,7 +88,7 @@ def test_the_outline_of_every_step_size_is_where_the_truncated_solver_neither_da
         )  # of linear interpolation on the grid
 
 
-def test_without_the_script_it_shows_h_equal_to_one(summary: Summary) -> None:
+def test_without_the_script_it_shows_h_equal_to_one(summary: Measurements) -> None:
     page = part(summary)
     data = held(page)
     start = data["steps"].index(1.0)
@@ -85,24 +98,24 @@ def test_without_the_script_it_shows_h_equal_to_one(summary: Summary) -> None:
         assert f"<figcaption>{escape(captions[start])}</figcaption>" in page
 
 
-def test_eigenvalues_beyond_the_frame_are_counted(summary: Summary) -> None:
+def test_eigenvalues_beyond_the_frame_are_counted(summary: Measurements) -> None:
     data = held(part(summary))
-    one = sorted(summary.spectra, key=lambda spectrum: spectrum.layer)[0]
+    leading = summary["spectrum"]["eigenvalue"].sel(layer=0).values
     for h, caption in zip(data["steps"], data["captions"][0], strict=True):
-        z = h * one.leading.ravel()
+        z = h * leading.ravel()
         outside = int(((np.abs(z.real) > 4) | (np.abs(z.imag) > 3)).sum())
         assert (f"{outside} of {z.size}" in caption) == (outside > 0)
 
 
-def test_nothing_is_drawn_where_nothing_was_measured(summary: Summary) -> None:
-    for name in ("spectra", "maps", "truncated"):
-        assert slider.prepare(dataclasses.replace(summary, **{name: ()})) is None
+def test_nothing_is_drawn_where_nothing_was_measured(summary: Measurements) -> None:
+    for name in ("spectrum", "stability_map", "truncated"):
+        assert slider.prepare(synthetic.with_dataset(summary, name, xr.Dataset())) is None
 
 
 @pytest.mark.skipif(BROWSER is None, reason="no browser")
 @pytest.mark.parametrize("width", [400, 1280])
 def test_in_a_browser_the_slider_moves_everything(
-    summary: Summary, tmp_path: Path, width: int
+    summary: Measurements, tmp_path: Path, width: int
 ) -> None:
     probe = """<script>
     const input = document.querySelector("#slider input"), seen = [];

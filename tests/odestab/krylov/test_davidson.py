@@ -93,3 +93,43 @@ def test_batch_mates_change_nothing() -> None:
     for i in range(2):
         alone = run(matrices[i : i + 1], 1e-6, noise=0.3, k=2)
         torch.testing.assert_close(together.values[i], alone.values[0], rtol=1e-10, atol=0)
+
+
+@pytest.mark.parametrize(
+    "dtype, exponent",
+    [(torch.float64, 500), (torch.float64, -500), (torch.float32, 40), (torch.float32, -50)],
+)
+@pytest.mark.parametrize("k", [1, 3])
+def test_matrices_of_any_scale_have_triplets_of_that_scale(
+    dtype: torch.dtype, exponent: int, k: int
+) -> None:
+    # Fails if the projected matrix of squares is formed unscaled. Powers of two round nothing:
+    # digits are the same.
+    matrices = matrices_with([0.5, 1e-1, 1e-2])[0].to(dtype)
+    both = torch.stack([matrices, matrices * 2.0**exponent])
+    inverse = torch.linalg.inv(matrices)
+
+    def approximate_inverse(r: Tensor) -> Tensor:
+        scale = torch.tensor([1.0, 2.0**exponent], dtype=dtype)[:, None]
+        half = r @ inverse / scale  # what leaves the range is lost here
+        return half @ inverse.T / scale
+
+    start = normal_numbers(1, N).to(dtype).expand(2, N)
+    rtol = 10 * torch.finfo(dtype).eps ** 0.5
+    found = smallest_singular_triplets(
+        times(both), times(both.mT), approximate_inverse, start, k, rtol
+    )
+    assert found.converged.all()
+    torch.testing.assert_close(found.values[1] / 2.0**exponent, found.values[0], rtol=0, atol=0)
+
+
+def test_a_value_that_is_zero_has_the_residual_of_its_right_vector() -> None:
+    # Fails if what rounding leaves of A v counts as a left vector: Aᵀ u is of any size.
+    singular = matrices_with([0.0])
+    inverse = torch.linalg.inv(singular.mT @ singular + 1e-12 * torch.eye(N).double())
+    found = smallest_singular_triplets(
+        times(singular), times(singular.mT), times(inverse), normal_numbers(1, N), rtol=1e-8
+    )
+    assert found.converged.all() and not found.left.any()
+    torch.testing.assert_close(found.residuals, found.values)
+    assert (found.residuals < 1e3 * EPS).all()

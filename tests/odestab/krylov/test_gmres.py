@@ -178,3 +178,25 @@ def test_half_precision_is_solved_in_single() -> None:
     torch.testing.assert_close(
         found.solution.double(), exact, rtol=0, atol=0.1 * float(exact.abs().max())
     )
+
+
+@pytest.mark.parametrize(
+    "dtype, b_at, a_at", [(torch.float64, 1073, 300), (torch.float32, 148, 40)]
+)
+def test_right_hand_sides_that_are_nearly_nothing_are_scaled_first(
+    dtype: torch.dtype, b_at: int, a_at: int
+) -> None:
+    # Fails if a number of two binary digits, as are left below the normal range, is taken for the
+    # length of the right-hand side. Its mate is of ordinary size.
+    a = (torch.eye(20, dtype=torch.float64) - random_matrix(20, "non-normal")).to(dtype)
+    digits = torch.randint(-3, 4, (1, 20), generator=torch.Generator().manual_seed(0)).to(dtype)
+    tiny = digits * 2.0 ** -(b_at - 100) * 2.0**-100
+    assert torch.equal(tiny * 2.0 ** (b_at - 100) * 2.0**100, digits)
+    rtol = 1e3 * torch.finfo(dtype).eps
+    ordinary = gmres(lambda v: v @ a.T, digits, rtol)
+    found = gmres(lambda v: v @ (2.0**-a_at * a).T, torch.cat([tiny, digits]), rtol)
+    assert found.converged.all()
+    sizes = torch.tensor([2.0 ** (b_at - a_at), 2.0**-a_at], dtype=dtype)[:, None]
+    torch.testing.assert_close(
+        found.solution * sizes, ordinary.solution.expand(2, -1), rtol=0, atol=100 * rtol
+    )

@@ -346,7 +346,7 @@ def test_a_badly_scaled_full_matrix() -> None:
         torch.ones(1, 4, dtype=DTYPE)
     )
     expected = scale * (torch.linalg.matrix_exp(matrix) @ (1 / scale))
-    torch.testing.assert_close(found[0], expected, rtol=1e-10, atol=0)
+    torch.testing.assert_close(found[0], expected, rtol=1e-8, atol=0)
 
 
 def test_what_the_last_digits_of_a_matrix_decide_is_nan() -> None:
@@ -369,3 +369,55 @@ def test_a_correction_about_to_change_its_sign_is_not_taken_for_convergence(seed
     found = exponential_action(lambda x: x @ matrix.T, v, 1e-3).state
     expected = v @ torch.linalg.matrix_exp(matrix).T
     assert (found - expected).norm() <= 1e-3 * expected.norm()
+
+
+def beside_decay(block: Tensor, n: int = 40) -> Tensor:
+    """The block, beside what only decays."""
+    return torch.block_diag(block, torch.diag(torch.linspace(-2, -1, n - len(block), dtype=DTYPE)))
+
+
+def unit_vector(n: int, i: int) -> Tensor:
+    return torch.eye(n, dtype=DTYPE)[i][None]
+
+
+@pytest.mark.parametrize("coupling", [1e-6, 1e-12])
+def test_what_lies_behind_a_tiny_coupling_and_grows_is_found(krylov: None, coupling: float) -> None:
+    # Fails if the error estimate, in norms, is not held against what may become of it: two products
+    # see nothing but a coupling below rtol, behind which e^30 waits.
+    rates = (-1.0, -0.5, 30.0)  # rows and columns are of like length: no balancing helps
+    block = torch.diag(torch.tensor(rates, dtype=DTYPE))
+    block[1, 0], block[2, 1] = coupling, 1.0
+    found = exponential(linear_operator(beside_decay(block)), 1.0, 1e-8).mv(unit_vector(40, 0))[0]
+    a, b, c = rates
+    divided = (
+        math.exp(a) / ((a - b) * (a - c))
+        + math.exp(b) / ((b - a) * (b - c))
+        + math.exp(c) / ((c - a) * (c - b))
+    )
+    expected = torch.tensor(
+        [math.exp(a), coupling * (math.exp(a) - math.exp(b)) / (a - b), coupling * divided],
+        dtype=DTYPE,
+    )
+    size = float(expected.norm())
+    rounding = 100 * EPS * math.exp(30)  # times the norm of e^A
+    assert float((found[:3] - expected).norm()) <= 1e-8 * size + rounding
+    assert float((found[:3] - expected).norm()) <= 1e-2 * size
+
+
+@pytest.mark.parametrize("power", [-12, -6, 6, 12])
+@pytest.mark.parametrize("i", [0, 1, 2])
+def test_couplings_that_make_up_for_each_other(krylov: None, power: int, i: int) -> None:
+    # Fails if the operator is not balanced: e^{DMD⁻¹} = D e^M D⁻¹, whatever D.
+    block = torch.tensor([[-1.0, 0.5, 1.0], [1.0, -1.0, 0.5], [0.5, 1.0, -1.5]], dtype=DTYPE)
+    scales = 10.0 ** torch.tensor([power / 2, 0.0, -power / 2], dtype=DTYPE)
+    scaled_block = scales[:, None] * block / scales
+    even = beside_decay(normal_numbers(3, 3))  # a mate that needs no balancing
+    operator = linear_operator(beside_decay(scaled_block), even)
+    flow = exponential(operator, 1.0, 1e-8)
+    v = unit_vector(40, i)
+    expected = scales * torch.linalg.matrix_exp(block)[:, i] / scales[i]
+    torch.testing.assert_close(flow.mv(v.expand(2, -1))[0, :3], expected, rtol=1e-8, atol=0)
+    pulled = torch.linalg.matrix_exp(block)[i] * scales[i] / scales
+    torch.testing.assert_close(flow.rmv(v.expand(2, -1))[0, :3], pulled, rtol=1e-8, atol=0)
+    mate = torch.linalg.matrix_exp(even)[:, i]
+    torch.testing.assert_close(flow.mv(v.expand(2, -1))[1], mate, rtol=0, atol=1e-7)

@@ -396,29 +396,26 @@ def test_records_name_the_path_of_their_products() -> None:
     x = normal_numbers(2, 6)
     analytic, traced = Jacobian(_CastAndCut(), x), Jacobian(LinearVectorField(WEIGHT), x)
     anew = Jacobian(LayerVectorField(adds_in_place, kind="outer"), x)
-    for operator, path in (
-        (analytic, "analytic"),
-        (traced, "torch.func"),
-        (anew, "torch.func.jvp"),
+    for record in (
+        od.full_spectrum(analytic),
+        od.eigenvalues(analytic, 2),
+        od.eigenvalues(analytic, 2, "SM"),
+        od.singular_values(affine(analytic, 1.0, -0.1), 2),
+        od.singular_values(inverse(affine(analytic, 1.0, -0.1)), 1),
+        od.singular_values(analytic, 1, "SM"),
+        od.logarithmic_norm(analytic.cast(torch.float32)),
+        od.numerical_range(analytic, 4),
+        od.henrici_departure(analytic),
+        od.pseudospectrum(analytic, torch.tensor([2.0])),
+        od.pseudospectral_abscissa(analytic, 0.1),
+        od.kreiss_constant(analytic),
+        od.spectral_density(analytic, steps=4),
+        od.step_growth(analytic, torch.tensor([0.5])),
+        od.frozen_refinement(analytic, 0.1),
+        od.transient_growth(analytic, torch.tensor([0.5])),
     ):
-        for spectrum in (
-            od.full_spectrum(operator),
-            od.eigenvalues(operator, 2),
-            od.eigenvalues(operator, 2, "SM"),
-            od.singular_values(affine(operator, 1.0, -0.1), 2),
-            od.singular_values(inverse(affine(operator, 1.0, -0.1)), 1),
-            od.singular_values(operator, 1, "SM"),
-            od.logarithmic_norm(operator.cast(torch.float32)),
-            od.numerical_range(operator, 4),
-            od.henrici_departure(operator),
-            od.pseudospectrum(operator, torch.tensor([2.0])),
-            od.pseudospectral_abscissa(operator, 0.1),
-            od.kreiss_constant(operator),
-            od.spectral_density(operator, steps=4),
-            od.step_growth(operator, torch.tensor([0.5])),
-            od.frozen_refinement(operator, 0.1),
-            od.transient_growth(operator, torch.tensor([0.5])),
-        ):
-            assert spectrum.path == path
+        assert record.path == "analytic"
+    assert od.singular_values(traced, 2).path == "torch.func"
+    assert od.eigenvalues(anew, 2).path == "torch.func.jvp"
     assert compose([analytic, traced]).path == "analytic, torch.func"
     assert od.full_spectrum(linear_operator(WEIGHT)).path is None

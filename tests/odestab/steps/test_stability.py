@@ -370,3 +370,21 @@ def test_eigenvalues_on_the_lemniscate_are_not_outside() -> None:
     q = orthogonal(4, 2)
     matrix = q @ (math.sqrt(2) * torch.eye(4, dtype=DTYPE)) @ q.T
     assert share_outside_lemniscate(full_spectrum(linear_operator(matrix)), 1.0)[0] == 0
+
+
+@pytest.mark.parametrize("coupling, boundary", [(0.0, False), (1e3, True)])
+def test_the_condition_of_a_ritz_value_decides_what_is_on_the_boundary(
+    coupling: float, boundary: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Fails if a factor of 10 stands for the condition number, which is 1e4 here: an eigenvalue that
+    # may lie on either side of |R| = 1 is called certain. Without the coupling it is.
+    monkeypatch.setattr("odestab.spectrum.record.DENSE_LIMIT", 0)
+    values = torch.linspace(-1.0, -0.1, 40, dtype=DTYPE)
+    values[:2] = torch.tensor([-2.0 + 1e-11, -1.9], dtype=DTYPE)
+    matrix = torch.diag(values)
+    matrix[0, 1] = coupling
+    q = orthogonal(40, 1)
+    spectrum = eigenvalues(linear_operator(q @ matrix @ q.T), 4, center=-1.0)
+    assert spectrum.converged.all() and (10 * spectrum.residuals < 1e-11).all()
+    one = torch.tensor([1.0], dtype=DTYPE)
+    assert bool(stable_step_sizes(ExplicitEuler(1.0), spectrum, one).boundary) == boundary

@@ -7,11 +7,20 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from imbert.study.intervals import (
+from analysis.ground.resampling import (
+    Interval,
+    cluster_permutations,
+    cluster_weights,
+    detectable_difference,
+    drawn_items,
     hierarchical_difference,
     mean_interval,
     paired_test,
+    percentile_interval,
+    permutation_p_value,
+    permutations,
     proportion_interval,
+    widened,
 )
 
 
@@ -298,3 +307,71 @@ def test_cells_that_do_not_count_change_nothing() -> None:
     assert found.high - found.low > (whole := hierarchical_difference(a, b)).high - whole.low
     with pytest.raises(ValueError, match="at least one cell that counts, got none"):
         hierarchical_difference(a, b, np.zeros_like(kept))
+
+
+# Resamples and permutations
+
+
+def test_the_percentile_interval_of_a_mean_agrees_with_scipy() -> None:
+    values = np.random.default_rng(2).normal(size=40)
+    weights = cluster_weights(np.arange(40), 4000, seed=0)
+    low, high = percentile_interval((weights[1:] @ values) / 40)
+    expected = scipy.stats.bootstrap(
+        (values,), np.mean, n_resamples=4000, method="percentile", rng=np.random.default_rng(3)
+    ).confidence_interval
+    error = (
+        values.std() / math.sqrt(40) * math.sqrt(0.025 * 0.975 / 4000) / scipy.stats.norm.pdf(1.96)
+    )
+    slack = 4 * math.sqrt(2) * error  # of two sample quantiles
+    assert (low, high) == pytest.approx((expected.low, expected.high), abs=slack)
+
+
+def test_resamples_draw_clusters_whole_and_begin_with_the_items_as_they_are() -> None:
+    clusters = np.array([3, 3, 7, 5, 5, 5])
+    weights = cluster_weights(clusters, 50, seed=0)
+    assert weights.shape == (51, 6) and (weights[0] == 1).all()
+    for one in np.unique(clusters):
+        assert (np.ptp(weights[:, clusters == one], axis=1) == 0).all()
+    assert (weights[:, [0, 2, 3]].sum(axis=1) == 3).all()
+    indices = drawn_items(5, 50, seed=0)
+    assert (indices[0] == np.arange(5)).all() and set(np.unique(indices)) == set(range(5))
+
+
+def test_few_permutations_are_all_gone_through_within_their_strata() -> None:
+    strata = np.array([1, 0, 1, 0, 1])
+    every = permutations(strata, 10, np.random.default_rng(0), exhaustive=12)
+    rows = {tuple(row) for row in every}
+    assert len(every) == len(rows) == 11 and tuple(range(5)) not in rows
+    drawn = permutations(strata, 500, np.random.default_rng(0), exhaustive=11)
+    assert {tuple(row) for row in drawn} == rows | {tuple(range(5))}
+    assert (strata[drawn] == strata).all()
+
+
+def test_clusters_are_exchanged_whole_with_those_of_their_size() -> None:
+    clusters = np.array([4, 9, 4, 2, 9, 1, 2, 6])  # three pairs and two single items
+    exchanged = cluster_permutations(clusters, 300, np.random.default_rng(0))
+    taken = clusters[exchanged]
+    assert (np.sort(exchanged, axis=1) == np.arange(8)).all()
+    for one in np.unique(clusters):
+        assert (np.ptp(taken[:, clusters == one], axis=1) == 0).all()
+    pairs = {tuple(row) for row in taken[:, [0, 1, 3]]}
+    assert pairs == set(itertools.permutations([4, 9, 2]))
+
+
+def test_the_observed_order_counts_with_the_permutations() -> None:
+    assert permutation_p_value(2.0, np.array([1.0, -2.0, 2.0 - 1e-13, 0.5])) == 3 / 5
+    assert permutation_p_value(-9.0, np.zeros(99)) == 1 / 100
+
+
+def test_the_detectable_difference_of_one_seed_and_of_several() -> None:
+    one = scipy.stats.norm.ppf(0.975) + scipy.stats.norm.ppf(0.8)
+    assert detectable_difference(0.1, 1) == pytest.approx(0.1 * one)
+    three = scipy.stats.t.ppf(0.975, 2) + scipy.stats.t.ppf(0.8, 2)
+    assert detectable_difference(0.1, 3) == pytest.approx(0.1 * three * math.sqrt(3 / 2))
+    assert math.isnan(percentile_interval(np.array([math.nan, math.inf]))[0])
+
+
+def test_an_interval_is_widened_by_what_is_known() -> None:
+    narrow = Interval(0.5, 0.4, 0.6, 2)
+    assert widened(narrow, Interval(0.0, 0.3, 0.5, 2)) == Interval(0.5, 0.3, 0.6, 2)
+    assert widened(narrow, Interval(0.0, math.nan, math.nan, 1)) == narrow

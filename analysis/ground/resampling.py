@@ -1,12 +1,21 @@
-"""Intervals and tests that say how much of a difference is noise."""
+"""Every interval and test that says how much of a difference is noise; SciPy underneath, own code
+where clusters or strata must stay together.
 
+Rank correlations stand beside, in `rank_correlation`.
+"""
+
+import itertools
+import math
 from dataclasses import dataclass
+from statistics import NormalDist
 
 import numpy as np
 import scipy.stats
 
 LEVEL = 0.95
 RESAMPLES = 10_000
+POWER = 0.8
+ROUNDING = 1e-12  # by which a statistic of a permutation may miss the observed one that it equals
 
 
 @dataclass(frozen=True)
@@ -90,12 +99,68 @@ def proportion_interval(successes: int, n: int, level: float = LEVEL) -> Interva
         raise ValueError(f"successes must lie in [0, n = {n}], got {successes}")
     if n == 0:
         return Interval(float("nan"), 0.0, 1.0, 0)
-    p, z = successes / n, float(scipy.stats.norm.ppf((1 + level) / 2))
-    scale, half = 1 + z * z / n, z * (p * (1 - p) / n + z * z / (4 * n * n)) ** 0.5
-    low, high = (p + z * z / (2 * n) - half) / scale, (p + z * z / (2 * n) + half) / scale
-    return Interval(
-        p, 0.0 if successes == 0 else low, 1.0 if successes == n else high, n
-    )  # exact at the ends, where it rounds
+    ends = scipy.stats.binomtest(successes, n).proportion_ci(level, method="wilson")
+    return Interval(successes / n, float(ends.low), float(ends.high), n)
+
+
+def percentile_interval(values: np.ndarray, level: float = LEVEL) -> tuple[float, float]:
+    """The ends of the percentile interval of a statistic's resamples; NaN where none is finite."""
+    known = values[np.isfinite(values)]
+    if not len(known):
+        return float("nan"), float("nan")
+    low, high = np.quantile(known, [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(high)
+
+
+def widened(interval: Interval, other: Interval) -> Interval:
+    """The interval with the ends of the other where these lie farther out; its own where the
+    other's are not known.
+    """
+    low, high = np.fmin(interval.low, other.low), np.fmax(interval.high, other.high)
+    return Interval(interval.mean, float(low), float(high), interval.n)
+
+
+def detectable_difference(
+    error: float, seeds: int, level: float = LEVEL, power: float = POWER
+) -> float:
+    """The least true difference that a two-sided test sees with probability `power`, (q_{1−α/2} +
+    q_power)·standard error.
+
+    q is Student's with S − 1 degrees of freedom, of one seed the normal's.
+
+    Args:
+        error: standard error of the difference, over the resamples of a study of S seeds; from two
+            seeds on it is raised by √(S/(S − 1)) for what resamples of S seeds cannot see.
+        seeds: S.
+        level: 1 − α.
+        power: the probability.
+    """
+    quantile = NormalDist().inv_cdf if seeds == 1 else scipy.stats.t(seeds - 1).ppf
+    raised = error if seeds == 1 else error * math.sqrt(seeds / (seeds - 1))
+    return float(quantile((1 + level) / 2) + quantile(power)) * raised
+
+
+def cluster_weights(clusters: np.ndarray, resamples: int, seed: int) -> np.ndarray:
+    """Weights `(1 + resamples, items)` of resamples that draw whole clusters with replacement,
+    after one of the items as they are.
+
+    >>> cluster_weights(np.array([0, 0, 1]), 2, seed=0)[0]
+    array([1., 1., 1.])
+    """
+    _, place = np.unique(clusters, return_inverse=True)
+    count = int(place.max()) + 1
+    drawn = np.random.default_rng([seed, count]).multinomial(
+        count, np.full(count, 1 / count), resamples
+    )
+    return np.vstack([np.ones(len(place)), drawn[:, place]])
+
+
+def drawn_items(items: int, resamples: int, seed: int) -> np.ndarray:
+    """Indices `(1 + resamples, items)` of resamples with replacement, after the items as they are:
+    for statistics, such as a median, that take no weights.
+    """
+    drawn = np.random.default_rng([seed, items]).integers(0, items, (resamples, items))
+    return np.vstack([np.arange(items), drawn])
 
 
 def paired_test(
@@ -183,35 +248,82 @@ def hierarchical_difference(
         raise ValueError("kept must have at least one cell that counts, got none")
     if resamples < 1:
         raise ValueError(f"resamples must be at least 1, got {resamples}")
-    seeds = len(a)
     members = _membership(clusters, a.shape[1])
+    resampled = _crossed_resamples(a, b, cells, members, resamples, seed)
+    low, high = percentile_interval(resampled, level)
+    return Interval(float(a[cells].mean() - b[cells].mean()), low, high, len(a))
+
+
+def _crossed_resamples(
+    a: np.ndarray,
+    b: np.ndarray,
+    cells: np.ndarray,
+    members: np.ndarray,
+    resamples: int,
+    seed: int,
+) -> np.ndarray:
+    """The mean of a − b over the cells that count, in resamples of seeds crossed with clusters."""
+    seeds = len(a)
+    clusters = members.shape[1]
     # Clusters with one pattern of sums over the seeds are exchangeable: drawing clusters is drawing
     # how many of each pattern.
     both = np.vstack([np.where(cells, a.astype(np.int64) - b, 0) @ members, cells @ members])
     patterns, counts = np.unique(both, axis=1, return_counts=True)
-    drawn = members.shape[1]
-    random = np.random.default_rng([seed, seeds, drawn])
-    drawn_clusters = random.multinomial(
-        drawn, counts / drawn, size=resamples
-    )  # resamples, patterns
-    drawn_seeds = random.multinomial(
-        seeds, np.full(seeds, 1 / seeds), size=resamples
-    )  # resamples, seeds
-    sums, numbers = (
-        ((drawn_seeds @ part) * drawn_clusters).sum(axis=1)
-        for part in (patterns[:seeds], patterns[seeds:])
-    )
+    random = np.random.default_rng([seed, seeds, clusters])
+    of_patterns = random.multinomial(clusters, counts / clusters, resamples)  # resamples, patterns
+    of_seeds = random.multinomial(seeds, np.full(seeds, 1 / seeds), resamples)  # resamples, seeds
+    sums = ((of_seeds @ patterns[:seeds]) * of_patterns).sum(axis=1)
+    numbers = ((of_seeds @ patterns[seeds:]) * of_patterns).sum(axis=1)
     some = numbers > 0  # a resample without a cell that counts says nothing
-    low, high = np.quantile(sums[some] / numbers[some], [(1 - level) / 2, (1 + level) / 2])
-    return Interval(float(a[cells].mean() - b[cells].mean()), float(low), float(high), seeds)
+    return np.asarray(sums[some] / numbers[some])
 
 
-def widened(interval: Interval, other: Interval) -> Interval:
-    """The interval with the ends of the other where these lie farther out; its own where the
-    other's are not known.
+def permutations(
+    strata: np.ndarray, resamples: int, random: np.random.Generator, exhaustive: int = 0
+) -> np.ndarray:
+    """Permutations `(count, n)` of the places 0 … n − 1 within each stratum.
+
+    Args:
+        strata: `(n,)`, equal for places that may be exchanged.
+        resamples: how many are drawn.
+        random: their generator.
+        exhaustive: where there are at most so many, all but the identity are given instead.
     """
-    low, high = np.fmin(interval.low, other.low), np.fmax(interval.high, other.high)
-    return Interval(interval.mean, float(low), float(high), interval.n)
+    groups = [np.flatnonzero(strata == stratum) for stratum in np.unique(strata)]
+    count = math.prod(math.factorial(len(group)) for group in groups)
+    if count <= exhaustive:
+        choices = itertools.product(*(itertools.permutations(group) for group in groups))
+        every = np.empty((count, len(strata)), dtype=int)
+        for row, choice in zip(every, choices, strict=True):
+            row[np.concatenate(groups)] = np.concatenate(choice)
+        return every[1:]
+    drawn = np.tile(np.arange(len(strata)), (resamples, 1))
+    for group in groups:
+        drawn[:, group] = random.permuted(drawn[:, group], axis=1)
+    return drawn
+
+
+def cluster_permutations(
+    clusters: np.ndarray, resamples: int, random: np.random.Generator
+) -> np.ndarray:
+    """Permutations `(resamples, items)` that exchange whole clusters with others of equally many
+    items.
+    """
+    _, place, sizes = np.unique(clusters, return_inverse=True, return_counts=True)
+    order = np.argsort(place, kind="stable")  # the items, cluster by cluster
+    starts = np.cumsum(sizes) - sizes
+    within = np.empty(len(place), dtype=int)  # of an item in its cluster
+    within[order] = np.arange(len(place)) - starts[place[order]]
+    exchanged = permutations(sizes, resamples, random)  # resamples, clusters
+    return np.asarray(order[starts[exchanged[:, place]] + within])
+
+
+def permutation_p_value(observed: float, permuted: np.ndarray) -> float:
+    """Two-sided share of permutations, the observed order counted with them, whose statistic is at
+    least as large in modulus.
+    """
+    reached = np.abs(permuted) >= abs(observed) - ROUNDING
+    return float((1 + reached.sum()) / (1 + len(permuted)))
 
 
 def _membership(clusters: np.ndarray | None, items: int) -> np.ndarray:

@@ -1,0 +1,67 @@
+"""One picture of the report: how it is drawn, the finding that stands above it, and its caption."""
+
+import dataclasses
+from collections.abc import Callable
+
+from matplotlib.figure import Figure
+
+from analysis.quantities import QUANTITIES, Shortfall
+from analysis.quantities.registry import shortfalls_of
+from analysis.run import Measurements
+from figures.findings import NOTHING
+
+NOT_A_NUMBER = "It was measured, but no finite number says anything about it."
+
+
+@dataclasses.dataclass(frozen=True)
+class Picture:
+    """A figure of the report.
+
+    Attributes:
+        quantity: by whose name a run has the picture.
+        title: its heading.
+        name: of its files.
+        draw: measurements and step size → figure.
+        finding: measurements and step size → a sentence computed from the numbers.
+        caption: what is drawn; its first sentence names the figure.
+        always: whether a run that did not measure the quantity shows an empty picture.
+        about: of which of its quantities in words it tells, by their beginnings; empty for all.
+        also: other quantities that it draws.
+    """
+
+    quantity: str
+    title: str
+    name: str
+    draw: Callable[[Measurements, float], Figure]
+    finding: Callable[[Measurements, float], str]
+    caption: str
+    always: bool = False
+    about: tuple[str, ...] = ()
+    also: tuple[str, ...] = ()
+
+    def told(self, run: Measurements, step_size: float) -> str:
+        """The finding, and after it how much of what it is about is not certain."""
+        sentence, doubted = self.finding(run, step_size), doubt(self.shortfalls(run))
+        if not doubted:
+            return sentence
+        # What has a shortfall was measured.
+        return f"{NOT_A_NUMBER if sentence == NOTHING else sentence} {doubted}"
+
+    def shortfalls(self, run: Measurements) -> list[Shortfall]:
+        """What of the picture did not converge, is not finite or is only a lower bound."""
+        found = [
+            shortfall
+            for quantity in QUANTITIES
+            if quantity.name in (self.quantity, *self.also)
+            for shortfall in shortfalls_of(quantity, run.datasets)
+        ]
+        return [one for one in found if not self.about or one.quantity.startswith(self.about)]
+
+
+def doubt(shortfalls: list[Shortfall]) -> str:
+    """How many values have which fault; empty where none has."""
+    faults: dict[str, int] = {}
+    for one in shortfalls:
+        faults[one.fault] = faults.get(one.fault, 0) + one.count
+    counts = ", ".join(f"{count} {fault}" for fault, count in faults.items())
+    return f"Uncertain over all layers and step sizes: {counts}." if counts else ""

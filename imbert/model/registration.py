@@ -1,0 +1,47 @@
+"""transformers' Auto classes know these models, also where transformers is imported later."""
+
+import contextlib
+import importlib
+import sys
+from collections.abc import Sequence
+from importlib.abc import MetaPathFinder
+from importlib.machinery import ModuleSpec, PathFinder
+from types import ModuleType
+
+AUTO = "transformers.models.auto.configuration_auto"  # where Auto classes learn of configurations
+CONFIGURATIONS = "imbert.model.configuration_imbert"  # registers itself, at its end
+
+
+def register_with_transformers() -> None:
+    """Register the configurations now where transformers' Auto classes are loaded, else as soon as
+    they are; the first configuration registers the models.
+
+    Registering means loading torch and transformers, seconds that `imbert --help` need not pay.
+    """
+    if AUTO in sys.modules:
+        importlib.import_module(CONFIGURATIONS)
+    else:
+        sys.meta_path.insert(0, _AfterAutoClasses())
+
+
+class _AfterAutoClasses(MetaPathFinder):
+    """Finds the module of the Auto classes as Python does, and has the configurations imported when
+    it is there.
+    """
+
+    def find_spec(
+        self, name: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        spec = PathFinder.find_spec(name, path, target) if name == AUTO else None
+        if spec is None or spec.loader is None:
+            return None
+        execute = spec.loader.exec_module
+
+        def execute_and_register(module: ModuleType) -> None:
+            execute(module)
+            with contextlib.suppress(ValueError):  # the module is loaded anew
+                sys.meta_path.remove(self)
+            importlib.import_module(CONFIGURATIONS)
+
+        spec.loader.exec_module = execute_and_register  # type: ignore[method-assign]
+        return spec
