@@ -37,6 +37,7 @@ from odestab.nonnormality.pseudospectral_extrema import (
     pseudospectral_radius,
 )
 from odestab.nonnormality.pseudospectrum import Pseudospectrum, Resolvent, pseudospectrum, resolvent
+from odestab.nonnormality.relative_graph import RelativeGraph, scaled_relative_graph
 from odestab.operators.factorized_inverse import factorized_inverse
 from odestab.operators.jacobian import Jacobian
 from odestab.operators.linear_operator import (
@@ -48,6 +49,8 @@ from odestab.operators.linear_operator import (
     solve,
     symmetric_part,
 )
+from odestab.propagation.alignment import Alignment, align
+from odestab.propagation.conditioning import Conditioning, conditioning
 from odestab.propagation.growth import (
     AbstractPerturbation,
     EditPerturbation,
@@ -68,6 +71,7 @@ from odestab.propagation.lyapunov import (
     alignment_loss,
     lyapunov_exponents,
 )
+from odestab.propagation.secants import Secant, SecantPath, secant, secants
 from odestab.propagation.worst_growth import worst_growth
 from odestab.solver import (
     AbstractImplicitSolver,
@@ -116,9 +120,11 @@ __all__ = [
     "AbstractPerturbation",
     "AbstractVectorField",
     "AdjointRecord",
+    "Alignment",
     "AlignmentLoss",
     "Anderson",
     "Auto",
+    "Conditioning",
     "EditPerturbation",
     "ExplicitEuler",
     "Extremum",
@@ -145,7 +151,10 @@ __all__ = [
     "PhantomAdjoint",
     "Pseudospectrum",
     "Refinement",
+    "RelativeGraph",
     "Resolvent",
+    "Secant",
+    "SecantPath",
     "Solution",
     "SolveError",
     "SpectralDensity",
@@ -161,10 +170,12 @@ __all__ = [
     "UnrolledAdjoint",
     "WorstPerturbation",
     "affine",
+    "align",
     "alignment_loss",
     "check_adjoint",
     "complex_grid",
     "compose",
+    "conditioning",
     "damping_advantage",
     "eigenvalues",
     "embedded_model_folder",
@@ -193,6 +204,9 @@ __all__ = [
     "refinement_control",
     "resolvent",
     "scaled",
+    "scaled_relative_graph",
+    "secant",
+    "secants",
     "share_outside_lemniscate",
     "singular_values",
     "solve",

@@ -62,6 +62,11 @@ QUANTITIES: dict[str, Callable[[AbstractOperator], tuple[Tensor, Tensor | None]]
     "continuous Kreiss": lambda a: (od.kreiss_constant(a, "continuous").value, None),
     "explicit growth": lambda a: (r := od.step_growth(a, STEPS)) and (r.values, r.converged),
     "implicit growth": lambda a: (r := od.step_growth(a, STEPS, 1.0)) and (r.values, r.converged),
+    "outer circles": lambda a: (r := od.scaled_relative_graph(a)) and (r.outer, r.outer_converged),
+    "worst growth of a graph": lambda a: (
+        od.scaled_relative_graph(a, inner=False).worst_growth(od.ImplicitEuler(0.25)),
+        None,
+    ),
     "transient growth": lambda a: (r := od.transient_growth(a, STEPS)) and (r.growth, r.converged),
     "refinement": lambda a: (
         (r := od.frozen_refinement(a, 0.25)) and (r.implicit, r.implicit_converged)
@@ -173,6 +178,7 @@ HOMOGENEOUS = (
     "numerical range",
     "Henrici",
     "Henrici's bound",
+    "outer circles",
 )
 
 

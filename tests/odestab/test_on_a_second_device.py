@@ -4,6 +4,7 @@ CPU finds.
 
 import dataclasses
 import functools
+import types
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -23,6 +24,7 @@ GIVEN = {
     "Status",
     "stored_types",
     "weight_files",
+    "embedded_model_folder",
 }  # none computes: an exception, its reasons, what files hold
 PLAIN = od.FixedPoint()  # an operation on a pretended device takes some tenths of a millisecond
 Case = Callable[[torch.device], Any]
@@ -124,6 +126,51 @@ def points(device: torch.device) -> Tensor:
     return torch.complex(
         torch.linspace(-1.0, 1.0, 3, dtype=DTYPE), torch.ones(3, dtype=DTYPE) / 3
     ).to(device)
+
+
+class Classifier(torch.nn.Module):
+    """logits = Σ tanh(e) W over real tokens."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.words = torch.nn.Embedding.from_pretrained(normal_numbers(9, 4))
+        self.weight = torch.nn.Parameter(normal_numbers(4, 3, seed=1), requires_grad=False)
+
+    def get_input_embeddings(self) -> torch.nn.Module:
+        return self.words
+
+    def forward(self, inputs_embeds: Tensor, attention_mask: Tensor) -> Any:
+        real = attention_mask[..., None].to(inputs_embeds.dtype)
+        return types.SimpleNamespace(logits=(real * torch.tanh(inputs_embeds)).sum(1) @ self.weight)
+
+
+def conditioned(device: torch.device) -> od.Conditioning:
+    model = Classifier()
+    for name in ("words.weight", "weight"):  # the pretended device knows no Module.to
+        *owner, last = name.split(".")
+        place = model.get_submodule(".".join(owner))
+        moved = torch.nn.Parameter(getattr(place, last).detach().to(device), requires_grad=False)
+        setattr(place, last, moved)
+    batch = {"input_ids": token_ids(device), "attention_mask": MASK.long().to(device)}
+    return od.conditioning(model.eval(), batch, torch.tensor([0, 2], device=device))
+
+
+def token_ids(device: torch.device) -> Tensor:
+    return (torch.arange(8).view(2, 4) % 5).to(device)
+
+
+def graph(device: torch.device) -> Any:
+    small = od.scaled_relative_graph(matrix(device))
+    big = od.scaled_relative_graph(large(device), points(device).real, inner=False)
+    methods = od.ExplicitEuler(0.5), od.ImplicitEuler(0.2), od.ThetaMethod(0.3)
+    return (
+        small,
+        small.contains(small.attained),
+        small.boundary().real.isfinite(),
+        big.outer,
+        [small.worst_growth(method) for method in methods],
+        big.worst_growth(od.ExplicitEuler(0.5)),
+    )
 
 
 CASES: dict[str, Case] = {
@@ -258,6 +305,16 @@ CASES: dict[str, Case] = {
     ),
     "lyapunov_exponents": lambda d: od.lyapunov_exponents(trajectory(d), 2),
     "alignment_loss": lambda d: od.alignment_loss(trajectory(d)),
+    "align": lambda d: od.align(token_ids(d), token_ids(d) + 1, MASK.to(d), MASK.to(d)),
+    "conditioning": conditioned,
+    "scaled_relative_graph": graph,
+    "secant": lambda d: od.secant(field(d), state(d), state(d, 1)),
+    "secants": lambda d: od.secants(
+        trajectory(d),
+        dataclasses.replace(trajectory(d), states=(state(d, 1),) * 3),
+        [od.ExplicitEuler(0.5), od.ImplicitEuler(0.5, PLAIN)],
+        alignment=od.align(token_ids(d), token_ids(d) + 1, MASK.to(d), MASK.to(d)),
+    ),
     "refinement_control": lambda d: od.refinement_control(
         field(d), state(d), 0.5, (1,), rtol=0.1, solver=PLAIN
     ),
@@ -275,6 +332,7 @@ FREE = {
     "start",
     "forms",
     "states",
+    "attained",
 }  # free in sign or phase, or of a generator
 
 
