@@ -16,9 +16,8 @@ from side_by_side import arguments, publish, table
 from imbert.attacks.gradients import at_tolerance, own_solver
 from imbert.model.solver_log import solver_log
 from imbert.model.stepping_model import stepping
-from imbert.result import read_result
+from imbert.records import read_result
 from imbert.training.evaluate import is_right, load_classifier, logits, read_split
-from imbert.training.run_config import run_config
 
 
 def main() -> None:
@@ -33,7 +32,7 @@ def main() -> None:
     rows = [
         row
         for path in sorted(Path(options.study).rglob("result.json"))
-        if read_result(path)["meta"]["solver"]["training"]
+        if read_result(path).meta.solver.training
         for row in rows_of(path.parent, Path(options.data), options.rtol, options.limit)
     ]
     if not rows:
@@ -47,7 +46,7 @@ def rows_of(folder: Path, data: Path, tolerances: list[float], limit: int) -> li
     """One run at every tolerance, its own first; nothing for a solver with a given number of
     steps.
     """
-    run = run_config(read_result(folder / "result.json")["run"])
+    run = read_result(folder / "result.json").run
     classifier = load_classifier(folder / "checkpoint", run)
     own = own_solver(classifier)
     if own.keeps_last or hasattr(own, "steps"):
@@ -71,8 +70,8 @@ def rows_of(folder: Path, data: Path, tolerances: list[float], limit: int) -> li
                 "accuracy": float(is_right(examples.task, found, examples.labels).mean()),
                 "changed": int((found.argmax(axis=1) != before.argmax(axis=1)).sum()),
                 "largest": float(np.abs(found - before).max()),
-                "evaluations": [round(float(one["evaluations_mean"]), 2) for one in layers],
-                "failed": max(float(one["failed_share"]) for one in layers),
+                "evaluations": [round(float(one.evaluations_mean), 2) for one in layers],
+                "failed": max(one.failed_share for one in layers),
             }
         )
     return rows

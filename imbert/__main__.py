@@ -6,7 +6,7 @@ import sys
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from analysis.ground.commands import (
     Parser,
@@ -18,16 +18,17 @@ from analysis.ground.commands import (
     run_command,
     say,
 )
-from imbert.study.plan import ATTACKS, STAGES, AttackChoice, read_study
-from imbert.training.run_config import EvaluateChoice, RunConfig, read_run
+from imbert.attacks.choice import AttackChoice
+from imbert.attacks.registry import ATTACKS
+from imbert.study.plan import STAGES, read_study
+from imbert.training.run_config import RunConfig, read_run
 
-GIVEN = (
-    "norm",
-    "gradient",
-    "restarts",
-    "synonyms",
-    "antonyms",
-)  # options of an attack that have their own defaults
+if TYPE_CHECKING:
+    from imbert.attack_records import AttackRecord
+    from imbert.records import Evaluation
+
+# options of an attack that have their own defaults
+GIVEN = ("norm", "gradient", "restarts", "synonyms", "antonyms")
 # of what training raises: it diverges, memory ends, a package is missing
 EXPECTED = (ValueError, ArithmeticError, RuntimeError, OSError, MemoryError, ImportError)
 OFFLINE = {"HF_HUB_DISABLE_TELEMETRY": "1", "DO_NOT_TRACK": "1", "TOKENIZERS_PARALLELISM": "false"}
@@ -49,9 +50,9 @@ def finetune(options: argparse.Namespace) -> None:
     from imbert.training import finetune as work
 
     result = work.finetune(run, options.out, _data(options), say)
-    if result:
-        _tell_evaluation(result["evaluation"])
-        for line in result["warnings"]:
+    if result is not None:
+        _show_evaluation(result.evaluation)
+        for line in result.warnings:
             _warn(line)
         print(f"result: {options.out / work.RESULT}\ncheckpoint: {options.out / work.CHECKPOINT}")
 
@@ -59,50 +60,48 @@ def finetune(options: argparse.Namespace) -> None:
 def evaluate(options: argparse.Namespace) -> None:
     """Measure a checkpoint on a task's dev split and on AdvGLUE."""
     run = _run_of(options)
+    from imbert.records import Measured, MeasuredMeta, plain
     from imbert.result import SCHEMA, git_commit, versions, write_record
     from imbert.training import evaluate as work
     from imbert.training.inputs import files_of, model_of
 
-    found = work.evaluate(options.checkpoint, run, options.data)
-    _tell_evaluation(found)
+    evaluation = work.evaluate(options.checkpoint, run, options.data)
+    _show_evaluation(evaluation)
     if options.out is not None:
         model = model_of(options.checkpoint)
-        meta = {
-            "schema": SCHEMA,
-            "checkpoint": model["weights"],
-            "model": model,
-            "commit": git_commit(),
-            "versions": versions(),
-        }
-        meta["files"] = {
-            name: digest
-            for name, digest in files_of(run, options.data).items()
-            if not name.startswith("train")
-        }
-        write_record(options.out, {"run": run.as_dict(), "evaluation": found, "meta": meta})
+        files = files_of(run, options.data)
+        meta = MeasuredMeta(
+            schema=SCHEMA,
+            checkpoint=model.weights,
+            model=model,
+            commit=git_commit(),
+            versions=versions(),
+            files={name: digest for name, digest in files.items() if not name.startswith("train")},
+        )
+        write_record(options.out, plain(Measured(run, evaluation, meta)))
         print(f"result: {options.out}")
 
 
 def attack(options: argparse.Namespace) -> None:
     """Attack a checkpoint, with the masking checks."""
-    given = {name: value for name in GIVEN if (value := getattr(options, name)) is not None}
-    given |= {} if options.radius is None else {"radius": tuple(options.radius)}
+    given = {name: getattr(options, name) for name in GIVEN if getattr(options, name) is not None}
+    if options.radius is not None:
+        given["radius"] = tuple(options.radius)
     choice = AttackChoice(
-        tuple(options.kind or ATTACKS),
-        options.examples,
-        None,
-        options.seed,
-        not options.no_masking,
+        kinds=tuple(options.kind or ATTACKS),
+        examples=options.examples,
+        seed=options.seed,
+        masking=not options.no_masking,
         **given,
     )
     run = _run_of(options)
-    from imbert.attacks.stage import attack_checkpoint
+    from imbert.study.attack_runs import attack_checkpoint
 
     records = attack_checkpoint(
         options.checkpoint, run, choice, options.data, options.out, say, options.baseline
     )
     for name, record in records.items():
-        _tell_attack(name, record)
+        _show_attack(name, record)
     print(f"results: {options.out}")
 
 
@@ -112,7 +111,7 @@ def perturbations(options: argparse.Namespace) -> None:
         kinds=("pgd",), examples=options.examples, seed=options.seed, masking=False
     )
     run = _run_of(options)
-    from imbert.attacks.perturbations import MARGINS, write_perturbations
+    from imbert.study.perturbations import MARGINS, write_perturbations
 
     texts, directions = write_perturbations(
         options.checkpoint, run, choice, options.data, options.out, say
@@ -127,7 +126,7 @@ def study(options: argparse.Namespace) -> None:
     from figures.records import Study, read
     from figures.robustness import draw
     from figures.style import save
-    from imbert.study.run import run_study, shard_of_ranks
+    from imbert.study.run_study import run_study, shard_of_ranks
 
     ranks = shard_of_ranks()
     summary = run_study(
@@ -138,7 +137,7 @@ def study(options: argparse.Namespace) -> None:
         options.shard or ranks,
         say,
     )
-    if summary:
+    if summary is not None:
         path = options.out / "study.json"
         paths = save(draw(read(path, Study)), options.out, "robustness")
         print((options.out / "table.md").read_text(encoding="utf-8"))
@@ -149,32 +148,19 @@ def _run_of(options: argparse.Namespace) -> RunConfig:
     """What a checkpoint is measured on: the choices of its run, if it lies in a run folder, and the
     options given.
     """
-    import dataclasses
+    from msgspec import structs
 
-    from analysis.ground.json_records import read_record
-    from imbert.toml_tables import named
-    from imbert.training.run_config import DataChoice, run_config
+    from imbert.records import read
 
     beside = options.checkpoint.parent / "run.json"
-    run = (
-        named(beside, run_config, read_record(beside, dict[str, Any]))
-        if beside.is_file()
-        else RunConfig()
-    )
-    data = {
-        name: getattr(options, name)
-        for name in ("task", "source", "max_length")
-        if getattr(options, name) is not None
-    }
-    measured = {
-        name: getattr(options, name)
-        for name in ("advglue", "limit")
-        if getattr(options, name, None) is not None
-    }
-    return dataclasses.replace(
+    run = read(beside, RunConfig) if beside.is_file() else RunConfig()
+    given = {name: value for name, value in vars(options).items() if value is not None}
+    data = {name: given[name] for name in ("task", "source", "max_length") if name in given}
+    measured = {name: given[name] for name in ("advglue", "limit") if name in given}
+    return structs.replace(
         run,
-        data=DataChoice(**{**vars(run.data), **data}),
-        evaluate=EvaluateChoice(**{**vars(run.evaluate), **measured}),
+        data=structs.replace(run.data, **data),
+        evaluate=structs.replace(run.evaluate, **measured),
     )
 
 
@@ -183,29 +169,30 @@ def _data(options: argparse.Namespace, file: Path | None = None) -> Path:
     return options.data if options.data is not None else (file or options.run).parent
 
 
-def _tell_evaluation(found: dict[str, Any]) -> None:
-    if "dev" in found:
-        told = ", ".join(
-            f"{name} {value:.4f}"
-            for name, value in found["dev"]["metrics"].items()
-            if value is not None
-        )
-        print(f"dev ({found['dev']['count']} examples): {told}")
-    for name, one in found.get("advglue", {}).items():
-        rates = ", ".join(
-            f"{key} {one[f'{key}_accuracy']:.4f}"
-            for key in ("original", "adversarial", "conditional")
-            if one[f"{key}_accuracy"] is not None
-        )
-        print(f"AdvGLUE {name} ({one['count']} pairs): {rates}")
+def _show_evaluation(evaluation: "Evaluation") -> None:
+    """Print what a model gets right."""
+    dev = evaluation.dev
+    if dev is not None:
+        known = {name: value for name, value in dev.metrics.items() if value is not None}
+        metrics = ", ".join(f"{name} {value:.4f}" for name, value in known.items())
+        print(f"dev ({dev.count} examples): {metrics}")
+    for name, scores in (evaluation.advglue or {}).items():
+        rates = {
+            "original": scores.original_accuracy,
+            "adversarial": scores.adversarial_accuracy,
+            "conditional": scores.conditional_accuracy,
+        }
+        shown = ", ".join(f"{key} {rate:.4f}" for key, rate in rates.items() if rate is not None)
+        print(f"AdvGLUE {name} ({scores.count} pairs): {shown}")
 
 
-def _tell_attack(name: str, record: dict[str, Any]) -> None:
-    if "robust_accuracy" in record:
-        print(
-            f"{name}: clean {record['clean_accuracy']:.4f}, robust {record['robust_accuracy']:.4f}"
-        )
-    for line in record.get("warnings", []):
+def _show_attack(name: str, record: "AttackRecord") -> None:
+    """Print the accuracies of an attack; warnings go to stderr."""
+    from imbert.attack_records import Attack
+
+    if isinstance(record, Attack):
+        print(f"{name}: clean {record.clean_accuracy:.4f}, robust {record.robust_accuracy:.4f}")
+    for line in record.warnings:
         _warn(f"{name}: {line}")
 
 

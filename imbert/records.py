@@ -1,231 +1,284 @@
-"""What `imbert` reads of its own records, as types that the files are held against.
+"""Everything that `imbert` writes as JSON, as frozen types, and the one place where it is read.
 
-Declared is what somebody reads; a record holds more. A number that was not finite is null.
+msgspec holds a file against its type in one strict pass (no field unknown, none of another type),
+says the place of the first fault in one line, exports the types as JSON schema, and imports in a
+hundredth of a second. The bytes are read by `analysis.ground.json_records`. A field that may be
+None and has that default is lacking in records of earlier versions. A number that was not finite
+is null in the file and None here.
 """
 
-from typing import Annotated, Any, Literal, NotRequired, TypedDict
+import math
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
 
-from analysis.ground.json_records import Within, Written
+import msgspec
+
+from analysis.ground.json_records import DIGEST, read_record
+from imbert.record_faults import Json, require_type
+from imbert.result import SCHEMA, Spent, finite
+from imbert.toml_tables import Plain
+from imbert.training.run_config import RunConfig
 
 Number = float | None
-Share = Annotated[float, Within(0, 1)]
+Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
 MaybeShare = Share | None
-Count = Annotated[int, Within(0)]
-Bits = Annotated[str, Written("[01]*", "a string of 0 and 1")]
+Count = Annotated[int, msgspec.Meta(ge=0)]
+Bits = Annotated[str, msgspec.Meta(pattern="^[01]*$", description="a 0 or 1 for each example")]
+Digests = dict[str, str]
+R = TypeVar("R")
 
 
-class SolverStatistics(TypedDict):
-    """Of the solves of one implicit layer."""
+class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Part of a file; entries that no version wrote are refused."""
 
-    layer: Count
+
+class Solves(Record, frozen=True):
+    """How the solves of a layer, or of its adjoint, went over many batches."""
+
     examples: Count
     statuses: dict[str, Count]
     failed_share: Share
     evaluations_mean: Number
+    evaluations_max: Count
+    residual_max: Number
+    residual_median_mean: Number
 
 
-class Losses(TypedDict):
-    """Of the steps since the last entry of a log."""
+class LayerSolves(Solves, frozen=True):
+    """The same of one implicit layer, with the linear solves of its gradient."""
+
+    layer: Count
+    adjoint: Solves | None
+
+
+class Losses(Record, frozen=True, omit_defaults=True):
+    """Of the steps since the last entry of a log, or of an evaluation during training."""
 
     loss: Number
-    solver: list[SolverStatistics]
+    solver: list[LayerSolves]
+    wall_seconds: float
+    cpu_seconds: float
+    grad_norm: Number = None
+    learning_rate: Number = None
+    criterion: Number = None
+    accuracy: Number = None
+    f1: Number = None
+    matthews: Number = None
+    pearson: Number = None
+    spearman: Number = None
 
 
-class LogEntry(TypedDict):
+class LogEntry(Record, frozen=True, omit_defaults=True):
     """Of one evaluation during training."""
 
     step: Count
     epoch: Number
-    training: NotRequired[Losses]
-    validation: NotRequired[Losses]
+    training: Losses | None = None
+    validation: Losses | None = None
 
 
-class Spent(TypedDict):
-    """Time and memory."""
-
-    wall_seconds: Annotated[float, Within(0)]
-    cpu_seconds: Annotated[float, Within(0)]
-
-
-class Training(TypedDict):
+class Training(Record, frozen=True):
     """How a model was trained."""
 
-    log: Annotated[list[LogEntry], Within(1)]
+    log: Annotated[list[LogEntry], msgspec.Meta(min_length=1)]
     steps: Count
+    best_step: Count
+    stopped_early: bool
+    parameters: Count
+    model: dict[str, Plain]
+    device: str
+    processes: Count
 
 
-class Trained(Training):
+class Trained(Training, frozen=True):
     """The same before the evaluation: train.json."""
 
     spent: Spent
 
 
-class Split(TypedDict):
+class SplitScore(Record, frozen=True):
     """What a model gets right of a split."""
 
     count: Count
     metrics: dict[str, Number]
     right: Bits
-    interval: NotRequired[tuple[Number, Number] | None]
+    interval: tuple[Number, Number] | None = None
 
 
-class Scored(TypedDict):
-    """All adversarial items of a task."""
-
-    metrics: dict[str, Number]
-
-
-class Pairs(TypedDict):
-    """What a model gets right of one of AdvGLUE's tasks."""
+class Rates(Record, frozen=True):
+    """What a model gets right of pairs of an original and an adversarial text."""
 
     count: Count
+    original_right: Count
+    adversarial_right: Count
+    both_right: Count
     original_accuracy: MaybeShare
     adversarial_accuracy: MaybeShare
     conditional_accuracy: MaybeShare
+
+
+class Unpaired(Record, frozen=True):
+    """What a model gets right of items without an original."""
+
+    count: Count
+    right: Count
+    accuracy: MaybeShare
+
+
+class Scored(Record, frozen=True):
+    """All adversarial items of a task."""
+
+    count: Count
+    right: Count
+    metrics: dict[str, Number]
+
+
+class PairScores(Rates, frozen=True):
+    """What a model gets right of one of AdvGLUE's tasks."""
+
+    unpaired: Unpaired
+    all: Scored
+    kinds: dict[str, Rates]
     right_original: Bits
     right_adversarial: Bits
-    all: Scored
+    right_unpaired: Bits
+    clusters: list[Count] | None = None
 
 
-class Evaluation(TypedDict):
-    """What a model gets right."""
+class Rows(Record, frozen=True, omit_defaults=True):
+    """The rows of one split; of AdvGLUE's the originals and the items without one, too."""
 
-    dev: NotRequired[Split]
-    advglue: NotRequired[dict[str, Pairs]]
+    rows: Count
+    digest: str
+    originals: str | None = None
+    unpaired: str | None = None
 
 
-class Checkpoints(TypedDict):
-    """Digests of the weights before and after training; null where there was none to take."""
+class Evaluation(Record, frozen=True, omit_defaults=True):
+    """What a model gets right; the last two stand in the `meta` of a run's result."""
+
+    dev: SplitScore | None = None
+    advglue: dict[str, PairScores] | None = None
+    solver: list[LayerSolves] | None = None
+    data: dict[str, Rows] | None = None
+
+
+class Seeds(Record, frozen=True):
+    """Of training, and of the choice of rows."""
+
+    train: Count
+    subset: Count
+
+
+class Checkpoints(Record, frozen=True):
+    """Digests of the weights before and after training; None where there was none to take."""
 
     start: str | None
     final: str | None
 
 
-class Data(TypedDict):
-    """Of one split."""
+class ModelDigests(Record, frozen=True):
+    """Digests of what a checkpoint is made of; None where it is not on this machine."""
 
-    digest: str
-
-
-class SolverMeta(TypedDict):
-    """Statistics of the solvers in a whole run."""
-
-    training: list[SolverStatistics]
+    weights: str | None
+    config: str | None
+    tokenizer: str | None
 
 
-class ResultMeta(TypedDict):
+class RunSolver(Record, frozen=True):
+    """Statistics of the solvers in the last epoch of a training, and in its evaluation."""
+
+    training: list[LayerSolves]
+    evaluation: list[LayerSolves]
+
+
+class ResultMeta(Record, frozen=True, kw_only=True):
     """What is needed to read a result years later."""
 
     schema: Literal[1]
     versions: dict[str, str]
     commit: str | None
-    data: dict[str, Data]
+    seeds: Seeds
+    data: dict[str, Rows]
+    files: Digests | None = None
     checkpoints: Checkpoints
+    start: ModelDigests | None = None
+    final: ModelDigests | None = None
+    threads: Count
     training: Spent
-    solver: SolverMeta
+    evaluation: Spent
+    solver: RunSolver
 
 
-class DataTable(TypedDict):
-    """The [data] table of a run."""
-
-    task: str
-
-
-class RunTables(TypedDict):
-    """All choices of a run."""
-
-    data: DataTable
-
-
-class Result(TypedDict):
+class Result(Record, frozen=True):
     """A finished run: result.json."""
 
-    meta: ResultMeta
-    run: RunTables
+    run: RunConfig
     train: Training
     evaluation: Evaluation
+    meta: ResultMeta
     warnings: list[str]
 
 
-class Attacked(TypedDict):
-    """One example under attack."""
+class MeasuredMeta(Record, frozen=True):
+    """What `imbert evaluate` measured, with what."""
 
-    index: Count
-    right_before: bool
-    right_after: bool
-    queries: Count
-    edits: Count
-
-
-class Of(TypedDict):
-    """What an attack's record belongs to."""
-
+    schema: Literal[1]
     checkpoint: str | None
-    examples: str
-    choice: dict[str, Any]
+    model: ModelDigests
+    commit: str | None
+    versions: dict[str, str]
+    files: Digests
 
 
-class Attack(TypedDict):
-    """One attack on one checkpoint: attacks/NAME.json."""
+class Measured(Record, frozen=True):
+    """What `imbert evaluate --out` writes."""
 
-    attack: str
-    options: dict[str, Any]
-    examples: Count
-    clean_accuracy: Share
-    robust_accuracy: Share
-    success_rate: MaybeShare
-    queries: Annotated[float, Within(0)]
-    queries_max: Count
-    changed: list[Count]
-    per_example: list[Attacked]
-    statistics: dict[str, Any]
-    warnings: NotRequired[list[str]]
-    texts_digest: NotRequired[str]
-    of: Of
+    run: RunConfig
+    evaluation: Evaluation
+    meta: MeasuredMeta
 
 
-class Checked(TypedDict):
-    """One masking check."""
-
-    name: str
-    passed: bool | None
-
-
-class Masking(TypedDict):
-    """The masking checks: attacks/masking.json."""
-
-    checks: list[Checked]
-    warnings: NotRequired[list[str]]
-    of: dict[str, Any]
-
-
-class OneWay(TypedDict):
-    """What broke one model, put to another."""
-
-    rate: MaybeShare
-
-
-class BothWays(TypedDict):
-    """Between a run and the baseline."""
-
-    to_baseline: OneWay
-    from_baseline: OneWay
-
-
-class Transfers(TypedDict):
-    """Of each attack on texts: attacks/transfer.json."""
-
-    transfers: dict[str, BothWays]
-    warnings: NotRequired[list[str]]
-    of: dict[str, Any]
-
-
-class Failure(TypedDict):
+class Failure(Record, frozen=True):
     """Why a stage of a run failed: failed-STAGE.json."""
 
     error: str
+    kind: str | None = None
 
 
-def attack_kind(name: str) -> Any:
-    """The type of attacks/NAME.json."""
-    return {"masking": Masking, "transfer": Transfers}.get(name, Attack)
+def read(path: Path, kind: type[R]) -> R:
+    """A record of a file.
+
+    Raises:
+        DamagedRecord: if it is not strict JSON, or its digest is not that of its entries.
+        ValueError: naming the file and the first entry that is unknown, missing or wrong.
+        OSError: if it cannot be read.
+    """
+    return _typed(read_record(path, Any), kind, path)
+
+
+def read_result(path: Path) -> Result:
+    """The result of a run; see `read`, and of another schema it is refused too."""
+    return _typed(read_record(path, Any, "a record", SCHEMA, ("meta", "schema")), Result, path)
+
+
+def as_written(record: R) -> R:
+    """The record as it would be read from its file: None for what is not finite."""
+    return msgspec.convert(finite(record), type(record))
+
+
+def plain(record: object) -> dict[str, Plain]:
+    """The entries of a record as JSON has them; None for what is not finite."""
+    return finite(record)
+
+
+def number(value: Number) -> float:
+    """A measured number; NaN where there is none."""
+    return math.nan if value is None else value
+
+
+def _typed(values: Json, kind: type[R], path: Path) -> R:
+    """The entries without their digest, which was compared."""
+    if isinstance(values, dict):
+        values.pop(DIGEST, None)
+    return require_type(values, kind, path)

@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import torch
 
@@ -23,10 +23,9 @@ from analysis.ground.json_records import write_record as write_record
 from analysis.ground.versions import TRAINING
 from analysis.ground.versions import git_commit as git_commit
 from analysis.ground.versions import versions as versions_of
-from imbert.records import Result
 from imbert.toml_tables import named
 
-SCHEMA = 1
+SCHEMA: Final = 1
 
 versions = functools.partial(versions_of, TRAINING)
 
@@ -79,7 +78,8 @@ class Stopwatch:
     def read(self) -> Spent:
         """What was spent since the start."""
         device = torch.cuda.max_memory_allocated() / 2**20 if torch.cuda.is_available() else None
-        wall, cpu = time.monotonic() - self.wall, time.process_time() - self.cpu
+        wall = time.monotonic() - self.wall
+        cpu = time.process_time() - self.cpu
         return Spent(round(wall, 3), round(cpu, 3), round(_peak_mib(), 1), device)
 
 
@@ -99,17 +99,6 @@ def _peak_since_the_start() -> float:
         return float("nan")
     unit = 1024**2 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
-
-
-def read_result(path: Path) -> dict[str, Any]:
-    """The result of a run.
-
-    Raises:
-        ValueError: if it is not JSON, of another schema, lacks a field or has one of another type,
-            or was changed.
-        OSError: if it cannot be read.
-    """
-    return read_record(path, Result, "a record", SCHEMA, ("meta", "schema"))
 
 
 def open_folder(
@@ -145,7 +134,8 @@ def require_same(out: Path, said: str, existing: Any, wanted: Any) -> None:
     Raises:
         ValueError: naming them.
     """
-    before, now = _flat(finite(existing)), _flat(finite(wanted))
+    before = _flat(finite(existing))
+    now = _flat(finite(wanted))
     differing = sorted(key for key in before.keys() | now.keys() if before.get(key) != now.get(key))
     if differing:
         raise ValueError(
@@ -155,7 +145,7 @@ def require_same(out: Path, said: str, existing: Any, wanted: Any) -> None:
 
 def bits(right: Any) -> str:
     """A string of 0 and 1, one per example, so that paired tests can be done from the record."""
-    return "".join("1" if one else "0" for one in right)
+    return "".join("1" if is_right else "0" for is_right in right)
 
 
 def _flat(values: Any, prefix: str = "") -> dict[str, Any]:

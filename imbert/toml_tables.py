@@ -4,14 +4,22 @@ import math
 import tomllib
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias, TypeVar
+
+import msgspec
 
 from analysis.ground.json_records import require_plain as require_depth
 
+# what an option, a choice or a measurement may be; tables of these have keys of their own
+Plain: TypeAlias = bool | int | float | str | list[Any] | dict[str, Any] | None
+Table: TypeAlias = Mapping[str, Plain]
+T = TypeVar("T")
+S = TypeVar("S", bound=msgspec.Struct)
 
-def read_toml(path: Path) -> dict[str, Any]:
+
+def read_toml(path: Path) -> Table:
     """The tables of a TOML file.
 
     Raises:
@@ -28,15 +36,15 @@ def read_toml(path: Path) -> dict[str, Any]:
     return tables
 
 
-def named(path: Path, make: Any, *arguments: Any) -> Any:
-    """What `make` returns; a ValueError is told with the file's name before it."""
+def named(path: Path, make: Callable[[Table], T], table: Table) -> T:
+    """What `make` returns of a table; a ValueError has the file's name before it."""
     try:
-        return make(*arguments)
+        return make(table)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
 
 
-def section(name: str, record: type, values: Any) -> Any:
+def section(name: str, record: type[S], values: object) -> S:
     """One frozen record from a table, every key and type checked.
 
     Raises:
@@ -45,13 +53,13 @@ def section(name: str, record: type, values: Any) -> Any:
     if not isinstance(values, Mapping):
         raise ValueError(f"[{name}] must be a table, got {values!r}")
     hints = typing.get_type_hints(record)
-    known_keys(f"[{name}]", values, hints)
+    known_keys(f"[{name}]", values, record.__struct_fields__)
     return record(
         **{key: typed(f"{name}.{key}", value, hints[key]) for key, value in values.items()}
     )
 
 
-def known_keys(where: str, values: Mapping[str, Any], known: Any) -> None:
+def known_keys(where: str, values: Table, known: Collection[str]) -> None:
     """Refuse what is not known.
 
     Raises:
@@ -64,48 +72,54 @@ def known_keys(where: str, values: Mapping[str, Any], known: Any) -> None:
         )
 
 
-def typed(name: str, value: Any, hint: Any) -> Any:
+def typed(name: str, value: object, hint: object) -> Any:
     """The value, lists as tuples and whole numbers as floats where the hint says so.
 
     Raises:
         ValueError: if it is of another type; a boolean is no number, and a number must be finite.
     """
     options = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
-    for one in options:
-        origin = typing.get_origin(one) or one
+    for option in options:
+        origin = typing.get_origin(option) or option
         if (
             origin is tuple
             and isinstance(value, list | tuple)
-            and all(type(item) is typing.get_args(one)[0] for item in value)
+            and all(type(item) is typing.get_args(option)[0] for item in value)
         ):
             return tuple(value)
         if origin is Mapping and isinstance(value, Mapping):
-            return {key: _plain(f"{name}.{key}", one) for key, one in value.items()}
-        if origin is float and type(value) in (int, float) and math.isfinite(value):
+            return {key: _plain(f"{name}.{key}", entry) for key, entry in value.items()}
+        if origin is float and isinstance(value, int | float) and _is_finite(value):
             return float(value)
         if origin in (int, str, bool) and type(value) is origin:
             return value
-        if one is type(None) and value is None:
+        if option is type(None) and value is None:
             return None
-    wanted = " or ".join(
-        str(one) if typing.get_args(one) else one.__name__
-        for one in options
-        if one is not type(None)
-    )
+    wanted = " or ".join(_words(option) for option in options if option is not type(None))
     raise ValueError(f"{name} must be {wanted}, got {value!r}")
 
 
-def _plain(name: str, value: Any) -> Any:
+def _is_finite(value: float) -> bool:
+    """Whether it is a finite number; True and False are none."""
+    return not isinstance(value, bool) and math.isfinite(value)
+
+
+def _words(option: object) -> str:
+    """A type in an error."""
+    if typing.get_origin(option) is Mapping:
+        return "a table"
+    return str(option) if typing.get_args(option) else str(getattr(option, "__name__", option))
+
+
+def _plain(name: str, value: object) -> Plain:
     """A value that JSON can hold too: neither a date nor a number that is not finite."""
     if isinstance(value, Mapping):
-        return {key: _plain(f"{name}.{key}", one) for key, one in value.items()}
+        return {key: _plain(f"{name}.{key}", entry) for key, entry in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(name, one) for one in value]
-    if (
-        value is None
-        or type(value) in (int, str, bool)
-        or (type(value) is float and math.isfinite(value))
-    ):
+        return [_plain(name, entry) for entry in value]
+    if value is None or isinstance(value, bool | int | str):
+        return value
+    if isinstance(value, float) and math.isfinite(value):
         return value
     raise ValueError(
         f"{name} must be a text, a finite number, true or false, "

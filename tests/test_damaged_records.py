@@ -21,7 +21,7 @@ from analysis.record import read_config
 from figures import story, style, template
 from imbert.attacks.synonyms import load_synonyms
 from imbert.data.advglue import read_advglue
-from imbert.result import read_result
+from imbert.records import read_result
 from imbert.study.plan import StudyConfig, read_study, study_config
 from imbert.study.summary import summarise
 from imbert.training.run_config import read_run

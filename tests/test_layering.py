@@ -41,6 +41,7 @@ THIRD_PARTY = {
         "safetensors",
         "datasets",
         "tqdm",
+        "msgspec",
     },
 }
 ENCODER_LAYERS_THIRD_PARTY = {"transformers", "safetensors"}
@@ -68,6 +69,8 @@ ORDER = (  # the rooms of odestab, each of which may import those before it
     "propagation",
     "encoder_layers",
 )
+# likewise of imbert, beside the files of its root
+ROOMS_OF_IMBERT = ("data", "model", "training", "attacks", "checks", "study")
 SHARED_WITH_IMBERT = {"ground"}  # the room of analysis that imbert may import
 # likewise figures, free of torch and odestab
 SHARED_WITH_FIGURES = {"ground", "quantities", "record", "run"}
@@ -75,7 +78,7 @@ MEASURING_LATE = "analysis/quantities/"  # they load torch and odestab where the
 HEAVY = {"torch", "transformers", "odestab"}
 COMMANDS = {"analysis/__main__.py", "imbert/__main__.py"}
 # their names load torch and transformers, or xarray, when they are used
-LAZY_ROOTS = {"imbert/__init__.py", "analysis/__init__.py"}
+LAZY_ROOTS = {"imbert/__init__.py", "imbert/attacks/__init__.py", "analysis/__init__.py"}
 
 
 class Import(NamedTuple):
@@ -165,6 +168,16 @@ def order_inside_odestab(path: str, found: Import) -> Iterator[str]:
         yield f"encoder_layers may import only {' and '.join(sorted(ENCODER_LAYERS_MAY_IMPORT))}"
     elif here in ORDER and ORDER.index(found.second) > ORDER.index(here):
         yield f"{here} may not import {found.second}, which stands after it"
+
+
+def order_inside_imbert(path: str, found: Import) -> Iterator[str]:
+    package, _, rest = path.partition("/")
+    room = rest.partition("/")[0]
+    if package != "imbert" or found.top != "imbert" or room not in ROOMS_OF_IMBERT:
+        return
+    later = ROOMS_OF_IMBERT[ROOMS_OF_IMBERT.index(room) + 1 :]
+    if found.second in later:
+        yield f"imbert's {room} may not import {found.second}, which stands after it"
 
 
 def shape_of_file(path: str, source: str, tree: ast.Module) -> Iterator[str]:
@@ -263,7 +276,7 @@ def violations(sources: Mapping[str, str]) -> list[str]:
     """
     trees = {path: ast.parse(source, path) for path, source in sources.items()}
     found = {path: list(imports(path, tree)) for path, tree in trees.items()}
-    rules = (packages_of_ours, third_parties, order_inside_odestab)
+    rules = (packages_of_ours, third_parties, order_inside_odestab, order_inside_imbert)
     each_import = [
         f"{path}:{one.line}: {said}"
         for path in found
@@ -424,6 +437,11 @@ BAD = [
     ("figures/report.py", "import odestab", "figures may not import odestab"),
     ("imbert/evaluate.py", "from analysis import record", "imbert may not import analysis"),
     ("imbert/evaluate.py", "import figures", "imbert may not import figures"),
+    (
+        "imbert/attacks/pgd.py",
+        "from imbert.checks.masking import masking_checks",
+        "imbert's attacks may not import checks, which stands after it",
+    ),
     ("imbert/__main__.py", "import figures", "figures may be imported only inside a command body"),
 ]
 

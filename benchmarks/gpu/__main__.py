@@ -180,7 +180,7 @@ def save_picture(
 
 def make_parcel(options: argparse.Namespace) -> None:
     """Pack, and print the calls to make."""
-    from imbert.training.run_config import EMBEDDED, checkpoint_folder
+    from imbert.model.choice import EMBEDDED, checkpoint_folder
 
     model = options.model or Path(checkpoint_folder(EMBEDDED))
     pieces = parcel.pack(PARCEL, model, options.data, parcel.project_version(ROOT))

@@ -11,7 +11,7 @@ import sys
 import tempfile
 import tomllib
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,16 @@ FORMAT = 1
 MEBIBYTE = 2**20
 LIMIT = 58 * MEBIBYTE  # of a piece: the tree of the project travels beside it
 LIST, CHUNK = "parcel.json", "chunk"
-WHEELS = ("torchdeq==0.1.0",)  # what the table of the peers needs and no GPU machine has
+PEERS = ("torchdeq==0.1.0",)  # what the table of the peers needs and no GPU machine has
+NEEDED = ("msgspec", "filelock")  # what imbert imports beside what such a machine has
+CONSTRAINTS = Path(__file__).resolve().parents[2] / "constraints.txt"
+PLATFORM = (  # of the machine: pip takes wheels of pure Python for it too
+    "--platform=manylinux_2_17_x86_64",
+    "--platform=manylinux2014_x86_64",
+    "--platform=manylinux_2_28_x86_64",
+    "--implementation=cp",
+    "--python-version=3.12",
+)
 DATA = (
     "glue/sst2_train.tsv.gz",
     "glue/sst2_dev.tsv.gz",
@@ -205,24 +214,31 @@ def _copy_data(data: Path | None, into: Path) -> None:
 
 
 def _wheels(into: Path) -> None:
-    """Wheels of pure Python from the registry that pip is set up for; without one the peers are
-    left out.
+    """Wheels from the registry that pip is set up for; without one the peers are left out.
+
+    Raises:
+        ValueError: if pip cannot get what imbert needs.
     """
     into.mkdir()
-    command = [
-        sys.executable,
-        "-m",
-        "pip",
-        "download",
-        "--quiet",
-        "--no-deps",
-        "--only-binary=:all:",
-        "--dest",
-        str(into),
-        *WHEELS,
-    ]
-    if subprocess.run(command, capture_output=True).returncode:
-        print(f"no wheels of {', '.join(WHEELS)}: what needs them is left out there")
+    if problem := _download(PEERS, into):
+        print(f"no wheels of {', '.join(PEERS)}, what needs them is left out there: {problem}")
+    if problem := _download(pinned(NEEDED), into):
+        raise ValueError(f"expected wheels of {', '.join(NEEDED)} from pip, got: {problem}")
+
+
+def pinned(names: Sequence[str]) -> list[str]:
+    """Packages with the versions of constraints.txt."""
+    lines = CONSTRAINTS.read_text(encoding="utf-8").splitlines()
+    versions = dict(line.split("==") for line in lines if line.count("==") == 1)
+    return [f"{name}=={versions[name]}" for name in names]
+
+
+def _download(packages: Sequence[str], into: Path) -> str:
+    """Get wheels for the machine; the last line of pip's complaint, empty where there is none."""
+    options = ["--quiet", "--no-deps", "--only-binary=:all:", *PLATFORM, "--dest", str(into)]
+    command = [sys.executable, "-m", "pip", "download", *options, *packages]
+    done = subprocess.run(command, capture_output=True, text=True)
+    return (done.stderr.strip().splitlines() or ["no reason"])[-1] if done.returncode else ""
 
 
 def _shares(files: list[dict[str, Any]], limit: int) -> Iterator[list[tuple[str, int, int]]]:

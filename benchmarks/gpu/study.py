@@ -157,7 +157,7 @@ def rehearsal(work: Path) -> Path:
     import torch
     import transformers
 
-    from imbert.training.run_config import EMBEDDED, checkpoint_folder
+    from imbert.model.choice import EMBEDDED, checkpoint_folder
 
     folder = work / "checkpoint"
     tokenizer = transformers.AutoTokenizer.from_pretrained(checkpoint_folder(EMBEDDED))

@@ -3,7 +3,8 @@
 import dataclasses
 import string
 from collections.abc import Callable, Mapping
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar, Self
 
 import numpy as np
 
@@ -16,6 +17,9 @@ from imbert.attacks.text_attack import (
     check_budget,
     greedy,
 )
+
+if TYPE_CHECKING:
+    from imbert.attacks.choice import AttackChoice
 
 ORDERS = ("greedy", "random")
 AT_ONCE = 10  # random drafts of an example in one batch
@@ -71,7 +75,8 @@ def delete(word: str, draw: np.random.Generator) -> str | None:
 
 def insert(word: str, draw: np.random.Generator) -> str | None:
     """One lower-case letter more, not in front."""
-    i, letter = int(draw.integers(1, len(word) + 1)), str(draw.choice(list(string.ascii_lowercase)))
+    i = int(draw.integers(1, len(word) + 1))
+    letter = str(draw.choice(list(string.ascii_lowercase)))
     return word[:i] + letter + word[i:]
 
 
@@ -116,6 +121,7 @@ class CharacterEdits(AbstractTextAttack):
         ValueError: if an option is unknown or out of range.
     """
 
+    name: ClassVar[str] = "characters"
     operations: tuple[str, ...] = tuple(OPERATIONS)
     max_edits: int = 3
     order: str = "greedy"
@@ -126,7 +132,7 @@ class CharacterEdits(AbstractTextAttack):
 
     def __post_init__(self) -> None:
         check_budget(self.queries)
-        unknown = [one for one in self.operations if one not in OPERATIONS]
+        unknown = [name for name in self.operations if name not in OPERATIONS]
         if unknown or not self.operations:
             raise ValueError(
                 "operations must be some of "
@@ -138,12 +144,9 @@ class CharacterEdits(AbstractTextAttack):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be >= 1, got {getattr(self, name)}")
 
-    @property
-    def name(self) -> str:
-        return "characters"
-
-    def options(self) -> dict[str, Any]:
-        return {one.name: getattr(self, one.name) for one in dataclasses.fields(self)}
+    @classmethod
+    def chosen(cls, choice: "AttackChoice", radius: float, data: Path) -> Self:
+        return cls()
 
     def look(self, victim: Victim) -> Search:
         """Words of two letters or more."""
@@ -168,17 +171,14 @@ class CharacterEdits(AbstractTextAttack):
             OPERATIONS[self.operations[i % len(self.operations)]](word, draw)
             for i in range(self.candidates)
         ]
-        return list(dict.fromkeys(one for one in tried if one is not None and one != word))
+        return list(dict.fromkeys(made for made in tried if made is not None and made != word))
 
     def _random(self, victim: Victim, able: list[int]) -> Search:
-        draft, draw, best, confidence = (
-            victim.draft,
-            victim.random,
-            victim.draft.texts,
-            victim.confidence,
-        )
+        draft = victim.draft
+        best = draft.texts
+        confidence = victim.confidence
         while able:
-            drafts = [draft.changed(self._drawn(victim, able, draw)) for _ in range(AT_ONCE)]
+            drafts = [draft.changed(self._drawn(victim, able)) for _ in range(AT_ONCE)]
             rows = yield drafts
             if len(rows) == 0:
                 break
@@ -187,10 +187,12 @@ class CharacterEdits(AbstractTextAttack):
             if wrong.any():
                 return drafts[int(wrong.argmax())]
             if rows[pick, victim.label] < confidence:
-                best, confidence = drafts[pick], float(rows[pick, victim.label])
+                best = drafts[pick]
+                confidence = float(rows[pick, victim.label])
         return best
 
-    def _drawn(self, victim: Victim, able: list[int], draw: np.random.Generator) -> dict[int, str]:
+    def _drawn(self, victim: Victim, able: list[int]) -> dict[int, str]:
+        draw = victim.random
         chosen = draw.choice(able, size=min(self.max_edits, len(able)), replace=False)
         operations = draw.choice(self.operations, size=len(chosen))
         edited = {

@@ -1,6 +1,7 @@
 """Projected gradient ascent that chooses its own step sizes."""
 
 import dataclasses
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -33,6 +34,7 @@ class EmbeddingAPGD(AbstractEmbeddingAscent):
         ValueError: if an option is unknown or out of range.
     """
 
+    name: ClassVar[str] = "apgd"
     norm: str = "l2"
     radius: float = 0.1
     steps: int = 20
@@ -46,10 +48,6 @@ class EmbeddingAPGD(AbstractEmbeddingAscent):
         if not 0 < self.momentum <= 1:
             raise ValueError(f"momentum must be in (0, 1], got {self.momentum}")
 
-    @property
-    def name(self) -> str:
-        return "apgd"
-
     def ascend(
         self,
         batch: EmbeddedBatch,
@@ -62,12 +60,15 @@ class EmbeddingAPGD(AbstractEmbeddingAscent):
         wrong, losses, gradient = batch.differentiate(delta)
         gradient = progress.finite(gradient)
         path = _Path.begin(delta, losses, gradient, 2 * ball.radius)
-        kept, marks = progress.see(rows, delta, wrong, losses), checkpoints(self.steps)
+        kept = progress.see(rows, delta, wrong, losses)
+        marks = checkpoints(self.steps)
         for step in range(1, self.steps + 1):
             if not bool(kept.any()):
                 return
             if not bool(kept.all()):
-                rows, path, batch = rows[kept], path.take(kept), batch.take(kept.nonzero()[:, 0])
+                rows = rows[kept]
+                path = path.take(kept)
+                batch = batch.take(kept.nonzero()[:, 0])
             weight = 1.0 if step == 1 else self.momentum
             moved = path.moved(ball, weight)
             if step == self.steps:
@@ -98,23 +99,22 @@ class _Path:
 
     @classmethod
     def begin(cls, delta: Tensor, loss: Tensor, gradient: Tensor, step_size: float) -> "_Path":
-        rises, reduced = torch.zeros_like(loss), torch.ones_like(loss, dtype=torch.bool)
         return cls(
-            delta,
-            delta,
-            loss,
-            gradient,
-            delta,
-            loss,
-            gradient,
-            torch.full_like(loss, step_size),
-            rises,
-            reduced,
-            loss,
+            delta=delta,
+            before=delta,
+            loss=loss,
+            gradient=gradient,
+            best=delta,
+            best_loss=loss,
+            best_gradient=gradient,
+            step_size=torch.full_like(loss, step_size),
+            rises=torch.zeros_like(loss),
+            reduced=torch.ones_like(loss, dtype=torch.bool),
+            loss_there=loss,
         )
 
     def take(self, kept: Tensor) -> "_Path":
-        return _Path(*(getattr(self, one.name)[kept] for one in dataclasses.fields(self)))
+        return _Path(*(getattr(self, field.name)[kept] for field in dataclasses.fields(self)))
 
     def moved(self, ball: EmbeddingBall, weight: float) -> Tensor:
         """P(δ + w(z − δ) + (1 − w)(δ − δ')), z = P(δ + a·u)."""
@@ -161,11 +161,16 @@ def checkpoints(steps: int) -> dict[int, int]:
     """Each checkpoint ⌈p_j N⌉ and the one before it: p_0 = 0, p_1 = 0.22, p_{j+1} = p_j + max(p_j −
     p_{j−1} − 0.03, 0.06).
     """
-    before, now, found, last = 0, 22, {}, 0  # in hundredths
+    marks: dict[int, int] = {}
+    last = 0
+    before = 0  # p_{j−1} in hundredths
+    now = 22  # p_j
     while now <= 100:
         mark = -(-now * steps // 100)
         if mark > last:
-            found[mark] = last
+            marks[mark] = last
             last = mark
-        before, now = now, now + max(now - before - 3, 6)
-    return found
+        step = max(now - before - 3, 6)
+        before = now
+        now += step
+    return marks

@@ -1,6 +1,8 @@
 """What attacks that climb the gradient share: restarts, with the examples that are still right."""
 
 import abc
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
 
 from torch import Tensor
 
@@ -8,6 +10,9 @@ from imbert.attacks.embedding_attack import AbstractEmbeddingAttack, EmbeddedBat
 from imbert.attacks.embedding_ball import EmbeddingBall, check_ball, generator_of
 from imbert.attacks.gradients import KINDS
 from imbert.attacks.losses import NAMES
+
+if TYPE_CHECKING:
+    from imbert.attacks.choice import AttackChoice
 
 
 class AbstractEmbeddingAscent(AbstractEmbeddingAttack):
@@ -27,6 +32,12 @@ class AbstractEmbeddingAscent(AbstractEmbeddingAttack):
         for name, choice, known in (("loss", self.loss, NAMES), ("gradient", self.gradient, KINDS)):
             if choice not in known:
                 raise ValueError(f"{name} must be one of {', '.join(known)}, got {choice!r}")
+
+    @classmethod
+    def chosen(cls, choice: "AttackChoice", radius: float, data: Path) -> Self:
+        given = {"gradient": choice.gradient, "restarts": choice.restarts}
+        options = {name: value for name, value in given.items() if value is not None}
+        return cls(norm=choice.norm, radius=radius, **options)  # type: ignore[call-arg] # a dataclass
 
     @property
     def wanted_gradient(self) -> str:

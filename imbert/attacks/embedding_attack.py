@@ -2,12 +2,14 @@
 
 import abc
 import dataclasses
-from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from imbert.attacks.base import AbstractAttack, Found, Texts
+import odestab as od
+from imbert.attack_records import AttackStatistics
+from imbert.attacks.attack import AbstractAttack, SearchEnd, Texts
 from imbert.attacks.embedding_ball import EmbeddingBall, embedding_ball, mean_row_norm
 from imbert.attacks.gradients import differentiable, kind_of_gradient, own_solver, through
 from imbert.attacks.losses import Loss, loss
@@ -40,7 +42,7 @@ class EmbeddedBatch:
     labels: Tensor
     loss: Loss
     seeds: list[tuple[int, int]]
-    referee: Any = None
+    referee: od.AbstractImplicitSolver | None = None
 
     def take(self, rows: Tensor) -> "EmbeddedBatch":
         """Some of the examples."""
@@ -166,59 +168,50 @@ class AbstractEmbeddingAttack(AbstractAttack):
     def climb(self, batch: EmbeddedBatch, ball: EmbeddingBall) -> Progress:
         """Look for perturbations with a large loss."""
 
-    def options(self) -> dict[str, Any]:
-        return {one.name: getattr(self, one.name) for one in dataclasses.fields(self)}  # type: ignore[arg-type]
-
     def search(
         self, classifier: Classifier, victims: Examples, seeds: list[tuple[int, int]]
-    ) -> tuple[list[Found], dict[str, Any]]:
+    ) -> tuple[list[SearchEnd], AttackStatistics]:
         """Batch by batch, texts of like length together."""
         ball = embedding_ball(classifier, self.norm, self.radius)
-        kind = (
-            None
-            if self.wanted_gradient is None
-            else kind_of_gradient(classifier, self.wanted_gradient)
-        )
+        wanted = self.wanted_gradient
+        kind = None if wanted is None else kind_of_gradient(classifier, wanted)
         own = own_solver(classifier) if kind == "unrolled" else None
         referee = None if differentiable(own) is own else own
-        used, function = loss(self.loss, classifier.labels)
-        found: dict[int, Found] = {}
-        not_finite, unconfirmed, log = 0, 0, solver_log(classifier.model)
+        loss_name, function = loss(self.loss, classifier.labels)
+        ends: dict[int, SearchEnd] = {}
+        not_finite = 0
+        unconfirmed = 0
+        log = solver_log(classifier.model)
         order = sorted(range(len(victims)), key=lambda i: sum(map(len, victims.texts[i])))
         for start in range(0, len(order), classifier.batch_size):
             rows = order[start : start + classifier.batch_size]
-            batch = embedded(
-                classifier,
-                [victims.texts[i] for i in rows],
-                victims.labels[rows],
-                function,
-                [seeds[i] for i in rows],
-            )
+            texts = [victims.texts[i] for i in rows]
+            own_seeds = [seeds[i] for i in rows]
+            batch = embedded(classifier, texts, victims.labels[rows], function, own_seeds)
             with through(classifier, kind or "explicit"):
                 progress = self.climb(dataclasses.replace(batch, referee=referee), ball)
-            confirmed = _found(batch, progress, ball, log)
+            confirmed = _confirmed(batch, progress, ball, log)
             not_finite += progress.not_finite
-            unconfirmed += sum(
-                bool(a) and not b.wrong
-                for a, b in zip(progress.wrong.tolist(), confirmed, strict=True)
-            )
-            found |= dict(zip(rows, confirmed, strict=True))
-        measured = {
-            "absolute_radius": ball.radius,
-            "mean_row_norm": mean_row_norm(classifier),
-            "loss": used,
-            "gradient": kind or "none",
-            "gradients_not_finite": not_finite,
-            "unconfirmed": unconfirmed,
-            "solver": log.summary(),
-        }
-        return [found[i] for i in range(len(victims))], measured
+            claimed = zip(progress.wrong.tolist(), confirmed, strict=True)
+            unconfirmed += sum(wrong and not end.wrong for wrong, end in claimed)
+            ends |= dict(zip(rows, confirmed, strict=True))
+        measured = AttackStatistics(
+            seconds=0.0,
+            absolute_radius=ball.radius,
+            mean_row_norm=mean_row_norm(classifier),
+            loss=loss_name,
+            gradient=kind or "none",
+            gradients_not_finite=not_finite,
+            unconfirmed=unconfirmed,
+            solver=log.summary(),
+        )
+        return [ends[i] for i in range(len(victims))], measured
 
 
 def embedded(
     classifier: Classifier,
     texts: list[Texts],
-    labels: Any,
+    labels: np.ndarray,
     function: Loss,
     seeds: list[tuple[int, int]] | None = None,
 ) -> EmbeddedBatch:
@@ -238,18 +231,16 @@ def embedded(
     )
 
 
-def _found(
+def _confirmed(
     batch: EmbeddedBatch, progress: Progress, ball: EmbeddingBall, log: SolverLog
-) -> list[Found]:
+) -> list[SearchEnd]:
     """Ask the model again, under its own solver and with the whole batch."""
     wrong, losses = batch.evaluate(progress.delta)
     log.add(statistics(batch.classifier.model))
-    lengths, sizes = (
-        batch.batch["attention_mask"].sum(dim=1).tolist(),
-        ball.size(progress.delta).tolist(),
-    )
+    lengths = batch.batch["attention_mask"].sum(dim=1).tolist()
+    sizes = ball.size(progress.delta).tolist()
     return [
-        Found(
+        SearchEnd(
             wrong=bool(wrong[i]),
             queries=int(progress.queries[i]),
             perturbation=progress.delta[i, : int(lengths[i])].cpu(),

@@ -1,6 +1,7 @@
 """Projected gradient ascent in the space of word embeddings."""
 
 import dataclasses
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -33,6 +34,7 @@ class EmbeddingPGD(AbstractEmbeddingAscent):
         ValueError: if an option is unknown or out of range, or every restart would begin at δ = 0.
     """
 
+    name: ClassVar[str] = "pgd"
     norm: str = "l2"
     radius: float = 0.1
     steps: int = 10
@@ -48,10 +50,6 @@ class EmbeddingPGD(AbstractEmbeddingAscent):
             raise ValueError(f"step_size must be > 0, got {self.step_size}")
         if self.restarts > 1 and not self.random_start:
             raise ValueError(f"restarts must be 1 without a random start, got {self.restarts}")
-
-    @property
-    def name(self) -> str:
-        return "pgd"
 
     def start(self, batch: EmbeddedBatch, ball: EmbeddingBall, restart: int) -> Tensor:
         """At random or at δ = 0."""
@@ -78,5 +76,7 @@ class EmbeddingPGD(AbstractEmbeddingAscent):
                 return
             delta = ball.project(delta + size * ball.steepest(progress.finite(gradient)))
             if not bool(kept.all()):
-                rows, delta, batch = rows[kept], delta[kept], batch.take(kept.nonzero()[:, 0])
+                rows = rows[kept]
+                delta = delta[kept]
+                batch = batch.take(kept.nonzero()[:, 0])
         progress.see(rows, delta, *batch.evaluate(delta))

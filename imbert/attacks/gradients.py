@@ -3,7 +3,7 @@
 import contextlib
 import dataclasses
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, TypeVar
 
 import odestab as od
 from imbert.model.classifier import Classifier
@@ -11,6 +11,8 @@ from imbert.model.stepping_model import implicit_layers, stepping
 
 KINDS = ("auto", "implicit", "unrolled")
 ADJOINT_RTOL = 1e-3  # where the model's own adjoint has no tolerance
+Solver = TypeVar("Solver", bound=od.AbstractImplicitSolver)
+S = TypeVar("S")
 
 
 def kind_of_gradient(classifier: Classifier, wanted: str) -> str:
@@ -33,7 +35,7 @@ def kind_of_gradient(classifier: Classifier, wanted: str) -> str:
     return wanted
 
 
-def own_solver(classifier: Classifier) -> Any:
+def own_solver(classifier: Classifier) -> od.AbstractImplicitSolver:
     """The solver of an implicit model's layers, as they are now."""
     return next(
         layer.method.solver
@@ -42,7 +44,7 @@ def own_solver(classifier: Classifier) -> Any:
     )
 
 
-def differentiable(solver: Any) -> Any:
+def differentiable(solver: S) -> S | od.Anderson:
     """A solver that autograd can follow: the same, but Anderson for one whose Newton iterations
     have no reverse mode.
     """
@@ -54,7 +56,10 @@ def differentiable(solver: Any) -> Any:
 
 @contextlib.contextmanager
 def through(
-    classifier: Classifier, kind: str, solver: Any = None, adjoint_rtol: float | None = None
+    classifier: Classifier,
+    kind: str,
+    solver: od.AbstractImplicitSolver | None = None,
+    adjoint_rtol: float | None = None,
 ) -> Iterator[None]:
     """While inside, gradients of an implicit model are those of `kind`; nothing changes for
     "explicit".
@@ -78,14 +83,13 @@ def through(
         if adjoint_rtol is None
         else adjoint_rtol
     )
-    adjoint = od.ImplicitAdjoint(
-        rtol=rtol, on_failure="record"
-    )  # one failed example must not end the attack on its batch mates
+    # one failed example must not end the attack on its batch mates
+    adjoint = od.ImplicitAdjoint(rtol=rtol, on_failure="record")
     with stepping(classifier.model, solver=own, adjoint=adjoint):
         yield
 
 
-def at_tolerance(solver: Any, rtol: float, max_iterations: int | None = None) -> Any:
+def at_tolerance(solver: Solver, rtol: float, max_iterations: int | None = None) -> Solver:
     """The same solver at another tolerance; one with a given number of steps keeps them."""
     changes: dict[str, Any] = {"rtol": rtol, "atol": 0.0}
     if max_iterations is not None and getattr(solver, "steps", None) is None:
@@ -93,7 +97,7 @@ def at_tolerance(solver: Any, rtol: float, max_iterations: int | None = None) ->
     return dataclasses.replace(solver, **changes)
 
 
-def at_iterations(solver: Any, iterations: int) -> Any:
+def at_iterations(solver: od.AbstractImplicitSolver, iterations: int) -> od.AbstractImplicitSolver:
     """The iteration of a solver stopped after so many steps, its last iterate kept."""
     ends: dict[str, Any] = {"max_iterations": iterations, "keep_last": True}
     if isinstance(solver, od.GradientDescent):

@@ -2,6 +2,8 @@
 
 import dataclasses
 import math
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar, Self
 
 import torch
 from torch import Tensor
@@ -10,17 +12,11 @@ from imbert.attacks.embedding_attack import AbstractEmbeddingAttack, EmbeddedBat
 from imbert.attacks.embedding_ball import EmbeddingBall, check_ball, generator_of
 from imbert.attacks.losses import NAMES
 
-HALVINGS = (
-    0.001,
-    0.005,
-    0.02,
-    0.05,
-    0.1,
-    0.2,
-    0.4,
-    0.6,
-    0.8,
-)  # shares of the budget at which a block's share is halved (section 3)
+if TYPE_CHECKING:
+    from imbert.attacks.choice import AttackChoice
+
+# shares of the budget at which a block's share is halved (section 3)
+HALVINGS = (0.001, 0.005, 0.02, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,6 +39,7 @@ class Square(AbstractEmbeddingAttack):
         ValueError: if an option is unknown or out of range.
     """
 
+    name: ClassVar[str] = "square"
     norm: str = "l2"
     radius: float = 0.1
     queries: int = 1000
@@ -58,22 +55,24 @@ class Square(AbstractEmbeddingAttack):
         if self.loss not in NAMES:
             raise ValueError(f"loss must be one of {', '.join(NAMES)}, got {self.loss!r}")
 
-    @property
-    def name(self) -> str:
-        return "square"
+    @classmethod
+    def chosen(cls, choice: "AttackChoice", radius: float, data: Path) -> Self:
+        return cls(norm=choice.norm, radius=radius)
 
     def climb(self, batch: EmbeddedBatch, ball: EmbeddingBall) -> Progress:
         """One proposal for each open example at a time."""
         progress = Progress.begin(batch.embeddings)
         draws = [generator_of(*seeds) for seeds in batch.seeds]
         proposals = ball.sphere(ball.random(batch.embeddings, batch.words, draws))
-        rows, part = progress.open, batch
+        rows = progress.open
+        part = batch
         for query in range(self.queries):
             kept = progress.see(rows, proposals, *part.evaluate(proposals))
             if query + 1 == self.queries or not bool(kept.any()):
                 break
             if not bool(kept.all()):
-                rows, part = rows[kept], part.take(kept.nonzero()[:, 0])
+                rows = rows[kept]
+                part = part.take(kept.nonzero()[:, 0])
             share = block_share(self.share, query / self.queries)
             proposals = torch.stack(
                 [
@@ -86,18 +85,18 @@ class Square(AbstractEmbeddingAttack):
     def _proposal(
         self, delta: Tensor, words: Tensor, share: float, ball: EmbeddingBall, draw: torch.Generator
     ) -> Tensor:
-        at = words.nonzero()[:, 0]
-        if len(at) == 0:
+        places = words.nonzero()[:, 0]
+        if len(places) == 0:
             return delta
-        tokens = max(1, round(math.sqrt(share) * len(at)))
-        begin = int(torch.randint(len(at) - tokens + 1, (1,), generator=draw))
+        tokens = max(1, round(math.sqrt(share) * len(places)))
+        begin = int(torch.randint(len(places) - tokens + 1, (1,), generator=draw))
         hidden = delta.shape[1]
         columns = torch.randperm(hidden, generator=draw)[
             : max(1, round(math.sqrt(share) * hidden))
         ].to(delta.device)
         signs = torch.randint(2, (tokens, len(columns)), generator=draw).to(delta) * 2 - 1
         block = torch.zeros_like(delta)
-        block[at[begin : begin + tokens, None], columns] = signs
+        block[places[begin : begin + tokens, None], columns] = signs
         if self.norm == "linf":
             return torch.where(block == 0, delta, ball.radius * block)
         moved = delta + math.sqrt(share) * ball.sphere(block[None])[0]
@@ -106,4 +105,4 @@ class Square(AbstractEmbeddingAttack):
 
 def block_share(first: float, used: float) -> float:
     """The share of a block once `used` of the budget is."""
-    return first / 2 ** sum(used > one for one in HALVINGS)
+    return first / 2 ** sum(used > halving for halving in HALVINGS)

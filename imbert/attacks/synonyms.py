@@ -4,7 +4,6 @@ import gzip
 import zlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
 
 from analysis.ground.json_records import parse_json
 
@@ -30,7 +29,7 @@ def load_synonyms(path: str | Path, antonyms: str | Path | None = None) -> Synon
     if not isinstance(table, dict):
         raise ValueError(f"{path}: expected an object of words, got {type(table).__name__}")
     opposed = set() if antonyms is None else _pairs(antonyms)
-    found = {}
+    synonyms = {}
     for word, entry in table.items():
         own = word.lower()
         mates = dict.fromkeys(mate.lower() for mate in _listed(path, word, entry))
@@ -38,20 +37,20 @@ def load_synonyms(path: str | Path, antonyms: str | Path | None = None) -> Synon
             mate for mate in mates if mate != own and mate.isalpha() and (own, mate) not in opposed
         )
         if kept:
-            found[own] = kept
-    return found
+            synonyms[own] = kept
+    return synonyms
 
 
-def _listed(path: str | Path, word: str, entry: Any) -> Iterable[str]:
+def _listed(path: str | Path, word: str, entry: object) -> Iterable[str]:
     lists = list(entry.values()) if isinstance(entry, dict) else [entry]
-    if not all(
-        isinstance(one, list) and all(isinstance(mate, str) for mate in one) for one in lists
-    ):
+    known = [part for part in lists if isinstance(part, list)]
+    mates = [mate for part in known for mate in part if isinstance(mate, str)]
+    if len(known) < len(lists) or len(mates) < sum(map(len, known)):
         raise ValueError(
             f"{path}: expected a list of words, or such lists by "
             f"part of speech, got {entry!r} for {word!r}"
         )
-    return [mate for one in lists for mate in one]
+    return mates
 
 
 def _pairs(path: str | Path) -> set[tuple[str, str]]:

@@ -7,11 +7,11 @@ import collections
 import dataclasses
 import re
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
-from typing import Any
 
 import numpy as np
 
-from imbert.attacks.base import AbstractAttack, Found, Texts
+from imbert.attack_records import AttackStatistics
+from imbert.attacks.attack import AbstractAttack, SearchEnd, Texts
 from imbert.data.tasks import Examples
 from imbert.model.classifier import Classifier
 
@@ -97,33 +97,42 @@ class AbstractTextAttack(AbstractAttack):
 
     def search(
         self, classifier: Classifier, victims: Examples, seeds: list[tuple[int, int]]
-    ) -> tuple[list[Found], dict[str, Any]]:
+    ) -> tuple[list[SearchEnd], AttackStatistics]:
         """All searches in lockstep."""
         before = classifier.predict(victims.texts)
         each = zip(victims.texts, victims.labels.tolist(), before, seeds, strict=True)
-        drafts = [
-            Victim(Draft.of(texts, self.part), y, float(p[y]), np.random.default_rng(s))
-            for texts, y, p, s in each
-        ]
-        ends, used = lockstep(classifier.predict, [self.look(one) for one in drafts], self.queries)
-        after = classifier.predict(ends)
-        found = []
-        for one, texts, queries, row in zip(drafts, ends, used, after, strict=True):
-            measured = {
-                "confidence_before": one.confidence,
-                "confidence_after": float(row[one.label]),
-                "words": float(len(one.draft.words)),
-            }
-            edits = count_edits(one.draft, texts)
-            found.append(
-                Found(bool(row.argmax() != one.label), queries, edits, texts, measured=measured)
+        attacked = [
+            Victim(
+                Draft.of(texts, self.part), label, float(row[label]), np.random.default_rng(seed)
             )
-        flipped = [one.edits for one in found if one.wrong]
-        spent = sum(queries >= self.queries for queries in used)
-        return found, {
-            "edits_of_flipped": float(np.mean(flipped)) if flipped else None,
-            "budget_used_up": spent,
-        }
+            for texts, label, row, seed in each
+        ]
+        searches = [self.look(victim) for victim in attacked]
+        changed, used = lockstep(classifier.predict, searches, self.queries)
+        after = classifier.predict(changed)
+        ends = [
+            _end(victim, texts, queries, row)
+            for victim, texts, queries, row in zip(attacked, changed, used, after, strict=True)
+        ]
+        flipped = [end.edits for end in ends if end.wrong]
+        statistics = AttackStatistics(
+            seconds=0.0,
+            edits_of_flipped=float(np.mean(flipped)) if flipped else None,
+            budget_used_up=sum(queries >= self.queries for queries in used),
+        )
+        return ends, statistics
+
+
+def _end(victim: "Victim", texts: Texts, queries: int, probabilities: np.ndarray) -> SearchEnd:
+    """The end of a search, judged by the model's answer to its texts."""
+    measured = {
+        "confidence_before": victim.confidence,
+        "confidence_after": float(probabilities[victim.label]),
+        "words": float(len(victim.draft.words)),
+    }
+    wrong = bool(probabilities.argmax() != victim.label)
+    edits = count_edits(victim.draft, texts)
+    return SearchEnd(wrong, queries, edits, texts, measured=measured)
 
 
 def lockstep(
@@ -146,10 +155,12 @@ def lockstep(
     for index in range(len(searches)):
         advance(index, None)
     while asked:
-        now, asked = asked, {}
-        flat = [texts for wanted in now.values() for texts in wanted]
-        rows, begin = predict(flat) if flat else np.zeros((0, 0)), 0
-        for index, wanted in now.items():
+        questions = dict(asked)  # `advance` writes down the next ones
+        asked.clear()
+        flat = [texts for wanted in questions.values() for texts in wanted]
+        rows = predict(flat) if flat else np.zeros((0, 0))
+        begin = 0
+        for index, wanted in questions.items():
             used[index] += len(wanted)
             advance(index, rows[begin : begin + len(wanted)])
             begin += len(wanted)
@@ -190,7 +201,8 @@ def greedy(
         wrong = rows.argmax(axis=1) != victim.label
         pick = int(wrong.argmax() if wrong.any() else rows[:, victim.label].argmin())
         if wrong.any() or rows[pick, victim.label] < confidence:
-            changes[index], confidence = choices[pick], float(rows[pick, victim.label])
+            changes[index] = choices[pick]
+            confidence = float(rows[pick, victim.label])
         if wrong.any():
             break
     return victim.draft.changed(changes)
@@ -204,7 +216,8 @@ def count_edits(draft: Draft, texts: Texts) -> int:
     one word reads as two. Where no such replacement makes the texts, words are compared in their
     order.
     """
-    now, text = Draft.of(texts, draft.part), draft.texts[draft.part]
+    now = Draft.of(texts, draft.part)
+    text = draft.texts[draft.part]
     ends = [begin for begin, _ in [*draft.words[1:], (len(text), 0)]][: len(draft.words)]
     after = [
         text[end:begin] for (_, end), begin in zip(draft.words, ends, strict=True)
@@ -215,7 +228,8 @@ def count_edits(draft: Draft, texts: Texts) -> int:
         {first: 0} if changed.startswith(text[:first]) else {}
     )  # edits so far by the place where the next word begins
     for index, between in enumerate(after):
-        word, reached = draft.word(index), dict[int, int]()
+        word = draft.word(index)
+        reached: dict[int, int] = {}
         for begin, edits in fewest.items():
             until = next(
                 (i for i in range(begin, len(changed)) if changed[i].isspace()), len(changed)

@@ -1,10 +1,13 @@
 """Words replaced by their synonyms."""
 
 import dataclasses
-from typing import Any
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar, Self
 
+from imbert.attacks.attack import Options
 from imbert.attacks.stopwords import STOPWORDS
-from imbert.attacks.synonyms import Synonyms
+from imbert.attacks.synonyms import Synonyms, load_synonyms
 from imbert.attacks.text_attack import (
     AbstractTextAttack,
     Search,
@@ -13,6 +16,9 @@ from imbert.attacks.text_attack import (
     check_budget,
     greedy,
 )
+
+if TYPE_CHECKING:
+    from imbert.attacks.choice import AttackChoice
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,6 +41,7 @@ class WordSubstitution(AbstractTextAttack):
         ValueError: if the table is empty or an option is out of range.
     """
 
+    name: ClassVar[str] = "words"
     synonyms: Synonyms = dataclasses.field(repr=False)
     queries: int = 100
     max_fraction: float = 0.3
@@ -51,17 +58,18 @@ class WordSubstitution(AbstractTextAttack):
         if self.candidates < 1:
             raise ValueError(f"candidates must be >= 1, got {self.candidates}")
 
-    @property
-    def name(self) -> str:
-        return "words"
+    @classmethod
+    def chosen(cls, choice: "AttackChoice", radius: float, data: Path) -> Self:
+        antonyms = None if choice.antonyms is None else data / choice.antonyms
+        return cls(synonyms=load_synonyms(data / choice.synonyms, antonyms=antonyms))
 
-    def options(self) -> dict[str, Any]:
-        kept = {
-            one.name: getattr(self, one.name)
-            for one in dataclasses.fields(self)
-            if one.name != "synonyms"
-        }
-        return kept | {"synonyms": len(self.synonyms)}
+    @classmethod
+    def tables(cls, choice: "AttackChoice") -> Mapping[str, str]:
+        tables = {"synonyms": choice.synonyms, "antonyms": choice.antonyms}
+        return {name: table for name, table in tables.items() if table is not None}
+
+    def options(self) -> Options:
+        return {**super().options(), "synonyms": len(self.synonyms)}
 
     def look(self, victim: Victim) -> Search:
         """Rank the words that have synonyms, then replace them in that order."""

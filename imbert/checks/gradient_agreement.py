@@ -4,32 +4,30 @@ where the attack ended.
 
 import copy
 import dataclasses
-from typing import Any
+import math
+from collections.abc import Callable
 
 import numpy as np
 import torch
 from torch import Tensor
 
 import odestab as od
-from imbert.attacks.base import AttackResult
+from imbert.attack_records import AgreementMeasures
+from imbert.attacks.attack import AttackResult
 from imbert.attacks.embedding_attack import EmbeddedBatch
 from imbert.attacks.embedding_ball import EmbeddingBall, generator_of
 from imbert.attacks.gradients import at_tolerance, kind_of_gradient, own_solver, through
-from imbert.attacks.transfer import perturbed
+from imbert.attacks.transferring import perturbed
 from imbert.checks.attack_gain import attack_step
 from imbert.data.tasks import Examples
 from imbert.model.classifier import Classifier, frozen
 from imbert.model.stepping_model import implicit_layers
 
 TIGHT = 1e-10  # tolerances of the solver and of the adjoint in the float64 copy
-DIFFERENCES = (
-    1e-4,
-    1e-5,
-    1e-6,
-)  # t of (L(δ + tu) − L(δ − tu)) / 2t: truncation t², and TIGHT/t of the solver's error
-AGREES = (
-    1e-4  # a point whose difference is this near needs no smaller t; a loss may bend within 1e-3
-)
+# t of (L(δ + tu) − L(δ − tu)) / 2t: truncation t², and TIGHT/t of the solver's error
+DIFFERENCES = (1e-4, 1e-5, 1e-6)
+# a point whose difference is this near needs no smaller t; a loss may bend within 1e-3
+AGREES = 1e-4
 MAX_ITERATIONS = 500
 
 
@@ -56,21 +54,25 @@ class Agreement:
     cosines: list[float]
     gains: list[float]
 
-    def measured(self) -> dict[str, Any]:
-        """Plain values."""
-        errors, cosines = np.array(self.errors), np.array(self.cosines)
-        gains = np.array(self.gains)
-        return {
-            "points": len(errors),
-            "unsolved": int(np.isnan(errors).sum()),
-            "vanished": self.vanished,
-            "error_max": float(np.nanmax(errors)) if not np.isnan(errors).all() else float("nan"),
-            "cosine_median": float(np.median(cosines)),
-            "cosine_min": float(cosines.min()),
-            "gain_median": float(np.nanmedian(gains))
-            if not np.isnan(gains).all()
-            else float("nan"),
-        }
+    def measures(self) -> AgreementMeasures:
+        """The numbers of the record."""
+        errors = np.array(self.errors)
+        cosines = np.array(self.cosines)
+        return AgreementMeasures(
+            points=len(errors),
+            unsolved=int(np.isnan(errors).sum()),
+            vanished=self.vanished,
+            error_max=_of_known(np.max, errors),
+            cosine_median=float(np.median(cosines)),
+            cosine_min=float(cosines.min()),
+            gain_median=_of_known(np.median, np.array(self.gains)),
+        )
+
+
+def _of_known(function: Callable[[np.ndarray], float], values: np.ndarray) -> float:
+    """Of the values that are numbers; NaN where none is."""
+    known = values[~np.isnan(values)]
+    return float(function(known)) if len(known) else math.nan
 
 
 def gradient_agreement(
@@ -92,7 +94,7 @@ def gradient_agreement(
     Raises:
         ValueError: if the attack left no perturbation.
     """
-    indices = [i for i, one in enumerate(result.perturbations) if one is not None][:points]
+    indices = [i for i, delta in enumerate(result.perturbations) if delta is not None][:points]
     if not indices:
         raise ValueError(f"the attack {result.attack!r} left no perturbation to differentiate at")
     exact = dataclasses.replace(
@@ -132,33 +134,42 @@ def _agreement(
         solved = _solved(exact, len(delta))
         errors = torch.zeros(len(delta), dtype=delta.dtype, device=delta.device)
         for direction in (_unit(gradient), _unit(_random(batch, delta, seed))):
-            along = (gradient * direction).flatten(1).sum(dim=1)
-            least = torch.full_like(errors, torch.inf)
-            for t in DIFFERENCES:
-                ahead, behind = (
-                    batch.evaluate(delta + sign * t * direction)[1] for sign in (1, -1)
-                )
-                difference = (ahead - behind) / (2 * t)
-                scale = torch.maximum(along.abs(), difference.abs()).clamp(
-                    min=torch.finfo(delta.dtype).tiny
-                )
-                least = torch.minimum(least, (along - difference).abs() / scale)
-                solved &= _solved(exact, len(delta))
-                if bool((least <= AGREES).all()):
-                    break
-            errors = torch.maximum(errors, least)
+            errors = torch.maximum(errors, _error(batch, delta, gradient, direction, solved))
+        # the steepest ascent over the attack's own step
         steepest = ball.steepest(gradient)
         promised = 2 * step * (gradient * steepest).flatten(1).sum(dim=1)
-        ahead, behind = (batch.evaluate(delta + sign * step * steepest)[1] for sign in (1, -1))
-        gains = torch.where(
-            solved & _solved(exact, len(delta)) & (promised > 0),
-            (ahead - behind) / promised,
-            torch.nan,
-        )
+        achieved = _rise(batch, delta, steepest, step)
+        is_known = solved & _solved(exact, len(delta)) & (promised > 0)
+        gains = torch.where(is_known, achieved / promised, torch.nan)
     errors = torch.where(solved, errors, torch.nan)
     cosines = (_unit(rough) * _unit(gradient)).flatten(1).sum(dim=1)
     vanished = int((gradient.flatten(1).abs().amax(dim=1) == 0).sum())
     return Agreement(kind, errors.tolist(), vanished, cosines.tolist(), gains.tolist())
+
+
+def _error(
+    batch: EmbeddedBatch, delta: Tensor, gradient: Tensor, direction: Tensor, solved: Tensor
+) -> Tensor:
+    """The relative error of the slope along a direction, at the t where it agrees best; which
+    points are solved at every t is kept in `solved`.
+    """
+    along = (gradient * direction).flatten(1).sum(dim=1)
+    least = torch.full_like(along, torch.inf)
+    tiny = torch.finfo(delta.dtype).tiny
+    for t in DIFFERENCES:
+        difference = _rise(batch, delta, direction, t) / (2 * t)
+        scale = torch.maximum(along.abs(), difference.abs()).clamp(min=tiny)
+        least = torch.minimum(least, (along - difference).abs() / scale)
+        solved &= _solved(batch.classifier, len(delta))
+        if bool((least <= AGREES).all()):
+            break
+    return least
+
+
+def _rise(batch: EmbeddedBatch, delta: Tensor, direction: Tensor, t: float) -> Tensor:
+    """L(δ + tu) − L(δ − tu)."""
+    ahead, behind = (batch.evaluate(delta + sign * t * direction)[1] for sign in (1, -1))
+    return ahead - behind
 
 
 def _solved(classifier: Classifier, count: int) -> Tensor:

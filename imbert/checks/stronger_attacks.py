@@ -3,19 +3,20 @@ perturbations, a larger ball.
 """
 
 import dataclasses
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
 
 import numpy as np
+from msgspec import structs
 
-from imbert.attacks.base import AttackResult
-from imbert.attacks.embedding_ball import EmbeddingBall
+from imbert.attack_records import BallMeasures, Check, LadderMeasures, Rung
+from imbert.attacks.attack import AttackResult, Ball
 from imbert.attacks.embedding_pgd import EmbeddingPGD
 from imbert.attacks.square import Square
-from imbert.attacks.transfer import perturbed_logits
-from imbert.checks.check import Ball, Check, ball_of, broken_by
+from imbert.attacks.transferring import perturbed_logits
+from imbert.checks.attack_gain import absolute_ball
 from imbert.data.tasks import Examples
 from imbert.model.classifier import Classifier
+from imbert.records import plain
 
 QUERIES = 1000  # of a random search, below which finding nothing says nothing
 ALONE = 0.02  # share of the attacked examples that another attack may break alone
@@ -36,22 +37,25 @@ def square_alone(
     Where no result is given, it runs in the first white-box attack's ball, on the examples that
     withstood that.
     """
-    rows = list(free) or [_search(classifier, examples, white, seed)]
+    results = list(free) or [_search(classifier, examples, white, seed)]
     balls = []
-    for result in rows:
-        partners = [other for other in white if ball_of(other) == ball_of(result)]
-        found = _alone(ball_of(result), partners, set(result.changed))
+    for result in results:
+        partners = [other for other in white if other.ball == result.ball]
+        alone = _alone(result.ball, partners, set(result.changed))
         balls.append(
-            {**found, "broken_by_square": len(result.changed), "queries": result.options["queries"]}
+            structs.replace(
+                alone,
+                broken_by_square=len(result.changed),
+                queries=int(result.number("queries")),
+            )
         )
-    check = _told("square_alone", balls, "random search breaks")
-    if check.passed and (fewest := min(one["queries"] for one in balls)) < QUERIES:
-        return dataclasses.replace(
-            check,
-            passed=None,
-            sentence=f"a random search of {fewest} queries is no "
-            f"evidence, at least {QUERIES} are needed",
+    check = _judged("square_alone", balls, "random search breaks")
+    fewest = min(int(result.number("queries")) for result in results)
+    if check.passed and fewest < QUERIES:
+        sentence = (
+            f"a random search of {fewest} queries is no evidence, at least {QUERIES} are needed"
         )
+        return structs.replace(check, passed=None, sentence=sentence)
     return check
 
 
@@ -73,11 +77,12 @@ def transfer_alone(
             "no explicit baseline was given, whose perturbations could be put to the model",
         )
     balls = []
-    for ball in dict.fromkeys(map(ball_of, white)):
-        partners = [other for other in white if ball_of(other) == ball]
+    for ball in dict.fromkeys(result.ball for result in white):
+        partners = [other for other in white if other.ball == ball]
         broken = _transferred(classifier, examples, partners[0], baseline, seed)
-        balls.append({**_alone(ball, partners, broken), "broken_by_transfer": len(broken)})
-    return _told("transfer_alone", balls, "perturbations of the explicit baseline break")
+        alone = _alone(ball, partners, broken)
+        balls.append(structs.replace(alone, broken_by_transfer=len(broken)))
+    return _judged("transfer_alone", balls, "perturbations of the explicit baseline break")
 
 
 def ladder(
@@ -95,74 +100,70 @@ def ladder(
     Without one it goes on until the model is, and noise of that size must not do nearly as well: in
     many dimensions a direction that means something breaks a model far earlier.
     """
-    norm, chance = first.options["norm"], 1 / examples.task.labels
-    attack = EmbeddingPGD(
-        norm=norm, radius=radii[0], restarts=1, gradient=first.options["gradient"]
-    )
-    rungs = list[dict[str, Any]]()
+    norm = first.ball[0]
+    chance = 1 / examples.task.labels
+    gradient = str(first.options["gradient"])
+    rungs: list[Rung] = []
     for radius in _rungs(radii):
-        climb = dataclasses.replace(attack, radius=radius)
-        own = climb.run(classifier, examples, seed)
-        noise = (
-            Square(norm=norm, radius=radius, queries=1)
-            .run(classifier, examples, seed)
-            .robust_accuracy
-        )
-        plain = (
-            None
-            if baseline is None
-            else dataclasses.replace(climb, gradient="auto")
-            .run(baseline, examples, seed)
-            .robust_accuracy
-        )
-        rungs.append(
-            {
-                "radius": radius,
-                "clean": own.clean_accuracy,
-                "robust": own.robust_accuracy,
-                "noise": noise,
-                "baseline": plain,
-            }
-        )
-        if own.clean_accuracy == 0:
-            return Check(
-                "ladder",
-                None,
-                {"rungs": rungs},
-                "no example was right, so that there is nothing to attack",
-            )
-        if radius >= max(radii) and (own.robust_accuracy if plain is None else plain) <= chance:
+        climb = EmbeddingPGD(norm=norm, radius=radius, restarts=1, gradient=gradient)
+        rung = _rung(classifier, examples, climb, baseline, seed)
+        rungs.append(rung)
+        if rung.clean == 0:
+            sentence = "no example was right, so that there is nothing to attack"
+            return Check("ladder", None, {"rungs": plain(rungs)}, sentence)
+        weakest = rung.robust if rung.baseline is None else rung.baseline
+        if radius >= max(radii) and weakest <= chance:
             break
-    measured = {"norm": norm, "chance": chance, "examples": len(examples), "rungs": rungs}
-    return _climbed(measured)
+    return _climbed(LadderMeasures(norm, chance, len(examples), rungs))
 
 
-def _climbed(measured: dict[str, Any]) -> Check:
-    rungs, chance = measured["rungs"], measured["chance"]
-    last = rungs[-1]
-    told = (
-        "; ".join(f"{one['robust']:.0%} right at {one['radius']:g}" for one in rungs)
-        + " mean word norms"
+def _rung(
+    classifier: Classifier,
+    examples: Examples,
+    climb: EmbeddingPGD,
+    baseline: Classifier | None,
+    seed: int,
+) -> Rung:
+    """The attack, one random perturbation of its size, and the attack on the baseline."""
+    own = climb.run(classifier, examples, seed)
+    one_draw = Square(norm=climb.norm, radius=climb.radius, queries=1)
+    noise = one_draw.run(classifier, examples, seed).robust_accuracy
+    explicit = dataclasses.replace(climb, gradient="auto")
+    return Rung(
+        radius=climb.radius,
+        clean=own.clean_accuracy,
+        robust=own.robust_accuracy,
+        noise=noise,
+        baseline=None
+        if baseline is None
+        else explicit.run(baseline, examples, seed).robust_accuracy,
     )
-    if last["baseline"] is not None and last["baseline"] > chance:
-        return Check(
-            "ladder",
-            None,
-            measured,
-            f"the baseline is above chance at the largest radius of all: {told}",
-        )
-    if last["robust"] > chance:
-        alone = last["baseline"] is None
+
+
+def _climbed(ladder: LadderMeasures) -> Check:
+    measured = plain(ladder)
+    last = ladder.rungs[-1]
+    rungs = "; ".join(f"{rung.robust:.0%} right at {rung.radius:g}" for rung in ladder.rungs)
+    sentence = f"{rungs} mean word norms"
+    if last.baseline is not None and last.baseline > ladder.chance:
+        fault = f"the baseline is above chance at the largest radius of all: {sentence}"
+        return Check("ladder", None, measured, fault)
+    masked = f"WARNING: gradients are masked: {sentence}"
+    if last.robust > ladder.chance:
+        alone = last.baseline is None
         where = "at the largest radius of all" if alone else "where the baseline is not"
-        fault = f"above chance ({chance:.0%}) {where}"
-        return Check("ladder", False, measured, f"WARNING: gradients are masked: {told}, {fault}")
-    if last["baseline"] is None and last["clean"] - last["noise"] >= NOISE * (
-        last["clean"] - last["robust"]
-    ):
-        fault = f"where noise of that size leaves {last['noise']:.0%}"
-        return Check("ladder", False, measured, f"WARNING: gradients are masked: {told}, {fault}")
+        fault = f"{masked}, above chance ({ladder.chance:.0%}) {where}"
+        return Check("ladder", False, measured, fault)
+    # without a baseline, a random perturbation that does nearly as well explains the fall
+    fall = last.clean - last.robust
+    if last.baseline is None and last.clean - last.noise >= NOISE * fall:
+        fault = f"{masked}, where noise of that size leaves {last.noise:.0%}"
+        return Check("ladder", False, measured, fault)
     return Check(
-        "ladder", True, measured, f"larger balls break the model as they break a plain one: {told}"
+        "ladder",
+        True,
+        measured,
+        f"larger balls break the model as they break a plain one: {sentence}",
     )
 
 
@@ -178,72 +179,72 @@ def _search(
     classifier: Classifier, examples: Examples, white: Sequence[AttackResult], seed: int
 ) -> AttackResult:
     """Random search in the first ball, on the examples that the white-box attacks left."""
-    ball = ball_of(white[0])
-    broken = broken_by([one for one in white if ball_of(one) == ball])
+    norm, radius = white[0].ball
+    broken = broken_by(result for result in white if result.ball == white[0].ball)
     left = [i for i in range(len(examples)) if i not in broken]
-    square = Square(norm=ball[0], radius=ball[1], queries=QUERIES)
+    square = Square(norm=norm, radius=radius, queries=QUERIES)
     if not left:
         return dataclasses.replace(
             white[0], attack=square.name, options=square.options(), changed=[]
         )
-    found = square.run(classifier, examples.take(left), seed)
-    return dataclasses.replace(found, changed=[left[i] for i in found.changed])
+    result = square.run(classifier, examples.take(left), seed)
+    return dataclasses.replace(result, changed=[left[i] for i in result.changed])
 
 
 def _transferred(
     classifier: Classifier, examples: Examples, first: AttackResult, baseline: Classifier, seed: int
 ) -> set[int]:
     """Examples, right before, that PGD's perturbations of the baseline break in the model."""
-    norm, radius = ball_of(first)
-    right = {row["index"] for row in first.per_example if row["right_before"]}
+    right = {row.index for row in first.per_example if row.right_before}
     if not right:
         return set()
-    ball = EmbeddingBall(norm, first.statistics["absolute_radius"])
+    norm, radius = first.ball
+    ball = absolute_ball(first)
     source = EmbeddingPGD(norm=norm, radius=radius).run(baseline, examples, seed)
     inside = tuple(
-        None if one is None else ball.project(one[None])[0] for one in source.perturbations
+        None if delta is None else ball.project(delta[None])[0] for delta in source.perturbations
     )
-    rows = [i for i, one in enumerate(inside) if one is not None and i in right]
-    logits = perturbed_logits(
-        dataclasses.replace(source, perturbations=inside), examples, classifier, rows
+    rows = [i for i, delta in enumerate(inside) if delta is not None and i in right]
+    if not rows:
+        return set()
+    projected = dataclasses.replace(source, perturbations=inside)
+    logits = perturbed_logits(projected, examples, classifier, rows)
+    is_wrong = logits.argmax(axis=1) != examples.labels[rows]
+    return set(np.asarray(rows)[is_wrong].tolist())
+
+
+def broken_by(results: Iterable[AttackResult]) -> set[int]:
+    """Indices of the examples that at least one of the attacks breaks."""
+    return set().union(*(result.changed for result in results))
+
+
+def _alone(ball: Ball, white: Sequence[AttackResult], broken: set[int]) -> BallMeasures:
+    own = broken_by(white)
+    return BallMeasures(
+        norm=ball[0],
+        radius=ball[1],
+        white_box=[result.attack for result in white],
+        attacked=sum(row.right_before for row in white[0].per_example),
+        broken_by_white_box=len(own),
+        alone=sorted(broken - own),
     )
-    return (
-        set(np.asarray(rows)[logits.argmax(axis=1) != examples.labels[rows]].tolist())
-        if rows
-        else set()
-    )
 
 
-def _alone(ball: Ball, white: Sequence[AttackResult], broken: set[int]) -> dict[str, Any]:
-    own = broken_by(list(white))
-    return {
-        "norm": ball[0],
-        "radius": ball[1],
-        "white_box": [one.attack for one in white],
-        "attacked": sum(row["right_before"] for row in white[0].per_example),
-        "broken_by_white_box": len(own),
-        "alone": sorted(broken - own),
-    }
-
-
-def _told(name: str, balls: list[dict[str, Any]], what: str) -> Check:
+def _judged(name: str, balls: list[BallMeasures], what: str) -> Check:
     """Judged by the examples that fall to the other attack alone, ball by ball: equal counts can
     hide different examples.
     """
-    if not any(one["attacked"] for one in balls):
+    measured = {"balls": [plain(ball) for ball in balls]}
+    if not any(ball.attacked for ball in balls):
         return Check(
-            name, None, {"balls": balls}, "no example was right, so that there was nothing to break"
+            name, None, measured, "no example was right, so that there was nothing to break"
         )
-    worst = max(balls, key=lambda one: len(one["alone"]) / max(one["attacked"], 1))
-    told = (
-        f"{what} {len(worst['alone'])} of {worst['attacked']} examples "
+    worst = max(balls, key=lambda ball: len(ball.alone) / max(ball.attacked, 1))
+    sentence = (
+        f"{what} {len(worst.alone)} of {worst.attacked} examples "
         "that white-box attacks in the same ball do not"
     )
-    if len(worst["alone"]) > ALONE * worst["attacked"]:
-        return Check(
-            name,
-            False,
-            {"balls": balls},
-            f"WARNING: gradients are masked: {told} (radius {worst['radius']:g})",
-        )
-    return Check(name, True, {"balls": balls}, f"white-box attacks are the strongest: {told}")
+    if len(worst.alone) > ALONE * worst.attacked:
+        fault = f"WARNING: gradients are masked: {sentence} (radius {worst.radius:g})"
+        return Check(name, False, measured, fault)
+    return Check(name, True, measured, f"white-box attacks are the strongest: {sentence}")

@@ -1,16 +1,16 @@
 """AdvGLUE's dev items beside the benign texts they were made from, and the benchmark's score."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from analysis.ground.json_records import parse_json
-from imbert.data.examples import parse_label, parse_texts
+from imbert.data.read_examples import parse_label, parse_texts
 from imbert.data.table_files import numbered_lines
 from imbert.data.tasks import TASKS, Examples, Task
+from imbert.toml_tables import Table
 
 ADVGLUE_TASKS: Mapping[str, Task] = {
     name: TASKS[name.removesuffix("-mm")]
@@ -41,7 +41,8 @@ class PairedExamples:
     @property
     def every(self) -> Examples:
         """All adversarial items, the paired ones first: what the benchmark scores."""
-        first, second = self.adversarial, self.unpaired
+        first = self.adversarial
+        second = self.unpaired
         labels = np.concatenate([first.labels, second.labels])
         return Examples(
             first.task, first.texts + second.texts, labels, first.ids + second.ids, first.source
@@ -64,36 +65,30 @@ def read_advglue(path: str | Path, task: str) -> PairedExamples:
     """
     if task not in ADVGLUE_TASKS:
         raise ValueError(f"task must be one of AdvGLUE's, {', '.join(ADVGLUE_TASKS)}, got {task!r}")
-    kind, items = ADVGLUE_TASKS[task], _items(Path(path), task)
-    paired = [
-        (where, item)
-        for where, item in items
-        if any(f"original_{key}" in item for key in kind.keys)
-    ]
-    unpaired = [
-        (where, item)
-        for where, item in items
-        if not any(f"original_{key}" in item for key in kind.keys)
-    ]
-    benign = [
-        (where, item | {key: item.get(f"original_{key}", item.get(key)) for key in kind.keys})
+    kind = ADVGLUE_TASKS[task]
+    paired: list[tuple[str, Table]] = []
+    unpaired: list[tuple[str, Table]] = []
+    for where, item in _items(Path(path), task):
+        has_original = any(f"original_{key}" in item for key in kind.keys)
+        (paired if has_original else unpaired).append((where, item))
+    benign: list[tuple[str, Table]] = [
+        (where, {**item, **{key: item.get(f"original_{key}", item.get(key)) for key in kind.keys}})
         for where, item in paired
     ]
-    adversarial, original, others = (
-        _examples(kind, part, f"{path}#{task}") for part in (paired, benign, unpaired)
-    )
-    kinds, methods = (
-        tuple(str(item.get(field, "unknown")) for _, item in paired)
-        for field in ("data_construction", "method")
-    )
+    source = f"{path}#{task}"
     return PairedExamples(
-        adversarial,
-        original,
-        others,
-        kinds,
-        methods,
-        tuple(str(item.get("data_construction", "unknown")) for _, item in unpaired),
+        adversarial=_examples(kind, paired, source),
+        original=_examples(kind, benign, source),
+        unpaired=_examples(kind, unpaired, source),
+        kinds=_column(paired, "data_construction"),
+        methods=_column(paired, "method"),
+        unpaired_kinds=_column(unpaired, "data_construction"),
     )
+
+
+def _column(items: list[tuple[str, Table]], name: str) -> tuple[str, ...]:
+    """An entry of each item, as text."""
+    return tuple(str(item.get(name, "unknown")) for _, item in items)
 
 
 def task_score(name: str, metrics: Mapping[str, float]) -> float:
@@ -136,31 +131,31 @@ def advglue_score(metrics_by_task: Mapping[str, float | Mapping[str, float]]) ->
             f"got {', '.join(metrics_by_task) or 'none'}"
         )
     scores = {
-        name: task_score(name, one) if isinstance(one, Mapping) else float(one)
-        for name, one in metrics_by_task.items()
+        name: task_score(name, metrics) if isinstance(metrics, Mapping) else float(metrics)
+        for name, metrics in metrics_by_task.items()
     }
-    matched, mismatched = scores.pop("mnli"), scores.pop("mnli-mm")
-    return float(np.mean([*scores.values(), (matched + mismatched) / 2]))
+    mnli = (scores.pop("mnli") + scores.pop("mnli-mm")) / 2
+    return float(np.mean([*scores.values(), mnli]))
 
 
-def _items(path: Path, name: str) -> list[tuple[str, dict[str, Any]]]:
+def _items(path: Path, name: str) -> list[tuple[str, Table]]:
     """The items of a task, each with the words that say where it is."""
-    found = parse_json("".join(line for _, line in numbered_lines(path)), path)
-    if not isinstance(found, dict) or not isinstance(found.get(name), list):
-        have = ", ".join(found) if isinstance(found, dict) else type(found).__name__
+    tasks = parse_json("".join(line for _, line in numbered_lines(path)), path)
+    if not isinstance(tasks, dict) or not isinstance(tasks.get(name), list):
+        have = ", ".join(tasks) if isinstance(tasks, dict) else type(tasks).__name__
         raise ValueError(
             f"{path}: expected an object with a list {name!r}, got {have or 'an empty one'}"
         )
-    if not found[name]:
+    if not tasks[name]:
         raise ValueError(f"{path}: expected at least one item of {name}, got an empty list")
-    items = [(f"{path}: {name} item {index}", item) for index, item in enumerate(found[name])]
+    items = [(f"{path}: {name} item {index}", item) for index, item in enumerate(tasks[name])]
     for where, item in items:
         if not isinstance(item, dict):
             raise ValueError(f"{where}: expected an object, got {type(item).__name__}")
     return items
 
 
-def _examples(kind: Task, items: list[tuple[str, dict[str, Any]]], source: str) -> Examples:
+def _examples(kind: Task, items: Sequence[tuple[str, Table]], source: str) -> Examples:
     texts = tuple(parse_texts(kind, item, where) for where, item in items)
     labels = np.array(
         [parse_label(kind, item.get("label"), where) for where, item in items], dtype=np.int64

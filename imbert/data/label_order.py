@@ -1,12 +1,22 @@
 """Which output of a checkpoint means which label of a task: its names decide, not its positions."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Protocol
 
 from imbert.data.tasks import Task, class_of
 
 
-def output_order(config: Any, task: Task, where: object = "the model") -> tuple[int, ...]:
+class LabelledConfig(Protocol):
+    """Of a transformers configuration, what says the names of the outputs."""
+
+    num_labels: int
+    id2label: dict[int, str]
+    label2id: dict[str, int]
+
+
+def output_order(
+    config: LabelledConfig, task: Task, where: object = "the model"
+) -> tuple[int, ...]:
     """For each class of the task the index of the output that means it.
 
     Published checkpoints of one task name their outputs in different orders (MNLI in three).
@@ -32,20 +42,21 @@ def output_order(config: Any, task: Task, where: object = "the model") -> tuple[
     if task.labels == 1 or not names:
         return tuple(range(outputs))
     classes = [class_of(task, names.get(output, "")) for output in range(outputs)]
-    if sorted(one for one in classes if one is not None) != list(range(outputs)):
-        expected, came = ", ".join(task.label_names), ", ".join(map(repr, names.values()))
+    if sorted(known for known in classes if known is not None) != list(range(outputs)):
+        expected = ", ".join(task.label_names)
+        came = ", ".join(map(repr, names.values()))
         raise ValueError(f"{where}: expected outputs named {expected} in any order, got {came}")
     return tuple(classes.index(label) for label in range(outputs))
 
 
-def name_outputs(config: Any, task: Task) -> None:
+def name_outputs(config: LabelledConfig, task: Task) -> None:
     """Write the task's names into a configuration, in the task's order."""
     if task.label_names:
         config.id2label = dict(enumerate(task.label_names))
         config.label2id = {name: label for label, name in enumerate(task.label_names)}
 
 
-def _names(config: Any, where: object) -> dict[int, str]:
+def _names(config: LabelledConfig, where: object) -> dict[int, str]:
     """The name of each output; none where they have only the names that transformers makes up."""
     names = dict(getattr(config, "id2label", None) or {})
     inverse = dict(getattr(config, "label2id", None) or {})
@@ -59,5 +70,5 @@ def _names(config: Any, where: object) -> dict[int, str]:
     return {} if _made_up(names) else names
 
 
-def _made_up(names: Mapping[Any, str]) -> bool:
+def _made_up(names: Mapping[int, str]) -> bool:
     return all(str(name).upper() == f"LABEL_{place}" for place, name in names.items())

@@ -5,7 +5,9 @@ import numpy as np
 from imbert.data.tasks import Examples
 
 BINS = 10  # quantiles of the score, of a regression
-LOW_RESOURCE, HELD_OUT = 0, 1  # streams of random numbers, apart for equal seeds
+# streams of random numbers, apart for equal seeds
+LOW_RESOURCE = 0
+HELD_OUT = 1
 
 
 def low_resource_subset(examples: Examples, size: int, seed: int) -> Examples:

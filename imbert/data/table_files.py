@@ -10,13 +10,11 @@ from typing import NamedTuple
 from analysis.ground.json_records import parse_json
 
 csv.field_size_limit(2**31 - 1)  # else a field of more than 131,072 characters is refused
-SUFFIXES = (".tsv", ".txt", ".csv", ".jsonl")  # .txt is tab-separated: the MRPC release
+SUFFIXES = (".tsv", ".txt", ".csv", ".jsonl")  # .txt is tab-separated
 
 
 class Row(NamedTuple):
-    """One row: the line it starts on, counted from 1, and its values; None where the row is too
-    short.
-    """
+    """One row: the line it starts on, counted from 1, and its values."""
 
     line: int
     values: Mapping[str, object]
@@ -62,8 +60,6 @@ def read_table(
     path: Path,
     required: Mapping[str, Sequence[str]],
     optional: Mapping[str, Sequence[str]],
-    header: Sequence[str] | None = None,
-    short_rows: bool = False,
 ) -> Iterator[Row]:
     """The rows of a file, their values under our names.
 
@@ -72,9 +68,6 @@ def read_table(
         required: our name of each column, and the names it may have in the file, the first that is
             there counts.
         optional: likewise, left out where the file has none.
-        header: names of the columns, for a file without a first line of names.
-        short_rows: hands out rows of another length than the header, with None for what they lack,
-            instead of refusing them.
 
     Raises:
         ValueError: if a row or the header is malformed; says the file, the line, what was expected
@@ -90,22 +83,18 @@ def read_table(
         if kind == ".csv"
         else ((number, line.rstrip("\r\n").split("\t")) for number, line in numbered_lines(path))
     )
-    if header is None:
-        line, header = next(records, (1, []))
-        if len(set(header)) < len(header):
-            raise ValueError(f"{path}:{line}: expected each column once, got {', '.join(header)}")
+    first, header = next(records, (1, []))
+    if len(set(header)) < len(header):
+        raise ValueError(f"{path}:{first}: expected each column once, got {', '.join(header)}")
     places = _resolve(f"{path}:1", required, optional, header)
     index = {name: header.index(column) for name, column in places.items()}
     for line, fields in records:
-        if len(fields) != len(header) and not short_rows:
+        if len(fields) != len(header):
             raise ValueError(
                 f"{path}:{line}: expected {len(header)} columns "
                 f"({', '.join(header)}), got {len(fields)}"
             )
-        yield Row(
-            line,
-            {name: fields[place] if place < len(fields) else None for name, place in index.items()},
-        )
+        yield Row(line, {name: fields[place] for name, place in index.items()})
 
 
 def _resolve(
@@ -117,9 +106,9 @@ def _resolve(
     """The column of the file for each of our names."""
     places = {}
     for name, aliases in {**optional, **required}.items():
-        found = next((alias for alias in aliases if alias in columns), None)
-        if found is not None:
-            places[name] = found
+        column = next((alias for alias in aliases if alias in columns), None)
+        if column is not None:
+            places[name] = column
         elif name in required:
             raise ValueError(
                 f"{where}: expected a column "
@@ -149,13 +138,8 @@ def _objects(
         if not text.strip():
             continue
         where = f"{path}:{line}"
-        found = parse_json(text, where, "a JSON object")
-        if not isinstance(found, dict):
-            raise ValueError(f"{where}: expected a JSON object, got {type(found).__name__}")
-        yield Row(
-            line,
-            {
-                name: found[key]
-                for name, key in _resolve(where, required, optional, list(found)).items()
-            },
-        )
+        values = parse_json(text, where, "a JSON object")
+        if not isinstance(values, dict):
+            raise ValueError(f"{where}: expected a JSON object, got {type(values).__name__}")
+        places = _resolve(where, required, optional, list(values))
+        yield Row(line, {name: values[key] for name, key in places.items()})

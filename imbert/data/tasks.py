@@ -66,7 +66,7 @@ _CATALOGUE = (
         "wnli", _PAIR, 2, ("accuracy",), ("not_entailment", "entailment")
     ),  # the other way round than qnli and rte
 )
-TASKS: Mapping[str, Task] = MappingProxyType({one.name: one for one in _CATALOGUE})
+TASKS: Mapping[str, Task] = MappingProxyType({task.name: task for task in _CATALOGUE})
 
 
 def task(name: str) -> Task:
@@ -126,13 +126,10 @@ class Examples:
     def take(self, indices: Iterable[int]) -> "Examples":
         """Those examples, in that order."""
         chosen = [int(index) for index in indices]
-        texts, ids = (
-            tuple(self.texts[index] for index in chosen),
-            tuple(self.ids[index] for index in chosen),
-        )
-        return Examples(
-            self.task, texts, self.labels[np.array(chosen, dtype=np.int64)], ids, self.source
-        )
+        texts = tuple(self.texts[index] for index in chosen)
+        ids = tuple(self.ids[index] for index in chosen)
+        labels = self.labels[np.array(chosen, dtype=np.int64)]
+        return Examples(self.task, texts, labels, ids, self.source)
 
     @property
     def clusters(self) -> np.ndarray:
@@ -147,10 +144,10 @@ class Examples:
     @property
     def digest(self) -> str:
         """SHA-256 of texts and labels in their order."""
-        found = hashlib.sha256()
+        digest = hashlib.sha256()
         for texts, label in zip(self.texts, self.labels.tolist(), strict=True):
-            found.update(json.dumps([texts, label]).encode())
-        return found.hexdigest()
+            digest.update(json.dumps([texts, label]).encode())
+        return digest.hexdigest()
 
 
 def class_of(task: Task, text: str) -> int | None:

@@ -1,1 +1,3 @@
-"""Models with implicit steps in place of layers."""
+"""Models of transformers whose layers are implicit steps: configurations, layers, loading, and what
+their solvers report.
+"""

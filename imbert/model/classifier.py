@@ -6,7 +6,7 @@ import contextlib
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 import torch
@@ -17,6 +17,7 @@ import odestab as od
 from imbert.data.label_order import output_order
 from imbert.data.tasks import Task
 from imbert.model.loading import reading, require_all_weights, require_safe_weights
+from imbert.model.transformers_types import Model, Tokenizer
 
 Text = str | tuple[str, ...]
 Batch = Mapping[str, Tensor]
@@ -39,8 +40,8 @@ class Classifier:
         ValueError: if max_length or batch_size is no whole number of 1 or more.
     """
 
-    model: Any
-    tokenizer: Any
+    model: Model
+    tokenizer: Tokenizer
     max_length: int = 128
     batch_size: int = 32
     outputs: tuple[int, ...] | None = None
@@ -81,7 +82,7 @@ class Classifier:
         if not any(path.glob("*.safetensors")):
             raise ValueError(
                 f"{path}: expected safetensors weights, got "
-                f"{', '.join(sorted(one.name for one in path.iterdir())) or 'nothing'}"
+                f"{', '.join(sorted(entry.name for entry in path.iterdir())) or 'nothing'}"
             )
         require_safe_weights(path)
         with reading(path):
@@ -132,18 +133,16 @@ class Classifier:
             range(len(texts)),
             key=lambda i: len(texts[i]) if isinstance(texts[i], str) else sum(map(len, texts[i])),
         )
-        found = np.zeros((len(texts), self.labels), dtype=np.float64)
-        with (
-            evaluating(self.model),
-            torch.no_grad(),
-        ):  # not inference_mode: a solver may differentiate
+        logits = np.zeros((len(texts), self.labels), dtype=np.float64)
+        # not inference_mode: a solver may differentiate
+        with evaluating(self.model), torch.no_grad():
             for start in range(0, len(order), self.batch_size):
                 indices = order[start : start + self.batch_size]
                 values = self._ordered(
                     self.model(**self.encode([texts[i] for i in indices])).logits
                 )
-                found[indices] = values.double().cpu().numpy()
-        return found
+                logits[indices] = values.double().cpu().numpy()
+        return logits
 
     def predict(self, texts: Sequence[Text]) -> np.ndarray:
         """Probabilities `(N, labels)`.
@@ -172,18 +171,14 @@ class Classifier:
         """Which tokens `(batch, tokens)` come from the text: neither padding nor [CLS] nor
         [SEP].
         """
-        tokens, ids = self.tokenizer, batch["input_ids"]
-        special = [
-            one
-            for one in (tokens.cls_token_id, tokens.sep_token_id, tokens.pad_token_id)
-            if one is not None
-        ]
-        return batch["attention_mask"].bool() & ~torch.isin(
-            ids, torch.tensor(special, device=ids.device)
-        )
+        tokenizer = self.tokenizer
+        candidates = (tokenizer.cls_token_id, tokenizer.sep_token_id, tokenizer.pad_token_id)
+        ids = batch["input_ids"]
+        special = torch.tensor([id_ for id_ in candidates if id_ is not None], device=ids.device)
+        return batch["attention_mask"].bool() & ~torch.isin(ids, special)
 
 
-def longest_text(model: Any, tokenizer: Any, max_length: int, pair: bool) -> int:
+def longest_text(model: Model, tokenizer: Tokenizer, max_length: int, pair: bool) -> int:
     """Tokens after which texts are cut: `max_length`, or less where the tokenizer or the model's
     positions end before.
 
@@ -199,7 +194,7 @@ def longest_text(model: Any, tokenizer: Any, max_length: int, pair: bool) -> int
     for name, value in known.items():
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise ValueError(f"{name} must be a number, got {value!r}")
-    name = min(known, key=lambda one: known[one])
+    name = min(known, key=lambda limit: known[limit])
     least = tokenizer.num_special_tokens_to_add(pair=pair) + (2 if pair else 1)
     if known[name] < least:
         raise ValueError(

@@ -4,11 +4,12 @@ step.
 
 import dataclasses
 import os
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from transformers import AutoConfig, BertConfig, ElectraConfig, RobertaConfig
 
 from imbert.model.step_choice import require_steps
+from imbert.model.transformers_types import Config
 
 STEP_KEYS = (
     "implicit_layers",
@@ -53,16 +54,16 @@ class StepsConfig:
     model_type: ClassVar[str]
     plain_type: ClassVar[str]  # model_type of the architecture whose checkpoints are taken
 
-    implicit_layers: Any = None
-    method: Any = "implicit_euler"
-    field: Any = "increment"
-    step_size: Any = 1.0
-    substeps: Any = 1
-    learn_step_size: Any = False
-    solver: Any = None
-    adjoint: Any = None
+    implicit_layers: Config = None
+    method: Config = "implicit_euler"
+    field: Config = "increment"
+    step_size: Config = 1.0
+    substeps: Config = 1
+    learn_step_size: Config = False
+    solver: Config = None
+    adjoint: Config = None
 
-    def __new__(cls, *arguments: Any, **options: Any) -> Any:
+    def __new__(cls, *arguments: Config, **options: Config) -> Config:
         """Who has a configuration, unpickled or copied too, may ask transformers for its model: the
         models are registered by then.
         """
@@ -70,7 +71,7 @@ class StepsConfig:
 
         return super().__new__(cls)
 
-    def __post_init__(self, **kwargs: Any) -> None:
+    def __post_init__(self, **kwargs: Config) -> None:
         super().__post_init__(**kwargs)  # type: ignore[misc]
         self.solver = dict(DEFAULT_SOLVER) if self.solver is None else self.solver
         self.adjoint = dict(DEFAULT_ADJOINT) if self.adjoint is None else self.adjoint
@@ -81,26 +82,26 @@ class StepsConfig:
     @property
     def stepping_layers(self) -> list[int]:
         """`implicit_layers` with None spelt out."""
-        every: Any = range(self.num_hidden_layers)  # type: ignore[attr-defined]
+        every = range(self.num_hidden_layers)  # type: ignore[attr-defined]
         return list(every if self.implicit_layers is None else self.implicit_layers)
 
     @classmethod
     def get_config_dict(
-        cls, pretrained_model_name_or_path: str | os.PathLike[str], **kwargs: Any
-    ) -> tuple[dict[str, Any], dict[str, Any]]:
+        cls, pretrained_model_name_or_path: str | os.PathLike[str], **kwargs: Config
+    ) -> tuple[dict[str, Config], dict[str, Config]]:
         """As transformers does, and a BERT checkpoint's is that of an IM-BERT."""
-        found, unused = super().get_config_dict(pretrained_model_name_or_path, **kwargs)  # type: ignore[misc]
-        kind = found.get("model_type", cls.plain_type)
+        settings, unused = super().get_config_dict(pretrained_model_name_or_path, **kwargs)  # type: ignore[misc]
+        kind = settings.get("model_type", cls.plain_type)
         if kind not in (cls.plain_type, cls.model_type):
             expected = f"{cls.plain_type!r} or {cls.model_type!r}"
             raise ValueError(
                 f"checkpoint {str(pretrained_model_name_or_path)!r} must "
                 f"be of model_type {expected}, got {kind!r}"
             )
-        return {**found, "model_type": cls.model_type}, unused
+        return {**settings, "model_type": cls.model_type}, unused
 
     @classmethod
-    def from_dict(cls, config_dict: dict[str, Any], **kwargs: Any) -> Any:
+    def from_dict(cls, config_dict: dict[str, Config], **kwargs: Config) -> Config:
         """As transformers does, with the step's keys set before the configuration is checked."""
         steps = {key: kwargs.pop(key) for key in STEP_KEYS if key in kwargs}
         return super().from_dict({**config_dict, **steps}, **kwargs)  # type: ignore[misc]
@@ -114,7 +115,8 @@ class ImBertConfig(StepsConfig, BertConfig):
     ('implicit_euler', 'increment', 1.0)
     """
 
-    model_type, plain_type = "imbert", BertConfig.model_type
+    model_type = "imbert"
+    plain_type = BertConfig.model_type
 
 
 class ImRobertaConfig(StepsConfig, RobertaConfig):
@@ -124,7 +126,8 @@ class ImRobertaConfig(StepsConfig, RobertaConfig):
     'imroberta'
     """
 
-    model_type, plain_type = "imroberta", RobertaConfig.model_type
+    model_type = "imroberta"
+    plain_type = RobertaConfig.model_type
 
 
 class ImElectraConfig(StepsConfig, ElectraConfig):
@@ -134,7 +137,8 @@ class ImElectraConfig(StepsConfig, ElectraConfig):
     2
     """
 
-    model_type, plain_type = "imelectra", ElectraConfig.model_type
+    model_type = "imelectra"
+    plain_type = ElectraConfig.model_type
 
 
 for _config in (ImBertConfig, ImRobertaConfig, ImElectraConfig):

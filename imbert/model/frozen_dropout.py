@@ -73,11 +73,16 @@ class _Replay(TorchFunctionMode):
 
     def __init__(self, frozen: FrozenDropout) -> None:
         super().__init__()
-        self.frozen, self.calls = frozen, 0
+        self.frozen = frozen
+        self.calls = 0
 
     def __torch_function__(
-        self, func: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None
-    ) -> Any:
+        self,
+        func: Callable[..., object],
+        types: object,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> object:
         kwargs = kwargs or {}
         if func is functional.dropout:
             return self._dropout(*args, **kwargs)
@@ -103,7 +108,7 @@ class _Replay(TorchFunctionMode):
         *,
         dropout_p: float,
         scale: float | None = None,
-        **others: Any,
+        **others: object,
     ) -> Tensor:
         """Torch's attention with the mask of this call on the probabilities."""
         if others.get("is_causal") or others.get("enable_gqa"):
@@ -124,9 +129,8 @@ class _Replay(TorchFunctionMode):
     def _mask(self, x: Tensor, p: float) -> Tensor:
         masks = self.frozen.masks
         if self.calls == len(masks):
-            keep = torch.empty(
-                x.shape, dtype=torch.promote_types(x.dtype, torch.float32)
-            )  # 1/(1 − p) is too coarse in half precision
+            # 1/(1 − p) is too coarse in half precision
+            keep = torch.empty(x.shape, dtype=torch.promote_types(x.dtype, torch.float32))
             masks.append(
                 keep.bernoulli_(1 - p, generator=self.frozen.generator).div_(1 - p).to(x.device)
             )

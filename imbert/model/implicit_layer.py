@@ -17,6 +17,7 @@ from transformers.models.roberta.modeling_roberta import RobertaLayer
 import odestab as od
 from imbert.model.frozen_dropout import FrozenDropout
 from imbert.model.step_choice import build_method
+from imbert.model.transformers_types import Config
 from odestab.fields.vector_field import AbstractWrappedField
 
 
@@ -34,9 +35,11 @@ class ImplicitStep:
     method: od.ExplicitEuler | od.ImplicitEuler
     training: bool
 
-    def __init__(self, config: Any, layer_idx: int) -> None:
+    def __init__(self, config: Config, layer_idx: int) -> None:
         super().__init__(config, layer_idx=layer_idx)  # type: ignore[call-arg]
-        self.layer_index, self.kind, self.substeps = layer_idx, config.field, config.substeps
+        self.layer_index = layer_idx
+        self.kind = config.field
+        self.substeps = config.substeps
         self.method = build_method(config)
         self.solutions: tuple[Solve, ...] = ()
         self.compiled: Callable[..., Tensor] | None = None
@@ -51,9 +54,9 @@ class ImplicitStep:
         self,
         hidden_states: Tensor,
         attention_mask: Tensor | None = None,
-        *args: Any,
+        *args: object,
         real_tokens: Tensor | None = None,
-        **kwargs: Any,
+        **kwargs: object,
     ) -> Tensor:
         """One step, or `substeps` of them.
 
@@ -66,17 +69,18 @@ class ImplicitStep:
         """
         plain = self.compiled or super().forward  # type: ignore[misc]
         implicit = isinstance(self.method, od.ImplicitEuler)
-        mask = (
-            real_tokens if implicit else None
-        )  # an explicit step has no norms: padding is treated as BERT treats it
-        field: Any = od.LayerVectorField(
+        # an explicit step has no norms: padding is treated as BERT treats it
+        mask = real_tokens if implicit else None
+        field: od.AbstractVectorField = od.LayerVectorField(
             _Bound(plain, (attention_mask, *args), kwargs, len(hidden_states)), mask, self.kind
         )
         if self._draws and (implicit or self.substeps > 1):
             field = self._frozen(field, hidden_states)
         if self.recompute and self.training:
             field = _Recomputed(field)
-        method, state, solves = self._method_now(), hidden_states, []
+        method = self._method_now()
+        state = hidden_states
+        solves = []
         for _ in range(self.substeps):
             step = method.step(field, state)
             state = step.state
@@ -146,7 +150,12 @@ class Solve:
     adjoint: od.ImplicitAdjoint | None
 
     @classmethod
-    def of(cls, solution: od.Solution, field: od.AbstractVectorField, adjoint: Any) -> "Solve":
+    def of(
+        cls,
+        solution: od.Solution,
+        field: od.AbstractVectorField,
+        adjoint: od.AbstractAdjoint | None,
+    ) -> "Solve":
         """The record of a solution."""
         size = field.rms(solution.state.detach())
         residual = solution.residual.detach() / size.clamp(min=torch.finfo(size.dtype).tiny)
@@ -170,12 +179,11 @@ class _Recomputed(AbstractWrappedField):
 
 
 def _checkpointed(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
-    if (
-        _transformed() or not torch.is_grad_enabled()
-    ):  # torch.func and checkpoints exclude each other
+    # torch.func and checkpoints exclude each other
+    if _transformed() or not torch.is_grad_enabled():
         return function(x)
-    found: Tensor = checkpoint(function, x, use_reentrant=False)
-    return found
+    value: Tensor = checkpoint(function, x, use_reentrant=False)
+    return value
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -183,8 +191,8 @@ class _Bound:
     """F(x): a layer with everything beside the hidden state fixed to what the encoder passed it."""
 
     function: Callable[..., Tensor]
-    arguments: tuple[Any, ...]
-    keywords: Mapping[str, Any]
+    arguments: tuple[object, ...]
+    keywords: Mapping[str, object]
     batch: int
 
     def __call__(self, x: Tensor) -> Tensor:
@@ -196,18 +204,17 @@ class _Bound:
         cut.
         """
 
-        def cut(value: Any) -> Any:
-            return (
-                value[examples]
-                if isinstance(value, Tensor) and value.ndim > 2 and value.shape[0] == self.batch > 1
-                else value
-            )
+        def cut(value: object) -> object:
+            is_mask = isinstance(value, Tensor) and value.ndim > 2
+            if isinstance(value, Tensor) and is_mask and value.shape[0] == self.batch > 1:
+                return value[examples]
+            return value
 
         keywords = {name: cut(value) for name, value in self.keywords.items()}
         return _Bound(self.function, tuple(map(cut, self.arguments)), keywords, len(examples))
 
 
-def _kernel() -> contextlib.AbstractContextManager[Any]:
+def _kernel() -> contextlib.AbstractContextManager[None]:
     """Torch's fused attention has neither forward-mode derivatives nor second ones; its MATH kernel
     does.
     """

@@ -2,9 +2,8 @@
 
 import contextlib
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 import torch
 import transformers
@@ -15,8 +14,9 @@ import odestab as od
 from analysis.ground.identity import model_identity
 from imbert.data.label_order import name_outputs, output_order
 from imbert.data.tasks import Task
+from imbert.model.choice import ModelChoice, checkpoint_folder
+from imbert.model.transformers_types import Model, Tokenizer
 from imbert.toml_tables import in_range
-from imbert.training.run_config import ModelChoice, checkpoint_folder
 
 WEIGHTS = "model.safetensors"
 PLAIN = ("bert", "roberta", "electra")
@@ -24,7 +24,7 @@ DROPOUTS = ("hidden_dropout_prob", "attention_probs_dropout_prob", "classifier_d
 HEAD = ("classifier", "pooler", "bert.pooler")  # what a checkpoint may lack: it is new, or not used
 
 
-def load_model(choice: ModelChoice, task: Task, seed: int, data: Path = Path()) -> Any:
+def load_model(choice: ModelChoice, task: Task, seed: int, data: Path = Path()) -> Model:
     """A model for sequence classification, or regression where the task has one label.
 
     The seed is set just before, so that equal seeds give equal heads whatever the kind is. A
@@ -49,7 +49,7 @@ def load_model(choice: ModelChoice, task: Task, seed: int, data: Path = Path()) 
         raise ValueError(
             f"{folder}: expected a checkpoint of {', '.join(PLAIN)}, got one of {own.model_type}"
         )
-    options: dict[str, Any] = {
+    options: dict[str, object] = {
         "num_labels": task.labels,
         "use_safetensors": True,
         "dtype": "float32",
@@ -59,7 +59,7 @@ def load_model(choice: ModelChoice, task: Task, seed: int, data: Path = Path()) 
     if choice.dropout is not None:
         options |= dict.fromkeys(DROPOUTS, choice.dropout)
     transformers.set_seed(seed)
-    architecture: Any = transformers.AutoModelForSequenceClassification
+    architecture: Model = transformers.AutoModelForSequenceClassification
     if choice.kind != "bert":
         from imbert import ImBertForSequenceClassification as architecture
 
@@ -77,7 +77,7 @@ def load_model(choice: ModelChoice, task: Task, seed: int, data: Path = Path()) 
     return model
 
 
-def _order_head(model: Any, order: tuple[int, ...]) -> None:
+def _order_head(model: Model, order: tuple[int, ...]) -> None:
     """Put a head's outputs in that order."""
     head = (
         model.classifier
@@ -89,7 +89,7 @@ def _order_head(model: Any, order: tuple[int, ...]) -> None:
             parameter.copy_(parameter[list(order)])
 
 
-def load_tokenizer(checkpoint: str, data: Path = Path()) -> Any:
+def load_tokenizer(checkpoint: str, data: Path = Path()) -> Tokenizer:
     """The tokenizer of a checkpoint; relative paths start at `data`.
 
     Raises:
@@ -111,16 +111,16 @@ def require_safe_weights(folder: str | Path) -> None:
         other = sorted(
             f"{name} ({kind})" for name, kind in types.items() if not kind.startswith(("F", "BF"))
         )
-        if other := [
-            one for one in other if not one.split(" ")[0].endswith("_ids")
-        ]:  # indices that older checkpoints hold
+        # older checkpoints hold indices, whose names end so
+        other = [weight for weight in other if not weight.split(" ")[0].endswith("_ids")]
+        if other:
             raise ValueError(
                 f"{folder}: expected floating-point weights, got {', '.join(other[:3])}"
             )
 
 
 def require_all_weights(
-    folder: str | Path, loading: dict[str, Any], new: tuple[str, ...] = ()
+    folder: str | Path, loading: Mapping[str, Iterable[str]], new: tuple[str, ...] = ()
 ) -> None:
     """Refuse a model with weights that its checkpoint did not have, from what transformers tells of
     loading it.

@@ -20,7 +20,8 @@ from imbert.model.stepping_model import SteppingBase, SteppingEncoder, SteppingM
 class ImBertEncoder(SteppingEncoder, BertEncoder):
     """BERT's layers, some of them steps."""
 
-    plain, step = BertLayer, ImplicitBertLayer
+    plain = BertLayer
+    step = ImplicitBertLayer
 
 
 class ImBertPreTrainedModel(SteppingModel, BertPreTrainedModel):

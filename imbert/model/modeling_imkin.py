@@ -13,7 +13,8 @@ from imbert.model.stepping_model import SteppingBase, SteppingEncoder, SteppingM
 class ImRobertaEncoder(SteppingEncoder, roberta.RobertaEncoder):
     """RoBERTa's layers, some of them steps."""
 
-    plain, step = roberta.RobertaLayer, ImplicitRobertaLayer
+    plain = roberta.RobertaLayer
+    step = ImplicitRobertaLayer
 
 
 class ImRobertaPreTrainedModel(SteppingModel, roberta.RobertaPreTrainedModel):
@@ -66,7 +67,8 @@ class ImRobertaForSequenceClassification(
 class ImElectraEncoder(SteppingEncoder, electra.ElectraEncoder):
     """ELECTRA's layers, some of them steps."""
 
-    plain, step = electra.ElectraLayer, ImplicitElectraLayer
+    plain = electra.ElectraLayer
+    step = ImplicitElectraLayer
 
 
 class ImElectraPreTrainedModel(SteppingModel, electra.ElectraPreTrainedModel):

@@ -2,18 +2,14 @@
 objects.
 """
 
-from typing import Any
-
 import odestab as od
-from odestab.steps.declared import (
-    declared_method,
-    require_declared,
-)
+from imbert.model.transformers_types import Config
+from odestab.steps.declared import declared_method, require_declared
 
 STEP_KEYS = ("method", "field", "step_size", "substeps", "learn_step_size", "solver", "adjoint")
 
 
-def build_method(config: Any) -> od.ExplicitEuler | od.ImplicitEuler:
+def build_method(config: Config) -> od.ExplicitEuler | od.ImplicitEuler:
     """One of the `substeps` steps of a layer, with an adjoint of its own, whose record is that of
     this layer alone; ImplicitAdjoint records a failed solve unless it is told to raise.
     """
@@ -26,7 +22,7 @@ def build_method(config: Any) -> od.ExplicitEuler | od.ImplicitEuler:
     )
 
 
-def require_steps(config: Any) -> None:
+def require_steps(config: Config) -> None:
     """Raise ValueError unless the choice of implicit steps in a configuration makes sense; all of
     it is built once.
     """

@@ -9,12 +9,16 @@ import os
 from collections.abc import Iterator
 from typing import Any, ClassVar
 
+import msgspec
 import torch
 from torch import Tensor, nn
 
 import odestab as od
 from imbert.model.implicit_layer import ImplicitStep, Solve
+from imbert.model.solver_log import BatchSolves, LayerBatch
 from imbert.model.step_choice import require_steps
+from imbert.model.transformers_types import Config, Model
+from imbert.toml_tables import Plain
 
 
 class SteppingEncoder:
@@ -28,9 +32,10 @@ class SteppingEncoder:
     plain: ClassVar[type]
     step: ClassVar[type]
 
-    def __init__(self, config: Any) -> None:
+    def __init__(self, config: Config) -> None:
         nn.Module.__init__(self)  # type: ignore[arg-type]
-        self.config, steps = config, config.stepping_layers
+        self.config = config
+        steps = config.stepping_layers
         kinds = [self.step if i in steps else self.plain for i in range(config.num_hidden_layers)]
         self.layer = nn.ModuleList([kind(config, layer_idx=i) for i, kind in enumerate(kinds)])
 
@@ -98,7 +103,7 @@ class SteppingModel:
 
     config_class: type
 
-    def require_config(self, config: Any) -> None:
+    def require_config(self, config: Config) -> None:
         """Raise ValueError unless the configuration is of the kind that says which steps are
         taken.
         """
@@ -110,8 +115,11 @@ class SteppingModel:
 
     @classmethod
     def from_pretrained(
-        cls, pretrained_model_name_or_path: str | os.PathLike[str] | None, *args: Any, **kwargs: Any
-    ) -> Any:
+        cls,
+        pretrained_model_name_or_path: str | os.PathLike[str] | None,
+        *args: object,
+        **kwargs: object,
+    ) -> Model:
         """As transformers does, from safetensors alone.
 
         Raises:
@@ -130,18 +138,22 @@ class SteppingModel:
                 ) from error
             raise
 
-    def solver_statistics(self) -> list[dict[str, Any]]:
+    def layer_solves(self) -> list[LayerBatch]:
         """How the solves of the last forward pass went, and the linear solves of the last backward
-        pass, per implicit layer.
+        pass, per implicit layer; empty where no layer is implicit or none has run.
 
         Residuals are relative: RMS(y − x − hf(y)) / RMS(y), and that of the adjoint to the
-        cotangent. Plain values; empty where no layer is implicit or none has run.
+        cotangent.
         """
         return [
-            _statistics(layer.layer_index, layer.solutions)
+            _layer_batch(layer.layer_index, layer.solutions)
             for layer in implicit_layers(self)
             if layer.solutions
         ]
+
+    def solver_statistics(self) -> list[dict[str, Plain]]:
+        """`layer_solves` as plain values."""
+        return [msgspec.to_builtins(layer) for layer in self.layer_solves()]
 
     def _init_weights(self, module: nn.Module) -> None:
         """As the base model does, and log h of a learnt step size."""
@@ -150,7 +162,7 @@ class SteppingModel:
             nn.init.constant_(module.log_step_size, math.log(self.config.step_size))  # type: ignore[attr-defined]
 
 
-def implicit_layers(model: Any) -> list[ImplicitStep]:
+def implicit_layers(model: Model) -> list[ImplicitStep]:
     """The layers of a model that take a step, in order.
 
     >>> from imbert import ImBertConfig, ImBertModel
@@ -163,7 +175,7 @@ def implicit_layers(model: Any) -> list[ImplicitStep]:
 
 @contextlib.contextmanager
 def stepping(
-    model: Any,
+    model: Model,
     solver: od.AbstractImplicitSolver | None = None,
     adjoint: od.AbstractAdjoint | None = None,
 ) -> Iterator[None]:
@@ -184,52 +196,49 @@ def stepping(
     before = [layer.method for layer in layers]
     try:
         for layer in layers:
-            method: Any = layer.method
-            fresh = dataclasses.replace(method.adjoint if adjoint is None else adjoint)  # type: ignore[type-var]
-            layer.method = dataclasses.replace(
-                method, solver=solver or method.solver, adjoint=fresh
-            )
+            assert isinstance(layer.method, od.ImplicitEuler)
+            own = layer.method
+            fresh = dataclasses.replace(own.adjoint if adjoint is None else adjoint)  # type: ignore[type-var]
+            layer.method = dataclasses.replace(own, solver=solver or own.solver, adjoint=fresh)
         yield
     finally:
         for layer, method in zip(layers, before, strict=True):
             layer.method = method
 
 
-def _statistics(index: int, solves: tuple[Solve, ...]) -> dict[str, Any]:
+def _layer_batch(index: int, solves: tuple[Solve, ...]) -> LayerBatch:
     """Substeps as one: the status of the last, the largest residual, all evaluations."""
-    statuses = torch.stack([one.status for one in solves])
+    statuses = torch.stack([solve.status for solve in solves])
     failed = (statuses != od.Status.CONVERGED).any(0)
     worst = torch.where(failed, statuses.amax(0), statuses[-1])
-    residual = torch.stack([one.residual for one in solves]).amax(0)
     counts = {status.name: int((worst == status).sum()) for status in od.Status}
-    found = {
-        "layer": index,
-        "examples": len(worst),
-        "statuses": {name: count for name, count in counts.items() if count},
-        **_numbers(residual, torch.stack([one.evaluations for one in solves]).sum(0)),
-    }
-    records = [
-        one.adjoint.last
-        for one in solves
-        if one.adjoint is not None and one.adjoint.last is not None
+    residual = torch.stack([solve.residual for solve in solves]).amax(0)
+    evaluations = torch.stack([solve.evaluations for solve in solves]).sum(0)
+    adjoints = [
+        solve.adjoint.last
+        for solve in solves
+        if solve.adjoint is not None and solve.adjoint.last is not None
     ]
-    return found | {"adjoint": _adjoint_statistics(records[-1]) if records else None}
+    return LayerBatch(
+        layer=index,
+        examples=len(worst),
+        statuses={name: count for name, count in counts.items() if count},
+        residual_max=float(residual.max()),
+        residual_median=float(residual.median()),
+        evaluations_mean=float(evaluations.double().mean()),
+        evaluations_max=int(evaluations.max()),
+        adjoint=_adjoint_batch(adjoints[-1]) if adjoints else None,
+    )
 
 
-def _adjoint_statistics(record: od.AdjointRecord) -> dict[str, Any]:
+def _adjoint_batch(record: od.AdjointRecord) -> BatchSolves:
     converged = int(record.converged.sum())
     counts = {"CONVERGED": converged, "MAX_ITERATIONS": len(record.converged) - converged}
-    return {
-        "examples": len(record.converged),
-        "statuses": {name: count for name, count in counts.items() if count},
-        **_numbers(record.residual, record.iterations),
-    }
-
-
-def _numbers(residual: Tensor, evaluations: Tensor) -> dict[str, float | int]:
-    return {
-        "residual_max": float(residual.max()),
-        "residual_median": float(residual.median()),
-        "evaluations_mean": float(evaluations.double().mean()),
-        "evaluations_max": int(evaluations.max()),
-    }
+    return BatchSolves(
+        examples=len(record.converged),
+        statuses={name: count for name, count in counts.items() if count},
+        residual_max=float(record.residual.max()),
+        residual_median=float(record.residual.median()),
+        evaluations_mean=float(record.iterations.double().mean()),
+        evaluations_max=int(record.iterations.max()),
+    )

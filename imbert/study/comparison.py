@@ -3,21 +3,33 @@ attack.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
+from msgspec import convert
 
-from analysis.ground.resampling import hierarchical_difference, mean_interval, paired_test, widened
+from analysis.ground.resampling import (
+    Interval,
+    PairedTest,
+    hierarchical_difference,
+    mean_interval,
+    paired_test,
+    widened,
+)
+from imbert.attack_records import Attack, AttackRecord
+from imbert.records import PairScores, Result
+from imbert.study.study_record import Comparison, ItemComparison, Paired, Spread
 
-Run = Mapping[str, Any]
+Tasks = Mapping[str, PairScores]
+# of one seed: which items the model has right, which the baseline, which both before the change
+Rights = tuple[np.ndarray, np.ndarray, np.ndarray]
 TWO_SEEDS = "Student's t over two seeds, or seeds and clusters where that is wider"
 
 
-def on_advglue(pairs: Sequence[tuple[Run, Run]]) -> dict[str, Any] | None:
+def on_advglue(pairs: Sequence[tuple[Result, Result]]) -> Comparison | None:
     """The difference of two models' accuracies on AdvGLUE's adversarial texts.
 
     Args:
-        pairs: result records of equal seed, the model's and the baseline's.
+        pairs: results of equal seed, the model's and the baseline's.
 
     Returns:
         `compare` of those that were evaluated on it; None where none were.
@@ -25,160 +37,178 @@ def on_advglue(pairs: Sequence[tuple[Run, Run]]) -> dict[str, Any] | None:
     Raises:
         ValueError: if two runs of a pair were evaluated on different files.
     """
-    known = [(a, b) for a, b in pairs if all(one["evaluation"].get("advglue") for one in (a, b))]
-    for a, b in known:
-        one, other = _advglue(a), _advglue(b)
-        if differing := sorted(
-            a["evaluation"]["advglue"].keys() ^ b["evaluation"]["advglue"].keys()
-        ):
-            raise ValueError(
-                "expected both models to be evaluated on the same "
-                f"AdvGLUE tasks, got {differing[0]} of one alone"
-            )
-        if differing := [name for name in one.keys() & other.keys() if one[name] != other[name]]:
-            raise ValueError(
-                "expected both models to be evaluated on the same AdvGLUE "
-                f"texts, got {min(differing)} {one[min(differing)]} and "
-                f"{other[min(differing)]}"
-            )
-    if not known:
+    evaluated: list[tuple[Tasks, Tasks]] = []
+    for model, baseline in pairs:
+        own = model.evaluation.advglue
+        other = baseline.evaluation.advglue
+        if own and other:
+            _require_same_texts(model, baseline)
+            evaluated.append((own, other))
+    if not evaluated:
         return None
-    evaluated = [(a["evaluation"]["advglue"], b["evaluation"]["advglue"]) for a, b in known]
-    return compare(
-        [_adversarial(a, b) for a, b in evaluated],
-        _originals([one for pair in evaluated for one in pair]),
-    )
+    every = [tasks for pair in evaluated for tasks in pair]
+    return compare([_adversarial(own, other) for own, other in evaluated], _originals(every))
 
 
-def under_attacks(pairs: Sequence[tuple[Run, Run]]) -> dict[str, dict[str, Any]]:
+def under_attacks(
+    pairs: Sequence[tuple[Mapping[str, AttackRecord], Mapping[str, AttackRecord]]],
+) -> dict[str, Comparison]:
     """The difference of two models' robust accuracies under each attack that both have had with the
     same choices on the same examples.
 
     Args:
-        pairs: the attacks' records by name, of equal seed, the model's and the baseline's.
+        pairs: the records by name, of equal seed, the model's and the baseline's.
 
     Returns:
         `compare` by attack.
     """
-    found = dict[str, dict[str, Any]]()
-    for name in dict.fromkeys(
-        name for model, _ in pairs for name in model if "robust_accuracy" in model[name]
-    ):
+    comparisons: dict[str, Comparison] = {}
+    for name in dict.fromkeys(name for model, _ in pairs for name in model):
         alike = [
-            (a[name], b[name])
-            for a, b in pairs
-            if name in a and name in b and _same(a[name], b[name])
+            (own, other)
+            for model, baseline in pairs
+            if isinstance(own := model.get(name), Attack)
+            and isinstance(other := baseline.get(name), Attack)
+            and _is_same(own, other)
         ]
         if alike:
-            rows = [
-                (_bits(a, "after"), _bits(b, "after"), _bits(a, "before") & _bits(b, "before"))
-                for a, b in alike
-            ]
-            clusters = [one.get("cluster", i) for i, one in enumerate(alike[0][0]["per_example"])]
-            found[name] = compare(rows, np.array(clusters))
-    return found
+            examples = alike[0][0].per_example
+            clusters = [i if row.cluster is None else row.cluster for i, row in enumerate(examples)]
+            rights = [_robust(own, other) for own, other in alike]
+            comparisons[name] = compare(rights, np.array(clusters))
+    return comparisons
 
 
-def compare(
-    rows: Sequence[tuple[np.ndarray, np.ndarray, np.ndarray]], clusters: np.ndarray | None = None
-) -> dict[str, Any]:
+def compare(rights: Sequence[Rights], clusters: np.ndarray | None = None) -> Comparison:
     """The difference of two models' accuracies on the same items, seed by seed.
 
     Args:
-        rows: for each seed three bool arrays `(N,)`: which adversarial items the model has right,
+        rights: for each seed three bool arrays `(N,)`: which adversarial items the model has right,
             which the baseline, and which items both have right before they were changed.
         clusters: `(N,)`, equal for items made from one original; None where that is not known, and
             each item counts alone.
 
     Returns:
-        "both": items that both have right before; "all": every item. "hierarchical" is the interval
+        Of the items that both have right before, and of every item. "hierarchical" is the interval
         to read: it resamples seeds and clusters, clusters alone of one seed. Of two seeds it is
-            Student's over them, as resamples of two see half of their variance, and
-        at least what resampling gives, as two seeds may agree by chance. "resampled" says which.
-        "seeds" is Student's interval over seeds; "pooled" takes each seed for given.
+        Student's over them, as resamples of two see half of their variance, and at least what
+        resampling gives, as two seeds may agree by chance. "resampled" says which. "seeds" is
+        Student's interval over seeds; "pooled" takes each seed for given.
     """
-    first, second, before = (np.stack([one[k] for one in rows]) for k in range(3))
-    groups = np.arange(first.shape[1]) if clusters is None else clusters
-    found: dict[str, Any] = {}
-    for name, kept in (("both", before), ("all", np.ones_like(before))):
-        differences = [
-            float(a[one].mean() - b[one].mean())
-            for a, b, one in zip(first, second, kept, strict=True)
-            if one.any()
-        ]
-        seeds = mean_interval(differences) if differences else None
-        pooled = hierarchical = None
-        if kept.any():
-            pooled = paired_test(
-                first[kept], second[kept], np.broadcast_to(groups, kept.shape)[kept]
-            )
-            hierarchical = hierarchical_difference(first, second, kept, groups)
-            if len(rows) == 2 and seeds is not None:
-                hierarchical = widened(hierarchical, seeds)
-        found[name] = {
-            "pairs": kept.sum(axis=1).tolist(),
-            "clusters": None if clusters is None else len(np.unique(groups[kept.any(axis=0)])),
-            "resampled": {1: "clusters", 2: TWO_SEEDS}.get(len(rows), "seeds and clusters"),
-            "pooled": pooled,
-            "seeds": seeds,
-            "hierarchical": hierarchical,
-        }
-    return found
+    model, baseline, before = (np.stack([right[k] for right in rights]) for k in range(3))
+    return Comparison(
+        both=_items(model, baseline, before, clusters),
+        all=_items(model, baseline, np.ones_like(before), clusters),
+    )
 
 
-def _originals(evaluations: Sequence[Mapping[str, Any]]) -> np.ndarray | None:
+def _items(
+    model: np.ndarray, baseline: np.ndarray, kept: np.ndarray, clusters: np.ndarray | None
+) -> ItemComparison:
+    """The comparison on the cells `(seeds, N)` that are kept."""
+    groups = np.arange(model.shape[1]) if clusters is None else clusters
+    differences = [
+        float(own[items].mean() - other[items].mean())
+        for own, other, items in zip(model, baseline, kept, strict=True)
+        if items.any()
+    ]
+    seeds = mean_interval(differences) if differences else None
+    pooled: PairedTest | None = None
+    hierarchical: Interval | None = None
+    if kept.any():
+        cells = np.broadcast_to(groups, kept.shape)[kept]
+        pooled = paired_test(model[kept], baseline[kept], cells)
+        hierarchical = hierarchical_difference(model, baseline, kept, groups)
+        if len(model) == 2 and seeds is not None:
+            hierarchical = widened(hierarchical, seeds)
+    return ItemComparison(
+        pairs=kept.sum(axis=1).tolist(),
+        clusters=None if clusters is None else len(np.unique(groups[kept.any(axis=0)])),
+        resampled={1: "clusters", 2: TWO_SEEDS}.get(len(model), "seeds and clusters"),
+        pooled=convert(pooled, Paired | None, from_attributes=True),
+        seeds=convert(seeds, Spread | None, from_attributes=True),
+        hierarchical=convert(hierarchical, Spread | None, from_attributes=True),
+    )
+
+
+def _require_same_texts(model: Result, baseline: Result) -> None:
+    """Raise ValueError unless both were evaluated on the same tasks and texts of AdvGLUE; the
+    originals' digest is not in records from before they had one.
+    """
+    own_tasks = model.evaluation.advglue or {}
+    other_tasks = baseline.evaluation.advglue or {}
+    if alone := sorted(own_tasks.keys() ^ other_tasks.keys()):
+        raise ValueError(
+            "expected both models to be evaluated on the same "
+            f"AdvGLUE tasks, got {alone[0]} of one alone"
+        )
+    own = _digests(model)
+    other = _digests(baseline)
+    if differing := [name for name in own.keys() & other.keys() if own[name] != other[name]]:
+        name = min(differing)
+        raise ValueError(
+            "expected both models to be evaluated on the same AdvGLUE "
+            f"texts, got {name} {own[name]} and {other[name]}"
+        )
+
+
+def _digests(result: Result) -> dict[str, str | int]:
+    """What tells the AdvGLUE texts of a run apart, of each task."""
+    entries = {
+        f"{name} {key}": getattr(rows, key)
+        for name, rows in result.meta.data.items()
+        if name.startswith("advglue ")
+        for key in rows.__struct_fields__
+    }
+    return {name: value for name, value in entries.items() if value is not None}
+
+
+def _originals(evaluations: Sequence[Tasks]) -> np.ndarray | None:
     """Which adversarial texts share an original, over AdvGLUE's tasks; None where no record says
     it.
     """
-    told = next(
-        (one for one in evaluations if all("clusters" in task for task in one.values())), None
-    )
-    if told is None:
+    for tasks in evaluations:
+        clusters = [task.clusters for task in tasks.values() if task.clusters is not None]
+        if len(clusters) == len(tasks):
+            break
+    else:
         return None
-    parts = [np.unique(task["clusters"], return_inverse=True)[1] for task in told.values()]
+    parts = [np.unique(ids, return_inverse=True)[1] for ids in clusters]
     starts = np.cumsum([0, *(len(part) for part in parts)])
     return np.concatenate([start + part for start, part in zip(starts, parts, strict=False)])
 
 
-def _advglue(run: Run) -> dict[str, Any]:
-    """What tells the AdvGLUE texts of a run: the digests of each task; the originals' is not in
-    records from before they had one.
-    """
-    data = run.get("meta", {}).get("data", {})
-    return {
-        f"{name} {key}": value
-        for name, one in data.items()
-        if name.startswith("advglue ")
-        for key, value in one.items()
-    }
-
-
-def _adversarial(
-    a: Mapping[str, Any], b: Mapping[str, Any]
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _adversarial(own: Tasks, other: Tasks) -> Rights:
     """Over AdvGLUE's tasks: which adversarial texts either model gets right, and which originals
     both do.
     """
-
-    def right(one: Mapping[str, Any], which: str) -> np.ndarray:
-        return np.concatenate(
-            [
-                np.array([bit == "1" for bit in one[name][f"right_{which}"]], dtype=bool)
-                for name in a
-            ]
-        )
-
+    names = list(own)
     return (
-        right(a, "adversarial"),
-        right(b, "adversarial"),
-        right(a, "original") & right(b, "original"),
+        np.concatenate([_bits(own[name].right_adversarial) for name in names]),
+        np.concatenate([_bits(other[name].right_adversarial) for name in names]),
+        np.concatenate(
+            [_bits(own[name].right_original) & _bits(other[name].right_original) for name in names]
+        ),
     )
 
 
-def _same(a: Run, b: Run) -> bool:
+def _bits(text: str) -> np.ndarray:
+    return np.array([bit == "1" for bit in text], dtype=bool)
+
+
+def _is_same(own: Attack, other: Attack) -> bool:
     """Whether two records are of one attack on the same examples."""
-    return all(a["of"][key] == b["of"][key] for key in ("examples", "choice"))
+    return (own.of.examples, own.of.choice) == (other.of.examples, other.of.choice)
 
 
-def _bits(attack: Run, when: str) -> np.ndarray:
-    return np.array([one[f"right_{when}"] for one in attack["per_example"]], dtype=bool)
+def _robust(own: Attack, other: Attack) -> Rights:
+    """Which examples each model has right under the attack, and which both have right before."""
+    before = [
+        np.array([row.right_before for row in attack.per_example], dtype=bool)
+        for attack in (own, other)
+    ]
+    after = [
+        np.array([row.right_after for row in attack.per_example], dtype=bool)
+        for attack in (own, other)
+    ]
+    return after[0], after[1], before[0] & before[1]

@@ -1,103 +1,17 @@
-"""A study: named models, each trained on every task, size and seed, then attacked.
-
-Knows neither torch nor transformers.
-"""
+"""A study: named models, each trained on every task, size and seed, then attacked."""
 
 import dataclasses
-import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
-from imbert.toml_tables import in_range, known_keys, named, one_of, read_toml, section
+import msgspec
+
+from imbert.attacks.choice import AttackChoice
+from imbert.toml_tables import Plain, Table, known_keys, named, one_of, read_toml, section
 from imbert.training.run_config import SECTIONS, RunConfig, run_config
 
-ATTACKS = ("pgd", "apgd", "square", "characters", "words")
-OF_TEXTS = ("characters", "words")  # those that change texts, which can be put to another model
-RADII = (
-    0.1,
-    0.3,
-    1.0,
-    # of attacks on word embeddings, in mean word norms: one straight step, beyond it, a word
-    # exchanged
-)
 STAGES = ("train", "attack", "summarise")
 SHARED = ("data", "train", "evaluate")
-
-
-@dataclasses.dataclass(frozen=True)
-class AttackChoice:
-    """How every trained model is attacked.
-
-    Attributes:
-        kinds: which attacks.
-        examples: the first so many dev examples.
-        seeds: training seeds whose models are attacked; None is all.
-        seed: of the attacks' random starts.
-        masking: whether the masking checks run.
-        sweep_examples: on how many examples the masking checks vary the solver's tolerance.
-        norm: of the ball about the word embeddings, "l2" or "linf".
-        radius: of it, relative to the mean norm of word embeddings; of several, a ladder, each
-            attack runs at each. None is 0.1.
-        gradient: that the white-box attacks climb, "implicit" or "unrolled"; None is the one that
-            suits the solver.
-        restarts: of the white-box attacks; None is each attack's default.
-        synonyms: the table of word substitutions, found like `data.source`.
-        antonyms: pairs that are never substituted; None allows all.
-
-    Raises:
-        ValueError: if a choice is out of range or unknown.
-    """
-
-    kinds: tuple[str, ...] = ATTACKS
-    examples: int = 100
-    seeds: tuple[int, ...] | None = None
-    seed: int = 0
-    masking: bool = True
-    sweep_examples: int = 32
-    norm: str = "l2"
-    radius: float | tuple[float, ...] | None = RADII
-    gradient: str | None = None
-    restarts: int | None = None
-    synonyms: str = "attack/counterfitted_neighbors.json.gz"
-    antonyms: str | None = None
-
-    def __post_init__(self) -> None:
-        for kind in self.kinds:
-            one_of("attacks.kinds", kind, ATTACKS)
-        in_range("attacks.examples", self.examples, 1)
-        in_range("attacks.seed", self.seed, 0)
-        in_range("attacks.sweep_examples", self.sweep_examples, 1)
-        for radius in self.radii:
-            in_range("attacks.radius", radius, 0, low_allowed=False)
-        if not self.radii or len(set(self.radii)) < len(self.radii):
-            raise ValueError(
-                f"attacks.radius: expected at least one and none twice, got {list(self.radii)}"
-            )
-        one_of("attacks.norm", self.norm, ("l2", "linf"))
-        one_of("attacks.gradient", self.gradient or "implicit", ("implicit", "unrolled"))
-        in_range("attacks.restarts", self.restarts, 1)
-
-    @property
-    def radii(self) -> tuple[float, ...]:
-        """The radii of the ladder."""
-        if self.radius is None:
-            return RADII[:1]
-        return (self.radius,) if isinstance(self.radius, float | int) else self.radius
-
-    @property
-    def records(self) -> dict[str, tuple[str, float | None]]:
-        """Kind and radius of each attack by the name of its record: "pgd" has the first radius,
-        "pgd-0.3" a later rung of a ladder.
-        """
-        found = dict[str, tuple[str, float | None]]()
-        for kind in self.kinds:
-            if kind in OF_TEXTS:
-                found[kind] = kind, None
-                continue
-            for radius in self.radii:
-                found[kind if radius == self.radii[0] else f"{kind}-{radius:g}"] = kind, radius
-        return found
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -129,8 +43,7 @@ class Cell:
         return f"runs/{self.group}/{self.model}/seed-{self.seed}"
 
 
-@dataclasses.dataclass(frozen=True)
-class StudyConfig:
+class StudyConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """All choices of a study.
 
     Attributes:
@@ -154,8 +67,8 @@ class StudyConfig:
     seeds: tuple[int, ...]
     tasks: tuple[str, ...]
     sizes: tuple[int, ...]
-    models: Mapping[str, Mapping[str, Any]]
-    shared: Mapping[str, Any]
+    models: dict[str, dict[str, Plain]]
+    shared: dict[str, dict[str, Plain]]
     attacks: AttackChoice | None
 
     def __post_init__(self) -> None:
@@ -192,18 +105,21 @@ class StudyConfig:
         if cell.model == self.baseline:
             return None
         return next(
-            one
-            for one in self.cells()
-            if one.model == self.baseline and (one.group, one.seed) == (cell.group, cell.seed)
+            other
+            for other in self.cells()
+            if other.model == self.baseline and (other.group, other.seed) == (cell.group, cell.seed)
         )
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> dict[str, Plain]:
         """Plain JSON-ready values."""
-        return json.loads(json.dumps(dataclasses.asdict(self)))
+        return msgspec.json.decode(msgspec.json.encode(self))
 
     def _run(self, name: str, task: str, size: int, seed: int) -> RunConfig:
+        """The tables of a model over the shared ones; the task, the size and the seed are given."""
         model = dict(self.models[name])
-        train = {**self.shared.get("train", {}), **model.pop("train", {}), "seed": seed}
+        own = model.pop("train", {})
+        assert isinstance(own, dict)
+        train = {**self.shared.get("train", {}), **own, "seed": seed}
         data = {**self.shared.get("data", {}), "task": task, **({"size": size} if size else {})}
         evaluate = self.shared.get("evaluate", {})
         try:
@@ -212,7 +128,7 @@ class StudyConfig:
             raise ValueError(f"models.{name}: {error}") from None
 
 
-def study_config(table: Mapping[str, Any]) -> StudyConfig:
+def study_config(table: Table) -> StudyConfig:
     """A study from nested tables, as TOML gives them.
 
     Raises:
@@ -223,30 +139,37 @@ def study_config(table: Mapping[str, Any]) -> StudyConfig:
         if not isinstance(table.get(name), Mapping):
             raise ValueError(f"a study: expected a table [{name}], got {table.get(name)!r}")
     head = section("study", _Head, table["study"])
-    for name, model in table["models"].items():
-        if not isinstance(model, Mapping):
-            raise ValueError(f"[models.{name}] must be a table, got {model!r}")
-        section(
-            f"models.{name}",
-            SECTIONS["model"],
-            {key: value for key, value in model.items() if key != "train"},
-        )
-        if not isinstance(model.get("train", {}), Mapping):
-            raise ValueError(f"[models.{name}.train] must be a table, got {model['train']!r}")
+    models = table["models"]
+    assert isinstance(models, Mapping)
+    for name, model in models.items():
+        _require_model(name, model)
+    shared: dict[str, dict[str, Plain]] = {}
     for name in SHARED:
-        section(name, SECTIONS[name], table.get(name, {}))
+        part = table.get(name, {})
+        section(name, SECTIONS[name], part)
+        if name in table and isinstance(part, Mapping):
+            shared[name] = dict(part)
     attacks = section("attacks", AttackChoice, table["attacks"]) if "attacks" in table else None
-    shared = {name: table[name] for name in SHARED if name in table}
     return StudyConfig(
         head.name,
         head.baseline,
         head.seeds,
         head.tasks,
         head.sizes,
-        table["models"],
-        shared,
-        attacks,
+        models=dict(models),
+        shared=shared,
+        attacks=attacks,
     )
+
+
+def _require_model(name: str, model: Plain) -> None:
+    """Raise ValueError unless it is a [model] table that may have a table "train"."""
+    if not isinstance(model, Mapping):
+        raise ValueError(f"[models.{name}] must be a table, got {model!r}")
+    own = {key: value for key, value in model.items() if key != "train"}
+    section(f"models.{name}", SECTIONS["model"], own)
+    if not isinstance(model.get("train", {}), Mapping):
+        raise ValueError(f"[models.{name}.train] must be a table, got {model['train']!r}")
 
 
 def read_study(path: Path) -> StudyConfig:
@@ -259,8 +182,7 @@ def read_study(path: Path) -> StudyConfig:
     return named(path, study_config, read_toml(path))
 
 
-@dataclasses.dataclass(frozen=True)
-class _Head:
+class _Head(msgspec.Struct, frozen=True):
     """The [study] table."""
 
     name: str = "study"

@@ -4,21 +4,35 @@ against the baseline.
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Literal, TypeVar
 
 import numpy as np
+from msgspec import structs
 
-from analysis.ground.json_records import read_record
 from analysis.ground.resampling import mean_interval
+from imbert.attack_records import Attack, AttackRecord, Masking, Transfers, read_attack
+from imbert.attacks.registry import order_of
 from imbert.data.advglue import advglue_score, read_advglue
 from imbert.data.tasks import task
-from imbert.records import Failure, attack_kind
-from imbert.result import SCHEMA, finite, read_result, require_same
-from imbert.study.comparison import Run, on_advglue, under_attacks
-from imbert.study.plan import ATTACKS as KINDS
-from imbert.study.plan import OF_TEXTS, Cell, StudyConfig
-from imbert.toml_tables import named
-from imbert.training.run_config import run_config
+from imbert.model.choice import ModelChoice
+from imbert.records import Number, Result, ResultMeta, as_written, read_result
+from imbert.result import SCHEMA, require_same
+from imbert.study.comparison import on_advglue, under_attacks
+from imbert.study.missing import Records, what_is_missing
+from imbert.study.plan import Cell, StudyConfig
+from imbert.study.study_record import (
+    AttackSpread,
+    Group,
+    Model,
+    Score,
+    SeedSpread,
+    Study,
+    StudyMeta,
+    TrainingSpread,
+    TransferSpread,
+)
+
+T = TypeVar("T")
 
 MEASURES = {  # name: caption
     "dev": "dev",
@@ -26,10 +40,11 @@ MEASURES = {  # name: caption
     "adversarial": "AdvGLUE adversarial",
     "conditional": "AdvGLUE adversarial where the original is right",
 }
-RESULT, ATTACKS, FAILED = "result.json", "attacks", "failed-{stage}.json"
+RESULT = "result.json"
+ATTACKS = "attacks"
 
 
-def summarise(study: StudyConfig, out: Path, data: Path | None = None) -> dict[str, Any]:
+def summarise(study: StudyConfig, out: Path, data: Path | None = None) -> Study:
     """Everything that the table, the CSV and the figure show, from the files of a study's folder.
 
     Args:
@@ -37,6 +52,9 @@ def summarise(study: StudyConfig, out: Path, data: Path | None = None) -> dict[s
         out: the study's folder.
         data: where relative paths start; AdvGLUE's file there says which pairs share an original
             where a run's record does not yet.
+
+    Returns:
+        The record as its file has it.
 
     Raises:
         ValueError: if a record is damaged.
@@ -46,321 +64,303 @@ def summarise(study: StudyConfig, out: Path, data: Path | None = None) -> dict[s
     present = [cell for cell in cells if (out / cell.folder / RESULT).exists()]
     results = {cell: _with_clusters(_result(out, cell), data) for cell in present}
     attacks = {cell: read_attacks(out / cell.folder / ATTACKS) for cell in results}
+    names = _ordered(cell.group for cell in cells)
     groups = [
         _group(study, [cell for cell in cells if cell.group == name], results, attacks)
-        for name in _ordered(cell.group for cell in cells)
+        for name in names
     ]
-    return finite(
-        {
-            "schema": SCHEMA,
-            "name": study.name,
-            "baseline": study.baseline,
-            "study": study.as_dict(),
-            "groups": groups,
-            "scores": _scores(study, results),
-            "missing": _missing(study, out, cells, results, attacks),
-            "warnings": _warnings(results, attacks),
-            "meta": _meta(results),
-        }
+    return as_written(
+        Study(
+            schema=SCHEMA,
+            name=study.name,
+            baseline=study.baseline,
+            study=study,
+            groups=groups,
+            scores=_scores(study, results),
+            missing=what_is_missing(study, out, attacks),
+            warnings=_warnings(results, attacks),
+            meta=_meta([result.meta for result in results.values()]),
+        )
     )
 
 
-def _result(out: Path, cell: Cell) -> Run:
+def _result(out: Path, cell: Cell) -> Result:
     """A cell's result, which must be of the choices that the study has now."""
-    found = read_result(out / cell.folder / RESULT)
-    run = named(out / cell.folder / RESULT, run_config, found["run"])
+    result = read_result(out / cell.folder / RESULT)
     require_same(
-        out / cell.folder, "has the result of another run", run.as_dict(), cell.run.as_dict()
+        out / cell.folder,
+        "has the result of another run",
+        result.run.as_dict(),
+        cell.run.as_dict(),
     )
-    return found
-
-
-def _with_clusters(result: Run, data: Path | None) -> Run:
-    """The record of a run with AdvGLUE's clusters, from the file if it is the one that the run was
-    evaluated on.
-    """
-    file = result["run"]["evaluate"].get("advglue")
-    found = result["evaluation"].get("advglue") or {}
-    if (
-        data is None
-        or file is None
-        or not (data / file).is_file()
-        or all("clusters" in one for one in found.values())
-    ):
-        return result
-    for name, one in found.items():
-        pairs = read_advglue(data / file, name)
-        if pairs.adversarial.digest == result["meta"]["data"].get(f"advglue {name}", {}).get(
-            "digest"
-        ):
-            one["clusters"] = pairs.original.clusters.tolist()
     return result
 
 
-def read_attacks(folder: Path) -> dict[str, Any]:
+def _with_clusters(result: Result, data: Path | None) -> Result:
+    """The record of a run with AdvGLUE's clusters, from the file if it is the one that the run was
+    evaluated on.
+    """
+    advglue = result.run.evaluate.advglue
+    tasks = result.evaluation.advglue or {}
+    if data is None or advglue is None or not (data / advglue).is_file():
+        return result
+    if all(scores.clusters is not None for scores in tasks.values()):
+        return result
+    completed = dict(tasks)
+    for name, scores in tasks.items():
+        pairs = read_advglue(data / advglue, name)
+        rows = result.meta.data.get(f"advglue {name}")
+        if rows is not None and pairs.adversarial.digest == rows.digest:
+            clusters = pairs.original.clusters.tolist()
+            completed[name] = structs.replace(scores, clusters=clusters)
+    evaluation = structs.replace(result.evaluation, advglue=completed)
+    return structs.replace(result, evaluation=evaluation)
+
+
+def read_attacks(folder: Path) -> dict[str, AttackRecord]:
     """The attacks on one run by name.
 
     Raises:
         ValueError: if a file is damaged.
     """
-    return {
-        path.stem: read_record(path, attack_kind(path.stem))
-        for path in sorted(folder.glob("*.json"))
-    }
+    return {path.stem: read_attack(path) for path in sorted(folder.glob("*.json"))}
 
 
-def measures(result: Run) -> dict[str, float | None]:
+def measures(result: Result) -> dict[str, Number]:
     """The numbers of one run by the names of MEASURES; AdvGLUE's tasks for one GLUE task count
     equally, as in its score.
     """
-    evaluation, found = result["evaluation"], dict[str, float | None]()
-    dev = evaluation.get("dev")
-    found["dev"] = (
-        dev["metrics"].get(task(result["run"]["data"]["task"]).metrics[0]) if dev else None
-    )
-    tasks = list((evaluation.get("advglue") or {}).values())
-    for name in ("original", "adversarial", "conditional"):
-        values = [one[f"{name}_accuracy"] for one in tasks]
-        found[name] = float(np.mean(values)) if values and None not in values else None
-    return found
+    dev = result.evaluation.dev
+    primary = task(result.run.data.task).metrics[0]
+    tasks = (result.evaluation.advglue or {}).values()
+    return {
+        "dev": dev.metrics.get(primary) if dev else None,
+        "original": _mean_share([scores.original_accuracy for scores in tasks]),
+        "adversarial": _mean_share([scores.adversarial_accuracy for scores in tasks]),
+        "conditional": _mean_share([scores.conditional_accuracy for scores in tasks]),
+    }
 
 
-def role(model: Mapping[str, Any]) -> str:
-    """What a model's steps are: "explicit", "truncated" (a given number of gradient descent steps)
-    or "implicit".
-    """
-    if model.get("kind", "bert") != "im-bert" or model.get("method") == "explicit_euler":
+def role(model: ModelChoice) -> Literal["explicit", "truncated", "implicit"]:
+    """What a model's steps are: "truncated" is a given number of gradient descent steps."""
+    if model.kind != "im-bert" or model.method == "explicit_euler":
         return "explicit"
-    return (
-        "truncated" if (model.get("solver") or {}).get("name") == "GradientDescent" else "implicit"
-    )
+    return "truncated" if (model.solver or {}).get("name") == "GradientDescent" else "implicit"
+
+
+def _mean_share(shares: Sequence[Number]) -> Number:
+    known = [share for share in shares if share is not None]
+    return float(np.mean(known)) if known and len(known) == len(shares) else None
 
 
 def _group(
-    study: StudyConfig, cells: list[Cell], results: Mapping[Cell, Run], attacks: Mapping[Cell, Any]
-) -> dict[str, Any]:
+    study: StudyConfig,
+    cells: list[Cell],
+    results: Mapping[Cell, Result],
+    attacks: Mapping[Cell, Records],
+) -> Group:
     """All models of one task and size."""
-    done = {
-        name: {cell.seed: cell for cell in cells if cell.model == name and cell in results}
-        for name in study.models
+    first = cells[0]
+    what = task(first.task)
+    metric = what.metrics[0]
+    is_accuracy = what.labels > 1 and metric == "accuracy"
+    by_model = {
+        name: {cell.seed: cell for cell in cells if cell.model == name} for name in study.models
     }
-    models = []
-    for name, by_seed in done.items():
-        runs = {seed: results[cell] for seed, cell in by_seed.items()}
-        attacked = {seed: attacks[cell] for seed, cell in by_seed.items()}
-        shared = [seed for seed in by_seed if seed in done[study.baseline]]
-        pairs = [
-            (by_seed[seed], done[study.baseline][seed]) for seed in shared if name != study.baseline
-        ]
-        models.append(
-            {
-                "name": name,
-                "kind": study.models[name].get("kind", "bert"),
-                "role": role(study.models[name]),
-                "seeds": list(by_seed),
-                "measures": {
-                    key: _interval({seed: measures(run)[key] for seed, run in runs.items()})
-                    for key in MEASURES
-                },
-                "training": _training(runs),
-                "attacks": _attacks(attacked),
-                "masking": _masking(list(attacked.values())),
-                "transfer": _transfer(attacked),
-                "against_baseline": on_advglue([(results[a], results[b]) for a, b in pairs]),
-                "attacks_against_baseline": under_attacks(
-                    [(attacks[a], attacks[b]) for a, b in pairs]
-                ),
+    baseline = by_model[study.baseline]
+    return Group(
+        name=first.group,
+        task=first.task,
+        size=first.size,
+        metric=metric,
+        chance=1 / what.labels if is_accuracy else None,
+        models=[
+            _model(name, by_seed, {} if name == study.baseline else baseline, results, attacks)
+            for name, by_seed in by_model.items()
+        ],
+    )
+
+
+def _model(
+    name: str,
+    by_seed: Mapping[int, Cell],
+    baseline: Mapping[int, Cell],
+    results: Mapping[Cell, Result],
+    attacks: Mapping[Cell, Records],
+) -> Model:
+    """One model over its seeds, and beside the baseline's runs of the same seeds."""
+    choice = next(iter(by_seed.values())).run.model
+    done = {seed: cell for seed, cell in by_seed.items() if cell in results}
+    runs = {seed: results[cell] for seed, cell in done.items()}
+    attacked = {seed: attacks[cell] for seed, cell in done.items()}
+    pairs = [(cell, baseline[seed]) for seed, cell in done.items() if baseline.get(seed) in results]
+    numbers = {seed: measures(run) for seed, run in runs.items()}
+    return Model(
+        name=name,
+        kind=choice.kind,
+        role=role(choice),
+        seeds=list(done),
+        measures={
+            key: _spread({seed: own[key] for seed, own in numbers.items()}) for key in MEASURES
+        },
+        training=_training(runs),
+        attacks=_attacks(attacked),
+        masking=_masking(list(attacked.values())),
+        transfer=_transfer(attacked),
+        against_baseline=on_advglue([(results[own], results[other]) for own, other in pairs]),
+        attacks_against_baseline=under_attacks(
+            [(attacks[own], attacks[other]) for own, other in pairs]
+        ),
+    )
+
+
+def _training(runs: Mapping[int, Result]) -> TrainingSpread:
+    """How well and how long a model was trained."""
+    last = {seed: run.train.log[-1].training for seed, run in runs.items()}
+    solver = [layer for run in runs.values() for layer in run.meta.solver.training]
+    minutes = {seed: run.meta.training.wall_seconds / 60 for seed, run in runs.items()}
+    return TrainingSpread(
+        loss=_spread({seed: losses.loss for seed, losses in last.items() if losses is not None}),
+        minutes=_spread(minutes),
+        steps=[run.train.steps for run in runs.values()],
+        evaluations=_mean([layer.evaluations_mean for layer in solver]),
+        failed_share=_mean([layer.failed_share for layer in solver]),
+    )
+
+
+def _mean(values: Sequence[Number]) -> Number:
+    return float(np.mean(np.array(values, dtype=np.float64))) if values else None
+
+
+def _attacks(attacked: Mapping[int, Records]) -> dict[str, AttackSpread]:
+    """Each attack over seeds, always with the clean accuracy on the same examples."""
+    by_name: dict[str, dict[int, Attack]] = {}
+    for seed, records in attacked.items():
+        for name, record in records.items():
+            if isinstance(record, Attack):
+                by_name.setdefault(name, {})[seed] = record
+    return {
+        name: AttackSpread(
+            **{
+                key: _spread({seed: getattr(record, key) for seed, record in by_seed.items()})
+                for key in AttackSpread.__struct_fields__
             }
         )
-    first, labels = cells[0], task(cells[0].task).labels
-    metric = task(first.task).metrics[0]
-    chance = 1 / labels if labels > 1 and metric == "accuracy" else None
-    return {
-        "name": first.group,
-        "task": first.task,
-        "size": first.size,
-        "metric": metric,
-        "chance": chance,
-        "models": models,
+        for name, by_seed in sorted(by_name.items(), key=lambda item: order_of(item[0]))
     }
 
 
-def _training(runs: Mapping[int, Run]) -> dict[str, Any]:
-    """How well and how long a model was trained."""
-    last = {seed: run["train"]["log"][-1] for seed, run in runs.items()}
-    solver = [one for run in runs.values() for one in run["meta"]["solver"]["training"]]
-    return {
-        "loss": _interval(
-            {seed: one["training"]["loss"] for seed, one in last.items() if "training" in one}
-        ),
-        "minutes": _interval(
-            {seed: run["meta"]["training"]["wall_seconds"] / 60 for seed, run in runs.items()}
-        ),
-        "steps": [run["train"]["steps"] for run in runs.values()],
-        "evaluations": float(np.mean([one["evaluations_mean"] for one in solver]))
-        if solver
-        else None,
-        "failed_share": float(np.mean([one["failed_share"] for one in solver])) if solver else None,
-    }
-
-
-def _attacks(found: Mapping[int, Mapping[str, Any]]) -> dict[str, Any]:
-    """Each attack over seeds, always with the clean accuracy on the same examples."""
-    known = _ordered(
-        name for one in found.values() for name in one if "robust_accuracy" in one[name]
-    )
-    names = sorted(known, key=_rung)
-    return {
-        name: {
-            key: _interval({seed: one[name][key] for seed, one in found.items() if name in one})
-            for key in ("clean_accuracy", "robust_accuracy", "success_rate", "queries")
-        }
-        for name in names
-    }
-
-
-def _rung(name: str) -> tuple[int, float]:
-    """The place of an attack's record: by kind, and by radius on its ladder."""
-    kind, _, radius = name.partition("-")
-    return KINDS.index(kind) if kind in KINDS else len(KINDS), float(radius) if radius.replace(
-        ".", ""
-    ).isdigit() else 0.0
-
-
-def _masking(found: Sequence[Mapping[str, Any]]) -> dict[str, list[bool | None]]:
+def _masking(attacked: Sequence[Records]) -> dict[str, list[bool | None]]:
     """Whether each check passed, seed by seed; None where it does not apply."""
-    checks = [one["masking"]["checks"] for one in found if "masking" in one]
+    checks = [
+        check
+        for records in attacked
+        if isinstance(masking := records.get("masking"), Masking)
+        for check in masking.checks
+    ]
     return {
-        name: [check["passed"] for one in checks for check in one if check["name"] == name]
-        for name in _ordered(c["name"] for one in checks for c in one)
+        name: [check.passed for check in checks if check.name == name]
+        for name in _ordered(check.name for check in checks)
     }
 
 
-def _transfer(found: Mapping[int, Mapping[str, Any]]) -> dict[str, Any]:
+def _transfer(attacked: Mapping[int, Records]) -> dict[str, TransferSpread]:
     """The share of what broke one model that breaks the other, both ways, over seeds."""
     by_seed = {
-        seed: one["transfer"]["transfers"] for seed, one in found.items() if "transfer" in one
+        seed: record.transfers
+        for seed, records in attacked.items()
+        if isinstance(record := records.get("transfer"), Transfers)
     }
     return {
-        kind: {
-            way: _interval(
-                {seed: one[kind][way]["rate"] for seed, one in by_seed.items() if kind in one}
-            )
-            for way in ("to_baseline", "from_baseline")
-        }
-        for kind in _ordered(kind for one in by_seed.values() for kind in one)
+        kind: TransferSpread(
+            **{
+                way: _spread(
+                    {
+                        seed: getattr(transfers[kind], way).rate
+                        for seed, transfers in by_seed.items()
+                        if kind in transfers
+                    }
+                )
+                for way in TransferSpread.__struct_fields__
+            }
+        )
+        for kind in _ordered(kind for transfers in by_seed.values() for kind in transfers)
     }
 
 
-def _interval(by_seed: Mapping[int, float | None]) -> dict[str, Any] | None:
+def _spread(by_seed: Mapping[int, Number]) -> SeedSpread | None:
     """What was measured, with its seeds, the mean and a 95 % t interval; None where nothing was."""
-    kept = {seed: float(value) for seed, value in by_seed.items() if value is not None}
-    if not kept:
+    known = {seed: value for seed, value in by_seed.items() if value is not None}
+    if not known:
         return None
-    interval = mean_interval(list(kept.values()))
-    found = {"seeds": list(kept), "values": list(kept.values())}
-    return found | {
-        "mean": interval.mean,
-        "low": interval.low,
-        "high": interval.high,
-        "n": interval.n,
-    }
+    interval = mean_interval(list(known.values()))
+    return SeedSpread(
+        mean=interval.mean,
+        low=interval.low,
+        high=interval.high,
+        n=interval.n,
+        seeds=list(known),
+        values=list(known.values()),
+    )
 
 
-def _scores(study: StudyConfig, results: Mapping[Cell, Run]) -> list[dict[str, Any]]:
+def _scores(study: StudyConfig, results: Mapping[Cell, Result]) -> list[Score]:
     """AdvGLUE's score per model and size, from the seeds that have all of its tasks."""
-    found = []
+    scores = []
     for size in study.sizes:
         for name in study.models:
-            scores = {}
-            for seed in study.seeds:
-                runs = [
-                    run
-                    for cell, run in results.items()
-                    if (cell.model, cell.seed, cell.size or 0) == (name, seed, size)
-                ]
-                scores[seed] = _score(runs)
-            if any(score is not None for score in scores.values()):
-                found.append({"size": size or None, "model": name, "score": _interval(scores)})
-    return found
+            by_seed = {
+                seed: _score(
+                    [
+                        run
+                        for cell, run in results.items()
+                        if (cell.model, cell.seed, cell.size or 0) == (name, seed, size)
+                    ]
+                )
+                for seed in study.seeds
+            }
+            if any(score is not None for score in by_seed.values()):
+                scores.append(Score(size or None, name, _spread(by_seed)))
+    return scores
 
 
-def _score(runs: Sequence[Run]) -> float | None:
-    tasks = {
-        name: one["all"]["metrics"]
-        for run in runs
-        for name, one in (run["evaluation"].get("advglue") or {}).items()
-    }
-    if any(value is None for metrics in tasks.values() for value in metrics.values()):
-        return None
+def _score(runs: Sequence[Result]) -> float | None:
+    metrics: dict[str, dict[str, float]] = {}
+    for run in runs:
+        for name, scores in (run.evaluation.advglue or {}).items():
+            known = {key: value for key, value in scores.all.metrics.items() if value is not None}
+            if len(known) < len(scores.all.metrics):
+                return None
+            metrics[name] = known
     try:
-        return advglue_score(tasks)
+        return advglue_score(metrics)
     except ValueError:  # some task is missing
         return None
 
 
-def _missing(
-    study: StudyConfig,
-    out: Path,
-    cells: list[Cell],
-    results: Mapping[Cell, Run],
-    attacks: Mapping[Cell, Any],
-) -> list[str]:
-    """What the study asks for and does not have, with the reason where it is known."""
-    lines = []
-    for cell in cells:
-        if cell not in results:
-            lines.append(f"{cell.folder}: {_failure(out, cell, 'train') or 'not run yet'}")
-        elif study.attacks is not None and study.is_attacked(cell):
-            found, kinds = attacks[cell], study.attacks.kinds
-            lacking = [name for name in study.attacks.records if name not in found]
-            wanted = [f"no attack {', '.join(lacking)} yet"] if lacking else []
-            if study.attacks.masking and "masking" not in found:
-                wanted.append("no masking checks yet")
-            if (
-                cell.model != study.baseline
-                and set(kinds) & set(OF_TEXTS)
-                and "transfer" not in found
-            ):
-                wanted.append("no transfer yet")
-            failed = [
-                one for stage in ("attack", "transfer") if (one := _failure(out, cell, stage))
-            ]
-            if wanted:
-                lines.append(f"{cell.folder}: {'; '.join([*wanted, *failed])}")
-    return lines
-
-
-def _failure(out: Path, cell: Cell, stage: str) -> str | None:
-    """Why a stage failed; None if it did not."""
-    path = out / cell.folder / FAILED.format(stage=stage)
-    return f"failed: {read_record(path, Failure)['error']}" if path.exists() else None
-
-
-def _warnings(results: Mapping[Cell, Run], attacks: Mapping[Cell, Any]) -> list[str]:
-    lines = [f"{cell.folder}: {line}" for cell, run in results.items() for line in run["warnings"]]
+def _warnings(results: Mapping[Cell, Result], attacks: Mapping[Cell, Records]) -> list[str]:
+    lines = [f"{cell.folder}: {line}" for cell, run in results.items() for line in run.warnings]
     return lines + [
         f"{cell.folder}: {name}: {line}"
-        for cell, found in attacks.items()
-        for name, one in found.items()
-        for line in one.get("warnings", [])
+        for cell, records in attacks.items()
+        for name, record in records.items()
+        for line in record.warnings
     ]
 
 
-def _meta(results: Mapping[Cell, Run]) -> dict[str, Any]:
+def _meta(metas: Sequence[ResultMeta]) -> StudyMeta:
     """What all runs have in common, and the sets of what they do not."""
-    every = [run["meta"] for run in results.values()]
 
-    def told(choose: Callable[[Run], Any]) -> list[Any]:
-        return _ordered(str(choose(meta)) for meta in every)
+    def different(choose: Callable[[ResultMeta], object]) -> list[str]:
+        return _ordered(str(choose(meta)) for meta in metas)
 
-    return {
-        "versions": told(lambda meta: meta["versions"]),
-        "commits": told(lambda meta: meta["commit"]),
-        "data": told(lambda meta: {name: one["digest"] for name, one in meta["data"].items()}),
-        "start": told(lambda meta: meta["checkpoints"]["start"]),
-    }
+    return StudyMeta(
+        versions=different(lambda meta: meta.versions),
+        commits=different(lambda meta: meta.commit),
+        data=different(lambda meta: {name: rows.digest for name, rows in meta.data.items()}),
+        start=different(lambda meta: meta.checkpoints.start),
+    )
 
 
-def _ordered(values: Iterable[Any]) -> list[Any]:
+def _ordered(values: Iterable[T]) -> list[T]:
     return list(dict.fromkeys(values))

@@ -1,1 +1,3 @@
-"""Fine-tuning runs, from a plan to a result."""
+"""Fine-tuning a model on a task into a run folder: choices, inputs, the trainer, its saved states,
+metrics, and the evaluation after it.
+"""

@@ -4,19 +4,21 @@ made from.
 
 import dataclasses
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
+from msgspec import structs
 
 from analysis.ground.resampling import proportion_interval
 from imbert.data.advglue import PairedExamples, read_advglue
-from imbert.data.examples import read_examples, without_final_period
+from imbert.data.read_examples import read_examples, without_final_period
 from imbert.data.tasks import Examples, Task, task
 from imbert.model.classifier import Classifier
 from imbert.model.loading import quiet, require_safe_weights
 from imbert.model.solver_log import SolverLog, solver_log, statistics
-from imbert.result import bits, finite
+from imbert.records import Evaluation, PairScores, Rates, Scored, SplitScore, Unpaired, as_written
+from imbert.records import Rows as RowsRecord
+from imbert.result import bits
 from imbert.training.metrics import compute_metrics
 from imbert.training.run_config import RunConfig
 
@@ -29,7 +31,7 @@ ADVGLUE = {
 }
 
 
-def evaluate(checkpoint: Path, run: RunConfig, data: Path) -> dict[str, Any]:
+def evaluate(checkpoint: Path, run: RunConfig, data: Path) -> Evaluation:
     """Measure a checkpoint as its run says.
 
     Args:
@@ -38,32 +40,35 @@ def evaluate(checkpoint: Path, run: RunConfig, data: Path) -> dict[str, Any]:
         data: where relative paths of the run start.
 
     Returns:
-        "dev": metrics, count and a bit per example; "advglue": the same of each of its tasks, per
-        pair; "solver": statistics per layer; "data": digests.
+        As it would be read from its file, the solvers' statistics and the digests of the data
+        included.
 
     Raises:
         ValueError: if the checkpoint or a row is wrong, or AdvGLUE has no such task.
         OSError: if something cannot be read.
     """
     classifier = load_classifier(checkpoint, run)
-    log, choice, found = solver_log(classifier.model), run.evaluate, {}
-    digests: dict[str, Any] = {}
+    log = solver_log(classifier.model)
+    choice = run.evaluate
+    digests: dict[str, RowsRecord] = {}
+    dev: SplitScore | None = None
+    advglue: dict[str, PairScores] | None = None
     if choice.dev:
         examples = read_dev(run, data)
-        digests["dev"] = {"rows": len(examples), "digest": examples.digest}
-        found["dev"] = _split(examples, logits(classifier, examples, choice.batch_size, log))
+        digests["dev"] = RowsRecord(len(examples), examples.digest)
+        dev = _split_score(examples, logits(classifier, examples, choice.batch_size, log))
     if choice.advglue is not None:
-        found["advglue"] = {}
+        advglue = {}
         for name in advglue_tasks(run.data.task):
             pairs = read_pairs(run, data, name)
-            digests[f"advglue {name}"] = {
-                "rows": len(pairs.adversarial) + len(pairs.unpaired),
-                "digest": pairs.adversarial.digest,
-                "originals": pairs.original.digest,
-                "unpaired": pairs.unpaired.digest,
-            }
-            found["advglue"][name] = _paired(classifier, pairs, choice.batch_size, log)
-    return finite(found | {"solver": log.summary(), "data": digests})
+            digests[f"advglue {name}"] = RowsRecord(
+                len(pairs.adversarial) + len(pairs.unpaired),
+                pairs.adversarial.digest,
+                pairs.original.digest,
+                pairs.unpaired.digest,
+            )
+            advglue[name] = _pair_scores(classifier, pairs, choice.batch_size, log)
+    return as_written(Evaluation(dev, advglue, log.summary(), digests))
 
 
 def read_dev(run: RunConfig, data: Path) -> Examples:
@@ -73,7 +78,8 @@ def read_dev(run: RunConfig, data: Path) -> Examples:
         ValueError: if a row is malformed.
         OSError: if the file cannot be read.
     """
-    examples, limit = read_split(run, data, "dev"), run.evaluate.limit
+    examples = read_split(run, data, "dev")
+    limit = run.evaluate.limit
     return examples if limit is None else examples.take(range(min(limit, len(examples))))
 
 
@@ -164,66 +170,60 @@ def read_pairs(run: RunConfig, data: Path, name: str) -> PairedExamples:
     return dataclasses.replace(pairs, original=original, adversarial=adversarial, unpaired=unpaired)
 
 
-def _split(examples: Examples, values: np.ndarray) -> dict[str, Any]:
+def _split_score(examples: Examples, values: np.ndarray) -> SplitScore:
     right = is_right(examples.task, values, examples.labels)
     interval = proportion_interval(int(right.sum()), len(right))
-    metrics = compute_metrics(examples.task, values, examples.labels)
-    return {
-        "count": len(right),
-        "metrics": metrics,
-        "right": bits(right),
-        "interval": [interval.low, interval.high],
-    }
+    return SplitScore(
+        count=len(right),
+        metrics=dict(compute_metrics(examples.task, values, examples.labels)),
+        right=bits(right),
+        interval=(interval.low, interval.high),
+    )
 
 
-def _paired(
+def _pair_scores(
     classifier: Classifier, pairs: PairedExamples, batch_size: int, log: SolverLog
-) -> dict[str, Any]:
+) -> PairScores:
     """Accuracy on originals, on their adversarial versions, and on those of them whose original is
     right.
     """
-    every, values = pairs.every, logits(classifier, pairs.every, batch_size, log)
+    every = pairs.every
+    values = logits(classifier, every, batch_size, log)
     right = is_right(every.task, values, every.labels)
-    adversarial, unpaired = right[: len(pairs.adversarial)], right[len(pairs.adversarial) :]
+    adversarial = right[: len(pairs.adversarial)]
+    unpaired = right[len(pairs.adversarial) :]
     original = np.zeros(0, dtype=bool)
     if len(pairs.original):
-        original = is_right(
-            every.task, logits(classifier, pairs.original, batch_size, log), pairs.original.labels
-        )
+        of_originals = logits(classifier, pairs.original, batch_size, log)
+        original = is_right(every.task, of_originals, pairs.original.labels)
     kinds = np.array(pairs.kinds)
-    return {
-        **_rates(original, adversarial),
-        "unpaired": {
-            "count": len(unpaired),
-            "right": int(unpaired.sum()),
-            "accuracy": _share(unpaired),
-        },
-        "all": {
-            "count": len(right),
-            "right": int(right.sum()),
-            "metrics": compute_metrics(every.task, values, every.labels),
-        },
-        "kinds": {
-            str(kind): _rates(original[kinds == kind], adversarial[kinds == kind])
+    return PairScores(
+        **structs.asdict(_rates(original, adversarial)),
+        unpaired=Unpaired(len(unpaired), int(unpaired.sum()), _share(unpaired)),
+        all=Scored(
+            len(right), int(right.sum()), dict(compute_metrics(every.task, values, every.labels))
+        ),
+        kinds={
+            kind: _rates(original[kinds == kind], adversarial[kinds == kind])
             for kind in sorted(set(pairs.kinds))
         },
-        "right_original": bits(original),
-        "right_adversarial": bits(adversarial),
-        "right_unpaired": bits(unpaired),
-        "clusters": pairs.original.clusters,
-    }
+        right_original=bits(original),
+        right_adversarial=bits(adversarial),
+        right_unpaired=bits(unpaired),
+        clusters=pairs.original.clusters.tolist(),
+    )
 
 
-def _rates(original: np.ndarray, adversarial: np.ndarray) -> dict[str, Any]:
-    return {
-        "count": len(original),
-        "original_right": int(original.sum()),
-        "adversarial_right": int(adversarial.sum()),
-        "both_right": int((original & adversarial).sum()),
-        "original_accuracy": _share(original),
-        "adversarial_accuracy": _share(adversarial),
-        "conditional_accuracy": _share(adversarial[original]),
-    }
+def _rates(original: np.ndarray, adversarial: np.ndarray) -> Rates:
+    return Rates(
+        count=len(original),
+        original_right=int(original.sum()),
+        adversarial_right=int(adversarial.sum()),
+        both_right=int((original & adversarial).sum()),
+        original_accuracy=_share(original),
+        adversarial_accuracy=_share(adversarial),
+        conditional_accuracy=_share(adversarial[original]),
+    )
 
 
 def _share(right: np.ndarray) -> float | None:

@@ -3,36 +3,52 @@
 import contextlib
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 import transformers
+from msgspec import convert, structs
 
-from analysis.ground.json_records import DIGEST, DamagedRecord, read_record
+from analysis.ground.json_records import DamagedRecord
 from imbert.data.tasks import Examples, Task, task
+from imbert.model.choice import MODEL_OPTIONS
 from imbert.model.classifier import longest_text
 from imbert.model.loading import WEIGHTS, load_model, load_tokenizer, quiet
 from imbert.model.solver_log import failures
-from imbert.records import Trained
+from imbert.model.transformers_types import Tokenizer
+from imbert.records import (
+    Checkpoints,
+    LayerSolves,
+    LogEntry,
+    Losses,
+    Result,
+    ResultMeta,
+    RunSolver,
+    Seeds,
+    Trained,
+    Training,
+    plain,
+    read,
+    read_result,
+)
+from imbert.records import Rows as RowsRecord
 from imbert.result import (
     SCHEMA,
     Stopwatch,
     folder_lock,
     git_commit,
     open_folder,
-    read_result,
     require_same,
     versions,
     write_record,
 )
-from imbert.toml_tables import named
 from imbert.training.evaluate import evaluate
 from imbert.training.inputs import files_of, model_of, other_inputs, read_rows, start_of
 from imbert.training.metrics import compute_metrics
-from imbert.training.run_config import MODEL_OPTIONS, RunConfig, TrainChoice, run_config
+from imbert.training.run_config import RunConfig, TrainChoice, run_config
 from imbert.training.saved_states import last_state, remove_unusable, step_of
 from imbert.training.trainer import (
     CRITERION,
@@ -46,14 +62,25 @@ from imbert.training.trainer import (
     criterion,
     is_exhausted,
 )
+from imbert.training.trainer_arguments import trainer_arguments
 
 Report = Callable[[str], None]
-RESULT, CHECKPOINT, TRAINING = "result.json", "checkpoint", "training"
+RESULT = "result.json"
+CHECKPOINT = "checkpoint"
+TRAINING = "training"
+DESCRIBED = (  # what the record says of the model that was built
+    "model_type",
+    "num_hidden_layers",
+    "hidden_size",
+    "hidden_dropout_prob",
+    "attention_probs_dropout_prob",
+    *MODEL_OPTIONS,
+)
 
 
 def finetune(
     run: RunConfig, out: Path, data: Path = Path(), report: Report = lambda line: None
-) -> dict[str, Any]:
+) -> Result | None:
     """Train, keep the best checkpoint by validation, evaluate it.
 
     Args:
@@ -63,8 +90,8 @@ def finetune(
         report: takes a line about each evaluation.
 
     Returns:
-        The result record; at once where the folder holds it already and it is of this data and this
-        checkpoint.
+        The result, at once where the folder holds it already and it is of this data and this
+        checkpoint; None in all processes but the first.
 
     Raises:
         ValueError: if a choice or a row is wrong, or the folder belongs to another run, other data
@@ -75,7 +102,7 @@ def finetune(
     is_main = int(os.environ.get("RANK", "0")) == 0
     with folder_lock(out) if is_main else contextlib.nullcontext():
         if is_main:
-            open_folder(out, "run.json", run.as_dict(), lambda found: run_config(found).as_dict())
+            open_folder(out, "run.json", run.as_dict(), lambda table: run_config(table).as_dict())
         if (out / RESULT).exists():
             try:
                 return finished(run, out, data)
@@ -83,19 +110,20 @@ def finetune(
                 report(f"damaged record, measured again: {error}")
         if run.train.device == "cpu" or not torch.cuda.is_available():
             torch.set_num_threads(run.train.threads)
-        files, examples = files_of(run, data), read_rows(run, data)
+        files = files_of(run, data)
+        examples = read_rows(run, data)
         if is_main:
             _require_inputs(run, out, data, examples)
         if not (out / "train.json").exists():
             _train(run, out, data, examples, report)
         if not is_main:
-            return {}
-        write_record(out / RESULT, _record(run, out, data, examples, files))
+            return None
+        write_record(out / RESULT, plain(_record(run, out, data, examples, files)))
         shutil.rmtree(out / TRAINING, ignore_errors=True)
         return read_result(out / RESULT)
 
 
-def finished(run: RunConfig, out: Path, data: Path) -> dict[str, Any]:
+def finished(run: RunConfig, out: Path, data: Path) -> Result:
     """The result of a finished run, if it is of these choices, this data and this checkpoint.
 
     Raises:
@@ -103,13 +131,8 @@ def finished(run: RunConfig, out: Path, data: Path) -> dict[str, Any]:
         OSError: if something cannot be read.
     """
     record = read_result(out / RESULT)
-    require_same(
-        out,
-        "belongs to another run",
-        named(out / RESULT, run_config, record["run"]).as_dict(),
-        run.as_dict(),
-    )
-    if other := other_inputs(record["meta"], run, data):
+    require_same(out, "belongs to another run", record.run.as_dict(), run.as_dict())
+    if other := other_inputs(record.meta, run, data):
         raise ValueError(
             f"{out} has the result of other inputs (not the same: "
             f"{', '.join(other)}); choose another folder"
@@ -122,11 +145,10 @@ def _require_inputs(run: RunConfig, out: Path, data: Path, examples: dict[str, E
     less.
     """
     start = start_of(run, data)
-    inputs = {name: rows.digest for name, rows in examples.items()} | {
-        "checkpoint": start.pop("weights"),
-        **start,
-    }
-    open_folder(out, "inputs.json", inputs, lambda found: {**start, **found})
+    known = {"config": start.config, "tokenizer": start.tokenizer}
+    digests = {name: rows.digest for name, rows in examples.items()}
+    inputs = {**digests, "checkpoint": start.weights, **known}
+    open_folder(out, "inputs.json", inputs, lambda recorded: {**known, **recorded})
 
 
 def _train(
@@ -144,50 +166,42 @@ def _train(
         with quiet():
             tuner.train(resume_from_checkpoint=str(state) if state else None)
     if is_main:
-        write_record(out / "train.json", _finish(out, tuner) | {"spent": stopwatch.read()})
+        training = _finish(out, tuner)
+        trained = Trained(**structs.asdict(training), spent=stopwatch.read())
+        write_record(out / "train.json", plain(trained))
 
 
 def _spent(state: Path | None) -> tuple[float, float]:
     """Wall and processor seconds up to a saved state; what a killed process did after it is lost,
     and done again.
     """
-    logged = (
-        []
-        if state is None
-        else [one for one in _history(state).log_history if "wall_seconds" in one]
-    )
+    history = [] if state is None else _history(state).log_history
+    logged = [entry for entry in history if "wall_seconds" in entry]
     return (logged[-1]["wall_seconds"], logged[-1]["cpu_seconds"]) if logged else (0.0, 0.0)
 
 
-def _finish(out: Path, tuner: FineTuner) -> dict[str, Any]:
-    """Keep the best state's model as checkpoint/ and tell how training went."""
-    folder, model = out / TRAINING, tuner.accelerator.unwrap_model(tuner.model)
+def _finish(out: Path, tuner: FineTuner) -> Training:
+    """Keep the best state's model as checkpoint/; how training went."""
+    folder = out / TRAINING
+    model = tuner.accelerator.unwrap_model(tuner.model)
     last = last_state(folder)
     if last is None:
         raise ValueError(f"expected at least one saved state after training, got none in {folder}")
     history = _history(last)
     best = folder / f"checkpoint-{history.best_global_step}" if history.best_global_step else last
     _keep(best, out / CHECKPOINT, tuner.processing_class)
-    described = (
-        "model_type",
-        "num_hidden_layers",
-        "hidden_size",
-        "hidden_dropout_prob",
-        "attention_probs_dropout_prob",
-        *MODEL_OPTIONS,
-    )
-    return {
-        "log": _epochs(history.log_history),
-        "steps": history.global_step,
-        "best_step": step_of(best),
-        "stopped_early": history.global_step < history.max_steps,
-        "parameters": sum(parameter.numel() for parameter in model.parameters()),
-        "model": {
-            name: getattr(model.config, name) for name in described if hasattr(model.config, name)
+    return Training(
+        log=_epochs(history.log_history),
+        steps=history.global_step,
+        best_step=step_of(best),
+        stopped_early=history.global_step < history.max_steps,
+        parameters=sum(parameter.numel() for parameter in model.parameters()),
+        model={
+            name: getattr(model.config, name) for name in DESCRIBED if hasattr(model.config, name)
         },
-        "device": str(tuner.args.device),
-        "processes": tuner.args.world_size,
-    }
+        device=str(tuner.args.device),
+        processes=tuner.args.world_size,
+    )
 
 
 def _tuner(
@@ -199,13 +213,14 @@ def _tuner(
     report: Report,
 ) -> FineTuner:
     """The trainer of a run, its model made and its rows tokenised."""
-    what, tokenizer = task(run.data.task), load_tokenizer(run.model.checkpoint, data)
+    what = task(run.data.task)
+    tokenizer = load_tokenizer(run.model.checkpoint, data)
     model = load_model(run.model, what, run.train.seed, data)
     longest = longest_text(model, tokenizer, run.data.max_length, pair=len(what.keys) == 2)
     with quiet():
         return FineTuner(
             model=model,
-            args=_arguments(run, folder),
+            args=trainer_arguments(run, folder),
             train_dataset=Rows(examples["training"], tokenizer, longest),
             eval_dataset=Rows(examples["validation"], tokenizer, longest),
             data_collator=Padding(tokenizer),
@@ -218,65 +233,16 @@ def _tuner(
         )
 
 
-def _arguments(run: RunConfig, folder: Path) -> transformers.TrainingArguments:
-    """Trainer's settings of a run."""
-    choice, processes = run.train, int(os.environ.get("WORLD_SIZE", "1"))
-    parts = choice.gradient_accumulation * processes
-    if choice.batch_size % parts:
-        raise ValueError(
-            "train.batch_size must be a multiple of gradient_accumulation "
-            f"× processes = {parts}, got {choice.batch_size}"
-        )
-    if choice.device == "cuda" and not torch.cuda.is_available():
-        raise ValueError("train.device: expected a machine with a GPU for 'cuda', got none")
-    on_cpu = choice.device == "cpu" or not torch.cuda.is_available()
-    when = "steps" if choice.save_steps else "epoch"
-    steps = choice.save_steps or 500  # ignored where it is an epoch
-    return transformers.TrainingArguments(
-        output_dir=str(folder),
-        per_device_train_batch_size=choice.batch_size // parts,
-        per_device_eval_batch_size=run.evaluate.batch_size,
-        gradient_accumulation_steps=choice.gradient_accumulation,
-        num_train_epochs=choice.epochs,
-        learning_rate=choice.learning_rate,
-        weight_decay=choice.weight_decay,
-        warmup_steps=choice.warmup_fraction,
-        lr_scheduler_type={"constant": "constant_with_warmup"}.get(
-            choice.schedule, choice.schedule
-        ),
-        max_grad_norm=choice.max_gradient_norm,
-        optim="adamw_torch_fused",
-        seed=choice.seed,
-        data_seed=choice.seed,
-        use_cpu=on_cpu,
-        ddp_backend="gloo" if on_cpu and processes > 1 else None,
-        bf16=choice.precision == "bfloat16",
-        eval_strategy=when,
-        save_strategy=when,
-        logging_strategy=when,
-        eval_steps=steps,
-        save_steps=steps,
-        logging_steps=steps,
-        metric_for_best_model=CRITERION,
-        greater_is_better=True,
-        logging_nan_inf_filter=False,
-        label_names=["labels"],
-        remove_unused_columns=False,
-        dataloader_pin_memory=not on_cpu,
-        disable_tqdm=True,
-        report_to="none",
-    )
-
-
-def _metrics(what: Task, predictions: Any) -> dict[str, float]:
+def _metrics(what: Task, predictions: transformers.EvalPrediction) -> dict[str, float]:
     """The task's metrics, and the criterion by which a checkpoint is chosen."""
     logits = (
         predictions.predictions[0]
         if isinstance(predictions.predictions, tuple)
         else predictions.predictions
     )
-    labels, logits = np.asarray(predictions.label_ids), np.asarray(logits, dtype=np.float64)
-    found = {name: float(value) for name, value in compute_metrics(what, logits, labels).items()}
+    labels = np.asarray(predictions.label_ids)
+    logits = np.asarray(logits, dtype=np.float64)
+    metrics = compute_metrics(what, logits, labels)
     if what.labels == 1:
         loss = float(np.mean((logits.reshape(len(labels)) - labels) ** 2))
     else:
@@ -284,10 +250,10 @@ def _metrics(what: Task, predictions: Any) -> dict[str, float]:
         loss = float(
             np.mean(np.log(np.exp(shifted).sum(axis=1)) - shifted[np.arange(len(labels)), labels])
         )
-    return {**found, CRITERION: criterion(found[what.metrics[0]], loss)}
+    return {**metrics, CRITERION: criterion(metrics[what.metrics[0]], loss)}
 
 
-def _history(state: Path) -> Any:
+def _history(state: Path) -> transformers.TrainerState:
     return transformers.TrainerState.load_from_json(str(state / "trainer_state.json"))
 
 
@@ -300,7 +266,7 @@ def _is_finished(state: Path, choice: TrainChoice) -> bool:
     )
 
 
-def _keep(best: Path, checkpoint: Path, tokenizer: Any) -> None:
+def _keep(best: Path, checkpoint: Path, tokenizer: Tokenizer) -> None:
     """Copy the best state's model to its place, which appears whole or not at all."""
     temporary = checkpoint.with_name(f".{checkpoint.name}")
     shutil.rmtree(temporary, ignore_errors=True)
@@ -312,70 +278,62 @@ def _keep(best: Path, checkpoint: Path, tokenizer: Any) -> None:
     temporary.rename(checkpoint)
 
 
-def _epochs(history: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def _epochs(history: Sequence[Mapping[str, Any]]) -> list[LogEntry]:
     """One entry per evaluation, with the training loss of the steps before it."""
-    entries: dict[int, dict[str, Any]] = {}
-    for one in history:
-        kind = "training" if "loss" in one else "validation" if "eval_loss" in one else None
-        if kind is not None:
-            values = {
-                name.removeprefix("eval_"): value
-                for name, value in one.items()
-                if name not in ("step", "epoch")
-            }
-            kept = {
-                name: value
-                for name, value in values.items()
-                if "per_second" not in name and name not in ("total_flos", "runtime")
-            }
-            entries.setdefault(one["step"], {"step": one["step"], "epoch": one["epoch"]})[kind] = (
-                kept
-            )
+    entries: dict[object, LogEntry] = {}
+    for logged in history:
+        kind = "training" if "loss" in logged else "validation" if "eval_loss" in logged else None
+        if kind is None:
+            continue
+        values = {name.removeprefix("eval_"): value for name, value in logged.items()}
+        losses = {name: values[name] for name in Losses.__struct_fields__ if name in values}
+        step = logged["step"]
+        entry = entries.get(step, LogEntry(logged["step"], logged["epoch"]))
+        entries[step] = structs.replace(entry, **{kind: convert(losses, Losses)})
     return list(entries.values())
 
 
 def _record(
     run: RunConfig, out: Path, data: Path, examples: dict[str, Examples], files: dict[str, str]
-) -> dict[str, Any]:
+) -> Result:
     """Evaluate the checkpoint and put the record together."""
-    stopwatch, training = Stopwatch.start(), read_record(out / "train.json", Trained)
-    training.pop(DIGEST, None)
+    stopwatch = Stopwatch.start()
+    trained = read(out / "train.json", Trained)
     evaluation = evaluate(out / CHECKPOINT, run, data)
-    start, final = start_of(run, data), model_of(out / CHECKPOINT)
-    last = training["log"][-1] if training["log"] else {}
-    limit = run.train.failed_limit
-    epochs = [(one["step"], one.get("training", {}).get("solver", [])) for one in training["log"]]
-    warnings = [
-        line
-        for step, solver in epochs
-        for line in failures(f"training up to step {step}", solver, limit)
-    ]
-    warnings += failures("evaluation", evaluation["solver"], limit)
-    meta = {
-        "schema": SCHEMA,
-        "versions": versions(),
-        "commit": git_commit(),
-        "seeds": {"train": run.train.seed, "subset": run.data.subset_seed},
-        "data": {
-            name: {"rows": len(rows), "digest": rows.digest} for name, rows in examples.items()
-        }
-        | evaluation.pop("data"),
-        "files": files,
-        "checkpoints": {"start": start["weights"], "final": final["weights"]},
-        "start": start,
-        "final": final,
-        "threads": torch.get_num_threads(),
-        "training": training.pop("spent"),
-        "evaluation": stopwatch.read(),
-        "solver": {
-            "training": last.get("training", {}).get("solver", []),
-            "evaluation": evaluation.pop("solver"),
-        },
-    }
-    return {
-        "run": run.as_dict(),
-        "train": training,
-        "evaluation": evaluation,
-        "meta": meta,
-        "warnings": warnings,
-    }
+    start = start_of(run, data)
+    final = model_of(out / CHECKPOINT)
+    last = trained.log[-1].training if trained.log else None
+    rows = {name: RowsRecord(len(part), part.digest) for name, part in examples.items()}
+    meta = ResultMeta(
+        schema=SCHEMA,
+        versions=versions(),
+        commit=git_commit(),
+        seeds=Seeds(run.train.seed, run.data.subset_seed),
+        data=rows | (evaluation.data or {}),
+        files=files,
+        checkpoints=Checkpoints(start.weights, final.weights),
+        start=start,
+        final=final,
+        threads=torch.get_num_threads(),
+        training=trained.spent,
+        evaluation=stopwatch.read(),
+        solver=RunSolver(last.solver if last else [], evaluation.solver or []),
+    )
+    training = {name: getattr(trained, name) for name in Training.__struct_fields__}
+    return Result(
+        run=run,
+        train=Training(**training),
+        evaluation=structs.replace(evaluation, solver=None, data=None),
+        meta=meta,
+        warnings=_warnings(trained.log, evaluation.solver or [], run.train.failed_limit),
+    )
+
+
+def _warnings(log: list[LogEntry], evaluation: list[LayerSolves], limit: float) -> list[str]:
+    """Solves that failed too often, in training and in the evaluation after it."""
+    lines = []
+    for entry in log:
+        if entry.training is not None:
+            where = f"training up to step {entry.step}"
+            lines += failures(where, entry.training.solver, limit)
+    return lines + failures("evaluation", evaluation, limit)

@@ -6,19 +6,22 @@ A finished run answers for these alone.
 import functools
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+
+from msgspec import structs
 
 from analysis.ground.identity import file_digest, model_identity
-from imbert.data.layouts import locate
+from imbert.data.split_files import TableFile, locate
 from imbert.data.subsets import held_out, low_resource_subset
 from imbert.data.tasks import Examples
+from imbert.model.choice import checkpoint_folder
+from imbert.records import ModelDigests, ResultMeta
 from imbert.training.evaluate import advglue_tasks, read_dev, read_pairs, read_split
-from imbert.training.run_config import RunConfig, checkpoint_folder
+from imbert.training.run_config import RunConfig
 
-OF_MODEL = ("weights", "config", "tokenizer")
+Digests = Mapping[str, str | None]
 
 
-def start_of(run: RunConfig, data: Path) -> dict[str, str | None]:
+def start_of(run: RunConfig, data: Path) -> ModelDigests:
     """Digests of the checkpoint that a run starts at; null where it is not on this machine.
 
     Raises:
@@ -28,7 +31,7 @@ def start_of(run: RunConfig, data: Path) -> dict[str, str | None]:
     return model_of(checkpoint_folder(run.model.checkpoint, data))
 
 
-def model_of(folder: str | Path) -> dict[str, str | None]:
+def model_of(folder: str | Path) -> ModelDigests:
     """Digests of a checkpoint's weights, configuration and tokenizer, read again only when a file
     has changed; null where it is not here.
 
@@ -36,15 +39,11 @@ def model_of(folder: str | Path) -> dict[str, str | None]:
         OSError: if a file cannot be read.
     """
     path = Path(folder)
-    files = sorted(one for one in path.iterdir() if one.is_file()) if path.is_dir() else []
-    return dict(
-        _identity(
-            folder,
-            *(
-                (one, one.stat().st_mtime_ns, one.stat().st_size, one.stat().st_ino)
-                for one in files
-            ),
-        )
+    files = sorted(entry for entry in path.iterdir() if entry.is_file()) if path.is_dir() else []
+    states = [(file, file.stat()) for file in files]
+    return _identity(
+        folder,
+        *((file, state.st_mtime_ns, state.st_size, state.st_ino) for file, state in states),
     )
 
 
@@ -56,20 +55,20 @@ def files_of(run: RunConfig, data: Path) -> dict[str, str]:
         ValueError: if a split has another file than its name says.
         OSError: if a file cannot be read.
     """
-    found: dict[str, str] = {}
+    digests: dict[str, str] = {}
     if run.data.source != "hub":
         for split in ("train", *(["dev"] if run.evaluate.dev else [])):
             file = _located(run.data.task, data / run.data.source, split)
             if file is not None:
-                found[split] = digest_of_file(file.path)
+                digests[split] = digest_of_file(file.path)
             if file is not None and file.selection is not None:
-                found[f"{split} listed"] = digest_of_file(file.selection.source)
+                digests[f"{split} listed"] = digest_of_file(file.selection.source)
     if run.evaluate.advglue is not None and (data / run.evaluate.advglue).is_file():
-        found["advglue"] = digest_of_file(data / run.evaluate.advglue)
-    return found
+        digests["advglue"] = digest_of_file(data / run.evaluate.advglue)
+    return digests
 
 
-def other_inputs(meta: Mapping[str, Any], run: RunConfig, data: Path) -> list[str]:
+def other_inputs(meta: ResultMeta, run: RunConfig, data: Path) -> list[str]:
     """What a result was made from that is another now; what is no longer there is not compared.
 
     Rows are read only where a file is not the one that the result names.
@@ -83,18 +82,19 @@ def other_inputs(meta: Mapping[str, Any], run: RunConfig, data: Path) -> list[st
         ValueError: if a row is malformed.
         OSError: if a file cannot be read.
     """
-    start = {
-        "weights": meta["checkpoints"]["start"],
-        **meta.get("start", {}),
-    }  # older results know the weights alone
-    found = [f"checkpoint {name}" for name in differing(start, start_of(run, data))]
-    recorded = meta.get("files", {})
+    # older results know the weights alone
+    start = meta.start or ModelDigests(meta.checkpoints.start, None, None)
+    others = [
+        f"checkpoint {name}"
+        for name in differing(structs.asdict(start), structs.asdict(start_of(run, data)))
+    ]
+    recorded = meta.files or {}
     changed = {
         name.split()[0]
         for name, digest in files_of(run, data).items()
         if recorded.get(name) != digest
     }
-    now: dict[str, str] = {}
+    now: dict[str, str | None] = {}
     if "train" in changed:
         now |= {name: rows.digest for name, rows in read_rows(run, data).items()}
     if "dev" in changed:
@@ -106,13 +106,9 @@ def other_inputs(meta: Mapping[str, Any], run: RunConfig, data: Path) -> list[st
                 f"advglue {name}": pairs.adversarial.digest,
                 f"advglue {name} originals": pairs.original.digest,
             }
-    digests = {name: one["digest"] for name, one in meta["data"].items()}
-    digests |= {
-        f"{name} originals": one["originals"]
-        for name, one in meta["data"].items()
-        if "originals" in one
-    }
-    return found + differing(digests, now)
+    digests: dict[str, str | None] = {name: rows.digest for name, rows in meta.data.items()}
+    digests |= {f"{name} originals": rows.originals for name, rows in meta.data.items()}
+    return others + differing(digests, now)
 
 
 def read_rows(run: RunConfig, data: Path) -> dict[str, Examples]:
@@ -132,7 +128,7 @@ def read_rows(run: RunConfig, data: Path) -> dict[str, Examples]:
     return {"training": training, "validation": validation}
 
 
-def differing(recorded: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+def differing(recorded: Digests, now: Digests) -> list[str]:
     """The names whose digests are known on both sides and differ."""
     return sorted(
         name
@@ -152,9 +148,9 @@ def digest_of_file(path: Path) -> str:
 
 
 @functools.lru_cache(maxsize=64)
-def _identity(folder: str | Path, *state: tuple[Path, int, int, int]) -> dict[str, str | None]:
+def _identity(folder: str | Path, *state: tuple[Path, int, int, int]) -> ModelDigests:
     identity = model_identity(folder)
-    return {name: getattr(identity, name) for name in OF_MODEL}
+    return ModelDigests(identity.weights, identity.config, identity.tokenizer)
 
 
 @functools.lru_cache(maxsize=64)
@@ -162,7 +158,7 @@ def _digest(path: Path, *state: int) -> str:
     return file_digest(path)
 
 
-def _located(task: str, source: Path, split: str) -> Any:
+def _located(task: str, source: Path, split: str) -> TableFile | None:
     try:
         return locate(task, source, split)
     except FileNotFoundError:

@@ -25,7 +25,8 @@ def compute_metrics(task: Task | str, logits: np.ndarray, labels: np.ndarray) ->
         ValueError: if the shapes do not fit, there is no row, or a logit is not finite.
     """
     what = tasks.task(task) if isinstance(task, str) else task
-    values, truth = np.asarray(logits, dtype=np.float64), np.asarray(labels)
+    values = np.asarray(logits, dtype=np.float64)
+    truth = np.asarray(labels)
     if what.labels == 1 and values.ndim == 1:
         values = values[:, None]
     if truth.ndim != 1 or not len(truth) or values.shape != (len(truth), what.labels):
@@ -65,7 +66,8 @@ def matthews(predicted: np.ndarray, labels: np.ndarray) -> float:
     p, t = (
         [int(np.sum(which == k)) for k in classes] for which in (predicted, labels)
     )  # Python integers do not overflow
-    right, s = int(np.sum(predicted == labels)), len(labels)
+    right = int(np.sum(predicted == labels))
+    s = len(labels)
     scale = (s * s - sum(n * n for n in p)) * (s * s - sum(n * n for n in t))
     return (
         (right * s - sum(a * b for a, b in zip(p, t, strict=True))) / float(scale) ** 0.5

@@ -5,6 +5,8 @@ from typing import Any
 
 import torch
 
+Group = dict[str, Any]  # parameters and their options
+
 
 class UncorrectedAdamW(torch.optim.Optimizer):
     """m ← β₁m + (1 − β₁)g, v ← β₂v + (1 − β₂)g², θ ← θ − η(m/(√v + ε) + λθ): Adam without bias
@@ -23,7 +25,7 @@ class UncorrectedAdamW(torch.optim.Optimizer):
 
     def __init__(
         self,
-        parameters: Iterable[Any],
+        parameters: Iterable[torch.Tensor] | Iterable[Group],
         lr: float,
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-8,
@@ -46,13 +48,12 @@ class UncorrectedAdamW(torch.optim.Optimizer):
                     self._update(parameter, group)
         return loss
 
-    def _update(self, parameter: torch.Tensor, group: dict[str, Any]) -> None:
-        state, (first, second) = self.state[parameter], group["betas"]
+    def _update(self, parameter: torch.Tensor, group: Group) -> None:
+        state = self.state[parameter]
+        first, second = group["betas"]
         if not state:
-            state["exp_avg"], state["exp_avg_sq"] = (
-                torch.zeros_like(parameter),
-                torch.zeros_like(parameter),
-            )
+            state["exp_avg"] = torch.zeros_like(parameter)
+            state["exp_avg_sq"] = torch.zeros_like(parameter)
         state["exp_avg"].lerp_(parameter.grad, 1 - first)
         state["exp_avg_sq"].mul_(second).addcmul_(parameter.grad, parameter.grad, value=1 - second)
         parameter.mul_(1 - group["lr"] * group["weight_decay"])

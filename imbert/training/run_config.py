@@ -1,122 +1,28 @@
 """What a fine-tuning run is: model, data, training and evaluation, read from TOML.
 
-Knows neither torch nor transformers; odestab is loaded where steps are to be checked.
+Knows neither torch nor transformers.
 """
 
-import dataclasses
 import hashlib
 import json
 import re
 import types
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
-from analysis.ground.embedded_model import DEFAULT_MODEL as EMBEDDED
-from analysis.ground.embedded_model import default_model_folder
+import msgspec
+
 from imbert.data.tasks import task
-from imbert.toml_tables import in_range, known_keys, named, one_of, read_toml, section
+from imbert.model.choice import ModelChoice
+from imbert.toml_tables import Plain, Table, in_range, known_keys, named, one_of, read_toml, section
 
-KINDS = ("bert", "ex-bert", "im-bert")
 DEVICES = ("auto", "cpu", "cuda")
 PRECISIONS = ("float32", "bfloat16")
 SCHEDULES = ("linear", "constant", "cosine")
 MOST_THREADS = 1024  # more than any machine has use for; far more end the process
 
 
-@dataclasses.dataclass(frozen=True)
-class ModelChoice:
-    """Which model is fine-tuned.
-
-    Attributes:
-        checkpoint: a folder, found like `data.source`, a hub id, or the embedded default.
-        kind: "bert" as transformers has it; "ex-bert", explicit Euler on the outer field; "im-bert"
-            with the choices below.
-        implicit_layers: layers that take the one-step method; None is all of them.
-        method: "implicit_euler" or "explicit_euler"; None is the default of the configuration, as
-            it is below.
-        field: "increment" or "outer".
-        step_size: h.
-        substeps: steps of size h/substeps each.
-        learn_step_size: whether h is trained.
-        solver: name and options of the implicit solver.
-        adjoint: name and options of the gradient across the solve.
-        dropout: of hidden states and attention probabilities; None keeps the checkpoint's.
-
-    Raises:
-        ValueError: if a choice is out of range or means nothing for this kind.
-    """
-
-    checkpoint: str = EMBEDDED
-    kind: str = "bert"
-    implicit_layers: tuple[int, ...] | None = None
-    method: str | None = None
-    field: str | None = None
-    step_size: float | None = None
-    substeps: int | None = None
-    learn_step_size: bool | None = None
-    solver: Mapping[str, Any] | None = None
-    adjoint: Mapping[str, Any] | None = None
-    dropout: float | None = None
-
-    def __post_init__(self) -> None:
-        one_of("model.kind", self.kind, KINDS)
-        in_range("model.dropout", self.dropout, 0, 1, high_allowed=False)
-        fixed = {
-            "bert": MODEL_OPTIONS,
-            "ex-bert": ("method", "field", "solver", "adjoint"),
-            "im-bert": (),
-        }[self.kind]
-        given = [name for name in fixed if getattr(self, name) is not None]
-        if given:
-            raise ValueError(
-                f"model.{given[0]} means nothing for kind {self.kind!r}: "
-                f"expected it to be left out, got {given}"
-            )
-        self._require_steps()
-
-    def _require_steps(self) -> None:
-        """Raise ValueError unless the steps that are given can be built; what the configuration
-        leaves open is not asked for, and nothing is loaded for a model without steps.
-        """
-        chosen = {name: getattr(self, name) for name in MODEL_OPTIONS}
-        given = {name: value for name, value in chosen.items() if value is not None}
-        if not given:
-            return
-        from odestab.steps.declared import require_declared
-
-        try:
-            require_declared(given)
-        except ValueError as error:
-            raise ValueError(f"model.{error}") from None
-
-    def options(self) -> dict[str, Any]:
-        """The given options of an IM-BERT configuration; empty for plain BERT."""
-        given = {
-            name: getattr(self, name) for name in MODEL_OPTIONS if getattr(self, name) is not None
-        }
-        if self.kind == "ex-bert":
-            given |= {"method": "explicit_euler", "field": "outer"}
-        return {
-            name: list(value) if isinstance(value, tuple) else value
-            for name, value in given.items()
-        }
-
-
-MODEL_OPTIONS = (
-    "implicit_layers",
-    "method",
-    "field",
-    "step_size",
-    "substeps",
-    "learn_step_size",
-    "solver",
-    "adjoint",
-)
-
-
-@dataclasses.dataclass(frozen=True)
-class DataChoice:
+class DataChoice(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Which rows a model learns from.
 
     Attributes:
@@ -150,8 +56,7 @@ class DataChoice:
         in_range("data.max_length", self.max_length, 4)
 
 
-@dataclasses.dataclass(frozen=True)
-class TrainChoice:
+class TrainChoice(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How a model is trained.
 
     Attributes:
@@ -222,8 +127,7 @@ class TrainChoice:
             )
 
 
-@dataclasses.dataclass(frozen=True)
-class EvaluateChoice:
+class EvaluateChoice(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """On what a trained model is measured.
 
     Attributes:
@@ -260,13 +164,12 @@ class EvaluateChoice:
             )
 
 
-SECTIONS: Mapping[str, type] = types.MappingProxyType(
+SECTIONS: Mapping[str, type[msgspec.Struct]] = types.MappingProxyType(
     {"model": ModelChoice, "data": DataChoice, "train": TrainChoice, "evaluate": EvaluateChoice}
 )
 
 
-@dataclasses.dataclass(frozen=True)
-class RunConfig:
+class RunConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """All choices of one fine-tuning run; equal configurations give equal weights on one
     machine.
     """
@@ -276,9 +179,9 @@ class RunConfig:
     train: TrainChoice = TrainChoice()
     evaluate: EvaluateChoice = EvaluateChoice()
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> dict[str, Plain]:
         """Plain JSON-ready values."""
-        return json.loads(json.dumps(dataclasses.asdict(self)))
+        return msgspec.json.decode(msgspec.json.encode(self))
 
     @property
     def digest(self) -> str:
@@ -286,7 +189,7 @@ class RunConfig:
         return hashlib.sha256(json.dumps(self.as_dict(), sort_keys=True).encode()).hexdigest()
 
 
-def run_config(table: Mapping[str, Any]) -> RunConfig:
+def run_config(table: Table) -> RunConfig:
     """A run from nested tables, as TOML gives them.
 
     Raises:
@@ -295,7 +198,10 @@ def run_config(table: Mapping[str, Any]) -> RunConfig:
     """
     known_keys("a run", table, SECTIONS)
     return RunConfig(
-        **{name: section(name, SECTIONS[name], values) for name, values in table.items()}
+        section("model", ModelChoice, table.get("model", {})),
+        section("data", DataChoice, table.get("data", {})),
+        section("train", TrainChoice, table.get("train", {})),
+        section("evaluate", EvaluateChoice, table.get("evaluate", {})),
     )
 
 
@@ -307,28 +213,3 @@ def read_run(path: Path) -> RunConfig:
         OSError: if it cannot be read.
     """
     return named(path, run_config, read_toml(path))
-
-
-def checkpoint_folder(checkpoint: str, data: Path = Path()) -> str:
-    """Where a checkpoint is loaded from: the embedded model's folder for its name, a folder, or a
-    hub id as it is.
-
-    Args:
-        checkpoint: as the run has it.
-        data: where relative paths start.
-
-    Raises:
-        ValueError: if the embedded model is asked for and not installed as expected, or the folder
-            is only where the command runs.
-    """
-    if checkpoint != EMBEDDED:
-        if (data / checkpoint).is_dir():
-            return str(data / checkpoint)
-        if Path(checkpoint).is_dir():
-            raise ValueError(
-                "model.checkpoint: expected the folder "
-                f"{data / checkpoint}, as relative paths start at {data}, "
-                f"got {Path(checkpoint).resolve()} alone"
-            )
-        return checkpoint
-    return str(default_model_folder())

@@ -11,11 +11,12 @@ import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NotRequired, TypedDict
+
+import msgspec
 
 from analysis.ground.files import flush_folder
 from analysis.ground.identity import file_digest
-from analysis.ground.json_records import read_record
+from imbert.records import read
 from imbert.result import write_json
 
 WHOLE = "whole"  # the list, written when everything else is on the disk
@@ -23,10 +24,10 @@ NEEDED = ("model.safetensors", "config.json", "optimizer.pt", "scheduler.pt", "t
 KEPT = 2  # states, beside the best of each
 
 
-class _History(TypedDict):
-    """What is read of trainer_state.json here."""
+class _History(msgspec.Struct, frozen=True):
+    """What is read of transformers' trainer_state.json here."""
 
-    best_global_step: NotRequired[int | None]
+    best_global_step: int | None = None
 
 
 def mark_whole(state: Path) -> None:
@@ -95,8 +96,10 @@ def remove_older(folder: Path) -> None:
 
 def _states(folder: Path) -> list[Path]:
     """Newest first."""
-    named = [one for one in folder.glob("checkpoint-*") if one.name.rpartition("-")[2].isdecimal()]
-    return sorted(named, key=step_of, reverse=True)
+    numbered = [
+        state for state in folder.glob("checkpoint-*") if state.name.rpartition("-")[2].isdecimal()
+    ]
+    return sorted(numbered, key=step_of, reverse=True)
 
 
 def _usable(folder: Path) -> list[Path]:
@@ -111,7 +114,7 @@ def _usable(folder: Path) -> list[Path]:
 def _best(state: Path) -> Path | None:
     """The state whose weights were the best so far."""
     with contextlib.suppress(ValueError, OSError):
-        step = read_record(state / "trainer_state.json", _History).get("best_global_step")
+        step = read(state / "trainer_state.json", _History).best_global_step
         return None if not step else state.with_name(f"checkpoint-{step}")
     return None
 
@@ -119,10 +122,9 @@ def _best(state: Path) -> Path | None:
 def _is_whole(state: Path) -> bool:
     """Whether every file is there as it was written, and every part of a state among them."""
     try:
-        listed: Any = read_record(state / WHOLE, dict[str, str])
-        if not (
-            {*NEEDED} <= listed.keys() and any(name.startswith("rng_state") for name in listed)
-        ):
+        listed = read(state / WHOLE, dict[str, str])
+        random_state = any(name.startswith("rng_state") for name in listed)
+        if not (random_state and {*NEEDED} <= listed.keys()):
             return False
         return all(file_digest(state / name) == digest for name, digest in listed.items())
     except (ValueError, OSError):

@@ -2,7 +2,7 @@
 finite, and states known to be whole.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,9 @@ from torch.utils.data import Dataset
 
 from imbert.data.tasks import Examples
 from imbert.model.loading import saving
-from imbert.model.solver_log import solver_log, statistics, told
+from imbert.model.solver_log import in_words, solver_log, statistics
+from imbert.model.transformers_types import Model, Tokenizer
+from imbert.records import plain
 from imbert.result import Stopwatch
 from imbert.training.optimizer import UncorrectedAdamW
 from imbert.training.saved_states import WHOLE as WHOLE
@@ -24,6 +26,14 @@ from imbert.training.saved_states import mark_whole, remove_older, step_of
 CRITERION = "criterion"
 # far below one example's share of an accuracy: the loss decides between equal metrics only
 LOSS_WEIGHT = 1e-6
+Row = Mapping[
+    str, list[int] | int | float
+]  # token ids and masks, the label and the index of an example
+Batch = dict[str, Tensor]
+Predicted = tuple[Tensor | None, Tensor | None, Tensor | None]  # loss, logits, labels
+Arguments = transformers.TrainingArguments
+State = transformers.TrainerState
+Control = transformers.TrainerControl
 
 
 class Rows(Dataset):
@@ -35,7 +45,7 @@ class Rows(Dataset):
         max_length: tokens after which texts are cut.
     """
 
-    def __init__(self, examples: Examples, tokenizer: Any, max_length: int) -> None:
+    def __init__(self, examples: Examples, tokenizer: Tokenizer, max_length: int) -> None:
         self.ids = examples.ids
         self.labels = examples.labels
         columns = list(zip(*examples.texts, strict=True))
@@ -46,7 +56,7 @@ class Rows(Dataset):
     def __len__(self) -> int:
         return len(self.labels)
 
-    def __getitem__(self, index: int) -> dict[str, Any]:
+    def __getitem__(self, index: int) -> Row:
         return {name: values[index] for name, values in self.encoded.items()} | {
             "labels": self.labels[index].item(),
             "index": index,
@@ -60,10 +70,10 @@ class Padding:
         tokenizer: of the checkpoint.
     """
 
-    def __init__(self, tokenizer: Any) -> None:
+    def __init__(self, tokenizer: Tokenizer) -> None:
         self.tokenizer = tokenizer
 
-    def __call__(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, Tensor]:
+    def __call__(self, rows: Sequence[Row]) -> dict[str, Tensor]:
         texts = [
             {name: value for name, value in row.items() if name not in ("labels", "index")}
             for row in rows
@@ -96,21 +106,20 @@ class FineTuner(transformers.Trainer):
         **options: Any,
     ) -> None:
         super().__init__(**options)
-        self.bias_correction, self.earliest = bias_correction, earliest
+        self.bias_correction = bias_correction
+        self.earliest = earliest
         self.ids = {
             "training": options["train_dataset"].ids,
             "validation": options["eval_dataset"].ids,
         }
         self.logs = {"training": solver_log(self.model), "validation": solver_log(self.model)}
-        self.seen: tuple[int, list[str]] = (
-            0,
-            [],
-        )  # the optimiser's step, and the examples of its forward passes so far
+        # the optimiser's step, and the examples of its forward passes so far
+        self.seen: tuple[int, list[str]] = (0, [])
         self.stopwatch = stopwatch
         self.remove_callback(transformers.PrinterCallback)
 
     def training_step(
-        self, model: Any, inputs: dict[str, Any], num_items_in_batch: Any = None
+        self, model: Model, inputs: Batch, num_items_in_batch: Tensor | int | None = None
     ) -> Tensor:
         examples = [self.ids["training"][index] for index in inputs.pop("index")]
         step, earlier = self.seen
@@ -124,8 +133,8 @@ class FineTuner(transformers.Trainer):
         return loss
 
     def prediction_step(
-        self, model: Any, inputs: dict[str, Any], *arguments: Any, **options: Any
-    ) -> Any:
+        self, model: Model, inputs: Batch, *arguments: Any, **options: Any
+    ) -> Predicted:
         examples = [self.ids["validation"][index] for index in inputs["index"]]
         step = super().prediction_step(
             model,
@@ -134,15 +143,16 @@ class FineTuner(transformers.Trainer):
             **options,
         )
         self.logs["validation"].add(statistics(self.model))
+        assert step[0] is not None  # every batch has labels
         self._require_finite("validation loss", step[0], examples)
         return step
 
-    def _clip_grad_norm(self, model: Any) -> Any:
+    def _clip_grad_norm(self, model: Model) -> Tensor | float:
         norm = super()._clip_grad_norm(model)
         self._require_finite("gradient norm", norm, self.seen[1])
         return norm
 
-    def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
+    def create_optimizer(self, model: Model = None) -> torch.optim.Optimizer:
         """Transformers' AdamW, or the one without bias correction on the same groups of
         parameters.
         """
@@ -164,7 +174,7 @@ class FineTuner(transformers.Trainer):
             spent = self.stopwatch.read()
             logs = {
                 **logs,
-                "solver": self.logs[kind].summary(),
+                "solver": [plain(layer) for layer in self.logs[kind].summary()],
                 "wall_seconds": spent.wall_seconds,
                 "cpu_seconds": spent.cpu_seconds,
             }
@@ -173,13 +183,13 @@ class FineTuner(transformers.Trainer):
             logs = {name: value for name, value in logs.items() if name != f"eval_{CRITERION}"}
         super().log(logs, start_time)
 
-    def _determine_best_metric(self, metrics: dict[str, float], trial: Any) -> bool:
+    def _determine_best_metric(self, metrics: dict[str, float], trial: object) -> bool:
         return False if self._is_early() else super()._determine_best_metric(metrics, trial)
 
     def _is_early(self) -> bool:
         return bool(self.state.epoch is not None and self.state.epoch < self.earliest)
 
-    def _require_finite(self, name: str, value: Any, examples: Sequence[str]) -> None:
+    def _require_finite(self, name: str, value: Tensor | float, examples: Sequence[str]) -> None:
         if bool(np.isfinite(float(value))):
             return
         good = last_state(Path(str(self.args.output_dir)))
@@ -187,7 +197,7 @@ class FineTuner(transformers.Trainer):
         raise FloatingPointError(
             f"{name} is {float(value)} at step "
             f"{self.state.global_step + 1} (examples {', '.join(examples)}); {kept}; "
-            f"the solver reported: {told(statistics(self.model))}"
+            f"the solver reported: {in_words(statistics(self.model))}"
         )
 
 
@@ -202,7 +212,9 @@ class Patience(transformers.TrainerCallback):
     def __init__(self, patience: int) -> None:
         self.patience = patience
 
-    def on_evaluate(self, args: Any, state: Any, control: Any, **others: Any) -> None:
+    def on_evaluate(
+        self, args: Arguments, state: State, control: Control, **others: object
+    ) -> None:
         if is_exhausted(state.log_history, self.patience):
             control.should_training_stop = True
 
@@ -212,12 +224,12 @@ class WholeStates(transformers.TrainerCallback):
     removes older ones.
     """
 
-    def on_save(self, args: Any, state: Any, control: Any, **others: Any) -> None:
+    def on_save(self, args: Arguments, state: State, control: Control, **others: object) -> None:
         if torch.distributed.is_available() and torch.distributed.is_initialized():
             torch.distributed.barrier()
         if state.is_world_process_zero:
-            mark_whole(Path(args.output_dir) / f"checkpoint-{state.global_step}")
-            remove_older(Path(args.output_dir))
+            mark_whole(Path(str(args.output_dir)) / f"checkpoint-{state.global_step}")
+            remove_older(Path(str(args.output_dir)))
 
 
 class LastLog(transformers.TrainerCallback):
@@ -225,7 +237,9 @@ class LastLog(transformers.TrainerCallback):
     divide all of them.
     """
 
-    def on_step_end(self, args: Any, state: Any, control: Any, **others: Any) -> None:
+    def on_step_end(
+        self, args: Arguments, state: State, control: Control, **others: object
+    ) -> None:
         if (
             args.logging_strategy == transformers.trainer_utils.IntervalStrategy.STEPS
             and state.global_step >= state.max_steps
@@ -240,16 +254,16 @@ class Progress(transformers.TrainerCallback):
         report: takes the line.
     """
 
-    def __init__(self, report: Any) -> None:
+    def __init__(self, report: Callable[[str], None]) -> None:
         self.report = report
 
     def on_evaluate(
         self,
-        args: Any,
-        state: Any,
-        control: Any,
+        args: Arguments,
+        state: State,
+        control: Control,
         metrics: Mapping[str, float] | None = None,
-        **others: Any,
+        **others: object,
     ) -> None:
         if state.is_world_process_zero and metrics:
             losses = [entry["loss"] for entry in state.log_history if "loss" in entry]
@@ -268,10 +282,10 @@ class Progress(transformers.TrainerCallback):
             )
 
 
-def is_exhausted(history: Sequence[Mapping[str, Any]], patience: int) -> bool:
+def is_exhausted(history: Sequence[Mapping[str, float]], patience: int) -> bool:
     """Whether the criterion's first best is `patience` or more evaluations ago."""
-    found = [entry[f"eval_{CRITERION}"] for entry in history if f"eval_{CRITERION}" in entry]
-    return bool(patience) and len(found) - 1 - int(np.argmax(found or [0.0])) >= patience
+    criteria = [entry[f"eval_{CRITERION}"] for entry in history if f"eval_{CRITERION}" in entry]
+    return bool(patience) and len(criteria) - 1 - int(np.argmax(criteria or [0.0])) >= patience
 
 
 def criterion(metric: float, loss: float) -> float:

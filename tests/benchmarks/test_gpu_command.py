@@ -4,6 +4,7 @@ it carries to a bare machine.
 
 import json
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 
@@ -153,6 +154,30 @@ def packed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     (data / "glue" / "sst2_dev.tsv.gz").write_bytes(b"rows")
     monkeypatch.setattr(parcel, "_wheels", lambda into: into.mkdir())
     return parcel.pack(tmp_path / "parcel", model, data, "1.0", limit=1500)
+
+
+def test_what_imbert_needs_travels_as_wheels_of_the_machine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked: list[list[str]] = []
+    failing = {"torchdeq"}
+
+    def pip(command: list[str], **_: object) -> subprocess.CompletedProcess[str]:
+        asked.append(command)
+        fails = any(name in " ".join(command) for name in failing)
+        return subprocess.CompletedProcess(command, int(fails), "", "long\nno such wheel\n")
+
+    monkeypatch.setattr(parcel.subprocess, "run", pip)
+    parcel._wheels(tmp_path / "peers")
+    assert "torchdeq==0.1.0, what needs them is left out there: no such wheel" in (
+        capsys.readouterr().out
+    )
+    packages = [part for part in asked[-1] if "==" in part]
+    assert packages == parcel.pinned(("msgspec", "filelock"))
+    assert "--python-version=3.12" in asked[-1] and "--no-deps" in asked[-1]
+    failing.add("msgspec")
+    with pytest.raises(ValueError, match=r"expected wheels of msgspec, filelock .*no such wheel"):
+        parcel._wheels(tmp_path / "needed")
 
 
 def test_a_parcel_arrives_whole_in_any_order(tmp_path: Path, packed: list[Path]) -> None:

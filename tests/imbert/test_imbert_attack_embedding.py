@@ -19,10 +19,11 @@ from imbert.attacks.embedding_ball import EmbeddingBall, embedding_ball, generat
 from imbert.attacks.gradients import own_solver
 from imbert.attacks.losses import cross_entropy, dlr, loss, margin
 from imbert.attacks.square import block_share
-from imbert.attacks.transfer import perturbed, perturbed_logits
+from imbert.attacks.transferring import perturbed, perturbed_logits
 from imbert.data.tasks import Examples, task
 from imbert.model.classifier import Classifier
 from imbert.model.stepping_model import stepping
+from imbert.records import plain
 
 NORMS = ("l2", "linf")
 FLOAT32 = 1e-5
@@ -43,7 +44,7 @@ def test_perturbations_lie_in_the_ball_and_spare_special_tokens(norm: str, which
     attack = attacks(norm)[which]
     result = attack.run(classifier, examples, seed=3)
     ball = embedding_ball(classifier, norm, attack.radius)
-    assert result.statistics["absolute_radius"] == ball.radius
+    assert result.statistics.absolute_radius == ball.radius
     touched = [i for i, one in enumerate(result.perturbations) if one is not None]
     for batch, delta in perturbed(result, examples, classifier, touched):
         assert bool((ball.size(delta) <= ball.radius * (1 + FLOAT32)).all())
@@ -69,7 +70,7 @@ def test_success_and_accuracy_are_those_of_asking_again(kind: str) -> None:
     assert result.robust_accuracy == pytest.approx((right.sum() - wrong.sum()) / len(examples))
     assert result.success_rate == pytest.approx(wrong.sum() / right.sum())
     assert [
-        one["index"] for one in result.per_example if one["right_before"] and not one["right_after"]
+        one.index for one in result.per_example if one.right_before and not one.right_after
     ] == result.changed
 
 
@@ -122,12 +123,12 @@ def test_one_gradient_step_of_the_linear_model_reaches_the_worst_case_value(norm
     attack = EmbeddingPGD(norm, 1.0, steps=1, restarts=1, step_size=1.0, random_start=False)
     result = attack.run(classifier, examples)
     words = classifier.words(classifier.encode(examples.texts)).sum(dim=1).double()
-    weight, radius = classifier.model.weight.detach().double(), result.statistics["absolute_radius"]
+    weight, radius = classifier.model.weight.detach().double(), result.statistics.absolute_radius
     gain = (
         2 * radius * (words.sqrt() * weight.norm() if norm == "l2" else words * weight.abs().sum())
     )
     for one, expected in zip(result.per_example, gain.tolist(), strict=True):
-        assert one["loss_best"] - one["loss_first"] == pytest.approx(expected, rel=1e-4)
+        assert one.loss_best - one.loss_first == pytest.approx(expected, rel=1e-4)
 
 
 def test_apgd_never_ends_below_where_pgd_starts_nor_below_its_own_start() -> None:
@@ -136,10 +137,10 @@ def test_apgd_never_ends_below_where_pgd_starts_nor_below_its_own_start() -> Non
     pgd = EmbeddingPGD(radius=0.1, restarts=1, steps=5).run(classifier, examples, seed=5)
     apgd = EmbeddingAPGD(radius=0.1, steps=10, loss="margin").run(classifier, examples, seed=5)
     for a, b in zip(pgd.per_example, apgd.per_example, strict=True):
-        if a["right_before"]:
-            assert a["loss_first"] == pytest.approx(b["loss_first"], abs=FLOAT32)
-            assert b["loss_best"] >= a["loss_first"] - FLOAT32
-            assert a["loss_best"] >= a["loss_first"] - FLOAT32
+        if a.right_before:
+            assert a.loss_first == pytest.approx(b.loss_first, abs=FLOAT32)
+            assert b.loss_best >= a.loss_first - FLOAT32
+            assert a.loss_best >= a.loss_first - FLOAT32
 
 
 def test_the_best_loss_of_pgd_rises_with_its_steps() -> None:
@@ -148,7 +149,7 @@ def test_the_best_loss_of_pgd_rises_with_its_steps() -> None:
         EmbeddingPGD(radius=0.1, steps=n, step_size=0.2, restarts=1).run(classifier, examples)
         for n in (1, 4, 8)
     ]
-    best = [[one["loss_best"] for one in result.per_example] for result in made]
+    best = [[one.loss_best for one in result.per_example] for result in made]
     assert all(a <= b + FLOAT32 and b <= c + FLOAT32 for a, b, c in zip(*best, strict=True))
     assert sum(best[2]) > sum(best[0])
 
@@ -156,10 +157,10 @@ def test_the_best_loss_of_pgd_rises_with_its_steps() -> None:
 @pytest.mark.parametrize("norm", NORMS)
 def test_random_search_never_ends_below_its_start_and_stays_on_the_sphere(norm: str) -> None:
     result = Square(norm, 0.1, queries=30).run(trained(), some(6))
-    rises = [one["loss_best"] - one["loss_first"] for one in result.per_example]
+    rises = [one.loss_best - one.loss_first for one in result.per_example]
     assert min(rises) >= -FLOAT32 and max(rises) > 0
     for one in result.per_example:
-        assert one["size"] == pytest.approx(result.statistics["absolute_radius"], rel=FLOAT32)
+        assert one.size == pytest.approx(result.statistics.absolute_radius, rel=FLOAT32)
 
 
 def test_more_restarts_break_no_less() -> None:
@@ -175,8 +176,8 @@ def test_the_budget_of_queries_is_never_exceeded(which: int, budget: int) -> Non
     result = attacks("l2", 0.3)[which].run(trained(), some())
     assert result.queries_max <= budget
     for one in result.per_example:
-        assert one["queries"] <= budget
-        assert (one["queries"] == budget) or not one["right_after"]
+        assert one.queries <= budget
+        assert (one.queries == budget) or not one.right_after
 
 
 def test_queries_count_the_forward_passes_of_each_example() -> None:
@@ -186,9 +187,9 @@ def test_queries_count_the_forward_passes_of_each_example() -> None:
         lambda module, args, kwargs: rows.append(len(kwargs["attention_mask"])), with_kwargs=True
     )
     result = EmbeddingPGD(radius=0.4, steps=4).run(classifier, examples)
-    attacked = sum(one["right_before"] for one in result.per_example)
+    attacked = sum(one.right_before for one in result.per_example)
     assert sum(rows) - len(examples) - attacked == sum(
-        one["queries"] for one in result.per_example
+        one.queries for one in result.per_example
     )  # less the first and the last look
 
 
@@ -205,7 +206,7 @@ def test_what_is_wrong_already_is_never_attacked(which: int) -> None:
     result = attacks("l2")[which].run(classifier, swapped)
     for index in range(4):
         wrong = {"right_before": False, "right_after": False, "queries": 0, "edits": 0}
-        assert result.per_example[index] == {"index": index, "cluster": index, **wrong}
+        assert plain(result.per_example[index]) == {"index": index, "cluster": index, **wrong}
         assert result.perturbations[index] is None
     assert result.clean_accuracy == 0.5
     none = Examples(examples.task, examples.texts, 1 - examples.labels, examples.ids, "made")
@@ -236,25 +237,23 @@ def test_implicit_and_unrolled_gradients_climb_to_the_same_loss() -> None:
         )
         for kind in ("implicit", "unrolled")
     }
-    assert {kind: one.statistics["gradient"] for kind, one in results.items()} == {
+    assert {kind: one.statistics.gradient for kind, one in results.items()} == {
         "implicit": "implicit",
         "unrolled": "unrolled",
     }
-    losses = [
-        [one.get("loss_best", 0.0) for one in result.per_example] for result in results.values()
-    ]
+    losses = [[one.loss_best or 0.0 for one in result.per_example] for result in results.values()]
     np.testing.assert_allclose(
         *losses, atol=0.05
     )  # the adjoint's tolerance of 1e-2, three steps long
-    assert results["implicit"].statistics["solver"][0]["statuses"] == {
-        "CONVERGED": sum(one["right_before"] for one in results["implicit"].per_example)
+    assert results["implicit"].statistics.solver[0].statuses == {
+        "CONVERGED": sum(one.right_before for one in results["implicit"].per_example)
     }
 
 
 def test_the_gradient_that_suits_the_solver_is_chosen() -> None:
     quick = EmbeddingPGD(radius=0.1, steps=1, restarts=1)
     kinds = {
-        kind: quick.run(trained(kind), some(3)).statistics["gradient"]
+        kind: quick.run(trained(kind), some(3)).statistics.gradient
         for kind in ("bert", "im-bert", "truncated")
     }
     assert kinds == {"bert": "explicit", "im-bert": "implicit", "truncated": "unrolled"}
@@ -365,9 +364,7 @@ def test_a_success_through_another_solver_counts_only_under_the_model_s_own() ->
             perturbed_logits(result, examples, classifier, [0, 1, 2, 3]).argmax(axis=1)
             != examples.labels
         )
-    assert (
-        result.statistics["unconfirmed"] == 0 and result.changed == np.flatnonzero(wrong).tolist()
-    )
+    assert result.statistics.unconfirmed == 0 and result.changed == np.flatnonzero(wrong).tolist()
     batch = embedded(
         classifier, list(examples.texts), 1 - examples.labels, margin
     )  # asked for wrong answers, every example is wrong

@@ -20,6 +20,7 @@ from imbert.attacks.text_attack import Draft, count_edits, lockstep
 from imbert.attacks.word_substitution import in_case_of
 from imbert.data.tasks import Examples, task
 from imbert.model.classifier import Classifier
+from imbert.records import plain
 
 TABLE = {
     "good": ("great", "dull"),
@@ -97,10 +98,10 @@ def test_character_edits_stay_within_their_number_and_the_budget(order: str, mos
         examples.texts, result.texts, result.per_example, strict=True
     ):
         changed = [(a, b) for a, b in zip(before.split(), after.split(), strict=True) if a != b]
-        assert len(changed) == row["edits"] <= most
+        assert len(changed) == row.edits <= most
         assert all(distance(a, b) == 1 for a, b in changed)
         assert not any(a in STOPWORDS for a, _ in changed)
-        assert row["queries"] <= 12
+        assert row.queries <= 12
 
 
 @pytest.mark.parametrize(
@@ -138,11 +139,11 @@ def test_queries_are_the_texts_that_the_model_saw(attack) -> None:
         lambda module, args, kwargs: rows.append(len(kwargs["input_ids"])), with_kwargs=True
     )
     result = attack.run(classifier, examples)
-    attacked = sum(one["right_before"] for one in result.per_example)
+    attacked = sum(one.right_before for one in result.per_example)
     outside = (
         len(examples) + 2 * attacked
     )  # the first prediction, the same as probabilities, and the last check
-    assert sum(rows) - outside == sum(one["queries"] for one in result.per_example)
+    assert sum(rows) - outside == sum(one.queries for one in result.per_example)
     assert result.queries_max <= attack.queries
 
 
@@ -153,9 +154,11 @@ def test_what_is_wrong_already_is_never_attacked(attack) -> None:
     wrong = Examples(examples.task, examples.texts, labels, examples.ids, "made")
     result = attack.run(trained(), wrong)
     assert result.texts[:3] == examples.texts[:3]
-    assert all(one["queries"] == 0 for one in result.per_example[:3]) and not set(
-        result.changed
-    ) & {0, 1, 2}
+    assert all(one.queries == 0 for one in result.per_example[:3]) and not set(result.changed) & {
+        0,
+        1,
+        2,
+    }
 
 
 def test_only_words_of_the_table_change_into_their_mates() -> None:
@@ -165,7 +168,7 @@ def test_only_words_of_the_table_change_into_their_mates() -> None:
         examples.texts, result.texts, result.per_example, strict=True
     ):
         changed = [(a, b) for a, b in zip(before.split(), after.split(), strict=True) if a != b]
-        assert len(changed) == row["edits"]
+        assert len(changed) == row.edits
         assert all(b in TABLE[a] for a, b in changed)
         assert "the" not in [a for a, _ in changed]  # a stopword, although the table has it
 
@@ -175,7 +178,7 @@ def test_the_number_of_changed_words_is_bounded() -> None:
     examples = labelled_by(classifier, some(16))
     for share, most in ((0.1, 1), (0.4, 2)):  # of five words
         result = WordSubstitution(TABLE, max_fraction=share).run(classifier, examples)
-        assert max(one["edits"] for one in result.per_example) <= most
+        assert max(one.edits for one in result.per_example) <= most
 
 
 def test_greedy_substitution_finds_the_best_single_word_of_a_linear_model() -> None:
@@ -401,7 +404,7 @@ def test_transfer_counts_what_the_target_had_right(source: str, target: str, att
         moved.target_accuracy == pytest.approx((before.sum() - moved.transferred) / 8)
         or moved.counted < moved.broken
     )
-    assert json.loads(json.dumps(moved.to_json(), allow_nan=False))["broken"] == moved.broken
+    assert json.loads(json.dumps(plain(moved), allow_nan=False))["broken"] == moved.broken
 
 
 def test_transfer_refuses_what_does_not_fit() -> None:
@@ -414,4 +417,4 @@ def test_transfer_refuses_what_does_not_fit() -> None:
     ):
         transfer(result, examples, linear())
     nothing = transfer(dataclasses.replace(result, changed=[]), examples, trained())
-    assert nothing.broken == 0 and nothing.to_json()["rate"] is None
+    assert nothing.broken == 0 and plain(nothing)["rate"] is None

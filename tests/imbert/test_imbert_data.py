@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from imbert.data.examples import read_examples
+from imbert.data.read_examples import read_examples
+from imbert.data.split_files import PREPARE
 
 DATA = os.environ.get("ODESTAB_DATA")
 HEADERS = {
@@ -114,124 +115,38 @@ def test_a_wrong_list_is_refused(tmp_path: Path, listing: dict[str, object], mes
         read_examples("qnli", tmp_path, "train")
 
 
-# The published archives
+# Other folders
 
-MNLI = (
-    "index\tpromptID\tpairID\tgenre\tsentence1_binary_parse\tsentence1_parse\t"
-    "sentence1\tsentence2\tlabel1\tgold_label"
+
+def test_a_folder_of_splits_and_a_folder_of_tasks(tmp_path: Path) -> None:
+    put(tmp_path / "rte" / "dev.csv", "sentence1,sentence2,label", '"one, two",three,0')
+    put(tmp_path / "rte" / "train.jsonl.gz", '{"sentence1": "a", "sentence2": "b", "label": 1}')
+    for source in (tmp_path, tmp_path / "rte"):
+        assert read_examples("rte", source, "dev").texts == (("one, two", "three"),)
+        assert read_examples("rte", source, "train").labels.tolist() == [1]
+
+
+@pytest.mark.parametrize(
+    ("task", "archive"), [("sst2", "SST-2"), ("stsb", "STS-B"), ("cola", "CoLA"), ("mnli", "MNLI")]
 )
-STSB = "index\tgenre\tfilename\tyear\told_index\tsource1\tsource2\tsentence1\tsentence2\tscore"
-ARCHIVES = {
-    "sst2": ("SST-2/dev.tsv", ["sentence\tlabel", "a fine film \t1"], [("a fine film ",)], [1]),
-    "cola": ("CoLA/dev.tsv", ["gj04\t0\t*\tThe film fine is."], [("The film fine is.",)], [0]),
-    "mrpc": (
-        "MRPC/dev.tsv",
-        ["Quality\t#1 ID\t#2 ID\t#1 String\t#2 String", "1\t10\t11\tone\ttwo"],
-        [("one", "two")],
-        [1],
-    ),
-    "qqp": (
-        "QQP/dev.tsv",
-        ["id\tqid1\tqid2\tquestion1\tquestion2\tis_duplicate", "3\t5\t6\tone?\ttwo?\t0"],
-        [("one?", "two?")],
-        [0],
-    ),
-    "stsb": (
-        "STS-B/dev.tsv",
-        [STSB, "0\tnews\tf\t2012\t1\tnone\tnone\tone\ttwo\t3.750"],
-        [("one", "two")],
-        [3.75],
-    ),
-    "mnli": (
-        "MNLI/dev_matched.tsv",
-        [MNLI, "0\t1\t2\tfiction\t()\t()\tone\ttwo\tneutral\tcontradiction"],
-        [("one", "two")],
-        [2],
-    ),
-    "qnli": (
-        "QNLI/dev.tsv",
-        ["index\tquestion\tsentence\tlabel", "0\tone?\ttwo\tnot_entailment"],
-        [("one?", "two")],
-        [1],
-    ),
-    "rte": (
-        "RTE/dev.tsv",
-        ["index\tsentence1\tsentence2\tlabel", "0\tone\ttwo\tentailment"],
-        [("one", "two")],
-        [0],
-    ),
-    "wnli": (
-        "WNLI/dev.tsv",
-        ["index\tsentence1\tsentence2\tlabel", "0\tone\ttwo\t1"],
-        [("one", "two")],
-        [1],
-    ),
-}
-
-
-@pytest.mark.parametrize("task", ARCHIVES)
-def test_published_archive(tmp_path: Path, task: str) -> None:
-    name, lines, texts, labels = ARCHIVES[task]
-    path = put(tmp_path / name, *lines)
-    for source in (tmp_path, path.parent):
-        found = read_examples(task, source, "dev")
-        assert (list(found.texts), found.labels.tolist()) == (texts, labels)
-
-
-def test_mnli_mismatched_archive(tmp_path: Path) -> None:
-    put(
-        tmp_path / "MNLI" / "dev_mismatched.tsv",
-        MNLI,
-        "0\t1\t2\tfiction\t()\t()\tone\ttwo\tneutral\tneutral",
-    )
-    assert read_examples("mnli", tmp_path, "dev_mismatched").labels.tolist() == [1]
-    with pytest.raises(
-        ValueError,
-        match=r"expected the split 'dev' of mnli as "
-        r"mnli_dev_matched\.tsv\.gz, MNLI/dev_matched\.tsv",
-    ):
-        read_examples("mnli", tmp_path, "dev")
-
-
-def test_mrpc_release_is_split_by_the_published_list(tmp_path: Path) -> None:
-    rows = [f"{index % 2}\t1{index}\t2{index}\tone {index}\ttwo {index}" for index in range(3)]
-    header = "\ufeffQuality\t#1 ID\t#2 ID\t#1 String\t#2 String"
-    put(tmp_path / "MRPC" / "msr_paraphrase_train.txt", header, *rows, end="\r\n")
-    put(tmp_path / "MRPC" / "msr_paraphrase_test.txt", header, rows[0], end="\r\n")
-    with pytest.raises(ValueError, match=r"dev_ids\.tsv: expected the list"):
-        read_examples("mrpc", tmp_path, "train")
-    put(tmp_path / "MRPC" / "dev_ids.tsv", "11\t21")
-    assert [len(read_examples("mrpc", tmp_path, split)) for split in ("train", "dev", "test")] == [
-        2,
-        1,
-        1,
-    ]
-    assert read_examples("mrpc", tmp_path, "dev").texts == (("one 1", "two 1"),)
-    put(tmp_path / "MRPC" / "dev_ids.tsv", "11 21")
-    with pytest.raises(ValueError, match=r"dev_ids\.tsv:1: expected 2 columns .*, got 1"):
-        read_examples("mrpc", tmp_path, "train")
-
-
-def test_published_qqp_has_broken_rows_that_are_counted(tmp_path: Path) -> None:
-    header = ARCHIVES["qqp"][1][0]
-    put(
-        tmp_path / "QQP" / "train.tsv",
-        header,
-        "1\t2\t3\tone?\ttwo?\t1",
-        '4\t5\t6\t"a question',
-        '"\tanother?\t0',
-        "7\t8\t9\t\ttwo?\t1",
-    )
-    found = read_examples("qqp", tmp_path, "train")
-    assert found.ids == ("1",)
-    assert found.source.endswith("(3 incomplete rows left out)")
+def test_an_extracted_archive_names_the_script_that_prepares_it(
+    task: str, archive: str, tmp_path: Path
+) -> None:
+    put(tmp_path / archive / "train.tsv", "a header of its own")
+    for source in (tmp_path, tmp_path / archive):
+        with pytest.raises(
+            ValueError, match=f"{archive}: expected prepared rows of {task}"
+        ) as told:
+            read_examples(task, source, "train")
+        assert f"examples/finetune/prepare_glue.py {tmp_path} OUT" in str(told.value)
+        assert "\n" not in str(told.value)
+    assert (Path(__file__).parents[2] / PREPARE).is_file()
 
 
 def test_a_test_file_without_labels_is_refused(tmp_path: Path) -> None:
-    put(tmp_path / "SST-2" / "test.tsv", "index\tsentence", "0\ta fine film")
+    put(tmp_path / "test.tsv", "index\tsentence", "0\ta fine film")
     with pytest.raises(
-        ValueError,
-        match=r"test\.tsv:1: expected a column label or gold_label .*, got index, sentence",
+        ValueError, match=r"test\.tsv:1: expected a column label, got index, sentence"
     ):
         read_examples("sst2", tmp_path, "test")
 
@@ -258,7 +173,9 @@ def test_unknown_task_split_and_source(tmp_path: Path) -> None:
         match="split of mnli must be one of train, dev, dev_mismatched, test, got 'validation'",
     ):
         read_examples("mnli", "hub", "validation")
-    with pytest.raises(ValueError, match="expected the split 'train' of rte as rte_train"):
+    with pytest.raises(
+        ValueError, match=r"expected the split 'train' of rte as train\.tsv, rte_train"
+    ):
         read_examples("rte", tmp_path, "train")
     with pytest.raises(FileNotFoundError, match="no such file or folder"):
         read_examples("rte", tmp_path / "nowhere", "train")

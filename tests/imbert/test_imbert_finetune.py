@@ -14,17 +14,21 @@ import numpy as np
 import pytest
 import torch
 import transformers
+from msgspec import structs
 from tiny_runs import tiny_run, tiny_tables, write_data
 
 from imbert.data.tasks import task
+from imbert.model.choice import ModelChoice
 from imbert.model.loading import load_model
-from imbert.model.solver_log import SolverLog, failures
+from imbert.model.solver_log import LayerBatch, SolverLog, failures
+from imbert.records import Result, read_result
 from imbert.training import finetune as module
 from imbert.training.evaluate import read_split
 from imbert.training.finetune import finetune
 from imbert.training.optimizer import UncorrectedAdamW
-from imbert.training.run_config import ModelChoice, RunConfig, run_config
+from imbert.training.run_config import RunConfig, run_config
 from imbert.training.trainer import WHOLE, criterion, is_exhausted, last_state
+from imbert.training.trainer_arguments import trainer_arguments
 
 IMPLICIT = {"kind": "im-bert", "implicit_layers": [2]}
 TIGHT = {
@@ -44,7 +48,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def record(
     tiny_folder: Path, data: Path, tmp_path_factory: pytest.TempPathFactory
-) -> tuple[Path, dict[str, Any]]:
+) -> tuple[Path, Result]:
     """An IM-BERT run to the end."""
     out = tmp_path_factory.mktemp("runs") / "run"
     return out, finetune(tiny_run(tiny_folder, model=IMPLICIT, train={"epochs": 2}), out, data)
@@ -54,33 +58,30 @@ def weights(out: Path) -> bytes:
     return (out / "checkpoint" / "model.safetensors").read_bytes()
 
 
-def test_the_record_tells_what_was_measured(
-    record: tuple[Path, dict[str, Any]], data: Path
-) -> None:
+def test_the_record_tells_what_was_measured(record: tuple[Path, Result], data: Path) -> None:
     out, found = record
-    dev, pairs = found["evaluation"]["dev"], found["evaluation"]["advglue"]["sst2"]
-    assert dev["count"] == len(dev["right"]) == 24
-    assert dev["metrics"]["accuracy"] == pytest.approx(dev["right"].count("1") / 24)
-    assert pairs["count"] == 12 and pairs["unpaired"]["count"] == 4 and pairs["all"]["count"] == 16
+    dev, pairs = found.evaluation.dev, found.evaluation.advglue["sst2"]
+    assert dev.count == len(dev.right) == 24
+    assert dev.metrics["accuracy"] == pytest.approx(dev.right.count("1") / 24)
+    assert pairs.count == 12 and pairs.unpaired.count == 4 and pairs.all.count == 16
     both = sum(
-        a == b == "1"
-        for a, b in zip(pairs["right_original"], pairs["right_adversarial"], strict=True)
+        a == b == "1" for a, b in zip(pairs.right_original, pairs.right_adversarial, strict=True)
     )
-    assert pairs["both_right"] == both
-    assert pairs["conditional_accuracy"] == pytest.approx(both / pairs["right_original"].count("1"))
-    solver = found["train"]["log"][0]["training"]["solver"]
+    assert pairs.both_right == both
+    assert pairs.conditional_accuracy == pytest.approx(both / pairs.right_original.count("1"))
+    solver = found.train.log[0].training.solver
     assert (
-        [one["layer"] for one in solver] == [2]
-        and solver[0]["examples"] == 48
-        and solver[0]["adjoint"]["examples"] == 48
+        [one.layer for one in solver] == [2]
+        and solver[0].examples == 48
+        and solver[0].adjoint.examples == 48
     )
-    assert found["meta"]["schema"] == 1 and found["meta"]["training"]["peak_memory_mib"] > 0
-    assert json.loads((out / "result.json").read_text()) == found
+    assert found.meta.schema == 1 and found.meta.training.peak_memory_mib > 0
+    assert read_result(out / "result.json") == found
     assert not (out / "training").exists()
 
 
 def test_the_record_has_no_text_and_no_path_of_the_data(
-    record: tuple[Path, dict[str, Any]], data: Path
+    record: tuple[Path, Result], data: Path
 ) -> None:
     written = (record[0] / "result.json").read_text()
     assert (
@@ -106,14 +107,14 @@ def test_texts_without_their_final_period_everywhere(tiny_folder: Path, tmp_path
     )
 
 
-def test_the_best_state_by_validation_is_kept(record: tuple[Path, dict[str, Any]]) -> None:
-    log = record[1]["train"]["log"]
-    best = max(log, key=lambda one: (one["validation"]["accuracy"], -one["validation"]["loss"]))
-    assert record[1]["train"]["best_step"] == best["step"]
+def test_the_best_state_by_validation_is_kept(record: tuple[Path, Result]) -> None:
+    train = record[1].train
+    best = max(train.log, key=lambda one: (one.validation.accuracy, -one.validation.loss))
+    assert train.best_step == best.step
 
 
 def test_a_finished_run_is_returned_at_once(
-    record: tuple[Path, dict[str, Any]],
+    record: tuple[Path, Result],
     tiny_folder: Path,
     data: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -173,7 +174,7 @@ def test_a_run_killed_after_its_end_does_not_train_on(
         patch.setattr(module, "_keep", _interrupt)
         finetune(run, tmp_path / "run", data)
     monkeypatch.setattr(module.FineTuner, "train", lambda *_, **__: pytest.fail("trained on"))
-    assert finetune(run, tmp_path / "run", data)["train"]["steps"] == 9
+    assert finetune(run, tmp_path / "run", data).train.steps == 9
 
 
 def _interrupt(*_: object) -> None:
@@ -197,8 +198,8 @@ def test_four_times_four_is_sixteen(
             model={"dropout": 0.0} | (IMPLICIT | TIGHT if kind == "im-bert" else {}),
             train=train,
         )
-        log = finetune(run, tmp_path / str(accumulation), data)["train"]["log"]
-        found.append([(one["training"]["loss"], one["training"]["grad_norm"]) for one in log])
+        log = finetune(run, tmp_path / str(accumulation), data).train.log
+        found.append([(one.training.loss, one.training.grad_norm) for one in log])
     assert len(found[0]) == 3
     np.testing.assert_allclose(found[0], found[1], rtol=1e-5)
 
@@ -233,12 +234,10 @@ def test_two_processes_have_the_loss_of_one(tiny_folder: Path, data: Path, tmp_p
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    two = json.loads((tmp_path / "two" / "result.json").read_text())
+    two = read_result(tmp_path / "two" / "result.json")
     one = finetune(run_config(tables), tmp_path / "one", data)
-    assert two["train"]["processes"] == 2 and one["train"]["processes"] == 1
-    losses = [
-        [entry["training"]["loss"] for entry in found["train"]["log"]] for found in (one, two)
-    ]
+    assert two.train.processes == 2 and one.train.processes == 1
+    losses = [[entry.training.loss for entry in found.train.log] for found in (one, two)]
     assert len(losses[0]) == 6
     np.testing.assert_allclose(losses[0], losses[1], rtol=1e-5)
 
@@ -285,11 +284,7 @@ def test_early_stopping(tiny_folder: Path, data: Path, tmp_path: Path) -> None:
         tmp_path,
         data,
     )
-    assert (
-        found["train"]["stopped_early"]
-        and found["train"]["steps"] == 9
-        and found["train"]["best_step"] == 3
-    )
+    assert found.train.stopped_early and found.train.steps == 9 and found.train.best_step == 3
 
 
 def test_all_kinds_start_from_the_same_weights(tiny_folder: Path) -> None:
@@ -339,10 +334,10 @@ def test_the_settings_of_trainer(
 ) -> None:
     run: RunConfig = tiny_run(tiny_folder, train=train)
     if said is None:
-        assert module._arguments(run, tmp_path).per_device_train_batch_size == 3
+        assert trainer_arguments(run, tmp_path).per_device_train_batch_size == 3
     elif not torch.cuda.is_available():
         with pytest.raises(ValueError, match=said):
-            module._arguments(run, tmp_path)
+            trainer_arguments(run, tmp_path)
 
 
 def test_accuracy_decides_before_loss() -> None:
@@ -391,21 +386,16 @@ def test_a_run_without_bias_correction_uses_it(
             tiny_run(tiny_folder, model={"dropout": 0.0}, train=train),
             tmp_path / str(corrected),
             data,
-        )["train"]["log"]
-        curves.append([one["training"]["loss"] for one in log])
+        ).train.log
+        curves.append([one.training.loss for one in log])
     assert curves[0][0] == curves[1][0] and curves[0][1] != curves[1][1]
 
 
 def test_failures_above_the_limit_are_told() -> None:
     log = SolverLog()
-    one = {
-        "layer": 3,
-        "examples": 10,
-        "statuses": {"CONVERGED": 9, "ILL_POSED": 1},
-        "residual_max": 1.0,
-        "evaluations_mean": 4.0,
-    }
-    log.add([{**one, "adjoint": None}, {**one, "layer": 4, "statuses": {"CONVERGED": 10}}])
+    statuses = {"CONVERGED": 9, "ILL_POSED": 1}
+    one = LayerBatch(10, statuses, residual_max=1.0, evaluations_mean=4.0, layer=3)
+    log.add([one, structs.replace(one, layer=4, statuses={"CONVERGED": 10})])
     told = failures("training", log.summary(), 0.05)
     assert told == [
         "training: layer 3: solver failed on 10.0% of 10 "
@@ -416,19 +406,10 @@ def test_failures_above_the_limit_are_told() -> None:
 
 def test_a_given_number_of_steps_is_no_failure() -> None:
     log = SolverLog(fixed_steps=True)
-    log.add(
-        [
-            {
-                "layer": 0,
-                "examples": 4,
-                "statuses": {"MAX_ITERATIONS": 3, "DIVERGED": 1},
-                "residual_max": float("nan"),
-            }
-        ]
-    )
-    assert log.summary()[0]["failed_share"] == 0.25 and log.summary()[0]["residual_max"] == float(
-        "inf"
-    )
+    statuses = {"MAX_ITERATIONS": 3, "DIVERGED": 1}
+    log.add([LayerBatch(4, statuses, residual_max=float("nan"), layer=0)])
+    [layer] = log.summary()
+    assert layer.failed_share == 0.25 and layer.residual_max == float("inf")
 
 
 def test_a_run_that_goes_on_counts_the_seconds_up_to_the_state_it_goes_on_from(

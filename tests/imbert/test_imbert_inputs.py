@@ -10,17 +10,20 @@ from typing import Any
 
 import pytest
 import transformers
+from msgspec import structs
 from tiny import save_tiny, tiny_config
 from tiny_runs import tiny_run, tiny_tables, write_data
 
 from analysis.ground.files import HOST
 from imbert import ImBertForSequenceClassification
 from imbert import __main__ as command
-from imbert.attacks import stage as attack_stage
-from imbert.attacks.stage import attack_checkpoint
+from imbert.attack_records import OfExamples
+from imbert.attacks.choice import AttackChoice
 from imbert.result import file_digest
-from imbert.study.plan import AttackChoice, study_config
-from imbert.study.run import run_study
+from imbert.study.attack_runs import attack_checkpoint, attacked_examples, of_model
+from imbert.study.plan import study_config
+from imbert.study.run_study import run_study
+from imbert.study.transfer_runs import _texts_digest
 from imbert.training.finetune import finetune
 from imbert.training.inputs import model_of
 
@@ -170,7 +173,7 @@ def test_a_damaged_result_is_measured_again_from_its_checkpoint(
     again = finetune(run, tmp_path, data, said.append)
     assert (
         said[0].startswith("damaged record, measured again: ")
-        and again["evaluation"] == found["evaluation"]
+        and again.evaluation == found.evaluation
     )
 
 
@@ -202,7 +205,7 @@ def test_a_study_of_other_data_is_refused(tiny_folder: Path, data: Path, tmp_pat
         "train": tables["train"],
     }
     out = tmp_path / "study"
-    assert run_study(study_config(plan), out, data, report=lambda line: None)["missing"] == []
+    assert run_study(study_config(plan), out, data, report=lambda line: None).missing == []
     (out / f".study.json.{HOST}.999999999").write_text("left by a killed run")
     run_study(study_config(plan), out, data, report=lambda line: None)
     assert not (out / f".study.json.{HOST}.999999999").exists()
@@ -226,7 +229,7 @@ def test_an_evaluation_names_its_model_and_its_files(
     arguments = ["evaluate", str(bert), "--data", str(data), "--out", str(tmp_path / "e.json")]
     assert command.main(arguments) == 0
     meta = json.loads((tmp_path / "e.json").read_text())["meta"]
-    assert meta["model"] == model_of(bert) and None not in meta["model"].values()
+    assert meta["model"] == structs.asdict(model_of(bert)) and None not in meta["model"].values()
     assert meta["files"] == {"dev": file_digest(data / "glue" / "sst2_dev.tsv.gz")}
 
 
@@ -235,11 +238,12 @@ def test_changed_texts_are_put_to_a_model_only_as_they_were_written(
 ) -> None:
     out = tmp_path / "run" / "attacks"
     attacked(bert, data, out)
-    examples = attack_stage.attacked_examples(tiny_run(bert), CHOICE, data)
-    of = attack_stage._of_model(bert, tiny_run(bert)) | {"examples": examples.digest}
-    assert attack_stage._attacked(out.parent, "characters", of) == file_digest(
+    examples = attacked_examples(tiny_run(bert), CHOICE, data)
+    own = structs.asdict(of_model(bert, tiny_run(bert)))
+    of = OfExamples(**own, examples=examples.digest)
+    assert _texts_digest(out.parent, "characters", of) == file_digest(
         out / "texts" / "characters.json"
     )
-    assert attack_stage._attacked(out.parent, "characters", of | {"config": "another"}) is None
+    assert _texts_digest(out.parent, "characters", structs.replace(of, config="another")) is None
     edited(out / "texts" / "characters.json", "the", "a")
-    assert attack_stage._attacked(out.parent, "characters", of) is None
+    assert _texts_digest(out.parent, "characters", of) is None

@@ -15,10 +15,10 @@ from tiny_runs import tiny_run
 from imbert.attacks import CharacterEdits, EmbeddingPGD, transfer
 from imbert.data.label_order import name_outputs, output_order
 from imbert.data.tasks import Examples, task
+from imbert.model.choice import ModelChoice
 from imbert.model.classifier import Classifier
 from imbert.model.loading import load_model
 from imbert.training.evaluate import evaluate, load_classifier
-from imbert.training.run_config import ModelChoice
 
 MNLI = ("entailment", "neutral", "contradiction")
 SPELLINGS = [
@@ -140,7 +140,7 @@ def test_every_order_of_the_outputs_is_one_model(order: tuple[int, ...], tmp_pat
         for (a, b), label in zip(examples.texts, examples.labels, strict=True)
     ]
     (tmp_path / "dev.tsv").write_text("\n".join(["premise\thypothesis\tlabel", *lines]) + "\n")
-    assert evaluate(here, run, tmp_path)["dev"]["metrics"]["accuracy"] == 1
+    assert evaluate(here, run, tmp_path).dev.metrics["accuracy"] == 1
 
 
 def test_a_classifier_in_another_order_is_not_attacked(tmp_path: Path) -> None:

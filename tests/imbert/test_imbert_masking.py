@@ -8,6 +8,7 @@ import json
 import numpy as np
 import pytest
 import torch
+from msgspec import structs
 from tiny_classifiers import (
     DetachedModel,
     LinearModel,
@@ -20,15 +21,18 @@ from tiny_classifiers import (
 )
 
 import odestab as od
+from imbert.attack_records import AgreementMeasures, Check, SweepRow
 from imbert.attacks import AttackResult, CharacterEdits, EmbeddingPGD, Square
 from imbert.attacks.embedding_ball import mean_row_norm
 from imbert.attacks.gradients import own_solver
 from imbert.checks import masking
 from imbert.checks.gradient_agreement import gradient_agreement
-from imbert.checks.masking import Check, _gradients, _residual, _sweep, masking_checks
+from imbert.checks.masking import _gradients, _residual, _sweep, masking_checks
+from imbert.checks.solver_sweep import solver_sweep
 from imbert.model.classifier import Classifier
+from imbert.model.solver_log import LayerBatch
 from imbert.model.stepping_model import stepping
-from imbert.study.solver_sweep import SweepRow, solver_sweep
+from imbert.records import plain
 
 NAMES = [
     "gain",
@@ -206,10 +210,10 @@ def test_a_right_gradient_of_a_loss_that_bends_sharply_agrees_at_a_smaller_diffe
     examples = labelled_by(classifier, some(24))
     result = EmbeddingPGD(radius=0.3, steps=5).run(classifier, examples)
     [fine] = gradient_agreement(classifier, examples, result)
-    assert fine.measured()["error_max"] < 1e-3
+    assert fine.measures().error_max < 1e-3
     monkeypatch.setattr("imbert.checks.gradient_agreement.DIFFERENCES", (1e-4,))
     [coarse] = gradient_agreement(classifier, examples, result)
-    assert coarse.measured()["error_max"] > 1e-2
+    assert coarse.measures().error_max > 1e-2
 
 
 @pytest.fixture(scope="module")
@@ -247,7 +251,7 @@ def test_all_checks_of_an_implicit_model_pass_and_are_plain(
     assert (
         found[2].sentence == "a random search of 4 queries is no evidence, at least 1000 are needed"
     )
-    measured = json.loads(json.dumps([one.to_json() for one in found], allow_nan=False))
+    measured = json.loads(json.dumps(plain(found), allow_nan=False))
     assert [row["rtol"] for row in measured[6]["measured"]["rows"]] == [1e-1, 1e-4, None, None]
     assert [row["iterations"] for row in measured[6]["measured"]["rows"]] == [None, None, 1, 16]
     layers = measured[5]["measured"]["attacked"]
@@ -316,16 +320,17 @@ def test_a_worse_solver_than_a_long_one_is_no_better_one() -> None:
 
 
 def test_a_gradient_that_is_known_at_few_points_is_not_judged_right() -> None:
-    one = {
-        "points": 8,
-        "unsolved": 7,
-        "vanished": 0,
-        "error_max": 1e-9,
-        "cosine_median": 1.0,
-        "gain_median": 1.0,
-    }
+    one = AgreementMeasures(
+        points=8,
+        unsolved=7,
+        vanished=0,
+        error_max=1e-9,
+        cosine_median=1.0,
+        cosine_min=1.0,
+        gain_median=1.0,
+    )
     assert "known at 1 of 8 points only" in masking._gradient_faults("implicit", one)[0]
-    assert masking._gradient_faults("implicit", {**one, "unsolved": 3}) == []
+    assert masking._gradient_faults("implicit", structs.replace(one, unsolved=3)) == []
 
 
 def test_residuals_that_grow_under_attack_are_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -333,18 +338,12 @@ def test_residuals_that_grow_under_attack_are_a_warning(monkeypatch: pytest.Monk
     result = EmbeddingPGD(radius=0.3, steps=1, restarts=1).run(classifier, examples)
     asked = []
 
-    def told(model: object) -> list[dict[str, object]]:
+    def told(model: object) -> list[LayerBatch]:
         asked.append(model)
         statuses = (
             {"CONVERGED": 3} if len(asked) % 2 else {"CONVERGED": 1, "STALLED": 2}
         )  # clean texts first
-        numbers = {
-            "residual_max": 1.0,
-            "residual_median": 0.1,
-            "evaluations_mean": 2.0,
-            "evaluations_max": 3,
-        }
-        return [{"layer": 1, "examples": 3, "statuses": statuses, **numbers, "adjoint": None}]
+        return [LayerBatch(3, statuses, 1.0, 0.1, 2.0, 3, layer=1)]
 
     monkeypatch.setattr(masking, "statistics", told)
     check = _residual(classifier, examples, result)
@@ -361,7 +360,7 @@ def test_without_a_right_example_nothing_is_judged() -> None:
     wrong = dataclasses.replace(examples, labels=1 - examples.labels)
     found = masking_checks(classifier, wrong)
     assert [one.passed for one in found] == [None] * len(NAMES)
-    assert json.dumps([one.to_json() for one in found], allow_nan=False)
+    assert json.dumps(plain(found), allow_nan=False)
 
 
 def test_results_that_do_not_belong_together_are_refused() -> None:

@@ -13,10 +13,10 @@ from safetensors.torch import load_file
 from tiny_runs import tiny_run, write_data
 
 from imbert.attacks import EmbeddingPGD
-from imbert.attacks.perturbations import write_perturbations
-from imbert.attacks.stage import attacked_examples
+from imbert.attacks.choice import AttackChoice
 from imbert.data.advglue import read_advglue
-from imbert.study.plan import AttackChoice
+from imbert.study.attack_runs import attacked_examples
+from imbert.study.perturbations import write_perturbations
 from imbert.training.evaluate import load_classifier
 
 CHOICE = AttackChoice(kinds=("pgd",), examples=8, radius=3.0, masking=False)

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from imbert import result
+from imbert import records, result
 
 
 def test_what_is_not_finite_becomes_null(tmp_path: Path) -> None:
@@ -59,10 +59,10 @@ def test_a_full_disk_leaves_nothing_half_written(
 def test_a_record_of_another_schema_is_refused(tmp_path: Path) -> None:
     result.write_json(tmp_path / "a.json", {"meta": {"schema": 99}})
     with pytest.raises(ValueError, match="expected a record of schema 1, got 99"):
-        result.read_result(tmp_path / "a.json")
+        records.read_result(tmp_path / "a.json")
     (tmp_path / "b.json").write_text("{")
     with pytest.raises(ValueError, match=r"b.json: expected JSON"):
-        result.read_result(tmp_path / "b.json")
+        records.read_result(tmp_path / "b.json")
 
 
 def test_a_folder_belongs_to_one_run(tmp_path: Path) -> None:

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from imbert.training.run_config import MODEL_OPTIONS, RunConfig, read_run, run_config
+from imbert.model.choice import MODEL_OPTIONS
+from imbert.training.run_config import RunConfig, read_run, run_config
 
 
 def test_an_empty_run_has_the_defaults() -> None:

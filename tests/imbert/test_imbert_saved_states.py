@@ -131,7 +131,7 @@ def test_a_run_whose_last_state_is_damaged_ends_with_the_same_weights(
         (tmp_path / name / "checkpoint" / "model.safetensors").read_bytes()
         for name in ("run", "whole")
     )
-    assert one == other and found["train"]["log"][-1]["step"] == 9
+    assert one == other and found.train.log[-1].step == 9
 
 
 def test_damaged_weights_are_not_a_full_disk(tiny_folder: Path, data: Path, tmp_path: Path) -> None:
@@ -153,8 +153,8 @@ def test_the_last_evaluation_has_its_training_loss(
     save_steps: int, tiny_folder: Path, data: Path, tmp_path: Path
 ) -> None:
     run = tiny_run(tiny_folder, train={"save_steps": save_steps}, evaluate={"advglue": None})
-    log = finetune(run, tmp_path, data)["train"]["log"]
-    assert [one["step"] for one in log] == ([4, 8, 9] if save_steps == 4 else [9])
-    assert all("training" in one and "validation" in one for one in log) and len(
-        {one["training"]["loss"] for one in log}
+    log = finetune(run, tmp_path, data).train.log
+    assert [one.step for one in log] == ([4, 8, 9] if save_steps == 4 else [9])
+    assert all(one.training is not None and one.validation is not None for one in log) and len(
+        {one.training.loss for one in log}
     ) == len(log)

@@ -2,7 +2,6 @@
 compares seed by seed.
 """
 
-import dataclasses
 import json
 import re
 import shutil
@@ -11,17 +10,24 @@ from typing import Any
 
 import numpy as np
 import pytest
+from msgspec import structs
 from tiny_runs import tiny_tables, write_data
 
 from analysis.ground.json_records import DIGEST
+from imbert.attack_records import Attack, Check, read_attack
 from imbert.attacks import AbstractAttack
-from imbert.attacks import stage as attack_stage
-from imbert.checks.masking import Check
+from imbert.attacks.choice import AttackChoice
+from imbert.attacks.registry import order_of
+from imbert.model.choice import ModelChoice
+from imbert.records import PairScores, Rates, Result, Rows, Scored, Unpaired, plain, read_result
 from imbert.result import folder_lock, read_json
+from imbert.study import attack_runs as attack_stage
 from imbert.study import summary as study_summary
 from imbert.study.comparison import on_advglue, under_attacks
-from imbert.study.plan import AttackChoice, StudyConfig, read_study, study_config
-from imbert.study.run import comma_separated, markdown, run_study, shard_of_ranks
+from imbert.study.plan import StudyConfig, read_study, study_config
+from imbert.study.run_study import run_study, shard_of_ranks
+from imbert.study.study_record import Study, read_study_record
+from imbert.study.tables import comma_separated, markdown
 
 STUDIES = Path(__file__).parents[2] / "docs" / "studies"
 
@@ -62,32 +68,29 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def done(
     tiny_folder: Path, data: Path, tmp_path_factory: pytest.TempPathFactory
-) -> tuple[StudyConfig, Path, dict[str, Any]]:
+) -> tuple[StudyConfig, Path, Study]:
     study, out = plan(tiny_folder), tmp_path_factory.mktemp("study")
     return study, out, run_study(study, out, data, report=lambda line: None)
 
 
 def test_every_run_is_there_with_its_attacks(
-    done: tuple[StudyConfig, Path, dict[str, Any]],
+    done: tuple[StudyConfig, Path, Study],
 ) -> None:
     study, out, summary = done
-    assert summary["missing"] == [] and json.loads((out / "study.json").read_text()) == summary
+    assert summary.missing == [] and read_study_record(out / "study.json") == summary
     assert [cell.folder for cell in study.cells()][:2] == [
         "runs/sst2-32/bert/seed-0",
         "runs/sst2-32/im-bert/seed-0",
     ]
-    for model in summary["groups"][0]["models"]:
-        assert model["seeds"] == [0, 1] and model["measures"]["dev"]["n"] == 2
-        assert set(model["attacks"]) == {"characters", "pgd", "pgd-0.3", "pgd-1"}
-        assert model["attacks"]["pgd-0.3"]["clean_accuracy"]["n"] == 2
-    assert set(summary["groups"][0]["models"][1]["transfer"]["characters"]) == {
-        "to_baseline",
-        "from_baseline",
-    }
+    for model in summary.groups[0].models:
+        assert model.seeds == [0, 1] and model.measures["dev"].n == 2
+        assert set(model.attacks) == {"characters", "pgd", "pgd-0.3", "pgd-1"}
+        assert model.attacks["pgd-0.3"].clean_accuracy.n == 2
+    assert set(summary.groups[0].models[1].transfer) == {"characters"}
 
 
 def test_the_same_data_in_every_model_of_a_study(
-    done: tuple[StudyConfig, Path, dict[str, Any]],
+    done: tuple[StudyConfig, Path, Study],
 ) -> None:
     study, out, _ = done
     inputs = [
@@ -97,7 +100,7 @@ def test_the_same_data_in_every_model_of_a_study(
 
 
 def test_no_adversarial_number_without_dev_and_no_text(
-    done: tuple[StudyConfig, Path, dict[str, Any]],
+    done: tuple[StudyConfig, Path, Study],
 ) -> None:
     _, out, summary = done
     table = markdown(summary)
@@ -118,32 +121,30 @@ def test_no_adversarial_number_without_dev_and_no_text(
 
 
 def test_what_was_measured_of_one_seed_only_is_told_of_that_seed(
-    done: tuple[StudyConfig, Path, dict[str, Any]], data: Path, tmp_path: Path
+    done: tuple[StudyConfig, Path, Study], data: Path, tmp_path: Path
 ) -> None:
     study, out, _ = done
     copy = Path(shutil.copytree(out, tmp_path / "study"))
     (copy / "runs/sst2-32/bert/seed-0/attacks/pgd-0.3.json").unlink()
     summary = run_study(study, copy, data, ["summarise"], report=lambda line: None)
-    assert summary["groups"][0]["models"][0]["attacks"]["pgd-0.3"]["robust_accuracy"]["seeds"] == [
-        1
-    ]
+    assert summary.groups[0].models[0].attacks["pgd-0.3"].robust_accuracy.seeds == [1]
     rows = [
         row
         for row in (copy / "study.csv").read_text().splitlines()
         if row.startswith("sst2,32,bert,pgd-0.3 robust_accuracy,")
     ]
-    assert len(rows) == 1 and ",1," in rows[0] and "no attack pgd-0.3 yet" in summary["missing"][0]
+    assert len(rows) == 1 and ",1," in rows[0] and "no attack pgd-0.3 yet" in summary.missing[0]
 
 
 def test_checks_that_were_not_made_are_missing_and_made_when_the_other_is_there(
-    done: tuple[StudyConfig, Path, dict[str, Any]], data: Path, tmp_path: Path
+    done: tuple[StudyConfig, Path, Study], data: Path, tmp_path: Path
 ) -> None:
     study, out, _ = done
     copy = Path(shutil.copytree(out, tmp_path / "study"))
     attacks = copy / "runs/sst2-32/im-bert/seed-0/attacks"
     for name in ("masking", "transfer"):
         (attacks / f"{name}.json").unlink(missing_ok=True)
-    told = run_study(study, copy, data, ["summarise"], report=lambda line: None)["missing"]
+    told = run_study(study, copy, data, ["summarise"], report=lambda line: None).missing
     checks = (
         "no masking checks yet; " if study.attacks is not None and study.attacks.masking else ""
     )
@@ -151,15 +152,15 @@ def test_checks_that_were_not_made_are_missing_and_made_when_the_other_is_there(
     shutil.rmtree(
         copy / "runs/sst2-32/bert/seed-0/attacks"
     )  # the baseline is attacked after the model
-    turned = dataclasses.replace(study, models=dict(reversed(study.models.items())))
+    turned = structs.replace(study, models=dict(reversed(study.models.items())))
     assert (
-        run_study(turned, copy, data, report=lambda line: None)["missing"] == []
+        run_study(turned, copy, data, report=lambda line: None).missing == []
         and (attacks / "transfer.json").exists()
     )
 
 
 def test_again_nothing_is_done(
-    done: tuple[StudyConfig, Path, dict[str, Any]], data: Path, monkeypatch: pytest.MonkeyPatch
+    done: tuple[StudyConfig, Path, Study], data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     study, out, summary = done
     monkeypatch.setattr(AbstractAttack, "run", lambda *_: pytest.fail("attacked again"))
@@ -170,7 +171,7 @@ def test_again_nothing_is_done(
 
 
 def test_an_attack_with_other_options_than_todays_is_run_again(
-    done: tuple[StudyConfig, Path, dict[str, Any]],
+    done: tuple[StudyConfig, Path, Study],
     data: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -190,10 +191,10 @@ def test_an_attack_with_other_options_than_todays_is_run_again(
 
 
 def test_which_pairs_share_an_original_comes_from_the_file_where_a_record_lacks_it(
-    done: tuple[StudyConfig, Path, dict[str, Any]], data: Path, tmp_path: Path
+    done: tuple[StudyConfig, Path, Study], data: Path, tmp_path: Path
 ) -> None:
     study, out, summary = done
-    assert summary["groups"][0]["models"][1]["against_baseline"]["all"]["clusters"] is not None
+    assert summary.groups[0].models[1].against_baseline.all.clusters is not None
     copy = Path(shutil.copytree(out, tmp_path / "study"))
     for file in copy.rglob("result.json"):
         record = read_json(file)
@@ -202,11 +203,9 @@ def test_which_pairs_share_an_original_comes_from_the_file_where_a_record_lacks_
             record[DIGEST],
         )  # as earlier versions wrote it
         file.write_text(json.dumps(record))
-    assert study_summary.summarise(study, copy, data)["groups"] == summary["groups"]
-    alone = study_summary.summarise(study, copy)["groups"][0]["models"][1]["against_baseline"][
-        "all"
-    ]
-    assert alone["clusters"] is None and "which of them share a sentence is not known" in markdown(
+    assert study_summary.summarise(study, copy, data).groups == summary.groups
+    alone = study_summary.summarise(study, copy).groups[0].models[1].against_baseline.all
+    assert alone.clusters is None and "which of them share a sentence is not known" in markdown(
         study_summary.summarise(study, copy)
     )
     other = tmp_path / "other"
@@ -214,14 +213,12 @@ def test_which_pairs_share_an_original_comes_from_the_file_where_a_record_lacks_
     (other / "advglue.json").write_text(
         (data / "advglue.json").read_text().replace("film", "movie")
     )
-    told = study_summary.summarise(study, copy, other)["groups"][0]["models"][1][
-        "against_baseline"
-    ]["all"]
-    assert told["clusters"] is None, "another file than the runs were evaluated on"
+    told = study_summary.summarise(study, copy, other).groups[0].models[1].against_baseline.all
+    assert told.clusters is None, "another file than the runs were evaluated on"
 
 
 def test_a_failed_check_is_a_warning_of_the_study(
-    done: tuple[StudyConfig, Path, dict[str, Any]],
+    done: tuple[StudyConfig, Path, Study],
     tiny_folder: Path,
     data: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -253,10 +250,10 @@ def test_a_failed_check_is_a_warning_of_the_study(
     assert given == [[("pgd", 0.1), ("pgd", 0.3), ("pgd", 1.0)]] * 2, (
         "perturbations are in no record: the attack is run again for the checks"
     )
-    assert summary["warnings"] == [
+    assert summary.warnings == [
         f"runs/sst2-32/{name}/seed-1: masking: WARNING: masked" for name in MODELS
     ]
-    assert summary["groups"][0]["models"][0]["masking"] == {
+    assert summary.groups[0].models[0].masking == {
         "gradients": [False],
         "residual": [None],
     }
@@ -265,10 +262,10 @@ def test_a_failed_check_is_a_warning_of_the_study(
 
 
 def test_more_seeds_continue_a_study(
-    done: tuple[StudyConfig, Path, dict[str, Any]], tiny_folder: Path
+    done: tuple[StudyConfig, Path, Study], tiny_folder: Path
 ) -> None:
     summary = study_summary.summarise(plan(tiny_folder, study={"seeds": [0, 1, 2]}), done[1])
-    assert summary["missing"] == [
+    assert summary.missing == [
         "runs/sst2-32/bert/seed-2: not run yet",
         "runs/sst2-32/im-bert/seed-2: not run yet",
     ]
@@ -282,7 +279,7 @@ def test_a_cell_that_another_process_holds_is_passed_over(
         summary = run_study(study, tmp_path, data, report=lines.append)
     assert lines == ["[1/1] train runs/sst2-32/bert/seed-0: in use by another process, passed over"]
     assert (
-        summary["missing"] == ["runs/sst2-32/bert/seed-0: not run yet"]
+        summary.missing == ["runs/sst2-32/bert/seed-0: not run yet"]
         and "nothing" not in markdown(summary).split("## Missing")[0]
     )
 
@@ -298,10 +295,10 @@ def test_a_cell_that_fails_is_told_and_the_others_go_on(
         report=lambda line: None,
     )
     assert (
-        summary["missing"][0].startswith("runs/sst2-32/im-bert/seed-0: failed: ")
-        and "7" in summary["missing"][0]
+        summary.missing[0].startswith("runs/sst2-32/im-bert/seed-0: failed: ")
+        and "7" in summary.missing[0]
     )
-    assert summary["groups"][0]["models"][1]["measures"]["dev"]["n"] == 1
+    assert summary.groups[0].models[1].measures["dev"].n == 1
 
 
 def test_ranks_share_all_cells(
@@ -309,7 +306,7 @@ def test_ranks_share_all_cells(
 ) -> None:
     shared = [set[str](), set[str]()]
     monkeypatch.setattr(
-        "imbert.study.run._train", lambda study, cell, *_: shared[rank].add(cell.folder)
+        "imbert.study.run_study._train", lambda study, cell, *_: shared[rank].add(cell.folder)
     )
     study = plan(tiny_folder)
     for rank in (0, 1):
@@ -326,63 +323,86 @@ def test_torchrun_tells_the_rank_once(monkeypatch: pytest.MonkeyPatch) -> None:
     assert shard_of_ranks() == (0, 1)
 
 
-def test_pairs_are_compared_where_both_originals_are_right() -> None:
-    def run(original: str, adversarial: str) -> dict[str, Any]:
-        return {
-            "evaluation": {
-                "advglue": {"sst2": {"right_original": original, "right_adversarial": adversarial}}
-            }
-        }
+PLACED = STUDIES / "placement" / "runs" / "none"
 
-    found = on_advglue([(run("1110", "1011"), run("1101", "0001"))] * 2)
+
+def pair_scores(original: str, adversarial: str, clusters: list[int] | None) -> PairScores:
+    """What is compared of AdvGLUE is the bits and the clusters."""
+    rates = structs.asdict(Rates(len(original), 0, 0, 0, None, None, None))
+    return PairScores(
+        **rates,
+        unpaired=Unpaired(0, 0, None),
+        all=Scored(len(original), 0, {}),
+        kinds={},
+        right_original=original,
+        right_adversarial=adversarial,
+        right_unpaired="",
+        clusters=clusters,
+    )
+
+
+def evaluated(
+    original: str | None,
+    adversarial: str = "",
+    clusters: list[int] | None = None,
+    digest: str | None = None,
+) -> Result:
+    """A published result with other answers on AdvGLUE, or none."""
+    result = read_result(PLACED / "result.json")
+    tasks = None if original is None else {"sst2": pair_scores(original, adversarial, clusters)}
+    rows = {} if digest is None else {"advglue sst2": Rows(4, digest)}
+    return structs.replace(
+        result,
+        evaluation=structs.replace(result.evaluation, advglue=tasks),
+        meta=structs.replace(result.meta, data=rows),
+    )
+
+
+def test_pairs_are_compared_where_both_originals_are_right() -> None:
+    found = on_advglue([(evaluated("1110", "1011"), evaluated("1101", "0001"))] * 2)
     assert found is not None
-    assert (
-        found["both"]["hierarchical"].mean == pytest.approx(0.5)
-        and found["both"]["hierarchical"].low <= 0.5
-    )
-    one, other = (
-        run("1101", "0001") | {"meta": {"data": {"advglue sst2": {"digest": name, "rows": 4}}}}
-        for name in "ab"
-    )
+    assert found.both.hierarchical.mean == pytest.approx(0.5) and found.both.hierarchical.low <= 0.5
+    one, other = (evaluated("1101", "0001", digest=name) for name in "ab")
     with pytest.raises(ValueError, match="the same AdvGLUE texts, got advglue sst2 digest a and b"):
         on_advglue([(one, other)])
     assert on_advglue([(one, one)]) is not None
-    assert found["both"]["pairs"] == [2, 2] and found["all"]["pairs"] == [4, 4]
-    assert (
-        found["both"]["pooled"].difference == pytest.approx(0.5)
-        and found["both"]["pooled"].only_a == 2
-    )
-    assert found["all"]["seeds"].mean == pytest.approx(
-        np.mean([1, 0, 1, 1]) - np.mean([0, 0, 0, 1])
-    )
-    assert on_advglue([({"evaluation": {}}, run("1", "1"))]) is None and on_advglue([]) is None
+    assert found.both.pairs == [2, 2] and found.all.pairs == [4, 4]
+    assert found.both.pooled.difference == pytest.approx(0.5) and found.both.pooled.only_a == 2
+    assert found.all.seeds.mean == pytest.approx(np.mean([1, 0, 1, 1]) - np.mean([0, 0, 0, 1]))
+    assert on_advglue([(evaluated(None), evaluated("1", "1"))]) is None and on_advglue([]) is None
+
+
+def test_models_of_other_advglue_tasks_are_not_compared() -> None:
+    one = evaluated("1", "1")
+    tasks = {"rte": one.evaluation.advglue["sst2"]}
+    other = structs.replace(one, evaluation=structs.replace(one.evaluation, advglue=tasks))
+    with pytest.raises(ValueError, match="the same AdvGLUE tasks, got rte of one alone"):
+        on_advglue([(one, other)])
 
 
 def test_attacks_are_compared_on_the_same_examples() -> None:
-    def attack(before: str, after: str, examples: str = "e") -> dict[str, Any]:
-        rows = [
-            {"right_before": b == "1", "right_after": a == "1"}
-            for b, a in zip(before, after, strict=True)
-        ]
-        return {
-            "robust_accuracy": 0.0,
-            "of": {"examples": examples, "choice": {}},
-            "per_example": rows,
-        }
+    record = read_attack(PLACED / "attacks" / "characters.json")
+    assert isinstance(record, Attack)
 
-    first, second = (
-        {"pgd": attack("1110", "1100"), "masking": {}},
-        {"pgd": attack("1101", "1001"), "masking": {}},
-    )
+    def attack(before: str, after: str, examples: str = "e") -> Attack:
+        rows = [
+            structs.replace(record.per_example[i], right_before=b == "1", right_after=a == "1")
+            for i, (b, a) in enumerate(zip(before, after, strict=True))
+        ]
+        return structs.replace(
+            record, per_example=rows, of=structs.replace(record.of, examples=examples)
+        )
+
+    first, second = {"pgd": attack("1110", "1100")}, {"pgd": attack("1101", "1001")}
     found = under_attacks([(first, second)] * 2)
     assert (
         set(found) == {"pgd"}
-        and found["pgd"]["both"]["pairs"] == [2, 2]
-        and found["pgd"]["all"]["pairs"] == [4, 4]
+        and found["pgd"].both.pairs == [2, 2]
+        and found["pgd"].all.pairs == [4, 4]
     )
     assert (
-        found["pgd"]["both"]["hierarchical"].mean == pytest.approx(0.5)
-        and found["pgd"]["all"]["hierarchical"].mean == 0
+        found["pgd"].both.hierarchical.mean == pytest.approx(0.5)
+        and found["pgd"].all.hierarchical.mean == 0
     )
     assert (
         under_attacks([(first, {"pgd": attack("1101", "1001", "others")})])
@@ -392,42 +412,30 @@ def test_attacks_are_compared_on_the_same_examples() -> None:
 
 
 def test_pairs_of_one_original_are_one_cluster_and_two_seeds_have_students_interval() -> None:
-    def run(adversarial: str, **more: Any) -> dict[str, Any]:
-        return {
-            "evaluation": {
-                "advglue": {
-                    "sst2": {"right_original": "1" * 8, "right_adversarial": adversarial, **more}
-                }
-            }
-        }
+    known = [0, 0, 0, 0, 0, 0, 6, 7]
 
-    known = {"clusters": [0, 0, 0, 0, 0, 0, 6, 7]}
-    pairs = [(run("11111110", **known), run("00000011"))]
-    found = on_advglue(pairs)["all"]
-    assert (
-        found["clusters"] == 3
-        and found["pooled"].clusters == 3
-        and found["resampled"] == "clusters"
+    def run(adversarial: str, clusters: list[int] | None = None) -> Result:
+        return evaluated("1" * 8, adversarial, clusters)
+
+    pairs = [(run("11111110", known), run("00000011"))]
+    found = on_advglue(pairs).all
+    assert found.clusters == 3 and found.pooled.clusters == 3 and found.resampled == "clusters"
+    alone = on_advglue([(run("11111110"), run("00000011"))]).all
+    assert alone.clusters is None and alone.pooled.p_value == 0.125 < found.pooled.p_value == 1.0
+    two = on_advglue([*pairs, (run("11100000", known), run("00000011"))]).all
+    assert two.hierarchical.high == two.seeds.high > 1 and "two seeds" in two.resampled
+    agreeing = on_advglue(pairs * 2).all
+    assert agreeing.seeds.low == agreeing.seeds.high, "two seeds that agree by chance"
+    assert (agreeing.hierarchical.low, agreeing.hierarchical.high) == (
+        found.hierarchical.low,
+        found.hierarchical.high,
     )
-    alone = on_advglue([(run("11111110"), run("00000011"))])["all"]
-    assert (
-        alone["clusters"] is None
-        and alone["pooled"].p_value == 0.125 < found["pooled"].p_value == 1.0
-    )
-    two = on_advglue([*pairs, (run("11100000", **known), run("00000011"))])["all"]
-    assert two["hierarchical"].high == two["seeds"].high > 1 and "two seeds" in two["resampled"]
-    agreeing = on_advglue(pairs * 2)["all"]
-    assert agreeing["seeds"].low == agreeing["seeds"].high, "two seeds that agree by chance"
-    assert (agreeing["hierarchical"].low, agreeing["hierarchical"].high) == (
-        found["hierarchical"].low,
-        found["hierarchical"].high,
-    )
-    assert on_advglue(pairs * 3)["all"]["resampled"] == "seeds and clusters"
+    assert on_advglue(pairs * 3).all.resampled == "seeds and clusters"
 
 
 def test_the_rungs_of_a_ladder_are_ordered_by_radius() -> None:
     names = ["words", "pgd-3", "pgd-10", "pgd-0.3", "square", "pgd"]
-    assert sorted(names, key=study_summary._rung) == [
+    assert sorted(names, key=order_of) == [
         "pgd",
         "pgd-0.3",
         "pgd-3",
@@ -464,7 +472,7 @@ def test_a_ladder_has_rungs_above_each_other(radius: Any) -> None:
     ],
 )
 def test_the_role_of_a_model(model: dict[str, Any], expected: str) -> None:
-    assert study_summary.role(model) == expected
+    assert study_summary.role(ModelChoice(**model)) == expected
 
 
 @pytest.mark.parametrize(
@@ -516,7 +524,7 @@ def test_the_committed_studies_share_their_runs() -> None:
 
 
 def test_every_field_of_a_record_is_explained(
-    done: tuple[StudyConfig, Path, dict[str, Any]],
+    done: tuple[StudyConfig, Path, Study],
 ) -> None:
     told = set(
         re.findall(r"`([\w.]+)`", (STUDIES.parent / "records.md").read_text(encoding="utf-8"))
@@ -525,7 +533,7 @@ def test_every_field_of_a_record_is_explained(
     result = read_json(run / "result.json")
     records = {
         "result": {name: one for name, one in result.items() if name != "run"},
-        "groups": done[2]["groups"],
+        "groups": plain(done[2])["groups"],
     }
     records |= {path.stem: read_json(path) for path in (run / "attacks").glob("*.json")}
     open_ended = (
@@ -571,16 +579,14 @@ PUBLISHED = sorted(STUDIES.glob("*/study.json"))
 
 @pytest.mark.parametrize("path", PUBLISHED, ids=lambda path: path.parent.name)
 def test_a_published_table_is_that_of_its_record(path: Path) -> None:
-    record = json.loads(path.read_text(encoding="utf-8"))
+    record = read_study_record(path)
     assert markdown(record) == (path.parent / "table.md").read_text(encoding="utf-8")
     assert comma_separated(record) == (path.parent / "study.csv").read_text(encoding="utf-8")
     plan = read_study(path.parent / "study.toml")
-    for group in record["groups"]:
-        for model in group["models"]:
-            assert model["measures"]["dev"]["n"] == len(model["seeds"]) >= 1, (
+    for group in record.groups:
+        for model in group.models:
+            assert model.measures["dev"].n == len(model.seeds) >= 1, (
                 "no adversarial number without one on dev"
             )
-            assert (
-                plan.models.get(model["name"], record["study"]["models"][model["name"]])
-                == record["study"]["models"][model["name"]]
-            )
+            own = record.study.models[model.name]
+            assert plan.models.get(model.name, own) == own

@@ -21,12 +21,13 @@ from analysis.ground.commands import say
 from imbert import __main__ as command
 from imbert.attacks.character_edits import OPERATIONS
 from imbert.attacks.text_attack import Draft, count_edits
-from imbert.data.examples import parse_label, read_examples
+from imbert.data.read_examples import parse_label, read_examples
 from imbert.data.tasks import task
+from imbert.model.choice import ModelChoice, checkpoint_folder
 from imbert.model.classifier import Classifier
 from imbert.model.loading import load_model
 from imbert.study.plan import study_config
-from imbert.training.run_config import ModelChoice, checkpoint_folder, read_run, run_config
+from imbert.training.run_config import read_run, run_config
 from odestab.steps.declared import declared_adjoint, declared_solver
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "finetune"
@@ -333,7 +334,7 @@ def test_what_cannot_be_drawn_is_told_before_anything_is_measured(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setitem(sys.modules, "figures.robustness", None)
-    monkeypatch.setattr("imbert.study.run.run_study", lambda *_: pytest.fail("measured"))
+    monkeypatch.setattr("imbert.study.run_study.run_study", lambda *_: pytest.fail("measured"))
     assert command.main(["study", str(EXAMPLES / "study.toml"), "--out", str(tmp_path)]) == 2
     assert "figures.robustness" in capsys.readouterr().err
 

@@ -1,39 +1,17 @@
 """How robust a model is when its implicit steps are solved more or less exactly than in the run."""
 
-import dataclasses
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
-from imbert.attacks.base import AbstractAttack, AttackResult
+import odestab as od
+from imbert.attack_records import SweepRow as SweepRow
+from imbert.attacks.attack import AbstractAttack, AttackResult
 from imbert.attacks.gradients import at_iterations, at_tolerance, own_solver
-from imbert.attacks.transfer import perturbed_logits
+from imbert.attacks.transferring import perturbed_logits
 from imbert.data.tasks import Examples
 from imbert.model.classifier import Classifier
 from imbert.model.stepping_model import stepping
-
-
-@dataclasses.dataclass(frozen=True)
-class SweepRow:
-    """An attack on the same model with another solver.
-
-    Attributes:
-        rtol: the tolerance; None where the iterations are given.
-        iterations: k, the last iterate kept; None where the solver goes on to the tolerance.
-        clean_accuracy: under this solver.
-        robust_accuracy: against an attack through this solver.
-        success_rate: of that attack.
-        moved: share of the run's own adversarial perturbations, found with the run's solver, that
-            break the model under this one; NaN where there is none.
-    """
-
-    rtol: float | None
-    iterations: int | None
-    clean_accuracy: float
-    robust_accuracy: float
-    success_rate: float
-    moved: float
 
 
 def solver_sweep(
@@ -61,16 +39,8 @@ def solver_sweep(
     """
     solver = own_solver(classifier)
     result = attack.run(classifier, examples, seed)
-    steps = getattr(solver, "steps", None)
-    own = SweepRow(
-        solver.rtol,
-        steps,
-        result.clean_accuracy,
-        result.robust_accuracy,
-        result.success_rate,
-        _moved(result, examples, classifier),
-    )
-    others: list[tuple[Any, float | None, int | None]] = []
+    own = _row(solver.rtol, getattr(solver, "steps", None), result, result, examples, classifier)
+    others: list[tuple[od.AbstractImplicitSolver, float | None, int | None]] = []
     if not solver.keeps_last:
         others += [
             (at_tolerance(solver, rtol), rtol, None) for rtol in tolerances if rtol != solver.rtol
@@ -80,13 +50,27 @@ def solver_sweep(
     for other, rtol, k in others:
         with stepping(classifier.model, solver=other):
             again = attack.run(classifier, examples, seed)
-            moved = _moved(result, examples, classifier)
-        rows.append(
-            SweepRow(
-                rtol, k, again.clean_accuracy, again.robust_accuracy, again.success_rate, moved
-            )
-        )
+            rows.append(_row(rtol, k, again, result, examples, classifier))
     return own, rows
+
+
+def _row(
+    rtol: float | None,
+    iterations: int | None,
+    attacked: AttackResult,
+    own: AttackResult,
+    examples: Examples,
+    classifier: Classifier,
+) -> SweepRow:
+    """The attack through a solver, and what the own solver's perturbations do under it."""
+    return SweepRow(
+        rtol,
+        iterations,
+        attacked.clean_accuracy,
+        attacked.robust_accuracy,
+        attacked.success_rate,
+        _moved(own, examples, classifier),
+    )
 
 
 def _moved(result: AttackResult, examples: Examples, classifier: Classifier) -> float:

@@ -1,47 +1,17 @@
 """Whether what breaks one classifier breaks another one."""
 
-import dataclasses
 import math
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 import torch
 
-from imbert.attacks.base import AttackResult, plain, require_classification
+from imbert.attack_records import Transfer as Transfer
+from imbert.attacks.attack import AttackResult, require_classification
 from imbert.attacks.embedding_attack import EmbeddedBatch, embedded
 from imbert.attacks.losses import margin
 from imbert.data.tasks import Examples
 from imbert.model.classifier import Classifier, frozen
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Transfer:
-    """Adversarial examples of a source put to a target.
-
-    Attributes:
-        attack: that found them.
-        broken: how many broke the source.
-        counted: those of them on which the target was right before.
-        transferred: those of these that the target gets wrong.
-        rate: transferred / counted; NaN where none is counted.
-        target_clean_accuracy: on the examples as they were.
-        target_accuracy: on all examples, those that broke the source in their adversarial form.
-        changed: indices of the examples that were transferred.
-    """
-
-    attack: str
-    broken: int
-    counted: int
-    transferred: int
-    rate: float
-    target_clean_accuracy: float
-    target_accuracy: float
-    changed: list[int]
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain values."""
-        return plain(dataclasses.asdict(self))
 
 
 def transfer(result: AttackResult, examples: Examples, target: Classifier) -> Transfer:
@@ -70,14 +40,14 @@ def transfer(result: AttackResult, examples: Examples, target: Classifier) -> Tr
     moved = [i for i in counted if not after[i]]
     rate = len(moved) / len(counted) if counted else math.nan
     return Transfer(
-        result.attack,
-        len(result.changed),
-        len(counted),
-        len(moved),
-        rate,
-        float(before.mean()),
-        float(after.mean()),
-        moved,
+        attack=result.attack,
+        broken=len(result.changed),
+        counted=len(counted),
+        transferred=len(moved),
+        rate=rate,
+        target_clean_accuracy=float(before.mean()),
+        target_accuracy=float(after.mean()),
+        changed=moved,
     )
 
 
@@ -92,11 +62,11 @@ def perturbed_logits(
 ) -> np.ndarray:
     """Logits of a classifier at the perturbed embeddings of some examples; see `perturbed`."""
     with frozen(target.model), torch.no_grad():
-        found = [
+        logits = [
             target.forward_embedded(batch.embeddings + delta, batch.batch).double().cpu().numpy()
             for batch, delta in perturbed(result, examples, target, indices)
         ]
-    return np.concatenate(found) if found else np.zeros((0, target.labels))
+    return np.concatenate(logits) if logits else np.zeros((0, target.labels))
 
 
 def perturbed(
@@ -114,7 +84,8 @@ def perturbed(
         delta = torch.zeros_like(batch.embeddings)
         lengths = batch.batch["attention_mask"].sum(dim=1).tolist()
         for row, (index, length) in enumerate(zip(rows, lengths, strict=True)):
-            own, expected = result.perturbations[index], (int(length), delta.shape[2])
+            own = result.perturbations[index]
+            expected = (int(length), delta.shape[2])
             if own is None or tuple(own.shape) != expected:
                 got = None if own is None else tuple(own.shape)
                 raise ValueError(

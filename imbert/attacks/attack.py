@@ -4,21 +4,32 @@ import abc
 import dataclasses
 import math
 import time
-from typing import Any
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar, Self
 
 import numpy as np
+from msgspec import structs
 from torch import Tensor
 
+from imbert.attack_records import AttackStatistics, ExampleOutcome
 from imbert.data.label_order import output_order
 from imbert.data.tasks import Examples
 from imbert.model.classifier import Classifier, frozen
+from imbert.records import plain
+from imbert.toml_tables import Plain
+
+if TYPE_CHECKING:
+    from imbert.attacks.choice import AttackChoice
 
 Texts = tuple[str, ...]
+Ball = tuple[str, float]
+Options = Mapping[str, Plain]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Found:
-    """What a search found for one example.
+class SearchEnd:
+    """Where the search for one example ended.
 
     Attributes:
         wrong: whether the model, asked again, is wrong on it.
@@ -26,7 +37,7 @@ class Found:
         edits: changed words; 0 for a perturbation of embeddings.
         texts: the changed texts; None for a perturbation of embeddings.
         perturbation: of the word embeddings `(tokens, hidden)`; None for changed texts.
-        measured: further numbers, for the record.
+        measured: further numbers by their fields in `ExampleOutcome`.
     """
 
     wrong: bool
@@ -34,7 +45,7 @@ class Found:
     edits: int = 0
     texts: Texts | None = None
     perturbation: Tensor | None = None
-    measured: dict[str, float] = dataclasses.field(default_factory=dict)
+    measured: Mapping[str, float] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -61,7 +72,7 @@ class AttackResult:
     """
 
     attack: str
-    options: dict[str, Any]
+    options: Options
     examples: int
     clean_accuracy: float
     robust_accuracy: float
@@ -69,19 +80,31 @@ class AttackResult:
     queries: float
     queries_max: int
     changed: list[int]
-    per_example: list[dict[str, Any]]
-    statistics: dict[str, Any]
+    per_example: list[ExampleOutcome]
+    statistics: AttackStatistics
     texts: tuple[Texts, ...]
     perturbations: tuple[Tensor | None, ...]
 
-    def to_json(self) -> dict[str, Any]:
+    @property
+    def ball(self) -> Ball:
+        """Norm and relative radius of an attack on word embeddings."""
+        return str(self.options["norm"]), self.number("radius")
+
+    def number(self, name: str) -> float:
+        """An option that is a number."""
+        value = self.options[name]
+        assert isinstance(value, int | float)
+        return value
+
+    def to_json(self) -> dict[str, Plain]:
         """Plain values without any text, since the licences of the data forbid quoting it; what is
         not finite is null.
         """
+        private = ("texts", "perturbations")
         kept = {
-            one.name: getattr(self, one.name)
-            for one in dataclasses.fields(self)
-            if one.name not in ("texts", "perturbations")
+            field.name: getattr(self, field.name)
+            for field in dataclasses.fields(self)
+            if field.name not in private
         }
         return plain(kept)
 
@@ -89,19 +112,36 @@ class AttackResult:
 class AbstractAttack(abc.ABC):
     """An attack on the examples that a classifier gets right; the others are never touched."""
 
-    @property
-    @abc.abstractmethod
-    def name(self) -> str:
-        """What the record calls it."""
+    name: ClassVar[str]  # what the record, the command and a study call it
 
+    @classmethod
     @abc.abstractmethod
-    def options(self) -> dict[str, Any]:
+    def chosen(cls, choice: "AttackChoice", radius: float, data: Path) -> Self:
+        """The attack that a study chooses.
+
+        Args:
+            choice: of the study.
+            radius: of the ball about word embeddings; an attack on texts does not use it.
+            data: where relative paths start.
+
+        Raises:
+            ValueError: if an option is out of range or a file malformed.
+            OSError: if a file cannot be read.
+        """
+
+    @classmethod
+    def tables(cls, choice: "AttackChoice") -> Mapping[str, str]:
+        """The files that the attack reads, by what they are."""
+        return {}
+
+    def options(self) -> Options:
         """Its choices as plain values."""
+        return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}  # type: ignore[arg-type]
 
     @abc.abstractmethod
     def search(
         self, classifier: Classifier, victims: Examples, seeds: list[tuple[int, int]]
-    ) -> tuple[list[Found], dict[str, Any]]:
+    ) -> tuple[list[SearchEnd], AttackStatistics]:
         """Attack examples that are right.
 
         Args:
@@ -110,7 +150,7 @@ class AbstractAttack(abc.ABC):
             seeds: of each example's own randomness, so that it does not depend on batch mates.
 
         Returns:
-            What was found for each, and statistics of the whole.
+            The end of each search, and statistics of the whole, whose seconds are set later.
         """
 
     def run(self, classifier: Classifier, examples: Examples, seed: int = 0) -> AttackResult:
@@ -129,47 +169,42 @@ class AbstractAttack(abc.ABC):
         began = time.perf_counter()
         right = classifier.logits(examples.texts).argmax(axis=1) == examples.labels
         attacked = [int(i) for i in np.flatnonzero(right)]
-        found: list[Found] = []
-        statistics: dict[str, Any] = {}
+        ends: list[SearchEnd] = []
+        statistics = AttackStatistics(seconds=0.0)
         if attacked:
             with frozen(classifier.model):
-                found, statistics = self.search(
-                    classifier, examples.take(attacked), [(seed, i) for i in attacked]
-                )
-        statistics = statistics | {"seconds": time.perf_counter() - began}
-        return self._result(
-            examples, right, dict(zip(attacked, found, strict=True)), statistics, seed
-        )
+                seeds = [(seed, i) for i in attacked]
+                ends, statistics = self.search(classifier, examples.take(attacked), seeds)
+        statistics = structs.replace(statistics, seconds=time.perf_counter() - began)
+        by_index = dict(zip(attacked, ends, strict=True))
+        return self._result(examples, right, by_index, statistics, seed)
 
     def _result(
         self,
         examples: Examples,
         right: np.ndarray,
-        found: dict[int, Found],
-        statistics: dict[str, Any],
+        ends: dict[int, SearchEnd],
+        statistics: AttackStatistics,
         seed: int,
     ) -> AttackResult:
-        changed = [i for i, one in found.items() if one.wrong]
-        queries = [one.queries for one in found.values()]
+        changed = [i for i, end in ends.items() if end.wrong]
+        queries = [end.queries for end in ends.values()]
+        clusters = examples.clusters.tolist()
+        perturbations = [ends[i].perturbation if i in ends else None for i in range(len(examples))]
         return AttackResult(
             attack=self.name,
-            options=self.options() | {"seed": seed},
+            options={**self.options(), "seed": seed},
             examples=len(examples),
             clean_accuracy=float(right.mean()),
-            robust_accuracy=(len(found) - len(changed)) / len(examples),
-            success_rate=len(changed) / len(found) if found else math.nan,
+            robust_accuracy=(len(ends) - len(changed)) / len(examples),
+            success_rate=len(changed) / len(ends) if ends else math.nan,
             queries=float(np.mean(queries)) if queries else 0.0,
             queries_max=max(queries, default=0),
             changed=changed,
-            per_example=[
-                _row(i, cluster, found.get(i))
-                for i, cluster in enumerate(examples.clusters.tolist())
-            ],
+            per_example=[_outcome(i, cluster, ends.get(i)) for i, cluster in enumerate(clusters)],
             statistics=statistics,
-            texts=tuple(_texts(examples.texts[i], found.get(i)) for i in range(len(examples))),
-            perturbations=tuple(
-                found[i].perturbation if i in found else None for i in range(len(examples))
-            ),
+            texts=tuple(_texts(texts, ends.get(i)) for i, texts in enumerate(examples.texts)),
+            perturbations=tuple(perturbations),
         )
 
 
@@ -192,32 +227,18 @@ def require_classification(classifier: Classifier, examples: Examples) -> None:
         raise ValueError("an attack needs at least 1 example, got none")
 
 
-def plain(value: Any) -> Any:
-    """The value as JSON has it: no tuples, and null for what is not finite."""
-    if isinstance(value, dict):
-        return {str(name): plain(one) for name, one in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(one) for one in value]
-    if isinstance(value, bool | str | None):
-        return value
-    if isinstance(value, int | np.integer):
-        return int(value)
-    return float(value) if math.isfinite(value) else None
+def _outcome(index: int, cluster: int, end: SearchEnd | None) -> ExampleOutcome:
+    """The record of an example; one that was wrong before has no search."""
+    return ExampleOutcome(
+        index=index,
+        cluster=cluster,
+        right_before=end is not None,
+        right_after=end is not None and not end.wrong,
+        queries=0 if end is None else end.queries,
+        edits=0 if end is None else end.edits,
+        **({} if end is None else end.measured),
+    )
 
 
-def _row(index: int, cluster: int, found: Found | None) -> dict[str, Any]:
-    row = {"index": index, "cluster": cluster}
-    if found is None:
-        return {**row, "right_before": False, "right_after": False, "queries": 0, "edits": 0}
-    return {
-        **row,
-        "right_before": True,
-        "right_after": not found.wrong,
-        "queries": found.queries,
-        "edits": found.edits,
-        **found.measured,
-    }
-
-
-def _texts(texts: Texts, found: Found | None) -> Texts:
-    return texts if found is None or found.texts is None else found.texts
+def _texts(texts: Texts, end: SearchEnd | None) -> Texts:
+    return texts if end is None or end.texts is None else end.texts

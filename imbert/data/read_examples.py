@@ -3,28 +3,20 @@
 import contextlib
 import importlib
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from analysis.ground.json_records import is_whole
 from analysis.ground.plain_numbers import decimal_number
 from imbert.data import tasks
-from imbert.data.layouts import TableFile, check_split, locate
+from imbert.data.split_files import Selection, TableFile, check_split, locate
 from imbert.data.table_files import Row, read_table
 from imbert.data.tasks import Examples, Task, class_of, expected_labels, is_label
 
 HUB = "nyu-mll/glue"
-TEXT_COLUMNS = {  # further names of a text column, in the published files
-    ("mnli", "premise"): ("sentence1",),
-    ("mnli", "hypothesis"): ("sentence2",),
-    ("mrpc", "sentence1"): ("#1 String",),
-    ("mrpc", "sentence2"): ("#2 String",),
-}
-LABEL_COLUMNS = ("label", "gold_label", "is_duplicate", "Quality")
-ID_COLUMNS = ("idx", "index", "id", "pairID")
+ID_COLUMNS = ("idx", "index", "id")
 
 
 def read_examples(task: str, source: str | Path, split: str) -> Examples:
@@ -32,8 +24,8 @@ def read_examples(task: str, source: str | Path, split: str) -> Examples:
 
     Args:
         task: its name.
-        source: a folder or a file (see `layouts.locate`), or "hub" for the GLUE of the Hugging Face
-            hub, which needs `datasets`.
+        source: a folder or a file (see `split_files.locate`), or "hub" for the GLUE of the Hugging
+            Face hub, which needs `datasets`.
         split: "train", "dev" (of MNLI the matched one), "dev_mismatched" (MNLI) or "test", where it
             has labels. A file that is named as source is read whole, whichever the split, unless
             its name says another one.
@@ -51,18 +43,12 @@ def read_examples(task: str, source: str | Path, split: str) -> Examples:
     if str(source) == "hub":
         return _from_hub(kind, split)
     file = locate(task, Path(source), split)
-    rows = read_table(
-        file.path, *_columns(kind, file), header=file.header, short_rows=file.leaves_out_incomplete
-    )
-    counted = _Incomplete(kind, rows) if file.leaves_out_incomplete else rows
-    examples = _collect(kind, _selected(file, counted), str(file.path))
-    notes = (
-        [f"{counted.count} incomplete rows left out"]
-        if isinstance(counted, _Incomplete) and counted.count
-        else []
-    )
-    notes += [f"{split} rows by {file.selection.source.name}"] if file.selection else []
-    return replace(examples, source=f"{file.path} ({', '.join(notes)})") if notes else examples
+    rows = read_table(file.path, *_columns(kind, file))
+    if file.selection is None:
+        return _collect(kind, rows, str(file.path))
+    examples = _collect(kind, _selected(file.path, file.selection, rows), str(file.path))
+    note = f"{split} rows by {file.selection.source.name}"
+    return replace(examples, source=f"{file.path} ({note})")
 
 
 def without_final_period(examples: Examples) -> Examples:
@@ -98,82 +84,57 @@ def parse_label(kind: Task, value: object, where: str) -> float:
     return number
 
 
-def parse_texts(kind: Task, values: Mapping[str, Any], where: str) -> tuple[str, ...]:
+def parse_texts(kind: Task, values: Mapping[str, object], where: str) -> tuple[str, ...]:
     """The texts of a row, as they are.
 
     Raises:
         ValueError: if one is missing, empty or no text.
     """
-    for key in kind.keys:
-        if not isinstance(values.get(key), str) or not values[key].strip():
-            raise ValueError(
-                f"{where}: expected a text that is not empty in "
-                f"column {key}, got {values.get(key)!r}"
-            )
-        if not is_whole(values[key]):
-            raise ValueError(
-                f"{where}: expected text in column {key}, got half of a "
-                f"surrogate pair in {values[key][:40]!r}"
-            )
-    return tuple(values[key] for key in kind.keys)
+    return tuple(_text(values.get(key), key, where) for key in kind.keys)
 
 
-@dataclass
-class _Incomplete:
-    """Rows that have all their texts and a label; counts the others."""
-
-    kind: Task
-    rows: Iterable[Row]
-    count: int = 0
-
-    def __iter__(self) -> Iterator[Row]:
-        for row in self.rows:
-            if all(
-                isinstance(value, str) and value.strip()
-                for value in (row.values[key] for key in (*self.kind.keys, "label"))
-            ):
-                yield row
-            else:
-                self.count += 1
+def _text(value: object, column: str, where: str) -> str:
+    if not isinstance(value, str) or not value.strip():
+        raise ValueError(
+            f"{where}: expected a text that is not empty in column {column}, got {value!r}"
+        )
+    if not is_whole(value):
+        raise ValueError(
+            f"{where}: expected text in column {column}, got half of a "
+            f"surrogate pair in {value[:40]!r}"
+        )
+    return value
 
 
 def _columns(
     kind: Task, file: TableFile
 ) -> tuple[dict[str, tuple[str, ...]], dict[str, tuple[str, ...]]]:
     """Required and optional columns: our name, and what it may be called."""
-    required: dict[str, tuple[str, ...]] = {
-        key: (key, *TEXT_COLUMNS.get((kind.name, key), ())) for key in kind.keys
-    }
-    required["label"] = ("score", *LABEL_COLUMNS) if kind.labels == 1 else LABEL_COLUMNS
-    compared = file.selection.columns if file.selection else ()
-    required |= {column: (column,) for column in compared if column != "id"}
+    required: dict[str, tuple[str, ...]] = {key: (key,) for key in kind.keys}
+    required["label"] = ("score", "label") if kind.labels == 1 else ("label",)
     identity: dict[str, tuple[str, ...]] = {"id": ID_COLUMNS}
-    return (required | identity, {}) if "id" in compared else (required, identity)
+    return (required | identity, {}) if file.selection is not None else (required, identity)
 
 
-def _selected(file: TableFile, rows: Iterable[Row]) -> Iterator[Row]:
+def _selected(path: Path, selection: Selection, rows: Iterable[Row]) -> Iterator[Row]:
     """The rows that the selection keeps; all that it lists must be there."""
-    if file.selection is None:
-        yield from rows
-        return
     seen = set()
     for row in rows:
-        values = file.selection.of(row)
-        listed = values in file.selection.members
-        if listed:
-            seen.add(values)
-        if listed == file.selection.inside:
+        if selection.is_chosen(row):
+            seen.add(str(row.values["id"]))
             yield row
-    missing = len(file.selection.members) - len(seen)
+    missing = selection.ids - seen
     if missing:
         raise ValueError(
-            f"{file.selection.source}: expected every listed row in "
-            f"{file.path}, got {missing} that are not there"
+            f"{selection.source}: expected every listed row in "
+            f"{path}, got {len(missing)} that are not there"
         )
 
 
 def _collect(kind: Task, rows: Iterable[Row], source: str) -> Examples:
-    texts, labels, ids = [], [], []
+    texts: list[tuple[str, ...]] = []
+    labels: list[float] = []
+    ids: list[str] = []
     for row in rows:
         where = f"{source}:{row.line}"
         texts.append(parse_texts(kind, row.values, where))

@@ -13,17 +13,19 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from imbert.attacks import EmbeddingPGD
+from imbert.attacks.choice import AttackChoice
+from imbert.attacks.embedding_pgd import EmbeddingPGD
 from imbert.attacks.losses import margin
-from imbert.attacks.stage import attacked_examples
 from imbert.data.advglue import ADVGLUE_TASKS, read_advglue
 from imbert.model.classifier import Classifier
 from imbert.result import write_json
-from imbert.study.plan import AttackChoice
+from imbert.study.attack_runs import attacked_examples
 from imbert.training.evaluate import load_classifier
 from imbert.training.run_config import RunConfig
 
-PAIRS, DIRECTIONS, MARGINS = "perturbations.tsv", "directions.safetensors", "margins.json"
+PAIRS = "perturbations.tsv"
+DIRECTIONS = "directions.safetensors"
+MARGINS = "margins.json"
 Report = Callable[[str], None]
 
 
@@ -44,7 +46,7 @@ def write_perturbations(
         choice: how many examples are attacked, and the attack's norm, first radius and seed.
         data: where relative paths start.
         out: the folder for both files.
-        report: takes lines about what was found.
+        report: takes lines about progress.
 
     Returns:
         The texts, `kind<TAB>original<TAB>edited` for pairs and a text alone where there is a
@@ -62,13 +64,14 @@ def write_perturbations(
             f"task must be of one text an example, got {run.data.task}, whose examples have two"
         )
     classifier = load_classifier(checkpoint, run)
-    lines, margins = list[str](), dict[str, float]()
+    lines: list[str] = []
+    margins: dict[str, float] = {}
     if run.evaluate.advglue is not None and run.data.task in ADVGLUE_TASKS:
         lines, margins = _pairs(classifier, data / run.evaluate.advglue, run.data.task, report)
     result = EmbeddingPGD(norm=choice.norm, radius=choice.radii[0]).run(
         classifier, examples, choice.seed
     )
-    attacked = [i for i, one in enumerate(result.perturbations) if one is not None]
+    attacked = [i for i, delta in enumerate(result.perturbations) if delta is not None]
     report(
         f"attack: {len(attacked)} of {len(examples)} examples "
         f"attacked, {len(result.changed)} of them flipped"
@@ -96,7 +99,8 @@ def _pairs(
     before = logits.argmax(axis=1) == paired.original.labels
     after = classifier.logits(paired.adversarial.texts).argmax(axis=1) == paired.adversarial.labels
     margins = -margin(torch.as_tensor(logits), torch.as_tensor(paired.original.labels)).double()
-    lines, told = list[str](), dict[str, float]()
+    lines: list[str] = []
+    margin_of: dict[str, float] = {}
     for right, still, (original,), (edited,), own in zip(
         before,
         after,
@@ -107,12 +111,12 @@ def _pairs(
     ):
         if right and _clean(original) != _clean(edited):
             lines.append(f"{'held' if still else 'flipped'}\t{_clean(original)}\t{_clean(edited)}")
-            told[hashlib.sha256(_clean(original).encode()).hexdigest()] = own
+            margin_of[hashlib.sha256(_clean(original).encode()).hexdigest()] = own
     report(
         f"AdvGLUE: {len(lines)} of {len(before)} pairs whose original is "
         f"right, {int((before & ~after).sum())} of them flipped"
     )
-    return lines, told
+    return lines, margin_of
 
 
 def _clean(text: str) -> str:
@@ -130,7 +134,6 @@ def _state_difference(classifier: Classifier, text: str, perturbation: Tensor | 
     words = classifier.embed(batch)
     rest = {name: batch[name] for name in ("token_type_ids",) if name in batch}
     with torch.no_grad():
-        before, after = (
-            embeddings(inputs_embeds=one, **rest) for one in (words, words + perturbation.to(words))
-        )
+        before = embeddings(inputs_embeds=words, **rest)
+        after = embeddings(inputs_embeds=words + perturbation.to(words), **rest)
     return (after - before)[0].cpu().contiguous()

@@ -1,0 +1,169 @@
+"""Run a study: train every cell, attack every trained model, summarise; killed at any moment, it
+does only what is missing.
+"""
+
+import contextlib
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from analysis.ground.files import sweep
+from analysis.ground.json_records import DamagedRecord
+from imbert.records import Failure, plain
+from imbert.result import FolderInUseError, write_json, write_record, write_text
+from imbert.study.missing import FAILED
+from imbert.study.plan import STAGES, Cell, StudyConfig
+from imbert.study.study_record import Study
+from imbert.study.summary import RESULT, summarise
+from imbert.study.tables import comma_separated, markdown
+
+RANK_VARIABLES = (
+    "RANK",
+    "WORLD_SIZE",
+    "LOCAL_RANK",
+    "LOCAL_WORLD_SIZE",
+    "GROUP_RANK",
+    "ROLE_RANK",
+    "MASTER_ADDR",
+    "MASTER_PORT",
+)
+Report = Callable[[str], None]
+Work = Callable[[StudyConfig, Cell, Path, Path, Report], None]
+
+
+def run_study(
+    study: StudyConfig,
+    out: Path,
+    data: Path,
+    stages: Sequence[str] = STAGES,
+    shard: tuple[int, int] = (0, 1),
+    report: Report = print,
+) -> Study | None:
+    """Do what is missing of a study's stages for this rank's cells, then write study.json, table.md
+    and study.csv.
+
+    As many processes as there are may work in one folder: a cell that another holds is passed over.
+
+    Args:
+        study: what to run.
+        out: the study's folder.
+        data: where relative paths start.
+        stages: of STAGES; training and attacking are separate so that one can be repeated without
+            the other.
+        shard: this rank and how many there are; it takes cells[rank::ranks].
+        report: takes lines about progress.
+
+    Returns:
+        The summary, as study.json has it; None where it was not asked for.
+
+    Raises:
+        ValueError: if a record is damaged, or a result is of other choices, data or checkpoints.
+        OSError: if something cannot be read or written.
+    """
+    rank, ranks = shard
+    sweep(out)
+    if {"train", "attack"} & {*stages}:
+        _require_inputs(study, out, data)
+    cells = list(study.cells())[rank::ranks]
+    out.mkdir(parents=True, exist_ok=True)
+    for stage, name, work in (
+        ("train", "train", _train),
+        ("attack", "attack", _attack),
+        ("attack", "transfer", _transfer),
+    ):
+        for number, cell in enumerate(cells if stage in stages else [], 1):
+            title = f"[{number}/{len(cells)}] {name} {cell.folder}: "
+            _guarded(work, name, study, cell, out, data, _after(title, report))
+    if "summarise" not in stages:
+        return None
+    summary = summarise(study, out, data)
+    write_record(out / "study.json", plain(summary))
+    write_text(out / "table.md", markdown(summary))
+    write_text(out / "study.csv", comma_separated(summary))
+    return summary
+
+
+def shard_of_ranks() -> tuple[int, int]:
+    """This process's rank under torchrun, whose variables are then removed: each run of a study
+    trains in one process.
+    """
+    shard = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
+    for name in RANK_VARIABLES:
+        os.environ.pop(name, None)
+    return shard
+
+
+def _after(title: str, report: Report) -> Report:
+    return lambda line: report(title + line)
+
+
+def _guarded(
+    work: Work, stage: str, study: StudyConfig, cell: Cell, out: Path, data: Path, report: Report
+) -> None:
+    """Do one cell's work; what fails is written into its folder and the study goes on, but a full
+    disk ends it.
+    """
+    failed = out / cell.folder / FAILED.format(stage=stage)
+    try:
+        work(study, cell, out, data, report)
+        failed.unlink(missing_ok=True)
+    except FolderInUseError:
+        report("in use by another process, passed over")
+    except (ValueError, ArithmeticError, RuntimeError) as error:
+        line = " ".join(str(error).split())
+        write_json(failed, plain(Failure(line, type(error).__name__)))
+        report(f"failed: {line}")
+
+
+def _require_inputs(study: StudyConfig, out: Path, data: Path) -> None:
+    """Refuse a study's folder with results of other choices, data or checkpoints than those that
+    are there now.
+    """
+    from imbert.training.finetune import finished
+
+    for cell in study.cells():
+        if (out / cell.folder / RESULT).exists():
+            with contextlib.suppress(DamagedRecord):  # measured again by its stage
+                finished(cell.run, out / cell.folder, data)
+
+
+def _train(study: StudyConfig, cell: Cell, out: Path, data: Path, report: Report) -> None:
+    from imbert.training.finetune import finetune, finished
+
+    if (out / cell.folder / RESULT).exists():
+        with contextlib.suppress(DamagedRecord):
+            finished(cell.run, out / cell.folder, data)
+            return
+    result = finetune(cell.run, out / cell.folder, data, report)
+    assert result is not None  # a run of a study trains in one process
+    dev = result.evaluation.dev
+    report(
+        f"done: dev {dev.metrics if dev else 'not measured'}, "
+        f"{result.meta.training.wall_seconds / 60:.1f} minutes"
+    )
+
+
+def _attack(study: StudyConfig, cell: Cell, out: Path, data: Path, report: Report) -> None:
+    if not study.is_attacked(cell) or not (out / cell.folder / RESULT).exists():
+        return
+    from imbert.study.attack_runs import attack_cell
+
+    assert study.attacks is not None
+    twin = study.baseline_of(cell)
+    known = twin is not None and (out / twin.folder / RESULT).exists()
+    attack_cell(cell, study.attacks, out, data, report, twin if known else None)
+
+
+def _transfer(study: StudyConfig, cell: Cell, out: Path, data: Path, report: Report) -> None:
+    """After all attacks: what broke a run to the baseline of its seed, and the other way round."""
+    twin = study.baseline_of(cell)
+    if (
+        twin is None
+        or not study.is_attacked(cell)
+        or not all((out / run.folder / RESULT).exists() for run in (cell, twin))
+    ):
+        return
+    from imbert.study.transfer_runs import transfer_cell
+
+    assert study.attacks is not None
+    transfer_cell(cell, twin, study.attacks, out, data, report)

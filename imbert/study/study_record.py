@@ -1,0 +1,147 @@
+"""All runs of a study together, as study.json holds them."""
+
+from pathlib import Path
+from typing import Literal
+
+from imbert.records import Count, Number, Record, read
+from imbert.study.plan import StudyConfig
+
+
+class Spread(Record, frozen=True):
+    """A mean and its interval; None at the ends where one value says nothing of the spread."""
+
+    mean: Number
+    low: Number
+    high: Number
+    n: Count
+
+
+class SeedSpread(Spread, frozen=True):
+    """The same over seeds, with what was measured at each."""
+
+    seeds: list[int]
+    values: list[float]
+
+
+class Paired(Record, frozen=True):
+    """Two models on the same items; see `analysis.ground.resampling.PairedTest`."""
+
+    difference: Number
+    low: Number
+    high: Number
+    p_value: Number
+    only_a: Count
+    only_b: Count
+    clusters: Count | None = None
+
+
+class ItemComparison(Record, frozen=True):
+    """Two models, seed by seed, on a choice of items."""
+
+    pairs: list[Count]
+    clusters: Count | None
+    resampled: str
+    pooled: Paired | None
+    seeds: Spread | None
+    hierarchical: Spread | None
+
+
+class Comparison(Record, frozen=True):
+    """On the items that both models have right before they are changed, and on all."""
+
+    both: ItemComparison
+    all: ItemComparison
+
+
+class AttackSpread(Record, frozen=True):
+    """An attack over seeds, always with the clean accuracy on the same examples."""
+
+    clean_accuracy: SeedSpread | None
+    robust_accuracy: SeedSpread | None
+    success_rate: SeedSpread | None
+    queries: SeedSpread | None
+
+
+class TrainingSpread(Record, frozen=True):
+    """How well and how long a model was trained, over seeds."""
+
+    loss: SeedSpread | None
+    minutes: SeedSpread | None
+    steps: list[Count]
+    evaluations: Number
+    failed_share: Number
+
+
+class TransferSpread(Record, frozen=True):
+    """The share of what broke one model that breaks the other, both ways, over seeds."""
+
+    to_baseline: SeedSpread | None
+    from_baseline: SeedSpread | None
+
+
+class Model(Record, frozen=True):
+    """One model of a group over its seeds."""
+
+    name: str
+    kind: str
+    role: Literal["explicit", "truncated", "implicit"]
+    seeds: list[int]
+    measures: dict[str, SeedSpread | None]
+    training: TrainingSpread
+    attacks: dict[str, AttackSpread]
+    masking: dict[str, list[bool | None]]
+    transfer: dict[str, TransferSpread]
+    against_baseline: Comparison | None
+    attacks_against_baseline: dict[str, Comparison] | None = None
+
+
+class Group(Record, frozen=True):
+    """All models of one task and size."""
+
+    name: str
+    task: str
+    size: Count | None
+    metric: str
+    chance: float | None
+    models: list[Model]
+
+
+class Score(Record, frozen=True):
+    """AdvGLUE's score of a model over seeds."""
+
+    size: Count | None
+    model: str
+    score: SeedSpread | None
+
+
+class StudyMeta(Record, frozen=True):
+    """What all runs of a study have in common, as sets of texts."""
+
+    versions: list[str]
+    commits: list[str]
+    data: list[str]
+    start: list[str]
+
+
+class Study(Record, frozen=True):
+    """All runs of a study together: study.json."""
+
+    schema: Literal[1]
+    name: str
+    baseline: str
+    study: StudyConfig
+    groups: list[Group]
+    scores: list[Score]
+    missing: list[str]
+    warnings: list[str]
+    meta: StudyMeta
+
+
+def read_study_record(path: Path) -> Study:
+    """The record of a study.
+
+    Raises:
+        ValueError: if it is damaged, or an entry is unknown, missing or wrong.
+        OSError: if it cannot be read.
+    """
+    return read(path, Study)
