@@ -60,6 +60,7 @@ print("all")
     assert run(script) == "all\n"
 
 
+@pytest.mark.slow
 def test_auto_classes_know_the_models_when_transformers_comes_after(tiny_imbert: Path) -> None:
     """Nothing of imbert is used but its import; a configuration may come from another process."""
     config = tiny_imbert / "config.pickle"

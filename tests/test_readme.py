@@ -94,6 +94,7 @@ def test_there_is_a_command_for_each_use() -> None:
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "command", [command for command in commands("odestab") if command[0] != AFTER], ids=" ".join
 )
@@ -102,6 +103,7 @@ def test_a_command_draws(command: list[str], folder: Path) -> None:
     assert any(folder.rglob("*.svg"))
 
 
+@pytest.mark.slow
 def test_a_model_is_finetuned_measured_and_attacked(folder: Path) -> None:
     for command in commands("imbert"):
         assert imbert(command) == 0, command

@@ -19,6 +19,8 @@ from analysis.calibration import again, fit, flips, linearity
 from figures import calibration as picture
 from figures.records import Calibration, typed
 
+pytestmark = pytest.mark.slow
+
 TEXTS = """\
 the cat sat
 the mat

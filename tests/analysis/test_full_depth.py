@@ -17,6 +17,8 @@ from analysis.quantities.propagation import growths
 from analysis.quantities.refinement import PARTS
 from analysis.run import Measurements
 
+pytestmark = pytest.mark.slow
+
 TEXTS = [0, 1, 2]
 
 

@@ -11,6 +11,7 @@ import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -177,7 +178,17 @@ def test_temporary_files_of_the_dead_are_swept_and_those_of_the_living_stay(tmp_
     assert sorted(tmp_path.iterdir()) == sorted([alive, elsewhere])
 
 
-def test_an_interrupt_that_a_callback_swallows_is_raised_later() -> None:
+@pytest.fixture
+def default_interrupts() -> Iterator[None]:
+    """Python's own answer to Ctrl-C, also where the tests run in the background, which ignores
+    it.
+    """
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_an_interrupt_that_a_callback_swallows_is_raised_later(default_interrupts: None) -> None:
     with pytest.raises(KeyboardInterrupt), kept_interrupts():
         with contextlib.suppress(KeyboardInterrupt):  # as Python does in a finaliser
             signal.raise_signal(signal.SIGINT)
@@ -199,6 +210,7 @@ def test_streams_that_are_closed_or_narrow_are_no_error(monkeypatch: pytest.Monk
     assert narrow.buffer.getvalue() == b"report: \\u6587/\\udcff.html\n"  # type: ignore[attr-defined]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("part", ["config.json", "tokenizer.json"])
 def test_a_run_does_not_go_on_after_its_model_changed(
     odestab, desk: Path, checkpoint: Path, part: str

@@ -247,6 +247,7 @@ def test_the_picture_shows_every_layer_and_placement() -> None:
     assert len(hollow) == 1
 
 
+@pytest.mark.slow
 def test_a_truncated_solver_that_goes_on_long_enough_has_the_implicit_advantage(desk: Path) -> None:
     config = StudyConfig(
         "bert",
@@ -263,6 +264,7 @@ def test_a_truncated_solver_that_goes_on_long_enough_has_the_implicit_advantage(
     ).all()
 
 
+@pytest.mark.slow
 def test_the_command_writes_a_prediction_that_the_same_command_repeats(odestab, desk: Path) -> None:
     first = odestab("predict", "bert", "--texts", "texts.tsv", "--out", "ahead", "--workers", "1")
     assert first.code == 0 and "predict" in first.out and "Only 6 texts" in first.out

@@ -14,6 +14,8 @@ from analysis import pool, sweep
 from analysis.config import StudyConfig, read_texts
 from analysis.record import write_cell
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
 HEAVY = {

@@ -124,6 +124,7 @@ def test_export_to_a_place_that_is_a_file_is_one_line(odestab, run_folder: Path)
     odestab.refuses(["export", "run", "--out", "taken"], "taken: File exists")
 
 
+@pytest.mark.slow
 def test_tables_lie_in_the_run_folder_by_default(odestab, run_folder: Path) -> None:
     assert odestab("export", "run").code == 0
     assert (run_folder / "tables" / "growth.csv").is_file()

@@ -79,6 +79,7 @@ def test_the_same_command_again_measures_nothing_and_changes_no_byte(run_folder,
     assert measured == [] and bytes_of(run_folder) == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ranks", [2, 3])
 def test_ranks_that_share_a_folder_give_the_records_of_one(
     finished, desk, odestab, measured, ranks
@@ -98,12 +99,14 @@ def test_ranks_that_share_a_folder_give_the_records_of_one(
     assert bytes_of(desk / "run") == bytes_of(finished)
 
 
+@pytest.mark.slow
 def test_two_ranks_that_write_the_same_cells_do_no_harm(finished, desk, odestab):
     assert odestab.analyze("--shard", "0/2", "--workers", "1").code == 0
     assert odestab.analyze("--workers", "1").code == 0
     assert bytes_of(desk / "run") == bytes_of(finished)
 
 
+@pytest.mark.slow
 def test_a_cell_measured_alone_is_the_cell_measured_in_turn(run_folder, odestab, measured):
     names = ["propagation-h1-worst-t0000", "layer-l01-t0000", "propagation-h1-typo-t0000"]
     before = bytes_of(run_folder)

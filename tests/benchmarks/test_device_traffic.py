@@ -5,6 +5,8 @@ look, a cycle or a solve's end.
 import json
 from pathlib import Path
 
+import pytest
+
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 INSIDE = {"iteration", "product", "pair of products"}
 
@@ -18,6 +20,7 @@ def test_nothing_is_waited_for_inside_a_chunk() -> None:
     assert len(inside) >= 12 and [row for row in inside if row["waits"] != 0] == []
 
 
+@pytest.mark.slow
 def test_the_published_counts_are_those_of_the_code(script) -> None:
     again = {
         "FixedPoint",

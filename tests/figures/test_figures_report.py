@@ -20,6 +20,8 @@ from figures.__main__ import main
 from figures.pictures import PICTURES, pictures_of
 from figures.report import write_report
 
+pytestmark = pytest.mark.slow
+
 HOSTILE = (
     "<script>alert(1)</script>",
     "\"double\" and 'single'",

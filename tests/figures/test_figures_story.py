@@ -108,12 +108,14 @@ def headings(text: str) -> list[str]:
     return re.findall(r"<h2 [^>]*>(.*?)</h2>", text)
 
 
+@pytest.mark.slow
 def test_without_records_the_page_asks_and_says_its_limits(tmp_path: Path) -> None:
     found = headings(page(tmp_path, Story()))
     assert found[0] == "The question" and "Limits" in found
     assert not {"What was predicted", "What fine-tuning showed", "Controls"} & set(found)
 
 
+@pytest.mark.slow
 def test_every_record_has_its_section_with_its_numbers(tmp_path: Path) -> None:
     text = page(tmp_path, story(**records()))
     found = headings(text)
@@ -165,6 +167,7 @@ def test_controls_tell_of_refinement_and_of_other_explicit_steps(tmp_path: Path)
     assert "--depth full" in section(unrefined, "controls")
 
 
+@pytest.mark.slow
 def test_failed_checks_and_what_is_missing_are_told(tmp_path: Path) -> None:
     study = copy.deepcopy(records()["study"])
     for model in study["groups"][0]["models"]:

@@ -52,6 +52,7 @@ def test_perturbations_lie_in_the_ball_and_spare_special_tokens(norm: str, which
         assert bool((delta[batch.words] != 0).any())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["bert", "im-bert"])
 def test_success_and_accuracy_are_those_of_asking_again(kind: str) -> None:
     classifier, examples = trained(kind), some(8)
@@ -250,6 +251,7 @@ def test_implicit_and_unrolled_gradients_climb_to_the_same_loss() -> None:
     }
 
 
+@pytest.mark.slow
 def test_the_gradient_that_suits_the_solver_is_chosen() -> None:
     quick = EmbeddingPGD(radius=0.1, steps=1, restarts=1)
     kinds = {

@@ -104,6 +104,7 @@ def test_character_edits_stay_within_their_number_and_the_budget(order: str, mos
         assert row.queries <= 12
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "attack",
     [CharacterEdits(), CharacterEdits(order="random"), WordSubstitution(TABLE, max_fraction=0.5)],

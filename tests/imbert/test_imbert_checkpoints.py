@@ -16,6 +16,8 @@ from tiny_runs import tiny_run, write_data
 from imbert.model.loading import WEIGHTS
 from imbert.training.finetune import finetune
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -112,8 +114,9 @@ def test_a_solver_that_fails_in_any_epoch_is_a_warning(
         model={"kind": "im-bert", "implicit_layers": [0], "solver": solver},
         train={"epochs": 2},
     )
-    told = finetune(run, tmp_path / "run", data)["warnings"]
-    assert any(line.startswith("evaluation: layer 0: solver failed on 100.0%") for line in told)
+    warnings = finetune(run, tmp_path / "run", data).warnings
+    assert any(line.startswith("evaluation: layer 0: solver failed on 100.0%") for line in warnings)
     assert (
-        len({line.split(":")[0] for line in told if line.startswith("training up to step ")}) == 2
+        len({line.split(":")[0] for line in warnings if line.startswith("training up to step ")})
+        == 2
     )

@@ -94,6 +94,7 @@ def test_attack(
     assert "the film" not in (tmp_path / "characters.json").read_text()
 
 
+@pytest.mark.slow
 def test_a_ladder_of_radii_is_a_record_for_each_and_a_baseline_is_put_to_the_model(
     trained: Path, folder: Path, tmp_path: Path
 ) -> None:
@@ -125,6 +126,7 @@ def test_a_ladder_of_radii_is_a_record_for_each_and_a_baseline_is_put_to_the_mod
     )
 
 
+@pytest.mark.slow
 def test_masking_is_checked_in_the_ball_that_is_attacked(
     trained: Path, folder: Path, tmp_path: Path
 ) -> None:

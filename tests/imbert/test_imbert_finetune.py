@@ -30,6 +30,8 @@ from imbert.training.run_config import RunConfig, run_config
 from imbert.training.trainer import WHOLE, criterion, is_exhausted, last_state
 from imbert.training.trainer_arguments import trainer_arguments
 
+pytestmark = pytest.mark.slow
+
 IMPLICIT = {"kind": "im-bert", "implicit_layers": [2]}
 TIGHT = {
     "solver": {"name": "Auto", "rtol": 1e-5},

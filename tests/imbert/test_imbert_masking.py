@@ -34,6 +34,8 @@ from imbert.model.solver_log import LayerBatch
 from imbert.model.stepping_model import stepping
 from imbert.records import plain
 
+pytestmark = pytest.mark.slow
+
 NAMES = [
     "gain",
     "gradients_at_step",

@@ -196,6 +196,7 @@ def test_gradient_descent_unrolled_is_the_published_connection(
     assert torch.allclose(state[3][real], y[real], rtol=0, atol=1e-11)
 
 
+@pytest.mark.slow
 def test_four_micro_batches_are_one_batch(tiny_folder: Path) -> None:
     model = exact(tiny_folder, implicit_layers=[0, 1, 2])
     whole = tokenized(tiny_folder, 16)

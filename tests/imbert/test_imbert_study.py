@@ -29,6 +29,8 @@ from imbert.study.run_study import run_study, shard_of_ranks
 from imbert.study.study_record import Study, read_study_record
 from imbert.study.tables import comma_separated, markdown
 
+pytestmark = pytest.mark.slow
+
 STUDIES = Path(__file__).parents[2] / "docs" / "studies"
 
 MODELS = {"bert": {}, "im-bert": {"kind": "im-bert", "implicit_layers": [2]}}

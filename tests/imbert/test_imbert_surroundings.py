@@ -16,6 +16,7 @@ import imbert
 import odestab as od
 
 pytestmark = [
+    pytest.mark.slow,
     pytest.mark.usefixtures("quiet"),
     pytest.mark.filterwarnings(
         "ignore:`gradient_checkpointing_enable` is deprecated:FutureWarning"

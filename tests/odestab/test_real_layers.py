@@ -10,6 +10,8 @@ import torch
 
 import odestab as od
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def encoder(minilm_folder: Path) -> tuple[Any, Any]:
@@ -79,7 +81,6 @@ def test_singular_values_and_logarithmic_norm_are_those_of_the_dense_matrix(
     )
 
 
-@pytest.mark.slow
 def test_padding_changes_no_quantity(encoder: tuple[Any, Any]) -> None:
     texts = ("Hello there", "The ferry leaves at noon.")
     together = traced(encoder, *texts)
@@ -96,7 +97,6 @@ def test_padding_changes_no_quantity(encoder: tuple[Any, Any]) -> None:
         assert (padded.values[i] - single.values[0]).abs().max() < 1e-10
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     "method",
     [od.ExplicitEuler(1.0), od.ImplicitEuler(1.0, solver=od.Auto(rtol=1e-11))],
@@ -125,7 +125,6 @@ def test_the_worst_direction_through_the_stack_is_that_of_the_dense_product(
     )
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     "method",
     [od.ExplicitEuler(1.0), od.ImplicitEuler(1.0, solver=od.Auto(rtol=1e-11))],

@@ -121,6 +121,7 @@ def test_checkpoint_around_the_step(adjoint: AbstractAdjoint, reentrant: bool) -
     )
 
 
+@pytest.mark.slow
 def test_torch_compile() -> None:
     """In a process of its own: the type checks of the tests are no code that torch.compile can
     trace.

@@ -63,6 +63,7 @@ def test_two_by_two_in_closed_form(kind: str) -> None:
     )
 
 
+@pytest.mark.slow
 def test_small_epsilon_tends_to_the_spectrum(kind: str) -> None:
     matrix = random_matrix(30, "non-normal")
     operator, values = linear_operator(matrix), torch.linalg.eigvals(matrix)

@@ -293,6 +293,7 @@ def test_layers_that_annihilate_each_other() -> None:
     assert exponents.values[0] == -torch.inf and not exponents.residuals[0].isnan()
 
 
+@pytest.mark.slow
 def test_growth_beyond_the_range_of_a_precision() -> None:
     """Sixteen layers that multiply by 1e4 and more: their product is no number of float32."""
     maps = torch.stack([random_matrix(N, "non-normal", s) for s in range(16)])[:, None]
@@ -315,6 +316,7 @@ def od_trajectory(
     return Trajectory(states, torch.ones(1, 2, dtype=torch.bool), fields)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method, copies", [(EXPLICIT, 2), (EXPLICIT, 8), (IMPLICIT, 2)])
 def test_every_copy_of_a_multiple_exponent_is_found(
     method: AbstractOneStepMethod, copies: int

@@ -128,6 +128,7 @@ def test_complex_pairs_against_dense() -> None:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size, solver", [(20, "dense"), (36, "factors"), (36, "gmres")])
 def test_smallest_and_nearest_to_a_shift(
     size: int, solver: str, monkeypatch: pytest.MonkeyPatch

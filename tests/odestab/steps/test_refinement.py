@@ -75,6 +75,7 @@ def test_a_loose_tolerance_costs_little_accuracy() -> None:
     )
 
 
+@pytest.mark.slow
 def test_both_methods_converge_to_the_flow_with_order_one() -> None:
     parts = (4, 8, 16)
     found = frozen_refinement(linear_operator(*(0.3 * matrices())), 1.0, parts, 1e-3)
