@@ -14,7 +14,7 @@ from figures import selection, style
 from figures.findings import NOTHING, number, numbers_of, share
 from figures.layer_rows import layer_rows
 from figures.picture import Picture
-from figures.whiskers import beside, layer_axis, whiskers
+from figures.whiskers import beside, guaranteed_below_one, layer_axis, whiskers
 
 MARKERS = {"worst": "o", "spectral": "D"}
 SETTLED = {"worst": "worst_growth_converged", "spectral": "spectral_growth_certain"}
@@ -126,19 +126,7 @@ def _draw_logarithmic_norm(ax: Axes, growth: xr.Dataset, h: float) -> bool:
         hollow = selection.uncertain(values, growth["logarithmic_norm_converged"])
         any_hollow = bool(hollow.any())
         whiskers(ax, beside(layers, 0, 1), selection.band(values), style.INK, "s", hollow)
-    ax.axhline(1, color=style.COLOURS["implicit"], linewidth=1)
-    ax.set_ylim(min(0.0, ax.get_ylim()[0]), max(1.6, ax.get_ylim()[1]))
-    place, text = ax.get_yaxis_transform(), "implicit step\nguaranteed below"
-    ax.text(
-        1.01,
-        1,
-        text,
-        transform=place,
-        ha="left",
-        va="center",
-        fontsize=7,
-        color=style.COLOURS["implicit"],
-    )
+    guaranteed_below_one(ax)
     ax.set_ylabel(r"$h\mu_2(J)$")
     layer_axis(ax, layers)
     return any_hollow

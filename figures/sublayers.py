@@ -14,7 +14,7 @@ from analysis.run import Measurements
 from figures import selection, style
 from figures.findings import NOTHING, number, share
 from figures.picture import Picture
-from figures.whiskers import beside, layer_axis, whiskers
+from figures.whiskers import beside, guaranteed_below_one, layer_axis, whiskers
 
 NAMES = {**HALVES, "whole": "whole layer"}
 MARKERS = {"attention": "^", "feed_forward": "v", "whole": "o"}
@@ -104,19 +104,7 @@ def _draw_logarithmic_norm(ax: Axes, parts: dict[str, xr.Dataset], h: float) -> 
         x = beside(layers, i, len(parts))
         whiskers(ax, x, selection.band(norm), style.INK, MARKERS[part], hollow)
         any_hollow |= bool(hollow.any())
-    ax.axhline(1, color=style.COLOURS["implicit"], linewidth=1)
-    ax.set_ylim(min(0.0, ax.get_ylim()[0]), max(1.6, ax.get_ylim()[1]))
-    text = "implicit step\nguaranteed below"
-    ax.text(
-        1.01,
-        1,
-        text,
-        transform=ax.get_yaxis_transform(),
-        ha="left",
-        va="center",
-        fontsize=7,
-        color=style.COLOURS["implicit"],
-    )
+    guaranteed_below_one(ax)
     ax.set_ylabel(r"$h\mu_2$")
     layer_axis(ax, layers)
     return any_hollow

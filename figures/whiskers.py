@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from matplotlib.axes import Axes
 
-from figures import selection
+from figures import selection, style
 
 
 def whiskers(
@@ -46,3 +46,20 @@ def layer_axis(ax: Axes, layers: Sequence[int]) -> None:
         for between in list(layers)[1:]:
             ax.axvline(between - 0.5, color="#E6E6E6", linewidth=0.6, zorder=-1)
     ax.set_xlabel("layer")
+
+
+def guaranteed_below_one(ax: Axes) -> None:
+    """The line hμ₂ = 1 with what it says, in a panel that shows 0 and some room above it."""
+    colour = style.COLOURS["implicit"]
+    ax.axhline(1, color=colour, linewidth=1)
+    ax.set_ylim(min(0.0, ax.get_ylim()[0]), max(1.6, ax.get_ylim()[1]))
+    ax.text(
+        1.01,
+        1,
+        "implicit step\nguaranteed below",
+        transform=ax.get_yaxis_transform(),
+        ha="left",
+        va="center",
+        fontsize=7,
+        color=colour,
+    )
