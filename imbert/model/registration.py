@@ -1,6 +1,5 @@
 """transformers' Auto classes know these models, also where transformers is imported later."""
 
-import contextlib
 import importlib
 import sys
 from collections.abc import Sequence
@@ -25,23 +24,32 @@ def register_with_transformers() -> None:
 
 
 class _AfterAutoClasses(MetaPathFinder):
-    """Finds the module of the Auto classes as Python does, and has the configurations imported when
-    it is there.
+    """Finds transformers' modules as Python does, and has the configurations imported once the Auto
+    classes are there and no module of transformers is half loaded: they import each other, and a
+    configuration that is imported among them finds one that is still empty.
     """
+
+    def __init__(self) -> None:
+        self.loading = 0  # modules of transformers that are half loaded
 
     def find_spec(
         self, name: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        spec = PathFinder.find_spec(name, path, target) if name == AUTO else None
+        inside = name.startswith("transformers.")
+        spec = PathFinder.find_spec(name, path, target) if inside else None
         if spec is None or spec.loader is None:
             return None
         execute = spec.loader.exec_module
 
         def execute_and_register(module: ModuleType) -> None:
-            execute(module)
-            with contextlib.suppress(ValueError):  # the module is loaded anew
+            self.loading += 1
+            try:
+                execute(module)
+            finally:
+                self.loading -= 1
+            if self.loading == 0 and AUTO in sys.modules and self in sys.meta_path:
                 sys.meta_path.remove(self)
-            importlib.import_module(CONFIGURATIONS)
+                importlib.import_module(CONFIGURATIONS)
 
         spec.loader.exec_module = execute_and_register  # type: ignore[method-assign]
         return spec

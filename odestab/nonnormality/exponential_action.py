@@ -50,8 +50,8 @@ def exponential_action(
         matvec: A, on `(batch, n)`; it must act on each example alone.
         v: the vectors.
         rtol: tolerance on the error relative to ‖e^A v‖; no less than rounding relative to the
-            vector a sub-step began with. Where A is far from normal, later sub-steps may amplify
-            the errors of earlier ones.
+            vector that a sub-step ends with, or to what `growth` makes of the one it began with.
+            Where A is far from normal, later sub-steps may amplify the errors of earlier ones.
         dimension: of the largest Krylov space; memory is one state per dimension.
         max_products: budget per example.
         growth: about how much e^A makes of a random vector. What a space has not seen of A may grow
@@ -96,6 +96,14 @@ class _Tolerance:
             return self.rtol
         overtaken = self.growth > OVERTAKEN * size
         return torch.where(overtaken, self.rtol * size / self.growth, self.rtol)
+
+    def floor(self, size: Tensor) -> Tensor:
+        """What rounding is relative to, where a unit vector becomes one of this size: the size, or
+        what e^A makes of any vector where that is more, but no more than the vector itself.
+        """
+        if self.growth is None:
+            return size
+        return torch.maximum(size, self.growth.clamp(max=1.0))
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -164,6 +172,6 @@ def _look(
     size = column.norm(dim=1)
     eps = torch.finfo(step.dtype).eps
     estimate = torch.maximum(column[:, -1].abs(), (hessenberg[:, -1, -2] * column[:, -2]).abs())
-    allowed = tolerance.of(size) * step * size + 100 * eps * size.clamp(min=1.0)
+    allowed = tolerance.of(size) * step * size + 100 * eps * tolerance.floor(size)
     good = estimate <= allowed
     return column, estimate / size, good | lost | (factorization.basis[:, 0] == 0).all(1)

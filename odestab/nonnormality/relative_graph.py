@@ -238,7 +238,8 @@ def scaled_relative_graph(
         generator: source of the start vector.
 
     Raises:
-        ValueError: if there are no centres, or one is not finite; if rtol is not positive.
+        ValueError: if there are no centres, or they are not finite, real and in one dimension; if
+            rtol is not positive.
 
     Example:
         >>> import torch, odestab as od
@@ -247,6 +248,9 @@ def scaled_relative_graph(
         >>> graph.contains(torch.tensor([[-1.0 + 0j, -3.0 + 1j, -3.0 + 2j]])).tolist()
         [[True, True, False]]
     """
+    if centres is not None and (centres.ndim != 1 or centres.is_complex()):
+        kind = f"{centres.dtype} of shape {tuple(centres.shape)}"
+        raise ValueError(f"centres must be real, in one dimension, got {kind}")
     if centres is not None and not (centres.numel() and bool(centres.isfinite().all())):
         raise ValueError(f"centres must be finite, at least one, got {centres.tolist()}")
     if not rtol > 0:

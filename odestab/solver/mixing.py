@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import numbers
 from typing import Any
 
 from odestab.solver.ledger import Array, namespace
@@ -46,8 +47,11 @@ class Mixing:
 
     def __post_init__(self) -> None:
         for name, first in (("memory", 0), ("period", 1)):
-            if getattr(self, name) < first:
-                raise ValueError(f"{name} must be >= {first}, got {getattr(self, name)}")
+            count = getattr(self, name)
+            if not isinstance(count, numbers.Integral):
+                raise ValueError(f"{name} must be a whole number, got {count!r}")
+            if count < first:
+                raise ValueError(f"{name} must be >= {first}, got {count}")
         for name, least in (("damping", 0.0), ("cap", 1.0), ("growth_limit", 1.0)):
             if not getattr(self, name) > least:
                 raise ValueError(f"{name} must be > {least:g}, got {getattr(self, name)}")

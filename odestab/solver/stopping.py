@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import numbers
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -18,7 +19,8 @@ class Stopping:
             detection. False returns the best one.
 
     Raises:
-        ValueError: if a tolerance is negative or not finite, or a count is too small.
+        ValueError: if a tolerance is negative or not finite, or a count is too small or no whole
+            number.
 
     >>> Stopping(rtol=1e-3).max_iterations
     100
@@ -37,5 +39,7 @@ class Stopping:
                 raise ValueError(f"{name} must be finite and >= 0, got {value}")
         for name, least in (("max_iterations", 0), ("patience", 1)):
             value = getattr(self, name)
+            if not isinstance(value, numbers.Integral):
+                raise ValueError(f"{name} must be a whole number, got {value!r}")
             if value < least:
                 raise ValueError(f"{name} must be >= {least}, got {value}")

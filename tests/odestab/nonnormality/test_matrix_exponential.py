@@ -112,6 +112,17 @@ def test_a_small_space_takes_sub_steps() -> None:
     assert (products[1] > 60).any() and (products[1] >= products[0]).all()
 
 
+def test_what_decays_far_below_rounding_is_accurate_relative_to_the_result(krylov: None) -> None:
+    """‖e^A v‖ = 1e-42 ‖v‖: rounding relative to v itself would leave no digit of it."""
+    values = torch.linspace(-300, -97, BIG, dtype=DTYPE)
+    turned = orthogonal(BIG, 3)
+    operator = linear_operator(turned * values @ turned.T)
+    v = normal_numbers(1, BIG)
+    exact = turned @ (values.exp() * (turned.T @ v[0]))
+    assert relative(exponential(operator).mv(v)[0], exact) < 1e-7
+    assert relative(exponential(operator).rmv(v)[0], exact) < 1e-7
+
+
 def test_stiff_decay_is_accurate_relative_to_the_result(krylov: None) -> None:
     """‖A‖ = 10⁴: a Taylor polynomial would need as many products; e^A v is what the slow modes
     leave of v.

@@ -285,6 +285,15 @@ def test_theta_of_a_method() -> None:
     assert [theta_of(make(0.5)) for make in METHODS.values()] == [0.0, 1.0, 0.5, 0.75]
 
 
+def test_centres_that_are_no_list_of_real_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("jaxtyping.config.jaxtyping_disable", True)
+    operator = linear_operator(random_matrix(4, "normal"))
+    with pytest.raises(ValueError, match=r"centres must be real, in one dimension, got .*complex"):
+        scaled_relative_graph(operator, torch.tensor([1 + 1j]))
+    with pytest.raises(ValueError, match=r"one dimension, got torch\.float64 of shape \(\)"):
+        scaled_relative_graph(operator, torch.tensor(0.0, dtype=DTYPE))
+
+
 def test_wrong_input() -> None:
     operator = linear_operator(random_matrix(4, "normal"))
     with pytest.raises(ValueError, match=r"centres must be finite, at least one, got \[\]"):

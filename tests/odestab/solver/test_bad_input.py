@@ -160,6 +160,16 @@ def test_fields_that_are_none(solver: AbstractImplicitSolver) -> None:
     )
 
 
+def test_counts_are_whole_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("jaxtyping.config.jaxtyping_disable", True)
+    with pytest.raises(ValueError, match=r"memory must be a whole number, got 2\.5"):
+        Anderson(memory=2.5)
+    with pytest.raises(ValueError, match=r"max_iterations must be a whole number, got 1\.5"):
+        FixedPoint(max_iterations=1.5)
+    with pytest.raises(ValueError, match=r"max_iterations must be a whole number, got 1\.5"):
+        GradientDescent(steps=1.5)
+
+
 def test_wrong_options_are_refused() -> None:
     with pytest.raises(ValueError, match="memory must be >= 1, got 0"):
         Anderson(memory=0)
