@@ -83,7 +83,9 @@ def conditioning(
     ids, words, rest = _inputs(model, batch)
     with torch.enable_grad():
         embeddings = embed(ids).detach().requires_grad_()
-        logits = model(inputs_embeds=embeddings, **rest).logits
+        logits = getattr(model(inputs_embeds=embeddings, **rest), "logits", None)
+        if not isinstance(logits, Tensor):
+            raise ValueError(f"model must return logits, as classifiers do: {type(model).__name__}")
         chosen = _labels(logits, labels, len(ids))
         margin = _margins(logits, chosen)
         gradient = torch.zeros_like(embeddings)
@@ -91,7 +93,10 @@ def conditioning(
             # Examples do not meet in a model: the gradient of the sum is that of each.
             slope = torch.autograd.grad(margin.sum(), embeddings, allow_unused=True)[0]
             gradient = gradient if slope is None else slope
-    return _conditioning(margin.detach(), gradient, embeddings.detach(), words, chosen)
+    margin = margin.detach()
+    # What a model makes of padding alone is about no text.
+    margin = margin.masked_fill(~rest["attention_mask"].bool().any(1), torch.nan)
+    return _conditioning(margin, gradient, embeddings.detach(), words, chosen)
 
 
 def _inputs(model: nn.Module, batch: Mapping[str, Any]) -> tuple[Tensor, Tensor, dict[str, Any]]:
@@ -139,6 +144,7 @@ def _labels(logits: Tensor, labels: Tensor | None, count: int) -> Tensor:
         )
     if labels is None:
         return logits.detach().argmax(1)
+    labels = torch.as_tensor(labels)
     if labels.is_floating_point() or labels.shape != (count,):
         raise ValueError(
             f"labels must be whole numbers of shape ({count},), got {labels.dtype} of "

@@ -30,7 +30,7 @@ class Toy(nn.Module):
     def forward(self, inputs_embeds: Tensor, attention_mask: Tensor) -> Any:
         self.calls += 1
         real = attention_mask[..., None].to(inputs_embeds.dtype)
-        mean = (real * torch.tanh(inputs_embeds)).sum(1) / real.sum(1)
+        mean = (real * torch.tanh(inputs_embeds)).sum(1) / real.sum(1).clamp(min=1)
         return types.SimpleNamespace(logits=self.head(mean))
 
 
@@ -122,6 +122,26 @@ def test_special_tokens_are_no_words() -> None:
     assert words.margin == whole.margin and words.gradient < whole.gradient
     none = conditioning(model, {**batch, "special_tokens_mask": torch.ones(1, 4)})
     assert none.flat.all() and none.distance.isinf().all()
+
+
+def test_padding_alone_is_no_text() -> None:
+    model, batch = linear(), texts(4, 3)
+    alone = conditioning(model, batch)
+    mask = batch["attention_mask"].clone()
+    mask[1] = 0
+    found = conditioning(model, {**batch, "attention_mask": mask}, labels=alone.labels)
+    for name in ("margin", "gradient", "distance", "relative"):
+        assert getattr(found, name)[1].isnan() and getattr(found, name)[0].isfinite()
+    assert not found.flat.any()
+
+
+def test_a_model_without_logits_is_refused() -> None:
+    class Bare(Toy):
+        def forward(self, **inputs: Tensor) -> Tensor:
+            return super().forward(**inputs).logits
+
+    with pytest.raises(ValueError, match="must return logits"):
+        conditioning(Bare(linear().head).eval(), texts(3))
 
 
 def test_a_gradient_that_vanishes_is_marked() -> None:
