@@ -22,7 +22,8 @@ class ImRobertaPreTrainedModel(SteppingModel, roberta.RobertaPreTrainedModel):
 
     config: ImRobertaConfig
     config_class = ImRobertaConfig
-    _can_record_outputs = {"hidden_states": roberta.RobertaLayer}  # noqa: RUF012 -- transformers' own way
+    # a class variable, as transformers has it
+    _can_record_outputs = {"hidden_states": roberta.RobertaLayer}  # noqa: RUF012
 
 
 class ImRobertaModel(ImRobertaPreTrainedModel, SteppingBase, roberta.RobertaModel):
@@ -76,7 +77,8 @@ class ImElectraPreTrainedModel(SteppingModel, electra.ElectraPreTrainedModel):
 
     config: ImElectraConfig
     config_class = ImElectraConfig
-    _can_record_outputs = {"hidden_states": electra.ElectraLayer}  # noqa: RUF012 -- transformers' own way
+    # a class variable, as transformers has it
+    _can_record_outputs = {"hidden_states": electra.ElectraLayer}  # noqa: RUF012
 
 
 class ImElectraModel(ImElectraPreTrainedModel, SteppingBase, electra.ElectraModel):

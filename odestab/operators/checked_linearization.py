@@ -122,7 +122,8 @@ def derivatives_anew(
         else:
             if path == "torch.autograd":  # which no transform takes
                 return Linearization(functools.partial(_one_by_one, product, x), rmv, path), image
-            return Linearization(over_tangents(lambda: product, x), rmv, path), image  # noqa: B023 -- the loop ends here
+            tangents = over_tangents(lambda: product, x)  # noqa: B023 -- the loop ends here
+            return Linearization(tangents, rmv, path), image
     raise problem
 
 
