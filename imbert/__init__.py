@@ -9,6 +9,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from imbert.model.registration import register_with_transformers
+from imbert.moved import keep_old_paths
 
 if TYPE_CHECKING:
     from imbert.model.configuration_imbert import ImBertConfig, ImElectraConfig, ImRobertaConfig
@@ -36,6 +37,7 @@ __all__ = [
 ]
 
 register_with_transformers()
+keep_old_paths()
 
 
 def __getattr__(name: str) -> Any:

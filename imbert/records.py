@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal, TypeVar
 import msgspec
 
 from analysis.ground.json_records import DIGEST, read_record
+from imbert.frozen_record import Record
 from imbert.record_faults import Json, require_type
 from imbert.result import SCHEMA, Spent, finite
 from imbert.toml_tables import Plain
@@ -26,10 +27,6 @@ Count = Annotated[int, msgspec.Meta(ge=0)]
 Bits = Annotated[str, msgspec.Meta(pattern="^[01]*$", description="a 0 or 1 for each example")]
 Digests = dict[str, str]
 R = TypeVar("R")
-
-
-class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Part of a file; entries that no version wrote are refused."""
 
 
 class Solves(Record, frozen=True):

@@ -1,15 +1,14 @@
 """How trained models are attacked, as a study or the command chooses it."""
 
-import msgspec
-
 from imbert.attacks.registry import ATTACKS, changes_texts
+from imbert.frozen_record import Record
 from imbert.toml_tables import in_range, one_of
 
 # of attacks on word embeddings, in mean word norms: one straight step, beyond it, a word exchanged
 RADII = (0.1, 0.3, 1.0)
 
 
-class AttackChoice(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class AttackChoice(Record, frozen=True):
     """How every trained model is attacked.
 
     Attributes:

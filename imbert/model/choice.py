@@ -5,10 +5,9 @@ Knows neither torch nor transformers; odestab is loaded where steps are to be ch
 
 from pathlib import Path
 
-import msgspec
-
 from analysis.ground.embedded_model import DEFAULT_MODEL as EMBEDDED
 from analysis.ground.embedded_model import default_model_folder
+from imbert.frozen_record import Record
 from imbert.toml_tables import Table, in_range, one_of
 
 KINDS = ("bert", "ex-bert", "im-bert")
@@ -24,7 +23,7 @@ MODEL_OPTIONS = (
 )
 
 
-class ModelChoice(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class ModelChoice(Record, frozen=True):
     """Which model is fine-tuned.
 
     Attributes:

@@ -1,0 +1,35 @@
+"""The base of all records and choices: frozen, every entry of its type, unknown ones refused."""
+
+import dataclasses
+from typing import Any
+
+import msgspec
+
+
+class _DataclassFields:
+    """The entries as `dataclasses` sees them, so that its `replace`, `fields` and `asdict` work on
+    records too.
+    """
+
+    def __get__(self, instance: object, owner: type[msgspec.Struct]) -> dict[str, Any]:
+        entries = [(entry.name, entry.type) for entry in msgspec.structs.fields(owner)]
+        return dataclasses.make_dataclass(owner.__name__, entries).__dataclass_fields__
+
+
+class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Part of a file; entries that no version wrote are refused.
+
+    >>> class Point(Record, frozen=True):
+    ...     x: float
+    ...     y: float = 0.0
+    >>> dataclasses.replace(Point(x=1.0), y=2.0)["y"]
+    2.0
+    """
+
+    __dataclass_fields__ = _DataclassFields()
+
+    def __getitem__(self, name: str) -> Any:
+        """An entry by its name in the file."""
+        if name not in self.__struct_fields__:
+            raise KeyError(name)
+        return getattr(self, name)
