@@ -13,7 +13,8 @@ class _DataclassFields:
 
     def __get__(self, instance: object, owner: type[msgspec.Struct]) -> dict[str, Any]:
         entries = [(entry.name, entry.type) for entry in msgspec.structs.fields(owner)]
-        return dataclasses.make_dataclass(owner.__name__, entries).__dataclass_fields__
+        made = dataclasses.make_dataclass(owner.__name__, entries)
+        return {field.name: field for field in dataclasses.fields(made)}
 
 
 class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
