@@ -31,7 +31,7 @@ test: $(INSTALLED)
 	$(BIN)/python -m pytest --numprocesses auto --dist loadfile -m "not slow"
 
 test-all: test
-	$(BIN)/python -m pytest --numprocesses auto --dist load -m slow
+	$(BIN)/python -m pytest --numprocesses auto --dist loadfile -m slow
 
 lint: $(INSTALLED)
 	$(BIN)/ruff format --check .
