@@ -168,10 +168,10 @@ def finite(values: Any) -> Any:
         return {str(key): finite(value) for key, value in values.items()}
     if isinstance(values, list | tuple):
         return [finite(value) for value in values]
-    if dataclasses.is_dataclass(values) and not isinstance(values, type):
-        return finite(dataclasses.asdict(values))
     if isinstance(values, msgspec.Struct):
         return finite(msgspec.to_builtins(values, enc_hook=finite))
+    if dataclasses.is_dataclass(values) and not isinstance(values, type):
+        return finite(dataclasses.asdict(values))
     if hasattr(values, "tolist"):  # NumPy and torch
         return finite(values.tolist())
     return None if isinstance(values, float) and not math.isfinite(values) else values

@@ -1,14 +1,14 @@
 """How trained models are attacked, as a study or the command chooses it."""
 
 from imbert.attacks.registry import ATTACKS, changes_texts
-from imbert.frozen_record import Record
+from imbert.frozen_record import Choice
 from imbert.toml_tables import in_range, one_of
 
 # of attacks on word embeddings, in mean word norms: one straight step, beyond it, a word exchanged
 RADII = (0.1, 0.3, 1.0)
 
 
-class AttackChoice(Record, frozen=True):
+class AttackChoice(Choice, frozen=True):
     """How every trained model is attacked.
 
     Attributes:

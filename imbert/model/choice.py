@@ -7,7 +7,7 @@ from pathlib import Path
 
 from analysis.ground.embedded_model import DEFAULT_MODEL as EMBEDDED
 from analysis.ground.embedded_model import default_model_folder
-from imbert.frozen_record import Record
+from imbert.frozen_record import Choice
 from imbert.toml_tables import Table, in_range, one_of
 
 KINDS = ("bert", "ex-bert", "im-bert")
@@ -23,7 +23,7 @@ MODEL_OPTIONS = (
 )
 
 
-class ModelChoice(Record, frozen=True):
+class ModelChoice(Choice, frozen=True):
     """Which model is fine-tuned.
 
     Attributes:

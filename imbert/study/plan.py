@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 
 from imbert.attacks.choice import AttackChoice
-from imbert.frozen_record import Record
+from imbert.frozen_record import Choice
 from imbert.toml_tables import Plain, Table, known_keys, named, one_of, read_toml, section
 from imbert.training.run_config import SECTIONS, RunConfig, run_config
 
@@ -44,7 +44,7 @@ class Cell:
         return f"runs/{self.group}/{self.model}/seed-{self.seed}"
 
 
-class StudyConfig(Record, frozen=True):
+class StudyConfig(Choice, frozen=True):
     """All choices of a study.
 
     Attributes:

@@ -13,7 +13,7 @@ from pathlib import Path
 import msgspec
 
 from imbert.data.tasks import task
-from imbert.frozen_record import Record
+from imbert.frozen_record import Choice
 from imbert.model.choice import ModelChoice
 from imbert.toml_tables import Plain, Table, in_range, known_keys, named, one_of, read_toml, section
 
@@ -23,7 +23,7 @@ SCHEDULES = ("linear", "constant", "cosine")
 MOST_THREADS = 1024  # more than any machine has use for; far more end the process
 
 
-class DataChoice(Record, frozen=True):
+class DataChoice(Choice, frozen=True):
     """Which rows a model learns from.
 
     Attributes:
@@ -57,7 +57,7 @@ class DataChoice(Record, frozen=True):
         in_range("data.max_length", self.max_length, 4)
 
 
-class TrainChoice(Record, frozen=True):
+class TrainChoice(Choice, frozen=True):
     """How a model is trained.
 
     Attributes:
@@ -128,7 +128,7 @@ class TrainChoice(Record, frozen=True):
             )
 
 
-class EvaluateChoice(Record, frozen=True):
+class EvaluateChoice(Choice, frozen=True):
     """On what a trained model is measured.
 
     Attributes:
@@ -170,7 +170,7 @@ SECTIONS: Mapping[str, type[msgspec.Struct]] = types.MappingProxyType(
 )
 
 
-class RunConfig(Record, frozen=True):
+class RunConfig(Choice, frozen=True):
     """All choices of one fine-tuning run; equal configurations give equal weights on one
     machine.
     """

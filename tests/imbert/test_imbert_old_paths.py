@@ -1,4 +1,5 @@
-"""What imported from `imbert` before it had rooms still imports, and records are still mappings."""
+"""What imported from `imbert` before it had rooms still imports, and choices are still
+replaced as dataclasses."""
 
 import dataclasses
 import importlib
@@ -6,7 +7,7 @@ import importlib
 import msgspec
 import pytest
 
-from imbert.frozen_record import Record
+from imbert.frozen_record import Choice
 from imbert.moved import MOVED
 from imbert.study.plan import StudyConfig
 from imbert.training.run_config import DataChoice, RunConfig
@@ -28,13 +29,13 @@ def test_other_paths_are_not_found() -> None:
         importlib.import_module("imbert.nowhere")
 
 
-def test_records_are_read_by_name_and_replaced_as_dataclasses() -> None:
+def test_choices_are_read_by_name_and_replaced_as_dataclasses() -> None:
     run = dataclasses.replace(RunConfig(), data=DataChoice(task="rte", source="here"))
-    assert isinstance(run, Record) and run["data"]["task"] == "rte"
+    assert isinstance(run, Choice) and run["data"]["task"] == "rte"
     assert [field.name for field in dataclasses.fields(run)] == [*RunConfig.__struct_fields__]
     assert dataclasses.asdict(run)["data"]["source"] == "here"
     with pytest.raises(KeyError):
         run["nothing"]
     with pytest.raises((ValueError, msgspec.ValidationError)):  # checked as when it was made
         dataclasses.replace(DataChoice(), validation=-1)
-    assert issubclass(StudyConfig, Record)
+    assert issubclass(StudyConfig, Choice)
