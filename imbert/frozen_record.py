@@ -1,7 +1,7 @@
 """The base of all records and choices: frozen, every entry of its type, unknown ones refused."""
 
 import dataclasses
-from typing import Any
+from typing import Any, ClassVar
 
 import msgspec
 
@@ -42,4 +42,4 @@ class Choice(Record, frozen=True):
     2
     """
 
-    __dataclass_fields__ = _DataclassFields()
+    __dataclass_fields__: ClassVar[Any] = _DataclassFields()
