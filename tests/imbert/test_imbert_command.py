@@ -75,20 +75,17 @@ def test_evaluate_takes_the_choices_of_the_run(
     assert record["meta"]["checkpoint"] == file_digest(trained / "checkpoint" / "model.safetensors")
 
 
+def attack_on_four(trained: Path, folder: Path) -> list[str]:
+    """The command that attacks the letters of four sentences."""
+    given = {"--data": folder, "--kind": "characters", "--examples": 4}
+    options = [str(part) for option in given.items() for part in option]
+    return ["attack", str(trained / "checkpoint"), *options]
+
+
 def test_attack(
     trained: Path, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    arguments = [
-        "attack",
-        str(trained / "checkpoint"),
-        "--data",
-        str(folder),
-        "--kind",
-        "characters",
-        "--examples",
-        "4",
-        "--no-masking",
-    ]
+    arguments = [*attack_on_four(trained, folder), "--no-masking"]
     assert command.main([*arguments, "--out", str(tmp_path)]) == 0
     assert "characters: clean" in capsys.readouterr().out
     assert "the film" not in (tmp_path / "characters.json").read_text()
@@ -130,16 +127,7 @@ def test_a_ladder_of_radii_is_a_record_for_each_and_a_baseline_is_put_to_the_mod
 def test_masking_is_checked_in_the_ball_that_is_attacked(
     trained: Path, folder: Path, tmp_path: Path
 ) -> None:
-    arguments = [
-        "attack",
-        str(trained / "checkpoint"),
-        "--data",
-        str(folder),
-        "--kind",
-        "characters",
-        "--examples",
-        "4",
-    ]
+    arguments = attack_on_four(trained, folder)
     ball = ["--norm", "linf", "--radius", "0.3"]
     assert command.main([*arguments, *ball, "--out", str(tmp_path)]) == 0
     checks = {
