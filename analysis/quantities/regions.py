@@ -9,6 +9,7 @@ import xarray as xr
 from analysis.cells import CellPlan, Scope
 from analysis.quantities.labelled import joined, variable
 from analysis.quantities.quantity import Measured, Quantity, Shortfall, counted
+from analysis.quantities.truncated import truncated_amplification
 from analysis.record import Cell, Run
 
 if TYPE_CHECKING:  # loads torch
@@ -27,21 +28,17 @@ def measure(study: "Study", plan: CellPlan) -> Measured:
     import odestab as od
     from analysis.study import to_numpy
 
-    h, k = plan.step_size, study.config.truncated_steps
+    h = plan.step_size
     assert h is not None
     reach = max(1.0, h)
     re = torch.linspace(-4 * reach, 4 * reach, 321, dtype=torch.float64)
     im = torch.linspace(-3 * reach, 3 * reach, 241, dtype=torch.float64)
     z = od.complex_grid(re, im)
-    split = -1.0 if study.config.field == "increment" else 0.0
-    descent = od.GradientDescent(steps=k)
-    fixed_point = od.truncated_stability_function(od.FixedPoint(), z, h, k, split=split)
-    descended = od.truncated_stability_function(descent, z, h, k)
+    truncated = truncated_amplification(study, z, h)
     regions = {
         ("explicit", "explicit Euler"): od.stability_region(od.ExplicitEuler(h), re, im),
         ("implicit", "implicit Euler"): od.stability_region(od.ImplicitEuler(h), re, im),
-        ("truncated", f"fixed point, k = {k}"): fixed_point.abs(),
-        ("truncated", f"gradient descent, k = {k}, η = {descent.step_size:g}"): descended.abs(),
+        **{("truncated", label): values for label, values in truncated.items()},
         ("lemniscate", "|1 − z²| = 1"): od.lemniscate(z),
     }
     amplification = np.stack([to_numpy(values) for values in regions.values()])

@@ -11,6 +11,8 @@ from analysis.quantities.quantity import Measured, Quantity, Shortfall, counted
 from analysis.record import Run
 
 if TYPE_CHECKING:  # loads torch
+    from torch import Tensor
+
     from analysis.study import Study
 
 
@@ -26,25 +28,34 @@ def measure(study: "Study", plan: CellPlan) -> Measured:
     import odestab as od
     from analysis.study import to_numpy
 
-    k, steps = study.config.truncated_steps, study.config.map_step_sizes
     re = torch.linspace(-4, 4, 121, dtype=torch.float64)
     im = torch.linspace(0, 3, 46, dtype=torch.float64)
     z = od.complex_grid(re, im)
-    split = -1.0 if study.config.field == "increment" else 0.0
-    descent = od.GradientDescent(steps=k)
-    fixed_point = torch.stack(
-        [
-            od.truncated_stability_function(od.FixedPoint(), z, h, k, split=split).abs()
-            for h in steps
-        ]
-    )
-    # Gradient descent has a step of its own, so that its region is the same at every h.
-    descended = od.truncated_stability_function(descent, z, 1.0, k).abs().expand_as(fixed_point)
-    labels = [f"fixed point, k = {k}", f"gradient descent, k = {k}, η = {descent.step_size:g}"]
+    by_step = [truncated_amplification(study, z, h) for h in study.config.map_step_sizes]
+    labels = [*by_step[0]]
+    amplification = [torch.stack([each[label] for each in by_step]) for label in labels]
     return {"labels": labels}, {
         "re": to_numpy(re),
         "im": to_numpy(im),
-        "amplification": to_numpy(torch.stack([fixed_point, descended]).float()),
+        "amplification": to_numpy(torch.stack(amplification).float()),
+    }
+
+
+def truncated_amplification(study: "Study", z: "Tensor", step_size: float) -> "dict[str, Tensor]":
+    """|R_k(z)| at a step size of the solvers that are drawn, by their labels."""
+    import odestab as od
+    from odestab.fields.vector_field import split_of
+
+    k, split = study.config.truncated_steps, split_of(study.config.field)
+    descent = od.GradientDescent(steps=k)
+    solvers = {
+        f"fixed point, k = {k}": od.FixedPoint(),
+        # It has a step of its own, so that its region is the same at every h.
+        f"gradient descent, k = {k}, η = {descent.step_size:g}": descent,
+    }
+    return {
+        label: od.truncated_stability_function(solver, z, step_size, k, split=split).abs()
+        for label, solver in solvers.items()
     }
 
 

@@ -202,7 +202,7 @@ class LayerVectorField(AbstractVectorField):
     @property
     def split(self) -> float:  # type: ignore[override]
         """c = −1 for `increment`, 0 for `outer`."""
-        return -1.0 if self.kind == "increment" else 0.0
+        return split_of(self.kind)
 
     def take(self, examples: Int[Tensor, " chosen"]) -> "LayerVectorField | None":
         """The same layer for some examples, where the layer itself can be cut."""
@@ -264,3 +264,8 @@ class LinearVectorField(AbstractVectorField):
         """A x."""
         matrix = self.matrix if self.matrix.ndim == 3 else self.matrix[None]
         return self.project((matrix @ x.flatten(1)[..., None])[..., 0].view_as(x))
+
+
+def split_of(kind: str) -> float:
+    """c of a layer's field, by its kind: f(x) = F(x) + cx."""
+    return -1.0 if kind == "increment" else 0.0
