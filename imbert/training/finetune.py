@@ -48,6 +48,7 @@ from imbert.result import (
 from imbert.training.evaluate import evaluate
 from imbert.training.inputs import files_of, model_of, other_inputs, read_rows, start_of
 from imbert.training.metrics import compute_metrics
+from imbert.training.processes import leave_group_at_exit
 from imbert.training.run_config import RunConfig, TrainChoice, run_config
 from imbert.training.saved_states import last_state, remove_unusable, step_of
 from imbert.training.trainer import (
@@ -162,6 +163,7 @@ def _train(
     state = last_state(folder)
     stopwatch = Stopwatch.start(_spent(state))
     tuner = _tuner(run, folder, data, examples, stopwatch, report)
+    leave_group_at_exit()
     if state is None or not _is_finished(state, run.train):
         with quiet():
             tuner.train(resume_from_checkpoint=str(state) if state else None)

@@ -16,6 +16,7 @@ from tiny import sentences  # noqa: E402
 from torch.nn.parallel import DistributedDataParallel  # noqa: E402
 
 import imbert  # noqa: E402
+from imbert.training.processes import leave_group  # noqa: E402  # before there is a group
 
 torch.set_num_threads(1)
 dist.init_process_group("gloo")
@@ -44,4 +45,5 @@ largest = max(
 for name, parameter in model.named_parameters():
     gap = float((parameter.grad - expected[name]).norm()) / largest
     assert gap < 1e-9, f"{name}: gradients differ by {gap:.1e}"
-dist.destroy_process_group()
+del parallel
+leave_group()
