@@ -13,8 +13,8 @@ from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
 
+from analysis.ground.frozen_record import Record
 from analysis.ground.json_records import DIGEST, read_record
-from imbert.frozen_record import Record
 from imbert.record_faults import Json, require_type
 from imbert.result import SCHEMA, Spent, finite
 from imbert.toml_tables import Plain

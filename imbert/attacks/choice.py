@@ -1,7 +1,7 @@
 """How trained models are attacked, as a study or the command chooses it."""
 
+from analysis.ground.frozen_record import Choice
 from imbert.attacks.registry import ATTACKS, changes_texts
-from imbert.frozen_record import Choice
 from imbert.toml_tables import in_range, one_of
 
 # of attacks on word embeddings, in mean word norms: one straight step, beyond it, a word exchanged

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from analysis.ground.embedded_model import DEFAULT_MODEL as EMBEDDED
 from analysis.ground.embedded_model import default_model_folder
-from imbert.frozen_record import Choice
+from analysis.ground.frozen_record import Choice
 from imbert.toml_tables import Table, in_range, one_of
 
 KINDS = ("bert", "ex-bert", "im-bert")

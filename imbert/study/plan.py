@@ -6,8 +6,8 @@ from pathlib import Path
 
 import msgspec
 
+from analysis.ground.frozen_record import Choice
 from imbert.attacks.choice import AttackChoice
-from imbert.frozen_record import Choice
 from imbert.toml_tables import Plain, Table, known_keys, named, one_of, read_toml, section
 from imbert.training.run_config import SECTIONS, RunConfig, run_config
 

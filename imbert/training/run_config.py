@@ -12,8 +12,8 @@ from pathlib import Path
 
 import msgspec
 
+from analysis.ground.frozen_record import Choice
 from imbert.data.tasks import task
-from imbert.frozen_record import Choice
 from imbert.model.choice import ModelChoice
 from imbert.toml_tables import Plain, Table, in_range, known_keys, named, one_of, read_toml, section
 

@@ -7,7 +7,7 @@ import importlib
 import msgspec
 import pytest
 
-from imbert.frozen_record import Choice
+from analysis.ground.frozen_record import Choice
 from imbert.moved import MOVED
 from imbert.study.plan import StudyConfig
 from imbert.training.run_config import DataChoice, RunConfig

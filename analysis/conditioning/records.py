@@ -1,0 +1,110 @@
+"""What `odestab condition` leaves as condition.json, as frozen types. No text is part of it."""
+
+from typing import Annotated, Literal
+
+import msgspec
+
+from analysis.ground.frozen_record import Record
+
+SCHEMA = 1
+Number = float | None  # None is a number that is not finite
+Count = Annotated[int, msgspec.Meta(ge=0)]
+
+
+class Drafted(Record, frozen=True):
+    """One input under K random drafts of a family of edits.
+
+    Attributes:
+        count: drafts that differ from the text; 0 where there is nothing to edit.
+        spread: standard deviation of the margin over them.
+        least: smallest margin over them.
+        flipped: drafts whose margin is not positive.
+        growth: median over drafts of ‖δ_l‖/‖δ_0‖ after l = 0, …, L layers.
+    """
+
+    count: Count
+    spread: Number
+    least: Number
+    flipped: Count
+    growth: list[Number]
+
+
+class Input(Record, frozen=True):
+    """One input, in the order of the file.
+
+    Attributes:
+        index: of its row, from 0.
+        text: sha256 of the text, of a pair of both joined by a line break.
+        words: split at white space.
+        tokens: real tokens, special ones included.
+        label: index of the output that the margin is of.
+        predicted: index of the largest output.
+        margin: m, logit of the label less the largest other one.
+        gradient: g = ‖∇_e m‖.
+        distance: |m|/g; None where the gradient vanishes.
+        relative: g‖e‖/|m|; None where the margin vanishes.
+        flat: the gradient vanishes: first order says nothing.
+        drafts: by family.
+    """
+
+    index: Count
+    text: str
+    words: Count
+    tokens: Count
+    label: Count
+    predicted: Count
+    margin: Number
+    gradient: Number
+    distance: Number
+    relative: Number
+    flat: bool
+    drafts: dict[str, Drafted]
+
+    @property
+    def right(self) -> bool:
+        """The model answers with the label."""
+        return self.label == self.predicted
+
+
+class Family(Record, frozen=True):
+    """How the drafts of a family are drawn.
+
+    Attributes:
+        drafts: K.
+        max_edits: words of a text that a draft changes at most.
+        source: what words are replaced by; None for characters.
+    """
+
+    drafts: Count
+    max_edits: Count
+    source: str | None
+
+
+class Condition(Record, frozen=True, kw_only=True):
+    """condition.json.
+
+    Attributes:
+        schema: of this file.
+        model: as it was named.
+        identity: `ModelIdentity.as_dict()` of it.
+        labels: names of the outputs.
+        labels_given: the file has labels; else the predicted ones stand for them.
+        examples: sha256 of all rows, texts with labels, as `imbert` computes it.
+        families: by name.
+        seed: of the drafts.
+        layers: L.
+        inputs: every row.
+        versions: of what it ran on.
+    """
+
+    schema: Literal[1] = SCHEMA
+    model: str
+    identity: dict[str, str | None]
+    labels: list[str]
+    labels_given: bool
+    examples: str
+    families: dict[str, Family]
+    seed: Count
+    layers: Count
+    inputs: list[Input]
+    versions: dict[str, str]

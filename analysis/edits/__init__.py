@@ -1,0 +1,1 @@
+"""What a model makes of real edits of texts: finite perturbations, layer by layer."""
