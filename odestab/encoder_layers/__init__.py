@@ -6,6 +6,7 @@ transformers, slow to import, is known in this room alone.
 from odestab.encoder_layers.checkpoint import load_encoder
 from odestab.encoder_layers.embedded_model import embedded_model_folder
 from odestab.encoder_layers.families import position_limit
+from odestab.encoder_layers.readout import readout
 from odestab.encoder_layers.tracing import trace
 from odestab.encoder_layers.weight_files import stored_types, weight_files
 
@@ -13,6 +14,7 @@ __all__ = [
     "embedded_model_folder",
     "load_encoder",
     "position_limit",
+    "readout",
     "stored_types",
     "trace",
     "weight_files",

@@ -26,12 +26,15 @@ from odestab.one_thread import ONE_THREAD
 
 FLOATING = ("F", "BF")  # how safetensors names the types that are: F64, F32, F16, BF16, F8_E4M3, …
 
+CLASSIFIER = "ForSequenceClassification"  # what the name of such an architecture ends with
+
 
 def load_encoder(
     model: str | Path | None = None,
     dtype: torch.dtype = torch.float64,
     device: str | torch.device = "cpu",
     steps_of: str | Path | None = None,
+    head: bool = False,
 ) -> tuple[nn.Module, Any]:
     """The bare encoder of a checkpoint, ready for analysis, and its tokenizer.
 
@@ -48,6 +51,8 @@ def load_encoder(
         device: where the encoder is put.
         steps_of: a checkpoint whose declared steps the layers take, instead of what their own
             declares.
+        head: keep the head of a sequence classifier, for `readout`; a checkpoint of anything else
+            loads as its encoder all the same.
 
     Returns:
         The transformers `PreTrainedModel` and the tokenizer.
@@ -72,7 +77,7 @@ def load_encoder(
         _silence(),
         torch.random.fork_rng(devices=[]),
     ):  # a missing pooler is drawn at random
-        encoder = _load_weights(model, dtype)
+        encoder = _load_weights(model, dtype, head)
         tokenizer = _load_tokenizer(model)
     if steps_of is not None:
         with _required(steps_of, "declare steps that these layers can take"):
@@ -126,9 +131,9 @@ def _require_folder_or_id(model: str | Path) -> None:
         )
 
 
-def _load_weights(model: str | Path, dtype: torch.dtype) -> Any:
+def _load_weights(model: str | Path, dtype: torch.dtype, head: bool) -> Any:
     """The encoder with every weight read from the checkpoint, or an error that names the fault."""
-    from transformers import AutoConfig, AutoModel
+    from transformers import AutoConfig, AutoModel, AutoModelForSequenceClassification
 
     options = {"attn_implementation": "eager", "use_safetensors": True, "trust_remote_code": False}
     judged = {"output_loading_info": True, "ignore_mismatched_sizes": True}  # below
@@ -139,16 +144,20 @@ def _load_weights(model: str | Path, dtype: torch.dtype) -> Any:
     ):
         config = plain_config(model) or AutoConfig.from_pretrained(model, trust_remote_code=False)
     require_encoder(config, f"model {str(model)!r}")
+    names = config.architectures or []
+    headed = head and any(name.endswith(CLASSIFIER) for name in names)
+    auto = AutoModelForSequenceClassification if headed else AutoModel
     with _required(model, "have readable weights in model.safetensors"), warnings.catch_warnings():
         files = _safe_files(model, config)
         warnings.filterwarnings(
             "ignore", "Casting complex values", UserWarning
         )  # refused below, by name
-        encoder, report = AutoModel.from_pretrained(
+        encoder, report = auto.from_pretrained(
             model, config=config, dtype=dtype, **options, **judged
         )
     unread = {*report["missing_keys"], *(key for key, *_ in report["mismatched_keys"])}
-    if bad := sorted(key for key in unread if "pooler" not in key):
+    # No layer reads a pooler, but a head does.
+    if bad := sorted(key for key in unread if headed or "pooler" not in key):
         raise ValueError(
             f"model {str(model)!r} must have every weight in its shape, "
             f"{len(bad)} missing or misshapen: {', '.join(bad[:3])}"
