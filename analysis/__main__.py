@@ -19,7 +19,9 @@ from analysis.config import (
     default_texts,
     read_texts,
 )
+from analysis.edits.options import edits_options, pairs_of
 from analysis.ground.commands import Parser, one_line, run_command
+from analysis.ground.json_records import finite
 from analysis.options import (
     analyze_options,
     calibrate_options,
@@ -229,6 +231,37 @@ def propagate(options: argparse.Namespace) -> None:
     _one_figure(options, pairs, {"propagation"})
 
 
+def edits(options: argparse.Namespace) -> None:
+    """What every step does to real edits of any size: one page, one record and its tables."""
+    pairs = pairs_of(options)
+    _require_drawing()
+    config = StudyConfig(
+        model=options.model,
+        texts=tuple(dict.fromkeys(pair.original for pair in pairs)),
+        pairs=pairs,
+        step_sizes=(options.step_size,),
+        device=options.device,
+        dtype=options.dtype,
+        seed=options.seed,
+    )
+    from analysis.edits.run import measure_edits
+    from analysis.edits.tables import write_tables
+    from analysis.edits.telling import cautions, told
+    from analysis.record import write_record
+
+    measured = measure_edits(config, warn, progress)
+    options.out.mkdir(parents=True, exist_ok=True)
+    path = options.out / "edits.json"
+    record = measured.record
+    write_record(path, finite(record))
+    write_tables(record, options.out / "tables", options.format)
+    from figures.edits import write_page
+
+    beside = {edit.index: cautions(record, edit) for edit in record.edits}
+    page = write_page(record, measured.words, beside, options.out)
+    print("\n".join([*told(record), f"record: {path}", f"page: {page}"]))
+
+
 def regions(options: argparse.Namespace) -> None:
     """One figure: each layer's spectrum on a text over the stability regions."""
     _one_figure(options, (), {"layer", "dense", "regions"})
@@ -324,6 +357,13 @@ def _parser() -> Parser:
             [study],
             {"depth": "quick"},
             "growth of a perturbation through depth: one figure",
+        ),
+        (
+            edits,
+            edits_options,
+            [],
+            {},
+            "what every step does to real edits of any size: a page and tables",
         ),
         (
             regions,

@@ -189,16 +189,23 @@ def export(found: Measurements, out: Path, form: str) -> list[Path]:
     if form not in FORMATS:
         raise ValueError(f"format must be one of {', '.join(FORMATS)}, got {form!r}")
     out.mkdir(parents=True, exist_ok=True)
-    written = []
-    for name, frame in tables(found):
-        content = io.BytesIO()
-        if form == "csv":
-            frame.to_csv(content, index=False)
-        else:
-            frame.to_parquet(content, index=False)
-        written.append(out / f"{name}.{form}")
-        write_bytes(written[-1], content.getvalue())
-    return written
+    return [write_table(frame, out, name, form) for name, frame in tables(found)]
+
+
+def write_table(frame: pd.DataFrame, out: Path, name: str, form: str) -> Path:
+    """Write one table, whole or not at all, and give its path.
+
+    Raises:
+        OSError: if it cannot be written.
+    """
+    content = io.BytesIO()
+    if form == "csv":
+        frame.to_csv(content, index=False)
+    else:
+        frame.to_parquet(content, index=False)
+    path = out / f"{name}.{form}"
+    write_bytes(path, content.getvalue())
+    return path
 
 
 def write_summary(folder: Path, found: Measurements, warn: Report) -> None:

@@ -126,8 +126,8 @@ class Study:
         return od.ImplicitEuler(step_size, solver=od.Auto(rtol=floor))
 
 
-def load_study(config: StudyConfig) -> Study:
-    """Load the model of a configuration.
+def load_study(config: StudyConfig, head: bool = False) -> Study:
+    """Load the model of a configuration, with a classifier's head if it is asked for.
 
     Raises:
         ValueError: if the model cannot be loaded or a layer does not exist, or a direction is not
@@ -135,7 +135,7 @@ def load_study(config: StudyConfig) -> Study:
     """
     model = config.model if config.model is not None else default_model_folder()
     encoder, tokenizer = od.load_encoder(
-        model, getattr(torch, config.dtype), config.device, steps_of=config.steps
+        model, getattr(torch, config.dtype), config.device, config.steps, head
     )
     digest = hashlib.sha256()
     for name, parameter in sorted(encoder.state_dict().items()):
@@ -159,6 +159,17 @@ def load_study(config: StudyConfig) -> Study:
         identity,
         directions,
     )
+
+
+def require_device(config: StudyConfig) -> None:
+    """Raise ValueError unless the device can hold the study's numbers."""
+    try:
+        torch.ones(1, dtype=getattr(torch, config.dtype), device=config.device).item()
+    except (RuntimeError, AssertionError, TypeError) as error:  # each device has its own
+        reason = str(error).split("\n")[0]
+        raise ValueError(
+            f"device {config.device!r} cannot be used with {config.dtype} here: {reason}"
+        ) from None
 
 
 def _directions(config: StudyConfig, encoder: Any) -> dict[int, Tensor]:

@@ -30,7 +30,7 @@ from analysis.run import (
     read_measurements,
     write_summary,
 )
-from analysis.study import Study, load_study
+from analysis.study import Study, load_study, require_device
 
 Progress = Callable[[Iterable[Cell], int], Iterable[Cell]]
 
@@ -61,7 +61,7 @@ def prepare(config: StudyConfig, warn: Report) -> Sweep:
         ValueError: if the device or the model cannot be used, a layer does not exist, or a text has
             no tokens or no finite states.
     """
-    _require_device(config)
+    require_device(config)
     study = load_study(config)
     tokens, truncated = _tokens(study)
     pair_tokens, skipped = _pair_tokens(study)
@@ -173,16 +173,6 @@ def _memory_error() -> Iterator[None]:
         raise MemoryError(
             "not enough memory; shorter texts or a smaller --dense-limit need less"
         ) from error
-
-
-def _require_device(config: StudyConfig) -> None:
-    try:
-        torch.ones(1, dtype=getattr(torch, config.dtype), device=config.device).item()
-    except (RuntimeError, AssertionError, TypeError) as error:  # each device has its own
-        reason = str(error).split("\n")[0]
-        raise ValueError(
-            f"device {config.device!r} cannot be used with {config.dtype} here: {reason}"
-        ) from None
 
 
 def _tokens(study: Study) -> tuple[list[int], list[str]]:

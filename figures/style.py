@@ -299,14 +299,17 @@ def write(figure: Figure, path: Path) -> None:
         ) from error  # a full disk does not say which file
 
 
-def save(figure: Figure, folder: Path, name: str) -> dict[str, Path]:
-    """Write `.svg`, `.pdf` and `.png` of one name; the same figure gives the same bytes.
+def save(
+    figure: Figure, folder: Path, name: str, kinds: Sequence[str] | None = None
+) -> dict[str, Path]:
+    """Write `.svg`, `.pdf` and `.png` of one name, or some of them; the same figure gives the same
+    bytes.
 
     Returns:
         The three paths by format.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    paths = {kind: folder / f"{name}.{kind}" for kind in _WITHOUT_DATES}
+    paths = {kind: folder / f"{name}.{kind}" for kind in kinds or _WITHOUT_DATES}
     for path in paths.values():
         write(figure, path)
     return paths

@@ -5,6 +5,7 @@ Every value is escaped by the templates. No other file of this package holds HTM
 
 import base64
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 
 import jinja2
@@ -82,7 +83,14 @@ def render(name: str, **values: object) -> str:
     return _TEMPLATES.get_template(name).render(values)
 
 
-def shown(figure: Figure, folder: Path, name: str, finding: str, caption: str) -> Shown:
+def shown(
+    figure: Figure,
+    folder: Path,
+    name: str,
+    finding: str,
+    caption: str,
+    kinds: Sequence[str] | None = None,
+) -> Shown:
     """Write a figure into a folder, and have it for the page.
 
     Args:
@@ -91,11 +99,12 @@ def shown(figure: Figure, folder: Path, name: str, finding: str, caption: str) -
         name: of the files.
         finding: what is seen in it, told to those who cannot see it.
         caption: what is drawn.
+        kinds: formats of the files, "svg" among them; None is all.
 
     Raises:
         OSError: if a file cannot be written.
     """
-    svg = style.save(figure, folder, name)["svg"].read_bytes()
+    svg = style.save(figure, folder, name, kinds)["svg"].read_bytes()
     return Shown(
         svg=base64.b64encode(svg).decode("ascii"),
         alternative=f"{caption.split('.')[0]}. {finding}",
