@@ -19,7 +19,7 @@ from analysis.config import (
     default_texts,
     read_texts,
 )
-from analysis.edits.options import edits_options, pairs_of
+from analysis.edits.options import batch_progress, edits_options, pairs_of
 from analysis.ground.commands import Parser, one_line, run_command
 from analysis.ground.json_records import finite
 from analysis.options import (
@@ -249,7 +249,7 @@ def edits(options: argparse.Namespace) -> None:
     from analysis.edits.telling import cautions, told
     from analysis.record import write_record
 
-    measured = measure_edits(config, warn, progress)
+    measured = measure_edits(config, warn, batch_progress)
     options.out.mkdir(parents=True, exist_ok=True)
     path = options.out / "edits.json"
     record = measured.record

@@ -7,37 +7,43 @@ from pathlib import Path
 
 import numpy as np
 
-from analysis.edits.records import Damping, Edit, Edits, Method, Number, Words
+from analysis.edits.records import Damping, Edit, Edits, Method, Words
 from analysis.ground.files import write_bytes
 from figures import edits_growth, edits_kinds, edits_secants, edits_waterfall, style
 from figures.edits_map import TokenMap, token_map
-from figures.findings import number, per_cent
+from figures.findings import number
 from figures.records import not_a_number
 from figures.template import Heading, Shown, Table, render, shown
 
 DRAWN = 6  # pairs in full
 PICTURES = {"growth": edits_growth, "waterfall": edits_waterfall, "secants": edits_secants}
-TERMS = (
-    ("Difference δ", "δ_l = x̃_l − x_l, edited less original, of the states before layer l, over "
-    "all tokens; ‖δ_l‖ is its length."),
-    ("Convention", "Tokens of both texts are aligned. A token of one text alone stands opposite "
+WORDS: dict[Method, str] = {
+    "explicit": "with explicit steps",
+    "implicit": "with implicit ones",
+    "model": "as the model runs",
+}
+TERMS = {
+    "Difference δ": "Edited less original, of the states at one level, over all tokens. ‖δ‖ is its "
+    "length; level 0 is before the first layer.",
+    "Convention": "Tokens of both texts are aligned. A token of one text alone stands opposite "
     "nothing, and the state of nothing counts as 0. Where token counts differ, every ‖δ‖ over all "
-    "tokens rests on that; what the classifier reads does not."),
-    ("Growth", "‖δ_{l+1}‖/‖δ_l‖. Below 1 the layer damps the edit. Growth multiplies through "
-    "depth, so its logarithms add up."),
-    ("Explicit and implicit", "The explicit step of size h goes from x to x + hf(x), with f(x) = "
+    "tokens rests on that; the difference of the first token, or of the mean, does not.",
+    "Growth": "‖δ‖ after a layer over ‖δ‖ before it. Below 1 the layer damps the edit. Growth "
+    "multiplies through depth, so its logarithms add up.",
+    "Explicit and implicit": "The explicit step of size h goes from x to x + hf(x), with f(x) = "
     "F(x) − x for a layer F unless the checkpoint declares another field; at h = 1 it is the layer "
-    "itself. The implicit one ends at the y that solves y = x + hf(y)."),
-    ("Secant ζ", "Of f between the two states, a + i(L² − a²)^½ with a = ⟨Δf, δ⟩/‖δ‖² and "
+    "itself. The implicit one ends at the y that solves y = x + hf(y).",
+    "Secant ζ": "Of f between the two states: a + i(L² − a²)^½ with a = ⟨Δf, δ⟩/‖δ‖² and "
     "L = ‖Δf‖/‖δ‖. The explicit step grows the edit by |1 + hζ| exactly, at any size of the edit; "
-    "the implicit one by 1/|1 − hζ| with ζ where it ends."),
-    ("Predicted", "1/|1 − hζ| with ζ where the implicit step starts. The step moves both states and "
-    "so the secant: this is no measurement."),
-    ("Margin", "The logit of what the classifier says of the original less the largest other one. "
-    "At 0 or below the answer has changed."),
-    ("Gain of the readout", "Change of the margin over ‖δ_L‖, with its sign: the change is ‖δ_0‖ · "
-    "growth through all layers · gain, exactly."),
-)  # fmt: skip
+    "the implicit one by 1/|1 − hζ| with ζ where it ends.",
+    "Predicted": "1/|1 − hζ| with ζ where the implicit step starts. The step moves both states and "
+    "so the secant: this is no measurement.",
+    "Margin": "The logit of what the classifier says of the original less the largest other one. "
+    "At 0 or below the answer has changed.",
+    "Gain of the readout": "Change of the margin over ‖δ‖ after the last layer, with its sign. The "
+    "change of the margin is ‖δ‖ before the first layer · growth through all layers · gain, "
+    "exactly.",
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,7 +99,7 @@ def write_page(
         ],
         more=max(len(record.edits) - DRAWN, 0),
         left_out=[(int(place), reason) for place, reason in record.left_out.items()],
-        terms=TERMS,
+        terms=TERMS.items(),
         configuration=_configuration(record),
     )
     path = folder / "edits.html"
@@ -116,46 +122,45 @@ def _facts(record: Edits) -> str:
 
 def _answer(record: Edits) -> str:
     """The first thing to know."""
-    if len(record.edits) == 1:
-        edit = record.edits[0]
-        wholes = {method: _whole(edit, method) for method in record.methods}
-        sentence = (
-            f"Through all layers the edit grows by a factor of {number(wholes['explicit'])} with "
-            f"explicit steps and {number(wholes['implicit'])} with implicit ones"
+    single = len(record.edits) == 1
+    wholes = "; ".join(
+        f"{number(_median_whole(record, method))} {WORDS[method]}" for method in record.methods
+    )
+    who = "the edit grows" if single else f"the median of {len(record.edits)} edits grows"
+    sentences = [f"Through all layers {who} by a factor of {wholes}."]
+    if not single:
+        shares = "; ".join(
+            f"{number(100 * _damped(record, method), 2)} % {WORDS[method]}"
+            for method in record.methods
         )
-        if record.as_run == "model":
-            sentence += f", and by {number(wholes['model'])} as the model runs"
-        logs = np.abs(np.array(edit.walks["explicit"].log_growth))
-        if not np.isfinite(logs).any():
-            return f"{sentence}."
-        step = int(np.nanargmax(logs))
-        growth = edit.walks["explicit"].growth[step]
-        layer = record.steps[step]
-        return f"{sentence}. Explicit layer {layer} changes it most, by {number(growth)}."
-    damped = {method: _damped(record, method) for method in record.methods}
-    shares = [share for method in ("explicit", "implicit") for share in damped[method]]
-    if not shares:
-        return "No step was solved for any pair."
-    words = "; ".join(
-        f"{edits_growth.NAMES[method]} {per_cent(values)}"
-        for method, values in damped.items()
-        if values
-    )
-    return (
-        f"Of {style.counted(len(record.edits), 'edit')}, a layer's step makes smaller, from the "
-        f"layer and kind with the least to those with the most: {words}."
-    )
+        sentences.append(f"Of all steps through a layer, these make an edit smaller: {shares}.")
+    answers = [edit.answer for edit in record.edits if edit.answer is not None]
+    if answers:
+        flipped = sum(answer.flipped for answer in answers)
+        what = "The edit changes" if single and flipped else f"{flipped} of {len(answers)} change"
+        if single and not flipped:
+            what = "The edit does not change"
+        sentences.append(f"{what} what the classifier says.")
+    return " ".join(sentences)
 
 
-def _damped(record: Edits, method: Method) -> list[float]:
-    rows = [row for row in record.damping if row.method == method]
-    return [row.damped for row in rows if row.damped is not None]
+def _median_whole(record: Edits, method: Method) -> float:
+    """Of ‖δ_L‖/‖δ_0‖ over the pairs that were solved to the end."""
+    walks = [edit.walks[method] for edit in record.edits]
+    known = [not_a_number(walk.whole) for walk in walks if walk.solved[-1]]
+    return float(np.median(known)) if known else float("nan")
 
 
-def _whole(edit: Edit, method: Method) -> Number:
-    """‖δ_L‖/‖δ_0‖."""
-    first, last = edit.walks[method].sizes[0], edit.walks[method].sizes[-1]
-    return None if not first or last is None else last / first
+def _damped(record: Edits, method: Method) -> float:
+    """The share of the solved steps of all pairs whose growth is below 1."""
+    walks = [edit.walks[method] for edit in record.edits]
+    growth = [
+        value
+        for walk in walks
+        for value, solved in zip(walk.growth, walk.solved, strict=True)
+        if solved and value is not None
+    ]
+    return float(np.mean(np.array(growth) < 1)) if growth else float("nan")
 
 
 def _kinds(record: Edits, folder: Path) -> Kinds:
@@ -206,9 +211,7 @@ def _kinds_row(record: Edits, row: Damping) -> list[str]:
     ]
 
 
-def _drawn(
-    record: Edits, edit: Edit, words: Words, cautions: Sequence[str], folder: Path
-) -> Drawn:
+def _drawn(record: Edits, edit: Edit, words: Words, cautions: Sequence[str], folder: Path) -> Drawn:
     name = f"pair-{edit.index}"
     pictures = [
         shown(

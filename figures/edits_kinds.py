@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from analysis.edits.records import Damping, Edits, Method, Number
 from figures import style
-from figures.edits_growth import COLOURS, NAMES, WIDTHS, label_steps
+from figures.edits_growth import COLOURS, NAMES, WIDTHS, about_one, label_steps
 from figures.records import not_a_number
 
 GROWTH = (
@@ -29,9 +29,9 @@ def draw_growth(record: Edits, ax: style.Target = None) -> Figure:
     """Median growth by layer and method, one panel for each kind."""
     figure, axes = _draw(record, "growth", ax)
     for panel in axes:
-        panel.axhline(1, color=style.GUIDE, linewidth=0.8, zorder=0)
-        style.logarithmic_growth(panel)
-    axes[0].set_ylabel(r"growth $\|\delta_{l+1}\|\,/\,\|\delta_l\|$")
+        about_one(panel)
+        if style.is_leftmost(panel):
+            panel.set_ylabel(r"growth $\|\delta_{l+1}\|\,/\,\|\delta_l\|$")
     return figure
 
 
@@ -41,7 +41,8 @@ def draw_damped(record: Edits, ax: style.Target = None) -> Figure:
     figure, axes = _draw(record, "damped", ax)
     for panel in axes:
         panel.set_ylim(-0.05, 1.05)
-    axes[0].set_ylabel("share that is damped")
+        if style.is_leftmost(panel):
+            panel.set_ylabel("share that is damped")
     return figure
 
 
@@ -54,9 +55,7 @@ def kinds_of(record: Edits) -> list[str]:
 def _draw(record: Edits, quantity: str, ax: style.Target) -> tuple[Figure, list[Axes]]:
     kinds = kinds_of(record)[:MOST]
     width = style.WIDTH if len(kinds) > 1 else 0.6 * style.WIDTH
-    figure, axes = style.panels(
-        ax, len(kinds), height=2.2, width=width, below=0.4, sharey=True
-    )
+    figure, axes = style.panels(ax, len(kinds), height=2.2, width=width, below=0.4, sharey=True)
     for panel, kind in zip(axes, kinds, strict=False):
         rows = [row for row in record.damping if row.kind == kind]
         for place, method in enumerate(record.methods):

@@ -14,8 +14,8 @@ from figures.records import not_a_number
 
 CAPTION = (
     "Secants z = hζ of the edit over the stability regions, numbered by layer. An explicit step "
-    "damps the edit exactly where its secant lies inside the left disc, growth |1 + z|. An implicit "
-    "one damps it exactly where its secant at the end lies outside the right disc, growth "
+    "damps the edit exactly where its secant lies inside the left disc, growth |1 + z|. An "
+    "implicit one damps it exactly where its secant at the end lies outside the right disc, growth "
     "1/|1 − z|; a line leads there from the secant at its start."
 )
 LEAST = (-1.3, 1.3, 1.3)  # left, right and upper end of a frame without secants
@@ -40,7 +40,9 @@ def draw(record: Edits, edit: Edit, ax: style.Target = None) -> Figure:
     for begin, end in zip(begins, points["implicit"], strict=True):
         line = (style.COLOURS["implicit"], 0.7)
         panel.plot([begin.real, end.real], [begin.imag, end.imag], color=line[0], linewidth=line[1])
-        panel.plot(begin.real, begin.imag, "o", color=line[0], markersize=3, markerfacecolor="white")
+        panel.plot(
+            begin.real, begin.imag, "o", color=line[0], markersize=3, markerfacecolor="white"
+        )
     for method in record.methods:
         _draw_points(panel, points[method], edit.walks[method], method, record.steps)
     panel.set_xlabel(r"$\mathrm{Re}\,h\zeta$")
@@ -71,17 +73,15 @@ def _frame(ax: Axes, points: np.ndarray) -> None:
 
 def _draw_regions(ax: Axes) -> None:
     """Filled where a step damps, as in the figures of spectra."""
-    corners = np.array([*ax.get_xlim(), *ax.get_ylim()])
-    x, y = np.linspace(*corners[:2], 241), np.linspace(*corners[2:], 241)
+    left, right = ax.get_xlim()
+    x = np.linspace(left, right, 241)
+    y = np.linspace(0, ax.get_ylim()[1], 241)
     outside = np.abs(1 - (x + 1j * y[:, None])) - 1
-    colours = style.COLOURS
-    filled = {"colors": [colours["implicit"]], "alpha": 0.12, "zorder": 0}
-    ax.contourf(x, y, outside, levels=[0, 1e9], **filled)
-    disc = {"facecolor": colours["explicit"], "alpha": 0.10, "zorder": 0}
-    ax.add_patch(Circle((-1, 0), 1, linewidth=0, **disc))
-    for method, centre in (("explicit", -1), ("implicit", 1)):
-        edge = {"fill": False, "edgecolor": colours[method], "linewidth": 1.3, "zorder": 1}
-        ax.add_patch(Circle((centre, 0), 1, **edge))
+    explicit, implicit = (style.COLOURS[method] for method in ("explicit", "implicit"))
+    ax.contourf(x, y, outside, levels=[0, 1e9], colors=[implicit], alpha=0.12, zorder=0)
+    ax.add_patch(Circle((-1, 0), 1, facecolor=explicit, alpha=0.10, linewidth=0, zorder=0))
+    for centre, colour in ((-1, explicit), (1, implicit)):
+        ax.add_patch(Circle((centre, 0), 1, fill=False, edgecolor=colour, linewidth=1.3, zorder=1))
 
 
 def _draw_points(

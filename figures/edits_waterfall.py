@@ -10,7 +10,7 @@ from figures import style
 from figures.edits_growth import COLOURS, NAMES, NARROW, label_steps
 
 CAPTION = (
-    "Logarithm of the growth, layer on layer. Each bar leads from log(‖δ_l‖/‖δ_0‖) to the next: "
+    "Logarithm of the growth, layer on layer. Each bar leads to the next one: "
     "upwards a layer magnifies the edit, downwards it damps it. The bars add up to the growth "
     "through the whole stack, the last bar."
 )
@@ -26,6 +26,7 @@ def draw(record: Edits, edit: Edit, ax: style.Target = None) -> Figure:
         ax: None for a new figure, else one Axes.
     """
     figure, (panel,) = style.panels(ax, 1, height=2.6, width=NARROW, below=0.4)
+    panel.use_sticky_edges = False
     width = 0.8 / len(record.methods)
     for place, method in enumerate(record.methods):
         left = (place - (len(record.methods) - 1) / 2) * width
@@ -46,9 +47,16 @@ def _draw_walk(ax: Axes, walk: Walk, left: float, width: float, colour: str) -> 
     heights = np.array(walk.log_growth)
     ends = np.concatenate([[0.0], heights.cumsum()])
     for step, solved in enumerate(walk.solved):
-        hatch = None if solved else "////"
-        bar = {"width": 0.9 * width, "facecolor": colour, "edgecolor": "white", "hatch": hatch}
-        ax.bar(step + left, heights[step], bottom=ends[step], linewidth=0, **bar)
+        ax.bar(
+            step + left,
+            heights[step],
+            width=0.9 * width,
+            bottom=ends[step],
+            facecolor=colour,
+            edgecolor="white",
+            linewidth=0,
+            hatch=None if solved else "////",
+        )
         across = (step + left - 0.45 * width, step + 1 + left + 0.45 * width)
         ax.hlines(ends[step + 1], *across, color=colour, linewidth=0.5)
     ax.bar(

@@ -53,9 +53,9 @@ def _damping(
         weights = cluster_weights(of, RESAMPLES if counts["clusters"] > 1 else 0, seed)
         medians = weighted_medians(values, weights)
         shares = weights @ (values < 1) / weights.sum(1)
-        drawn = (medians[0], *percentile_interval(medians[1:]))
-        drawn += (shares[0], *percentile_interval(shares[1:]))
-        numbers = dict(zip(names, drawn, strict=True))
+        of_medians, of_shares = (percentile_interval(drawn[1:]) for drawn in (medians, shares))
+        found = (medians[0], *of_medians, shares[0], *of_shares)
+        numbers = dict(zip(names, found, strict=True))
     return Damping(kind=kind, method=method, step=step, **counts, **finite(numbers))
 
 

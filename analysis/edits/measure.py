@@ -194,11 +194,17 @@ def _marks(alignment: od.Alignment, row: int) -> list[Mark]:
 
 def _shared(batch: Pairs) -> list[int]:
     """How many columns have the same token in both texts and no special one."""
-    special = torch.tensor(sorted(special_tokens(batch.model.study.tokenizer)))
-    ids = batch.first.batch["input_ids"]
-    ordinary = ~torch.isin(ids, special.to(ids.device))
-    there = batch.alignment.of_first(ordinary[..., None].long())[..., 0].bool()
-    return (batch.alignment.same & there).sum(1).tolist()
+    special = special_tokens(batch.model.study.tokenizer)
+    rows = zip(
+        batch.first.batch["input_ids"].tolist(),
+        batch.alignment.first.tolist(),
+        batch.alignment.same.tolist(),
+        strict=True,
+    )
+    return [
+        sum(same and ids[place] not in special for place, same in zip(places, alike, strict=True))
+        for ids, places, alike in rows
+    ]
 
 
 def _token(tokenizer: Any, number: int) -> str:

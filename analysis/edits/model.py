@@ -11,7 +11,6 @@ from torch import Tensor
 import odestab as od
 from analysis.edits.records import Method, Reads
 from analysis.study import Study
-from analysis.walks import PATH_RTOL
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -85,12 +84,14 @@ class Model:
         config = self.study.encoder.config
         return [str(config.id2label[output]) for output in range(config.num_labels)]
 
-    def methods(self, trajectory: od.Trajectory) -> dict[Method, Sequence[od.AbstractOneStepMethod]]:
+    def methods(
+        self, trajectory: od.Trajectory
+    ) -> dict[Method, Sequence[od.AbstractOneStepMethod]]:
         """Of each walk, one method for each step."""
         sizes = [self.step_size / count for count in self.substeps]
         walks: dict[Method, Sequence[od.AbstractOneStepMethod]] = {
             "explicit": [od.ExplicitEuler(size) for size in sizes],
-            "implicit": [self.study.implicit(size, PATH_RTOL) for size in sizes],
+            "implicit": [self.study.implicit(size) for size in sizes],
         }
         if self.as_run == "model":
             own = trajectory.methods or [od.ExplicitEuler(1.0)] * trajectory.depth

@@ -2,14 +2,14 @@
 
 import math
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 import msgspec
 
 from analysis.ground.frozen_record import Record
 from analysis.ground.json_records import DIGEST, read_record
 
-SCHEMA = 1
+SCHEMA: Final = 1
 Number = float | None  # None is a number that is not finite
 Count = Annotated[int, msgspec.Meta(ge=0)]
 Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
@@ -77,6 +77,12 @@ class Walk(Record, frozen=True, kw_only=True):
         return [math.log(value) if value else math.nan for value in self.growth]
 
     @property
+    def whole(self) -> Number:
+        """‖δ_L‖/‖δ_0‖, the product of all growth."""
+        first, last = self.sizes[0], self.sizes[-1]
+        return None if not first or last is None else last / first
+
+    @property
     def solved(self) -> list[bool]:
         """This step and all before it converged: beyond, the path is another one."""
         return [all(self.converged[: step + 1]) for step in range(len(self.converged))]
@@ -110,10 +116,10 @@ class Edit(Record, frozen=True, kw_only=True):
     size_read: list[Number]
     answer: Answer | None
     counts: tuple[Count, Count] = (0, 0)
-    marks: list[Mark] = []
+    marks: list[Mark] = msgspec.field(default_factory=list)
     shared: Count = 0
-    size_tokens: list[list[Number]] = []
-    walks: dict[Method, Walk] = {}
+    size_tokens: list[list[Number]] = msgspec.field(default_factory=list)
+    walks: dict[Method, Walk] = msgspec.field(default_factory=dict)
 
     @property
     def unequal(self) -> bool:
@@ -195,14 +201,14 @@ class Edits(Record, frozen=True, kw_only=True):
     edits: list[Edit]
     left_out: dict[str, str]
     versions: dict[str, str]
-    steps: list[str] = []
+    steps: list[str] = msgspec.field(default_factory=list)
     step_size: float = 1.0
     as_run: Method = "explicit"
     reads: Reads = "no head"
-    labels: list[str] = []
+    labels: list[str] = msgspec.field(default_factory=list)
     dtype: str = "float64"
     seed: Count = 0
-    damping: list[Damping] = []
+    damping: list[Damping] = msgspec.field(default_factory=list)
 
     @property
     def methods(self) -> list[Method]:

@@ -1,9 +1,13 @@
 """What `odestab edits` prints: a table of at most 80 columns, and what to know of it."""
 
+import itertools
+import textwrap
+
 import numpy as np
 
-from analysis.edits.records import Answer, Edit, Edits, Method, Number
+from analysis.edits.records import Answer, Edit, Edits, Number
 
+WIDEST = 80
 COLUMN = 13
 MOST_KINDS = 12  # that are printed; all are in the tables
 
@@ -11,7 +15,9 @@ MOST_KINDS = 12  # that are printed; all are in the tables
 def told(record: Edits) -> list[str]:
     """The one pair step by step, or the kinds of many."""
     if len(record.edits) == 1:
-        return [*_pair(record, record.edits[0]), *cautions(record, record.edits[0])]
+        edit = record.edits[0]
+        beside = (textwrap.wrap(line, WIDEST) for line in cautions(record, edit))
+        return [*_pair(record, edit), *itertools.chain(*beside)]
     return _kinds(record)
 
 
@@ -20,7 +26,7 @@ def _row(*cells: str) -> str:
 
 
 def _number(value: Number) -> str:
-    return "–" if value is None else f"{value:.3f}"
+    return "–" if value is None else f"{value:.3f}".replace("-", "−")
 
 
 def _pair(record: Edits, edit: Edit) -> list[str]:
@@ -34,15 +40,9 @@ def _pair(record: Edits, edit: Edit) -> list[str]:
         converged = "yes" if implicit.converged[step] else "NO"
         as_run = [_number(own.growth[step])] if own else []
         lines.append(_row(name, *map(_number, cells), converged, *as_run))
-    wholes = [_whole(edit, method) for method in edit.walks]
+    wholes = [_number(edit.walks[method].whole) for method in record.methods]
     lines.append(_row("all", *wholes[:2], "", "", *wholes[2:]))
     return lines
-
-
-def _whole(edit: Edit, method: Method) -> str:
-    """‖δ_L‖/‖δ_0‖."""
-    first, last = edit.walks[method].sizes[0], edit.walks[method].sizes[-1]
-    return _number(None if not first or last is None else last / first)
 
 
 def _kinds(record: Edits) -> list[str]:
@@ -110,15 +110,14 @@ def _read(record: Edits, edit: Edit) -> str:
 
 
 def _product(record: Edits, edit: Edit, answer: Answer) -> str:
-    sizes = edit.size_whole
     label = record.labels[answer.label]
     change = (
         None
         if answer.margin_before is None or answer.margin_after is None
         else answer.margin_after - answer.margin_before
     )
-    whole = None if not sizes[0] or sizes[-1] is None else sizes[-1] / sizes[0]
-    factors = f"{_number(sizes[0])} · {_number(whole)} · ({_number(answer.gain)})"
+    whole = edit.walks[record.as_run].whole
+    factors = f"{_number(edit.size_whole[0])} · {_number(whole)} · ({_number(answer.gain)})"
     flipped = ", the answer flips" if answer.flipped else ""
     return (
         f"Margin of {label!r}: {_number(answer.margin_before)} before, "
