@@ -14,7 +14,7 @@ CAPTION = (
     "Difference of each token by layer, ‖δ_l‖ as the model runs; darker is larger. A token of one "
     "text alone, removed (−) or inserted (+), stands opposite nothing, whose state counts as 0."
 )
-DARKEST = 0.75  # of the colour map, beyond which ink could not be read on it
+DARKEST = 0.6  # of the colour map, beyond which ink could not be read on it
 SIGNS: dict[Mark, str] = {"same": "", "changed": "→", "removed": "−", "inserted": "+"}
 
 

@@ -82,6 +82,7 @@ def test_there_is_a_command_for_each_use() -> None:
         "propagate",
         "regions",
         "analyze",
+        "edits",
         "calibrate",
         "predict",
     ]
