@@ -29,6 +29,11 @@ def _number(value: Number) -> str:
     return "–" if value is None else f"{value:.3f}".replace("-", "−")
 
 
+def _digits(value: Number) -> str:
+    """Four of them, however small the number."""
+    return "–" if value is None else f"{value:.4g}".replace("-", "−")
+
+
 def _pair(record: Edits, edit: Edit) -> list[str]:
     explicit, implicit = edit.walks["explicit"], edit.walks["implicit"]
     lines = [f"growth of the edit's ‖δ‖ by layer, h = {record.step_size:g}"]
@@ -117,10 +122,10 @@ def _product(record: Edits, edit: Edit, answer: Answer) -> str:
         else answer.margin_after - answer.margin_before
     )
     whole = edit.walks[record.as_run].whole
-    factors = f"{_number(edit.size_whole[0])} · {_number(whole)} · ({_number(answer.gain)})"
+    factors = f"{_digits(edit.size_whole[0])} · {_digits(whole)} · ({_digits(answer.gain)})"
     flipped = ", the answer flips" if answer.flipped else ""
     return (
         f"Margin of {label!r}: {_number(answer.margin_before)} before, "
-        f"{_number(answer.margin_after)} after{flipped}; the change {_number(change)} is "
+        f"{_number(answer.margin_after)} after{flipped}; the change {_digits(change)} is "
         f"‖δ_0‖ · growth · gain of the readout = {factors}."
     )

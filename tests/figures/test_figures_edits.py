@@ -4,6 +4,7 @@ import base64
 import re
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
@@ -179,15 +180,33 @@ def test_the_same_record_gives_the_same_page(tmp_path):
 
 
 def test_the_kinds_with_most_pairs_are_drawn_first():
-    rows = [{name: row[name] for name in row.__struct_fields__} for row in record().damping]
-    many = [Damping(**{**row, "kind": f"kind {i}", "of": i}) for i in range(12) for row in rows]
-    found = Edits(
-        **{name: value for name, value in vars_of(record()).items() if name != "damping"},
-        damping=many,
-    )
+    many = [
+        msgspec.structs.replace(row, kind=f"kind {count}", of=count)
+        for count in range(12)
+        for row in record().damping
+    ]
+    found = msgspec.structs.replace(record(), damping=many)
     titles = [panel.get_title() for panel in edits_kinds.draw_growth(found).axes]
-    assert titles == [f"kind {i} ({i} pairs)" for i in range(11, 2, -1)]
+    assert titles == [f"kind {count} ({count} pairs)" for count in range(11, 2, -1)]
 
 
-def vars_of(found: Edits) -> dict[str, object]:
-    return {name: found[name] for name in found.__struct_fields__}
+def test_what_is_no_number_is_drawn_as_nothing(tmp_path):
+    """A solve that diverged leaves no growth, no secant and no size."""
+    whole = record(converged=False)
+    (found,) = whole.edits
+    broken = msgspec.structs.replace(
+        found.walks["implicit"],
+        growth=[0.9, None, None],
+        predicted=[0.7, None, None],
+        start=[(-0.2, 0.5), (None, None), (None, None)],
+        end=[(0.1, 0.4), (None, None), (None, None)],
+        sizes=[2.0, 1.8, None, None],
+        converged=[True, False, False],
+    )
+    walks = {**found.walks, "implicit": broken}
+    edit = msgspec.structs.replace(found, walks=walks, answer=None)
+    rows = [msgspec.structs.replace(row, growth=None, damped=None) for row in whole.damping]
+    for count in (1, 2):
+        edits_of = [edit, msgspec.structs.replace(edit, index=1)][:count]
+        text = page(msgspec.structs.replace(whole, edits=edits_of, damping=rows), tmp_path)
+        assert "– with implicit" in text and ">no</td>" in text
