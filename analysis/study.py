@@ -161,17 +161,6 @@ def load_study(config: StudyConfig, head: bool = False) -> Study:
     )
 
 
-def require_device(config: StudyConfig) -> None:
-    """Raise ValueError unless the device can hold the study's numbers."""
-    try:
-        torch.ones(1, dtype=getattr(torch, config.dtype), device=config.device).item()
-    except (RuntimeError, AssertionError, TypeError) as error:  # each device has its own
-        reason = str(error).split("\n")[0]
-        raise ValueError(
-            f"device {config.device!r} cannot be used with {config.dtype} here: {reason}"
-        ) from None
-
-
 def _directions(config: StudyConfig, encoder: Any) -> dict[int, Tensor]:
     """The perturbations of the texts that have one."""
     if config.directions is None:

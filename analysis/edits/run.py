@@ -1,7 +1,7 @@
 """All pairs of a study through its model, as one record."""
 
 import dataclasses
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 from analysis.config import StudyConfig, default_model_folder
 from analysis.edits.damping import damping
@@ -9,10 +9,11 @@ from analysis.edits.measure import first_broken, measured, traced, words
 from analysis.edits.model import Model, inspected
 from analysis.edits.pairs import batches, clusters, usable
 from analysis.edits.records import Edit, Edits, Words
+from analysis.ground.devices import memory_errors, require_device
 from analysis.ground.identity import model_identity
 from analysis.ground.interrupts import raise_interrupt
 from analysis.ground.versions import versions
-from analysis.study import load_study, require_device
+from analysis.study import load_study
 
 Report = Callable[[str], None]
 Progress = Callable[[Iterable[list[int]], int], Iterable[list[int]]]
@@ -46,27 +47,36 @@ def measure_edits(
     Raises:
         ValueError: if the device or the model cannot be used, or no pair can be measured.
     """
-    require_device(config)
+    require_device(config.device, config.dtype)
     study = load_study(config, head=True)
     places, left_out = usable(study)
+    _require_some(places, left_out)
+    model = inspected(study, config.pairs[places[0]].original)
     edits: list[Edit] = []
     shown: dict[int, Words] = {}
-    model = inspected(study, config.pairs[places[0]].original) if places else None
     groups = batches(places, config.chunk)
-    for group in progress(groups, len(groups)):
-        assert model is not None
-        _measure(model, group, edits, shown, left_out)
-        raise_interrupt()
-    for place, reason in sorted(left_out.items(), key=lambda entry: int(entry[0])):
-        if model is not None and edits:
-            warn(f"pair {place} left out: {reason}")
-    if model is None or not edits:
-        place, reason = min(left_out.items(), key=lambda entry: int(entry[0]))
+    with memory_errors("shorter texts need less"):
+        for group in progress(groups, len(groups)):
+            _measure(model, group, edits, shown, left_out)
+            raise_interrupt()
+    _require_some(edits, left_out)
+    for place, reason in _in_order(left_out):
+        warn(f"pair {place} left out: {reason}")
+    return Measured(_record(config, model, edits, left_out), shown)
+
+
+def _in_order(left_out: dict[str, str]) -> list[tuple[str, str]]:
+    return sorted(left_out.items(), key=lambda entry: int(entry[0]))
+
+
+def _require_some(measured: Sequence[object], left_out: dict[str, str]) -> None:
+    """Raise ValueError unless a pair can be measured, with the first reason why not."""
+    if not measured:
+        place, reason = _in_order(left_out)[0]
         raise ValueError(
             f"expected a pair that can be measured, got {len(left_out)} that cannot; "
             f"pair {place}: {reason}"
         )
-    return Measured(_record(config, model, edits, left_out), shown)
 
 
 def _measure(
@@ -103,7 +113,7 @@ def _record(
         identity=found.as_dict(),
         layers=len(model.substeps),
         edits=ordered,
-        left_out=left_out,
+        left_out=dict(_in_order(left_out)),
         versions=versions(),
         steps=model.steps,
         step_size=model.step_size,

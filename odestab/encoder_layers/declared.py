@@ -43,7 +43,11 @@ def plain_config(model: str | Path) -> Any:
     if found.get("model_type") not in PLAIN_KINDS:
         return None
     declared = {key: found[key] for key in STEP_KEYS if key in found}
-    others = {key: value for key, value in found.items() if key not in (*STEP_KEYS, "model_type")}
+    others = {
+        key: value
+        for key, value in found.items()
+        if key not in (*STEP_KEYS, "model_type", "architectures")
+    }
     config = AutoConfig.for_model(PLAIN_KINDS[found["model_type"]], **others)
     if declared.get("learn_step_size"):
         declared["step_sizes"] = _learnt(Path(model))

@@ -9,7 +9,6 @@ from torch import Tensor, nn
 
 from odestab.encoder_layers.tracing import INPUT_NAMES, BoundLayer
 from odestab.fields.trajectory import Trajectory
-from odestab.fields.vector_field import LayerVectorField
 from odestab.one_thread import ONE_THREAD
 
 
@@ -42,9 +41,11 @@ def readout(
     >>> torch.equal(od.readout(model, text, od.trace(model, text)), model(**text).logits)
     True
     """
-    last = trajectory.fields[-1]
-    if not (isinstance(last, LayerVectorField) and isinstance(last.layer, BoundLayer)):
-        raise ValueError(f"trajectory must be of whole layers of a model, got {last}")
+    layer = getattr(trajectory.fields[-1], "layer", None)
+    if not (isinstance(layer, BoundLayer) and isinstance(layer.module, nn.Module)):
+        raise ValueError(
+            f"trajectory must be of whole layers of a model, got {type(trajectory.fields[-1])}"
+        )
     given = trajectory.states[-1] if state is None else state
     inputs = {
         name: batch[name].to(given.device)
@@ -57,7 +58,7 @@ def readout(
 
     # A hook is seen by all threads.
     with ONE_THREAD, torch.no_grad():
-        hook = last.layer.module.register_forward_hook(replaced)
+        hook = layer.module.register_forward_hook(replaced)
         try:
             logits = getattr(classifier(**inputs), "logits", None)
         finally:

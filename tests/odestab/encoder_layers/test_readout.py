@@ -60,7 +60,7 @@ def test_a_head_that_lacks_a_weight_is_refused(lost, tokenizer, tmp_path):
     weights = load_file(tmp_path / "model.safetensors")
     del weights[lost]
     save_file(weights, tmp_path / "model.safetensors", metadata={"format": "pt"})
-    with pytest.raises(ValueError, match=f"1 missing or misshapen: {re.escape(lost)}"):
+    with pytest.raises(ValueError, match=f"(misshapen|of its head): {re.escape(lost)}"):
         od.load_encoder(tmp_path, head=True)
 
 
