@@ -1,0 +1,195 @@
+"""What a verdict says in words and in a table for a terminal of 80 columns."""
+
+import textwrap
+from collections.abc import Sequence
+
+from analysis.flips.records import (
+    Calibration,
+    Estimate,
+    Fate,
+    Flips,
+    Population,
+    Ranking,
+    Score,
+)
+
+WIDTH = 80
+COLUMNS = 3  # attacks side by side
+POPULATIONS: dict[Population, str] = {
+    "right": "that the models get right",
+    "unflipped": "among them that no draft flips",
+}
+
+
+def primary_sentence(rankings: Sequence[Ranking], attacks: Sequence[str], score: str) -> str:
+    """The outcome that was fixed beforehand, whatever it is."""
+    parts = []
+    for ranking in rankings:
+        found = score_named(ranking, score)
+        ranked = f"{signed(found.gain)} against {ranking.attack}: {_meaning(found)}"
+        parts.append(f"{ranked} ({short(found.auroc.value)} and {short(found.confidence.value)})")
+    untested = [name for name in attacks if not any(_is_of(each, name) for each in rankings)]
+    if untested:
+        parts.append(f"not tested against {' and '.join(untested)}")
+    return (
+        "Fixed beforehand: AUROC of gradient size g less that of confidence, for flips among "
+        f"right answers, is {'; '.join(parts)}."
+    )
+
+
+def _is_of(ranking: Ranking, attack: str) -> bool:
+    return ranking.attack == attack or ranking.attack.startswith(f"{attack} ")
+
+
+def _meaning(found: Score) -> str:
+    if found.gain.value is None:
+        return "none flips, or none holds, and nothing can be said"
+    if found.gain.low is None or found.gain.high is None:
+        return "too few sentences flip, or hold, for an interval"
+    if found.gain.low > 0:
+        return "g tells more than confidence"
+    if found.gain.high < 0:
+        return "g tells less than confidence"
+    return "no difference is seen"
+
+
+def told(record: Flips) -> list[str]:
+    """The lines of the terminal: the primary outcome first, then tables."""
+    lines = textwrap.wrap(f"{record.primary.sentence} {by_model(record)}", WIDTH)
+    attacks = list(dict.fromkeys(ranking.attack for ranking in record.rankings))
+    counts = f"{counted(len(record.models), 'model')}, {counted(len(attacks), 'attack')}"
+    lines += textwrap.wrap(
+        f"All else is exploratory: {record.explored} other comparisons with confidence of "
+        f"{counts}, their intervals not corrected for their number.",
+        WIDTH,
+    )
+    for population, words in POPULATIONS.items():
+        pooled = [
+            ranking for ranking in pooled_rankings(record) if ranking.population == population
+        ]
+        lines += ["", *textwrap.wrap(f"AUROC of each score for a flip, inputs {words}", WIDTH)]
+        for start in range(0, len(pooled), COLUMNS):
+            lines += _table(pooled[start : start + COLUMNS])
+    lines += ["+ and −: the interval of the difference to confidence lies above or below 0"]
+    lines += _on_calibration(record)
+    for fate in record.fates[:1]:
+        lines += ["", *_on_fate(fate)]
+    return lines
+
+
+def by_model(record: Flips) -> str:
+    """The primary outcome on each of several models alone; empty for one."""
+    parts = []
+    for ranking in pooled_rankings(record):
+        alone = [
+            score_named(each, record.primary.score).gain.value
+            for each in record.rankings
+            if each.attack == ranking.attack
+            and each.population == ranking.population
+            and len(each.models) == 1
+        ]
+        known = [value for value in alone if value is not None]
+        if ranking.primary and len(ranking.models) > 1 and known:
+            parts.append(f"{min(known):+.3f} to {max(known):+.3f} against {ranking.attack}")
+    return f"Of single models: {'; '.join(parts)}.".replace("-", "−") if parts else ""
+
+
+def pooled_rankings(record: Flips) -> list[Ranking]:
+    """Of each attack on all its models together."""
+    most: dict[str, int] = {}
+    for ranking in record.rankings:
+        most[ranking.attack] = max(most.get(ranking.attack, 0), len(ranking.models))
+    return [each for each in record.rankings if len(each.models) == most[each.attack]]
+
+
+def score_named(ranking: Ranking, name: str) -> Score:
+    """One of its scores."""
+    return next(score for score in ranking.scores if score.name == name)
+
+
+def _table(rankings: Sequence[Ranking]) -> list[str]:
+    lines = [_row("", [ranking.attack[:18] for ranking in rankings])]
+    lines.append(_row("flipped", [f"{each.flipped} of {each.inputs}" for each in rankings]))
+    names = dict.fromkeys(score.name for ranking in rankings for score in ranking.scores)
+    for name in _shown(list(names)):
+        lines.append(_row(name, [_cell(score_named(ranking, name)) for ranking in rankings]))
+    return lines
+
+
+def _row(name: str, cells: Sequence[str]) -> str:
+    """22 columns for the name, 19 for each cell."""
+    return (f"{name[:21]:<22}" + "".join(f"{cell:<19}" for cell in cells)).rstrip()
+
+
+def _shown(names: Sequence[str]) -> list[str]:
+    """All scores, of growth the last level of each family alone."""
+    last = {name.rpartition(" ")[0]: name for name in names if " growth " in name}
+    return [name for name in names if " growth " not in name or name in last.values()]
+
+
+def _cell(score: Score) -> str:
+    mark = " "
+    if score.gain.low is not None and score.gain.low > 0:
+        mark = "+"
+    if score.gain.high is not None and score.gain.high < 0:
+        mark = "−"
+    return f"{ranged(score.auroc)}{mark}"
+
+
+def _on_calibration(record: Flips) -> list[str]:
+    lines = []
+    for ranking in pooled_rankings(record):
+        if ranking.calibration is not None:
+            lines.append(_brier(ranking.attack, ranking.calibration))
+    if not lines:
+        return ["", "No flip rates are predicted: too few sentences flip, or hold."]
+    head = "Brier score of predicted flip rates, sentences that the fit has not seen"
+    names = f"{'':<20}{'base rate':<12}{'confidence':<12}{'gradient':<12}together"
+    return ["", head, names, *lines]
+
+
+def _brier(attack: str, found: Calibration) -> str:
+    cells = [found.brier, *(fit.brier for fit in found.fits)]
+    return f"{attack[:19]:<20}" + "".join(f"{value:<12.3f}" for value in cells).rstrip()
+
+
+def _on_fate(fate: Fate) -> list[str]:
+    edits = f"{fate.flipped} of {counted(fate.pairs, 'edit')} flip"
+    head = f"AUROC of ‖δ_l‖ over the margin, {edits}; alone: "
+    head += f"margin {short(fate.margin.value)}, ‖δ_0‖ {short(fate.size.value)}"
+    lines = textwrap.wrap(head, WIDTH)
+    levels = range(len(fate.whole))
+    per_line = 13
+    for start in range(0, len(levels), per_line):
+        part = levels[start : start + per_line]
+        lines.append(f"{'after layer':<12}" + "".join(f"{level:>5}" for level in part))
+        for name, row in (("all tokens", fate.whole), ("first", fate.first), ("read", fate.read)):
+            lines.append(f"{name:<12}" + "".join(f"{short(row[level].value):>5}" for level in part))
+    return lines
+
+
+def ranged(found: Estimate) -> str:
+    """A value with its interval: 0.74 [0.70, 0.77]."""
+    if found.low is None or found.high is None:
+        return short(found.value)
+    return f"{short(found.value)} [{short(found.low)}, {short(found.high)}]"
+
+
+def signed(found: Estimate) -> str:
+    """A difference with its interval: +0.120 [+0.090, +0.150]."""
+    if found.value is None:
+        return "unknown"
+    value = f"{found.value:+.3f}"
+    if found.low is not None and found.high is not None:
+        value = f"{value} [{found.low:+.3f}, {found.high:+.3f}]"
+    return value.replace("-", "−")
+
+
+def short(value: float | None) -> str:
+    """Two digits, or a dash."""
+    return "–" if value is None else f"{value:.2f}"
+
+
+def counted(count: int, noun: str) -> str:
+    """A count with its noun: 1 model, 2 models."""
+    return f"{count} {noun}" + ("" if count == 1 else "s")
