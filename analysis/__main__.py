@@ -166,6 +166,9 @@ def _confirm_conditions(options: argparse.Namespace) -> None:
     tables = write_tables(record, out, options.format or "csv")
     print("\n".join([*told(record), "", f"record: {out / 'flips.json'}"]))
     print("\n".join(f"table: {path}" for path in tables))
+    from figures.flips_page import write_page
+
+    print(f"page: {write_page(record, out)}")
 
 
 def calibrate(options: argparse.Namespace) -> None:

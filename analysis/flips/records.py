@@ -2,13 +2,14 @@
 of it.
 """
 
-from typing import Annotated, Literal
+from collections.abc import Iterable
+from typing import Annotated, Final, Literal
 
 import msgspec
 
 from analysis.ground.frozen_record import Record
 
-SCHEMA = 1
+SCHEMA: Final = 1
 Number = float | None  # None is a number that is not known
 Count = Annotated[int, msgspec.Meta(ge=0)]
 Population = Literal["right", "unflipped"]
@@ -27,6 +28,34 @@ class Estimate(Record, frozen=True):
     value: Number
     low: Number
     high: Number
+
+    @property
+    def above_zero(self) -> bool:
+        """The whole interval is."""
+        return self.low is not None and self.low > 0
+
+    @property
+    def below_zero(self) -> bool:
+        """The whole interval is."""
+        return self.high is not None and self.high < 0
+
+    @property
+    def words(self) -> str:
+        """As it is written: 0.74 [0.70, 0.77]; a dash for a value that is not known."""
+        return self._written("{:.2f}")
+
+    @property
+    def signed(self) -> str:
+        """As a difference is written: +0.120 [+0.090, +0.150]."""
+        return self._written("{:+.3f}").replace("-", "−")
+
+    def _written(self, form: str) -> str:
+        if self.value is None:
+            return "–"
+        value = form.format(self.value)
+        if self.low is None or self.high is None:
+            return value
+        return f"{value} [{form.format(self.low)}, {form.format(self.high)}]"
 
 
 class Score(Record, frozen=True, kw_only=True):
@@ -142,6 +171,10 @@ class Ranking(Record, frozen=True, kw_only=True):
     scores: list[Score]
     calibration: Calibration | None
 
+    def score(self, name: str) -> Score:
+        """The score of a name."""
+        return next(score for score in self.scores if score.name == name)
+
 
 class Fate(Record, frozen=True, kw_only=True):
     """When an edit's fate is decided: AUROC, for pairs that flip, of the size of the difference
@@ -201,6 +234,7 @@ class Primary(Record, frozen=True):
         outcome: what of it.
         population: on which inputs.
         sentence: what came out.
+        alone: what came out of single models; empty for one.
     """
 
     score: str
@@ -208,6 +242,7 @@ class Primary(Record, frozen=True):
     outcome: str
     population: Population
     sentence: str
+    alone: str
 
 
 class Flips(Record, frozen=True, kw_only=True):
@@ -237,3 +272,22 @@ class Flips(Record, frozen=True, kw_only=True):
     resamples: Count
     seed: Count
     versions: dict[str, str]
+
+    def pooled(self, population: Population) -> list[Ranking]:
+        """Of each attack, on all models that it attacked together."""
+        return [each for each in pooled_rankings(self.rankings) if each.population == population]
+
+
+def pooled_rankings(rankings: list[Ranking]) -> list[Ranking]:
+    """Those of all models that their attack attacked."""
+    most: dict[str, int] = {}
+    for each in rankings:
+        most[each.attack] = max(most.get(each.attack, 0), len(each.models))
+    return [each for each in rankings if len(each.models) == most[each.attack]]
+
+
+def principal_scores(names: Iterable[str]) -> list[str]:
+    """All scores, of the growth of each family's drafts the last level alone."""
+    known = list(names)
+    last = {name.rpartition(" ")[0]: name for name in known if " growth " in name}
+    return [name for name in known if " growth " not in name or name in last.values()]

@@ -5,12 +5,12 @@ from collections.abc import Sequence
 
 from analysis.flips.records import (
     Calibration,
-    Estimate,
     Fate,
     Flips,
     Population,
     Ranking,
     Score,
+    principal_scores,
 )
 
 WIDTH = 80
@@ -25,8 +25,8 @@ def primary_sentence(rankings: Sequence[Ranking], attacks: Sequence[str], score:
     """The outcome that was fixed beforehand, whatever it is."""
     parts = []
     for ranking in rankings:
-        found = score_named(ranking, score)
-        ranked = f"{signed(found.gain)} against {ranking.attack}: {_meaning(found)}"
+        found = ranking.score(score)
+        ranked = f"{found.gain.signed} against {ranking.attack}: {_meaning(found)}"
         parts.append(f"{ranked} ({short(found.auroc.value)} and {short(found.confidence.value)})")
     untested = [name for name in attacks if not any(_is_of(each, name) for each in rankings)]
     if untested:
@@ -37,6 +37,24 @@ def primary_sentence(rankings: Sequence[Ranking], attacks: Sequence[str], score:
     )
 
 
+def alone_sentence(rankings: Sequence[Ranking], primaries: Sequence[Ranking], score: str) -> str:
+    """The primary outcome on each of several models alone, from the least to the largest; empty for
+    one.
+    """
+    parts = []
+    for primary in primaries:
+        alone = [
+            each.score(score).gain.value
+            for each in rankings
+            if (each.attack, each.population) == (primary.attack, primary.population)
+            and len(each.models) == 1
+        ]
+        known = [value for value in alone if value is not None]
+        if len(primary.models) > 1 and known:
+            parts.append(f"{min(known):+.3f} to {max(known):+.3f} against {primary.attack}")
+    return f"Of single models: {'; '.join(parts)}.".replace("-", "−") if parts else ""
+
+
 def _is_of(ranking: Ranking, attack: str) -> bool:
     return ranking.attack == attack or ranking.attack.startswith(f"{attack} ")
 
@@ -44,18 +62,18 @@ def _is_of(ranking: Ranking, attack: str) -> bool:
 def _meaning(found: Score) -> str:
     if found.gain.value is None:
         return "none flips, or none holds, and nothing can be said"
-    if found.gain.low is None or found.gain.high is None:
+    if found.gain.low is None:
         return "too few sentences flip, or hold, for an interval"
-    if found.gain.low > 0:
+    if found.gain.above_zero:
         return "g tells more than confidence"
-    if found.gain.high < 0:
+    if found.gain.below_zero:
         return "g tells less than confidence"
     return "no difference is seen"
 
 
 def told(record: Flips) -> list[str]:
     """The lines of the terminal: the primary outcome first, then tables."""
-    lines = textwrap.wrap(f"{record.primary.sentence} {by_model(record)}", WIDTH)
+    lines = textwrap.wrap(f"{record.primary.sentence} {record.primary.alone}", WIDTH)
     attacks = list(dict.fromkeys(ranking.attack for ranking in record.rankings))
     counts = f"{counted(len(record.models), 'model')}, {counted(len(attacks), 'attack')}"
     lines += textwrap.wrap(
@@ -64,9 +82,7 @@ def told(record: Flips) -> list[str]:
         WIDTH,
     )
     for population, words in POPULATIONS.items():
-        pooled = [
-            ranking for ranking in pooled_rankings(record) if ranking.population == population
-        ]
+        pooled = record.pooled(population)
         lines += ["", *textwrap.wrap(f"AUROC of each score for a flip, inputs {words}", WIDTH)]
         for start in range(0, len(pooled), COLUMNS):
             lines += _table(pooled[start : start + COLUMNS])
@@ -77,42 +93,12 @@ def told(record: Flips) -> list[str]:
     return lines
 
 
-def by_model(record: Flips) -> str:
-    """The primary outcome on each of several models alone; empty for one."""
-    parts = []
-    for ranking in pooled_rankings(record):
-        alone = [
-            score_named(each, record.primary.score).gain.value
-            for each in record.rankings
-            if each.attack == ranking.attack
-            and each.population == ranking.population
-            and len(each.models) == 1
-        ]
-        known = [value for value in alone if value is not None]
-        if ranking.primary and len(ranking.models) > 1 and known:
-            parts.append(f"{min(known):+.3f} to {max(known):+.3f} against {ranking.attack}")
-    return f"Of single models: {'; '.join(parts)}.".replace("-", "−") if parts else ""
-
-
-def pooled_rankings(record: Flips) -> list[Ranking]:
-    """Of each attack on all its models together."""
-    most: dict[str, int] = {}
-    for ranking in record.rankings:
-        most[ranking.attack] = max(most.get(ranking.attack, 0), len(ranking.models))
-    return [each for each in record.rankings if len(each.models) == most[each.attack]]
-
-
-def score_named(ranking: Ranking, name: str) -> Score:
-    """One of its scores."""
-    return next(score for score in ranking.scores if score.name == name)
-
-
 def _table(rankings: Sequence[Ranking]) -> list[str]:
     lines = [_row("", [ranking.attack[:18] for ranking in rankings])]
     lines.append(_row("flipped", [f"{each.flipped} of {each.inputs}" for each in rankings]))
     names = dict.fromkeys(score.name for ranking in rankings for score in ranking.scores)
-    for name in _shown(list(names)):
-        lines.append(_row(name, [_cell(score_named(ranking, name)) for ranking in rankings]))
+    for name in principal_scores(names):
+        lines.append(_row(name, [_cell(ranking.score(name)) for ranking in rankings]))
     return lines
 
 
@@ -121,24 +107,18 @@ def _row(name: str, cells: Sequence[str]) -> str:
     return (f"{name[:21]:<22}" + "".join(f"{cell:<19}" for cell in cells)).rstrip()
 
 
-def _shown(names: Sequence[str]) -> list[str]:
-    """All scores, of growth the last level of each family alone."""
-    last = {name.rpartition(" ")[0]: name for name in names if " growth " in name}
-    return [name for name in names if " growth " not in name or name in last.values()]
-
-
 def _cell(score: Score) -> str:
-    mark = " "
-    if score.gain.low is not None and score.gain.low > 0:
+    mark = ""
+    if score.gain.above_zero:
         mark = "+"
-    if score.gain.high is not None and score.gain.high < 0:
+    if score.gain.below_zero:
         mark = "−"
-    return f"{ranged(score.auroc)}{mark}"
+    return f"{score.auroc.words}{mark}"
 
 
 def _on_calibration(record: Flips) -> list[str]:
     lines = []
-    for ranking in pooled_rankings(record):
+    for ranking in record.pooled("right"):
         if ranking.calibration is not None:
             lines.append(_brier(ranking.attack, ranking.calibration))
     if not lines:
@@ -166,23 +146,6 @@ def _on_fate(fate: Fate) -> list[str]:
         for name, row in (("all tokens", fate.whole), ("first", fate.first), ("read", fate.read)):
             lines.append(f"{name:<12}" + "".join(f"{short(row[level].value):>5}" for level in part))
     return lines
-
-
-def ranged(found: Estimate) -> str:
-    """A value with its interval: 0.74 [0.70, 0.77]."""
-    if found.low is None or found.high is None:
-        return short(found.value)
-    return f"{short(found.value)} [{short(found.low)}, {short(found.high)}]"
-
-
-def signed(found: Estimate) -> str:
-    """A difference with its interval: +0.120 [+0.090, +0.150]."""
-    if found.value is None:
-        return "unknown"
-    value = f"{found.value:+.3f}"
-    if found.low is not None and found.high is not None:
-        value = f"{value} [{found.low:+.3f}, {found.high:+.3f}]"
-    return value.replace("-", "−")
 
 
 def short(value: float | None) -> str:

@@ -11,7 +11,15 @@ from analysis.flips.crossfit import calibration
 from analysis.flips.depth import fates
 from analysis.flips.ranking import Answers, count_pairs, scored
 from analysis.flips.reading import Attacked, Files
-from analysis.flips.records import Flips, Model, Population, Primary, Ranking, Score
+from analysis.flips.records import (
+    Flips,
+    Model,
+    Population,
+    Primary,
+    Ranking,
+    Score,
+    pooled_rankings,
+)
 from analysis.flips.scores import (
     CONFIDENCE,
     GRADIENT,
@@ -20,7 +28,7 @@ from analysis.flips.scores import (
     scores_of,
     together,
 )
-from analysis.flips.telling import primary_sentence
+from analysis.flips.telling import alone_sentence, primary_sentence
 from analysis.ground.resampling import cluster_weights
 from analysis.ground.versions import versions
 
@@ -40,13 +48,13 @@ def judge(files: Files, seed: int = 0, resamples: int = RESAMPLES) -> Flips:
         seed: of resamples and folds.
         resamples: of sentences.
     """
-    names = {}
+    names: dict[str, str] = {}
     for condition in files.conditions:
         names |= definitions(condition)
     rankings = []
     for attack, attacked in by_attack(files.attacked).items():
         rankings += _rankings(attack, attacked, files.conditions, list(names), seed, resamples)
-    pooled = [each for each in rankings if _is_pooled(each, rankings)]
+    pooled = pooled_rankings(rankings)
     compared = sum(len(each.scores) - 1 for each in pooled)  # all but confidence itself
     primaries = [each for each in pooled if each.primary]
     return Flips(
@@ -56,6 +64,7 @@ def judge(files: Files, seed: int = 0, resamples: int = RESAMPLES) -> Flips:
             outcome=OUTCOME,
             population="right",
             sentence=primary_sentence(primaries, PRIMARY_ATTACKS, GRADIENT),
+            alone=alone_sentence(rankings, primaries, GRADIENT),
         ),
         explored=compared - len(primaries),
         models=[_model(condition) for condition in files.conditions],
@@ -97,15 +106,6 @@ def _model(condition: Condition) -> Model:
         examples=condition.examples,
         inputs=len(condition.inputs),
         right=sum(each.right for each in condition.inputs),
-    )
-
-
-def _is_pooled(ranking: Ranking, rankings: Sequence[Ranking]) -> bool:
-    """Whether no other ranking of the attack has more models."""
-    return all(
-        len(ranking.models) >= len(other.models)
-        for other in rankings
-        if other.attack == ranking.attack
     )
 
 
