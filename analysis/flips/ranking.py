@@ -9,7 +9,7 @@ import numpy as np
 
 from analysis.flips.records import FEWEST, Estimate, Score
 from analysis.flips.scores import CONFIDENCE
-from analysis.ground.auroc import concordance
+from analysis.ground.auroc import auroc, concordance
 from analysis.ground.resampling import percentile_interval
 
 
@@ -104,11 +104,32 @@ def count_pairs(answers: Answers, names: Sequence[str]) -> dict[str, Counts]:
     return counts
 
 
+def across_models(models: Sequence[Answers], name: str) -> Estimate:
+    """What a score's AUROC has over that of confidence where all inputs stand in one ranking,
+    whichever model they are of.
+    """
+    answers = [_with_both(each, name) for each in models]
+    flipped = np.concatenate([each.flipped for each in answers])
+    weights = np.concatenate([each.of_inputs for each in answers], axis=1)
+    values, confidence = (
+        auroc(np.concatenate([each.score(of) for each in answers]), flipped, weights)
+        for of in (name, CONFIDENCE)
+    )
+    sentences = np.concatenate([each.sentences for each in answers])
+    return estimate(values - confidence, enough_sentences(sentences[flipped], sentences[~flipped]))
+
+
+def _with_both(answers: Answers, name: str) -> Answers:
+    """Those of which a score and confidence are numbers."""
+    both = np.isfinite(answers.score(name)) & np.isfinite(answers.score(CONFIDENCE))
+    return answers.only(both)
+
+
 def scored(name: str, counts: Counts) -> Score:
     """A score's AUROC, and what it has over confidence."""
     enough = enough_sentences(counts.flipped_sentences, counts.held_sentences)
     with np.errstate(invalid="ignore"):  # a resample without a pair says nothing
-        auroc = counts.ordered / counts.pairs
+        by_score = counts.ordered / counts.pairs
         confidence = counts.by_confidence / counts.pairs
     both = np.concatenate([counts.flipped_sentences, counts.held_sentences])
     return Score(
@@ -117,9 +138,9 @@ def scored(name: str, counts: Counts) -> Score:
         flipped=len(counts.flipped_sentences),
         held=len(counts.held_sentences),
         sentences=len(np.unique(both)),
-        auroc=estimate(auroc, enough),
+        auroc=estimate(by_score, enough),
         confidence=estimate(confidence, enough),
-        gain=estimate(auroc - confidence, enough),
+        gain=estimate(by_score - confidence, enough),
     )
 
 

@@ -158,6 +158,8 @@ class Ranking(Record, frozen=True, kw_only=True):
         inputs: how many.
         flipped: of them by the attack.
         scores: confidence first.
+        across: of the primary outcome of several models, the gain where inputs of different models
+            are compared with each other too; else None.
         calibration: None for inputs that no draft flips, for one model beside several, and where
             too few flip or hold.
     """
@@ -169,6 +171,7 @@ class Ranking(Record, frozen=True, kw_only=True):
     inputs: Count
     flipped: Count
     scores: list[Score]
+    across: Estimate | None
     calibration: Calibration | None
 
     def score(self, name: str) -> Score:

@@ -41,18 +41,27 @@ def alone_sentence(rankings: Sequence[Ranking], primaries: Sequence[Ranking], sc
     """The primary outcome on each of several models alone, from the least to the largest; empty for
     one.
     """
-    parts = []
+    alone = []
+    across = []
     for primary in primaries:
-        alone = [
+        values = [
             each.score(score).gain.value
             for each in rankings
             if (each.attack, each.population) == (primary.attack, primary.population)
             and len(each.models) == 1
         ]
-        known = [value for value in alone if value is not None]
+        known = [value for value in values if value is not None]
         if len(primary.models) > 1 and known:
-            parts.append(f"{min(known):+.3f} to {max(known):+.3f} against {primary.attack}")
-    return f"Of single models: {'; '.join(parts)}.".replace("-", "−") if parts else ""
+            alone.append(f"{min(known):+.3f} to {max(known):+.3f} against {primary.attack}")
+        if primary.across is not None:
+            across.append(f"{primary.across.signed} against {primary.attack}")
+    if not alone:
+        return ""
+    told_alone = f"Single models have {'; '.join(alone)}.".replace("-", "−")
+    return (
+        "Only inputs of one model are compared with each other; comparing those of different "
+        f"models too gives {'; '.join(across)}. {told_alone}"
+    )
 
 
 def _is_of(ranking: Ranking, attack: str) -> bool:
@@ -65,10 +74,10 @@ def _meaning(found: Score) -> str:
     if found.gain.low is None:
         return "too few sentences flip, or hold, for an interval"
     if found.gain.above_zero:
-        return "g tells more than confidence"
+        return "g says more than confidence"
     if found.gain.below_zero:
-        return "g tells less than confidence"
-    return "no difference is seen"
+        return "g says less than confidence"
+    return "the two are not told apart"
 
 
 def told(record: Flips) -> list[str]:

@@ -2,6 +2,9 @@
 the rest.
 """
 
+import dataclasses
+import functools
+import operator
 from collections.abc import Sequence
 
 import numpy as np
@@ -9,7 +12,7 @@ import numpy as np
 from analysis.conditioning.records import Condition
 from analysis.flips.crossfit import calibration
 from analysis.flips.depth import fates
-from analysis.flips.ranking import Answers, count_pairs, scored
+from analysis.flips.ranking import Answers, Counts, across_models, count_pairs, scored
 from analysis.flips.reading import Attacked, Files
 from analysis.flips.records import (
     Flips,
@@ -17,7 +20,6 @@ from analysis.flips.records import (
     Population,
     Primary,
     Ranking,
-    Score,
     pooled_rankings,
 )
 from analysis.flips.scores import (
@@ -53,7 +55,8 @@ def judge(files: Files, seed: int = 0, resamples: int = RESAMPLES) -> Flips:
         names |= definitions(condition)
     rankings = []
     for attack, attacked in by_attack(files.attacked).items():
-        rankings += _rankings(attack, attacked, files.conditions, list(names), seed, resamples)
+        group = _under_attack(attack, attacked, files.conditions, seed, resamples)
+        rankings += group.rankings(list(names))
     pooled = pooled_rankings(rankings)
     compared = sum(len(each.scores) - 1 for each in pooled)  # all but confidence itself
     primaries = [each for each in pooled if each.primary]
@@ -109,63 +112,92 @@ def _model(condition: Condition) -> Model:
     )
 
 
-def _rankings(
+@dataclasses.dataclass(frozen=True, eq=False)
+class _UnderAttack:
+    """All models under one attack.
+
+    Attributes:
+        name: of the attack.
+        models: indices among the conditions.
+        answers: by population, those of each model.
+        families: of drafts.
+        has_primary: the primary outcome was fixed for this attack.
+        seed: of folds.
+    """
+
+    name: str
+    models: list[int]
+    answers: dict[Population, list[Answers]]
+    families: list[str]
+    has_primary: bool
+    seed: int
+
+    def rankings(self, scores: Sequence[str]) -> list[Ranking]:
+        """Of inputs that models get right, then of those that no draft flips; all models together
+        first, then each alone where there are several.
+        """
+        every = list(range(len(self.models)))
+        alone = [[place] for place in every if len(every) > 1]
+        found = []
+        for population, answers in self.answers.items():
+            own = [
+                score
+                for score in scores
+                if population == "right" or not score.endswith(ALWAYS_ZERO)
+            ]
+            counts = [count_pairs(each, own) for each in answers]
+            for places in [every, *alone]:
+                found.append(self._ranking(population, places, [counts[p] for p in places]))
+        return found
+
+    def _ranking(
+        self, population: Population, places: list[int], counts: Sequence[dict[str, Counts]]
+    ) -> Ranking:
+        answers = [self.answers[population][place] for place in places]
+        first_look = population == "right" and len(places) == len(self.models)
+        is_primary = first_look and self.has_primary
+        return Ranking(
+            attack=self.name,
+            models=[self.models[place] for place in places],
+            population=population,
+            primary=is_primary,
+            inputs=sum(len(each.flipped) for each in answers),
+            flipped=int(sum(each.flipped.sum() for each in answers)),
+            scores=[
+                scored(name, functools.reduce(operator.add, [each[name] for each in counts]))
+                for name in counts[0]
+            ],
+            across=across_models(answers, GRADIENT) if is_primary and len(places) > 1 else None,
+            calibration=calibration(answers, self._fits, self.seed) if first_look else None,
+        )
+
+    @property
+    def _fits(self) -> dict[str, list[str]]:
+        """The scores that each fit of flip rates reads."""
+        return {
+            "confidence": [CONFIDENCE],
+            "gradient": [GRADIENT],
+            "together": together(self.families),
+        }
+
+
+def _under_attack(
     name: str,
     attacked: Sequence[Attacked],
     conditions: Sequence[Condition],
-    scores: Sequence[str],
     seed: int,
     resamples: int,
-) -> list[Ranking]:
-    """Of one attack: inputs that models get right, then those that no draft flips; all models
-    together first, then each alone where there are several.
-    """
-    right, unflipped = _answers(attacked, conditions, seed, resamples)
+) -> _UnderAttack:
     models = [each.model for each in attacked]
-    families = list(dict.fromkeys(f for index in models for f in conditions[index].families))
-    fits = {
-        "confidence": [CONFIDENCE],
-        "gradient": [GRADIENT],
-        "together": together(families),
-    }
-    populations: tuple[tuple[Population, Sequence[Answers]], ...] = (
-        ("right", right),
-        ("unflipped", unflipped),
+    right, unflipped = _answers(attacked, conditions, seed, resamples)
+    return _UnderAttack(
+        name,
+        models,
+        {"right": right, "unflipped": unflipped},
+        list(dict.fromkeys(family for index in models for family in conditions[index].families)),
+        attacked[0].attack.attack in PRIMARY_ATTACKS,
+        seed,
     )
-    primary = attacked[0].attack.attack in PRIMARY_ATTACKS
-    found = []
-    for population, answers in populations:
-        own = [
-            score for score in scores if population == "right" or not score.endswith(ALWAYS_ZERO)
-        ]
-        counts = [count_pairs(each, own) for each in answers]
-        chosen = [list(range(len(models)))]
-        chosen += [[place] for place in chosen[0] if len(models) > 1]
-        for places in chosen:
-            whole = places == chosen[0]
-            fitted = None
-            if whole and population == "right":
-                fitted = calibration(right, fits, seed)
-            found.append(
-                Ranking(
-                    attack=name,
-                    models=[models[place] for place in places],
-                    population=population,
-                    primary=primary and whole and population == "right",
-                    inputs=sum(len(answers[place].flipped) for place in places),
-                    flipped=int(sum(answers[place].flipped.sum() for place in places)),
-                    scores=[_summed(score, counts, places) for score in own],
-                    calibration=fitted,
-                )
-            )
-    return found
-
-
-def _summed(name: str, counts: Sequence[dict], places: Sequence[int]) -> Score:
-    total = counts[places[0]][name]
-    for place in places[1:]:
-        total = total + counts[place][name]
-    return scored(name, total)
 
 
 def _answers(

@@ -100,9 +100,9 @@ def test_what_is_no_number_is_left_out_and_counted(tmp_path: Path) -> None:
 def test_the_primary_outcome_is_told_first_whatever_it_is(tmp_path: Path) -> None:
     half = [i < COUNT // 2 for i in range(COUNT)]
     for name, gradients, verdict in (
-        ("more", [2.0 + i / COUNT if flip else 1.0 for i, flip in enumerate(half)], "tells more"),
-        ("less", [1.0 if flip else 2.0 + i / COUNT for i, flip in enumerate(half)], "tells less"),
-        ("none", [1.0] * COUNT, "no difference"),
+        ("more", [2.0 + i / COUNT if flip else 1.0 for i, flip in enumerate(half)], "says more"),
+        ("less", [1.0 if flip else 2.0 + i / COUNT for i, flip in enumerate(half)], "says less"),
+        ("none", [1.0] * COUNT, "not told apart"),
     ):
         folder = tmp_path / name
         folder.mkdir()
@@ -245,8 +245,16 @@ def test_models_are_pooled_within_themselves(tmp_path: Path) -> None:
     together, *alone = (each for each in record.rankings if each.population == "right")
     assert (together.models, [each.models for each in alone]) == ([0, 1], [[0], [1]])
     assert together.score("gradient").auroc.value == pytest.approx(0.5, abs=0.06)
-    assert "Of single models: " in record.primary.alone
+    assert "Single models have " in record.primary.alone
     assert [each.primary for each in (together, *alone)] == [True, False, False]
+    # In one ranking of both, the gradient names the model that flips often; margins are all equal.
+    gradients = np.array([each.gradient for inputs in conditions for each in inputs])
+    own = np.array(flips).ravel()
+    across = (np.subtract.outer(gradients[own], gradients[~own]) > 0).mean() - 0.5
+    assert together.across is not None and across > 0.2
+    assert together.across.value == pytest.approx(across)
+    assert "comparing those of different models too gives +0." in record.primary.alone
+    assert all(each.across is None for each in alone)
     pairs = [each.score("gradient").flipped * each.score("gradient").held for each in alone]
     values = [each.score("gradient").auroc.value for each in alone]
     assert together.score("gradient").auroc.value == pytest.approx(
