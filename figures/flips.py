@@ -29,6 +29,7 @@ SIZES = {
 ROW = 0.19  # inches of a score
 HEADING = 0.75  # inches of a panel beside its scores
 BESIDE = 0.18  # between the two populations, in rows
+PANEL = 3.0  # inches of a panel that stands alone
 CHANCE = 0.5
 
 
@@ -113,7 +114,9 @@ def draw_flip_rates(record: Flips, ax: style.Target = None) -> Figure:
         ax: None for a new figure; else one Axes for each attack with a fit.
     """
     fitted = [each for each in record.pooled("right") if each.calibration is not None]
-    figure, axes = style.panels(ax, max(len(fitted), 1), columns=3, height=2.5, below=0.3)
+    count = max(len(fitted), 1)
+    width = min(3, count) * style.WIDTH / 3 if count > 1 else PANEL
+    figure, axes = style.panels(ax, count, columns=3, height=2.5, width=width, below=0.3)
     if not fitted:
         style.nothing(axes[0], "too few inputs flip, or hold, for a fit")
     for panel, ranking in zip(axes, fitted, strict=False):
@@ -134,8 +137,16 @@ def _reliability(ax: Axes, found: Calibration) -> None:
         predicted = [each.predicted for each in fit.bins]
         observed = [not_a_number(each.observed.value) for each in fit.bins]
         low, high = zip(*(_ends(each.observed) for each in fit.bins), strict=True)
-        ax.vlines(predicted, low, high, color=colour, linewidth=0.7, alpha=0.7)
-        ax.plot(predicted, observed, marker=marker, markersize=3, color=colour, linewidth=0.8)
+        ax.vlines(predicted, low, high, color=colour, linewidth=0.7, alpha=0.7, clip_on=False)
+        ax.plot(
+            predicted,
+            observed,
+            marker=marker,
+            markersize=3,
+            color=colour,
+            linewidth=0.8,
+            clip_on=False,  # many a tenth lies at 0 or 1
+        )
     ax.set_xlim(0, 1)
     ax.set_ylim(0, 1)
     ax.set_aspect("equal")

@@ -23,17 +23,16 @@ def concordance(
     >>> concordance(np.array([3.0, 1.0, 1.0, 0.0]), np.array([True, True, False, False]), ones)
     (array([3.5]), array([4.]))
     """
-    order = np.argsort(values, kind="stable")
-    ordered = values[order]
-    labelled = label[order]
-    weight = weights[:, order]
-    # below[:, i] is the weight of the unlabelled ones among the first i: a rank, without pairs.
-    below = np.zeros((len(weight), len(values) + 1))
-    np.cumsum(np.where(labelled, 0.0, weight), axis=1, out=below[:, 1:])
-    first_equal = np.searchsorted(ordered, ordered[labelled], "left")
-    after_equal = np.searchsorted(ordered, ordered[labelled], "right")
-    own = weight[:, labelled]
-    ordered_right = (own * (below[:, first_equal] + below[:, after_equal])).sum(axis=1) / 2
+    labelled = np.flatnonzero(label)
+    others = np.flatnonzero(~label)
+    others = others[np.argsort(values[others], kind="stable")]
+    # below[:, i] is the weight of the i smallest unlabelled items: ranks, without any pairs.
+    below = np.zeros((len(weights), len(others) + 1))
+    np.cumsum(weights[:, others], axis=1, out=below[:, 1:])
+    smaller = np.searchsorted(values[others], values[labelled], "left")
+    not_larger = np.searchsorted(values[others], values[labelled], "right")
+    own = weights[:, labelled]
+    ordered_right = (own * (below[:, smaller] + below[:, not_larger])).sum(axis=1) / 2
     return ordered_right, own.sum(axis=1) * below[:, -1]
 
 
