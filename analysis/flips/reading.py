@@ -116,7 +116,7 @@ def read_files(paths: Sequence[Path], edits: Sequence[Path] = ()) -> Files:
     Raises:
         ValueError: if a file is another record; if a condition has no labels of its own, no attack
             or the weights of another one; if an attack has no condition or is on other rows than
-            its condition; or if edits are not of a classifier.
+            its condition; or if edits are not of a classifier that has a condition.
         OSError: if a file cannot be read.
     """
     conditions: dict[Path, Condition] = {}
@@ -138,7 +138,13 @@ def read_files(paths: Sequence[Path], edits: Sequence[Path] = ()) -> Files:
                 f"{path}: expected a prediction first and the folder of its study after it, "
                 "got it among other records"
             )
-    attacked = _matched(conditions, attacks)
+    if not conditions or not attacks:
+        lacking = "condition.json" if not conditions else "record of an attack"
+        raise ValueError(f"expected at least 1 {lacking} among the files, got none")
+    places = _places(conditions)
+    attacked = _matched(conditions, places, attacks)
+    for path, record in edited.items():
+        _place_of(path, "edits under", record.identity.get("weights"), places)
     return Files(tuple(conditions.values()), attacked, tuple(edited.values()))
 
 
@@ -168,14 +174,9 @@ def _answered(path: Path, edits: Edits) -> Edits:
     return edits
 
 
-def _matched(
-    conditions: dict[Path, Condition], attacks: dict[Path, Attack]
-) -> tuple[Attacked, ...]:
-    """Each attack with the condition of its weights, none of either left alone."""
-    if not conditions or not attacks:
-        lacking = "condition.json" if not conditions else "record of an attack"
-        raise ValueError(f"expected at least 1 {lacking} among the files, got none")
-    places: dict[str, tuple[int, Path]] = {}
+def _places(conditions: dict[Path, Condition]) -> dict[str, int]:
+    """The index of each condition by the weights of its model."""
+    places: dict[str, int] = {}
     for index, (path, condition) in enumerate(conditions.items()):
         weights = condition.identity.get("weights")
         if weights is None:
@@ -183,28 +184,41 @@ def _matched(
         if weights in places:
             raise ValueError(
                 f"{path}: expected conditions of different models, got the weights of "
-                f"{places[weights][1]} again"
+                f"{list(conditions)[places[weights]]} again"
             )
-        places[weights] = (index, path)
+        places[weights] = index
+    return places
+
+
+def _place_of(path: Path, what: str, weights: str | None, places: dict[str, int]) -> int:
+    """The index of the condition of some weights."""
+    if weights is None or weights not in places:
+        known = ", ".join(each[:12] for each in places)
+        raise ValueError(
+            f"{path}: expected {what} the weights of a condition ({known}), "
+            f"got {(weights or 'none')[:12]}"
+        )
+    return places[weights]
+
+
+def _matched(
+    conditions: dict[Path, Condition], places: dict[str, int], attacks: dict[Path, Attack]
+) -> tuple[Attacked, ...]:
+    """Each attack with the condition of its weights; no condition is left alone."""
+    paths = list(conditions)
     attacked = []
     first: dict[tuple[int, str, str], Path] = {}
     for path, attack in attacks.items():
-        if (attack.of.checkpoint or "") not in places:
-            known = ", ".join(weights[:12] for weights in places)
-            got = (attack.of.checkpoint or "none")[:12]
-            raise ValueError(
-                f"{path}: expected an attack on the weights of a condition ({known}), got {got}"
-            )
-        index, of_condition = places[attack.of.checkpoint or ""]
-        _require_same_rows(path, attack, of_condition, conditions[of_condition])
-        twice = first.setdefault((index, attack.attack, attack.choice), path)
+        model = _place_of(path, "an attack on", attack.of.checkpoint, places)
+        _require_same_rows(path, attack, paths[model], conditions[paths[model]])
+        twice = first.setdefault((model, attack.attack, attack.choice), path)
         if twice != path:
             raise ValueError(
                 f"{path}: expected an attack once for each model, got it in {twice} too"
             )
-        attacked.append(Attacked(index, path, attack))
-    for path, (index, _) in zip(conditions, places.values(), strict=True):
-        if index not in {each.model for each in attacked}:
+        attacked.append(Attacked(model, path, attack))
+    for model, path in enumerate(paths):
+        if model not in {each.model for each in attacked}:
             raise ValueError(f"{path}: expected an attack on the model of this condition, got none")
     return tuple(attacked)
 

@@ -152,6 +152,11 @@ def test_files_that_do_not_belong_together_are_refused(
         ),
         (
             [condition, attack],
+            [written(tmp_path, "other", some_edits(np.ones((1, 3)), [1.0], [True], model=4))],
+            r"expected edits under the weights of a condition \(000000000000\), got 444444444444",
+        ),
+        (
+            [condition, attack],
             [written(tmp_path, "short", short)],
             "expected 4 levels in size_whole of edit 0, got 3",
         ),
