@@ -26,6 +26,9 @@ def primary_sentence(rankings: Sequence[Ranking], attacks: Sequence[str], score:
     parts = []
     for ranking in rankings:
         found = ranking.score(score)
+        if found.gain.value is None:
+            parts.append(f"not known against {ranking.attack}, where none flips, or none holds")
+            continue
         ranked = f"{found.gain.signed} against {ranking.attack}: {_meaning(found)}"
         parts.append(f"{ranked} ({short(found.auroc.value)} and {short(found.confidence.value)})")
     untested = [name for name in attacks if not any(_is_of(each, name) for each in rankings)]
@@ -38,8 +41,8 @@ def primary_sentence(rankings: Sequence[Ranking], attacks: Sequence[str], score:
 
 
 def alone_sentence(rankings: Sequence[Ranking], primaries: Sequence[Ranking], score: str) -> str:
-    """The primary outcome on each of several models alone, from the least to the largest; empty for
-    one.
+    """The primary outcome where inputs of several models are compared with each other too, and on
+    each model alone, from the least to the largest; empty for one model.
     """
     alone = []
     across = []
@@ -69,8 +72,6 @@ def _is_of(ranking: Ranking, attack: str) -> bool:
 
 
 def _meaning(found: Score) -> str:
-    if found.gain.value is None:
-        return "none flips, or none holds, and nothing can be said"
     if found.gain.low is None:
         return "too few sentences flip, or hold, for an interval"
     if found.gain.above_zero:
