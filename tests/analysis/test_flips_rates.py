@@ -69,6 +69,16 @@ def test_permuted_labels_are_foretold_by_nothing(log_odds: np.ndarray) -> None:
     assert np.mean(slopes) == pytest.approx(0.0, abs=0.2)
 
 
+def test_a_score_that_says_nothing_is_chance_and_not_below() -> None:
+    """Base rates of the other folds are low where a fold's own is high: ranks across folds would
+    be below chance.
+    """
+    flipped = np.random.default_rng(7).random(100) < 0.5
+    found = calibration([answers(np.zeros(100), flipped)], {"one": ["a"]}, 0)
+    assert found is not None and found.fits[0].auroc.value == 0.5
+    assert found.fits[0].brier == pytest.approx(found.brier, abs=1e-6)
+
+
 def test_a_sentence_is_never_in_its_own_fit() -> None:
     """Five models' copies of a sentence flip alike, at random: a fit that saw a copy would know."""
     random = np.random.default_rng(3)
