@@ -53,7 +53,7 @@ def write_page(record: Flips, folder: Path) -> Path:
         rates=_shown_rates(record, folder),
         rate_table=_rate_table(record),
         fates=_shown_fates(record, folder),
-        fate_tables=[_fate_table(fate) for fate in record.fates],
+        fate_tables=[(_of_whom(fate), _fate_table(fate)) for fate in record.fates],
         alone=_alone_table(record),
         models=_model_table(record),
     )
@@ -184,10 +184,13 @@ def _rate_table(record: Flips) -> Table | None:
     return Table(caption, [head], rows, words=1)
 
 
+def _of_whom(fate: Fate) -> str:
+    return "All models" if len(fate.models) > 1 else fate.model
+
+
 def _fate_table(fate: Fate) -> Table:
-    who = "all models" if len(fate.models) > 1 else fate.model
     caption = (
-        f"Fate by depth, {who}. AUROC of ‖δ‖ over the margin: {fate.flipped} of "
+        f"Fate by depth. {_of_whom(fate)}: AUROC of ‖δ‖ over the margin: {fate.flipped} of "
         f"{style.counted(fate.pairs, 'edit')} flip, from "
         f"{style.counted(fate.sentences, 'original text')}, {fate.left_out} left out; margin "
         f"alone {fate.margin.words}, ‖δ₀‖ alone {fate.size.words}."

@@ -114,6 +114,14 @@ def test_units_and_outliers_of_a_score_do_not_matter() -> None:
     assert np.array_equal(rates, cross_fitted(np.exp(9 * features), flipped, folds))
 
 
+def test_many_scores_of_few_inputs_are_not_believed() -> None:
+    """Twenty scores separate 32 inputs perfectly: without a penalty unseen ones cost 6 to 8 nats."""
+    features = np.random.default_rng(0).normal(size=(40, 20))
+    flipped = np.arange(40) % 2 == 0
+    rates = cross_fitted(features, flipped, np.arange(40) // 2 % FOLDS)
+    assert -np.log(np.where(flipped, rates, 1 - rates)).mean() < 2.0
+
+
 def test_what_separates_perfectly_still_has_finite_losses() -> None:
     score = np.arange(100.0)
     found = calibration([answers(score, score >= 50)], {"one": ["a"]}, 0)
