@@ -115,7 +115,7 @@ def test_units_and_outliers_of_a_score_do_not_matter() -> None:
 
 
 def test_many_scores_of_few_inputs_are_not_believed() -> None:
-    """Twenty scores separate 32 inputs perfectly: without a penalty unseen ones cost 6 to 8 nats."""
+    """Twenty scores separate 32 inputs perfectly: unseen ones would cost 6 to 8 nats."""
     features = np.random.default_rng(0).normal(size=(40, 20))
     flipped = np.arange(40) % 2 == 0
     rates = cross_fitted(features, flipped, np.arange(40) // 2 % FOLDS)
