@@ -85,11 +85,11 @@ def by_attack(attacked: Sequence[Attacked]) -> dict[str, list[Attacked]]:
     number, where attacks of one name differ in their options.
     """
     groups: dict[tuple[str, str], list[Attacked]] = {}
-    # The attacks of the primary outcome come first, the others as they were given.
-    for each in sorted(attacked, key=lambda each: each.attack.attack not in PRIMARY_ATTACKS):
+    for each in attacked:
         groups.setdefault((each.attack.attack, each.attack.choice), []).append(each)
     named: dict[str, list[Attacked]] = {}
-    for (name, _), members in groups.items():
+    for key in sorted(groups, key=lambda key: _rank(key[0])):
+        name, members = key[0], groups[key]
         radius = members[0].attack.options.get("radius")
         unique = name
         if sum(other == name for other, _ in groups) > 1:
@@ -98,8 +98,14 @@ def by_attack(attacked: Sequence[Attacked]) -> dict[str, list[Attacked]]:
         while unique in named:  # attacks that differ in something else
             unique = f"{name} ({number})"
             number += 1
-        named[unique] = members
+        named[unique] = sorted(members, key=lambda each: each.model)
     return named
+
+
+def _rank(attack: str) -> int:
+    """The attacks of the primary outcome come first, the others as they were given."""
+    known = attack in PRIMARY_ATTACKS
+    return PRIMARY_ATTACKS.index(attack) if known else len(PRIMARY_ATTACKS)
 
 
 def _model(condition: Condition) -> Model:

@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 import numpy as np
+import pandas as pd
 import pytest
 from flips_records import (
     a_condition,
@@ -300,8 +301,14 @@ def test_attacks_of_one_name_are_told_apart_by_their_options(tmp_path: Path) -> 
         record = an_attack([True] * COUNT, [i < 20 for i in range(COUNT)], attack="pgd")
         record["options"] = {"radius": radius, "seed": 0}
         paths.append(written(tmp_path, f"pgd-{radius}", record))
+    for edits in (1, 2):
+        record = an_attack([True] * COUNT, [i < 20 for i in range(COUNT)], attack="words")
+        record["options"] = {"edits": edits, "seed": 0}
+        paths.append(written(tmp_path, f"words-{edits}", record))
     found = judge(read_files(paths), resamples=20)
-    assert [each.attack for each in found.pooled("right")] == ["pgd 0.1", "pgd 0.3"]
+    names = [each.attack for each in found.pooled("right")]
+    assert names == ["words", "words (2)", "pgd 0.1", "pgd 0.3"]
+    assert "against words (2)" in found.primary.sentence
 
 
 def test_the_command_writes_record_tables_and_page(tmp_path: Path, odestab: Command) -> None:
@@ -324,6 +331,16 @@ def test_the_command_writes_record_tables_and_page(tmp_path: Path, odestab: Comm
         "flip_rates.parquet",
         "fates.parquet",
     }
+    scores = pd.read_parquet(out / "scores.parquet")
+    primary = scores[scores.primary]
+    assert primary[["attack", "models", "population", "score"]].to_numpy().tolist() == [
+        [attack, "0 1", "right", "gradient"] for attack in ("characters", "words")
+    ]
+    of_record = [each.score("gradient").gain for each in record.pooled("right")[:2]]
+    assert primary.gain_low.tolist() == pytest.approx([gain.low for gain in of_record])
+    assert len(scores) == sum(len(ranking.scores) for ranking in record.rankings)
+    assert len(pd.read_parquet(out / "flip_rates.parquet")) == 3 * 3 * 10
+    assert len(pd.read_parquet(out / "fates.parquet")) == 3 * 3
     page = (out / "flips.html").read_text(encoding="utf-8")
     assert record.primary.sentence.replace("'", "&#39;") in page
     for figure in ("flips_scores", "flips_rates", "flips_fates"):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import scipy.special
 
-from analysis.flips.crossfit import FOLDS, calibration, cross_fitted
+from analysis.flips.crossfit import FOLDS, SMALLEST, _folds, calibration, cross_fitted
 from analysis.flips.ranking import Answers
 from analysis.ground.resampling import cluster_weights
 
@@ -120,6 +120,18 @@ def test_many_scores_of_few_inputs_are_not_believed() -> None:
     flipped = np.arange(40) % 2 == 0
     rates = cross_fitted(features, flipped, np.arange(40) // 2 % FOLDS)
     assert -np.log(np.where(flipped, rates, 1 - rates)).mean() < 2.0
+
+
+def test_where_all_flips_are_in_one_fold_losses_stay_finite() -> None:
+    """The other folds, which have none, would call a flip impossible."""
+    folds = _folds(100, 0)
+    flipped = np.zeros(100, dtype=bool)
+    flipped[np.flatnonzero(folds == 0)[:6]] = True
+    score = np.arange(100.0)
+    found = calibration([answers(score, flipped)], {"one": ["a"]}, 0)
+    assert found is not None and np.isfinite([found.log_loss, found.fits[0].log_loss]).all()
+    rates = cross_fitted(score[:, None], flipped, folds)
+    assert rates.min() >= SMALLEST and rates.max() <= 1 - SMALLEST
 
 
 def test_what_separates_perfectly_still_has_finite_losses() -> None:
