@@ -35,6 +35,7 @@ from analysis.options import (
     regions_options,
     report_options,
     require_figure,
+    require_of_its_kind,
     study_config,
     study_options,
     warn,
@@ -115,23 +116,61 @@ def predict(options: argparse.Namespace) -> None:
 
 
 def confirm(options: argparse.Namespace) -> None:
-    """Hold a prediction against the fine-tuned and attacked runs that name it."""
+    """Hold a prediction against the runs that name it, or conditions of inputs against attacks, as
+    the first file says.
+    """
+    from analysis.flips.reading import kind_of
+
+    if kind_of(options.files[0]) == "prediction":
+        _confirm_prediction(options)
+    else:
+        _confirm_conditions(options)
+
+
+def _confirm_prediction(options: argparse.Namespace) -> None:
     from analysis.confirmation import confirm as confirmed
     from analysis.record import write_record
     from figures.confirmation import draw
     from figures.records import Confirmation, read
     from figures.style import save
 
-    found = confirmed(
-        options.prediction, options.study, options.attack, options.seed, options.seed_sd
-    )
-    options.out.mkdir(parents=True, exist_ok=True)
-    path = options.out / "confirmation.json"
+    require_of_its_kind(options, ("edits", "format"), "a prediction")
+    if len(options.files) != 2:
+        raise ValueError(
+            "expected a prediction and the folder of one study, "
+            f"got {len(options.files)} paths: {' '.join(map(str, options.files))}"
+        )
+    prediction, study = options.files
+    attack = options.attack or "characters"
+    found = confirmed(prediction, study, attack, options.seed, options.seed_sd)
+    out = options.out or Path("runs/confirmation")
+    out.mkdir(parents=True, exist_ok=True)
+    path = out / "confirmation.json"
     write_record(path, found.record())
-    figure = save(draw(read(path, Confirmation)), options.out, "confirmation")["svg"]
+    figure = save(draw(read(path, Confirmation)), out, "confirmation")["svg"]
     print(f"{found.sentence}\n{found.power}\nrecord: {path}\nfigure: {figure}")
     for layers in found.meta["unpredicted"]:
         warn(f"implicit layers {layers}: run, but no placement of the prediction; left out")
+
+
+def _confirm_conditions(options: argparse.Namespace) -> None:
+    from analysis.flips import judge, read_files
+    from analysis.flips.tables import write_tables
+    from analysis.flips.telling import told
+    from analysis.ground.json_records import finite, write_record
+
+    require_of_its_kind(options, ("attack", "seed_sd"), "conditions")
+    _require_drawing()
+    record = judge(read_files(options.files, options.edits or ()), options.seed)
+    out = options.out or Path("runs/flips")
+    out.mkdir(parents=True, exist_ok=True)
+    write_record(out / "flips.json", finite(record))
+    tables = write_tables(record, out, options.format or "csv")
+    print("\n".join([*told(record), "", f"record: {out / 'flips.json'}"]))
+    print("\n".join(f"table: {path}" for path in tables))
+    from figures.flips_page import write_page
+
+    print(f"page: {write_page(record, out)}")
 
 
 def calibrate(options: argparse.Namespace) -> None:
@@ -335,7 +374,7 @@ def _parser() -> Parser:
             confirm_options,
             [],
             {},
-            "hold a prediction against the fine-tuned and attacked models that were to test it",
+            "hold a prediction against the models that test it, or conditions against attacks",
         ),
         (
             calibrate,

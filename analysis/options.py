@@ -88,33 +88,52 @@ def predict_options(parser: argparse.ArgumentParser) -> None:
 
 def confirm_options(parser: argparse.ArgumentParser) -> None:
     """Options of `odestab confirm`."""
-    parser.add_argument("prediction", type=a_path, metavar="PREDICTION.json")
     parser.add_argument(
-        "study",
+        "files",
         type=a_path,
-        metavar="STUDY",
-        help="folder of an imbert study whose runs name the prediction",
-    )
-    parser.add_argument(
-        "--attack",
-        default="characters",
-        metavar="NAME",
-        help="by which robustness is measured (default: characters)",
+        nargs="+",
+        metavar="FILE",
+        help="PREDICTION.json and the folder of an imbert study whose runs name it; or, in any "
+        "order, condition.json of one or more models, attacks/NAME.json on them, and edits.json",
     )
     _seed_option(parser)
     parser.add_argument(
+        "--out",
+        type=a_path,
+        metavar="DIR",
+        help="(default: runs/confirmation of a prediction, runs/flips of conditions)",
+    )
+    of_prediction = parser.add_argument_group("of a prediction")
+    of_prediction.add_argument(
+        "--attack",
+        metavar="NAME",
+        help="by which robustness is measured (default: characters)",
+    )
+    of_prediction.add_argument(
         "--seed-sd",
         type=a_number,
         metavar="SHARE",
         help="of one model's flips over seeds, for a study of one seed",
     )
-    parser.add_argument(
-        "--out",
+    of_conditions = parser.add_argument_group("of conditions")
+    of_conditions.add_argument(
+        "--edits",
         type=a_path,
-        default=Path("runs/confirmation"),
-        metavar="DIR",
-        help="(default: runs/confirmation)",
+        nargs="+",
+        metavar="EDITS.json",
+        help="of `odestab edits`: when is the fate of an edit decided?",
     )
+    of_conditions.add_argument(
+        "--format", choices=("csv", "parquet"), help="of the tables (default: csv)"
+    )
+
+
+def require_of_its_kind(options: argparse.Namespace, names: tuple[str, ...], of: str) -> None:
+    """Refuse options of `odestab confirm` that say nothing about what the first file is."""
+    for name in names:
+        if getattr(options, name) is not None:
+            option = "--" + name.replace("_", "-")
+            raise ValueError(f"{option} is not an option of {of}, got it with {options.files[0]}")
 
 
 def calibrate_options(parser: argparse.ArgumentParser) -> None:

@@ -4,7 +4,6 @@ A file is read once, by `read`, and held against its type. Declared is what is d
 holds more. A number that was not finite is null in the file and None here.
 """
 
-import textwrap
 from pathlib import Path
 from typing import Annotated, Literal, TypeVar
 
@@ -12,6 +11,7 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from analysis.ground.json_records import read_record
+from analysis.ground.typed_records import typed as typed
 
 Number = float | None
 Share = Annotated[float, Meta(ge=0, le=1)]
@@ -301,20 +301,6 @@ def read(path: Path, kind: type[R]) -> R:
         OSError: if it cannot be read.
     """
     return typed(read_record(path, dict), kind, path)
-
-
-def typed(values: object, kind: type[R], where: object) -> R:
-    """Plain values as a record; `where` names them in the error.
-
-    Raises:
-        ValueError: if an entry is missing or not as declared.
-    """
-    try:
-        return msgspec.convert(values, kind, str_keys=True)
-    except msgspec.ValidationError as error:
-        what, _, place = textwrap.shorten(str(error), 300).partition(" - at ")
-        at = place.replace("`", "").removeprefix("$.")
-        raise ValueError(f"{where}: {what}{f' in {at}' if at else ''}") from None
 
 
 def not_a_number(value: Number) -> float:

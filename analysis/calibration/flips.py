@@ -6,6 +6,7 @@ import dataclasses
 
 import numpy as np
 
+from analysis.ground.auroc import auroc
 from analysis.ground.resampling import (
     RESAMPLES,
     cluster_permutations,
@@ -84,7 +85,7 @@ def flips(
     )
     weights = cluster_weights(groups, RESAMPLES, seed)
     difference = _difference(values, label, weights)
-    auroc = _auroc(values, label, weights)
+    ranked = auroc(values, label, weights)
     random = np.random.default_rng([seed, len(values)])
     relabelled = label[cluster_permutations(groups, RESAMPLES, random)]  # resamples, pairs
     p_value = permutation_p_value(difference[0], _differences(values, relabelled))
@@ -96,8 +97,8 @@ def flips(
         float(difference[0]),
         *percentile_interval(difference[1:]),
         p_value,
-        float(auroc[0]),
-        *percentile_interval(auroc[1:]),
+        float(ranked[0]),
+        *percentile_interval(ranked[1:]),
         *medians,
     )
 
@@ -111,14 +112,6 @@ def _difference(values: np.ndarray, label: np.ndarray, weights: np.ndarray) -> n
             (weights @ (values * one)) / (weights @ one.astype(float)) for one in (label, ~label)
         )
         return np.asarray(next(means) - next(means))
-
-
-def _auroc(values: np.ndarray, label: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    a, b = values[label], values[~label]
-    more = (a[:, None] > b) + 0.5 * (a[:, None] == b)  # flipped, held
-    with np.errstate(invalid="ignore"):
-        pairs = weights[:, label].sum(axis=1) * weights[:, ~label].sum(axis=1)
-        return np.asarray(((weights[:, label] @ more) * weights[:, ~label]).sum(axis=1) / pairs)
 
 
 def _differences(values: np.ndarray, labels: np.ndarray) -> np.ndarray:

@@ -1,0 +1,256 @@
+"""Records of conditioning, attacks and edits, told apart by what they hold, each attack beside the
+condition of its model.
+
+Knows imbert's files, not imbert.
+"""
+
+import dataclasses
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from analysis.conditioning.records import Condition
+from analysis.edits.records import Edits
+from analysis.ground.json_records import read_record
+from analysis.ground.typed_records import typed
+
+KINDS = {  # of each record: entries that no other has together
+    "prediction": ("placements", "config"),
+    "condition": ("inputs", "families"),
+    "attack": ("attack", "per_example"),
+    "edits": ("edits", "left_out"),
+}
+EXPECTED = "prediction.json, condition.json, edits.json or the record of an attack"
+
+
+class _Part(msgspec.Struct, frozen=True):
+    """A part of imbert's file that has these entries and perhaps others."""
+
+
+class Outcome(_Part, frozen=True):
+    """One example under attack."""
+
+    index: int
+    right_before: bool
+    right_after: bool
+
+
+class OfModel(_Part, frozen=True):
+    """What was attacked, by content; older records have less."""
+
+    checkpoint: str | None
+    examples: str
+    config: str | None = None
+    tokenizer: str | None = None
+
+
+class Attack(_Part, frozen=True):
+    """What is read of an attack's record."""
+
+    attack: str
+    options: dict[str, Any]
+    per_example: list[Outcome]
+    of: OfModel
+
+    @property
+    def choice(self) -> str:
+        """Its options as a key: only attacks with equal ones are pooled over models."""
+        return json.dumps({**self.options, "seed": None}, sort_keys=True)
+
+
+@dataclasses.dataclass(frozen=True)
+class Attacked:
+    """An attack beside the condition of the model that it attacked.
+
+    Attributes:
+        model: index among the conditions.
+        path: of the attack's record.
+        attack: what it says.
+    """
+
+    model: int
+    path: Path
+    attack: Attack
+
+
+@dataclasses.dataclass(frozen=True)
+class Files:
+    """All records of a verdict.
+
+    Attributes:
+        conditions: one for each model.
+        attacked: every attack with its model.
+        edits: perhaps none.
+    """
+
+    conditions: tuple[Condition, ...]
+    attacked: tuple[Attacked, ...]
+    edits: tuple[Edits, ...]
+
+
+def kind_of(path: Path, values: Any = None) -> str:
+    """Which record is in a file, by its entries; `values` are the file's where it was read.
+
+    Raises:
+        ValueError: if it is none of those in `KINDS`, or no strict JSON.
+        OSError: if it cannot be read.
+    """
+    entries = read_record(path, Any) if values is None else values
+    for kind, names in KINDS.items():
+        if isinstance(entries, dict) and all(name in entries for name in names):
+            return kind
+    raise ValueError(f"{path}: expected {EXPECTED}, got a file with other entries")
+
+
+def read_files(paths: Sequence[Path], edits: Sequence[Path] = ()) -> Files:
+    """Read conditions, attacks and edits in any order, and match each attack to its condition by
+    the weights of the model.
+
+    Args:
+        paths: of all records.
+        edits: of records that must be of edits.
+
+    Raises:
+        ValueError: if a file is another record; if a condition has no labels of its own, no attack
+            or the weights of another one; if an attack has no condition or is on other rows than
+            its condition; or if edits are not of a classifier that has a condition.
+        OSError: if a file cannot be read.
+    """
+    conditions: dict[Path, Condition] = {}
+    attacks: dict[Path, Attack] = {}
+    edited: dict[Path, Edits] = {}
+    for path in dict.fromkeys([*paths, *edits]):
+        values = read_record(path, Any)
+        kind = kind_of(path, values)
+        if path in edits and kind != "edits":
+            raise ValueError(f"{path}: expected the record of edits, got that of {_named(kind)}")
+        if kind == "condition":
+            conditions[path] = _labelled(path, typed(values, Condition, path))
+        elif kind == "attack":
+            attacks[path] = typed(values, Attack, path)
+        elif kind == "edits":
+            edited[path] = _answered(path, typed(values, Edits, path))
+        else:
+            raise ValueError(
+                f"{path}: expected a prediction first and the folder of its study after it, "
+                "got it among other records"
+            )
+    if not conditions or not attacks:
+        lacking = "condition.json" if not conditions else "record of an attack"
+        raise ValueError(f"expected at least 1 {lacking} among the files, got none")
+    places = _places(conditions)
+    attacked = _matched(conditions, places, attacks)
+    for path, record in edited.items():
+        _place_of(path, "edits under", record.identity.get("weights"), places)
+    return Files(tuple(conditions.values()), attacked, tuple(edited.values()))
+
+
+def _named(kind: str) -> str:
+    return f"an {kind}" if kind == "attack" else f"a {kind}"
+
+
+def _labelled(path: Path, condition: Condition) -> Condition:
+    if not condition.labels_given:
+        raise ValueError(
+            f"{path}: expected a condition of rows with labels, got one where the predicted ones "
+            "stand for them"
+        )
+    return condition
+
+
+def _answered(path: Path, edits: Edits) -> Edits:
+    if edits.edits and all(edit.answer is None for edit in edits.edits):
+        raise ValueError(f"{path}: expected edits under a classifier, got those of a bare encoder")
+    for edit in edits.edits:
+        for name in ("size_whole", "size_first", "size_read"):
+            if len(edit[name]) != edits.layers + 1:
+                raise ValueError(
+                    f"{path}: expected {edits.layers + 1} levels in {name} of edit {edit.index}, "
+                    f"got {len(edit[name])}"
+                )
+    return edits
+
+
+def _places(conditions: dict[Path, Condition]) -> dict[str, int]:
+    """The index of each condition by the weights of its model."""
+    places: dict[str, int] = {}
+    for index, (path, condition) in enumerate(conditions.items()):
+        weights = condition.identity.get("weights")
+        if weights is None:
+            raise ValueError(f"{path}: expected a condition with a digest of the weights, got none")
+        if weights in places:
+            raise ValueError(
+                f"{path}: expected conditions of different models, got the weights of "
+                f"{list(conditions)[places[weights]]} again"
+            )
+        places[weights] = index
+    return places
+
+
+def _place_of(path: Path, what: str, weights: str | None, places: dict[str, int]) -> int:
+    """The index of the condition of some weights."""
+    if weights is None or weights not in places:
+        known = ", ".join(each[:12] for each in places)
+        raise ValueError(
+            f"{path}: expected {what} the weights of a condition ({known}), "
+            f"got {(weights or 'none')[:12]}"
+        )
+    return places[weights]
+
+
+def _matched(
+    conditions: dict[Path, Condition], places: dict[str, int], attacks: dict[Path, Attack]
+) -> tuple[Attacked, ...]:
+    """Each attack with the condition of its weights; no condition is left alone."""
+    paths = list(conditions)
+    attacked = []
+    first: dict[tuple[int, str, str], Path] = {}
+    for path, attack in attacks.items():
+        model = _place_of(path, "an attack on", attack.of.checkpoint, places)
+        _require_same_rows(path, attack, paths[model], conditions[paths[model]])
+        twice = first.setdefault((model, attack.attack, attack.choice), path)
+        if twice != path:
+            raise ValueError(
+                f"{path}: expected an attack once for each model, got it in {twice} too"
+            )
+        attacked.append(Attacked(model, path, attack))
+    for model, path in enumerate(paths):
+        if model not in {each.model for each in attacked}:
+            raise ValueError(f"{path}: expected an attack on the model of this condition, got none")
+    return tuple(attacked)
+
+
+def _require_same_rows(path: Path, attack: Attack, of: Path, condition: Condition) -> None:
+    """The attack must have seen the model of the condition, on its first rows."""
+    for name in ("config", "tokenizer"):
+        own, other = getattr(attack.of, name), condition.identity.get(name)
+        if own is not None and other is not None and own != other:
+            raise ValueError(
+                f"{path}: expected an attack on the {name} {other[:12]} of {of}, got {own[:12]}"
+            )
+    rows = attack.per_example
+    if not rows or len(rows) > len(condition.inputs):
+        raise ValueError(
+            f"{path}: expected an attack on 1 to {len(condition.inputs)} rows of {of}, "
+            f"got {len(rows)}"
+        )
+    # The first N rows have a digest of their own, which nothing here can know.
+    if len(rows) == len(condition.inputs) and attack.of.examples != condition.examples:
+        raise ValueError(
+            f"{path}: expected an attack on the examples {condition.examples[:12]} of {of}, "
+            f"got {attack.of.examples[:12]}"
+        )
+    for place, (row, row_input) in enumerate(zip(rows, condition.inputs, strict=False)):
+        if row.index != place or row_input.index != place:
+            raise ValueError(
+                f"{path}: expected the rows of {of} in their order, got index {row.index} "
+                f"and {row_input.index} at {place}"
+            )
+        if row.right_before != row_input.right:
+            raise ValueError(
+                f"{path}: expected right_before of row {place} to be "
+                f"{str(row_input.right).lower()} as in {of}, got {str(row.right_before).lower()}"
+            )

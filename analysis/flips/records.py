@@ -1,0 +1,296 @@
+"""What `odestab confirm CONDITION ATTACKS…` leaves as flips.json, as frozen types. No text is part
+of it.
+"""
+
+from collections.abc import Iterable
+from typing import Annotated, Final, Literal
+
+import msgspec
+
+from analysis.ground.frozen_record import Record
+
+SCHEMA: Final = 1
+Number = float | None  # None is a number that is not known
+Count = Annotated[int, msgspec.Meta(ge=0)]
+Population = Literal["right", "unflipped"]
+FEWEST = 5  # sentences that flip, and that hold, below which there is no interval
+
+
+class Estimate(Record, frozen=True):
+    """A number and the ends of its 95 % interval over resamples of sentences.
+
+    Attributes:
+        value: on what was measured; None where it is not defined.
+        low: None where fewer than five sentences flip, or hold.
+        high: likewise.
+    """
+
+    value: Number
+    low: Number
+    high: Number
+
+    @property
+    def above_zero(self) -> bool:
+        """The whole interval is."""
+        return self.low is not None and self.low > 0
+
+    @property
+    def below_zero(self) -> bool:
+        """The whole interval is."""
+        return self.high is not None and self.high < 0
+
+    @property
+    def words(self) -> str:
+        """As it is written: 0.74 [0.70, 0.77]; a dash for a value that is not known."""
+        return self._written("{:.2f}")
+
+    @property
+    def signed(self) -> str:
+        """As a difference is written: +0.120 [+0.090, +0.150]."""
+        return self._written("{:+.3f}").replace("-", "−")
+
+    def _written(self, form: str) -> str:
+        if self.value is None:
+            return "–"
+        value = form.format(self.value)
+        if self.low is None or self.high is None:
+            return value
+        return f"{value} [{form.format(self.low)}, {form.format(self.high)}]"
+
+
+class Score(Record, frozen=True, kw_only=True):
+    """How well one score ranks inputs that flip above inputs that hold.
+
+    Attributes:
+        name: of the score; the larger, the more fragile.
+        left_out: inputs of which it is no number.
+        flipped: inputs that the attack flips.
+        held: inputs that it does not.
+        sentences: different ones among both.
+        auroc: P(a flipped input has more than a held one of the same model) + P(as much)/2.
+        confidence: that of confidence, on the same inputs.
+        gain: auroc less that of confidence, paired.
+    """
+
+    name: str
+    left_out: Count
+    flipped: Count
+    held: Count
+    sentences: Count
+    auroc: Estimate
+    confidence: Estimate
+    gain: Estimate
+
+
+class Bin(Record, frozen=True):
+    """A tenth of the inputs by predicted flip rate.
+
+    Attributes:
+        predicted: their mean.
+        observed: share that flips; without ends where none or all of them do.
+        inputs: how many.
+    """
+
+    predicted: float
+    observed: Estimate
+    inputs: Count
+
+
+class Fit(Record, frozen=True, kw_only=True):
+    """Flip rates predicted from some scores for sentences that the fit has not seen.
+
+    Attributes:
+        name: of the fit.
+        scores: that it reads.
+        auroc: of the predicted rates, within a model and a fold.
+        intercept: of the outcome's logistic regression on the predicted log odds; calibrated is 0.
+        slope: likewise; calibrated is 1, and less is too sure of itself.
+        brier: mean of (predicted − outcome)².
+        brier_gain: that of the base rate less this.
+        log_loss: mean of −log of the probability given to what happened, nats.
+        log_loss_gain: that of the base rate less this.
+        bins: ten, by predicted rate.
+    """
+
+    name: str
+    scores: list[str]
+    auroc: Estimate
+    intercept: Number
+    slope: Number
+    brier: float
+    brier_gain: Estimate
+    log_loss: float
+    log_loss_gain: Estimate
+    bins: list[Bin]
+
+
+class Calibration(Record, frozen=True, kw_only=True):
+    """Predicted flip rates, cross-fitted by sentences within each model.
+
+    Attributes:
+        folds: of sentences; a sentence is in the same one for every model.
+        inputs: predicted.
+        left_out: inputs of which some score is no number.
+        flipped: among those predicted.
+        brier: of the base rate, the share of flips in the other folds.
+        log_loss: likewise, nats.
+        fits: on the same inputs.
+    """
+
+    folds: Count
+    inputs: Count
+    left_out: Count
+    flipped: Count
+    brier: float
+    log_loss: float
+    fits: list[Fit]
+
+
+class Ranking(Record, frozen=True, kw_only=True):
+    """Every score against the flips of one attack, on one model or on all together.
+
+    Attributes:
+        attack: its name.
+        models: indices; where there are several, only inputs of one model are compared with each
+            other, and a sentence is drawn with all its models.
+        population: inputs that the model gets right; or those of them that no draft flips.
+        primary: the outcome that was fixed beforehand is among the scores.
+        inputs: how many.
+        flipped: of them by the attack.
+        scores: confidence first.
+        across: of the primary outcome of several models, the gain where inputs of different models
+            are compared with each other too; else None.
+        calibration: None for inputs that no draft flips, for one model beside several, and where
+            too few flip or hold.
+    """
+
+    attack: str
+    models: list[Count]
+    population: Population
+    primary: bool
+    inputs: Count
+    flipped: Count
+    scores: list[Score]
+    across: Estimate | None
+    calibration: Calibration | None
+
+    def score(self, name: str) -> Score:
+        """The score of a name."""
+        return next(score for score in self.scores if score.name == name)
+
+
+class Fate(Record, frozen=True, kw_only=True):
+    """When an edit's fate is decided: AUROC, for pairs that flip, of the size of the difference
+    over the margin before, ‖δ_l‖/m, at each level l = 0, …, L.
+
+    Attributes:
+        model: as it was named; "all" for several together.
+        models: indices among the records of edits.
+        pairs: with a classifier's answer to both texts.
+        left_out: pairs without.
+        flipped: of the pairs.
+        sentences: different first texts.
+        margin: AUROC of −m alone.
+        size: AUROC of ‖δ_0‖ alone.
+        whole: of ‖δ_l‖/m over all tokens, by level.
+        first: of the first token.
+        read: of what the classifier reads.
+    """
+
+    model: str
+    models: list[Count]
+    pairs: Count
+    left_out: Count
+    flipped: Count
+    sentences: Count
+    margin: Estimate
+    size: Estimate
+    whole: list[Estimate]
+    first: list[Estimate]
+    read: list[Estimate]
+
+
+class Model(Record, frozen=True):
+    """A model whose inputs were attacked.
+
+    Attributes:
+        name: as its condition.json names it.
+        weights: digest.
+        examples: digest of its rows.
+        inputs: how many.
+        right: of them.
+    """
+
+    name: str
+    weights: str
+    examples: str
+    inputs: Count
+    right: Count
+
+
+class Primary(Record, frozen=True):
+    """What was fixed before anybody looked.
+
+    Attributes:
+        score: its name.
+        attacks: against which it is tested.
+        outcome: what of it.
+        population: on which inputs.
+        sentence: what came out.
+        alone: what came out of single models; empty for one.
+    """
+
+    score: str
+    attacks: list[str]
+    outcome: str
+    population: Population
+    sentence: str
+    alone: str
+
+
+class Flips(Record, frozen=True, kw_only=True):
+    """flips.json.
+
+    Attributes:
+        schema: of this file.
+        primary: the outcome that was fixed beforehand; everything else is exploratory.
+        explored: comparisons of a score with confidence in this record, all models together, that
+            are not primary.
+        models: with a condition.json.
+        definitions: of each score.
+        rankings: all models together first.
+        fates: of the records of edits, all together first.
+        resamples: of sentences, behind every interval.
+        seed: of resamples and folds.
+        versions: of what it ran on.
+    """
+
+    schema: Literal[1] = SCHEMA
+    primary: Primary
+    explored: Count
+    models: list[Model]
+    definitions: dict[str, str]
+    rankings: list[Ranking]
+    fates: list[Fate]
+    resamples: Count
+    seed: Count
+    versions: dict[str, str]
+
+    def pooled(self, population: Population) -> list[Ranking]:
+        """Of each attack, on all models that it attacked together."""
+        return [each for each in pooled_rankings(self.rankings) if each.population == population]
+
+
+def pooled_rankings(rankings: list[Ranking]) -> list[Ranking]:
+    """Those of all models that their attack attacked."""
+    most: dict[str, int] = {}
+    for each in rankings:
+        most[each.attack] = max(most.get(each.attack, 0), len(each.models))
+    return [each for each in rankings if len(each.models) == most[each.attack]]
+
+
+def principal_scores(names: Iterable[str]) -> list[str]:
+    """All scores, of the growth of each family's drafts the last level alone."""
+    known = list(names)
+    last = {name.rpartition(" ")[0]: name for name in known if " growth " in name}
+    return [name for name in known if " growth " not in name or name in last.values()]

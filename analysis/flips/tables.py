@@ -1,0 +1,106 @@
+"""The numbers of a verdict as tables, one row a number that was compared."""
+
+import io
+from pathlib import Path
+
+import pandas as pd
+
+from analysis.flips.records import Estimate, Flips
+from analysis.ground.files import write_bytes
+
+FORMATS = ("csv", "parquet")
+
+
+def tables(record: Flips) -> dict[str, pd.DataFrame]:
+    """Scores, predicted flip rates and fates, by the name of the file."""
+    return {
+        "scores": pd.DataFrame(_scores(record)),
+        "flip_rates": pd.DataFrame(_flip_rates(record)),
+        "fates": pd.DataFrame(_fates(record)),
+    }
+
+
+def write_tables(record: Flips, folder: Path, form: str) -> list[Path]:
+    """Write every table that has rows, each file whole or not at all.
+
+    Raises:
+        OSError: if a file cannot be written.
+    """
+    written = []
+    for name, frame in tables(record).items():
+        if frame.empty:
+            continue
+        content = io.BytesIO()
+        if form == "csv":
+            frame.to_csv(content, index=False)
+        else:
+            frame.to_parquet(content, index=False)
+        written.append(folder / f"{name}.{form}")
+        write_bytes(written[-1], content.getvalue())
+    return written
+
+
+def _scores(record: Flips) -> list[dict[str, object]]:
+    return [
+        {
+            "attack": ranking.attack,
+            "models": _listed(ranking.models),
+            "population": ranking.population,
+            "score": score.name,
+            "primary": ranking.primary and score.name == record.primary.score,
+            "flipped": score.flipped,
+            "held": score.held,
+            "left_out": score.left_out,
+            "sentences": score.sentences,
+            **_ends("auroc", score.auroc),
+            **_ends("confidence", score.confidence),
+            **_ends("gain", score.gain),
+        }
+        for ranking in record.rankings
+        for score in ranking.scores
+    ]
+
+
+def _flip_rates(record: Flips) -> list[dict[str, object]]:
+    return [
+        {
+            "attack": ranking.attack,
+            "models": _listed(ranking.models),
+            "fit": fit.name,
+            "bin": place,
+            "inputs": each.inputs,
+            "predicted": each.predicted,
+            **_ends("observed", each.observed),
+        }
+        for ranking in record.rankings
+        if ranking.calibration is not None
+        for fit in ranking.calibration.fits
+        for place, each in enumerate(fit.bins)
+    ]
+
+
+def _fates(record: Flips) -> list[dict[str, object]]:
+    return [
+        {
+            "model": fate.model,
+            "models": _listed(fate.models),
+            "size": name,
+            "level": level,
+            "flipped": fate.flipped,
+            "pairs": fate.pairs,
+            **_ends("auroc", found),
+            **_ends("margin", fate.margin),
+            **_ends("edit_size", fate.size),
+        }
+        for fate in record.fates
+        for name in ("whole", "first", "read")
+        for level, found in enumerate(fate[name])
+    ]
+
+
+def _ends(name: str, found: Estimate) -> dict[str, float | None]:
+    return {name: found.value, f"{name}_low": found.low, f"{name}_high": found.high}
+
+
+def _listed(models: list[int]) -> str:
+    return " ".join(map(str, models))
