@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from analysis.conditioning.options import condition_config, condition_options, text_progress
 from analysis.config import (
     CALIBRATION,
     PREDICTION,
@@ -199,6 +200,17 @@ def _tell_calibration(record: dict[str, Any], out: Path) -> None:
     print("\n".join([*told(record), f"record: {path}", f"figure: {figure}"]))
 
 
+def condition(options: argparse.Namespace) -> None:
+    """Which of a classifier's inputs an edit flips most easily: margins, their conditioning, and
+    what random drafts of each input do.
+    """
+    from analysis.conditioning.condition import prepare, run
+
+    prepared = prepare(condition_config(options), warn)
+    run(prepared, options.out, warn, text_progress)
+    print(f"record: {options.out / 'condition.json'}")
+
+
 def report(options: argparse.Namespace) -> None:
     """Figures and report again from a run folder alone."""
     from analysis.run import read_measurements, write_summary
@@ -331,6 +343,13 @@ def _parser() -> Parser:
             [study],
             {"depth": "quick", "edited": None},
             "each layer's spectrum over the stability regions: one figure",
+        ),
+        (
+            condition,
+            condition_options,
+            [],
+            {},
+            "which of a classifier's inputs flip easily: a ranked table",
         ),
         (report, report_options, [], {}, "figures and report again from a run folder"),
         (export, export_options, [], {}, "every table of a run folder, as CSV or Parquet"),

@@ -66,29 +66,35 @@ def load_encoder(
         raise ValueError(f"dtype must be a floating-point type, got {dtype}")
     if model is None:
         model = embedded_model_folder()
-    _require_folder_or_id(model)
+    require_folder_or_id(model)
     with (
         ONE_THREAD,
-        _silence(),
+        silence(),
         torch.random.fork_rng(devices=[]),
     ):  # a missing pooler is drawn at random
-        encoder = _load_weights(model, dtype)
-        tokenizer = _load_tokenizer(model)
+        encoder = load_weights(model, dtype)
+        tokenizer = load_tokenizer(model)
     if steps_of is not None:
         with _required(steps_of, "declare steps that these layers can take"):
-            _require_folder_or_id(steps_of)
+            require_folder_or_id(steps_of)
             declare_steps_of(encoder.config, steps_of)
-    if dtype == torch.float64 and encoder.config.model_type not in DOUBLE_THROUGHOUT:
+    return ready(encoder, dtype, device), tokenizer
+
+
+def ready(model: Any, dtype: torch.dtype, device: str | torch.device) -> Any:
+    """A loaded model in eval mode on its device, parameters without gradient, its layers in float64
+    throughout where that is asked for.
+    """
+    if dtype == torch.float64 and model.config.model_type not in DOUBLE_THROUGHOUT:
         for layer in {
             layer
-            for layers in encoder.modules()
+            for layers in model.modules()
             if isinstance(layers, nn.ModuleList)
             for layer in layers
         }:
-            layer.forward = types.MethodType(
-                _forward_in_double, layer
-            )  # a bound method survives a deep copy
-    return encoder.to(device).eval().requires_grad_(False), tokenizer
+            # a bound method survives a deep copy
+            layer.forward = types.MethodType(_forward_in_double, layer)
+    return model.to(device).eval().requires_grad_(False)
 
 
 class _KeepDouble(TorchFunctionMode):
@@ -109,7 +115,7 @@ def _forward_in_double(layer: nn.Module, *args: Any, **kwargs: Any) -> Any:
         return type(layer).forward(layer, *args, **kwargs)
 
 
-def _require_folder_or_id(model: str | Path) -> None:
+def require_folder_or_id(model: str | Path) -> None:
     """Tell a wrong folder from a hub id before the hub is asked: without a network that is slow."""
     name, path = str(model), Path(model)
     local = (
@@ -126,9 +132,13 @@ def _require_folder_or_id(model: str | Path) -> None:
         )
 
 
-def _load_weights(model: str | Path, dtype: torch.dtype) -> Any:
-    """The encoder with every weight read from the checkpoint, or an error that names the fault."""
-    from transformers import AutoConfig, AutoModel
+def load_weights(model: str | Path, dtype: torch.dtype, classifier: bool = False) -> Any:
+    """The encoder, or the classifier, with every weight read from the checkpoint, or an error that
+    names the fault.
+    """
+    from transformers import AutoConfig, AutoModel, AutoModelForSequenceClassification
+
+    architecture = AutoModelForSequenceClassification if classifier else AutoModel
 
     options = {"attn_implementation": "eager", "use_safetensors": True, "trust_remote_code": False}
     judged = {"output_loading_info": True, "ignore_mismatched_sizes": True}  # below
@@ -144,11 +154,13 @@ def _load_weights(model: str | Path, dtype: torch.dtype) -> Any:
         warnings.filterwarnings(
             "ignore", "Casting complex values", UserWarning
         )  # refused below, by name
-        encoder, report = AutoModel.from_pretrained(
+        encoder, report = architecture.from_pretrained(
             model, config=config, dtype=dtype, **options, **judged
         )
     unread = {*report["missing_keys"], *(key for key, *_ in report["mismatched_keys"])}
-    if bad := sorted(key for key in unread if "pooler" not in key):
+    if classifier:
+        _require_head(model, unread)
+    if bad := sorted(key for key in unread if classifier or "pooler" not in key):
         raise ValueError(
             f"model {str(model)!r} must have every weight in its shape, "
             f"{len(bad)} missing or misshapen: {', '.join(bad[:3])}"
@@ -172,6 +184,16 @@ def _load_weights(model: str | Path, dtype: torch.dtype) -> Any:
             f"{dtype}, {len(bad)} are not: {', '.join(bad[:3])}"
         )
     return encoder
+
+
+def _require_head(model: str | Path, unread: set[str]) -> None:
+    """Tell a bare encoder, whose head would be drawn at random, from a damaged classifier."""
+    heads = ("classifier.", "score.", "pre_classifier.", "head.")
+    if lacking := sorted(key for key in unread if key.startswith(heads)):
+        raise ValueError(
+            f"model {str(model)!r} must be a sequence classifier, got a checkpoint without the "
+            f"weights of its head: {', '.join(lacking[:3])}"
+        )
 
 
 def _safe_files(model: str | Path, config: Any) -> tuple[Path, ...]:
@@ -201,7 +223,8 @@ def _cached_files(model: str | Path) -> tuple[Path, ...]:
     return weight_files(Path(str(cached_file(model, "config.json"))).parent)
 
 
-def _load_tokenizer(model: str | Path) -> Any:
+def load_tokenizer(model: str | Path) -> Any:
+    """The tokenizer of a checkpoint, or an error of one line."""
     from transformers import AutoTokenizer
 
     with _required(model, "have a readable tokenizer"):
@@ -227,7 +250,7 @@ def _required(model: str | Path, requirement: str) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _silence() -> Iterator[None]:
+def silence() -> Iterator[None]:
     """No log and no progress bar while a checkpoint loads; all as it was afterwards.
 
     Both are of the process: one thread at a time.
