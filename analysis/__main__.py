@@ -204,11 +204,21 @@ def condition(options: argparse.Namespace) -> None:
     """Which of a classifier's inputs an edit flips most easily: margins, their conditioning, and
     what random drafts of each input do.
     """
-    from analysis.conditioning.condition import prepare, run
+    _require_drawing()
+    from analysis.conditioning.condition import RECORD, run
+    from analysis.conditioning.prepare import prepare
+    from analysis.conditioning.tables import write_table
+    from analysis.conditioning.telling import told
 
     prepared = prepare(condition_config(options), warn)
-    run(prepared, options.out, warn, text_progress)
-    print(f"record: {options.out / 'condition.json'}")
+    record = run(prepared, options.out, warn, text_progress, options.workers)
+    texts = prepared.data.texts
+    table = write_table(record, texts, options.out, options.format)
+    from figures.condition_page import write_page
+
+    page = write_page(record, texts, options.out, table.name)
+    print("\n".join(told(record, texts)))
+    print(f"record: {options.out / RECORD}\ntable: {table}\npage: {page}")
 
 
 def report(options: argparse.Namespace) -> None:

@@ -49,10 +49,10 @@ class ConditionConfig:
 
     def __post_init__(self) -> None:
         unknown = [name for name in self.families if name not in FAMILIES]
-        if unknown or len(set(self.families)) < len(self.families):
+        if unknown or not self.families or len(set(self.families)) < len(self.families):
             raise ValueError(
                 f"families must be some of {', '.join(FAMILIES)}, each once, got "
-                f"{', '.join(self.families)}"
+                f"{', '.join(self.families) or 'none'}"
             )
         if self.dtype not in DTYPES:
             raise ValueError(f"dtype must be one of {', '.join(DTYPES)}, got {self.dtype!r}")

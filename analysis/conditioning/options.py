@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from analysis.conditioning.config import DTYPES, FAMILIES, FORMATS, ConditionConfig
 from analysis.ground.commands import a_name, a_path, a_seed, positive
+from analysis.options import workers_option
 
 if TYPE_CHECKING:
     from analysis.conditioning.records import Input
@@ -67,6 +68,7 @@ def condition_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--dtype", choices=DTYPES, default=DTYPES[0], help=f"precision (default: {DTYPES[0]})"
     )
+    workers_option(parser)
     parser.add_argument(
         "--format", choices=FORMATS, default=FORMATS[0], help="of the table (default: csv)"
     )

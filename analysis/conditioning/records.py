@@ -1,10 +1,12 @@
 """What `odestab condition` leaves as condition.json, as frozen types. No text is part of it."""
 
+from pathlib import Path
 from typing import Annotated, Literal
 
 import msgspec
 
 from analysis.ground.frozen_record import Record
+from analysis.ground.json_records import read_json
 
 SCHEMA = 1
 Number = float | None  # None is a number that is not finite
@@ -128,3 +130,17 @@ class Condition(Record, frozen=True, kw_only=True):
             self.inputs,
             key=lambda row: (row.gradient is None, -(row.gradient or 0.0), row.index),
         )
+
+
+def read_condition(path: Path) -> Condition:
+    """What is in condition.json.
+
+    Raises:
+        ValueError: one line that names the file, if it is no strict JSON or an entry is unknown,
+            missing or wrong.
+        OSError: if it cannot be read.
+    """
+    try:
+        return msgspec.convert(read_json(path), Condition)
+    except msgspec.ValidationError as error:
+        raise ValueError(f"{path}: {' '.join(str(error).split())}") from None
