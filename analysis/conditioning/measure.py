@@ -1,6 +1,7 @@
 """One group of inputs measured: their conditioning, and what random drafts of them do."""
 
 import dataclasses
+import inspect
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -48,7 +49,11 @@ class Classifier:
             return_special_tokens_mask=True,
             return_tensors="pt",
         )
-        return {name: values.to(self.model.device) for name, values in batch.items()}
+        # some tokenizers tell of segments also where the model has none
+        taken = {*inspect.signature(self.model.forward).parameters, "special_tokens_mask"}
+        return {
+            name: values.to(self.model.device) for name, values in batch.items() if name in taken
+        }
 
     @torch.no_grad()
     def run(self, batch: Mapping[str, Tensor]) -> "States":
