@@ -3,10 +3,9 @@
 A killed run loses at most the cell in flight.
 """
 
-import contextlib
 import dataclasses
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ import torch
 import odestab as od
 from analysis.cells import CellPlan, Scope
 from analysis.config import StudyConfig
+from analysis.ground.devices import memory_errors, require_device
 from analysis.ground.interrupts import raise_interrupt
 from analysis.ground.versions import versions
 from analysis.measure import measure
@@ -32,6 +32,7 @@ from analysis.run import (
 )
 from analysis.study import Study, load_study
 
+LESS = "shorter texts or a smaller --dense-limit need less"
 Progress = Callable[[Iterable[Cell], int], Iterable[Cell]]
 
 
@@ -61,7 +62,7 @@ def prepare(config: StudyConfig, warn: Report) -> Sweep:
         ValueError: if the device or the model cannot be used, a layer does not exist, or a text has
             no tokens or no finite states.
     """
-    _require_device(config)
+    require_device(config.device, config.dtype)
     study = load_study(config)
     tokens, truncated = _tokens(study)
     pair_tokens, skipped = _pair_tokens(study)
@@ -134,7 +135,7 @@ def run(
         torch.set_num_threads(1)  # as in a worker: equal numbers with and without
     useful = useful_workers(config, len(lacking), workers)
     here = (measure(sweep.study, cell) for cell in lacking)
-    with _memory_error():
+    with memory_errors(LESS):
         for cell in progress(
             measured(config, lacking, useful) if useful > 1 else here, len(lacking)
         ):
@@ -154,35 +155,9 @@ def lacking_cells(sweep: Sweep, out: Path, warn: Report) -> list[CellPlan]:
 
 def measure_in_memory(sweep: Sweep, cells: list[CellPlan]) -> Measurements:
     """Measure some cells of a study without a run folder, for a single figure."""
-    with _memory_error():
+    with memory_errors(LESS):
         found = tuple(measure(sweep.study, cell) for cell in cells)
     return measurements(Run(sweep.resolved, found))
-
-
-@contextlib.contextmanager
-def _memory_error() -> Iterator[None]:
-    """Turn what torch raises for want of memory, some RuntimeError, into a MemoryError that says
-    what to do.
-    """
-    try:
-        yield
-    except (RuntimeError, MemoryError) as error:
-        wanting = ("out of memory", "allocate memory", "not enough memory")
-        if isinstance(error, RuntimeError) and not any(words in str(error) for words in wanting):
-            raise
-        raise MemoryError(
-            "not enough memory; shorter texts or a smaller --dense-limit need less"
-        ) from error
-
-
-def _require_device(config: StudyConfig) -> None:
-    try:
-        torch.ones(1, dtype=getattr(torch, config.dtype), device=config.device).item()
-    except (RuntimeError, AssertionError, TypeError) as error:  # each device has its own
-        reason = str(error).split("\n")[0]
-        raise ValueError(
-            f"device {config.device!r} cannot be used with {config.dtype} here: {reason}"
-        ) from None
 
 
 def _tokens(study: Study) -> tuple[list[int], list[str]]:

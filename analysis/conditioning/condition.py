@@ -11,6 +11,7 @@ import msgspec
 from analysis.conditioning.pool import measured
 from analysis.conditioning.prepare import Prepared, Report
 from analysis.conditioning.records import Condition, Input
+from analysis.ground.devices import memory_errors
 from analysis.ground.files import folder_lock, sweep
 from analysis.ground.interrupts import raise_interrupt
 from analysis.ground.json_records import digest_of, read_record, write_json, write_record
@@ -42,7 +43,7 @@ def run(
             use.
         OSError: if it cannot be written; chunks that are there stay.
     """
-    with folder_lock(out):
+    with folder_lock(out), memory_errors("shorter texts or fewer --workers need less"):
         _open(out, prepared.plan)
         chunks = progress(_chunks(prepared, out, warn, workers), len(prepared.rows))
         inputs = [row for chunk in chunks for row in chunk]

@@ -36,7 +36,7 @@ def nearest_words(tokenizer: Any, embeddings: Tensor, words: Iterable[str]) -> S
         return {}
     rows = torch.tensor([whole[name] for name in names])
     unit = torch.nn.functional.normalize(embeddings.detach().float().cpu()[rows], dim=1)
-    nearest = {}
+    nearest: dict[str, tuple[str, ...]] = {}
     for start in range(0, len(known), AT_ONCE):
         asked = known[start : start + AT_ONCE]
         own = torch.tensor([place[name] for name in asked])

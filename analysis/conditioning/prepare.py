@@ -14,6 +14,7 @@ from analysis.conditioning.drafts import AbstractDrafts, CharacterDrafts, WordDr
 from analysis.conditioning.measure import Classifier, Row
 from analysis.conditioning.neighbours import SOURCE, nearest_words
 from analysis.conditioning.rows import Rows, read_rows, resolve_labels
+from analysis.ground.devices import require_device
 from analysis.ground.identity import file_digest, model_identity
 from analysis.ground.synonyms import load_synonyms
 from analysis.ground.table_files import rows_digest
@@ -60,6 +61,7 @@ def prepare(config: ConditionConfig, warn: Report) -> Prepared:
         ValueError: if the table, the model or a choice is wrong; one line.
         OSError: if a file cannot be read.
     """
+    require_device(config.device, config.dtype)
     if config.device == "cpu":
         torch.set_num_threads(1)  # as in a worker: equal numbers with and without
     data = read_rows(config.data, config.text_column, config.pair_column, config.label_column)

@@ -8,7 +8,7 @@ import msgspec
 from analysis.ground.frozen_record import Record
 from analysis.ground.json_records import read_json
 
-SCHEMA = 1
+SCHEMA: Literal[1] = 1
 Number = float | None  # None is a number that is not finite
 Count = Annotated[int, msgspec.Meta(ge=0)]
 

@@ -45,6 +45,13 @@ def load_classifier(
         ValueError: if the checkpoint is not found, is no encoder, has no head for a sequence,
             missing, unreadable or non-finite weights or no tokenizer, if its declared steps cannot
             be built, or if `dtype` is not a floating-point type.
+
+    >>> folder = od.embedded_model_folder()  # of a bare encoder
+    >>> try:
+    ...     classifier, tokenizer = od.load_classifier(folder)
+    ... except ValueError as error:
+    ...     print(str(error).split(", got ")[1])
+    a checkpoint without the weights of its head: classifier.bias, classifier.weight
     """
     if not dtype.is_floating_point:
         raise ValueError(f"dtype must be a floating-point type, got {dtype}")
@@ -84,7 +91,7 @@ def _take_steps(classifier: Any, steps: tuple[Steps, ...]) -> None:
 def _is_plain(kind: str, methods: tuple[Any, ...]) -> bool:
     """Whether the step is the layer itself: explicit, of the increment, h = 1."""
     only = methods[0]
-    explicit = isinstance(only, ExplicitEuler) and only.step_size == 1
+    explicit = isinstance(only, ExplicitEuler) and float(only.step_size) == 1
     return kind == FIELD_KINDS[0] and len(methods) == 1 and explicit
 
 

@@ -221,6 +221,7 @@ def test_a_folder_of_something_else_is_refused(odestab: Command, classifier: Pat
             ("--families", "characters", "--synonyms", "a.json"),
             r"synonyms need the family words, got a\.json with characters",
         ),
+        (TABLE, ("--device", "nowhere"), "device 'nowhere' cannot be used with float32 here: "),
         (TABLE, ("--families", "words", "words"), "families must be some of .*, got words, words"),
     ],
 )
