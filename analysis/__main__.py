@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from analysis.conditioning.options import condition_config, condition_options, text_progress
 from analysis.config import (
     CALIBRATION,
     PREDICTION,
@@ -240,6 +241,27 @@ def _tell_calibration(record: dict[str, Any], out: Path) -> None:
     print("\n".join([*told(record), f"record: {path}", f"figure: {figure}"]))
 
 
+def condition(options: argparse.Namespace) -> None:
+    """Which of a classifier's inputs an edit flips most easily: margins, their conditioning, and
+    what random drafts of each input do.
+    """
+    _require_drawing()
+    from analysis.conditioning.condition import RECORD, run
+    from analysis.conditioning.prepare import prepare
+    from analysis.conditioning.tables import write_table
+    from analysis.conditioning.telling import told
+
+    prepared = prepare(condition_config(options), warn)
+    record = run(prepared, options.out, warn, text_progress, options.workers)
+    texts = prepared.data.texts
+    table = write_table(record, texts, options.out, options.format)
+    from figures.condition_page import write_page
+
+    page = write_page(record, texts, options.out, table.name)
+    print("\n".join(told(record, texts)))
+    print(f"record: {options.out / RECORD}\ntable: {table}\npage: {page}")
+
+
 def report(options: argparse.Namespace) -> None:
     """Figures and report again from a run folder alone."""
     from analysis.run import read_measurements, write_summary
@@ -410,6 +432,13 @@ def _parser() -> Parser:
             [study],
             {"depth": "quick", "edited": None},
             "each layer's spectrum over the stability regions: one figure",
+        ),
+        (
+            condition,
+            condition_options,
+            [],
+            {},
+            "which of a classifier's inputs flip easily: a ranked table",
         ),
         (report, report_options, [], {}, "figures and report again from a run folder"),
         (export, export_options, [], {}, "every table of a run folder, as CSV or Parquet"),

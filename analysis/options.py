@@ -260,17 +260,7 @@ def folder_options(parser: argparse.ArgumentParser, out: str) -> None:
     parser.add_argument(
         "--limit", type=positive, metavar="N", help="use the first N texts and pairs"
     )
-    cores = (
-        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    )
-    workers = max(1, min(cores, 4) // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
-    parser.add_argument(
-        "--workers",
-        type=a_worker_count,
-        default=workers,
-        metavar="N",
-        help="processes (default: one a core, up to 4)",
-    )
+    workers_option(parser)
     torchrun = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
     parser.add_argument(
         "--shard",
@@ -281,6 +271,21 @@ def folder_options(parser: argparse.ArgumentParser, out: str) -> None:
     )
     parser.add_argument(
         "--out", type=a_path, default=Path(out), metavar="RUN", help=f"run folder (default: {out})"
+    )
+
+
+def workers_option(parser: argparse.ArgumentParser) -> None:
+    """How many processes measure."""
+    cores = (
+        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    )
+    workers = max(1, min(cores, 4) // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
+    parser.add_argument(
+        "--workers",
+        type=a_worker_count,
+        default=workers,
+        metavar="N",
+        help="processes (default: one a core, up to 4)",
     )
 
 

@@ -1,19 +1,13 @@
 """Measure cells in worker processes of one thread each: the same numbers for any number of them."""
 
-import contextlib
 import itertools
-import multiprocessing
-import os
-import signal
-import threading
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
 
 import torch
 
 from analysis.cells import CellPlan
 from analysis.config import StudyConfig
+from analysis.ground.processes import in_processes
 from analysis.measure import measure
 from analysis.record import Cell
 from analysis.study import Study, load_study
@@ -39,33 +33,9 @@ def measured(config: StudyConfig, cells: list[CellPlan], workers: int) -> Iterat
     Raises:
         OSError: if a worker process dies.
     """
-    pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _begin, (config,))
-    try:
-        with _one_thread_each():
-            waiting = [pool.submit(_measure_together, group) for group in _sharing_a_path(cells)]
-        for done in as_completed(waiting):
-            yield from done.result()
-    except BrokenProcessPool as error:
-        raise OSError(
-            "a worker process died, perhaps for want of memory; "
-            "try --workers 1, which continues this run"
-        ) from error
-    finally:
-        pool.shutdown(wait=False, cancel_futures=True)
-
-
-@contextlib.contextmanager
-def _one_thread_each() -> Iterator[None]:
-    """Processes started inside have a LAPACK of one thread: it reads the environment when it is
-    loaded, before torch can be told.
-    """
-    before = dict(os.environ)
-    os.environ.update({"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"})
-    try:
-        yield
-    finally:
-        os.environ.clear()
-        os.environ.update(before)
+    groups = _sharing_a_path(cells)
+    for group in in_processes(_measure_together, groups, workers, _begin, (config,)):
+        yield from group
 
 
 def _sharing_a_path(cells: list[CellPlan]) -> list[list[CellPlan]]:
@@ -84,21 +54,10 @@ def _sharing_a_path(cells: list[CellPlan]) -> list[list[CellPlan]]:
 
 
 def _begin(config: StudyConfig) -> None:
-    """Set up a worker: one thread, its own copy of the model, no life without the parent, a silent
-    death on Ctrl-C.
-    """
+    """The model of a worker."""
     global _study
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
     torch.set_num_threads(1)
     _study = load_study(config)
-
-
-def _end_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
 
 
 def _measure_together(cells: list[CellPlan]) -> list[Cell]:

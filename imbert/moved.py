@@ -13,7 +13,7 @@ from types import MappingProxyType, ModuleType
 ROOMS = MappingProxyType(
     {
         "checks": "attack_gain gradient_agreement masking solver_sweep stronger_attacks",
-        "data": "advglue label_order subsets table_files tasks",
+        "data": "advglue label_order subsets tasks",
         "model": "classifier configuration_imbert frozen_dropout implicit_layer modeling_imbert "
         "modeling_imkin solver_log step_choice stepping_model",
         "study": "comparison perturbations",
@@ -24,10 +24,13 @@ RENAMED = MappingProxyType(
     {
         "imbert.attack_stage": "imbert.study.attack_runs",
         "imbert.attacks.base": "imbert.attacks.attack",
+        "imbert.attacks.synonyms": "analysis.ground.synonyms",
         "imbert.attacks.transfer": "imbert.attacks.transferring",
+        "imbert.data.table_files": "analysis.ground.table_files",
         "imbert.models": "imbert.model.loading",
         "imbert.study_config": "imbert.study.plan",
         "imbert.study_summary": "imbert.study.summary",
+        "imbert.table_files": "analysis.ground.table_files",
     }
 )
 MOVED = MappingProxyType(

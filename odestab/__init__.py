@@ -13,6 +13,7 @@ from odestab.adjoint import (
 )
 from odestab.encoder_layers import (
     embedded_model_folder,
+    load_classifier,
     load_encoder,
     position_limit,
     readout,
@@ -191,6 +192,7 @@ __all__ = [
     "inverse",
     "kreiss_constant",
     "lemniscate",
+    "load_classifier",
     "load_encoder",
     "logarithmic_norm",
     "lyapunov_exponents",

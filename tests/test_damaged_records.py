@@ -17,9 +17,9 @@ import pytest
 from analysis.confirmation import confirm, verdict
 from analysis.ground import rank_correlation, resampling
 from analysis.ground.json_records import DIGEST, sealed
+from analysis.ground.synonyms import load_synonyms
 from analysis.record import read_config
 from figures import story, style, template
-from imbert.attacks.synonyms import load_synonyms
 from imbert.data.advglue import read_advglue
 from imbert.records import read_result
 from imbert.study.plan import StudyConfig, read_study, study_config

@@ -36,7 +36,7 @@ LINES = [
     if language == "sh"
     for line in block.splitlines()
 ]
-AFTER = "calibrate"  # takes a model that was fine-tuned
+AFTER = ("calibrate", "condition")  # take a model that was fine-tuned
 MAIN: dict[str, Callable[[Sequence[str]], int]] = {"odestab": odestab, "imbert": imbert}
 
 
@@ -82,6 +82,7 @@ def test_there_is_a_command_for_each_use() -> None:
         "propagate",
         "regions",
         "analyze",
+        "condition",
         "edits",
         "calibrate",
         "predict",
@@ -97,7 +98,7 @@ def test_there_is_a_command_for_each_use() -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "command", [command for command in commands("odestab") if command[0] != AFTER], ids=" ".join
+    "command", [command for command in commands("odestab") if command[0] not in AFTER], ids=" ".join
 )
 def test_a_command_draws(command: list[str], folder: Path) -> None:
     assert odestab(command) == 0
@@ -108,7 +109,10 @@ def test_a_command_draws(command: list[str], folder: Path) -> None:
 def test_a_model_is_finetuned_measured_and_attacked(folder: Path) -> None:
     for command in commands("imbert"):
         assert imbert(command) == 0, command
-    assert odestab(next(command for command in commands("odestab") if command[0] == AFTER)) == 0
+    for command in commands("odestab"):
+        if command[0] in AFTER:
+            assert odestab(command) == 0, command
+    assert len(json.loads((folder / "runs/condition/condition.json").read_text())["inputs"]) == 32
     fits = json.loads((folder / "runs/calibration/calibration.json").read_text())["fits"]
     assert {"gaussian", "worst", "attack"} == {row["kind"] for row in fits} and fits[0][
         "points"

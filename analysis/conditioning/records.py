@@ -1,12 +1,14 @@
 """What `odestab condition` leaves as condition.json, as frozen types. No text is part of it."""
 
+from pathlib import Path
 from typing import Annotated, Literal
 
 import msgspec
 
 from analysis.ground.frozen_record import Record
+from analysis.ground.json_records import read_json
 
-SCHEMA = 1
+SCHEMA: Literal[1] = 1
 Number = float | None  # None is a number that is not finite
 Count = Annotated[int, msgspec.Meta(ge=0)]
 
@@ -16,10 +18,13 @@ class Drafted(Record, frozen=True):
 
     Attributes:
         count: drafts that differ from the text; 0 where there is nothing to edit.
-        spread: standard deviation of the margin over them.
+        spread: standard deviation of the margin over them, of a sample (n − 1); None of fewer than
+            two.
         least: smallest margin over them.
         flipped: drafts whose margin is not positive.
-        growth: median over drafts of ‖δ_l‖/‖δ_0‖ after l = 0, …, L layers.
+        growth: median over drafts of ‖δ_l‖/‖δ_0‖ after l = 0, …, L layers, where ‖δ_0‖ > 0: δ_l is
+            the difference of the hidden states, tokens aligned, a token of one text only opposite
+            a state of 0.
     """
 
     count: Count
@@ -45,6 +50,8 @@ class Input(Record, frozen=True):
         relative: g‖e‖/|m|; None where the margin vanishes.
         flat: the gradient vanishes: first order says nothing.
         drafts: by family.
+        finite: margin and gradient are numbers; else nothing is known of this input.
+        truncated: the text is longer than the model takes, and was cut.
     """
 
     index: Count
@@ -59,11 +66,13 @@ class Input(Record, frozen=True):
     relative: Number
     flat: bool
     drafts: dict[str, Drafted]
+    finite: bool = True
+    truncated: bool = False
 
     @property
     def right(self) -> bool:
         """The model answers with the label."""
-        return self.label == self.predicted
+        return self.finite and self.label == self.predicted
 
 
 class Family(Record, frozen=True):
@@ -95,6 +104,9 @@ class Condition(Record, frozen=True, kw_only=True):
         layers: L.
         inputs: every row.
         versions: of what it ran on.
+        columns: of the file that the texts come from.
+        max_tokens: that the model takes, special ones included; 0 where it is not known.
+        dtype: of the model.
     """
 
     schema: Literal[1] = SCHEMA
@@ -108,3 +120,27 @@ class Condition(Record, frozen=True, kw_only=True):
     layers: Count
     inputs: list[Input]
     versions: dict[str, str]
+    columns: tuple[str, ...] = ()
+    max_tokens: Count = 0
+    dtype: str = "float32"
+
+    def ranked(self) -> list[Input]:
+        """Inputs by g = ‖∇_e m‖, the largest first; those without a number last."""
+        return sorted(
+            self.inputs,
+            key=lambda row: (row.gradient is None, -(row.gradient or 0.0), row.index),
+        )
+
+
+def read_condition(path: Path) -> Condition:
+    """What is in condition.json.
+
+    Raises:
+        ValueError: one line that names the file, if it is no strict JSON or an entry is unknown,
+            missing or wrong.
+        OSError: if it cannot be read.
+    """
+    try:
+        return msgspec.convert(read_json(path), Condition)
+    except msgspec.ValidationError as error:
+        raise ValueError(f"{path}: {' '.join(str(error).split())}") from None

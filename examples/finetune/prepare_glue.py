@@ -16,9 +16,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from analysis.ground.table_files import numbered_lines
 from imbert.data.advglue import ADVGLUE_TASKS, read_advglue
 from imbert.data.read_examples import parse_label
-from imbert.data.table_files import numbered_lines
 from imbert.data.tasks import TASKS, Task
 
 Fields = list[str]

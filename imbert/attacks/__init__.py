@@ -6,12 +6,12 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from analysis.ground.synonyms import load_synonyms
     from imbert.attacks.attack import AbstractAttack, AttackResult
     from imbert.attacks.character_edits import CharacterEdits
     from imbert.attacks.embedding_apgd import EmbeddingAPGD
     from imbert.attacks.embedding_pgd import EmbeddingPGD
     from imbert.attacks.square import Square
-    from imbert.attacks.synonyms import load_synonyms
     from imbert.attacks.transferring import Transfer, transfer
     from imbert.attacks.word_substitution import WordSubstitution
 
@@ -37,12 +37,16 @@ MODULES = {
     "Square": "square",
     "Transfer": "transferring",
     "WordSubstitution": "word_substitution",
-    "load_synonyms": "synonyms",
     "transfer": "transferring",
 }
 
 
+SHARED = {"load_synonyms": "analysis.ground.synonyms"}
+
+
 def __getattr__(name: str) -> object:
+    if name in SHARED:
+        return getattr(importlib.import_module(SHARED[name]), name)
     if name not in MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(importlib.import_module(f"{__name__}.{MODULES[name]}"), name)

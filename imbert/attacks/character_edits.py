@@ -1,14 +1,12 @@
 """Typing errors and look-alike letters."""
 
 import dataclasses
-import string
-from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Self
 
 import numpy as np
 
-from imbert.attacks.stopwords import STOPWORDS
+from analysis.ground.character_edits import OPERATIONS, editable, random_edits
 from imbert.attacks.text_attack import (
     AbstractTextAttack,
     Search,
@@ -23,81 +21,6 @@ if TYPE_CHECKING:
 
 ORDERS = ("greedy", "random")
 AT_ONCE = 10  # random drafts of an example in one batch
-LOOK_ALIKES = {  # Latin letters and the Cyrillic ones that are drawn like them
-    "a": "а",
-    "c": "с",
-    "d": "ԁ",
-    "e": "е",
-    "h": "һ",
-    "i": "і",
-    "j": "ј",
-    "o": "о",
-    "p": "р",
-    "q": "ԛ",
-    "s": "ѕ",
-    "w": "ԝ",
-    "x": "х",
-    "y": "у",
-    "A": "А",
-    "B": "В",
-    "C": "С",
-    "E": "Е",
-    "H": "Н",
-    "I": "І",
-    "J": "Ј",
-    "K": "К",
-    "M": "М",
-    "O": "О",
-    "P": "Р",
-    "S": "Ѕ",
-    "T": "Т",
-    "X": "Х",
-    "Y": "У",
-}
-
-
-def swap(word: str, draw: np.random.Generator) -> str | None:
-    """Two neighbouring letters exchanged, the first letter kept; None if no pair differs."""
-    return _picked(
-        [
-            word[:i] + word[i + 1] + word[i] + word[i + 2 :]
-            for i in range(1, len(word) - 1)
-            if word[i] != word[i + 1]
-        ],
-        draw,
-    )
-
-
-def delete(word: str, draw: np.random.Generator) -> str | None:
-    """One letter left out, the first one kept; None for a single letter."""
-    return _picked([word[:i] + word[i + 1 :] for i in range(1, len(word))], draw)
-
-
-def insert(word: str, draw: np.random.Generator) -> str | None:
-    """One lower-case letter more, not in front."""
-    i = int(draw.integers(1, len(word) + 1))
-    letter = str(draw.choice(list(string.ascii_lowercase)))
-    return word[:i] + letter + word[i:]
-
-
-def homoglyph(word: str, draw: np.random.Generator) -> str | None:
-    """One letter replaced by one that looks the same; None if no letter has one."""
-    return _picked(
-        [
-            word[:i] + LOOK_ALIKES[letter] + word[i + 1 :]
-            for i, letter in enumerate(word)
-            if letter in LOOK_ALIKES
-        ],
-        draw,
-    )
-
-
-OPERATIONS: Mapping[str, Callable[[str, np.random.Generator], str | None]] = {
-    "swap": swap,
-    "delete": delete,
-    "insert": insert,
-    "homoglyph": homoglyph,
-}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -152,11 +75,7 @@ class CharacterEdits(AbstractTextAttack):
         """Words of two letters or more."""
         draft = victim.draft
         words = [draft.word(i) for i in range(len(draft.words))]
-        able = [
-            i
-            for i, word in enumerate(words)
-            if len(word) > 1 and (self.stopwords or word.lower() not in STOPWORDS)
-        ]
+        able = editable(words, self.stopwords)
         if self.order == "random":
             return (yield from self._random(victim, able))
         ranked = yield from by_importance(victim, able, max(1, self.queries // 2))
@@ -192,15 +111,5 @@ class CharacterEdits(AbstractTextAttack):
         return best
 
     def _drawn(self, victim: Victim, able: list[int]) -> dict[int, str]:
-        draw = victim.random
-        chosen = draw.choice(able, size=min(self.max_edits, len(able)), replace=False)
-        operations = draw.choice(self.operations, size=len(chosen))
-        edited = {
-            int(i): OPERATIONS[str(name)](victim.draft.word(int(i)), draw)
-            for i, name in zip(chosen, operations, strict=True)
-        }
-        return {i: word for i, word in edited.items() if word is not None}
-
-
-def _picked(choices: list[str], draw: np.random.Generator) -> str | None:
-    return choices[int(draw.integers(len(choices)))] if choices else None
+        words = [victim.draft.word(i) for i in range(len(victim.draft.words))]
+        return random_edits(words, able, self.max_edits, victim.random, self.operations)

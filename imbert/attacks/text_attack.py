@@ -5,60 +5,17 @@ last check.
 import abc
 import collections
 import dataclasses
-import re
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 
 import numpy as np
 
+from analysis.ground.text_edits import Draft
 from imbert.attack_records import AttackStatistics
 from imbert.attacks.attack import AbstractAttack, SearchEnd, Texts
 from imbert.data.tasks import Examples
 from imbert.model.classifier import Classifier
 
-WORD = re.compile(r"[^\W_]+(?:['’-][^\W_]+)*")
-Changes = Mapping[int, str]
 Search = Generator[list[Texts], np.ndarray, Texts]
-
-
-@dataclasses.dataclass(frozen=True)
-class Draft:
-    """The texts of an example, one of which is edited word by word; what stands between the words
-    stays.
-
-    Attributes:
-        texts: as given.
-        part: which text is edited, as an index.
-        words: `(begin, end)` of each word in it.
-    """
-
-    texts: Texts
-    part: int
-    words: tuple[tuple[int, int], ...]
-
-    @classmethod
-    def of(cls, texts: Texts, part: int) -> "Draft":
-        """Find the words.
-
-        Raises:
-            ValueError: if there is no such part.
-        """
-        if not -len(texts) <= part < len(texts):
-            raise ValueError(f"part must be an index of the {len(texts)} texts, got {part}")
-        index = part % len(texts)
-        return cls(texts, index, tuple(match.span() for match in WORD.finditer(texts[index])))
-
-    def word(self, index: int) -> str:
-        """One of the words."""
-        begin, end = self.words[index]
-        return self.texts[self.part][begin:end]
-
-    def changed(self, changes: Changes) -> Texts:
-        """The texts with some words replaced; an empty replacement deletes the word."""
-        text = self.texts[self.part]
-        for index in sorted(changes, reverse=True):
-            begin, end = self.words[index]
-            text = text[:begin] + changes[index] + text[end:]
-        return (*self.texts[: self.part], text, *self.texts[self.part + 1 :])
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -5,9 +5,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Self
 
+from analysis.ground.stopwords import STOPWORDS
+from analysis.ground.synonyms import Synonyms, load_synonyms
+from analysis.ground.text_edits import in_case_of
 from imbert.attacks.attack import Options
-from imbert.attacks.stopwords import STOPWORDS
-from imbert.attacks.synonyms import Synonyms, load_synonyms
 from imbert.attacks.text_attack import (
     AbstractTextAttack,
     Search,
@@ -84,10 +85,3 @@ class WordSubstitution(AbstractTextAttack):
         if not self.stopwords and lower in STOPWORDS:
             return []
         return [in_case_of(word, mate) for mate in self.synonyms.get(lower, ())[: self.candidates]]
-
-
-def in_case_of(word: str, mate: str) -> str:
-    """The mate in capitals, capitalised or as it is, as the word is."""
-    if len(word) > 1 and word.isupper():
-        return mate.upper()
-    return mate[:1].upper() + mate[1:] if word[:1].isupper() else mate

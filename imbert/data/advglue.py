@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from analysis.ground.json_records import parse_json
+from analysis.ground.table_files import numbered_lines
 from imbert.data.read_examples import parse_label, parse_texts
-from imbert.data.table_files import numbered_lines
 from imbert.data.tasks import TASKS, Examples, Task
 from imbert.toml_tables import Table
 

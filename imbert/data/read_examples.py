@@ -8,11 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
-from analysis.ground.json_records import is_whole
 from analysis.ground.plain_numbers import decimal_number
+from analysis.ground.table_files import Row, read_table, require_text
 from imbert.data import tasks
 from imbert.data.split_files import Selection, TableFile, check_split, locate
-from imbert.data.table_files import Row, read_table
 from imbert.data.tasks import Examples, Task, class_of, expected_labels, is_label
 
 HUB = "nyu-mll/glue"
@@ -90,20 +89,7 @@ def parse_texts(kind: Task, values: Mapping[str, object], where: str) -> tuple[s
     Raises:
         ValueError: if one is missing, empty or no text.
     """
-    return tuple(_text(values.get(key), key, where) for key in kind.keys)
-
-
-def _text(value: object, column: str, where: str) -> str:
-    if not isinstance(value, str) or not value.strip():
-        raise ValueError(
-            f"{where}: expected a text that is not empty in column {column}, got {value!r}"
-        )
-    if not is_whole(value):
-        raise ValueError(
-            f"{where}: expected text in column {column}, got half of a "
-            f"surrogate pair in {value[:40]!r}"
-        )
-    return value
+    return tuple(require_text(values.get(key), key, where) for key in kind.keys)
 
 
 def _columns(

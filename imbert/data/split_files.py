@@ -9,7 +9,7 @@ from typing import Annotated
 import msgspec
 
 from analysis.ground.json_records import parse_json
-from imbert.data.table_files import SUFFIXES, Row, numbered_lines
+from analysis.ground.table_files import SUFFIXES, Row, numbered_lines
 from imbert.record_faults import require_type
 
 SPLITS = ("train", "dev", "dev_mismatched", "test")

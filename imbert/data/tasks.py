@@ -1,13 +1,13 @@
 """The nine GLUE tasks, and labelled texts of one of them."""
 
-import hashlib
-import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
 import numpy as np
+
+from analysis.ground.table_files import rows_digest
 
 METRICS = ("accuracy", "f1", "matthews", "pearson", "spearman")
 SCORE_MAX = 5.0  # STS-B's similarities lie in [0, 5]
@@ -144,10 +144,7 @@ class Examples:
     @property
     def digest(self) -> str:
         """SHA-256 of texts and labels in their order."""
-        digest = hashlib.sha256()
-        for texts, label in zip(self.texts, self.labels.tolist(), strict=True):
-            digest.update(json.dumps([texts, label]).encode())
-        return digest.hexdigest()
+        return rows_digest(self.texts, self.labels.tolist())
 
 
 def class_of(task: Task, text: str) -> int | None:

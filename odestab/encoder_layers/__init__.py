@@ -4,6 +4,7 @@ transformers, slow to import, is known in this room alone.
 """
 
 from odestab.encoder_layers.checkpoint import load_encoder
+from odestab.encoder_layers.classifier import load_classifier
 from odestab.encoder_layers.embedded_model import embedded_model_folder
 from odestab.encoder_layers.families import position_limit
 from odestab.encoder_layers.readout import readout
@@ -12,6 +13,7 @@ from odestab.encoder_layers.weight_files import stored_types, weight_files
 
 __all__ = [
     "embedded_model_folder",
+    "load_classifier",
     "load_encoder",
     "position_limit",
     "readout",

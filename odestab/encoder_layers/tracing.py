@@ -134,7 +134,7 @@ class BoundLayer:
     """F(x): a layer with everything beside the hidden state fixed to what the encoder passed it.
 
     Attributes:
-        module: the layer.
+        module: the layer, or its forward alone.
         arguments: its positional arguments after the hidden state.
         keywords: its keyword arguments.
         batch: the number of examples.
@@ -142,7 +142,7 @@ class BoundLayer:
             derivatives.
     """
 
-    module: nn.Module
+    module: Callable[..., Any]
     arguments: tuple[Any, ...]
     keywords: Mapping[str, Any]
     batch: int

@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 from tiny_classifiers import copied, labelled_by, linear, some, trained
 
+from analysis.ground.character_edits import LOOK_ALIKES, OPERATIONS
+from analysis.ground.stopwords import STOPWORDS
+from analysis.ground.text_edits import Draft, in_case_of
 from imbert.attacks import CharacterEdits, EmbeddingPGD, WordSubstitution, load_synonyms, transfer
-from imbert.attacks.character_edits import LOOK_ALIKES, OPERATIONS
-from imbert.attacks.stopwords import STOPWORDS
-from imbert.attacks.text_attack import Draft, count_edits, lockstep
-from imbert.attacks.word_substitution import in_case_of
+from imbert.attacks.text_attack import count_edits, lockstep
 from imbert.data.tasks import Examples, task
 from imbert.model.classifier import Classifier
 from imbert.records import plain

@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 
 from imbert.data.read_examples import read_examples, without_final_period
-from imbert.data.table_files import numbered_lines
 
 
 def put(path: Path, *lines: str) -> Path:
@@ -174,8 +173,3 @@ def test_malformed_file(tmp_path: Path, name: str, content: bytes, message: str)
     with pytest.raises(ValueError, match=message) as caught:
         read_examples("sst2", tmp_path / name, "train")
     assert "\n" not in str(caught.value)
-
-
-def test_lines_are_numbered_and_lose_nothing(tmp_path: Path) -> None:
-    path = put(tmp_path / "a.tsv.gz", "\ufeffone", "", "three\x85still three")
-    assert list(numbered_lines(path)) == [(1, "one\n"), (2, "\n"), (3, "three\x85still three\n")]

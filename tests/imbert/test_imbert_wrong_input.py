@@ -17,10 +17,11 @@ from safetensors.torch import load_file, save_file
 from tiny import save_tiny
 from tiny_runs import tiny_tables, write_data
 
+from analysis.ground.character_edits import OPERATIONS
 from analysis.ground.commands import say
+from analysis.ground.text_edits import Draft
 from imbert import __main__ as command
-from imbert.attacks.character_edits import OPERATIONS
-from imbert.attacks.text_attack import Draft, count_edits
+from imbert.attacks.text_attack import count_edits
 from imbert.data.read_examples import parse_label, read_examples
 from imbert.data.tasks import task
 from imbert.model.choice import ModelChoice, checkpoint_folder

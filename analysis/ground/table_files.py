@@ -2,12 +2,14 @@
 
 import csv
 import gzip
+import hashlib
+import json
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from analysis.ground.json_records import parse_json
+from analysis.ground.json_records import is_whole, parse_json
 
 csv.field_size_limit(2**31 - 1)  # else a field of more than 131,072 characters is refused
 SUFFIXES = (".tsv", ".txt", ".csv", ".jsonl")  # .txt is tab-separated
@@ -74,15 +76,10 @@ def read_table(
             and what came.
         OSError: if the file cannot be read.
     """
-    kind = kind_of(path)
-    if kind == ".jsonl":
+    if kind_of(path) == ".jsonl":
         yield from _objects(path, required, optional)
         return
-    records = (
-        _quoted(path)
-        if kind == ".csv"
-        else ((number, line.rstrip("\r\n").split("\t")) for number, line in numbered_lines(path))
-    )
+    records = _records(path)
     first, header = next(records, (1, []))
     if len(set(header)) < len(header):
         raise ValueError(f"{path}:{first}: expected each column once, got {', '.join(header)}")
@@ -95,6 +92,53 @@ def read_table(
                 f"({', '.join(header)}), got {len(fields)}"
             )
         yield Row(line, {name: fields[place] for name, place in index.items()})
+
+
+def columns_of(path: Path) -> list[str]:
+    """The names in a table's header, of a .jsonl the keys of its first object; none of an empty
+    file.
+
+    Raises:
+        ValueError: if the file is malformed.
+        OSError: if it cannot be read.
+    """
+    if kind_of(path) == ".jsonl":
+        lines = (row for row in numbered_lines(path) if row[1].strip())
+        line, text = next(lines, (1, "{}"))
+        return [*_object(text, f"{path}:{line}")]
+    _, header = next(_records(path), (1, []))
+    return header
+
+
+def require_text(value: object, column: str, where: str) -> str:
+    """A value that is a text.
+
+    Raises:
+        ValueError: if it is empty or none, or cannot be written.
+    """
+    if not isinstance(value, str) or not value.strip():
+        raise ValueError(
+            f"{where}: expected a text that is not empty in column {column}, got {value!r}"
+        )
+    if not is_whole(value):
+        raise ValueError(
+            f"{where}: expected text in column {column}, got half of a "
+            f"surrogate pair in {value[:40]!r}"
+        )
+    return value
+
+
+def rows_digest(texts: Iterable[Sequence[str]], labels: Iterable[float]) -> str:
+    """SHA-256 of rows, their texts and labels in their order.
+
+    Args:
+        texts: of each row.
+        labels: of each row, a class as an int.
+    """
+    digest = hashlib.sha256()
+    for row, label in zip(texts, labels, strict=True):
+        digest.update(json.dumps([[*row], label]).encode())
+    return digest.hexdigest()
 
 
 def _resolve(
@@ -115,6 +159,15 @@ def _resolve(
                 f"{' or '.join(aliases)}, got {', '.join(columns) or 'none'}"
             )
     return places
+
+
+def _records(path: Path) -> Iterator[tuple[int, list[str]]]:
+    """The fields of each record of a .tsv or .csv, the header's first, with their lines."""
+    if kind_of(path) == ".csv":
+        yield from _quoted(path)
+        return
+    for number, line in numbered_lines(path):
+        yield number, line.rstrip("\r\n").split("\t")
 
 
 def _quoted(path: Path) -> Iterator[tuple[int, list[str]]]:
@@ -138,8 +191,13 @@ def _objects(
         if not text.strip():
             continue
         where = f"{path}:{line}"
-        values = parse_json(text, where, "a JSON object")
-        if not isinstance(values, dict):
-            raise ValueError(f"{where}: expected a JSON object, got {type(values).__name__}")
+        values = _object(text, where)
         places = _resolve(where, required, optional, list(values))
         yield Row(line, {name: values[key] for name, key in places.items()})
+
+
+def _object(text: str, where: str) -> dict[str, object]:
+    values = parse_json(text, where, "a JSON object")
+    if not isinstance(values, dict):
+        raise ValueError(f"{where}: expected a JSON object, got {type(values).__name__}")
+    return values

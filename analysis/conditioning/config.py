@@ -1,0 +1,68 @@
+"""What `odestab condition` is asked."""
+
+import dataclasses
+from pathlib import Path
+
+FAMILIES = ("characters", "words")
+DTYPES = ("float32", "float64")  # float32 is what classifiers answer in
+FORMATS = ("csv", "parquet")
+
+
+@dataclasses.dataclass(frozen=True)
+class ConditionConfig:
+    """All choices; equal ones give equal numbers.
+
+    Attributes:
+        model: a hub id or a folder.
+        data: the table of texts.
+        text_column: that holds them; None looks for the usual names.
+        pair_column: that holds the second texts of pairs.
+        label_column: that holds the labels; None is `label`, where there is one.
+        families: of random drafts.
+        drafts: K, of each family.
+        max_edits: words of a text that a draft changes at most.
+        synonyms: a table of words; None is near neighbours in the model's word embeddings.
+        antonyms: pairs that are no synonyms.
+        seed: of the drafts.
+        device: a torch device.
+        dtype: of the model.
+        chunk: inputs measured together; it changes rounding and nothing else.
+
+    Raises:
+        ValueError: if a choice is unknown or does not fit the others.
+    """
+
+    model: str
+    data: Path
+    text_column: str | None = None
+    pair_column: str | None = None
+    label_column: str | None = None
+    families: tuple[str, ...] = FAMILIES
+    drafts: int = 10
+    max_edits: int = 3
+    synonyms: Path | None = None
+    antonyms: Path | None = None
+    seed: int = 0
+    device: str = "cpu"
+    dtype: str = "float32"
+    chunk: int = 16
+
+    def __post_init__(self) -> None:
+        unknown = [name for name in self.families if name not in FAMILIES]
+        if unknown or not self.families or len(set(self.families)) < len(self.families):
+            raise ValueError(
+                f"families must be some of {', '.join(FAMILIES)}, each once, got "
+                f"{', '.join(self.families) or 'none'}"
+            )
+        if self.dtype not in DTYPES:
+            raise ValueError(f"dtype must be one of {', '.join(DTYPES)}, got {self.dtype!r}")
+        for name in ("drafts", "max_edits", "chunk"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be >= 1, got {getattr(self, name)}")
+        if self.antonyms is not None and self.synonyms is None:
+            raise ValueError(f"antonyms need a table of synonyms, got {self.antonyms} alone")
+        if self.synonyms is not None and "words" not in self.families:
+            raise ValueError(
+                f"synonyms need the family words, got {self.synonyms} with "
+                f"{', '.join(self.families)}"
+            )

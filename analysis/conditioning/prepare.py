@@ -1,0 +1,143 @@
+"""What `odestab condition` measures, ready: table, classifier and families of drafts."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+import torch
+
+import odestab as od
+from analysis.cells import chunks
+from analysis.conditioning.config import ConditionConfig
+from analysis.conditioning.drafts import AbstractDrafts, CharacterDrafts, WordDrafts, words_of
+from analysis.conditioning.measure import Classifier, Row
+from analysis.conditioning.neighbours import SOURCE, nearest_words
+from analysis.conditioning.rows import Rows, read_rows, resolve_labels
+from analysis.ground.devices import require_device
+from analysis.ground.identity import file_digest, model_identity
+from analysis.ground.synonyms import load_synonyms
+from analysis.ground.table_files import rows_digest
+from analysis.ground.versions import versions
+
+Report = Callable[[str], None]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Prepared:
+    """A loaded classifier with the inputs to measure.
+
+    Attributes:
+        config: the choices.
+        classifier: with its families of drafts.
+        data: the table.
+        rows: to measure.
+        labels: names of the outputs.
+        plan: what a folder is continued by.
+    """
+
+    config: ConditionConfig
+    classifier: Classifier
+    data: Rows
+    rows: tuple[Row, ...]
+    labels: tuple[str, ...]
+    plan: dict[str, Any]
+
+    @property
+    def chunks(self) -> list[tuple[int, ...]]:
+        """Rows measured together, by index."""
+        lengths = [row.tokens for row in self.rows]
+        return chunks([*range(len(self.rows))], lengths, self.config.chunk)
+
+
+def prepare(config: ConditionConfig, warn: Report) -> Prepared:
+    """Read the table, load the classifier and the families of drafts.
+
+    Args:
+        config: the choices.
+        warn: called with one line where texts are cut.
+
+    Raises:
+        ValueError: if the table, the model or a choice is wrong; one line.
+        OSError: if a file cannot be read.
+    """
+    require_device(config.device, config.dtype)
+    if config.device == "cpu":
+        torch.set_num_threads(1)  # as in a worker: equal numbers with and without
+    data = read_rows(config.data, config.text_column, config.pair_column, config.label_column)
+    model, tokenizer = od.load_classifier(config.model, getattr(torch, config.dtype), config.device)
+    names = _names(model, config.model)
+    labels = resolve_labels(data, names)
+    limit = od.position_limit(model)
+    longest = tokenizer.model_max_length
+    max_tokens = int(longest if limit is None else min(longest, limit))
+    rows = _rows(data, labels, tokenizer)
+    families = tuple(_family(name, config, model, tokenizer, data) for name in config.families)
+    if cut := sum(row.tokens > max_tokens for row in rows):
+        count = "1 text is" if cut == 1 else f"{cut} texts are"
+        warn(f"{count} longer than the {max_tokens} tokens that the model takes, and cut there")
+    classifier = Classifier(model, tokenizer, max_tokens, families, config.drafts, config.seed)
+    plan = _plan(config, data, labels, classifier)
+    return Prepared(config, classifier, data, rows, names, plan)
+
+
+def _names(model: Any, name: str) -> tuple[str, ...]:
+    """The names of the outputs.
+
+    Raises:
+        ValueError: if there is one output, or the head is of another kind.
+    """
+    count = int(model.config.num_labels)
+    if count < 2:
+        raise ValueError(
+            f"model {name!r} must have at least 2 outputs, got {count}: a regression has no margin"
+        )
+    return tuple(str(model.config.id2label.get(output, output)) for output in range(count))
+
+
+def _rows(data: Rows, labels: tuple[int, ...] | None, tokenizer: Any) -> tuple[Row, ...]:
+    columns = [list(column) for column in zip(*data.texts, strict=True)]
+    counted = tokenizer(*columns, verbose=False)["input_ids"]
+    given = labels or (None,) * len(data.texts)
+    return tuple(
+        Row(index, texts, len(ids), label)
+        for index, (texts, ids, label) in enumerate(zip(data.texts, counted, given, strict=True))
+    )
+
+
+def _family(
+    name: str, config: ConditionConfig, model: Any, tokenizer: Any, data: Rows
+) -> AbstractDrafts:
+    if name == CharacterDrafts.name:
+        return CharacterDrafts(config.max_edits)
+    if config.synonyms is None:
+        matrix = model.get_input_embeddings().weight
+        mates = nearest_words(tokenizer, matrix, words_of(data.texts))
+        return WordDrafts(mates, SOURCE, config.max_edits)
+    told = f"synonyms in {config.synonyms.name}, sha256 {file_digest(config.synonyms)}"
+    if config.antonyms is not None:
+        told += (
+            f", without the antonyms in {config.antonyms.name}, sha256 "
+            f"{file_digest(config.antonyms)}"
+        )
+    return WordDrafts(load_synonyms(config.synonyms, config.antonyms), told, config.max_edits)
+
+
+def _plan(
+    config: ConditionConfig, data: Rows, labels: tuple[int, ...] | None, classifier: Classifier
+) -> dict[str, Any]:
+    """What the numbers depend on."""
+    return {
+        "model": model_identity(config.model).as_dict(),
+        "data": rows_digest(data.texts, labels or [-1] * len(data.texts)),
+        "columns": [*data.columns.texts, data.columns.label],
+        "families": {
+            family.name: msgspec.to_builtins(family.record(config.drafts))
+            for family in classifier.families
+        },
+        "seed": config.seed,
+        "device": config.device,
+        "dtype": config.dtype,
+        "chunk": config.chunk,
+        "versions": versions(),
+    }

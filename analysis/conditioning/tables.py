@@ -1,0 +1,83 @@
+"""The inputs of a record as one table, beside the texts that the record itself leaves out."""
+
+import io
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from analysis.conditioning.config import FORMATS
+from analysis.conditioning.records import Condition, Input
+from analysis.ground.files import write_bytes
+from analysis.ground.text_edits import Texts
+
+
+def table(record: Condition, texts: Sequence[Texts]) -> pd.DataFrame:
+    """A row for each input, the most fragile first; what is not a number is empty.
+
+    Args:
+        record: of the inputs.
+        texts: of each input, in the order of the file.
+    """
+    ranked = record.ranked()
+    return pd.DataFrame(
+        [_cells(record, row, texts[row.index], rank) for rank, row in enumerate(ranked, 1)]
+    )
+
+
+def _cells(record: Condition, row: Input, texts: Texts, rank: int) -> dict[str, object]:
+    names = record.columns[: len(texts)]
+    cells: dict[str, object] = {"rank": rank, "row": row.index}
+    cells |= {
+        f"text_{name}" if name in FIXED else name: text
+        for name, text in zip(names, texts, strict=True)
+    }
+    cells |= {"label": record.labels[row.label], "predicted": record.labels[row.predicted]}
+    cells |= {name: getattr(row, name) for name in MEASURED}
+    for family, drafted in row.drafts.items():
+        cells |= {f"{family}_{name}": getattr(drafted, name) for name in DRAFTED}
+        cells |= {
+            f"{family}_growth_{level}": value for level, value in enumerate(drafted.growth) if level
+        }
+    return cells
+
+
+MEASURED = (
+    "margin",
+    "gradient",
+    "distance",
+    "relative",
+    "flat",
+    "finite",
+    "words",
+    "tokens",
+    "truncated",
+)
+DRAFTED = ("count", "spread", "least", "flipped")
+FIXED = (
+    "rank",
+    "row",
+    "label",
+    "predicted",
+    *MEASURED,
+)  # names that a column of texts must not take
+
+
+def write_table(record: Condition, texts: Sequence[Texts], out: Path, form: str) -> Path:
+    """Write the table as inputs.csv or inputs.parquet, whole or not at all.
+
+    Raises:
+        ValueError: if the format is another one.
+        OSError: if it cannot be written.
+    """
+    if form not in FORMATS:
+        raise ValueError(f"format must be one of {', '.join(FORMATS)}, got {form!r}")
+    frame = table(record, texts)
+    content = io.BytesIO()
+    if form == "csv":
+        frame.to_csv(content, index=False)
+    else:
+        frame.to_parquet(content, index=False)
+    path = out / f"inputs.{form}"
+    write_bytes(path, content.getvalue())
+    return path

@@ -1,0 +1,80 @@
+"""The most fragile inputs in a terminal of 80 columns, and what each column means."""
+
+import unicodedata
+from collections.abc import Sequence
+
+from analysis.conditioning.records import Condition, Input, Number
+from analysis.ground.text_edits import Texts
+
+COLUMNS = 80
+SHOWN = 10
+MEANINGS = (
+    ("g", "‖∇m‖ at the word embeddings: how fast the margin can move; ranks"),
+    ("margin", "m, the label's logit less the largest other; negative: answered wrong"),
+    ("|m|/g", "way to a flip by first order, in lengths of word embeddings"),
+    ("sd", "of the margin over the random drafts, the larger of the families'"),
+    ("least", "margin over the random drafts of all families"),
+    ("flip", "random drafts whose margin is not positive, of all families"),
+)
+
+
+def told(record: Condition, texts: Sequence[Texts]) -> list[str]:
+    """Lines of at most 80 columns."""
+    shown = record.ranked()[:SHOWN]
+    wrong = sum(row.finite and not row.right for row in record.inputs)
+    truth = f"{wrong} answered wrong" if record.labels_given else "labels are the predicted ones"
+    head = f"{'g':>7} {'margin':>7} {'|m|/g':>7} {'sd':>6} {'least':>7} {'flip':>6}  "
+    lines = [
+        f"{len(record.inputs)} inputs, {truth}. The {len(shown)} most fragile, by g:",
+        f"{head}text",
+        *(_line(row, texts[row.index], len(head)) for row in shown),
+        "",
+        *(f"{name:<8}{meaning}" for name, meaning in MEANINGS),
+    ]
+    for name, family in record.families.items():
+        source = f": {family.source}" if family.source else ""
+        lines.append(
+            cut(f"{name:<12}{family.drafts} drafts of at most {family.max_edits} words{source}")
+        )
+    return lines
+
+
+def _line(row: Input, texts: Texts, used: int) -> str:
+    drafts = row.drafts.values()
+    spreads = [drafted.spread for drafted in drafts if drafted.spread is not None]
+    leasts = [drafted.least for drafted in drafts if drafted.least is not None]
+    flipped = sum(drafted.flipped for drafted in drafts)
+    count = sum(drafted.count for drafted in drafts)
+    cells = (
+        f"{_short(row.gradient):>7} {_short(row.margin):>7} "
+        f"{'flat' if row.flat else _short(row.distance):>7} "
+        f"{_short(max(spreads, default=None)):>6} {_short(min(leasts, default=None)):>7} "
+        f"{f'{flipped}/{count}':>6}  "
+    )
+    return cells + cut(" | ".join(" ".join(text.split()) for text in texts), COLUMNS - used)
+
+
+def _short(value: Number) -> str:
+    """At most seven letters; a dash where there is no number."""
+    if value is None:
+        return "–"
+    size = abs(value)
+    return f"{value:.3f}" if size < 10 else f"{value:.1f}" if size < 1000 else f"{value:.1e}"
+
+
+def cut(text: str, width: int = COLUMNS) -> str:
+    """As much of a text as fits, with an ellipsis where it does not; wide letters count twice."""
+    widths = [_width(letter) for letter in text]
+    if sum(widths) <= width:
+        return text
+    kept, used = 0, 1  # the ellipsis
+    while used + widths[kept] <= width:
+        used += widths[kept]
+        kept += 1
+    return f"{text[:kept]}…"
+
+
+def _width(letter: str) -> int:
+    if unicodedata.combining(letter):
+        return 0
+    return 2 if unicodedata.east_asian_width(letter) in "WF" else 1

@@ -1,0 +1,57 @@
+"""The words of a text, and the text with some of them replaced."""
+
+import dataclasses
+import re
+from collections.abc import Mapping
+
+WORD = re.compile(r"[^\W_]+(?:['’-][^\W_]+)*")
+Texts = tuple[str, ...]
+Changes = Mapping[int, str]
+
+
+@dataclasses.dataclass(frozen=True)
+class Draft:
+    """The texts of an example, one of which is edited word by word; what stands between the words
+    stays.
+
+    Attributes:
+        texts: as given.
+        part: which text is edited, as an index.
+        words: `(begin, end)` of each word in it.
+    """
+
+    texts: Texts
+    part: int
+    words: tuple[tuple[int, int], ...]
+
+    @classmethod
+    def of(cls, texts: Texts, part: int) -> "Draft":
+        """Find the words.
+
+        Raises:
+            ValueError: if there is no such part.
+        """
+        if not -len(texts) <= part < len(texts):
+            raise ValueError(f"part must be an index of the {len(texts)} texts, got {part}")
+        index = part % len(texts)
+        return cls(texts, index, tuple(match.span() for match in WORD.finditer(texts[index])))
+
+    def word(self, index: int) -> str:
+        """One of the words."""
+        begin, end = self.words[index]
+        return self.texts[self.part][begin:end]
+
+    def changed(self, changes: Changes) -> Texts:
+        """The texts with some words replaced; an empty replacement deletes the word."""
+        text = self.texts[self.part]
+        for index in sorted(changes, reverse=True):
+            begin, end = self.words[index]
+            text = text[:begin] + changes[index] + text[end:]
+        return (*self.texts[: self.part], text, *self.texts[self.part + 1 :])
+
+
+def in_case_of(word: str, mate: str) -> str:
+    """The mate in capitals, capitalised or as it is, as the word is."""
+    if len(word) > 1 and word.isupper():
+        return mate.upper()
+    return mate[:1].upper() + mate[1:] if word[:1].isupper() else mate

@@ -1,0 +1,175 @@
+"""The page of a conditioning record: every input in one ranked table, beside the user's texts."""
+
+import dataclasses
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+
+from analysis.conditioning.records import Condition, Drafted, Input
+from analysis.ground.files import write_text
+from figures import conditioning, style
+from figures.findings import number
+from figures.template import render, shown
+
+PAGE = "condition.html"
+RANKED_BY = "g"
+MOST_ROWS = 2000  # of the table in the page; the table file has all
+MEANINGS = (
+    ("rank", "By g, the largest first; inputs without finite numbers come last."),
+    (
+        "margin m",
+        "The label's logit less the largest other one: negative where the model answers otherwise.",
+    ),
+    (
+        "g",
+        "‖∇m‖, the size of the margin's gradient at the word embeddings: how fast a change of the "
+        "words can move the margin. The ranking is by this.",
+    ),
+    (
+        "|m|/g",
+        "How far the embeddings must move for a flip if the margin were linear; the reciprocal of "
+        "the condition number. “flat” where the gradient vanishes and first order says nothing.",
+    ),
+    (
+        "relative",
+        "g‖e‖/|m|, the relative condition number: per cent of the margin that one per cent of the "
+        "embeddings e can move.",
+    ),
+    ("sd", "Standard deviation of the margin over the random drafts of a family."),
+    ("least", "The smallest margin over these drafts."),
+    ("flipped", "Drafts whose margin is not positive, of those that differ from the text."),
+    (
+        "growth",
+        "‖δ_L‖/‖δ_0‖, median over drafts: how much larger the difference of the hidden states is "
+        "after all layers than before the first. The table file has it after every layer.",
+    ),
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Cell:
+    """One cell of the table.
+
+    Attributes:
+        text: what is read.
+        value: by which its column is sorted; None comes last.
+        words: it holds words, set flush left.
+        long: they may take several lines.
+    """
+
+    text: str
+    value: float | str | None
+    words: bool = False
+    long: bool = False
+
+
+def write_page(record: Condition, texts: Sequence[Sequence[str]], out: Path, table: str) -> Path:
+    """Write condition.html with its figure beside it.
+
+    Args:
+        record: of the inputs.
+        texts: of each input, in the order of the file.
+        out: the folder.
+        table: the name of the file that has every input.
+
+    Raises:
+        OSError: if a file cannot be written.
+    """
+    found = conditioning.finding(record)
+    drawn = conditioning.draw(record)
+    ranked = record.ranked()[:MOST_ROWS]
+    page = render(
+        "condition.html.j2",
+        model=record.model,
+        facts=_facts(record),
+        finding=found,
+        shown=shown(drawn, out, "condition", found, conditioning.CAPTION),
+        head=_head(record),
+        ranked_by=RANKED_BY,
+        rows=[_cells(record, row, texts[row.index], rank) for rank, row in enumerate(ranked, 1)],
+        left_out=len(record.inputs) - len(ranked),
+        table=table,
+        meanings=MEANINGS,
+        families=[(name, _drawn(record, name)) for name in record.families],
+        configuration=_configuration(record),
+    )
+    write_text(out / PAGE, page)
+    return out / PAGE
+
+
+def _facts(record: Condition) -> str:
+    labels = "labels of the file" if record.labels_given else "the predicted labels"
+    cut = sum(row.truncated for row in record.inputs)
+    lost = sum(not row.finite for row in record.inputs)
+    parts = [
+        style.counted(len(record.inputs), "input"),
+        f"margins of {labels}",
+        f"{record.layers} layers",
+        *([f"{cut} cut to {record.max_tokens} tokens"] if cut else []),
+        *([f"{lost} without finite numbers"] if lost else []),
+    ]
+    return ", ".join(parts) + "."
+
+
+def _head(record: Condition) -> list[tuple[str, bool]]:
+    """The heading of each column, and whether it holds words."""
+    first = ["rank", RANKED_BY, "text", "label", "predicted", "margin m", "|m|/g", "relative"]
+    drafted = [
+        f"{family}:\n{name}"
+        for family in record.families
+        for name in ("sd", "least", "flipped", "growth")
+    ]
+    words = ("text", "label", "predicted")
+    return [(name, name in words) for name in [*first, *drafted]]
+
+
+def _cells(record: Condition, row: Input, texts: Sequence[str], rank: int) -> list[Cell]:
+    text = " | ".join(texts)
+    cells = [
+        Cell(str(rank), float(rank)),
+        _measured(row.gradient),
+        Cell(text, text, words=True, long=True),
+        Cell(record.labels[row.label], record.labels[row.label], words=True),
+        Cell(record.labels[row.predicted], record.labels[row.predicted], words=True),
+        _measured(row.margin),
+        Cell("flat", None) if row.flat else _measured(row.distance),
+        _measured(row.relative),
+    ]
+    for family in record.families:
+        cells += _drafted(row.drafts[family])
+    return cells
+
+
+def _drafted(drafted: Drafted) -> list[Cell]:
+    share = drafted.flipped / drafted.count if drafted.count else None
+    return [
+        _measured(drafted.spread),
+        _measured(drafted.least),
+        Cell(f"{drafted.flipped} of {drafted.count}", share),
+        _measured(drafted.growth[-1]),
+    ]
+
+
+def _measured(value: float | None) -> Cell:
+    return Cell(number(value), value)
+
+
+def _drawn(record: Condition, name: str) -> str:
+    family = record.families[name]
+    how = {
+        "characters": "In each of a few words one letter is swapped, left out, put in or replaced "
+        "by a look-alike.",
+        "words": f"A few words are replaced: {family.source}.",
+    }[name]
+    return (
+        f"{how} {style.counted(family.drafts, 'draft')} of each text, of at most "
+        f"{style.counted(family.max_edits, 'word')}; function words and negations stay."
+    )
+
+
+def _configuration(record: Condition) -> str:
+    values = msgspec.to_builtins(record)
+    kept = {name: value for name, value in values.items() if name != "inputs"}
+    return json.dumps(kept, indent=1, sort_keys=True, ensure_ascii=False)

@@ -1,0 +1,244 @@
+"""`odestab condition`: what it writes and prints, how it goes on, and what it refuses."""
+
+import csv
+import dataclasses
+import json
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from classifiers import TABLE, save_classifier
+from tiny_study import Command
+
+from analysis.conditioning.condition import run
+from analysis.conditioning.config import ConditionConfig
+from analysis.conditioning.prepare import Prepared, prepare
+from analysis.conditioning.records import Condition, Input, read_condition
+from figures import condition_page
+from imbert.data.tasks import Examples, task
+
+CONDITION = ("condition", "classifier", "--data", "table.tsv", "--drafts", "3", "--workers", "1")
+LABELS = (1, 0, 1, 0, 1)
+
+
+@pytest.fixture(scope="session")
+def classifier(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_classifier(tmp_path_factory.mktemp("condition") / "classifier")
+
+
+@pytest.fixture
+def drawing(
+    classifier: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> Command:
+    """The command in a folder that holds `classifier` and `table.tsv`."""
+    (tmp_path / "classifier").symlink_to(classifier)
+    (tmp_path / "table.tsv").write_text(TABLE)
+    monkeypatch.chdir(tmp_path)
+    return Command(capsys)
+
+
+@pytest.fixture
+def odestab(drawing: Command, monkeypatch: pytest.MonkeyPatch) -> Command:
+    """The same, where no page is drawn."""
+    monkeypatch.setattr(condition_page, "write_page", lambda *arguments: Path("page"))
+    return drawing
+
+
+def read(folder: str) -> Condition:
+    return read_condition(Path(folder) / "condition.json")
+
+
+def test_the_command_writes_a_record_a_table_and_a_page(drawing: Command) -> None:
+    outcome = drawing(*CONDITION, "--out", "out")
+    assert outcome.code == 0 and outcome.err == []
+    record = read("out")
+    assert [row.label for row in record.inputs] == list(LABELS) and record.labels_given
+    assert record.labels == ["bad", "good"] and record.layers == 2
+    assert record.columns == ("text", "label") and record.max_tokens == 12
+    texts = [line.split("\t")[0] for line in TABLE.splitlines()[1:]]
+    examples = Examples(
+        task("sst2"), tuple((t,) for t in texts), np.array(LABELS), tuple("abcde"), "made"
+    )
+    assert record.examples == examples.digest
+    gradients = [row.gradient for row in record.ranked()]
+    assert gradients == sorted(gradients, reverse=True)
+    with open("out/inputs.csv", newline="") as file:
+        table = list(csv.DictReader(file))
+    ranked = [row.index for row in record.ranked()]
+    assert [row["text"] for row in table] == [texts[index] for index in ranked]
+    assert [float(row["gradient"]) for row in table] == gradients
+    shown = outcome.out.splitlines()
+    assert shown[0] == (
+        f"5 inputs, {sum(not row.right for row in record.inputs)} answered wrong. "
+        "The 5 most fragile, by g:"
+    )
+    assert all(len(line) <= 80 for line in shown[:-3]) and shown[2].endswith(texts[ranked[0]])
+    page = Path("out/condition.html").read_text()
+    assert all(text in page for text in texts)
+    assert not re.search(r"(?:src|href)=\"(?!data:)", page)  # one file, nothing beside it
+
+
+def test_names_and_numbers_of_labels_give_one_record(odestab: Command) -> None:
+    odestab(*CONDITION, "--out", "names")
+    lines = TABLE.splitlines()[1:]
+    numbers = [
+        f"{line.split(chr(9))[0]}\t{label}" for line, label in zip(lines, LABELS, strict=True)
+    ]
+    Path("table.tsv").write_text("\n".join(["text\tlabel", *numbers]) + "\n")
+    odestab(*CONDITION, "--out", "numbers")
+    assert Path("names/condition.json").read_bytes() == Path("numbers/condition.json").read_bytes()
+
+
+def test_without_labels_the_predicted_ones_count(odestab: Command) -> None:
+    odestab(*CONDITION, "--out", "with")
+    Path("table.tsv").write_text("\n".join(line.split("\t")[0] for line in TABLE.splitlines()))
+    outcome = odestab(*CONDITION, "--out", "without", "--format", "parquet")
+    record = read("without")
+    assert not record.labels_given and record.columns == ("text",)
+    assert [row.label for row in record.inputs] == [row.predicted for row in read("with").inputs]
+    assert "labels are the predicted ones" in outcome.out
+    assert len(pd.read_parquet("without/inputs.parquet")) == 5
+
+
+def test_synonyms_of_a_table_are_told_of(odestab: Command) -> None:
+    Path("words.json").write_text(json.dumps({"cat": ["dog", "mats"], "ran": ["sat"]}))
+    Path("opposed.txt").write_text("cat dog\n")
+    words = ("--families", "words", "--synonyms", "words.json", "--antonyms", "opposed.txt")
+    assert odestab(*CONDITION, *words, "--out", "out").code == 0
+    record = read("out")
+    source = record.families["words"].source
+    assert source is not None and list(record.families) == ["words"]
+    assert source.startswith("synonyms in words.json, sha256 ")
+    assert ", without the antonyms in opposed.txt, sha256 " in source
+    assert [row.drafts["words"].count for row in record.inputs] == [3, 3, 3, 3, 0]
+
+
+def test_pairs_are_measured_too(odestab: Command) -> None:
+    Path("table.tsv").write_text("premise\thypothesis\nthe cat sat\tthe cat ran\n")
+    assert odestab(*CONDITION, "--out", "out").code == 0
+    assert read("out").inputs[0].tokens == 9
+
+
+def test_a_text_that_is_too_long_is_cut_with_a_warning(odestab: Command) -> None:
+    Path("table.tsv").write_text("text\n" + "the cat " * 9 + "\ncat\n")
+    outcome = odestab(*CONDITION, "--out", "out")
+    assert outcome.err == [
+        "odestab: warning: 1 text is longer than the 12 tokens that the model takes, and cut there"
+    ]
+    assert [row.truncated for row in read("out").inputs] == [True, False]
+
+
+# Going on
+
+
+def prepared(**choices: object) -> Prepared:
+    config = ConditionConfig("classifier", Path("table.tsv"), drafts=3, chunk=2)
+    return prepare(dataclasses.replace(config, **choices), pytest.fail)
+
+
+class Stopped(Exception):
+    pass
+
+
+def stop(chunks: Iterable[list[Input]], total: int) -> Iterable[list[Input]]:
+    """Ends after the first of three chunks."""
+    assert total == 5
+    yield next(iter(chunks))
+    raise Stopped
+
+
+def test_an_interrupted_run_goes_on_to_the_same_bytes(odestab: Command, tmp_path: Path) -> None:
+    inputs = prepared()
+    run(inputs, tmp_path / "whole", pytest.fail)
+    with pytest.raises(Stopped):
+        run(inputs, tmp_path / "parts", pytest.fail, stop)
+    (first,) = (tmp_path / "parts" / "chunks").glob("*.json")
+    before = first.stat().st_mtime_ns
+    run(inputs, tmp_path / "parts", pytest.fail)
+    assert first.stat().st_mtime_ns == before
+    whole, parts = (tmp_path / name / "condition.json" for name in ("whole", "parts"))
+    assert whole.read_bytes() == parts.read_bytes()
+
+
+def test_a_damaged_chunk_is_measured_again(odestab: Command, tmp_path: Path) -> None:
+    inputs = prepared()
+    run(inputs, tmp_path / "out", pytest.fail)
+    record = (tmp_path / "out" / "condition.json").read_bytes()
+    chunks = sorted((tmp_path / "out" / "chunks").glob("*.json"))
+    chunks[0].write_bytes(chunks[0].read_bytes().replace(b'"margin": ', b'"margin": 1', 1))
+    chunks[1].write_text("{")
+    warnings: list[str] = []
+    run(inputs, tmp_path / "out", warnings.append)
+    assert [line.split(":")[0] for line in warnings] == ["damaged chunk, measured again"] * 2
+    assert (tmp_path / "out" / "condition.json").read_bytes() == record
+
+
+@pytest.mark.slow
+def test_processes_measure_the_same_bytes(odestab: Command, tmp_path: Path) -> None:
+    inputs = prepared(chunk=1)
+    run(inputs, tmp_path / "one", pytest.fail)
+    run(inputs, tmp_path / "two", pytest.fail, workers=2)
+    one, two = (tmp_path / name / "condition.json" for name in ("one", "two"))
+    assert one.read_bytes() == two.read_bytes()
+
+
+def test_a_folder_of_something_else_is_refused(odestab: Command, classifier: Path) -> None:
+    odestab(*CONDITION, "--out", "out")
+    again = (*CONDITION, "--out", "out")
+    odestab.refuses((*again, "--drafts", "4"), "out belongs to a run with another families; ")
+    odestab.refuses((*again, "--seed", "1"), "out belongs to a run with another seed; ")
+    with open("table.tsv", "a") as file:
+        file.write("the mat\tgood\n")
+    odestab.refuses(again, "out belongs to a run with another data; choose another folder")
+    Path("table.tsv").write_text(TABLE)
+    other = save_classifier(Path("other"), head=2.0)
+    odestab.refuses(
+        ("condition", other, *CONDITION[2:], "--out", "out"), "a run with another model; "
+    )
+
+
+# Bad input
+
+
+@pytest.mark.parametrize(
+    ("table", "arguments", "message"),
+    [
+        (TABLE.replace("bad", "awful"), (), r"table\.tsv:3: expected a label of the model, one of"),
+        (TABLE.replace("bad", "2"), (), r"table\.tsv:3: expected a label of the model, one of 0, "),
+        ("body\ncat\n", (), r"table\.tsv: expected a column sentence or text, .*, got body"),
+        ("", (), "expected a column sentence or text, .*, got none"),
+        ("text\n\n", (), r"table\.tsv:2: expected a text that is not empty"),
+        (TABLE, ("--label-column", "gold"), "expected a column gold, got text, label"),
+        (TABLE, ("--antonyms", "a.txt"), r"antonyms need a table of synonyms, got a\.txt alone"),
+        (
+            TABLE,
+            ("--families", "characters", "--synonyms", "a.json"),
+            r"synonyms need the family words, got a\.json with characters",
+        ),
+        (TABLE, ("--device", "nowhere"), "device 'nowhere' cannot be used with float32 here: "),
+        (TABLE, ("--families", "words", "words"), "families must be some of .*, got words, words"),
+    ],
+)
+def test_wrong_input_is_one_line(
+    odestab: Command, table: str, arguments: tuple[str, ...], message: str
+) -> None:
+    Path("table.tsv").write_text(table)
+    odestab.refuses((*CONDITION, *arguments), message)
+    assert not Path("runs").exists()
+
+
+def test_a_model_without_margins_is_refused(odestab: Command, checkpoint: Path) -> None:
+    one = save_classifier(Path("one"), outputs=1)
+    odestab.refuses(
+        ("condition", one, *CONDITION[2:]), "must have at least 2 outputs, got 1: a regression"
+    )
+    odestab.refuses(
+        ("condition", checkpoint, *CONDITION[2:]),
+        "must be a sequence classifier, got a checkpoint without the weights of its head",
+    )

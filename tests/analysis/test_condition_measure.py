@@ -1,0 +1,129 @@
+"""Measured inputs against the library's own quantities, in float64."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from classifiers import save_classifier
+
+import odestab as od
+from analysis.conditioning.drafts import CharacterDrafts, WordDrafts, drafts_of, text_digest
+from analysis.conditioning.measure import Classifier, Row, measure
+from analysis.conditioning.records import Input
+
+TEXTS = ("the cat sat on the mat", "the dog ran", "cat", "the mats ran on the dog")
+# "cats" is two tokens, so that drafts have more tokens than the text
+FAMILIES = (CharacterDrafts(), WordDrafts({"cat": ("cats", "dog"), "dog": ("mats",)}, "made"))
+LABELS = (1, 0, 1, 1)
+
+
+@pytest.fixture(scope="module")
+def classifier(tmp_path_factory: pytest.TempPathFactory) -> Classifier:
+    folder = save_classifier(tmp_path_factory.mktemp("classifier"))
+    model, tokenizer = od.load_classifier(folder, torch.float64)
+    return Classifier(model, tokenizer, 12, FAMILIES, 6, 5)
+
+
+def rows(labels: tuple[int | None, ...] = LABELS) -> list[Row]:
+    return [
+        Row(index, (text,), 3, label)
+        for index, (text, label) in enumerate(zip(TEXTS, labels, strict=True))
+    ]
+
+
+def close(left: float | None, right: float, rtol: float = 1e-12) -> bool:
+    return left == pytest.approx(right, rel=rtol, abs=1e-13)
+
+
+def test_margin_and_gradient_are_those_of_the_library(classifier: Classifier) -> None:
+    batch = classifier.encode([(text,) for text in TEXTS])
+    expected = od.conditioning(classifier.model, batch, torch.tensor(LABELS))
+    for place, row in enumerate(measure(classifier, rows())):
+        for name in ("margin", "gradient", "distance", "relative"):
+            assert close(getattr(row, name), float(getattr(expected, name)[place])), name
+        assert row.right == (row.margin is not None and row.margin > 0)
+        assert row.finite and not row.flat
+        assert row.text == text_digest((TEXTS[place],))
+        assert row.words == len(TEXTS[place].split()) and row.tokens == row.words + 2
+
+
+def test_without_labels_the_predicted_ones_stand_for_them(classifier: Classifier) -> None:
+    for row in measure(classifier, rows((None,) * 4)):
+        assert row.label == row.predicted and row.margin is not None and row.margin > 0
+
+
+def trajectory(classifier: Classifier, text: tuple[str, ...]) -> tuple[od.Trajectory, torch.Tensor]:
+    batch = classifier.encode([text])
+    return od.trace(classifier.model, batch), batch["input_ids"]
+
+
+def margin(classifier: Classifier, text: tuple[str, ...], label: int) -> float:
+    logits = classifier.run(classifier.encode([text])).logits[0]
+    return float(logits[label] - logits[1 - label])
+
+
+@pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
+def test_growth_of_drafts_is_the_product_of_their_secants(classifier: Classifier, family) -> None:
+    unequal = False
+    for row, found in zip(rows(), measure(classifier, rows()), strict=True):
+        before, ids = trajectory(classifier, row.texts)
+        drafts = [d for d in drafts_of(row.texts, family, 6, 5) if d != row.texts]
+        growth, margins = [], []
+        for draft in drafts:
+            after, others = trajectory(classifier, draft)
+            unequal = unequal or ids.shape != others.shape
+            path = od.secants(before, after, alignment=od.align(ids, others))
+            growth.append(path.cumulative[0].numpy())
+            margins.append(margin(classifier, draft, LABELS[row.index]))
+        drafted = found.drafts[family.name]
+        moved = [path for path in growth if np.isfinite(path).all()]  # others tokenise alike
+        assert drafted.count == len(drafts)
+        if not drafts:
+            assert (drafted.spread, drafted.least, drafted.flipped) == (None, None, 0)
+            assert drafted.growth == [None, None, None]
+            continue
+        assert np.allclose(
+            np.array(drafted.growth, dtype=float), np.median(moved, axis=0), rtol=1e-10, atol=0
+        )
+        assert close(drafted.spread, float(np.std(margins, ddof=1)), 1e-9)
+        assert close(drafted.least, min(margins), 1e-9)
+        assert drafted.flipped == sum(value <= 0 for value in margins)
+    assert unequal or family.name == "characters"
+
+
+def numbers(row: Input) -> list[float]:
+    own = [row.margin, row.gradient, row.distance, row.relative]
+    drafts = row.drafts.values()
+    drafted = [value for d in drafts for value in (d.count, d.spread, d.least, d.flipped)]
+    growth = [value for d in drafts for value in d.growth]
+    return [float("nan") if value is None else value for value in (*own, *drafted, *growth)]
+
+
+def test_no_number_depends_on_what_is_measured_beside_it(classifier: Classifier) -> None:
+    together = measure(classifier, rows())
+    for row, own in zip(rows(), together, strict=True):
+        (alone,) = measure(classifier, [row])
+        np.testing.assert_allclose(numbers(alone), numbers(own), rtol=1e-9, atol=1e-12)
+
+
+def test_a_text_that_is_too_long_is_cut_and_marked(classifier: Classifier) -> None:
+    (row,) = measure(classifier, [Row(0, ("the cat " * 10,), 22, 1)])
+    assert row.truncated and row.tokens == 12 and row.words == 20
+
+
+def test_a_vanishing_gradient_is_flat(tmp_path: Path) -> None:
+    model, tokenizer = od.load_classifier(save_classifier(tmp_path / "flat", head=0.0))
+    (row,) = measure(Classifier(model, tokenizer, 12, FAMILIES, 2, 0), [Row(0, (TEXTS[0],), 8, 0)])
+    assert row.flat and row.finite and row.margin == 1.0
+    assert row.gradient == 0.0 and row.distance is None and row.relative == 0.0
+
+
+def test_logits_that_are_no_numbers_are_marked(tmp_path: Path) -> None:
+    model, tokenizer = od.load_classifier(save_classifier(tmp_path / "lost"))
+    with torch.no_grad():
+        model.classifier.bias[0] = torch.nan
+    for row in measure(Classifier(model, tokenizer, 12, FAMILIES, 2, 0), rows()):
+        assert not row.finite and not row.right and not row.flat
+        assert (row.margin, row.gradient, row.distance, row.relative) == (None,) * 4
+        assert all(drafted.least is None for drafted in row.drafts.values())

@@ -1,0 +1,43 @@
+"""Tables of texts: their lines, their columns and the digest of their rows."""
+
+import gzip
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from analysis.ground.table_files import columns_of, numbered_lines, rows_digest
+from imbert.data.tasks import Examples, task
+
+
+def test_lines_are_numbered_and_lose_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "a.tsv.gz"
+    path.write_bytes(gzip.compress("\ufeffone\n\nthree\x85still three\n".encode(), mtime=0))
+    assert list(numbered_lines(path)) == [(1, "one\n"), (2, "\n"), (3, "three\x85still three\n")]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "columns"),
+    [
+        ("a.tsv", "idx\tsentence\tlabel\n0\ta film\t1\n", ["idx", "sentence", "label"]),
+        ("a.csv", 'text,"a ""column"""\n', ["text", 'a "column"']),
+        ("a.jsonl", '\n{"text": "a film", "label": 1}\n{"other": 1}\n', ["text", "label"]),
+        ("a.tsv", "", []),
+        ("a.jsonl", "", []),
+    ],
+)
+def test_columns_are_those_of_the_header(
+    tmp_path: Path, name: str, content: str, columns: list[str]
+) -> None:
+    (tmp_path / name).write_text(content)
+    assert columns_of(tmp_path / name) == columns
+
+
+def test_rows_have_the_digest_of_labelled_examples() -> None:
+    texts = (("a film", "un film"), ("dull", "“dull”"))
+    examples = Examples(task("mrpc"), texts, np.array([1, 0]), ("0", "1"), "made")
+    assert rows_digest(texts, [1, 0]) == examples.digest
+    assert rows_digest(texts, [1, 0]) == (
+        "8f4489f5a9f6964a0777bc9c5154cf049456c79e331a3df3300c46d3b87548cf"
+    )
+    assert rows_digest(texts, [0, 1]) != examples.digest

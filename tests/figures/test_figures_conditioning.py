@@ -1,0 +1,123 @@
+"""The page of a conditioning record: ranked without a script, no text of it executed."""
+
+import re
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from analysis.conditioning.records import Condition, Drafted, Family, Input
+from figures import condition_page, conditioning
+
+HOSTILE = "<script>alert(1)</script> & \"a\" 'b'"
+TEXTS = ("the ferry leaves", "a quiet harbour", HOSTILE, "noon")
+
+
+def drafted(flipped: int, count: int = 4, growth: float | None = 1.5) -> Drafted:
+    if not count:
+        return Drafted(0, None, None, 0, [None, None, None])
+    return Drafted(count, 0.2, 0.1 - flipped, flipped, [1.0, 1.2, growth])
+
+
+def made(index: int, gradient: float | None, margin: float | None, flipped: int = 0) -> Input:
+    known = gradient is not None and margin is not None
+    return Input(
+        index=index,
+        text=f"{index:064d}",
+        words=3,
+        tokens=5,
+        label=1,
+        predicted=int(margin is None or margin > 0),
+        margin=margin,
+        gradient=gradient,
+        distance=abs(margin) / gradient if known and gradient else None,
+        relative=None,
+        flat=gradient == 0,
+        drafts={"characters": drafted(flipped), "words": drafted(0, count=0)},
+        finite=known,
+    )
+
+
+def record(*inputs: Input) -> Condition:
+    return Condition(
+        model=HOSTILE,
+        identity={"digest": None},
+        labels=["bad", "good"],
+        labels_given=True,
+        examples="0" * 64,
+        families={
+            "characters": Family(4, 3, None),
+            "words": Family(4, 3, f"synonyms in {HOSTILE}"),
+        },
+        seed=0,
+        layers=2,
+        inputs=list(inputs),
+        versions={"python": "3"},
+    )
+
+
+SOME = (made(0, 0.5, 1.0), made(1, 2.0, 0.5, 3), made(2, 1.0, -0.25, 4), made(3, None, None))
+
+
+def rows(page: str) -> list[list[str]]:
+    body = page.split("<tbody>")[1].split("</tbody>")[0]
+    cells = [re.findall(r"<td[^>]*>(.*?)</td>", row, re.S) for row in body.split("</tr>")]
+    return [row for row in cells if row]
+
+
+def test_inputs_are_ranked_by_gradient_and_those_without_come_last(tmp_path: Path) -> None:
+    found = record(*SOME)
+    assert [row.index for row in found.ranked()] == [1, 2, 0, 3]
+    path = condition_page.write_page(found, [(text,) for text in TEXTS], tmp_path, "inputs.csv")
+    page = path.read_text()
+    table = rows(page)
+    assert [row[:2] for row in table] == [["1", "2"], ["2", "1"], ["3", "0.5"], ["4", "–"]]
+    assert table[0][2] == TEXTS[1] and table[0][10] == "3 of 4" and table[0][14] == "0 of 0"
+    assert len({len(row) for row in table} | {len(re.findall('<th scope="col"', page))}) == 1
+    assert 'aria-sort="descending">g<' in page and "the list below what it" in page
+
+
+def test_texts_and_names_are_escaped(tmp_path: Path) -> None:
+    texts = [(text,) for text in TEXTS]
+    page = condition_page.write_page(record(*SOME), texts, tmp_path, "inputs.csv").read_text()
+    assert page.count("<script>") == 1 and "alert(1)" in page  # the page's own
+    assert not re.search(r"(?:src|href)=\"(?!data:)", page)
+
+
+def test_a_long_table_ends_and_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(condition_page, "MOST_ROWS", 3)
+    texts = [(text,) for text in TEXTS]
+    page = condition_page.write_page(record(*SOME), texts, tmp_path, "inputs.csv").read_text()
+    assert len(rows(page)) == 3 and "1 more stand in inputs.csv" in page
+
+
+def test_the_finding_compares_gradients_of_flipped_inputs_with_the_others() -> None:
+    assert conditioning.finding(record(*SOME)) == (
+        "Some random draft flips 1 of 2 inputs answered as labelled. Their median g is 2, the "
+        "others' 0.5."
+    )
+    assert conditioning.finding(record(SOME[0])) == (
+        "Some random draft flips 0 of 1 inputs answered as labelled."
+    )
+    assert conditioning.finding(record(SOME[3])) == "No input is answered as labelled."
+
+
+def test_the_figure_shows_each_kind_and_the_growth_of_drafts() -> None:
+    figure = conditioning.draw(record(*SOME))
+    gradients, growth = figure.axes
+    points = {
+        line.get_marker(): (list(line.get_xdata()), list(line.get_ydata()))
+        for line in gradients.lines
+        if len(line.get_xdata()) == 1
+    }
+    assert points == {"o": ([1.0], [0.5]), "v": ([0.5], [2.0]), "x": ([-0.25], [1.0])}
+    assert [1.0, 1.2, 1.5] in [list(line.get_ydata()) for line in growth.lines]
+
+
+@pytest.mark.parametrize("inputs", [SOME[3:], (made(0, 0.0, 1.0),)])
+def test_records_without_numbers_are_drawn(inputs: tuple[Input, ...]) -> None:
+    lost = tuple(
+        msgspec.structs.replace(row, drafts={name: drafted(0, 0) for name in row.drafts})
+        for row in inputs
+    )
+    assert len(conditioning.draw(record(*lost)).axes) == 2
