@@ -26,6 +26,8 @@ if TYPE_CHECKING:  # loads torch
 
 CIRCLES = ("outer", "inner")
 NAME = "scaled relative graph"
+GRID = 31  # centres beside those of the discs
+SCALE = 2.0  # half of the grid's centres lie within it
 
 
 def plan(scope: Scope) -> list[CellPlan]:
@@ -46,22 +48,34 @@ def of_median_length(texts: Sequence[int], tokens: Sequence[int]) -> int:
     return ordered[len(ordered) // 2]
 
 
+def centres(step_sizes: Sequence[float]) -> np.ndarray:
+    """Real centres of circles, ascending: of the discs of both methods, −1/h and 1/h, whose circles
+    are worst growth, and a grid that is dense where these are at h = 1.
+    """
+    grid = SCALE * np.tan(np.linspace(-np.pi / 2, np.pi / 2, GRID + 2)[1:-1])
+    discs = 1 / np.array(step_sizes)
+    return np.unique(np.concatenate([grid, -discs, discs]))
+
+
 def measure(study: "Study", plan: CellPlan) -> Measured:
-    """Outer and inner circles about 25 real centres, the boundary, and the explicit step's worst
+    """Outer and inner circles about real centres, the boundary, and the explicit step's worst
     growth.
     """
+    import torch
+
     import odestab as od
     from analysis.study import to_numpy, to_pairs
 
     graph = od.scaled_relative_graph(
         study.jacobian(plan),
+        torch.from_numpy(centres(study.config.step_sizes)),
         rtol=study.config.growth_rtol,
         generator=study.generator(plan.kind, plan.layer),
     )
-    products = graph.products
+    products = graph.products  # without those of the growth that follows
     growth = [to_numpy(graph.worst_growth(od.ExplicitEuler(h))) for h in study.config.step_sizes]
     return {}, {
-        "centres": to_numpy(graph.centres),
+        "centres": to_numpy(graph.centres[0]),
         "boundary": to_pairs(graph.boundary()),
         "growth": np.stack(growth, axis=1),
         "products": np.array([products]),
@@ -81,9 +95,6 @@ def dataset(run: Run) -> xr.Dataset:
 def _of_cell(run: Run, cell: Cell) -> xr.Dataset:
     arrays, texts = cell.arrays, cell.header["texts"]
     variables = {
-        "relative_graph_centre": variable(
-            "text centre", arrays["centres"], "centre c of the circles, descending", "1/h"
-        ),
         "relative_graph_products": variable(
             "text",
             np.repeat(arrays["products"], len(texts)),
@@ -118,7 +129,7 @@ def _of_cell(run: Run, cell: Cell) -> xr.Dataset:
     coords = {
         "text": texts,
         "step_size": run.config["step_sizes"],
-        "centre": np.arange(arrays["centres"].shape[1]),
+        "centre": variable("centre", arrays["centres"], "centre c of the circles", "1/h"),
     }
     return xr.Dataset(variables, coords=coords)
 
@@ -130,7 +141,6 @@ def shortfalls(dataset: xr.Dataset) -> Iterator[Shortfall]:
         yield from not_converged(words, dataset[f"{name}_converged"])
         yield from not_finite(words, dataset[name])
         yield from not_finite(f"residuals of the {words}", dataset[f"{name}_residual"])
-    yield from not_finite(f"{NAME}, centres", dataset["relative_graph_centre"])
     boundary = dataset["relative_graph_boundary"].sum("boundary_point", skipna=False)
     yield from not_finite(f"{NAME}, boundary", boundary)
     yield from not_finite(f"{NAME}, worst growth", dataset["relative_graph_growth"])
@@ -176,10 +186,9 @@ RELATIVE_GRAPH = Quantity(
     measure=measure,
     units={
         "boundary": "1/h, (real, imaginary)",
-        **{
-            name: "1/h"
-            for name in ("centres", *CIRCLES, *(f"{circle}_residuals" for circle in CIRCLES))
-        },
+        "centres": "1/h",
+        **dict.fromkeys(CIRCLES, "1/h"),
+        **{f"{circle}_residuals": "1/h" for circle in CIRCLES},
     },
     table=("relative_graphs", rows),
     settled=settled,

@@ -1,5 +1,5 @@
-"""Secants of real edits: the growth of a finite difference over each step, at the stability function
-of its own point, for pairs of equal and of unequal token counts.
+"""Secants of real edits: the exact growth of a finite difference over each step, for pairs of equal
+and of unequal token counts.
 """
 
 from collections.abc import Iterator
@@ -135,8 +135,8 @@ def _of_methods(cell: Cell) -> dict[str, xr.Variable]:
         "secant": variable(
             dims,
             _points(cell, "secant"),
-            "secant ζ of the edit where it decides: at the start of an explicit step, at the end of "
-            "an implicit one",
+            "secant ζ of the edit where it decides: at the start of an explicit step, at the end "
+            "of an implicit one",
             "1/h",
         ),
         "secant_start": variable(

@@ -340,7 +340,7 @@ def test_propagation_of_an_edit(odestab):
     )
     assert outcome.code == 0 and Path("x.svg").stat().st_size > 0
     assert outcome.err == [
-        "odestab: warning: pair 1 left out: 4 against 5 tokens; "
+        "odestab: warning: pair 1 left out of propagation: 4 against 5 tokens; "
         "a state difference needs the same number"
     ]
 

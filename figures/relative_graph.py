@@ -1,0 +1,92 @@
+"""The scaled relative graph of a layer beside its eigenvalues: its outline, and what lies within
+its circles.
+"""
+
+import numpy as np
+import xarray as xr
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.patches import Circle
+
+from analysis.quantities.relative_graph import of_median_length
+from analysis.run import Measurements
+from figures import selection, style
+
+LINE = (0, (5, 1.2))
+WIDTH = 1.0
+INSET = (0.0, 0.0, 0.2, 0.34)  # of a panel: the whole graph, where it leaves the frame
+
+
+def drawn_text(run: Measurements) -> int | None:
+    """The text whose graphs are drawn: of those measured the one of median length; None without
+    any.
+    """
+    dataset = run["relative_graph"]
+    if not dataset:
+        return None
+    texts, tokens = sorted(dataset["text"].values.tolist()), run.config.get("tokens") or []
+    if len(tokens) <= texts[-1]:
+        return int(texts[len(texts) // 2])
+    return of_median_length(texts, tokens)
+
+
+def of_layer(run: Measurements, layer: int) -> xr.Dataset | None:
+    """The graph of a layer that is drawn; None where none was measured."""
+    dataset = run["relative_graph"]
+    if layer not in selection.layers_of(dataset):
+        return None
+    return dataset.sel(layer=layer, text=drawn_text(run))
+
+
+def outline(graph: xr.Dataset) -> np.ndarray:
+    """The boundary in both half planes, complex, once around; empty where it is not finite."""
+    upper = graph["relative_graph_boundary"].values
+    if not np.isfinite(upper).all():
+        return np.zeros(0, dtype=complex)
+    return np.concatenate([upper, upper[::-1].conj()])
+
+
+def within(graph: xr.Dataset, points: np.ndarray) -> np.ndarray:
+    """Which points lie within every outer circle, to its residual: in the hull of the graph, the
+    real axis below it included. A circle that has not converged excludes nothing.
+    """
+    centres = graph["centre"].values
+    radii = (graph["relative_graph_outer"] + graph["relative_graph_outer_residual"]).values
+    inside = np.abs(points[..., None] - centres) <= radii * (1 + 1e-9)
+    settled = graph["relative_graph_outer_converged"].values
+    return np.asarray((inside | ~settled).all(-1))
+
+
+def draw_on(ax: Axes, graph: xr.Dataset, h: float) -> None:
+    """The outline at step size h where it passes through the frame, and all of it in a corner."""
+    z = h * outline(graph)
+    if not len(z):
+        return
+    ax.plot(z.real, z.imag, color=style.INK, linestyle=LINE, linewidth=WIDTH, zorder=1.8)
+    (left, right), (_, top) = ax.get_xlim(), ax.get_ylim()
+    if z.real.min() < left or z.real.max() > right or z.imag.max() > top:
+        _draw_whole(ax, z)
+
+
+def _draw_whole(ax: Axes, z: np.ndarray) -> None:
+    """The graph beside the discs of both methods, in a corner of the panel."""
+    corner = ax.inset_axes(INSET)
+    corner.fill(z.real, z.imag, color=style.INK, alpha=0.08, linewidth=0)
+    corner.plot(z.real, z.imag, color=style.INK, linestyle=LINE, linewidth=0.8)
+    for method, centre in (("explicit", -1.0), ("implicit", 1.0)):
+        disc = Circle((centre, 0), 1, color=style.COLOURS[method], alpha=0.6, linewidth=0)
+        corner.add_patch(disc)
+    corner.set(aspect="equal", anchor="SW", xticks=[], yticks=[])
+    corner.patch.set_alpha(0.85)
+    corner.spines[:].set(visible=True, linewidth=0.4, color=style.GUIDE)
+    reach = float(np.abs(z).max())
+    ax.text(0.21, 0.02, rf"$|z| \leq {reach:.2g}$", transform=ax.transAxes, fontsize=6)
+
+
+def handles(run: Measurements) -> list[Artist]:
+    """Its entry in a legend; none where none was measured."""
+    text = drawn_text(run)
+    if text is None:
+        return []
+    label = f"scaled relative graph of text {text + 1}, inset: all of it"
+    return [style.key(label, style.INK, line=LINE, width=WIDTH)]
