@@ -38,12 +38,12 @@ def of_layer(run: Measurements, layer: int) -> xr.Dataset | None:
     return dataset.sel(layer=layer, text=drawn_text(run))
 
 
-def outline(graph: xr.Dataset) -> np.ndarray:
-    """The boundary in both half planes, complex, once around; empty where it is not finite."""
+def outlines(graph: xr.Dataset) -> tuple[np.ndarray, ...]:
+    """The boundary in the upper and in the lower half plane, complex, each once around; none where
+    it is not finite.
+    """
     upper = graph["relative_graph_boundary"].values
-    if not np.isfinite(upper).all():
-        return np.zeros(0, dtype=complex)
-    return np.concatenate([upper, upper[::-1].conj()])
+    return (upper, upper.conj()) if np.isfinite(upper).all() else ()
 
 
 def within(graph: xr.Dataset, points: np.ndarray) -> np.ndarray:
@@ -59,28 +59,28 @@ def within(graph: xr.Dataset, points: np.ndarray) -> np.ndarray:
 
 def draw_on(ax: Axes, graph: xr.Dataset, h: float) -> None:
     """The outline at step size h where it passes through the frame, and all of it in a corner."""
-    z = h * outline(graph)
-    if not len(z):
-        return
-    ax.plot(z.real, z.imag, color=style.INK, linestyle=LINE, linewidth=WIDTH, zorder=1.8)
+    halves = [h * half for half in outlines(graph)]
+    for z in halves:
+        ax.plot(z.real, z.imag, color=style.INK, linestyle=LINE, linewidth=WIDTH, zorder=1.8)
     (left, right), (_, top) = ax.get_xlim(), ax.get_ylim()
-    if z.real.min() < left or z.real.max() > right or z.imag.max() > top:
-        _draw_whole(ax, z)
+    if any(z.real.min() < left or z.real.max() > right or z.imag.max() > top for z in halves):
+        _draw_whole(ax, halves)
 
 
-def _draw_whole(ax: Axes, z: np.ndarray) -> None:
+def _draw_whole(ax: Axes, halves: list[np.ndarray]) -> None:
     """The graph beside the discs of both methods, in a corner of the panel."""
     corner = ax.inset_axes(INSET)
-    corner.fill(z.real, z.imag, color=style.INK, alpha=0.08, linewidth=0)
-    corner.plot(z.real, z.imag, color=style.INK, linestyle=LINE, linewidth=0.8)
+    for z in halves:
+        corner.fill(z.real, z.imag, color=style.INK, alpha=0.08, linewidth=0)
+        corner.plot(z.real, z.imag, color=style.INK, linestyle=LINE, linewidth=0.8)
     for method, centre in (("explicit", -1.0), ("implicit", 1.0)):
         disc = Circle((centre, 0), 1, color=style.COLOURS[method], alpha=0.6, linewidth=0)
         corner.add_patch(disc)
     corner.set(aspect="equal", anchor="SW", xticks=[], yticks=[])
     corner.patch.set_alpha(0.85)
     corner.spines[:].set(visible=True, linewidth=0.4, color=style.GUIDE)
-    reach = float(np.abs(z).max())
-    ax.text(0.21, 0.02, rf"$|z| \leq {reach:.2g}$", transform=ax.transAxes, fontsize=6)
+    reach = float(np.abs(halves[0]).max())
+    ax.text(0.14, 0.02, rf"$|z| \leq {reach:.2g}$", transform=ax.transAxes, fontsize=6)
 
 
 def handles(run: Measurements) -> list[Artist]:

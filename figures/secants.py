@@ -290,8 +290,8 @@ def _on_eigenvalues(found: list[Damped]) -> str:
     return (
         f"Leading eigenvalues disagree {', and '.join(words)}. They are chosen for being extreme, "
         "and each holds for an infinitesimal perturbation in one direction. An edit is an average "
-        "of directions, and its secant lies in the hull of the relative graphs at the states "
-        "between the two texts."
+        "of directions; where it keeps the number of tokens, its secant lies in the hull of the "
+        "relative graphs at the states between the two texts."
     )
 
 

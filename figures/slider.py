@@ -113,8 +113,8 @@ def _plane(run: Measurements, growth: xr.DataArray, spectrum: LayerSpectrum) -> 
 
 def _graph(run: Measurements, layer: int) -> str:
     graph = relative_graph.of_layer(run, layer)
-    z = np.zeros(0, dtype=complex) if graph is None else relative_graph.outline(graph)
-    return _path(np.stack([z.real, z.imag], axis=1), 3) if len(z) else ""
+    halves = () if graph is None else relative_graph.outlines(graph)
+    return "".join(_path(np.stack([z.real, z.imag], axis=1), 3) for z in halves)
 
 
 def _dots(values: np.ndarray) -> str:

@@ -42,6 +42,7 @@ if TYPE_CHECKING:  # loads torch
 
 ALL_KINDS = "all"  # stands for every kind in the table
 RESAMPLES = 2000
+OF_EDITS = ("secant_edit_size", "secant_overlap")  # variables without step size and method
 CONVENTION = (
     "Token sequences of unequal length are laid side by side by the matching blocks of their ids; "
     "between two blocks tokens are paired in order. A token of one text only stands opposite "
@@ -112,7 +113,12 @@ def _of_path(path: "od.SecantPath", layers: tuple[int, ...]) -> dict[str, np.nda
 
 def dataset(run: Run) -> xr.Dataset:
     """The secants of each pair in each layer, under either method at each step size."""
-    return joined(run.of_kind("secants"), _of_cell, "step_size", over="pair")
+    secants = joined(run.of_kind("secants"), _of_cell, "step_size", over="pair")
+    if not secants:
+        return secants
+    # What an edit is does not depend on the step that is taken.
+    edits = {name: secants[name].isel(step_size=0, drop=True) for name in OF_EDITS}
+    return secants.assign(edits)
 
 
 def _of_cell(cell: Cell) -> xr.Dataset:
