@@ -114,7 +114,8 @@ def _plane(run: Measurements, growth: xr.DataArray, spectrum: LayerSpectrum) -> 
 def _graph(run: Measurements, layer: int) -> str:
     graph = relative_graph.of_layer(run, layer)
     halves = () if graph is None else relative_graph.outlines(graph)
-    return "".join(_path(np.stack([z.real, z.imag], axis=1), 3) for z in halves)
+    parts = [part for half in halves for part in relative_graph.off_axis(half)]
+    return "".join(_path(np.stack([z.real, z.imag], axis=1), 3) for z in parts)
 
 
 def _dots(values: np.ndarray) -> str:
