@@ -97,7 +97,7 @@ def draw_on(ax: Axes, run: Measurements, layer: int, h: float) -> None:
     """The secants z = hζ of one layer, by kind: filled where the explicit step starts, hollow where
     the implicit one ends.
     """
-    if not at_which(run, h):
+    if not measured_at(run, h):
         return
     _, dataset = at_step_size(run, h)
     if layer not in selection.layers_of(dataset):
@@ -121,7 +121,7 @@ def draw_on(ax: Axes, run: Measurements, layer: int, h: float) -> None:
             )
 
 
-def at_which(run: Measurements, h: float) -> bool:
+def measured_at(run: Measurements, h: float) -> bool:
     """Whether secants were measured at a step size: unlike eigenvalues they do not scale with
     it.
     """
@@ -130,7 +130,7 @@ def at_which(run: Measurements, h: float) -> bool:
 
 def handles(run: Measurements, h: float) -> list[Artist]:
     """Legend entries of the kinds, none where no secants are drawn."""
-    if not at_which(run, h):
+    if not measured_at(run, h):
         return []
     found: list[Artist] = [
         style.key(rf"secants $h\zeta$ of edits: {style.plain(kind)}", colour, marker, size=3.4)
@@ -147,9 +147,9 @@ def handles(run: Measurements, h: float) -> list[Artist]:
     return [*found, hollow]
 
 
-def points_within_frame(run: Measurements, layers: Sequence[int], h: float) -> np.ndarray:
+def points(run: Measurements, layers: Sequence[int], h: float) -> np.ndarray:
     """All z = hζ of some layers, for the limits of a frame."""
-    if not at_which(run, h):
+    if not measured_at(run, h):
         return np.zeros(0, dtype=complex)
     _, dataset = at_step_size(run, h)
     known = [layer for layer in layers if layer in selection.layers_of(dataset)]
@@ -298,7 +298,7 @@ def _on_eigenvalues(found: list[Damped]) -> str:
 def _on_graph(run: Measurements, found: list[Damped], h: float) -> list[str]:
     """What the relative graph of a text adds: worst growth, and how many secants it holds."""
     text = relative_graph.drawn_text(run)
-    if text is None or not at_which(run, h):
+    if text is None or not measured_at(run, h):
         return []
     graphs = {one.layer: relative_graph.of_layer(run, one.layer) for one in found}
     worst = {
@@ -306,17 +306,17 @@ def _on_graph(run: Measurements, found: list[Damped], h: float) -> list[str]:
         for layer, graph in graphs.items()
         if graph is not None
     }
-    known = [one for one in found if one.method == "explicit" and layer_known(worst, one)]
+    known = [one for one in found if one.method == "explicit" and _known(worst, one)]
     held = [_held(run, graph, layer, h) for layer, graph in graphs.items() if graph is not None]
     inside, total = sum(some for some, _ in held), sum(count for _, count in held)
     sentences = []
     if known:
-        low, high = (choose(worst[one.layer] for one in known) for choose in (min, max))
+        factors = [worst[one.layer] for one in known]
         sentences.append(
             "Eigenvalues lie inside the relative graph, worst growth is on its boundary: on text "
             f"{text + 1} the explicit step stretches a small perturbation by a factor of at most "
-            f"{number(low)} to {number(high)}, by layer; a leading eigenvalue of any text is "
-            f"stretched by at most {number(max(one.largest for one in known))}."
+            f"{number(min(factors))} to {number(max(factors))}, by layer; a leading eigenvalue of "
+            f"any text is stretched by at most {number(max(one.largest for one in known))}."
         )
     if total:
         sentences.append(
@@ -326,7 +326,7 @@ def _on_graph(run: Measurements, found: list[Damped], h: float) -> list[str]:
     return sentences
 
 
-def layer_known(worst: dict[int, float], one: Damped) -> bool:
+def _known(worst: dict[int, float], one: Damped) -> bool:
     """Whether worst growth and eigenvalues of a layer are numbers."""
     return bool(np.isfinite([worst.get(one.layer, np.nan), one.largest]).all())
 
@@ -334,9 +334,9 @@ def layer_known(worst: dict[int, float], one: Damped) -> bool:
 def _held(run: Measurements, graph: xr.Dataset, layer: int, h: float) -> tuple[int, int]:
     """How many explicit secants of a layer lie within the graph's outer circles, of how many."""
     _, dataset = at_step_size(run, h)
-    points = dataset["secant"].sel(layer=layer, scheme="explicit").values
-    points = points[np.isfinite(points)]
-    return int(relative_graph.within(graph, points).sum()), len(points)
+    starts = dataset["secant"].sel(layer=layer, scheme="explicit").values
+    starts = starts[np.isfinite(starts)]
+    return int(relative_graph.within(graph, starts).sum()), len(starts)
 
 
 SECANTS = Picture(

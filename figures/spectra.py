@@ -81,33 +81,31 @@ def draw(
     h = selection.of_run(run) if step_size is None else step_size
     spectra = spectra_of(run, layer)
     regions = regions_at(run, h)
-    edits = secants.points_within_frame(run, [one.layer for one in spectra], h)
-    frame = _frame(spectra, edits, h)
-    columns = min(3 if len(spectra) <= 9 else 4, max(len(spectra), 1))
-    width = style.WIDTH if columns > 1 else 0.6 * style.WIDTH
-    handles = [
-        *_handles(spectra, regions),
-        *relative_graph.handles(run),
-        *secants.handles(run, h),
-    ]
-    height = (width / columns - 0.3) * 2 * frame[1] / (frame[0][1] - frame[0][0]) + 0.3
-    below = 0.3 + 0.16 * -(-len(handles) // 2)
-    figure, axes = style.panels(
-        ax, max(len(spectra), 1), columns, height, width, below, sharex=True, sharey=True
-    )
+    frame = _frame(spectra, secants.points(run, [one.layer for one in spectra], h), h)
+    handles = _handles(spectra, regions) + relative_graph.handles(run) + secants.handles(run, h)
+    figure, axes = _panels(ax, max(len(spectra), 1), frame, len(handles))
     for panel in axes:
         _draw_regions(panel, regions)
         panel.set(aspect="equal", xlim=frame[0], ylim=(-frame[1], frame[1]))
     for panel, one in zip(axes, spectra, strict=False):
         _draw_spectrum(panel, one, h, frame)
-        secants.draw_on(panel, run, one.layer, h)
-        if (graph := relative_graph.of_layer(run, one.layer)) is not None:
-            relative_graph.draw_on(panel, graph, h)
+        _draw_beside(panel, run, one.layer, h)
     if not spectra:
         style.nothing(axes[0])
     _label(axes, h)
     style.legend(figure, axes, handles, ax is None, columns=2)
     return figure
+
+
+def _panels(
+    ax: style.Target, count: int, frame: tuple[tuple[float, float], float], entries: int
+) -> tuple[Figure, list[Axes]]:
+    """Panels of the frame's shape, above a legend of two columns."""
+    columns = min(3 if count <= 9 else 4, count)
+    width = style.WIDTH if columns > 1 else 0.6 * style.WIDTH
+    height = (width / columns - 0.3) * 2 * frame[1] / (frame[0][1] - frame[0][0]) + 0.3
+    below = 0.3 + 0.16 * -(-entries // 2)
+    return style.panels(ax, count, columns, height, width, below, sharex=True, sharey=True)
 
 
 def spectra_of(run: Measurements, layer: int | None = None) -> list[LayerSpectrum]:
@@ -203,6 +201,13 @@ def _draw_spectrum(
     _dots(ax, h * one.leading[~one.converged], size=3.2, alpha=0.5, **unsure)
     _note(ax, h * one.leading.ravel(), frame)
     ax.set_title(f"layer {one.layer} ({style.counted(len(one.leading), 'text')})")
+
+
+def _draw_beside(ax: Axes, run: Measurements, layer: int, h: float) -> None:
+    """Secants of edits, and the relative graph."""
+    secants.draw_on(ax, run, layer, h)
+    if (graph := relative_graph.of_layer(run, layer)) is not None:
+        relative_graph.draw_on(ax, graph, h)
 
 
 def _draw_bulk(ax: Axes, bulk: int, h: float) -> None:
