@@ -324,8 +324,11 @@ def edits(options: argparse.Namespace) -> None:
 
 
 def regions(options: argparse.Namespace) -> None:
-    """One figure: each layer's spectrum on a text over the stability regions."""
-    _one_figure(options, (), {"layer", "dense", "regions"})
+    """One figure: each layer's spectrum on a text over the stability regions, with the secants of
+    an edit of it if one is given.
+    """
+    pairs = (Pair("edit", options.text, options.edited),) if options.edited is not None else ()
+    _one_figure(options, pairs, {"layer", "dense", "regions", "secants", "relative_graph"})
 
 
 def info(options: argparse.Namespace) -> None:
@@ -430,7 +433,7 @@ def _parser() -> Parser:
             regions,
             regions_options,
             [study],
-            {"depth": "quick", "edited": None},
+            {"depth": "quick"},
             "each layer's spectrum over the stability regions: one figure",
         ),
         (

@@ -16,9 +16,9 @@ class CellPlan:
         kind: by which a quantity knows its cells.
         texts: indices into the study's texts, or into its pairs where `perturbation` is an edit.
         layer: of cells that are about one layer.
-        step_size: of "propagation", "regions" and "exponents" cells.
+        step_size: of "propagation", "secants", "regions" and "exponents" cells.
         perturbation: of "propagation" and "declared" cells: "gaussian", "worst", a kind of edit, of
-            the latter also "attack".
+            the latter also "attack"; of "secants" cells a kind of edit.
     """
 
     kind: str
@@ -77,6 +77,8 @@ class Scope:
         hidden: the hidden size H.
         pair_tokens: token count of every pair that can be propagated, by index.
         directed: the texts that have a direction of their own.
+        aligned_tokens: token count of the longer side of every pair whose tokens can be aligned, by
+            index: pairs of unequal counts too.
     """
 
     config: StudyConfig
@@ -85,6 +87,7 @@ class Scope:
     hidden: int
     pair_tokens: dict[int, int]
     directed: tuple[int, ...] = ()
+    aligned_tokens: dict[int, int] = dataclasses.field(default_factory=dict)
 
     @property
     def texts(self) -> list[tuple[int, ...]]:
@@ -107,15 +110,20 @@ class Scope:
         """A cell of each group of texts in each layer."""
         return [CellPlan(kind, group, layer=layer) for layer in self.layers for group in groups]
 
-    def of_edits(self, cell: str, step_size: float | None = None) -> list[CellPlan]:
-        """A cell of each chunk of pairs; kinds of edits are not mixed."""
+    def of_edits(
+        self, cell: str, step_size: float | None = None, tokens: dict[int, int] | None = None
+    ) -> list[CellPlan]:
+        """A cell of each chunk of pairs, by default of those that can be propagated; kinds of edits
+        are not mixed.
+        """
         pairs = self.config.pairs
-        lengths = [self.pair_tokens.get(i, 0) for i in range(len(pairs))]
+        tokens = self.pair_tokens if tokens is None else tokens
+        lengths = [tokens.get(i, 0) for i in range(len(pairs))]
         return [
             CellPlan(cell, chunk, step_size=step_size, perturbation=kind)
             for kind in dict.fromkeys(pair.kind for pair in pairs)
             for chunk in chunks(
-                [i for i in self.pair_tokens if pairs[i].kind == kind], lengths, self.config.chunk
+                [i for i in tokens if pairs[i].kind == kind], lengths, self.config.chunk
             )
         ]
 

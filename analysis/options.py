@@ -198,6 +198,7 @@ def propagate_options(parser: argparse.ArgumentParser) -> None:
 def regions_options(parser: argparse.ArgumentParser) -> None:
     """Options of `odestab regions`."""
     one_figure_options(parser, "regions")
+    parser.add_argument("--edited", type=a_text, help="an edit of the text, to show its secants")
 
 
 def report_options(parser: argparse.ArgumentParser) -> None:

@@ -7,7 +7,7 @@ import dataclasses
 import json
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
@@ -65,8 +65,8 @@ def prepare(config: StudyConfig, warn: Report) -> Sweep:
     require_device(config.device, config.dtype)
     study = load_study(config)
     tokens, truncated = _tokens(study)
-    pair_tokens, skipped = _pair_tokens(study)
-    warnings = truncated + [f"pair {i + 1} left out: {reason}" for i, reason in skipped]
+    pairs = _pairs(study)
+    warnings = truncated + pairs.warnings()
     for line in warnings:
         warn(line)
     first = study.trace((config.texts[0],))
@@ -78,13 +78,14 @@ def prepare(config: StudyConfig, warn: Report) -> Sweep:
     layers = config.chosen_layers(first.depth)
     hidden = first.states[0].shape[2]
     directed = tuple(sorted(study.directions))
-    cells = plan(Scope(config, layers, tokens, hidden, pair_tokens, directed))
+    scope = Scope(config, layers, tokens, hidden, pairs.equal, directed, pairs.aligned)
+    cells = plan(scope)
     resolved = config.as_dict() | {
         "layers": layers,
         "encoder_depth": first.depth,
         "hidden": hidden,
         "tokens": tokens,
-        "skipped_pairs": skipped,
+        "skipped_pairs": pairs.skipped,
         "warnings": warnings,
         "weights": study.weights,
         **study.identity,
@@ -176,26 +177,51 @@ def _tokens(study: Study) -> tuple[list[int], list[str]]:
     return [min(count, limit) for count in counts], warnings
 
 
-def _pair_tokens(study: Study) -> tuple[dict[int, int], list[tuple[int, str]]]:
-    """Token counts of the pairs whose sides have the same number, and the others with the reason
-    why they are left out.
+class _Pairs(NamedTuple):
+    """Token counts of pairs by index, and what is left out.
+
+    Attributes:
+        equal: of pairs whose sides have the same number.
+        aligned: of the longer side of every pair that can be told apart and is not too long.
+        skipped: pairs that are not in `equal`, with the reason.
     """
-    pairs = study.config.pairs
+
+    equal: dict[int, int]
+    aligned: dict[int, int]
+    skipped: list[tuple[int, str]]
+
+    def warnings(self) -> list[str]:
+        """One line for each pair that is left out; of propagation alone where tokens are
+        aligned.
+        """
+        return [
+            f"pair {i + 1} left out{' of propagation' * (i in self.aligned)}: {reason}"
+            for i, reason in self.skipped
+        ]
+
+
+def _pairs(study: Study) -> _Pairs:
+    """Which pairs can be measured, and how."""
+    pairs, limit = study.config.pairs, study.max_tokens
     originals = study.token_counts([pair.original for pair in pairs])
     edited = study.token_counts([pair.edited for pair in pairs])
-    usable, skipped = {}, []
+    found = _Pairs({}, {}, [])
     for i, (a, b) in enumerate(zip(originals, edited, strict=True)):
-        if a != b:
-            skipped.append((i, f"{a} against {b} tokens; a state difference needs the same number"))
-        elif (
+        longer = max(a, b)
+        same = a == b and (
             study.tokenizer(pairs[i].original)["input_ids"]
             == study.tokenizer(pairs[i].edited)["input_ids"]
-        ):
-            skipped.append((i, "the same tokens on both sides; the model cannot tell them apart"))
-        elif a > study.max_tokens:
-            skipped.append(
-                (i, f"{a} tokens, more than the {study.max_tokens} that the model takes")
-            )
+        )
+        if same:
+            reason = "the same tokens on both sides; the model cannot tell them apart"
+        elif longer > limit:
+            reason = f"{longer} tokens, more than the {limit} that the model takes"
+        elif a != b:
+            reason = f"{a} against {b} tokens; a state difference needs the same number"
+            if min(a, b) > 0:
+                found.aligned[i] = longer
         else:
-            usable[i] = a
-    return usable, skipped
+            found.equal[i] = found.aligned[i] = longer
+            continue
+        found.skipped.append((i, reason))
+    return found

@@ -9,6 +9,7 @@ from figures.picture import Picture
 from figures.propagation import LINEARITY, PROPAGATION
 from figures.pseudospectra import PSEUDOSPECTRA, PSEUDOSPECTRUM_BOUNDS
 from figures.refinement import REFINEMENT
+from figures.secants import SECANTS
 from figures.spectra import SPECTRA
 from figures.stability_map import STABILITY_MAP
 from figures.sublayers import SUBLAYERS
@@ -19,6 +20,7 @@ PICTURES = (
     SUBLAYERS,
     REFINEMENT,
     SPECTRA,
+    SECANTS,
     PSEUDOSPECTRA,
     PSEUDOSPECTRUM_BOUNDS,
     DENSITY,

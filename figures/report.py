@@ -284,7 +284,9 @@ def _inputs(config: RunConfig, every_entry: Mapping[str, object]) -> Inputs:
         lists.append((f"Texts ({len(config.texts)})", ["".join(pair) for pair in counted]))
     if config.pairs:
         reasons = dict(config.skipped_pairs or ())
-        title = f"Edited pairs ({len(config.pairs)}, of which {len(reasons)} skipped)"
+        title = (
+            f"Edited pairs ({len(config.pairs)}, of which {len(reasons)} left out of propagation)"
+        )
         pairs = [_pair(*pair, reasons.get(place)) for place, pair in enumerate(config.pairs)]
         lists.append((title, pairs))
     shown = json.dumps(every_entry, indent=1, sort_keys=True, ensure_ascii=False, default=str)
@@ -292,5 +294,5 @@ def _inputs(config: RunConfig, every_entry: Mapping[str, object]) -> Inputs:
 
 
 def _pair(kind: str, original: str, edited: str, reason: str | None) -> str:
-    skipped = f" (skipped: {reason})" if reason else ""
-    return f"{kind}: “{original}” → “{edited}”{skipped}"
+    left_out = f" (left out of propagation: {reason})" if reason else ""
+    return f"{kind}: “{original}” → “{edited}”{left_out}"

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 from analysis.quantities import METHODS
 from analysis.run import Measurements
-from figures import selection, style
+from figures import relative_graph, selection, style
 from figures.findings import number
 from figures.spectra import LayerSpectrum, spectra_of
 
@@ -39,12 +39,14 @@ class Plane:
         layer: index from 0.
         full: path of dots, all eigenvalues of one short text.
         leading: path of dots, leading eigenvalues of all texts.
+        graph: path of the outline of one text's scaled relative graph; empty where there is none.
         captions: by step size.
     """
 
     layer: int
     full: str
     leading: str
+    graph: str
     captions: list[str]
 
 
@@ -101,11 +103,19 @@ def _plane(run: Measurements, growth: xr.DataArray, spectrum: LayerSpectrum) -> 
         layer=spectrum.layer,
         full=_dots(full[np.isfinite(full)]),
         leading=_dots(spectrum.leading[np.isfinite(spectrum.leading)]),
+        graph=_graph(run, spectrum.layer),
         captions=[
             _caption(growth.sel(layer=spectrum.layer, map_step_size=h), spectrum)
             for h in growth["map_step_size"].values
         ],
     )
+
+
+def _graph(run: Measurements, layer: int) -> str:
+    graph = relative_graph.of_layer(run, layer)
+    halves = () if graph is None else relative_graph.outlines(graph)
+    parts = [part for half in halves for part in relative_graph.off_axis(half)]
+    return "".join(_path(np.stack([z.real, z.imag], axis=1), 3) for z in parts)
 
 
 def _dots(values: np.ndarray) -> str:

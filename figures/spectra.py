@@ -1,4 +1,6 @@
-"""Eigenvalues hλ of every layer over the stability regions of the methods."""
+"""Eigenvalues hλ of every layer over the stability regions of the methods, with the secants of
+edits and the relative graph.
+"""
 
 import dataclasses
 from typing import Any
@@ -11,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 
 from analysis.run import Measurements
-from figures import selection, style
+from figures import relative_graph, secants, selection, style
 from figures.findings import NOTHING, number
 from figures.layer_rows import layer_rows
 from figures.picture import Picture
@@ -64,7 +66,8 @@ def draw(
     = 1.
 
     Dark dots: leading eigenvalues of all texts, hollow where they did not converge. Light dots: all
-    eigenvalues of the short texts.
+    eigenvalues of the short texts. Beside them, where they were measured, the secants hζ of edits
+    by kind, at this step size, and the outline of one text's scaled relative graph.
 
     Args:
         run: what was measured.
@@ -78,25 +81,31 @@ def draw(
     h = selection.of_run(run) if step_size is None else step_size
     spectra = spectra_of(run, layer)
     regions = regions_at(run, h)
-    frame = _frame(spectra, h)
-    columns = min(3 if len(spectra) <= 9 else 4, max(len(spectra), 1))
-    width = style.WIDTH if columns > 1 else 0.6 * style.WIDTH
-    handles = _handles(spectra, regions)
-    height = (width / columns - 0.3) * 2 * frame[1] / (frame[0][1] - frame[0][0]) + 0.3
-    below = 0.3 + 0.16 * -(-len(handles) // 2)
-    figure, axes = style.panels(
-        ax, max(len(spectra), 1), columns, height, width, below, sharex=True, sharey=True
-    )
+    frame = _frame(spectra, secants.points(run, [one.layer for one in spectra], h), h)
+    handles = _handles(spectra, regions) + relative_graph.handles(run) + secants.handles(run, h)
+    figure, axes = _panels(ax, max(len(spectra), 1), frame, len(handles))
     for panel in axes:
         _draw_regions(panel, regions)
         panel.set(aspect="equal", xlim=frame[0], ylim=(-frame[1], frame[1]))
     for panel, one in zip(axes, spectra, strict=False):
         _draw_spectrum(panel, one, h, frame)
+        _draw_beside(panel, run, one.layer, h)
     if not spectra:
         style.nothing(axes[0])
     _label(axes, h)
     style.legend(figure, axes, handles, ax is None, columns=2)
     return figure
+
+
+def _panels(
+    ax: style.Target, count: int, frame: tuple[tuple[float, float], float], entries: int
+) -> tuple[Figure, list[Axes]]:
+    """Panels of the frame's shape, above a legend of two columns."""
+    columns = min(3 if count <= 9 else 4, count)
+    width = style.WIDTH if columns > 1 else 0.6 * style.WIDTH
+    height = (width / columns - 0.3) * 2 * frame[1] / (frame[0][1] - frame[0][0]) + 0.3
+    below = 0.3 + 0.16 * -(-entries // 2)
+    return style.panels(ax, count, columns, height, width, below, sharex=True, sharey=True)
 
 
 def spectra_of(run: Measurements, layer: int | None = None) -> list[LayerSpectrum]:
@@ -181,68 +190,59 @@ def _line(region: Region, truncated: list[str]) -> Any:
 def _draw_spectrum(
     ax: Axes, one: LayerSpectrum, h: float, frame: tuple[tuple[float, float], float]
 ) -> None:
-    bulk = one.bulk
     if len(one.full):
         rest = h * one.full[np.abs(one.full + 1) > BULK]
-        ax.plot(
-            rest.real,
-            rest.imag,
-            ".",
-            color=style.FAINT,
-            markersize=2,
-            markeredgewidth=0,
-            zorder=2,
-            rasterized=True,
-        )
-    if bulk:
-        size = 4 + 1.5 * np.log10(bulk)
-        ax.plot(
-            -h,
-            0,
-            "o",
-            color=style.FAINT,
-            markersize=size,
-            markeredgecolor=style.INK,
-            markeredgewidth=0.6,
-            zorder=4,
-        )
-        halo = [withStroke(linewidth=1.5, foreground="white")]
-        ax.annotate(
-            f"×{bulk}",
-            (-h, 0),
-            (0, 4),
-            textcoords="offset points",
-            ha="center",
-            fontsize=6.5,
-            zorder=5,
-            path_effects=halo,
-        )
+        look: dict[str, Any] = {"color": style.FAINT, "markersize": 2, "markeredgewidth": 0}
+        ax.plot(rest.real, rest.imag, ".", **look, zorder=2, rasterized=True)
+    if one.bulk:
+        _draw_bulk(ax, one.bulk, h)
+    unsure: dict[str, Any] = {"markerfacecolor": "none", "markeredgewidth": 0.6}
     _dots(ax, h * one.leading[one.converged], size=2.4, alpha=0.75)
-    _dots(
-        ax,
-        h * one.leading[~one.converged],
-        size=3.2,
-        alpha=0.5,
-        markerfacecolor="none",
+    _dots(ax, h * one.leading[~one.converged], size=3.2, alpha=0.5, **unsure)
+    _note(ax, h * one.leading.ravel(), frame)
+    ax.set_title(f"layer {one.layer} ({style.counted(len(one.leading), 'text')})")
+
+
+def _draw_beside(ax: Axes, run: Measurements, layer: int, h: float) -> None:
+    """Secants of edits, and the relative graph."""
+    secants.draw_on(ax, run, layer, h)
+    if (graph := relative_graph.of_layer(run, layer)) is not None:
+        relative_graph.draw_on(ax, graph, h)
+
+
+def _draw_bulk(ax: Axes, bulk: int, h: float) -> None:
+    """One dot for all eigenvalues at −1, as large as they are many."""
+    ax.plot(
+        -h,
+        0,
+        "o",
+        color=style.FAINT,
+        markersize=4 + 1.5 * np.log10(bulk),
+        markeredgecolor=style.INK,
         markeredgewidth=0.6,
+        zorder=4,
     )
-    z = h * one.leading.ravel()
-    beyond = int(
-        ((z.real < frame[0][0]) | (z.real > frame[0][1]) | (np.abs(z.imag) > frame[1])).sum()
+    ax.annotate(
+        f"×{bulk}",
+        (-h, 0),
+        (0, 4),
+        textcoords="offset points",
+        ha="center",
+        fontsize=6.5,
+        zorder=5,
+        path_effects=[withStroke(linewidth=1.5, foreground="white")],
     )
+
+
+def _note(ax: Axes, z: np.ndarray, frame: tuple[tuple[float, float], float]) -> None:
+    """How many leading eigenvalues are not seen."""
+    (left, right), top = frame
+    beyond = int(((z.real < left) | (z.real > right) | (np.abs(z.imag) > top)).sum())
     unknown = int((~np.isfinite(z)).sum())
     notes = [f"{beyond} beyond the frame"] if beyond else []
     notes += [f"{unknown} not finite"] if unknown else []
-    ax.text(
-        0.98,
-        0.03,
-        "\n".join(notes),
-        transform=ax.transAxes,
-        ha="right",
-        fontsize=6.5,
-        color=style.INK,
-    )
-    ax.set_title(f"layer {one.layer} ({style.counted(len(one.leading), 'text')})")
+    look: dict[str, Any] = {"ha": "right", "fontsize": 6.5, "color": style.INK}
+    ax.text(0.98, 0.03, "\n".join(notes), transform=ax.transAxes, **look)
 
 
 def _dots(ax: Axes, z: np.ndarray, size: float, alpha: float, **marker: Any) -> None:
@@ -258,11 +258,14 @@ def _dots(ax: Axes, z: np.ndarray, size: float, alpha: float, **marker: Any) -> 
     )
 
 
-def _frame(spectra: list[LayerSpectrum], h: float) -> tuple[tuple[float, float], float]:
-    """Limits of Re z, and the limit of |Im z|: both discs, and the eigenvalues within reach."""
-    z = np.concatenate(
-        [np.zeros(1), *(h * np.concatenate([one.leading.ravel(), one.full]) for one in spectra)]
-    )
+def _frame(
+    spectra: list[LayerSpectrum], edits: np.ndarray, h: float
+) -> tuple[tuple[float, float], float]:
+    """Limits of Re z, and the limit of |Im z|: both discs, and the eigenvalues and secants within
+    reach.
+    """
+    eigenvalues = (h * np.concatenate([one.leading.ravel(), one.full]) for one in spectra)
+    z = np.concatenate([np.zeros(1), edits, *eigenvalues])
     z = z[np.isfinite(z)]
     near = z[np.abs(z) <= max(REACH, float(np.quantile(np.abs(z), 0.9)))]
     margin = 0.2
@@ -354,7 +357,9 @@ SPECTRA = Picture(
     caption="Eigenvalues z = hλ of each layer over the stability regions. Shaded: "
     "where the explicit step is stable (left disc), and where the "
     "implicit step is unstable (right disc). A solver "
-    "stopped early has a bounded region of its own.",
+    "stopped early has a bounded region of its own. Secants of edits, "
+    "in the upper half plane, say what a step does to a perturbation of their size; the scaled "
+    "relative graph holds those of all small perturbations.",
     always=True,
-    also=("dense", "regions", "truncated"),
+    also=("dense", "regions", "truncated", "secants", "relative_graph"),
 )

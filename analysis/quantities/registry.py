@@ -20,6 +20,8 @@ from analysis.quantities.propagation import PROPAGATION
 from analysis.quantities.quantity import Quantity, Shortfall
 from analysis.quantities.refinement import REFINEMENT
 from analysis.quantities.regions import REGIONS
+from analysis.quantities.relative_graph import RELATIVE_GRAPH
+from analysis.quantities.secants import SECANTS
 from analysis.quantities.solves import SOLVES
 from analysis.quantities.spectrum import SPECTRUM
 from analysis.quantities.stability_map import STABILITY_MAP
@@ -31,12 +33,14 @@ QUANTITIES = (
     REGIONS,
     TRUNCATED,
     PROPAGATION,
+    SECANTS,
     SOLVES,
     DECLARED,
     SPECTRUM,
     GROWTH,
     STABILITY_MAP,
     DENSE,
+    RELATIVE_GRAPH,
     DIRECTIONS,
     LYAPUNOV,
     NONNORMALITY,

@@ -12,7 +12,7 @@ from tiny_study import saved
 
 import figures.report
 from analysis.ground.embedded_model import DEFAULT_MODEL
-from figures import style
+from figures import spectra, style
 from odestab.encoder_layers import embedded_model
 
 USAGE = [
@@ -334,13 +334,26 @@ def test_one_figure_of_one_text(odestab, suffix):
     assert Path(f"x.{suffix}").read_bytes()[:4] in (b"<?xm", b"%PDF", b"\x89PNG")
 
 
+def test_the_secants_of_an_edit_stand_over_the_regions(odestab, monkeypatch):
+    drawn = []
+    draw = spectra.draw
+    monkeypatch.setattr(spectra, "draw", lambda run: drawn.append(run) or draw(run))
+    outcome = odestab(
+        *("regions", "bert", "--text", "the cat", "--edited", "the dog ran", "--out", "x.svg"),
+        *("--layers", "1", "--dense-limit", "1"),
+    )
+    assert outcome.code == 0 and outcome.out == "figure: x.svg\n"
+    assert drawn[0]["secants"]["layer"].values.tolist() == [1]
+    assert drawn[0]["secants"].sizes["pair"] == 1 and drawn[0]["relative_graph"]
+
+
 def test_propagation_of_an_edit(odestab):
     outcome = odestab(
         "propagate", "bert", "--text", "the cat", "--edited", "the dog ran", "--out", "x.svg"
     )
     assert outcome.code == 0 and Path("x.svg").stat().st_size > 0
     assert outcome.err == [
-        "odestab: warning: pair 1 left out: 4 against 5 tokens; "
+        "odestab: warning: pair 1 left out of propagation: 4 against 5 tokens; "
         "a state difference needs the same number"
     ]
 

@@ -133,6 +133,7 @@ def test_summary_json_is_finite_or_null(found, finished, tmp_path):
     assert text == (finished / "summary.json").read_text(encoding="utf-8")
     read = json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} in summary.json"))
     entries = {"config", "layers", "curves", "spectra", "maps", "unconverged"}
+    entries |= {"secants", "relative_graphs"}
     assert read.keys() == entries | {"digest"}
     assert all(leaf is None or isinstance(leaf, str | int | float) for leaf in leaves(read))
     assert {row["size"] for row in read["curves"] if row["perturbation"] == "typo"} == {None}

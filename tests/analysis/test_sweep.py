@@ -66,7 +66,10 @@ def test_the_resolved_configuration_is_the_file_and_says_what_was_left_out(run_f
     assert (
         lines
         == resolved["warnings"]
-        == [f"pair {i + 1} left out: {reason}" for i, reason in resolved["skipped_pairs"]]
+        == [
+            f"pair 3 left out of propagation: {resolved['skipped_pairs'][0][1]}",
+            f"pair 4 left out: {resolved['skipped_pairs'][1][1]}",
+        ]
     )
     assert sorted(resolved["cells"]) == sorted(
         path.stem for path in (run_folder / "cells").iterdir()
@@ -285,10 +288,14 @@ def test_an_edit_pair_of_each_side_alone(desk):
     lines: list[str] = []
     prepared = sweep.prepare(config, lines.append)
     assert lines == [
-        "pair 2 left out: 4 against 5 tokens; a state difference needs the same number"
+        "pair 2 left out of propagation: 4 against 5 tokens; "
+        "a state difference needs the same number"
     ]
     edits = [cell for cell in prepared.cells if cell.perturbation == "edit"]
-    assert [cell.texts for cell in edits] == [(0,)]
+    assert [(cell.kind, cell.texts) for cell in edits] == [
+        ("propagation", (0,)),
+        ("secants", (0, 1)),
+    ]
     measured = sweep.measure_in_memory(prepared, edits)["propagation"]
     assert [np.isnan(one.size) for one in growths(measured)] == [True]
 

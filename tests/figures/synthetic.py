@@ -81,6 +81,8 @@ def run(
         rng, KINDS if kinds is None else kinds, layers, steps, converged, implicit_wins
     )
     cells += [_regions(h) for h in steps]
+    cells += _secants(KINDS if kinds is None else kinds, layers, steps, converged)
+    cells += [_relative_graph(layer, texts // 2, steps, converged) for layer in range(layers)]
     return Run(_config(layers, texts, steps, map_steps), tuple(cells))
 
 
@@ -325,6 +327,67 @@ def _propagation(
             places = list(range(first, first + examples))
             cells.append(cell("propagation", arrays, places, perturbation=kind, step_size=h))
     return cells
+
+
+def _secants(kinds: dict[str, int], layers: int, steps: list[float], converged: bool) -> list[Cell]:
+    rng, cells, first = np.random.default_rng(7), [], 0
+    for kind, examples in kinds.items():
+        if kind in ("gaussian", "worst"):
+            continue
+        pairs_of_kind = list(range(first, first + examples))
+        first += examples
+        arrays = {
+            "size": rng.uniform(0.2, 0.5, examples),
+            "overlap": rng.uniform(0.6, 0.9, examples),
+            "cluster": np.array(pairs_of_kind) // 2 * 2,
+            "layers": np.arange(layers),
+        }
+        for h in steps:
+            shape = (examples, layers)
+            start = rng.normal(-0.2, 0.15, shape) + 1j * np.abs(rng.normal(0.7, 0.15, shape))
+            end, late = start + 0.2, np.ones(shape, dtype=bool)
+            late[0, layers // 2 :] = converged
+            growth = {"explicit": np.abs(1 + h * start), "implicit": 1 / np.abs(1 - h * end)}
+            predicted = {**growth, "implicit": 1 / np.abs(1 - h * start)}
+            own = dict(arrays)
+            for method, values in growth.items():
+                through = np.concatenate([np.ones((examples, 1)), values.cumprod(1)], axis=1)
+                own |= {
+                    f"{method}_secant": pairs(start if method == "explicit" else end),
+                    f"{method}_start": pairs(start),
+                    f"{method}_growth": values,
+                    f"{method}_predicted": predicted[method],
+                    f"{method}_cumulative": through,
+                    f"{method}_converged": np.ones_like(late) if method == "explicit" else late,
+                }
+            header: dict[str, Any] = {"perturbation": kind, "step_size": h}
+            cells.append(cell("secants", own, pairs_of_kind, **header))
+    return cells
+
+
+def _relative_graph(layer: int, text: int, steps: list[float], converged: bool) -> Cell:
+    """That of a normal matrix whose eigenvalues fill a half ring about −1."""
+    centres = np.sort(np.concatenate([np.linspace(-8, 8, 9), -1 / np.array(steps)]))[None]
+    radius, hole = WORST[layer % 6] - 1, 0.05
+    turn = np.exp(1j * np.pi * np.linspace(1, 0, 33))
+    boundary = -1 + np.concatenate([radius * turn, hole * turn[::-1], radius * turn[:1]])
+    outer = radius + np.abs(centres + 1)
+    sure = np.ones(centres.shape, dtype=bool)
+    inner_sure = sure.copy()
+    inner_sure[0, 4] = converged or layer != 2
+    arrays = {
+        "centres": centres[0],
+        "boundary": pairs(boundary[None]),
+        "growth": np.abs(1 + np.array(steps) * boundary[:, None]).max(0)[None],
+        "products": np.array([400]),
+        "outer": outer,
+        "inner": np.maximum(hole - np.abs(centres + 1), np.abs(centres + 1) - radius).clip(0),
+        "outer_residuals": 1e-9 * outer,
+        "inner_residuals": 1e-9 * outer,
+        "outer_converged": sure,
+        "inner_converged": inner_sure,
+    }
+    return cell("relative_graph", arrays, [text], layer=layer)
 
 
 def _regions(h: float) -> Cell:

@@ -145,13 +145,13 @@ def test_texts_and_names_are_escaped(hostile: str, tmp_path: Path) -> None:
     assert outline.texts["li"][-3:] == [
         f"{hostile} (7 tokens)",
         'a "quoted" & b (4 tokens)',
-        f"{hostile}: “{hostile}” → “b” (skipped: {hostile})",
+        f"{hostile}: “{hostile}” → “b” (left out of propagation: {hostile})",
     ]
 
 
 @pytest.mark.parametrize("hostile", ["</script><script>alert(1)</script>", "<!--", "a & 'b'"])
 def test_no_text_ends_the_data_of_a_script(hostile: str) -> None:
-    plane = slider.Plane(layer=0, full="", leading="", captions=[hostile])
+    plane = slider.Plane(layer=0, full="", leading="", graph="", captions=[hostile])
     shown = slider.Slider([1.0], ["1"], 0, [plane], [hostile], [["M0 0"]], "M0 0")
     text = template.render("slider.html.j2", slider=shown, colours=slider.COLOURS)
     data = re.search(r'<script type="application/json" id="slider-data">(.*?)</script>', text)

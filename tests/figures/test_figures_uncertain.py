@@ -22,7 +22,7 @@ from figures.pictures import PICTURES, pictures_of
 AT_POLES = ("region_amplification", "truncated_amplification")  # infinite is right there
 WITHOUT_PICTURES = {"solves", "declared"}  # of predictions and calibrations, which have records
 # coordinates of a measurement and how it was made, no measurements themselves
-GIVEN = {"dimension", "short_dimension", "bulk", "nonnormality_text"}
+GIVEN = {"dimension", "short_dimension", "bulk", "nonnormality_text", "relative_graph_products"}
 
 
 @functools.cache
