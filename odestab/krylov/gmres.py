@@ -46,9 +46,9 @@ def gmres(
         max_iterations: bound on the products per example, checks of the true residual not counted.
         restart: largest dimension of the Krylov space held in memory, in float32 at least.
     """
-    if (
-        wide := torch.promote_types(b.dtype, torch.float32)
-    ) != b.dtype:  # in half precision a Krylov space soon loses its orthogonality
+    wide = torch.promote_types(b.dtype, torch.float32)
+    if wide != b.dtype:
+        # In half precision a Krylov space soon loses its orthogonality.
         wide_solution = gmres(
             lambda v: matvec(v.to(b.dtype)).to(wide), b.to(wide), rtol, max_iterations, restart
         )
@@ -60,34 +60,35 @@ def gmres(
     r = b
     size = norm(b)
     finite = size.isfinite()
+    # A NaN residual is not above a tolerance: what is not finite is closed from the start.
     x = torch.where(finite[:, None], torch.zeros_like(b), torch.nan)
     residual = torch.where(finite, (size > 0).to(b.dtype), torch.nan)
     iterations = torch.zeros(b.shape[0], dtype=torch.long, device=b.device)
     left = max_iterations
     going = not Watch(b.device).none(residual > rtol)
     while left > 0 and going:
+        # Closed examples go along as zeros, and their Krylov spaces are zeros too.
         open_ = residual > rtol
         step, used = _cycle(
             matvec, torch.where(open_[:, None], r, 0.0), rtol * size, min(restart, left)
         )
         moved = x + step
         del step  # states are large
+        # The residual is recomputed: the one that rotations carry along drifts from it by rounding.
         trial = b - matvec(moved)
         reached = norm(trial) / torch.where(size > 0, size, 1.0)
-        better = open_ & ~(
-            reached >= residual
-        )  # a step that rounding has spoilt is not taken; a NaN is, and ends its example
+        # A step that rounding has spoilt is not taken; a NaN is, and ends its example.
+        better = open_ & ~(reached >= residual)
         x = torch.where(better[:, None], moved, x)
         r = torch.where(better[:, None], trial, r)
         before = residual
         residual = torch.where(better, reached, residual)
         iterations += torch.where(open_, used, 0)
-        moving = open_ & (
-            residual < 0.999 * before
-        )  # where all stagnate, more cycles of the same length repeat this one
-        going, spent = torch.stack(
-            [moving.any() & (residual > rtol).any(), used.max()]
-        ).tolist()  # the host asks once a cycle
+        # Where all stagnate, more cycles of the same length repeat this one.
+        moving = open_ & (residual < 0.999 * before)
+        # The host asks once a cycle: both answers come in one copy.
+        ends = torch.stack([moving.any() & (residual > rtol).any(), used.max()])
+        going, spent = ends.tolist()
         left -= spent
     return LinearSolution(x * scale, residual, residual <= rtol, iterations)
 
@@ -97,12 +98,10 @@ def _cycle(
 ) -> tuple[Float[Tensor, "batch n"], Int[Tensor, " batch"]]:
     """One cycle: argmin ‖r − A s‖ over a Krylov space, and the dimension that each example used."""
     batch, n = r.shape
-    basis = r.new_empty(
-        batch, steps + 1, n
-    )  # a processor's memory is taken by what is written, not by what is asked for
-    rotation = torch.eye(steps + 1, dtype=r.dtype, device=r.device).repeat(
-        batch, 1, 1
-    )  # accumulated Givens rotations
+    # A processor's memory is taken by what is written, not by what is asked for.
+    basis = r.new_empty(batch, steps + 1, n)
+    # The Givens rotations so far, as one matrix: a new column is turned by one product.
+    rotation = torch.eye(steps + 1, dtype=r.dtype, device=r.device).repeat(batch, 1, 1)
     triangle = torch.eye(steps, dtype=r.dtype, device=r.device).repeat(batch, 1, 1)
     basis[:, 0], beta = unit(r)
     rhs = torch.zeros_like(basis[:, :, 0])
@@ -117,10 +116,13 @@ def _cycle(
     for j in range(steps):
         w, h = orthogonalize(basis[:, : j + 1], matvec(basis[:, j]))
         size = norm(h)
+        # A remainder below rounding of what was removed from it is none: the space is invariant.
         basis[:, j + 1], below = unit(w, 10 * torch.finfo(r.dtype).eps * size)
         with own_precision(r):
             column = torch.bmm(rotation[:, : j + 1, : j + 1], h[..., None])[..., 0]
         length = torch.hypot(column[:, j], below)
+        # A column that the rotations turn to zero says that A is singular on this space: the
+        # example ends with the columns before it.
         live = open_ & (length > 10 * torch.finfo(r.dtype).eps * torch.hypot(size, below))
         safe = torch.where(live, length, one)
         cos = torch.where(live, column[:, j] / safe, one)
@@ -136,10 +138,12 @@ def _cycle(
         rhs[:, j + 1] = torch.where(live, -sin * rhs[:, j], zero)
         rhs[:, j] *= cos
         dimension += live
+        # |rhs_{j+1}| is the residual of the best step so far, known without a product.
         open_ = live & (rhs[:, j + 1].abs() > tolerance) & (below > 0)
         written = j + 1  # the last one written has no weight yet
         if watch.none(open_):
             break
+    # Beyond an example's own dimension its triangle is the identity and y is 0.
     used = torch.arange(steps, device=r.device) < dimension[:, None]
     y = torch.linalg.solve_triangular(
         triangle, torch.where(used, rhs[:, :steps], 0.0)[..., None], upper=True

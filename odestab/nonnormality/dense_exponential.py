@@ -53,11 +53,13 @@ def _exponential_of(a: np.ndarray, rtol: float) -> np.ndarray:
     with np.errstate(all="ignore"):  # an overflow is data
         for way in ways:
             image = way()
+            # Squares of a large e^a overflow.
             size = np.abs(image).max()
             for other in tried:
                 off = float(np.linalg.norm((image - other) / size) / np.linalg.norm(image / size))
                 best, error = (other, off) if off < error else (best, error)
             tried.append(image)
+            # Two ways that agree so far are right: they fail on different matrices.
             if error <= min(rtol, eps**0.5):
                 break
     return best if error <= max(rtol, eps**0.5) else np.full_like(a, np.nan)

@@ -59,7 +59,8 @@ class JointRange:
         self, operator: AbstractOperator, generator: torch.Generator | None, max_dimension: int
     ) -> None:
         operator, self.scale = unit_scaled(operator)
-        self.operator, self.products = operator, 1
+        self.operator = operator
+        self.products = 1
         self.largest = max(operator.sizes)
         self.exact = self.largest <= record.DENSE_LIMIT
         self.max_dimension = max_dimension
@@ -136,6 +137,7 @@ class JointRange:
         """Points, residual vectors `(batch, directions, n)`, and residuals in units of what is
         allowed.
         """
+        # On all of R^n an inner circle is a singular value of J − cI, without a square.
         sharp = self.complete & inverse
         values, coefficients, finite = self._projected(u, v, sharp)
         w, jw, tw, tjw = (
@@ -190,6 +192,8 @@ class JointRange:
         upright = u == 0
         centre = _centres(u, v)
         sigma = torch.where(upright, points.abs(), (points - centre).abs())
+        # H is u (JᵀJ − c(J + Jᵀ)) with |u| = 1/√(1 + c²), or ±(J + Jᵀ): the residual of MᵀM w = σ²w,
+        # or of the symmetric part, is larger or smaller by that.
         square = residual * torch.where(upright, 0.5, torch.hypot(torch.ones_like(centre), centre))
         reach = points.abs() + centre.abs()
         noise = NOISE * torch.finfo(u.dtype).eps * reach * torch.where(upright, 1.0, reach)
@@ -228,6 +232,7 @@ class JointRange:
     def _inverted(self, r: Tensor, centres: Tensor) -> Tensor:
         """About (MᵀM)⁻¹ r, M = J − cI, each row with its own c."""
         rows, c = r.transpose(0, 1).flatten(0, 1), centres.T.reshape(-1, 1)
+        # Lengths do not matter, and near the spectrum they would overflow.
         rows, _ = unit(rows)
         half = gmres(
             lambda y: self._product(y, adjoint=True) - c * y, rows, LOOSE_SOLVE, LONGEST_SOLVE
@@ -250,8 +255,10 @@ class JointRange:
         basis = self.v
         for k in range(directions.shape[1]):
             direction, _ = unit(directions[:, k])
+            # A solve that broke down adds nothing rather than NaN to the space of its example.
             direction = torch.where(direction.isfinite(), direction, 0.0)
             q, _ = unit(orthogonalize(basis, direction)[0], 100 * eps)
+            # What loses half of a unit length the second time was rounding of the space itself.
             q, _ = unit(orthogonalize(basis, q)[0], 0.5)
             basis = torch.cat([basis, q[:, None]], 1)
         fresh = basis[:, self.dimension :]

@@ -25,10 +25,8 @@ NEWTON_STEPS = 120  # from an eigenvalue to the boundary: where it is defective,
 CORRECTIONS = 10  # from one boundary point to a neighbour
 ASCENT_STEPS = 60
 ROUNDS = 10
-RTOL = (
-    1e-6,
-    1e-3,
-)  # of the residuals of σ, with Schur forms and matrix-free; what they spoil is of second order
+# of the residuals of σ, with Schur forms and matrix-free; what they spoil is of second order
+RTOL = (1e-6, 1e-3)
 LEAST_REACH = 1e-15  # of a first step, relative to where it begins
 PRECISION = 1e-12  # relative, of log σ on the boundary
 
@@ -209,9 +207,8 @@ def _record(
     point = coordinate.to_z(torch.complex(best.x, best.y))
     at_point = level.triplets(point)
     residual = (at_point.values[:, 0].double() - epsilon).abs()
-    told_apart = (
-        at_point.rounding[:, 0] < epsilon
-    )  # else the whole pseudospectrum is one eigenvalue to rounding
+    # Else the whole pseudospectrum is one eigenvalue to rounding.
+    told_apart = at_point.rounding[:, 0] < epsilon
     value = torch.where(known, coordinate.value(point[:, 0]), torch.nan)
     point = torch.where(known, point[:, 0], complex("nan"))
     dtype = level.operator.like.dtype
@@ -248,6 +245,7 @@ def _ascend(
     for _ in range(ASCENT_STEPS):
         step = torch.where(bend < 0, -at.slope / bend, at.slope.sign() * reach).clamp(-reach, reach)
         gain = at.slope * step / 2
+        # A gain below the accuracy of the boundary itself could not be told from none.
         open_ = gain > max(PRECISION / 10, level.rtol**2) * scale
         if not bool(open_.any()):
             break
@@ -263,6 +261,7 @@ def _ascend(
         )
         better = open_ & (trial.x > at.x)
         met = open_ & trial.x.isfinite()
+        # A step to where no boundary was found says nothing about its curvature.
         bend = torch.where(met, (trial.slope - at.slope) / step, bend)
         reach = torch.where(better, 2 * reach, torch.where(open_, step.abs() / 4, reach))
         at = at.replaced(better, trial)
@@ -320,6 +319,7 @@ def _search(
 
     They are filled up with the best point itself.
     """
+    # Beyond by more than the best point may be off, or the search would find that again.
     x = best.x + max(1e-9, 10 * level.rtol**2) * (
         best.x.abs() + epsilon / coordinate.derivative(torch.complex(best.x, best.y)).abs()
     )
@@ -338,6 +338,7 @@ def _search(
         )
     w = torch.complex(x.expand_as(y), y)
     triplets = level.triplets(coordinate.to_z(w))
+    # Inside by more than rounding: a point on the boundary is no progress.
     sigma = torch.where(
         triplets.values + 2 * triplets.rounding < epsilon, triplets.values.double(), torch.inf
     )
@@ -359,6 +360,7 @@ def _middles(coordinate: _Coordinate, triangle: Tensor, epsilon: float, x: float
     y = np.unique(np.abs(coordinate.crossings(triangle, epsilon, x)))
     ends = [0.0, math.pi] if coordinate is _RADIUS else [0.0]
     y = np.unique(np.concatenate([ends, y]))
+    # Crossings that are one to rounding have no point between them.
     wide = np.diff(y) > 1e-12 * max(y[-1], epsilon)
     return torch.as_tensor(np.concatenate([ends, ((y[1:] + y[:-1]) / 2)[wide]]))
 

@@ -140,6 +140,7 @@ class AbstractOperator(abc.ABC):
 
         Each depends on the seed and the example's own size alone, not on its batch mates.
         """
+        # One seed for all examples: each draws by itself, whatever stands beside it.
         seed = int(
             torch.randint(2**62, (), generator=generator or torch.Generator().manual_seed(0))
         )
@@ -157,6 +158,7 @@ class AbstractOperator(abc.ABC):
         n = max(self.sizes)
         columns = [self.like.new_zeros(size, size) for size in self.sizes]
         for first in range(0, n, chunk):
+            # Column i of every example at once: examples are independent.
             basis = self.like.new_zeros(min(chunk, n - first), *self.like.shape).flatten(2)
             for example, entries in enumerate(real):
                 mine = entries[first : first + chunk]
@@ -164,6 +166,7 @@ class AbstractOperator(abc.ABC):
             image = self.mv(basis.reshape(-1, *self.like.shape)).flatten(2)
             for example, entries in enumerate(real):
                 width = min(chunk, max(len(entries) - first, 0))
+                # Shorter examples are done before the longest one.
                 columns[example][:, first : first + width] = image[:width, example][:, entries].T
         return columns
 
@@ -359,6 +362,7 @@ def inverse(
     >>> step.mv(torch.ones(1, 2).double()).round(decimals=6).tolist()
     [[0.25, 2.0]]
     """
+    # No residual gets much below rounding: to ask for it would spend the budget in vain.
     rtol = max(rtol, 20 * torch.finfo(operator.like.dtype).eps)
     return ComposedOperator(
         lambda v: solve(operator, v, rtol, max_iterations).solution.view_as(v),

@@ -304,9 +304,8 @@ def grow(
         )
     delta = path.trajectory.fields[0].project(delta)
     initial = _norm(delta)
-    zero = (initial == 0) & path.trajectory.mask.any(
-        1
-    )  # an example of padding alone has no growth: NaN
+    # An example of padding alone has no growth: NaN.
+    zero = (initial == 0) & path.trajectory.mask.any(1)
     if bool(zero.any()):
         raise ValueError(
             f"perturbation must not be zero, got zero for examples {zero.nonzero()[:, 0].tolist()}"
@@ -318,7 +317,8 @@ def grow(
     differences = torch.stack(
         [_norm(b - a) for a, b in zip(path.states, other.states, strict=True)], dim=1
     )
-    measured = differences / differences[:, :1]  # x̃_0 − x_0 as it was rounded
+    # By x̃_0 − x_0 as it was rounded, which is not δ_0 where that is small beside x_0.
+    measured = differences / differences[:, :1]
     relative = measured * sizes[:, :1] / sizes
     if predicted is None:
         predicted = predict(delta, path.derivatives())

@@ -21,12 +21,10 @@ from odestab.propagation.growth import Methods, Path, follow
 from odestab.spectrum.inexact import EXACT_SOLVE, inexact_singular_values, inverses
 from odestab.steps.one_step import AbstractOneStepMethod, ExplicitEuler, ThetaMethod
 
-DIGITS = (
-    64  # binary ones that the norms of all layers may take up, together, before they are scaled
-)
-ROUNDINGS = (
-    10  # of eps: a product of so much less than the product of the norms is zero to rounding
-)
+# binary ones that the norms of all layers may take up, together, before they are scaled
+DIGITS = 64
+# of eps: a product of so much less than the product of the norms is zero to rounding
+ROUNDINGS = 10
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -264,6 +262,7 @@ def _derivatives(
     """
 
     def no_tighter(method: AbstractOneStepMethod) -> AbstractOneStepMethod:
+        # Its inverse stands inside a product, where `inverses` cannot loosen it afterwards.
         if isinstance(method, ThetaMethod):
             return dataclasses.replace(
                 method, linear_rtol=max(method.linear_rtol, EXACT_SOLVE * rtol)
@@ -280,6 +279,7 @@ def _derivatives(
         operator, scale = unit_scaled(
             derivative if inverted is None else inverted, DIGITS // len(derivatives)
         )
+        # An explicit derivative has no solves: it is exact as it is, at the same price.
         pairs.append((operator, operator) if inverted is None else inverses(operator, rtol))
         logs.append(scale.log() if inverted is None else -scale.log())
     return [loose for loose, _ in pairs], [exact for _, exact in pairs], torch.stack(logs, 1)

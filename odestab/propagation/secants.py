@@ -256,7 +256,9 @@ def _step(pair: _Pair, method: AbstractOneStepMethod, x: Tensor, y: Tensor) -> t
 
 def _factor(theta: float, h: float, start: Tensor, end: Tensor) -> Tensor:
     """|1 + h(1 − θ)ζ(start)|/|1 − hθζ(end)|."""
-    above, below = torch.ones_like(end.real), torch.ones_like(end.real)
+    above = torch.ones_like(end.real)
+    below = torch.ones_like(end.real)
+    # Each factor alone: what a method does not ask for is NaN, and 0·NaN would be too.
     if theta < 1:
         above = torch.hypot(1 + h * (1 - theta) * start.real, h * (1 - theta) * start.imag)
     if theta > 0:
@@ -273,6 +275,7 @@ def _path(steps: list[_Step], differences: list[Tensor]) -> SecantPath:
     growth, sides = stacked("growth"), tuple(step.side for step in steps)
     at_end = torch.tensor([side != SIDES[0] for side in sides], device=growth.device)
     points = torch.where(at_end, stacked("end"), stacked("start"))
+    # Texts that begin alike have no growth, whatever they are multiplied by.
     first = torch.where(sizes[:, :1] > 0, 1.0, torch.nan).to(growth)
     cumulative = torch.cat([first, growth], 1).cumprod(1)
     return SecantPath(
@@ -293,6 +296,7 @@ def _secant(pair: _Pair, x: Tensor, y: Tensor) -> tuple[Secant, tuple[Tensor, Te
     """The secant, and F at either state."""
     images = pair.field.unsplit(x), pair.other.unsplit(y)
     split, moved = pair.field.split, images[1]
+    # Texts whose fields are split in different ways are brought to the split of the first.
     if pair.other.split != split:
         moved = moved + (pair.other.split - split) * y
     delta, change = pair.delta(x, y).flatten(1), pair.delta(images[0], moved).flatten(1)

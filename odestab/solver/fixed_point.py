@@ -80,8 +80,10 @@ class AbstractFixedPointIteration(AbstractImplicitSolver):
         if dp.shape[1] == 0 or past.memory.iteration % self.mixing.period:
             return torch.zeros_like(past.p)
         with own_precision(dp):
+            # In double, so that the elimination adds no rounding to that of the products.
             gram = torch.bmm(dp, dp.mT).double()
             target = torch.bmm(dp, past.p[..., None])[..., 0].double()
+            # A difference that was taken before it was multiplied rounds like its own length.
             noise = torch.diagonal(gram, 0, 1, 2)
             eps = torch.finfo(dp.dtype).eps
             gamma = past.memory.coefficients(gram, target, noise, eps, self.mixing).to(dp.dtype)

@@ -105,6 +105,7 @@ def spectral_density(
     start = torch.stack([operator.random(generator) for _ in range(probes)]).reshape(
         probes * shape[1], -1
     )
+    # Of the steps asked for: a small matrix has fewer nodes, and is no smoother for it.
     resolution = 0.8 / steps
     steps = min(steps, max(operator.sizes))
     nodes, weights = _quadrature(
@@ -112,6 +113,7 @@ def spectral_density(
     )
     nodes = nodes.reshape(probes, -1, steps)
     weights = weights.reshape(probes, -1, steps)
+    # Rounding makes zero nodes of AᵀA negative. Nodes of the gram take the scale twice.
     nodes = scale[:, None] * (nodes.clamp(min=0).sqrt() if of == "singular" else nodes)
     nodes = scale[:, None] * nodes if of == "gram" else nodes
     grid = _grid(nodes, points) if isinstance(points, int) else points.to(operator.like)

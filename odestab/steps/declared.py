@@ -197,6 +197,7 @@ def _is_of(hint: Any, value: Any) -> bool:
         return any(_is_of(one, value) for one in typing.get_args(hint))
     if hint is float:
         return type(value) in (int, float) and math.isfinite(value)
+    # Not isinstance: True is an int, and no count.
     return type(value) is hint
 
 

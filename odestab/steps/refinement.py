@@ -118,6 +118,7 @@ def refinement_control(
         states = [x]
         solved = _all(x)
         with torch.no_grad():
+            # An explicit derivative is taken where its step begins: the last step is not needed.
             for _ in range(m if implicit else m - 1):
                 step = method.step(field, states[-1])
                 states.append(step.state)
@@ -198,6 +199,7 @@ class _Plan:
     def largest(self, products: Sequence[AbstractOperator], near: Spectrum | None) -> Spectrum:
         """The largest singular value, found from near the vector of another operator."""
         loose, exact = products
+        # A space begun at an exact singular vector would stay there: noise keeps the rest in reach.
         start = self.noise / _norm(self.noise)
         if near is not None and near.right is not None:
             known = near.right[:, 0]

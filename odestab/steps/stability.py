@@ -99,11 +99,14 @@ def spectral_growth(method: AbstractOneStepMethod, spectrum: Spectrum) -> Spectr
     value = listed.amax(1)
     low, high = _amplification_within(method, z, h * spectrum.reach + 2 * eps * z.abs())
     low, high = (torch.where(spectrum.absent, -torch.inf, part).amax(1) for part in (low, high))
+    # R itself is computed with some roundings, be the eigenvalues ever so exact.
     uncertainty = torch.maximum(high - value, value - low) + 4 * eps * (1 + value)
+    # ∞ − ∞ is not a number.
     uncertainty = torch.where(value == torch.inf, torch.inf, uncertainty)
     rest = torch.zeros_like(value) if spectrum.complete else _largest_on_disc(method, spectrum, h)
     bound = torch.maximum(value, rest)
     converged = (spectrum.converged | spectrum.absent).all(1)
+    # The last listed eigenvalue lies on the circle itself: it must not be beaten by rounding.
     certain = converged & (bound <= value * (1 + 1e-9))
     return SpectralGrowth(value, torch.where(converged, bound, torch.inf), certain, uncertainty)
 
@@ -246,6 +249,7 @@ def share_outside_lemniscate(
     in_bulk = present & ((spectrum.values - bulk).abs() <= radius)
     counted = present & ~in_bulk
     z = step_size * spectrum.values
+    # |w² − z²| ≤ off (2|z| + off) for every w within off of z.
     off = step_size * spectrum.reach + 2 * torch.finfo(spectrum.residuals.dtype).eps * z.abs()
     outside = counted & (lemniscate(z) > 1 + off * (2 * z.abs() + off))
     return outside.sum(1) / counted.sum(1).to(spectrum.residuals.dtype), in_bulk.sum(1)
@@ -358,6 +362,7 @@ def _amplification_within(
     method: AbstractOneStepMethod, z: Tensor, radius: Tensor
 ) -> tuple[Tensor, Tensor]:
     """The least and the largest |R| on discs about z, from DISC_POINTS directions and the pole."""
+    # Of an unknown radius a large finite one, whose R does not overflow to NaN.
     known = radius.nan_to_num(torch.inf).clamp(max=torch.finfo(radius.dtype).max ** 0.25)
     angle = torch.arange(DISC_POINTS, dtype=radius.dtype, device=radius.device) * (
         2 * math.pi / DISC_POINTS

@@ -97,6 +97,7 @@ def step_growth(
             (error > 0.5 * rtol).any()
         ):
             break
+        # Each example grows by the step size that needs it most; all others gain by it too.
         worst = error.argmax(1)
         target = residual.gather(1, worst[:, None, None].expand(-1, 1, residual.shape[2]))[:, 0]
         direction = space.preconditioned(
@@ -134,6 +135,7 @@ class _FactorSpace:
     def add(self, direction: Tensor) -> None:
         """One vector more, or a row of zeros where it lies in the space already."""
         eps = torch.finfo(direction.dtype).eps
+        # Below, what is left of a direction is rounding of what lies in the space already.
         q, _ = unit(orthogonalize(self.spaces[0], unit(direction)[0])[0], 100 * eps)
         image = self.product(q)
         columns = (q, image, self.adjoint(q), self.adjoint(image))
@@ -159,6 +161,7 @@ class _FactorSpace:
         a = self.a[:, :, None, None]
         b = self.b[:, :, None, None]
         above = alive + a * symmetric + a**2 * square
+        # Rows of zeros get the identity below, which factorises, and 0 above, which never wins.
         below = (
             alive
             - b * symmetric
@@ -166,6 +169,7 @@ class _FactorSpace:
             + (1 - alive) * torch.eye(v.shape[1], dtype=v.dtype, device=v.device)
         )
         factor, failed = torch.linalg.cholesky_ex(below)
+        # cholesky_ex does not raise: one example's loss is data.
         finite = finite & (failed == 0)  # I − bJ has lost rank to rounding
         factor = torch.where(
             finite[..., None, None], factor, torch.eye(v.shape[1], dtype=v.dtype, device=v.device)

@@ -170,9 +170,8 @@ class FusedStages:
     def outcome(self, last: Bool[Tensor, " batch"]) -> Float[Tensor, "batch n"]:
         """The last iterate where that is asked for, else the best; to be asked after `take_in`."""
         *_, current, _, act = self.counts
-        saved = (
-            act & judgement.SAVE.value
-        ) != 0  # the best one lies still where the next `mix` would save it from
+        # The best one lies still where the next `mix` would save it from.
+        saved = (act & judgement.SAVE.value) != 0
         best = torch.where(saved[:, None], self.following, self.best)
         return torch.where((last | (current != 0))[:, None], self.y, best)
 

@@ -138,6 +138,7 @@ class PlainStages:
                 # row form: a single-column bmm runs several times slower
                 row = _small(torch.bmm(move[:, None], earlier)[:, 0])
             self.products[:, slot, : self.filled] = self.products[:, : self.filled, slot] = row
+            # The length of the move is among its products: no pass over the state is spent on it.
             length = row[:, slot] ** 0.5
         else:
             length = _small(torch.linalg.vector_norm(move, dim=1))
@@ -175,6 +176,7 @@ def _cut(record: object, rows: list[int], filled: int = 1) -> dict[str, Any]:
         if isinstance(value, Tensor) and value.ndim > 1:
             written = value[:, :filled] if value.ndim == 3 else value
             for place, row in enumerate(rows):
+                # Rows move up, never onto one that is still to be moved.
                 if place < row:
                     written[place].copy_(written[row])
             taken[name] = value[: len(rows)]
