@@ -116,7 +116,7 @@ class ImplicitAdjoint(AbstractAdjoint):
         """(I − K)⁻¹ g with K v = product(v), recorded in `last`."""
         # A solve that ends by what it finds cannot run for all vmapped right-hand sides at once.
         if torch._C._functorch.is_batchedtensor(g):
-            return OneByOne.apply(g, lambda one: self._invert(product, one, mask, eps))
+            return OneByOne.apply(g, lambda row: self._invert(product, row, mask, eps))
         kept = self._last.solution
         guess = None
         if (

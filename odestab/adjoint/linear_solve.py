@@ -46,12 +46,12 @@ class AdjointRecord:
         """Raise SolveError, naming the examples, unless all converged."""
         failed = (~self.converged).nonzero()[:, 0].tolist()
         if failed:
-            said = [
+            failures = [
                 (i, self.residual[i], self.tolerance[i], self.iterations[i]) for i in failed[:8]
             ]
             listed = ", ".join(
-                f"{i}: relative residual {found:.1e} above {asked:.1e} after {n} products"
-                for i, found, asked, n in said
+                f"{i}: relative residual {residual:.1e} above {asked:.1e} after {n} products"
+                for i, residual, asked, n in failures
             )
             raise SolveError(
                 f"{len(failed)} of {len(self.converged)} adjoint solves did not converge: {listed}"

@@ -111,7 +111,8 @@ def _forward_in_double(layer: nn.Module, *args: Any, **kwargs: Any) -> Any:
 
 def _require_folder_or_id(model: str | Path) -> None:
     """Tell a wrong folder from a hub id before the hub is asked: without a network that is slow."""
-    name, path = str(model), Path(model)
+    name = str(model)
+    path = Path(model)
     local = (
         isinstance(model, Path)
         or path.exists()

@@ -66,7 +66,10 @@ class JointRange:
         self.max_dimension = max_dimension
         n = operator.like[0].numel()
         empty = operator.like.new_zeros(len(operator.like), 0, n)
-        self.v, self.jv, self.tv, self.tjv = empty, empty, empty, empty
+        self.v = empty
+        self.jv = empty
+        self.tv = empty
+        self.tjv = empty
         if self.exact:
             for first in range(0, self.largest, CHUNK):
                 self._append(self._unit_vectors(first, min(CHUNK, self.largest - first)))
@@ -159,7 +162,8 @@ class JointRange:
 
         Where `sharp`, V is all of R^n, and inner circles are singular values of J − cI.
         """
-        mixed, square = torch.bmm(self.v, self.jv.mT), torch.bmm(self.jv, self.jv.mT)
+        mixed = torch.bmm(self.v, self.jv.mT)
+        square = torch.bmm(self.jv, self.jv.mT)
         alive = self.v.norm(dim=2) > 0.5
         on_host = transferred(HOST, mixed, square, alive.to(u.dtype), u, v)
         mixed, square, used, first, second = (part.double() for part in on_host)
@@ -172,8 +176,10 @@ class JointRange:
         below_all = -2 * (square.abs().sum(2).amax(1) + symmetric.abs().sum(2).amax(1)) - 1
         h = h + torch.diag_embed((used < 0.5) * below_all[:, None])[:, None]
         values, vectors = decomposed(torch.linalg.eigh, h.flatten(0, 1))
-        shape, device = u.shape, self.v.device
-        largest, leading = values[:, -1].view(shape), vectors[..., -1].view(*shape, -1)
+        shape = u.shape
+        device = self.v.device
+        largest = values[:, -1].view(shape)
+        leading = vectors[..., -1].view(*shape, -1)
         if bool(sharp.any()):
             c = _centres(first, second)[..., None]
             beyond = 2 * (below_all[:, None, None] - c.abs())  # rows of zeros must not win here
@@ -192,8 +198,8 @@ class JointRange:
         upright = u == 0
         centre = _centres(u, v)
         sigma = torch.where(upright, points.abs(), (points - centre).abs())
-        # H is u (JᵀJ − c(J + Jᵀ)) with |u| = 1/√(1 + c²), or ±(J + Jᵀ): the residual of MᵀM w = σ²w,
-        # or of the symmetric part, is larger or smaller by that.
+        # H is u (JᵀJ − c(J + Jᵀ)) with |u| = 1/√(1 + c²), or ±(J + Jᵀ): the residual of
+        # MᵀM w = σ²w, or of the symmetric part, is larger or smaller by that.
         square = residual * torch.where(upright, 0.5, torch.hypot(torch.ones_like(centre), centre))
         reach = points.abs() + centre.abs()
         noise = NOISE * torch.finfo(u.dtype).eps * reach * torch.where(upright, 1.0, reach)
@@ -231,7 +237,8 @@ class JointRange:
 
     def _inverted(self, r: Tensor, centres: Tensor) -> Tensor:
         """About (MᵀM)⁻¹ r, M = J − cI, each row with its own c."""
-        rows, c = r.transpose(0, 1).flatten(0, 1), centres.T.reshape(-1, 1)
+        rows = r.transpose(0, 1).flatten(0, 1)
+        c = centres.T.reshape(-1, 1)
         # Lengths do not matter, and near the spectrum they would overflow.
         rows, _ = unit(rows)
         half = gmres(

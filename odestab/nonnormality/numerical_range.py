@@ -180,7 +180,8 @@ def _judged(
     image, forward = _rotated(operator, angles, x)
     support = (x * image).flatten(2).sum(2)
     residuals = norm((image - support[..., None, None] * x).flatten(2)).T
-    (u, v), (au, av) = x.unbind(2), forward.unbind(2)
+    (u, v) = x.unbind(2)
+    (au, av) = forward.unbind(2)
     boundary = torch.complex((u * au + v * av).sum(-1), (u * av - v * au).sum(-1)).T
     # A vector of zeros stands for a matrix that is not finite, or has no entry.
     failed = ~(x.flatten(2).norm(dim=2).T > 0.5)

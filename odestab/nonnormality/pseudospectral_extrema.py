@@ -48,8 +48,8 @@ class Extremum:
         path: which code computed the products, as `Linearization` names it.
 
     >>> f = od.LinearVectorField(torch.diag(torch.tensor([-1.0, -3.0])).double())
-    >>> found = od.pseudospectral_abscissa(od.Jacobian(f, torch.zeros(1, 2).double()), 0.5)
-    >>> round(found.value.item(), 6), found.converged.tolist(), found.kind  # normal: α + ε
+    >>> abscissa = od.pseudospectral_abscissa(od.Jacobian(f, torch.zeros(1, 2).double()), 0.5)
+    >>> round(abscissa.value.item(), 6), abscissa.converged.tolist(), abscissa.kind  # normal: α + ε
     (-0.5, [True], 'exact')
     """
 

@@ -46,8 +46,8 @@ class Pseudospectrum:
 
     >>> f = od.LinearVectorField(torch.diag(torch.tensor([1.0, -1.0])).double())  # normal
     >>> z = torch.tensor([0.0, 1.5, 1 + 2j])
-    >>> found = od.pseudospectrum(od.Jacobian(f, torch.zeros(1, 2).double()), z)
-    >>> found.sigma_min.round(decimals=6).tolist(), found.kind  # distances to eigenvalues
+    >>> sigma = od.pseudospectrum(od.Jacobian(f, torch.zeros(1, 2).double()), z)
+    >>> sigma.sigma_min.round(decimals=6).tolist(), sigma.kind  # distances to eigenvalues
     ([[1.0, 0.5, 2.0]], 'exact')
     """
 
@@ -167,8 +167,8 @@ def resolvent(
     >>> f = od.LinearVectorField(torch.tensor([[0.0, 4.0], [0.0, 0.0]]).double())
     >>> A = od.Jacobian(f, torch.zeros(1, 2).double())
     >>> prepared = od.resolvent(A)
-    >>> found = [od.pseudospectral_abscissa(A, e, prepared=prepared).value for e in (0.01, 1.0)]
-    >>> [round(value.item() ** 2, 4) for value in found]  # ε(4 + ε)
+    >>> abscissae = [od.pseudospectral_abscissa(A, e, prepared=prepared).value for e in (0.01, 1.0)]
+    >>> [round(value.item() ** 2, 4) for value in abscissae]  # ε(4 + ε)
     [0.0401, 5.0]
     """
     if method not in METHODS[:3]:
@@ -224,8 +224,8 @@ def pseudospectrum(
 
     >>> f = od.LinearVectorField(torch.tensor([[0.0, 4.0], [0.0, 0.0]]).double())
     >>> grid = od.complex_grid(torch.tensor([0.2, 5**0.5]), torch.tensor([0.0]))
-    >>> found = od.pseudospectrum(od.Jacobian(f, torch.zeros(1, 2).double()), grid)
-    >>> found.sigma_min.round(decimals=4).tolist()  # 0.2 from λ: σ is 0.01
+    >>> sigma = od.pseudospectrum(od.Jacobian(f, torch.zeros(1, 2).double()), grid)
+    >>> sigma.sigma_min.round(decimals=4).tolist()  # 0.2 from λ: σ is 0.01
     [[[0.01, 1.0]]]
     """
     if grid.numel() == 0 or not grid.isfinite().all():

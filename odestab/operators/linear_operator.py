@@ -339,8 +339,8 @@ def solve(
 
     >>> f = od.LinearVectorField(torch.tensor([[2.0, 1.0], [0.0, 4.0]]).double())
     >>> A = od.Jacobian(f, torch.zeros(1, 2).double())
-    >>> found = od.solve(A, torch.tensor([[3.0, 4.0]]).double())
-    >>> found.solution.round(decimals=6).tolist(), found.converged.tolist()
+    >>> solved = od.solve(A, torch.tensor([[3.0, 4.0]]).double())
+    >>> solved.solution.round(decimals=6).tolist(), solved.converged.tolist()
     ([[1.0, 1.0]], [True])
     """
     rows = operator.project(b).reshape(-1, math.prod(operator.like.shape[1:]))

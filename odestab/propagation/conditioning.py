@@ -113,7 +113,8 @@ def _inputs(model: nn.Module, batch: Mapping[str, Any]) -> tuple[Tensor, Tensor,
         name: value.to(device) if isinstance(value, Tensor) else value
         for name, value in batch.items()
     }
-    ids, mask = moved["input_ids"], moved["attention_mask"]
+    ids = moved["input_ids"]
+    mask = moved["attention_mask"]
     if ids.ndim != 2 or mask.shape != ids.shape:
         raise ValueError(
             "input_ids and attention_mask must be (batch, tokens), alike, got "
@@ -173,7 +174,9 @@ def _conditioning(
         real = vectors.masked_fill(~words[..., None], 0.0)
         return norm(real.to(margin.dtype).flatten(1))
 
-    slope, size, distance = length(gradient), length(embeddings), margin.abs()
+    slope = length(gradient)
+    size = length(embeddings)
+    distance = margin.abs()
     known = margin.isfinite() & slope.isfinite()
     flat = known & (slope == 0)
     # 0/0 is a margin of 0 that no direction changes: on the boundary, and nothing else is known.

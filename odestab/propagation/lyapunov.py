@@ -45,8 +45,8 @@ class LyapunovExponents:
 
     >>> f, x = od.LinearVectorField(-3 * torch.eye(2).double()), torch.zeros(1, 1, 2).double()
     >>> stack = od.Trajectory((x, x, x), torch.ones(1, 1).bool(), (f, f))
-    >>> found = od.lyapunov_exponents(stack, methods=od.ImplicitEuler(1.0))
-    >>> round(found.values.exp().item(), 6), found.converged.tolist()  # 1/4 a layer
+    >>> exponents = od.lyapunov_exponents(stack, methods=od.ImplicitEuler(1.0))
+    >>> round(exponents.values.exp().item(), 6), exponents.converged.tolist()  # 1/4 a layer
     (0.25, [[True]])
     """
 

@@ -120,7 +120,7 @@ def spectral_density(
     length = float(grid.max() - grid.min())
     width = length * max(1 / (grid.numel() - 1), resolution) if width is None else width
     broadened = torch.stack(
-        [_broadened(one, mass, grid, width) for one, mass in zip(nodes, weights, strict=True)]
+        [_broadened(places, mass, grid, width) for places, mass in zip(nodes, weights, strict=True)]
     )
     moments = (nodes * weights).sum(2)
     root = math.sqrt(probes)

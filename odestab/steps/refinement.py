@@ -45,10 +45,10 @@ class Refinement:
         path: which code computed the products, as `Linearization` names it.
 
     >>> f = od.LinearVectorField(-3 * torch.eye(1).double())
-    >>> found = od.frozen_refinement(od.Jacobian(f, torch.zeros(1, 1).double()))
-    >>> found.parts, found.implicit.round(decimals=4).tolist()  # 1/(1 + 3/m)^m
+    >>> control = od.frozen_refinement(od.Jacobian(f, torch.zeros(1, 1).double()))
+    >>> control.parts, control.implicit.round(decimals=4).tolist()  # 1/(1 + 3/m)^m
     ((1, 2, 4), [[0.25, 0.16, 0.1066]])
-    >>> round(found.flow.item(), 4)  # e⁻³
+    >>> round(control.flow.item(), 4)  # e⁻³
     0.0498
     """
 
@@ -105,8 +105,8 @@ def refinement_control(
         ValueError: if h is not positive and finite, or the parts are not ascending and ≥ 1.
 
     >>> decay = od.LayerVectorField(lambda x: -(x**3), kind="outer")
-    >>> found = od.refinement_control(decay, torch.ones(1, 1).double(), parts=(1, 2))
-    >>> found.explicit[0, 0].item(), round(found.flow.item(), 4)  # |1 − 3x²|, e⁻³
+    >>> control = od.refinement_control(decay, torch.ones(1, 1).double(), parts=(1, 2))
+    >>> control.explicit[0, 0].item(), round(control.flow.item(), 4)  # |1 − 3x²|, e⁻³
     (2.0, 0.0498)
     """
     tally: list[int] = []
@@ -159,8 +159,8 @@ def frozen_refinement(
         ValueError: if h is not positive and finite, or the parts are not ascending and ≥ 1.
 
     >>> f = od.LinearVectorField(-3 * torch.eye(1).double())
-    >>> found = od.frozen_refinement(od.Jacobian(f, torch.zeros(1, 1).double()))
-    >>> found.explicit.round(decimals=4).tolist()  # |1 − 3/m|^m
+    >>> control = od.frozen_refinement(od.Jacobian(f, torch.zeros(1, 1).double()))
+    >>> control.explicit.round(decimals=4).tolist()  # |1 − 3/m|^m
     [[2.0, 0.25, 0.0039]]
     """
     tally: list[int] = []

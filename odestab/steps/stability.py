@@ -129,8 +129,8 @@ class StableStepSizes:
     >>> f = od.LinearVectorField(-torch.eye(2).double())
     >>> spectrum = od.full_spectrum(od.Jacobian(f, torch.zeros(1, 2).double()))
     >>> h = torch.tensor([1.0, 2.0, 3.0])
-    >>> found = od.stable_step_sizes(od.ExplicitEuler(), spectrum, h)
-    >>> found.growth.tolist(), found.boundary.tolist()  # |1 − h|
+    >>> sizes = od.stable_step_sizes(od.ExplicitEuler(), spectrum, h)
+    >>> sizes.growth.tolist(), sizes.boundary.tolist()  # |1 − h|
     ([[0.0, 1.0, 2.0]], [[False, True, False]])
     """
 

@@ -53,11 +53,16 @@ class FusedStages:
         """
         batch, n = y.shape
         m = task.mixing.memory
-        self.task, self.rhs, self.root = task, task.rhs.contiguous(), task.root.to(y.dtype)
-        self.block, self.blocks, self.turns = block, triton.cdiv(n, block), 2 if m else 3
+        self.task = task
+        self.rhs = task.rhs.contiguous()
+        self.root = task.root.to(y.dtype)
+        self.block = block
+        self.blocks = triton.cdiv(n, block)
+        self.turns = 2 if m else 3
         self.y = y.clone(memory_format=torch.contiguous_format)
         self.y_low = None if low is None else torch.empty_like(self.y, dtype=low)
-        self.following, self.best = torch.empty_like(self.y), torch.empty_like(self.y)
+        self.following = torch.empty_like(self.y)
+        self.best = torch.empty_like(self.y)
         self.images = y.new_empty(batch, m + 1, n)
         self.moves = y.new_empty(batch, m + 1, n) if m else None
         self.partial = y.new_empty(batch, 2 + 2 * m, self.blocks)

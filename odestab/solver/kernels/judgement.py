@@ -245,15 +245,15 @@ def _solved(rows, right, used, ridge, drop, MEMORY: tl.constexpr):
     age = tl.arange(0, right.shape[0])
     independent = ridge == ridge
     for k in tl.static_range(MEMORY):
-        here = age == k
-        across = tl.sum(tl.where(here[:, None], rows, 0.0), 0)
-        down = tl.sum(tl.where(here[None, :], rows, 0.0), 1)
-        pivot = tl.sum(tl.where(here, across, 0.0)) + ridge
-        unused = tl.sum(tl.where(here & used, 1, 0)) == 0
+        at_pivot = age == k
+        across = tl.sum(tl.where(at_pivot[:, None], rows, 0.0), 0)
+        down = tl.sum(tl.where(at_pivot[None, :], rows, 0.0), 1)
+        pivot = tl.sum(tl.where(at_pivot, across, 0.0)) + ridge
+        unused = tl.sum(tl.where(at_pivot & used, 1, 0)) == 0
         independent = independent & ((pivot > drop + ridge) | unused)
         inverse = tl.where(independent & (unused == 0), 1 / tl.where(independent, pivot, 1.0), 0.0)
-        solved = tl.sum(tl.where(here, right, 0.0)) * inverse
+        solved = tl.sum(tl.where(at_pivot, right, 0.0)) * inverse
         across *= inverse
-        rows = tl.where(here[:, None], across[None, :], rows - down[:, None] * across[None, :])
-        right = tl.where(here, solved, right - down * solved)
+        rows = tl.where(at_pivot[:, None], across[None, :], rows - down[:, None] * across[None, :])
+        right = tl.where(at_pivot, solved, right - down * solved)
     return right
