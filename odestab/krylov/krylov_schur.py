@@ -4,7 +4,6 @@ import dataclasses
 from collections.abc import Callable
 
 import numpy as np
-import scipy.linalg
 import torch
 from jaxtyping import Bool, Complex, Float, Int
 from torch import Tensor
@@ -333,6 +332,8 @@ def _leading_schur(
 
     Its dimension is at most `keep`, and `least` or, where that would cut a pair in two, one more.
     """
+    import scipy.linalg  # late: it takes as long as all of odestab
+
     t, z = scipy.linalg.schur(matrix)
     # A block [[a, b], [c, a]] of LAPACK's has bc < 0 and the values a ± i √|b|√|c|; the product bc
     # itself may overflow.

@@ -1,7 +1,6 @@
 """e^A of the dense matrices of an operator, as far as double precision can tell it."""
 
 import numpy as np
-import scipy.linalg
 import torch
 from torch import Tensor
 
@@ -34,6 +33,8 @@ def _exponential_of(a: np.ndarray, rtol: float) -> np.ndarray:
     balanced first. The balanced matrix differs in its last digits besides, so that an e^a which
     those decide is not agreed upon.
     """
+    import scipy.linalg  # late: it takes as long as all of odestab
+
     if not a.size or not np.isfinite(a).all():
         return np.full_like(a, np.nan)
     eps = np.finfo(a.dtype).eps

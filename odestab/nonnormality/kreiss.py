@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Complex, Float
 from torch import Tensor
 
-from odestab.nonnormality.pseudospectrum import Resolvent, resolvent
+from odestab.nonnormality.resolvent import Resolvent, resolvent
 from odestab.nonnormality.root import compass_search
 from odestab.operators.linear_operator import AbstractOperator
 

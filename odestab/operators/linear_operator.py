@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
-import scipy.sparse.linalg
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
@@ -178,6 +177,8 @@ class AbstractOperator(abc.ABC):
         Raises:
             ValueError: if there is no such example.
         """
+        import scipy.sparse.linalg  # late: it takes as long as all of odestab
+
         if not 0 <= example < self.like.shape[0]:
             raise ValueError(f"example must be in 0..{self.like.shape[0] - 1}, got {example}")
         real = self.real_entries()[example]

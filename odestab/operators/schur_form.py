@@ -3,7 +3,6 @@
 import dataclasses
 import functools
 
-import scipy.linalg
 import torch
 from jaxtyping import Bool, Complex, Float
 from torch import Tensor
@@ -225,6 +224,8 @@ def schur_form(matrix: Float[Tensor, "n n"]) -> SchurForm:
 
     It is the real form with its blocks rotated; LAPACK's zgees takes far longer.
     """
+    import scipy.linalg  # late: it takes as long as all of odestab
+
     if not matrix.numel():
         return SchurForm(matrix.new_full((1, 1), complex("nan"), dtype=torch.complex128))
     if not matrix.isfinite().all():

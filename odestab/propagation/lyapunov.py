@@ -17,9 +17,9 @@ from odestab.operators.linear_operator import (
     shared_path,
 )
 from odestab.operators.scaling import unit_scaled
-from odestab.propagation.growth import Methods, Path, follow
+from odestab.propagation.path import Methods, Path, follow
 from odestab.spectrum.inexact import EXACT_SOLVE, inexact_singular_values, inverses
-from odestab.steps.one_step import AbstractOneStepMethod, ExplicitEuler, ThetaMethod
+from odestab.steps.one_step import AbstractOneStepMethod, ThetaMethod
 
 # binary ones that the norms of all layers may take up, together, before they are scaled
 DIGITS = 64
@@ -247,8 +247,7 @@ def _path(trajectory: Trajectory | Path, methods: Methods | None) -> Path:
         if methods is not None:
             raise ValueError("methods must be None for a path, which has its own; got both")
         return trajectory
-    declared: Methods = trajectory.methods if trajectory.methods is not None else ExplicitEuler(1.0)
-    return follow(trajectory, declared if methods is None else methods)
+    return follow(trajectory, methods)
 
 
 def _derivatives(

@@ -1,7 +1,6 @@
 """Secants: the stability of a step at the size of a real edit, without any linearisation."""
 
 import dataclasses
-from collections.abc import Sequence
 
 import torch
 from jaxtyping import Bool, Complex, Float
@@ -12,7 +11,8 @@ from odestab.fields.vector_field import AbstractVectorField, AbstractWrappedFiel
 from odestab.krylov.orthogonalization import norm, unit
 from odestab.nonnormality.relative_graph import theta_of
 from odestab.propagation.alignment import Alignment
-from odestab.steps.one_step import AbstractOneStepMethod, ExplicitEuler
+from odestab.propagation.path import Methods, one_per_layer
+from odestab.steps.one_step import AbstractOneStepMethod
 
 SIDES = ("start", "end", "both")  # of explicit steps, implicit ones, theta methods between them
 
@@ -141,7 +141,7 @@ def secant(
 def secants(
     trajectory: Trajectory,
     perturbed: Trajectory,
-    methods: AbstractOneStepMethod | Sequence[AbstractOneStepMethod] | None = None,
+    methods: Methods | None = None,
     *,
     alignment: Alignment | None = None,
 ) -> SecantPath:
@@ -171,7 +171,7 @@ def secants(
         >>> od.secants(x, y, od.ImplicitEuler(1.0)).growth.tolist()
         [[0.5]]
     """
-    chosen = _methods(trajectory, methods)
+    chosen = one_per_layer(trajectory, methods)
     _require_pair(trajectory, perturbed, alignment)
     x = trajectory.states[0]
     y = perturbed.states[0]
@@ -325,22 +325,6 @@ def _secant(pair: _Pair, x: Tensor, y: Tensor) -> tuple[Secant, tuple[Tensor, Te
     size = torch.where(delta.isfinite().all(1), size, torch.nan)
     chord = Secant(re, torch.hypot(re, im), torch.complex(re, im), size, size == 0)
     return chord, images
-
-
-def _methods(
-    trajectory: Trajectory,
-    methods: AbstractOneStepMethod | Sequence[AbstractOneStepMethod] | None,
-) -> tuple[AbstractOneStepMethod, ...]:
-    """One per layer."""
-    if methods is None:
-        methods = trajectory.methods if trajectory.methods is not None else ExplicitEuler(1.0)
-    if isinstance(methods, AbstractOneStepMethod):
-        return (methods,) * trajectory.depth
-    if len(methods) != trajectory.depth:
-        raise ValueError(
-            f"methods must be one, or one per layer ({trajectory.depth}), got {len(methods)}"
-        )
-    return tuple(methods)
 
 
 def _require_pair(first: Trajectory, second: Trajectory, alignment: Alignment | None) -> None:

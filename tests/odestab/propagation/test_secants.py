@@ -19,7 +19,7 @@ from torch import Tensor
 from odestab.fields.trajectory import Trajectory
 from odestab.fields.vector_field import AbstractVectorField, LayerVectorField, LinearVectorField
 from odestab.propagation.alignment import Alignment, align
-from odestab.propagation.growth import follow
+from odestab.propagation.path import follow
 from odestab.propagation.secants import secant, secants
 from odestab.solver import Anderson, FixedPoint
 from odestab.steps.one_step import AbstractOneStepMethod, ExplicitEuler, ImplicitEuler, ThetaMethod
