@@ -4,6 +4,7 @@ worst growth at every step size.
 
 import dataclasses
 import math
+import numbers
 from typing import Protocol, runtime_checkable
 
 import torch
@@ -243,7 +244,7 @@ def scaled_relative_graph(
 
     Raises:
         ValueError: if there are no centres, or they are not finite, real and in one dimension; if
-            rtol is not positive.
+            rtol is not positive, or max_dimension is no whole number >= 1.
 
     Example:
         >>> import torch, odestab as od
@@ -259,6 +260,8 @@ def scaled_relative_graph(
         raise ValueError(f"centres must be finite, at least one, got {centres.tolist()}")
     if not rtol > 0:
         raise ValueError(f"rtol must be > 0, got {rtol}")
+    if not isinstance(max_dimension, numbers.Integral) or max_dimension < 1:
+        raise ValueError(f"max_dimension must be a whole number >= 1, got {max_dimension!r}")
     space = JointRange(op, generator, max_dimension)
     ones = torch.ones_like(space.scale)[:, None]
     zeros = torch.zeros_like(space.scale)

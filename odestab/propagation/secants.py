@@ -123,8 +123,8 @@ def secant(
         alignment: which token of y stands opposite which of x; None is position by position.
 
     Raises:
-        ValueError: if the states are not of one floating-point dtype, or not of one shape although
-            there is no alignment; if the alignment is of other texts.
+        ValueError: if a field or a state is none, the states are not of one floating-point dtype,
+            or not of one shape although there is no alignment; if the alignment is of other texts.
 
     Example:
         >>> import torch, odestab as od
@@ -355,6 +355,16 @@ def _require_states(
     y: Tensor,
     alignment: Alignment | None,
 ) -> None:
+    for name, made in (("field", field), ("field_y", other)):
+        if not isinstance(made, AbstractVectorField):
+            raise ValueError(
+                f"{name} must be a vector field (od.field makes one of a function, a module or a "
+                f"matrix), got {type(made).__name__}"
+            )
+    for name, state in (("x", x), ("y", y)):
+        if not isinstance(state, Tensor) or state.ndim < 2:
+            got = f"{tuple(state.shape)}" if isinstance(state, Tensor) else type(state).__name__
+            raise ValueError(f"{name} must be a tensor of shape (batch, ...), got {got}")
     if not x.is_floating_point() or x.dtype != y.dtype:
         raise ValueError(f"states must be of one floating-point dtype, got {x.dtype} and {y.dtype}")
     if alignment is None:
@@ -364,7 +374,7 @@ def _require_states(
                 f"{tuple(x.shape)} and {tuple(y.shape)}"
             )
         return
-    if x.ndim < 2 or (x.shape[0], *x.shape[2:]) != (y.shape[0], *y.shape[2:]):
+    if (x.shape[0], *x.shape[2:]) != (y.shape[0], *y.shape[2:]):
         raise ValueError(
             f"states must have one batch and hidden size, got {tuple(x.shape)} and {tuple(y.shape)}"
         )

@@ -410,6 +410,23 @@ def test_wrong_input() -> None:
         secant(first.fields[0], x, y[..., :1], alignment=pair)
 
 
+def test_what_is_no_state_or_no_field_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Fails with an AttributeError about what an array, None or a function lacks.
+    monkeypatch.setattr("jaxtyping.config.jaxtyping_disable", True)
+    field = LinearVectorField(torch.eye(2))
+    x = torch.zeros(1, 2)
+    for wrong, got in ((x.numpy(), "ndarray"), (None, "NoneType"), (x[0], r"\(2,\)")):
+        with pytest.raises(ValueError, match=rf"x must be a tensor of .*, got {got}"):
+            secant(field, wrong, x)
+        with pytest.raises(ValueError, match=rf"y must be a tensor of .*, got {got}"):
+            secant(field, x, wrong)
+    for wrong, got in ((None, "NoneType"), (torch.eye(2), "Tensor"), (torch.tanh, "builtin")):
+        with pytest.raises(ValueError, match=rf"field must be a vector field .*, got {got}"):
+            secant(wrong, x, x)
+    with pytest.raises(ValueError, match=r"field_y must be a vector field .*, got ndarray"):
+        secant(field, x, x, x.numpy())
+
+
 def test_a_method_that_is_no_theta_method_is_refused() -> None:
     @dataclasses.dataclass(frozen=True)
     class Midpoint(ExplicitEuler):
