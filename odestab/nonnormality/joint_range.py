@@ -56,13 +56,18 @@ class JointRange:
     """
 
     def __init__(
-        self, operator: AbstractOperator, generator: torch.Generator | None, max_dimension: int
+        self,
+        operator: AbstractOperator,
+        generator: torch.Generator | None,
+        max_dimension: int,
+        whole: bool = True,
     ) -> None:
+        """Begin, with all of R^n where that is small and asked for, else with a random vector."""
         operator, self.scale = unit_scaled(operator)
         self.operator = operator
         self.products = 1
         self.largest = max(operator.sizes)
-        self.exact = self.largest <= record.DENSE_LIMIT
+        self.exact = whole and self.largest <= record.DENSE_LIMIT
         self.max_dimension = max_dimension
         n = operator.like[0].numel()
         empty = operator.like.new_zeros(len(operator.like), 0, n)
@@ -74,7 +79,7 @@ class JointRange:
             for first in range(0, self.largest, CHUNK):
                 self._append(self._unit_vectors(first, min(CHUNK, self.largest - first)))
         else:
-            self._grow(operator.random(generator).flatten(1)[:, None])
+            self.grow(operator.random(generator).flatten(1)[:, None])
 
     @property
     def dimension(self) -> int:
@@ -233,7 +238,7 @@ class JointRange:
             if inside and inverse:
                 chosen = self._inverted(chosen, _centres(u, v).gather(1, worst.indices))
             new.append(chosen)
-        self._grow(torch.cat(new, 1)[:, :room])
+        self.grow(torch.cat(new, 1)[:, :room])
 
     def _inverted(self, r: Tensor, centres: Tensor) -> Tensor:
         """About (MᵀM)⁻¹ r, M = J − cI, each row with its own c."""
@@ -242,19 +247,19 @@ class JointRange:
         # Lengths do not matter, and near the spectrum they would overflow.
         rows, _ = unit(rows)
         half = gmres(
-            lambda y: self._product(y, adjoint=True) - c * y, rows, LOOSE_SOLVE, LONGEST_SOLVE
+            lambda y: self.product(y, adjoint=True) - c * y, rows, LOOSE_SOLVE, LONGEST_SOLVE
         ).solution
         half, _ = unit(half)
-        whole = gmres(lambda y: self._product(y) - c * y, half, LOOSE_SOLVE, LONGEST_SOLVE).solution
+        whole = gmres(lambda y: self.product(y) - c * y, half, LOOSE_SOLVE, LONGEST_SOLVE).solution
         return whole.view(r.shape[1], r.shape[0], -1).transpose(0, 1)
 
-    def _product(self, rows: Tensor, adjoint: bool = False) -> Tensor:
+    def product(self, rows: Tensor, adjoint: bool = False) -> Tensor:
         """J or Jᵀ on `(tangents·batch, n)`."""
         self.products += len(rows) // max(len(self.v), 1)
         operator = self.operator
         return operator.flat(operator.rmv if adjoint else operator.mv)(rows)
 
-    def _grow(self, directions: Tensor) -> None:
+    def grow(self, directions: Tensor) -> None:
         """Orthonormal rows for new directions `(batch, some, n)`, zeros for what lies in the space;
         nothing where all of them do.
         """
@@ -277,8 +282,8 @@ class JointRange:
         """Rows of V with their products."""
         batch, count, n = fresh.shape
         rows = fresh.transpose(0, 1).reshape(-1, n)
-        image = self._product(rows)
-        back = self._product(torch.cat([rows, image]), adjoint=True)
+        image = self.product(rows)
+        back = self.product(torch.cat([rows, image]), adjoint=True)
 
         def over_batch(columns: Tensor) -> Tensor:
             return columns.view(count, batch, n).transpose(0, 1)

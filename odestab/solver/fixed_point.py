@@ -21,6 +21,11 @@ class _Past:
     carries no information.
     """
 
+    # `PlainStages` keeps images and moves in rings instead, and shares no more than `Memory` with
+    # this. Differences kept in rings would be written once more and their terms read once more in
+    # every iteration, and autograd follows no ring that is written to. Rings copied for autograd
+    # would give differences of products here, whose rounding is that of whole moves: near
+    # convergence they lose what differences taken first still tell.
     y: Tensor
     p: Tensor
     dy: Tensor  # (batch, m, n)

@@ -156,6 +156,8 @@ class PlainStages:
         if isinstance(self.products, Tensor):  # a list would be copied to the device at every use
             by_age = (newest - torch.arange(m + 1, device=self.products.device)) % (m + 1)
         p = self.products[:, by_age][:, :, by_age]
+        # Differences of products, not products of differences as where autograd records: no pass
+        # over the state makes them. Their rounding is that of both moves, which is the noise.
         across = p[:, :-1] - p[:, 1:]
         lengths = xp.diagonal(p, 0, 1, 2)
         eps = torch.finfo(self.y.dtype).eps
