@@ -4,7 +4,7 @@ import contextlib
 import logging
 import types
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -156,15 +156,7 @@ def _load_weights(model: str | Path, dtype: torch.dtype) -> Any:
         )
     with _required(model, "have readable weights in model.safetensors"):
         stored = stored_types(files or _cached_files(model))
-    buffers = tuple(name for name, _ in encoder.named_buffers())
-    others = {key for key, kind in stored.items() if not kind.startswith(FLOATING)} - set(
-        report["unexpected_keys"]
-    )
-    if bad := sorted(key for key in others if not key.endswith(buffers)):
-        came = ", ".join(f"{key} as {stored[key]}" for key in bad[:3])
-        raise ValueError(
-            f"model {str(model)!r} must have floating-point weights, {len(bad)} are not: {came}"
-        )
+    _require_floating(encoder, stored, set(report["unexpected_keys"]), model)
     if bad := [
         name for name, parameter in encoder.named_parameters() if not parameter.isfinite().all()
     ]:
@@ -173,6 +165,19 @@ def _load_weights(model: str | Path, dtype: torch.dtype) -> Any:
             f"{dtype}, {len(bad)} are not: {', '.join(bad[:3])}"
         )
     return encoder
+
+
+def _require_floating(
+    encoder: Any, stored: Mapping[str, str], unused: set[str], model: str | Path
+) -> None:
+    """Raise ValueError if a stored weight that the encoder has is no floating-point number."""
+    buffers = tuple(name for name, _ in encoder.named_buffers())
+    others = {key for key, kind in stored.items() if not kind.startswith(FLOATING)} - unused
+    if bad := sorted(key for key in others if not key.endswith(buffers)):
+        came = ", ".join(f"{key} as {stored[key]}" for key in bad[:3])
+        raise ValueError(
+            f"model {str(model)!r} must have floating-point weights, {len(bad)} are not: {came}"
+        )
 
 
 def _safe_files(model: str | Path, config: Any) -> tuple[Path, ...]:

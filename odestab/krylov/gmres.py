@@ -49,20 +49,14 @@ def gmres(
     wide = torch.promote_types(b.dtype, torch.float32)
     if wide != b.dtype:
         # In half precision a Krylov space soon loses its orthogonality.
-        wide_solution = gmres(
-            lambda v: matvec(v.to(b.dtype)).to(wide), b.to(wide), rtol, max_iterations, restart
-        )
-        return dataclasses.replace(wide_solution, solution=wide_solution.solution.to(b.dtype))
+        return _widened(matvec, b, wide, rtol, max_iterations, restart)
     # The system is solved for b of length 1 to 2: near the ends of the range lengths lose their
     # digits. A power of two rounds nothing.
     scale = power_of_two(norm(b))[:, None]
     b = b / scale
     r = b
     size = norm(b)
-    finite = size.isfinite()
-    # A NaN residual is not above a tolerance: what is not finite is closed from the start.
-    x = torch.where(finite[:, None], torch.zeros_like(b), torch.nan)
-    residual = torch.where(finite, (size > 0).to(b.dtype), torch.nan)
+    x, residual = _at_zero(b, size)
     iterations = torch.zeros(b.shape[0], dtype=torch.long, device=b.device)
     left = max_iterations
     going = not Watch(b.device).none(residual > rtol)
@@ -91,6 +85,30 @@ def gmres(
         going, spent = ends.tolist()
         left -= spent
     return LinearSolution(x * scale, residual, residual <= rtol, iterations)
+
+
+def _widened(
+    matvec: Matvec,
+    b: Tensor,
+    wide: torch.dtype,
+    rtol: float | Tensor,
+    max_iterations: int,
+    restart: int,
+) -> LinearSolution:
+    """The system solved in a wider precision, by products in its own."""
+    narrow = b.dtype
+    solved = gmres(
+        lambda v: matvec(v.to(narrow)).to(wide), b.to(wide), rtol, max_iterations, restart
+    )
+    return dataclasses.replace(solved, solution=solved.solution.to(narrow))
+
+
+def _at_zero(b: Tensor, size: Tensor) -> tuple[Tensor, Tensor]:
+    """x = 0 and its relative residual."""
+    finite = size.isfinite()
+    # A NaN residual is not above a tolerance: what is not finite is closed from the start.
+    x = torch.where(finite[:, None], torch.zeros_like(b), torch.nan)
+    return x, torch.where(finite, (size > 0).to(b.dtype), torch.nan)
 
 
 def _cycle(
@@ -127,12 +145,7 @@ def _cycle(
         safe = torch.where(live, length, one)
         cos = torch.where(live, column[:, j] / safe, one)
         sin = torch.where(live, below / safe, zero)
-        top = rotation[:, j]
-        bottom = rotation[:, j + 1]
-        turned_top = cos[:, None] * top + sin[:, None] * bottom
-        turned_bottom = cos[:, None] * bottom - sin[:, None] * top
-        rotation[:, j] = turned_top  # both rows are views of what is written to
-        rotation[:, j + 1] = turned_bottom
+        _turn(rotation[:, j : j + 2], cos[:, None], sin[:, None])
         column[:, j] = length
         triangle[:, : j + 1, j] = torch.where(live[:, None], column, triangle[:, : j + 1, j])
         rhs[:, j + 1] = torch.where(live, -sin * rhs[:, j], zero)
@@ -143,10 +156,24 @@ def _cycle(
         written = j + 1  # the last one written has no weight yet
         if watch.none(open_):
             break
-    # Beyond an example's own dimension its triangle is the identity and y is 0.
-    used = torch.arange(steps, device=r.device) < dimension[:, None]
-    y = torch.linalg.solve_triangular(
-        triangle, torch.where(used, rhs[:, :steps], 0.0)[..., None], upper=True
-    )[:, :, 0]
+    y = _coefficients(triangle, rhs[:, :steps], dimension)
     with own_precision(r):
         return torch.bmm(y[:, None, :written], basis[:, :written])[:, 0], dimension
+
+
+def _turn(rows: Tensor, cos: Tensor, sin: Tensor) -> None:
+    """Two rows turned against each other by a Givens rotation, in place."""
+    top, bottom = rows.unbind(1)
+    turned_top = cos * top + sin * bottom
+    turned_bottom = cos * bottom - sin * top
+    # Only now, as both rows are views of what is written to.
+    rows[:, 0] = turned_top
+    rows[:, 1] = turned_bottom
+
+
+def _coefficients(triangle: Tensor, rhs: Tensor, dimension: Tensor) -> Tensor:
+    """y with R y = g over the columns that an example used, 0 beyond them."""
+    used = torch.arange(rhs.shape[1], device=rhs.device) < dimension[:, None]
+    # Beyond an example's own dimension its triangle is the identity.
+    right = torch.where(used, rhs, 0.0)[..., None]
+    return torch.linalg.solve_triangular(triangle, right, upper=True)[:, :, 0]

@@ -5,7 +5,7 @@ worst growth at every step size.
 import dataclasses
 import math
 import numbers
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Complex, Float
@@ -260,8 +260,9 @@ def scaled_relative_graph(
         raise ValueError(f"centres must be finite, at least one, got {centres.tolist()}")
     if not rtol > 0:
         raise ValueError(f"rtol must be > 0, got {rtol}")
-    if not isinstance(max_dimension, numbers.Integral) or max_dimension < 1:
-        raise ValueError(f"max_dimension must be a whole number >= 1, got {max_dimension!r}")
+    largest: Any = max_dimension
+    if not isinstance(largest, numbers.Integral) or largest < 1:
+        raise ValueError(f"max_dimension must be a whole number >= 1, got {largest!r}")
     space = JointRange(op, generator, max_dimension)
     ones = torch.ones_like(space.scale)[:, None]
     zeros = torch.zeros_like(space.scale)

@@ -177,11 +177,8 @@ def _by_inverse_iteration(given: Resolvent, z: Tensor) -> tuple[ShiftedTriplets,
             for v in (triplets.right, triplets.left)
         )
         slopes = (right.conj() * left).sum(1)
-        rounding = (
-            10
-            * torch.finfo(triplets.values.dtype).eps
-            * (given.norm / given.scale + rows.abs()).flatten()
-        )
+        eps = torch.finfo(triplets.values.dtype).eps
+        rounding = 10 * eps * (given.norm / given.scale + rows.abs()).flatten()
         columns = (
             triplets.values[:, 0],
             slopes,

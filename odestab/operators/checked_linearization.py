@@ -94,18 +94,7 @@ def derivatives_anew(
         pull = torch.func.vjp(function, x)[1]
         return torch.func.vjp(lambda u: pull(u)[0], torch.zeros_like(x))[1](v)[0].detach()
 
-    def rmv(u: Tensor) -> Tensor:
-        with torch.enable_grad():
-            primal = x.detach().requires_grad_()
-            image = function(primal)
-        if not image.requires_grad:
-            return torch.zeros_like(u)
-        cotangents = u.reshape(-1, *x.shape)
-        (product,) = torch.autograd.grad(
-            image, primal, cotangents, is_grads_batched=True, materialize_grads=True
-        )
-        return product.reshape(u.shape)
-
+    rmv = functools.partial(_pulled_back, function, x)
     paths: dict[str, Product] = {
         "torch.func.jvp": functional,
         "torch.autograd": plain,
@@ -124,6 +113,20 @@ def derivatives_anew(
             tangents = over_tangents(lambda: product, x)  # noqa: B023 -- the loop ends here
             return Linearization(tangents, rmv, path), image
     raise problem
+
+
+def _pulled_back(function: Product, x: Tensor, u: Tensor) -> Tensor:
+    """∂Fᵀ u from an evaluation of F that is recorded for it alone."""
+    with torch.enable_grad():
+        primal = x.detach().requires_grad_()
+        image = function(primal)
+    if not image.requires_grad:
+        return torch.zeros_like(u)
+    cotangents = u.reshape(-1, *x.shape)
+    (product,) = torch.autograd.grad(
+        image, primal, cotangents, is_grads_batched=True, materialize_grads=True
+    )
+    return product.reshape(u.shape)
 
 
 def _one_by_one(product: Product, x: Tensor, v: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from odestab.krylov import (
     SingularSearch,
+    SingularTriplets,
     lanczos,
     largest_singular_triplets,
     smallest_singular_triplets,
@@ -235,6 +236,12 @@ def _smallest_singular_values(
         again if k > 1 else None,
         None if factorize else null_vectors,
     )
+    return _of_triplets(operator, triplets)
+
+
+def _of_triplets(operator: AbstractOperator, triplets: SingularTriplets) -> Spectrum:
+    """The record of what Davidson's iteration found."""
+    k = triplets.values.shape[1]
     shape = (-1, k, *operator.like.shape[1:])
     return Spectrum(
         triplets.values,
