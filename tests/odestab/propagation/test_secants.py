@@ -367,7 +367,7 @@ def test_lower_precisions(dtype: torch.dtype) -> None:
     trajectory = linear_trajectory(random_matrix(6, "non-normal").expand(3, 2, 6, 6), tokens=2)
     other, exact = other_text(trajectory), None
     exact = secants(trajectory, other)
-    fields = tuple(LinearVectorField(f.matrix.to(dtype)) for f in trajectory.fields)  # type: ignore[attr-defined]
+    fields = tuple(LinearVectorField(f.matrix.to(dtype)) for f in trajectory.fields)
     low = [
         Trajectory(tuple(s.to(dtype) for s in one.states), one.mask, fields)
         for one in (trajectory, other)
