@@ -52,19 +52,17 @@ def _walk(
     study: Study, trajectory: od.Trajectory, methods: Sequence[od.AbstractOneStepMethod]
 ) -> Walk:
     path = od.follow(trajectory, [solved_to(study, method, PATH_RTOL) for method in methods])
-    exact, loose = list[od.AbstractOperator](), list[od.AbstractOperator]()
-    states = zip(path.states[:-1], path.states[1:], strict=True)
-    for method, field, (x, y) in zip(path.methods, trajectory.fields, states, strict=True):
-        # Iterations that stop by design are differentiated as they ran.
-        derivative = method.derivative(field, x, y, executed=not converges(method))
-        exact.append(derivative)
-        resolved = getattr(derivative, "inverse_of", None)
-        loose.append(
-            derivative.cast(study.work_dtype)
-            if resolved is None
-            else od.inverse(resolved.cast(study.work_dtype), DIRECTION_RTOL)
-        )
-    return Walk(path, exact, loose)
+    # Iterations that stop by design are differentiated as they ran.
+    exact = path.derivatives([not converges(method) for method in path.methods])
+    return Walk(path, exact, [_loose(study, derivative) for derivative in exact])
+
+
+def _loose(study: Study, derivative: od.AbstractOperator) -> od.AbstractOperator:
+    """The same linearisation in the working precision, its solves to DIRECTION_RTOL."""
+    resolved = getattr(derivative, "inverse_of", None)
+    if resolved is None:
+        return derivative.cast(study.work_dtype)
+    return od.inverse(resolved.cast(study.work_dtype), DIRECTION_RTOL)
 
 
 def converges(method: od.AbstractOneStepMethod) -> bool:
@@ -123,9 +121,12 @@ def grown(study: Study, walk: Walk, deltas: list[Tensor]) -> dict[str, np.ndarra
     # Of one direction: its size does not matter.
     predicted = od.predict(deltas[0], walk.derivatives)
     growths = [
-        od.grow(walk.path, delta, predicted, _loosened(study, walk.path, delta)) for delta in deltas
+        od.propagate(walk.path, delta, _loosened(study, walk.path, delta), predicted=predicted)
+        for delta in deltas
     ]
-    return {name: np.stack([to_numpy(getattr(one, name)) for one in growths]) for name in GROWN}
+    return {
+        name: np.stack([to_numpy(getattr(growth, name)) for growth in growths]) for name in GROWN
+    }
 
 
 def _loosened(study: Study, path: od.Path, delta: Tensor) -> list[od.AbstractOneStepMethod]:

@@ -38,8 +38,9 @@ from odestab.nonnormality.pseudospectral_extrema import (
     pseudospectral_abscissa,
     pseudospectral_radius,
 )
-from odestab.nonnormality.pseudospectrum import Pseudospectrum, Resolvent, pseudospectrum, resolvent
+from odestab.nonnormality.pseudospectrum import Pseudospectrum, pseudospectrum
 from odestab.nonnormality.relative_graph import RelativeGraph, scaled_relative_graph
+from odestab.nonnormality.resolvent import Resolvent, resolvent
 from odestab.operators.factorized_inverse import factorized_inverse
 from odestab.operators.jacobian import Jacobian
 from odestab.operators.linear_operator import (
@@ -58,9 +59,7 @@ from odestab.propagation.growth import (
     EditPerturbation,
     GaussianPerturbation,
     Growth,
-    Path,
     WorstPerturbation,
-    follow,
     grow,
     predict,
     propagate,
@@ -73,6 +72,7 @@ from odestab.propagation.lyapunov import (
     alignment_loss,
     lyapunov_exponents,
 )
+from odestab.propagation.path import Path, follow
 from odestab.propagation.secants import Secant, SecantPath, secant, secants
 from odestab.propagation.worst_growth import worst_growth
 from odestab.solver import (
@@ -90,6 +90,7 @@ from odestab.solver import (
 )
 from odestab.spectrum import Spectrum, eigenvalues, full_spectrum, logarithmic_norm, singular_values
 from odestab.spectrum.density import SpectralDensity, spectral_density
+from odestab.steps.advantage import ImplicitAdvantage, damping_advantage, implicit_advantage
 from odestab.steps.one_step import (
     AbstractOneStepMethod,
     ExplicitEuler,
@@ -99,12 +100,9 @@ from odestab.steps.one_step import (
 )
 from odestab.steps.refinement import Refinement, frozen_refinement, refinement_control
 from odestab.steps.stability import (
-    ImplicitAdvantage,
     SpectralGrowth,
     StableStepSizes,
     complex_grid,
-    damping_advantage,
-    implicit_advantage,
     lemniscate,
     margin,
     share_outside_lemniscate,

@@ -31,7 +31,15 @@ def run(script: str) -> str:
 
 
 def test_the_library_loads_no_more_than_it_needs() -> None:
-    heavy = ("torch._dynamo", "transformers", "matplotlib", "pandas", "analysis", "figures")
+    heavy = (
+        "torch._dynamo",
+        "transformers",
+        "scipy",
+        "matplotlib",
+        "pandas",
+        "analysis",
+        "figures",
+    )
     script = f"import sys, odestab; print([one for one in {heavy} if one in sys.modules])"
     assert run(script) == "[]\n"
 

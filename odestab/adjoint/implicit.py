@@ -105,7 +105,8 @@ class ImplicitAdjoint(AbstractAdjoint):
             or (torch.is_grad_enabled() and _asks_for_gradient(equation, solution.state))
         ):
             return solution
-        mask, eps = equation.field.mask, rounding_unit(solution.state)
+        mask = equation.field.mask
+        eps = rounding_unit(solution.state)
         state = with_gradient(
             equation, solution.state, lambda product, g: self._invert(product, g, mask, eps)
         )
@@ -113,9 +114,11 @@ class ImplicitAdjoint(AbstractAdjoint):
 
     def _invert(self, product: Product, g: Tensor, mask: Tensor | None, eps: float) -> Tensor:
         """(I − K)⁻¹ g with K v = product(v), recorded in `last`."""
+        # A solve that ends by what it finds cannot run for all vmapped right-hand sides at once.
         if torch._C._functorch.is_batchedtensor(g):
-            return OneByOne.apply(g, lambda one: self._invert(product, one, mask, eps))
-        kept, guess = self._last.solution, None
+            return OneByOne.apply(g, lambda row: self._invert(product, row, mask, eps))
+        kept = self._last.solution
+        guess = None
         if (
             self.warm_start
             and kept is not None
@@ -129,6 +132,7 @@ class ImplicitAdjoint(AbstractAdjoint):
         self._last.record = record
         if self.on_failure == "raise":
             record.raise_for_status()
+        # A tensor of a transform must not outlive it.
         if self.warm_start and not in_transform():
             self._last.solution = v.detach()
         return v

@@ -56,9 +56,8 @@ def with_gradient(equation: ImplicitEquation, state: Tensor, invert: Invert) -> 
         return (equation.step_size * equation.field(y)).to(y.dtype)
 
     y = state.detach()
-    recorded = (
-        not in_transform()
-    )  # nothing inside a transform may be declared to require a gradient
+    # Nothing inside a transform may be declared to require a gradient.
+    recorded = not in_transform()
     if recorded:
         y.requires_grad_()
     return _ImplicitGradient.apply(
@@ -79,9 +78,8 @@ class _ImplicitGradient(torch.autograd.Function):
     ) -> None:
         image, y, _, ctx.derivative = inputs
         ctx.save_for_backward(output, y)
-        ctx.edge = (
-            None if y is None else get_gradient_edge(image)
-        )  # its graph is needed, its value is not
+        # The image's graph is needed, its value is not.
+        ctx.edge = None if y is None else get_gradient_edge(image)
         ctx.save_for_forward(output)
 
     @staticmethod
@@ -93,6 +91,7 @@ class _ImplicitGradient(torch.autograd.Function):
             edge = ctx.edge
 
             def product(v: Tensor) -> Tensor:
+                # One recorded evaluation serves every product of the linear solve.
                 return torch.autograd.grad((edge,), y, v, retain_graph=True)[0]
 
         v = ctx.derivative.invert(product, cotangent)

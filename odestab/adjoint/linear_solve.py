@@ -12,12 +12,10 @@ from odestab.krylov import gmres
 from odestab.solver import SolveError
 
 Product = Callable[[Tensor], Tensor]
-ROUNDINGS = (
-    8  # a residual is not known better than this many rounding errors of its terms g, v and K v
-)
-SINGULAR = (
-    0.25  # where rounding is a larger share of g than that, I − K is singular to working precision
-)
+# a residual is not known better than this many rounding errors of its terms g, v and K v
+ROUNDINGS = 8
+# where rounding is a larger share of g than that, I − K is singular to working precision
+SINGULAR = 0.25
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -48,12 +46,12 @@ class AdjointRecord:
         """Raise SolveError, naming the examples, unless all converged."""
         failed = (~self.converged).nonzero()[:, 0].tolist()
         if failed:
-            said = [
+            failures = [
                 (i, self.residual[i], self.tolerance[i], self.iterations[i]) for i in failed[:8]
             ]
             listed = ", ".join(
-                f"{i}: relative residual {found:.1e} above {asked:.1e} after {n} products"
-                for i, found, asked, n in said
+                f"{i}: relative residual {residual:.1e} above {asked:.1e} after {n} products"
+                for i, residual, asked, n in failures
             )
             raise SolveError(
                 f"{len(failed)} of {len(self.converged)} adjoint solves did not converge: {listed}"
@@ -96,16 +94,20 @@ def solve_linear(
         return v - project(product(v.to(g.dtype).view_as(g)).flatten(1).to(wide))
 
     b = project(g.flatten(1)).to(wide)
+    # ±120 stays within the exponents of float32, where ldexp by more would give 0 or infinity.
     exponent = torch.frexp(b.abs().amax(1)).exponent.clamp(-120, 120)[:, None]
     b = torch.ldexp(b, -exponent)
     start, r = (None, b) if guess is None else _fitted(matvec, project(guess.flatten(1)), b)
-    tiny, size = torch.finfo(wide).tiny, b.norm(dim=1)
+    tiny = torch.finfo(wide).tiny
+    size = b.norm(dim=1)
     share = r.norm(dim=1) / size.clamp(min=tiny)
     asked = max(rtol, ROUNDINGS * eps)
+    # GMRES measures by r, of which a good guess has left a small share of g.
     solved = gmres(matvec, r, asked / share.clamp(min=tiny), max_iterations, restart)
     v = solved.solution if start is None else start + solved.solution
     residual = solved.residual * share.clamp(max=1.0)
     rounding = ROUNDINGS * eps * (1 + v.norm(dim=1) / size.clamp(min=tiny))
+    # A v so long that rounding covers g solves nothing, and excuses no residual.
     tolerance = torch.where(rounding < SINGULAR, rounding, 0.0).clamp(min=asked)
     record = AdjointRecord(residual, solved.iterations, residual <= tolerance, tolerance)
     return torch.ldexp(v, exponent).view_as(g).to(g.dtype), record
@@ -115,6 +117,7 @@ def _fitted(matvec: Product, guess: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
     """α·guess with the least residual, and that residual; nothing where the guess is of no use."""
     image = matvec(guess)
     alpha = (image * b).sum(1, keepdim=True) / (image * image).sum(1, keepdim=True)
+    # 0/0 where the guess, or its image, is zero.
     useful = alpha.isfinite()
     alpha = torch.where(useful, alpha, 0.0)
     return torch.where(useful, alpha * guess, 0.0), torch.where(useful, b - alpha * image, b)

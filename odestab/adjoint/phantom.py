@@ -58,6 +58,7 @@ class PhantomAdjoint(AbstractAdjoint):
         """Solve without recording, then record `steps` iterations; the value stays the solver's."""
         solution = solve_untracked(solver, equation, x)
         y = solution.state.detach()
+        # Without gradients they would change nothing: the value is the solver's.
         for _ in range(self.steps if torch.is_grad_enabled() else 0):
             y = y + equation.resolvent * equation.residual(y)
         state = _FirstDerivative.apply(y, solution.state)

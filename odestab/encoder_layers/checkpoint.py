@@ -4,7 +4,7 @@ import contextlib
 import logging
 import types
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -122,7 +122,8 @@ def _forward_in_double(layer: nn.Module, *args: Any, **kwargs: Any) -> Any:
 
 def require_folder_or_id(model: str | Path) -> None:
     """Tell a wrong folder from a hub id before the hub is asked: without a network that is slow."""
-    name, path = str(model), Path(model)
+    name = str(model)
+    path = Path(model)
     local = (
         isinstance(model, Path)
         or path.exists()
@@ -172,15 +173,7 @@ def load_weights(model: str | Path, dtype: torch.dtype, classifier: bool = False
         )
     with _required(model, "have readable weights in model.safetensors"):
         stored = stored_types(files or _cached_files(model))
-    buffers = tuple(name for name, _ in encoder.named_buffers())
-    others = {key for key, kind in stored.items() if not kind.startswith(FLOATING)} - set(
-        report["unexpected_keys"]
-    )
-    if bad := sorted(key for key in others if not key.endswith(buffers)):
-        came = ", ".join(f"{key} as {stored[key]}" for key in bad[:3])
-        raise ValueError(
-            f"model {str(model)!r} must have floating-point weights, {len(bad)} are not: {came}"
-        )
+    _require_floating(encoder, stored, set(report["unexpected_keys"]), model)
     if bad := [
         name for name, parameter in encoder.named_parameters() if not parameter.isfinite().all()
     ]:
@@ -207,6 +200,19 @@ def _require_head(model: str | Path, unread: set[str]) -> None:
         raise ValueError(
             f"model {str(model)!r} must be a sequence classifier, got a checkpoint without the "
             f"weights of its head: {', '.join(lacking[:3])}"
+        )
+
+
+def _require_floating(
+    encoder: Any, stored: Mapping[str, str], unused: set[str], model: str | Path
+) -> None:
+    """Raise ValueError if a stored weight that the encoder has is no floating-point number."""
+    buffers = tuple(name for name, _ in encoder.named_buffers())
+    others = {key for key, kind in stored.items() if not kind.startswith(FLOATING)} - unused
+    if bad := sorted(key for key in others if not key.endswith(buffers)):
+        came = ", ".join(f"{key} as {stored[key]}" for key in bad[:3])
+        raise ValueError(
+            f"model {str(model)!r} must have floating-point weights, {len(bad)} are not: {came}"
         )
 
 

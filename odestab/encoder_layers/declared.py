@@ -39,16 +39,16 @@ def plain_config(model: str | Path) -> Any:
     """
     from transformers import AutoConfig, PreTrainedConfig
 
-    found, _ = PreTrainedConfig.get_config_dict(model)
-    if found.get("model_type") not in PLAIN_KINDS:
+    written, _ = PreTrainedConfig.get_config_dict(model)
+    if written.get("model_type") not in PLAIN_KINDS:
         return None
-    declared = {key: found[key] for key in STEP_KEYS if key in found}
+    declared = {key: written[key] for key in STEP_KEYS if key in written}
     others = {
         key: value
-        for key, value in found.items()
+        for key, value in written.items()
         if key not in (*STEP_KEYS, "model_type", "architectures")
     }
-    config = AutoConfig.for_model(PLAIN_KINDS[found["model_type"]], **others)
+    config = AutoConfig.for_model(PLAIN_KINDS[written["model_type"]], **others)
     if declared.get("learn_step_size"):
         declared["step_sizes"] = _learnt(Path(model))
     setattr(config, DECLARED, declared)
@@ -110,10 +110,10 @@ def _learnt(folder: Path) -> dict[int, float]:
     """The step sizes among the weights, by layer."""
     from safetensors import safe_open
 
-    found = {}
+    step_sizes = {}
     for path in sorted(folder.glob("*.safetensors")):
         with safe_open(path, framework="pt") as weights:
             for name in weights.keys():  # noqa: SIM118 -- not a mapping
                 if name.endswith(STEP_SIZE):
-                    found[int(name.split(".")[-2])] = math.exp(float(weights.get_tensor(name)))
-    return found
+                    step_sizes[int(name.split(".")[-2])] = math.exp(float(weights.get_tensor(name)))
+    return step_sizes

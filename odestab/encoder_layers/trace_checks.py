@@ -62,7 +62,8 @@ def _alike(state: Any, other: Any, mask: Tensor) -> bool:
     """Whether two states are the same on real tokens, up to rounding."""
     if not isinstance(other, Tensor) or state.shape != other.shape or state.shape[:2] != mask.shape:
         return False
-    state, other = state[mask], other[mask]
+    state = state[mask]
+    other = other[mask]
     finite = state.isfinite()
     close = (
         (state - other).abs() <= 100 * torch.finfo(state.dtype).eps * state[finite].abs().amax()
@@ -80,7 +81,8 @@ def require_chain(
     The first fails where padding reaches real tokens or something happens between the layers, the
     second where a layer casts.
     """
-    name, dtype = type(encoder).__name__, states[0].dtype
+    name = type(encoder).__name__
+    dtype = states[0].dtype
     watch = _WatchPrecision(dtype)
     for l, field in enumerate(fields):
         with (

@@ -83,7 +83,8 @@ def trace(
     # later.
     with ONE_THREAD, torch.inference_mode(False), torch.no_grad():
         mask = batch["attention_mask"].to(bare.device).bool()
-        steps, declared = _layer_steps(bare, inputs), declared_steps(bare.config)
+        steps = _layer_steps(bare, inputs)
+        declared = declared_steps(bare.config)
         kind = field or FIELD_KINDS[0]
         halved = sublayers and declared is None
         parts = (
@@ -283,8 +284,8 @@ def _layer_steps(encoder: Any, inputs: dict[str, Tensor]) -> list[_Step]:
     }
     norms -= {module for layer in within for module in layer.modules()}
     outputs: list[Any] = []
-    told = {"output_hidden_states": True, "return_dict": True}
-    calls = _record(lambda: outputs.append(encoder(**inputs, **told)), within | norms, sdpa)
+    asked = {"output_hidden_states": True, "return_dict": True}
+    calls = _record(lambda: outputs.append(encoder(**inputs, **asked)), within | norms, sdpa)
     steps = [call for call in calls if call.layer.module in within]
     chains = [
         chain
@@ -309,7 +310,8 @@ def _weights(step: _Step) -> LayerWeights | None:
 
 def _halves(encoder: Any, step: _Step) -> list[tuple[_Step, _Weights]]:
     """The attention half and the feed-forward half of a layer, by the layer's own modules."""
-    weights, module = _weights(step), step.layer.module
+    weights = _weights(step)
+    module = step.layer.module
     if weights is None:
         known = f"have layers with known halves, as {', '.join(BERT_KIN)} have, for sublayers"
         raise ValueError(

@@ -86,7 +86,8 @@ class AttentionWeights:
         """∂F_A at x: about the cost and the memory of one evaluation."""
         query, key, values = self.split(self.query_key_value(x))
         scale = 1 / math.sqrt(query.shape[-1])
-        query, scaled_key = scale * query, scale * key
+        query = scale * query
+        scaled_key = scale * key
         scores = query @ key.mT
         probabilities = (scores if self.bias is None else scores + self.bias).softmax(-1)
         context = probabilities @ values
@@ -240,7 +241,8 @@ def analytic_linearization(
     None where the record does not reproduce the function on real tokens.
     """
     with torch.no_grad():
-        linearized, value = weights.linearize(x), function(x)
+        linearized = weights.linearize(x)
+        value = function(x)
     gap = (linearized.value - value).masked_fill(~mask[..., None], 0.0).abs().max()
     eps = torch.finfo(x.dtype).eps
     if (

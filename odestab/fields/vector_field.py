@@ -218,8 +218,8 @@ class LayerVectorField(AbstractVectorField):
 
     def linearize(self, x: Float[Tensor, "batch *event"]) -> Linearization:
         """∂F at x by the analytic path where there is one, else by automatic differentiation."""
-        found = self.analytic(x.detach()) if self.analytic else None
-        return found or linearize(self.unsplit, x)
+        own = self.analytic(x.detach()) if self.analytic else None
+        return own or linearize(self.unsplit, x)
 
     def __call__(self, x: Float[Tensor, "batch *event"]) -> Float[Tensor, "batch *event"]:
         """f(x) = F(x) + c·x, zeros on padding."""

@@ -54,6 +54,7 @@ def arnoldi(
     """
     done = previous.steps if previous else 0
     total = done + steps
+    # One tensor has room for all rows, as Gram–Schmidt is one product with those before.
     basis = start.new_zeros(start.shape[0], total + 1, start.shape[1])
     hessenberg = start.new_zeros(start.shape[0], total + 1, total)
     if previous:
@@ -78,6 +79,7 @@ def extend(
         q, coefficients, below = next_vector(
             basis[:, : j + 1], matvec(basis[:, j]), functools.partial(fresh, j + 1)
         )
+        # Where the space is used up q is zero, and so is every row and column from here on.
         basis[:, j + 1] = q
         hessenberg[:, : j + 1, j] = coefficients
         hessenberg[:, j + 1, j] = below

@@ -79,6 +79,8 @@ def smallest_singular_triplets(
             are open; it returns vectors to search among, rows of zeros for the other examples:
             null vectors, which solves with a singular operator do not find.
     """
+    # Inverse iteration before anything is projected: a random vector holds little of what is
+    # wanted.
     basis = unit(approximate_inverse(start))[0][:, None]
     image = matvec(basis[:, 0])[:, None]
     size = norm(matvec(unit(start)[0]))  # of A, roughly: what rounds
@@ -104,10 +106,12 @@ def smallest_singular_triplets(
                 basis, image = _grown(basis, image, matvec, vector)
             stalled = None
             continue
+        # The smallest that is open; the last one where all have converged and are fewer than k.
         worst = torch.where(open_.any(1), open_.to(torch.int8).argmax(1), residuals.shape[1] - 1)
         target = residuals.gather(1, worst[:, None, None].expand(-1, 1, residuals.shape[2]))[:, 0]
         target = torch.where(growing[:, None], target, 0.0)
         if confirm is not None:
+            # A search that unsettled a triplet proves nothing: counting begins anew.
             searches = torch.where(growing, 0.0, searches + searching)
             fresh = fresh_vectors(confirm, basis.shape[1])
             # A triplet without a vector has no residual to expand by: the space has fewer than k
@@ -135,13 +139,13 @@ def _rayleigh_ritz(
 
     Directions of zeros, which frozen examples have, are left out.
     """
-    scale = power_of_two(
-        image.abs().amax((1, 2), keepdim=True)
-    )  # squares of very small or large numbers are none
+    # Squares of very small and very large numbers leave the range.
+    scale = power_of_two(image.abs().amax((1, 2), keepdim=True))
     gram, lengths = transferred(HOST, torch.bmm(image / scale, image.mT / scale), basis.norm(dim=2))
     finite = gram.isfinite().all(2).all(1)
     gram = torch.where(finite[:, None, None], gram, 0.0)  # LAPACK would refuse the whole batch
     largest = torch.diagonal(gram, 0, 1, 2).amax(1)
+    # Rows of zeros get twice the largest entry: the smallest values must not be theirs.
     empty = ~(lengths > 0.5)
     _, vectors = decomposed(
         torch.linalg.eigh,

@@ -64,9 +64,11 @@ def golub_kahan(
         projected[:, :done, : done + 1] = previous.projected
     else:
         right[:, 0], _ = unit(start)
+    # Either basis may need a fresh vector at a step: odd numbers are left ones.
     fresh = fresh_by_step(start, range(2 * done + 1, 2 * total + 1))
     for j in range(total)[done:]:
         image = matvec(right[:, j])
+        # What Gram–Schmidt removes is β of the column before, which is known, and rounding.
         left[:, j], _, projected[:, j, j] = next_vector(
             left[:, :j], image, functools.partial(fresh, 2 * j + 1)
         )

@@ -4,7 +4,6 @@ import dataclasses
 from collections.abc import Callable
 
 import numpy as np
-import scipy.linalg
 import torch
 from jaxtyping import Bool, Complex, Float, Int
 from torch import Tensor
@@ -105,6 +104,7 @@ def krylov_schur(
             if search.products >= max_products or not bool(search.open.any()):
                 return search.result()
         if narrow is not None and not bool(search.open.all()):
+            # Only here: in the middle of a space a narrower batch would have to copy its bases.
             matvec = narrow(search.leave_out_closed())
         search.restart()
 
@@ -134,10 +134,9 @@ class _Search:
         self.open = torch.ones(batch, dtype=torch.bool)
         self.locked = ~self.open
         self.new_lock = ~self.open
-        self.ranks = torch.zeros(
-            batch, wanted.count, dtype=start.dtype
-        )  # of the wanted values at the last look,
-        self.locked_ranks = self.ranks.clone()  # and when they were locked
+        # Ranks of the wanted values at the last look, and when they were locked.
+        self.ranks = torch.zeros(batch, wanted.count, dtype=start.dtype)
+        self.locked_ranks = self.ranks.clone()
         complex_ = torch.complex64 if start.dtype == torch.float32 else torch.complex128
         self.values = torch.full((batch, wanted.count), complex("nan"), dtype=complex_)
         self.vectors = torch.zeros(batch, wanted.count, n, dtype=complex_, device=start.device)
@@ -163,6 +162,7 @@ class _Search:
         self.projected, self.lengths = transferred(HOST, *small)
         failing = self._failing(self.projected[:, :, size - steps :], self.products - steps)
         self._close(failing)
+        # Fewer columns than wanted values: there is nothing to judge yet.
         if size < k and not last:
             return
         ritz = arnoldi_ritz(self.projected, self.lengths, min(k + 1, size), self.wanted.rank)
@@ -178,6 +178,7 @@ class _Search:
         better = size < k or (self.ranks - self.locked_ranks > BETTER * limit).any(1)
         settled = good if self.fresh is None else good & self.locked & searched & ~better
         self.new_lock = good & (~self.locked | (searched & better))
+        # When the budget ends, what is open is kept as it stands, not converged.
         ending = self.open if last else settled
         if bool(ending.any()):
             self._keep(ending, ritz.values[:, :k], ritz.right[:, :, :k], size)
@@ -212,13 +213,14 @@ class _Search:
     def restart(self) -> None:
         """Contract every space to its best Schur vectors: A Wᵀ = Wᵀ S + q bᵀ (Stewart 2001)."""
         m = self.dimension
+        # The wanted vectors and half of the rest: what is kept need not be found again, and what is
+        # not is room for new columns.
         keep = (self.dimension + self.wanted.count) // 2
         rotation, triangle = self._schur_vectors(keep)
         residual = self.basis[:, m].clone()
         coupling = self.hessenberg[:, m : m + 1] @ rotation
-        for block in self.basis.split(
-            BLOCK, dim=2
-        ):  # in place, as a second basis would not always fit
+        # In place, as a second basis would not always fit.
+        for block in self.basis.split(BLOCK, dim=2):
             block[:, :keep] = torch.bmm(rotation.mT, block[:, :m])
         if self.fresh is not None and bool(self.new_lock.any()):
             locking, rounds = transferred(
@@ -227,6 +229,8 @@ class _Search:
             replacement, _ = unit(
                 orthogonalize(self.basis[:, :keep], fresh_vectors(self.fresh, rounds))[0]
             )
+            # Converged vectors are invariant to their tolerance: with their coupling dropped and a
+            # fresh vector behind them, all that follows lies in their complement.
             residual = torch.where(locking > 0, replacement, residual)
             coupling = torch.where(locking[:, :, None] > 0, 0.0, coupling)
             self.locked |= self.new_lock
@@ -264,6 +268,7 @@ class _Search:
         self.open = self.open & ~which
         if not bool(which.any()):
             return
+        # An example of zeros has products of zeros: it costs nothing that is judged.
         self.projected = self.projected.masked_fill(which[:, None, None], 0.0)
         self.lengths = self.lengths.masked_fill(which[:, None], 0.0)
         (closing,) = transferred(self.basis.device, which)
@@ -280,6 +285,7 @@ class _Search:
         rows, chosen = transferred(device, self.members[which], chosen)
         (weights,) = transferred(device, torch.view_as_real(coefficients.mT))
         parts = torch.view_as_real(self.vectors)
+        # One part after the other: complex weights would need a complex copy of the basis.
         for i in range(2):
             parts[rows, :count, :, i] = torch.bmm(
                 weights[..., i].contiguous(), self.basis[:, :size]
@@ -287,6 +293,7 @@ class _Search:
 
     def _conditions(self, which: Tensor, values: Tensor, size: int) -> Tensor:
         """κ of each value, as an eigenvalue of its example's projected matrix."""
+        # In the order of LAPACK, so that each kept value is looked up among them.
         every, vectors = decomposed(torch.linalg.eig, self.projected[which, :size, :size])
         nearest = (values[:, :, None] - every[:, None]).abs().nan_to_num(torch.inf).argmin(2)
         return condition_numbers(vectors).gather(1, nearest)
@@ -294,6 +301,7 @@ class _Search:
     def _schur_vectors(self, keep: int) -> tuple[Tensor, Tensor]:
         """W and S = Wᵀ H W of the best-ranked subspaces; columns of zeros where one is smaller."""
         m = self.dimension
+        # In double: a Schur form in float32 would add its rounding at every restart.
         projected = self.projected[:, :m].double().numpy()
         alive = (self.lengths > 0.5).numpy()
         rotation = np.zeros((len(projected), m, keep))
@@ -302,6 +310,7 @@ class _Search:
             self.new_lock if self.fresh is not None else torch.zeros_like(self.open)
         ).tolist()
         for example in self.open.nonzero()[:, 0].tolist():
+            # Rows of zeros have no part in it: they would be eigenvalues 0.
             rows = alive[example].nonzero()[0]
             # What is locked loses its coupling to the rest, which none but the converged vectors
             # may.
@@ -323,10 +332,12 @@ def _leading_schur(
 
     Its dimension is at most `keep`, and `least` or, where that would cut a pair in two, one more.
     """
+    import scipy.linalg  # late: it takes as long as all of odestab
+
     t, z = scipy.linalg.schur(matrix)
-    corner = np.sqrt(np.abs(np.diag(t, -1))) * np.sqrt(
-        np.abs(np.diag(t, 1))
-    )  # the product itself may overflow
+    # A block [[a, b], [c, a]] of LAPACK's has bc < 0 and the values a ± i √|b|√|c|; the product bc
+    # itself may overflow.
+    corner = np.sqrt(np.abs(np.diag(t, -1))) * np.sqrt(np.abs(np.diag(t, 1)))
     imaginary = np.where(np.diag(t, -1) != 0, corner, 0.0)
     values = np.diag(t) + 1j * (np.append(imaginary, 0.0) + np.append(0.0, -imaginary))
     order = rank(torch.as_tensor(values)).argsort(descending=True, stable=True).tolist()
@@ -335,6 +346,7 @@ def _leading_schur(
     chosen = set[int]()
     for i in order:
         block = {i, i + signs[i]}  # a conjugate pair begins with the upper one
+        # A pair is taken whole or not at all, as W is real.
         if not block & chosen and len(chosen) < least and len(chosen) + len(block) <= keep:
             chosen |= block
     select = np.isin(np.arange(len(t)), list(chosen)).astype(np.int32)

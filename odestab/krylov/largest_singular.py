@@ -14,9 +14,7 @@ from odestab.krylov.ritz import Ritz, bidiagonal_ritz, first_failure, grow_until
 
 LOOSE = 0.3  # of a gap: a value that need only be told from the wanted ones
 BETTER = 2  # tolerances by which a wanted value must gain to count as one that was missing before
-LEAST_FRESH = (
-    1e4  # eps: of a fresh vector that is shorter outside of the locked ones nothing is new
-)
+LEAST_FRESH = 1e4  # eps: a fresh vector that is shorter outside of the locked ones is not new
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -100,6 +98,7 @@ def largest_singular_triplets(
         wanted: how many, and how accurately.
         confirm: fresh random vectors; None searches once, and settles nothing but k = 1.
     """
+    # The value after the wanted ones is looked at only where its estimate has a limit.
     first = wanted.count if wanted.seen is None else wanted.with_next
     factorization, ritz = grow_until(
         lambda previous, steps: golub_kahan(matvec, rmatvec, start, steps, previous),
@@ -110,6 +109,7 @@ def largest_singular_triplets(
     best = _triplets(factorization, ritz, wanted.count)
     failed_at = first_failure(factorization.projected.mT)
     steps = factorization.steps
+    # One vector is right whatever copies its value has; of what is not finite none is right.
     settled = torch.full_like(failed_at, wanted.count == 1, dtype=torch.bool) | (failed_at >= 0)
     going = ~settled
     for search in range(1, wanted.count + 1):
@@ -148,6 +148,7 @@ def _search_again(
     values, right, left = (torch.where(_beside(going, part), part, 0.0) for part in best)
     fresh = torch.where(going[:, None], fresh, 0.0)
     floor = LEAST_FRESH * torch.finfo(fresh.dtype).eps * norm(fresh)
+    # Where the locked vectors span the space, what is left of a fresh one is rounding.
     begin, _ = unit(orthogonalize(right, fresh)[0], floor)
     first, stride, largest = wanted.schedule
     if largest <= wanted.count:  # no room: all is known only where the locked ones span the space

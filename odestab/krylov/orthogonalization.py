@@ -28,12 +28,15 @@ def norm(w: Tensor, dim: int = -1) -> Tensor:
     limits = torch.finfo(w.dtype)
     if w.device.type != "cpu" and w.shape[dim]:  # to ask where takes longer than to do it
         if w.dtype == torch.float32:
+            # No square of a float32 leaves the range of float64.
             return torch.linalg.vector_norm(w, dim=dim, dtype=torch.float64).float()
+        # float64 has nothing wider; clamped, so that zeros and infinities can be divided by it.
         scale = torch.linalg.vector_norm(w, torch.inf, dim, keepdim=True).clamp(
             limits.tiny, limits.max
         )
         return torch.linalg.vector_norm(w / scale, dim=dim) * scale.squeeze(dim)
     size = w.norm(dim=dim)
+    # A shorter w has squares below the normal numbers, where digits are lost.
     safe = (size > (limits.tiny / limits.eps) ** 0.5) & size.isfinite()
     if bool(safe.all()):
         return size
@@ -95,16 +98,19 @@ def next_vector(
     if image.device.type != "cpu":
         return _next_unasked(basis, image, fresh)
     eps = torch.finfo(image.dtype).eps
+    # Most images keep half of their length, and one pass is enough for all examples.
     w, first = _pass(basis, image)
     before = norm(image)
     after = norm(w)
     lost = _lost_half(before, after)
     if not bool(lost.any()):
         return w / after[:, None], first, after
+    # Such a remainder is rounding of the image: β is 0 and the space goes on elsewhere.
     invariant = after <= 100 * eps * before
     instead = fresh()
     w = torch.where(invariant[:, None], instead, w)
     w, coefficients = _second_pass(basis, w, first, lost)
+    # Of a fresh vector so little lies outside of the space that it is rounding: nothing is left.
     q, after = unit(w, torch.where(invariant, 1e4 * eps * norm(instead), 0.0))
     return (
         q,
@@ -176,7 +182,6 @@ def _second_pass(basis: Tensor, w: Tensor, first: Tensor, needed: Tensor) -> tup
 
 def _pass(basis: Tensor, w: Tensor) -> tuple[Tensor, Tensor]:
     with own_precision(w):
-        c = torch.bmm(
-            w[:, None, :], basis.mT
-        )  # row form: a single-column bmm runs several times slower on a CPU
+        # Row form: a single-column bmm runs several times slower on a CPU.
+        c = torch.bmm(w[:, None, :], basis.mT)
         return torch.baddbmm(w[:, None, :], c, basis, alpha=-1)[:, 0], c[:, 0]

@@ -19,11 +19,11 @@ def transferred(device: torch.device, *parts: Tensor) -> tuple[Tensor, ...]:
     """
     if parts[0].device == device:
         return parts
+    # Every copy to the host waits for the device once: one for all parts.
     sizes = [part[0].numel() for part in parts]
     whole = torch.cat([part.reshape(len(part), -1) for part in parts], 1)
-    whole = whole.to(
-        device, non_blocking=device.type != "cpu"
-    )  # the host waits only for what it reads
+    # The host waits only for what it reads.
+    whole = whole.to(device, non_blocking=device.type != "cpu")
     return tuple(
         piece.reshape(part.shape) for piece, part in zip(whole.split(sizes, 1), parts, strict=True)
     )
@@ -39,6 +39,7 @@ def decomposed(
     workers = min(torch.get_num_threads(), len(matrices))
     if workers <= 1:
         return tuple(decompose(matrices))
+    # torch lets other Python threads run while LAPACK works.
     with ThreadPoolExecutor(workers) as pool:
         parts = list(pool.map(decompose, matrices.tensor_split(workers)))
     return tuple(torch.cat(column) for column in zip(*parts, strict=True))

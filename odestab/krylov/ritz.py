@@ -57,9 +57,8 @@ def grow_until(
     factorization = grow(None, dimension)
     ritz = extract(factorization)
     while True:
-        done = ~(ritz.estimates > tolerance(ritz)).any(
-            1
-        )  # NaN of an operator that is not finite is done as well
+        # NaN, of an operator that is not finite, is done as well.
+        done = ~(ritz.estimates > tolerance(ritz)).any(1)
         if dimension == largest or bool(done.all()):
             return factorization, ritz.to(factorization.device)
         steps = min(stride, largest - dimension)
@@ -99,11 +98,13 @@ def arnoldi_ritz(
     h, finite = _finite(hessenberg)
     values, vectors = decomposed(torch.linalg.eig, h[:, :-1])
     alive = _alive(lengths).to(h.dtype)
+    # A vector on rows of zeros is none of A: the weight on real rows tells them apart.
     real = torch.einsum("bmj,bm->bj", vectors.abs() ** 2, alive) > 0.5
     chosen = torch.where(real, rank(values), -torch.inf).argsort(dim=1, descending=True)[:, :k]
     s = vectors.gather(2, chosen[:, None].expand(-1, vectors.shape[1], -1))
     return Ritz(
         torch.where(finite, values.gather(1, chosen), torch.nan),
+        # ‖A v − θ v‖ for the unit vector v = Qᵀs (Saad 2011, section 6.2).
         h[:, -1, -1:].abs() * s[:, -1].abs(),
         s,
         s,
@@ -117,6 +118,7 @@ def lanczos_ritz(factorization: LanczosFactorization) -> Ritz:
         HOST, factorization.tridiagonal, lengths, factorization.beta
     )
     t, finite = _finite(tridiagonal)
+    # Gershgorin: below every eigenvalue. Zeros would win where all of them are negative.
     below_all = -2 * t.abs().sum(2).amax(1) - torch.finfo(t.dtype).tiny
     used_up = ~_alive(lengths)
     values, vectors = decomposed(
@@ -145,6 +147,7 @@ def condition_numbers(vectors: Tensor) -> Tensor:
     """κ(λ) = ‖x‖‖y‖/|y*x| from the unit right eigenvectors x of a matrix, its columns: left ones y
     are the rows of their inverse; infinite where defective.
     """
+    # Without a check: a defective matrix is data, no exception for the batch.
     left, failed = torch.linalg.inv_ex(vectors)
     condition = norm(left.abs()).nan_to_num(torch.inf, posinf=torch.inf)
     return torch.where(failed[..., None] == 0, condition.clamp(min=1.0), torch.inf)

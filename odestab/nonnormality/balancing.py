@@ -44,9 +44,11 @@ def balanced(operator: AbstractOperator) -> Balanced | None:
         ratio = _row_over_column(operator, diagonal, signs)
         largest = torch.maximum(ratio, 1 / ratio).flatten(1).amax(1)
         if round_ == 0:
+            # Decided once: an example is balanced to the end or left as it is.
             needed = largest > uneven
         if not bool((needed & (largest > EVEN)).any()):
             break
+        # √(row/column) makes both alike; as a power of two it changes no digit of A.
         moved = diagonal * power_of_two(ratio.sqrt())
         diagonal = torch.where(needed.view(-1, *(1 for _ in ratio.shape[1:])), moved, diagonal)
     if bool((diagonal == 1).all()):
@@ -65,6 +67,7 @@ def _row_over_column(operator: AbstractOperator, diagonal: Tensor, signs: Tensor
     """The estimated length of every row of D⁻¹AD over that of its column; 1 where one of them has
     none, or is not finite.
     """
+    # The largest of some sums with random signs is about as large as the row is long.
     rows = (operator.mv(signs * diagonal) / diagonal).abs().amax(0)
     columns = (operator.rmv(signs / diagonal) * diagonal).abs().amax(0)
     ratio = rows / columns

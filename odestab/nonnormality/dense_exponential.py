@@ -1,7 +1,6 @@
 """e^A of the dense matrices of an operator, as far as double precision can tell it."""
 
 import numpy as np
-import scipy.linalg
 import torch
 from torch import Tensor
 
@@ -34,6 +33,8 @@ def _exponential_of(a: np.ndarray, rtol: float) -> np.ndarray:
     balanced first. The balanced matrix differs in its last digits besides, so that an e^a which
     those decide is not agreed upon.
     """
+    import scipy.linalg  # late: it takes as long as all of odestab
+
     if not a.size or not np.isfinite(a).all():
         return np.full_like(a, np.nan)
     eps = np.finfo(a.dtype).eps
@@ -53,11 +54,13 @@ def _exponential_of(a: np.ndarray, rtol: float) -> np.ndarray:
     with np.errstate(all="ignore"):  # an overflow is data
         for way in ways:
             image = way()
+            # Squares of a large e^a overflow.
             size = np.abs(image).max()
             for other in tried:
                 off = float(np.linalg.norm((image - other) / size) / np.linalg.norm(image / size))
                 best, error = (other, off) if off < error else (best, error)
             tried.append(image)
+            # Two ways that agree so far are right: they fail on different matrices.
             if error <= min(rtol, eps**0.5):
                 break
     return best if error <= max(rtol, eps**0.5) else np.full_like(a, np.nan)

@@ -76,7 +76,10 @@ def exponential_action(
         products = products + torch.where(open_, inside.products, 0)
         error = error + torch.where(open_, inside.error, 0.0)
         step = step * 0.5**inside.halvings
+        # What is left is counted in sub-steps of the present length, of which halving makes twice
+        # as many.
         left = (left * 2**inside.halvings - 1).clamp(min=0)
+        # Half-way states are no answer: what the budget does not finish is NaN.
         failed = open_ & (~moved.isfinite().all(1) | ((products >= max_products) & (left > 0)))
         state = torch.where(open_[:, None], torch.where(failed[:, None], torch.nan, moved), state)
         left = torch.where(failed, 0, left)
@@ -168,6 +171,7 @@ def _look(
     hessenberg = torch.nn.functional.pad(factorization.hessenberg, (0, 1)) * step[:, None, None]
     lost = ~hessenberg.isfinite().flatten(1).all(1)  # no smaller step will help
     column = torch.linalg.matrix_exp(torch.where(lost[:, None, None], 0.0, hessenberg))[:, :, 0]
+    # An overflow of the small exponential is one of the large one.
     column = torch.where((lost | ~column.isfinite().all(1))[:, None], torch.nan, column)
     size = column.norm(dim=1)
     eps = torch.finfo(step.dtype).eps

@@ -73,6 +73,7 @@ def henrici_departure(
         frobenius = torch.stack([torch.linalg.matrix_norm(matrix) for matrix in operator.dense()])
         spectrum = full_spectrum(operator, limit)
         sum_of_squares = spectrum.values.abs().square().nan_to_num(0.0).sum(1)
+        # Of a normal matrix the difference is rounding, and may be negative.
         departure = (frobenius.square() - sum_of_squares).clamp(min=0).sqrt()
         value = scale * torch.where(spectrum.values[:, 0].isfinite(), departure, torch.nan)
         matvecs = 2 * max(operator.sizes) + 1
@@ -83,13 +84,11 @@ def henrici_departure(
     v = torch.stack([operator.random(generator) for _ in range(probes)])
     forward = operator.mv(v)
     backward = operator.rmv(v)
-    commutator = (
-        (operator.mv(backward) - operator.rmv(forward)).flatten(2).square().sum(2)
-    )  # E = ‖AAᵀ − AᵀA‖_F²
-    size = (
-        forward.flatten(2).square().sum(2) + backward.flatten(2).square().sum(2)
-    ) / 2  # E = ‖A‖_F²
+    # Expectations over random v: E‖(AAᵀ − AᵀA) v‖² = ‖AAᵀ − AᵀA‖_F², E‖A v‖² = E‖Aᵀ v‖² = ‖A‖_F².
+    commutator = (operator.mv(backward) - operator.rmv(forward)).flatten(2).square().sum(2)
+    size = (forward.flatten(2).square().sum(2) + backward.flatten(2).square().sum(2)) / 2
     left_out = [_bound(_without(size, i), _without(commutator, i)) for i in range(probes)]
+    # The jackknife: √(p − 1) times the spread of the estimates that leave one probe out.
     error = torch.stack(left_out).std(0, correction=0) * (probes - 1) ** 0.5
     value = scale * _bound(size, commutator)
     frobenius = scale * size.mean(0).sqrt()

@@ -56,21 +56,30 @@ class JointRange:
     """
 
     def __init__(
-        self, operator: AbstractOperator, generator: torch.Generator | None, max_dimension: int
+        self,
+        operator: AbstractOperator,
+        generator: torch.Generator | None,
+        max_dimension: int,
+        whole: bool = True,
     ) -> None:
+        """Begin, with all of R^n where that is small and asked for, else with a random vector."""
         operator, self.scale = unit_scaled(operator)
-        self.operator, self.products = operator, 1
+        self.operator = operator
+        self.products = 1
         self.largest = max(operator.sizes)
-        self.exact = self.largest <= record.DENSE_LIMIT
+        self.exact = whole and self.largest <= record.DENSE_LIMIT
         self.max_dimension = max_dimension
         n = operator.like[0].numel()
         empty = operator.like.new_zeros(len(operator.like), 0, n)
-        self.v, self.jv, self.tv, self.tjv = empty, empty, empty, empty
+        self.v = empty
+        self.jv = empty
+        self.tv = empty
+        self.tjv = empty
         if self.exact:
             for first in range(0, self.largest, CHUNK):
                 self._append(self._unit_vectors(first, min(CHUNK, self.largest - first)))
         else:
-            self._grow(operator.random(generator).flatten(1)[:, None])
+            self.grow(operator.random(generator).flatten(1)[:, None])
 
     @property
     def dimension(self) -> int:
@@ -136,6 +145,7 @@ class JointRange:
         """Points, residual vectors `(batch, directions, n)`, and residuals in units of what is
         allowed.
         """
+        # On all of R^n an inner circle is a singular value of J − cI, without a square.
         sharp = self.complete & inverse
         values, coefficients, finite = self._projected(u, v, sharp)
         w, jw, tw, tjw = (
@@ -157,7 +167,8 @@ class JointRange:
 
         Where `sharp`, V is all of R^n, and inner circles are singular values of J − cI.
         """
-        mixed, square = torch.bmm(self.v, self.jv.mT), torch.bmm(self.jv, self.jv.mT)
+        mixed = torch.bmm(self.v, self.jv.mT)
+        square = torch.bmm(self.jv, self.jv.mT)
         alive = self.v.norm(dim=2) > 0.5
         on_host = transferred(HOST, mixed, square, alive.to(u.dtype), u, v)
         mixed, square, used, first, second = (part.double() for part in on_host)
@@ -170,8 +181,10 @@ class JointRange:
         below_all = -2 * (square.abs().sum(2).amax(1) + symmetric.abs().sum(2).amax(1)) - 1
         h = h + torch.diag_embed((used < 0.5) * below_all[:, None])[:, None]
         values, vectors = decomposed(torch.linalg.eigh, h.flatten(0, 1))
-        shape, device = u.shape, self.v.device
-        largest, leading = values[:, -1].view(shape), vectors[..., -1].view(*shape, -1)
+        shape = u.shape
+        device = self.v.device
+        largest = values[:, -1].view(shape)
+        leading = vectors[..., -1].view(*shape, -1)
         if bool(sharp.any()):
             c = _centres(first, second)[..., None]
             beyond = 2 * (below_all[:, None, None] - c.abs())  # rows of zeros must not win here
@@ -190,6 +203,8 @@ class JointRange:
         upright = u == 0
         centre = _centres(u, v)
         sigma = torch.where(upright, points.abs(), (points - centre).abs())
+        # H is u (JᵀJ − c(J + Jᵀ)) with |u| = 1/√(1 + c²), or ±(J + Jᵀ): the residual of
+        # MᵀM w = σ²w, or of the symmetric part, is larger or smaller by that.
         square = residual * torch.where(upright, 0.5, torch.hypot(torch.ones_like(centre), centre))
         reach = points.abs() + centre.abs()
         noise = NOISE * torch.finfo(u.dtype).eps * reach * torch.where(upright, 1.0, reach)
@@ -223,26 +238,28 @@ class JointRange:
             if inside and inverse:
                 chosen = self._inverted(chosen, _centres(u, v).gather(1, worst.indices))
             new.append(chosen)
-        self._grow(torch.cat(new, 1)[:, :room])
+        self.grow(torch.cat(new, 1)[:, :room])
 
     def _inverted(self, r: Tensor, centres: Tensor) -> Tensor:
         """About (MᵀM)⁻¹ r, M = J − cI, each row with its own c."""
-        rows, c = r.transpose(0, 1).flatten(0, 1), centres.T.reshape(-1, 1)
+        rows = r.transpose(0, 1).flatten(0, 1)
+        c = centres.T.reshape(-1, 1)
+        # Lengths do not matter, and near the spectrum they would overflow.
         rows, _ = unit(rows)
         half = gmres(
-            lambda y: self._product(y, adjoint=True) - c * y, rows, LOOSE_SOLVE, LONGEST_SOLVE
+            lambda y: self.product(y, adjoint=True) - c * y, rows, LOOSE_SOLVE, LONGEST_SOLVE
         ).solution
         half, _ = unit(half)
-        whole = gmres(lambda y: self._product(y) - c * y, half, LOOSE_SOLVE, LONGEST_SOLVE).solution
+        whole = gmres(lambda y: self.product(y) - c * y, half, LOOSE_SOLVE, LONGEST_SOLVE).solution
         return whole.view(r.shape[1], r.shape[0], -1).transpose(0, 1)
 
-    def _product(self, rows: Tensor, adjoint: bool = False) -> Tensor:
+    def product(self, rows: Tensor, adjoint: bool = False) -> Tensor:
         """J or Jᵀ on `(tangents·batch, n)`."""
         self.products += len(rows) // max(len(self.v), 1)
         operator = self.operator
         return operator.flat(operator.rmv if adjoint else operator.mv)(rows)
 
-    def _grow(self, directions: Tensor) -> None:
+    def grow(self, directions: Tensor) -> None:
         """Orthonormal rows for new directions `(batch, some, n)`, zeros for what lies in the space;
         nothing where all of them do.
         """
@@ -250,8 +267,10 @@ class JointRange:
         basis = self.v
         for k in range(directions.shape[1]):
             direction, _ = unit(directions[:, k])
+            # A solve that broke down adds nothing rather than NaN to the space of its example.
             direction = torch.where(direction.isfinite(), direction, 0.0)
             q, _ = unit(orthogonalize(basis, direction)[0], 100 * eps)
+            # What loses half of a unit length the second time was rounding of the space itself.
             q, _ = unit(orthogonalize(basis, q)[0], 0.5)
             basis = torch.cat([basis, q[:, None]], 1)
         fresh = basis[:, self.dimension :]
@@ -263,8 +282,8 @@ class JointRange:
         """Rows of V with their products."""
         batch, count, n = fresh.shape
         rows = fresh.transpose(0, 1).reshape(-1, n)
-        image = self._product(rows)
-        back = self._product(torch.cat([rows, image]), adjoint=True)
+        image = self.product(rows)
+        back = self.product(torch.cat([rows, image]), adjoint=True)
 
         def over_batch(columns: Tensor) -> Tensor:
             return columns.view(count, batch, n).transpose(0, 1)

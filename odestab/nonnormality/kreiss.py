@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Complex, Float
 from torch import Tensor
 
-from odestab.nonnormality.pseudospectrum import Resolvent, resolvent
+from odestab.nonnormality.resolvent import Resolvent, resolvent
 from odestab.nonnormality.root import compass_search
 from odestab.operators.linear_operator import AbstractOperator
 
@@ -184,7 +184,7 @@ def _quotient(
     triplets = given.triplets(where)
     sigma = triplets.values / divisor
     numerator = z.abs() - 1 if isinstance(plane, _Disc) else z.real
-    trusted = torch.where(
-        triplets.values > 10 * triplets.rounding, numerator / sigma, 0.0
-    )  # below, σ is noise
+    # Below, σ is noise, and its quotient would pass for a supremum.
+    known = triplets.values > 10 * triplets.rounding
+    trusted = torch.where(known, numerator / sigma, 0.0)
     return torch.where(sigma.isnan(), torch.nan, trusted), triplets.residuals / triplets.values

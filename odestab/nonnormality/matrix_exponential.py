@@ -92,6 +92,7 @@ def _krylov_exponential(
         def apply(v: Tensor) -> Tensor:
             rows = (inner.project(v) * before).reshape(-1, inner.like[0].numel())
             tangents = len(rows) // len(inner.like)
+            # A growth that is not known tightens nothing.
             grown = growth().nan_to_num(0.0, posinf=0.0).repeat(tangents)
             state = exponential_action(inner.flat(product), rows, rtol, growth=grown).state
             return state.view_as(v) * after
@@ -263,6 +264,7 @@ class _Point:
 def _norm(
     operator: AbstractOperator, time: Tensor, rtol: float, generator: torch.Generator
 ) -> _Point:
+    # Products ten times as accurate as the triplet, whose residual they would spoil else.
     spectrum = singular_values(exponential(operator, time, rtol / 10), 1, "LM", rtol, generator)
     assert spectrum.right is not None and spectrum.left is not None
     left = spectrum.left[:, 0]
@@ -297,12 +299,14 @@ def _peak(
     end = times.gather(1, neighbour[:, None])[:, 0]
     search = Illinois.begun(direction * low.slope)
     for _ in range(SEARCH_STEPS):
+        # No more than this can be gained in log ‖e^{tA}‖, to first order.
         open_ = best.slope.abs() * (end - low.time).abs() > rtol
         if not bool(open_.any()):
             break
         between = low.time + search.part * (end - low.time)
         point = evaluate(torch.where(open_, between, best.time))
         uphill = direction * point.slope
+        # Uphill but lower is behind a dip: the search does not cross it.
         forward = open_ & (uphill > 0) & (point.value >= low.value)
         back = open_ & ~forward
         search = search.moved(uphill, forward, back)

@@ -13,9 +13,8 @@ from odestab.krylov.ritz import grow_until, lanczos_ritz
 from odestab.operators.linear_operator import AbstractOperator
 from odestab.spectrum import record
 
-LARGEST_BASIS = (
-    3 * 2**28
-)  # bytes of Lanczos bases held at once; angles beyond it wait for the next round
+# bytes of Lanczos bases held at once; angles beyond it wait for the next round
+LARGEST_BASIS = 3 * 2**28
 LARGEST_SPACE = 160
 
 
@@ -149,6 +148,7 @@ def _lanczos_vectors(
     factorization, ritz = grow_until(
         lambda previous, steps: lanczos(product, rows, steps, previous),
         lanczos_ritz,
+        # Half: the residual that is recomputed for the verdict has rounding beside the estimate.
         lambda r: 0.5 * rtol * r.values.abs(),
         (20, 10, min(LARGEST_SPACE, 2 * max(operator.sizes))),
     )
@@ -180,8 +180,10 @@ def _judged(
     image, forward = _rotated(operator, angles, x)
     support = (x * image).flatten(2).sum(2)
     residuals = norm((image - support[..., None, None] * x).flatten(2)).T
-    (u, v), (au, av) = x.unbind(2), forward.unbind(2)
+    (u, v) = x.unbind(2)
+    (au, av) = forward.unbind(2)
     boundary = torch.complex((u * au + v * av).sum(-1), (u * av - v * au).sum(-1)).T
+    # A vector of zeros stands for a matrix that is not finite, or has no entry.
     failed = ~(x.flatten(2).norm(dim=2).T > 0.5)
     support = support.T.masked_fill(failed, torch.nan)
     boundary = boundary.masked_fill(failed, complex("nan"))

@@ -2,15 +2,14 @@
 
 import dataclasses
 import math
-from collections.abc import Callable
 
 import numpy as np
-import scipy.linalg
 import torch
 from jaxtyping import Bool, Complex, Float
 from torch import Tensor
 
-from odestab.nonnormality.pseudospectrum import Resolvent, resolvent
+from odestab.nonnormality.crossings import ABSCISSA, RADIUS, Coordinate
+from odestab.nonnormality.resolvent import Resolvent, resolvent
 from odestab.nonnormality.root import Bracket
 from odestab.operators.linear_operator import AbstractOperator
 
@@ -25,10 +24,8 @@ NEWTON_STEPS = 120  # from an eigenvalue to the boundary: where it is defective,
 CORRECTIONS = 10  # from one boundary point to a neighbour
 ASCENT_STEPS = 60
 ROUNDS = 10
-RTOL = (
-    1e-6,
-    1e-3,
-)  # of the residuals of σ, with Schur forms and matrix-free; what they spoil is of second order
+# of the residuals of σ, with Schur forms and matrix-free; what they spoil is of second order
+RTOL = (1e-6, 1e-3)
 LEAST_REACH = 1e-15  # of a first step, relative to where it begins
 PRECISION = 1e-12  # relative, of log σ on the boundary
 
@@ -50,8 +47,8 @@ class Extremum:
         path: which code computed the products, as `Linearization` names it.
 
     >>> f = od.LinearVectorField(torch.diag(torch.tensor([-1.0, -3.0])).double())
-    >>> found = od.pseudospectral_abscissa(od.Jacobian(f, torch.zeros(1, 2).double()), 0.5)
-    >>> round(found.value.item(), 6), found.converged.tolist(), found.kind  # normal: α + ε
+    >>> abscissa = od.pseudospectral_abscissa(od.Jacobian(f, torch.zeros(1, 2).double()), 0.5)
+    >>> round(abscissa.value.item(), 6), abscissa.converged.tolist(), abscissa.kind  # normal: α + ε
     (-0.5, [True], 'exact')
     """
 
@@ -62,18 +59,6 @@ class Extremum:
     matvecs: int
     kind: str
     path: str | None = None
-
-
-@dataclasses.dataclass(frozen=True)
-class _Coordinate:
-    """z as a function of w = x + iy, x maximised: z = w for the abscissa, exp w for the radius."""
-
-    which: str
-    to_z: Callable[[Tensor], Tensor]
-    from_z: Callable[[Tensor], Tensor]
-    derivative: Callable[[Tensor], Tensor]
-    value: Callable[[Tensor], Tensor]
-    crossings: Callable[[Tensor, float, float], np.ndarray]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -135,7 +120,7 @@ def pseudospectral_abscissa(
     0.0401
     """
     return _extremum(
-        prepared or resolvent(operator, generator=generator), epsilon, method, _ABSCISSA
+        prepared or resolvent(operator, generator=generator), epsilon, method, ABSCISSA
     )
 
 
@@ -167,12 +152,10 @@ def pseudospectral_radius(
     >>> round(od.pseudospectral_radius(A, 0.2).value.item(), 6)  # normal: ρ + ε > 1
     1.1
     """
-    return _extremum(prepared or resolvent(operator, generator=generator), epsilon, method, _RADIUS)
+    return _extremum(prepared or resolvent(operator, generator=generator), epsilon, method, RADIUS)
 
 
-def _extremum(
-    prepared: Resolvent, epsilon: float, method: str, coordinate: _Coordinate
-) -> Extremum:
+def _extremum(prepared: Resolvent, epsilon: float, method: str, coordinate: Coordinate) -> Extremum:
     if not (epsilon > 0 and math.isfinite(epsilon)):
         raise ValueError(f"epsilon must be > 0 and finite, got {epsilon}")
     if method not in METHODS:
@@ -199,7 +182,7 @@ def _extremum(
 
 def _record(
     level: Resolvent,
-    coordinate: _Coordinate,
+    coordinate: Coordinate,
     best: _Boundary,
     epsilon: float,
     searched: Tensor,
@@ -209,9 +192,8 @@ def _record(
     point = coordinate.to_z(torch.complex(best.x, best.y))
     at_point = level.triplets(point)
     residual = (at_point.values[:, 0].double() - epsilon).abs()
-    told_apart = (
-        at_point.rounding[:, 0] < epsilon
-    )  # else the whole pseudospectrum is one eigenvalue to rounding
+    # Else the whole pseudospectrum is one eigenvalue to rounding.
+    told_apart = at_point.rounding[:, 0] < epsilon
     value = torch.where(known, coordinate.value(point[:, 0]), torch.nan)
     point = torch.where(known, point[:, 0], complex("nan"))
     dtype = level.operator.like.dtype
@@ -226,14 +208,14 @@ def _record(
     )
 
 
-def _outward(coordinate: _Coordinate, z: Tensor) -> Tensor:
+def _outward(coordinate: Coordinate, z: Tensor) -> Tensor:
     """The direction, unit, in which x grows."""
     direction = coordinate.derivative(coordinate.from_z(z))
     return torch.where(direction.abs() > 0, direction / direction.abs(), 1.0)
 
 
 def _ascend(
-    level: Resolvent, coordinate: _Coordinate, begin: Tensor, epsilon: float, reach: Tensor
+    level: Resolvent, coordinate: Coordinate, begin: Tensor, epsilon: float, reach: Tensor
 ) -> _Boundary:
     """Maximise the boundary's x over y from points inside; a step must gain.
 
@@ -248,6 +230,7 @@ def _ascend(
     for _ in range(ASCENT_STEPS):
         step = torch.where(bend < 0, -at.slope / bend, at.slope.sign() * reach).clamp(-reach, reach)
         gain = at.slope * step / 2
+        # A gain below the accuracy of the boundary itself could not be told from none.
         open_ = gain > max(PRECISION / 10, level.rtol**2) * scale
         if not bool(open_.any()):
             break
@@ -263,6 +246,7 @@ def _ascend(
         )
         better = open_ & (trial.x > at.x)
         met = open_ & trial.x.isfinite()
+        # A step to where no boundary was found says nothing about its curvature.
         bend = torch.where(met, (trial.slope - at.slope) / step, bend)
         reach = torch.where(better, 2 * reach, torch.where(open_, step.abs() / 4, reach))
         at = at.replaced(better, trial)
@@ -271,7 +255,7 @@ def _ascend(
 
 def _boundary(
     level: Resolvent,
-    coordinate: _Coordinate,
+    coordinate: Coordinate,
     x: Tensor,
     y: Tensor,
     epsilon: float,
@@ -310,7 +294,7 @@ def _boundary(
 
 def _search(
     level: Resolvent,
-    coordinate: _Coordinate,
+    coordinate: Coordinate,
     best: _Boundary,
     epsilon: float,
     count: int,
@@ -320,6 +304,7 @@ def _search(
 
     They are filled up with the best point itself.
     """
+    # Beyond by more than the best point may be off, or the search would find that again.
     x = best.x + max(1e-9, 10 * level.rtol**2) * (
         best.x.abs() + epsilon / coordinate.derivative(torch.complex(best.x, best.y)).abs()
     )
@@ -333,11 +318,12 @@ def _search(
         share = torch.linspace(0, 1, SAMPLES[level.forms is None], dtype=x.dtype, device=x.device)
         y = (
             math.pi * share.expand(len(x), -1)
-            if coordinate is _RADIUS
+            if coordinate is RADIUS
             else (level.norm[:, None] + epsilon) * share**2
         )
     w = torch.complex(x.expand_as(y), y)
     triplets = level.triplets(coordinate.to_z(w))
+    # Inside by more than rounding: a point on the boundary is no progress.
     sigma = torch.where(
         triplets.values + 2 * triplets.rounding < epsilon, triplets.values.double(), torch.inf
     )
@@ -348,7 +334,7 @@ def _search(
     )
 
 
-def _middles(coordinate: _Coordinate, triangle: Tensor, epsilon: float, x: float) -> Tensor:
+def _middles(coordinate: Coordinate, triangle: Tensor, epsilon: float, x: float) -> Tensor:
     """Points between neighbours of all y ≥ 0 where the line x may cross the boundary.
 
     The imaginary part of every eigenvalue is taken for a crossing, on the axis or not: points too
@@ -357,44 +343,8 @@ def _middles(coordinate: _Coordinate, triangle: Tensor, epsilon: float, x: float
     if not math.isfinite(x) or not triangle.isfinite().all():
         return torch.zeros(1, dtype=torch.float64)
     y = np.unique(np.abs(coordinate.crossings(triangle, epsilon, x)))
-    ends = [0.0, math.pi] if coordinate is _RADIUS else [0.0]
+    ends = [0.0, math.pi] if coordinate is RADIUS else [0.0]
     y = np.unique(np.concatenate([ends, y]))
+    # Crossings that are one to rounding have no point between them.
     wide = np.diff(y) > 1e-12 * max(y[-1], epsilon)
     return torch.as_tensor(np.concatenate([ends, ((y[1:] + y[:-1]) / 2)[wide]]))
-
-
-def _vertical_crossings(a: Tensor, epsilon: float, x: float) -> np.ndarray:
-    """y with ε among the singular values of (x + iy)I − A (Byers 1988).
-
-    There iy is an eigenvalue of [[A − xI, εI], [−εI, xI − A*]].
-    """
-    identity = torch.eye(len(a), dtype=a.dtype, device=a.device)
-    hamiltonian = torch.cat(
-        [
-            torch.cat([a - x * identity, epsilon * identity], 1),
-            torch.cat([-epsilon * identity, x * identity - a.mH], 1),
-        ]
-    )
-    return torch.linalg.eigvals(hamiltonian).imag.cpu().numpy()
-
-
-def _circular_crossings(a: Tensor, epsilon: float, x: float) -> np.ndarray:
-    """θ with ε among the singular values of r e^{iθ} I − A, r = eˣ (Mengi and Overton 2005).
-
-    There e^{iθ} is an eigenvalue of a pencil.
-    """
-    identity = torch.eye(len(a), dtype=a.dtype, device=a.device)
-    r = math.exp(x) * identity
-    zero = torch.zeros_like(identity)
-    left = torch.cat([torch.cat([-epsilon * identity, a], 1), torch.cat([r, zero], 1)])
-    right = torch.cat([torch.cat([zero, r], 1), torch.cat([a.mH, -epsilon * identity], 1)])
-    alpha, beta = scipy.linalg.eigvals(
-        left.cpu().numpy(), right.cpu().numpy(), homogeneous_eigvals=True
-    )
-    return np.angle(alpha * np.conj(beta))
-
-
-_ABSCISSA = _Coordinate(
-    "LR", lambda w: w, lambda z: z, torch.ones_like, torch.real, _vertical_crossings
-)
-_RADIUS = _Coordinate("LM", torch.exp, torch.log, torch.exp, torch.abs, _circular_crossings)

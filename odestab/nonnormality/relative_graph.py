@@ -4,7 +4,8 @@ worst growth at every step size.
 
 import dataclasses
 import math
-from typing import Protocol, runtime_checkable
+import numbers
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Complex, Float
@@ -134,7 +135,8 @@ class RelativeGraph:
             ends = torch.stack([self.right, self.left], 1)
             corners = torch.cat([corners, torch.complex(ends, torch.zeros_like(ends))], 1)
         corners = torch.cat([corners, corners[:, :1]], 1)
-        a, b = corners[:, :-1, None], corners[:, 1:, None]
+        a = corners[:, :-1, None]
+        b = corners[:, 1:, None]
         t = torch.arange(SEGMENT, dtype=a.real.dtype, device=a.device) / SEGMENT
         # |z|² − (Re z)² along the line, without a difference of squares.
         height = (1 - t) * a.imag**2 + t * b.imag**2 + t * (1 - t) * (b.real - a.real) ** 2
@@ -190,22 +192,25 @@ class RelativeGraph:
         """
         if self.range is None:
             raise ValueError("range must be the graph's subspace, got None: it was freed")
-        theta, h = theta_of(method), float(method.step_size)
+        theta = theta_of(method)
+        h = float(method.step_size)
         forward, back = (h * part * self.range.scale for part in (1 - theta, theta))
         known = ~self.outer[:, 0].isnan()
         # The first guess may be anything: 1 is the growth of the zero operator.
-        growth, good = torch.ones_like(forward), known
+        growth = torch.ones_like(forward)
+        good = known
         for _ in range(RATIO_ROUNDS if 0 < theta < 1 else 1):
             # |1 + αz|² − G²|1 − βz|², with weights that hold up where G is infinite.
             above = 1 / (1 + growth.nan_to_num(1.0) ** 2)
             u = above * forward**2 - (1 - above) * back**2
             v = above * forward + (1 - above) * back
             size = torch.hypot(u, v)
-            found = self.range.extremes(
+            extreme = self.range.extremes(
                 (u / size)[:, None], (v / size)[:, None], self.rtol, torch.zeros_like(size), True
             )
-            before, good = growth, found.converged[:, 0]
-            growth = _ratio(found.points[:, 0], forward, back)
+            before = growth
+            good = extreme.converged[:, 0]
+            growth = _ratio(extreme.points[:, 0], forward, back)
             if not bool(((growth - before).abs() > 1e-12 * growth.abs()).any()):
                 break
         return torch.where(good & known, growth, torch.nan)
@@ -239,7 +244,7 @@ def scaled_relative_graph(
 
     Raises:
         ValueError: if there are no centres, or they are not finite, real and in one dimension; if
-            rtol is not positive.
+            rtol is not positive, or max_dimension is no whole number >= 1.
 
     Example:
         >>> import torch, odestab as od
@@ -255,11 +260,14 @@ def scaled_relative_graph(
         raise ValueError(f"centres must be finite, at least one, got {centres.tolist()}")
     if not rtol > 0:
         raise ValueError(f"rtol must be > 0, got {rtol}")
+    largest: Any = max_dimension
+    if not isinstance(largest, numbers.Integral) or largest < 1:
+        raise ValueError(f"max_dimension must be a whole number >= 1, got {largest!r}")
     space = JointRange(op, generator, max_dimension)
-    one = torch.ones_like(space.scale)[:, None]
-    zero = torch.zeros_like(space.scale)
+    ones = torch.ones_like(space.scale)[:, None]
+    zeros = torch.zeros_like(space.scale)
     # ‖J‖ first: it is the unit of centres and of what is negligible.
-    size = space.extremes(one, 0 * one, 0.1, zero).points[:, 0].abs()
+    size = space.extremes(ones, 0 * ones, 0.1, zeros).points[:, 0].abs()
     unit_ = torch.where(size > 0, size, 1.0)
     if centres is None:
         angle = torch.linspace(0.5 * math.pi, -0.5 * math.pi, CENTRES + 2, dtype=torch.float64)
@@ -268,15 +276,18 @@ def scaled_relative_graph(
         given = centres.to(size).sort(descending=True).values
         own = given.expand(len(size), -1) / space.scale[:, None]
     steep = torch.hypot(torch.ones_like(own), own)
-    outwards = torch.cat([0 * one, 1 / steep, 0 * one], 1), torch.cat([-one, -own / steep, one], 1)
-    found = [space.extremes(*outwards, rtol, zero)]
+    outwards = (
+        torch.cat([0 * ones, 1 / steep, 0 * ones], 1),
+        torch.cat([-ones, -own / steep, ones], 1),
+    )
+    extremes = [space.extremes(*outwards, rtol, zeros)]
     if inner:
-        found.append(space.extremes(-1 / steep, own / steep, rtol, NEGLIGIBLE * size))
-    return _graph(op, space, own, found, rtol)
+        extremes.append(space.extremes(-1 / steep, own / steep, rtol, NEGLIGIBLE * size))
+    return _graph(op, space, own, extremes, rtol)
 
 
 def _graph(
-    op: AbstractOperator, space: JointRange, own: Tensor, found: list[Extremes], rtol: float
+    op: AbstractOperator, space: JointRange, own: Tensor, extremes: list[Extremes], rtol: float
 ) -> RelativeGraph:
     """The record in the operator's own units, from the extremes on the scaled one."""
     scale = space.scale[:, None]
@@ -289,17 +300,18 @@ def _graph(
         # A radius below its residual is a small number, and that is all that is known of it.
         return radius * scale, torch.minimum(residual, radius) * scale, part.converged[:, inside]
 
-    outer, outer_residuals, outer_converged = circles(found[0], 1)
+    outer, outer_residuals, outer_converged = circles(extremes[0], 1)
     missing = torch.full_like(outer, torch.nan)
-    inner, inner_residuals = missing, missing
+    inner = missing
+    inner_residuals = missing
     inner_converged = torch.zeros_like(outer_converged)
-    if len(found) > 1:
-        inner, inner_residuals, inner_converged = circles(found[1], 0)
+    if len(extremes) > 1:
+        inner, inner_residuals, inner_converged = circles(extremes[1], 0)
     return RelativeGraph(
         own * scale,
         outer,
         inner,
-        torch.cat([part.points for part in found], 1) * scale,
+        torch.cat([part.points for part in extremes], 1) * scale,
         outer_residuals,
         inner_residuals,
         outer_converged,

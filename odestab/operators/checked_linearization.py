@@ -14,9 +14,8 @@ from torch.autograd import forward_ad
 from odestab.fields.vector_field import AbstractVectorField, Linearization, linearize, over_tangents
 from odestab.one_thread import ONE_THREAD, forward_mode, jvp
 
-LONGEST_UNCHECKED = (
-    64  # products; the first one is repeated after 2, 4, 8, …, then after every so many
-)
+# products; the first one is repeated after 2, 4, 8, …, then after every so many
+LONGEST_UNCHECKED = 64
 STATELESS = "field must be a differentiable function of the state alone"
 
 Product = Callable[[Tensor], Tensor]
@@ -95,18 +94,7 @@ def derivatives_anew(
         pull = torch.func.vjp(function, x)[1]
         return torch.func.vjp(lambda u: pull(u)[0], torch.zeros_like(x))[1](v)[0].detach()
 
-    def rmv(u: Tensor) -> Tensor:
-        with torch.enable_grad():
-            primal = x.detach().requires_grad_()
-            image = function(primal)
-        if not image.requires_grad:
-            return torch.zeros_like(u)
-        cotangents = u.reshape(-1, *x.shape)
-        (product,) = torch.autograd.grad(
-            image, primal, cotangents, is_grads_batched=True, materialize_grads=True
-        )
-        return product.reshape(u.shape)
-
+    rmv = functools.partial(_pulled_back, function, x)
     paths: dict[str, Product] = {
         "torch.func.jvp": functional,
         "torch.autograd": plain,
@@ -125,6 +113,20 @@ def derivatives_anew(
             tangents = over_tangents(lambda: product, x)  # noqa: B023 -- the loop ends here
             return Linearization(tangents, rmv, path), image
     raise problem
+
+
+def _pulled_back(function: Product, x: Tensor, u: Tensor) -> Tensor:
+    """∂Fᵀ u from an evaluation of F that is recorded for it alone."""
+    with torch.enable_grad():
+        primal = x.detach().requires_grad_()
+        image = function(primal)
+    if not image.requires_grad:
+        return torch.zeros_like(u)
+    cotangents = u.reshape(-1, *x.shape)
+    (product,) = torch.autograd.grad(
+        image, primal, cotangents, is_grads_batched=True, materialize_grads=True
+    )
+    return product.reshape(u.shape)
 
 
 def _one_by_one(product: Product, x: Tensor, v: Tensor) -> Tensor:
@@ -166,15 +168,14 @@ class _Check:
         eps = torch.finfo(x.dtype).eps
         try:
             image = derivatives_anew(field.unsplit, x, v)[1]
-        except (
-            _WrongProduct
-        ):  # torch cannot differentiate F, whose field then must know its derivative
+        except _WrongProduct:
+            # torch cannot differentiate F, whose field then must know its derivative.
             image = torch.zeros_like(x)
         if bool(image.any()):
             return cls(field.project, v, u, image, eps**0.5)
-        return cls(
-            field.project, v, u, _central_difference(field, x, v), eps**0.25
-        )  # its error is of order eps^(2/3), times the curvature
+        # A product of zero may be right, or a derivative that torch did not see: a difference, of
+        # error eps^(2/3) times the curvature, decides.
+        return cls(field.project, v, u, _central_difference(field, x, v), eps**0.25)
 
     def watched(self, candidate: Linearization, spare: Linearization) -> Linearization:
         """The candidate, its products repeated while they are used; `spare`, the same, is checked
@@ -188,6 +189,7 @@ class _Check:
             raise _WrongProduct(f"two products with its derivative that differ by {gap:.1e}")
         forward = _First(self.project, self.v, image)
         reverse = _First(self.project, self.u, self.project(spare.rmv(self.u)))
+        # A trace that keeps what the layer changes in place is right once.
         forward.require_again(candidate.mv, 1)
         if (gap := self._adjoint_gap(reverse.image)) > self.rtol:
             raise _WrongProduct(f"forward and reverse products that differ by {gap:.1e}")
@@ -237,6 +239,7 @@ def _normal(x: Tensor, seed: int) -> Tensor:
 
 def _central_difference(field: AbstractVectorField, x: Tensor, v: Tensor) -> Tensor:
     with torch.no_grad():
+        # eps^(1/3) of the length balances the rounding of a central difference and its truncation.
         step = torch.finfo(x.dtype).eps ** (1 / 3) * (x.norm() / v.norm().clamp(min=1)).clamp(
             min=1e-3
         )
@@ -265,6 +268,7 @@ class _First:
 
     def cast(self, dtype: torch.dtype) -> "_First":
         """That of the product in another precision, which rounds in its own way."""
+        # The coarser of both precisions decides how alike two products can be.
         rounding = max(torch.finfo(kind).eps for kind in (dtype, self.image.dtype))
         return dataclasses.replace(
             self,
@@ -296,6 +300,7 @@ class _First:
 
         def apply(v: Tensor) -> Tensor:
             image = product(v)
+            # After 2, 4, 8, … uses, as a product may go wrong early or late, and then seldom.
             used = next(uses)
             seldom = used % LONGEST_UNCHECKED == 0
             doubling = used < LONGEST_UNCHECKED and used.bit_count() == 1
@@ -332,9 +337,8 @@ def _alike(image: Tensor, expected: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     image = _wide(image).flatten(1)
     expected = _wide(expected).flatten(1)
     finite = expected.isfinite().all(1)
-    scale = torch.maximum(image.abs().amax(1), expected.abs().amax(1))[
-        :, None
-    ]  # squares of large entries overflow
+    # Squares of large entries overflow.
+    scale = torch.maximum(image.abs().amax(1), expected.abs().amax(1))[:, None]
     scale = torch.where(scale > 0, scale, 1.0)
     return image / scale, expected / scale, finite
 

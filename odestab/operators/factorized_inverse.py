@@ -23,11 +23,14 @@ def factorized_inverse(operator: AbstractOperator, *, regular: bool = False) -> 
     >>> od.factorized_inverse(A).mv(torch.ones(1, 2).double()).log2().tolist()
     [[-2.0, 30.0]]
     """
-    real, n = operator.real_entries(), max(operator.sizes)
+    real = operator.real_entries()
+    n = max(operator.sizes)
+    # Behind the matrix of a shorter example stands the identity, which factorises with it.
     matrices = torch.eye(n, dtype=operator.like.dtype, device=operator.like.device).repeat(
         len(real), 1, 1
     )
     for matrix, dense in zip(matrices, operator.dense(), strict=True):
+        # NaN throughout: factors of a matrix with one infinite entry are finite in part.
         matrix[: len(dense), : len(dense)] = dense if bool(dense.isfinite().all()) else torch.nan
     factors = torch.linalg.lu_factor_ex(matrices)[:2]
     if regular:
@@ -44,9 +47,7 @@ def factorized_inverse(operator: AbstractOperator, *, regular: bool = False) -> 
 
     def solved(adjoint: bool) -> Callable[[Tensor], Tensor]:
         def apply(b: Tensor) -> Tensor:
-            rows = b.reshape(-1, *operator.like.shape).flatten(
-                2
-            )  # (tangents, batch, n of the longest)
+            rows = b.reshape(-1, *operator.like.shape).flatten(2)  # (tangents, batch, n)
             columns = rows.gather(2, entries.expand(len(rows), -1, -1)) * alive
             x = torch.linalg.lu_solve(
                 *factors, columns.permute(1, 2, 0).contiguous(), adjoint=adjoint

@@ -51,6 +51,7 @@ class Jacobian(AbstractOperator):
                 f"state of shape {tuple(self.x.shape)}"
             )
         object.__setattr__(self, "x", self.x.contiguous())
+        # The field gets a copy, so that one which works in place is found out and does no harm.
         own = self.x.detach().clone()
         with torch.no_grad():
             image = self.field(own)
@@ -107,6 +108,7 @@ class Jacobian(AbstractOperator):
 
     @functools.cached_property
     def _linearized(self) -> "_Linearized":
+        # A mask of nothing but True would cost two passes over the state a product.
         padded = self.mask is not None and not bool(self.mask.all())
         like = self.like.detach()
         products = self.linearization
@@ -121,6 +123,7 @@ def _rounded(linearization: Linearization, x: Tensor) -> Linearization:
 
     def wide(product: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
         def apply(v: Tensor) -> Tensor:
+            # The range of half precision is small, and a product is linear in its tangent.
             scale = power_of_two(v.abs().amax(event, keepdim=True))
             return product((v / scale).to(x.dtype)).to(v.dtype) * scale
 

@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
-import scipy.sparse.linalg
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
@@ -140,6 +139,7 @@ class AbstractOperator(abc.ABC):
 
         Each depends on the seed and the example's own size alone, not on its batch mates.
         """
+        # One seed for all examples: each draws by itself, whatever stands beside it.
         seed = int(
             torch.randint(2**62, (), generator=generator or torch.Generator().manual_seed(0))
         )
@@ -157,6 +157,7 @@ class AbstractOperator(abc.ABC):
         n = max(self.sizes)
         columns = [self.like.new_zeros(size, size) for size in self.sizes]
         for first in range(0, n, chunk):
+            # Column i of every example at once: examples are independent.
             basis = self.like.new_zeros(min(chunk, n - first), *self.like.shape).flatten(2)
             for example, entries in enumerate(real):
                 mine = entries[first : first + chunk]
@@ -164,6 +165,7 @@ class AbstractOperator(abc.ABC):
             image = self.mv(basis.reshape(-1, *self.like.shape)).flatten(2)
             for example, entries in enumerate(real):
                 width = min(chunk, max(len(entries) - first, 0))
+                # Shorter examples are done before the longest one.
                 columns[example][:, first : first + width] = image[:width, example][:, entries].T
         return columns
 
@@ -175,6 +177,8 @@ class AbstractOperator(abc.ABC):
         Raises:
             ValueError: if there is no such example.
         """
+        import scipy.sparse.linalg  # late: it takes as long as all of odestab
+
         if not 0 <= example < self.like.shape[0]:
             raise ValueError(f"example must be in 0..{self.like.shape[0] - 1}, got {example}")
         real = self.real_entries()[example]
@@ -336,8 +340,8 @@ def solve(
 
     >>> f = od.LinearVectorField(torch.tensor([[2.0, 1.0], [0.0, 4.0]]).double())
     >>> A = od.Jacobian(f, torch.zeros(1, 2).double())
-    >>> found = od.solve(A, torch.tensor([[3.0, 4.0]]).double())
-    >>> found.solution.round(decimals=6).tolist(), found.converged.tolist()
+    >>> solved = od.solve(A, torch.tensor([[3.0, 4.0]]).double())
+    >>> solved.solution.round(decimals=6).tolist(), solved.converged.tolist()
     ([[1.0, 1.0]], [True])
     """
     rows = operator.project(b).reshape(-1, math.prod(operator.like.shape[1:]))
@@ -359,6 +363,7 @@ def inverse(
     >>> step.mv(torch.ones(1, 2).double()).round(decimals=6).tolist()
     [[0.25, 2.0]]
     """
+    # No residual gets much below rounding: to ask for it would spend the budget in vain.
     rtol = max(rtol, 20 * torch.finfo(operator.like.dtype).eps)
     return ComposedOperator(
         lambda v: solve(operator, v, rtol, max_iterations).solution.view_as(v),

@@ -3,7 +3,6 @@
 import dataclasses
 import functools
 
-import scipy.linalg
 import torch
 from jaxtyping import Bool, Complex, Float
 from torch import Tensor
@@ -15,11 +14,8 @@ from odestab.krylov.ritz import lanczos_ritz
 DIRECT = 24  # up to this dimension singular value decompositions, one per point, are quicker
 LEAF = 32  # rows of a triangle that are solved for each z on its own; larger ones are halved
 CHUNK_BYTES = 2**29  # bound on the Lanczos vectors held at once
-STEPS = (
-    6,
-    3,
-    120,
-)  # Lanczos steps before the first look at the Ritz values, between two looks, and at most
+# Lanczos steps before the first look at the Ritz values, between two looks, and at most
+STEPS = (6, 3, 120)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -71,6 +67,7 @@ class SchurForm:
         diagonal = z - self.eigenvalues[:, None]
         size = diagonal.abs()
         limits = torch.finfo(diagonal.real.dtype)
+        # So small that σ is zero to rounding there, and so large that its inverse is finite.
         least = limits.eps**2 * size.amax(0).clamp(min=limits.tiny**0.25)
         return torch.where(size < least, least, diagonal)
 
@@ -116,7 +113,9 @@ class SchurForm:
                 nan,
                 torch.zeros_like(nan, dtype=torch.bool),
             )
-        if not bool((known := z.isfinite()).all()):  # LAPACK would refuse all points for one
+        known = z.isfinite()
+        if not bool(known.all()):
+            # LAPACK would refuse all points for one.
             triplets = self.smallest_singular(torch.where(known, z, 0.0), start, rtol, max_steps)
             values, residuals = (
                 torch.where(known, part, torch.nan)
@@ -166,18 +165,16 @@ class SchurForm:
         size = y.norm(dim=0)
         values = 1 / size
         v = y / size
-        inverse_residual = (w / size**2 - u).norm(
-            dim=0
-        ) * values  # of the eigenpair (1/σ², u), relative
+        # Of the eigenpair (1/σ², u) of the inverse, relative to 1/σ².
+        inverse_residual = (w / size**2 - u).norm(dim=0) * values
         residual = torch.maximum(
             inverse_residual, (z * v - self.triangle @ v - values * u).norm(dim=0)
         )
         rounding = self._rounding(z)
         values = values.nan_to_num(0.0)
         slopes = (v.conj() * u).sum(0).nan_to_num(0.0)
-        residual = torch.where(
-            residual.isfinite(), residual, rounding
-        )  # an overflow: σ is zero by any measure
+        # An overflow: σ is zero by any measure.
+        residual = torch.where(residual.isfinite(), residual, rounding)
         return ShiftedTriplets(
             values, slopes, residual, rounding, residual <= rtol * values + rounding
         )
@@ -205,6 +202,8 @@ class SchurForm:
             done = ~(ritz.estimates > rtol * ritz.values)[:, 0] | (space.arnoldi.steps == largest)
             vectors = torch.bmm(ritz.right[done].mT, space.basis[done])[:, 0]
             left[open_[done]] = torch.view_as_complex(vectors.unflatten(1, (-1, 2)))
+            # Points differ much in the steps that they need: the space goes on for the others
+            # alone.
             if done.any():
                 open_ = open_[~done]
                 diagonal = diagonal[:, ~done]
@@ -225,6 +224,8 @@ def schur_form(matrix: Float[Tensor, "n n"]) -> SchurForm:
 
     It is the real form with its blocks rotated; LAPACK's zgees takes far longer.
     """
+    import scipy.linalg  # late: it takes as long as all of odestab
+
     if not matrix.numel():
         return SchurForm(matrix.new_full((1, 1), complex("nan"), dtype=torch.complex128))
     if not matrix.isfinite().all():
@@ -247,6 +248,7 @@ def _substitute(
         _substitute(coupling, diagonal, x, *second, forward)
         return
     rows = slice(low, high)
+    # A leaf is small enough for a triangle of its own at every z.
     block = (-coupling[rows, rows]).expand(x.shape[1], -1, -1).clone()
     block.diagonal(dim1=1, dim2=2).copy_(diagonal[rows].T)
     x[rows] = torch.linalg.solve_triangular(block, x[rows].T[:, :, None], upper=not forward)[

@@ -109,15 +109,16 @@ def align(
         >>> pair.first.tolist(), pair.second.tolist(), pair.removed.tolist()
         ([[0, 1, 2, 3]], [[0, 1, -1, 2]], [[False, False, True, False]])
     """
-    rows_a, rows_b = _rows(ids_a, mask_a, "ids_a"), _rows(ids_b, mask_b, "ids_b")
+    rows_a = _rows(ids_a, mask_a, "ids_a")
+    rows_b = _rows(ids_b, mask_b, "ids_b")
     if len(rows_a) != len(rows_b):
         raise ValueError(f"ids_b must have {len(rows_a)} rows, as ids_a has, got {len(rows_b)}")
     device = ids_a.device if isinstance(ids_a, Tensor) else torch.device("cpu")
     columns = [_columns(a, b) for a, b in zip(rows_a, rows_b, strict=True)]
     union = max(map(len, columns), default=0)
     table = torch.full((len(columns), union, 3), NOTHING)
-    for row, found in zip(table, columns, strict=True):
-        row[: len(found)] = torch.tensor(found).reshape(-1, 3)
+    for row, text in zip(table, columns, strict=True):
+        row[: len(text)] = torch.tensor(text).reshape(-1, 3)
     table = table.to(device)
     return Alignment(table[..., 0], table[..., 1], table[..., 2] > 0)
 

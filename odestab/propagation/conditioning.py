@@ -1,6 +1,7 @@
 """Conditioning of a classifier's answers: how far an input is from a flip, to first order."""
 
 import dataclasses
+import inspect
 from collections.abc import Mapping
 from typing import Any
 
@@ -53,7 +54,9 @@ def conditioning(
     section 12).
 
     Embeddings and gradient are taken over real tokens; where the batch has a `special_tokens_mask`,
-    as a tokenizer makes it, over those that are not special.
+    as a tokenizer makes it, over those that are not special. A model that counts positions from its
+    padding token on, as RoBERTa does, is given those that it would count itself, unless the batch
+    has `position_ids`: from embeddings alone it would count padding too.
 
     Args:
         model: a classifier in eval mode: `get_input_embeddings()` gives its word embeddings, and
@@ -64,7 +67,8 @@ def conditioning(
 
     Raises:
         ValueError: if the model is in training mode, has one output, or logits of another shape; if
-            the batch lacks an entry; if labels are not one output for each example.
+            the batch lacks an entry, or its texts have no token; if labels are not one output for
+            each example.
 
     Example:
         >>> import torch, transformers, odestab as od
@@ -81,6 +85,9 @@ def conditioning(
         )
     embed = model.get_input_embeddings()  # type: ignore[operator]
     ids, words, rest = _inputs(model, batch)
+    if not len(ids):
+        # Attention of most models has no shape for a batch of nothing.
+        return _of_nothing(embed(ids), labels)
     with torch.enable_grad():
         embeddings = embed(ids).detach().requires_grad_()
         logits = getattr(model(inputs_embeds=embeddings, **rest), "logits", None)
@@ -89,7 +96,7 @@ def conditioning(
         chosen = _labels(logits, labels, len(ids))
         margin = _margins(logits, chosen)
         gradient = torch.zeros_like(embeddings)
-        if margin.requires_grad and len(ids):  # constant logits have no graph
+        if margin.requires_grad:  # constant logits have no graph
             # Examples do not meet in a model: the gradient of the sum is that of each.
             slope = torch.autograd.grad(margin.sum(), embeddings, allow_unused=True)[0]
             gradient = gradient if slope is None else slope
@@ -113,12 +120,15 @@ def _inputs(model: nn.Module, batch: Mapping[str, Any]) -> tuple[Tensor, Tensor,
         name: value.to(device) if isinstance(value, Tensor) else value
         for name, value in batch.items()
     }
-    ids, mask = moved["input_ids"], moved["attention_mask"]
+    ids = moved["input_ids"]
+    mask = moved["attention_mask"]
     if ids.ndim != 2 or mask.shape != ids.shape:
         raise ValueError(
             "input_ids and attention_mask must be (batch, tokens), alike, got "
             f"{tuple(ids.shape)} and {tuple(mask.shape)}"
         )
+    if len(ids) and not ids.shape[1]:
+        raise ValueError(f"input_ids must hold at least one token a text, got {tuple(ids.shape)}")
     words = mask.bool()
     special = moved.get("special_tokens_mask")
     if special is not None:
@@ -128,7 +138,29 @@ def _inputs(model: nn.Module, batch: Mapping[str, Any]) -> tuple[Tensor, Tensor,
                 f"{tuple(special.shape)}"
             )
         words = words & ~special.bool()
-    return ids, words, {name: value for name, value in moved.items() if name not in NOT_PASSED}
+    rest = {name: value for name, value in moved.items() if name not in NOT_PASSED}
+    return ids, words, _positions(model, ids) | rest
+
+
+def _positions(model: nn.Module, ids: Tensor) -> dict[str, Tensor]:
+    """`position_ids` of a model whose positions depend on what is padding; else nothing."""
+    if "position_ids" not in inspect.signature(model.forward).parameters:
+        return {}
+    for module in model.modules():
+        table = getattr(module, "position_embeddings", None)
+        if isinstance(table, nn.Embedding) and table.padding_idx is not None:
+            real = ids != table.padding_idx
+            return {"position_ids": real.cumsum(1) * real + table.padding_idx}
+    return {}
+
+
+def _of_nothing(embeddings: Tensor, labels: Tensor | None) -> Conditioning:
+    """That of a batch without examples."""
+    logits = embeddings.new_zeros(0, 2)
+    chosen = _labels(logits, labels, 0)
+    margin = _margins(logits, chosen)
+    words = torch.zeros(embeddings.shape[:2], dtype=torch.bool, device=embeddings.device)
+    return _conditioning(margin, embeddings, embeddings, words, chosen)
 
 
 def _labels(logits: Tensor, labels: Tensor | None, count: int) -> Tensor:
@@ -173,7 +205,9 @@ def _conditioning(
         real = vectors.masked_fill(~words[..., None], 0.0)
         return norm(real.to(margin.dtype).flatten(1))
 
-    slope, size, distance = length(gradient), length(embeddings), margin.abs()
+    slope = length(gradient)
+    size = length(embeddings)
+    distance = margin.abs()
     known = margin.isfinite() & slope.isfinite()
     flat = known & (slope == 0)
     # 0/0 is a margin of 0 that no direction changes: on the boundary, and nothing else is known.

@@ -12,10 +12,8 @@ from torch import Tensor
 from odestab.fields.trajectory import Trajectory
 from odestab.krylov.orthogonalization import norm
 from odestab.operators.linear_operator import AbstractOperator, compose
+from odestab.propagation.path import Methods, Path, follow
 from odestab.spectrum import Spectrum, singular_values
-from odestab.steps.one_step import AbstractOneStepMethod, ExplicitEuler
-
-Methods = AbstractOneStepMethod | Sequence[AbstractOneStepMethod]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -66,7 +64,7 @@ class AbstractPerturbation(abc.ABC):
     """
 
     @abc.abstractmethod
-    def delta(self, path: "Path") -> Float[Tensor, "batch tokens hidden"]:
+    def delta(self, path: Path) -> Float[Tensor, "batch tokens hidden"]:
         """δ_0 on a path, zero on padding."""
 
 
@@ -88,7 +86,7 @@ class GaussianPerturbation(AbstractPerturbation):
     size: float = 1e-5
     generator: torch.Generator | None = None
 
-    def delta(self, path: "Path") -> Float[Tensor, "batch tokens hidden"]:
+    def delta(self, path: Path) -> Float[Tensor, "batch tokens hidden"]:
         """Noise, the same direction at every size for the same generator state."""
         x = path.states[0]
         generator = self.generator or torch.Generator().manual_seed(0)
@@ -118,7 +116,7 @@ class WorstPerturbation(AbstractPerturbation):
     rtol: float = 1e-4
     generator: torch.Generator | None = None
 
-    def delta(self, path: "Path") -> Float[Tensor, "batch tokens hidden"]:
+    def delta(self, path: Path) -> Float[Tensor, "batch tokens hidden"]:
         """The worst direction through the whole stack, scaled to its size."""
         worst = worst_direction(path, self.rtol, self.generator).right
         assert worst is not None
@@ -142,7 +140,7 @@ class EditPerturbation(AbstractPerturbation):
 
     edited: Float[Tensor, "batch tokens hidden"]
 
-    def delta(self, path: "Path") -> Float[Tensor, "batch tokens hidden"]:
+    def delta(self, path: Path) -> Float[Tensor, "batch tokens hidden"]:
         """x̃_0 − x_0.
 
         Raises:
@@ -157,94 +155,23 @@ class EditPerturbation(AbstractPerturbation):
         return path.trajectory.fields[0].project(self.edited - x)
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class Path:
-    """A trajectory recomputed under one-step methods.
-
-    Attributes:
-        trajectory: the encoder's own trajectory; its fields are stepped through.
-        methods: one per layer.
-        states: L + 1 states.
-        converged: `(batch, L)`.
-
-    >>> f, x = od.LinearVectorField(-torch.eye(2).double()), torch.ones(1, 1, 2).double()
-    >>> layer = od.Trajectory((x, 0 * x), torch.ones(1, 1).bool(), (f,))
-    >>> path = od.follow(layer, od.ImplicitEuler(1.0))
-    >>> path.states[-1].round(decimals=6).tolist(), path.converged.tolist()
-    ([[[0.5, 0.5]]], [[True]])
-    """
-
-    trajectory: Trajectory
-    methods: tuple[AbstractOneStepMethod, ...]
-    states: tuple[Float[Tensor, "batch tokens hidden"], ...]
-    converged: Bool[Tensor, "batch layers"]
-
-    def derivatives(self) -> list[AbstractOperator]:
-        """D_0, …, D_{L−1}: the derivative of each step on this path."""
-        return [
-            method.derivative(field, x, y)
-            for method, field, x, y in zip(
-                self.methods, self.trajectory.fields, self.states[:-1], self.states[1:], strict=True
-            )
-        ]
-
-
-def follow(
-    trajectory: Trajectory,
-    methods: Methods,
-    start: Float[Tensor, "batch tokens hidden"] | None = None,
-) -> Path:
-    """Step through all fields of a trajectory from `start` (its own first state by default).
-
-    Args:
-        trajectory: the fields.
-        methods: one for all layers, or one per layer.
-        start: x_0, zero on padding.
-
-    Raises:
-        ValueError: if the number of methods is not the number of layers.
-
-    >>> f, x = od.LinearVectorField(-3 * torch.eye(2).double()), torch.ones(1, 1, 2).double()
-    >>> stack = od.Trajectory((x, -2 * x, 4 * x), torch.ones(1, 1).bool(), (f, f))
-    >>> path = od.follow(stack, [od.ExplicitEuler(1.0), od.ImplicitEuler(1.0)])
-    >>> [round(state[0, 0, 0].item(), 6) for state in path.states]  # −2, then 1/4
-    [1.0, -2.0, -0.5]
-    """
-    chosen = (
-        (methods,) * trajectory.depth
-        if isinstance(methods, AbstractOneStepMethod)
-        else tuple(methods)
-    )
-    if len(chosen) != trajectory.depth:
-        raise ValueError(
-            f"methods must be one, or one per layer ({trajectory.depth}), got {len(chosen)}"
-        )
-    states = [trajectory.states[0] if start is None else start]
-    ends = []
-    with torch.no_grad():
-        for method, field in zip(chosen, trajectory.fields, strict=True):
-            step = method.step(field, states[-1])
-            states.append(step.state)
-            ends.append(
-                torch.ones_like(trajectory.mask[:, 0])
-                if step.solution is None
-                else step.solution.converged
-            )
-    return Path(trajectory, chosen, tuple(states), torch.stack(ends, dim=1))
-
-
 def propagate(
-    trajectory: Trajectory,
+    trajectory: Trajectory | Path,
     perturbation: AbstractPerturbation | Float[Tensor, "batch tokens hidden"],
     methods: Methods | None = None,
+    *,
+    predicted: Float[Tensor, "batch levels"] | None = None,
 ) -> Growth:
     """‖x̃_l − x_l‖/‖δ_0‖ through all layers under one-step methods, measured and predicted.
 
     Args:
-        trajectory: the encoder on a batch.
+        trajectory: the encoder on a batch; or a path that was followed already, which several
+            perturbations share.
         perturbation: a family, or δ_0 itself.
         methods: one for all layers or one per layer; None is what the trajectory declares, else
-            explicit Euler with h = 1.
+            explicit Euler with h = 1. With a path, of the perturbed path alone: its own methods
+            with another solver tolerance, as a large perturbation needs no tight one.
+        predicted: the linear prediction, if it is known: that of another size of δ_0.
 
     Raises:
         ValueError: if the number of methods is not the number of layers, a perturbation is zero, or
@@ -262,14 +189,14 @@ def propagate(
             "batch must hold at least one real entry, got a "
             f"state of shape {tuple(trajectory.states[0].shape)}"
         )
-    declared: Methods = trajectory.methods if trajectory.methods is not None else ExplicitEuler(1.0)
-    path = follow(trajectory, declared if methods is None else methods)
-    return grow(
-        path,
-        perturbation.delta(path)
-        if isinstance(perturbation, AbstractPerturbation)
-        else perturbation,
-    )
+    if isinstance(trajectory, Path):
+        path = trajectory
+    else:
+        path = follow(trajectory, methods)
+        methods = None
+    if isinstance(perturbation, AbstractPerturbation):
+        perturbation = perturbation.delta(path)
+    return grow(path, perturbation, predicted, methods)
 
 
 def grow(
@@ -304,9 +231,8 @@ def grow(
         )
     delta = path.trajectory.fields[0].project(delta)
     initial = _norm(delta)
-    zero = (initial == 0) & path.trajectory.mask.any(
-        1
-    )  # an example of padding alone has no growth: NaN
+    # An example of padding alone has no growth: NaN.
+    zero = (initial == 0) & path.trajectory.mask.any(1)
     if bool(zero.any()):
         raise ValueError(
             f"perturbation must not be zero, got zero for examples {zero.nonzero()[:, 0].tolist()}"
@@ -318,7 +244,8 @@ def grow(
     differences = torch.stack(
         [_norm(b - a) for a, b in zip(path.states, other.states, strict=True)], dim=1
     )
-    measured = differences / differences[:, :1]  # x̃_0 − x_0 as it was rounded
+    # By x̃_0 − x_0 as it was rounded, which is not δ_0 where that is small beside x_0.
+    measured = differences / differences[:, :1]
     relative = measured * sizes[:, :1] / sizes
     if predicted is None:
         predicted = predict(delta, path.derivatives())

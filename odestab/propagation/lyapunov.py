@@ -17,16 +17,14 @@ from odestab.operators.linear_operator import (
     shared_path,
 )
 from odestab.operators.scaling import unit_scaled
-from odestab.propagation.growth import Methods, Path, follow
+from odestab.propagation.path import Methods, Path, follow
 from odestab.spectrum.inexact import EXACT_SOLVE, inexact_singular_values, inverses
-from odestab.steps.one_step import AbstractOneStepMethod, ExplicitEuler, ThetaMethod
+from odestab.steps.one_step import AbstractOneStepMethod, ThetaMethod
 
-DIGITS = (
-    64  # binary ones that the norms of all layers may take up, together, before they are scaled
-)
-ROUNDINGS = (
-    10  # of eps: a product of so much less than the product of the norms is zero to rounding
-)
+# binary ones that the norms of all layers may take up, together, before they are scaled
+DIGITS = 64
+# of eps: a product of so much less than the product of the norms is zero to rounding
+ROUNDINGS = 10
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -47,8 +45,8 @@ class LyapunovExponents:
 
     >>> f, x = od.LinearVectorField(-3 * torch.eye(2).double()), torch.zeros(1, 1, 2).double()
     >>> stack = od.Trajectory((x, x, x), torch.ones(1, 1).bool(), (f, f))
-    >>> found = od.lyapunov_exponents(stack, methods=od.ImplicitEuler(1.0))
-    >>> round(found.values.exp().item(), 6), found.converged.tolist()  # 1/4 a layer
+    >>> exponents = od.lyapunov_exponents(stack, methods=od.ImplicitEuler(1.0))
+    >>> round(exponents.values.exp().item(), 6), exponents.converged.tolist()  # 1/4 a layer
     (0.25, [[True]])
     """
 
@@ -249,8 +247,7 @@ def _path(trajectory: Trajectory | Path, methods: Methods | None) -> Path:
         if methods is not None:
             raise ValueError("methods must be None for a path, which has its own; got both")
         return trajectory
-    declared: Methods = trajectory.methods if trajectory.methods is not None else ExplicitEuler(1.0)
-    return follow(trajectory, declared if methods is None else methods)
+    return follow(trajectory, methods)
 
 
 def _derivatives(
@@ -264,6 +261,7 @@ def _derivatives(
     """
 
     def no_tighter(method: AbstractOneStepMethod) -> AbstractOneStepMethod:
+        # Its inverse stands inside a product, where `inverses` cannot loosen it afterwards.
         if isinstance(method, ThetaMethod):
             return dataclasses.replace(
                 method, linear_rtol=max(method.linear_rtol, EXACT_SOLVE * rtol)
@@ -280,6 +278,7 @@ def _derivatives(
         operator, scale = unit_scaled(
             derivative if inverted is None else inverted, DIGITS // len(derivatives)
         )
+        # An explicit derivative has no solves: it is exact as it is, at the same price.
         pairs.append((operator, operator) if inverted is None else inverses(operator, rtol))
         logs.append(scale.log() if inverted is None else -scale.log())
     return [loose for loose, _ in pairs], [exact for _, exact in pairs], torch.stack(logs, 1)

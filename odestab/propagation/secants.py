@@ -1,7 +1,6 @@
 """Secants: the stability of a step at the size of a real edit, without any linearisation."""
 
 import dataclasses
-from collections.abc import Sequence
 
 import torch
 from jaxtyping import Bool, Complex, Float
@@ -12,7 +11,8 @@ from odestab.fields.vector_field import AbstractVectorField, AbstractWrappedFiel
 from odestab.krylov.orthogonalization import norm, unit
 from odestab.nonnormality.relative_graph import theta_of
 from odestab.propagation.alignment import Alignment
-from odestab.steps.one_step import AbstractOneStepMethod, ExplicitEuler
+from odestab.propagation.path import Methods, one_per_layer
+from odestab.steps.one_step import AbstractOneStepMethod
 
 SIDES = ("start", "end", "both")  # of explicit steps, implicit ones, theta methods between them
 
@@ -34,8 +34,8 @@ class Secant:
     Example:
         >>> import torch, odestab as od
         >>> decay = od.LinearVectorField(-3 * torch.eye(2))
-        >>> found = od.secant(decay, torch.zeros(2, 2), torch.tensor([[0.0, 2.0], [0.0, 0.0]]))
-        >>> found.re.tolist(), found.size.tolist(), found.equal.tolist()
+        >>> chord = od.secant(decay, torch.zeros(2, 2), torch.tensor([[0.0, 2.0], [0.0, 0.0]]))
+        >>> chord.re.tolist(), chord.size.tolist(), chord.equal.tolist()
         ([-3.0, nan], [2.0, 0.0], [False, True])
     """
 
@@ -123,8 +123,8 @@ def secant(
         alignment: which token of y stands opposite which of x; None is position by position.
 
     Raises:
-        ValueError: if the states are not of one floating-point dtype, or not of one shape although
-            there is no alignment; if the alignment is of other texts.
+        ValueError: if a field or a state is none, the states are not of one floating-point dtype,
+            or not of one shape although there is no alignment; if the alignment is of other texts.
 
     Example:
         >>> import torch, odestab as od
@@ -141,7 +141,7 @@ def secant(
 def secants(
     trajectory: Trajectory,
     perturbed: Trajectory,
-    methods: AbstractOneStepMethod | Sequence[AbstractOneStepMethod] | None = None,
+    methods: Methods | None = None,
     *,
     alignment: Alignment | None = None,
 ) -> SecantPath:
@@ -171,14 +171,17 @@ def secants(
         >>> od.secants(x, y, od.ImplicitEuler(1.0)).growth.tolist()
         [[0.5]]
     """
-    chosen = _methods(trajectory, methods)
+    chosen = one_per_layer(trajectory, methods)
     _require_pair(trajectory, perturbed, alignment)
-    x, y = trajectory.states[0], perturbed.states[0]
-    steps, differences = [], []
+    x = trajectory.states[0]
+    y = perturbed.states[0]
+    steps = []
+    differences = []
     for method, field, other in zip(chosen, trajectory.fields, perturbed.fields, strict=True):
         pair = _Pair(field, other, alignment)
         step, delta = _step(pair, method, x, y)
-        x, y = step.x, step.y
+        x = step.x
+        y = step.y
         steps.append(step)
         differences.append(delta)
     differences.append(_Pair(trajectory.fields[-1], perturbed.fields[-1], alignment).delta(x, y))
@@ -195,9 +198,11 @@ class _Pair:
 
     def delta(self, x: Tensor, y: Tensor) -> Tensor:
         """ỹ − x on the union, in float32 at least."""
-        a, b = self.field.project(x), self.other.project(y)
+        a = self.field.project(x)
+        b = self.other.project(y)
         if self.alignment is not None:
-            a, b = self.alignment.of_first(a), self.alignment.of_second(b)
+            a = self.alignment.of_first(a)
+            b = self.alignment.of_second(b)
         wide = torch.promote_types(x.dtype, torch.float32)
         return b.to(wide) - a.to(wide)
 
@@ -231,7 +236,8 @@ class _Step:
 
 def _step(pair: _Pair, method: AbstractOneStepMethod, x: Tensor, y: Tensor) -> tuple[_Step, Tensor]:
     """One step of both texts, and δ before it."""
-    theta, h = theta_of(method), float(method.step_size)
+    theta = theta_of(method)
+    h = float(method.step_size)
     begin, images = _secant(pair, x, y)
     fields: tuple[AbstractVectorField, ...] = (pair.field, pair.other)
     if theta == 0:
@@ -239,24 +245,27 @@ def _step(pair: _Pair, method: AbstractOneStepMethod, x: Tensor, y: Tensor) -> t
         fields = tuple(
             _Evaluated(field, image) for field, image in zip(fields, images, strict=True)
         )
-    one, two = method.step(fields[0], x), method.step(fields[1], y)
+    first, second = (method.step(f, state) for f, state in zip(fields, (x, y), strict=True))
     solved = torch.ones_like(begin.equal)
-    for step in (one, two):
+    for step in (first, second):
         if step.solution is not None:
             solved = solved & step.solution.converged
-    start, end = begin.point, torch.full_like(begin.point, complex("nan"))
+    start = begin.point
+    end = torch.full_like(begin.point, complex("nan"))
     if theta > 0:
-        end = _secant(pair, one.state, two.state)[0].point
+        end = _secant(pair, first.state, second.state)[0].point
     growth = _factor(theta, h, start, end)
     predicted = _factor(theta, h, start, start)
     side = SIDES[0] if theta == 0 else SIDES[1] if theta == 1 else SIDES[2]
-    made = _Step(one.state, two.state, start, end, growth, predicted, solved, side)
+    made = _Step(first.state, second.state, start, end, growth, predicted, solved, side)
     return made, pair.delta(x, y)
 
 
 def _factor(theta: float, h: float, start: Tensor, end: Tensor) -> Tensor:
     """|1 + h(1 − θ)ζ(start)|/|1 − hθζ(end)|."""
-    above, below = torch.ones_like(end.real), torch.ones_like(end.real)
+    above = torch.ones_like(end.real)
+    below = torch.ones_like(end.real)
+    # Each factor alone: what a method does not ask for is NaN, and 0·NaN would be too.
     if theta < 1:
         above = torch.hypot(1 + h * (1 - theta) * start.real, h * (1 - theta) * start.imag)
     if theta > 0:
@@ -270,9 +279,11 @@ def _path(steps: list[_Step], differences: list[Tensor]) -> SecantPath:
 
     tokens = torch.stack([norm(delta) for delta in differences], 1)
     sizes = norm(tokens)
-    growth, sides = stacked("growth"), tuple(step.side for step in steps)
+    growth = stacked("growth")
+    sides = tuple(step.side for step in steps)
     at_end = torch.tensor([side != SIDES[0] for side in sides], device=growth.device)
     points = torch.where(at_end, stacked("end"), stacked("start"))
+    # Texts that begin alike have no growth, whatever they are multiplied by.
     first = torch.where(sizes[:, :1] > 0, 1.0, torch.nan).to(growth)
     cumulative = torch.cat([first, growth], 1).cumprod(1)
     return SecantPath(
@@ -292,10 +303,13 @@ def _path(steps: list[_Step], differences: list[Tensor]) -> SecantPath:
 def _secant(pair: _Pair, x: Tensor, y: Tensor) -> tuple[Secant, tuple[Tensor, Tensor]]:
     """The secant, and F at either state."""
     images = pair.field.unsplit(x), pair.other.unsplit(y)
-    split, moved = pair.field.split, images[1]
+    split = pair.field.split
+    moved = images[1]
+    # Texts whose fields are split in different ways are brought to the split of the first.
     if pair.other.split != split:
         moved = moved + (pair.other.split - split) * y
-    delta, change = pair.delta(x, y).flatten(1), pair.delta(images[0], moved).flatten(1)
+    delta = pair.delta(x, y).flatten(1)
+    change = pair.delta(images[0], moved).flatten(1)
     direction, size = unit(delta)
     along = (change * direction).sum(1)
     across = change - along[:, None] * direction
@@ -304,28 +318,13 @@ def _secant(pair: _Pair, x: Tensor, y: Tensor) -> tuple[Secant, tuple[Tensor, Te
     known = size > 0
     divisor = torch.where(known, size, 1.0)
     # The split is exact: f = F + cx has the secant of F, moved by c.
-    re, im = (along + again) / divisor + split, across / divisor
+    re = (along + again) / divisor + split
+    im = across / divisor
     finite = delta.isfinite().all(1) & change.isfinite().all(1)
     re, im = (torch.where(known & finite, part, torch.nan) for part in (re, im))
     size = torch.where(delta.isfinite().all(1), size, torch.nan)
-    found = Secant(re, torch.hypot(re, im), torch.complex(re, im), size, size == 0)
-    return found, images
-
-
-def _methods(
-    trajectory: Trajectory,
-    methods: AbstractOneStepMethod | Sequence[AbstractOneStepMethod] | None,
-) -> tuple[AbstractOneStepMethod, ...]:
-    """One per layer."""
-    if methods is None:
-        methods = trajectory.methods if trajectory.methods is not None else ExplicitEuler(1.0)
-    if isinstance(methods, AbstractOneStepMethod):
-        return (methods,) * trajectory.depth
-    if len(methods) != trajectory.depth:
-        raise ValueError(
-            f"methods must be one, or one per layer ({trajectory.depth}), got {len(methods)}"
-        )
-    return tuple(methods)
+    chord = Secant(re, torch.hypot(re, im), torch.complex(re, im), size, size == 0)
+    return chord, images
 
 
 def _require_pair(first: Trajectory, second: Trajectory, alignment: Alignment | None) -> None:
@@ -333,7 +332,8 @@ def _require_pair(first: Trajectory, second: Trajectory, alignment: Alignment | 
         raise ValueError(
             f"perturbed must have {first.depth} fields, as the trajectory has, got {second.depth}"
         )
-    x, y = first.states[0], second.states[0]
+    x = first.states[0]
+    y = second.states[0]
     _require_states(first.fields[0], second.fields[0], x, y, alignment)
     if alignment is None:
         return
@@ -355,6 +355,16 @@ def _require_states(
     y: Tensor,
     alignment: Alignment | None,
 ) -> None:
+    for name, made in (("field", field), ("field_y", other)):
+        if not isinstance(made, AbstractVectorField):
+            raise ValueError(
+                f"{name} must be a vector field (od.field makes one of a function, a module or a "
+                f"matrix), got {type(made).__name__}"
+            )
+    for name, state in (("x", x), ("y", y)):
+        if not isinstance(state, Tensor) or state.ndim < 2:
+            got = f"{tuple(state.shape)}" if isinstance(state, Tensor) else type(state).__name__
+            raise ValueError(f"{name} must be a tensor of shape (batch, ...), got {got}")
     if not x.is_floating_point() or x.dtype != y.dtype:
         raise ValueError(f"states must be of one floating-point dtype, got {x.dtype} and {y.dtype}")
     if alignment is None:
@@ -364,7 +374,7 @@ def _require_states(
                 f"{tuple(x.shape)} and {tuple(y.shape)}"
             )
         return
-    if x.ndim < 2 or (x.shape[0], *x.shape[2:]) != (y.shape[0], *y.shape[2:]):
+    if (x.shape[0], *x.shape[2:]) != (y.shape[0], *y.shape[2:]):
         raise ValueError(
             f"states must have one batch and hidden size, got {tuple(x.shape)} and {tuple(y.shape)}"
         )
@@ -372,7 +382,8 @@ def _require_states(
         ("first", alignment.first, x),
         ("second", alignment.second, y),
     ):
-        rows, last = len(columns), int(columns.max()) if columns.numel() else -1
+        rows = len(columns)
+        last = int(columns.max()) if columns.numel() else -1
         if rows != state.shape[0] or last >= state.shape[1]:
             raise ValueError(
                 f"alignment must be of the {name} states of shape {tuple(state.shape)}, got "

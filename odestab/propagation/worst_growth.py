@@ -48,7 +48,9 @@ def worst_growth(
     if y is None:
         with torch.no_grad():
             step = method.step(field, x)
-        y, solved = step.state, step.solution
+        y = step.state
+        solved = step.solution
+    # For an implicit method the derivative is an inverse, whose σ_max is sought as 1/σ_min.
     spectrum = singular_values(
         method.derivative(field, x, y), 1, "LM", rtol, generator, work_dtype=work_dtype
     )

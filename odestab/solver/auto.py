@@ -105,10 +105,13 @@ class Auto(AbstractImplicitSolver):
         most = self.stopping.max_iterations
         shared: dict[str, Any] = {"history": self.history, "deterministic": self.deterministic}
         cheap = shared | {"start": self.start, "compaction": self.compaction}
+        # The fixed point passes the ghost of a fold without progress, and may take all iterations.
         patient = dataclasses.replace(self.stopping, patience=max(most, 1))
         impatient = dataclasses.replace(self.stopping, patience=LOW_PATIENCE)
         mixed = Anderson(stopping=self.stopping, rate=FAST, **cheap)
+        # In half precision rounding in f ends the progress, and waiting for more is in vain.
         first = dataclasses.replace(mixed, stopping=impatient) if low else mixed
+        # Its patience stays its own: Newton's method makes progress or repeats itself.
         newton = NewtonKrylov(
             rtol=self.stopping.rtol,
             atol=self.stopping.atol,
@@ -183,6 +186,7 @@ class Auto(AbstractImplicitSolver):
         eps = torch.finfo(solution.state.dtype).eps
         if eps > SHOWABLE:
             return solution
+        # A huge y can meet the tolerance while b is below the rounding of its residual.
         blind = eps * field.rms(solution.state.detach()) > SEEN * field.rms(equation.rhs.detach())
         doubtful = wanted & (~solution.converged | blind) & solution.residual.isfinite()
         examples = doubtful.nonzero()[:, 0]

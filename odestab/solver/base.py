@@ -202,6 +202,7 @@ def _composed(
             f"got {type(record).__name__}"
         )
     parts = [part.name for part in dataclasses.fields(record)]
+    # The default of a record may differ in what the class does not honour; a given one may not.
     for part in parts:
         if part in kind.without and getattr(record, part) != getattr(default, part):
             raise TypeError(f"{kind.__name__}() takes no {part}: it would have no effect")

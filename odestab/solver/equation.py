@@ -48,10 +48,10 @@ class ImplicitEquation:
         if self.differentiable:
             return lambda v: v - self.step_size * jvp(self.field, y, v)[1]
         linearization = self.field.linearize(y)
-        if (
-            linearization.path == "torch.func"
-        ):  # it takes as long to build as several products that are not cached
+        if linearization.path == "torch.func":
+            # It takes as long to build as several products that are not cached.
             return dataclasses.replace(self, differentiable=True).linearized(y)
+        # The split is exact: F alone was linearised.
         return lambda v: (
             (1 - self.step_size * self.field.split) * v
             - self.step_size * self.field.project(linearization.mv(v))
@@ -144,4 +144,5 @@ def _random_state(like: Tensor) -> tuple[object, ...]:
     cpu = torch.default_generator.get_state().numpy().tobytes()
     if like.device.type != "cuda":
         return (cpu,)
+    # The offset moves with every draw, and is on the host: nothing is waited for.
     return cpu, torch.cuda.default_generators[like.device.index or 0].get_offset()

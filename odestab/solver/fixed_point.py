@@ -21,6 +21,11 @@ class _Past:
     carries no information.
     """
 
+    # `PlainStages` keeps images and moves in rings instead, and shares no more than `Memory` with
+    # this. Differences kept in rings would be written once more and their terms read once more in
+    # every iteration, and autograd follows no ring that is written to. Rings copied for autograd
+    # would give differences of products here, whose rounding is that of whole moves: near
+    # convergence they lose what differences taken first still tell.
     y: Tensor
     p: Tensor
     dy: Tensor  # (batch, m, n)
@@ -80,8 +85,10 @@ class AbstractFixedPointIteration(AbstractImplicitSolver):
         if dp.shape[1] == 0 or past.memory.iteration % self.mixing.period:
             return torch.zeros_like(past.p)
         with own_precision(dp):
+            # In double, so that the elimination adds no rounding to that of the products.
             gram = torch.bmm(dp, dp.mT).double()
             target = torch.bmm(dp, past.p[..., None])[..., 0].double()
+            # A difference that was taken before it was multiplied rounds like its own length.
             noise = torch.diagonal(gram, 0, 1, 2)
             eps = torch.finfo(dp.dtype).eps
             gamma = past.memory.coefficients(gram, target, noise, eps, self.mixing).to(dp.dtype)

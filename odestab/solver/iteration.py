@@ -168,6 +168,7 @@ class InPlace:
         self.cuts: list[tuple[Solution, Tensor]] = []
         field = self.field
         h = float(equation.step_size)
+        # Iterates in half precision could not differ by as little as a tolerance asks.
         self.keep = torch.promote_types(x.dtype, torch.float32)
         low = None if x.dtype == self.keep else x.dtype
         y = field.project(x).to(self.keep)
@@ -181,7 +182,9 @@ class InPlace:
             image = first_image(field.unsplit, y.to(x.dtype), solver.deterministic)
         self.eps = torch.finfo(image.dtype).eps
         kappa = mixing.damping * (float(equation.resolvent) if mixing.preconditioned else 1.0)
+        # What is left of y in y + κr: nothing where the split is solved for and τ = 1.
         drift = 1 - mixing.damping * (1 if mixing.preconditioned else 1 - h * field.split)
+        # An example of padding alone has no entries, and residuals of 0 rather than 0/0.
         root = field.sizes(y).clamp(min=1).sqrt()
         task = Task(
             kappa * rhs.flatten(1),
@@ -215,9 +218,11 @@ class InPlace:
     def outcome(self) -> Solution:
         """Where all examples stand, in the shape and precision of x."""
         solution = self._standing(self.stages)
+        # The last cut is the innermost: each is put back into the batch that it was cut from.
         for before, kept in reversed(self.cuts):
             solution = scattered(before, solution, kept)
         state = solution.state.view_as(self.x).to(self.x.dtype)
+        # Padding was zero inside; it comes back as it was given.
         mask = self.whole.mask
         if mask is not None:
             state = torch.where(mask[..., None], state, self.x)

@@ -86,7 +86,9 @@ class Ledger:
         """End the examples that have converged or failed."""
         xp = namespace(self.norm)
         finite = xp.isfinite(self.norm)
+        # In order of precedence: what has converged may have waited long, and did converge.
         ends = [(finite & (self.norm <= stopping.atol + stopping.rtol * size), Status.CONVERGED)]
+        # A solver that keeps the last iterate runs its number of steps whatever they do.
         if not stopping.keep_last:
             ends += [
                 (~finite, Status.NON_FINITE),
@@ -103,5 +105,6 @@ class Ledger:
         xp = namespace(self.norm)
         last = (self.status == Status.CONVERGED) | keep_last
         norm = xp.where(last, self.norm, self.best)
+        # With keep_last a residual that is not finite has not ended the iteration.
         unended = xp.where(xp.isfinite(norm), int(Status.MAX_ITERATIONS), int(Status.NON_FINITE))
         return last, norm, xp.where(self.running, unended, self.status)

@@ -90,6 +90,7 @@ class Memory:
             before: RMS(r) before the iteration.
             best: the least RMS(r) before it.
         """
+        # False for NaN as well, so that nothing that is not finite is mixed.
         kept = norm <= mixing.growth_limit * best
         remembered = namespace(norm).where(kept, self.remembered + 1, 0)
         return Memory(norm > mixing.rate * before, remembered, self.iteration + 1)
@@ -135,9 +136,11 @@ def coefficients(
     used = known & (size > 0)
     # `where` twice: the gradient of a root at 0 is not finite
     scale = xp.where(used, 1 / xp.where(used, size, 1.0) ** 0.5, 0.0)
+    # In units of the diagonal of the equilibrated matrix, which is 1.
     rounding = eps * xp.where(used, noise * scale**2, 1.0)
     rows = scale[:, :, None] * gram * scale[:, None, :]
     rhs = scale * target
+    # True for all, of the kind and on the device of the others.
     independent = known[:, 0] | True
     eliminated = []
     for i in range(count):
@@ -150,6 +153,7 @@ def coefficients(
         inverse = xp.where(take, 1 / xp.where(take, pivot, 1.0), 0.0)
         row = rows[:, i] * inverse[:, None]
         solved = rhs[:, i] * inverse
+        # Finished rows change with the others: nothing looks at them again.
         rhs = rhs - rows[:, i] * solved[:, None]
         rows = rows - rows[:, :, i, None] * row[:, None, :]
         eliminated.append((row, solved))

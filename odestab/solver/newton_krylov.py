@@ -14,8 +14,8 @@ from odestab.solver.iteration import Iterate
 from odestab.solver.stopping import Stopping
 from odestab.watch import Watch
 
-BACKTRACKS = 10
-SUFFICIENT_DECREASE = 1e-4
+BACKTRACKS = 10  # each at least halves the step: what helps below 1/1000 of it is no Newton step
+SUFFICIENT_DECREASE = 1e-4  # Armijo's constant, as in Kelley 2003, section 1.6
 
 
 @dataclasses.dataclass(frozen=True, init=False)
@@ -61,10 +61,13 @@ class NewtonKrylov(AbstractImplicitSolver):
             memory if isinstance(memory, Tensor) else torch.full_like(iterate.norm, torch.inf)
         )
         wanted = 0.9 * (iterate.norm / previous) ** 2
+        # A linear solve below 1e-6 gains nothing that the next Newton step does not.
         forcing = wanted.nan_to_num(self.forcing).clamp(1e-6, self.forcing)
+        # The first step has no rate to go by.
         forcing = torch.where(previous.isinf(), self.forcing, forcing)
         shape = iterate.y.shape
         open_ = iterate.open.view(-1, *(1 for _ in shape[1:]))
+        # An example that has ended asks GMRES for nothing.
         rhs = torch.where(open_, iterate.r, 0.0).flatten(1)
         product = equation.linearized(iterate.y)
         solved = gmres(lambda v: product(v.view(shape)).flatten(1), rhs, forcing, self.max_inner)
@@ -104,6 +107,8 @@ def _line_search(
             break
         bend = norm**2 - square + 2 * square * scale
         share = square * scale / bend.clamp(min=torch.finfo(bend.dtype).tiny)
+        # Within a tenth and a half of the last step (Kelley 2003): a parabola is not trusted
+        # further.
         scale = scale * share.nan_to_num(0.1).clamp(0.1, 0.5)
     lost = (searching & ~equation.field.rms(image).isfinite()).view(expand)  # for the loop to see
     return y, torch.where(lost, image, r), trials

@@ -122,7 +122,7 @@ class Solution:
                 for i in failed[:8]
             )
             kinds = [Status(status) for status in sorted(set(self.status[failed].tolist()))]
-            words = " ".join(f"{one.name}: {one.sentence} {one.remedy}" for one in kinds)
+            words = " ".join(f"{kind.name}: {kind.sentence} {kind.remedy}" for kind in kinds)
             raise SolveError(
                 f"{len(failed)} of {len(self.status)} implicit solves did not converge: {listed}. "
                 f"{words}"
@@ -163,7 +163,7 @@ def joined(before: Solution, after: Solution, open_: Bool[Tensor, " batch"]) -> 
     added.
     """
     better = open_ & ~(after.residual > before.residual)
-    parts = [one.history for one in (before, after) if one.history is not None]
+    parts = [stage.history for stage in (before, after) if stage.history is not None]
     return Solution(
         choose(better, after.state, before.state),
         torch.where(open_, after.status, before.status),

@@ -105,6 +105,7 @@ def spectral_density(
     start = torch.stack([operator.random(generator) for _ in range(probes)]).reshape(
         probes * shape[1], -1
     )
+    # Of the steps asked for: a small matrix has fewer nodes, and is no smoother for it.
     resolution = 0.8 / steps
     steps = min(steps, max(operator.sizes))
     nodes, weights = _quadrature(
@@ -112,13 +113,14 @@ def spectral_density(
     )
     nodes = nodes.reshape(probes, -1, steps)
     weights = weights.reshape(probes, -1, steps)
+    # Rounding makes zero nodes of AᵀA negative. Nodes of the gram take the scale twice.
     nodes = scale[:, None] * (nodes.clamp(min=0).sqrt() if of == "singular" else nodes)
     nodes = scale[:, None] * nodes if of == "gram" else nodes
     grid = _grid(nodes, points) if isinstance(points, int) else points.to(operator.like)
     length = float(grid.max() - grid.min())
     width = length * max(1 / (grid.numel() - 1), resolution) if width is None else width
     broadened = torch.stack(
-        [_broadened(one, mass, grid, width) for one, mass in zip(nodes, weights, strict=True)]
+        [_broadened(places, mass, grid, width) for places, mass in zip(nodes, weights, strict=True)]
     )
     moments = (nodes * weights).sum(2)
     root = math.sqrt(probes)

@@ -200,11 +200,13 @@ def _nearest(operator: AbstractOperator, search: _Search, sigma: float, rtol: fl
     outer, conditions = search.run(inverted, torch.abs, lambda values: rtol * values.abs())
     assert outer.right is not None
     values = shift[:, None] + 1 / outer.values
+    # The search ranked by the distance from s, which is not σ where the shift was moved.
     order = distance(values).argsort(dim=1, stable=True)
     values = values.gather(1, order)
     right = outer.right[torch.arange(len(order), device=order.device)[:, None], order]
     residuals, spent = _eigen_residuals(operator, values, right)
     rounding = ROUNDINGS * torch.finfo(residuals.dtype).eps * scale[:, None]
+    # At σ itself the distance is rounding: there ‖A − σI‖ is what residuals are held against.
     converged = residuals <= rtol * distance(values).maximum(rtol * scale[:, None]) + rounding
     # Eigenvectors of the inverse are those of A, and so are their condition numbers.
     return dataclasses.replace(
@@ -241,6 +243,7 @@ def _regular_shift(operator: AbstractOperator, sigma: float, rtol: float) -> tup
     lost = norm((shifted.mv(solution) - probe).flatten(1)) > SOLVED * length
     gain = norm(solution.flatten(1)) / length
     near = torch.finfo(like.dtype).eps ** 0.5
+    # Written so that NaN counts as singular too.
     singular = lost | ~(gain * size * near < 1)
     size = torch.where(size > 0, size, 1.0)  # of A = σI too
     shift = torch.where(singular & size.isfinite(), sigma + 10 * near * size, sigma)
@@ -256,6 +259,7 @@ def _inverse(operator: AbstractOperator, rtol: float) -> AbstractOperator:
 
 def _minus(operator: AbstractOperator, shift: Tensor) -> AbstractOperator:
     """A − sI with a shift per example."""
+    # One shift for all joins the operator's own, and costs no pass over the state.
     if bool((shift == shift[0]).all()):
         return affine(operator, -float(shift[0]), 1.0)
     shifts = shift.view(-1, *(1 for _ in operator.like.shape[1:]))
@@ -320,12 +324,14 @@ def _eigen_residuals(
     One tangent at a time, its part of the residual added up, as k complex vectors more would be as
     large as a Krylov space.
     """
+    # For real A the residuals of θ and of its conjugate are equal: one of a pair is computed.
     k = values.shape[1]
     examples = torch.arange(len(values), device=values.device)
     conjugate = (values[:, :, None] == values[:, None].conj()) & (
         values.imag[:, :, None] < 0
     )  # (batch, j, its partner)
     own = ~conjugate.any(2)
+    # A real value needs one tangent and a complex one two: examples that need fewer go along.
     needed = torch.cat([own, own & (values.imag.abs() > 0)], 1).to(torch.int8)
     order = needed.argsort(dim=1, descending=True, stable=True)[:, : int(needed.sum(1).max())]
     sizes = right.real.new_zeros(values.shape)
@@ -335,6 +341,7 @@ def _eigen_residuals(
         v = right[examples, chosen]
         theta = values[examples, chosen]
         tangent = torch.where(imaginary, v.imag, v.real)
+        # For v = a + ib, θ = x + iy: A a − x a + y b is the real part, A b − x b − y a the other.
         other = torch.where(imaginary, -v.real, v.imag)
         residual = operator.mv(tangent) - times(theta.real, tangent) + times(theta.imag, other)
         size = torch.hypot(sizes.gather(1, chosen[:, None]), norm(residual.flatten(1))[:, None])

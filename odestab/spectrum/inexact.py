@@ -83,13 +83,14 @@ def rayleigh_ritz(
     the residual is ‖Aᵀu − σv‖.
     """
     image = operator.mv(right.transpose(0, 1)).transpose(0, 1).flatten(2)
-    finite = image.isfinite().flatten(1).all(1) & (right != 0).flatten(1).any(
-        1
-    )  # no vectors: padding alone
+    # An example of padding alone has no vectors.
+    finite = image.isfinite().flatten(1).all(1) & (right != 0).flatten(1).any(1)
     left, values, rotation = torch.linalg.svd(
         torch.where(finite[:, None, None], image, 0.0).mT, full_matrices=False
     )
-    right, left = torch.bmm(rotation, right.flatten(2)).view_as(right), left.mT.reshape(right.shape)
+    # Both sides turn alike, so that A v = σ u stays exact and only Aᵀu can be wrong.
+    right = torch.bmm(rotation, right.flatten(2)).view_as(right)
+    left = left.mT.reshape(right.shape)
     back = operator.rmv(left.transpose(0, 1)).transpose(0, 1)
     residuals = norm((back - record.times(values, right)).flatten(2))
     values, residuals = (
@@ -117,6 +118,7 @@ def inverses(operator: AbstractOperator, rtol: float) -> tuple[AbstractOperator,
             solved = solve(
                 operator,
                 b,
+                # GMRES gets no residual below some roundings, and would spend its budget in vain.
                 max(EXACT_SOLVE * rtol, 20 * torch.finfo(b.dtype).eps),
                 transposed=transposed,
             )

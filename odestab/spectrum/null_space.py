@@ -98,6 +98,7 @@ def _null_vector(
     product = operator.flat(operator.rmv if transposed else operator.mv)
     v, _ = unit(orthogonalize(known, w)[0])
     is_null = torch.zeros_like(size, dtype=torch.bool)
+    # A solve leaves √eps of the image: two reach rounding, and one is to spare.
     for _ in range(REFINEMENTS):
         image = product(v)
         is_null = (norm(v) > 0) & (norm(image) <= ROUNDINGS * eps * size)
@@ -106,6 +107,7 @@ def _null_vector(
             break
         rows = pending.view(operator.like.shape)
         step = solve(filled, rows, eps**0.5, transposed=transposed).solution
+        # A solve that broke down must not spoil what is known.
         moved = torch.where(step.isfinite(), v - step, v)
         v, _ = unit(orthogonalize(known, moved)[0])
     return v, is_null

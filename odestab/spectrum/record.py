@@ -9,9 +9,8 @@ from torch import Tensor
 from odestab.operators.linear_operator import AbstractOperator
 
 DENSE_LIMIT = 256  # up to this dimension a matrix is cheaper than a Krylov space
-FACTORIZED_LIMIT = (
-    1600  # and up to this one LU factors are cheaper than GMRES for every product with an inverse
-)
+# and up to this one LU factors are cheaper than GMRES for every product with an inverse
+FACTORIZED_LIMIT = 1600
 ROUNDINGS = 10  # of eps·κ(λ)·‖A‖_F: what rounding may do to an eigenvalue of a dense matrix
 CONDITION = 10  # stands for κ(λ) where only residuals are known, or where less is known of it
 

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from odestab.krylov import (
     SingularSearch,
+    SingularTriplets,
     lanczos,
     largest_singular_triplets,
     smallest_singular_triplets,
@@ -27,9 +28,8 @@ from odestab.spectrum import record
 from odestab.spectrum.null_space import null_space
 from odestab.spectrum.record import Spectrum, check, times
 
-LOOSE_SOLVE = (
-    0.05  # relative residual of the solves inside inverse iteration; least products on real layers
-)
+# relative residual of the solves inside inverse iteration; least products on real layers
+LOOSE_SOLVE = 0.05
 WHICH = ("LM", "SM")
 
 
@@ -79,12 +79,16 @@ def singular_values(
     check(operator, k, which, WHICH, (max_dimension, "max_dimension", k))
     if which == "SM":
         if k > 1 and max(operator.sizes) <= record.DENSE_LIMIT:
+            # All copies of a multiple value are in the SVD, and k > 1 of them would cost many
+            # solves.
             return _dense_smallest(operator, k)
         largest = min(max_dimension, max(operator.sizes))
         return _smallest_singular_values(
             operator, k, rtol, generator, largest, work_dtype or operator.like.dtype
         )
     if isinstance(operator, ComposedOperator) and operator.inverse_of is not None:
+        # A Krylov space of A⁻¹ would need an exact solve a product; small values of B need loose
+        # ones.
         options: dict[str, Any] = {"max_dimension": max_dimension, "work_dtype": work_dtype}
         return _inverted(singular_values(operator.inverse_of, k, "SM", rtol, generator, **options))
     return _largest_singular_values(operator, k, rtol, generator, max_dimension, work_dtype)
@@ -104,6 +108,7 @@ def _largest_singular_values(
     generator = generator or torch.Generator().manual_seed(0)
     start = operator.random(generator).flatten(1).to(work.like)
     again = operator.random(generator).flatten(1).to(work.like) if k > 1 else None
+    # A look costs the SVD of a small matrix, and a step two products: every second step.
     schedule = (k + 5, 2, min(max_dimension, max(operator.sizes)))
     triplets = largest_singular_triplets(
         work.flat(work.mv),
@@ -208,6 +213,7 @@ def _smallest_singular_values(
 
     def expansion(r: Tensor) -> Tensor:
         """About (AᵀA)⁻¹ r but for its length."""
+        # Of unit length between the solves, as the inverse of a nearly singular A may overflow.
         half, _ = unit(inverted.flat(inverted.rmv)(r.to(work_dtype)))
         return inverted.flat(inverted.mv)(half).to(own)
 
@@ -230,6 +236,12 @@ def _smallest_singular_values(
         again if k > 1 else None,
         None if factorize else null_vectors,
     )
+    return _of_triplets(operator, triplets)
+
+
+def _of_triplets(operator: AbstractOperator, triplets: SingularTriplets) -> Spectrum:
+    """The record of what Davidson's iteration found."""
+    k = triplets.values.shape[1]
     shape = (-1, k, *operator.like.shape[1:])
     return Spectrum(
         triplets.values,
@@ -284,6 +296,7 @@ def _inverted(smallest: Spectrum) -> Spectrum:
     and right exchanged.
     """
     values = 1 / smallest.values
+    # d(1/σ) = −dσ/σ².
     residuals = smallest.residuals * values * values
     return dataclasses.replace(
         smallest, values=values, residuals=residuals, right=smallest.left, left=smallest.right

@@ -77,7 +77,7 @@ def declared_adjoint(choice: Any, **implied: Any) -> AbstractAdjoint:
     hints = typing.get_type_hints(kind)
     fields = dataclasses.fields(kind)  # type: ignore[arg-type]
     options = _typed(
-        "adjoint", name, choice, {one.name: hints[one.name] for one in fields if one.init}
+        "adjoint", name, choice, {field.name: hints[field.name] for field in fields if field.init}
     )
     return _built("adjoint", name, kind, (implied if kind is ImplicitAdjoint else {}) | options)
 
@@ -181,7 +181,7 @@ def _typed(
     for key, value in options.items():
         if not _is_of(types_of[key], value):
             allowed = typing.get_args(types_of[key]) or (types_of[key],)
-            wanted = " or ".join(one.__name__ for one in allowed if one is not types.NoneType)
+            wanted = " or ".join(kind.__name__ for kind in allowed if kind is not types.NoneType)
             raise ValueError(
                 f"{what} {name} must have options of their types: {key} must be {wanted}, "
                 f"got {value!r}"
@@ -194,9 +194,10 @@ def _typed(
 def _is_of(hint: Any, value: Any) -> bool:
     """Whether a plain value is of a type: a boolean is no number, and a number is finite."""
     if isinstance(hint, types.UnionType):
-        return any(_is_of(one, value) for one in typing.get_args(hint))
+        return any(_is_of(part, value) for part in typing.get_args(hint))
     if hint is float:
         return type(value) in (int, float) and math.isfinite(value)
+    # Not isinstance: True is an int, and no count.
     return type(value) is hint
 
 

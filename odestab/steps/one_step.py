@@ -124,6 +124,8 @@ class AbstractThetaMethod(AbstractOneStepMethod):
         """
         if self.theta == 0:
             h = self.step_size
+            # Not x + h f(x): with split −1 and h = 1 the state drops out exactly, where a sum would
+            # round.
             return Step((1 + h * field.split) * x + h * field.unsplit(x), None)
         equation = self._equation(field, x)
         solution = self.adjoint.solve(self.solver, equation, x if guess is None else guess)

@@ -45,10 +45,10 @@ class Refinement:
         path: which code computed the products, as `Linearization` names it.
 
     >>> f = od.LinearVectorField(-3 * torch.eye(1).double())
-    >>> found = od.frozen_refinement(od.Jacobian(f, torch.zeros(1, 1).double()))
-    >>> found.parts, found.implicit.round(decimals=4).tolist()  # 1/(1 + 3/m)^m
+    >>> control = od.frozen_refinement(od.Jacobian(f, torch.zeros(1, 1).double()))
+    >>> control.parts, control.implicit.round(decimals=4).tolist()  # 1/(1 + 3/m)^m
     ((1, 2, 4), [[0.25, 0.16, 0.1066]])
-    >>> round(found.flow.item(), 4)  # e⁻³
+    >>> round(control.flow.item(), 4)  # e⁻³
     0.0498
     """
 
@@ -105,8 +105,8 @@ def refinement_control(
         ValueError: if h is not positive and finite, or the parts are not ascending and ≥ 1.
 
     >>> decay = od.LayerVectorField(lambda x: -(x**3), kind="outer")
-    >>> found = od.refinement_control(decay, torch.ones(1, 1).double(), parts=(1, 2))
-    >>> found.explicit[0, 0].item(), round(found.flow.item(), 4)  # |1 − 3x²|, e⁻³
+    >>> control = od.refinement_control(decay, torch.ones(1, 1).double(), parts=(1, 2))
+    >>> control.explicit[0, 0].item(), round(control.flow.item(), 4)  # |1 − 3x²|, e⁻³
     (2.0, 0.0498)
     """
     tally: list[int] = []
@@ -118,6 +118,7 @@ def refinement_control(
         states = [x]
         solved = _all(x)
         with torch.no_grad():
+            # An explicit derivative is taken where its step begins: the last step is not needed.
             for _ in range(m if implicit else m - 1):
                 step = method.step(field, states[-1])
                 states.append(step.state)
@@ -158,8 +159,8 @@ def frozen_refinement(
         ValueError: if h is not positive and finite, or the parts are not ascending and ≥ 1.
 
     >>> f = od.LinearVectorField(-3 * torch.eye(1).double())
-    >>> found = od.frozen_refinement(od.Jacobian(f, torch.zeros(1, 1).double()))
-    >>> found.explicit.round(decimals=4).tolist()  # |1 − 3/m|^m
+    >>> control = od.frozen_refinement(od.Jacobian(f, torch.zeros(1, 1).double()))
+    >>> control.explicit.round(decimals=4).tolist()  # |1 − 3/m|^m
     [[2.0, 0.25, 0.0039]]
     """
     tally: list[int] = []
@@ -198,6 +199,7 @@ class _Plan:
     def largest(self, products: Sequence[AbstractOperator], near: Spectrum | None) -> Spectrum:
         """The largest singular value, found from near the vector of another operator."""
         loose, exact = products
+        # A space begun at an exact singular vector would stay there: noise keeps the rest in reach.
         start = self.noise / _norm(self.noise)
         if near is not None and near.right is not None:
             known = near.right[:, 0]

@@ -1,4 +1,4 @@
-"""Where a step is stable: regions, margins, step sizes, and implicit against explicit damping."""
+"""Where a step is stable: regions, margins and step sizes."""
 
 import dataclasses
 import math
@@ -7,12 +7,8 @@ import torch
 from jaxtyping import Bool, Complex, Float, Int
 from torch import Tensor
 
-from odestab.fields.vector_field import AbstractVectorField
-from odestab.krylov.orthogonalization import norm
-from odestab.operators.jacobian import Jacobian
-from odestab.operators.linear_operator import AbstractOperator, affine, solve
 from odestab.spectrum import Spectrum
-from odestab.steps.one_step import AbstractOneStepMethod, ImplicitEuler
+from odestab.steps.one_step import AbstractOneStepMethod
 
 CIRCLE_POINTS = 720
 DISC_POINTS = 8  # directions in which an eigenvalue may be off
@@ -99,11 +95,14 @@ def spectral_growth(method: AbstractOneStepMethod, spectrum: Spectrum) -> Spectr
     value = listed.amax(1)
     low, high = _amplification_within(method, z, h * spectrum.reach + 2 * eps * z.abs())
     low, high = (torch.where(spectrum.absent, -torch.inf, part).amax(1) for part in (low, high))
+    # R itself is computed with some roundings, be the eigenvalues ever so exact.
     uncertainty = torch.maximum(high - value, value - low) + 4 * eps * (1 + value)
+    # ∞ − ∞ is not a number.
     uncertainty = torch.where(value == torch.inf, torch.inf, uncertainty)
     rest = torch.zeros_like(value) if spectrum.complete else _largest_on_disc(method, spectrum, h)
     bound = torch.maximum(value, rest)
     converged = (spectrum.converged | spectrum.absent).all(1)
+    # The last listed eigenvalue lies on the circle itself: it must not be beaten by rounding.
     certain = converged & (bound <= value * (1 + 1e-9))
     return SpectralGrowth(value, torch.where(converged, bound, torch.inf), certain, uncertainty)
 
@@ -126,8 +125,8 @@ class StableStepSizes:
     >>> f = od.LinearVectorField(-torch.eye(2).double())
     >>> spectrum = od.full_spectrum(od.Jacobian(f, torch.zeros(1, 2).double()))
     >>> h = torch.tensor([1.0, 2.0, 3.0])
-    >>> found = od.stable_step_sizes(od.ExplicitEuler(), spectrum, h)
-    >>> found.growth.tolist(), found.boundary.tolist()  # |1 − h|
+    >>> sizes = od.stable_step_sizes(od.ExplicitEuler(), spectrum, h)
+    >>> sizes.growth.tolist(), sizes.boundary.tolist()  # |1 − h|
     ([[0.0, 1.0, 2.0]], [[False, True, False]])
     """
 
@@ -246,106 +245,10 @@ def share_outside_lemniscate(
     in_bulk = present & ((spectrum.values - bulk).abs() <= radius)
     counted = present & ~in_bulk
     z = step_size * spectrum.values
+    # |w² − z²| ≤ off (2|z| + off) for every w within off of z.
     off = step_size * spectrum.reach + 2 * torch.finfo(spectrum.residuals.dtype).eps * z.abs()
     outside = counted & (lemniscate(z) > 1 + off * (2 * z.abs() + off))
     return outside.sum(1) / counted.sum(1).to(spectrum.residuals.dtype), in_bulk.sum(1)
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class ImplicitAdvantage:
-    """How much more an implicit step damps than an explicit one, in nats.
-
-    Attributes:
-        values: log(‖Eδ‖/‖M⁻¹δ‖) per perturbation δ, `(perturbations, batch)`, in nats; positive:
-            the implicit step damps more.
-        residual: relative residual of the linear solves, same shape.
-        solved: `(batch,)`, the implicit step converged; where not, M was taken at the best iterate.
-
-    >>> f, x = od.LinearVectorField(-3 * torch.eye(1).double()), torch.ones(1, 1).double()
-    >>> advantage = od.implicit_advantage(f, x, torch.ones(1, 1, 1).double())
-    >>> round(advantage.values.exp().item(), 6), advantage.solved.tolist()  # 2 over 1/4
-    (8.0, [True])
-    """
-
-    values: Float[Tensor, "perturbations batch"]
-    residual: Float[Tensor, "perturbations batch"]
-    solved: Bool[Tensor, " batch"]
-
-    @property
-    def mean(self) -> Float[Tensor, " batch"]:
-        """The mean over the family of perturbations."""
-        return self.values.mean(0)
-
-    @property
-    def standard_error(self) -> Float[Tensor, " batch"]:
-        """Of that mean; NaN for a single perturbation."""
-        count = self.values.shape[0]
-        return (
-            self.values.std(0) / math.sqrt(count)
-            if count > 1
-            else torch.full_like(self.values[0], torch.nan)
-        )
-
-
-def implicit_advantage(
-    field: AbstractVectorField,
-    x: Float[Tensor, "batch *event"],
-    perturbations: Float[Tensor, "perturbations batch *event"],
-    step_size: float = 1.0,
-    *,
-    implicit: ImplicitEuler | None = None,
-    rtol: float = 1e-6,
-) -> ImplicitAdvantage:
-    """log(‖Eδ‖/‖M⁻¹δ‖) over a family of perturbations δ (Mathematics, section 8).
-
-    E = I + hJ(x) is the derivative of the explicit step, M = I − hJ(y) at the implicit solution y.
-
-    Args:
-        field: f.
-        x: where both steps begin.
-        perturbations: δ, not all zero on real tokens.
-        step_size: h.
-        implicit: the implicit method, if its solver is to be chosen; its step size is replaced by
-            h.
-        rtol: relative residual of the linear solves.
-
-    >>> f = od.LinearVectorField(torch.diag(torch.tensor([-3.0, 0.5])).double())
-    >>> basis = torch.eye(2).double()[:, None]  # one perturbation along each axis
-    >>> advantage = od.implicit_advantage(f, torch.ones(1, 2).double(), basis)
-    >>> advantage.values.exp().round(decimals=6).tolist()  # 2 over 1/4, and 1.5 over 2
-    [[8.0], [0.75]]
-    """
-    method = dataclasses.replace(implicit or ImplicitEuler(), step_size=step_size)
-    step = method.step(field, x)
-    assert step.solution is not None
-    explicit = affine(Jacobian(field, x), 1.0, step_size)
-    resolved = affine(Jacobian(field, step.state), 1.0, -step_size)
-    return damping_advantage(explicit, resolved, perturbations, step.solution.converged, rtol)
-
-
-def damping_advantage(
-    explicit: AbstractOperator,
-    implicit: AbstractOperator,
-    perturbations: Float[Tensor, "perturbations batch *event"],
-    solved: Bool[Tensor, " batch"],
-    rtol: float = 1e-6,
-) -> ImplicitAdvantage:
-    """log(‖Eδ‖/‖M⁻¹δ‖) for operators E and M that are already linearised.
-
-    See `implicit_advantage`.
-
-    >>> f = od.LinearVectorField(torch.diag(torch.tensor([-3.0, 0.5])).double())
-    >>> J, basis = od.Jacobian(f, torch.zeros(1, 2).double()), torch.eye(2).double()[:, None]
-    >>> E, M = od.affine(J, 1.0, 1.0), od.affine(J, 1.0, -1.0)
-    >>> advantage = od.damping_advantage(E, M, basis, solved=torch.tensor([True]))
-    >>> advantage.values.exp().round(decimals=6).tolist()
-    [[8.0], [0.75]]
-    """
-    delta = explicit.project(perturbations)
-    image = norm(explicit.mv(delta).flatten(2))
-    resolved = solve(implicit, delta, rtol)
-    values = image.log() - norm(resolved.solution).view_as(image).log()
-    return ImplicitAdvantage(values, resolved.residual.view_as(image), solved)
 
 
 def _amplification(method: AbstractOneStepMethod, z: Tensor) -> Tensor:
@@ -358,6 +261,7 @@ def _amplification_within(
     method: AbstractOneStepMethod, z: Tensor, radius: Tensor
 ) -> tuple[Tensor, Tensor]:
     """The least and the largest |R| on discs about z, from DISC_POINTS directions and the pole."""
+    # Of an unknown radius a large finite one, whose R does not overflow to NaN.
     known = radius.nan_to_num(torch.inf).clamp(max=torch.finfo(radius.dtype).max ** 0.25)
     angle = torch.arange(DISC_POINTS, dtype=radius.dtype, device=radius.device) * (
         2 * math.pi / DISC_POINTS

@@ -10,9 +10,9 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from odestab.krylov import gmres
-from odestab.krylov.orthogonalization import norm, orthogonalize, unit
+from odestab.krylov.orthogonalization import norm
+from odestab.nonnormality.joint_range import JointRange
 from odestab.operators.linear_operator import AbstractOperator
-from odestab.operators.scaling import unit_scaled
 
 # of the solves behind new directions and residuals; the values themselves come from exact products
 LOOSE_SOLVE = 0.05
@@ -86,22 +86,20 @@ def step_growth(
         raise ValueError(f"step_sizes must be > 0 and finite, got {step_sizes.tolist()}")
     if not 0 <= theta <= 1:
         raise ValueError(f"theta must be in [0, 1], got {theta}")
-    space = _FactorSpace(operator, theta, step_sizes.to(operator.like))
-    direction = operator.random(generator).flatten(1)
+    space = _FactorSpace(operator, theta, step_sizes.to(operator.like), generator)
+    largest = min(max_dimension, max(operator.sizes))
+    grown = True
     while True:
-        space.add(direction)
         values, coefficients = space.rayleigh_ritz()
         residual = space.residuals(values, coefficients)
         error = torch.where(values.isnan(), 0.0, norm(residual) / values)
-        if space.dimension >= min(max_dimension, max(operator.sizes)) or not bool(
-            (error > 0.5 * rtol).any()
-        ):
+        open_ = error.amax(1) > 0.5 * rtol
+        if not grown or space.dimension >= largest or not bool(open_.any()):
             break
+        # Each example grows by the step size that needs it most; all others gain by it too.
         worst = error.argmax(1)
         target = residual.gather(1, worst[:, None, None].expand(-1, 1, residual.shape[2]))[:, 0]
-        direction = space.preconditioned(
-            torch.where((error.amax(1) > 0.5 * rtol)[:, None], target, 0.0), worst
-        )
+        grown = space.grow(torch.where(open_[:, None], target, 0.0), worst)
     residuals = norm(space.pulled_back(residual))
     return StepGrowth(
         step_sizes,
@@ -114,40 +112,34 @@ def step_growth(
 
 
 class _FactorSpace:
-    """V with orthonormal rows, JV, JᵀV and JᵀJV: both factors and all residuals at every h."""
+    """V, JV, JᵀV and JᵀJV of a `JointRange`: both factors and all residuals at every h."""
 
-    def __init__(self, operator: AbstractOperator, theta: float, h: Tensor) -> None:
-        operator, scale = unit_scaled(operator)  # J/s and hs, as squares of J follow
-        self.product = operator.flat(operator.mv)
-        self.adjoint = operator.flat(operator.rmv)
-        own = scale[:, None] * h  # (batch, steps)
+    def __init__(
+        self, operator: AbstractOperator, theta: float, h: Tensor, generator: torch.Generator | None
+    ) -> None:
+        self.space = JointRange(operator, generator, 0, whole=False)
+        own = self.space.scale[:, None] * h  # (batch, steps), as the space is of J/s
         self.a = own * (1 - theta)
         self.b = own * theta
         self.implicit = theta > 0
-        n = operator.like[0].numel()
-        self.spaces = tuple(operator.like.new_zeros(len(operator.like), 0, n) for _ in range(4))
 
     @property
     def dimension(self) -> int:
-        return self.spaces[0].shape[1]
+        return self.space.dimension
 
-    def add(self, direction: Tensor) -> None:
-        """One vector more, or a row of zeros where it lies in the space already."""
-        eps = torch.finfo(direction.dtype).eps
-        q, _ = unit(orthogonalize(self.spaces[0], unit(direction)[0])[0], 100 * eps)
-        image = self.product(q)
-        columns = (q, image, self.adjoint(q), self.adjoint(image))
-        self.spaces = tuple(
-            torch.cat([space, new[:, None]], 1)
-            for space, new in zip(self.spaces, columns, strict=True)
-        )
+    def grow(self, residual: Tensor, step: Tensor) -> bool:
+        """Grow by a residual of each example's own step size; whether that was anything new."""
+        before = self.dimension
+        self.space.grow(self.preconditioned(residual, step)[:, None])
+        return self.dimension > before
 
     def rayleigh_ritz(self) -> tuple[Tensor, Tensor]:
         """The largest σ of ‖(I + aJ)w‖ = σ‖(I − bJ)w‖ for every h, and w's coefficients.
 
         They are scaled to ‖(I − bJ)w‖ = 1.
         """
-        v, jv = self.spaces[:2]
+        v = self.space.v
+        jv = self.space.jv
         alive = torch.diag_embed((v.norm(dim=2) > 0.5).to(v.dtype))[:, None]
         mixed = torch.bmm(v, jv.mT)
         square = torch.bmm(jv, jv.mT)
@@ -159,6 +151,7 @@ class _FactorSpace:
         a = self.a[:, :, None, None]
         b = self.b[:, :, None, None]
         above = alive + a * symmetric + a**2 * square
+        # Rows of zeros get the identity below, which factorises, and 0 above, which never wins.
         below = (
             alive
             - b * symmetric
@@ -166,6 +159,7 @@ class _FactorSpace:
             + (1 - alive) * torch.eye(v.shape[1], dtype=v.dtype, device=v.device)
         )
         factor, failed = torch.linalg.cholesky_ex(below)
+        # cholesky_ex does not raise: one example's loss is data.
         finite = finite & (failed == 0)  # I − bJ has lost rank to rounding
         factor = torch.where(
             finite[..., None, None], factor, torch.eye(v.shape[1], dtype=v.dtype, device=v.device)
@@ -182,7 +176,10 @@ class _FactorSpace:
 
     def residuals(self, values: Tensor, coefficients: Tensor) -> Tensor:
         """(I + aJᵀ)u − σ(I − bJᵀ)v with v = (I − bJ)w, u = (I + aJ)w/σ, `(batch, steps, n)`."""
-        w, jw, tw, tjw = (torch.bmm(coefficients, space) for space in self.spaces)
+        space = self.space
+        w, jw, tw, tjw = (
+            torch.bmm(coefficients, part) for part in (space.v, space.jv, space.tv, space.tjv)
+        )
         a = self.a[..., None]
         b = self.b[..., None]
         sigma = values[..., None]
@@ -195,8 +192,10 @@ class _FactorSpace:
         if not self.implicit:
             return residual
         b = self.b.gather(1, step[:, None])
-        half = gmres(lambda u: u - b * self.adjoint(u), residual, LOOSE_SOLVE).solution
-        return gmres(lambda v: v - b * self.product(v), half, LOOSE_SOLVE).solution
+        half = gmres(
+            lambda u: u - b * self.space.product(u, adjoint=True), residual, LOOSE_SOLVE
+        ).solution
+        return gmres(lambda v: v - b * self.space.product(v), half, LOOSE_SOLVE).solution
 
     def pulled_back(self, residual: Tensor) -> Tensor:
         """M⁻ᵀ times the residual of every step size: what is missing in Rᵀu = σv."""
@@ -208,7 +207,7 @@ class _FactorSpace:
         shape = rows.shape
 
         def product(u: Tensor) -> Tensor:
-            return u - (b * self.adjoint(u).reshape(shape)).reshape(u.shape)
+            return u - (b * self.space.product(u, adjoint=True).reshape(shape)).reshape(u.shape)
 
         solved = gmres(product, rows.reshape(-1, shape[2]), LOOSE_SOLVE).solution
         return solved.view(steps, -1, shape[2]).transpose(0, 1)

@@ -53,11 +53,16 @@ class FusedStages:
         """
         batch, n = y.shape
         m = task.mixing.memory
-        self.task, self.rhs, self.root = task, task.rhs.contiguous(), task.root.to(y.dtype)
-        self.block, self.blocks, self.turns = block, triton.cdiv(n, block), 2 if m else 3
+        self.task = task
+        self.rhs = task.rhs.contiguous()
+        self.root = task.root.to(y.dtype)
+        self.block = block
+        self.blocks = triton.cdiv(n, block)
+        self.turns = 2 if m else 3
         self.y = y.clone(memory_format=torch.contiguous_format)
         self.y_low = None if low is None else torch.empty_like(self.y, dtype=low)
-        self.following, self.best = torch.empty_like(self.y), torch.empty_like(self.y)
+        self.following = torch.empty_like(self.y)
+        self.best = torch.empty_like(self.y)
         self.images = y.new_empty(batch, m + 1, n)
         self.moves = y.new_empty(batch, m + 1, n) if m else None
         self.partial = y.new_empty(batch, 2 + 2 * m, self.blocks)
@@ -170,9 +175,8 @@ class FusedStages:
     def outcome(self, last: Bool[Tensor, " batch"]) -> Float[Tensor, "batch n"]:
         """The last iterate where that is asked for, else the best; to be asked after `take_in`."""
         *_, current, _, act = self.counts
-        saved = (
-            act & judgement.SAVE.value
-        ) != 0  # the best one lies still where the next `mix` would save it from
+        # The best one lies still where the next `mix` would save it from.
+        saved = (act & judgement.SAVE.value) != 0
         best = torch.where(saved[:, None], self.following, self.best)
         return torch.where((last | (current != 0))[:, None], self.y, best)
 

@@ -72,6 +72,7 @@ def judge(
     batch = tl.num_programs(0)
     count = counts + example
     number = norms + example
+    # An example that has ended keeps its account; the next pass is told to do nothing.
     if tl.load(count + STATUS * batch) != RUNS:
         tl.store(count + ACT * batch, 0)
         return
@@ -79,6 +80,7 @@ def judge(
     dtype = norms.dtype.element_ty
     length = tl.load(root + example).to(tl.float64)
     of_move, of_iterate = _squares(mine, blocks, CHUNK * PADDED)
+    # The numbers of earlier iterations were rounded when they were stored; so is this one.
     norm = _rounded(tl.sqrt(of_move) / length / tl.abs(tl.full([], kappa, tl.float64)), dtype)
     size = _rounded(tl.sqrt(of_iterate) / length, dtype)
     previous = tl.load(number + NORM * batch).to(tl.float64)
@@ -146,9 +148,8 @@ def _squares(parts, blocks, CHUNK: tl.constexpr):
     of_move = tl.zeros([CHUNK], tl.float64)
     of_iterate = tl.zeros([CHUNK], tl.float64)
     start = 0
-    while (
-        start < blocks
-    ):  # not `range`, whose bound the interpreter of Triton 3.6 cannot read under NumPy 2.4
+    # Not `range`, whose bound the interpreter of Triton 3.6 cannot read under NumPy 2.4.
+    while start < blocks:
         block = start + tl.arange(0, CHUNK)
         of_move += tl.load(parts + block, mask=block < blocks, other=0.0).to(tl.float64)
         of_iterate += tl.load(parts + blocks + block, mask=block < blocks, other=0.0).to(tl.float64)
@@ -193,6 +194,7 @@ def _products(
         target += tl.load(parts + MEMORY * blocks + at, mask=inside, other=0.0).to(tl.float64)
         start += CHUNK
     newest_row = tl.sum(row, 1)
+    # Ages to slots of the ring; + MEMORY, as a remainder of a negative number is negative here.
     slot = (newest - 1 - age + MEMORY) % MEMORY
     slot_of_newest = (newest - 1 + MEMORY) % MEMORY
     older = real & (age > 0)
@@ -225,9 +227,8 @@ def _weights(
     scale = tl.where(used, 1 / tl.sqrt(tl.where(used, length, 1.0)), 0.0)
     rows = tl.where(used[:, None] & used[None, :], scale[:, None] * gram * scale[None, :], 0.0)
     gamma = scale * _solved(rows, tl.where(used, scale * target, 0.0), used, ridge, drop, MEMORY)
-    older = tl.sum(
-        tl.where(age[:, None] == age[None, :] + 1, gamma[:, None], 0.0), 0
-    )  # γ of one age more
+    # γ of one age more: a shift, which Triton has only as a sum over a mask.
+    older = tl.sum(tl.where(age[:, None] == age[None, :] + 1, gamma[:, None], 0.0), 0)
     leading = tl.sum(tl.where(age == 0, gamma, 0.0))
     within = tl.sum(tl.abs(gamma - older)) + tl.abs(1 - leading) <= cap  # False for NaN as well
     dtype = alpha.dtype.element_ty
@@ -244,15 +245,15 @@ def _solved(rows, right, used, ridge, drop, MEMORY: tl.constexpr):
     age = tl.arange(0, right.shape[0])
     independent = ridge == ridge
     for k in tl.static_range(MEMORY):
-        here = age == k
-        across = tl.sum(tl.where(here[:, None], rows, 0.0), 0)
-        down = tl.sum(tl.where(here[None, :], rows, 0.0), 1)
-        pivot = tl.sum(tl.where(here, across, 0.0)) + ridge
-        unused = tl.sum(tl.where(here & used, 1, 0)) == 0
+        at_pivot = age == k
+        across = tl.sum(tl.where(at_pivot[:, None], rows, 0.0), 0)
+        down = tl.sum(tl.where(at_pivot[None, :], rows, 0.0), 1)
+        pivot = tl.sum(tl.where(at_pivot, across, 0.0)) + ridge
+        unused = tl.sum(tl.where(at_pivot & used, 1, 0)) == 0
         independent = independent & ((pivot > drop + ridge) | unused)
         inverse = tl.where(independent & (unused == 0), 1 / tl.where(independent, pivot, 1.0), 0.0)
-        solved = tl.sum(tl.where(here, right, 0.0)) * inverse
+        solved = tl.sum(tl.where(at_pivot, right, 0.0)) * inverse
         across *= inverse
-        rows = tl.where(here[:, None], across[None, :], rows - down[:, None] * across[None, :])
-        right = tl.where(here, solved, right - down * solved)
+        rows = tl.where(at_pivot[:, None], across[None, :], rows - down[:, None] * across[None, :])
+        right = tl.where(at_pivot, solved, right - down * solved)
     return right

@@ -138,6 +138,7 @@ class PlainStages:
                 # row form: a single-column bmm runs several times slower
                 row = _small(torch.bmm(move[:, None], earlier)[:, 0])
             self.products[:, slot, : self.filled] = self.products[:, : self.filled, slot] = row
+            # The length of the move is among its products: no pass over the state is spent on it.
             length = row[:, slot] ** 0.5
         else:
             length = _small(torch.linalg.vector_norm(move, dim=1))
@@ -155,6 +156,8 @@ class PlainStages:
         if isinstance(self.products, Tensor):  # a list would be copied to the device at every use
             by_age = (newest - torch.arange(m + 1, device=self.products.device)) % (m + 1)
         p = self.products[:, by_age][:, :, by_age]
+        # Differences of products, not products of differences as where autograd records: no pass
+        # over the state makes them. Their rounding is that of both moves, which is the noise.
         across = p[:, :-1] - p[:, 1:]
         lengths = xp.diagonal(p, 0, 1, 2)
         eps = torch.finfo(self.y.dtype).eps
@@ -175,6 +178,7 @@ def _cut(record: object, rows: list[int], filled: int = 1) -> dict[str, Any]:
         if isinstance(value, Tensor) and value.ndim > 1:
             written = value[:, :filled] if value.ndim == 3 else value
             for place, row in enumerate(rows):
+                # Rows move up, never onto one that is still to be moved.
                 if place < row:
                     written[place].copy_(written[row])
             taken[name] = value[: len(rows)]

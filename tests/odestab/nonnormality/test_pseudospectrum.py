@@ -1,15 +1,12 @@
-import importlib
-
 import pytest
 import torch
 from problems import DTYPE, grcar, linear_operator, normal_numbers, ragged_operator, random_matrix
 from torch import Tensor
 
-from odestab.nonnormality.pseudospectrum import Pseudospectrum, pseudospectrum, resolvent
+from odestab.nonnormality.pseudospectrum import Pseudospectrum, pseudospectrum
+from odestab.nonnormality.resolvent import resolvent
 
-module = importlib.import_module(
-    "odestab.nonnormality.pseudospectrum"
-)  # the package root exports a function of this name
+MODULE = "odestab.nonnormality.resolvent"
 METHODS = ("dense", "inverse", "projected")
 AWAY = torch.tensor(
     [2.5 + 0.5j, -2.0 + 1.0j, 0.3 + 4.0j, 4.0, -3.0 - 2.0j], dtype=torch.complex128
@@ -75,7 +72,7 @@ def test_grids_of_any_shape_and_mirrored_points() -> None:
 
 @pytest.mark.parametrize("restart", [80, 4])
 def test_inverse_agrees_with_dense(restart: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "RESTART", restart)
+    monkeypatch.setattr(f"{MODULE}.RESTART", restart)
     matrices = [random_matrix(40, "normal"), random_matrix(40, "non-normal")]
     operator = linear_operator(*matrices)
     found, dense = (
@@ -165,7 +162,7 @@ def test_auto_takes_the_dense_way_up_to_its_limit_and_a_prepared_resolvent_is_sh
         and first.kind == again.kind == "exact"
         and torch.equal(first.sigma_min, again.sigma_min)
     )
-    monkeypatch.setattr(module, "DENSE_LIMIT", 9)
+    monkeypatch.setattr(f"{MODULE}.DENSE_LIMIT", 9)
     assert (
         resolvent(operator).forms is None
         and pseudospectrum(operator, AWAY, rtol=1e-2).kind == "estimate"

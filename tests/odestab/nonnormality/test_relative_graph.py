@@ -294,6 +294,19 @@ def test_centres_that_are_no_list_of_real_numbers(monkeypatch: pytest.MonkeyPatc
         scaled_relative_graph(operator, torch.tensor(0.0, dtype=DTYPE))
 
 
+@pytest.mark.parametrize("dimension", [0, -3, 2.5, None])
+def test_a_largest_subspace_that_is_none(
+    dimension: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Fails if it is looked at by large matrices alone.
+    monkeypatch.setattr("jaxtyping.config.jaxtyping_disable", True)
+    operator = linear_operator(random_matrix(4, "normal"))
+    with pytest.raises(
+        ValueError, match=f"max_dimension must be a whole number >= 1, got {dimension}"
+    ):
+        scaled_relative_graph(operator, max_dimension=dimension)
+
+
 def test_wrong_input() -> None:
     operator = linear_operator(random_matrix(4, "normal"))
     with pytest.raises(ValueError, match=r"centres must be finite, at least one, got \[\]"):

@@ -196,8 +196,56 @@ def test_an_empty_batch() -> None:
     assert conditioning(linear(), batch, labels).flat.shape == (0,)
 
 
+TINY = {"vocab_size": VOCABULARY, "hidden_size": 8, "num_attention_heads": 2}
+
+
+def transformer(kind: str) -> Any:
+    """A classifier of one small layer."""
+    import transformers
+
+    torch.manual_seed(0)
+    sizes = TINY | {"num_hidden_layers": 1, "intermediate_size": 8, "max_position_embeddings": 12}
+    config = getattr(transformers, f"{kind}Config")(**sizes)
+    return getattr(transformers, f"{kind}ForSequenceClassification")(config).eval()
+
+
+@pytest.mark.parametrize("kind", ["Bert", "Roberta"])
+def test_a_transformer_has_no_shape_for_an_empty_batch(kind: str) -> None:
+    # Fails with torch's own error if the model is asked: its attention cannot be reshaped.
+    batch = {name: value[:0] for name, value in texts(3).items()}
+    record = conditioning(transformer(kind), batch)
+    assert record.margin.shape == (0,) and record.labels.dtype == torch.long
+
+
+@pytest.mark.parametrize("kind", ["Bert", "Roberta"])
+@pytest.mark.parametrize("side", ["left", "right"])
+def test_the_logits_are_those_of_the_token_ids(kind: str, side: str) -> None:
+    # Fails for padding on the left if RoBERTa is left to count positions from embeddings alone.
+    model = transformer(kind)
+    pad = model.config.pad_token_id
+    words, padding = [5, 6, 7], [pad] * 2
+    ids = torch.tensor([padding + words if side == "left" else words + padding])
+    batch = {"input_ids": ids, "attention_mask": (ids != pad).long()}
+    with torch.no_grad():
+        logits = model(**batch).logits
+    record = conditioning(model, batch)
+    expected = (logits.amax(1) - logits.amin(1)).double()
+    torch.testing.assert_close(record.margin.double(), expected, rtol=1e-4, atol=1e-7)
+    given = conditioning(model, batch | {"position_ids": torch.arange(3, 8)[None]})
+    assert not torch.equal(given.margin, record.margin)  # the caller's positions are taken
+
+
+def test_a_model_that_takes_no_positions_is_given_none() -> None:
+    # Fails with an unexpected argument.
+    model = linear()
+    model.position_embeddings = nn.Embedding(12, HIDDEN, padding_idx=1).eval()
+    assert conditioning(model, texts(4, 2)).margin.isfinite().all()
+
+
 def test_wrong_input() -> None:
     batch = texts(4, 2)
+    with pytest.raises(ValueError, match=r"at least one token a text, got \(2, 0\)"):
+        conditioning(linear(), {name: value[:, :0] for name, value in batch.items()})
     with pytest.raises(ValueError, match="model must have at least 2 outputs, got 1: a regression"):
         conditioning(linear(1), batch)
     with pytest.raises(ValueError, match=r"labels must be in 0\.\.2, got \[-1, 3\]"):

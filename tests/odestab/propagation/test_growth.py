@@ -22,13 +22,13 @@ from odestab.propagation.growth import (
     EditPerturbation,
     GaussianPerturbation,
     WorstPerturbation,
-    follow,
     grow,
     predict,
     propagate,
     scaled,
     worst_direction,
 )
+from odestab.propagation.path import follow
 from odestab.propagation.worst_growth import worst_growth
 from odestab.solver import Anderson, FixedPoint
 from odestab.steps.one_step import AbstractOneStepMethod, ExplicitEuler, ImplicitEuler, ThetaMethod
@@ -257,6 +257,39 @@ def test_prediction_is_reusable_and_linear() -> None:
     assert torch.equal(
         grow(path, delta, predict(delta, derivatives)).predicted, grow(path, delta).predicted
     )
+
+
+@each_method
+def test_perturbations_share_a_path_that_was_followed(method: AbstractOneStepMethod) -> None:
+    # Fails if a path is followed anew, or its own methods replace those of the perturbed one.
+    trajectory = mixing_trajectory()
+    path = follow(trajectory, method)
+    delta = GaussianPerturbation(1e-2).delta(path)
+    whole = propagate(trajectory, delta, method)
+    shared = propagate(path, delta)
+    assert torch.equal(shared.measured, whole.measured)
+    assert torch.equal(shared.predicted, whole.predicted)
+    again = propagate(path, 0.1 * delta, predicted=whole.predicted)
+    assert again.predicted is whole.predicted
+    other = propagate(path, delta, EXPLICIT)
+    differences = follow(trajectory, EXPLICIT, path.states[0] + delta).states[-1] - path.states[-1]
+    expected = (
+        differences.flatten(1).norm(dim=1) / whole.size / path.states[0].flatten(1).norm(dim=1)
+    )
+    torch.testing.assert_close(other.measured[:, -1], expected, rtol=1e-9, atol=0)
+
+
+def test_a_step_that_was_stopped_is_differentiated_as_it_ran() -> None:
+    # Fails if a path asks for the exact method's derivative whatever ran.
+    stopped = ImplicitEuler(0.7, solver=FixedPoint(max_iterations=2))
+    path = follow(mixing_trajectory(layers=2), [EXPLICIT, stopped])
+    exact, as_run = path.derivatives(), path.derivatives([False, True])
+    v = path.states[0]
+    field, x, y = path.trajectory.fields[1], *path.states[1:]
+    expected = stopped.derivative(field, x, y, executed=True).mv(v)
+    assert torch.equal(exact[0].mv(v), as_run[0].mv(v))
+    assert torch.equal(as_run[1].mv(v), expected)
+    assert (as_run[1].mv(v) - exact[1].mv(v)).norm() > 1e-3 * expected.norm()
 
 
 def test_a_path_starts_where_it_is_told() -> None:

@@ -16,8 +16,9 @@ from torch import Tensor
 from odestab.fields.trajectory import Trajectory
 from odestab.fields.vector_field import AbstractVectorField, Linearization
 from odestab.operators.linear_operator import inverse
-from odestab.propagation.growth import WorstPerturbation, follow, propagate
+from odestab.propagation.growth import WorstPerturbation, propagate
 from odestab.propagation.lyapunov import alignment_loss, lyapunov_exponents
+from odestab.propagation.path import follow
 from odestab.solver import Anderson, FixedPoint
 from odestab.spectrum.inexact import inexact_singular_values, rayleigh_ritz
 from odestab.steps.one_step import AbstractOneStepMethod, ExplicitEuler, ImplicitEuler, ThetaMethod

@@ -19,7 +19,7 @@ from torch import Tensor
 from odestab.fields.trajectory import Trajectory
 from odestab.fields.vector_field import AbstractVectorField, LayerVectorField, LinearVectorField
 from odestab.propagation.alignment import Alignment, align
-from odestab.propagation.growth import follow
+from odestab.propagation.path import follow
 from odestab.propagation.secants import secant, secants
 from odestab.solver import Anderson, FixedPoint
 from odestab.steps.one_step import AbstractOneStepMethod, ExplicitEuler, ImplicitEuler, ThetaMethod
@@ -367,7 +367,7 @@ def test_lower_precisions(dtype: torch.dtype) -> None:
     trajectory = linear_trajectory(random_matrix(6, "non-normal").expand(3, 2, 6, 6), tokens=2)
     other, exact = other_text(trajectory), None
     exact = secants(trajectory, other)
-    fields = tuple(LinearVectorField(f.matrix.to(dtype)) for f in trajectory.fields)  # type: ignore[attr-defined]
+    fields = tuple(LinearVectorField(f.matrix.to(dtype)) for f in trajectory.fields)
     low = [
         Trajectory(tuple(s.to(dtype) for s in one.states), one.mask, fields)
         for one in (trajectory, other)
@@ -408,6 +408,23 @@ def test_wrong_input() -> None:
         secant(first.fields[0], x, y[:, :2], alignment=pair)
     with pytest.raises(ValueError, match="states must have one batch and hidden size"):
         secant(first.fields[0], x, y[..., :1], alignment=pair)
+
+
+def test_what_is_no_state_or_no_field_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Fails with an AttributeError about what an array, None or a function lacks.
+    monkeypatch.setattr("jaxtyping.config.jaxtyping_disable", True)
+    field = LinearVectorField(torch.eye(2))
+    x = torch.zeros(1, 2)
+    for wrong, got in ((x.numpy(), "ndarray"), (None, "NoneType"), (x[0], r"\(2,\)")):
+        with pytest.raises(ValueError, match=rf"x must be a tensor of .*, got {got}"):
+            secant(field, wrong, x)
+        with pytest.raises(ValueError, match=rf"y must be a tensor of .*, got {got}"):
+            secant(field, x, wrong)
+    for wrong, got in ((None, "NoneType"), (torch.eye(2), "Tensor"), (torch.tanh, "builtin")):
+        with pytest.raises(ValueError, match=rf"field must be a vector field .*, got {got}"):
+            secant(wrong, x, x)
+    with pytest.raises(ValueError, match=r"field_y must be a vector field .*, got ndarray"):
+        secant(field, x, x, x.numpy())
 
 
 def test_a_method_that_is_no_theta_method_is_refused() -> None:

@@ -1,5 +1,6 @@
 """The page that helps to choose a solver says what the code says."""
 
+import dataclasses
 import re
 from pathlib import Path
 
@@ -13,10 +14,22 @@ PAGE = (Path(__file__).parents[3] / "docs" / "choose-a-solver.md").read_text(enc
 
 
 def test_its_code_runs() -> None:
-    (block,) = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
     scope: dict[str, object] = {}
-    exec(compile(block, "choose-a-solver.md", "exec"), scope)
+    for block in re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL):
+        exec(compile(block, "choose-a-solver.md", "exec"), scope)
     assert scope["step"].solution.converged.all()
+    assert scope["relaxed"].solution.converged.all()
+
+
+def test_a_solver_of_ones_own_keeps_the_constructor_or_takes_no_flat_options() -> None:
+    options = {"weight": 0.8, "rtol": 1e-4}
+    fields = {"weight": 0.5, "__annotations__": {"weight": float}, "advance": None}
+    kept = type("Kept", (od.AbstractImplicitSolver,), dict(fields))
+    solver = dataclasses.dataclass(frozen=True, init=False)(kept)(**options)
+    assert (solver.weight, solver.stopping.rtol) == (0.8, 1e-4)
+    own = type("Own", (od.AbstractImplicitSolver,), dict(fields))
+    with pytest.raises(TypeError, match="rtol"):
+        dataclasses.dataclass(frozen=True)(own)(**options)
 
 
 def test_it_lists_every_status_with_its_sentence_and_its_remedy() -> None:

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from odestab.operators.linear_operator import AbstractOperator, ComposedOperator
 from odestab.spectrum import singular_values
+from odestab.spectrum.null_space import null_space
 
 N = 40
 
@@ -68,3 +69,14 @@ def test_a_small_value_is_not_called_zero() -> None:
     matrix = u @ torch.diag(values) @ v
     found = singular_values(ragged_operator(matrix), 1, "SM", rtol=1e-6)
     assert float(found.values[0, 0]) == pytest.approx(1e-9, rel=1e-3) or not found.converged.any()
+
+
+@pytest.mark.parametrize("nullity", [0, 1, 2])
+def test_no_more_null_vectors_than_there_are(nullity: int) -> None:
+    # Fails if a vector counts as null before its image has been looked at, or its left one's.
+    matrices = [near_identity(N, nullity), near_identity(N // 2, 0, seed=7)]
+    space = null_space(ragged_operator(*matrices), torch.tensor([True, True]), 3)
+    assert (space.right.norm(dim=2) > 0.5).sum(1).tolist() == [nullity, 0]
+    assert (space.left.norm(dim=2) > 0.5).sum(1).tolist() == [nullity, 0]
+    images = torch.einsum("ij,mj->mi", matrices[0], space.right[0, :, :N])
+    assert (images.norm(dim=1) <= 10 * EPS * space.size[0]).all()

@@ -20,11 +20,10 @@ from torch import Tensor
 from odestab.fields.vector_field import LinearVectorField
 from odestab.operators.linear_operator import affine
 from odestab.spectrum import Spectrum, eigenvalues, full_spectrum
+from odestab.steps.advantage import damping_advantage, implicit_advantage
 from odestab.steps.one_step import ExplicitEuler, ImplicitEuler, ThetaMethod
 from odestab.steps.stability import (
     complex_grid,
-    damping_advantage,
-    implicit_advantage,
     lemniscate,
     margin,
     share_outside_lemniscate,
