@@ -13,7 +13,7 @@ from analysis.ground.resampling import proportion_interval
 from imbert.data.advglue import PairedExamples, read_advglue
 from imbert.data.read_examples import read_examples, without_final_period
 from imbert.data.tasks import Examples, Task, task
-from imbert.model.classifier import Classifier
+from imbert.model.classifier import Classifier, require_length
 from imbert.model.loading import quiet, require_safe_weights
 from imbert.model.solver_log import SolverLog, solver_log, statistics
 from imbert.records import Evaluation, PairScores, Rates, Scored, SplitScore, Unpaired, as_written
@@ -103,7 +103,8 @@ def load_classifier(checkpoint: Path, run: RunConfig) -> Classifier:
     device and threads.
 
     Raises:
-        ValueError: if its weights are pickled, or its labels are not those of the task.
+        ValueError: if its weights are pickled, its labels are not those of the task, or the run's
+            texts are longer than it takes.
         OSError: if there is none.
     """
     require_safe_weights(str(checkpoint))
@@ -111,6 +112,7 @@ def load_classifier(checkpoint: Path, run: RunConfig) -> Classifier:
         classifier = Classifier.load(
             checkpoint, max_length=run.data.max_length, task=task(run.data.task)
         )
+    require_length(classifier.model, classifier.tokenizer, run.data.max_length)
     if run.train.device != "cpu" and torch.cuda.is_available():
         classifier.model.to("cuda")
     else:

@@ -15,7 +15,7 @@ from msgspec import convert, structs
 from analysis.ground.json_records import DamagedRecord
 from imbert.data.tasks import Examples, Task, task
 from imbert.model.choice import MODEL_OPTIONS
-from imbert.model.classifier import longest_text
+from imbert.model.classifier import longest_text, require_length
 from imbert.model.loading import WEIGHTS, load_model, load_tokenizer, quiet
 from imbert.model.solver_log import failures
 from imbert.model.transformers_types import Tokenizer
@@ -215,9 +215,15 @@ def _tuner(
     report: Report,
 ) -> FineTuner:
     """The trainer of a run, its model made and its rows tokenised."""
+    rows = len(examples["training"])
+    if run.train.batch_size > rows:
+        raise ValueError(
+            f"train.batch_size must be <= {rows}, the rows to train on, got {run.train.batch_size}"
+        )
     what = task(run.data.task)
     tokenizer = load_tokenizer(run.model.checkpoint, data)
     model = load_model(run.model, what, run.train.seed, data)
+    require_length(model, tokenizer, run.data.max_length)
     longest = longest_text(model, tokenizer, run.data.max_length, pair=len(what.keys) == 2)
     with quiet():
         return FineTuner(

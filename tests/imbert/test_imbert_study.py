@@ -138,6 +138,31 @@ def test_what_was_measured_of_one_seed_only_is_told_of_that_seed(
     assert len(rows) == 1 and ",1," in rows[0] and "no attack pgd-0.3 yet" in summary.missing[0]
 
 
+def test_a_summary_of_runs_that_are_gone_is_kept(
+    done: tuple[StudyConfig, Path, Study], data: Path, tmp_path: Path, tiny_folder: Path
+) -> None:
+    study, out, summary = done
+    copy = Path(shutil.copytree(out, tmp_path / "study"))
+    before = {name: (copy / name).read_bytes() for name in ("study.json", "table.md", "study.csv")}
+    shutil.rmtree(copy / "runs/sst2-32/im-bert/seed-1")
+    expected = "expected the 4 runs that it was made from, got none in runs/sst2-32/im-bert/seed-1;"
+    with pytest.raises(ValueError, match=expected):
+        run_study(study, copy, data, ["summarise"], report=lambda line: None)
+    one_seed = plan(tiny_folder, study={"seeds": [0]})
+    fewer = run_study(one_seed, copy, data, ["summarise"], report=lambda line: None)
+    assert len(fewer.runs) == 2, "another plan may ask for fewer runs"
+    (copy / "study.json").write_bytes(before["study.json"])
+    shutil.rmtree(copy / "runs")
+    for asked in (study, one_seed):
+        with pytest.raises(ValueError, match=r"got none in runs/.* and 3 more; nothing was writ"):
+            run_study(asked, copy, data, ["summarise"], report=lambda line: None)
+    assert read_study_record(copy / "study.json") == summary
+    (copy / "study.json").write_bytes(before["study.json"].replace(b'"tiny"', b'"tinY"'))
+    lines = list[str]()
+    empty = run_study(study, copy, data, ["summarise"], report=lines.append)
+    assert empty.runs == [] and lines[0].startswith("damaged record, written again: ")
+
+
 def test_checks_that_were_not_made_are_missing_and_made_when_the_other_is_there(
     done: tuple[StudyConfig, Path, Study], data: Path, tmp_path: Path
 ) -> None:
