@@ -63,15 +63,7 @@ def _draw_outcome(ax: Axes, outcome: ConfirmedOutcome) -> None:
     predicted_ends = (not_a_number(outcome.predicted.low), not_a_number(outcome.predicted.high))
     ax.hlines(y, *predicted_ends, color=colour, linewidth=0.8)
     ax.vlines(x, not_a_number(outcome.low), not_a_number(outcome.high), color=colour, linewidth=0.8)
-    ax.plot(
-        x,
-        y,
-        linestyle="none",
-        marker="o",
-        markersize=4,
-        color=colour,
-        markerfacecolor=colour if outcome.layers else "white",
-    )
+    style.dots(ax, x, y, colour, hollow=not outcome.layers)
     ax.annotate(
         style.placement(outcome.layers), (x, y), (3, 3), textcoords="offset points", fontsize=6
     )
@@ -80,8 +72,7 @@ def _draw_outcome(ax: Axes, outcome: ConfirmedOutcome) -> None:
 def _draw_dev(ax: Axes, record: Confirmation) -> None:
     heights = np.arange(len(record.outcomes))
     for height, outcome in zip(heights, record.outcomes, strict=True):
-        dev = not_a_number(outcome.dev)
-        ax.plot(dev, height, linestyle="none", marker="o", markersize=4, color=_colour(outcome))
+        style.dots(ax, not_a_number(outcome.dev), height, _colour(outcome))
     ax.set_yticks(heights, [style.placement(outcome.layers) for outcome in record.outcomes])
     ax.set_xlim(0, 1)
     ax.set_xlabel("accuracy on dev")

@@ -14,7 +14,7 @@ from analysis.quantities.directions import SIDES
 from analysis.run import Measurements
 from figures import selection, style
 from figures.findings import NOTHING, largest, number, share
-from figures.picture import Picture
+from figures.picture import Picture, at_measured_step
 from figures.whiskers import beside, layer_axis, whiskers
 
 FIRST = 6  # token positions shown one by one
@@ -186,8 +186,8 @@ DIRECTIONS = Picture(
     quantity="directions",
     title="Where in a text the worst perturbation sits",
     name="directions",
-    draw=lambda run, h: draw(run, step_size=selection.measured_step(run, "directions", h)),
-    finding=lambda run, h: finding(run, selection.measured_step(run, "directions", h)),
+    draw=at_measured_step("directions", draw),
+    finding=at_measured_step("directions", finding),
     caption="Share of the worst perturbation of one step on each token, where it "
     "enters the step and where it leaves. Numbers are per cent of "
     "its squared norm, medians over texts; shares under half a per cent "

@@ -9,7 +9,7 @@ from analysis.quantities.labelled import finite
 from analysis.run import Measurements
 from figures import selection, style
 from figures.findings import NOTHING, number
-from figures.picture import Picture
+from figures.picture import Picture, at_measured_step
 from figures.whiskers import beside, whiskers
 
 
@@ -57,7 +57,7 @@ def draw(run: Measurements, ax: style.Target = None, step_size: float | None = N
         panel.set_xticks(found["order"].values)
         panel.set_xlim(0.5, found.sizes["order"] + 0.5)
         if any_hollow:
-            handles.append(style.key("hollow: not converged", style.INK, "o", hollow=True))
+            handles.append(style.hollow("not converged"))
         style.legend(figure, axes, handles, ax is None)
     else:
         style.nothing(panel)
@@ -100,8 +100,8 @@ EXPONENTS = Picture(
     quantity="exponents",
     title="Growth per layer through the whole stack",
     name="exponents",
-    draw=lambda run, h: draw(run, step_size=selection.measured_step(run, "exponents", h)),
-    finding=lambda run, h: finding(run, selection.measured_step(run, "exponents", h)),
+    draw=at_measured_step("exponents", draw),
+    finding=at_measured_step("exponents", finding),
     caption="Finite-time Lyapunov exponents of the whole stack of layers. The first "
     "is the mean growth per layer, on a logarithmic scale, of "
     "the perturbation that has grown most at the end; the next ones that "

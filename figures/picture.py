@@ -2,14 +2,17 @@
 
 import dataclasses
 from collections.abc import Callable
+from typing import TypeVar
 
 from matplotlib.figure import Figure
 
 from analysis.quantities import QUANTITIES, Shortfall
 from analysis.quantities.registry import shortfalls_of
 from analysis.run import Measurements
+from figures import selection
 from figures.findings import NOTHING
 
+Drawn = TypeVar("Drawn", Figure, str)
 NOT_A_NUMBER = "It was measured, but no finite number says anything about it."
 
 
@@ -56,6 +59,15 @@ class Picture:
             for shortfall in shortfalls_of(quantity, run.datasets)
         ]
         return [one for one in found if not self.about or one.quantity.startswith(self.about)]
+
+
+def at_measured_step(
+    quantity: str, function: Callable[..., Drawn]
+) -> Callable[[Measurements, float], Drawn]:
+    """A figure or a finding of a quantity that need not be measured at the report's step size: the
+    function chooses where it was not.
+    """
+    return lambda run, h: function(run, step_size=selection.measured_step(run, quantity, h))
 
 
 def doubt(shortfalls: list[Shortfall]) -> str:

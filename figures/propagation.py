@@ -15,7 +15,8 @@ from analysis.quantities.propagation import Growth, growths, spoilt
 from analysis.run import Measurements
 from figures import selection, style
 from figures.findings import NOTHING, number
-from figures.picture import Picture
+from figures.picture import Picture, at_measured_step
+from figures.whiskers import line_with_band
 
 ORDER = ("gaussian", "worst", "typo", "synonym", "negation", "edit")
 CLOSE = np.log(1.1)  # a linear prediction within 10 % is called accurate
@@ -79,12 +80,11 @@ def draw_linearity(
     sizes = np.array([one.size for one in curves])
     for method in METHODS if curves else ():
         errors = xr.concat([prediction_error(one, method) for one in curves], "size")
-        found = selection.band(errors, "example").positive()
-        if np.isfinite(found.median).any():
+        errors_band = selection.band(errors, "example").positive()
+        if np.isfinite(errors_band.median).any():
             marked = np.array([bool(failed(one).sel(scheme=method).any()) for one in curves])
-            _draw_band(panel, sizes, found, method, marked)
-            colour, width = style.COLOURS[method], style.LINE_WIDTHS[method]
-            handles.append(style.key(style.NAMES[method], colour, "o", "-", width=width))
+            line_with_band(panel, sizes, errors_band, method, marked)
+            handles.append(style.of_method(method, style.NAMES[method], marker="o"))
             any_marked |= bool(marked.any())
     if any_marked:
         handles.append(_hollow())
@@ -207,7 +207,7 @@ def _draw_kind(ax: Axes, growth: Growth) -> None:
         unsolved = np.concatenate([[False], ~values["converged"].all("example").values])
         lost = ~finite(values["measured"]).all("example").values
         band = selection.band(values["measured"], "example").positive()
-        _draw_band(ax, depth, band, method, unsolved | lost)
+        line_with_band(ax, depth, band, method, unsolved | lost)
         predicted = selection.band(values["predicted"], "example").positive().median
         ax.plot(
             depth,
@@ -231,33 +231,6 @@ def _label(ax: Axes, h: float | None = None) -> None:
     ax.set_xlabel("layers passed $l$" if h is None else f"layers passed $l$, $h = {h:g}$")
 
 
-def _draw_band(
-    ax: Axes, x: np.ndarray, found: selection.Band, method: str, failed: np.ndarray
-) -> None:
-    colour, width = style.COLOURS[method], style.LINE_WIDTHS[method]
-    ax.fill_between(x, found.low, found.high, color=colour, alpha=0.18, linewidth=0)
-    ax.plot(x, found.median, linestyle=style.MEASURED, color=colour, linewidth=width)
-    ax.plot(
-        x[~failed],
-        found.median[~failed],
-        linestyle="none",
-        marker="o",
-        markersize=3.5,
-        color=colour,
-        zorder=3,
-    )
-    ax.plot(
-        x[failed],
-        found.median[failed],
-        linestyle="none",
-        marker="o",
-        markersize=4.5,
-        color=colour,
-        markerfacecolor="white",
-        zorder=5,
-    )
-
-
 def _slope_one(ax: Axes) -> None:
     (left, right), (bottom, top) = ax.get_xlim(), ax.get_ylim()
     ratio = np.sqrt(bottom * top) / np.sqrt(left * right)
@@ -269,37 +242,25 @@ def _slope_one(ax: Axes) -> None:
 
 def _handles(any_failed: bool) -> list[Artist]:
     """Column by column, as a legend is filled: measured, predicted, bands."""
-    measured, predicted, bands = list[Artist](), list[Artist](), list[Artist]()
-    for method in METHODS:
-        colour, name = style.COLOURS[method], style.NAMES[method]
-        measured.append(
-            style.key(
-                f"{name}, measured (median)",
-                colour,
-                "o",
-                style.MEASURED,
-                width=style.LINE_WIDTHS[method],
-                size=3.5,
-            )
-        )
-        predicted.append(
-            style.key(
-                f"{name}, linear prediction", style.darker(colour), line=style.PREDICTED, width=0.9
-            )
-        )
-        bands.append(
-            style.swatch(f"{name}, 10–90 % of examples", color=colour, alpha=0.18, linewidth=0)
-        )
-    return [
-        *measured,
-        *([_hollow()] if any_failed else []),
-        *predicted,
-        *bands,
+    names = style.NAMES
+    measured = [
+        style.of_method(m, f"{names[m]}, measured (median)", marker="o", size=3.5) for m in METHODS
     ]
+    predicted = [
+        style.key(
+            f"{names[m]}, linear prediction",
+            style.darker(style.COLOURS[m]),
+            line=style.PREDICTED,
+            width=0.9,
+        )
+        for m in METHODS
+    ]
+    bands = [style.band_of(m, "examples") for m in METHODS]
+    return [*measured, *([_hollow()] if any_failed else []), *predicted, *bands]
 
 
 def _hollow() -> Artist:
-    return style.key("hollow: some example not solved, left out", style.INK, "o", hollow=True)
+    return style.hollow("some example not solved, left out")
 
 
 def _examples(growth: Growth | None) -> str:
@@ -325,8 +286,8 @@ PROPAGATION = Picture(
     quantity="propagation",
     title="Perturbations through depth",
     name="propagation",
-    draw=lambda run, h: draw(run, step_size=selection.measured_step(run, "propagation", h)),
-    finding=lambda run, h: finding(run, selection.measured_step(run, "propagation", h)),
+    draw=at_measured_step("propagation", draw),
+    finding=at_measured_step("propagation", finding),
     caption="Growth of perturbations through depth, relative to their size at the "
     "start. Solid: measured, median over examples with the "
     "10–90 % band. Dashed: predicted by the product of the derivatives of the steps.",
@@ -336,12 +297,8 @@ LINEARITY = Picture(
     quantity="propagation",
     title="Where the linear prediction ends",
     name="linearity",
-    draw=lambda run, h: draw_linearity(
-        run, step_size=selection.measured_step(run, "propagation", h)
-    ),
-    finding=lambda run, h: finding_on_linearity(
-        run, selection.measured_step(run, "propagation", h)
-    ),
+    draw=at_measured_step("propagation", draw_linearity),
+    finding=at_measured_step("propagation", finding_on_linearity),
     caption="Error of the linear prediction at the last layer against the size of "
     "a Gaussian perturbation. Median and 10–90 % band over "
     "examples.",

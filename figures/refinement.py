@@ -15,7 +15,8 @@ from analysis.quantities import METHODS
 from analysis.run import Measurements
 from figures import selection, style
 from figures.findings import NOTHING, largest, number
-from figures.picture import Picture
+from figures.picture import Picture, at_measured_step
+from figures.whiskers import line_with_band
 
 FLOW = style.INK
 FLOW_BAND: dict[str, Any] = {"color": style.FAINT, "alpha": 0.5, "linewidth": 0}
@@ -74,19 +75,7 @@ def _draw_layer(ax: Axes, one: xr.Dataset, h: float) -> bool:
         growth = of_method["refined_growth"]
         hollow = selection.uncertain(growth, of_method["refined_growth_converged"])
         any_hollow |= bool(hollow.any())
-        colour, band = style.COLOURS[method], selection.band(growth).positive()
-        ax.fill_between(steps, band.low, band.high, color=colour, alpha=0.18, linewidth=0)
-        ax.plot(steps, band.median, color=colour, linewidth=style.LINE_WIDTHS[method])
-        for which, face in ((~hollow, colour), (hollow, "white")):
-            ax.plot(
-                steps[which],
-                band.median[which],
-                linestyle="none",
-                marker="o",
-                color=colour,
-                markerfacecolor=face,
-                zorder=4,
-            )
+        line_with_band(ax, steps, selection.band(growth).positive(), method, hollow)
     ax.set_xscale("log")
     ax.xaxis.set_major_locator(FixedLocator(list(steps)))
     ax.xaxis.set_minor_locator(NullLocator())
@@ -97,24 +86,14 @@ def _draw_layer(ax: Axes, one: xr.Dataset, h: float) -> bool:
 
 def _handles(any_hollow: bool) -> list[Artist]:
     """Column by column, as a legend is filled: medians, bands, flow."""
-    lines: list[Artist] = [
-        style.key(
-            f"{style.NAMES[m]} (median)", style.COLOURS[m], "o", "-", width=style.LINE_WIDTHS[m]
-        )
-        for m in METHODS
-    ]
-    bands: list[Artist] = [
-        style.swatch(
-            f"{style.NAMES[m]}, 10–90 % of texts", color=style.COLOURS[m], alpha=0.18, linewidth=0
-        )
-        for m in METHODS
-    ]
+    lines = [style.of_method(m, f"{style.NAMES[m]} (median)", marker="o") for m in METHODS]
+    bands = [style.band_of(m, "texts") for m in METHODS]
     flow: list[Artist] = [
         style.key(r"linear flow $\|e^{hJ}\|$ (median)", FLOW, line=style.PREDICTED, width=1.2),
         style.swatch("linear flow, 10–90 % of texts", **FLOW_BAND),
     ]
     if any_hollow:
-        lines.append(style.key("hollow: some text not converged", style.INK, "o", hollow=True))
+        lines.append(style.hollow("some text not converged"))
     return [*lines, *bands, *flow]
 
 
@@ -158,8 +137,8 @@ REFINEMENT = Picture(
     quantity="refinement",
     title="Is it stability or the size of the step?",
     name="refinement",
-    draw=lambda run, h: draw(run, step_size=selection.measured_step(run, "refinement", h)),
-    finding=lambda run, h: finding(run, selection.measured_step(run, "refinement", h)),
+    draw=at_measured_step("refinement", draw),
+    finding=at_measured_step("refinement", finding),
     caption="Worst growth over each layer, taken as one step or as several smaller "
     "ones. Towards the left both methods tend to the exact "
     "solution of the layer's equation: a difference that vanishes there is "

@@ -15,6 +15,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from matplotlib.typing import ColorType, LineStyleType
+from numpy.typing import ArrayLike
 
 Target = Axes | np.ndarray | Sequence[Axes] | None  # where to draw; None makes a new figure
 
@@ -35,6 +36,7 @@ INK, GUIDE, FAINT = "#1A1A1A", "#8C8C8C", "#A9B4C0"
 MEASURED: LineStyleType = "-"
 PREDICTED: LineStyleType = (0, (4, 2))
 LEMNISCATE: LineStyleType = ":"
+BAND: Any = {"alpha": 0.18, "linewidth": 0}  # any: as with _STYLE
 WIDTH = 7.0  # inches: the text width of a paper
 LARGEST_CONTRAST = 10.0  # growth beyond it, up or down, takes the end of the colour map
 
@@ -166,6 +168,44 @@ def key(
         linewidth=width,
         markersize=size,
         label=label,
+    )
+
+
+def hollow(meaning: str) -> Line2D:
+    """The legend entry that says what a hollow marker means."""
+    return key(f"hollow: {meaning}", INK, "o", hollow=True)
+
+
+def of_method(method: str, label: str, **options: Any) -> Line2D:
+    """A legend entry for the line of a method, which is as broad as in every figure."""
+    return key(label, COLOURS[method], line=MEASURED, width=LINE_WIDTHS[method], **options)
+
+
+def band_of(method: str, examples: str) -> Rectangle:
+    """The legend entry of a method's band over examples, as `fill_band` draws it."""
+    return swatch(f"{NAMES[method]}, 10–90 % of {examples}", color=COLOURS[method], **BAND)
+
+
+def dots(
+    ax: Axes,
+    x: ArrayLike,
+    y: ArrayLike,
+    colour: ColorType,
+    marker: str = "o",
+    size: float = 4,
+    hollow: bool = False,
+    zorder: float = 2,
+) -> None:
+    """Markers without a line; hollow ones hold a value that is not certain."""
+    ax.plot(
+        x,
+        y,
+        linestyle="none",
+        marker=marker,
+        markersize=size,
+        color=colour,
+        markerfacecolor="white" if hollow else colour,
+        zorder=zorder,
     )
 
 

@@ -9,6 +9,7 @@ from torch import Tensor
 from imbert.attacks.embedding_ascent import AbstractEmbeddingAscent
 from imbert.attacks.embedding_attack import EmbeddedBatch, Progress
 from imbert.attacks.embedding_ball import EmbeddingBall
+from imbert.toml_tables import in_range
 
 RISES = 0.75  # ρ: so large a share of the steps since the last checkpoint must have raised the loss
 
@@ -45,8 +46,7 @@ class EmbeddingAPGD(AbstractEmbeddingAscent):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not 0 < self.momentum <= 1:
-            raise ValueError(f"momentum must be in (0, 1], got {self.momentum}")
+        in_range("momentum", self.momentum, 0, 1, low_allowed=False)
 
     def ascend(
         self,

@@ -11,6 +11,7 @@ from torch import Tensor
 from imbert.attacks.embedding_attack import AbstractEmbeddingAttack, EmbeddedBatch, Progress
 from imbert.attacks.embedding_ball import EmbeddingBall, check_ball, generator_of
 from imbert.attacks.losses import NAMES
+from imbert.toml_tables import in_range, one_of
 
 if TYPE_CHECKING:
     from imbert.attacks.choice import AttackChoice
@@ -48,12 +49,9 @@ class Square(AbstractEmbeddingAttack):
 
     def __post_init__(self) -> None:
         check_ball(self.norm, self.radius)
-        if self.queries < 1:
-            raise ValueError(f"queries must be >= 1, got {self.queries}")
-        if not 0 < self.share <= 1:
-            raise ValueError(f"share must be in (0, 1], got {self.share}")
-        if self.loss not in NAMES:
-            raise ValueError(f"loss must be one of {', '.join(NAMES)}, got {self.loss!r}")
+        in_range("queries", self.queries, 1)
+        in_range("share", self.share, 0, 1, low_allowed=False)
+        one_of("loss", self.loss, NAMES)
 
     @classmethod
     def chosen(cls, choice: "AttackChoice", radius: float, data: Path) -> Self:

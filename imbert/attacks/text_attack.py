@@ -14,6 +14,7 @@ from imbert.attack_records import AttackStatistics
 from imbert.attacks.attack import AbstractAttack, SearchEnd, Texts
 from imbert.data.tasks import Examples
 from imbert.model.classifier import Classifier
+from imbert.toml_tables import in_range
 
 WORD = re.compile(r"[^\W_]+(?:['’-][^\W_]+)*")
 Changes = Mapping[int, str]
@@ -251,5 +252,4 @@ def count_edits(draft: Draft, texts: Texts) -> int:
 
 def check_budget(queries: int) -> None:
     """Raise ValueError unless a search may ask at least once."""
-    if queries < 1:
-        raise ValueError(f"queries must be >= 1, got {queries}")
+    in_range("queries", queries, 1)

@@ -93,20 +93,29 @@ def masking_checks(
         transfer_alone(classifier, examples, white, baseline, seed),
         ladder(classifier, some, first, baseline, radii, seed),
     ]
+    return checks + _of_solver(classifier, examples, white[0], some, tolerances, iterations, seed)
+
+
+def _of_solver(
+    classifier: Classifier,
+    examples: Examples,
+    result: AttackResult,
+    swept: Examples,
+    tolerances: Sequence[float],
+    iterations: Sequence[int],
+    seed: int,
+) -> list[Check]:
+    """The two checks of an implicit model's solver, in the ball of an attack's result."""
     if not classifier.is_implicit:
         sentence = "the model solves no implicit equation"
-        of_solver = ("residual", "solver_sweep")
-        return [*checks, *(Check(name, None, {}, sentence) for name in of_solver)]
-    norm, radius = white[0].ball
-    gradient = str(white[0].options["gradient"])
+        return [Check(name, None, {}, sentence) for name in ("residual", "solver_sweep")]
+    norm, radius = result.ball
+    gradient = str(result.options["gradient"])
     attack = EmbeddingPGD(norm=norm, radius=radius, gradient=gradient, restarts=1)
-    own, rows = solver_sweep(classifier, some, attack, tolerances, iterations, seed)
+    own, rows = solver_sweep(classifier, swept, attack, tolerances, iterations, seed)
     truncated = own_solver(classifier).keeps_last
-    return [
-        *checks,
-        _residual(classifier, examples, white[0]),
-        _sweep(own, rows, len(some), truncated),
-    ]
+    residual = _residual(classifier, examples, result)
+    return [residual, _sweep(own, rows, len(swept), truncated)]
 
 
 def _require(white: list[AttackResult], free: list[AttackResult], count: int) -> None:
