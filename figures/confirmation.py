@@ -51,6 +51,7 @@ def draw(record: Confirmation, ax: style.Target = None) -> Figure:
         f"{style.plain(record.attack)} (share of examples)"
     )
     axes[0].set_title("\n".join(_title(correlation) for correlation in record.correlations))
+    # a given Axes alone shows the outcome
     if len(axes) > 1:
         _draw_dev(axes[1], record)
     return figure
@@ -96,6 +97,7 @@ def _title(correlation: ConfirmedCorrelation) -> str:
 def tell(record: Confirmation, folder: Path) -> Confirmed:
     """What story.html.j2 shows of a confirmation, its figure written into a folder."""
     power = []
+    # older records do not say it
     if record.detectable is not None:
         power.append(
             f"A difference of {number(100 * record.detectable, 2)} % of the examples "

@@ -82,6 +82,7 @@ def draw_advantage(run: Measurements, ax: style.Target = None) -> Figure:
     panel.set_ylabel(
         "implicit advantage\n" r"$\langle\log(\|E\delta\|\,/\,\|M^{-1}\delta\|)\rangle$"
     )
+    # the panel of a run without growth says that it was not measured
     if handles:
         low, high = panel.get_ylim()
         reach = 0.08 * max(high - low, 1e-9)

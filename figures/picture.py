@@ -52,13 +52,17 @@ class Picture:
 
     def shortfalls(self, run: Measurements) -> list[Shortfall]:
         """What of the picture did not converge, is not finite or is only a lower bound."""
-        found = [
+        known = [
             shortfall
             for quantity in QUANTITIES
             if quantity.name in (self.quantity, *self.also)
             for shortfall in shortfalls_of(quantity, run.datasets)
         ]
-        return [one for one in found if not self.about or one.quantity.startswith(self.about)]
+        return [
+            shortfall
+            for shortfall in known
+            if not self.about or shortfall.quantity.startswith(self.about)
+        ]
 
 
 def at_measured_step(
@@ -73,7 +77,7 @@ def at_measured_step(
 def doubt(shortfalls: list[Shortfall]) -> str:
     """How many values have which fault; empty where none has."""
     faults: dict[str, int] = {}
-    for one in shortfalls:
-        faults[one.fault] = faults.get(one.fault, 0) + one.count
+    for shortfall in shortfalls:
+        faults[shortfall.fault] = faults.get(shortfall.fault, 0) + shortfall.count
     counts = ", ".join(f"{count} {fault}" for fault, count in faults.items())
     return f"Uncertain over all layers and step sizes: {counts}." if counts else ""

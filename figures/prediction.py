@@ -86,6 +86,7 @@ def _is_sure(layer: PredictedLayer, quantity: str) -> bool:
 
 def _draw_placements(ax: Axes, record: Prediction, h: float) -> None:
     placements = [placement for placement in record.placements if placement.step_size == h]
+    # the best first, at the top, as the record has them
     heights = np.arange(len(placements))[::-1]
     best = _chosen(record, h)
     for height, placement in zip(heights, placements, strict=True):

@@ -60,6 +60,7 @@ def draw(
         style.nothing(axes[0])
         _label(axes[0])
     for panel in axes:
+        # panels of a row share their vertical axis
         if len(axes) == 1 or style.is_leftmost(panel):
             panel.set_ylabel(r"$G_l = \|\tilde{x}_l - x_l\|\,/\,\|\tilde{x}_0 - x_0\|$")
     any_failed = any(bool(failed(growth).any()) for growth in drawn)
@@ -74,15 +75,15 @@ def draw_linearity(
     """Prediction error |log G_L measured − log G_L predicted| at the last layer against the size of
     a Gaussian perturbation.
     """
-    curves = [one for one in at_step_size(run, step_size) if one.kind == "gaussian"]
+    curves = [growth for growth in at_step_size(run, step_size) if growth.kind == "gaussian"]
     figure, axes = style.panels(ax, 1, height=2.8, width=0.6 * style.WIDTH)
     panel, any_marked, handles = axes[0], False, list[Artist]()
-    sizes = np.array([one.size for one in curves])
+    sizes = np.array([growth.size for growth in curves])
     for method in METHODS if curves else ():
-        errors = xr.concat([prediction_error(one, method) for one in curves], "size")
+        errors = xr.concat([prediction_error(growth, method) for growth in curves], "size")
         errors_band = selection.band(errors, "example").positive()
         if np.isfinite(errors_band.median).any():
-            marked = np.array([bool(failed(one).sel(scheme=method).any()) for one in curves])
+            marked = np.array([bool(failed(growth).sel(scheme=method).any()) for growth in curves])
             line_with_band(panel, sizes, errors_band, method, marked)
             handles.append(style.of_method(method, style.NAMES[method], marker="o"))
             any_marked |= bool(marked.any())
@@ -112,8 +113,8 @@ def at_step_size(run: Measurements, wanted: float | None = None) -> list[Growth]
         ValueError: if the step size was not measured.
     """
     h = selection.step_size(selection.steps_of(run, "propagation"), wanted)
-    found = growths(run["propagation"]) if run["propagation"] else []
-    return [one._replace(values=solved(one.values.sel(step_size=h))) for one in found]
+    grown = growths(run["propagation"]) if run["propagation"] else []
+    return [growth._replace(values=solved(growth.values.sel(step_size=h))) for growth in grown]
 
 
 def solved(values: xr.Dataset) -> xr.Dataset:
@@ -129,15 +130,15 @@ def solved(values: xr.Dataset) -> xr.Dataset:
 def kinds_of(curves: list[Growth]) -> list[str]:
     """The kinds of perturbation, synthetic ones first, kinds we have no name for last."""
     return sorted(
-        {one.kind for one in curves},
+        {growth.kind for growth in curves},
         key=lambda kind: (ORDER.index(kind) if kind in ORDER else len(ORDER), kind),
     )
 
 
 def smallest(curves: list[Growth], kind: str) -> Growth:
     """One kind at its smallest size."""
-    ours = [one for one in curves if one.kind == kind]
-    return min(ours, key=lambda one: one.size)
+    ours = [growth for growth in curves if growth.kind == kind]
+    return min(ours, key=lambda growth: growth.size)
 
 
 def prediction_error(growth: Growth, method: str) -> xr.DataArray:
@@ -178,15 +179,17 @@ def finding(run: Measurements, step_size: float | None = None) -> str:
 
 def finding_on_linearity(run: Measurements, step_size: float | None = None) -> str:
     """Up to which size of a Gaussian perturbation the linear prediction holds within 10 %."""
-    curves = [one for one in at_step_size(run, step_size) if one.kind == "gaussian"]
+    curves = [growth for growth in at_step_size(run, step_size) if growth.kind == "gaussian"]
     words = []
     for method in METHODS:
-        errors = [selection.median(prediction_error(one, method), "example") for one in curves]
+        errors = [
+            selection.median(prediction_error(growth, method), "example") for growth in curves
+        ]
         if not np.isfinite(errors).any():
             continue
         # An error that is not known ends the range, as a large one does.
         first_bad = next((i for i, error in enumerate(errors) if not error <= CLOSE), len(errors))
-        good = [one.size for one in curves[:first_bad]]
+        good = [growth.size for growth in curves[:first_bad]]
         words.append(
             f"{method} at "
             f"{f'sizes up to {number(good[-1])}' if good else 'none of the measured sizes'}"
@@ -217,6 +220,7 @@ def _draw_kind(ax: Axes, growth: Growth) -> None:
             linewidth=0.9,
             zorder=4,
         )
+        # what was left out is said where it is missing
         if count := int(failed(growth).sel(scheme=method).sum()):
             notes.append(f"{count} of {values.sizes['example']} not solved, left out")
     name = f"{style.plain(TITLES.get(growth.kind, growth.kind))} ({_examples(growth)})"
@@ -272,6 +276,7 @@ def _step(growth: Growth) -> float:
 
 
 def _size(size: float) -> str:
+    # edits have the size that they have: NaN
     if not size > 0:
         return ""
     exponent = int(np.floor(np.log10(size) + 1e-9))

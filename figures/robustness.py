@@ -116,8 +116,10 @@ def _count_seeds(
 ) -> None:
     """Say how many seeds were attacked where that is not how many were trained."""
     attacked = [before.n if (before := _before(model, attack)) else 0 for model in models]
+    # as many as the legend says
     if attacked == [len(model.seeds) for model in models]:
         return
+    # one number where it is the same for all models
     counts = attacked if len(set(attacked)) > 1 else attacked[:1]
     ax.text(
         place,
@@ -239,6 +241,7 @@ def difference(model: ComparedModel) -> str:
     compared.
     """
     paired = model.against_baseline and model.against_baseline.all.hierarchical
+    # one seed has a difference without an interval, which is no finding
     if not paired or paired.low is None:
         return ""
     mean, low, high = (

@@ -131,6 +131,7 @@ def panels(
         for spare in axes[count:]:
             spare.remove()
     else:
+        # an array of Axes of any shape, or a list of them
         axes = [ax] if isinstance(ax, Axes) else list(np.ravel(np.asarray(ax, dtype=object)))
         figure = axes[0].get_figure(root=True)
     for panel in axes[:count]:
@@ -245,6 +246,7 @@ def legend(
     if ours:
         figure.legend(handles=handles, loc="outside lower center", ncols=min(columns, len(handles)))
     else:
+        # an artist with a label is found by `ax.legend()`
         for handle in handles:
             axes[0].add_artist(handle)
 
@@ -263,6 +265,7 @@ def logarithmic_growth(ax: Axes) -> None:
     """
     ax.set_yscale("log")
     low, high = ax.get_ylim()
+    # beyond two and a half decades ticks at 2 and 5 stand too close
     short = high / low < 300
     ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if short else (1,)))
     if short:
@@ -290,6 +293,7 @@ def placement(layers: Sequence[int]) -> str:
     """A placement in few letters."""
     if not layers:
         return "none"
+    # a range is shorter than its members
     consecutive = len(layers) > 1 and list(layers) == list(
         range(layers[0], layers[0] + len(layers))
     )
@@ -302,6 +306,7 @@ def growth_colours(values: np.ndarray) -> tuple[Colormap, LogNorm]:
     """
     finite = values[np.isfinite(values) & (values > 0)]
     contrast = float(np.exp(np.abs(np.log(finite)).max())) if len(finite) else 1.0
+    # a lower end, else growth of 1.01 would look as dark as growth of 10
     contrast = float(np.clip(contrast, 1.25, LARGEST_CONTRAST))
     return mpl.colormaps["PRGn_r"].with_extremes(bad="#D9D9D9"), LogNorm(1 / contrast, contrast)
 

@@ -75,9 +75,11 @@ def at_step_size(
     own = {str(name): str(name).removeprefix("half_") for name in halves.data_vars}
     parts = {half: halves.sel(half=half).rename(own) for half in HALVES}
     steps, layers = selection.steps_of(run, "growth"), selection.layers_of(halves)
+    # the whole layer may be measured at other step sizes than its halves
     if h in steps:
         whole = run["growth"].sel(step_size=h)[list(own.values())]
         known = [layer for layer in layers if layer in selection.layers_of(whole)]
+        # a layer without a whole keeps its place, and no flag is set for it
         parts["whole"] = whole.sel(layer=known).reindex(
             layer=layers, fill_value={name: False for name in own.values() if "converged" in name}
         )
@@ -141,6 +143,7 @@ def _held(half: xr.Dataset, name: str, h: float) -> str:
     medians = selection.band(norm).median
     if not np.isfinite(medians).any():
         return ""
+    # a lower bound of 1 or more settles it: the condition is violated
     open_at = selection.uncertain(norm, half["logarithmic_norm_converged"]) & ~(medians >= 1)
     held = [layer for layer, m, o in zip(layers, medians, open_at, strict=True) if m < 1 and not o]
     unsettled = [layer for layer, is_open in zip(layers, open_at, strict=True) if is_open]

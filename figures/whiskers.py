@@ -144,6 +144,7 @@ def layer_axis(ax: Axes, layers: Sequence[int]) -> None:
     """One tick for each layer, with faint lines between them; where nothing was measured, the name
     of the axis alone.
     """
+    # without layers matplotlib would choose ticks of its own
     if layers:
         ax.set_xticks(list(layers))
         separate(ax, layers)

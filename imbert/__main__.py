@@ -40,6 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     for name, value in OFFLINE.items():
         os.environ.setdefault(name, value)
+    # torch warns of its own modules when transformers imports them
     warnings.filterwarnings("ignore", "`torch.jit.script` is deprecated", DeprecationWarning)
     return run_command(_parser, arguments, EXPECTED)
 

@@ -101,6 +101,7 @@ def typed(name: str, value: object, hint: object) -> Any:
             return tuple(value)
         if origin is Mapping and isinstance(value, Mapping):
             return {key: _plain(f"{name}.{key}", entry) for key, entry in value.items()}
+        # TOML writes 1 where 1.0 is meant
         if origin is float and isinstance(value, int | float) and _is_finite(value):
             return float(value)
         # a larger whole number would be written into the run's folder and refused when it is read

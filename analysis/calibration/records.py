@@ -74,22 +74,24 @@ class Calibration:
     def record(self) -> dict[str, Any]:
         """Plain values for calibration.json; texts are not among them."""
         rows = [
-            {"kind": kind, "size": size, "source": source, **dataclasses.asdict(one)}
-            for kind, size, source, one in self.fits
+            {"kind": kind, "size": size, "source": source, **dataclasses.asdict(entry)}
+            for kind, size, source, entry in self.fits
         ]
         series = [
             {
-                "kind": one.kind,
-                "size": one.size,
-                "sizes": statistics(one.edit),
-                "measured": one.measured.tolist(),
-                "predicted": {source: values.tolist() for source, values in one.predicted.items()},
-                "edit": one.edit.tolist(),
-                "clusters": None if one.clusters is None else one.clusters.tolist(),
-                "margins": None if one.margins is None else one.margins.tolist(),
-                "total": {name: statistics(values[:, -1]) for name, values in one.total.items()},
+                "kind": entry.kind,
+                "size": entry.size,
+                "sizes": statistics(entry.edit),
+                "measured": entry.measured.tolist(),
+                "predicted": {
+                    source: values.tolist() for source, values in entry.predicted.items()
+                },
+                "edit": entry.edit.tolist(),
+                "clusters": None if entry.clusters is None else entry.clusters.tolist(),
+                "margins": None if entry.margins is None else entry.margins.tolist(),
+                "total": {name: statistics(values[:, -1]) for name, values in entry.total.items()},
             }
-            for one in self.series
+            for entry in self.series
         ]
         plain = {
             name: {key: dataclasses.asdict(value) for key, value in getattr(self, name).items()}
@@ -166,7 +168,7 @@ def again(record: dict[str, Any], seed: int) -> Calibration:
         raise ValueError(
             f"expected the record of a calibration of schema {SCHEMA}, got {record.get('schema')!r}"
         )
-    return _held_together(tuple(_read(one) for one in record["series"]), seed, record["meta"])
+    return _held_together(tuple(_read(entry) for entry in record["series"]), seed, record["meta"])
 
 
 def _read(row: dict[str, Any]) -> Series:
@@ -195,20 +197,22 @@ def _numbers(values: Any) -> np.ndarray:
 
 def _held_together(series: tuple[Series, ...], seed: int, meta: dict[str, Any]) -> Calibration:
     drawn = (
-        (one, source, fit(one.predicted[source], one.measured, seed, one.clusters))
-        for one in series
+        (entry, source, fit(entry.predicted[source], entry.measured, seed, entry.clusters))
+        for entry in series
         for source in SOURCES
     )
     fits = tuple(
-        (one.kind, one.size, source, found) for one, source, found in drawn if found is not None
+        (entry.kind, entry.size, source, result)
+        for entry, source, result in drawn
+        if result is not None
     )
     several = {
-        kind: [one for one in series if one.kind == kind]
-        for kind in dict.fromkeys(one.kind for one in series if one.size is not None)
+        kind: [entry for entry in series if entry.kind == kind]
+        for kind in dict.fromkeys(entry.kind for entry in series if entry.size is not None)
     }
     straight = {kind: _linearity(rows) for kind, rows in several.items()}
     return Calibration(
-        series, fits, straight, _flips({one.kind: one for one in series}, seed), meta
+        series, fits, straight, _flips({entry.kind: entry for entry in series}, seed), meta
     )
 
 
@@ -245,9 +249,10 @@ def _series(
 
 
 def _linearity(rows: list[Series]) -> Linearity:
-    sizes = np.array([one.size for one in rows], dtype=float)
+    sizes = np.array([entry.size for entry in rows], dtype=float)
     return linearity(
-        sizes, *(np.stack([one.total[name] for one in rows]) for name in (SOURCES[0], "measured"))
+        sizes,
+        *(np.stack([entry.total[name] for entry in rows]) for name in (SOURCES[0], "measured")),
     )
 
 
@@ -269,10 +274,10 @@ def _flips(kinds: dict[str, Series], seed: int) -> dict[str, Flips]:
     if a.margins is not None and b.margins is not None:
         compared[MARGIN] = (a.margins, b.margins)
     clusters = None if a.clusters is None or b.clusters is None else (a.clusters, b.clusters)
-    found = {
+    result = {
         name: flips(*groups, (a.edit, b.edit), seed, clusters) for name, groups in compared.items()
     }
-    return {name: one for name, one in found.items() if one is not None}
+    return {name: entry for name, entry in result.items() if entry is not None}
 
 
 def _where_solved(values: xr.Dataset, name: str) -> np.ndarray:

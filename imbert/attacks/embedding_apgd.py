@@ -65,12 +65,15 @@ class EmbeddingAPGD(AbstractEmbeddingAscent):
         for step in range(1, self.steps + 1):
             if not bool(kept.any()):
                 return
+            # finished examples leave the batch: they cost no further query
             if not bool(kept.all()):
                 rows = rows[kept]
                 path = path.take(kept)
                 batch = batch.take(kept.nonzero()[:, 0])
+            # the first step has no step before it
             weight = 1.0 if step == 1 else self.momentum
             moved = path.moved(ball, weight)
+            # the last iterate is only judged: its gradient would serve no step
             if step == self.steps:
                 progress.see(rows, moved, *batch.evaluate(moved))
                 return

@@ -84,6 +84,7 @@ class Square(AbstractEmbeddingAttack):
         self, delta: Tensor, words: Tensor, share: float, ball: EmbeddingBall, draw: torch.Generator
     ) -> Tensor:
         places = words.nonzero()[:, 0]
+        # a text of special tokens alone
         if len(places) == 0:
             return delta
         tokens = max(1, round(math.sqrt(share) * len(places)))
@@ -95,6 +96,7 @@ class Square(AbstractEmbeddingAttack):
         signs = torch.randint(2, (tokens, len(columns)), generator=draw).to(delta) * 2 - 1
         block = torch.zeros_like(delta)
         block[places[begin : begin + tokens, None], columns] = signs
+        # a corner of the cube: every redrawn coordinate is at its end
         if self.norm == "linf":
             return torch.where(block == 0, delta, ball.radius * block)
         moved = delta + math.sqrt(share) * ball.sphere(block[None])[0]

@@ -56,6 +56,7 @@ class Draft:
     def changed(self, changes: Changes) -> Texts:
         """The texts with some words replaced; an empty replacement deletes the word."""
         text = self.texts[self.part]
+        # from the end, so that the places of the words before stay right
         for index in sorted(changes, reverse=True):
             begin, end = self.words[index]
             text = text[:begin] + changes[index] + text[end:]
@@ -197,6 +198,7 @@ def greedy(
         if not choices:
             continue
         rows = yield [victim.draft.changed(changes | {index: choice}) for choice in choices]
+        # the budget is used up
         if len(rows) == 0:
             break
         wrong = rows.argmax(axis=1) != victim.label
@@ -243,6 +245,7 @@ def count_edits(draft: Draft, texts: Texts) -> int:
         fewest = reached
     if len(changed) in fewest:
         return fewest[len(changed)]
+    # no replacement of whole words made it: words were joined or parted by spaces
     if len(now.words) != len(draft.words):
         return abs(len(now.words) - len(draft.words)) + sum(
             draft.word(i) != now.word(i) for i in range(min(len(now.words), len(draft.words)))

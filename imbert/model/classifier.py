@@ -80,6 +80,7 @@ class Classifier:
         path = Path(folder)
         if not path.is_dir():
             raise FileNotFoundError(f"expected the folder of a classifier, got {path}")
+        # else transformers would fall back on pickled weights
         if not any(path.glob("*.safetensors")):
             raise ValueError(
                 f"{path}: expected safetensors weights, got "

@@ -44,6 +44,7 @@ def load_model(choice: ModelChoice, task: Task, seed: int, data: Path = Path()) 
     folder = checkpoint_folder(choice.checkpoint, data)
     require_safe_weights(folder)
     own = transformers.AutoConfig.from_pretrained(folder)
+    # kind "bert" promises plain layers, and a checkpoint of IM-BERT would bring its steps
     if choice.kind == "bert" and own.model_type not in PLAIN:
         raise ValueError(
             f"{folder}: expected a checkpoint of {', '.join(PLAIN)}, got one of {own.model_type}"
@@ -113,6 +114,7 @@ def require_safe_weights(folder: str | Path) -> None:
             the folder; it is named.
     """
     if Path(folder).is_dir():
+        # the headers tell the types: no weight is loaded for this
         types = od.stored_types(od.weight_files(folder))
         other = sorted(
             f"{name} ({kind})" for name, kind in types.items() if not kind.startswith(("F", "BF"))
@@ -160,6 +162,7 @@ def saving(folder: Path) -> Iterator[None]:
     try:
         yield
     except (SafetensorError, RuntimeError) as error:
+        # torch names the writer of its archives in errors of a full disk; others are passed on
         if isinstance(error, RuntimeError) and not any(
             name in str(error) for name in ("inline_container", "PytorchStreamWriter")
         ):

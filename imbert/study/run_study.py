@@ -63,6 +63,7 @@ def run_study(
     """
     rank, ranks = shard
     sweep(out)
+    # before anything is spent: a summary alone holds each result against its choices itself
     if {"train", "attack"} & {*stages}:
         _require_inputs(study, out, data)
     cells = list(study.cells())[rank::ranks]
@@ -109,6 +110,7 @@ def _guarded(
     try:
         work(study, cell, out, data, report)
         failed.unlink(missing_ok=True)
+    # its own process writes what became of it
     except FolderInUseError:
         report("in use by another process, passed over")
     except (ValueError, ArithmeticError, RuntimeError) as error:

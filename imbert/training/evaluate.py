@@ -137,6 +137,7 @@ def logits(
     """Logits `(N, labels)`; texts of like length share a batch, and the solvers' statistics of each
     batch go to the log.
     """
+    # padding costs as much as words do
     order = np.argsort([sum(map(len, texts)) for texts in examples.texts], kind="stable")
     parts = []
     for start in range(0, len(order), batch_size):
@@ -150,6 +151,7 @@ def logits(
 
 def is_right(task: Task, values: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """Whether each prediction is the label; a regression is right within half a point."""
+    # half a point of STS-B: the scores were given in whole points by several people
     if task.labels == 1:
         return np.abs(values.reshape(len(labels)) - labels) <= 0.5
     return values.argmax(axis=1) == labels

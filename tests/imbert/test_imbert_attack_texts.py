@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tiny_classifiers import copied, labelled_by, linear, some, trained
+from tiny_classifiers import TABLE, copied, labelled_by, linear, some, trained
 
 from imbert.attacks import CharacterEdits, WordSubstitution, load_synonyms
 from imbert.attacks.character_edits import LOOK_ALIKES, OPERATIONS
@@ -19,22 +19,6 @@ from imbert.attacks.text_attack import Draft, count_edits, lockstep
 from imbert.attacks.word_substitution import in_case_of
 from imbert.data.tasks import Examples, task
 from imbert.model.classifier import Classifier
-
-TABLE = {
-    "good": ("great", "dull"),
-    "great": ("fine", "bad"),
-    "fine": ("lovely",),
-    "superb": ("poor", "good"),
-    "lovely": ("quite", "awful"),
-    "bad": ("poor", "good"),
-    "awful": ("fine",),
-    "poor": ("bad",),
-    "dull": ("a", "lovely"),
-    "dreadful": ("film", "great"),
-    "film": ("story", "actor"),
-    "story": ("film",),
-    "the": ("a",),
-}
 
 
 def distance(a: str, b: str) -> int:

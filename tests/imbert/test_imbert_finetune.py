@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 import transformers
-from tiny_runs import tiny_run, tiny_tables, write_data
+from tiny_runs import tiny_run, tiny_tables
 
 from imbert.data.tasks import task
 from imbert.model.choice import ModelChoice
@@ -35,11 +35,6 @@ TIGHT = {
 }
 KINDS = {"bert": {}, "im-bert": IMPLICIT}
 ROOT = Path(__file__).parents[2]
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_data(tmp_path_factory.mktemp("data"))
 
 
 @pytest.fixture(scope="module")

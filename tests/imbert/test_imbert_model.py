@@ -10,6 +10,7 @@ import pytest
 import torch
 import transformers
 from tiny import save_tiny, tokenized
+from tiny_models import implicit, plain
 from torch import Tensor
 
 import imbert
@@ -18,20 +19,6 @@ import odestab as od
 pytestmark = pytest.mark.usefixtures("quiet")
 EXACT = {"name": "Anderson", "rtol": 1e-13}
 EXACT_ADJOINT = {"name": "ImplicitAdjoint", "rtol": 1e-12}
-
-
-def plain(folder: Path, **options: Any) -> Any:
-    torch.manual_seed(0)
-    return transformers.BertForSequenceClassification.from_pretrained(
-        folder, num_labels=2, **options
-    )
-
-
-def implicit(
-    folder: Path, kind: Any = imbert.ImBertForSequenceClassification, **options: Any
-) -> Any:
-    torch.manual_seed(0)
-    return kind.from_pretrained(folder, **{"num_labels": 2, **options})
 
 
 def exact(folder: Path, **options: Any) -> Any:

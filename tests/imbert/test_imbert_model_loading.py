@@ -6,24 +6,11 @@ from typing import Any
 import pytest
 import torch
 import transformers
+from tiny_models import implicit, plain
 
 import imbert
 
 pytestmark = pytest.mark.usefixtures("quiet")
-
-
-def plain(folder: Path, **options: Any) -> Any:
-    torch.manual_seed(0)
-    return transformers.BertForSequenceClassification.from_pretrained(
-        folder, num_labels=2, **options
-    )
-
-
-def implicit(
-    folder: Path, kind: Any = imbert.ImBertForSequenceClassification, **options: Any
-) -> Any:
-    torch.manual_seed(0)
-    return kind.from_pretrained(folder, **{"num_labels": 2, **options})
 
 
 def test_every_weight_is_loaded_and_none_is_added(tiny_folder: Path) -> None:

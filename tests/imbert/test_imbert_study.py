@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from msgspec import structs
-from tiny_runs import MODELS, tiny_study, write_data
+from tiny_runs import MODELS, tiny_study
 
 from analysis.ground.json_records import DIGEST
 from imbert.attack_records import Check
@@ -27,11 +27,6 @@ from imbert.study.tables import markdown
 pytestmark = pytest.mark.slow
 
 STUDIES = Path(__file__).parents[2] / "docs" / "studies"
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_data(tmp_path_factory.mktemp("data"))
 
 
 @pytest.fixture(scope="module")

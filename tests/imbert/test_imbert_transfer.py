@@ -4,26 +4,10 @@ import dataclasses
 import json
 
 import pytest
-from tiny_classifiers import linear, some, trained
+from tiny_classifiers import TABLE, linear, some, trained
 
 from imbert.attacks import CharacterEdits, EmbeddingPGD, WordSubstitution, transfer
 from imbert.records import plain
-
-TABLE = {
-    "good": ("great", "dull"),
-    "great": ("fine", "bad"),
-    "fine": ("lovely",),
-    "superb": ("poor", "good"),
-    "lovely": ("quite", "awful"),
-    "bad": ("poor", "good"),
-    "awful": ("fine",),
-    "poor": ("bad",),
-    "dull": ("a", "lovely"),
-    "dreadful": ("film", "great"),
-    "film": ("story", "actor"),
-    "story": ("film",),
-    "the": ("a",),
-}
 
 
 @pytest.mark.parametrize(
