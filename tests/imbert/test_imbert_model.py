@@ -10,7 +10,7 @@ import pytest
 import torch
 import transformers
 from tiny import save_tiny, tokenized
-from tiny_models import implicit, plain
+from tiny_models import implicit, plain, run
 from torch import Tensor
 
 import imbert
@@ -27,11 +27,6 @@ def exact(folder: Path, **options: Any) -> Any:
         folder, **{"solver": EXACT, "adjoint": EXACT_ADJOINT, "dtype": torch.float64, **options}
     )
     return model.eval()
-
-
-def run(model: Any, batch: Mapping[str, Tensor], seed: int = 1, **options: Any) -> Any:
-    torch.manual_seed(seed)
-    return model(**batch, **options)
 
 
 def gradients(model: Any, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 import transformers
-from tiny_models import implicit, plain
+from tiny_models import implicit, plain, run
 
 import imbert
 
