@@ -86,6 +86,7 @@ def smallest(sized: Sequence[Sized]) -> list[Sized]:
     by_kind: dict[str, Sized] = {}
     for each in sized:
         known = by_kind.get(each.kind)
+        # an edit and an attack have no size of their own, and one entry
         if known is None or (each.size or 0) < (known.size or 0):
             by_kind[each.kind] = each
     return list(by_kind.values())
@@ -153,6 +154,7 @@ def _error(ax: Axes, linearity: Mapping[str, CalibratedLinearity]) -> None:
     through_all = {
         kind: [not_a_number(row[-1]) for row in each.error] for kind, each in linearity.items()
     }
+    # a logarithmic axis needs something above 0
     if not any(error > 0 for errors in through_all.values() for error in errors):
         style.nothing(ax)
         return

@@ -51,6 +51,7 @@ def draw(record: Confirmation, ax: style.Target = None) -> Figure:
         f"{style.plain(record.attack)} (share of examples)"
     )
     axes[0].set_title("\n".join(_title(correlation) for correlation in record.correlations))
+    # a given Axes alone shows the outcome
     if len(axes) > 1:
         _draw_dev(axes[1], record)
     return figure
@@ -63,15 +64,7 @@ def _draw_outcome(ax: Axes, outcome: ConfirmedOutcome) -> None:
     predicted_ends = (not_a_number(outcome.predicted.low), not_a_number(outcome.predicted.high))
     ax.hlines(y, *predicted_ends, color=colour, linewidth=0.8)
     ax.vlines(x, not_a_number(outcome.low), not_a_number(outcome.high), color=colour, linewidth=0.8)
-    ax.plot(
-        x,
-        y,
-        linestyle="none",
-        marker="o",
-        markersize=4,
-        color=colour,
-        markerfacecolor=colour if outcome.layers else "white",
-    )
+    style.dots(ax, x, y, colour, hollow=not outcome.layers)
     ax.annotate(
         style.placement(outcome.layers), (x, y), (3, 3), textcoords="offset points", fontsize=6
     )
@@ -80,8 +73,7 @@ def _draw_outcome(ax: Axes, outcome: ConfirmedOutcome) -> None:
 def _draw_dev(ax: Axes, record: Confirmation) -> None:
     heights = np.arange(len(record.outcomes))
     for height, outcome in zip(heights, record.outcomes, strict=True):
-        dev = not_a_number(outcome.dev)
-        ax.plot(dev, height, linestyle="none", marker="o", markersize=4, color=_colour(outcome))
+        style.dots(ax, not_a_number(outcome.dev), height, _colour(outcome))
     ax.set_yticks(heights, [style.placement(outcome.layers) for outcome in record.outcomes])
     ax.set_xlim(0, 1)
     ax.set_xlabel("accuracy on dev")
@@ -105,6 +97,7 @@ def _title(correlation: ConfirmedCorrelation) -> str:
 def tell(record: Confirmation, folder: Path) -> Confirmed:
     """What story.html.j2 shows of a confirmation, its figure written into a folder."""
     power = []
+    # older records do not say it
     if record.detectable is not None:
         power.append(
             f"A difference of {number(100 * record.detectable, 2)} % of the examples "

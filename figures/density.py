@@ -75,12 +75,15 @@ def draw(run: Measurements, ax: style.Target = None, layer: int | None = None) -
     figure, axes = style.panels(
         ax, 2 * max(len(layers), 1), 2, 0.95, below=0.75, sharex="col", sharey="col"
     )
-    frames = {of: _frame([one for (_, kind), one in found.items() if kind == of]) for of in KINDS}
+    frames = {
+        of: _frame([curve for (_, kind), curve in found.items() if kind == of]) for of in KINDS
+    }
     for i, panel in enumerate(axes):
         of, row = KINDS[i % 2], i // 2
-        one = found.get((layers[row], of)) if layers else None
-        if one is not None and np.isfinite(one.density).any():
-            _draw_density(panel, one, frames[of])
+        curve = found.get((layers[row], of)) if layers else None
+        # a density of NaN alone would give an empty panel without a word
+        if curve is not None and np.isfinite(curve.density).any():
+            _draw_density(panel, curve, frames[of])
         else:
             style.nothing(panel)
         _label(
@@ -96,23 +99,23 @@ def draw(run: Measurements, ax: style.Target = None, layer: int | None = None) -
 
 def of_layer(run: Measurements, layer: int, of: str) -> Density:
     """A density as it is drawn: that of ∂Fᵀ∂F as the one of its singular values."""
-    one = run["density"].sel(layer=layer)
+    curve = run["density"].sel(layer=layer)
     density, error = (
-        one[name].transpose("text", f"{of}_point").values
+        curve[name].transpose("text", f"{of}_point").values
         for name in (f"{of}_density", f"{of}_density_error")
     )
-    found = Density(one[f"{of}_point"].values, density, error)
+    found = Density(curve[f"{of}_point"].values, density, error)
     return per_unit_length(found) if of == "gram" else found
 
 
-def per_unit_length(one: Density) -> Density:
+def per_unit_length(curve: Density) -> Density:
     """A density of ∂Fᵀ∂F as that of its singular values σ, per unit of σ: p(σ) = 2σ p(σ²)."""
-    kept = one.points >= 0  # broadening puts a little below 0, where no singular value lies
-    sigma = np.sqrt(one.points[kept])
-    return Density(sigma, 2 * sigma * one.density[:, kept], 2 * sigma * one.error[:, kept])
+    kept = curve.points >= 0  # broadening puts a little below 0, where no singular value lies
+    sigma = np.sqrt(curve.points[kept])
+    return Density(sigma, 2 * sigma * curve.density[:, kept], 2 * sigma * curve.error[:, kept])
 
 
-def share_above(one: Density, border: float) -> tuple[np.ndarray, np.ndarray]:
+def share_above(curve: Density, border: float) -> tuple[np.ndarray, np.ndarray]:
     """The share of a spectrum between a border and the end of the grid, one per text: the area
     under its density there.
 
@@ -120,10 +123,10 @@ def share_above(one: Density, border: float) -> tuple[np.ndarray, np.ndarray]:
         The shares, and upper bounds of their standard errors: at worst the errors at all points
             have one sign.
     """
-    inside = one.points >= border
+    inside = curve.points >= border
     share, error = (
-        np.trapezoid(values[:, inside], one.points[inside], axis=1)
-        for values in (one.density, one.error)
+        np.trapezoid(values[:, inside], curve.points[inside], axis=1)
+        for values in (curve.density, curve.error)
     )
     return share, error
 
@@ -132,8 +135,9 @@ def _frame(densities: list[Density]) -> tuple[tuple[float, float], tuple[float, 
     """Limits of both axes: of the density from its DEPTH upwards, of the abscissa where the density
     is above that.
     """
-    medians = [(one.points, selection.band(one.density).median) for one in densities]
+    medians = [(curve.points, selection.band(curve.density).median) for curve in densities]
     top = max((float(np.nanmax(each, initial=0.0)) for _, each in medians), default=0.0)
+    # nothing was measured, or nothing finite: the axes choose their own limits
     if not top > 0:
         return None
     seen = np.concatenate([points[np.nan_to_num(each) > DEPTH * top] for points, each in medians])
@@ -142,18 +146,18 @@ def _frame(densities: list[Density]) -> tuple[tuple[float, float], tuple[float, 
 
 
 def _draw_density(
-    ax: Axes, one: Density, frame: tuple[tuple[float, float], tuple[float, float]] | None
+    ax: Axes, curve: Density, frame: tuple[tuple[float, float], tuple[float, float]] | None
 ) -> None:
-    found, error = selection.band(one.density), selection.band(one.error).median
+    found, error = selection.band(curve.density), selection.band(curve.error).median
     floor = frame[1][0] / 10 if frame else np.finfo(float).tiny  # a logarithmic axis has no zero
     median, low, high = (
         np.where(np.isnan(values), np.nan, np.maximum(values, floor)) for values in found
     )
-    ax.fill_between(one.points, low, high, color=style.FAINT, alpha=0.6, linewidth=0)
-    ax.plot(one.points, median, color=style.INK, linewidth=1.1)
+    ax.fill_between(curve.points, low, high, color=style.FAINT, alpha=0.6, linewidth=0)
+    ax.plot(curve.points, median, color=style.INK, linewidth=1.1)
     for side in (-1, 1):
         ax.plot(
-            one.points,
+            curve.points,
             np.maximum(median + side * error, floor),
             color=style.INK,
             linestyle=":",
@@ -214,11 +218,11 @@ def finding(run: Measurements) -> str:
     return f"By layer, for the median text, {'; '.join(words)}." if words else NOTHING
 
 
-def _stretched(one: Density, border: float) -> tuple[float, float]:
+def _stretched(curve: Density, border: float) -> tuple[float, float]:
     """The median text's share of the spectrum above the border, and an upper bound of its standard
     error over the probes.
     """
-    share_of, error = share_above(one, border)
+    share_of, error = share_above(curve, border)
     return selection.median(share_of), selection.median(error)
 
 

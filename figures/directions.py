@@ -14,7 +14,7 @@ from analysis.quantities.directions import SIDES
 from analysis.run import Measurements
 from figures import selection, style
 from figures.findings import NOTHING, largest, number, share
-from figures.picture import Picture
+from figures.picture import Picture, at_measured_step
 from figures.whiskers import beside, layer_axis, whiskers
 
 FIRST = 6  # token positions shown one by one
@@ -39,8 +39,8 @@ def draw(run: Measurements, ax: style.Target = None, step_size: float | None = N
     Raises:
         ValueError: if the step size was not measured.
     """
-    h, found = selection.at(run, "directions", step_size)
-    layers = selection.layers_of(found)
+    h, measured = selection.at(run, "directions", step_size)
+    layers = selection.layers_of(measured)
     tall = 0.5 + 0.17 * max(len(layers), 1)
     figure, axes = style.panels(
         ax, 6, 2, (2 * tall + 1.7) / 3, below=0.3, height_ratios=[tall, tall, 1.7]
@@ -49,11 +49,11 @@ def draw(run: Measurements, ax: style.Target = None, step_size: float | None = N
     for panel, (method, side) in zip(
         axes, [(method, side) for method in METHODS for side in SIDES], strict=False
     ):
-        shares = [_shares(found, layer, method, side) for layer in layers]
+        shares = [_shares(measured, layer, method, side) for layer in layers]
         image = _draw_map(panel, layers, shares) or image
         panel.set_title(f"{style.NAMES[method]}, {side}, $h = {h:g}$", color=style.COLOURS[method])
     for panel, side in zip(axes[4:], SIDES, strict=False):
-        _draw_first_token(panel, found, layers, side)
+        _draw_first_token(panel, measured, layers, side)
     if image is not None:
         bar = figure.colorbar(
             image, ax=axes[:4], format=PercentFormatter(1.0, 0, " %"), pad=0.02, aspect=30
@@ -68,10 +68,10 @@ def draw(run: Measurements, ax: style.Target = None, step_size: float | None = N
     return figure
 
 
-def _shares(found: xr.Dataset, layer: int, method: str, side: str) -> np.ndarray:
+def _shares(measured: xr.Dataset, layer: int, method: str, side: str) -> np.ndarray:
     """Shares `(texts, tokens)` of one direction; NaN beyond a text's end."""
-    one = found["direction_share"].sel(layer=layer, scheme=method, side=side)
-    return np.asarray(one.transpose("text", "token").values)
+    of_layer_and_side = measured["direction_share"].sel(layer=layer, scheme=method, side=side)
+    return np.asarray(of_layer_and_side.transpose("text", "token").values)
 
 
 def by_position(shares: np.ndarray) -> tuple[list[str], np.ndarray]:
@@ -84,6 +84,7 @@ def by_position(shares: np.ndarray) -> tuple[list[str], np.ndarray]:
     count = int(min(FIRST, max(lengths.max(initial=0) - 1, 0)))
     columns = np.full((len(shares), count + 2), np.nan)
     for row, (text, length) in enumerate(zip(shares, lengths, strict=True)):
+        # a text that was not measured keeps its NaN
         if length:
             ahead = min(count, length - 1)
             columns[row, :ahead] = text[:ahead]
@@ -121,6 +122,7 @@ def _draw_map(ax: Axes, layers: list[int], shares: list[np.ndarray]) -> QuadMesh
             fontsize=6,
             color=colour,
         )
+    # the sum and the last token are no neighbours of the first tokens
     for border in (len(names) - 2, len(names) - 1):
         ax.axvline(border, color="white", linewidth=2.5)
     ax.set_xticks(np.arange(len(names)) + 0.5, names)
@@ -136,33 +138,33 @@ def _aligned(columns: np.ndarray, count: int) -> np.ndarray:
     return np.concatenate([columns[:-2], np.full(count - len(columns), np.nan), columns[-2:]])
 
 
-def _draw_first_token(ax: Axes, found: xr.Dataset, layers: list[int], side: str) -> None:
-    for i, method in enumerate(METHODS if found else ()):
-        first = _on_first(found, method, side).transpose("text", "layer")
+def _draw_first_token(ax: Axes, measured: xr.Dataset, layers: list[int], side: str) -> None:
+    for i, method in enumerate(METHODS if measured else ()):
+        first = _on_first(measured, method, side).transpose("text", "layer")
         hollow = selection.uncertain(first, xr.ones_like(first, dtype=bool))
         x = beside(layers, i, len(METHODS))
         whiskers(ax, x, selection.band(first), style.COLOURS[method], "o", hollow)
     ax.set_ylim(-0.03, 1.03)
     ax.yaxis.set_major_formatter(PercentFormatter(1.0, 0, " %"))
     ax.set_ylabel("on the first token")
-    texts = style.counted(found.sizes["text"], "text") if found else "texts"
+    texts = style.counted(measured.sizes["text"], "text") if measured else "texts"
     ax.set_title(f"{side}: median and 10–90 % of {texts}")
     layer_axis(ax, layers)
-    if not found:
+    if not measured:
         style.nothing(ax)
 
 
-def _on_first(found: xr.Dataset, method: str, side: str) -> xr.DataArray:
-    return found["direction_share"].sel(scheme=method, side=side).isel(token=0, drop=True)
+def _on_first(measured: xr.Dataset, method: str, side: str) -> xr.DataArray:
+    return measured["direction_share"].sel(scheme=method, side=side).isel(token=0, drop=True)
 
 
 def finding(run: Measurements, step_size: float | None = None) -> str:
     """In which layers the worst direction sits on the first token."""
-    h, found = selection.at(run, "directions", step_size)
-    layers, words = selection.layers_of(found), []
-    for method in METHODS if found else ():
+    h, measured = selection.at(run, "directions", step_size)
+    layers, words = selection.layers_of(measured), []
+    for method in METHODS if measured else ():
         entering, leaving = (
-            dict(zip(layers, selection.band(_on_first(found, method, side)).median, strict=True))
+            dict(zip(layers, selection.band(_on_first(measured, method, side)).median, strict=True))
             for side in SIDES
         )
         known = {layer: value for layer, value in entering.items() if np.isfinite(value)}
@@ -186,8 +188,8 @@ DIRECTIONS = Picture(
     quantity="directions",
     title="Where in a text the worst perturbation sits",
     name="directions",
-    draw=lambda run, h: draw(run, step_size=selection.measured_step(run, "directions", h)),
-    finding=lambda run, h: finding(run, selection.measured_step(run, "directions", h)),
+    draw=at_measured_step("directions", draw),
+    finding=at_measured_step("directions", finding),
     caption="Share of the worst perturbation of one step on each token, where it "
     "enters the step and where it leaves. Numbers are per cent of "
     "its squared norm, medians over texts; shares under half a per cent "

@@ -14,7 +14,7 @@ from figures import selection, style
 from figures.findings import NOTHING, number, numbers_of, share
 from figures.layer_rows import layer_rows
 from figures.picture import Picture
-from figures.whiskers import beside, guaranteed_below_one, layer_axis, whiskers
+from figures.whiskers import Series, beside, growth_above_norm, layer_axis, whiskers
 
 MARKERS = {"worst": "o", "spectral": "D"}
 SETTLED = {"worst": "worst_growth_converged", "spectral": "spectral_growth_certain"}
@@ -22,6 +22,7 @@ MEANINGS = {
     "worst": "worst growth (largest singular value)",
     "spectral": r"spectral growth $\max|R(h\lambda)|$",
 }
+WORDS = {"growth": "growth over one step", "norm": r"$h\mu_2(J)$"}
 STEP_MARKERS = ("o", "s", "^", "v", "P", "X")
 
 
@@ -42,15 +43,17 @@ def draw(run: Measurements, ax: style.Target = None, step_size: float | None = N
         ValueError: if the step size was not measured.
     """
     h, growth = selection.at(run, "growth", step_size)
-    figure, axes = style.panels(
-        ax, 2, columns=1, height=1.95, below=0.5, sharex=True, height_ratios=[2, 1]
+    return growth_above_norm(
+        ax,
+        h,
+        growth,
+        _growth_series(growth),
+        _norm_series(growth, h),
+        WORDS,
+        _handles,
+        height=1.95,
+        columns=2,
     )
-    hollow = _draw_growth(axes[0], growth, h)
-    if len(axes) > 1:
-        hollow |= _draw_logarithmic_norm(axes[1], growth, h)
-        axes[0].set_xlabel("")
-    style.legend(figure, axes, _handles(hollow), ax is None, columns=2)
-    return figure
 
 
 @style.house()
@@ -73,12 +76,13 @@ def draw_advantage(run: Measurements, ax: style.Target = None) -> Figure:
         whiskers(panel, beside(layers, i, len(steps)), band, shade, marker, hollow)
         handles.append(style.key(f"$h = {h:g}$", shade, marker))
     if any_hollow:
-        handles.append(style.key("hollow: some text not solved", style.INK, "o", hollow=True))
+        handles.append(style.hollow("some text not solved"))
     panel.axhline(0, color=style.GUIDE, linewidth=0.8, zorder=0)
     layer_axis(panel, layers)
     panel.set_ylabel(
         "implicit advantage\n" r"$\langle\log(\|E\delta\|\,/\,\|M^{-1}\delta\|)\rangle$"
     )
+    # the panel of a run without growth says that it was not measured
     if handles:
         low, high = panel.get_ylim()
         reach = 0.08 * max(high - low, 1e-9)
@@ -90,46 +94,25 @@ def draw_advantage(run: Measurements, ax: style.Target = None) -> Figure:
     return figure
 
 
-def _draw_growth(ax: Axes, growth: xr.Dataset, h: float) -> bool:
-    """Whether some marker is hollow."""
-    layers, any_hollow = selection.layers_of(growth), False
-    series = [(quantity, method) for quantity in MARKERS for method in METHODS] if growth else []
-    for i, (quantity, method) in enumerate(series):
-        of_method = growth.sel(scheme=method)
-        values = of_method[f"{quantity}_growth"].transpose("text", "layer")
-        hollow = selection.uncertain(values, of_method[SETTLED[quantity]])
-        any_hollow |= bool(hollow.any())
-        whiskers(
-            ax,
-            beside(layers, i, len(series)),
-            selection.band(values).positive(),
+def _growth_series(growth: xr.Dataset) -> list[Series]:
+    """Worst and spectral growth of both methods."""
+    return [
+        Series(
+            growth[f"{quantity}_growth"].sel(scheme=method),
+            growth[SETTLED[quantity]].sel(scheme=method),
             style.COLOURS[method],
-            MARKERS[quantity],
-            hollow,
+            marker,
         )
-    style.logarithmic_growth(ax)
-    ax.axhline(1, color=style.GUIDE, linewidth=0.8, zorder=0)
-    ax.set_ylabel("growth over one step")
-    texts = f", {style.counted(growth.sizes['text'], 'text')}" if growth else ""
-    ax.set_title(f"$h = {h:g}${texts}")
-    layer_axis(ax, layers)
+        for quantity, marker in (MARKERS.items() if growth else ())
+        for method in METHODS
+    ]
+
+
+def _norm_series(growth: xr.Dataset, h: float) -> list[Series]:
     if not growth:
-        style.nothing(ax)
-    return any_hollow
-
-
-def _draw_logarithmic_norm(ax: Axes, growth: xr.Dataset, h: float) -> bool:
-    """Whether some marker is hollow."""
-    layers, any_hollow = selection.layers_of(growth), False
-    if growth:
-        values = h * growth["logarithmic_norm"].transpose("text", "layer")
-        hollow = selection.uncertain(values, growth["logarithmic_norm_converged"])
-        any_hollow = bool(hollow.any())
-        whiskers(ax, beside(layers, 0, 1), selection.band(values), style.INK, "s", hollow)
-    guaranteed_below_one(ax)
-    ax.set_ylabel(r"$h\mu_2(J)$")
-    layer_axis(ax, layers)
-    return any_hollow
+        return []
+    norm, settled = growth["logarithmic_norm"], growth["logarithmic_norm_converged"]
+    return [Series(h * norm, settled, style.INK, "s")]
 
 
 def _handles(any_hollow: bool) -> list[Artist]:
@@ -141,15 +124,7 @@ def _handles(any_hollow: bool) -> list[Artist]:
         ]
         for quantity, meaning in MEANINGS.items()
     ]
-    hollow = (
-        [
-            style.key(
-                "hollow: some text not converged, or a lower bound", style.INK, "o", hollow=True
-            )
-        ]
-        if any_hollow
-        else []
-    )
+    hollow = [style.hollow("some text not converged, or a lower bound")] if any_hollow else []
     return [*worst, *hollow, *spectral]
 
 

@@ -97,20 +97,20 @@ def verdict(growth: np.ndarray, certain: np.ndarray) -> str:
     return "unstable" if np.mean(growth > 1 + selection.ROUNDING) >= 0.5 else "unsettled"
 
 
-def _row(run: Measurements, one: xr.Dataset, h: float) -> LayerRow:
-    mean, error = _mean(one["advantage"].values, one["advantage_error"].values)
-    spectral, certain = one["spectral_growth"], one["spectral_growth_certain"]
-    settled = one["worst_growth_converged"] & certain
-    finite = np.isfinite(one["worst_growth"]) & np.isfinite(spectral)
-    norm = one["logarithmic_norm"]
-    layer = int(one["layer"])
+def _row(run: Measurements, at_layer: xr.Dataset, h: float) -> LayerRow:
+    mean, error = _mean(at_layer["advantage"].values, at_layer["advantage_error"].values)
+    spectral, certain = at_layer["spectral_growth"], at_layer["spectral_growth_certain"]
+    settled = at_layer["worst_growth_converged"] & certain
+    finite = np.isfinite(at_layer["worst_growth"]) & np.isfinite(spectral)
+    norm = at_layer["logarithmic_norm"]
+    layer = int(at_layer["layer"])
     steps = _steps(run["stability_map"], layer)
-    by_method = {method: one.sel(scheme=method) for method in METHODS}
+    by_method = {method: at_layer.sel(scheme=method) for method in METHODS}
     return LayerRow(
         layer=layer,
         step_size=h,
         logarithmic_norm=selection.median(norm),
-        norm_settled=bool((one["logarithmic_norm_converged"] & np.isfinite(norm)).all()),
+        norm_settled=bool((at_layer["logarithmic_norm_converged"] & np.isfinite(norm)).all()),
         worst={m: selection.median(each["worst_growth"]) for m, each in by_method.items()},
         spectral={m: selection.median(each["spectral_growth"]) for m, each in by_method.items()},
         settled=bool((settled & finite).all()),
@@ -123,9 +123,9 @@ def _row(run: Measurements, one: xr.Dataset, h: float) -> LayerRow:
         boundary_steps={m: steps[m]["boundary"] if steps else [] for m in METHODS},
         advantage=mean,
         advantage_error=error,
-        advantage_known=bool(np.isfinite(one["advantage"]).all()),
+        advantage_known=bool(np.isfinite(at_layer["advantage"]).all()),
         outside=_outside(run["dense"], layer, h),
-        evaluations=selection.median(one["solve_evaluations"]),
+        evaluations=selection.median(at_layer["solve_evaluations"]),
     )
 
 
@@ -148,10 +148,10 @@ def _steps(found: xr.Dataset, layer: int) -> dict[str, dict[str, list[float]]]:
     """By method and verdict the step sizes of the map's grid; empty where it has no such layer."""
     if layer not in selection.layers_of(found):
         return {}
-    one = found.sel(layer=layer).transpose("map_step_size", "text", "scheme")
+    at_layer = found.sel(layer=layer).transpose("map_step_size", "text", "scheme")
     steps: dict[str, dict[str, list[float]]] = {}
     for method in METHODS:
-        of_method = one.sel(scheme=method)
+        of_method = at_layer.sel(scheme=method)
         verdicts = [
             verdict(growth, certain)
             for growth, certain in zip(

@@ -2,14 +2,17 @@
 
 import dataclasses
 from collections.abc import Callable
+from typing import TypeVar
 
 from matplotlib.figure import Figure
 
 from analysis.quantities import QUANTITIES, Shortfall
 from analysis.quantities.registry import shortfalls_of
 from analysis.run import Measurements
+from figures import selection
 from figures.findings import NOTHING
 
+Drawn = TypeVar("Drawn", Figure, str)
 NOT_A_NUMBER = "It was measured, but no finite number says anything about it."
 
 
@@ -49,19 +52,32 @@ class Picture:
 
     def shortfalls(self, run: Measurements) -> list[Shortfall]:
         """What of the picture did not converge, is not finite or is only a lower bound."""
-        found = [
+        known = [
             shortfall
             for quantity in QUANTITIES
             if quantity.name in (self.quantity, *self.also)
             for shortfall in shortfalls_of(quantity, run.datasets)
         ]
-        return [one for one in found if not self.about or one.quantity.startswith(self.about)]
+        return [
+            shortfall
+            for shortfall in known
+            if not self.about or shortfall.quantity.startswith(self.about)
+        ]
+
+
+def at_measured_step(
+    quantity: str, function: Callable[..., Drawn]
+) -> Callable[[Measurements, float], Drawn]:
+    """A figure or a finding of a quantity that need not be measured at the report's step size: the
+    function chooses where it was not.
+    """
+    return lambda run, h: function(run, step_size=selection.measured_step(run, quantity, h))
 
 
 def doubt(shortfalls: list[Shortfall]) -> str:
     """How many values have which fault; empty where none has."""
     faults: dict[str, int] = {}
-    for one in shortfalls:
-        faults[one.fault] = faults.get(one.fault, 0) + one.count
+    for shortfall in shortfalls:
+        faults[shortfall.fault] = faults.get(shortfall.fault, 0) + shortfall.count
     counts = ", ".join(f"{count} {fault}" for fault, count in faults.items())
     return f"Uncertain over all layers and step sizes: {counts}." if counts else ""

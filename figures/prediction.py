@@ -72,15 +72,7 @@ def _draw_layers(ax: Axes, record: Prediction, h: float) -> None:
             colour = style.COLOURS["implicit"] if layer.layer in chosen else SHADES[name]
             value, low, high = (sign * end for end in _ends(getattr(layer, name)))
             ax.vlines(place, low, high, color=colour, linewidth=1)
-            ax.plot(
-                place,
-                value,
-                linestyle="none",
-                marker=marker,
-                markersize=4,
-                color=colour,
-                markerfacecolor=colour if _is_sure(layer, name) else "white",
-            )
+            style.dots(ax, place, value, colour, marker, hollow=not _is_sure(layer, name))
     ax.axhline(0, color=style.GUIDE, linewidth=0.8, zorder=0)
     layer_axis(ax, sorted(layer.layer for layer in layers))
     ax.set_ylabel("implicit damps more by (nats)")
@@ -94,6 +86,7 @@ def _is_sure(layer: PredictedLayer, quantity: str) -> bool:
 
 def _draw_placements(ax: Axes, record: Prediction, h: float) -> None:
     placements = [placement for placement in record.placements if placement.step_size == h]
+    # the best first, at the top, as the record has them
     heights = np.arange(len(placements))[::-1]
     best = _chosen(record, h)
     for height, placement in zip(heights, placements, strict=True):
@@ -101,7 +94,7 @@ def _draw_placements(ax: Axes, record: Prediction, h: float) -> None:
         is_best = bool(best) and set(placement.layers) == best
         colour = style.COLOURS["implicit"] if is_best else style.INK
         ax.hlines(height, low, high, color=colour, linewidth=1)
-        ax.plot(value, height, linestyle="none", marker="o", markersize=4, color=colour)
+        style.dots(ax, value, height, colour)
     ax.axvline(0, color=style.GUIDE, linewidth=0.8, zorder=0)
     ax.set_yticks(heights, [style.placement(placement.layers) for placement in placements])
     ax.set_xlabel("predicted advantage, layers added up (nats)")

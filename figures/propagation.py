@@ -15,7 +15,8 @@ from analysis.quantities.propagation import Growth, growths, spoilt
 from analysis.run import Measurements
 from figures import selection, style
 from figures.findings import NOTHING, number
-from figures.picture import Picture
+from figures.picture import Picture, at_measured_step
+from figures.whiskers import line_with_band
 
 ORDER = ("gaussian", "worst", "typo", "synonym", "negation", "edit")
 CLOSE = np.log(1.1)  # a linear prediction within 10 % is called accurate
@@ -59,6 +60,7 @@ def draw(
         style.nothing(axes[0])
         _label(axes[0])
     for panel in axes:
+        # panels of a row share their vertical axis
         if len(axes) == 1 or style.is_leftmost(panel):
             panel.set_ylabel(r"$G_l = \|\tilde{x}_l - x_l\|\,/\,\|\tilde{x}_0 - x_0\|$")
     any_failed = any(bool(failed(growth).any()) for growth in drawn)
@@ -73,18 +75,17 @@ def draw_linearity(
     """Prediction error |log G_L measured − log G_L predicted| at the last layer against the size of
     a Gaussian perturbation.
     """
-    curves = [one for one in at_step_size(run, step_size) if one.kind == "gaussian"]
+    curves = [growth for growth in at_step_size(run, step_size) if growth.kind == "gaussian"]
     figure, axes = style.panels(ax, 1, height=2.8, width=0.6 * style.WIDTH)
     panel, any_marked, handles = axes[0], False, list[Artist]()
-    sizes = np.array([one.size for one in curves])
+    sizes = np.array([growth.size for growth in curves])
     for method in METHODS if curves else ():
-        errors = xr.concat([prediction_error(one, method) for one in curves], "size")
-        found = selection.band(errors, "example").positive()
-        if np.isfinite(found.median).any():
-            marked = np.array([bool(failed(one).sel(scheme=method).any()) for one in curves])
-            _draw_band(panel, sizes, found, method, marked)
-            colour, width = style.COLOURS[method], style.LINE_WIDTHS[method]
-            handles.append(style.key(style.NAMES[method], colour, "o", "-", width=width))
+        errors = xr.concat([prediction_error(growth, method) for growth in curves], "size")
+        errors_band = selection.band(errors, "example").positive()
+        if np.isfinite(errors_band.median).any():
+            marked = np.array([bool(failed(growth).sel(scheme=method).any()) for growth in curves])
+            line_with_band(panel, sizes, errors_band, method, marked)
+            handles.append(style.of_method(method, style.NAMES[method], marker="o"))
             any_marked |= bool(marked.any())
     if any_marked:
         handles.append(_hollow())
@@ -112,8 +113,8 @@ def at_step_size(run: Measurements, wanted: float | None = None) -> list[Growth]
         ValueError: if the step size was not measured.
     """
     h = selection.step_size(selection.steps_of(run, "propagation"), wanted)
-    found = growths(run["propagation"]) if run["propagation"] else []
-    return [one._replace(values=solved(one.values.sel(step_size=h))) for one in found]
+    grown = growths(run["propagation"]) if run["propagation"] else []
+    return [growth._replace(values=solved(growth.values.sel(step_size=h))) for growth in grown]
 
 
 def solved(values: xr.Dataset) -> xr.Dataset:
@@ -129,15 +130,15 @@ def solved(values: xr.Dataset) -> xr.Dataset:
 def kinds_of(curves: list[Growth]) -> list[str]:
     """The kinds of perturbation, synthetic ones first, kinds we have no name for last."""
     return sorted(
-        {one.kind for one in curves},
+        {growth.kind for growth in curves},
         key=lambda kind: (ORDER.index(kind) if kind in ORDER else len(ORDER), kind),
     )
 
 
 def smallest(curves: list[Growth], kind: str) -> Growth:
     """One kind at its smallest size."""
-    ours = [one for one in curves if one.kind == kind]
-    return min(ours, key=lambda one: one.size)
+    ours = [growth for growth in curves if growth.kind == kind]
+    return min(ours, key=lambda growth: growth.size)
 
 
 def prediction_error(growth: Growth, method: str) -> xr.DataArray:
@@ -178,15 +179,17 @@ def finding(run: Measurements, step_size: float | None = None) -> str:
 
 def finding_on_linearity(run: Measurements, step_size: float | None = None) -> str:
     """Up to which size of a Gaussian perturbation the linear prediction holds within 10 %."""
-    curves = [one for one in at_step_size(run, step_size) if one.kind == "gaussian"]
+    curves = [growth for growth in at_step_size(run, step_size) if growth.kind == "gaussian"]
     words = []
     for method in METHODS:
-        errors = [selection.median(prediction_error(one, method), "example") for one in curves]
+        errors = [
+            selection.median(prediction_error(growth, method), "example") for growth in curves
+        ]
         if not np.isfinite(errors).any():
             continue
         # An error that is not known ends the range, as a large one does.
         first_bad = next((i for i, error in enumerate(errors) if not error <= CLOSE), len(errors))
-        good = [one.size for one in curves[:first_bad]]
+        good = [growth.size for growth in curves[:first_bad]]
         words.append(
             f"{method} at "
             f"{f'sizes up to {number(good[-1])}' if good else 'none of the measured sizes'}"
@@ -207,7 +210,7 @@ def _draw_kind(ax: Axes, growth: Growth) -> None:
         unsolved = np.concatenate([[False], ~values["converged"].all("example").values])
         lost = ~finite(values["measured"]).all("example").values
         band = selection.band(values["measured"], "example").positive()
-        _draw_band(ax, depth, band, method, unsolved | lost)
+        line_with_band(ax, depth, band, method, unsolved | lost)
         predicted = selection.band(values["predicted"], "example").positive().median
         ax.plot(
             depth,
@@ -217,6 +220,7 @@ def _draw_kind(ax: Axes, growth: Growth) -> None:
             linewidth=0.9,
             zorder=4,
         )
+        # what was left out is said where it is missing
         if count := int(failed(growth).sel(scheme=method).sum()):
             notes.append(f"{count} of {values.sizes['example']} not solved, left out")
     name = f"{style.plain(TITLES.get(growth.kind, growth.kind))} ({_examples(growth)})"
@@ -231,33 +235,6 @@ def _label(ax: Axes, h: float | None = None) -> None:
     ax.set_xlabel("layers passed $l$" if h is None else f"layers passed $l$, $h = {h:g}$")
 
 
-def _draw_band(
-    ax: Axes, x: np.ndarray, found: selection.Band, method: str, failed: np.ndarray
-) -> None:
-    colour, width = style.COLOURS[method], style.LINE_WIDTHS[method]
-    ax.fill_between(x, found.low, found.high, color=colour, alpha=0.18, linewidth=0)
-    ax.plot(x, found.median, linestyle=style.MEASURED, color=colour, linewidth=width)
-    ax.plot(
-        x[~failed],
-        found.median[~failed],
-        linestyle="none",
-        marker="o",
-        markersize=3.5,
-        color=colour,
-        zorder=3,
-    )
-    ax.plot(
-        x[failed],
-        found.median[failed],
-        linestyle="none",
-        marker="o",
-        markersize=4.5,
-        color=colour,
-        markerfacecolor="white",
-        zorder=5,
-    )
-
-
 def _slope_one(ax: Axes) -> None:
     (left, right), (bottom, top) = ax.get_xlim(), ax.get_ylim()
     ratio = np.sqrt(bottom * top) / np.sqrt(left * right)
@@ -269,37 +246,25 @@ def _slope_one(ax: Axes) -> None:
 
 def _handles(any_failed: bool) -> list[Artist]:
     """Column by column, as a legend is filled: measured, predicted, bands."""
-    measured, predicted, bands = list[Artist](), list[Artist](), list[Artist]()
-    for method in METHODS:
-        colour, name = style.COLOURS[method], style.NAMES[method]
-        measured.append(
-            style.key(
-                f"{name}, measured (median)",
-                colour,
-                "o",
-                style.MEASURED,
-                width=style.LINE_WIDTHS[method],
-                size=3.5,
-            )
-        )
-        predicted.append(
-            style.key(
-                f"{name}, linear prediction", style.darker(colour), line=style.PREDICTED, width=0.9
-            )
-        )
-        bands.append(
-            style.swatch(f"{name}, 10–90 % of examples", color=colour, alpha=0.18, linewidth=0)
-        )
-    return [
-        *measured,
-        *([_hollow()] if any_failed else []),
-        *predicted,
-        *bands,
+    names = style.NAMES
+    measured = [
+        style.of_method(m, f"{names[m]}, measured (median)", marker="o", size=3.5) for m in METHODS
     ]
+    predicted = [
+        style.key(
+            f"{names[m]}, linear prediction",
+            style.darker(style.COLOURS[m]),
+            line=style.PREDICTED,
+            width=0.9,
+        )
+        for m in METHODS
+    ]
+    bands = [style.band_of(m, "examples") for m in METHODS]
+    return [*measured, *([_hollow()] if any_failed else []), *predicted, *bands]
 
 
 def _hollow() -> Artist:
-    return style.key("hollow: some example not solved, left out", style.INK, "o", hollow=True)
+    return style.hollow("some example not solved, left out")
 
 
 def _examples(growth: Growth | None) -> str:
@@ -311,6 +276,7 @@ def _step(growth: Growth) -> float:
 
 
 def _size(size: float) -> str:
+    # edits have the size that they have: NaN
     if not size > 0:
         return ""
     exponent = int(np.floor(np.log10(size) + 1e-9))
@@ -325,8 +291,8 @@ PROPAGATION = Picture(
     quantity="propagation",
     title="Perturbations through depth",
     name="propagation",
-    draw=lambda run, h: draw(run, step_size=selection.measured_step(run, "propagation", h)),
-    finding=lambda run, h: finding(run, selection.measured_step(run, "propagation", h)),
+    draw=at_measured_step("propagation", draw),
+    finding=at_measured_step("propagation", finding),
     caption="Growth of perturbations through depth, relative to their size at the "
     "start. Solid: measured, median over examples with the "
     "10–90 % band. Dashed: predicted by the product of the derivatives of the steps.",
@@ -336,12 +302,8 @@ LINEARITY = Picture(
     quantity="propagation",
     title="Where the linear prediction ends",
     name="linearity",
-    draw=lambda run, h: draw_linearity(
-        run, step_size=selection.measured_step(run, "propagation", h)
-    ),
-    finding=lambda run, h: finding_on_linearity(
-        run, selection.measured_step(run, "propagation", h)
-    ),
+    draw=at_measured_step("propagation", draw_linearity),
+    finding=at_measured_step("propagation", finding_on_linearity),
     caption="Error of the linear prediction at the last layer against the size of "
     "a Gaussian perturbation. Median and 10–90 % band over "
     "examples.",

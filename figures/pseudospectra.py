@@ -37,9 +37,9 @@ def draw(
     Raises:
         ValueError: if the layer was not measured.
     """
-    found = run["nonnormality"]
-    layers = selection.one_layer(selection.layers_of(found), layer)
-    views = [_exact(found.sel(layer=each)) for each in layers]
+    measured = run["nonnormality"]
+    layers = selection.one_layer(selection.layers_of(measured), layer)
+    views = [_exact(measured.sel(layer=each)) for each in layers]
     return draw_pairs(ax, views, selection.of_run(run, step_size))
 
 
@@ -66,10 +66,10 @@ def draw_bounds(
     Raises:
         ValueError: if the layer was not measured.
     """
-    found = run["bounds"]
-    layers = selection.one_layer(selection.layers_of(found), layer)
-    text = typical_text(found)
-    views = [_bounded(run, found.sel(layer=each), text) for each in layers]
+    measured = run["bounds"]
+    layers = selection.one_layer(selection.layers_of(measured), layer)
+    text = typical_text(measured)
+    views = [_bounded(run, measured.sel(layer=each), text) for each in layers]
     return draw_pairs(ax, views, selection.of_run(run, step_size))
 
 
@@ -84,54 +84,58 @@ def typical_text(bounds: xr.Dataset) -> int:
     return int(off.idxmin("text"))
 
 
-def _exact(one: xr.Dataset) -> View:
-    on_grid = one.dropna("pseudospectrum_row", subset=["pseudospectrum_im"], how="all")
+def _exact(at_layer: xr.Dataset) -> View:
+    on_grid = at_layer.dropna("pseudospectrum_row", subset=["pseudospectrum_im"], how="all")
     on_grid = on_grid.dropna("pseudospectrum_column", subset=["pseudospectrum_re"], how="all")
     sigma_min = on_grid["sigma_min"].transpose("pseudospectrum_row", "pseudospectrum_column")
     im, level = both_halves(on_grid["pseudospectrum_im"].values, sigma_min.values)
-    boundary = one["numerical_range"].values
-    eigenvalues = one["short_eigenvalue"].values
+    boundary = at_layer["numerical_range"].values
+    eigenvalues = at_layer["short_eigenvalue"].values
     eigenvalues = eigenvalues[np.isfinite(eigenvalues)]  # a shorter text has fewer
-    frobenius, scale = float(one["frobenius_norm"]), float(one["kreiss_scale"])
-    departure = number(float(one["departure"]) / frobenius if frobenius else np.nan)
-    gap = number(float(one["numerical_abscissa"] - one["spectral_abscissa"]))
+    frobenius, scale = float(at_layer["frobenius_norm"]), float(at_layer["kreiss_scale"])
+    departure = number(float(at_layer["departure"]) / frobenius if frobenius else np.nan)
+    gap = number(float(at_layer["numerical_abscissa"] - at_layer["spectral_abscissa"]))
+    # beyond radius 1 powers grow by the eigenvalues alone: K is of E over its radius
     scaled = f"E/{scale:.2f}" if scale > 1 else "E"
-    sign = "=" if one["kreiss_kind"].item() == "exact" else "≥"
+    sign = "=" if at_layer["kreiss_kind"].item() == "exact" else "≥"
     titles = (
-        f"layer {int(one['layer'])}, text {int(one['nonnormality_text'])}\n"
+        f"layer {int(at_layer['layer'])}, text {int(at_layer['nonnormality_text'])}\n"
         f"$\\mathrm{{dep}}/\\|J\\|_F$ = {departure}",
         f"$\\omega - \\alpha$ = {gap}\n"
-        f"$K({scaled})$ {sign} {number(float(one['kreiss_constant']))}",
+        f"$K({scaled})$ {sign} {number(float(at_layer['kreiss_constant']))}",
     )
     every, nobody = np.ones(len(eigenvalues), dtype=bool), np.zeros(len(boundary), dtype=bool)
     re = on_grid["pseudospectrum_re"].values
     return View(titles, re, im, level, eigenvalues, every, boundary, nobody)
 
 
-def _bounded(run: Measurements, one: xr.Dataset, text: int) -> View:
-    layer = int(one["layer"])
-    of_text = one.sel(text=text)
+def _bounded(run: Measurements, at_layer: xr.Dataset, text: int) -> View:
+    layer = int(at_layer["layer"])
+    of_text = at_layer.sel(text=text)
     level_of = of_text["sigma_min_bound"].transpose("bound_im", "bound_re").values
-    im, level = both_halves(one["bound_im"].values, level_of)
+    im, level = both_halves(at_layer["bound_im"].values, level_of)
     leading, settled = np.zeros(0, dtype=complex), np.zeros(0, dtype=bool)
     spectrum = run["spectrum"]
+    # the bounds may be of a text whose eigenvalues were not computed
     if layer in selection.layers_of(spectrum) and text in spectrum["text"].values:
         own = spectrum.sel(layer=layer, text=text)
         leading, settled = own["eigenvalue"].values, own["eigenvalue_converged"].values
-    departure = selection.band(one["departure_bound"])
-    reach = number(float(abscissae(one).sel(text=text)))
+    departure = selection.band(at_layer["departure_bound"])
+    reach = number(float(abscissae(at_layer).sel(text=text)))
     spread = (
         f"({number(float(departure.low))}–{number(float(departure.high))} "
-        f"over {style.counted(one.sizes['text'], 'text')})"
+        f"over {style.counted(at_layer.sizes['text'], 'text')})"
     )
     titles = (
         f"layer {layer}, text {text}\n$\\omega$ ≥ {reach}",
         f"$\\mathrm{{dep}}/\\|J\\|_F$ ≥ {number(float(departure.median))}\n{spread}",
     )
-    others = one["range_bound"].sel(text=one["text"] != text).transpose("text", "bound_angle")
+    others = (
+        at_layer["range_bound"].sel(text=at_layer["text"] != text).transpose("text", "bound_angle")
+    )
     return View(
         titles,
-        one["bound_re"].values,
+        at_layer["bound_re"].values,
         im,
         level,
         leading,
@@ -145,32 +149,35 @@ def _bounded(run: Measurements, one: xr.Dataset, text: int) -> View:
 
 def finding(run: Measurements) -> str:
     """How far from normal the layers are, and what that does to their eigenvalues."""
-    found = run["nonnormality"]
-    if not found:
+    measured = run["nonnormality"]
+    if not measured:
         return NOTHING
-    relative = (found["departure"] / found["frobenius_norm"]).where(found["frobenius_norm"] > 0)
+    relative = (measured["departure"] / measured["frobenius_norm"]).where(
+        measured["frobenius_norm"] > 0
+    )
     known = relative[np.isfinite(relative)]
+    # a departure over a norm of 0 says nothing
     if not known.size:
         return NOTHING
     text = (
         "On one short text the departure from normality is "
         f"{per_cent(known.values.tolist())} of ‖J‖_F, where a normal matrix has 0."
     )
-    gap = found["numerical_abscissa"] - found["spectral_abscissa"]
+    gap = measured["numerical_abscissa"] - measured["spectral_abscissa"]
     if (top := _largest(gap)) is not None:
         text += (
             " The numerical range reaches farther to the right than the eigenvalues, "
             f"by most in layer {int(top['layer'])} (ω − α = {number(float(top))})."
         )
-    moved = found["pseudospectral_abscissa"] - found["spectral_abscissa"]
-    if (top := _largest(moved / found["epsilon"])) is not None:
+    moved = measured["pseudospectral_abscissa"] - measured["spectral_abscissa"]
+    if (top := _largest(moved / measured["epsilon"])) is not None:
         text += (
             f" A change of J of norm {number(float(top['epsilon']))} can "
             "move the right edge of its spectrum by "
             f"{number(float(top))} times that norm (layer {int(top['layer'])}); with a "
             "normal J it could not move farther than the norm itself."
         )
-    if (top := _largest(found["kreiss_constant"])) is not None:
+    if (top := _largest(measured["kreiss_constant"])) is not None:
         text += (
             " Some power of I + J, scaled to spectral radius 1 where it "
             "is larger, stretches some perturbation at least "
@@ -188,26 +195,26 @@ def _largest(values: xr.DataArray) -> xr.DataArray | None:
 
 def finding_on_bounds(run: Measurements) -> str:
     """The departure and the numerical range on longer texts, as far as they are known."""
-    found = run["bounds"]
-    departures = selection.band(found["departure_bound"]).median if found else np.zeros(0)
+    measured = run["bounds"]
+    departures = selection.band(measured["departure_bound"]).median if measured else np.zeros(0)
     departures = departures[np.isfinite(departures)]
     if not len(departures):
         return NOTHING
-    texts = found.sizes["text"]
+    texts = measured.sizes["text"]
     text = (
         f"On {texts} longer {'text' if texts == 1 else 'texts'} the departure "
         f"from normality is at least {per_cent(departures.tolist())} of ‖J‖_F (medians, by layer)."
     )
-    reach = abscissae(found).transpose("text", "layer")
+    reach = abscissae(measured).transpose("text", "layer")
     medians = xr.DataArray(
-        selection.band(reach).median, dims="layer", coords={"layer": found["layer"]}
+        selection.band(reach).median, dims="layer", coords={"layer": measured["layer"]}
     )
     if (top := _largest(medians)) is not None:
         text += (
             " The numerical range of the median text reaches at least "
             f"to Re z = {number(float(top))} (layer {int(top['layer'])})."
         )
-    converged = found["range_bound_converged"]
+    converged = measured["range_bound_converged"]
     if failed := int((~converged).sum()):
         text += (
             f" {failed} of its {converged.size} points over all texts and layers did not converge."

@@ -15,7 +15,8 @@ from analysis.quantities import METHODS
 from analysis.run import Measurements
 from figures import selection, style
 from figures.findings import NOTHING, largest, number
-from figures.picture import Picture
+from figures.picture import Picture, at_measured_step
+from figures.whiskers import line_with_band
 
 FLOW = style.INK
 FLOW_BAND: dict[str, Any] = {"color": style.FAINT, "alpha": 0.5, "linewidth": 0}
@@ -43,13 +44,13 @@ def draw(
     Raises:
         ValueError: if the step size or the layer was not measured.
     """
-    h, found = selection.at(run, "refinement", step_size)
-    layers = selection.one_layer(selection.layers_of(found), layer)
+    h, measured = selection.at(run, "refinement", step_size)
+    layers = selection.one_layer(selection.layers_of(measured), layer)
     columns = 3 if len(layers) <= 9 else 4
     figure, axes = style.panels(ax, max(len(layers), 1), columns, 1.9, below=0.5, sharey=True)
     any_hollow = False
     for panel, number_of in zip(axes, layers, strict=False):
-        any_hollow |= _draw_layer(panel, found.sel(layer=number_of), h)
+        any_hollow |= _draw_layer(panel, measured.sel(layer=number_of), h)
     for panel in axes:
         if not layers:
             style.nothing(panel)
@@ -62,78 +63,60 @@ def draw(
     return figure
 
 
-def _draw_layer(ax: Axes, one: xr.Dataset, h: float) -> bool:
+def _draw_layer(ax: Axes, at_layer: xr.Dataset, h: float) -> bool:
     """Whether some marker is hollow."""
-    parts, any_hollow = one["parts"].values, False
+    parts, any_hollow = at_layer["parts"].values, False
     steps = h / parts
-    flow = selection.band(one["flow_growth"]).positive()
+    flow = selection.band(at_layer["flow_growth"]).positive()
     ax.axhspan(float(flow.low), float(flow.high), **FLOW_BAND)
     ax.axhline(float(flow.median), color=FLOW, linewidth=1.2, linestyle=style.PREDICTED)
     for method in METHODS:
-        of_method = one.sel(scheme=method).transpose("text", "parts")
+        of_method = at_layer.sel(scheme=method).transpose("text", "parts")
         growth = of_method["refined_growth"]
         hollow = selection.uncertain(growth, of_method["refined_growth_converged"])
         any_hollow |= bool(hollow.any())
-        colour, band = style.COLOURS[method], selection.band(growth).positive()
-        ax.fill_between(steps, band.low, band.high, color=colour, alpha=0.18, linewidth=0)
-        ax.plot(steps, band.median, color=colour, linewidth=style.LINE_WIDTHS[method])
-        for which, face in ((~hollow, colour), (hollow, "white")):
-            ax.plot(
-                steps[which],
-                band.median[which],
-                linestyle="none",
-                marker="o",
-                color=colour,
-                markerfacecolor=face,
-                zorder=4,
-            )
+        line_with_band(ax, steps, selection.band(growth).positive(), method, hollow)
     ax.set_xscale("log")
     ax.xaxis.set_major_locator(FixedLocator(list(steps)))
+    # the steps are few and named: no ticks between them
     ax.xaxis.set_minor_locator(NullLocator())
     ax.set_xticks(steps, [f"$h$/{m}" if m > 1 else "$h$" for m in parts])
-    ax.set_title(f"layer {int(one['layer'])} ({style.counted(one.sizes['text'], 'text')})")
+    ax.set_title(
+        f"layer {int(at_layer['layer'])} ({style.counted(at_layer.sizes['text'], 'text')})"
+    )
     return any_hollow
 
 
 def _handles(any_hollow: bool) -> list[Artist]:
     """Column by column, as a legend is filled: medians, bands, flow."""
-    lines: list[Artist] = [
-        style.key(
-            f"{style.NAMES[m]} (median)", style.COLOURS[m], "o", "-", width=style.LINE_WIDTHS[m]
-        )
-        for m in METHODS
-    ]
-    bands: list[Artist] = [
-        style.swatch(
-            f"{style.NAMES[m]}, 10–90 % of texts", color=style.COLOURS[m], alpha=0.18, linewidth=0
-        )
-        for m in METHODS
-    ]
+    lines = [style.of_method(m, f"{style.NAMES[m]} (median)", marker="o") for m in METHODS]
+    bands = [style.band_of(m, "texts") for m in METHODS]
     flow: list[Artist] = [
         style.key(r"linear flow $\|e^{hJ}\|$ (median)", FLOW, line=style.PREDICTED, width=1.2),
         style.swatch("linear flow, 10–90 % of texts", **FLOW_BAND),
     ]
     if any_hollow:
-        lines.append(style.key("hollow: some text not converged", style.INK, "o", hollow=True))
+        lines.append(style.hollow("some text not converged"))
     return [*lines, *bands, *flow]
 
 
 def finding(run: Measurements, step_size: float | None = None) -> str:
     """How far the two methods are apart in one step, and how far when the step is cut."""
-    h, found = selection.at(run, "refinement", step_size)
-    if not found or not found.sizes["parts"]:
+    h, measured = selection.at(run, "refinement", step_size)
+    if not measured or not measured.sizes["parts"]:
         return NOTHING
     ends = []
     for part in (0, -1):
-        growth = found["refined_growth"].isel(parts=part, drop=True)
+        growth = measured["refined_growth"].isel(parts=part, drop=True)
         of = {method: growth.sel(scheme=method) for method in METHODS}
         apart = _factors(of["explicit"], of["implicit"])
-        off = {method: _factors(of[method], found["flow_growth"]) for method in METHODS}
+        off = {method: _factors(of[method], measured["flow_growth"]) for method in METHODS}
         ends.append([largest(apart), *(largest(off[method]) for method in METHODS)])
+    # one sentence compares both ends, so that both must be known
     if not np.isfinite(ends).all():
         return NOTHING
     (apart_one, *off_one), (apart_last, *off_last) = ends
-    first, last = (style.counted(int(found["parts"][part]), "step") for part in (0, -1))
+    first, last = (style.counted(int(measured["parts"][part]), "step") for part in (0, -1))
     words = ", and ".join(
         f"the {method} one differs by up to {number(a)}, refined by up to {number(b)}"
         for method, a, b in zip(METHODS, off_one, off_last, strict=True)
@@ -158,8 +141,8 @@ REFINEMENT = Picture(
     quantity="refinement",
     title="Is it stability or the size of the step?",
     name="refinement",
-    draw=lambda run, h: draw(run, step_size=selection.measured_step(run, "refinement", h)),
-    finding=lambda run, h: finding(run, selection.measured_step(run, "refinement", h)),
+    draw=at_measured_step("refinement", draw),
+    finding=at_measured_step("refinement", finding),
     caption="Worst growth over each layer, taken as one step or as several smaller "
     "ones. Towards the left both methods tend to the exact "
     "solution of the layer's equation: a difference that vanishes there is "

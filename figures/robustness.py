@@ -116,8 +116,10 @@ def _count_seeds(
 ) -> None:
     """Say how many seeds were attacked where that is not how many were trained."""
     attacked = [before.n if (before := _before(model, attack)) else 0 for model in models]
+    # as many as the legend says
     if attacked == [len(model.seeds) for model in models]:
         return
+    # one number where it is the same for all models
     counts = attacked if len(set(attacked)) > 1 else attacked[:1]
     ax.text(
         place,
@@ -158,32 +160,15 @@ def _points(
     ax.vlines(x, low, high, color=colour, linewidth=1, alpha=0.5 if hollow else 1)
     for place, interval in zip(x, intervals, strict=True):
         seeds = () if interval is None or hollow else interval.values
-        ax.plot(
-            np.full(len(seeds), place),
-            [not_a_number(value) for value in seeds],
-            linestyle="none",
-            marker=".",
-            markersize=2.5,
-            color=style.GUIDE,
-            zorder=1,
-        )
-    ax.plot(
-        x,
-        _numbers(intervals, "mean"),
-        linestyle="none",
-        marker=marker,
-        markersize=4.5,
-        color=colour,
-        markerfacecolor="white" if hollow else colour,
-    )
+        values = [not_a_number(value) for value in seeds]
+        style.dots(ax, np.full(len(seeds), place), values, style.GUIDE, ".", 2.5, zorder=1)
+    style.dots(ax, x, _numbers(intervals, "mean"), colour, marker, 4.5, hollow)
 
 
 def _columns(ax: Axes, captions: Sequence[str], group: Group) -> None:
     """One tick per quantity with faint lines between, and the level of chance."""
     ax.set_xticks(range(len(captions)), captions)
-    ax.set_xlim(-0.5, len(captions) - 0.5)
-    for between in range(1, len(captions)):
-        ax.axvline(between - 0.5, color="#E6E6E6", linewidth=0.6, zorder=-1)
+    whiskers.separate(ax, range(len(captions)))
     if group.chance is not None:
         _draw_chance(ax, group.chance)
     ax.set_ylim(0, 1)
@@ -256,6 +241,7 @@ def difference(model: ComparedModel) -> str:
     compared.
     """
     paired = model.against_baseline and model.against_baseline.all.hierarchical
+    # one seed has a difference without an interval, which is no finding
     if not paired or paired.low is None:
         return ""
     mean, low, high = (

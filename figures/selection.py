@@ -34,6 +34,7 @@ def band(values: xr.DataArray | np.ndarray, over: str = "text") -> Band:
     if not isinstance(values, xr.DataArray):
         dims = [over, *(f"axis_{i}" for i in range(1, np.ndim(values)))]
         values = xr.DataArray(np.asarray(values, dtype=float), dims=dims)
+    # a quantile of nothing is an error in NumPy
     if not values.sizes[over]:
         rest = [size for name, size in values.sizes.items() if name != over]
         return Band(*np.full((3, *rest), np.nan))
@@ -57,12 +58,13 @@ def step_size(measured: Iterable[float], wanted: float | None = None) -> float:
     Raises:
         ValueError: if the wanted one was not measured.
     """
-    found = sorted(set(measured))
+    steps = sorted(set(measured))
     if wanted is None:
-        return next((h for h in found if math.isclose(h, 1.0)), found[-1] if found else 1.0)
-    match = [h for h in found if math.isclose(h, wanted)]
-    if found and not match:
-        raise ValueError(f"step_size must be one of {found}, got {wanted}")
+        return next((h for h in steps if math.isclose(h, 1.0)), steps[-1] if steps else 1.0)
+    match = [h for h in steps if math.isclose(h, wanted)]
+    # without any step size there is nothing to choose from: the figure says so itself
+    if steps and not match:
+        raise ValueError(f"step_size must be one of {steps}, got {wanted}")
     return match[0] if match else wanted
 
 

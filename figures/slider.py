@@ -129,6 +129,7 @@ def _outlines(region: xr.DataArray) -> list[str]:
     outlines = []
     for amplification in region.transpose("map_step_size", "truncated_im", "truncated_re").values:
         level = np.log(np.clip(amplification.astype(float), 1e-9, 1e9))
+        # where |R| is on one side of 1 everywhere there is no outline, and contour would warn
         upper = _level_lines(region, level) if level.min() < 0 < level.max() else []
         halves = [line * (1, sign) for line in upper for sign in (1, -1)]
         outlines.append("".join(_path(line, 2) for line in halves if len(line) > 1))
@@ -165,6 +166,7 @@ def _caption(growth: xr.DataArray, spectrum: LayerSpectrum) -> str:
     seen = (z.real >= FRAME.left) & (z.real <= FRAME.right)
     seen &= (z.imag >= FRAME.bottom) & (z.imag <= FRAME.top)
     outside = int((~seen).sum())
+    # what is moved out of the picture is said, not lost
     if outside:
         caption += f"; {outside} of {z.size} leading eigenvalues beyond the frame"
     return caption

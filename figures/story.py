@@ -75,6 +75,7 @@ def _read(path: Path | None, name: str, kind: type[R]) -> R | None:
     if path is None:
         return None
     values = read_json(path)
+    # a calibration given as a study should be told so, not of its first missing entry
     if not isinstance(values, dict) or KEYS[name] not in values or values.get("schema", 1) != 1:
         raise ValueError(
             f"{path}: expected the record of a {name}, with {KEYS[name]!r}, of schema 1"

@@ -15,6 +15,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from matplotlib.typing import ColorType, LineStyleType
+from numpy.typing import ArrayLike
 
 Target = Axes | np.ndarray | Sequence[Axes] | None  # where to draw; None makes a new figure
 
@@ -42,6 +43,7 @@ INK, GUIDE, FAINT = "#1A1A1A", "#8C8C8C", "#A9B4C0"
 MEASURED: LineStyleType = "-"
 PREDICTED: LineStyleType = (0, (4, 2))
 LEMNISCATE: LineStyleType = ":"
+BAND: Any = {"alpha": 0.18, "linewidth": 0}  # any: as with _STYLE
 WIDTH = 7.0  # inches: the text width of a paper
 LARGEST_CONTRAST = 10.0  # growth beyond it, up or down, takes the end of the colour map
 
@@ -136,6 +138,7 @@ def panels(
         for spare in axes[count:]:
             spare.remove()
     else:
+        # an array of Axes of any shape, or a list of them
         axes = [ax] if isinstance(ax, Axes) else list(np.ravel(np.asarray(ax, dtype=object)))
         figure = axes[0].get_figure(root=True)
     for panel in axes[:count]:
@@ -176,6 +179,44 @@ def key(
     )
 
 
+def hollow(meaning: str) -> Line2D:
+    """The legend entry that says what a hollow marker means."""
+    return key(f"hollow: {meaning}", INK, "o", hollow=True)
+
+
+def of_method(method: str, label: str, **options: Any) -> Line2D:
+    """A legend entry for the line of a method, which is as broad as in every figure."""
+    return key(label, COLOURS[method], line=MEASURED, width=LINE_WIDTHS[method], **options)
+
+
+def band_of(method: str, examples: str) -> Rectangle:
+    """The legend entry of a method's band over examples, as `fill_band` draws it."""
+    return swatch(f"{NAMES[method]}, 10–90 % of {examples}", color=COLOURS[method], **BAND)
+
+
+def dots(
+    ax: Axes,
+    x: ArrayLike,
+    y: ArrayLike,
+    colour: ColorType,
+    marker: str = "o",
+    size: float = 4,
+    hollow: bool = False,
+    zorder: float = 2,
+) -> None:
+    """Markers without a line; hollow ones hold a value that is not certain."""
+    ax.plot(
+        x,
+        y,
+        linestyle="none",
+        marker=marker,
+        markersize=size,
+        color=colour,
+        markerfacecolor="white" if hollow else colour,
+        zorder=zorder,
+    )
+
+
 def swatch(
     label: str,
     color: ColorType | None = None,
@@ -212,6 +253,7 @@ def legend(
     if ours:
         figure.legend(handles=handles, loc="outside lower center", ncols=min(columns, len(handles)))
     else:
+        # an artist with a label is found by `ax.legend()`
         for handle in handles:
             axes[0].add_artist(handle)
 
@@ -230,6 +272,7 @@ def logarithmic_growth(ax: Axes) -> None:
     """
     ax.set_yscale("log")
     low, high = ax.get_ylim()
+    # beyond two and a half decades ticks at 2 and 5 stand too close
     short = high / low < 300
     ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if short else (1,)))
     if short:
@@ -257,6 +300,7 @@ def placement(layers: Sequence[int]) -> str:
     """A placement in few letters."""
     if not layers:
         return "none"
+    # a range is shorter than its members
     consecutive = len(layers) > 1 and list(layers) == list(
         range(layers[0], layers[0] + len(layers))
     )
@@ -269,6 +313,7 @@ def growth_colours(values: np.ndarray) -> tuple[Colormap, LogNorm]:
     """
     finite = values[np.isfinite(values) & (values > 0)]
     contrast = float(np.exp(np.abs(np.log(finite)).max())) if len(finite) else 1.0
+    # a lower end, else growth of 1.01 would look as dark as growth of 10
     contrast = float(np.clip(contrast, 1.25, LARGEST_CONTRAST))
     return mpl.colormaps["PRGn_r"].with_extremes(bad="#D9D9D9"), LogNorm(1 / contrast, contrast)
 

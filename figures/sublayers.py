@@ -5,7 +5,6 @@ whole layer.
 import numpy as np
 import xarray as xr
 from matplotlib.artist import Artist
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from analysis.quantities import METHODS
@@ -13,10 +12,11 @@ from analysis.quantities.sublayers import HALVES
 from analysis.run import Measurements
 from figures import selection, style
 from figures.findings import NOTHING, number, share
-from figures.picture import Picture
-from figures.whiskers import beside, guaranteed_below_one, layer_axis, whiskers
+from figures.picture import Picture, at_measured_step
+from figures.whiskers import Series, growth_above_norm
 
 NAMES = {**HALVES, "whole": "whole layer"}
+WORDS = {"growth": "worst growth over one step", "norm": r"$h\mu_2$"}
 MARKERS = {"attention": "^", "feed_forward": "v", "whole": "o"}
 
 
@@ -37,15 +37,27 @@ def draw(run: Measurements, ax: style.Target = None, step_size: float | None = N
         ValueError: if the step size was not measured.
     """
     h, parts = at_step_size(run, step_size)
-    figure, axes = style.panels(
-        ax, 2, columns=1, height=2.1, below=0.5, sharex=True, height_ratios=[2, 1]
-    )
-    hollow = _draw_growth(axes[0], parts, h)
-    if len(axes) > 1:
-        hollow |= _draw_logarithmic_norm(axes[1], parts, h)
-        axes[0].set_xlabel("")
-    style.legend(figure, axes, _handles(hollow), ax is None, columns=3)
-    return figure
+    growth = [
+        Series(
+            part["worst_growth"].sel(scheme=method),
+            part["worst_growth_converged"].sel(scheme=method),
+            style.COLOURS[method],
+            MARKERS[name],
+        )
+        for name, part in parts.items()
+        for method in METHODS
+    ]
+    norm = [
+        Series(
+            h * part["logarithmic_norm"],
+            part["logarithmic_norm_converged"],
+            style.INK,
+            MARKERS[name],
+        )
+        for name, part in parts.items()
+    ]
+    measured = parts.get("attention", xr.Dataset())
+    return growth_above_norm(ax, h, measured, growth, norm, WORDS, _handles, height=2.1, columns=3)
 
 
 def at_step_size(
@@ -63,54 +75,18 @@ def at_step_size(
     own = {str(name): str(name).removeprefix("half_") for name in halves.data_vars}
     parts = {half: halves.sel(half=half).rename(own) for half in HALVES}
     steps, layers = selection.steps_of(run, "growth"), selection.layers_of(halves)
+    # the whole layer may be measured at other step sizes than its halves
     if h in steps:
         whole = run["growth"].sel(step_size=h)[list(own.values())]
         known = [layer for layer in layers if layer in selection.layers_of(whole)]
+        # a layer without a whole keeps its place, and no flag is set for it
         parts["whole"] = whole.sel(layer=known).reindex(
             layer=layers, fill_value={name: False for name in own.values() if "converged" in name}
         )
     return h, parts
 
 
-def _draw_growth(ax: Axes, parts: dict[str, xr.Dataset], h: float) -> bool:
-    """Whether some marker is hollow."""
-    series, any_hollow = [(part, method) for part in parts for method in METHODS], False
-    layers = selection.layers_of(parts["attention"]) if parts else []
-    for i, (part, method) in enumerate(series):
-        of_method = parts[part].sel(scheme=method)
-        growth = of_method["worst_growth"].transpose("text", "layer")
-        hollow = selection.uncertain(growth, of_method["worst_growth_converged"])
-        band, x = selection.band(growth).positive(), beside(layers, i, len(series))
-        whiskers(ax, x, band, style.COLOURS[method], MARKERS[part], hollow)
-        any_hollow |= bool(hollow.any())
-    style.logarithmic_growth(ax)
-    ax.axhline(1, color=style.GUIDE, linewidth=0.8, zorder=0)
-    ax.set_ylabel("worst growth over one step")
-    texts = f", {style.counted(parts['attention'].sizes['text'], 'text')}" if parts else ""
-    ax.set_title(f"$h = {h:g}${texts}")
-    layer_axis(ax, layers)
-    if not layers:
-        style.nothing(ax)
-    return any_hollow
-
-
-def _draw_logarithmic_norm(ax: Axes, parts: dict[str, xr.Dataset], h: float) -> bool:
-    """Whether some marker is hollow."""
-    layers = selection.layers_of(parts["attention"]) if parts else []
-    any_hollow = False
-    for i, (part, found) in enumerate(parts.items()):
-        norm = h * found["logarithmic_norm"].transpose("text", "layer")
-        hollow = selection.uncertain(norm, found["logarithmic_norm_converged"])
-        x = beside(layers, i, len(parts))
-        whiskers(ax, x, selection.band(norm), style.INK, MARKERS[part], hollow)
-        any_hollow |= bool(hollow.any())
-    guaranteed_below_one(ax)
-    ax.set_ylabel(r"$h\mu_2$")
-    layer_axis(ax, layers)
-    return any_hollow
-
-
-def _handles(hollow: bool) -> list[Artist]:
+def _handles(any_hollow: bool) -> list[Artist]:
     """Column by column, as a legend is filled: one for each part."""
     attention, forward, whole = (
         [
@@ -119,11 +95,7 @@ def _handles(hollow: bool) -> list[Artist]:
         ]
         for part in NAMES
     )
-    note = (
-        [style.key("hollow: some text not converged", style.INK, "o", hollow=True)]
-        if hollow
-        else []
-    )
+    note = [style.hollow("some text not converged")] if any_hollow else []
     return [*attention, *note, *forward, *whole]
 
 
@@ -171,6 +143,7 @@ def _held(half: xr.Dataset, name: str, h: float) -> str:
     medians = selection.band(norm).median
     if not np.isfinite(medians).any():
         return ""
+    # a lower bound of 1 or more settles it: the condition is violated
     open_at = selection.uncertain(norm, half["logarithmic_norm_converged"]) & ~(medians >= 1)
     held = [layer for layer, m, o in zip(layers, medians, open_at, strict=True) if m < 1 and not o]
     unsettled = [layer for layer, is_open in zip(layers, open_at, strict=True) if is_open]
@@ -182,8 +155,8 @@ SUBLAYERS = Picture(
     quantity="sublayers",
     title="Worst growth over the halves of each layer",
     name="sublayers",
-    draw=lambda run, h: draw(run, step_size=selection.measured_step(run, "sublayers", h)),
-    finding=lambda run, h: finding(run, selection.measured_step(run, "sublayers", h)),
+    draw=at_measured_step("sublayers", draw),
+    finding=at_measured_step("sublayers", finding),
     caption="Worst growth over the attention half, the feed-forward half and the "
     "whole of each layer, and below it hμ₂. Each half is taken as "
     "a layer of its own. Medians over texts, whiskers from the 10th to the "

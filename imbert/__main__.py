@@ -40,6 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     for name, value in OFFLINE.items():
         os.environ.setdefault(name, value)
+    # torch warns of its own modules when transformers imports them
     warnings.filterwarnings("ignore", "`torch.jit.script` is deprecated", DeprecationWarning)
     return run_command(_parser, arguments, EXPECTED)
 
@@ -207,45 +208,16 @@ def _parser() -> Parser:
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     measured = _measured_options()
-    for name, command, options, parents, text in (
-        (
-            "finetune",
-            finetune,
-            _finetune_options,
-            [],
-            "train a run, keep its best checkpoint, evaluate it; again continues it",
-        ),
-        (
-            "evaluate",
-            evaluate,
-            _evaluate_options,
-            [measured],
-            "measure a checkpoint on dev and AdvGLUE",
-        ),
-        (
-            "attack",
-            attack,
-            _attack_options,
-            [measured],
-            "attack a checkpoint, with the masking checks",
-        ),
-        (
-            "perturbations",
-            perturbations,
-            _perturbations_options,
-            [measured],
-            "write what perturbs a checkpoint, for odestab calibrate",
-        ),
-        (
-            "study",
-            study,
-            _study_options,
-            [],
-            "models × tasks × sizes × seeds: table, CSV and figure; again continues it",
-        ),
+    for command, add_options, takes_checkpoint, text in (
+        (finetune, _finetune_options, False, "train a run, keep its best checkpoint, evaluate it"),
+        (evaluate, _evaluate_options, True, "measure a checkpoint on dev and AdvGLUE"),
+        (attack, _attack_options, True, "attack a checkpoint, with the masking checks"),
+        (perturbations, _perturbations_options, True, "what perturbs one, for odestab calibrate"),
+        (study, _study_options, False, "models × tasks × sizes × seeds; again continues it"),
     ):
-        below = commands.add_parser(name, parents=parents, help=text)
-        options(below)
+        parents = [measured] if takes_checkpoint else []
+        below = commands.add_parser(command.__name__, parents=parents, help=text)
+        add_options(below)
         below.set_defaults(command=command)
     return parser
 

@@ -67,6 +67,7 @@ class Stopwatch:
         Args:
             earlier: wall and processor seconds that were spent on the same work before.
         """
+        # where the system does not allow it the peak counts from the start of the process
         with contextlib.suppress(OSError):
             Path("/proc/self/clear_refs").write_text(
                 "5"

@@ -10,11 +10,23 @@ from typing import Any, TypeAlias, TypeVar
 
 import msgspec
 
+from analysis.ground.json_records import LARGEST
 from analysis.ground.json_records import require_plain as require_depth
 
 # what an option, a choice or a measurement may be; tables of these have keys of their own
 Plain: TypeAlias = bool | int | float | str | list[Any] | dict[str, Any] | None
 Table: TypeAlias = Mapping[str, Plain]
+WORDS: Mapping[object, str] = types.MappingProxyType(
+    {
+        bool: "true or false",
+        int: "a whole number",
+        float: "a finite number",
+        str: "a text",
+        Mapping: "a table",
+    }
+)
+LONGEST = 60  # characters of a value that an error shows
+MOST = 10**9  # of what is counted; far more than there is of anything
 T = TypeVar("T")
 S = TypeVar("S", bound=msgspec.Struct)
 
@@ -89,26 +101,42 @@ def typed(name: str, value: object, hint: object) -> Any:
             return tuple(value)
         if origin is Mapping and isinstance(value, Mapping):
             return {key: _plain(f"{name}.{key}", entry) for key, entry in value.items()}
+        # TOML writes 1 where 1.0 is meant
         if origin is float and isinstance(value, int | float) and _is_finite(value):
             return float(value)
-        if origin in (int, str, bool) and type(value) is origin:
+        # a larger whole number would be written into the run's folder and refused when it is read
+        if origin is int and type(value) is int and -LARGEST < value < LARGEST:
+            return value
+        if origin in (str, bool) and type(value) is origin:
             return value
         if option is type(None) and value is None:
             return None
     wanted = " or ".join(_words(option) for option in options if option is not type(None))
-    raise ValueError(f"{name} must be {wanted}, got {value!r}")
+    raise ValueError(f"{name} must be {wanted}, got {_shown(value)}")
 
 
 def _is_finite(value: float) -> bool:
     """Whether it is a finite number; True and False are none."""
-    return not isinstance(value, bool) and math.isfinite(value)
+    try:
+        return not isinstance(value, bool) and math.isfinite(value)
+    except OverflowError:  # TOML's whole numbers have no end, floats do
+        return False
 
 
 def _words(option: object) -> str:
     """A type in an error."""
-    if typing.get_origin(option) is Mapping:
-        return "a table"
-    return str(option) if typing.get_args(option) else str(getattr(option, "__name__", option))
+    origin = typing.get_origin(option) or option
+    if origin is tuple:
+        return f"a list, each entry {_words(typing.get_args(option)[0])}"
+    return WORDS[origin]
+
+
+def _shown(value: object) -> str:
+    """A value in an error; Python refuses to print whole numbers of thousands of digits."""
+    if isinstance(value, int) and not -LARGEST < value < LARGEST:
+        return "a whole number beyond 2^63"
+    text = repr(value)
+    return text if len(text) <= LONGEST else f"{text[: LONGEST - 3]}..."
 
 
 def _plain(name: str, value: object) -> Plain:
@@ -145,17 +173,20 @@ def in_range(
     low_allowed: bool = True,
     high_allowed: bool = True,
 ) -> None:
-    """Refuse a number out of its range; None is left alone.
+    """Refuse a number out of its range, or one that is not finite; None is left alone.
 
     Raises:
         ValueError: naming the range.
     """
     if value is None:
         return
-    inside = (low <= value if low_allowed else low < value) and (
-        value <= high if high_allowed else value < high
-    )
-    if not inside:
-        above = f"{'>=' if low_allowed else '>'} {low:g}"
-        below = "" if high == math.inf else f" and {'<=' if high_allowed else '<'} {high:g}"
+    above_low = low <= value if low_allowed else low < value
+    below_high = value <= high if high_allowed else value < high
+    if not (above_low and below_high and math.isfinite(value)):
+        above = f"{'>=' if low_allowed else '>'} {low}"
+        below = f" and {'<=' if high_allowed else '<'} {high}"
+        if high == math.inf:
+            below = "" if math.isfinite(value) else " and finite"
+        elif high == MOST and below_high:  # no part of what the option means
+            below = ""
         raise ValueError(f"{name} must be {above}{below}, got {value}")

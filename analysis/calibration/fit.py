@@ -158,7 +158,7 @@ def _within(sums: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     n, p, m, pp, mm, pm = np.moveaxis(sums, 2, 0)
     n = np.maximum(n, 1)  # a step that no text has solved adds nothing
     across, over, along = (
-        (one - a * b / n).sum(axis=1) for one, a, b in ((pm, p, m), (pp, p, p), (mm, m, m))
+        (product - a * b / n).sum(axis=1) for product, a, b in ((pm, p, m), (pp, p, p), (mm, m, m))
     )
     total, count = m.sum(axis=1), sums[..., 0].sum(axis=1)
     with np.errstate(invalid="ignore", divide="ignore"):

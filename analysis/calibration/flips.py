@@ -73,15 +73,15 @@ def flips(
         clusters: of both, equal for pairs of one original, across the groups too; None makes each
             its own.
     """
-    known = [np.isfinite(one) for one in (flipped, held)]
-    if min(int(one.sum()) for one in known) < 2:
+    known = [np.isfinite(group) for group in (flipped, held)]
+    if min(int(group.sum()) for group in known) < 2:
         return None
     values = np.concatenate([flipped[known[0]], held[known[1]]])
-    label = np.repeat([True, False], [int(one.sum()) for one in known])
+    label = np.repeat([True, False], [int(group.sum()) for group in known])
     groups = (
         np.arange(len(values))
         if clusters is None
-        else np.concatenate([one[k] for one, k in zip(clusters, known, strict=True)])
+        else np.concatenate([group[k] for group, k in zip(clusters, known, strict=True)])
     )
     weights = cluster_weights(groups, RESAMPLES, seed)
     difference = _difference(values, label, weights)
@@ -89,7 +89,7 @@ def flips(
     random = np.random.default_rng([seed, len(values)])
     relabelled = label[cluster_permutations(groups, RESAMPLES, random)]  # resamples, pairs
     p_value = permutation_p_value(difference[0], _differences(values, relabelled))
-    medians = (float(np.median(one)) for one in sizes)
+    medians = (float(np.median(group)) for group in sizes)
     return Flips(
         int(label.sum()),
         int((~label).sum()),
@@ -109,7 +109,8 @@ def _difference(values: np.ndarray, label: np.ndarray, weights: np.ndarray) -> n
     """
     with np.errstate(invalid="ignore"):
         means = (
-            (weights @ (values * one)) / (weights @ one.astype(float)) for one in (label, ~label)
+            (weights @ (values * group)) / (weights @ group.astype(float))
+            for group in (label, ~label)
         )
         return np.asarray(next(means) - next(means))
 

@@ -7,11 +7,14 @@ import hashlib
 from typing import Any
 
 import numpy as np
+import xarray as xr
 
 from analysis.calibration.fit import Fit, Linearity, fit, linearity
 from analysis.calibration.flips import Flips, flips
-from analysis.quantities.labelled import grouped, statistics
-from analysis.record import Cell, Run
+from analysis.quantities.declared import DECLARED, PREFIX
+from analysis.quantities.labelled import statistics
+from analysis.quantities.propagation import FAMILIES, Growth, growths
+from analysis.record import Run
 
 SCHEMA = 1
 MARGIN = "margin"
@@ -71,22 +74,24 @@ class Calibration:
     def record(self) -> dict[str, Any]:
         """Plain values for calibration.json; texts are not among them."""
         rows = [
-            {"kind": kind, "size": size, "source": source, **dataclasses.asdict(one)}
-            for kind, size, source, one in self.fits
+            {"kind": kind, "size": size, "source": source, **dataclasses.asdict(entry)}
+            for kind, size, source, entry in self.fits
         ]
         series = [
             {
-                "kind": one.kind,
-                "size": one.size,
-                "sizes": statistics(one.edit),
-                "measured": one.measured.tolist(),
-                "predicted": {source: values.tolist() for source, values in one.predicted.items()},
-                "edit": one.edit.tolist(),
-                "clusters": None if one.clusters is None else one.clusters.tolist(),
-                "margins": None if one.margins is None else one.margins.tolist(),
-                "total": {name: statistics(values[:, -1]) for name, values in one.total.items()},
+                "kind": entry.kind,
+                "size": entry.size,
+                "sizes": statistics(entry.edit),
+                "measured": entry.measured.tolist(),
+                "predicted": {
+                    source: values.tolist() for source, values in entry.predicted.items()
+                },
+                "edit": entry.edit.tolist(),
+                "clusters": None if entry.clusters is None else entry.clusters.tolist(),
+                "margins": None if entry.margins is None else entry.margins.tolist(),
+                "total": {name: statistics(values[:, -1]) for name, values in entry.total.items()},
             }
-            for one in self.series
+            for entry in self.series
         ]
         plain = {
             name: {key: dataclasses.asdict(value) for key, value in getattr(self, name).items()}
@@ -119,12 +124,8 @@ def calibrate(
         raise ValueError(
             f"expected two runs of the same perturbations, got others in {', '.join(differing)}"
         )
-    perturbed = grouped(tuned.of_kind("declared"), "perturbation").items()
-    series = tuple(
-        one
-        for key, cells in perturbed
-        for one in _series(key[0], cells, pretrained, tuned.config, margins or {})
-    )
+    pairs = zip(_growths(tuned), _growths(pretrained), strict=True)
+    series = tuple(_series(own, other, tuned.config, margins or {}) for own, other in pairs)
     meta = {
         "model": tuned.config["model"],
         "pretrained": pretrained.config["model"],
@@ -142,6 +143,16 @@ def calibrate(
     return _held_together(series, seed, meta)
 
 
+def _growths(run: Run) -> list[Growth]:
+    """Every kind of perturbation at every size, each of the examples that it was put to: only some
+    texts have an attack, and the dataset has NaN for the others.
+    """
+    return [
+        growth._replace(values=growth.values.dropna("example", how="all", subset=["size"]))
+        for growth in growths(DECLARED.dataset(run), PREFIX)
+    ]
+
+
 def again(record: dict[str, Any], seed: int) -> Calibration:
     """What follows from the growth that a calibration's record holds, without the models.
 
@@ -157,7 +168,7 @@ def again(record: dict[str, Any], seed: int) -> Calibration:
         raise ValueError(
             f"expected the record of a calibration of schema {SCHEMA}, got {record.get('schema')!r}"
         )
-    return _held_together(tuple(_read(one) for one in record["series"]), seed, record["meta"])
+    return _held_together(tuple(_read(entry) for entry in record["series"]), seed, record["meta"])
 
 
 def _read(row: dict[str, Any]) -> Series:
@@ -186,82 +197,62 @@ def _numbers(values: Any) -> np.ndarray:
 
 def _held_together(series: tuple[Series, ...], seed: int, meta: dict[str, Any]) -> Calibration:
     drawn = (
-        (one, source, fit(one.predicted[source], one.measured, seed, one.clusters))
-        for one in series
+        (entry, source, fit(entry.predicted[source], entry.measured, seed, entry.clusters))
+        for entry in series
         for source in SOURCES
     )
     fits = tuple(
-        (one.kind, one.size, source, found) for one, source, found in drawn if found is not None
+        (entry.kind, entry.size, source, result)
+        for entry, source, result in drawn
+        if result is not None
     )
     several = {
-        kind: [one for one in series if one.kind == kind]
-        for kind in dict.fromkeys(one.kind for one in series if one.size is not None)
+        kind: [entry for entry in series if entry.kind == kind]
+        for kind in dict.fromkeys(entry.kind for entry in series if entry.size is not None)
     }
     straight = {kind: _linearity(rows) for kind, rows in several.items()}
     return Calibration(
-        series, fits, straight, _flips({one.kind: one for one in series}, seed), meta
+        series, fits, straight, _flips({entry.kind: entry for entry in series}, seed), meta
     )
 
 
 def _series(
-    kind: str, cells: list[Cell], pretrained: Run, config: dict[str, Any], margins: dict[str, float]
-) -> list[Series]:
-    edits = kind not in ("gaussian", "worst", "attack")
-    places = [i for cell in cells for i in cell.header["texts"]]
-    originals = [config["pairs"][i][1] if edits else config["texts"][i] for i in places]
-    every = {
-        text: i
-        for i, text in enumerate(
-            dict.fromkeys([*config["texts"], *(pair[1] for pair in config["pairs"])])
-        )
-    }
-    clusters = np.array([every[text] for text in originals])
+    growth: Growth, other: Growth, config: dict[str, Any], margins: dict[str, float]
+) -> Series:
+    """One kind of perturbation at one size, through the fine-tuned model and the other one."""
+    is_edit = growth.kind not in FAMILIES
+    places = growth.values["example"].values
+    texts, pairs = config["texts"], config["pairs"]
+    originals = [pairs[i][1] if is_edit else texts[i] for i in places]
+    every = dict.fromkeys([*texts, *(pair[1] for pair in pairs)])
+    number = {text: i for i, text in enumerate(every)}
     own = None
-    if edits and margins:
-        own = np.array(
-            [margins.get(hashlib.sha256(text.encode()).hexdigest(), np.nan) for text in originals]
-        )
-    others = next(
-        group
-        for key, group in grouped(pretrained.of_kind("declared"), "perturbation").items()
-        if key[0] == kind
-    )
-    solved = np.logical_and.accumulate(_merged(cells, "converged").astype(bool), axis=2)
-    foreseen = np.logical_and.accumulate(
-        _merged(others, "converged").astype(bool), axis=2
-    )  # its path counts, which is that of all sizes
-    measured = np.where(solved, _log(_merged(cells, "measured"))[..., 1:], np.nan)
+    if is_edit and margins:
+        digests = [hashlib.sha256(text.encode()).hexdigest() for text in originals]
+        own = np.array([margins.get(digest, np.nan) for digest in digests])
     total = {
-        SOURCES[0]: np.broadcast_to(_log(_merged(cells, "predicted"))[..., 1:], measured.shape),
-        SOURCES[1]: np.where(foreseen, _log(_merged(others, "predicted"))[..., 1:], np.nan),
+        "measured": _where_solved(growth.values, "measured"),
+        SOURCES[0]: _log(growth.values["predicted"]),
+        SOURCES[1]: _where_solved(other.values, "predicted"),
     }
-    found = []
-    for s, size in enumerate(cells[0].arrays["sizes"]):
-        totals = {
-            "measured": measured[s],
-            **{source: values[s] for source, values in total.items()},
-        }
-        steps = {name: np.diff(values, axis=1, prepend=0.0) for name, values in totals.items()}
-        edit = _merged(cells, "size")[s]
-        found.append(
-            Series(
-                kind,
-                None if np.isnan(size) else float(size),
-                steps.pop("measured"),
-                steps,
-                totals,
-                edit,
-                clusters,
-                own,
-            )
-        )
-    return found
+    steps = {name: np.diff(values, axis=1, prepend=0.0) for name, values in total.items()}
+    return Series(
+        kind=growth.kind,
+        size=None if np.isnan(growth.size) else growth.size,
+        measured=steps.pop("measured"),
+        predicted=steps,
+        total=total,
+        edit=growth.values["size"].values,
+        clusters=np.array([number[text] for text in originals]),
+        margins=own,
+    )
 
 
 def _linearity(rows: list[Series]) -> Linearity:
-    sizes = np.array([one.size for one in rows], dtype=float)
+    sizes = np.array([entry.size for entry in rows], dtype=float)
     return linearity(
-        sizes, *(np.stack([one.total[name] for one in rows]) for name in (SOURCES[0], "measured"))
+        sizes,
+        *(np.stack([entry.total[name] for entry in rows]) for name in (SOURCES[0], "measured")),
     )
 
 
@@ -283,17 +274,20 @@ def _flips(kinds: dict[str, Series], seed: int) -> dict[str, Flips]:
     if a.margins is not None and b.margins is not None:
         compared[MARGIN] = (a.margins, b.margins)
     clusters = None if a.clusters is None or b.clusters is None else (a.clusters, b.clusters)
-    found = {
+    result = {
         name: flips(*groups, (a.edit, b.edit), seed, clusters) for name, groups in compared.items()
     }
-    return {name: one for name, one in found.items() if one is not None}
+    return {name: entry for name, entry in result.items() if entry is not None}
 
 
-def _merged(cells: list[Cell], name: str) -> np.ndarray:
-    """An array of all cells over their texts, sizes along the first axis."""
-    return np.concatenate([cell.arrays[name] for cell in cells], axis=1)
+def _where_solved(values: xr.Dataset, name: str) -> np.ndarray:
+    """Log growth of each text after each step, NaN from the first step on that was not solved."""
+    solved = np.logical_and.accumulate(values["converged"].values, axis=1)
+    return np.where(solved, _log(values[name]), np.nan)
 
 
-def _log(growth: np.ndarray) -> np.ndarray:
+def _log(growth: xr.DataArray) -> np.ndarray:
+    """Its logarithm after each step, `(texts, steps)`; growth 0 has none."""
+    after = growth.values[:, 1:]
     with np.errstate(divide="ignore", invalid="ignore"):
-        return np.asarray(np.where(growth > 0, np.log(growth), np.nan))
+        return np.asarray(np.where(after > 0, np.log(after), np.nan))

@@ -5,10 +5,10 @@ from typing import Any
 
 
 def told(record: Mapping[str, Any]) -> list[str]:
-    """What each fit and each comparison of pairs says, from a calibration's record."""
+    """What each fit and each row of pairs says, from a calibration's record."""
     return [
         *(_fit(row) for row in record["fits"]),
-        *(_flips(name, one) for name, one in record["flips"].items()),
+        *(_flips(name, row) for name, row in record["flips"].items()),
     ]
 
 
@@ -23,12 +23,12 @@ def _fit(row: Mapping[str, Any]) -> str:
     return f"{what}: {squares}, {slope}, agreement {row['agreement']:.3f}"
 
 
-def _flips(name: str, one: Mapping[str, Any]) -> str:
-    auroc = f"AUROC {one['auroc']:.2f} [{one['auroc_low']:.2f}, {one['auroc_high']:.2f}]"
-    difference = f"{one['difference']:+.2f} [{one['low']:+.2f}, {one['high']:+.2f}]"
+def _flips(name: str, row: Mapping[str, Any]) -> str:
+    auroc = f"AUROC {row['auroc']:.2f} [{row['auroc_low']:.2f}, {row['auroc_high']:.2f}]"
+    difference = f"{row['difference']:+.2f} [{row['low']:+.2f}, {row['high']:+.2f}]"
     caution = " (chosen by its own outcome)" if name == "measured" else ""
     what = f"pairs that flip against pairs that hold, {name}{caution}"
-    return f"{what}: {difference}, p = {one['p_value']:.2g}, {auroc}"
+    return f"{what}: {difference}, p = {row['p_value']:.2g}, {auroc}"
 
 
 def _number(value: float | None) -> str:

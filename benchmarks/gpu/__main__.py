@@ -21,6 +21,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from analysis.ground.commands import WRONG_INPUT, Parser, one_line, say
 from benchmarks.gpu import parcel, tables
 from benchmarks.gpu.runner import PARTS, RESULT, run_parts
 from imbert.result import write_json
@@ -37,12 +38,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; wrong use, or a machine that cannot do it, is one line on stderr and exit
     code 2.
     """
-    options = parser().parse_args(arguments)
     try:
+        options = parser().parse_args(arguments)
         return int(options.command(options) or 0)
     except (ValueError, OSError) as error:
-        print(f"benchmarks.gpu: error: {' '.join(str(error).split())}", file=sys.stderr)
-        return 2
+        say(f"benchmarks.gpu: error: {one_line(error)}")
+        return WRONG_INPUT
 
 
 def measure(options: argparse.Namespace) -> int:
@@ -237,11 +238,28 @@ def merge(options: argparse.Namespace) -> None:
         print(f"records of the study: {into}")
 
 
-def parser() -> argparse.ArgumentParser:
+def parser() -> Parser:
     """The options of the commands; without a command it measures."""
-    made = argparse.ArgumentParser(
-        prog="python -m benchmarks.gpu", description=__doc__.split("\n")[0], allow_abbrev=False
+    made = Parser(prog="python -m benchmarks.gpu", description=__doc__.split("\n")[0])
+    _measuring_options(made)
+    made.set_defaults(command=measure)
+    commands = made.add_subparsers(metavar="COMMAND")
+    _parcel_options(commands.add_parser("parcel", help="pack what a bare machine lacks into .gpu/"))
+    receiving = commands.add_parser("receive", help="put a piece of a parcel where the others are")
+    receiving.add_argument("piece", type=Path)
+    receiving.add_argument("into", type=Path)
+    receiving.set_defaults(command=receive)
+    merging = commands.add_parser(
+        "merge", help="put what was measured into the results and the tables"
     )
+    merging.add_argument("folder", type=Path)
+    merging.add_argument("--root", type=Path, default=ROOT, help=argparse.SUPPRESS)
+    merging.add_argument("--rehearsal", action="store_true", help=argparse.SUPPRESS)
+    merging.set_defaults(command=merge)
+    return made
+
+
+def _measuring_options(made: argparse.ArgumentParser) -> None:
     made.add_argument(
         "--out",
         type=Path,
@@ -277,9 +295,9 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument(
         "--plan", type=Path, default=PLAN, metavar="STUDY.toml", help="the study that is carried on"
     )
-    made.set_defaults(command=measure)
-    commands = made.add_subparsers(metavar="COMMAND")
-    packing = commands.add_parser("parcel", help="pack what a bare machine lacks into .gpu/")
+
+
+def _parcel_options(packing: argparse.ArgumentParser) -> None:
     packing.add_argument(
         "--data", type=Path, metavar="DIR", help="folder with glue/, advglue_dev.json and attack/"
     )
@@ -287,18 +305,6 @@ def parser() -> argparse.ArgumentParser:
         "--model", type=Path, metavar="DIR", help="checkpoint (default: the embedded model)"
     )
     packing.set_defaults(command=make_parcel)
-    receiving = commands.add_parser("receive", help="put a piece of a parcel where the others are")
-    receiving.add_argument("piece", type=Path)
-    receiving.add_argument("into", type=Path)
-    receiving.set_defaults(command=receive)
-    merging = commands.add_parser(
-        "merge", help="put what was measured into the results and the tables"
-    )
-    merging.add_argument("folder", type=Path)
-    merging.add_argument("--root", type=Path, default=ROOT, help=argparse.SUPPRESS)
-    merging.add_argument("--rehearsal", action="store_true", help=argparse.SUPPRESS)
-    merging.set_defaults(command=merge)
-    return made
 
 
 if __name__ == "__main__":

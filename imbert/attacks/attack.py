@@ -171,6 +171,7 @@ class AbstractAttack(abc.ABC):
         attacked = [int(i) for i in np.flatnonzero(right)]
         ends: list[SearchEnd] = []
         statistics = AttackStatistics(seconds=0.0)
+        # a model that has nothing right cannot be broken
         if attacked:
             with frozen(classifier.model):
                 seeds = [(seed, i) for i in attacked]

@@ -2,7 +2,7 @@
 
 from analysis.ground.frozen_record import Choice
 from imbert.attacks.registry import ATTACKS, changes_texts
-from imbert.toml_tables import in_range, one_of
+from imbert.toml_tables import MOST, in_range, one_of
 
 # of attacks on word embeddings, in mean word norms: one straight step, beyond it, a word exchanged
 RADII = (0.1, 0.3, 1.0)
@@ -47,9 +47,9 @@ class AttackChoice(Choice, frozen=True):
     def __post_init__(self) -> None:
         for kind in self.kinds:
             one_of("attacks.kinds", kind, tuple(ATTACKS))
-        in_range("attacks.examples", self.examples, 1)
+        in_range("attacks.examples", self.examples, 1, MOST)
         in_range("attacks.seed", self.seed, 0)
-        in_range("attacks.sweep_examples", self.sweep_examples, 1)
+        in_range("attacks.sweep_examples", self.sweep_examples, 1, MOST)
         for radius in self.radii:
             in_range("attacks.radius", radius, 0, low_allowed=False)
         if not self.radii or len(set(self.radii)) < len(self.radii):
@@ -58,7 +58,7 @@ class AttackChoice(Choice, frozen=True):
             )
         one_of("attacks.norm", self.norm, ("l2", "linf"))
         one_of("attacks.gradient", self.gradient or "implicit", ("implicit", "unrolled"))
-        in_range("attacks.restarts", self.restarts, 1)
+        in_range("attacks.restarts", self.restarts, 1, MOST)
 
     @property
     def radii(self) -> tuple[float, ...]:

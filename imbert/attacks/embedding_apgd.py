@@ -9,6 +9,7 @@ from torch import Tensor
 from imbert.attacks.embedding_ascent import AbstractEmbeddingAscent
 from imbert.attacks.embedding_attack import EmbeddedBatch, Progress
 from imbert.attacks.embedding_ball import EmbeddingBall
+from imbert.toml_tables import in_range
 
 RISES = 0.75  # ρ: so large a share of the steps since the last checkpoint must have raised the loss
 
@@ -45,8 +46,7 @@ class EmbeddingAPGD(AbstractEmbeddingAscent):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not 0 < self.momentum <= 1:
-            raise ValueError(f"momentum must be in (0, 1], got {self.momentum}")
+        in_range("momentum", self.momentum, 0, 1, low_allowed=False)
 
     def ascend(
         self,
@@ -65,12 +65,15 @@ class EmbeddingAPGD(AbstractEmbeddingAscent):
         for step in range(1, self.steps + 1):
             if not bool(kept.any()):
                 return
+            # finished examples leave the batch: they cost no further query
             if not bool(kept.all()):
                 rows = rows[kept]
                 path = path.take(kept)
                 batch = batch.take(kept.nonzero()[:, 0])
+            # the first step has no step before it
             weight = 1.0 if step == 1 else self.momentum
             moved = path.moved(ball, weight)
+            # the last iterate is only judged: its gradient would serve no step
             if step == self.steps:
                 progress.see(rows, moved, *batch.evaluate(moved))
                 return

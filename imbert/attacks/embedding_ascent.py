@@ -10,6 +10,7 @@ from imbert.attacks.embedding_attack import AbstractEmbeddingAttack, EmbeddedBat
 from imbert.attacks.embedding_ball import EmbeddingBall, check_ball, generator_of
 from imbert.attacks.gradients import KINDS
 from imbert.attacks.losses import NAMES
+from imbert.toml_tables import in_range, one_of
 
 if TYPE_CHECKING:
     from imbert.attacks.choice import AttackChoice
@@ -26,12 +27,10 @@ class AbstractEmbeddingAscent(AbstractEmbeddingAttack):
 
     def __post_init__(self) -> None:
         check_ball(self.norm, self.radius)
-        for name, value in (("steps", self.steps), ("restarts", self.restarts)):
-            if value < 1:
-                raise ValueError(f"{name} must be >= 1, got {value}")
-        for name, choice, known in (("loss", self.loss, NAMES), ("gradient", self.gradient, KINDS)):
-            if choice not in known:
-                raise ValueError(f"{name} must be one of {', '.join(known)}, got {choice!r}")
+        in_range("steps", self.steps, 1)
+        in_range("restarts", self.restarts, 1)
+        one_of("loss", self.loss, NAMES)
+        one_of("gradient", self.gradient, KINDS)
 
     @classmethod
     def chosen(cls, choice: "AttackChoice", radius: float, data: Path) -> Self:

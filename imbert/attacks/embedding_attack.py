@@ -81,6 +81,7 @@ class EmbeddedBatch:
         values = self.loss(logits, self.labels)
         finite = logits.isfinite().all(dim=1)
         wrong = finite & (logits.argmax(dim=1) != self.labels)
+        # an attack through another solver may find what breaks that solver alone
         if self.referee is not None and bool(wrong.any()):
             rows = wrong.nonzero()[:, 0]
             with stepping(self.classifier.model, solver=self.referee):
@@ -182,6 +183,7 @@ class AbstractEmbeddingAttack(AbstractAttack):
         not_finite = 0
         unconfirmed = 0
         log = solver_log(classifier.model)
+        # texts of like length share a batch: padding costs queries nothing but time
         order = sorted(range(len(victims)), key=lambda i: sum(map(len, victims.texts[i])))
         for start in range(0, len(order), classifier.batch_size):
             rows = order[start : start + classifier.batch_size]

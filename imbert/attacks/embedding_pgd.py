@@ -9,6 +9,7 @@ from torch import Tensor
 from imbert.attacks.embedding_ascent import AbstractEmbeddingAscent
 from imbert.attacks.embedding_attack import EmbeddedBatch, Progress
 from imbert.attacks.embedding_ball import EmbeddingBall
+from imbert.toml_tables import in_range
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,8 +47,7 @@ class EmbeddingPGD(AbstractEmbeddingAscent):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.step_size is not None and not self.step_size > 0:
-            raise ValueError(f"step_size must be > 0, got {self.step_size}")
+        in_range("step_size", self.step_size, 0, low_allowed=False)
         if self.restarts > 1 and not self.random_start:
             raise ValueError(f"restarts must be 1 without a random start, got {self.restarts}")
 

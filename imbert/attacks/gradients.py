@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 import odestab as od
 from imbert.model.classifier import Classifier
 from imbert.model.stepping_model import implicit_layers, stepping
+from imbert.toml_tables import one_of
 
 KINDS = ("auto", "implicit", "unrolled")
 ADJOINT_RTOL = 1e-3  # where the model's own adjoint has no tolerance
@@ -26,8 +27,7 @@ def kind_of_gradient(classifier: Classifier, wanted: str) -> str:
     Raises:
         ValueError: for an unknown name.
     """
-    if wanted not in KINDS:
-        raise ValueError(f"gradient must be one of {', '.join(KINDS)}, got {wanted!r}")
+    one_of("gradient", wanted, KINDS)
     if not classifier.is_implicit:
         return "explicit"
     if wanted == "auto":

@@ -5,6 +5,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from imbert.toml_tables import one_of
+
 Loss = Callable[[Tensor, Tensor], Tensor]
 
 NAMES = ("margin", "cross_entropy", "dlr")
@@ -17,8 +19,7 @@ def loss(name: str, labels: int) -> tuple[str, Loss]:
     Raises:
         ValueError: for an unknown name.
     """
-    if name not in NAMES:
-        raise ValueError(f"loss must be one of {', '.join(NAMES)}, got {name!r}")
+    one_of("loss", name, NAMES)
     used = "margin" if name == "dlr" and labels < 3 else name
     return used, {"margin": margin, "cross_entropy": cross_entropy, "dlr": dlr}[used]
 

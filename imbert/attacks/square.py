@@ -11,6 +11,7 @@ from torch import Tensor
 from imbert.attacks.embedding_attack import AbstractEmbeddingAttack, EmbeddedBatch, Progress
 from imbert.attacks.embedding_ball import EmbeddingBall, check_ball, generator_of
 from imbert.attacks.losses import NAMES
+from imbert.toml_tables import in_range, one_of
 
 if TYPE_CHECKING:
     from imbert.attacks.choice import AttackChoice
@@ -48,12 +49,9 @@ class Square(AbstractEmbeddingAttack):
 
     def __post_init__(self) -> None:
         check_ball(self.norm, self.radius)
-        if self.queries < 1:
-            raise ValueError(f"queries must be >= 1, got {self.queries}")
-        if not 0 < self.share <= 1:
-            raise ValueError(f"share must be in (0, 1], got {self.share}")
-        if self.loss not in NAMES:
-            raise ValueError(f"loss must be one of {', '.join(NAMES)}, got {self.loss!r}")
+        in_range("queries", self.queries, 1)
+        in_range("share", self.share, 0, 1, low_allowed=False)
+        one_of("loss", self.loss, NAMES)
 
     @classmethod
     def chosen(cls, choice: "AttackChoice", radius: float, data: Path) -> Self:
@@ -86,6 +84,7 @@ class Square(AbstractEmbeddingAttack):
         self, delta: Tensor, words: Tensor, share: float, ball: EmbeddingBall, draw: torch.Generator
     ) -> Tensor:
         places = words.nonzero()[:, 0]
+        # a text of special tokens alone
         if len(places) == 0:
             return delta
         tokens = max(1, round(math.sqrt(share) * len(places)))
@@ -97,6 +96,7 @@ class Square(AbstractEmbeddingAttack):
         signs = torch.randint(2, (tokens, len(columns)), generator=draw).to(delta) * 2 - 1
         block = torch.zeros_like(delta)
         block[places[begin : begin + tokens, None], columns] = signs
+        # a corner of the cube: every redrawn coordinate is at its end
         if self.norm == "linf":
             return torch.where(block == 0, delta, ball.radius * block)
         moved = delta + math.sqrt(share) * ball.sphere(block[None])[0]

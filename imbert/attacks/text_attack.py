@@ -14,6 +14,7 @@ from imbert.attack_records import AttackStatistics
 from imbert.attacks.attack import AbstractAttack, SearchEnd, Texts
 from imbert.data.tasks import Examples
 from imbert.model.classifier import Classifier
+from imbert.toml_tables import in_range
 
 Search = Generator[list[Texts], np.ndarray, Texts]
 
@@ -153,6 +154,7 @@ def greedy(
         if not choices:
             continue
         rows = yield [victim.draft.changed(changes | {index: choice}) for choice in choices]
+        # the budget is used up
         if len(rows) == 0:
             break
         wrong = rows.argmax(axis=1) != victim.label
@@ -199,6 +201,7 @@ def count_edits(draft: Draft, texts: Texts) -> int:
         fewest = reached
     if len(changed) in fewest:
         return fewest[len(changed)]
+    # no replacement of whole words made it: words were joined or parted by spaces
     if len(now.words) != len(draft.words):
         return abs(len(now.words) - len(draft.words)) + sum(
             draft.word(i) != now.word(i) for i in range(min(len(now.words), len(draft.words)))
@@ -208,5 +211,4 @@ def count_edits(draft: Draft, texts: Texts) -> int:
 
 def check_budget(queries: int) -> None:
     """Raise ValueError unless a search may ask at least once."""
-    if queries < 1:
-        raise ValueError(f"queries must be >= 1, got {queries}")
+    in_range("queries", queries, 1)

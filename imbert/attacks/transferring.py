@@ -36,6 +36,7 @@ def transfer(result: AttackResult, examples: Examples, target: Classifier) -> Tr
     after = before.copy()
     if result.changed:
         after[result.changed] = _after(result, examples, target) == examples.labels[result.changed]
+    # what the target had wrong before says nothing of a transfer
     counted = [i for i in result.changed if before[i]]
     moved = [i for i in counted if not after[i]]
     rate = len(moved) / len(counted) if counted else math.nan

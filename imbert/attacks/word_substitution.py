@@ -17,6 +17,7 @@ from imbert.attacks.text_attack import (
     check_budget,
     greedy,
 )
+from imbert.toml_tables import in_range
 
 if TYPE_CHECKING:
     from imbert.attacks.choice import AttackChoice
@@ -54,10 +55,8 @@ class WordSubstitution(AbstractTextAttack):
         check_budget(self.queries)
         if not self.synonyms:
             raise ValueError("synonyms must have at least 1 word, got none")
-        if not 0 < self.max_fraction <= 1:
-            raise ValueError(f"max_fraction must be in (0, 1], got {self.max_fraction}")
-        if self.candidates < 1:
-            raise ValueError(f"candidates must be >= 1, got {self.candidates}")
+        in_range("max_fraction", self.max_fraction, 0, 1, low_allowed=False)
+        in_range("candidates", self.candidates, 1)
 
     @classmethod
     def chosen(cls, choice: "AttackChoice", radius: float, data: Path) -> Self:

@@ -80,6 +80,7 @@ def masking_checks(
     _require(white, free, len(examples))
     if not radii:
         raise ValueError("radii must have at least 1 radius, got none")
+    # the other checks need an attack with gradients to be held against
     if not white:
         attack = EmbeddingPGD(*free[0].ball) if free else EmbeddingPGD()
         white = [attack.run(classifier, examples, seed)]
@@ -93,20 +94,29 @@ def masking_checks(
         transfer_alone(classifier, examples, white, baseline, seed),
         ladder(classifier, some, first, baseline, radii, seed),
     ]
+    return checks + _of_solver(classifier, examples, white[0], some, tolerances, iterations, seed)
+
+
+def _of_solver(
+    classifier: Classifier,
+    examples: Examples,
+    result: AttackResult,
+    swept: Examples,
+    tolerances: Sequence[float],
+    iterations: Sequence[int],
+    seed: int,
+) -> list[Check]:
+    """The two checks of an implicit model's solver, in the ball of an attack's result."""
     if not classifier.is_implicit:
         sentence = "the model solves no implicit equation"
-        of_solver = ("residual", "solver_sweep")
-        return [*checks, *(Check(name, None, {}, sentence) for name in of_solver)]
-    norm, radius = white[0].ball
-    gradient = str(white[0].options["gradient"])
+        return [Check(name, None, {}, sentence) for name in ("residual", "solver_sweep")]
+    norm, radius = result.ball
+    gradient = str(result.options["gradient"])
     attack = EmbeddingPGD(norm=norm, radius=radius, gradient=gradient, restarts=1)
-    own, rows = solver_sweep(classifier, some, attack, tolerances, iterations, seed)
+    own, rows = solver_sweep(classifier, swept, attack, tolerances, iterations, seed)
     truncated = own_solver(classifier).keeps_last
-    return [
-        *checks,
-        _residual(classifier, examples, white[0]),
-        _sweep(own, rows, len(some), truncated),
-    ]
+    residual = _residual(classifier, examples, result)
+    return [residual, _sweep(own, rows, len(swept), truncated)]
 
 
 def _require(white: list[AttackResult], free: list[AttackResult], count: int) -> None:
@@ -171,8 +181,10 @@ def _gradient_faults(kind: str, measures: AgreementMeasures) -> list[str]:
     points = measures.points
     solved = points - measures.unsolved
     error = number(measures.error_max)
+    # a zero gradient cannot be climbed, and agrees with nothing
     if measures.vanished:
         return [f"the {kind} gradient is zero at {measures.vanished} of {points} points"]
+    # the median over the rest would say little
     if solved < points / 2:
         return [
             f"the {kind} gradient is known at {solved} of {points} points only: "
@@ -239,6 +251,7 @@ def _residual_fault(clean: LayerSolves, attacked: LayerSolves, keeps_last: bool)
         )
     before = max(number(clean.residual_median_mean), 1e-30)
     ratio = number(attacked.residual_median_mean) / before
+    # such a solver never reports failure, so its residual is all there is to judge by
     if keeps_last and ratio > RESIDUAL_RATIO:
         return f"layer {attacked.layer}'s residual is {ratio:.1f} times that on clean texts"
     return None
@@ -255,6 +268,7 @@ def _sweep(own: SweepRow, rows: list[SweepRow], examples: int, truncated: bool) 
     k = own.iterations or 0
     more = [row for row in rows if row.iterations is not None and row.iterations > k]
     longest = [max(more, key=lambda row: row.iterations or 0)] if more else []
+    # two examples more or less are no evidence
     slack = max(SLACK, 2 / examples)
     faults = [row for row in [*better, *longest] if number(row.success_rate) > success + slack]
     tried = f"success {success:.2f} with the run's solver"

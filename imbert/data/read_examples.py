@@ -69,6 +69,7 @@ def parse_label(kind: Task, value: object, where: str) -> float:
         ValueError: if it is no label of the task.
     """
     number: float | None = None
+    # JSON knows numbers; true is a bool, which Python counts among them
     if isinstance(value, int | float) and not isinstance(value, bool):
         number = value
     elif isinstance(value, str) and kind.labels == 1:

@@ -82,6 +82,7 @@ def stratified_order(examples: Examples, seed: int, stream: int = LOW_RESOURCE) 
 
 
 def _strata(examples: Examples) -> np.ndarray:
+    # classes are their own strata
     if examples.task.labels > 1:
         return examples.labels
     edges = (

@@ -3,13 +3,16 @@
 Knows neither torch nor transformers; odestab is loaded where steps are to be checked.
 """
 
+import re
 from pathlib import Path
 
 from analysis.ground.embedded_model import DEFAULT_MODEL as EMBEDDED
 from analysis.ground.embedded_model import default_model_folder
 from analysis.ground.frozen_record import Choice
-from imbert.toml_tables import Table, in_range, one_of
+from imbert.toml_tables import MOST, Table, in_range, one_of
 
+DEFAULT_LENGTH = 128  # tokens of a text
+HUB_ID = re.compile(r"\w[\w.-]*(/\w[\w.-]*)?", re.ASCII)  # owner/name; older ones have no owner
 KINDS = ("bert", "ex-bert", "im-bert")
 MODEL_OPTIONS = (
     "implicit_layers",
@@ -72,6 +75,7 @@ class ModelChoice(Choice, frozen=True):
                 f"expected it to be left out, got {given}"
             )
         self._require_steps()
+        in_range("model.substeps", self.substeps, 1, MOST)
 
     def _require_steps(self) -> None:
         """Raise ValueError unless the steps that are given can be built; what the configuration
@@ -110,17 +114,23 @@ def checkpoint_folder(checkpoint: str, data: Path = Path()) -> str:
         data: where relative paths start.
 
     Raises:
-        ValueError: if the embedded model is asked for and not installed as expected, or the folder
-            is only where the command runs.
+        ValueError: if the embedded model is asked for and not installed as expected, the folder is
+            only where the command runs, or it is no folder and cannot be a hub id.
     """
-    if checkpoint != EMBEDDED:
-        if (data / checkpoint).is_dir():
-            return str(data / checkpoint)
-        if Path(checkpoint).is_dir():
-            raise ValueError(
-                "model.checkpoint: expected the folder "
-                f"{data / checkpoint}, as relative paths start at {data}, "
-                f"got {Path(checkpoint).resolve()} alone"
-            )
-        return checkpoint
-    return str(default_model_folder())
+    if checkpoint == EMBEDDED:
+        return str(default_model_folder())
+    if (data / checkpoint).is_dir():
+        return str(data / checkpoint)
+    if Path(checkpoint).is_dir():
+        raise ValueError(
+            "model.checkpoint: expected the folder "
+            f"{data / checkpoint}, as relative paths start at {data}, "
+            f"got {Path(checkpoint).resolve()} alone"
+        )
+    # the hub would be asked for a path otherwise, and say what its ids look like
+    if not HUB_ID.fullmatch(checkpoint):
+        raise ValueError(
+            "model.checkpoint: expected a folder or a hub id like owner/name, "
+            f"got {data / checkpoint}: no such folder"
+        )
+    return checkpoint

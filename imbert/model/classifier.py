@@ -16,6 +16,7 @@ from torch import Tensor
 import odestab as od
 from imbert.data.label_order import output_order
 from imbert.data.tasks import Task
+from imbert.model.choice import DEFAULT_LENGTH
 from imbert.model.loading import reading, require_all_weights, require_safe_weights
 from imbert.model.transformers_types import Model, Tokenizer
 
@@ -42,7 +43,7 @@ class Classifier:
 
     model: Model
     tokenizer: Tokenizer
-    max_length: int = 128
+    max_length: int = DEFAULT_LENGTH
     batch_size: int = 32
     outputs: tuple[int, ...] | None = None
 
@@ -57,7 +58,7 @@ class Classifier:
     def load(
         cls,
         folder: str | Path,
-        max_length: int = 128,
+        max_length: int = DEFAULT_LENGTH,
         batch_size: int = 32,
         task: Task | None = None,
     ) -> Self:
@@ -79,6 +80,7 @@ class Classifier:
         path = Path(folder)
         if not path.is_dir():
             raise FileNotFoundError(f"expected the folder of a classifier, got {path}")
+        # else transformers would fall back on pickled weights
         if not any(path.glob("*.safetensors")):
             raise ValueError(
                 f"{path}: expected safetensors weights, got "
@@ -201,6 +203,22 @@ def longest_text(model: Model, tokenizer: Tokenizer, max_length: int, pair: bool
             f"{name} must be >= {least}, the special tokens and one of each text, got {known[name]}"
         )
     return int(known[name])
+
+
+def require_length(model: Model, tokenizer: Tokenizer, max_length: int) -> None:
+    """Refuse a length of texts that a run asks for and its model does not take.
+
+    Raises:
+        ValueError: naming the most that it takes.
+    """
+    limits = (tokenizer.model_max_length, od.position_limit(model))
+    longest = min(limit for limit in limits if limit is not None)
+    # nobody chose the default: it is a ceiling, and texts are cut to what there is
+    if max_length > max(longest, DEFAULT_LENGTH):
+        raise ValueError(
+            f"data.max_length must be <= {longest}, the tokens that the model takes, "
+            f"got {max_length}"
+        )
 
 
 @contextlib.contextmanager

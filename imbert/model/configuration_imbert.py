@@ -8,19 +8,10 @@ from typing import ClassVar
 
 from transformers import AutoConfig, BertConfig, ElectraConfig, RobertaConfig
 
+from imbert.model.choice import MODEL_OPTIONS
 from imbert.model.step_choice import require_steps
 from imbert.model.transformers_types import Config
 
-STEP_KEYS = (
-    "implicit_layers",
-    "method",
-    "field",
-    "step_size",
-    "substeps",
-    "learn_step_size",
-    "solver",
-    "adjoint",
-)
 DEFAULT_SOLVER = {"name": "Anderson", "rtol": 1e-3, "max_iterations": 100, "compaction": True}
 DEFAULT_ADJOINT = {"name": "ImplicitAdjoint", "rtol": 1e-2, "restart": 12}
 
@@ -103,7 +94,7 @@ class StepsConfig:
     @classmethod
     def from_dict(cls, config_dict: dict[str, Config], **kwargs: Config) -> Config:
         """As transformers does, with the step's keys set before the configuration is checked."""
-        steps = {key: kwargs.pop(key) for key in STEP_KEYS if key in kwargs}
+        steps = {key: kwargs.pop(key) for key in MODEL_OPTIONS if key in kwargs}
         return super().from_dict({**config_dict, **steps}, **kwargs)  # type: ignore[misc]
 
 

@@ -84,6 +84,7 @@ class _Replay(TorchFunctionMode):
         kwargs: dict[str, Any] | None = None,
     ) -> object:
         kwargs = kwargs or {}
+        # layers call dropout by this function, whichever module holds it
         if func is functional.dropout:
             return self._dropout(*args, **kwargs)
         if func is functional.scaled_dot_product_attention and kwargs.get("dropout_p", 0.0) > 0:
@@ -117,6 +118,7 @@ class _Replay(TorchFunctionMode):
                 f"bidirectional and without groups, got {others}"
             )
         scores = query @ key.mT * (1 / math.sqrt(query.shape[-1]) if scale is None else scale)
+        # torch takes a mask of booleans, or one that is added
         if attn_mask is not None:
             blocked = torch.finfo(scores.dtype).min
             scores = (
@@ -128,6 +130,7 @@ class _Replay(TorchFunctionMode):
 
     def _mask(self, x: Tensor, p: float) -> Tensor:
         masks = self.frozen.masks
+        # the first evaluation draws; the later ones, in the same order of calls, only read
         if self.calls == len(masks):
             # 1/(1 − p) is too coarse in half precision
             keep = torch.empty(x.shape, dtype=torch.promote_types(x.dtype, torch.float32))

@@ -76,6 +76,7 @@ class ImplicitStep:
         )
         if self._draws and (implicit or self.substeps > 1):
             field = self._frozen(field, hidden_states)
+        # only what autograd would keep is worth computing twice
         if self.recompute and self.training:
             field = _Recomputed(field)
         method = self._method_now()
@@ -84,6 +85,7 @@ class ImplicitStep:
         for _ in range(self.substeps):
             step = method.step(field, state)
             state = step.state
+            # an explicit step solves nothing
             if step.solution is not None:
                 solves.append(Solve.of(step.solution, field, getattr(method, "adjoint", None)))
         self.solutions = tuple(solves)
@@ -205,6 +207,7 @@ class _Bound:
         """
 
         def cut(value: object) -> object:
+            # a mask for attention is (batch, heads or 1, tokens, tokens); what has no batch is kept
             is_mask = isinstance(value, Tensor) and value.ndim > 2
             if isinstance(value, Tensor) and is_mask and value.shape[0] == self.batch > 1:
                 return value[examples]
@@ -218,6 +221,7 @@ def _kernel() -> contextlib.AbstractContextManager[None]:
     """Torch's fused attention has neither forward-mode derivatives nor second ones; its MATH kernel
     does.
     """
+    # plain forward passes and training keep the fused kernel, which is faster
     return sdpa_kernel(SDPBackend.MATH) if _transformed() else contextlib.nullcontext()
 
 

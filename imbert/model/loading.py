@@ -11,7 +11,6 @@ from safetensors import SafetensorError
 from transformers.utils import logging as messages
 
 import odestab as od
-from analysis.ground.identity import model_identity
 from imbert.data.label_order import name_outputs, output_order
 from imbert.data.tasks import Task
 from imbert.model.choice import ModelChoice, checkpoint_folder
@@ -45,28 +44,21 @@ def load_model(choice: ModelChoice, task: Task, seed: int, data: Path = Path()) 
     folder = checkpoint_folder(choice.checkpoint, data)
     require_safe_weights(folder)
     own = transformers.AutoConfig.from_pretrained(folder)
+    # kind "bert" promises plain layers, and a checkpoint of IM-BERT would bring its steps
     if choice.kind == "bert" and own.model_type not in PLAIN:
         raise ValueError(
             f"{folder}: expected a checkpoint of {', '.join(PLAIN)}, got one of {own.model_type}"
         )
-    options: dict[str, object] = {
-        "num_labels": task.labels,
-        "use_safetensors": True,
-        "dtype": "float32",
-    }
-    if task.labels == 1:
-        options["problem_type"] = "regression"
-    if choice.dropout is not None:
-        options |= dict.fromkeys(DROPOUTS, choice.dropout)
     transformers.set_seed(seed)
     architecture: Model = transformers.AutoModelForSequenceClassification
     if choice.kind != "bert":
         from imbert import ImBertForSequenceClassification as architecture
-
-        options |= choice.options()
     with quiet(), reading(folder):
-        model, loading = architecture.from_pretrained(folder, **options, output_loading_info=True)
+        model, loading = architecture.from_pretrained(
+            folder, **_options(choice, task), output_loading_info=True
+        )
     require_all_weights(folder, loading, HEAD)
+    # no new head: its outputs mean what the checkpoint's labels say
     if not any(name.startswith(HEAD[0]) for name in loading["missing_keys"]):
         _order_head(model, output_order(own, task, folder))
     name_outputs(model.config, task)
@@ -75,6 +67,21 @@ def load_model(choice: ModelChoice, task: Task, seed: int, data: Path = Path()) 
     # else Trainer sums BERT's loss over accumulated micro-batches (transformers issue 47688)
     model.accepts_loss_kwargs = False
     return model
+
+
+def _options(choice: ModelChoice, task: Task) -> dict[str, object]:
+    """What a run changes of the configuration of its checkpoint."""
+    options: dict[str, object] = {
+        "num_labels": task.labels,
+        "use_safetensors": True,
+        "dtype": "float32",
+        **choice.options(),
+    }
+    if task.labels == 1:
+        options["problem_type"] = "regression"
+    if choice.dropout is not None:
+        options |= dict.fromkeys(DROPOUTS, choice.dropout)
+    return options
 
 
 def _order_head(model: Model, order: tuple[int, ...]) -> None:
@@ -107,6 +114,7 @@ def require_safe_weights(folder: str | Path) -> None:
             the folder; it is named.
     """
     if Path(folder).is_dir():
+        # the headers tell the types: no weight is loaded for this
         types = od.stored_types(od.weight_files(folder))
         other = sorted(
             f"{name} ({kind})" for name, kind in types.items() if not kind.startswith(("F", "BF"))
@@ -154,6 +162,7 @@ def saving(folder: Path) -> Iterator[None]:
     try:
         yield
     except (SafetensorError, RuntimeError) as error:
+        # torch names the writer of its archives in errors of a full disk; others are passed on
         if isinstance(error, RuntimeError) and not any(
             name in str(error) for name in ("inline_container", "PytorchStreamWriter")
         ):
@@ -161,13 +170,6 @@ def saving(folder: Path) -> Iterator[None]:
         raise OSError(
             f"{folder}: a training state could not be written (is the disk full?): {error}"
         ) from error
-
-
-def weights_digest(folder: str) -> str | None:
-    """Sha256 of a checkpoint's weights, in one file or in several; None for one of the hub that is
-    not on this machine.
-    """
-    return model_identity(folder).weights
 
 
 class quiet:

@@ -52,6 +52,7 @@ class SolverLog:
         """
         for layer in batch:
             self._layers.setdefault(layer.layer, _Sums()).add(layer)
+            # in a forward pass alone the adjoint still holds the numbers of an earlier batch
             if backward and layer.adjoint is not None:
                 self._adjoints.setdefault(layer.layer, _Sums()).add(layer.adjoint)
 
@@ -132,6 +133,7 @@ class _Sums:
 
     def summary(self, fixed_steps: bool) -> Solves:
         failed = {name: count for name, count in self.statuses.items() if name != "CONVERGED"}
+        # they end at the limit of iterations by design
         if fixed_steps:
             failed = {
                 name: count for name, count in failed.items() if name in FAILURES_OF_FIXED_STEPS

@@ -3,10 +3,11 @@ objects.
 """
 
 import odestab as od
+from imbert.model.choice import MODEL_OPTIONS
 from imbert.model.transformers_types import Config
 from odestab.steps.declared import declared_method, require_declared
 
-STEP_KEYS = ("method", "field", "step_size", "substeps", "learn_step_size", "solver", "adjoint")
+STEP_KEYS = tuple(name for name in MODEL_OPTIONS if name != "implicit_layers")
 
 
 def build_method(config: Config) -> od.ExplicitEuler | od.ImplicitEuler:

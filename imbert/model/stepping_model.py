@@ -81,6 +81,7 @@ def _layer_arguments(attention_mask: Tensor | None) -> dict[str, Tensor]:
     """What the layers need beside what the encoder passes them: which tokens are real; nothing
     where all are.
     """
+    # without a mask every token is real
     if attention_mask is None:
         return {}
     if attention_mask.ndim != 2:
@@ -131,6 +132,7 @@ class SteppingModel:
         try:
             return super().from_pretrained(pretrained_model_name_or_path, *args, **kwargs)  # type: ignore[misc]
         except OSError as error:
+            # transformers raises the same OSError for a folder that is not there
             if "safetensors" in str(error):
                 raise ValueError(
                     f"checkpoint {str(pretrained_model_name_or_path)!r} must "
@@ -158,6 +160,7 @@ class SteppingModel:
     def _init_weights(self, module: nn.Module) -> None:
         """As the base model does, and log h of a learnt step size."""
         super()._init_weights(module)  # type: ignore[misc]
+        # a checkpoint of the plain model has no step size: transformers asks for its start here
         if isinstance(module, ImplicitStep) and module.log_step_size is not None:
             nn.init.constant_(module.log_step_size, math.log(self.config.step_size))  # type: ignore[attr-defined]
 
@@ -209,6 +212,7 @@ def stepping(
 def _layer_batch(index: int, solves: tuple[Solve, ...]) -> LayerBatch:
     """Substeps as one: the status of the last, the largest residual, all evaluations."""
     statuses = torch.stack([solve.status for solve in solves])
+    # one failed substep spoils the layer, whatever the later ones say
     failed = (statuses != od.Status.CONVERGED).any(0)
     worst = torch.where(failed, statuses.amax(0), statuses[-1])
     counts = {status.name: int((worst == status).sum()) for status in od.Status}

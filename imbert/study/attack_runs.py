@@ -173,6 +173,7 @@ def _attack_all(stage: _Stage, needs_masking: bool) -> dict[str, AttackResult]:
     results: dict[str, AttackResult] = {}
     for name, (kind, radius) in stage.choice.records.items():
         of = _of_attack(stage, kind, radius)
+        # the checks look at perturbations, which are not on the disk
         checked = needs_masking and not changes_texts(kind)
         if checked or not _is_known(stage, name, kind, radius, of):
             watch = Stopwatch.start()

@@ -17,6 +17,7 @@ from imbert.attacks.choice import AttackChoice
 from imbert.attacks.embedding_pgd import EmbeddingPGD
 from imbert.attacks.losses import margin
 from imbert.data.advglue import ADVGLUE_TASKS, read_advglue
+from imbert.data.tasks import Examples
 from imbert.model.classifier import Classifier
 from imbert.result import write_json
 from imbert.study.attack_runs import attacked_examples
@@ -68,26 +69,31 @@ def write_perturbations(
     margins: dict[str, float] = {}
     if run.evaluate.advglue is not None and run.data.task in ADVGLUE_TASKS:
         lines, margins = _pairs(classifier, data / run.evaluate.advglue, run.data.task, report)
-    result = EmbeddingPGD(norm=choice.norm, radius=choice.radii[0]).run(
-        classifier, examples, choice.seed
-    )
+    directions = _directions(classifier, examples, choice, report)
+    lines += [text for text, _ in directions]
+    out.mkdir(parents=True, exist_ok=True)
+    (out / PAIRS).write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    save_file({_digest(text): difference for text, difference in directions}, out / DIRECTIONS)
+    write_json(out / MARGINS, margins)
+    return out / PAIRS, out / DIRECTIONS
+
+
+def _directions(
+    classifier: Classifier, examples: Examples, choice: AttackChoice, report: Report
+) -> list[tuple[str, Tensor]]:
+    """Each text that PGD attacked, and what it adds to the state that enters the first layer."""
+    attack = EmbeddingPGD(norm=choice.norm, radius=choice.radii[0])
+    result = attack.run(classifier, examples, choice.seed)
     attacked = [i for i, delta in enumerate(result.perturbations) if delta is not None]
     report(
         f"attack: {len(attacked)} of {len(examples)} examples "
         f"attacked, {len(result.changed)} of them flipped"
     )
     texts = [_clean(examples.texts[i][0]) for i in attacked]
-    directions = {
-        hashlib.sha256(text.encode()).hexdigest(): _state_difference(
-            classifier, text, result.perturbations[i]
-        )
+    return [
+        (text, _state_difference(classifier, text, result.perturbations[i]))
         for text, i in zip(texts, attacked, strict=True)
-    }
-    out.mkdir(parents=True, exist_ok=True)
-    (out / PAIRS).write_text("".join(f"{line}\n" for line in [*lines, *texts]), encoding="utf-8")
-    save_file(directions, out / DIRECTIONS)
-    write_json(out / MARGINS, margins)
-    return out / PAIRS, out / DIRECTIONS
+    ]
 
 
 def _pairs(
@@ -111,12 +117,17 @@ def _pairs(
     ):
         if right and _clean(original) != _clean(edited):
             lines.append(f"{'held' if still else 'flipped'}\t{_clean(original)}\t{_clean(edited)}")
-            margin_of[hashlib.sha256(_clean(original).encode()).hexdigest()] = own
+            margin_of[_digest(_clean(original))] = own
     report(
         f"AdvGLUE: {len(lines)} of {len(before)} pairs whose original is "
         f"right, {int((before & ~after).sum())} of them flipped"
     )
     return lines, margin_of
+
+
+def _digest(text: str) -> str:
+    """By which a file without texts names one."""
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _clean(text: str) -> str:

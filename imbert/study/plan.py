@@ -83,6 +83,7 @@ class StudyConfig(Choice, frozen=True):
                 raise ValueError(
                     f"models: expected names of letters, digits, '-', '_' and '.', got {name!r}"
                 )
+        # every run is built once, so that what is wrong in one is told before the first trains
         list(self.cells())
 
     def cells(self) -> Iterator[Cell]:
@@ -103,6 +104,7 @@ class StudyConfig(Choice, frozen=True):
 
     def baseline_of(self, cell: Cell) -> Cell | None:
         """The baseline's run of the same group and seed; None for the baseline itself."""
+        # nothing to be compared with
         if cell.model == self.baseline:
             return None
         return next(

@@ -13,7 +13,7 @@ from imbert.records import Failure, plain
 from imbert.result import FolderInUseError, write_json, write_record, write_text
 from imbert.study.missing import FAILED
 from imbert.study.plan import STAGES, Cell, StudyConfig
-from imbert.study.study_record import Study
+from imbert.study.study_record import Study, read_study_record
 from imbert.study.summary import RESULT, summarise
 from imbert.study.tables import comma_separated, markdown
 
@@ -57,11 +57,13 @@ def run_study(
         The summary, as study.json has it; None where it was not asked for.
 
     Raises:
-        ValueError: if a record is damaged, or a result is of other choices, data or checkpoints.
+        ValueError: if a record is damaged, a result is of other choices, data or checkpoints, or
+            the summary would replace one of more runs.
         OSError: if something cannot be read or written.
     """
     rank, ranks = shard
     sweep(out)
+    # before anything is spent: a summary alone holds each result against its choices itself
     if {"train", "attack"} & {*stages}:
         _require_inputs(study, out, data)
     cells = list(study.cells())[rank::ranks]
@@ -77,6 +79,7 @@ def run_study(
     if "summarise" not in stages:
         return None
     summary = summarise(study, out, data)
+    _require_no_loss(summary, out / "study.json", report)
     write_record(out / "study.json", plain(summary))
     write_text(out / "table.md", markdown(summary))
     write_text(out / "study.csv", comma_separated(summary))
@@ -107,6 +110,7 @@ def _guarded(
     try:
         work(study, cell, out, data, report)
         failed.unlink(missing_ok=True)
+    # its own process writes what became of it
     except FolderInUseError:
         report("in use by another process, passed over")
     except (ValueError, ArithmeticError, RuntimeError) as error:
@@ -125,6 +129,26 @@ def _require_inputs(study: StudyConfig, out: Path, data: Path) -> None:
         if (out / cell.folder / RESULT).exists():
             with contextlib.suppress(DamagedRecord):  # measured again by its stage
                 finished(cell.run, out / cell.folder, data)
+
+
+def _require_no_loss(summary: Study, path: Path, report: Report) -> None:
+    """Refuse to write over a summary whose runs are gone: it is all that is left of them. Another
+    plan may ask for fewer runs, but one without any run says nothing.
+    """
+    if not path.exists():
+        return
+    try:
+        earlier = read_study_record(path)
+    except DamagedRecord as error:
+        report(f"damaged record, written again: {error}")
+        return
+    gone = [run for run in earlier.runs if run not in summary.runs]
+    if gone and (summary.study == earlier.study or not summary.runs):
+        raise ValueError(
+            f"{path}: expected the {len(earlier.runs)} runs that it was made from, "
+            f"got none in {gone[0]}{f' and {len(gone) - 1} more' if gone[1:] else ''}; "
+            "nothing was written"
+        )
 
 
 def _train(study: StudyConfig, cell: Cell, out: Path, data: Path, report: Report) -> None:

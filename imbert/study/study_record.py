@@ -136,6 +136,16 @@ class Study(Record, frozen=True):
     warnings: list[str]
     meta: StudyMeta
 
+    @property
+    def runs(self) -> list[str]:
+        """The folders of all runs that it was made from."""
+        return [
+            f"runs/{group.name}/{model.name}/seed-{seed}"
+            for group in self.groups
+            for model in group.models
+            for seed in model.seeds
+        ]
+
 
 def read_study_record(path: Path) -> Study:
     """The record of a study.

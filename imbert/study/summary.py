@@ -102,6 +102,7 @@ def _with_clusters(result: Result, data: Path | None) -> Result:
     """
     advglue = result.run.evaluate.advglue
     tasks = result.evaluation.advglue or {}
+    # older records do not say which pairs share an original, and only the file can
     if data is None or advglue is None or not (data / advglue).is_file():
         return result
     if all(scores.clusters is not None for scores in tasks.values()):
@@ -110,6 +111,7 @@ def _with_clusters(result: Result, data: Path | None) -> Result:
     for name, scores in tasks.items():
         pairs = read_advglue(data / advglue, name)
         rows = result.meta.data.get(f"advglue {name}")
+        # the clusters of another version of the file would pair other sentences
         if rows is not None and pairs.adversarial.digest == rows.digest:
             clusters = pairs.original.clusters.tolist()
             completed[name] = structs.replace(scores, clusters=clusters)
@@ -329,6 +331,7 @@ def _score(runs: Sequence[Result]) -> float | None:
     for run in runs:
         for name, scores in (run.evaluation.advglue or {}).items():
             known = {key: value for key, value in scores.all.metrics.items() if value is not None}
+            # a score over fewer metrics would be another score
             if len(known) < len(scores.all.metrics):
                 return None
             metrics[name] = known

@@ -55,6 +55,7 @@ def transfer_cell(
     with folder_lock(own):
         examples = attacked_examples(cell.run, choice, data)
         of = _of_transfer(own, twin, cell.run, choice, examples)
+        # nothing that both have had, or done before with the same texts
         if not of.kinds or present(own / FOLDER, TRANSFER, of, report):
             return
         to_twin = load_classifier(twin / CHECKPOINT, cell.run)

@@ -13,7 +13,7 @@ from analysis.ground.resampling import proportion_interval
 from imbert.data.advglue import PairedExamples, read_advglue
 from imbert.data.read_examples import read_examples, without_final_period
 from imbert.data.tasks import Examples, Task, task
-from imbert.model.classifier import Classifier
+from imbert.model.classifier import Classifier, require_length
 from imbert.model.loading import quiet, require_safe_weights
 from imbert.model.solver_log import SolverLog, solver_log, statistics
 from imbert.records import Evaluation, PairScores, Rates, Scored, SplitScore, Unpaired, as_written
@@ -103,7 +103,8 @@ def load_classifier(checkpoint: Path, run: RunConfig) -> Classifier:
     device and threads.
 
     Raises:
-        ValueError: if its weights are pickled, or its labels are not those of the task.
+        ValueError: if its weights are pickled, its labels are not those of the task, or the run's
+            texts are longer than it takes.
         OSError: if there is none.
     """
     require_safe_weights(str(checkpoint))
@@ -111,6 +112,7 @@ def load_classifier(checkpoint: Path, run: RunConfig) -> Classifier:
         classifier = Classifier.load(
             checkpoint, max_length=run.data.max_length, task=task(run.data.task)
         )
+    require_length(classifier.model, classifier.tokenizer, run.data.max_length)
     if run.train.device != "cpu" and torch.cuda.is_available():
         classifier.model.to("cuda")
     else:
@@ -135,6 +137,7 @@ def logits(
     """Logits `(N, labels)`; texts of like length share a batch, and the solvers' statistics of each
     batch go to the log.
     """
+    # padding costs as much as words do
     order = np.argsort([sum(map(len, texts)) for texts in examples.texts], kind="stable")
     parts = []
     for start in range(0, len(order), batch_size):
@@ -148,6 +151,7 @@ def logits(
 
 def is_right(task: Task, values: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """Whether each prediction is the label; a regression is right within half a point."""
+    # half a point of STS-B: the scores were given in whole points by several people
     if task.labels == 1:
         return np.abs(values.reshape(len(labels)) - labels) <= 0.5
     return values.argmax(axis=1) == labels

@@ -15,7 +15,7 @@ from msgspec import convert, structs
 from analysis.ground.json_records import DamagedRecord
 from imbert.data.tasks import Examples, Task, task
 from imbert.model.choice import MODEL_OPTIONS
-from imbert.model.classifier import longest_text
+from imbert.model.classifier import longest_text, require_length
 from imbert.model.loading import WEIGHTS, load_model, load_tokenizer, quiet
 from imbert.model.solver_log import failures
 from imbert.model.transformers_types import Tokenizer
@@ -104,6 +104,7 @@ def finetune(
     with folder_lock(out) if is_main else contextlib.nullcontext():
         if is_main:
             open_folder(out, "run.json", run.as_dict(), lambda table: run_config(table).as_dict())
+        # a finished folder answers at once: its record is held against the inputs of today
         if (out / RESULT).exists():
             try:
                 return finished(run, out, data)
@@ -115,11 +116,13 @@ def finetune(
         examples = read_rows(run, data)
         if is_main:
             _require_inputs(run, out, data, examples)
+        # a run killed between training and evaluation does not train again
         if not (out / "train.json").exists():
             _train(run, out, data, examples, report)
         if not is_main:
             return None
         write_record(out / RESULT, plain(_record(run, out, data, examples, files)))
+        # only after the record is there: until then the states are all that a killed run has
         shutil.rmtree(out / TRAINING, ignore_errors=True)
         return read_result(out / RESULT)
 
@@ -164,6 +167,7 @@ def _train(
     stopwatch = Stopwatch.start(_spent(state))
     tuner = _tuner(run, folder, data, examples, stopwatch, report)
     leave_group_at_exit()
+    # else one more step would change which state is the best
     if state is None or not _is_finished(state, run.train):
         with quiet():
             tuner.train(resume_from_checkpoint=str(state) if state else None)
@@ -215,9 +219,15 @@ def _tuner(
     report: Report,
 ) -> FineTuner:
     """The trainer of a run, its model made and its rows tokenised."""
+    rows = len(examples["training"])
+    if run.train.batch_size > rows:
+        raise ValueError(
+            f"train.batch_size must be <= {rows}, the rows to train on, got {run.train.batch_size}"
+        )
     what = task(run.data.task)
     tokenizer = load_tokenizer(run.model.checkpoint, data)
     model = load_model(run.model, what, run.train.seed, data)
+    require_length(model, tokenizer, run.data.max_length)
     longest = longest_text(model, tokenizer, run.data.max_length, pair=len(what.keys) == 2)
     with quiet():
         return FineTuner(
@@ -277,6 +287,7 @@ def _keep(best: Path, checkpoint: Path, tokenizer: Tokenizer) -> None:
         shutil.copyfile(best / name, temporary / name)
     tokenizer.save_pretrained(temporary)
     shutil.rmtree(checkpoint, ignore_errors=True)
+    # a rename is whole or not at all
     temporary.rename(checkpoint)
 
 

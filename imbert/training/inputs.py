@@ -95,6 +95,7 @@ def other_inputs(meta: ResultMeta, run: RunConfig, data: Path) -> list[str]:
         if recorded.get(name) != digest
     }
     now: dict[str, str | None] = {}
+    # a file may have changed and its rows not: its columns in another order, compressed anew
     if "train" in changed:
         now |= {name: rows.digest for name, rows in read_rows(run, data).items()}
     if "dev" in changed:

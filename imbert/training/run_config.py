@@ -14,8 +14,18 @@ import msgspec
 
 from analysis.ground.frozen_record import Choice
 from imbert.data.tasks import task
-from imbert.model.choice import ModelChoice
-from imbert.toml_tables import Plain, Table, in_range, known_keys, named, one_of, read_toml, section
+from imbert.model.choice import DEFAULT_LENGTH, ModelChoice
+from imbert.toml_tables import (
+    MOST,
+    Plain,
+    Table,
+    in_range,
+    known_keys,
+    named,
+    one_of,
+    read_toml,
+    section,
+)
 
 DEVICES = ("auto", "cpu", "cuda")
 PRECISIONS = ("float32", "bfloat16")
@@ -34,7 +44,8 @@ class DataChoice(Choice, frozen=True):
         subset_seed: of the subset and of the held-out rows.
         validation: rows of the training file that are held out for early stopping and the choice of
             the checkpoint.
-        max_length: tokens after which texts are cut.
+        max_length: tokens after which texts are cut. The default is less where the model takes
+            less; a greater number than the model takes is refused when the model is loaded.
         final_period: False takes one away from every text, on which a model of the prepared MNLI
             subset, which lacks them, is measured.
 
@@ -47,14 +58,15 @@ class DataChoice(Choice, frozen=True):
     size: int | None = None
     subset_seed: int = 0
     validation: int = 500
-    max_length: int = 128
+    max_length: int = DEFAULT_LENGTH
     final_period: bool = True
 
     def __post_init__(self) -> None:
         task(self.task)
-        in_range("data.size", self.size, 1)
-        in_range("data.validation", self.validation, 1)
-        in_range("data.max_length", self.max_length, 4)
+        in_range("data.size", self.size, 1, MOST)
+        in_range("data.subset_seed", self.subset_seed, 0)
+        in_range("data.validation", self.validation, 1, MOST)
+        in_range("data.max_length", self.max_length, 4, MOST)
 
 
 class TrainChoice(Choice, frozen=True):
@@ -105,11 +117,12 @@ class TrainChoice(Choice, frozen=True):
 
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size", "gradient_accumulation"):
-            in_range(f"train.{name}", getattr(self, name), 1)
+            in_range(f"train.{name}", getattr(self, name), 1, MOST)
         in_range("train.threads", self.threads, 1, MOST_THREADS)
-        for name in ("seed", "patience", "earliest", "save_steps", "weight_decay"):
-            in_range(f"train.{name}", getattr(self, name), 0)
-        in_range("train.seed", self.seed, 0, 2**32 - 1)
+        for name in ("patience", "earliest", "save_steps"):
+            in_range(f"train.{name}", getattr(self, name), 0, MOST)
+        in_range("train.weight_decay", self.weight_decay, 0)
+        in_range("train.seed", self.seed, 0, 2**32 - 1)  # what NumPy's generator takes
         in_range("train.learning_rate", self.learning_rate, 0, low_allowed=False)
         in_range("train.max_gradient_norm", self.max_gradient_norm, 0, low_allowed=False)
         in_range("train.warmup_fraction", self.warmup_fraction, 0, 1, high_allowed=False)
@@ -156,8 +169,8 @@ class EvaluateChoice(Choice, frozen=True):
                 "evaluate.prediction must be a sha256 in 64 "
                 f"hexadecimal digits, got {self.prediction!r}"
             )
-        in_range("evaluate.limit", self.limit, 1)
-        in_range("evaluate.batch_size", self.batch_size, 1)
+        in_range("evaluate.limit", self.limit, 1, MOST)
+        in_range("evaluate.batch_size", self.batch_size, 1, MOST)
         if self.advglue is not None and not self.dev:
             raise ValueError(
                 "evaluate.dev must be true where evaluate.advglue is given: "

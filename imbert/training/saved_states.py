@@ -37,6 +37,7 @@ def mark_whole(state: Path) -> None:
         OSError: if something cannot be written.
     """
     files = sorted(path for path in state.rglob("*") if path.is_file())
+    # a digest of what is only in the page cache would vouch for a file that a power cut empties
     for path in files:
         with path.open("rb") as file:
             os.fsync(file.fileno())
@@ -76,6 +77,7 @@ def remove_unusable(folder: Path, report: Callable[[str], None]) -> None:
     good = last_state(folder)
     for state in _states(folder):
         usable = good is not None and (step_of(state) <= step_of(good)) and _is_whole(state)
+        # what came after a damaged state was computed from it, or may have been
         if not usable:
             if (state / WHOLE).exists():
                 report(
@@ -88,6 +90,7 @@ def remove_unusable(folder: Path, report: Callable[[str], None]) -> None:
 def remove_older(folder: Path) -> None:
     """Keep the newest states and those that were the best when they were saved."""
     kept = [state for state in _states(folder) if (state / WHOLE).exists()][:KEPT]
+    # a run that goes on from a state needs the best of before too
     kept += [best for state in kept if (best := _best(state)) is not None]
     for state in _states(folder):
         if kept and state not in kept and step_of(state) < step_of(kept[0]):
@@ -123,6 +126,7 @@ def _is_whole(state: Path) -> bool:
     """Whether every file is there as it was written, and every part of a state among them."""
     try:
         listed = read(state / WHOLE, dict[str, str])
+        # one file for each process, whose number is in its name
         random_state = any(name.startswith("rng_state") for name in listed)
         if not (random_state and {*NEEDED} <= listed.keys()):
             return False

@@ -122,6 +122,7 @@ class FineTuner(transformers.Trainer):
         self, model: Model, inputs: Batch, num_items_in_batch: Tensor | int | None = None
     ) -> Tensor:
         examples = [self.ids["training"][index] for index in inputs.pop("index")]
+        # micro-batches of one step are remembered together: the gradient is known after the last
         step, earlier = self.seen
         self.seen = (
             self.state.global_step,
@@ -129,6 +130,7 @@ class FineTuner(transformers.Trainer):
         )
         loss = super().training_step(model, inputs, num_items_in_batch)
         self.logs["training"].add(statistics(self.model), backward=True)
+        # before the optimiser steps, so that the weights are those of the last good step
         self._require_finite("loss", loss, examples)
         return loss
 
@@ -179,6 +181,7 @@ class FineTuner(transformers.Trainer):
                 "cpu_seconds": spent.cpu_seconds,
             }
             self.logs[kind].clear()
+        # without the criterion this evaluation is no candidate for the best state
         if self._is_early():
             logs = {name: value for name, value in logs.items() if name != f"eval_{CRITERION}"}
         super().log(logs, start_time)
@@ -215,6 +218,7 @@ class Patience(transformers.TrainerCallback):
     def on_evaluate(
         self, args: Arguments, state: State, control: Control, **others: object
     ) -> None:
+        # from the log alone, so that a resumed run stops where the killed one would have
         if is_exhausted(state.log_history, self.patience):
             control.should_training_stop = True
 
@@ -226,6 +230,7 @@ class WholeStates(transformers.TrainerCallback):
 
     def on_save(self, args: Arguments, state: State, control: Control, **others: object) -> None:
         if torch.distributed.is_available() and torch.distributed.is_initialized():
+            # every rank has written its random state
             torch.distributed.barrier()
         if state.is_world_process_zero:
             mark_whole(Path(str(args.output_dir)) / f"checkpoint-{state.global_step}")

@@ -64,6 +64,7 @@ def trainer_arguments(run: RunConfig, folder: Path) -> transformers.TrainingArgu
 def _examples_at_once(choice: TrainChoice, processes: int) -> int:
     """The examples of one micro-batch of one process."""
     parts = choice.gradient_accumulation * processes
+    # an uneven batch would weigh its examples differently
     if choice.batch_size % parts:
         raise ValueError(
             "train.batch_size must be a multiple of gradient_accumulation "

@@ -284,6 +284,9 @@ def test_bad_use_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str])
             "speed",
         ): "--only: expected parts out of right, solver, spectra, training, study, got speed",
         ("--minutes", "-1"): "--minutes must be > 0, got -1.0",
+        ("--minutes", "soon"): "--minutes: invalid float value: 'soon'",
+        ("--min", "1"): "(see python -m benchmarks.gpu --help)",
+        ("unpack",): "invalid choice: 'unpack'",
         ("merge", str(tmp_path)): "expected what a GPU measured, got a rehearsal",
         ("merge", str(tmp_path / "none")): "expected a folder with gpu.json, got none",
     }

@@ -33,14 +33,14 @@ KINDS = {"gaussian": 16, "worst": 16, "typo": 12, "synonym": 10, "negation": 6, 
 Arrays = dict[str, np.ndarray]
 
 
-def summary(**choices: Any) -> Measurements:
-    """What was measured, made once for equal choices."""
-    return _measured(repr(choices))
+def remembered(make: Callable[..., Run]) -> Callable[..., Measurements]:
+    """What was measured in a made-up run, made once for equal choices."""
 
+    @functools.cache
+    def of_choices(choices: str) -> Measurements:
+        return measurements(make(**ast.literal_eval(choices)))
 
-@functools.cache
-def _measured(choices: str) -> Measurements:
-    return measurements(run(**ast.literal_eval(choices)))
+    return lambda **choices: of_choices(repr(choices))
 
 
 def run(
@@ -84,6 +84,9 @@ def run(
     cells += _secants(KINDS if kinds is None else kinds, layers, steps, converged)
     cells += [_relative_graph(layer, texts // 2, steps, converged) for layer in range(layers)]
     return Run(_config(layers, texts, steps, map_steps), tuple(cells))
+
+
+summary = remembered(run)
 
 
 def empty() -> Measurements:

@@ -1,7 +1,5 @@
 """Made-up cells of a run of full depth, for tests and for looking at the figures."""
 
-import ast
-import functools
 from typing import Any
 
 import numpy as np
@@ -10,7 +8,7 @@ from synthetic import Arrays
 
 from analysis.quantities import METHODS
 from analysis.record import Cell, Run
-from analysis.run import Measurements, measurements
+from analysis.run import Measurements
 
 FIRST_TOKEN = (
     0.25,
@@ -25,16 +23,6 @@ HALVES = {
     "feed_forward": (2.8, 3.6, 3.5, 4.3, 4.8, 4.4),
 }
 PARTS = np.array([1, 2, 4])
-
-
-def summary(**choices: Any) -> Measurements:
-    """A run of full depth, made once for equal choices."""
-    return _measured(repr(choices))
-
-
-@functools.cache
-def _measured(choices: str) -> Measurements:
-    return measurements(run(**ast.literal_eval(choices)))
 
 
 def run(
@@ -60,6 +48,9 @@ def run(
         ]
     cells += [_exponents(rng, h, texts, converged) for h in steps]
     return Run({**quick.config, "depth": "full"}, tuple(cells))
+
+
+summary = synthetic.remembered(run)
 
 
 def not_a_number(original: Measurements) -> Measurements:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import synthetic
+from drawing_checks import draw_on_given_axes
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
@@ -66,18 +67,7 @@ def test_draws_a_figure_of_its_own(name: str) -> None:
 def test_draws_on_a_given_axes_and_makes_no_figure(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    figure = Figure()
-    left, right = figure.subplots(1, 2)
-
-    def refuse(*_: object, **__: object) -> None:
-        raise AssertionError("made a figure")
-
-    monkeypatch.setattr(style, "Figure", refuse)
-    assert DRAWINGS[name](synthetic.summary(layers=3, texts=4), ax=left) is figure
-    assert left.has_data() and not right.has_data() and not figure.legends
-    assert left.get_legend() or left.get_legend_handles_labels()[1], (
-        "somebody else's panel must offer its legend entries"
-    )
+    figure = draw_on_given_axes(DRAWINGS[name], synthetic.summary(layers=3, texts=4), monkeypatch)
     figure.draw_without_rendering()
 
 

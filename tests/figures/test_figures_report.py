@@ -289,7 +289,7 @@ def test_the_command_reads_a_run_folder(tmp_path: Path, capsys: pytest.CaptureFi
         "texts": [0, 1, 2],
     }
     write_cell(tmp_path / "cells", Cell("propagation-0", header, arrays))
-    main([str(tmp_path)])
+    assert main([str(tmp_path)]) == 0
     assert capsys.readouterr().out.strip() == str(tmp_path / "report.html")
     assert "Gaussian noise 1× against 1×" in text_of(tmp_path / "report.html")
 
@@ -297,6 +297,13 @@ def test_the_command_reads_a_run_folder(tmp_path: Path, capsys: pytest.CaptureFi
 def test_the_command_refuses_a_folder_that_is_no_run(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with pytest.raises(SystemExit) as stopped:
-        main([str(tmp_path)])
-    assert stopped.value.code == 2 and "is no run folder" in capsys.readouterr().err
+    for arguments, expected in (
+        ([str(tmp_path)], "is no run folder"),
+        ([str(tmp_path), "--step-size", "nan"], "--step-size"),
+        ([str(tmp_path), "--step", "1"], "unrecognized arguments"),
+        ([], "RUN"),
+    ):
+        assert main(arguments) == 2
+        line = capsys.readouterr().err
+        assert line.startswith("python -m figures: error: ") and line.count("\n") == 1
+        assert expected in line

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from tiny import save_tiny, tokenized
+from tiny_runs import write_data
 from torch import Tensor
 from transformers.utils import logging as bars
 
@@ -17,6 +18,12 @@ def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         return save_tiny(tmp_path_factory.mktemp("tiny") / "bert")
     finally:
         bars.enable_progress_bar()
+
+
+@pytest.fixture(scope="session")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Rows that tiny models can learn, which no test changes."""
+    return write_data(tmp_path_factory.mktemp("data"))
 
 
 @pytest.fixture

@@ -347,9 +347,9 @@ def test_a_regression_a_wrong_model_and_wrong_options_are_refused() -> None:
             lambda: EmbeddingAPGD(gradient="explicit"),
             "gradient must be one of auto, implicit, unrolled",
         ),
-        (lambda: EmbeddingAPGD(momentum=0.0), "momentum must be in"),
+        (lambda: EmbeddingAPGD(momentum=0.0), "momentum must be > 0 and <= 1, got 0"),
         (lambda: Square(queries=0), "queries must be >= 1, got 0"),
-        (lambda: Square(share=2.0), "share must be in"),
+        (lambda: Square(share=2.0), "share must be > 0 and <= 1, got 2"),
     ):
         with pytest.raises(ValueError, match=message):
             make()

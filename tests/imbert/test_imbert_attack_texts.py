@@ -2,7 +2,6 @@
 broken when asked again.
 """
 
-import dataclasses
 import gzip
 import itertools
 import json
@@ -11,32 +10,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tiny_classifiers import copied, labelled_by, linear, some, trained
+from tiny_classifiers import TABLE, copied, labelled_by, linear, some, trained
 
 from analysis.ground.character_edits import LOOK_ALIKES, OPERATIONS
 from analysis.ground.stopwords import STOPWORDS
 from analysis.ground.text_edits import Draft, in_case_of
-from imbert.attacks import CharacterEdits, EmbeddingPGD, WordSubstitution, load_synonyms, transfer
+from imbert.attacks import CharacterEdits, WordSubstitution, load_synonyms
 from imbert.attacks.text_attack import count_edits, lockstep
 from imbert.data.tasks import Examples, task
 from imbert.model.classifier import Classifier
-from imbert.records import plain
-
-TABLE = {
-    "good": ("great", "dull"),
-    "great": ("fine", "bad"),
-    "fine": ("lovely",),
-    "superb": ("poor", "good"),
-    "lovely": ("quite", "awful"),
-    "bad": ("poor", "good"),
-    "awful": ("fine",),
-    "poor": ("bad",),
-    "dull": ("a", "lovely"),
-    "dreadful": ("film", "great"),
-    "film": ("story", "actor"),
-    "story": ("film",),
-    "the": ("a",),
-}
 
 
 def distance(a: str, b: str) -> int:
@@ -364,58 +346,11 @@ def test_wrong_options_are_refused() -> None:
         (lambda: CharacterEdits(order="beam"), "order must be one of greedy, random, got 'beam'"),
         (lambda: CharacterEdits(queries=0), "queries must be >= 1, got 0"),
         (lambda: WordSubstitution({}), "synonyms must have at least 1 word"),
-        (lambda: WordSubstitution(TABLE, max_fraction=0.0), "max_fraction must be in"),
+        (
+            lambda: WordSubstitution(TABLE, max_fraction=0.0),
+            "max_fraction must be > 0 and <= 1, got 0",
+        ),
         (lambda: WordSubstitution(TABLE, candidates=0), "candidates must be >= 1, got 0"),
     ):
         with pytest.raises(ValueError, match=message):
             make()
-
-
-@pytest.mark.parametrize(
-    "attack",
-    [
-        CharacterEdits(),
-        WordSubstitution(TABLE, max_fraction=0.5),
-        EmbeddingPGD(radius=0.5, steps=4, restarts=1),
-    ],
-)
-def test_everything_transfers_to_the_same_model(attack) -> None:
-    classifier, examples = trained(), some(12)
-    result = attack.run(classifier, examples)
-    moved = transfer(result, examples, classifier)
-    assert moved.rate == 1 and moved.changed == result.changed != []
-    assert (moved.target_clean_accuracy, moved.target_accuracy) == (
-        result.clean_accuracy,
-        pytest.approx(result.robust_accuracy),
-    )
-
-
-@pytest.mark.parametrize("source, target", [("bert", "im-bert"), ("im-bert", "bert")])
-@pytest.mark.parametrize(
-    "attack", [CharacterEdits(), EmbeddingPGD(radius=0.5, steps=4, restarts=1)]
-)
-def test_transfer_counts_what_the_target_had_right(source: str, target: str, attack) -> None:
-    examples = some(8)
-    result = attack.run(trained(source), examples)
-    moved = transfer(result, examples, trained(target))
-    before = trained(target).logits(examples.texts).argmax(axis=1) == examples.labels
-    assert moved.broken == len(result.changed) and moved.counted == before[result.changed].sum()
-    assert moved.transferred == len(moved.changed) <= moved.counted
-    assert (
-        moved.target_accuracy == pytest.approx((before.sum() - moved.transferred) / 8)
-        or moved.counted < moved.broken
-    )
-    assert json.loads(json.dumps(plain(moved), allow_nan=False))["broken"] == moved.broken
-
-
-def test_transfer_refuses_what_does_not_fit() -> None:
-    examples = some(6)
-    result = EmbeddingPGD(steps=4, radius=1.0).run(trained(), examples)
-    with pytest.raises(ValueError, match="on 6 examples, got 5"):
-        transfer(result, examples.take(range(5)), trained())
-    with pytest.raises(
-        ValueError, match=r"needs a perturbation of shape \(\d+, 6\), got \(\d+, 16\)"
-    ):
-        transfer(result, examples, linear())
-    nothing = transfer(dataclasses.replace(result, changed=[]), examples, trained())
-    assert nothing.broken == 0 and plain(nothing)["rate"] is None

@@ -11,17 +11,12 @@ from typing import Any
 import pytest
 import transformers
 from safetensors.torch import load_file, save_file
-from tiny_runs import tiny_run, write_data
+from tiny_runs import tiny_run
 
 from imbert.model.loading import WEIGHTS
 from imbert.training.finetune import finetune
 
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_data(tmp_path_factory.mktemp("data"))
 
 
 @pytest.mark.parametrize("kind", ["bert", "im-bert"])

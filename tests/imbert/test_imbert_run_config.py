@@ -1,11 +1,17 @@
 """Every key, type and range of a run's TOML is checked, and what is wrong is named."""
 
+import math
+import re
 from pathlib import Path
+from typing import Any
 
 import pytest
+from msgspec import structs
 
+from imbert.attacks.choice import AttackChoice
 from imbert.model.choice import MODEL_OPTIONS
-from imbert.training.run_config import RunConfig, read_run, run_config
+from imbert.toml_tables import section
+from imbert.training.run_config import SECTIONS, RunConfig, TrainChoice, read_run, run_config
 
 
 def test_an_empty_run_has_the_defaults() -> None:
@@ -53,9 +59,12 @@ def test_equal_choices_have_equal_digests() -> None:
     [
         ({"modle": {}}, "a run: expected keys among model, data, train, evaluate, got modle"),
         ({"train": {"epoch": 3}}, r"\[train\]: expected keys among seed, epochs, .*, got epoch"),
-        ({"train": {"epochs": 3.5}}, "train.epochs must be int, got 3.5"),
-        ({"train": {"epochs": True}}, "train.epochs must be int, got True"),
-        ({"train": {"learning_rate": float("nan")}}, "train.learning_rate must be float, got nan"),
+        ({"train": {"epochs": 3.5}}, "train.epochs must be a whole number, got 3.5"),
+        ({"train": {"epochs": True}}, "train.epochs must be a whole number, got True"),
+        (
+            {"train": {"learning_rate": float("nan")}},
+            "train.learning_rate must be a finite number, got nan",
+        ),
         ({"train": {"learning_rate": 0}}, "train.learning_rate must be > 0, got 0"),
         (
             {"train": {"batch_size": 6, "gradient_accumulation": 4}},
@@ -79,7 +88,7 @@ def test_equal_choices_have_equal_digests() -> None:
         ),
         (
             {"model": {"kind": "im-bert", "implicit_layers": ["3"]}},
-            r"model.implicit_layers must be tuple\[int, ...\], got \['3'\]",
+            r"model.implicit_layers must be a list, each entry a whole number, got \['3'\]",
         ),
         ({"model": {"dropout": 1.0}}, "model.dropout must be >= 0 and < 1, got 1"),
         (
@@ -91,6 +100,73 @@ def test_equal_choices_have_equal_digests() -> None:
 def test_what_is_wrong_is_named(table: dict, said: str) -> None:
     with pytest.raises(ValueError, match=said):
         run_config(table)
+
+
+NEVER = (math.nan, math.inf, -math.inf, 10**5000, True, "1", [], [math.nan])
+WHOLE = (1.0, 1.5, 10**30, -(10**30))
+NUMBERS: dict[str, tuple[Any, ...]] = {  # of each numeric option what it must not be
+    "model.step_size": (0, -1),
+    "model.substeps": (*WHOLE, 0, -1, 10**10),
+    "model.dropout": (-0.1, 1),
+    "data.size": (*WHOLE, 0, -1, 10**10),
+    "data.subset_seed": (*WHOLE, -1),
+    "data.validation": (*WHOLE, 0, -1, 10**10),
+    "data.max_length": (*WHOLE, 3, -1, 10**10),
+    "train.seed": (*WHOLE, -1, 2**32),
+    "train.epochs": (*WHOLE, 0, -1, 10**10),
+    "train.batch_size": (*WHOLE, 0, -1, 10**10),
+    "train.learning_rate": (0, -1),
+    "train.weight_decay": (-1,),
+    "train.warmup_fraction": (-0.1, 1),
+    "train.max_gradient_norm": (0, -1),
+    "train.patience": (*WHOLE, -1, 10**10),
+    "train.earliest": (*WHOLE, -1, 10**10),
+    "train.gradient_accumulation": (*WHOLE, 0, -1, 10**10),
+    "train.save_steps": (*WHOLE, -1, 10**10),
+    "train.threads": (*WHOLE, 0, -1, 1025),
+    "train.failed_limit": (-0.1, 1.1),
+    "evaluate.limit": (*WHOLE, 0, -1, 10**10),
+    "evaluate.batch_size": (*WHOLE, 0, -1, 10**10),
+    "attacks.examples": (*WHOLE, 0, -1, 10**10),
+    "attacks.seed": (*WHOLE, -1),
+    "attacks.sweep_examples": (*WHOLE, 0, -1, 10**10),
+    "attacks.radius": (0, -1, [0], [0.1, math.inf]),
+    "attacks.restarts": (*WHOLE, 0, -1, 10**10),
+}
+
+
+@pytest.mark.parametrize("option", NUMBERS)
+def test_a_number_that_makes_no_sense_is_refused_in_a_line(option: str) -> None:
+    table, _, name = option.partition(".")
+    kind = {**SECTIONS, "attacks": AttackChoice}[table]
+    for value in (*NEVER, *NUMBERS[option]):
+        given = {"kind": "im-bert", name: value} if table == "model" else {name: value}
+        with pytest.raises(ValueError) as raised:
+            section(table, kind, given)
+        line = str(raised.value)
+        assert line.startswith(option) and "got" in line and len(line) < 200, (value, line)
+        assert "\n" not in line
+
+
+def test_every_numeric_option_is_tried() -> None:
+    kinds = {**SECTIONS, "attacks": AttackChoice}
+    numeric = {
+        f"{table}.{entry.name}"
+        for table, kind in kinds.items()
+        for entry in structs.fields(kind)
+        if {"int", "float"} & set(re.findall(r"\w+", str(entry.type)))
+    }
+    lists = {"model.implicit_layers", "attacks.seeds"}
+    assert numeric - {"model.solver", "model.adjoint", *lists} == set(NUMBERS)
+
+
+def test_a_choice_made_in_python_is_held_to_the_same_ranges() -> None:
+    for name in ("learning_rate", "weight_decay", "max_gradient_norm"):
+        for value in (math.inf, math.nan):
+            with pytest.raises(
+                ValueError, match=rf"train\.{name} must be >=? 0( and finite)?, got"
+            ):
+                TrainChoice(**{name: value})
 
 
 def test_a_file_that_is_not_toml_is_named(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-from tiny_runs import tiny_run, write_data
+from tiny_runs import tiny_run
 
 from imbert.model import loading as models
 from imbert.training import finetune as module
@@ -93,11 +93,6 @@ def test_two_states_are_kept_and_their_best_ones(tmp_path: Path) -> None:
     saved(tmp_path, 18, marked=False)  # being written
     remove_older(tmp_path)
     assert names(tmp_path) == ["checkpoint-12", "checkpoint-15", "checkpoint-18"]
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_data(tmp_path_factory.mktemp("data"))
 
 
 def interrupted(

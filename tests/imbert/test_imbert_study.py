@@ -8,70 +8,32 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from msgspec import structs
-from tiny_runs import tiny_tables, write_data
+from tiny_runs import MODELS, tiny_study
 
 from analysis.ground.json_records import DIGEST
-from imbert.attack_records import Attack, Check, read_attack
+from imbert.attack_records import Check
 from imbert.attacks import AbstractAttack
-from imbert.attacks.choice import AttackChoice
-from imbert.attacks.registry import order_of
-from imbert.model.choice import ModelChoice
-from imbert.records import PairScores, Rates, Result, Rows, Scored, Unpaired, plain, read_result
+from imbert.records import plain
 from imbert.result import folder_lock, read_json
 from imbert.study import attack_runs as attack_stage
 from imbert.study import summary as study_summary
-from imbert.study.comparison import on_advglue, under_attacks
-from imbert.study.plan import StudyConfig, read_study, study_config
+from imbert.study.plan import StudyConfig
 from imbert.study.run_study import run_study, shard_of_ranks
 from imbert.study.study_record import Study, read_study_record
-from imbert.study.tables import comma_separated, markdown
+from imbert.study.tables import markdown
 
 pytestmark = pytest.mark.slow
 
 STUDIES = Path(__file__).parents[2] / "docs" / "studies"
-
-MODELS = {"bert": {}, "im-bert": {"kind": "im-bert", "implicit_layers": [2]}}
-
-
-def plan(checkpoint: Path, **changes: Any) -> StudyConfig:
-    tables = tiny_tables(checkpoint, train={"epochs": 1})
-    models = {
-        name: {"checkpoint": str(checkpoint), **model}
-        for name, model in (changes.pop("models", None) or MODELS).items()
-    }
-    head = {"name": "tiny", "seeds": [0, 1], "sizes": [32], **changes.pop("study", {})}
-    attacks = {
-        "examples": 4,
-        "kinds": ["characters", "pgd"],
-        "masking": False,
-        **changes.pop("attacks", {}),
-    }
-    data = {name: value for name, value in tables["data"].items() if name != "size"}
-    return study_config(
-        {
-            "study": head,
-            "models": models,
-            "data": data,
-            "train": tables["train"],
-            "evaluate": tables["evaluate"],
-            "attacks": attacks,
-        }
-    )
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_data(tmp_path_factory.mktemp("data"))
 
 
 @pytest.fixture(scope="module")
 def done(
     tiny_folder: Path, data: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[StudyConfig, Path, Study]:
-    study, out = plan(tiny_folder), tmp_path_factory.mktemp("study")
+    study, out = tiny_study(tiny_folder), tmp_path_factory.mktemp("study")
     return study, out, run_study(study, out, data, report=lambda line: None)
 
 
@@ -136,6 +98,31 @@ def test_what_was_measured_of_one_seed_only_is_told_of_that_seed(
         if row.startswith("sst2,32,bert,pgd-0.3 robust_accuracy,")
     ]
     assert len(rows) == 1 and ",1," in rows[0] and "no attack pgd-0.3 yet" in summary.missing[0]
+
+
+def test_a_summary_of_runs_that_are_gone_is_kept(
+    done: tuple[StudyConfig, Path, Study], data: Path, tmp_path: Path, tiny_folder: Path
+) -> None:
+    study, out, summary = done
+    copy = Path(shutil.copytree(out, tmp_path / "study"))
+    before = {name: (copy / name).read_bytes() for name in ("study.json", "table.md", "study.csv")}
+    shutil.rmtree(copy / "runs/sst2-32/im-bert/seed-1")
+    expected = "expected the 4 runs that it was made from, got none in runs/sst2-32/im-bert/seed-1;"
+    with pytest.raises(ValueError, match=expected):
+        run_study(study, copy, data, ["summarise"], report=lambda line: None)
+    one_seed = tiny_study(tiny_folder, study={"seeds": [0]})
+    fewer = run_study(one_seed, copy, data, ["summarise"], report=lambda line: None)
+    assert len(fewer.runs) == 2, "another plan may ask for fewer runs"
+    (copy / "study.json").write_bytes(before["study.json"])
+    shutil.rmtree(copy / "runs")
+    for asked in (study, one_seed):
+        with pytest.raises(ValueError, match=r"got none in runs/.* and 3 more; nothing was writ"):
+            run_study(asked, copy, data, ["summarise"], report=lambda line: None)
+    assert read_study_record(copy / "study.json") == summary
+    (copy / "study.json").write_bytes(before["study.json"].replace(b'"tiny"', b'"tinY"'))
+    lines = list[str]()
+    empty = run_study(study, copy, data, ["summarise"], report=lines.append)
+    assert empty.runs == [] and lines[0].startswith("damaged record, written again: ")
 
 
 def test_checks_that_were_not_made_are_missing_and_made_when_the_other_is_there(
@@ -244,7 +231,7 @@ def test_a_failed_check_is_a_warning_of_the_study(
         ]
 
     monkeypatch.setattr(attack_stage, "masking_checks", checks)
-    study = plan(tiny_folder, attacks={"masking": True, "seeds": [1]})
+    study = tiny_study(tiny_folder, attacks={"masking": True, "seeds": [1]})
     summary = run_study(study, done[1], data, ("attack", "summarise"), report=lambda line: None)
     assert baselines == [False, True], (
         "the baseline has none, the other model the baseline of its seed"
@@ -266,7 +253,7 @@ def test_a_failed_check_is_a_warning_of_the_study(
 def test_more_seeds_continue_a_study(
     done: tuple[StudyConfig, Path, Study], tiny_folder: Path
 ) -> None:
-    summary = study_summary.summarise(plan(tiny_folder, study={"seeds": [0, 1, 2]}), done[1])
+    summary = study_summary.summarise(tiny_study(tiny_folder, study={"seeds": [0, 1, 2]}), done[1])
     assert summary.missing == [
         "runs/sst2-32/bert/seed-2: not run yet",
         "runs/sst2-32/im-bert/seed-2: not run yet",
@@ -276,7 +263,7 @@ def test_more_seeds_continue_a_study(
 def test_a_cell_that_another_process_holds_is_passed_over(
     tiny_folder: Path, data: Path, tmp_path: Path
 ) -> None:
-    study, lines = plan(tiny_folder, models={"bert": {}}, study={"seeds": [0]}), list[str]()
+    study, lines = tiny_study(tiny_folder, models={"bert": {}}, study={"seeds": [0]}), list[str]()
     with folder_lock(tmp_path / "runs/sst2-32/bert/seed-0"):
         summary = run_study(study, tmp_path, data, report=lines.append)
     assert lines == ["[1/1] train runs/sst2-32/bert/seed-0: in use by another process, passed over"]
@@ -291,7 +278,7 @@ def test_a_cell_that_fails_is_told_and_the_others_go_on(
 ) -> None:
     models = {"im-bert": {"kind": "im-bert", "implicit_layers": [7]}, "bert": {}}
     summary = run_study(
-        plan(tiny_folder, models=models, study={"seeds": [0]}),
+        tiny_study(tiny_folder, models=models, study={"seeds": [0]}),
         tmp_path,
         data,
         report=lambda line: None,
@@ -310,7 +297,7 @@ def test_ranks_share_all_cells(
     monkeypatch.setattr(
         "imbert.study.run_study._train", lambda study, cell, *_: shared[rank].add(cell.folder)
     )
-    study = plan(tiny_folder)
+    study = tiny_study(tiny_folder)
     for rank in (0, 1):
         run_study(study, tmp_path, data, ("train",), (rank, 2))
     assert not shared[0] & shared[1] and shared[0] | shared[1] == {
@@ -323,206 +310,6 @@ def test_torchrun_tells_the_rank_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WORLD_SIZE", "3")
     assert shard_of_ranks() == (1, 3)
     assert shard_of_ranks() == (0, 1)
-
-
-PLACED = STUDIES / "placement" / "runs" / "none"
-
-
-def pair_scores(original: str, adversarial: str, clusters: list[int] | None) -> PairScores:
-    """What is compared of AdvGLUE is the bits and the clusters."""
-    rates = structs.asdict(Rates(len(original), 0, 0, 0, None, None, None))
-    return PairScores(
-        **rates,
-        unpaired=Unpaired(0, 0, None),
-        all=Scored(len(original), 0, {}),
-        kinds={},
-        right_original=original,
-        right_adversarial=adversarial,
-        right_unpaired="",
-        clusters=clusters,
-    )
-
-
-def evaluated(
-    original: str | None,
-    adversarial: str = "",
-    clusters: list[int] | None = None,
-    digest: str | None = None,
-) -> Result:
-    """A published result with other answers on AdvGLUE, or none."""
-    result = read_result(PLACED / "result.json")
-    tasks = None if original is None else {"sst2": pair_scores(original, adversarial, clusters)}
-    rows = {} if digest is None else {"advglue sst2": Rows(4, digest)}
-    return structs.replace(
-        result,
-        evaluation=structs.replace(result.evaluation, advglue=tasks),
-        meta=structs.replace(result.meta, data=rows),
-    )
-
-
-def test_pairs_are_compared_where_both_originals_are_right() -> None:
-    found = on_advglue([(evaluated("1110", "1011"), evaluated("1101", "0001"))] * 2)
-    assert found is not None
-    assert found.both.hierarchical.mean == pytest.approx(0.5) and found.both.hierarchical.low <= 0.5
-    one, other = (evaluated("1101", "0001", digest=name) for name in "ab")
-    with pytest.raises(ValueError, match="the same AdvGLUE texts, got advglue sst2 digest a and b"):
-        on_advglue([(one, other)])
-    assert on_advglue([(one, one)]) is not None
-    assert found.both.pairs == [2, 2] and found.all.pairs == [4, 4]
-    assert found.both.pooled.difference == pytest.approx(0.5) and found.both.pooled.only_a == 2
-    assert found.all.seeds.mean == pytest.approx(np.mean([1, 0, 1, 1]) - np.mean([0, 0, 0, 1]))
-    assert on_advglue([(evaluated(None), evaluated("1", "1"))]) is None and on_advglue([]) is None
-
-
-def test_models_of_other_advglue_tasks_are_not_compared() -> None:
-    one = evaluated("1", "1")
-    tasks = {"rte": one.evaluation.advglue["sst2"]}
-    other = structs.replace(one, evaluation=structs.replace(one.evaluation, advglue=tasks))
-    with pytest.raises(ValueError, match="the same AdvGLUE tasks, got rte of one alone"):
-        on_advglue([(one, other)])
-
-
-def test_attacks_are_compared_on_the_same_examples() -> None:
-    record = read_attack(PLACED / "attacks" / "characters.json")
-    assert isinstance(record, Attack)
-
-    def attack(before: str, after: str, examples: str = "e") -> Attack:
-        rows = [
-            structs.replace(record.per_example[i], right_before=b == "1", right_after=a == "1")
-            for i, (b, a) in enumerate(zip(before, after, strict=True))
-        ]
-        return structs.replace(
-            record, per_example=rows, of=structs.replace(record.of, examples=examples)
-        )
-
-    first, second = {"pgd": attack("1110", "1100")}, {"pgd": attack("1101", "1001")}
-    found = under_attacks([(first, second)] * 2)
-    assert (
-        set(found) == {"pgd"}
-        and found["pgd"].both.pairs == [2, 2]
-        and found["pgd"].all.pairs == [4, 4]
-    )
-    assert (
-        found["pgd"].both.hierarchical.mean == pytest.approx(0.5)
-        and found["pgd"].all.hierarchical.mean == 0
-    )
-    assert (
-        under_attacks([(first, {"pgd": attack("1101", "1001", "others")})])
-        == {}
-        == under_attacks([])
-    )
-
-
-def test_pairs_of_one_original_are_one_cluster_and_two_seeds_have_students_interval() -> None:
-    known = [0, 0, 0, 0, 0, 0, 6, 7]
-
-    def run(adversarial: str, clusters: list[int] | None = None) -> Result:
-        return evaluated("1" * 8, adversarial, clusters)
-
-    pairs = [(run("11111110", known), run("00000011"))]
-    found = on_advglue(pairs).all
-    assert found.clusters == 3 and found.pooled.clusters == 3 and found.resampled == "clusters"
-    alone = on_advglue([(run("11111110"), run("00000011"))]).all
-    assert alone.clusters is None and alone.pooled.p_value == 0.125 < found.pooled.p_value == 1.0
-    two = on_advglue([*pairs, (run("11100000", known), run("00000011"))]).all
-    assert two.hierarchical.high == two.seeds.high > 1 and "two seeds" in two.resampled
-    agreeing = on_advglue(pairs * 2).all
-    assert agreeing.seeds.low == agreeing.seeds.high, "two seeds that agree by chance"
-    assert (agreeing.hierarchical.low, agreeing.hierarchical.high) == (
-        found.hierarchical.low,
-        found.hierarchical.high,
-    )
-    assert on_advglue(pairs * 3).all.resampled == "seeds and clusters"
-
-
-def test_the_rungs_of_a_ladder_are_ordered_by_radius() -> None:
-    names = ["words", "pgd-3", "pgd-10", "pgd-0.3", "square", "pgd"]
-    assert sorted(names, key=order_of) == [
-        "pgd",
-        "pgd-0.3",
-        "pgd-3",
-        "pgd-10",
-        "square",
-        "words",
-    ]
-
-
-@pytest.mark.parametrize(
-    ("radius", "names"),
-    [(None, ["pgd", "words"]), (0.3, ["pgd", "words"]), ((0.3, 2.0), ["pgd", "pgd-2", "words"])],
-)
-def test_every_radius_has_a_record_of_its_own(radius: Any, names: list[str]) -> None:
-    choice = AttackChoice(kinds=("pgd", "words"), radius=radius)
-    assert list(choice.records) == names and choice.records["words"] == ("words", None)
-    assert next(one for _, one in choice.records.values()) == choice.radii[0]
-
-
-@pytest.mark.parametrize("radius", [(), (0.1, 0.1), (0.1, -1.0), 0.0])
-def test_a_ladder_has_rungs_above_each_other(radius: Any) -> None:
-    with pytest.raises(ValueError, match=r"attacks\.radius"):
-        AttackChoice(radius=radius)
-
-
-@pytest.mark.parametrize(
-    ("model", "expected"),
-    [
-        ({}, "explicit"),
-        ({"kind": "ex-bert"}, "explicit"),
-        ({"kind": "im-bert", "method": "explicit_euler"}, "explicit"),
-        ({"kind": "im-bert", "solver": {"name": "GradientDescent"}}, "truncated"),
-        ({"kind": "im-bert"}, "implicit"),
-    ],
-)
-def test_the_role_of_a_model(model: dict[str, Any], expected: str) -> None:
-    assert study_summary.role(ModelChoice(**model)) == expected
-
-
-@pytest.mark.parametrize(
-    ("changes", "said"),
-    [
-        ({"study": {"baseline": "bart"}}, "baseline must be one of bert, im-bert, got 'bart'"),
-        (
-            {"study": {"seeds": [0, 0]}},
-            r"seeds: expected at least one and none twice, got \[0, 0\]",
-        ),
-        (
-            {"study": {"seed": 0}},
-            r"\[study\]: expected keys among name, baseline, seeds, tasks, sizes, got seed",
-        ),
-        (
-            {"models": {"bert": {"knd": "bert"}}},
-            r"\[models.bert\]: expected keys among checkpoint, .*, got knd",
-        ),
-        (
-            {"models": {"bert": {"train": {"epoch": 1}}}},
-            r"models.bert: \[train\]: expected keys among .*, got epoch",
-        ),
-        ({"models": {"a/b": {}}, "study": {"baseline": "a/b"}}, "expected names of letters"),
-        (
-            {"attacks": {"kinds": ["magic"]}},
-            "attacks.kinds must be one of pgd, apgd, square, characters, words, got 'magic'",
-        ),
-    ],
-)
-def test_what_is_wrong_in_a_study_is_named(
-    changes: dict[str, Any], said: str, tiny_folder: Path
-) -> None:
-    with pytest.raises(ValueError, match=said):
-        plan(tiny_folder, **changes)
-
-
-def test_the_committed_studies_share_their_runs() -> None:
-    first, second = (
-        read_study(STUDIES / name / "study.toml") for name in ("sst2-1000", "sst2-1000-controls")
-    )
-    assert {"bert", "ex-bert", "im-bert", "im-bert-published"} == set(first.models) and len(
-        first.seeds
-    ) == 5
-    runs = {cell.folder: cell.run for cell in first.cells()}
-    shared = [cell for cell in second.cells() if cell.model in first.models]
-    assert len(set(second.models) - set(first.models)) == 4 and all(
-        runs[cell.folder] == cell.run for cell in shared
-    )
 
 
 def test_every_field_of_a_record_is_explained(
@@ -574,21 +361,3 @@ def test_every_field_of_a_record_is_explained(
         )
 
     assert ", ".join(sorted(fields(records) - told - names - {"result"})) == ""
-
-
-PUBLISHED = sorted(STUDIES.glob("*/study.json"))
-
-
-@pytest.mark.parametrize("path", PUBLISHED, ids=lambda path: path.parent.name)
-def test_a_published_table_is_that_of_its_record(path: Path) -> None:
-    record = read_study_record(path)
-    assert markdown(record) == (path.parent / "table.md").read_text(encoding="utf-8")
-    assert comma_separated(record) == (path.parent / "study.csv").read_text(encoding="utf-8")
-    plan = read_study(path.parent / "study.toml")
-    for group in record.groups:
-        for model in group.models:
-            assert model.measures["dev"].n == len(model.seeds) >= 1, (
-                "no adversarial number without one on dev"
-            )
-            own = record.study.models[model.name]
-            assert plan.models.get(model.name, own) == own

@@ -28,6 +28,8 @@ from imbert.model.choice import ModelChoice, checkpoint_folder
 from imbert.model.classifier import Classifier
 from imbert.model.loading import load_model
 from imbert.study.plan import study_config
+from imbert.training.evaluate import load_classifier
+from imbert.training.finetune import finetune
 from imbert.training.run_config import read_run, run_config
 from odestab.steps.declared import declared_adjoint, declared_solver
 
@@ -149,8 +151,8 @@ def test_the_options_of_a_solver_have_their_types(choice: dict[str, Any], said: 
     [
         ("[train]\nthreads = 100000", "train.threads must be >= 1 and <= 1024, got 100000"),
         ("[train]\npatience = -1", "train.patience must be >= 0, got -1"),
-        ("[train]\nepochs = true", "train.epochs must be int, got True"),
-        ("[model]\ndropout = nan", "model.dropout must be float, got nan"),
+        ("[train]\nepochs = true", "train.epochs must be a whole number, got True"),
+        ("[model]\ndropout = nan", "model.dropout must be a finite number, got nan"),
         (
             "[model]\nkind = 'im-bert'\nsolver = { name = 'Auto', rtol = 1979-05-27 }",
             "model.solver.rtol must be a text, a finite number",
@@ -180,7 +182,7 @@ def test_a_run_of_wrong_values_is_refused(text: str, said: str, tmp_path: Path) 
 def test_the_training_table_of_a_model_is_checked() -> None:
     for value, said in (
         (5, r"\[models.bert.train\] must be a table, got 5"),
-        ({"epochs": 1.5}, "models.bert: train.epochs must be int"),
+        ({"epochs": 1.5}, "models.bert: train.epochs must be a whole number"),
     ):
         with pytest.raises(ValueError, match=said):
             study_config({"study": {}, "models": {"bert": {"train": value}}})
@@ -205,6 +207,30 @@ def test_a_relative_checkpoint_starts_where_paths_of_the_toml_start(
     ):
         checkpoint_folder("start", data)
     assert checkpoint_folder("owner/name", data) == "owner/name"
+
+
+@pytest.mark.parametrize("path", ["/nowhere/model", "./model", "../plans/model", "a/b/c", "~/m"])
+def test_a_path_that_is_not_there_is_no_id_of_the_hub(path: str, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"expected a folder or a hub id.*: no such folder$"):
+        checkpoint_folder(path, tmp_path / "plans")
+
+
+def test_more_than_the_model_or_the_rows_hold_is_refused(tiny_folder: Path, tmp_path: Path) -> None:
+    data = write_data(tmp_path / "data")
+    for changes, line in (
+        ({"data": {"max_length": 99999}}, "data.max_length must be <= 32, .* got 99999"),
+        ({"train": {"batch_size": 49}}, "train.batch_size must be <= 48, the rows .* got 49"),
+    ):
+        run = run_config(tiny_tables(tiny_folder, **changes))
+        with pytest.raises(ValueError, match=line):
+            finetune(run, tmp_path / "out" / next(iter(changes)), data)
+    checkpoint = save_tiny(tmp_path / "checkpoint")
+    transformers.BertForSequenceClassification(
+        transformers.BertConfig.from_pretrained(checkpoint)
+    ).save_pretrained(checkpoint)
+    with pytest.raises(ValueError, match=r"data.max_length must be <= 32, .* got 129"):
+        load_classifier(checkpoint, run_config({"data": {"max_length": 129}}))
+    assert load_classifier(checkpoint, run_config({})).max_length == 128, "a ceiling"
 
 
 def with_tensor(folder: Path, name: str, tensor: torch.Tensor) -> None:

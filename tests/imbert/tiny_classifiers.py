@@ -18,6 +18,21 @@ from imbert import ImBertForSequenceClassification
 from imbert.data.tasks import Examples, task
 from imbert.model.classifier import Classifier
 
+TABLE = {  # synonyms among the words of the tiny vocabulary
+    "good": ("great", "dull"),
+    "great": ("fine", "bad"),
+    "fine": ("lovely",),
+    "superb": ("poor", "good"),
+    "lovely": ("quite", "awful"),
+    "bad": ("poor", "good"),
+    "awful": ("fine",),
+    "poor": ("bad",),
+    "dull": ("a", "lovely"),
+    "dreadful": ("film", "great"),
+    "film": ("story", "actor"),
+    "story": ("film",),
+    "the": ("a",),
+}
 OFF = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
 TRUNCATED = {"name": "GradientDescent", "steps": 5, "step_size": 0.1, "rtol": 0.0}
 

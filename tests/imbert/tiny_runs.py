@@ -7,8 +7,10 @@ from typing import Any
 
 from tiny import sentences
 
+from imbert.study.plan import StudyConfig, study_config
 from imbert.training.run_config import RunConfig, run_config
 
+MODELS = {"bert": {}, "im-bert": {"kind": "im-bert", "implicit_layers": [2]}}
 WORSE = {"very": "quite", "quite": "not", "not": "very"}
 
 
@@ -63,6 +65,33 @@ def tiny_tables(checkpoint: Path, **sections: dict[str, Any]) -> dict[str, Any]:
 def tiny_run(checkpoint: Path, **sections: dict[str, Any]) -> RunConfig:
     """The run of those tables."""
     return run_config(tiny_tables(checkpoint, **sections))
+
+
+def tiny_study(checkpoint: Path, **changes: Any) -> StudyConfig:
+    """A study of two models and two seeds; what is given replaces single keys."""
+    tables = tiny_tables(checkpoint, train={"epochs": 1})
+    models = {
+        name: {"checkpoint": str(checkpoint), **model}
+        for name, model in (changes.pop("models", None) or MODELS).items()
+    }
+    head = {"name": "tiny", "seeds": [0, 1], "sizes": [32], **changes.pop("study", {})}
+    attacks = {
+        "examples": 4,
+        "kinds": ["characters", "pgd"],
+        "masking": False,
+        **changes.pop("attacks", {}),
+    }
+    data = {name: value for name, value in tables["data"].items() if name != "size"}
+    return study_config(
+        {
+            "study": head,
+            "models": models,
+            "data": data,
+            "train": tables["train"],
+            "evaluate": tables["evaluate"],
+            "attacks": attacks,
+        }
+    )
 
 
 def _edited(text: str) -> str:
