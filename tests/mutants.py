@@ -266,7 +266,7 @@ MUTANTS = (
         "odestab/propagation/lyapunov.py",
         "spectrum.converged & solved & above_rounding",
         "spectrum.converged & solved",
-        (LYAPUNOV + "::test_layers_that_annihilate_each_other",),
+        (LYAPUNOV + "::test_an_exponent_that_rounding_made_has_not_converged",),
     ),
     Mutant(
         "odestab/propagation/growth.py",

@@ -3,6 +3,7 @@ import torch
 from problems import DTYPE, grcar, linear_operator, random_matrix
 
 from odestab.nonnormality.kreiss import kreiss_constant
+from odestab.nonnormality.resolvent import resolvent
 
 
 @pytest.mark.parametrize("c", [3.0, 6.0, 20.0])
@@ -58,6 +59,17 @@ def test_the_value_is_that_of_the_point() -> None:
     assert float((found.point[0].abs() - 1) / torch.linalg.svdvals(z)[-1]) == pytest.approx(
         float(found.value[0]), rel=1e-6
     )
+
+
+def test_the_supremum_is_taken_where_the_resolvent_is_known() -> None:
+    # Fails if a σ that is zero to rounding counts: near the eigenvalue of a long Jordan block it is
+    # noise, and its quotient larger than any that is known.
+    block = torch.diag(torch.full((7,), 100.0, dtype=DTYPE), 1)
+    prepared = resolvent(linear_operator(block))
+    found = kreiss_constant(prepared.operator, prepared=prepared)
+    at_point = prepared.triplets(found.scale.double()[:, None] * found.point[:, None])
+    assert (at_point.values > 10 * at_point.rounding).all()  # K is good to a tenth
+    assert found.value > 1e6
 
 
 def test_examples_are_independent_and_nan_stays_with_its_own() -> None:

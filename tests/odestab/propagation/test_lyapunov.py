@@ -294,6 +294,16 @@ def test_layers_that_annihilate_each_other() -> None:
     assert exponents.values[0] == -torch.inf and not exponents.residuals[0].isnan()
 
 
+def test_an_exponent_that_rounding_made_has_not_converged() -> None:
+    # Fails if the logarithm of a singular value of 1e-17 of the largest passes for an exponent.
+    first = torch.zeros(N, dtype=DTYPE).index_fill(0, torch.tensor([0]), 1.0)
+    rank_one = [
+        orthogonal(N, 2 * l) @ torch.diag(first) @ orthogonal(N, 2 * l + 1) for l in range(2)
+    ]
+    found = lyapunov_exponents(steps_that_are(torch.stack(rank_one)[:, None]), 2, EXPLICIT)
+    assert found.values[0, 1] < -30 and found.converged.tolist() == [[True, False]]
+
+
 @pytest.mark.slow
 def test_growth_beyond_the_range_of_a_precision() -> None:
     """Sixteen layers that multiply by 1e4 and more: their product is no number of float32."""
