@@ -88,14 +88,15 @@ def test_what_is_no_number_is_left_out_and_counted(tmp_path: Path) -> None:
         for i in range(COUNT)
     ]
     inputs[20] = an_input(20, gradient=None, drafts=inputs[20].drafts)
+    inputs[22] = an_input(22, margin=None, drafts=inputs[22].drafts)  # no confidence beside it
     record = judged(tmp_path, [inputs], [[i % 2 == 0 for i in range(COUNT)]], families=["words"])
     ranking = pooled(record)
     left_out = {score.name: score.left_out for score in ranking.scores}
-    assert (left_out["gradient"], left_out["distance"]) == (1, 1)
-    assert all(left_out[f"words {name}"] == 6 for name in ("spread", "least", "flipped"))
-    assert left_out["words growth 2"] == 6 and left_out["confidence"] == left_out["length"] == 0
+    assert (left_out["gradient"], left_out["distance"]) == (2, 2)
+    assert all(left_out[f"words {name}"] == 7 for name in ("spread", "least", "flipped"))
+    assert left_out["words growth 2"] == 7 and left_out["confidence"] == left_out["length"] == 1
     spread = ranking.score("words spread")
-    assert (spread.flipped, spread.held, spread.sentences) == (17, 17, 34)
+    assert (spread.flipped, spread.held, spread.sentences) == (16, 17, 33)
 
 
 def test_the_primary_outcome_is_told_first_whatever_it_is(tmp_path: Path) -> None:
@@ -242,6 +243,7 @@ def test_models_are_pooled_within_themselves(tmp_path: Path) -> None:
         gradients = scale * (1 + random.random(400))
         conditions.append([an_input(i, float(g)) for i, g in enumerate(gradients)])
         flips.append((random.random(400) < share).tolist())
+    conditions[1][0] = an_input(0, None)  # it is in no ranking, of one model or of both
     record = judged(tmp_path, conditions, flips)
     together, *alone = (each for each in record.rankings if each.population == "right")
     assert (together.models, [each.models for each in alone]) == ([0, 1], [[0], [1]])
@@ -249,8 +251,10 @@ def test_models_are_pooled_within_themselves(tmp_path: Path) -> None:
     assert "Single models have " in record.primary.alone
     assert [each.primary for each in (together, *alone)] == [True, False, False]
     # In one ranking of both, the gradient names the model that flips often; margins are all equal.
-    gradients = np.array([each.gradient for inputs in conditions for each in inputs])
-    own = np.array(flips).ravel()
+    gradients = np.array([each.gradient for inputs in conditions for each in inputs], dtype=float)
+    known = np.isfinite(gradients)
+    gradients = gradients[known]
+    own = np.array(flips).ravel()[known]
     across = (np.subtract.outer(gradients[own], gradients[~own]) > 0).mean() - 0.5
     assert together.across is not None and across > 0.2
     assert together.across.value == pytest.approx(across)
