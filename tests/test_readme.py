@@ -84,6 +84,7 @@ def test_there_is_a_command_for_each_use() -> None:
         "analyze",
         "calibrate",
         "predict",
+        "regions",  # of an edit
     ]
     assert [command[0] for command in commands("imbert")] == [
         "finetune",
