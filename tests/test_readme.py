@@ -86,6 +86,7 @@ def test_there_is_a_command_for_each_use() -> None:
         "edits",
         "calibrate",
         "predict",
+        "regions",  # of an edit
     ]
     assert [command[0] for command in commands("imbert")] == [
         "finetune",

@@ -33,7 +33,7 @@ SCALE = 2.0  # half of the grid's centres lie within it
 def plan(scope: Scope) -> list[CellPlan]:
     """In every layer one text of median length, in full depth all followed texts.
 
-    Of one text it costs about a seventh of the layer's cell of eight, of equally many texts up to
+    Of one text it costs about a seventh of the layer's cell of eight texts, of these eight up to
     3.5 of it.
     """
     if scope.config.depth == "full":
