@@ -63,8 +63,9 @@ def outlines(graph: xr.Dataset) -> tuple[np.ndarray, ...]:
     reached = graph["relative_graph_boundary"].values.real
     left = max(float((centres - outer).max()), reached.min())
     right = min(float((centres + outer).min()), reached.max())
-    near = np.clip([-DENSE, DENSE], left, right)
-    x = np.unique(np.concatenate([np.linspace(left, right, POINTS), np.linspace(*near, POINTS)]))
+    near, far = (float(np.clip(end, left, right)) for end in (-DENSE, DENSE))
+    grids = np.linspace(left, right, POINTS), np.linspace(near, far, POINTS)
+    x = np.unique(np.concatenate(grids))
     distances = (x - centres) ** 2
     top = (outer**2 - distances).min(0).clip(0)
     bottom = np.where(sure, inner**2 - distances, 0.0).max(0).clip(0, top)

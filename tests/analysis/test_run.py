@@ -59,7 +59,7 @@ def test_the_examples_of_the_page_run(finished: Path, tmp_path: Path, monkeypatc
     (tmp_path / "runs" / "demo").symlink_to(finished)
     monkeypatch.chdir(tmp_path)
     blocks = re.findall(r"```python\n(.*?)```", HOW_TO.read_text(encoding="utf-8"), re.DOTALL)
-    assert len(blocks) == 6  # the opening, and five examples
+    assert len(blocks) == 7  # the opening, and six examples
     scope: dict[str, object] = {}
     for block in blocks:
         exec(compile(block, HOW_TO.name, "exec"), scope)
