@@ -61,8 +61,8 @@ def outlines(graph: xr.Dataset) -> tuple[np.ndarray, ...]:
     sure = graph["relative_graph_inner_converged"].values[:, None] & np.isfinite(inner)
     # Beyond the outermost real parts the circles say little: their centres would have to be far.
     reached = graph["relative_graph_boundary"].values.real
-    left = max(float((centres - outer).max()), reached.min())
-    right = min(float((centres + outer).min()), reached.max())
+    left = max(float((centres - outer).max()), float(reached.min()))
+    right = min(float((centres + outer).min()), float(reached.max()))
     near, far = (float(np.clip(end, left, right)) for end in (-DENSE, DENSE))
     grids = np.linspace(left, right, POINTS), np.linspace(near, far, POINTS)
     x = np.unique(np.concatenate(grids))

@@ -219,11 +219,6 @@ def _tuner(
     report: Report,
 ) -> FineTuner:
     """The trainer of a run, its model made and its rows tokenised."""
-    rows = len(examples["training"])
-    if run.train.batch_size > rows:
-        raise ValueError(
-            f"train.batch_size must be <= {rows}, the rows to train on, got {run.train.batch_size}"
-        )
     what = task(run.data.task)
     tokenizer = load_tokenizer(run.model.checkpoint, data)
     model = load_model(run.model, what, run.train.seed, data)

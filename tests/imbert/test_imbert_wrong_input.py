@@ -215,11 +215,10 @@ def test_a_path_that_is_not_there_is_no_id_of_the_hub(path: str, tmp_path: Path)
         checkpoint_folder(path, tmp_path / "plans")
 
 
-def test_more_than_the_model_or_the_rows_hold_is_refused(tiny_folder: Path, tmp_path: Path) -> None:
+def test_more_than_the_model_takes_is_refused(tiny_folder: Path, tmp_path: Path) -> None:
     data = write_data(tmp_path / "data")
     for changes, line in (
         ({"data": {"max_length": 99999}}, "data.max_length must be <= 32, .* got 99999"),
-        ({"train": {"batch_size": 49}}, "train.batch_size must be <= 48, the rows .* got 49"),
     ):
         run = run_config(tiny_tables(tiny_folder, **changes))
         with pytest.raises(ValueError, match=line):
