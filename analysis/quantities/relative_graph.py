@@ -4,7 +4,7 @@ lie, and on its boundary worst growth at every step size.
 
 import functools
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import xarray as xr
@@ -73,8 +73,7 @@ def measure(study: "Study", plan: CellPlan) -> Measured:
         generator=study.generator(plan.kind, plan.layer),
     )
     products = graph.products  # without those of the growth that follows
-    # Any: the step size of a frozen method is read-only, and that of ThetaLike is not.
-    methods: list[Any] = [od.ExplicitEuler(h) for h in study.config.step_sizes]
+    methods = [od.ExplicitEuler(h) for h in study.config.step_sizes]
     growth = [to_numpy(graph.worst_growth(method)) for method in methods]
     return {}, {
         "centres": to_numpy(graph.centres[0]),

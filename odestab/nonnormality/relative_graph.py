@@ -27,7 +27,9 @@ class ThetaLike(Protocol):
     θ = 1, theta methods between.
     """
 
-    step_size: float | Tensor
+    @property
+    def step_size(self) -> float | Tensor:
+        """h."""
 
     @property
     def pole(self) -> float | None:
