@@ -99,7 +99,9 @@ def page(found: Edits, folder: Path, text: str = "a text", caution: str = "besid
 
 
 @pytest.mark.parametrize(
-    "draw", [edits_growth.draw, edits_waterfall.draw, edits_secants.draw], ids=str
+    "draw",
+    [edits_growth.draw, edits_waterfall.draw, edits_secants.draw],
+    ids=["growth", "waterfall", "secants"],
 )
 def test_unsolved_steps_are_marked_in_the_legend(draw):
     def labels(figure: Figure) -> list[str]:
