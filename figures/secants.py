@@ -32,7 +32,8 @@ class Damped:
     Attributes:
         layer: index from 0.
         method: "explicit" or "implicit".
-        edits: share of the edits, with its interval.
+        edits: share of the edits whose growth is known, with its interval.
+        of: how many edits there are.
         eigenvalues: share of the leading eigenvalues of all texts; NaN where none is known.
         largest: max |R(hλ)| over these.
     """
@@ -40,14 +41,21 @@ class Damped:
     layer: int
     method: str
     edits: Interval
+    of: int
     eigenvalues: float
     largest: float
 
     @property
+    def comparable(self) -> bool:
+        """Both shares are known."""
+        return bool(np.isfinite([self.edits.mean, self.eigenvalues]).all())
+
+    @property
     def disagree(self) -> bool:
-        """Most edits are damped and most eigenvalues are not, or the other way round."""
-        known = np.isfinite([self.edits.mean, self.eigenvalues]).all()
-        return bool(known and (self.edits.mean >= 0.5) != (self.eigenvalues >= 0.5))
+        """Half of the edits or more are damped and fewer of the eigenvalues, or the other way
+        round.
+        """
+        return self.comparable and (self.edits.mean >= 0.5) != (self.eigenvalues >= 0.5)
 
 
 def at_step_size(run: Measurements, h: float | None) -> tuple[float, xr.Dataset]:
@@ -88,6 +96,7 @@ def _damped(run: Measurements, one: xr.Dataset, layer: int, method: str, h: floa
         layer,
         method,
         share_damped(one["secant_growth"]),
+        one.sizes["pair"],
         float((growth < 1).mean()) if known else float("nan"),
         float(growth.max()) if known else float("nan"),
     )
@@ -186,7 +195,8 @@ def _draw_shares(ax: Axes, found: list[Damped], h: float) -> None:
         mine = [one for one in found if one.method == method]
         x, colour = beside(layers, i, len(METHODS)), style.COLOURS[method]
         shares = np.array([[one.edits.mean, one.edits.low, one.edits.high] for one in mine]).T
-        whiskers(ax, x, selection.Band(*shares), colour, "o")
+        some_lost = np.array([one.edits.n < one.of for one in mine])
+        whiskers(ax, x, selection.Band(*shares), colour, "o", some_lost)
         eigenvalues = [one.eigenvalues for one in mine]
         ax.plot(x + 0.1, eigenvalues, linestyle="none", marker="x", markersize=4, color=colour)
     ax.set_ylim(-0.05, 1.05)
@@ -258,13 +268,16 @@ def finding(run: Measurements, step_size: float | None = None) -> str:
 
 
 def _shares(found: list[Damped], method: str) -> str:
-    words = [
-        f"layer {one.layer} {100 * one.edits.mean:.0f} % ({100 * one.edits.low:.0f}–"
-        f"{100 * one.edits.high:.0f})"
-        for one in found
-        if one.method == method and one.edits.n
-    ]
-    return f"{method} {', '.join(words) or 'not known'}"
+    words = [_share(one) for one in found if one.method == method]
+    return f"{method} {', '.join(words)}"
+
+
+def _share(one: Damped) -> str:
+    if not one.edits.n:
+        return f"layer {one.layer} not known"
+    low, high = 100 * one.edits.low, 100 * one.edits.high
+    only = f" of the {one.edits.n} known" if one.edits.n < one.of else ""
+    return f"layer {one.layer} {100 * one.edits.mean:.0f} %{only} ({low:.0f}–{high:.0f})"
 
 
 def _on_eigenvalues(found: list[Damped]) -> str:
@@ -280,17 +293,18 @@ def _on_eigenvalues(found: list[Damped]) -> str:
                 f"{per_cent([one.eigenvalues for one in apart])} of the leading eigenvalues and "
                 f"{per_cent([one.edits.mean for one in apart])} of the edits"
             )
-    if not np.isfinite([one.eigenvalues for one in found]).any():
-        return "Leading eigenvalues are not known."
+    if not any(one.comparable for one in found):
+        return "Leading eigenvalues are not known where the share of edits is."
     if not words:
+        where = "" if all(one.comparable for one in found) else " where both are known"
         return (
-            "Leading eigenvalues agree: in every layer either step damps most of both or amplifies "
-            "most of both."
+            f"Leading eigenvalues agree: in every layer{where} a step damps at least half of both, "
+            "or less than half of both."
         )
     return (
         f"Leading eigenvalues disagree {', and '.join(words)}. They are chosen for being extreme, "
         "and each holds for an infinitesimal perturbation in one direction. An edit is an average "
-        "of directions; where it keeps the number of tokens, its secant lies in the hull of the "
+        "of directions; where every token keeps its place, its secant lies in the hull of the "
         "relative graphs at the states between the two texts."
     )
 
@@ -348,6 +362,7 @@ SECANTS = Picture(
     caption="Left: share of the edits that a step damps, with 95 % intervals over originals, and "
     "of the leading eigenvalues of all texts. Right: growth of the difference between a text and "
     "its edit over each layer, exact and not linearised; medians by kind of edit, whiskers from "
-    "the 10th to the 90th percentile; hollow where some pair was not solved. " + CONVENTION,
+    "the 10th to the 90th percentile. Hollow where some pair was not solved, in this layer or one "
+    "before it. " + CONVENTION,
     also=("relative_graph",),
 )

@@ -65,10 +65,28 @@ def test_a_pair_that_was_not_solved_counts_nowhere_and_is_marked() -> None:
     (lost,) = (one for one in secants.damped(run) if (one.layer, one.method) == (1, "implicit"))
     assert lost.edits.n == 5
     assert "secant of an edit, implicit" in {one.quantity for one in run.shortfalls()}
-    panel = secants.draw(run).axes[2]
+    assert "implicit layer 0 100 % (61–100), layer 1 100 % of the 5 known (" in secants.finding(run)
+    shares, _, panel = secants.draw(run).axes
+    hollow = [line for line in shares.get_lines() if line.get_markerfacecolor() == "white"]
+    assert [line.get_xdata().tolist() for line in hollow if len(line.get_xdata())] == [
+        [pytest.approx(1.15)]
+    ]
     assert [line.get_markerfacecolor() for line in marked(panel, "typo")].count("white") == 1
     known = secants.draw(synthetic.summary(layers=2, kinds={"typo": 6})).axes[2]
     assert sum(len(line.get_xdata()) for line in marked(known, "typo")[1::2]) == 0
+
+
+def test_layers_where_nothing_is_known_agree_with_nothing() -> None:
+    run = placed(-0.5, 0.5)
+    solved = run["secants"]["secant_converged"]
+    first = (solved["layer"] == 0) | (solved["scheme"] == "explicit")
+    partly = synthetic.changed(run, "secants", secant_converged=lambda values: values & first)
+    told = secants.finding(partly)
+    assert "implicit layer 0 100 % (90–100), layer 1 not known." in told
+    assert "agree: in every layer where both are known a step damps at least half" in told
+    assert "agree: in every layer a step" in secants.finding(run)
+    unknown = synthetic.changed(run, "spectrum", eigenvalue=lambda _: np.nan)
+    assert "eigenvalues are not known where the share of edits is." in secants.finding(unknown)
 
 
 def test_secants_stand_over_the_regions_in_the_colour_of_their_kind() -> None:
