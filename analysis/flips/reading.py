@@ -116,8 +116,7 @@ def read_files(paths: Sequence[Path], edits: Sequence[Path] = ()) -> Files:
     Raises:
         ValueError: if a file is another record; if a condition has no labels of its own, no attack
             or the weights of another one; if an attack has no condition or is on other rows than
-            its condition; or if edits are not of a classifier that has a condition, or two records are
-            of one.
+            its condition; or if edits are of no classifier that has a condition, or of one twice.
         OSError: if a file cannot be read.
     """
     conditions: dict[Path, Condition] = {}
