@@ -10,7 +10,7 @@ import xarray as xr
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, PercentFormatter
+from matplotlib.ticker import FixedLocator, MaxNLocator, PercentFormatter
 
 from analysis.ground.resampling import Interval
 from analysis.quantities import METHODS
@@ -234,7 +234,9 @@ def _scale_alike(axes: list[Axes]) -> None:
     for ax in axes:
         ax.set_ylim(min(ends), max(ends))
         if max(ends) < 10 * min(ends):  # powers of ten would leave one tick
-            ax.yaxis.set_major_locator(FixedLocator(FINE_TICKS))
+            seen = sum(min(ends) <= tick <= max(ends) for tick in FINE_TICKS)
+            fine = FixedLocator(FINE_TICKS) if seen > 2 else MaxNLocator(4)
+            ax.yaxis.set_major_locator(fine)
 
 
 def _handles(dataset: xr.Dataset) -> list[Artist]:

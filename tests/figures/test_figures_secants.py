@@ -89,6 +89,23 @@ def test_layers_where_nothing_is_known_agree_with_nothing() -> None:
     assert "eigenvalues are not known where the share of edits is." in secants.finding(unknown)
 
 
+@pytest.mark.parametrize("width", [1e-3, 0.1, 1.0, 30.0])
+def test_growth_of_any_range_has_a_scale(width: float) -> None:
+    run = synthetic.summary(layers=2)
+    spread = np.linspace(1, 1 + width, run["secants"]["secant_growth"].size)
+    narrow = synthetic.changed(
+        run, "secants", secant_growth=lambda values: spread.reshape(values.shape)
+    )
+    figure = secants.draw(narrow)
+    figure.draw_without_rendering()
+    for panel in figure.axes[1:]:
+        low, high = panel.get_ylim()
+        shown = [text.get_text() for text in panel.get_yticklabels()]
+        ticks = zip(panel.get_yticks(), shown, strict=True)
+        seen = [words for at, words in ticks if low <= at <= high and words]
+        assert len(seen) == len(set(seen)) >= 2
+
+
 def test_secants_stand_over_the_regions_in_the_colour_of_their_kind() -> None:
     run = synthetic.summary(layers=2)
     figure = spectra.draw(run, layer=1)
