@@ -3,6 +3,7 @@ that is damped, and why eigenvalues say something else.
 """
 
 import dataclasses
+import itertools
 from collections.abc import Sequence
 
 import numpy as np
@@ -66,11 +67,12 @@ def at_step_size(run: Measurements, h: float | None) -> tuple[float, xr.Dataset]
     return h, settled_only(dataset) if dataset else dataset
 
 
-def kinds_of(dataset: xr.Dataset) -> list[str]:
-    """The kinds of edits, in the order of their colours, those without one last."""
+def marks_of(dataset: xr.Dataset) -> dict[str, tuple[str, str]]:
+    """Marker and colour of each kind of edits, those without a name of their own last."""
     kinds = set(dataset["kind"].values.tolist()) if dataset else set[str]()
-    order = list(style.EDITS)
-    return sorted(kinds, key=lambda kind: (kind not in order, kind in order and order.index(kind)))
+    known = {kind: mark for kind, mark in style.EDITS.items() if kind in kinds}
+    others = zip(sorted(kinds - set(known)), itertools.cycle(style.OTHER_EDITS), strict=False)
+    return {**known, **dict(others)}
 
 
 def damped(run: Measurements, step_size: float | None = None) -> list[Damped]:
@@ -112,8 +114,7 @@ def draw_on(ax: Axes, run: Measurements, layer: int, h: float) -> None:
     if layer not in selection.layers_of(dataset):
         return
     many = dataset.sizes["pair"] > MANY
-    for kind in kinds_of(dataset):
-        marker, colour = style.EDITS.get(kind, style.OTHER_EDIT)
+    for kind, (marker, colour) in marks_of(dataset).items():
         of_kind = dataset.isel(pair=np.flatnonzero(dataset["kind"].values == kind))
         for method in METHODS:
             z = h * of_kind["secant"].sel(layer=layer, scheme=method).values
@@ -143,8 +144,7 @@ def handles(run: Measurements, h: float) -> list[Artist]:
         return []
     found: list[Artist] = [
         style.key(rf"secants $h\zeta$ of edits: {style.plain(kind)}", colour, marker, size=3.4)
-        for kind in kinds_of(run["secants"])
-        for marker, colour in [style.EDITS.get(kind, style.OTHER_EDIT)]
+        for kind, (marker, colour) in marks_of(run["secants"]).items()
     ]
     hollow = style.key(
         "filled: explicit, at its start; hollow: implicit, at its end",
@@ -209,14 +209,14 @@ def _draw_shares(ax: Axes, found: list[Damped], h: float) -> None:
 
 
 def _draw_growth(ax: Axes, dataset: xr.Dataset, method: str) -> None:
-    layers, kinds = selection.layers_of(dataset), kinds_of(dataset)
-    for i, kind in enumerate(kinds):
-        marker, colour = style.EDITS.get(kind, style.OTHER_EDIT)
+    layers = selection.layers_of(dataset)
+    marks = marks_of(dataset)
+    for i, (kind, (marker, colour)) in enumerate(marks.items()):
         of_kind = dataset.isel(pair=np.flatnonzero(dataset["kind"].values == kind))
         growth = of_kind["secant_growth"].sel(scheme=method).transpose("pair", "layer")
         lost = ~np.isfinite(growth.values).all(0)
         band = selection.band(growth, "pair").positive()
-        whiskers(ax, beside(layers, i, len(kinds)), band, colour, marker, lost)
+        whiskers(ax, beside(layers, i, len(marks)), band, colour, marker, lost)
     ax.axhline(1, color=style.GUIDE, linewidth=0.6, zorder=0)
     if style.is_leftmost(ax) or method == METHODS[0]:
         ax.set_ylabel(r"growth $\|\delta_{l+1}\|\,/\,\|\delta_l\| = |R(h\zeta_l)|$")
@@ -245,8 +245,7 @@ def _handles(dataset: xr.Dataset) -> list[Artist]:
         style.key(f"edits, {style.NAMES[method]}", style.COLOURS[method], "o") for method in METHODS
     ]
     found.append(style.key("leading eigenvalues, in their colours", style.INK, "x"))
-    for kind in kinds_of(dataset):
-        marker, colour = style.EDITS.get(kind, style.OTHER_EDIT)
+    for kind, (marker, colour) in marks_of(dataset).items():
         count = int((dataset["kind"].values == kind).sum())
         found.append(style.key(f"{style.plain(kind)} (n = {count})", colour, marker))
     return found

@@ -124,6 +124,22 @@ def test_secants_stand_over_the_regions_in_the_colour_of_their_kind() -> None:
     assert "edits: typo" in shown and "edits: edit" in shown and "hollow: implicit" in shown
 
 
+def test_no_two_kinds_look_alike() -> None:
+    kinds = ("typo", "swap", "paraphrase", "negation", "attack")
+    run = synthetic.summary(layers=1, kinds=dict.fromkeys(kinds, 2))
+    marks = secants.marks_of(run["secants"])
+    assert list(marks) == ["typo", "negation", "attack", "paraphrase", "swap"]
+    assert len(set(marks.values())) == len(kinds)
+    assert marks["typo"] == style.EDITS["typo"]
+    for figure in (secants.draw(run), spectra.draw(run)):
+        entries = {
+            (str(key.get_marker()), key.get_color())
+            for key in figure.legends[0].legend_handles
+            if isinstance(key, Line2D)
+        }
+        assert set(marks.values()) <= entries
+
+
 def test_secants_of_another_step_size_are_not_drawn() -> None:
     run = synthetic.summary(layers=1)
     ax = spectra.draw(run, step_size=0.3).axes[0]
