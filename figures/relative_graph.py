@@ -59,11 +59,11 @@ def outlines(graph: xr.Dataset) -> tuple[np.ndarray, ...]:
     reached = graph["relative_graph_boundary"].values.real
     left = max(float((centres - outer).max()), float(reached.min()))
     right = min(float((centres + outer).min()), float(reached.max()))
-    ends = np.clip([-DENSE, DENSE], left, right)
+    near, far = (float(np.clip(end, left, right)) for end in (-DENSE, DENSE))
     corners = [_crossings(centres, outer), _crossings(holes, inner), holes - inner, holes + inner]
     x = np.unique(
         np.clip(
-            np.concatenate([_towards_ends(left, right), np.linspace(*ends, POINTS), *corners]),
+            np.concatenate([_towards_ends(left, right), np.linspace(near, far, POINTS), *corners]),
             left,
             right,
         )
