@@ -14,7 +14,7 @@ from analysis.flips.records import (
 from analysis.ground.files import write_text
 from figures import style
 from figures.flips import draw_fates, draw_flip_rates, draw_scores
-from figures.records import Number, not_a_number
+from figures.records import Number
 from figures.template import Heading, Shown, Table, render, shown
 
 SCORES = (
@@ -179,7 +179,8 @@ def _rate_table(record: Flips) -> Table | None:
     head += [Heading(name) for name in (*names, "gain over base rate")]
     caption = (
         "Predicted flip rates for sentences that the fit has not seen. Slope 1 is calibrated, "
-        "less is too sure of itself."
+        "less is too sure of itself; there is none where the rates do not differ, or tell all that "
+        "flip from all that hold."
     )
     return Table(caption, [head], rows, words=1)
 
@@ -237,5 +238,5 @@ def _model_table(record: Flips) -> Table:
 
 
 def _three(value: Number) -> str:
-    """With three decimals."""
-    return f"{not_a_number(value):.3f}".replace("-", "−")
+    """With three decimals; a dash for what is not known."""
+    return "–" if value is None else f"{value:.3f}".replace("-", "−")

@@ -14,7 +14,7 @@ from figures import selection, style
 
 LINE = (0, (5, 1.2))
 WIDTH = 1.0
-POINTS = 121  # of an outline over all of the graph, and as many where the discs of h = 1 are
+POINTS = 81  # of an outline over all of the graph, and as many where the discs of h = 1 are
 DENSE = 3.0
 INSET = (0.0, 0.0, 0.2, 0.34)  # of a panel: the whole graph, where it leaves the frame
 
@@ -44,33 +44,53 @@ def outlines(graph: xr.Dataset) -> tuple[np.ndarray, ...]:
     """What lies between the two circles about every centre, in the upper and in the lower half
     plane: complex, each once around; none where it is not known.
 
-    All of the graph lies in it, to the residuals of the circles, and it touches each of them. An
-    inner circle is drawn no larger than it surely is.
+    All of the graph lies in it, to the residuals of the circles and the width of a line, and it
+    touches each of them. An inner circle is drawn no larger than it surely is.
     """
-    centres, outer, inner = (
-        values[:, None]
-        for values in (
-            graph["centre"].values,
-            graph["relative_graph_outer"].values,
-            (graph["relative_graph_inner"] - graph["relative_graph_inner_residual"]).values,
-        )
-    )
+    centres = graph["centre"].values
+    outer = graph["relative_graph_outer"].values
+    inner = (graph["relative_graph_inner"] - graph["relative_graph_inner_residual"]).values
     known = np.isfinite(outer).all() and np.isfinite(graph["relative_graph_boundary"]).all()
     if not (known and graph["relative_graph_outer_converged"].all()):
         return ()
-    sure = graph["relative_graph_inner_converged"].values[:, None] & np.isfinite(inner)
+    sure = graph["relative_graph_inner_converged"].values & (inner >= 0)
+    holes, inner = centres[sure], inner[sure]
     # Beyond the outermost real parts the circles say little: their centres would have to be far.
     reached = graph["relative_graph_boundary"].values.real
     left = max(float((centres - outer).max()), float(reached.min()))
     right = min(float((centres + outer).min()), float(reached.max()))
     near, far = (float(np.clip(end, left, right)) for end in (-DENSE, DENSE))
-    grids = np.linspace(left, right, POINTS), np.linspace(near, far, POINTS)
-    x = np.unique(np.concatenate(grids))
-    distances = (x - centres) ** 2
-    top = (outer**2 - distances).min(0).clip(0)
-    bottom = np.where(sure, inner**2 - distances, 0.0).max(0).clip(0, top)
+    corners = [_crossings(centres, outer), _crossings(holes, inner), holes - inner, holes + inner]
+    x = np.unique(
+        np.clip(
+            np.concatenate([_towards_ends(left, right), np.linspace(near, far, POINTS), *corners]),
+            left,
+            right,
+        )
+    )
+    top = _heights(x, centres, outer).min(0).clip(0)
+    bottom = _heights(x, holes, inner).max(0, initial=0.0).clip(0, top)
     upper = np.concatenate([x + 1j * np.sqrt(top), (x + 1j * np.sqrt(bottom))[::-1]])
     return upper, upper.conj()
+
+
+def _heights(x: np.ndarray, centres: np.ndarray, radii: np.ndarray) -> np.ndarray:
+    """Im² over x of each circle, `(circles, points)`."""
+    return np.asarray(radii[:, None] ** 2 - (x - centres[:, None]) ** 2)
+
+
+def _crossings(centres: np.ndarray, radii: np.ndarray) -> np.ndarray:
+    """The real parts where circles about neighbouring centres cross: corners of what they bound,
+    which a straight line between other points would cut off.
+    """
+    power = radii**2 - centres**2
+    return np.asarray(-np.diff(power) / (2 * np.diff(centres)))
+
+
+def _towards_ends(left: float, right: float) -> np.ndarray:
+    """Points that are dense at both ends, where an outline is steep."""
+    along = np.sin(np.linspace(-np.pi / 2, np.pi / 2, POINTS))
+    return np.asarray((left + right) / 2 + (right - left) / 2 * along)
 
 
 def off_axis(half: np.ndarray) -> list[np.ndarray]:
@@ -124,5 +144,5 @@ def handles(run: Measurements) -> list[Artist]:
     text = drawn_text(run)
     if text is None:
         return []
-    label = f"scaled relative graph of text {text + 1}, inset: all of it"
+    label = f"scaled relative graph of text {text + 1}, inset where it is larger"
     return [style.key(label, style.INK, line=LINE, width=WIDTH)]

@@ -3,6 +3,7 @@ that is damped, and why eigenvalues say something else.
 """
 
 import dataclasses
+import itertools
 from collections.abc import Sequence
 
 import numpy as np
@@ -10,7 +11,7 @@ import xarray as xr
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, PercentFormatter
+from matplotlib.ticker import FixedLocator, MaxNLocator, PercentFormatter
 
 from analysis.ground.resampling import Interval
 from analysis.quantities import METHODS
@@ -32,7 +33,8 @@ class Damped:
     Attributes:
         layer: index from 0.
         method: "explicit" or "implicit".
-        edits: share of the edits, with its interval.
+        edits: share of the edits whose growth is known, with its interval.
+        of: how many edits there are.
         eigenvalues: share of the leading eigenvalues of all texts; NaN where none is known.
         largest: max |R(hλ)| over these.
     """
@@ -40,14 +42,21 @@ class Damped:
     layer: int
     method: str
     edits: Interval
+    of: int
     eigenvalues: float
     largest: float
 
     @property
+    def comparable(self) -> bool:
+        """Both shares are known."""
+        return bool(np.isfinite([self.edits.mean, self.eigenvalues]).all())
+
+    @property
     def disagree(self) -> bool:
-        """Most edits are damped and most eigenvalues are not, or the other way round."""
-        known = np.isfinite([self.edits.mean, self.eigenvalues]).all()
-        return bool(known and (self.edits.mean >= 0.5) != (self.eigenvalues >= 0.5))
+        """Half of the edits or more are damped and fewer of the eigenvalues, or the other way
+        round.
+        """
+        return self.comparable and (self.edits.mean >= 0.5) != (self.eigenvalues >= 0.5)
 
 
 def at_step_size(run: Measurements, h: float | None) -> tuple[float, xr.Dataset]:
@@ -58,11 +67,12 @@ def at_step_size(run: Measurements, h: float | None) -> tuple[float, xr.Dataset]
     return h, settled_only(dataset) if dataset else dataset
 
 
-def kinds_of(dataset: xr.Dataset) -> list[str]:
-    """The kinds of edits, in the order of their colours, those without one last."""
+def marks_of(dataset: xr.Dataset) -> dict[str, tuple[str, str]]:
+    """Marker and colour of each kind of edits, those without a name of their own last."""
     kinds = set(dataset["kind"].values.tolist()) if dataset else set[str]()
-    order = list(style.EDITS)
-    return sorted(kinds, key=lambda kind: (kind not in order, kind in order and order.index(kind)))
+    known = {kind: mark for kind, mark in style.EDITS.items() if kind in kinds}
+    others = zip(sorted(kinds - set(known)), itertools.cycle(style.OTHER_EDITS), strict=False)
+    return {**known, **dict(others)}
 
 
 def damped(run: Measurements, step_size: float | None = None) -> list[Damped]:
@@ -88,6 +98,7 @@ def _damped(run: Measurements, one: xr.Dataset, layer: int, method: str, h: floa
         layer,
         method,
         share_damped(one["secant_growth"]),
+        one.sizes["pair"],
         float((growth < 1).mean()) if known else float("nan"),
         float(growth.max()) if known else float("nan"),
     )
@@ -103,8 +114,7 @@ def draw_on(ax: Axes, run: Measurements, layer: int, h: float) -> None:
     if layer not in selection.layers_of(dataset):
         return
     many = dataset.sizes["pair"] > MANY
-    for kind in kinds_of(dataset):
-        marker, colour = style.EDITS.get(kind, style.OTHER_EDIT)
+    for kind, (marker, colour) in marks_of(dataset).items():
         of_kind = dataset.isel(pair=np.flatnonzero(dataset["kind"].values == kind))
         for method in METHODS:
             z = h * of_kind["secant"].sel(layer=layer, scheme=method).values
@@ -134,8 +144,7 @@ def handles(run: Measurements, h: float) -> list[Artist]:
         return []
     found: list[Artist] = [
         style.key(rf"secants $h\zeta$ of edits: {style.plain(kind)}", colour, marker, size=3.4)
-        for kind in kinds_of(run["secants"])
-        for marker, colour in [style.EDITS.get(kind, style.OTHER_EDIT)]
+        for kind, (marker, colour) in marks_of(run["secants"]).items()
     ]
     hollow = style.key(
         "filled: explicit, at its start; hollow: implicit, at its end",
@@ -186,7 +195,8 @@ def _draw_shares(ax: Axes, found: list[Damped], h: float) -> None:
         mine = [one for one in found if one.method == method]
         x, colour = beside(layers, i, len(METHODS)), style.COLOURS[method]
         shares = np.array([[one.edits.mean, one.edits.low, one.edits.high] for one in mine]).T
-        whiskers(ax, x, selection.Band(*shares), colour, "o")
+        some_lost = np.array([one.edits.n < one.of for one in mine])
+        whiskers(ax, x, selection.Band(*shares), colour, "o", some_lost)
         eigenvalues = [one.eigenvalues for one in mine]
         ax.plot(x + 0.1, eigenvalues, linestyle="none", marker="x", markersize=4, color=colour)
     ax.set_ylim(-0.05, 1.05)
@@ -199,14 +209,14 @@ def _draw_shares(ax: Axes, found: list[Damped], h: float) -> None:
 
 
 def _draw_growth(ax: Axes, dataset: xr.Dataset, method: str) -> None:
-    layers, kinds = selection.layers_of(dataset), kinds_of(dataset)
-    for i, kind in enumerate(kinds):
-        marker, colour = style.EDITS.get(kind, style.OTHER_EDIT)
+    layers = selection.layers_of(dataset)
+    marks = marks_of(dataset)
+    for i, (kind, (marker, colour)) in enumerate(marks.items()):
         of_kind = dataset.isel(pair=np.flatnonzero(dataset["kind"].values == kind))
         growth = of_kind["secant_growth"].sel(scheme=method).transpose("pair", "layer")
         lost = ~np.isfinite(growth.values).all(0)
         band = selection.band(growth, "pair").positive()
-        whiskers(ax, beside(layers, i, len(kinds)), band, colour, marker, lost)
+        whiskers(ax, beside(layers, i, len(marks)), band, colour, marker, lost)
     ax.axhline(1, color=style.GUIDE, linewidth=0.6, zorder=0)
     if style.is_leftmost(ax) or method == METHODS[0]:
         ax.set_ylabel(r"growth $\|\delta_{l+1}\|\,/\,\|\delta_l\| = |R(h\zeta_l)|$")
@@ -224,7 +234,9 @@ def _scale_alike(axes: list[Axes]) -> None:
     for ax in axes:
         ax.set_ylim(min(ends), max(ends))
         if max(ends) < 10 * min(ends):  # powers of ten would leave one tick
-            ax.yaxis.set_major_locator(FixedLocator(FINE_TICKS))
+            seen = sum(min(ends) <= tick <= max(ends) for tick in FINE_TICKS)
+            fine = FixedLocator(FINE_TICKS) if seen > 2 else MaxNLocator(4)
+            ax.yaxis.set_major_locator(fine)
 
 
 def _handles(dataset: xr.Dataset) -> list[Artist]:
@@ -233,8 +245,7 @@ def _handles(dataset: xr.Dataset) -> list[Artist]:
         style.key(f"edits, {style.NAMES[method]}", style.COLOURS[method], "o") for method in METHODS
     ]
     found.append(style.key("leading eigenvalues, in their colours", style.INK, "x"))
-    for kind in kinds_of(dataset):
-        marker, colour = style.EDITS.get(kind, style.OTHER_EDIT)
+    for kind, (marker, colour) in marks_of(dataset).items():
         count = int((dataset["kind"].values == kind).sum())
         found.append(style.key(f"{style.plain(kind)} (n = {count})", colour, marker))
     return found
@@ -258,13 +269,16 @@ def finding(run: Measurements, step_size: float | None = None) -> str:
 
 
 def _shares(found: list[Damped], method: str) -> str:
-    words = [
-        f"layer {one.layer} {100 * one.edits.mean:.0f} % ({100 * one.edits.low:.0f}–"
-        f"{100 * one.edits.high:.0f})"
-        for one in found
-        if one.method == method and one.edits.n
-    ]
-    return f"{method} {', '.join(words) or 'not known'}"
+    words = [_share(one) for one in found if one.method == method]
+    return f"{method} {', '.join(words)}"
+
+
+def _share(one: Damped) -> str:
+    if not one.edits.n:
+        return f"layer {one.layer} not known"
+    low, high = 100 * one.edits.low, 100 * one.edits.high
+    only = f" of the {one.edits.n} known" if one.edits.n < one.of else ""
+    return f"layer {one.layer} {100 * one.edits.mean:.0f} %{only} ({low:.0f}–{high:.0f})"
 
 
 def _on_eigenvalues(found: list[Damped]) -> str:
@@ -280,17 +294,18 @@ def _on_eigenvalues(found: list[Damped]) -> str:
                 f"{per_cent([one.eigenvalues for one in apart])} of the leading eigenvalues and "
                 f"{per_cent([one.edits.mean for one in apart])} of the edits"
             )
-    if not np.isfinite([one.eigenvalues for one in found]).any():
-        return "Leading eigenvalues are not known."
+    if not any(one.comparable for one in found):
+        return "Leading eigenvalues are not known where the share of edits is."
     if not words:
+        where = "" if all(one.comparable for one in found) else " where both are known"
         return (
-            "Leading eigenvalues agree: in every layer either step damps most of both or amplifies "
-            "most of both."
+            f"Leading eigenvalues agree: in every layer{where} a step damps at least half of both, "
+            "or less than half of both."
         )
     return (
         f"Leading eigenvalues disagree {', and '.join(words)}. They are chosen for being extreme, "
         "and each holds for an infinitesimal perturbation in one direction. An edit is an average "
-        "of directions; where it keeps the number of tokens, its secant lies in the hull of the "
+        "of directions; where every token keeps its place, its secant lies in the hull of the "
         "relative graphs at the states between the two texts."
     )
 
@@ -348,6 +363,7 @@ SECANTS = Picture(
     caption="Left: share of the edits that a step damps, with 95 % intervals over originals, and "
     "of the leading eigenvalues of all texts. Right: growth of the difference between a text and "
     "its edit over each layer, exact and not linearised; medians by kind of edit, whiskers from "
-    "the 10th to the 90th percentile; hollow where some pair was not solved. " + CONVENTION,
+    "the 10th to the 90th percentile. Hollow where some pair was not solved, in this layer or one "
+    "before it. " + CONVENTION,
     also=("relative_graph",),
 )

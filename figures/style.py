@@ -27,13 +27,14 @@ COLOURS = {
     "truncated": "#009E73",
     "lemniscate": "#6E6E6E",
 }
-# Kinds of edits: after Tol (2021), none of the colours above; a kind without a name here is OTHER.
+# Kinds of edits: after Tol (2021), none of the colours above; kinds without a name here take the
+# others in turn.
 EDITS = {
     "typo": ("^", "#882255"),
     "synonym": ("s", "#999933"),
     "negation": ("v", "#332288"),
 }
-OTHER_EDIT = ("D", "#8C6D46")
+OTHER_EDITS = tuple((marker, "#8C6D46") for marker in "DPXph<>")
 LINE_WIDTHS = {
     "explicit": 2.4,
     "implicit": 1.4,

@@ -18,6 +18,7 @@ from analysis.ground.auroc import concordance
 FOLDS = 5
 BINS = 10
 PENALTY = 1.0  # on the squared slopes: a normal prior of unit width, which separable data need
+EQUAL = 1e-9  # log odds that differ by no more than rounding
 SMALLEST = 1e-6  # of a predicted rate: log loss and log odds stay finite
 
 
@@ -98,37 +99,68 @@ def _fit(
     folds: np.ndarray,
     base: np.ndarray,
 ) -> Fit:
-    rates = []
-    ordered = pairs = np.zeros(1)
-    for answers in models:
-        of_inputs = folds[answers.sentences]
-        features = np.stack([answers.score(score) for score in scores], axis=1)
-        rates.append(cross_fitted(features, answers.flipped, of_inputs))
-        # Fits of two folds differ, so that only inputs of one fold are compared.
-        for fold in np.unique(of_inputs):
-            inside = of_inputs == fold
-            weights = answers.of_inputs[:, inside]
-            more, all_pairs = concordance(rates[-1][inside], answers.flipped[inside], weights)
-            ordered, pairs = ordered + more, pairs + all_pairs
+    rates = [
+        cross_fitted(
+            np.stack([answers.score(score) for score in scores], axis=1),
+            answers.flipped,
+            folds[answers.sentences],
+        )
+        for answers in models
+    ]
     rate = np.concatenate(rates)
     flipped = np.concatenate([answers.flipped for answers in models])
     weight = np.concatenate([answers.of_inputs for answers in models], axis=1)
-    log_odds = scipy.special.logit(rate)
-    intercept, slope = _logistic(log_odds[:, None], flipped, 0.0)
-    with np.errstate(invalid="ignore"):
-        auroc = ordered / pairs
+    fitted = np.concatenate([FOLDS * i + folds[each.sentences] for i, each in enumerate(models)])
+    intercept, slope = calibration_line(rate, flipped, fitted)
     return Fit(
         name=name,
         scores=list(scores),
-        auroc=estimate(auroc),
-        intercept=float(intercept),
-        slope=float(slope),
+        auroc=estimate(_auroc_within(rate, flipped, weight, fitted)),
+        intercept=intercept,
+        slope=slope,
         brier=float(_brier(rate, flipped).mean()),
         brier_gain=estimate(_mean(_brier(base, flipped) - _brier(rate, flipped), weight)),
         log_loss=float(_log_loss(rate, flipped).mean()),
         log_loss_gain=estimate(_mean(_log_loss(base, flipped) - _log_loss(rate, flipped), weight)),
         bins=_bins(rate, flipped, weight),
     )
+
+
+def _auroc_within(
+    rate: np.ndarray, flipped: np.ndarray, weight: np.ndarray, fitted: np.ndarray
+) -> np.ndarray:
+    """AUROC of the rates that one fit predicts: those of two fits differ by the fits too."""
+    ordered = pairs = np.zeros(len(weight))
+    for fit in np.unique(fitted):
+        inside = fitted == fit
+        more, count = concordance(rate[inside], flipped[inside], weight[:, inside])
+        ordered, pairs = ordered + more, pairs + count
+    with np.errstate(invalid="ignore"):
+        return np.asarray(ordered / pairs)
+
+
+def calibration_line(
+    rate: np.ndarray, flipped: np.ndarray, fitted: np.ndarray
+) -> tuple[float | None, float | None]:
+    """Intercept and slope of the outcome's logistic regression on the predicted log odds.
+
+    Args:
+        rate: `(inputs,)`, in (0, 1).
+        flipped: `(inputs,)` bool.
+        fitted: `(inputs,)`, which fit predicts each rate.
+
+    Returns:
+        None where the regression has no answer: rates that separate all that flip from all that
+        hold have an infinite slope; rates that are equal within each fit differ between fits by
+        their base rates alone, which are low exactly where more of the left-out inputs flip.
+    """
+    log_odds = scipy.special.logit(rate)
+    flips, holds = log_odds[flipped], log_odds[~flipped]
+    is_separated = flips.min() >= holds.max() or flips.max() <= holds.min()
+    if is_separated or all(np.ptp(log_odds[fitted == fit]) < EQUAL for fit in np.unique(fitted)):
+        return None, None
+    intercept, slope = _logistic(log_odds[:, None], flipped, 0.0)
+    return float(intercept), float(slope)
 
 
 def _bins(rate: np.ndarray, flipped: np.ndarray, weight: np.ndarray) -> list[Bin]:

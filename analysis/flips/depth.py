@@ -25,7 +25,7 @@ class _Pairs:
         values: "margin", "size", and (kind, level) of each size over the margin, `(pairs,)` each.
         flipped: `(pairs,)` bool.
         originals: `(pairs,)`, digests of the first texts.
-        left_out: pairs without a finite margin before and after.
+        left_out: pairs without a margin before, other than 0, and after.
     """
 
     values: dict[str | tuple[str, int], np.ndarray]
@@ -55,7 +55,7 @@ def _pairs(record: Edits) -> _Pairs:
         (edit, edit.answer)
         for edit in record.edits
         if edit.answer is not None
-        and edit.answer.margin_before is not None
+        and edit.answer.margin_before  # no size is over a margin of 0
         and edit.answer.margin_after is not None
     ]
     margin = np.array([answer.margin_before for _, answer in known], dtype=np.float64)
@@ -67,8 +67,7 @@ def _pairs(record: Edits) -> _Pairs:
     values: dict[str | tuple[str, int], np.ndarray] = {"margin": -margin}
     values["size"] = sizes["whole"].reshape(shape)[:, 0]
     for name, size in sizes.items():
-        with np.errstate(divide="ignore", invalid="ignore"):  # a margin of 0 leaves a pair out
-            over_margin = size.reshape(shape) / margin[:, None]
+        over_margin = size.reshape(shape) / margin[:, None]
         values |= {(name, level): over_margin[:, level] for level in range(record.layers + 1)}
     return _Pairs(
         values,

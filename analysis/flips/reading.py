@@ -116,7 +116,7 @@ def read_files(paths: Sequence[Path], edits: Sequence[Path] = ()) -> Files:
     Raises:
         ValueError: if a file is another record; if a condition has no labels of its own, no attack
             or the weights of another one; if an attack has no condition or is on other rows than
-            its condition; or if edits are not of a classifier that has a condition.
+            its condition; or if edits are of no classifier that has a condition, or of one twice.
         OSError: if a file cannot be read.
     """
     conditions: dict[Path, Condition] = {}
@@ -143,8 +143,7 @@ def read_files(paths: Sequence[Path], edits: Sequence[Path] = ()) -> Files:
         raise ValueError(f"expected at least 1 {lacking} among the files, got none")
     places = _places(conditions)
     attacked = _matched(conditions, places, attacks)
-    for path, record in edited.items():
-        _place_of(path, "edits under", record.identity.get("weights"), places)
+    _require_one_of_each_model(edited, places)
     return Files(tuple(conditions.values()), attacked, tuple(edited.values()))
 
 
@@ -199,6 +198,19 @@ def _place_of(path: Path, what: str, weights: str | None, places: dict[str, int]
             f"got {(weights or 'none')[:12]}"
         )
     return places[weights]
+
+
+def _require_one_of_each_model(edited: dict[Path, Edits], places: dict[str, int]) -> None:
+    """Records of edits are of the models that have a condition."""
+    of_model: dict[int, Path] = {}
+    for path, record in edited.items():
+        model = _place_of(path, "edits under", record.identity.get("weights"), places)
+        twice = of_model.setdefault(model, path)
+        if twice != path:
+            raise ValueError(
+                f"{path}: expected one record of edits for each model, got {twice} too; one file "
+                "of pairs can hold all kinds"
+            )
 
 
 def _matched(

@@ -104,6 +104,8 @@ class Fit(Record, frozen=True, kw_only=True):
         scores: that it reads.
         auroc: of the predicted rates, within a model and a fold.
         intercept: of the outcome's logistic regression on the predicted log odds; calibrated is 0.
+            None where the rates are equal within each model and fold, or separate all that flip
+            from all that hold: the regression has no answer then.
         slope: likewise; calibrated is 1, and less is too sure of itself.
         brier: mean of (predicted − outcome)².
         brier_gain: that of the base rate less this.
@@ -186,7 +188,7 @@ class Fate(Record, frozen=True, kw_only=True):
     Attributes:
         model: as it was named; "all" for several together.
         models: indices among the records of edits.
-        pairs: with a classifier's answer to both texts.
+        pairs: with a classifier's answer to both texts, the first with a margin that is not 0.
         left_out: pairs without.
         flipped: of the pairs.
         sentences: different first texts.

@@ -1,14 +1,11 @@
 """The numbers of a verdict as tables, one row a number that was compared."""
 
-import io
 from pathlib import Path
 
 import pandas as pd
 
 from analysis.flips.records import Estimate, Flips
-from analysis.ground.files import write_bytes
-
-FORMATS = ("csv", "parquet")
+from analysis.run import write_table
 
 
 def tables(record: Flips) -> dict[str, pd.DataFrame]:
@@ -26,18 +23,11 @@ def write_tables(record: Flips, folder: Path, form: str) -> list[Path]:
     Raises:
         OSError: if a file cannot be written.
     """
-    written = []
-    for name, frame in tables(record).items():
-        if frame.empty:
-            continue
-        content = io.BytesIO()
-        if form == "csv":
-            frame.to_csv(content, index=False)
-        else:
-            frame.to_parquet(content, index=False)
-        written.append(folder / f"{name}.{form}")
-        write_bytes(written[-1], content.getvalue())
-    return written
+    return [
+        write_table(frame, folder, name, form)
+        for name, frame in tables(record).items()
+        if not frame.empty
+    ]
 
 
 def _scores(record: Flips) -> list[dict[str, object]]:

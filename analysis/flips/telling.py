@@ -27,7 +27,7 @@ def primary_sentence(rankings: Sequence[Ranking], attacks: Sequence[str], score:
     for ranking in rankings:
         found = ranking.score(score)
         if found.gain.value is None:
-            parts.append(f"not known against {ranking.attack}, where none flips, or none holds")
+            parts.append(f"not known against {ranking.attack}, {_why_unknown(ranking, found)}")
             continue
         ranked = f"{found.gain.signed} against {ranking.attack}: {_meaning(found)}"
         parts.append(f"{ranked} ({short(found.auroc.value)} and {short(found.confidence.value)})")
@@ -69,6 +69,17 @@ def alone_sentence(rankings: Sequence[Ranking], primaries: Sequence[Ranking], sc
 
 def _is_of(ranking: Ranking, attack: str) -> bool:
     return ranking.attack == attack or ranking.attack.startswith(f"{attack} ")
+
+
+def _why_unknown(ranking: Ranking, found: Score) -> str:
+    if not ranking.inputs:
+        return "where no answer is right"
+    if ranking.flipped in (0, ranking.inputs):
+        return "where none flips, or none holds"
+    if found.flipped and found.held:
+        return "where of each model all inputs flip, or all hold"
+    without = "holds" if found.flipped else "flips"
+    return f"where g or confidence is no number for any input that {without}"
 
 
 def _meaning(found: Score) -> str:

@@ -101,12 +101,15 @@ def _of_path(path: "od.SecantPath", layers: tuple[int, ...]) -> dict[str, np.nda
     from analysis.study import to_numpy, to_pairs
 
     chosen = list(layers)
+    # Beyond a step that was not solved the states are another path's, also under layers that were
+    # not chosen.
+    solved = path.converged.cumprod(dim=1).bool()
     return {
         "secant": to_pairs(path.points[:, chosen]),
         "start": to_pairs(path.start[:, chosen]),
         "growth": to_numpy(path.growth[:, chosen]),
         "predicted": to_numpy(path.predicted[:, chosen]),
-        "converged": to_numpy(path.converged[:, chosen]),
+        "converged": to_numpy(solved[:, chosen]),
         "cumulative": to_numpy(path.cumulative),
     }
 
@@ -155,7 +158,9 @@ def _of_methods(cell: Cell) -> dict[str, xr.Variable]:
             dims, both(cell, "{}_predicted"), "|R(hζ)| with ζ where the step starts"
         ),
         "secant_converged": flag(
-            dims, both(cell, "{}_converged"), "the solves of both texts converged"
+            dims,
+            both(cell, "{}_converged"),
+            "the solves of both texts converged, in this layer and all before it",
         ),
         "secant_cumulative": variable(
             "pair passed scheme",

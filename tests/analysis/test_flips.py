@@ -282,6 +282,21 @@ def test_a_handful_of_flips_has_no_interval_and_says_so(tmp_path: Path, flipped:
     assert "No flip rates are predicted" in "\n".join(told(record))
 
 
+@pytest.mark.parametrize("without", [True, False])
+def test_an_outcome_is_unknown_for_the_reason_that_it_gives(tmp_path: Path, without: bool) -> None:
+    half = [i < COUNT // 2 for i in range(COUNT)]
+    inputs = [an_input(i, None if flip == without else 1.0 + i) for i, flip in enumerate(half)]
+    found = judged(tmp_path, [inputs], [half]).primary.sentence
+    which = "flips" if without else "holds"
+    assert f"characters, where g or confidence is no number for any input that {which};" in found
+
+
+def test_pairs_of_two_models_are_no_pairs(tmp_path: Path) -> None:
+    inputs = [an_input(i, 1.0 + i) for i in range(COUNT)]
+    found = judged(tmp_path, [inputs] * 2, [[True] * COUNT, [False] * COUNT]).primary.sentence
+    assert "characters, where of each model all inputs flip, or all hold;" in found
+
+
 def test_one_sentence_that_flips_for_every_model_is_one(tmp_path: Path) -> None:
     inputs = [an_input(i, float(i + 1)) for i in range(COUNT)]
     record = judged(tmp_path, [inputs] * 5, [[i < 3 for i in range(COUNT)]] * 5)
@@ -295,6 +310,7 @@ def test_nobody_right_and_nothing_known(tmp_path: Path) -> None:
     ranking = pooled(record)
     assert (ranking.inputs, ranking.flipped) == (0, 0)
     assert all(score.auroc.value is None for score in ranking.scores)
+    assert "not known against characters, where no answer is right;" in record.primary.sentence
     assert max(map(len, told(record))) <= WIDTH
 
 

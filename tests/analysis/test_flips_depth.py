@@ -99,8 +99,8 @@ def test_pairs_without_answers_are_left_out_and_counted() -> None:
         record, {0: None, 1: Answer(0, None, 1.0), 2: Answer(0, 1.0, None), 3: Answer(0, 0.0, 1.0)}
     )
     (fate,) = fates([strange], RESAMPLES, 0)
-    assert (fate.pairs, fate.left_out) == (PAIRS - 3, 3)
     # A margin of 0 has no size over it.
+    assert (fate.pairs, fate.left_out) == (PAIRS - 4, 4)
     assert [each.value for each in fate.whole] == [0.0, 0.5, 1.0]
 
 

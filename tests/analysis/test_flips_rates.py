@@ -4,7 +4,14 @@ import numpy as np
 import pytest
 import scipy.special
 
-from analysis.flips.crossfit import FOLDS, SMALLEST, _folds, calibration, cross_fitted
+from analysis.flips.crossfit import (
+    FOLDS,
+    SMALLEST,
+    _folds,
+    calibration,
+    calibration_line,
+    cross_fitted,
+)
 from analysis.flips.ranking import Answers
 from analysis.ground.resampling import cluster_weights
 
@@ -77,6 +84,8 @@ def test_a_score_that_says_nothing_is_chance_and_not_below() -> None:
     found = calibration([answers(np.zeros(100), flipped)], {"one": ["a"]}, 0)
     assert found is not None and found.fits[0].auroc.value == 0.5
     assert found.fits[0].brier == pytest.approx(found.brier, abs=1e-6)
+    # Base rates alone would have a slope of −4 to −11.
+    assert found.fits[0].slope is None and found.fits[0].intercept is None
 
 
 def test_a_sentence_is_never_in_its_own_fit() -> None:
@@ -140,9 +149,31 @@ def test_what_separates_perfectly_still_has_finite_losses() -> None:
     assert found is not None and np.isfinite(found.fits[0].log_loss)
     assert found.fits[0].auroc.value == pytest.approx(1.0, abs=0.01)
     assert found.fits[0].brier < 0.1 < found.brier
+    assert found.fits[0].slope is None, "of what is separated the slope is infinite"
     first, last = found.fits[0].bins[0], found.fits[0].bins[-1]
     assert (first.observed.value, last.observed.value) == (0.0, 1.0)
     assert first.observed.low is None, "no interval of no width where none flips"
+
+
+@pytest.mark.parametrize(
+    ("flips", "holds", "is_known"),
+    [
+        ((0.3, 0.5), (0.4, 0.2), True),
+        ((0.5, 0.4), (0.2, 0.3), False),
+        ((0.2, 0.3), (0.5, 0.4), False),
+        ((0.4, 0.5), (0.4, 0.2), False),  # they touch in a tie: still separated
+        ((0.4, 0.4), (0.4, 0.4), False),
+    ],
+)
+def test_a_slope_is_known_where_its_regression_has_an_answer(
+    flips: tuple[float, float], holds: tuple[float, float], is_known: bool
+) -> None:
+    rate = np.array([*flips, *holds])
+    flipped = np.array([True, True, False, False])
+    intercept, slope = calibration_line(rate, flipped, np.zeros(4))
+    assert (intercept is not None, slope is not None) == (is_known, is_known)
+    of_two_fits = np.array([0.3, 0.5, 0.3, 0.5])
+    assert calibration_line(of_two_fits, flipped, np.array([0, 1, 0, 1])) == (None, None)
 
 
 def test_fits_are_made_within_a_model_and_judged_on_common_inputs(log_odds: np.ndarray) -> None:

@@ -157,6 +157,14 @@ def test_files_that_do_not_belong_together_are_refused(
         ),
         (
             [condition, attack],
+            [
+                written(tmp_path, name, some_edits(np.ones((1, 3)), [1.0], [True]))
+                for name in ("first", "second")
+            ],
+            "second.json: expected one record of edits for each model, got .*first.json too",
+        ),
+        (
+            [condition, attack],
             [written(tmp_path, "short", short)],
             "expected 4 levels in size_whole of edit 0, got 3",
         ),

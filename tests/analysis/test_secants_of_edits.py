@@ -1,6 +1,8 @@
 """Secants of a small real run: exact growth, pairs of unequal token counts, shares of them."""
 
+import dataclasses
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -81,6 +83,28 @@ def test_a_pair_that_is_too_long_is_named_and_left_out(desk: Path) -> None:
     prepared = sweep.prepare(StudyConfig("bert", ("the cat",), too_long), lines.append)
     assert lines[1:] == ["pair 1 left out: 14 tokens, more than the 12 that the model takes"]
     assert not [cell for cell in prepared.cells if cell.kind == "secants"]
+
+
+def test_beyond_an_unsolved_step_no_edit_is_solved(
+    desk: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where the layer of that step is not among the chosen ones."""
+
+    def first_unsolved(*arguments: Any, **options: Any) -> od.SecantPath:
+        path = od_secants(*arguments, **options)
+        converged = path.converged.clone()
+        converged[0, 0] = False
+        return dataclasses.replace(path, converged=converged)
+
+    od_secants = od.secants
+    monkeypatch.setattr(od, "secants", first_unsolved)
+    edits = (Pair("edit", "the cat", "the dog"), Pair("edit", "the mat", "the mats"))
+    prepared = sweep.prepare(StudyConfig("bert", ("the cat",), edits, layers=(1,)), print)
+    cells = [cell for cell in prepared.cells if cell.kind == "secants"]
+    found = sweep.measure_in_memory(prepared, cells)["secants"]
+    assert found["layer"].values.tolist() == [1]
+    solved = found["secant_converged"].sel(layer=1, scheme="explicit")
+    assert solved.values.ravel().tolist() == [False, True]
 
 
 def growths(values: list[float], clusters: list[int]) -> xr.DataArray:

@@ -370,7 +370,7 @@ def _secants(kinds: dict[str, int], layers: int, steps: list[float], converged: 
 
 def _relative_graph(layer: int, text: int, steps: list[float], converged: bool) -> Cell:
     """That of a normal matrix whose eigenvalues fill a half ring about −1."""
-    centres = np.sort(np.concatenate([np.linspace(-8, 8, 9), -1 / np.array(steps)]))[None]
+    centres = np.unique(np.concatenate([np.linspace(-8, 8, 9), -1 / np.array(steps)]))[None]
     radius, hole = WORST[layer % 6] - 1, 0.05
     turn = np.exp(1j * np.pi * np.linspace(1, 0, 33))
     boundary = -1 + np.concatenate([radius * turn, hole * turn[::-1], radius * turn[:1]])

@@ -92,6 +92,19 @@ def test_the_page_begins_with_the_primary_outcome(tmp_path: Path) -> None:
         assert (tmp_path / f"{name}.png").exists()
 
 
+def test_a_slope_that_is_not_known_is_a_dash(tmp_path: Path) -> None:
+    record = synthetic_flips.flips()
+    first, *others = record.rankings
+    assert first.calibration is not None
+    fits = [msgspec.structs.replace(fit, slope=None) for fit in first.calibration.fits]
+    calibration = msgspec.structs.replace(first.calibration, fits=fits)
+    rankings = [msgspec.structs.replace(first, calibration=calibration), *others]
+    changed = msgspec.structs.replace(record, rankings=rankings)
+    page = write_page(changed, tmp_path).read_text(encoding="utf-8")
+    table = page[page.index("Predicted flip rates for") :].partition("</table>")[0]
+    assert table.count("<td>–</td>") == len(fits) and "nan" not in table
+
+
 def test_a_page_without_fits_and_edits(tmp_path: Path) -> None:
     record = synthetic_flips.flips(fates=False, few=True, fitted=False)
     page = write_page(record, tmp_path).read_text(encoding="utf-8")

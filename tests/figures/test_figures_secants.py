@@ -65,10 +65,45 @@ def test_a_pair_that_was_not_solved_counts_nowhere_and_is_marked() -> None:
     (lost,) = (one for one in secants.damped(run) if (one.layer, one.method) == (1, "implicit"))
     assert lost.edits.n == 5
     assert "secant of an edit, implicit" in {one.quantity for one in run.shortfalls()}
-    panel = secants.draw(run).axes[2]
+    assert "implicit layer 0 100 % (61–100), layer 1 100 % of the 5 known (" in secants.finding(run)
+    shares, _, panel = secants.draw(run).axes
+    hollow = [line for line in shares.get_lines() if line.get_markerfacecolor() == "white"]
+    assert [line.get_xdata().tolist() for line in hollow if len(line.get_xdata())] == [
+        [pytest.approx(1.15)]
+    ]
     assert [line.get_markerfacecolor() for line in marked(panel, "typo")].count("white") == 1
     known = secants.draw(synthetic.summary(layers=2, kinds={"typo": 6})).axes[2]
     assert sum(len(line.get_xdata()) for line in marked(known, "typo")[1::2]) == 0
+
+
+def test_layers_where_nothing_is_known_agree_with_nothing() -> None:
+    run = placed(-0.5, 0.5)
+    solved = run["secants"]["secant_converged"]
+    first = (solved["layer"] == 0) | (solved["scheme"] == "explicit")
+    partly = synthetic.changed(run, "secants", secant_converged=lambda values: values & first)
+    told = secants.finding(partly)
+    assert "implicit layer 0 100 % (90–100), layer 1 not known." in told
+    assert "agree: in every layer where both are known a step damps at least half" in told
+    assert "agree: in every layer a step" in secants.finding(run)
+    unknown = synthetic.changed(run, "spectrum", eigenvalue=lambda _: np.nan)
+    assert "eigenvalues are not known where the share of edits is." in secants.finding(unknown)
+
+
+@pytest.mark.parametrize("width", [1e-3, 0.1, 1.0, 30.0])
+def test_growth_of_any_range_has_a_scale(width: float) -> None:
+    run = synthetic.summary(layers=2)
+    spread = np.linspace(1, 1 + width, run["secants"]["secant_growth"].size)
+    narrow = synthetic.changed(
+        run, "secants", secant_growth=lambda values: spread.reshape(values.shape)
+    )
+    figure = secants.draw(narrow)
+    figure.draw_without_rendering()
+    for panel in figure.axes[1:]:
+        low, high = panel.get_ylim()
+        shown = [text.get_text() for text in panel.get_yticklabels()]
+        ticks = zip(panel.get_yticks(), shown, strict=True)
+        seen = [words for at, words in ticks if low <= at <= high and words]
+        assert len(seen) == len(set(seen)) >= 2
 
 
 def test_secants_stand_over_the_regions_in_the_colour_of_their_kind() -> None:
@@ -87,6 +122,22 @@ def test_secants_stand_over_the_regions_in_the_colour_of_their_kind() -> None:
         assert line.get_markerfacecolor() == face
     shown = "\n".join(entry.get_text() for entry in figure.legends[0].get_texts())
     assert "edits: typo" in shown and "edits: edit" in shown and "hollow: implicit" in shown
+
+
+def test_no_two_kinds_look_alike() -> None:
+    kinds = ("typo", "swap", "paraphrase", "negation", "attack")
+    run = synthetic.summary(layers=1, kinds=dict.fromkeys(kinds, 2))
+    marks = secants.marks_of(run["secants"])
+    assert list(marks) == ["typo", "negation", "attack", "paraphrase", "swap"]
+    assert len(set(marks.values())) == len(kinds)
+    assert marks["typo"] == style.EDITS["typo"]
+    for figure in (secants.draw(run), spectra.draw(run)):
+        entries = {
+            (str(key.get_marker()), key.get_color())
+            for key in figure.legends[0].legend_handles
+            if isinstance(key, Line2D)
+        }
+        assert set(marks.values()) <= entries
 
 
 def test_secants_of_another_step_size_are_not_drawn() -> None:
