@@ -7,8 +7,6 @@ import argparse
 import sys
 import warnings
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
 
 from analysis.conditioning.options import condition_config, condition_options, text_progress
 from analysis.config import (
@@ -21,8 +19,16 @@ from analysis.config import (
     read_texts,
 )
 from analysis.edits.options import batch_progress, edits_options, pairs_of
-from analysis.ground.commands import Parser, one_line, run_command
+from analysis.ground.commands import Parser, run_command
 from analysis.ground.json_records import finite
+from analysis.on_records import (
+    confirm,
+    export,
+    recalibrate,
+    report,
+    require_drawing,
+    tell_calibration,
+)
 from analysis.options import (
     analyze_options,
     calibrate_options,
@@ -36,7 +42,6 @@ from analysis.options import (
     regions_options,
     report_options,
     require_figure,
-    require_of_its_kind,
     study_config,
     study_options,
     warn,
@@ -116,64 +121,6 @@ def predict(options: argparse.Namespace) -> None:
     print(f"prediction: {path}, sha256 {digest}\nto test it: {tests}\nfigure: {figure}")
 
 
-def confirm(options: argparse.Namespace) -> None:
-    """Hold a prediction against the runs that name it, or conditions of inputs against attacks, as
-    the first file says.
-    """
-    from analysis.flips.reading import kind_of
-
-    if kind_of(options.files[0]) == "prediction":
-        _confirm_prediction(options)
-    else:
-        _confirm_conditions(options)
-
-
-def _confirm_prediction(options: argparse.Namespace) -> None:
-    from analysis.confirmation import confirm as confirmed
-    from analysis.record import write_record
-    from figures.confirmation import draw
-    from figures.records import Confirmation, read
-    from figures.style import save
-
-    require_of_its_kind(options, ("edits", "format"), "a prediction")
-    if len(options.files) != 2:
-        raise ValueError(
-            "expected a prediction and the folder of one study, "
-            f"got {len(options.files)} paths: {' '.join(map(str, options.files))}"
-        )
-    prediction, study = options.files
-    attack = options.attack or "characters"
-    found = confirmed(prediction, study, attack, options.seed, options.seed_sd)
-    out = options.out or Path("runs/confirmation")
-    out.mkdir(parents=True, exist_ok=True)
-    path = out / "confirmation.json"
-    write_record(path, found.record())
-    figure = save(draw(read(path, Confirmation)), out, "confirmation")["svg"]
-    print(f"{found.sentence}\n{found.power}\nrecord: {path}\nfigure: {figure}")
-    for layers in found.meta["unpredicted"]:
-        warn(f"implicit layers {layers}: run, but no placement of the prediction; left out")
-
-
-def _confirm_conditions(options: argparse.Namespace) -> None:
-    from analysis.flips import judge, read_files
-    from analysis.flips.tables import write_tables
-    from analysis.flips.telling import told
-    from analysis.ground.json_records import finite, write_record
-
-    require_of_its_kind(options, ("attack", "seed_sd"), "conditions")
-    _require_drawing()
-    record = judge(read_files(options.files, options.edits or ()), options.seed)
-    out = options.out or Path("runs/flips")
-    out.mkdir(parents=True, exist_ok=True)
-    write_record(out / "flips.json", finite(record))
-    tables = write_tables(record, out, options.format or "csv")
-    print("\n".join([*told(record), "", f"record: {out / 'flips.json'}"]))
-    print("\n".join(f"table: {path}" for path in tables))
-    from figures.flips_page import write_page
-
-    print(f"page: {write_page(record, out)}")
-
-
 def calibrate(options: argparse.Namespace) -> None:
     """Growth through a fine-tuned model: measured, and predicted from its linearisation and from
     that of the checkpoint it came from.
@@ -213,39 +160,14 @@ def calibrate(options: argparse.Namespace) -> None:
         return
     tuned, pretrained = (read_run(options.out / name) for name in folders)
     margins = read_json(options.margins) if options.margins else None
-    _tell_calibration(calibrated(tuned, pretrained, options.seed, margins).record(), options.out)
-
-
-def recalibrate(options: argparse.Namespace) -> None:
-    """The fits, tests and figure of a calibration again from the growth that its record holds,
-    without its models.
-    """
-    from analysis.calibration import again
-    from analysis.ground.json_records import read_json
-
-    _tell_calibration(again(read_json(options.record), options.seed).record(), options.out)
-
-
-def _tell_calibration(record: dict[str, Any], out: Path) -> None:
-    """Write a calibration with its figure, and print what it says."""
-    from analysis.calibration.telling import told
-    from analysis.record import write_record
-    from figures.calibration import draw
-    from figures.records import Calibration, read
-    from figures.style import save
-
-    out.mkdir(parents=True, exist_ok=True)
-    path = out / "calibration.json"
-    write_record(path, record)
-    figure = save(draw(read(path, Calibration)), out, "calibration")["svg"]
-    print("\n".join([*told(record), f"record: {path}", f"figure: {figure}"]))
+    tell_calibration(calibrated(tuned, pretrained, options.seed, margins).record(), options.out)
 
 
 def condition(options: argparse.Namespace) -> None:
     """Which of a classifier's inputs an edit flips most easily: margins, their conditioning, and
     what random drafts of each input do.
     """
-    _require_drawing()
+    require_drawing()
     from analysis.conditioning.condition import RECORD, run
     from analysis.conditioning.prepare import prepare
     from analysis.conditioning.tables import write_table
@@ -262,28 +184,6 @@ def condition(options: argparse.Namespace) -> None:
     print(f"record: {options.out / RECORD}\ntable: {table}\npage: {page}")
 
 
-def report(options: argparse.Namespace) -> None:
-    """Figures and report again from a run folder alone."""
-    from analysis.run import read_measurements, write_summary
-    from figures.report import write_report
-    from figures.story import KEYS, read_story
-
-    told = read_story(**{name: getattr(options, name) for name in KEYS})
-    found = read_measurements(options.run)
-    write_summary(options.run, found, warn)
-    print(f"report: {write_report(found, options.run, told=told)}")
-
-
-def export(options: argparse.Namespace) -> None:
-    """Every table of a run folder as a file of its own."""
-    from analysis.run import export as exported
-    from analysis.run import read_measurements
-
-    out = options.out or options.run / "tables"
-    for path in exported(read_measurements(options.run), out, options.format):
-        print(f"table: {path}")
-
-
 def propagate(options: argparse.Namespace) -> None:
     """One figure: growth of a perturbation through depth on a text, and of an edit of it if one is
     given.
@@ -295,7 +195,7 @@ def propagate(options: argparse.Namespace) -> None:
 def edits(options: argparse.Namespace) -> None:
     """What every step does to real edits of any size: one page, one record and its tables."""
     pairs = pairs_of(options)
-    _require_drawing()
+    require_drawing()
     config = StudyConfig(
         model=options.model,
         texts=tuple(dict.fromkeys(pair.original for pair in pairs)),
@@ -343,7 +243,7 @@ def _one_figure(options: argparse.Namespace, pairs: tuple[Pair, ...], kinds: set
     from analysis.sweep import measure_in_memory, prepare
 
     require_figure(options.out)
-    _require_drawing()
+    require_drawing()
     config = study_config(options, (options.text,), pairs, (options.step_size,))
     sweep = prepare(config, warn)
     summary = measure_in_memory(sweep, [cell for cell in sweep.cells if cell.kind in kinds])
@@ -356,19 +256,9 @@ def _one_figure(options: argparse.Namespace, pairs: tuple[Pair, ...], kinds: set
 
 def _texts(options: argparse.Namespace) -> tuple[tuple[str, ...], tuple[Pair, ...]]:
     """The texts and pairs of a command that measures many and draws what it measured."""
-    _require_drawing()
+    require_drawing()
     texts, pairs = read_texts(options.texts) if options.texts else default_texts()
     return texts[: options.limit], pairs[: options.limit]
-
-
-def _require_drawing() -> None:
-    """Tell before the measurement, not after it, that matplotlib cannot be loaded: its backend may
-    not exist.
-    """
-    try:
-        import figures.style  # noqa: F401
-    except (ImportError, ValueError) as error:
-        raise ValueError(f"matplotlib cannot draw (see MPLBACKEND): {one_line(error)}") from None
 
 
 def _parser() -> Parser:

@@ -77,7 +77,7 @@ SHARED_WITH_FIGURES = {"ground", "quantities", "record", "run"}
 RECORDS = "records"  # the typed records of a room, which figures may import too
 MEASURING_LATE = "analysis/quantities/"  # they load torch and odestab where they measure
 HEAVY = {"torch", "transformers", "odestab"}
-COMMANDS = {"analysis/__main__.py", "imbert/__main__.py"}
+COMMANDS = {"analysis/__main__.py", "analysis/on_records.py", "imbert/__main__.py"}
 # their names load torch and transformers, or xarray, when they are used
 LAZY_ROOTS = {"imbert/__init__.py", "imbert/attacks/__init__.py", "analysis/__init__.py"}
 
