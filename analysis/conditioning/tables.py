@@ -52,6 +52,7 @@ MEASURED = (
     "words",
     "tokens",
     "truncated",
+    "solved",
 )
 DRAFTED = ("count", "spread", "least", "flipped")
 FIXED = (
