@@ -123,7 +123,7 @@ def _step(
 ) -> Tensor:
     """The state after the steps of one layer."""
     if not forward.running:
-        return plain(hidden_states, *args, **kwargs)  # type: ignore[no-any-return]
+        return plain(hidden_states, *args, **kwargs)
     bound = BoundLayer(plain, args, kwargs, len(hidden_states))
     # padding has no equation of its own; an explicit step treats it as the layer does
     mask = None if all(isinstance(method, ExplicitEuler) for method in methods) else forward.mask
