@@ -208,18 +208,19 @@ def edits(options: argparse.Namespace) -> None:
     from analysis.edits.run import measure_edits
     from analysis.edits.tables import write_tables
     from analysis.edits.telling import cautions, told
+    from analysis.ground.files import folder_lock
     from analysis.record import write_record
 
     measured = measure_edits(config, warn, batch_progress)
-    options.out.mkdir(parents=True, exist_ok=True)
     path = options.out / "edits.json"
     record = measured.record
-    write_record(path, finite(record))
-    write_tables(record, options.out / "tables", options.format)
     from figures.edits import write_page
 
-    beside = {edit.index: cautions(record, edit) for edit in record.edits}
-    page = write_page(record, measured.words, beside, options.out)
+    with folder_lock(options.out):
+        write_record(path, finite(record))
+        write_tables(record, options.out / "tables", options.format)
+        beside = {edit.index: cautions(record, edit) for edit in record.edits}
+        page = write_page(record, measured.words, beside, options.out)
     print("\n".join([*told(record), f"record: {path}", f"page: {page}"]))
 
 

@@ -3,7 +3,6 @@ labelled arrays and as tables.
 """
 
 import dataclasses
-import io
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ import xarray as xr
 from analysis.cells import CellPlan
 from analysis.ground.files import sweep as sweep_temporary
 from analysis.ground.json_records import DamagedRecord, read_record
+from analysis.ground.write_tables import write_table
 from analysis.quantities import registry
 from analysis.quantities.quantity import Shortfall
 from analysis.record import (
@@ -24,7 +24,6 @@ from analysis.record import (
     read_cell,
     read_config,
     read_run,
-    write_bytes,
     write_config,
     write_record,
 )
@@ -190,22 +189,6 @@ def export(found: Measurements, out: Path, form: str) -> list[Path]:
         raise ValueError(f"format must be one of {', '.join(FORMATS)}, got {form!r}")
     out.mkdir(parents=True, exist_ok=True)
     return [write_table(frame, out, name, form) for name, frame in tables(found)]
-
-
-def write_table(frame: pd.DataFrame, out: Path, name: str, form: str) -> Path:
-    """Write one table, whole or not at all, and give its path.
-
-    Raises:
-        OSError: if it cannot be written.
-    """
-    content = io.BytesIO()
-    if form == "csv":
-        frame.to_csv(content, index=False)
-    else:
-        frame.to_parquet(content, index=False)
-    path = out / f"{name}.{form}"
-    write_bytes(path, content.getvalue())
-    return path
 
 
 def write_summary(folder: Path, found: Measurements, warn: Report) -> None:

@@ -28,7 +28,6 @@ class Study:
         encoder: the model.
         tokenizer: its tokenizer.
         max_tokens: the longest text that the model takes.
-        weights: sha256 of the encoder's parameters, names included.
         identity: sha256 of what else the numbers depend on, by what it is: the model's
             configuration, its tokenizer, the checkpoint whose steps are taken, the file of
             directions.
@@ -40,9 +39,16 @@ class Study:
     encoder: Any
     tokenizer: Any
     max_tokens: int
-    weights: str
     identity: dict[str, str | None] = dataclasses.field(default_factory=dict)
     directions: dict[int, Tensor] = dataclasses.field(default_factory=dict)
+
+    @functools.cached_property
+    def weights(self) -> str:
+        """Sha256 of the encoder's parameters, names included."""
+        digest = hashlib.sha256()
+        for name, parameter in sorted(self.encoder.state_dict().items()):
+            digest.update(name.encode() + parameter.detach().cpu().numpy().tobytes())
+        return digest.hexdigest()
 
     @property
     def known_by(self) -> dict[str, str]:
@@ -137,9 +143,6 @@ def load_study(config: StudyConfig, head: bool = False) -> Study:
     encoder, tokenizer = od.load_encoder(
         model, getattr(torch, config.dtype), config.device, config.steps, head
     )
-    digest = hashlib.sha256()
-    for name, parameter in sorted(encoder.state_dict().items()):
-        digest.update(name.encode() + parameter.detach().cpu().numpy().tobytes())
     known = model_identity(model)
     identity = {
         "model_config": known.config,
@@ -155,7 +158,6 @@ def load_study(config: StudyConfig, head: bool = False) -> Study:
         encoder,
         tokenizer,
         _max_tokens(encoder, tokenizer),
-        digest.hexdigest(),
         identity,
         directions,
     )

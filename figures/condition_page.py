@@ -83,7 +83,7 @@ def write_page(record: Condition, texts: Sequence[Sequence[str]], out: Path, tab
     page = render(
         "condition.html.j2",
         model=record.model,
-        facts=_facts(record),
+        facts=facts(record),
         finding=found,
         shown=shown(drawn, out, "condition", found, conditioning.CAPTION),
         head=_head(record),
@@ -99,16 +99,19 @@ def write_page(record: Condition, texts: Sequence[Sequence[str]], out: Path, tab
     return out / PAGE
 
 
-def _facts(record: Condition) -> str:
+def facts(record: Condition) -> str:
+    """What the margins are of, and what is wrong with some of them, in a sentence."""
     labels = "labels of the file" if record.labels_given else "the predicted labels"
     cut = sum(row.truncated for row in record.inputs)
     lost = sum(not row.finite for row in record.inputs)
+    unsolved = sum(not row.solved for row in record.inputs)
     parts = [
         style.counted(len(record.inputs), "input"),
         f"margins of {labels}",
         f"{record.layers} layers",
         *([f"{cut} cut to {record.max_tokens} tokens"] if cut else []),
         *([f"{lost} without finite numbers"] if lost else []),
+        *([f"{unsolved} with implicit steps that were not solved"] if unsolved else []),
     ]
     return ", ".join(parts) + "."
 

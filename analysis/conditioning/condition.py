@@ -51,6 +51,11 @@ def run(
         write_json(out / RECORD, record)
     if lost := sum(not row.finite for row in record.inputs):
         warn(f"{lost} of {len(record.inputs)} inputs have no finite margin and gradient")
+    if unsolved := sum(not row.solved for row in record.inputs):
+        warn(
+            f"{unsolved} of {len(record.inputs)} inputs or drafts of them have an implicit step "
+            "that was not solved: what is measured there is not of the declared model"
+        )
     return record
 
 

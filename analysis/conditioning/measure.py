@@ -62,7 +62,9 @@ class Classifier:
         output = self.model(**asked, output_hidden_states=True, return_dict=True)
         states = torch.stack(output.hidden_states, 2)
         mask = batch["attention_mask"].bool()
-        return States(batch["input_ids"], mask, states, output.logits)
+        solved = getattr(self.model, "solved", None)
+        solved = torch.ones(len(mask), dtype=torch.bool) if solved is None else solved.cpu()
+        return States(batch["input_ids"], mask, states, output.logits, solved)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -74,16 +76,24 @@ class States:
         mask: True on real tokens.
         hidden: x_0, …, x_L of each token, `(batch, tokens, levels, hidden)`.
         logits: `(batch, outputs)`.
+        solved: which had all implicit steps solved that the model declares.
     """
 
     ids: Tensor
     mask: Tensor
     hidden: Tensor
     logits: Tensor
+    solved: Tensor
 
     def take(self, rows: Tensor) -> "States":
         """Some of the batch, in that order."""
-        return States(self.ids[rows], self.mask[rows], self.hidden[rows], self.logits[rows])
+        return States(
+            self.ids[rows],
+            self.mask[rows],
+            self.hidden[rows],
+            self.logits[rows],
+            self.solved[rows.cpu()],
+        )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -119,6 +129,10 @@ def measure(classifier: Classifier, rows: Sequence[Row]) -> list[Input]:
     ends = _ends(classifier, states, labels, drafts)
     measured = []
     for place, row in enumerate(rows):
+        own = {
+            family.name: [ends[place, draft] for draft in drafts[family.name][place]]
+            for family in classifier.families
+        }
         margin, gradient, distance, relative = (
             _number(getattr(found, name)[place])
             for name in ("margin", "gradient", "distance", "relative")
@@ -137,14 +151,13 @@ def measure(classifier: Classifier, rows: Sequence[Row]) -> list[Input]:
                 relative=relative,
                 flat=bool(found.flat[place]),
                 drafts={
-                    family.name: _drafted(
-                        [ends[place, draft] for draft in drafts[family.name][place]],
-                        states.hidden.shape[2],
-                    )
-                    for family in classifier.families
+                    name: _drafted(of_family, states.hidden.shape[2])
+                    for name, of_family in own.items()
                 },
                 finite=margin is not None and gradient is not None,
                 truncated=row.tokens > classifier.max_tokens,
+                solved=bool(states.solved[place])
+                and all(end.solved for of_family in own.values() for end in of_family),
             )
         )
     return measured
@@ -169,10 +182,11 @@ def _drafts(classifier: Classifier, rows: Sequence[Row]) -> dict[str, list[list[
 
 @dataclasses.dataclass(frozen=True)
 class _End:
-    """Of one draft its margin and ‖δ_l‖ at every level."""
+    """Of one draft its margin, ‖δ_l‖ at every level, and whether its steps were solved."""
 
     margin: float
     sizes: np.ndarray
+    solved: bool
 
 
 def _ends(
@@ -198,8 +212,8 @@ def _ends(
         on_device = places.to(made.logits.device)
         sizes = _sizes(states.take(on_device), made).cpu().numpy()
         margins = _margins(made.logits, labels.to(made.logits.device)[on_device]).tolist()
-        for key, margin, size in zip(group, margins, sizes, strict=True):
-            ends[key] = _End(margin, size)
+        for key, *end in zip(group, margins, sizes, made.solved.tolist(), strict=True):
+            ends[key] = _End(*end)
     return ends
 
 

@@ -14,6 +14,7 @@ from analysis.conditioning.drafts import AbstractDrafts, CharacterDrafts, WordDr
 from analysis.conditioning.measure import Classifier, Row
 from analysis.conditioning.neighbours import SOURCE, nearest_words
 from analysis.conditioning.rows import Rows, read_rows, resolve_labels
+from analysis.ground.answers import margins_decide
 from analysis.ground.devices import require_device
 from analysis.ground.identity import file_digest, model_identity
 from analysis.ground.synonyms import load_synonyms
@@ -85,12 +86,17 @@ def _names(model: Any, name: str) -> tuple[str, ...]:
     """The names of the outputs.
 
     Raises:
-        ValueError: if there is one output, or the head is of another kind.
+        ValueError: if there is one output, or none of several is the answer.
     """
     count = int(model.config.num_labels)
     if count < 2:
         raise ValueError(
             f"model {name!r} must have at least 2 outputs, got {count}: a regression has no margin"
+        )
+    if not margins_decide(model.config):
+        raise ValueError(
+            f"model {name!r} must answer with one of its outputs, got problem_type "
+            f"{model.config.problem_type!r}: its outputs have no margin"
         )
     return tuple(str(model.config.id2label.get(output, output)) for output in range(count))
 

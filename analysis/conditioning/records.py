@@ -52,6 +52,7 @@ class Input(Record, frozen=True):
         drafts: by family.
         finite: margin and gradient are numbers; else nothing is known of this input.
         truncated: the text is longer than the model takes, and was cut.
+        solved: every implicit step that the model declares was solved, of the text and its drafts.
     """
 
     index: Count
@@ -68,6 +69,7 @@ class Input(Record, frozen=True):
     drafts: dict[str, Drafted]
     finite: bool = True
     truncated: bool = False
+    solved: bool = True
 
     @property
     def right(self) -> bool:

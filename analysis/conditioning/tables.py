@@ -1,6 +1,5 @@
 """The inputs of a record as one table, beside the texts that the record itself leaves out."""
 
-import io
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -8,7 +7,7 @@ import pandas as pd
 
 from analysis.conditioning.config import FORMATS
 from analysis.conditioning.records import Condition, Input
-from analysis.ground.files import write_bytes
+from analysis.ground import write_tables
 from analysis.ground.text_edits import Texts
 
 
@@ -52,6 +51,7 @@ MEASURED = (
     "words",
     "tokens",
     "truncated",
+    "solved",
 )
 DRAFTED = ("count", "spread", "least", "flipped")
 FIXED = (
@@ -72,12 +72,4 @@ def write_table(record: Condition, texts: Sequence[Texts], out: Path, form: str)
     """
     if form not in FORMATS:
         raise ValueError(f"format must be one of {', '.join(FORMATS)}, got {form!r}")
-    frame = table(record, texts)
-    content = io.BytesIO()
-    if form == "csv":
-        frame.to_csv(content, index=False)
-    else:
-        frame.to_parquet(content, index=False)
-    path = out / f"inputs.{form}"
-    write_bytes(path, content.getvalue())
-    return path
+    return write_tables.write_table(table(record, texts), out, "inputs", form)

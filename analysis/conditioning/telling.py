@@ -33,9 +33,8 @@ def told(record: Condition, texts: Sequence[Texts]) -> list[str]:
     ]
     for name, family in record.families.items():
         source = f": {family.source}" if family.source else ""
-        lines.append(
-            cut(f"{name:<12}{family.drafts} drafts of at most {family.max_edits} words{source}")
-        )
+        drawn = f"drafts {family.drafts}, words changed at most {family.max_edits}"
+        lines.append(cut(f"{name:<12}{drawn}{source}"))
     return lines
 
 
@@ -51,7 +50,14 @@ def _line(row: Input, texts: Texts, used: int) -> str:
         f"{_short(max(spreads, default=None)):>6} {_short(min(leasts, default=None)):>7} "
         f"{f'{flipped}/{count}':>6}  "
     )
-    return cells + cut(" | ".join(" ".join(text.split()) for text in texts), COLUMNS - used)
+    return cells + cut(" | ".join(map(_shown, texts)), COLUMNS - used)
+
+
+def _shown(text: str) -> str:
+    """A text on one line, without what would steer the terminal."""
+    return "".join(
+        letter if letter.isprintable() else "\ufffd" for letter in " ".join(text.split())
+    )
 
 
 def _short(value: Number) -> str:

@@ -154,14 +154,14 @@ def _points(values: Tensor) -> list[Point]:
 
 
 def _answers(batch: Pairs, whole: Tensor, read: Tensor) -> list[Answer | None]:
-    """What a classifier says of each pair; a regression and a bare encoder say nothing.
+    """What a classifier says of each pair; what has no margins says nothing.
 
     Args:
         batch: of pairs.
         whole: ‖δ_L‖ over all tokens.
         read: that of what is read.
     """
-    if len(batch.model.labels) < 2:
+    if not batch.model.has_margins:
         return [None] * len(batch.pairs)
     encoder = batch.model.study.encoder
     logits, others = (

@@ -10,6 +10,7 @@ from torch import Tensor
 
 import odestab as od
 from analysis.edits.records import Method, Reads
+from analysis.ground.answers import margins_decide
 from analysis.study import Study
 
 
@@ -75,6 +76,11 @@ class Model:
     def as_run(self) -> Method:
         """The walk that the model takes itself."""
         return "explicit" if self.step_size == 1 and not self.declares else "model"
+
+    @property
+    def has_margins(self) -> bool:
+        """Its head answers with the largest of its outputs."""
+        return self.reads != "no head" and margins_decide(self.study.encoder.config)
 
     @property
     def labels(self) -> list[str]:

@@ -5,14 +5,15 @@ from pathlib import Path
 
 import pandas as pd
 
+from analysis.edits.options import FORMATS
 from analysis.edits.records import Edit, Edits, Number, Point
-from analysis.run import write_table
+from analysis.ground.write_tables import write_table
 
 NOWHERE: Point = (None, None)
 
 
 def write_tables(record: Edits, out: Path, form: str) -> list[Path]:
-    """Write every table, each file whole or not at all.
+    """Write every table, each file whole or not at all; none of another format stays beside it.
 
     Args:
         record: of what was measured.
@@ -30,6 +31,9 @@ def write_tables(record: Edits, out: Path, form: str) -> list[Path]:
         "damping": _damping(record),
     }
     out.mkdir(parents=True, exist_ok=True)
+    for other in set(FORMATS) - {form}:
+        for name in tables:
+            (out / f"{name}.{other}").unlink(missing_ok=True)
     return [write_table(pd.DataFrame(rows), out, name, form) for name, rows in tables.items()]
 
 

@@ -46,7 +46,8 @@ def _pair(record: Edits, edit: Edit) -> list[str]:
         as_run = [_number(own.growth[step])] if own else []
         lines.append(_row(name, *map(_number, cells), converged, *as_run))
     wholes = [_number(edit.walks[method].whole) for method in record.methods]
-    lines.append(_row("all", *wholes[:2], "", "", *wholes[2:]))
+    solved = "yes" if implicit.solved[-1] else "NO"
+    lines.append(_row("all", *wholes[:2], "", solved, *wholes[2:]))
     return lines
 
 
@@ -81,8 +82,10 @@ def cautions(record: Edits, edit: Edit) -> list[str]:
     lines = []
     if edit.answer is not None:
         lines.append(_product(record, edit, edit.answer))
-    elif len(record.labels) == 1:
-        lines.append("The classifier has one output: a regression has no margin.")
+    elif record.labels:
+        one = len(record.labels) == 1
+        why = "one output: a regression" if one else "outputs none of which is the answer: it"
+        lines.append(f"The classifier has {why} has no margin.")
     if edit.unequal:
         lines.append(
             f"{edit.counts[0]} against {edit.counts[1]} tokens: a token of one text stands "

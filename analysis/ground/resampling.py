@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from statistics import NormalDist
 
 import numpy as np
-import scipy.stats
 
 LEVEL = 0.95
 RESAMPLES = 10_000
@@ -68,6 +67,8 @@ def mean_interval(
     Raises:
         ValueError: if there is no value, or the level is not in (0, 1).
     """
+    import scipy.stats  # late: it takes two thirds of a second
+
     sample = np.asarray(values, dtype=np.float64)
     _check_level(level)
     if sample.ndim != 1 or not len(sample):
@@ -94,6 +95,8 @@ def proportion_interval(successes: int, n: int, level: float = LEVEL) -> Interva
         ValueError: if there are more successes than trials or fewer than none, or the level is not
             in (0, 1).
     """
+    import scipy.stats  # late: it takes two thirds of a second
+
     _check_level(level)
     if not 0 <= successes <= n:
         raise ValueError(f"successes must lie in [0, n = {n}], got {successes}")
@@ -135,6 +138,8 @@ def detectable_difference(
         level: 1 − α.
         power: the probability.
     """
+    import scipy.stats  # late: it takes two thirds of a second
+
     quantile = NormalDist().inv_cdf if seeds == 1 else scipy.stats.t(seeds - 1).ppf
     raised = error if seeds == 1 else error * math.sqrt(seeds / (seeds - 1))
     return float(quantile((1 + level) / 2) + quantile(power)) * raised

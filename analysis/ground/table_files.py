@@ -67,6 +67,7 @@ def read_table(
 
     Args:
         path: of the file; its suffix says the format. A .tsv has no quoting, a .csv has.
+            Empty lines are passed over where a row has several columns, as in a .jsonl.
         required: our name of each column, and the names it may have in the file, the first that is
             there counts.
         optional: likewise, left out where the file has none.
@@ -86,6 +87,8 @@ def read_table(
     places = _resolve(f"{path}:1", required, optional, header)
     index = {name: header.index(column) for name, column in places.items()}
     for line, fields in records:
+        if fields in ([], [""]) and len(fields) < len(header):  # an empty line
+            continue
         if len(fields) != len(header):
             raise ValueError(
                 f"{path}:{line}: expected {len(header)} columns "

@@ -67,26 +67,32 @@ def load_encoder(
     >>> encoder.config.num_hidden_layers, encoder.dtype, encoder.training
     (6, torch.float64, False)
     """
-    if not dtype.is_floating_point:
-        raise ValueError(f"dtype must be a floating-point type, got {dtype}")
     if model is None:
         model = embedded_model_folder()
-    require_folder_or_id(model)
-    with (
-        ONE_THREAD,
-        silence(),
-        torch.random.fork_rng(devices=[]),
-    ):  # a missing pooler is drawn at random
-        encoder = load_weights(model, dtype, classifier=head and _has_head(model))
-        tokenizer = load_tokenizer(model)
+    encoder, tokenizer = load_model(model, dtype, device, classifier=None if head else False)
     if steps_of is not None:
         with _required(steps_of, "declare steps that these layers can take"):
             require_folder_or_id(steps_of)
             declare_steps_of(encoder.config, steps_of)
-    return ready(encoder, dtype, device), tokenizer
+    return encoder, tokenizer
 
 
-def ready(model: Any, dtype: torch.dtype, device: str | torch.device) -> Any:
+def load_model(
+    model: str | Path, dtype: torch.dtype, device: str | torch.device, classifier: bool | None
+) -> tuple[Any, Any]:
+    """The encoder, or the classifier, and its tokenizer; None is what the checkpoint says it is."""
+    if not dtype.is_floating_point:
+        raise ValueError(f"dtype must be a floating-point type, got {dtype}")
+    require_folder_or_id(model)
+    # what a checkpoint lacks, as a pooler, is drawn at random
+    with ONE_THREAD, _silence(), torch.random.fork_rng(devices=[]):
+        with_head = _has_head(model) if classifier is None else classifier
+        loaded = _load_weights(model, dtype, with_head)
+        tokenizer = _load_tokenizer(model)
+    return _ready(loaded, dtype, device), tokenizer
+
+
+def _ready(model: Any, dtype: torch.dtype, device: str | torch.device) -> Any:
     """A loaded model in eval mode on its device, parameters without gradient, its layers in float64
     throughout where that is asked for.
     """
@@ -138,7 +144,7 @@ def require_folder_or_id(model: str | Path) -> None:
         )
 
 
-def load_weights(model: str | Path, dtype: torch.dtype, classifier: bool = False) -> Any:
+def _load_weights(model: str | Path, dtype: torch.dtype, classifier: bool) -> Any:
     """The encoder, or the classifier, with every weight read from the checkpoint, or an error that
     names the fault.
     """
@@ -243,7 +249,7 @@ def _cached_files(model: str | Path) -> tuple[Path, ...]:
     return weight_files(Path(str(cached_file(model, "config.json"))).parent)
 
 
-def load_tokenizer(model: str | Path) -> Any:
+def _load_tokenizer(model: str | Path) -> Any:
     """The tokenizer of a checkpoint, or an error of one line."""
     from transformers import AutoTokenizer
 
@@ -270,7 +276,7 @@ def _required(model: str | Path, requirement: str) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def silence() -> Iterator[None]:
+def _silence() -> Iterator[None]:
     """No log and no progress bar while a checkpoint loads; all as it was afterwards.
 
     Both are of the process: one thread at a time.

@@ -4,17 +4,20 @@ import csv
 import dataclasses
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from classifiers import TABLE, save_classifier
 from tiny_study import Command
 
 from analysis.conditioning.condition import run
 from analysis.conditioning.config import ConditionConfig
+from analysis.conditioning.measure import Classifier, States
 from analysis.conditioning.prepare import Prepared, prepare
 from analysis.conditioning.records import Condition, Input, read_condition
 from figures import condition_page
@@ -123,6 +126,31 @@ def test_pairs_are_measured_too(odestab: Command) -> None:
     Path("table.tsv").write_text("premise\thypothesis\nthe cat sat\tthe cat ran\n")
     assert odestab(*CONDITION, "--out", "out").code == 0
     assert read("out").inputs[0].tokens == 9
+
+
+def test_a_text_cannot_steer_the_terminal(odestab: Command) -> None:
+    Path("table.tsv").write_text("text\nthe \x1b[2Jcat\x00 \u202esat \x9b1m\n")
+    out = odestab(*CONDITION).out
+    assert "the \ufffd[2Jcat\ufffd \ufffdsat \ufffd1m" in out
+    assert all(letter.isprintable() or letter == "\n" for letter in out)
+
+
+def test_what_was_not_solved_is_told_of(odestab: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("table.tsv").write_text(TABLE)
+    forward = Classifier.run
+
+    def unsolved(classifier: Classifier, batch: Mapping[str, Any]) -> States:
+        states = forward(classifier, batch)
+        return dataclasses.replace(states, solved=torch.zeros_like(states.solved))
+
+    monkeypatch.setattr(Classifier, "run", unsolved)
+    (warning,) = odestab(*CONDITION, "--out", "out").err
+    assert "5 of 5 inputs or drafts of them have an implicit step that was not" in warning
+    record = read("out")
+    assert not any(row.solved for row in record.inputs)
+    assert "5 with implicit steps that were not solved" in condition_page.facts(record)
+    with Path("out/inputs.csv").open() as file:
+        assert {row["solved"] for row in csv.DictReader(file)} == {"False"}
 
 
 def test_a_text_that_is_too_long_is_cut_with_a_warning(odestab: Command) -> None:
@@ -238,6 +266,14 @@ def test_a_model_without_margins_is_refused(odestab: Command, checkpoint: Path) 
     odestab.refuses(
         ("condition", one, *CONDITION[2:]), "must have at least 2 outputs, got 1: a regression"
     )
+    several = save_classifier(Path("several"))
+    config = json.loads((several / "config.json").read_text())
+    for problem in ("regression", "multi_label_classification"):
+        (several / "config.json").write_text(json.dumps({**config, "problem_type": problem}))
+        odestab.refuses(
+            ("condition", several, *CONDITION[2:]),
+            f"must answer with one of its outputs, got problem_type '{problem}'",
+        )
     odestab.refuses(
         ("condition", checkpoint, *CONDITION[2:]),
         "must be a sequence classifier, got a checkpoint without the weights of its head",

@@ -1,6 +1,7 @@
 """Measured inputs against the library's own quantities, in float64."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -117,6 +118,31 @@ def test_a_vanishing_gradient_is_flat(tmp_path: Path) -> None:
     (row,) = measure(Classifier(model, tokenizer, 12, FAMILIES, 2, 0), [Row(0, (TEXTS[0],), 8, 0)])
     assert row.flat and row.finite and row.margin == 1.0
     assert row.gradient == 0.0 and row.distance is None and row.relative == 0.0
+
+
+def test_steps_that_were_not_solved_are_marked(classifier: Classifier) -> None:
+    made = measure(classifier, rows())
+    assert all(row.solved for row in made)
+    texts = [classifier.tokenizer(*row.texts)["input_ids"] for row in rows()]
+    hooks = [
+        # as a model that declares steps does: here it solves all texts but the first one, or
+        # nothing but the texts themselves
+        lambda ids: [row[row > 0].tolist() != texts[0] for row in ids],
+        lambda ids: [row[row > 0].tolist() in texts for row in ids],
+    ]
+    for solved, expected in zip(hooks, (lambda place: place > 0, lambda _: False), strict=True):
+
+        def note(model: Any, args: Any, keywords: Any, output: Any, solved: Any = solved) -> None:
+            if "input_ids" in keywords:
+                model.solved = torch.tensor(solved(keywords["input_ids"]))
+
+        handle = classifier.model.register_forward_hook(note, with_kwargs=True)
+        try:
+            found = [row.solved for row in measure(classifier, rows())]
+        finally:
+            handle.remove()
+            del classifier.model.solved
+        assert found == [expected(place) for place in range(len(found))]
 
 
 def test_logits_that_are_no_numbers_are_marked(tmp_path: Path) -> None:

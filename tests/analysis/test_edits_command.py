@@ -10,6 +10,7 @@ from tiny_study import TEXTS, WORDS, saved
 
 import figures.edits
 from analysis.edits.records import read_edits
+from analysis.ground.files import folder_lock
 
 ONE = ("--text", "the cat sat on the mat", "--edited", "the dog sat on the mat")
 
@@ -77,6 +78,17 @@ def test_one_pair_is_told_step_by_step(odestab):
         assert float(implicit) == pytest.approx(walk.growth[step], abs=6e-4)
         assert float(predicted) == pytest.approx(walk.predicted[step], abs=6e-4)
     assert lines[4].split()[0] == "all" and lines[-1] == "page: out/edits.html"
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_no_table_of_another_format_stays_and_a_folder_in_use_is_refused(odestab):
+    tables = Path("out/tables")
+    for form, pair in (("csv", ONE), ("parquet", ONE)):
+        assert odestab("edits", "bert", *pair, "--out", "out", "--format", form).code == 0
+        assert {path.suffix for path in tables.iterdir()} == {f".{form}"}
+    with folder_lock(Path("out")):
+        outcome = odestab("edits", "bert", *ONE, "--out", "out")
+    assert outcome.code == 2 and outcome.err == ["odestab: error: out is in use by another process"]
 
 
 @pytest.mark.usefixtures("undrawn")

@@ -234,6 +234,13 @@ def test_a_regression_has_no_margin(tmp_path):
     assert model.labels == ["LABEL_0"] and edits_of(model, [0])[0].answer is None
 
 
+@pytest.mark.parametrize("problem", ["regression", "multi_label_classification"])
+def test_outputs_none_of_which_is_the_answer_have_no_margin(problem, tmp_path):
+    config = transformers.BertConfig(**SIZES, num_labels=2, problem_type=problem)
+    model = loaded(saved(tmp_path, config, CLASSIFIER))
+    assert len(model.labels) == 2 and edits_of(model, [0])[0].answer is None
+
+
 def test_what_was_not_solved_is_marked(bare, monkeypatch):
     stopped = od.Anderson(rtol=1e-12, max_iterations=1)
     monkeypatch.setattr(

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from analysis.ground.table_files import columns_of, numbered_lines, rows_digest
+from analysis.ground.table_files import columns_of, numbered_lines, read_table, rows_digest
 from imbert.data.tasks import Examples, task
 
 
@@ -31,6 +31,20 @@ def test_columns_are_those_of_the_header(
 ) -> None:
     (tmp_path / name).write_text(content)
     assert columns_of(tmp_path / name) == columns
+
+
+@pytest.mark.parametrize("name", ["a.tsv", "a.csv"])
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_empty_lines_are_no_rows_of_several_columns(tmp_path: Path, name: str, end: str) -> None:
+    path = tmp_path / name
+    between = "\t" if name == "a.tsv" else ","
+    lines = ["text,label", "", "a film,1", "", "dull,0", "", ""]
+    path.write_bytes(end.join(lines).replace(",", between).encode())
+    found = list(read_table(path, {"label": ("label",)}, {}))
+    assert [(row.line, row.values["label"]) for row in found] == [(3, "1"), (5, "0")]
+    path.write_text(f"text{between}label{between}idx\n{between}\n")
+    with pytest.raises(ValueError, match=":2: expected 3 columns"):
+        list(read_table(path, {"label": ("label",)}, {}))
 
 
 def test_rows_have_the_digest_of_labelled_examples() -> None:
