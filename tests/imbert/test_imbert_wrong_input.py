@@ -2,6 +2,7 @@
 something else.
 """
 
+import argparse
 import io
 import json
 import shutil
@@ -368,9 +369,11 @@ def test_what_cannot_be_drawn_is_told_before_anything_is_measured(
 def test_a_name_that_the_terminal_cannot_print_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
     terminal = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
     monkeypatch.setattr(sys, "stdout", terminal)
-    monkeypatch.setattr(
-        command, "evaluate", lambda options: sys.stdout.write(f"{options.checkpoint}\n")
-    )
+
+    def evaluate(options: argparse.Namespace) -> None:
+        sys.stdout.write(f"{options.checkpoint}\n")
+
+    monkeypatch.setattr(command, "evaluate", evaluate)
     assert command.main(["evaluate", "k\u00f6ln\udcff"]) == 0
     terminal.flush()
     assert terminal.buffer.getvalue() == b"k\\xf6ln\\udcff\n"

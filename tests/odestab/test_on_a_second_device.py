@@ -321,7 +321,9 @@ CASES: dict[str, Case] = {
     "frozen_refinement": lambda d: od.frozen_refinement(jacobian(d), 0.5, (1,), rtol=0.1),
 }
 WITH_A_MODEL = {
+    "load_classifier",
     "load_encoder",
+    "readout",
     "trace",
     "position_limit",
 }  # encoder_layers/test_trace_on_a_second_device.py

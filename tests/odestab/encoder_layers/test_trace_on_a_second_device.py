@@ -4,6 +4,7 @@ import pathlib
 
 import pytest
 import torch
+import transformers
 from encoders import CONFIGS, padded, saved, tiny
 from second_device import DEVICE, PretendTensor, SecondDevice
 
@@ -31,3 +32,19 @@ def test_a_loaded_encoder_is_traced_on_its_device(
         torch.testing.assert_close(
             of_there.values.cpu().abs(), spectrum.values.abs(), rtol=1e-8, atol=1e-10
         )
+
+
+def test_a_loaded_classifier_is_read_out_on_its_device(tokenizer, tmp_path: pathlib.Path) -> None:
+    made = tiny(CONFIGS["bert"](), auto=transformers.AutoModelForSequenceClassification)
+    folder = saved(made, tokenizer, tmp_path)
+
+    def logits(device: torch.device) -> torch.Tensor:
+        classifier, _ = od.load_classifier(folder, torch.float64, device)
+        batch = padded(classifier)
+        return od.readout(classifier, batch, od.trace(classifier, batch))
+
+    expected = logits(torch.device("cpu"))
+    with SecondDevice():
+        there = logits(DEVICE)
+        assert isinstance(there, PretendTensor)
+        torch.testing.assert_close(there.cpu(), expected, rtol=1e-10, atol=1e-12)
