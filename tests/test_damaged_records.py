@@ -156,7 +156,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(verdict, "RESAMPLES", 20)
     monkeypatch.setattr(rank_correlation, "RESAMPLES", 20)
     monkeypatch.setattr(resampling, "RESAMPLES", 20)
-    monkeypatch.setattr(style, "save", lambda figure, folder, name: {"svg": Path(__file__)})
+    monkeypatch.setattr(style, "save", lambda *figure, **kinds: {"svg": Path(__file__)})
 
 
 def tables() -> dict[str, Any]:

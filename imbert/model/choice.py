@@ -105,6 +105,10 @@ class ModelChoice(Choice, frozen=True):
         }
 
 
+class NoSuchFolder(ValueError):
+    """A checkpoint that can only be a folder is not there."""
+
+
 def checkpoint_folder(checkpoint: str, data: Path = Path()) -> str:
     """Where a checkpoint is loaded from: the embedded model's folder for its name, a folder, or a
     hub id as it is.
@@ -114,8 +118,9 @@ def checkpoint_folder(checkpoint: str, data: Path = Path()) -> str:
         data: where relative paths start.
 
     Raises:
-        ValueError: if the embedded model is asked for and not installed as expected, the folder is
-            only where the command runs, or it is no folder and cannot be a hub id.
+        NoSuchFolder: if it is no folder and cannot be a hub id.
+        ValueError: if the embedded model is asked for and not installed as expected, or the folder
+            is only where the command runs.
     """
     if checkpoint == EMBEDDED:
         return str(default_model_folder())
@@ -129,7 +134,7 @@ def checkpoint_folder(checkpoint: str, data: Path = Path()) -> str:
         )
     # the hub would be asked for a path otherwise, and say what its ids look like
     if not HUB_ID.fullmatch(checkpoint):
-        raise ValueError(
+        raise NoSuchFolder(
             "model.checkpoint: expected a folder or a hub id like owner/name, "
             f"got {data / checkpoint}: no such folder"
         )

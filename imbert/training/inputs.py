@@ -13,7 +13,7 @@ from analysis.ground.identity import file_digest, model_identity
 from imbert.data.split_files import TableFile, locate
 from imbert.data.subsets import held_out, low_resource_subset
 from imbert.data.tasks import Examples
-from imbert.model.choice import checkpoint_folder
+from imbert.model.choice import NoSuchFolder, checkpoint_folder
 from imbert.records import ModelDigests, ResultMeta
 from imbert.training.evaluate import advglue_tasks, read_dev, read_pairs, read_split
 from imbert.training.run_config import RunConfig
@@ -22,13 +22,22 @@ Digests = Mapping[str, str | None]
 
 
 def start_of(run: RunConfig, data: Path) -> ModelDigests:
-    """Digests of the checkpoint that a run starts at; null where it is not on this machine.
+    """Digests of the checkpoint that a run starts at; null where a hub id is not on this machine.
 
     Raises:
-        ValueError: if it is not where relative paths start.
+        NoSuchFolder: if it is a folder that is not there.
+        ValueError: if it is only where the command runs.
         OSError: if a file cannot be read.
     """
     return model_of(checkpoint_folder(run.model.checkpoint, data))
+
+
+def _start_if_there(run: RunConfig, data: Path) -> ModelDigests:
+    """The same; null too where the folder is gone, as a finished run outlives what it began at."""
+    try:
+        return start_of(run, data)
+    except NoSuchFolder:
+        return ModelDigests(None, None, None)
 
 
 def model_of(folder: str | Path) -> ModelDigests:
@@ -86,7 +95,7 @@ def other_inputs(meta: ResultMeta, run: RunConfig, data: Path) -> list[str]:
     start = meta.start or ModelDigests(meta.checkpoints.start, None, None)
     others = [
         f"checkpoint {name}"
-        for name in differing(structs.asdict(start), structs.asdict(start_of(run, data)))
+        for name in differing(structs.asdict(start), structs.asdict(_start_if_there(run, data)))
     ]
     recorded = meta.files or {}
     changed = {

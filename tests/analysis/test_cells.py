@@ -73,13 +73,15 @@ def test_every_text_is_covered_once_by_each_kind_of_cell():
             wanted = [i for i, count in enumerate(TOKENS) if 16 * count <= config.dense_limit]
         elif kind in ("regions", "truncated"):
             wanted = []
+        elif kind == "relative_graph":  # a text of median length
+            wanted = [0]
         elif perturbation in (None, "gaussian", "worst"):
             wanted = list(range(len(TOKENS)))
         else:
             wanted = [i for i, pair in enumerate(config.pairs) if pair.kind == perturbation]
         assert sorted(texts) == wanted
     assert {h for kind, _, h, _ in covered if kind == "regions"} == set(config.step_sizes)
-    assert len(covered) == 5 * (1 + len(KINDS) + 2) + 4 * 2 + 1
+    assert len(covered) == 5 * (1 + len(KINDS) + 2) + 4 * 3 + 1
 
 
 def test_only_short_texts_get_a_full_spectrum():
@@ -130,9 +132,9 @@ def test_cells_come_stage_by_stage_and_layer_by_layer(depth):
     assert (
         kinds
         == {
-            "quick": ["regions", "truncated", "propagation", "layer", "dense"],
+            "quick": ["regions", "truncated", "propagation", "layer", "dense", "relative_graph"],
             "full": [
-                *("regions", "truncated", "propagation", "layer", "dense"),
+                *("regions", "truncated", "propagation", "layer", "dense", "relative_graph"),
                 *("exponents", "nonnormality", "bounds", "density", "sublayers", "refinement"),
             ],
             "prediction": ["solves", "layer"],
