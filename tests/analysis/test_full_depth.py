@@ -9,7 +9,7 @@ import torch
 
 import odestab as od
 from analysis import sweep
-from analysis.config import StudyConfig, read_texts
+from analysis.config import Pair, StudyConfig, read_texts
 from analysis.quantities import METHODS, QUANTITIES
 from analysis.quantities.exponents import EXPONENTS
 from analysis.quantities.nonnormality import EPSILONS
@@ -31,8 +31,9 @@ def study(
         "the cat sat\nthe dog ran on the mat\nthe mat\n", encoding="utf-8"
     )
     texts, _ = read_texts(folder / "texts.tsv")
+    pairs = (Pair("word", "the cat sat", "the dog sat"),)
     prepared = sweep.prepare(
-        StudyConfig(str(checkpoint), texts, depth="full", dense_limit=80, growth_rtol=1e-3),
+        StudyConfig(str(checkpoint), texts, pairs, depth="full", dense_limit=80, growth_rtol=1e-3),
         pytest.fail,
     )
     with pytest.MonkeyPatch.context() as patch:  # fewer points than a study of real layers deserves
