@@ -4,6 +4,7 @@ Heavy imports stand inside the command bodies, so that --help answers at once.
 """
 
 import argparse
+import functools
 import sys
 import warnings
 from collections.abc import Sequence
@@ -18,7 +19,7 @@ from analysis.config import (
     default_texts,
     read_texts,
 )
-from analysis.edits.options import batch_progress, edits_options, pairs_of
+from analysis.edits.options import edits_options, pairs_of
 from analysis.ground.commands import Parser, run_command
 from analysis.ground.json_records import finite
 from analysis.on_records import (
@@ -211,7 +212,7 @@ def edits(options: argparse.Namespace) -> None:
     from analysis.ground.files import folder_lock
     from analysis.record import write_record
 
-    measured = measure_edits(config, warn, batch_progress)
+    measured = measure_edits(config, warn, functools.partial(progress, unit="batch"))
     path = options.out / "edits.json"
     record = measured.record
     from figures.edits import write_page

@@ -4,7 +4,7 @@ import argparse
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from analysis.config import DEPTHS, DTYPES, FIELDS, Pair, StudyConfig
 from analysis.ground.commands import (
@@ -20,12 +20,12 @@ from analysis.ground.commands import (
 )
 from analysis.ground.embedded_model import DEFAULT_MODEL
 from analysis.ground.plain_numbers import decimal_number, whole_number
+from analysis.ground.write_tables import FORMATS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from analysis.record import Cell
-
+Item = TypeVar("Item")
 MOST_WORKERS = 1024
 
 
@@ -123,9 +123,7 @@ def confirm_options(parser: argparse.ArgumentParser) -> None:
         metavar="EDITS.json",
         help="of `odestab edits`: when is the fate of an edit decided?",
     )
-    of_conditions.add_argument(
-        "--format", choices=("csv", "parquet"), help="of the tables (default: csv)"
-    )
+    of_conditions.add_argument("--format", choices=FORMATS, help="of the tables (default: csv)")
 
 
 def require_of_its_kind(options: argparse.Namespace, names: tuple[str, ...], of: str) -> None:
@@ -213,9 +211,7 @@ def report_options(parser: argparse.ArgumentParser) -> None:
 def export_options(parser: argparse.ArgumentParser) -> None:
     """Options of `odestab export`."""
     parser.add_argument("run", type=a_path, metavar="RUN")
-    parser.add_argument(
-        "--format", choices=("csv", "parquet"), default="csv", help="(default: csv)"
-    )
+    parser.add_argument("--format", choices=FORMATS, default="csv", help="(default: csv)")
     parser.add_argument("--out", type=a_path, metavar="FOLDER", help="(default: RUN/tables)")
 
 
@@ -360,10 +356,10 @@ def warn(line: str) -> None:
     say(f"odestab: warning: {line}")
 
 
-def progress(cells: "Iterable[Cell]", total: int) -> "Iterable[Cell]":
-    """The cells, with a bar on stderr."""
+def progress(items: "Iterable[Item]", total: int, unit: str = "cell") -> "Iterable[Item]":
+    """The items, with a bar on stderr."""
     from tqdm import tqdm
 
     return tqdm(
-        cells, desc="measuring", unit="cell", total=total, file=sys.stderr, disable=total == 0
+        items, desc="measuring", unit=unit, total=total, file=sys.stderr, disable=total == 0
     )

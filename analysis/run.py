@@ -14,7 +14,7 @@ import xarray as xr
 from analysis.cells import CellPlan
 from analysis.ground.files import sweep as sweep_temporary
 from analysis.ground.json_records import DamagedRecord, read_record
-from analysis.ground.write_tables import write_table
+from analysis.ground.write_tables import require_format, write_table
 from analysis.quantities import registry
 from analysis.quantities.quantity import Shortfall
 from analysis.record import (
@@ -41,7 +41,6 @@ DERIVED = (  # entries of a configuration that follow from the others and the mo
     "tokens",
     "warnings",
 )
-FORMATS = ("csv", "parquet")
 KEPT = ("model", "field", "dtype", "depth", "seed", "weights")  # attributes of an opened run
 Report = Callable[[str], None]
 
@@ -185,8 +184,7 @@ def export(found: Measurements, out: Path, form: str) -> list[Path]:
         ValueError: if the format is another one.
         OSError: if a file cannot be written.
     """
-    if form not in FORMATS:
-        raise ValueError(f"format must be one of {', '.join(FORMATS)}, got {form!r}")
+    require_format(form)
     out.mkdir(parents=True, exist_ok=True)
     return [write_table(frame, out, name, form) for name, frame in tables(found)]
 

@@ -7,9 +7,9 @@ holds more. A number that was not finite is null in the file and None here.
 from pathlib import Path
 from typing import Annotated, Literal, TypeVar
 
-import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
+from analysis.ground.frozen_record import PartialRecord
 from analysis.ground.json_records import read_record
 from analysis.ground.typed_records import typed as typed
 
@@ -21,11 +21,7 @@ Layers = tuple[Count, ...]
 Setting = str | int | float | bool | None  # as a plan writes it
 
 
-class Record(msgspec.Struct, frozen=True):
-    """A part of a file that has these entries and perhaps others."""
-
-
-class Interval(Record, frozen=True):
+class Interval(PartialRecord, frozen=True):
     """A mean with the ends of its interval, None of one seed."""
 
     mean: Number
@@ -40,26 +36,26 @@ class SeedInterval(Interval, frozen=True):
     n: Count
 
 
-class UnderAttack(Record, frozen=True):
+class UnderAttack(PartialRecord, frozen=True):
     """Accuracies on the same examples before and under one attack."""
 
     clean_accuracy: SeedInterval | None
     robust_accuracy: SeedInterval | None
 
 
-class Compared(Record, frozen=True):
+class Compared(PartialRecord, frozen=True):
     """A difference on some items."""
 
     hierarchical: Interval | None
 
 
-class AgainstBaseline(Record, frozen=True):
+class AgainstBaseline(PartialRecord, frozen=True):
     """A model beside the baseline, on all adversarial pairs."""
 
     all: Compared
 
 
-class ComparedModel(Record, frozen=True):
+class ComparedModel(PartialRecord, frozen=True):
     """One model of a group."""
 
     name: str
@@ -72,7 +68,7 @@ class ComparedModel(Record, frozen=True):
     against_baseline: AgainstBaseline | None
 
 
-class Group(Record, frozen=True):
+class Group(PartialRecord, frozen=True):
     """All models of one task and size."""
 
     name: str
@@ -83,7 +79,7 @@ class Group(Record, frozen=True):
     chance: Share | None = None
 
 
-class PlannedModel(Record, frozen=True):
+class PlannedModel(PartialRecord, frozen=True):
     """What the plan of a model changes of its explicit steps; UNSET where it says nothing."""
 
     field: Setting | UnsetType = UNSET
@@ -92,13 +88,13 @@ class PlannedModel(Record, frozen=True):
     dropout: Setting | UnsetType = UNSET
 
 
-class Plan(Record, frozen=True):
+class Plan(PartialRecord, frozen=True):
     """The plan of a study."""
 
     models: dict[str, PlannedModel]
 
 
-class Study(Record, frozen=True):
+class Study(PartialRecord, frozen=True):
     """All runs of a study: study.json."""
 
     schema: Literal[1]
@@ -110,7 +106,7 @@ class Study(Record, frozen=True):
     warnings: tuple[str, ...]
 
 
-class Estimate(Record, frozen=True):
+class Estimate(PartialRecord, frozen=True):
     """A statistic over texts with its interval."""
 
     value: Number
@@ -118,13 +114,13 @@ class Estimate(Record, frozen=True):
     high: Number
 
 
-class Statistics(Record, frozen=True):
+class Statistics(PartialRecord, frozen=True):
     """Over texts."""
 
     median: Number  # None where nothing is known
 
 
-class PredictedLayer(Record, frozen=True):
+class PredictedLayer(PartialRecord, frozen=True):
     """One layer at one step size."""
 
     layer: Count
@@ -135,7 +131,7 @@ class PredictedLayer(Record, frozen=True):
     certain: dict[str, Share | None]
 
 
-class PredictedPlacement(Record, frozen=True):
+class PredictedPlacement(PartialRecord, frozen=True):
     """Some layers implicit."""
 
     layers: Layers
@@ -143,7 +139,7 @@ class PredictedPlacement(Record, frozen=True):
     advantage: Estimate
 
 
-class Recommended(Record, frozen=True):
+class Recommended(PartialRecord, frozen=True):
     """What is predicted, in sentences of which the first is the finding."""
 
     layers: Layers
@@ -151,14 +147,14 @@ class Recommended(Record, frozen=True):
     sentences: Annotated[tuple[str, ...], Meta(min_length=1)]
 
 
-class PredictionConfig(Record, frozen=True):
+class PredictionConfig(PartialRecord, frozen=True):
     """What a prediction was made of."""
 
     model: str
     texts: Count
 
 
-class Prediction(Record, frozen=True):
+class Prediction(PartialRecord, frozen=True):
     """prediction.json."""
 
     schema: Literal[1]
@@ -168,7 +164,7 @@ class Prediction(Record, frozen=True):
     recommendation: Recommended
 
 
-class ConfirmedCorrelation(Record, frozen=True):
+class ConfirmedCorrelation(PartialRecord, frozen=True):
     """A rank correlation."""
 
     name: str
@@ -178,7 +174,7 @@ class ConfirmedCorrelation(Record, frozen=True):
     p_value: Number
 
 
-class ConfirmedOutcome(Record, frozen=True):
+class ConfirmedOutcome(PartialRecord, frozen=True):
     """One placement, predicted and measured."""
 
     layers: Layers
@@ -189,7 +185,7 @@ class ConfirmedOutcome(Record, frozen=True):
     dev: Number
 
 
-class Confirmation(Record, frozen=True):
+class Confirmation(PartialRecord, frozen=True):
     """confirmation.json; the noise and the powers by spread are not in older files."""
 
     attack: str
@@ -202,7 +198,7 @@ class Confirmation(Record, frozen=True):
     powers: dict[float, Number] | None = None
 
 
-class CalibratedFit(Record, frozen=True):
+class CalibratedFit(PartialRecord, frozen=True):
     """Measured growth as a line in the predicted one; older files know the pooled R² alone."""
 
     kind: str
@@ -220,14 +216,14 @@ class CalibratedFit(Record, frozen=True):
 Growth = tuple[Annotated[tuple[Number, ...], Meta(min_length=1)], ...]
 
 
-class BothSources(Record, rename={"fine_tuned": "fine-tuned"}, frozen=True):
+class BothSources(PartialRecord, rename={"fine_tuned": "fine-tuned"}, frozen=True):
     """Predicted growth, by the model whose linearisation it comes from."""
 
     fine_tuned: Growth
     pretrained: Growth
 
 
-class CalibratedSeries(Record, frozen=True):
+class CalibratedSeries(PartialRecord, frozen=True):
     """One kind of perturbation at one size."""
 
     kind: str
@@ -237,7 +233,7 @@ class CalibratedSeries(Record, frozen=True):
     predicted: BothSources
 
 
-class CalibratedLinearity(Record, frozen=True):
+class CalibratedLinearity(PartialRecord, frozen=True):
     """Where a linear prediction ends to hold."""
 
     sizes: tuple[float, ...]
@@ -245,7 +241,7 @@ class CalibratedLinearity(Record, frozen=True):
     ends: Number
 
 
-class CalibratedFlips(Record, frozen=True):
+class CalibratedFlips(PartialRecord, frozen=True):
     """Edits that flip the answer, and edits that do not; older files have no AUROC."""
 
     flipped: Count
@@ -257,13 +253,13 @@ class CalibratedFlips(Record, frozen=True):
     auroc: Number | UnsetType = UNSET
 
 
-class CalibrationMeta(Record, frozen=True):
+class CalibrationMeta(PartialRecord, frozen=True):
     """What was compared."""
 
     model: str
 
 
-class Calibration(Record, frozen=True):
+class Calibration(PartialRecord, frozen=True):
     """calibration.json."""
 
     schema: Literal[1]
@@ -274,7 +270,7 @@ class Calibration(Record, frozen=True):
     meta: CalibrationMeta
 
 
-class RunConfig(Record, frozen=True):
+class RunConfig(PartialRecord, frozen=True):
     """config.json of a run folder, whose lists may be missing."""
 
     model: str
@@ -289,7 +285,7 @@ class RunConfig(Record, frozen=True):
     warnings: tuple[str, ...] | None = None
 
 
-R = TypeVar("R", bound=Record)
+R = TypeVar("R", bound=PartialRecord)
 
 
 def read(path: Path, kind: type[R]) -> R:

@@ -6,6 +6,7 @@ import dataclasses
 from pathlib import Path
 from typing import TypeVar
 
+from analysis.ground.frozen_record import PartialRecord
 from analysis.ground.json_records import read_json
 from figures import calibration, confirmation, controls, prediction, records, robustness
 
@@ -68,7 +69,7 @@ def read_story(
     return story
 
 
-R = TypeVar("R", bound=records.Record)
+R = TypeVar("R", bound=PartialRecord)
 
 
 def _read(path: Path | None, name: str, kind: type[R]) -> R | None:

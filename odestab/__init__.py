@@ -53,7 +53,7 @@ from odestab.operators.linear_operator import (
     symmetric_part,
 )
 from odestab.propagation.alignment import Alignment, align
-from odestab.propagation.conditioning import Conditioning, conditioning
+from odestab.propagation.conditioning import Conditioning, conditioning, logit_margin
 from odestab.propagation.growth import (
     AbstractPerturbation,
     EditPerturbation,
@@ -193,6 +193,7 @@ __all__ = [
     "load_classifier",
     "load_encoder",
     "logarithmic_norm",
+    "logit_margin",
     "lyapunov_exponents",
     "margin",
     "numerical_range",

@@ -69,7 +69,7 @@ def _chunks(prepared: Prepared, out: Path, warn: Report, workers: int) -> Iterat
             lacking.append((number, [prepared.rows[i] for i in members]))
         else:
             yield chunk
-    for number, chunk in measured(prepared.config, prepared.classifier, lacking, workers):
+    for number, chunk in measured(prepared, lacking, workers):
         write_record(_path(out, number), {"plan": plan, "inputs": chunk})
         yield chunk
         raise_interrupt()

@@ -5,7 +5,6 @@ from pathlib import Path
 
 FAMILIES = ("characters", "words")
 DTYPES = ("float32", "float64")  # float32 is what classifiers answer in
-FORMATS = ("csv", "parquet")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -13,6 +13,7 @@ from torch import Tensor
 import odestab as od
 from analysis.conditioning.drafts import AbstractDrafts, drafts_of, text_digest
 from analysis.conditioning.records import Drafted, Input
+from analysis.ground.json_records import finite
 from analysis.ground.text_edits import Texts
 
 TOKENS_AT_ONCE = 2048  # of the drafts in one forward, padding included
@@ -134,7 +135,7 @@ def measure(classifier: Classifier, rows: Sequence[Row]) -> list[Input]:
             for family in classifier.families
         }
         margin, gradient, distance, relative = (
-            _number(getattr(found, name)[place])
+            finite(getattr(found, name)[place])
             for name in ("margin", "gradient", "distance", "relative")
         )
         measured.append(
@@ -211,7 +212,7 @@ def _ends(
         made = classifier.run(classifier.encode([draft for _, draft in group]))
         on_device = places.to(made.logits.device)
         sizes = _sizes(states.take(on_device), made).cpu().numpy()
-        margins = _margins(made.logits, labels.to(made.logits.device)[on_device]).tolist()
+        margins = od.logit_margin(made.logits, labels.to(made.logits.device)[on_device]).tolist()
         for key, *end in zip(group, margins, sizes, made.solved.tolist(), strict=True):
             ends[key] = _End(*end)
     return ends
@@ -245,13 +246,6 @@ def _sizes(before: States, after: States) -> Tensor:
     return torch.linalg.vector_norm(theirs - ours, dim=(1, 3))
 
 
-def _margins(logits: Tensor, labels: Tensor) -> Tensor:
-    """The logit of the label less the largest other one, in float32 at least."""
-    wide = logits.to(torch.promote_types(logits.dtype, torch.float32))
-    own = torch.nn.functional.one_hot(labels, wide.shape[1]).bool()
-    return wide[own] - wide.masked_fill(own, -torch.inf).amax(1)
-
-
 def _drafted(ends: Sequence[_End], levels: int) -> Drafted:
     """What the drafts of one family did to one text."""
     margins = np.array([end.margin for end in ends], dtype=np.float64)
@@ -259,14 +253,8 @@ def _drafted(ends: Sequence[_End], levels: int) -> Drafted:
     growth = np.median(grown, axis=0) if grown else np.full(levels, math.nan)
     return Drafted(
         count=len(ends),
-        spread=_number(margins.std(ddof=1)) if len(ends) > 1 else None,
-        least=_number(margins.min()) if len(ends) else None,
+        spread=finite(margins.std(ddof=1)) if len(ends) > 1 else None,
+        least=finite(margins.min()) if len(ends) else None,
         flipped=int((margins <= 0).sum()),
-        growth=[_number(value) for value in growth],
+        growth=[finite(value) for value in growth],
     )
-
-
-def _number(value: Any) -> float | None:
-    """None where it is not finite."""
-    number = float(value)
-    return number if math.isfinite(number) else None

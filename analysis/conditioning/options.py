@@ -6,8 +6,9 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from analysis.conditioning.config import DTYPES, FAMILIES, FORMATS, ConditionConfig
+from analysis.conditioning.config import DTYPES, FAMILIES, ConditionConfig
 from analysis.ground.commands import a_name, a_path, a_seed, positive
+from analysis.ground.write_tables import FORMATS
 from analysis.options import workers_option
 
 if TYPE_CHECKING:

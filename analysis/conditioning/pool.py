@@ -6,8 +6,9 @@ from collections.abc import Iterator, Sequence
 
 from analysis.conditioning.config import ConditionConfig
 from analysis.conditioning.measure import Classifier, Row, measure
-from analysis.conditioning.prepare import prepare
+from analysis.conditioning.prepare import Prepared, load
 from analysis.conditioning.records import Input
+from analysis.conditioning.rows import Rows
 from analysis.ground.processes import in_processes
 
 CHUNKS_PER_WORKER = 2  # a worker takes as long to start as a few chunks to measure
@@ -17,31 +18,32 @@ Numbered = tuple[int, list[Row]]
 
 
 def measured(
-    config: ConditionConfig, classifier: Classifier, lacking: Sequence[Numbered], workers: int
+    prepared: Prepared, lacking: Sequence[Numbered], workers: int
 ) -> Iterator[tuple[int, list[Input]]]:
     """Each chunk with its number, in the order in which they get ready.
 
     Args:
-        config: what each worker loads.
-        classifier: of this process, which measures alone where more are not worth starting.
+        prepared: what each worker loads again; this process measures alone where more are not
+            worth starting.
         lacking: chunks to measure.
         workers: how many processes at most.
 
     Raises:
         OSError: if a worker process dies.
     """
+    config = prepared.config
     useful = min(workers, len(lacking) // CHUNKS_PER_WORKER) if config.device == "cpu" else 1
     if useful > 1:
-        yield from in_processes(_measure, lacking, useful, _begin, (config,))
+        yield from in_processes(_measure, lacking, useful, _begin, (config, prepared.data))
         return
     for number, rows in lacking:
-        yield number, measure(classifier, rows)
+        yield number, measure(prepared.classifier, rows)
 
 
-def _begin(config: ConditionConfig) -> None:
+def _begin(config: ConditionConfig, data: Rows) -> None:
     """The classifier of a worker."""
     global _classifier
-    _classifier = prepare(config, warn=lambda line: None).classifier
+    _classifier = load(config, data)
 
 
 def _measure(chunk: Numbered) -> tuple[int, list[Input]]:

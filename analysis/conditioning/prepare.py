@@ -63,31 +63,43 @@ def prepare(config: ConditionConfig, warn: Report) -> Prepared:
         OSError: if a file cannot be read.
     """
     require_device(config.device, config.dtype)
-    if config.device == "cpu":
-        torch.set_num_threads(1)  # as in a worker: equal numbers with and without
     data = read_rows(config.data, config.text_column, config.pair_column, config.label_column)
-    model, tokenizer = od.load_classifier(config.model, getattr(torch, config.dtype), config.device)
-    names = _names(model, config.model)
+    classifier = load(config, data)
+    model_config = classifier.model.config
+    outputs = range(model_config.num_labels)
+    names = tuple(str(model_config.id2label.get(output, output)) for output in outputs)
     labels = resolve_labels(data, names)
-    limit = od.position_limit(model)
-    longest = tokenizer.model_max_length
-    max_tokens = int(longest if limit is None else min(longest, limit))
-    rows = _rows(data, labels, tokenizer)
-    families = tuple(_family(name, config, model, tokenizer, data) for name in config.families)
-    if cut := sum(row.tokens > max_tokens for row in rows):
+    rows = _rows(data, labels, classifier.tokenizer)
+    if cut := sum(row.tokens > classifier.max_tokens for row in rows):
         count = "1 text is" if cut == 1 else f"{cut} texts are"
-        warn(f"{count} longer than the {max_tokens} tokens that the model takes, and cut there")
-    classifier = Classifier(model, tokenizer, max_tokens, families, config.drafts, config.seed)
+        warn(
+            f"{count} longer than the {classifier.max_tokens} tokens that the model takes, and cut "
+            "there"
+        )
     plan = _plan(config, data, labels, classifier)
     return Prepared(config, classifier, data, rows, names, plan)
 
 
-def _names(model: Any, name: str) -> tuple[str, ...]:
-    """The names of the outputs.
+def load(config: ConditionConfig, data: Rows) -> Classifier:
+    """The classifier with its families of drafts, which is all that a worker process needs.
 
     Raises:
-        ValueError: if there is one output, or none of several is the answer.
+        ValueError: if the model or a table of words is wrong.
+        OSError: if a file cannot be read.
     """
+    if config.device == "cpu":
+        torch.set_num_threads(1)  # equal numbers in one process and in several
+    model, tokenizer = od.load_classifier(config.model, getattr(torch, config.dtype), config.device)
+    _require_margins(model, config.model)
+    limit = od.position_limit(model)
+    longest = tokenizer.model_max_length
+    max_tokens = int(longest if limit is None else min(longest, limit))
+    families = tuple(_family(name, config, model, tokenizer, data) for name in config.families)
+    return Classifier(model, tokenizer, max_tokens, families, config.drafts, config.seed)
+
+
+def _require_margins(model: Any, name: str) -> None:
+    """Raise ValueError if there is one output, or none of several is the answer."""
     count = int(model.config.num_labels)
     if count < 2:
         raise ValueError(
@@ -98,7 +110,6 @@ def _names(model: Any, name: str) -> tuple[str, ...]:
             f"model {name!r} must answer with one of its outputs, got problem_type "
             f"{model.config.problem_type!r}: its outputs have no margin"
         )
-    return tuple(str(model.config.id2label.get(output, output)) for output in range(count))
 
 
 def _rows(data: Rows, labels: tuple[int, ...] | None, tokenizer: Any) -> tuple[Row, ...]:

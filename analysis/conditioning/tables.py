@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pandas as pd
 
-from analysis.conditioning.config import FORMATS
 from analysis.conditioning.records import Condition, Input
 from analysis.ground import write_tables
 from analysis.ground.text_edits import Texts
@@ -70,6 +69,4 @@ def write_table(record: Condition, texts: Sequence[Texts], out: Path, form: str)
         ValueError: if the format is another one.
         OSError: if it cannot be written.
     """
-    if form not in FORMATS:
-        raise ValueError(f"format must be one of {', '.join(FORMATS)}, got {form!r}")
     return write_tables.write_table(table(record, texts), out, "inputs", form)

@@ -168,15 +168,9 @@ def _answers(batch: Pairs, whole: Tensor, read: Tensor) -> list[Answer | None]:
         od.readout(encoder, side.batch, side.trajectory) for side in (batch.first, batch.second)
     )
     labels = logits.argmax(1)
-    before, after = margins(logits, labels), margins(others, labels)
+    before, after = od.logit_margin(logits, labels), od.logit_margin(others, labels)
     columns = (labels, before, after, (after - before) / whole, (after - before) / read)
     return [Answer(*row) for row in zip(*map(finite, columns), strict=True)]
-
-
-def margins(logits: Tensor, labels: Tensor) -> Tensor:
-    """The logit of each label less the largest other one."""
-    own = torch.nn.functional.one_hot(labels, logits.shape[1]).bool()
-    return logits[own] - logits.masked_fill(own, -torch.inf).amax(1)
 
 
 def _marks(alignment: od.Alignment, row: int) -> list[Mark]:

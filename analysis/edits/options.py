@@ -1,15 +1,12 @@
 """Options of `odestab edits`."""
 
 import argparse
-import sys
-from collections.abc import Iterable
 from pathlib import Path
 
 from analysis.config import DTYPES, Pair
 from analysis.ground.commands import a_path, a_seed, a_text
+from analysis.ground.write_tables import FORMATS
 from analysis.options import a_step_size, model_argument
-
-FORMATS = ("csv", "parquet")
 
 
 def edits_options(parser: argparse.ArgumentParser) -> None:
@@ -45,14 +42,6 @@ def edits_options(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="folder of the page, the record and the tables (default: runs/edits)",
     )
-
-
-def batch_progress(batches: Iterable[list[int]], total: int) -> Iterable[list[int]]:
-    """The batches of pairs, with a bar on stderr."""
-    from tqdm import tqdm
-
-    shown = {"desc": "measuring", "unit": "batch", "file": sys.stderr, "disable": total == 0}
-    return tqdm(batches, total=total, **shown)
 
 
 def pairs_of(options: argparse.Namespace) -> tuple[Pair, ...]:

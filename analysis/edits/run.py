@@ -55,9 +55,10 @@ def measure_edits(
     edits: list[Edit] = []
     shown: dict[int, Words] = {}
     groups = batches(places, config.chunk)
+    of_originals = clusters(config.pairs)
     with memory_errors("shorter texts need less"):
         for group in progress(groups, len(groups)):
-            _measure(model, group, edits, shown, left_out)
+            _measure(model, group, of_originals, edits, shown, left_out)
             raise_interrupt()
     _require_some(edits, left_out)
     for place, reason in _in_order(left_out):
@@ -82,6 +83,7 @@ def _require_some(measured: Sequence[object], left_out: dict[str, str]) -> None:
 def _measure(
     model: Model,
     places: list[int],
+    of_originals: Sequence[int],
     edits: list[Edit],
     shown: dict[int, Words],
     left_out: dict[str, str],
@@ -99,7 +101,7 @@ def _measure(
         return
     if len(kept) < len(places):
         batch = traced(model, kept)
-    edits += measured(batch, clusters(model.study.config.pairs))
+    edits += measured(batch, of_originals)
     shown |= dict(zip(kept, words(batch), strict=True))
 
 

@@ -5,9 +5,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from analysis.edits.options import FORMATS
 from analysis.edits.records import Edit, Edits, Number, Point
-from analysis.ground.write_tables import write_table
+from analysis.ground.write_tables import FORMATS, write_table
 
 NOWHERE: Point = (None, None)
 

@@ -10,10 +10,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
 from analysis.conditioning.records import Condition
 from analysis.edits.records import Edits
+from analysis.ground.frozen_record import PartialRecord
 from analysis.ground.json_records import read_record
 from analysis.ground.typed_records import typed
 
@@ -26,11 +25,7 @@ KINDS = {  # of each record: entries that no other has together
 EXPECTED = "prediction.json, condition.json, edits.json or the record of an attack"
 
 
-class _Part(msgspec.Struct, frozen=True):
-    """A part of imbert's file that has these entries and perhaps others."""
-
-
-class Outcome(_Part, frozen=True):
+class Outcome(PartialRecord, frozen=True):
     """One example under attack."""
 
     index: int
@@ -38,7 +33,7 @@ class Outcome(_Part, frozen=True):
     right_after: bool
 
 
-class OfModel(_Part, frozen=True):
+class OfModel(PartialRecord, frozen=True):
     """What was attacked, by content; older records have less."""
 
     checkpoint: str | None
@@ -47,7 +42,7 @@ class OfModel(_Part, frozen=True):
     tokenizer: str | None = None
 
 
-class Attack(_Part, frozen=True):
+class Attack(PartialRecord, frozen=True):
     """What is read of an attack's record."""
 
     attack: str

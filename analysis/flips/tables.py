@@ -5,7 +5,7 @@ from pathlib import Path
 import pandas as pd
 
 from analysis.flips.records import Estimate, Flips
-from analysis.run import write_table
+from analysis.ground.write_tables import write_table
 
 
 def tables(record: Flips) -> dict[str, pd.DataFrame]:

@@ -33,6 +33,10 @@ class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return getattr(self, name)
 
 
+class PartialRecord(msgspec.Struct, frozen=True):
+    """Part of a file that others write: it has these entries and perhaps more."""
+
+
 class Choice(Record, frozen=True):
     """Part of a plan.
 

@@ -94,7 +94,7 @@ def conditioning(
         if not isinstance(logits, Tensor):
             raise ValueError(f"model must return logits, as classifiers do: {type(model).__name__}")
         chosen = _labels(logits, labels, len(ids))
-        margin = _margins(logits, chosen)
+        margin = logit_margin(logits, chosen)
         gradient = torch.zeros_like(embeddings)
         if margin.requires_grad:  # constant logits have no graph
             # Examples do not meet in a model: the gradient of the sum is that of each.
@@ -158,7 +158,7 @@ def _of_nothing(embeddings: Tensor, labels: Tensor | None) -> Conditioning:
     """That of a batch without examples."""
     logits = embeddings.new_zeros(0, 2)
     chosen = _labels(logits, labels, 0)
-    margin = _margins(logits, chosen)
+    margin = logit_margin(logits, chosen)
     words = torch.zeros(embeddings.shape[:2], dtype=torch.bool, device=embeddings.device)
     return _conditioning(margin, embeddings, embeddings, words, chosen)
 
@@ -190,8 +190,21 @@ def _labels(logits: Tensor, labels: Tensor | None, count: int) -> Tensor:
     return labels.to(logits.device, torch.long)
 
 
-def _margins(logits: Tensor, labels: Tensor) -> Tensor:
-    """The logit of the label less the largest other one, in float32 at least."""
+def logit_margin(
+    logits: Float[Tensor, "batch outputs"], labels: Int[Tensor, " batch"]
+) -> Float[Tensor, " batch"]:
+    """m, the logit of the label less the largest other one, in float32 at least (Mathematics,
+    section 12).
+
+    Args:
+        logits: of two outputs or more.
+        labels: index of an output for each example.
+
+    Example:
+        >>> import torch, odestab as od
+        >>> od.logit_margin(torch.tensor([[1.0, 3.0, 2.5]]), torch.tensor([1])).tolist()
+        [0.5]
+    """
     wide = logits.to(torch.promote_types(logits.dtype, torch.float32))
     own = torch.arange(wide.shape[1], device=wide.device) == labels[:, None]
     right = wide.gather(1, labels[:, None])[:, 0]

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import torch
 import transformers
-from tiny_study import WORDS, saved
+from tiny_study import saved, tiny_config
 from transformers.utils import logging as bars
 
 TABLE = """\
@@ -22,13 +22,7 @@ def save_classifier(folder: Path, outputs: int = 2, head: float | None = None) -
     and a bias of 1, 0, ….
     """
     names = {0: "bad", 1: "good"} if outputs == 2 else {i: f"class {i}" for i in range(outputs)}
-    config = transformers.BertConfig(
-        vocab_size=len(WORDS),
-        hidden_size=16,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        intermediate_size=24,
-        max_position_embeddings=12,
+    config = tiny_config(
         initializer_range=0.3,
         id2label=names,
         label2id={name: output for output, name in names.items()},

@@ -5,8 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import transformers
-from tiny_study import STUDY, TEXTS, WORDS, Command, saved
+from tiny_study import STUDY, TEXTS, Command, saved, tiny_config
 from transformers.utils import logging as bars
 
 import figures.report
@@ -17,15 +16,7 @@ from analysis.__main__ import main
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two layers of hidden size 16; texts of at most 12 tokens."""
     bars.disable_progress_bar()
-    config = transformers.BertConfig(
-        vocab_size=len(WORDS),
-        hidden_size=16,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        intermediate_size=24,
-        max_position_embeddings=12,
-        initializer_range=0.1,
-    )
+    config = tiny_config(initializer_range=0.1)
     folder = saved(tmp_path_factory.mktemp("checkpoint") / "bert", config)
     bars.enable_progress_bar()
     return folder

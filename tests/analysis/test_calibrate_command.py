@@ -9,7 +9,7 @@ import pytest
 import torch
 import transformers
 from safetensors.torch import save_file
-from tiny_study import WORDS, Command
+from tiny_study import Command, tiny_config
 
 import imbert
 from analysis.calibration import again, calibrate
@@ -185,14 +185,7 @@ def test_directions_must_be_those_of_the_texts(
 
 
 def test_steps_of_another_depth_are_refused(odestab: Command, tuned: Path, tmp_path: Path) -> None:
-    config = transformers.BertConfig(
-        vocab_size=len(WORDS),
-        hidden_size=16,
-        num_hidden_layers=3,
-        num_attention_heads=2,
-        intermediate_size=24,
-        max_position_embeddings=12,
-    )
+    config = tiny_config(num_hidden_layers=3)
     transformers.AutoModel.from_config(config).save_pretrained(tmp_path / "deeper")
     transformers.AutoTokenizer.from_pretrained(tuned).save_pretrained(tmp_path / "deeper")
     odestab.refuses(command(tuned, "deeper"), "steps must be declared for 3 layers, got those of 2")

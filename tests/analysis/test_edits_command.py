@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import transformers
-from tiny_study import TEXTS, WORDS, saved
+from tiny_study import TEXTS, saved, tiny_config
 
 import figures.edits
 from analysis.edits.records import read_edits
@@ -131,16 +131,7 @@ def test_many_pairs_are_in_the_record_and_the_tables(odestab, form):
 
 @pytest.mark.usefixtures("undrawn")
 def test_a_classifier_says_its_margins_and_what_it_reads(odestab, desk):
-    config = transformers.BertConfig(
-        vocab_size=len(WORDS),
-        hidden_size=16,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        intermediate_size=24,
-        max_position_embeddings=12,
-        initializer_range=0.3,
-        num_labels=2,
-    )
+    config = tiny_config(initializer_range=0.3, num_labels=2)
     for labels, name in ((2, "classifier"), (1, "regression")):
         config.num_labels = labels
         saved(desk / name, config, transformers.AutoModelForSequenceClassification)

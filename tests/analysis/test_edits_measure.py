@@ -11,7 +11,7 @@ from tiny_study import WORDS, saved
 import imbert
 import odestab as od
 from analysis.config import Pair, StudyConfig
-from analysis.edits.measure import margins, measured, traced, words
+from analysis.edits.measure import measured, traced, words
 from analysis.edits.model import Model, inspected
 from analysis.edits.pairs import clusters, usable
 from analysis.edits.records import Edit
@@ -158,7 +158,7 @@ def test_the_margin_changes_by_the_exact_product(classifier):
         )
         answer = edit.answer
         assert answer.label == int(logits[0].argmax())
-        before, after = margins(logits, torch.full((2,), answer.label)).tolist()
+        before, after = od.logit_margin(logits, torch.full((2,), answer.label)).tolist()
         assert abs(answer.margin_before - before) < 1e-10
         assert abs(answer.margin_after - after) < 1e-10
         growth = math.prod(edit.walks["explicit"].growth)

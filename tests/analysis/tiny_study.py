@@ -2,7 +2,7 @@
 
 import re
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 import torch
@@ -36,6 +36,19 @@ synonym\tthe mat\tthe mats on
 unknown\ta cat\tan cat
 """
 STUDY = ("--texts", "texts.tsv", "--dense-limit", "160", "--out", "run")
+
+
+def tiny_config(**options: Any) -> transformers.BertConfig:
+    """Of a BERT of two layers of hidden size 16; texts of at most 12 tokens."""
+    sizes = {
+        "vocab_size": len(WORDS),
+        "hidden_size": 16,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "intermediate_size": 24,
+        "max_position_embeddings": 12,
+    }
+    return transformers.BertConfig(**{**sizes, **options})
 
 
 class Outcome(NamedTuple):

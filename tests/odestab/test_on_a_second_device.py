@@ -307,6 +307,10 @@ CASES: dict[str, Case] = {
     "alignment_loss": lambda d: od.alignment_loss(trajectory(d)),
     "align": lambda d: od.align(token_ids(d), token_ids(d) + 1, MASK.to(d), MASK.to(d)),
     "conditioning": conditioned,
+    "logit_margin": lambda d: od.logit_margin(
+        torch.tensor([[1.0, 3.0, 2.5], [0.5, -1.0, 0.0]], device=d),
+        torch.tensor([1, 0], device=d),
+    ),
     "scaled_relative_graph": graph,
     "secant": lambda d: od.secant(field(d), state(d), state(d, 1)),
     "secants": lambda d: od.secants(
