@@ -115,13 +115,15 @@ FAMILIES = {**TEXT, **UNPADDED, **IMAGE}
 LENGTHS = (7, 4)
 
 
-def batch_of(family: str, model: nn.Module, lengths: tuple[int, ...] = LENGTHS) -> dict[str, Tensor]:
+def batch_of(
+    family: str, model: nn.Module, lengths: tuple[int, ...] = LENGTHS
+) -> dict[str, Tensor]:
     """Texts padded on the right, of one length where a family takes no padding; images."""
     if family in IMAGE:
         generator = torch.Generator().manual_seed(1)
         return {"pixel_values": torch.randn(2, 3, 8, 8, generator=generator, dtype=torch.float64)}
     alike = (max(lengths),) * len(lengths)
-    return padded(model, lengths=alike if family in UNPADDED else lengths)
+    return padded(part(family, model), lengths=alike if family in UNPADDED else lengths)
 
 
 def part(family: str, model: nn.Module) -> nn.Module:
