@@ -11,17 +11,17 @@ import odestab as od
 
 
 def decoder() -> torch.nn.Module:
-    """Four layers of GPT-2, small enough for seconds."""
+    """Three layers of GPT-2, small enough for seconds."""
     torch.manual_seed(0)
     config = transformers.GPT2Config(
         vocab_size=100,
         n_positions=32,
-        n_embd=32,
-        n_layer=4,
-        n_head=4,
+        n_embd=24,
+        n_layer=3,
+        n_head=2,
         bos_token_id=0,
         eos_token_id=0,
-        initializer_range=0.1,
+        initializer_range=0.15,
     )
     return transformers.GPT2Model(config).double().eval().requires_grad_(False)
 
@@ -34,14 +34,13 @@ def main() -> None:
     trajectory = od.trace(model, {"input_ids": tokens})
 
     print("each layer at its state, f = F - id, h = 1")
-    print(f"{'layer':<6}{'max |eig J|':>13}{'mu_2(J)':>10}{'growth':>9}{'implicit':>10}")
+    print(f"{'layer':<6}{'max |eig J|':>13}{'mu_2(J)':>10}{'growth':>9}")
     for layer, (field, x) in enumerate(zip(trajectory.fields, trajectory.states, strict=False)):
         jacobian = od.Jacobian(field, x)
-        largest = od.eigenvalues(jacobian, 1).values.abs().max()
+        largest = od.full_spectrum(jacobian).values.abs().max()
         bound = od.logarithmic_norm(jacobian).values.max()
-        explicit = od.worst_growth(od.ExplicitEuler(1.0), field, x).values.max()
-        implicit = od.worst_growth(od.ImplicitEuler(1.0), field, x).values.max()
-        print(f"{layer:<6}{largest:>13.3f}{bound:>10.3f}{explicit:>9.3f}{implicit:>10.3f}")
+        growth = od.worst_growth(od.ExplicitEuler(1.0), field, x).values.max()
+        print(f"{layer:<6}{largest:>13.3f}{bound:>10.3f}{growth:>9.3f}")
 
     # Token 3 is another one: what comes before it cannot know, what follows does.
     changed = tokens.clone()
