@@ -16,14 +16,9 @@ from odestab.encoder_layers.recording import Call, divided, recorded
 from odestab.encoder_layers.stacks import Layers, layer_calls
 from odestab.encoder_layers.trace_checks import require_chain, require_whole
 from odestab.encoder_layers.weights import layer_weights
-from odestab.fields.linearized_layer import (
-    AttentionWeights,
-    FeedForwardWeights,
-    LayerWeights,
-    analytic_linearization,
-)
+from odestab.fields.linearized_layer import AnalyticLinearization, HalfWeights, LayerWeights
 from odestab.fields.trajectory import Trajectory
-from odestab.fields.vector_field import FIELD_KINDS, LayerVectorField, Linearization
+from odestab.fields.vector_field import FIELD_KINDS, LayerVectorField
 from odestab.one_thread import ONE_THREAD
 
 
@@ -157,27 +152,15 @@ def _follow_steps(
     return Trajectory(tuple(states), mask, tuple(fields), tuple(methods) if kept else None)
 
 
-_Weights = LayerWeights | AttentionWeights | FeedForwardWeights
+_Weights = LayerWeights | HalfWeights
 
 
 def _field(
     layer: Callable[[Tensor], Tensor], mask: Tensor, kind: str, weights: _Weights | None
 ) -> LayerVectorField:
     """A layer or a half as a vector field, with the fast linearisation where it is known."""
-    analytic = None if weights is None else functools.partial(_linearization, weights, layer, mask)
+    analytic = None if weights is None else AnalyticLinearization(weights, layer, mask)
     return LayerVectorField(layer, mask, kind, analytic)
-
-
-def _linearization(
-    weights: _Weights, layer: Callable[[Tensor], Tensor], mask: Tensor, x: Tensor
-) -> Linearization | None:
-    """The fast linearisation; None also where a layer only looks like one of its structure."""
-    try:
-        return analytic_linearization(weights, layer, mask, x)
-    except torch.OutOfMemoryError:
-        raise
-    except (RuntimeError, ValueError):  # widths that do not fit together
-        return None
 
 
 def _weights(call: Call) -> LayerWeights | None:
