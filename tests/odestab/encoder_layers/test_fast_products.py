@@ -56,6 +56,18 @@ FAMILIES: dict[str, tuple[Callable[[], Any], str]] = {
         ),
         "encoder.layer.1",
     ),
+    "deberta-v2": (
+        lambda: transformers.DebertaV2Config(
+            **DEBERTA, pos_att_type=["c2p", "p2c"], position_buckets=4
+        ),
+        "encoder.layer.1",
+    ),
+    "deberta-v3": (
+        lambda: transformers.DebertaV2Config(
+            **DEBERTA, pos_att_type=["p2c", "c2p"], share_att_key=True, position_buckets=6
+        ),
+        "encoder.layer.1",
+    ),
     "gpt2": (
         lambda: transformers.GPT2Config(
             vocab_size=60,
@@ -79,6 +91,11 @@ FAMILIES: dict[str, tuple[Callable[[], Any], str]] = {
     "modernbert": (CONFIGS["modernbert"], "layers.1"),
     "modernbert-first": (CONFIGS["modernbert"], "layers.0"),
     "vit": (lambda: transformers.ViTConfig(**IMAGE), "layers.1"),
+    "dinov2": (lambda: transformers.Dinov2Config(**IMAGE, layerscale_value=0.7), "encoder.layer.1"),
+    "dinov2-gated": (
+        lambda: transformers.Dinov2Config(**IMAGE, layerscale_value=0.7, use_swiglu_ffn=True),
+        "encoder.layer.1",
+    ),
     "clip-text": (
         lambda: transformers.CLIPTextConfig(
             **SIZES, **LAYERS, pad_token_id=0, bos_token_id=1, eos_token_id=2
@@ -93,7 +110,8 @@ FAMILIES: dict[str, tuple[Callable[[], Any], str]] = {
     ),
 }
 DECODERS = ("gpt2", "llama", "qwen2", "qwen3", "mistral", "gemma")
-IMAGES = ("vit", "clip-image")
+IMAGES = ("vit", "dinov2", "dinov2-gated", "clip-image")
+WITHOUT_SDPA = ("mpnet", "deberta", "deberta-few-distances", "deberta-v2", "deberta-v3")
 
 
 class KeepDouble(TorchFunctionMode):
@@ -155,7 +173,6 @@ def called(model: nn.Module, layer: nn.Module, batch: dict[str, Tensor]) -> Call
     return calls[0]
 
 
-WITHOUT_SDPA = ("mpnet", "deberta", "deberta-few-distances")
 CASES = [(family, "eager") for family in FAMILIES] + [
     (family, "sdpa") for family in FAMILIES if family not in WITHOUT_SDPA
 ]
