@@ -109,7 +109,10 @@ FAMILIES: dict[str, tuple[Callable[[], Any], str]] = {
         "encoder.block.0",
     ),
 }
-DECODERS = ("gpt2", "llama", "qwen2", "qwen3", "mistral", "gemma")
+DECODERS = (
+    *("gpt2", "llama", "qwen2", "qwen3", "mistral", "gemma"),
+    *("gemma2", "granite", "olmo2", "stablelm"),
+)
 IMAGES = ("vit", "dinov2", "dinov2-gated", "clip-image")
 WITHOUT_SDPA = ("mpnet", "deberta", "deberta-few-distances", "deberta-v2", "deberta-v3")
 
@@ -214,7 +217,7 @@ def one_of(batch: dict[str, Any], row: int, real: Tensor) -> dict[str, Any]:
 
 
 def made(family: str, attention: str) -> Case:
-    config, path = FAMILIES[family]
+    config, path = (FAMILIES | ALIKE)[family]
     auto = (
         transformers.AutoModelForTextEncoding if family.startswith("t5") else transformers.AutoModel
     )
@@ -309,6 +312,24 @@ def test_a_cast_linearization_is_that_of_the_cast_record(eager, generator):
         expected, image = getattr(fast, product)(v), getattr(low, product)(v.float())
         assert image.dtype == torch.float32
         assert largest(image - expected) <= 1e2 * torch.finfo(torch.float32).eps * largest(expected)
+
+
+ALIKE: dict[str, tuple[Callable[[], Any], str]] = {
+    "convbert": (lambda: transformers.ConvBertConfig(**SIZES, **LAYERS), "encoder.layer.1"),
+    "gemma2": (lambda: transformers.Gemma2Config(**DECODER, head_dim=4), "layers.1"),
+    "granite": (
+        lambda: transformers.GraniteConfig(**DECODER, residual_multiplier=0.5),
+        "layers.1",
+    ),
+    "olmo2": (lambda: transformers.Olmo2Config(**DECODER), "layers.1"),
+    "stablelm": (lambda: transformers.StableLmConfig(**DECODER), "layers.1"),
+}
+
+
+@pytest.mark.parametrize("family", ALIKE)
+def test_a_layer_of_like_names_that_computes_something_else_is_differentiated_automatically(family):
+    case = made(family, "eager")
+    assert case.field.linearize(case.x).path == "torch.func"
 
 
 class Adapted(nn.Linear):
