@@ -305,7 +305,8 @@ def _halves(encoder: Any, step: _Step) -> list[tuple[_Step, _Weights]]:
     """The attention half and the feed-forward half of a layer, by the layer's own modules."""
     weights = _weights(step)
     module = step.layer.module
-    if weights is None:
+    parts = ("attention", "intermediate", "output")
+    if weights is None or not all(hasattr(module, part) for part in parts):
         known = f"have layers with known halves, as {', '.join(BERT_KIN)} have, for sublayers"
         raise ValueError(
             f"{type(encoder).__name__} must {known}, got model_type {encoder.config.model_type!r}"
