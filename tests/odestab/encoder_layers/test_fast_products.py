@@ -203,17 +203,20 @@ class Case:
 def batch_of(family: str, model: nn.Module) -> dict[str, Any]:
     """Texts of several lengths, or images."""
     if family in IMAGES:
-        return {"pixel_values": torch.rand(3, 3, 12, 12, dtype=torch.float64)}
+        generator = torch.Generator().manual_seed(0)
+        return {"pixel_values": torch.rand(3, 3, 12, 12, generator=generator).double()}
     return padded(model) | ({"use_cache": False} if family in DECODERS else {})
 
 
 def one_of(batch: dict[str, Any], row: int, real: Tensor) -> dict[str, Any]:
     """One example alone, without padding."""
-    return {
-        name: value[row : row + 1] if name == "pixel_values" else value[row : row + 1, real]
-        for name, value in batch.items()
-        if name != "use_cache"
-    } | {name: value for name, value in batch.items() if name == "use_cache"}
+
+    def cut(name: str, value: Any) -> Any:
+        if name == "use_cache":
+            return value
+        return value[row : row + 1] if name == "pixel_values" else value[row : row + 1, real]
+
+    return {name: cut(name, value) for name, value in batch.items()}
 
 
 def made(family: str, attention: str) -> Case:
