@@ -27,15 +27,9 @@ from odestab.fields.vector_field import (
     LinearVectorField,
     linearize,
 )
+from odestab.operators.algebra import affine, check_adjoint, compose, inverse, symmetric_part
 from odestab.operators.checked_linearization import derivatives_anew
 from odestab.operators.jacobian import Jacobian
-from odestab.operators.linear_operator import (
-    affine,
-    check_adjoint,
-    compose,
-    inverse,
-    symmetric_part,
-)
 
 WEIGHT = normal_numbers(6, 6, seed=3)
 
