@@ -178,6 +178,8 @@ def _draw_range(ax: Axes, view: View) -> None:
         return
     ax.plot(*closed(view.boundary), color=RANGE, linewidth=1.6, zorder=3.1)
     doubtful = view.boundary[view.doubtful]
+    if not len(doubtful):
+        return
     style.dots(ax, doubtful.real, doubtful.imag, RANGE, size=3.5, hollow=True, zorder=4)
 
 
@@ -185,6 +187,8 @@ def _draw_eigenvalues(ax: Axes, view: View) -> None:
     size = 3.0 if len(view.eigenvalues) < 200 else 1.5
     for chosen, hollow in ((view.settled, False), (~view.settled, True)):
         z = view.eigenvalues[chosen]
+        if not len(z):
+            continue
         style.dots(ax, z.real, z.imag, style.INK, size=size, hollow=hollow, zorder=5)
 
 

@@ -28,7 +28,11 @@ DENSE = 1600  # up to this dimension spectra and Schur forms are computed whole
 LEADING = 40  # eigenvalues that are sought above it
 ANGLES = 64
 CENTRES = 41  # of circles, far out and likewise within the numerical range
-HOME = (-3.4, 1.4, 3.0)  # left, right, top: what the region of a method is told by
+HOME = {  # left, right, top: what the region of a method is told by
+    "explicit": (-3.4, 1.4, 3.0),
+    "implicit": (-2.2, 2.6, 3.0),
+    "function": (-3.4, 1.4, 3.0),
+}
 AIR = 0.12  # of the window, about what is drawn
 
 
@@ -129,7 +133,7 @@ def spectral_portrait(
     if "eigenvalues" in parts:
         spectrum = full_spectrum(operator) if small else eigenvalues(operator, LEADING)
     numerical = numerical_range(operator, ANGLES) if "range" in parts else None
-    re, im = _grid(operator.like, window or _window(spectrum, numerical), points)
+    re, im = _grid(operator.like, window or _window(kind, spectrum, numerical), points)
     return SpectralPortrait(
         name,
         kind,
@@ -189,15 +193,16 @@ def _one(operator: AbstractOperator, example: int, step_size: float) -> Abstract
 
 
 def _window(
-    spectrum: Spectrum | None, numerical: NumericalRange | None
+    kind: str, spectrum: Spectrum | None, numerical: NumericalRange | None
 ) -> tuple[float, float, float]:
     """Left, right and top of what is drawn and of HOME, with air about it."""
     shown = [] if spectrum is None else spectrum.values[0].tolist()
     shown += [] if numerical is None else numerical.boundary[0].tolist()
     z = [point for point in shown if math.isfinite(abs(point))]
-    left = min([HOME[0], *(point.real for point in z)])
-    right = max([HOME[1], *(point.real for point in z)])
-    top = max([HOME[2], *(abs(point.imag) for point in z)])
+    left, right, top = HOME[kind]
+    left = min([left, *(point.real for point in z)])
+    right = max([right, *(point.real for point in z)])
+    top = max([top, *(abs(point.imag) for point in z)])
     air = AIR * max(right - left, 2 * top) / 2
     return left - air, right + air, top + air
 
