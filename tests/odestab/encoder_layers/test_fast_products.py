@@ -15,8 +15,8 @@ from encoders import CONFIGS, LAYERS, SIZES, largest, padded, tiny
 from torch import Tensor, nn
 from torch.func import jvp, vjp
 from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.overrides import TorchFunctionMode
 
+from odestab.encoder_layers.bound_layer import KeepDouble
 from odestab.encoder_layers.weights import layer_weights
 from odestab.fields.linearized_layer import AnalyticLinearization
 from odestab.fields.vector_field import LayerVectorField
@@ -115,19 +115,6 @@ DECODERS = (
 )
 IMAGES = ("vit", "dinov2", "dinov2-gated", "clip-image")
 WITHOUT_SDPA = ("mpnet", "deberta", "deberta-few-distances", "deberta-v2", "deberta-v3")
-
-
-class KeepDouble(TorchFunctionMode):
-    """Casts from float64 to float32 leave float64."""
-
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        kwargs = kwargs or {}
-        if args and isinstance(args[0], Tensor) and args[0].dtype == torch.float64:
-            if func is Tensor.float or (func is Tensor.to and args[-1] is torch.float32):
-                return args[0]
-            if kwargs.get("dtype") == torch.float32:
-                kwargs = {**kwargs, "dtype": torch.float64}
-        return func(*args, **kwargs)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
