@@ -5,6 +5,7 @@ Each layer is recorded as its own model calls it, and computes in float64 throug
 
 import copy
 import dataclasses
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -206,6 +207,7 @@ def one_of(batch: dict[str, Any], row: int, real: Tensor) -> dict[str, Any]:
     return {name: cut(name, value) for name, value in batch.items()}
 
 
+@functools.cache
 def made(family: str, attention: str) -> Case:
     config, path = (FAMILIES | ALIKE)[family]
     auto = (
@@ -236,7 +238,7 @@ def forward(case: Case, v: Tensor) -> Tensor:
 def test_both_products_are_those_of_automatic_differentiation(case, generator):
     fast, pull = case.field.linearize(case.x), vjp(case.field.unsplit, case.x)[1]
     assert fast.path == "analytic"
-    tangents = case.random(generator, 3)
+    tangents = case.random(generator, 2)
     mv = torch.stack([forward(case, v) for v in tangents])
     rmv = torch.stack([pull(u)[0] for u in tangents])
     for product, expected in ((fast.mv, mv), (fast.rmv, rmv)):
@@ -329,7 +331,7 @@ class Adapted(nn.Linear):
         return super().forward(x).round()
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", ["bert", "gpt2", "qwen3", "t5-first", "deberta"])
 def test_a_linear_layer_that_is_adapted_or_hooked_is_not_read(family):
     case = made(family, "eager")
     arguments = case.call.arguments, case.call.keywords
