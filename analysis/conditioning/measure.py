@@ -47,11 +47,13 @@ class Classifier:
             padding=True,
             truncation=True,
             max_length=self.max_tokens,
+            return_attention_mask=True,
             return_special_tokens_mask=True,
             return_tensors="pt",
         )
         # some tokenizers tell of segments also where the model has none
-        taken = {*inspect.signature(self.model.forward).parameters, "special_tokens_mask"}
+        kept = ("attention_mask", "special_tokens_mask")
+        taken = {*inspect.signature(self.model.forward).parameters, *kept}
         return {
             name: values.to(self.model.device) for name, values in batch.items() if name in taken
         }
@@ -59,7 +61,8 @@ class Classifier:
     @torch.no_grad()
     def run(self, batch: Mapping[str, Tensor]) -> "States":
         """One forward."""
-        asked = {name: values for name, values in batch.items() if name != "special_tokens_mask"}
+        taken = inspect.signature(self.model.forward).parameters
+        asked = {name: values for name, values in batch.items() if name in taken}
         output = self.model(**asked, output_hidden_states=True, return_dict=True)
         states = torch.stack(output.hidden_states, 2)
         mask = batch["attention_mask"].bool()

@@ -172,6 +172,8 @@ def _load_weights(model: str | Path, dtype: torch.dtype, classifier: bool) -> An
         config = plain_config(model) or AutoConfig.from_pretrained(model, trust_remote_code=False)
     require_text_model(config, f"model {str(model)!r}")
     architecture = _architecture(config, f"model {str(model)!r}", classifier)
+    if config.model_type == "clip" and not classifier:
+        config = config.text_config
     with _required(model, "have readable weights in model.safetensors"), warnings.catch_warnings():
         files = _safe_files(model, config)
         warnings.filterwarnings(

@@ -123,7 +123,7 @@ def batch_of(
         generator = torch.Generator().manual_seed(1)
         return {"pixel_values": torch.randn(2, 3, 8, 8, generator=generator, dtype=torch.float64)}
     alike = (max(lengths),) * len(lengths)
-    return padded(model, lengths=alike if family in UNPADDED else lengths)
+    return padded(part(family, model), lengths=alike if family in UNPADDED else lengths)
 
 
 def part(family: str, model: nn.Module) -> nn.Module:
