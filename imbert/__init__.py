@@ -12,25 +12,74 @@ from imbert.model.registration import register_with_transformers
 from imbert.moved import keep_old_paths
 
 if TYPE_CHECKING:
-    from imbert.model.configuration_imbert import ImBertConfig, ImElectraConfig, ImRobertaConfig
-    from imbert.model.modeling_imbert import ImBertForSequenceClassification, ImBertModel
+    from imbert.model.configuration_imbert import (
+        ImBertConfig,
+        ImDistilBertConfig,
+        ImElectraConfig,
+        ImMPNetConfig,
+        ImRobertaConfig,
+    )
+    from imbert.model.modeling_imbert import (
+        ImBertForMaskedLM,
+        ImBertForQuestionAnswering,
+        ImBertForSequenceClassification,
+        ImBertForTokenClassification,
+        ImBertModel,
+    )
     from imbert.model.modeling_imkin import (
+        ImDistilBertForMaskedLM,
+        ImDistilBertForQuestionAnswering,
+        ImDistilBertForSequenceClassification,
+        ImDistilBertForTokenClassification,
+        ImDistilBertModel,
+        ImElectraForMaskedLM,
+        ImElectraForQuestionAnswering,
         ImElectraForSequenceClassification,
+        ImElectraForTokenClassification,
         ImElectraModel,
+        ImMPNetForMaskedLM,
+        ImMPNetForQuestionAnswering,
+        ImMPNetForSequenceClassification,
+        ImMPNetForTokenClassification,
+        ImMPNetModel,
+        ImRobertaForMaskedLM,
+        ImRobertaForQuestionAnswering,
         ImRobertaForSequenceClassification,
+        ImRobertaForTokenClassification,
         ImRobertaModel,
     )
     from imbert.model.stepping_model import implicit_layers, stepping
 
 __all__ = [
     "ImBertConfig",
+    "ImBertForMaskedLM",
+    "ImBertForQuestionAnswering",
     "ImBertForSequenceClassification",
+    "ImBertForTokenClassification",
     "ImBertModel",
+    "ImDistilBertConfig",
+    "ImDistilBertForMaskedLM",
+    "ImDistilBertForQuestionAnswering",
+    "ImDistilBertForSequenceClassification",
+    "ImDistilBertForTokenClassification",
+    "ImDistilBertModel",
     "ImElectraConfig",
+    "ImElectraForMaskedLM",
+    "ImElectraForQuestionAnswering",
     "ImElectraForSequenceClassification",
+    "ImElectraForTokenClassification",
     "ImElectraModel",
+    "ImMPNetConfig",
+    "ImMPNetForMaskedLM",
+    "ImMPNetForQuestionAnswering",
+    "ImMPNetForSequenceClassification",
+    "ImMPNetForTokenClassification",
+    "ImMPNetModel",
     "ImRobertaConfig",
+    "ImRobertaForMaskedLM",
+    "ImRobertaForQuestionAnswering",
     "ImRobertaForSequenceClassification",
+    "ImRobertaForTokenClassification",
     "ImRobertaModel",
     "implicit_layers",
     "stepping",

@@ -6,7 +6,14 @@ import dataclasses
 import os
 from typing import ClassVar
 
-from transformers import AutoConfig, BertConfig, ElectraConfig, RobertaConfig
+from transformers import (
+    AutoConfig,
+    BertConfig,
+    DistilBertConfig,
+    ElectraConfig,
+    MPNetConfig,
+    RobertaConfig,
+)
 
 from imbert.model.choice import MODEL_OPTIONS
 from imbert.model.step_choice import require_steps
@@ -132,5 +139,37 @@ class ImElectraConfig(StepsConfig, ElectraConfig):
     plain_type = ElectraConfig.model_type
 
 
-for _config in (ImBertConfig, ImRobertaConfig, ImElectraConfig):
+class ImMPNetConfig(StepsConfig, MPNetConfig):
+    """MPNet's configuration with steps; see `StepsConfig`.
+
+    >>> ImMPNetConfig(implicit_layers=[11, 10]).stepping_layers
+    [10, 11]
+    """
+
+    model_type = "immpnet"
+    plain_type = MPNetConfig.model_type
+
+
+class ImDistilBertConfig(StepsConfig, DistilBertConfig):
+    """DistilBERT's configuration with steps; see `StepsConfig`.
+
+    >>> ImDistilBertConfig(n_layers=2).stepping_layers
+    [0, 1]
+    """
+
+    model_type = "imdistilbert"
+    plain_type = DistilBertConfig.model_type
+
+
+_CONFIGURATIONS = (
+    ImBertConfig,
+    ImRobertaConfig,
+    ImElectraConfig,
+    ImMPNetConfig,
+    ImDistilBertConfig,
+)
+# the model types whose layers can take steps
+FAMILIES = tuple(config.plain_type for config in _CONFIGURATIONS)
+
+for _config in _CONFIGURATIONS:
     AutoConfig.register(_config.model_type, _config)

@@ -11,7 +11,15 @@ from typing import Any, ClassVar
 
 import msgspec
 import torch
-from torch import Tensor, nn
+from torch import Tensor
+from transformers import (
+    AutoModel,
+    AutoModelForMaskedLM,
+    AutoModelForQuestionAnswering,
+    AutoModelForSequenceClassification,
+    AutoModelForTokenClassification,
+    initialization,
+)
 
 import odestab as od
 from imbert.model.implicit_layer import ImplicitStep, Solve
@@ -20,82 +28,22 @@ from imbert.model.step_choice import require_steps
 from imbert.model.transformers_types import Config, Model
 from imbert.toml_tables import Plain
 
-
-class SteppingEncoder:
-    """Mixin before a transformers encoder class: a list of layers, some of which take a step.
-
-    Attributes:
-        plain: the layer's class.
-        step: that of one that takes a step.
-    """
-
-    plain: ClassVar[type]
-    step: ClassVar[type]
-
-    def __init__(self, config: Config) -> None:
-        nn.Module.__init__(self)  # type: ignore[arg-type]
-        self.config = config
-        steps = config.stepping_layers
-        kinds = [self.step if i in steps else self.plain for i in range(config.num_hidden_layers)]
-        self.layer = nn.ModuleList([kind(config, layer_idx=i) for i, kind in enumerate(kinds)])
-
-
-class SteppingBase:
-    """Mixin before the bare encoder model of a family, after `SteppingModel`."""
-
-    def forward(
-        self,
-        input_ids: Tensor | None = None,
-        attention_mask: Tensor | None = None,
-        token_type_ids: Tensor | None = None,
-        position_ids: Tensor | None = None,
-        inputs_embeds: Tensor | None = None,
-        **kwargs: Any,
-    ) -> Any:
-        """As the plain model's.
-
-        Raises:
-            ValueError: if `attention_mask` is not `(batch, tokens)`, so that no one knows which
-                tokens are real, or attentions are asked for.
-        """
-        config = self.config  # type: ignore[attr-defined]
-        if kwargs.get("output_attentions", config.output_attentions) and config.stepping_layers:
-            raise ValueError(
-                "output_attentions must be False: a step evaluates its layer many times, got True"
-            )
-        inputs = {
-            "token_type_ids": token_type_ids,
-            "position_ids": position_ids,
-            "inputs_embeds": inputs_embeds,
-        }
-        return super().forward(  # type: ignore[misc]
-            input_ids,
-            attention_mask=attention_mask,
-            **inputs,
-            **_layer_arguments(attention_mask),
-            **kwargs,
-        )
-
-
-def _layer_arguments(attention_mask: Tensor | None) -> dict[str, Tensor]:
-    """What the layers need beside what the encoder passes them: which tokens are real; nothing
-    where all are.
-    """
-    # without a mask every token is real
-    if attention_mask is None:
-        return {}
-    if attention_mask.ndim != 2:
-        raise ValueError(
-            f"attention_mask must be (batch, tokens), got shape {tuple(attention_mask.shape)}"
-        )
-    mask = attention_mask.bool()
-    return (
-        {} if mask.device.type == "cpu" and bool(mask.all()) else {"real_tokens": mask}
-    )  # a GPU is not waited for
+AUTO = (
+    AutoModel,
+    AutoModelForSequenceClassification,
+    AutoModelForTokenClassification,
+    AutoModelForQuestionAnswering,
+    AutoModelForMaskedLM,
+)
 
 
 class SteppingModel:
-    """Mixin before a transformers model class."""
+    """Mixin before a transformers model class, bare or with a head: that class makes the model,
+    then some of its layers become steps.
+
+    Attributes:
+        step: the class of a layer that takes steps.
+    """
 
     # else Trainer inflates the loss of accumulated micro-batches (transformers issue 47688)
     accepts_loss_kwargs = False
@@ -103,6 +51,17 @@ class SteppingModel:
     _supports_flex_attn = False
 
     config_class: type
+    step: ClassVar[type[ImplicitStep]]
+    layers: ClassVar[str] = "encoder.layer"  # where the list of layers is in the base model
+
+    def __init__(self, config: Config, *arguments: object, **options: object) -> None:
+        self.require_config(config)
+        super().__init__(config, *arguments, **options)  # type: ignore[call-arg]
+        base: Model = self.base_model  # type: ignore[attr-defined]
+        layers = base.get_submodule(self.layers)
+        for index in config.stepping_layers:
+            self.step.of(layers[index], config, index)
+        base.register_forward_pre_hook(_tell_real_tokens, with_kwargs=True)
 
     def require_config(self, config: Config) -> None:
         """Raise ValueError unless the configuration is of the kind that says which steps are
@@ -157,12 +116,50 @@ class SteppingModel:
         """`layer_solves` as plain values."""
         return [msgspec.to_builtins(layer) for layer in self.layer_solves()]
 
-    def _init_weights(self, module: nn.Module) -> None:
-        """As the base model does, and log h of a learnt step size."""
-        super()._init_weights(module)  # type: ignore[misc]
-        # a checkpoint of the plain model has no step size: transformers asks for its start here
-        if isinstance(module, ImplicitStep) and module.log_step_size is not None:
-            nn.init.constant_(module.log_step_size, math.log(self.config.step_size))  # type: ignore[attr-defined]
+    def initialize_weights(self) -> None:
+        """As transformers does, and log h of a learnt step size, which a checkpoint of the plain
+        model lacks.
+        """
+        super().initialize_weights()  # type: ignore[misc]
+        start = math.log(self.config.step_size)  # type: ignore[attr-defined]
+        for layer in implicit_layers(self):
+            if layer.log_step_size is not None:
+                initialization.constant_(layer.log_step_size, start)  # not what was loaded
+
+
+def _tell_real_tokens(
+    base: Model, arguments: tuple[Any, ...], options: dict[str, Any]
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Before a bare encoder runs: its layers are told which tokens are real, and what a step cannot
+    give is refused.
+
+    Raises:
+        ValueError: if `attention_mask` is not `(batch, tokens)`, so that no one knows which tokens
+            are real, or attentions are asked for.
+    """
+    config = base.config
+    if options.get("output_attentions", config.output_attentions) and config.stepping_layers:
+        raise ValueError(
+            "output_attentions must be False: a step evaluates its layer many times, got True"
+        )
+    mask = options.get("attention_mask", arguments[1] if len(arguments) > 1 else None)
+    return arguments, {**options, **_layer_arguments(mask)}
+
+
+def _layer_arguments(attention_mask: Tensor | None) -> dict[str, Tensor]:
+    """What the layers need beside what the encoder passes them: which tokens are real; nothing
+    where all are.
+    """
+    # without a mask every token is real
+    if attention_mask is None:
+        return {}
+    if attention_mask.ndim != 2:
+        raise ValueError(
+            f"attention_mask must be (batch, tokens), got shape {tuple(attention_mask.shape)}"
+        )
+    mask = attention_mask.bool()
+    # a GPU is not waited for
+    return {} if mask.device.type == "cpu" and bool(mask.all()) else {"real_tokens": mask}
 
 
 def implicit_layers(model: Model) -> list[ImplicitStep]:
@@ -174,6 +171,12 @@ def implicit_layers(model: Model) -> list[ImplicitStep]:
     2
     """
     return [module for module in model.modules() if isinstance(module, ImplicitStep)]
+
+
+def register(config: type, *models: type) -> None:
+    """Let transformers' Auto classes know the models of a configuration, in the order of `AUTO`."""
+    for auto, model in zip(AUTO, models, strict=True):
+        auto.register(config, model)
 
 
 @contextlib.contextmanager
