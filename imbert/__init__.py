@@ -8,7 +8,7 @@ transformers' Auto classes know the models as soon as there are Auto classes.
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from imbert.model.registration import register_with_transformers
+from imbert.model.registration import register_with_peft, register_with_transformers
 from imbert.moved import keep_old_paths
 
 if TYPE_CHECKING:
@@ -49,6 +49,7 @@ if TYPE_CHECKING:
         ImRobertaModel,
     )
     from imbert.model.stepping_model import implicit_layers, stepping
+    from imbert.training.solver_statistics import SolverStatistics
 
 __all__ = [
     "ImBertConfig",
@@ -81,23 +82,26 @@ __all__ = [
     "ImRobertaForSequenceClassification",
     "ImRobertaForTokenClassification",
     "ImRobertaModel",
+    "SolverStatistics",
     "implicit_layers",
     "stepping",
 ]
 
 register_with_transformers()
+register_with_peft()
 keep_old_paths()
 
 
 def __getattr__(name: str) -> Any:
     if name in __all__:
         for module in (
-            "configuration_imbert",
-            "modeling_imbert",
-            "modeling_imkin",
-            "stepping_model",
+            "model.configuration_imbert",
+            "model.modeling_imbert",
+            "model.modeling_imkin",
+            "model.stepping_model",
+            "training.solver_statistics",
         ):
-            names = vars(importlib.import_module(f"imbert.model.{module}"))
+            names = vars(importlib.import_module(f"imbert.{module}"))
             if name in names:
                 return globals().setdefault(name, names[name])
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

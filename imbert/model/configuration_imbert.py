@@ -171,5 +171,19 @@ _CONFIGURATIONS = (
 # the model types whose layers can take steps
 FAMILIES = tuple(config.plain_type for config in _CONFIGURATIONS)
 
+
+def steps_config(model_type: str) -> type[StepsConfig] | None:
+    """The configuration with steps of a plain model type, or of one that has steps already; None
+    where it is of no family whose layers can take steps.
+
+    >>> steps_config("roberta").__name__
+    'ImRobertaConfig'
+    """
+    for config in _CONFIGURATIONS:
+        if model_type in (config.plain_type, config.model_type):
+            return config
+    return None
+
+
 for _config in _CONFIGURATIONS:
     AutoConfig.register(_config.model_type, _config)

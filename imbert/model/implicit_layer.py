@@ -95,7 +95,7 @@ class ImplicitStep:
         # an explicit step has no norms: padding is treated as BERT treats it
         mask = real_tokens if implicit else None
         field: od.AbstractVectorField = od.LayerVectorField(
-            _Bound(plain, (attention_mask, *args), kwargs, len(hidden_states)), mask, self.kind
+            _Bound(plain, (attention_mask, *args), kwargs, hidden_states.shape[0]), mask, self.kind
         )
         if self._draws and (implicit or self.substeps > 1):
             field = self._frozen(field, hidden_states)

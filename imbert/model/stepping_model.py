@@ -7,6 +7,7 @@ import dataclasses
 import math
 import os
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, ClassVar
 
 import msgspec
@@ -35,6 +36,21 @@ AUTO = (
     AutoModelForQuestionAnswering,
     AutoModelForMaskedLM,
 )
+CARD = """---
+library_name: transformers
+tags: [odestab, {kind}]
+---
+
+Some layers of this model are steps of a differential equation. Without `import imbert`, which comes
+with the package odestab, transformers does not know the model type `{kind}`:
+
+```python
+import imbert
+from transformers import AutoModel
+
+model = AutoModel.from_pretrained("this folder or id")
+```
+"""
 
 
 class SteppingModel:
@@ -99,6 +115,19 @@ class SteppingModel:
                 ) from error
             raise
 
+    def save_pretrained(
+        self, save_directory: str | os.PathLike[str], *args: object, **kwargs: object
+    ) -> None:
+        """As transformers does, with a README.md that says what to import, where there is none.
+
+        A checkpoint could name code of its own for transformers to run (`auto_map`); then everyone
+        who has not imported `imbert` is asked to trust that code.
+        """
+        super().save_pretrained(save_directory, *args, **kwargs)  # type: ignore[misc]
+        card = Path(save_directory) / "README.md"
+        if kwargs.get("is_main_process", True) and not card.exists():
+            card.write_text(CARD.format(kind=self.config.model_type), encoding="utf-8")  # type: ignore[attr-defined]
+
     def layer_solves(self) -> list[LayerBatch]:
         """How the solves of the last forward pass went, and the linear solves of the last backward
         pass, per implicit layer; empty where no layer is implicit or none has run.
@@ -135,12 +164,21 @@ def _tell_real_tokens(
 
     Raises:
         ValueError: if `attention_mask` is not `(batch, tokens)`, so that no one knows which tokens
-            are real, or attentions are asked for.
+            are real, attentions are asked for, or the model is exported.
     """
     config = base.config
-    if options.get("output_attentions", config.output_attentions) and config.stepping_layers:
+    wanted = options.get("output_attentions")
+    if (config.output_attentions if wanted is None else wanted) and config.stepping_layers:
         raise ValueError(
             "output_attentions must be False: a step evaluates its layer many times, got True"
+        )
+    # other layers treat padding as the plain model does
+    if config.method != "implicit_euler" or not config.stepping_layers:
+        return arguments, options
+    if torch.compiler.is_exporting():
+        raise ValueError(
+            "torch.export needs layers whose work does not depend on their input, "
+            f"got implicit layers {config.stepping_layers}"
         )
     mask = options.get("attention_mask", arguments[1] if len(arguments) > 1 else None)
     return arguments, {**options, **_layer_arguments(mask)}

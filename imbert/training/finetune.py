@@ -63,7 +63,7 @@ from imbert.training.trainer import (
     criterion,
     is_exhausted,
 )
-from imbert.training.trainer_arguments import trainer_arguments
+from imbert.training.trainer_arguments import shown_by, trainer_arguments
 
 Report = Callable[[str], None]
 RESULT = "result.json"
@@ -233,7 +233,13 @@ def _tuner(
             data_collator=Padding(tokenizer),
             processing_class=tokenizer,
             compute_metrics=lambda predictions: _metrics(what, predictions),
-            callbacks=[LastLog(), Patience(run.train.patience), WholeStates(), Progress(report)],
+            callbacks=[
+                LastLog(),
+                Patience(run.train.patience),
+                WholeStates(),
+                Progress(report),
+                *shown_by(run.train, folder.parent),
+            ],
             stopwatch=stopwatch,
             bias_correction=run.train.bias_correction,
             earliest=run.train.earliest,

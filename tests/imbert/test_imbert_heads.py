@@ -9,8 +9,11 @@ import transformers
 from test_imbert_kin import FAMILIES, SHAPE
 
 import imbert
+from imbert.data.tasks import task
+from imbert.model.choice import ModelChoice
 from imbert.model.configuration_imbert import FAMILIES as LISTED
 from imbert.model.configuration_imbert import StepsConfig
+from imbert.model.loading import load_model
 from odestab.encoder_layers.declared import PLAIN_KINDS
 
 pytestmark = pytest.mark.usefixtures("quiet")
@@ -104,3 +107,22 @@ def test_every_real_token_counts_and_no_padding(kind: str) -> None:
         together = model(IDS, attention_mask=MASK).last_hidden_state[1, :2]
         alone = model(IDS[1:, :2]).last_hidden_state[0]
     torch.testing.assert_close(together, alone, rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize("kind", SHAPES)
+def test_a_run_takes_the_variant_of_its_checkpoints_family(kind: str, tmp_path: Path) -> None:
+    """The same new head as the plain model's, the chosen layers, the chosen dropout."""
+    config = transformers.AutoConfig.for_model(kind, **SHAPES[kind])
+    transformers.AutoModel.from_config(config).save_pretrained(tmp_path)
+    choices = (
+        ModelChoice(str(tmp_path), dropout=0.3),
+        ModelChoice(str(tmp_path), "im-bert", (1,), dropout=0.3),
+    )
+    plain, stepping = (load_model(choice, task("sst2"), 3) for choice in choices)
+    assert [layer.layer_index for layer in imbert.implicit_layers(stepping)] == [1]
+    assert stepping.config.model_type == f"im{kind}"
+    for model in (plain, stepping):
+        rates = {module.p for module in model.modules() if isinstance(module, torch.nn.Dropout)}
+        assert rates == {0.3}
+    for name, weight in plain.state_dict().items():
+        assert torch.equal(stepping.state_dict()[name], weight), name
