@@ -20,7 +20,7 @@ except ValueError as error:
 endef
 export CHECK_MODEL
 
-.PHONY: install demo test test-all lint docs bench gpu gpu-parcel gpu-rehearsal clean
+.PHONY: install demo test test-all lint wheel docs bench gpu gpu-parcel gpu-rehearsal clean
 
 install: $(INSTALLED)
 
@@ -37,6 +37,9 @@ lint: $(INSTALLED)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+
+wheel: $(INSTALLED)
+	$(BIN)/python tests/installed_wheel.py
 
 docs: $(INSTALLED)
 	$(BIN)/python docs/api/build.py build/api
