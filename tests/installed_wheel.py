@@ -25,7 +25,8 @@ for package in ({", ".join(PACKAGES)}):
 COMMANDS = (
     ("odestab", "--help"),
     ("imbert", "--help"),
-    ("odestab", "analyze", "--limit", "2", "--layers", "0", "--workers", "1", "--out", "run"),
+    # small enough for half a minute: one short text, one layer, no full spectrum
+    "odestab analyze --texts texts.txt --layers 0 --dense-limit 1 --workers 1 --out run".split(),
 )
 
 
@@ -80,6 +81,7 @@ def use(wheel: pathlib.Path, folder: pathlib.Path) -> None:
     places = run(str(scripts / "python"), "-c", IMPORTED, cwd=folder).splitlines()
     if not all(pathlib.Path(place).is_relative_to(packages) for place in places):
         raise SystemExit(f"expected the packages of the wheel, got {places}")
+    (folder / "texts.txt").write_text("Good morning\n", encoding="utf-8")
     for command, *options in COMMANDS:
         run(str(scripts / command), *options, cwd=folder)
     if not (folder / "run" / "report.html").is_file():
