@@ -23,10 +23,10 @@ for package in ({", ".join(PACKAGES)}):
     print(package.__file__)
 """
 COMMANDS = (
-    ("odestab", "--help"),
-    ("imbert", "--help"),
+    "odestab --help",
+    "imbert --help",
     # small enough for half a minute: one short text, one layer, no full spectrum
-    "odestab analyze --texts texts.txt --layers 0 --dense-limit 1 --workers 1 --out run".split(),
+    "odestab analyze --texts texts.txt --layers 0 --dense-limit 1 --workers 1 --out run",
 )
 
 
@@ -82,7 +82,8 @@ def use(wheel: pathlib.Path, folder: pathlib.Path) -> None:
     if not all(pathlib.Path(place).is_relative_to(packages) for place in places):
         raise SystemExit(f"expected the packages of the wheel, got {places}")
     (folder / "texts.txt").write_text("Good morning\n", encoding="utf-8")
-    for command, *options in COMMANDS:
+    for line in COMMANDS:
+        command, *options = line.split()
         run(str(scripts / command), *options, cwd=folder)
     if not (folder / "run" / "report.html").is_file():
         raise SystemExit("expected a report of the analysis")
