@@ -5,11 +5,14 @@ import re
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from msgspec import structs
 
+from analysis.ground.frozen_record import Record
 from imbert.attacks.choice import AttackChoice
 from imbert.model.choice import MODEL_OPTIONS
+from imbert.records import plain
 from imbert.toml_tables import section
 from imbert.training.run_config import (
     LATER,
@@ -84,6 +87,17 @@ def test_what_only_shows_a_run_is_kept_and_no_part_of_its_identity() -> None:
     assert run.as_dict()["train"].items() >= shown.items()
     assert run_config(run.as_dict()) == run
     assert run.identity == RunConfig().identity and run.digest == RunConfig().digest
+
+
+def test_a_record_keeps_of_its_run_what_the_run_keeps() -> None:
+    class Written(Record, frozen=True):
+        run: RunConfig
+
+    for run in (RunConfig(), run_config({"train": {"progress": True}})):
+        written = plain(Written(run))
+        assert written == {"run": run.as_dict()}
+        assert msgspec.convert(written, Written).run == run
+    assert "progress" not in plain(Written(RunConfig()))["run"]["train"]
 
 
 @pytest.mark.parametrize("names", [LATER, SHOWN])
