@@ -15,6 +15,7 @@ from transformers import (
     RobertaConfig,
 )
 
+from imbert.model.choice import FAMILIES as FAMILIES
 from imbert.model.choice import MODEL_OPTIONS
 from imbert.model.step_choice import require_steps
 from imbert.model.transformers_types import Config
@@ -168,8 +169,6 @@ _CONFIGURATIONS = (
     ImMPNetConfig,
     ImDistilBertConfig,
 )
-# the model types whose layers can take steps
-FAMILIES = tuple(config.plain_type for config in _CONFIGURATIONS)
 
 
 def steps_config(model_type: str) -> type[StepsConfig] | None:

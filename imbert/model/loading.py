@@ -13,7 +13,7 @@ from transformers.utils import logging as messages
 import odestab as od
 from imbert.data.label_order import name_outputs, output_order
 from imbert.data.tasks import Task
-from imbert.model.choice import ModelChoice, checkpoint_folder
+from imbert.model.choice import FAMILIES, ModelChoice, checkpoint_folder
 from imbert.model.transformers_types import Config, Model, Tokenizer
 from imbert.toml_tables import in_range
 
@@ -70,7 +70,7 @@ def load_model(choice: ModelChoice, task: Task, seed: int, data: Path = Path()) 
 def _architecture(choice: ModelChoice, model_type: str, folder: str) -> Model:
     """The class of the model: the plain one's, or that of its family with steps."""
     from imbert.model import modeling_imbert, modeling_imkin  # noqa: F401 -- they are registered
-    from imbert.model.configuration_imbert import FAMILIES, steps_config
+    from imbert.model.configuration_imbert import steps_config
 
     # kind "bert" promises plain layers, and a checkpoint of IM-BERT would bring its steps
     if choice.kind == "bert" and model_type in FAMILIES:

@@ -9,6 +9,8 @@ from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder
 from types import ModuleType
 
+from imbert.model.choice import FAMILIES
+
 AUTO = "transformers.models.auto.configuration_auto"  # where Auto classes learn of configurations
 CONFIGURATIONS = "imbert.model.configuration_imbert"  # registers itself, at its end
 TARGETS = "peft.utils.constants"  # of each model type, the modules that an adapter takes by default
@@ -31,13 +33,11 @@ def register_with_peft() -> None:
 
 
 def _take_targets_of_plain_models() -> None:
-    from odestab.encoder_layers.declared import PLAIN_KINDS
-
     for name, targets in vars(sys.modules[TARGETS]).items():
         if name.endswith("_MODULES_MAPPING"):
-            for kind, plain in PLAIN_KINDS.items():
+            for plain, stepping in FAMILIES.items():
                 if plain in targets:
-                    targets.setdefault(kind, targets[plain])
+                    targets.setdefault(stepping, targets[plain])
 
 
 def _once_loaded(module: str, act: Callable[[], object]) -> None:
