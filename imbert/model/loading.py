@@ -4,6 +4,7 @@ import contextlib
 import threading
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 import transformers
@@ -80,7 +81,8 @@ def _architecture(choice: ModelChoice, model_type: str, folder: str) -> Model:
         raise ValueError(
             f"{folder}: expected a checkpoint of {', '.join(FAMILIES)}, got one of {model_type}"
         )
-    return transformers.MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING[config]
+    architectures: Any = transformers.MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING
+    return architectures[config]
 
 
 def _options(choice: ModelChoice, task: Task, own: Config) -> dict[str, object]:

@@ -126,7 +126,9 @@ class ImElectraForTokenClassification(
     """
 
 
-class ImElectraForQuestionAnswering(ImElectraPreTrainedModel, electra.ElectraForQuestionAnswering):
+class ImElectraForQuestionAnswering(  # type: ignore[misc]
+    ImElectraPreTrainedModel, electra.ElectraForQuestionAnswering
+):
     """With ELECTRA's head for where an answer starts and ends.
 
     >>> small = ImElectraConfig(hidden_size=8, num_attention_heads=2, num_hidden_layers=1)

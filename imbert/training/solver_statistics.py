@@ -1,7 +1,6 @@
 """How the implicit solves went, beside the loss: a callback for any Trainer of transformers."""
 
 import math
-from collections.abc import Mapping
 from typing import Any, Self
 
 import transformers
@@ -107,7 +106,7 @@ class SolverStatistics(transformers.TrainerCallback):
         }
 
 
-def _means(name: str, solves: list[Any]) -> Mapping[str, float]:
+def _means(name: str, solves: list[Any]) -> dict[str, float]:
     """Of the solves of some layers; nothing where there was none."""
     examples = sum(part.examples for part in solves)
     if not examples:

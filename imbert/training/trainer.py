@@ -180,11 +180,10 @@ class FineTuner(transformers.Trainer):
         super().log(logs, start_time)
         # by layer in the record alone: services take numbers
         if "loss" in logs or "eval_loss" in logs:
-            self.state.log_history[-1] |= {
-                "solver": solver,
-                "wall_seconds": spent.wall_seconds,
-                "cpu_seconds": spent.cpu_seconds,
-            }
+            entry: dict[str, Any] = self.state.log_history[-1]
+            entry["solver"] = solver
+            entry["wall_seconds"] = spent.wall_seconds
+            entry["cpu_seconds"] = spent.cpu_seconds
 
     def _determine_best_metric(self, metrics: dict[str, float], trial: object) -> bool:
         return False if self._is_early() else super()._determine_best_metric(metrics, trial)
