@@ -11,6 +11,7 @@ from safetensors import SafetensorError
 from transformers.utils import logging as messages
 
 import odestab as od
+from analysis.ground.stepping_families import STEPPING_FAMILIES
 from imbert.data.label_order import name_outputs, output_order
 from imbert.data.tasks import Task
 from imbert.model.choice import ModelChoice, checkpoint_folder
@@ -18,7 +19,6 @@ from imbert.model.transformers_types import Model, Tokenizer
 from imbert.toml_tables import in_range
 
 WEIGHTS = "model.safetensors"
-PLAIN = ("bert", "roberta", "electra")
 DROPOUTS = ("hidden_dropout_prob", "attention_probs_dropout_prob", "classifier_dropout")
 HEAD = ("classifier", "pooler", "bert.pooler")  # what a checkpoint may lack: it is new, or not used
 
@@ -45,9 +45,10 @@ def load_model(choice: ModelChoice, task: Task, seed: int, data: Path = Path()) 
     require_safe_weights(folder)
     own = transformers.AutoConfig.from_pretrained(folder)
     # kind "bert" promises plain layers, and a checkpoint of IM-BERT would bring its steps
-    if choice.kind == "bert" and own.model_type not in PLAIN:
+    if choice.kind == "bert" and own.model_type not in STEPPING_FAMILIES:
         raise ValueError(
-            f"{folder}: expected a checkpoint of {', '.join(PLAIN)}, got one of {own.model_type}"
+            f"{folder}: expected a checkpoint of {', '.join(STEPPING_FAMILIES)}, got one of "
+            f"{own.model_type}"
         )
     transformers.set_seed(seed)
     architecture: Model = transformers.AutoModelForSequenceClassification

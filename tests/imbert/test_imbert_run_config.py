@@ -111,6 +111,7 @@ NUMBERS: dict[str, tuple[Any, ...]] = {  # of each numeric option what it must n
     "data.size": (*WHOLE, 0, -1, 10**10),
     "data.subset_seed": (*WHOLE, -1),
     "data.validation": (*WHOLE, 0, -1, 10**10),
+    "data.dev_rows": (*WHOLE, 0, -1, 10**10),
     "data.max_length": (*WHOLE, 3, -1, 10**10),
     "train.seed": (*WHOLE, -1, 2**32),
     "train.epochs": (*WHOLE, 0, -1, 10**10),

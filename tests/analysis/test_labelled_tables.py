@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from analysis.conditioning.rows import read_rows, resolve_labels
+from analysis.ground.labelled_tables import ColumnNames, read_labelled, resolve_labels
 
 
 def put(folder: Path, name: str, content: str) -> Path:
@@ -26,44 +26,44 @@ def put(folder: Path, name: str, content: str) -> Path:
 def test_the_usual_columns_are_found(tmp_path: Path, header: str, texts: tuple[str, ...]) -> None:
     columns = header.split("\t")
     path = put(tmp_path, "a.tsv", f"idx\t{header}\n0\t" + "\t".join(columns) + "\n")
-    rows = read_rows(path)
-    assert rows.columns.texts == texts and rows.columns.label is None and rows.labels is None
+    rows = read_labelled(path)
+    assert rows.columns.texts == texts and not rows.columns.label and rows.labels is None
     assert rows.texts == (texts,)  # each cell holds its column's name
 
 
 def test_columns_may_be_named(tmp_path: Path) -> None:
     path = put(tmp_path, "a.csv", 'first,second,answer,text\na,"b, c",1,other\n')
-    rows = read_rows(path, "first", "second", "answer")
+    rows = read_labelled(path, ColumnNames("first", "second", "answer"))
     assert rows.texts == (("a", "b, c"),) and rows.labels == ("1",)
     with pytest.raises(ValueError, match=r"a\.csv:1: expected a column mine, got first, second"):
-        read_rows(path, "mine")
+        read_labelled(path, ColumnNames("mine"))
     with pytest.raises(ValueError, match="--pair-column second needs --text-column"):
-        read_rows(path, pair_column="second")
+        read_labelled(path, ColumnNames(pair="second"))
 
 
 def test_labels_are_numbers_or_names_in_any_case(tmp_path: Path) -> None:
     lines = ('{"text": "a", "label": 1}', '{"text": "b", "label": "Very  Good"}')
     more = ('{"text": "c", "label": "0"}', '{"text": "d", "label": "BAD"}')
-    rows = read_rows(put(tmp_path, "a.jsonl", "\n".join((*lines, *more))))
+    rows = read_labelled(put(tmp_path, "a.jsonl", "\n".join((*lines, *more))))
     assert resolve_labels(rows, ("bad", "very_good")) == (1, 1, 0, 0)
 
 
 def test_a_name_that_is_a_number_is_a_name(tmp_path: Path) -> None:
-    rows = read_rows(put(tmp_path, "a.csv", "text,label\na,1\nb,2\n"))
+    rows = read_labelled(put(tmp_path, "a.csv", "text,label\na,1\nb,2\n"))
     assert resolve_labels(rows, ("1", "2")) == (0, 1)
 
 
-@pytest.mark.parametrize("label", ["2", "-1", "fine", "", "1.0"])
+@pytest.mark.parametrize("label", ["2", "-1", "fine", "", "1.5", "2.0"])
 def test_a_label_that_the_model_has_not_is_refused(tmp_path: Path, label: str) -> None:
-    rows = read_rows(put(tmp_path, "a.csv", f"text,label\na,1\nb,{label}\n"))
+    rows = read_labelled(put(tmp_path, "a.csv", f"text,label\na,1\nb,{label}\n"))
     message = r"a\.csv:3: expected a label of the model, one of 0, 1 \(bad, good\), got "
     with pytest.raises(ValueError, match=f"{message}'{label}'"):
         resolve_labels(rows, ("bad", "good"))
 
 
-@pytest.mark.parametrize("label", ["true", "1.0", "null", "[1]"])
+@pytest.mark.parametrize("label", ["true", "1.5", "null", "[1]"])
 def test_a_json_value_that_is_no_label_is_refused(tmp_path: Path, label: str) -> None:
-    rows = read_rows(put(tmp_path, "a.jsonl", f'{{"text": "a", "label": {label}}}'))
+    rows = read_labelled(put(tmp_path, "a.jsonl", f'{{"text": "a", "label": {label}}}'))
     with pytest.raises(ValueError, match=r"a\.jsonl:1: expected a label of the model"):
         resolve_labels(rows, ("bad", "good"))
 
@@ -85,5 +85,5 @@ def test_a_table_without_texts_is_refused_in_one_line(
     tmp_path: Path, content: str, message: str
 ) -> None:
     with pytest.raises(ValueError, match=message) as caught:
-        read_rows(put(tmp_path, "a.tsv", content))
+        read_labelled(put(tmp_path, "a.tsv", content))
     assert "\n" not in str(caught.value)
