@@ -1,10 +1,18 @@
 """A user's own table: which columns hold texts and labels, and what is said where none do."""
 
+import math
 from pathlib import Path
 
 import pytest
 
-from analysis.ground.labelled_tables import ColumnNames, read_labelled, resolve_labels
+from analysis.ground.labelled_tables import (
+    ColumnNames,
+    Columns,
+    class_of,
+    labelled_rows,
+    read_labelled,
+    resolve_labels,
+)
 
 
 def put(folder: Path, name: str, content: str) -> Path:
@@ -87,3 +95,43 @@ def test_a_table_without_texts_is_refused_in_one_line(
     with pytest.raises(ValueError, match=message) as caught:
         read_labelled(put(tmp_path, "a.tsv", content))
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("label", "place"),
+    [
+        *(("1", 1), ("1.0", 1), (" 0. ", 0), (1, 1), (1.0, 1), (True, None), ("true", None)),
+        *(("Very-Good", 2), ("2", 2), ("3", None), ("-1", None), (0.5, None), (math.nan, None)),
+    ],
+)
+def test_a_label_is_a_name_or_a_number(label: object, place: int | None) -> None:
+    assert class_of(label, ("bad", "fine", "very good"), 3) == place
+
+
+def test_where_names_are_numbers_no_number_is_a_place() -> None:
+    assert [class_of(label, ("1", "2", "3"), 3) for label in (1, "3.0", 0)] == [0, 2, None]
+    assert class_of(True, ("False", "True"), 2) == 1
+
+
+def test_usual_names_are_found_in_any_case(tmp_path: Path) -> None:
+    table = read_labelled(put(tmp_path, "a.csv", "Sentence,LABEL\na,1\n"))
+    assert table.columns == Columns(("Sentence",), ("LABEL",)) and table.labels == ("1",)
+
+
+def test_rows_know_their_line_and_id(tmp_path: Path) -> None:
+    table = read_labelled(put(tmp_path, "a.csv", 'idx,text\n7,"a\nb"\n9,c\n'))
+    assert [(row.line, row.id) for row in table.rows] == [(2, "7"), (4, "9")]
+    table = read_labelled(put(tmp_path, "a.csv", "text\na\n"))
+    assert (table.rows[0].id, table.labels) == ("2", None)
+    kept = labelled_rows(
+        put(tmp_path, "a.csv", "id,text\n7,a\n9,b\n"), Columns(("text",)), "9".__eq__
+    )
+    assert [row.texts for row in kept] == [("b",)]
+    with pytest.raises(ValueError, match="expected a column idx or index or id, got text"):
+        list(labelled_rows(put(tmp_path, "a.csv", "text\na\n"), Columns(("text",)), "9".__eq__))
+
+
+def test_a_column_of_texts_may_be_called_label(tmp_path: Path) -> None:
+    path = put(tmp_path, "a.csv", "label,mood\na text,good\n")
+    table = read_labelled(path, ColumnNames("label", None, "mood"))
+    assert table.texts == (("a text",),) and table.labels == ("good",)

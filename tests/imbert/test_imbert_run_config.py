@@ -10,6 +10,7 @@ from msgspec import structs
 
 from imbert.attacks.choice import AttackChoice
 from imbert.model.choice import MODEL_OPTIONS
+from imbert.records import plain
 from imbert.toml_tables import section
 from imbert.training.run_config import SECTIONS, RunConfig, TrainChoice, read_run, run_config
 
@@ -52,6 +53,19 @@ def test_equal_choices_have_equal_digests() -> None:
     assert run_config(
         run_config({"model": {"kind": "im-bert", "implicit_layers": [1]}}).as_dict()
     ).model.implicit_layers == (1,)
+
+
+def test_digests_are_those_of_the_first_runs() -> None:
+    """Records name runs by them: what a run does not choose of later options stands in none."""
+    first = "1f85ce8a6dd88f52f4a6f7271bb5de8d3fe8b4df8b0e7393c2f7de52e2ff3988"
+    other = "5562936a9715f3394cd30ffdbe920b343fb8c797d23440328f7b3422ac4bc781"
+    assert RunConfig().digest == first
+    data = {"task": "mnli", "size": 5, "final_period": False}
+    assert run_config({"data": data}).digest == other
+    assert run_config({"data": {**data, "text_column": "a", "pair_column": "b"}}).digest != other
+    assert set(plain(RunConfig())["data"]) == {
+        *("task", "source", "size", "subset_seed", "validation", "max_length", "final_period")
+    }
 
 
 @pytest.mark.parametrize(
