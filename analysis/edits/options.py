@@ -55,6 +55,7 @@ def pairs_of(options: argparse.Namespace) -> tuple[Pair, ...]:
     """
     from analysis.edits.pairs import read_pairs
 
+    names = column_names(options)
     single = [name for name in ("text", "edited") if getattr(options, name) is not None]
     if options.texts is None and single == ["text", "edited"]:
         return (Pair("edit", options.text, options.edited),)
@@ -63,4 +64,4 @@ def pairs_of(options: argparse.Namespace) -> tuple[Pair, ...]:
         raise ValueError(
             f"expected --text with --edited, or --texts, got {' and '.join(given) or 'neither'}"
         )
-    return read_pairs(options.texts, column_names(options))
+    return read_pairs(options.texts, names)

@@ -1,6 +1,7 @@
 """Datasets of the Hugging Face hub, and folders that `datasets` saved."""
 
 import importlib
+import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -105,12 +106,17 @@ def load(task: str, source: str, split: str, config: str | None = None) -> Loade
 
 def _loaded(source: str, words: str, *names: str, split: str) -> Any:
     datasets = _package(source)
+    retries = logging.getLogger("huggingface_hub")
+    level = retries.level
+    retries.setLevel(logging.ERROR)  # offline, it tells each of a dozen attempts
     try:
         return datasets.load_dataset(*names, split=split)
     except Exception as error:  # offline, it raises errors of half a dozen packages
         raise ValueError(
             f"source {source!r}: expected to load {words}, got {_reason(error)}"
         ) from error
+    finally:
+        retries.setLevel(level)
 
 
 def _of_folder(folder: str, split: str) -> Any:

@@ -96,7 +96,10 @@ def read_split(run: RunConfig, data: Path, split: str) -> Examples:
     where = split_of(choice, split)
     examples = read_examples(choice.learnt(), source_of(choice, data), where, choice.table())
     if choice.dev_rows and split in ("train", "dev"):
-        rest, dev = held_out(examples, choice.dev_rows, choice.subset_seed, DEV)
+        try:
+            rest, dev = held_out(examples, choice.dev_rows, choice.subset_seed, DEV)
+        except ValueError as error:
+            raise ValueError(f"data.dev_rows: {error}") from None
         examples = rest if split == "train" else dev
     return examples if choice.final_period else without_final_period(examples)
 

@@ -56,8 +56,9 @@ def test_pairs_count_by_themselves_or_are_edits(tmp_path: Path) -> None:
         read_pairs(path)
 
 
-def test_columns_are_of_a_table(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["analyze", "--text-column", "review"]) == 2
+@pytest.mark.parametrize("command", [["analyze"], ["edits", "--text", "a", "--edited", "b"]])
+def test_columns_are_of_a_table(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([*command, "--text-column", "review"]) == 2
     assert "columns are named of the table --texts, which is not given" in capsys.readouterr().err
 
 
