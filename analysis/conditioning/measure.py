@@ -227,10 +227,13 @@ def _batches(
     columns = [list(column) for column in zip(*(draft for _, draft in asked), strict=True)]
     counted = classifier.tokenizer(*columns, truncation=True, max_length=classifier.max_tokens)
     lengths = [len(ids) for ids in counted["input_ids"]]
+    padded = od.takes_padding(classifier.model)
     ordered = sorted(range(len(asked)), key=lambda i: (lengths[i], i))
     group: list[int] = []
     for place in ordered:
-        if group and (len(group) + 1) * lengths[place] > TOKENS_AT_ONCE:
+        full = (len(group) + 1) * lengths[place] > TOKENS_AT_ONCE
+        longer = not padded and lengths[place] > lengths[group[-1] if group else place]
+        if group and (full or longer):
             yield [asked[i] for i in group]
             group = []
         group.append(place)

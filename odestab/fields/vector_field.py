@@ -181,7 +181,7 @@ class LayerVectorField(AbstractVectorField):
         mask: True on real tokens.
         kind: "increment" or "outer".
         analytic: x ↦ a fast linearisation of the layer where its structure is known, or None where
-            that does not reproduce it.
+            that does not reproduce it; it has a `take` of its own where it can be cut.
 
     >>> f, x = od.LayerVectorField(torch.tanh, kind="increment"), torch.ones(1, 3).double()
     >>> torch.equal(f(x), torch.tanh(x) - x), f.split
@@ -207,10 +207,13 @@ class LayerVectorField(AbstractVectorField):
     def take(self, examples: Int[Tensor, " chosen"]) -> "LayerVectorField | None":
         """The same layer for some examples, where the layer itself can be cut."""
         cut = getattr(self.layer, "take", None)
-        if cut is None:
+        layer = None if cut is None else cut(examples)
+        if layer is None:
             return None
         mask = None if self.mask is None else self.mask[examples]
-        return dataclasses.replace(self, layer=cut(examples), mask=mask, analytic=None)
+        cut_analytic = getattr(self.analytic, "take", None)
+        analytic = None if cut_analytic is None else cut_analytic(examples)
+        return dataclasses.replace(self, layer=layer, mask=mask, analytic=analytic)
 
     def unsplit(self, x: Float[Tensor, "batch *event"]) -> Float[Tensor, "batch *event"]:
         """F(x), the layer, with zeros on padding."""
