@@ -8,6 +8,8 @@ import functools
 import sys
 import warnings
 from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from analysis.conditioning.options import condition_config, condition_options, text_progress
 from analysis.config import (
@@ -20,7 +22,7 @@ from analysis.config import (
     read_texts,
 )
 from analysis.edits.options import edits_options, pairs_of
-from analysis.ground.commands import Parser, run_command
+from analysis.ground.commands import Parser, column_names, run_command
 from analysis.ground.json_records import finite
 from analysis.on_records import (
     confirm,
@@ -47,6 +49,9 @@ from analysis.options import (
     study_options,
     warn,
 )
+
+if TYPE_CHECKING:
+    from analysis.prediction import PlanData, Prediction
 
 WAITING = (
     "this rank is done; the rank that comes last writes the rest, as does the same command again"
@@ -81,11 +86,8 @@ def predict(options: argparse.Namespace) -> None:
     """Which layers should take an implicit step, from single steps on unlabelled texts, with a run
     that tests it.
     """
-    import hashlib
-
+    from analysis.prediction import plan_data
     from analysis.prediction import predict as predicted
-    from analysis.prediction import run_toml, study_toml
-    from analysis.record import write_bytes, write_record
     from analysis.sweep import prepare, run
 
     texts, _ = _texts(options)
@@ -93,10 +95,10 @@ def predict(options: argparse.Namespace) -> None:
         raise ValueError(
             f"texts: a prediction needs at least 2 to say how sure it is, got {len(texts)}"
         )
+    data = plan_data(options.texts, column_names(options))
     config = study_config(options, texts, (), tuple(options.step_size))
-    summary = run(
-        prepare(config, warn), options.out, warn, progress, options.workers, options.shard
-    )
+    sweep = prepare(config, warn)
+    summary = run(sweep, options.out, warn, progress, options.workers, options.shard)
     if summary is None:
         print(WAITING)
         return
@@ -106,20 +108,32 @@ def predict(options: argparse.Namespace) -> None:
             "that no run can be held against this prediction"
         )
     found = predicted(summary, options.seed, checkpoint)
-    path = options.out / "prediction.json"
+    _write_prediction(found, options.out, data, sweep.study.encoder.config.model_type)
+
+
+def _write_prediction(found: "Prediction", out: Path, data: "PlanData", family: str) -> None:
+    """Write a prediction, its plans and its figure, and tell it."""
+    import hashlib
+
+    from analysis.prediction import no_study, run_toml, study_toml
+    from analysis.record import write_bytes, write_record
+
+    path = out / "prediction.json"
     write_record(path, found.record())
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     plans = {"run.toml": run_toml, "study.toml": study_toml}
     for name, plan in plans.items():
-        write_bytes(options.out / name, plan(found, digest).encode())
+        write_bytes(out / name, plan(found, digest, data, family).encode())
+    from figures import records
     from figures.prediction import draw
-    from figures.records import Prediction, read
     from figures.style import save
 
-    figure = save(draw(read(path, Prediction)), options.out, "prediction")["svg"]
+    figure = save(draw(records.read(path, records.Prediction)), out, "prediction")["svg"]
     print("\n".join(found.recommendation.sentences))
-    tests = " and ".join(str(options.out / name) for name in plans)
-    print(f"prediction: {path}, sha256 {digest}\nto test it: {tests}\nfigure: {figure}")
+    reason = no_study(found, family)
+    tests = " and ".join(str(out / name) for name in plans)
+    testing = f"to test it: {tests}" if reason is None else f"no study can test it: {reason}"
+    print(f"prediction: {path}, sha256 {digest}\n{testing}\nfigure: {figure}")
 
 
 def calibrate(options: argparse.Namespace) -> None:
@@ -259,7 +273,8 @@ def _one_figure(options: argparse.Namespace, pairs: tuple[Pair, ...], kinds: set
 def _texts(options: argparse.Namespace) -> tuple[tuple[str, ...], tuple[Pair, ...]]:
     """The texts and pairs of a command that measures many and draws what it measured."""
     require_drawing()
-    texts, pairs = read_texts(options.texts) if options.texts else default_texts()
+    names = column_names(options)
+    texts, pairs = read_texts(options.texts, names) if options.texts else default_texts()
     return texts[: options.limit], pairs[: options.limit]
 
 

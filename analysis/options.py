@@ -15,6 +15,7 @@ from analysis.ground.commands import (
     a_seed,
     a_shard,
     a_text,
+    column_options,
     positive,
     say,
 )
@@ -252,8 +253,10 @@ def folder_options(parser: argparse.ArgumentParser, out: str) -> None:
         "--texts",
         type=a_path,
         metavar="FILE",
-        help="one text a line, or original<TAB>edited pairs (default: built in)",
+        help="one text a line, or original<TAB>edited pairs, or a table with a header (.tsv, "
+        ".csv, .jsonl, .parquet) (default: built in)",
     )
+    column_options(parser, "; not measured")
     parser.add_argument(
         "--limit", type=positive, metavar="N", help="use the first N texts and pairs"
     )

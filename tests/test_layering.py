@@ -30,6 +30,7 @@ THIRD_PARTY = {
         "msgspec",
         "xarray",
         "pandas",
+        "pyarrow",
     },
     "figures": {"numpy", "matplotlib", "xarray", "jinja2", "msgspec"},
     "imbert": {

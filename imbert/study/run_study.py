@@ -9,6 +9,7 @@ from pathlib import Path
 
 from analysis.ground.files import sweep
 from analysis.ground.json_records import DamagedRecord
+from imbert.data.tasks import OWN
 from imbert.records import Failure, plain
 from imbert.result import FolderInUseError, write_json, write_record, write_text
 from imbert.study.missing import FAILED
@@ -16,6 +17,7 @@ from imbert.study.plan import STAGES, Cell, StudyConfig
 from imbert.study.study_record import Study, read_study_record
 from imbert.study.summary import RESULT, summarise
 from imbert.study.tables import comma_separated, markdown
+from imbert.training.own_data import filled_values, resolved
 
 RANK_VARIABLES = (
     "RANK",
@@ -62,6 +64,7 @@ def run_study(
         OSError: if something cannot be read or written.
     """
     rank, ranks = shard
+    study = _resolved(study, data)
     sweep(out)
     # before anything is spent: a summary alone holds each result against its choices itself
     if {"train", "attack"} & {*stages}:
@@ -84,6 +87,12 @@ def run_study(
     write_text(out / "table.md", markdown(summary))
     write_text(out / "study.csv", comma_separated(summary))
     return summary
+
+
+def _resolved(study: StudyConfig, data: Path) -> StudyConfig:
+    """The study with the columns and classes of its own data filled in: all runs share them."""
+    run = next(study.cells()).run
+    return study.with_data(filled_values(resolved(run, data).data)) if OWN in study.tasks else study
 
 
 def shard_of_ranks() -> tuple[int, int]:
