@@ -5,7 +5,7 @@ run can tell what is missing.
 import dataclasses
 import hashlib
 
-from analysis.config import StudyConfig
+from analysis.config import SYNTHETIC, StudyConfig
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,6 +43,11 @@ class CellPlan:
         if self.texts:
             parts.append(f"t{self.texts[0]:04d}")
         return "-".join(parts)
+
+    @property
+    def is_of_pairs(self) -> bool:
+        """Whether its texts are indices of pairs."""
+        return self.perturbation is not None and self.perturbation not in SYNTHETIC
 
     def header(self) -> dict[str, object]:
         """What the cell is of, for its file."""
