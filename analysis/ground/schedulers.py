@@ -5,6 +5,7 @@ dask is loaded only where a scheduler is asked for. `imbert` may import this mod
 
 import argparse
 import contextlib
+import logging
 import re
 import warnings
 from collections.abc import Callable, Iterator
@@ -116,6 +117,7 @@ def _local(distributed: Any, workers: int, has_gpu: bool) -> Iterator[str]:
         threads_per_worker=1,
         dashboard_address=":0",  # any free port
         resources={"GPU": 1} if has_gpu else None,
+        silence_logs=logging.ERROR,  # when it closes it warns of results that were taken
     ) as cluster:
         yield cluster.scheduler_address
 
