@@ -7,7 +7,7 @@ process that asks. `imbert` may import this module as well.
 import itertools
 import queue
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Executor, Future
+from concurrent.futures import CancelledError, Executor, Future
 from concurrent.futures.process import BrokenProcessPool
 from typing import TypeVar
 
@@ -40,7 +40,7 @@ def completed(
 
     Raises:
         Exception: the one that the work raised, with a note that names its unit.
-        OSError: if a process of the executor dies.
+        OSError: if a process of the executor dies, or its scheduler ends.
     """
     ready: queue.SimpleQueue[Future[Result]] = queue.SimpleQueue()
     pending: dict[Future[Result], Unit] = {}
@@ -70,6 +70,11 @@ def _result(future: "Future[Result]", name: str) -> Result:
     except BrokenProcessPool as error:
         raise OSError(
             f"a worker process died while {name} waited, perhaps for want of memory; "
+            "the same command continues this run"
+        ) from error
+    except CancelledError as error:  # not by us: we cancel what we no longer wait for
+        raise OSError(
+            f"{name} was cancelled, as the executor or its scheduler ended; "
             "the same command continues this run"
         ) from error
     except Exception as error:

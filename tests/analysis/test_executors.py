@@ -74,6 +74,17 @@ def test_a_dead_process_of_an_executor_is_told_in_one_line():
         list(completed(Broken(), len, ["a"], str))
 
 
+def test_a_scheduler_that_ends_is_told_in_one_line():
+    class Ended(HeldExecutor):
+        def submit(self, fn, /, *arguments, **options):
+            future = super().submit(fn, *arguments, **options)
+            future.cancel()
+            return future
+
+    with pytest.raises(OSError, match="a was cancelled, as the executor or its scheduler ended"):
+        list(completed(Ended(), len, ["a"], str))
+
+
 def test_an_executor_gives_the_bytes_of_one_process(prepared, executor, finished, tmp_path):
     assert sweep.run(prepared, tmp_path / "other", pytest.fail, executor=executor) is not None
     for path in [*(finished / "cells").iterdir(), finished / "summary.json"]:
