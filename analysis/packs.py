@@ -5,12 +5,13 @@ files into a new pack and never changes an old one, so a killed run loses nothin
 share a folder cannot get into each other's way.
 """
 
+import contextlib
 import hashlib
 import importlib.util
 import io
 import zipfile
 import zlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 from analysis.ground.files import write_bytes
@@ -50,8 +51,8 @@ def packs_cells(store: str, cells: int, warn: Report) -> bool:
     return False
 
 
-def pack(folder: Path, names: Iterable[str]) -> Path | None:
-    """Move the files of some cells into one pack; None if none of them is there.
+def pack(folder: Path, names: Collection[str]) -> Path | None:
+    """Move the files of those of some cells that are there into one pack; None if none is.
 
     Raises:
         OSError: if the pack cannot be written; the files stay.
@@ -59,11 +60,13 @@ def pack(folder: Path, names: Iterable[str]) -> Path | None:
     content = io.BytesIO()
     packed = []
     with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name in sorted(names):
-            path = folder / f"{name}{CELL}"
-            if path.exists():
-                member = zipfile.ZipInfo(path.name, EPOCH)
-                archive.writestr(member, path.read_bytes(), zipfile.ZIP_DEFLATED)
+        # a folder has few files, as others are packed already; a run may have millions of names
+        for path in sorted(folder.glob(f"*{CELL}")):
+            if path.stem not in names:
+                continue
+            with contextlib.suppress(FileNotFoundError):  # another process has packed it
+                member = path.read_bytes()
+                archive.writestr(zipfile.ZipInfo(path.name, EPOCH), member, zipfile.ZIP_DEFLATED)
                 packed.append(path)
     if not packed:
         return None
@@ -96,7 +99,7 @@ def packed_cells(folder: Path, warn: Report) -> dict[str, list[Path]]:
 
 
 class OpenPacks:
-    """Packs that are read from: one archive stays open, as neighbouring cells lie in one."""
+    """Packs that are read from, one after the other: the newest stays open."""
 
     def __init__(self) -> None:
         self._path: Path | None = None

@@ -6,7 +6,7 @@ import dataclasses
 import functools
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Annotated, Any, Literal, NotRequired, TypedDict
 
@@ -171,6 +171,10 @@ class CellFolder:
         self._holders = packed_cells(self.folder, self._warn)
         return files | self._holders.keys()
 
+    def by_pack(self, names: Iterable[str]) -> list[str]:
+        """Names in the order in which they are read fastest: files as given, then pack by pack."""
+        return sorted(names, key=lambda name: str(self._holders.get(name, [""])[0]))
+
     def read(self, name: str) -> Cell:
         """One cell: its file, or what a pack holds of it.
 
@@ -252,7 +256,8 @@ def read_run(folder: Path) -> Run:
             f"{absent[0]}; run the command that made it again"
         )
     try:
-        return Run(config, tuple(map(cells.read, names)))
+        read = {name: cells.read(name) for name in cells.by_pack(names)}
+        return Run(config, tuple(read[name] for name in names))
     except DamagedCell as error:
         raise DamagedCell(f"{error}; run the command that made it again") from error
     finally:

@@ -271,17 +271,17 @@ def missing(
     """
     folder = CellFolder(out, warn)
     present = folder.names()
-    found = []
-    for cell in cells:
+    wanted = {cell.name: cell for cell in cells}
+    whole = set()
+    for name in folder.by_pack([name for name in wanted if name in present]):
         try:
-            if cell.name in present:
-                _require_own(folder.read(cell.name), {**cell.header(), **known_by}, folder.folder)
-                continue
+            expected = {**wanted[name].header(), **known_by}
+            _require_own(folder.read(name), expected, folder.folder)
+            whole.add(name)
         except DamagedCell as error:
             warn(f"damaged cell, measured again: {error}")
-        found.append(cell)
     folder.close()
-    return found
+    return [cell for name, cell in wanted.items() if name not in whole]
 
 
 def _require_own(cell: Cell, expected: dict[str, Any], folder: Path) -> None:

@@ -41,7 +41,7 @@ def rows_of(out: Path, options: argparse.Namespace) -> list[dict[str, Any]]:
     names = write_cells(out, sweep, options.cells)
     as_files = described(out, "files", options)
     for first in range(0, len(names), PACKED):
-        pack(out / "cells", names[first : first + PACKED])
+        pack(out / "cells", {*names[first : first + PACKED]})
     found = read_measurements(out)
     written = seconds(lambda: write_whole(out, found), options.device)
     as_store = described(out, "packs and a store", options)
