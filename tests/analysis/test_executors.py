@@ -63,6 +63,21 @@ def test_a_unit_that_fails_raises_its_own_error_by_name_and_cancels_the_rest():
     assert [future.cancelled() for future, _, _ in failing.held] == [True, False, True]
 
 
+def test_a_stream_that_is_closed_as_by_ctrl_c_cancels_what_has_not_begun():
+    class Doing(HeldExecutor):
+        def submit(self, fn, /, *arguments, **options):
+            future = super().submit(fn, *arguments, **options)
+            if len(self.held) == 1:
+                self.do(0)
+            return future
+
+    doing = Doing()
+    stream = completed(doing, operator.neg, range(1, 9), str, ahead=3)
+    assert next(stream) == -1
+    stream.close()
+    assert [future.cancelled() for future, _, _ in doing.held] == [False, True, True, True]
+
+
 def test_a_dead_process_of_an_executor_is_told_in_one_line():
     class Broken(HeldExecutor):
         def submit(self, fn, /, *arguments, **options):
