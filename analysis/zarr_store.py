@@ -34,7 +34,7 @@ def write_store(folder: Path, whole: xr.Dataset, of: str) -> Path:
     from zarr.storage import MemoryStore
 
     chunks = {
-        name: {"chunks": tuple(_chunk(dim, size) for dim, size in array.sizes.items())}
+        name: {"chunks": tuple(_chunk(str(dim), size) for dim, size in array.sizes.items())}
         for name, array in whole.variables.items()
         if array.ndim and array.size
     }
