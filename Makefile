@@ -1,4 +1,4 @@
-PYTHON ?= $(shell for p in python3.11 python3.12 python3; do if $$p -c '' 2>/dev/null; then echo $$p; break; fi; done)
+PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do if $$p -c '' 2>/dev/null; then echo $$p; break; fi; done)
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
@@ -6,7 +6,7 @@ PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check 
 define CHECK_VERSION
 import sys
 v = sys.version_info
-sys.exit(None if (3, 11) <= v < (3, 13) else f"odestab needs Python 3.11 or 3.12, but {sys.executable} is {v[0]}.{v[1]}. Try: make PYTHON=python3.11")
+sys.exit(None if (3, 11) <= v < (3, 14) else f"odestab needs Python 3.11, 3.12 or 3.13, but {sys.executable} is {v[0]}.{v[1]}. Try: make PYTHON=python3.11")
 endef
 export CHECK_VERSION
 
@@ -20,7 +20,7 @@ except ValueError as error:
 endef
 export CHECK_MODEL
 
-.PHONY: install demo test test-all lint docs bench gpu gpu-parcel gpu-rehearsal clean
+.PHONY: install demo test test-all lint wheel docs bench gpu gpu-parcel gpu-rehearsal clean
 
 install: $(INSTALLED)
 
@@ -37,6 +37,9 @@ lint: $(INSTALLED)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+
+wheel: $(INSTALLED)
+	$(BIN)/python tests/installed_wheel.py
 
 docs: $(INSTALLED)
 	$(BIN)/python docs/api/build.py build/api
@@ -61,7 +64,7 @@ clean:
 
 # Installs nothing that is already there at the pinned version, and runs again only when the pins or the project's needs change.
 $(INSTALLED): pyproject.toml constraints.txt
-	@test -n "$(PYTHON)" || test -x $(BIN)/pip || { echo "No Python found. odestab needs Python 3.11 or 3.12. Try: make PYTHON=python3.11" >&2; exit 1; }
+	@test -n "$(PYTHON)" || test -x $(BIN)/pip || { echo "No Python found. odestab needs Python 3.11, 3.12 or 3.13. Try: make PYTHON=python3.11" >&2; exit 1; }
 	@test -x $(BIN)/pip || { $(PYTHON) -c "$$CHECK_VERSION" && echo "Creating .venv with $(PYTHON)" && $(PYTHON) -m venv .venv; }
 	@$(BIN)/python -c "$$CHECK_VERSION"
 	@echo "Installing torch (the largest download: up to several GB where it comes with its GPU libraries)"

@@ -80,7 +80,7 @@ def draw_pairs(ax: style.Target, views: list[View], h: float) -> Figure:
     figure, axes = style.panels(
         ax, 2 * max(len(views), 1), columns=4, height=2.0, width=width, below=1.2
     )
-    levels = _levels(views)
+    levels = half_decades(views)
     for i, panel in enumerate(axes):
         if i // 2 < len(views):
             (_draw_close if i % 2 else _draw_whole)(panel, views[i // 2], levels, h)
@@ -94,11 +94,11 @@ def draw_pairs(ax: style.Target, views: list[View], h: float) -> Figure:
         if place is None or i + place.get_gridspec().ncols >= len(axes):
             panel.set_xlabel(r"$\mathrm{Re}\,z$")
     if len(levels) > 1:
-        scale = ScalarMappable(BoundaryNorm(levels, len(levels) - 1), _shades(levels))
+        scale = ScalarMappable(BoundaryNorm(levels, len(levels) - 1), shades(levels))
         bar = figure.colorbar(
             scale, ax=axes, extend="min", location="bottom", aspect=50, shrink=0.7
         )
-        bar.set_ticks(list(levels), labels=[_sign(level) for level in levels])
+        bar.set_ticks(list(levels), labels=[sign(level) for level in levels])
         bar.set_label(
             r"$\log_{10}\varepsilon$,  $\varepsilon = \sigma_{\min}(zI - J)$"
             + (", upper bound" if views[0].inner else "")
@@ -107,7 +107,7 @@ def draw_pairs(ax: style.Target, views: list[View], h: float) -> Figure:
     return figure
 
 
-def _levels(views: list[View]) -> np.ndarray:
+def half_decades(views: list[View]) -> np.ndarray:
     """Half decades from the largest value downwards."""
     finite = np.concatenate([np.zeros(0), *(one.level[np.isfinite(one.level)] for one in views)])
     if not len(finite):
@@ -116,18 +116,18 @@ def _levels(views: list[View]) -> np.ndarray:
     return np.asarray(np.arange(max(top - DECADES, np.ceil(2 * finite.min()) / 2), top + 0.25, 0.5))
 
 
-def _shades(levels: np.ndarray) -> Colormap:
+def shades(levels: np.ndarray) -> Colormap:
     """Viridis lightened, so that lines and dots stand out; lightness still grows evenly with ε."""
     shades = 0.6 + 0.4 * colormaps["viridis"](np.linspace(0, 0.97, len(levels)))[:, :3]
     return ListedColormap(shades[1:]).with_extremes(under=shades[0], over="white")
 
 
 def _draw_whole(ax: Axes, view: View, levels: np.ndarray, h: float) -> None:
-    _draw_levels(ax, view, levels, [level for level in levels if level >= LARGE])
+    draw_levels(ax, view, levels, [level for level in levels if level >= LARGE])
     _draw_discs(ax, h)
     for other in view.others:
-        ax.plot(*_closed(other), color=style.FAINT, linewidth=0.5, zorder=2)
-    ax.plot(*_closed(view.boundary), color=RANGE, linewidth=1.5, zorder=3)
+        ax.plot(*closed(other), color=style.FAINT, linewidth=0.5, zorder=2)
+    ax.plot(*closed(view.boundary), color=RANGE, linewidth=1.5, zorder=3)
     doubtful = view.boundary[view.doubtful]
     ax.plot(
         doubtful.real,
@@ -172,9 +172,9 @@ def _draw_whole(ax: Axes, view: View, levels: np.ndarray, h: float) -> None:
 
 
 def _draw_close(ax: Axes, view: View, levels: np.ndarray, h: float) -> None:
-    _draw_levels(ax, view, levels, list(levels))
+    draw_levels(ax, view, levels, list(levels))
     _draw_discs(ax, h)
-    ax.plot(*_closed(view.boundary), color=RANGE, linewidth=1.5, zorder=3)
+    ax.plot(*closed(view.boundary), color=RANGE, linewidth=1.5, zorder=3)
     bulk = np.abs(view.eigenvalues + 1) <= spectra.BULK
     size = 2.4 if len(view.eigenvalues) < 100 else 1.0
     for chosen, face in ((~bulk & view.settled, style.INK), (~bulk & ~view.settled, "white")):
@@ -217,7 +217,8 @@ def _draw_close(ax: Axes, view: View, levels: np.ndarray, h: float) -> None:
     ax.set_title(view.titles[1], fontsize=7)
 
 
-def _draw_levels(ax: Axes, view: View, levels: np.ndarray, lines: list[float]) -> None:
+def draw_levels(ax: Axes, view: View, levels: np.ndarray, lines: list[float]) -> None:
+    """Filled pseudospectra of all levels, and the boundaries of those in `lines`."""
     inside = [
         level
         for level in lines
@@ -229,7 +230,7 @@ def _draw_levels(ax: Axes, view: View, levels: np.ndarray, lines: list[float]) -
     ax.contourf(
         *grid,
         levels=levels,
-        cmap=_shades(levels),
+        cmap=shades(levels),
         norm=BoundaryNorm(levels, len(levels) - 1),
         extend="min",
         zorder=0,
@@ -245,7 +246,7 @@ def _draw_levels(ax: Axes, view: View, levels: np.ndarray, lines: list[float]) -
     for label in ax.clabel(
         drawn,
         levels=[level for level in inside if level % 1 == 0],
-        fmt=_sign,
+        fmt=sign,
         fontsize=6,
         inline_spacing=2,
     ):
@@ -267,7 +268,8 @@ def _half_width(h: float) -> float:
     return CLOSE * max(1.0, 1 / h)
 
 
-def _closed(boundary: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def closed(boundary: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Real and imaginary parts of a closed curve."""
     around = np.append(boundary, boundary[:1])
     return around.real, around.imag
 
@@ -277,7 +279,8 @@ def _ends(values: np.ndarray) -> tuple[float, float]:
     return (float(finite.min()), float(finite.max())) if len(finite) else (0.0, 0.0)
 
 
-def _sign(value: float) -> str:
+def sign(value: float) -> str:
+    """A number with a minus sign that is none of a hyphen's length."""
     return f"{value:g}".replace("-", "−")
 
 

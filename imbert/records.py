@@ -265,8 +265,12 @@ def as_written(record: R) -> R:
 
 
 def plain(record: object) -> dict[str, Plain]:
-    """The entries of a record as JSON has them; None for what is not finite."""
-    return finite(record)
+    """The entries of a record as JSON has them; None for what is not finite, and of a run what
+    `as_dict` keeps of it.
+    """
+    values = finite(record)
+    run = getattr(record, "run", None)
+    return {**values, "run": run.as_dict()} if isinstance(run, RunConfig) else values
 
 
 def number(value: Number) -> float:

@@ -22,6 +22,7 @@ from odestab.encoder_layers import (
     trace,
     weight_files,
 )
+from odestab.fields.from_anything import field
 from odestab.fields.frozen_randomness import FrozenRandomness
 from odestab.fields.trajectory import Trajectory
 from odestab.fields.vector_field import (
@@ -42,17 +43,10 @@ from odestab.nonnormality.pseudospectral_extrema import (
 from odestab.nonnormality.pseudospectrum import Pseudospectrum, pseudospectrum
 from odestab.nonnormality.relative_graph import RelativeGraph, scaled_relative_graph
 from odestab.nonnormality.resolvent import Resolvent, resolvent
+from odestab.operators.algebra import affine, check_adjoint, compose, inverse, solve, symmetric_part
 from odestab.operators.factorized_inverse import factorized_inverse
 from odestab.operators.jacobian import Jacobian
-from odestab.operators.linear_operator import (
-    AbstractOperator,
-    affine,
-    check_adjoint,
-    compose,
-    inverse,
-    solve,
-    symmetric_part,
-)
+from odestab.operators.linear_operator import AbstractOperator
 from odestab.propagation.alignment import Alignment, align
 from odestab.propagation.conditioning import Conditioning, conditioning, logit_margin
 from odestab.propagation.growth import (
@@ -99,7 +93,9 @@ from odestab.steps.one_step import (
     Step,
     ThetaMethod,
 )
+from odestab.steps.portrait import SpectralPortrait, spectral_portrait
 from odestab.steps.refinement import Refinement, frozen_refinement, refinement_control
+from odestab.steps.runge_kutta import RungeKutta, runge_kutta
 from odestab.steps.stability import (
     SpectralGrowth,
     StableStepSizes,
@@ -154,12 +150,14 @@ __all__ = [
     "Refinement",
     "RelativeGraph",
     "Resolvent",
+    "RungeKutta",
     "Secant",
     "SecantPath",
     "Solution",
     "SolveError",
     "SpectralDensity",
     "SpectralGrowth",
+    "SpectralPortrait",
     "Spectrum",
     "StableStepSizes",
     "Status",
@@ -182,6 +180,7 @@ __all__ = [
     "embedded_model_folder",
     "exponential",
     "factorized_inverse",
+    "field",
     "follow",
     "frozen_refinement",
     "full_spectrum",
@@ -207,6 +206,7 @@ __all__ = [
     "readout",
     "refinement_control",
     "resolvent",
+    "runge_kutta",
     "scaled",
     "scaled_relative_graph",
     "secant",
@@ -216,6 +216,7 @@ __all__ = [
     "solve",
     "spectral_density",
     "spectral_growth",
+    "spectral_portrait",
     "stability_region",
     "stable_step_sizes",
     "step_growth",

@@ -78,6 +78,8 @@ SHARED_WITH_IMBERT = {"ground"}  # the room of analysis that imbert may import
 SHARED_WITH_FIGURES = {"ground", "quantities", "record", "run"}
 RECORDS = "records"  # the typed records of a room, which figures may import too
 MEASURING_LATE = "analysis/quantities/"  # they load torch and odestab where they measure
+# It draws an operator of one's own in one call: alone of figures it asks odestab, in a function.
+ONE_CALL = "figures/spectral_portrait.py"
 HEAVY = {"torch", "transformers", "odestab"}
 COMMANDS = {"analysis/__main__.py", "analysis/on_records.py", "imbert/__main__.py"}
 # their names load torch and transformers, or xarray, when they are used
@@ -135,7 +137,10 @@ def packages_of_ours(path: str, found: Import) -> Iterator[str]:
     package = path.split("/")[0]
     if package == "imbert" and found.top == "analysis" and found.second in SHARED_WITH_IMBERT:
         return
-    if found.top in OURS and found.top not in OURS[package]:
+    if path == ONE_CALL and found.top == "odestab":
+        if not found.in_function:
+            yield "odestab may be imported only inside a function"
+    elif found.top in OURS and found.top not in OURS[package]:
         if not (path in COMMANDS and found.top == "figures"):
             yield f"{package} may not import {found.top}"
         elif not found.in_function:
@@ -255,8 +260,11 @@ def light_files(found: Mapping[str, list[Import]]) -> Iterator[str]:
     odestab.
     """
     for path in sorted(name for name in found if is_light(name)):
-        may_be_late = path in COMMANDS or path.startswith(("analysis/ground/", MEASURING_LATE))
-        # Only the commands, the ground floor and quantities may import them in a function.
+        may_be_late = path in {*COMMANDS, ONE_CALL} or path.startswith(
+            ("analysis/ground/", MEASURING_LATE)
+        )
+        # Only the commands, the ground floor, quantities and that picture may import them in a
+        # function.
         late = {} if may_be_late else {one.top: path for one in found[path]}
         loaded = {**late, **loaded_by(path, found)}
         yield from (
@@ -333,6 +341,7 @@ GOOD = {
     "torch, figures\n    from analysis import measure",
     "figures/report.py": "import matplotlib\nfrom analysis.record import Cell\nfrom "
     "analysis.run import Measurements\nfrom figures import style",
+    ONE_CALL: "def portrait():\n    import odestab",
     "imbert/__init__.py": "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    "
     "import transformers, pandas\ndef __getattr__(name): ...",
     "imbert/__main__.py": "from analysis.ground import commands\nimport imbert.models",
@@ -443,6 +452,9 @@ BAD = [
     ),
     ("figures/report.py", "def f():\n    import torch", "figures may not import torch"),
     ("figures/report.py", "import odestab", "figures may not import odestab"),
+    ("figures/report.py", "def f():\n    import odestab", "figures may not import odestab"),
+    (ONE_CALL, "import odestab", "odestab may be imported only inside a function"),
+    (ONE_CALL, "def f():\n    import torch", "figures may not import torch"),
     ("imbert/evaluate.py", "from analysis import record", "imbert may not import analysis"),
     ("imbert/evaluate.py", "import figures", "imbert may not import figures"),
     (

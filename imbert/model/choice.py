@@ -4,6 +4,8 @@ Knows neither torch nor transformers; odestab is loaded where steps are to be ch
 """
 
 import re
+import types
+from collections.abc import Mapping
 from pathlib import Path
 
 from analysis.ground.embedded_model import DEFAULT_MODEL as EMBEDDED
@@ -14,6 +16,16 @@ from imbert.toml_tables import MOST, Table, in_range, one_of
 DEFAULT_LENGTH = 128  # tokens of a text
 HUB_ID = re.compile(r"\w[\w.-]*(/\w[\w.-]*)?", re.ASCII)  # owner/name; older ones have no owner
 KINDS = ("bert", "ex-bert", "im-bert")
+# the model types whose layers can take steps, and what they are called when they do
+FAMILIES: Mapping[str, str] = types.MappingProxyType(
+    {
+        "bert": "imbert",
+        "roberta": "imroberta",
+        "electra": "imelectra",
+        "mpnet": "immpnet",
+        "distilbert": "imdistilbert",
+    }
+)
 MODEL_OPTIONS = (
     "implicit_layers",
     "method",

@@ -6,8 +6,16 @@ import dataclasses
 import os
 from typing import ClassVar
 
-from transformers import AutoConfig, BertConfig, ElectraConfig, RobertaConfig
+from transformers import (
+    AutoConfig,
+    BertConfig,
+    DistilBertConfig,
+    ElectraConfig,
+    MPNetConfig,
+    RobertaConfig,
+)
 
+from imbert.model.choice import FAMILIES as FAMILIES
 from imbert.model.choice import MODEL_OPTIONS
 from imbert.model.step_choice import require_steps
 from imbert.model.transformers_types import Config
@@ -132,5 +140,49 @@ class ImElectraConfig(StepsConfig, ElectraConfig):
     plain_type = ElectraConfig.model_type
 
 
-for _config in (ImBertConfig, ImRobertaConfig, ImElectraConfig):
+class ImMPNetConfig(StepsConfig, MPNetConfig):
+    """MPNet's configuration with steps; see `StepsConfig`.
+
+    >>> ImMPNetConfig(implicit_layers=[11, 10]).stepping_layers
+    [10, 11]
+    """
+
+    model_type = "immpnet"
+    plain_type = MPNetConfig.model_type
+
+
+class ImDistilBertConfig(StepsConfig, DistilBertConfig):
+    """DistilBERT's configuration with steps; see `StepsConfig`.
+
+    >>> ImDistilBertConfig(n_layers=2).stepping_layers
+    [0, 1]
+    """
+
+    model_type = "imdistilbert"
+    plain_type = DistilBertConfig.model_type
+
+
+_CONFIGURATIONS = (
+    ImBertConfig,
+    ImRobertaConfig,
+    ImElectraConfig,
+    ImMPNetConfig,
+    ImDistilBertConfig,
+)
+
+
+def steps_config(model_type: str) -> type[StepsConfig] | None:
+    """The configuration with steps of a plain model type, or of one that has steps already; None
+    where it is of no family whose layers can take steps.
+
+    >>> steps_config("roberta").__name__
+    'ImRobertaConfig'
+    """
+    for config in _CONFIGURATIONS:
+        if model_type in (config.plain_type, config.model_type):
+            return config
+    return None
+
+
+for _config in _CONFIGURATIONS:
     AutoConfig.register(_config.model_type, _config)

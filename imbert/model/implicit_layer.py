@@ -4,14 +4,16 @@ import contextlib
 import dataclasses
 import math
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.checkpoint import checkpoint
 from transformers.models.bert.modeling_bert import BertLayer
+from transformers.models.distilbert.modeling_distilbert import TransformerBlock
 from transformers.models.electra.modeling_electra import ElectraLayer
+from transformers.models.mpnet.modeling_mpnet import MPNetLayer
 from transformers.models.roberta.modeling_roberta import RobertaLayer
 
 import odestab as od
@@ -32,23 +34,44 @@ class ImplicitStep:
             step.
     """
 
+    layer_index: int
+    kind: str
+    substeps: int
     method: od.ExplicitEuler | od.ImplicitEuler
+    solutions: tuple["Solve", ...]
+    compiled: Callable[..., Tensor] | None
+    recompute: bool
+    log_step_size: nn.Parameter | None
     training: bool
 
-    def __init__(self, config: Config, layer_idx: int) -> None:
-        super().__init__(config, layer_idx=layer_idx)  # type: ignore[call-arg]
-        self.layer_index = layer_idx
-        self.kind = config.field
-        self.substeps = config.substeps
-        self.method = build_method(config)
-        self.solutions: tuple[Solve, ...] = ()
-        self.compiled: Callable[..., Tensor] | None = None
-        self.recompute = False
-        self.log_step_size = (
+    @classmethod
+    def of(cls, layer: nn.Module, config: Config, index: int) -> Self:
+        """Let a plain layer take steps from now on: its class changes, its weights stay.
+
+        Args:
+            layer: of the class that this one extends.
+            config: says which steps.
+            index: where the layer stands.
+        """
+        step: Any = layer
+        step.__class__ = cls
+        step.layer_index = index
+        step.kind = config.field
+        step.substeps = config.substeps
+        step.method = build_method(config)
+        step.solutions = ()
+        step.compiled = None
+        step.recompute = False
+        step.log_step_size = (
             nn.Parameter(torch.tensor(math.log(config.step_size)))
             if config.learn_step_size
             else None
         )
+        return step
+
+    def plain(self, *args: Any, **kwargs: Any) -> Tensor:
+        """F, the layer as transformers has it."""
+        return super().forward(*args, **kwargs)  # type: ignore[misc]
 
     def forward(
         self,
@@ -67,12 +90,12 @@ class ImplicitStep:
             real_tokens: `(batch, tokens)`, True on real tokens; None is all.
             kwargs: likewise.
         """
-        plain = self.compiled or super().forward  # type: ignore[misc]
+        plain = self.compiled or self.plain
         implicit = isinstance(self.method, od.ImplicitEuler)
         # an explicit step has no norms: padding is treated as BERT treats it
         mask = real_tokens if implicit else None
         field: od.AbstractVectorField = od.LayerVectorField(
-            _Bound(plain, (attention_mask, *args), kwargs, len(hidden_states)), mask, self.kind
+            _Bound(plain, (attention_mask, *args), kwargs, hidden_states.shape[0]), mask, self.kind
         )
         if self._draws and (implicit or self.substeps > 1):
             field = self._frozen(field, hidden_states)
@@ -109,7 +132,7 @@ class ImplicitStep:
         Args:
             options: of `torch.compile`.
         """
-        self.compiled = torch.compile(super().forward, **options)  # type: ignore[misc]
+        self.compiled = torch.compile(self.plain, **options)
 
     def _frozen(self, field: od.AbstractVectorField, x: Tensor) -> od.AbstractVectorField:
         """One draw of dropout for all evaluations: masks kept on a processor, drawn again on a GPU
@@ -241,3 +264,22 @@ class ImplicitRobertaLayer(ImplicitStep, RobertaLayer):
 
 class ImplicitElectraLayer(ImplicitStep, ElectraLayer):
     """Likewise of ELECTRA."""
+
+
+class ImplicitDistilBertLayer(ImplicitStep, TransformerBlock):
+    """Likewise of DistilBERT."""
+
+
+class ImplicitMPNetLayer(ImplicitStep, MPNetLayer):
+    """Likewise of MPNet, whose layers return tuples and are not told which tokens are real."""
+
+    def plain(self, *args: Any, **kwargs: Any) -> Tensor:
+        return super().plain(*args, **kwargs)[0]
+
+    def forward(  # type: ignore[override]
+        self, hidden_states: Tensor, attention_mask: Tensor | None = None, *args: Any, **kwargs: Any
+    ) -> tuple[Tensor]:
+        # the mask is added to the scores, (batch, 1, tokens, tokens), and 0 where a token is real
+        real = None if attention_mask is None else attention_mask[:, 0, 0] == 0
+        step = super().forward(hidden_states, attention_mask, *args, real_tokens=real, **kwargs)
+        return (step,)

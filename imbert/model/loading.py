@@ -4,6 +4,7 @@ import contextlib
 import threading
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 import transformers
@@ -13,14 +14,19 @@ from transformers.utils import logging as messages
 import odestab as od
 from imbert.data.label_order import name_outputs, output_order
 from imbert.data.tasks import Task
-from imbert.model.choice import ModelChoice, checkpoint_folder
-from imbert.model.transformers_types import Model, Tokenizer
+from imbert.model.choice import FAMILIES, ModelChoice, checkpoint_folder
+from imbert.model.transformers_types import Config, Model, Tokenizer
 from imbert.toml_tables import in_range
 
 WEIGHTS = "model.safetensors"
-PLAIN = ("bert", "roberta", "electra")
-DROPOUTS = ("hidden_dropout_prob", "attention_probs_dropout_prob", "classifier_dropout")
-HEAD = ("classifier", "pooler", "bert.pooler")  # what a checkpoint may lack: it is new, or not used
+DROPOUTS = (
+    "hidden_dropout_prob",
+    "attention_probs_dropout_prob",
+    "classifier_dropout",
+    *("dropout", "attention_dropout", "seq_classif_dropout"),  # DistilBERT's names
+)
+# what a checkpoint may lack: it is new, or not used
+HEAD = ("classifier", "pooler", "bert.pooler", "pre_classifier")
 
 
 def load_model(choice: ModelChoice, task: Task, seed: int, data: Path = Path()) -> Model:
@@ -44,18 +50,11 @@ def load_model(choice: ModelChoice, task: Task, seed: int, data: Path = Path()) 
     folder = checkpoint_folder(choice.checkpoint, data)
     require_safe_weights(folder)
     own = transformers.AutoConfig.from_pretrained(folder)
-    # kind "bert" promises plain layers, and a checkpoint of IM-BERT would bring its steps
-    if choice.kind == "bert" and own.model_type not in PLAIN:
-        raise ValueError(
-            f"{folder}: expected a checkpoint of {', '.join(PLAIN)}, got one of {own.model_type}"
-        )
+    architecture = _architecture(choice, own.model_type, folder)
     transformers.set_seed(seed)
-    architecture: Model = transformers.AutoModelForSequenceClassification
-    if choice.kind != "bert":
-        from imbert import ImBertForSequenceClassification as architecture
     with quiet(), reading(folder):
         model, loading = architecture.from_pretrained(
-            folder, **_options(choice, task), output_loading_info=True
+            folder, **_options(choice, task, own), output_loading_info=True
         )
     require_all_weights(folder, loading, HEAD)
     # no new head: its outputs mean what the checkpoint's labels say
@@ -69,7 +68,24 @@ def load_model(choice: ModelChoice, task: Task, seed: int, data: Path = Path()) 
     return model
 
 
-def _options(choice: ModelChoice, task: Task) -> dict[str, object]:
+def _architecture(choice: ModelChoice, model_type: str, folder: str) -> Model:
+    """The class of the model: the plain one's, or that of its family with steps."""
+    from imbert.model import modeling_imbert, modeling_imkin  # noqa: F401 -- they are registered
+    from imbert.model.configuration_imbert import steps_config
+
+    # kind "bert" promises plain layers, and a checkpoint of IM-BERT would bring its steps
+    if choice.kind == "bert" and model_type in FAMILIES:
+        return transformers.AutoModelForSequenceClassification
+    config = None if choice.kind == "bert" else steps_config(model_type)
+    if config is None:
+        raise ValueError(
+            f"{folder}: expected a checkpoint of {', '.join(FAMILIES)}, got one of {model_type}"
+        )
+    architectures: Any = transformers.MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING
+    return architectures[config]
+
+
+def _options(choice: ModelChoice, task: Task, own: Config) -> dict[str, object]:
     """What a run changes of the configuration of its checkpoint."""
     options: dict[str, object] = {
         "num_labels": task.labels,
@@ -80,7 +96,8 @@ def _options(choice: ModelChoice, task: Task) -> dict[str, object]:
     if task.labels == 1:
         options["problem_type"] = "regression"
     if choice.dropout is not None:
-        options |= dict.fromkeys(DROPOUTS, choice.dropout)
+        names = [name for name in DROPOUTS if hasattr(own, name)]
+        options |= dict.fromkeys(names, choice.dropout)
     return options
 
 

@@ -7,11 +7,20 @@ import dataclasses
 import math
 import os
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, ClassVar
 
 import msgspec
 import torch
-from torch import Tensor, nn
+from torch import Tensor
+from transformers import (
+    AutoModel,
+    AutoModelForMaskedLM,
+    AutoModelForQuestionAnswering,
+    AutoModelForSequenceClassification,
+    AutoModelForTokenClassification,
+    initialization,
+)
 
 import odestab as od
 from imbert.model.implicit_layer import ImplicitStep, Solve
@@ -20,82 +29,37 @@ from imbert.model.step_choice import require_steps
 from imbert.model.transformers_types import Config, Model
 from imbert.toml_tables import Plain
 
+AUTO = (
+    AutoModel,
+    AutoModelForSequenceClassification,
+    AutoModelForTokenClassification,
+    AutoModelForQuestionAnswering,
+    AutoModelForMaskedLM,
+)
+CARD = """---
+library_name: transformers
+tags: [odestab, {kind}]
+---
 
-class SteppingEncoder:
-    """Mixin before a transformers encoder class: a list of layers, some of which take a step.
+Some layers of this model are steps of a differential equation. Without `import imbert`, which comes
+with the package odestab, transformers does not know the model type `{kind}`:
 
-    Attributes:
-        plain: the layer's class.
-        step: that of one that takes a step.
-    """
+```python
+import imbert
+from transformers import AutoModel
 
-    plain: ClassVar[type]
-    step: ClassVar[type]
-
-    def __init__(self, config: Config) -> None:
-        nn.Module.__init__(self)  # type: ignore[arg-type]
-        self.config = config
-        steps = config.stepping_layers
-        kinds = [self.step if i in steps else self.plain for i in range(config.num_hidden_layers)]
-        self.layer = nn.ModuleList([kind(config, layer_idx=i) for i, kind in enumerate(kinds)])
-
-
-class SteppingBase:
-    """Mixin before the bare encoder model of a family, after `SteppingModel`."""
-
-    def forward(
-        self,
-        input_ids: Tensor | None = None,
-        attention_mask: Tensor | None = None,
-        token_type_ids: Tensor | None = None,
-        position_ids: Tensor | None = None,
-        inputs_embeds: Tensor | None = None,
-        **kwargs: Any,
-    ) -> Any:
-        """As the plain model's.
-
-        Raises:
-            ValueError: if `attention_mask` is not `(batch, tokens)`, so that no one knows which
-                tokens are real, or attentions are asked for.
-        """
-        config = self.config  # type: ignore[attr-defined]
-        if kwargs.get("output_attentions", config.output_attentions) and config.stepping_layers:
-            raise ValueError(
-                "output_attentions must be False: a step evaluates its layer many times, got True"
-            )
-        inputs = {
-            "token_type_ids": token_type_ids,
-            "position_ids": position_ids,
-            "inputs_embeds": inputs_embeds,
-        }
-        return super().forward(  # type: ignore[misc]
-            input_ids,
-            attention_mask=attention_mask,
-            **inputs,
-            **_layer_arguments(attention_mask),
-            **kwargs,
-        )
-
-
-def _layer_arguments(attention_mask: Tensor | None) -> dict[str, Tensor]:
-    """What the layers need beside what the encoder passes them: which tokens are real; nothing
-    where all are.
-    """
-    # without a mask every token is real
-    if attention_mask is None:
-        return {}
-    if attention_mask.ndim != 2:
-        raise ValueError(
-            f"attention_mask must be (batch, tokens), got shape {tuple(attention_mask.shape)}"
-        )
-    mask = attention_mask.bool()
-    return (
-        {} if mask.device.type == "cpu" and bool(mask.all()) else {"real_tokens": mask}
-    )  # a GPU is not waited for
+model = AutoModel.from_pretrained("this folder or id")
+```
+"""
 
 
 class SteppingModel:
-    """Mixin before a transformers model class."""
+    """Mixin before a transformers model class, bare or with a head: that class makes the model,
+    then some of its layers become steps.
+
+    Attributes:
+        step: the class of a layer that takes steps.
+    """
 
     # else Trainer inflates the loss of accumulated micro-batches (transformers issue 47688)
     accepts_loss_kwargs = False
@@ -103,6 +67,17 @@ class SteppingModel:
     _supports_flex_attn = False
 
     config_class: type
+    step: ClassVar[type[ImplicitStep]]
+    layers: ClassVar[str] = "encoder.layer"  # where the list of layers is in the base model
+
+    def __init__(self, config: Config, *arguments: object, **options: object) -> None:
+        self.require_config(config)
+        super().__init__(config, *arguments, **options)  # type: ignore[call-arg]
+        base: Model = self.base_model  # type: ignore[attr-defined]
+        layers = base.get_submodule(self.layers)
+        for index in config.stepping_layers:
+            self.step.of(layers[index], config, index)
+        base.register_forward_pre_hook(_tell_real_tokens, with_kwargs=True)
 
     def require_config(self, config: Config) -> None:
         """Raise ValueError unless the configuration is of the kind that says which steps are
@@ -140,6 +115,19 @@ class SteppingModel:
                 ) from error
             raise
 
+    def save_pretrained(
+        self, save_directory: str | os.PathLike[str], *args: object, **kwargs: object
+    ) -> None:
+        """As transformers does, with a README.md that says what to import, where there is none.
+
+        A checkpoint could name code of its own for transformers to run (`auto_map`); then everyone
+        who has not imported `imbert` is asked to trust that code.
+        """
+        super().save_pretrained(save_directory, *args, **kwargs)  # type: ignore[misc]
+        card = Path(save_directory) / "README.md"
+        if kwargs.get("is_main_process", True) and not card.exists():
+            card.write_text(CARD.format(kind=self.config.model_type), encoding="utf-8")  # type: ignore[attr-defined]
+
     def layer_solves(self) -> list[LayerBatch]:
         """How the solves of the last forward pass went, and the linear solves of the last backward
         pass, per implicit layer; empty where no layer is implicit or none has run.
@@ -157,12 +145,59 @@ class SteppingModel:
         """`layer_solves` as plain values."""
         return [msgspec.to_builtins(layer) for layer in self.layer_solves()]
 
-    def _init_weights(self, module: nn.Module) -> None:
-        """As the base model does, and log h of a learnt step size."""
-        super()._init_weights(module)  # type: ignore[misc]
-        # a checkpoint of the plain model has no step size: transformers asks for its start here
-        if isinstance(module, ImplicitStep) and module.log_step_size is not None:
-            nn.init.constant_(module.log_step_size, math.log(self.config.step_size))  # type: ignore[attr-defined]
+    def initialize_weights(self) -> None:
+        """As transformers does, and log h of a learnt step size, which a checkpoint of the plain
+        model lacks.
+        """
+        super().initialize_weights()  # type: ignore[misc]
+        start = math.log(self.config.step_size)  # type: ignore[attr-defined]
+        for layer in implicit_layers(self):
+            if layer.log_step_size is not None:
+                initialization.constant_(layer.log_step_size, start)  # not what was loaded
+
+
+def _tell_real_tokens(
+    base: Model, arguments: tuple[Any, ...], options: dict[str, Any]
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Before a bare encoder runs: its layers are told which tokens are real, and what a step cannot
+    give is refused.
+
+    Raises:
+        ValueError: if `attention_mask` is not `(batch, tokens)`, so that no one knows which tokens
+            are real, attentions are asked for, or the model is exported.
+    """
+    config = base.config
+    wanted = options.get("output_attentions")
+    if (config.output_attentions if wanted is None else wanted) and config.stepping_layers:
+        raise ValueError(
+            "output_attentions must be False: a step evaluates its layer many times, got True"
+        )
+    # other layers treat padding as the plain model does
+    if config.method != "implicit_euler" or not config.stepping_layers:
+        return arguments, options
+    if torch.compiler.is_exporting():
+        raise ValueError(
+            "torch.export needs layers whose work does not depend on their input, "
+            f"got implicit layers {config.stepping_layers}"
+        )
+    mask = options.get("attention_mask", arguments[1] if len(arguments) > 1 else None)
+    return arguments, {**options, **_layer_arguments(mask)}
+
+
+def _layer_arguments(attention_mask: Tensor | None) -> dict[str, Tensor]:
+    """What the layers need beside what the encoder passes them: which tokens are real; nothing
+    where all are.
+    """
+    # without a mask every token is real
+    if attention_mask is None:
+        return {}
+    if attention_mask.ndim != 2:
+        raise ValueError(
+            f"attention_mask must be (batch, tokens), got shape {tuple(attention_mask.shape)}"
+        )
+    mask = attention_mask.bool()
+    # a GPU is not waited for
+    return {} if mask.device.type == "cpu" and bool(mask.all()) else {"real_tokens": mask}
 
 
 def implicit_layers(model: Model) -> list[ImplicitStep]:
@@ -174,6 +209,12 @@ def implicit_layers(model: Model) -> list[ImplicitStep]:
     2
     """
     return [module for module in model.modules() if isinstance(module, ImplicitStep)]
+
+
+def register(config: type, *models: type) -> None:
+    """Let transformers' Auto classes know the models of a configuration, in the order of `AUTO`."""
+    for auto, model in zip(AUTO, models, strict=True):
+        auto.register(config, model)
 
 
 @contextlib.contextmanager

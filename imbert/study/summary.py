@@ -90,8 +90,8 @@ def _result(out: Path, cell: Cell) -> Result:
     require_same(
         out / cell.folder,
         "has the result of another run",
-        result.run.as_dict(),
-        cell.run.as_dict(),
+        result.run.identity,
+        cell.run.identity,
     )
     return result
 

@@ -63,7 +63,7 @@ from imbert.training.trainer import (
     criterion,
     is_exhausted,
 )
-from imbert.training.trainer_arguments import trainer_arguments
+from imbert.training.trainer_arguments import shown_by, trainer_arguments
 
 Report = Callable[[str], None]
 RESULT = "result.json"
@@ -103,7 +103,7 @@ def finetune(
     is_main = int(os.environ.get("RANK", "0")) == 0
     with folder_lock(out) if is_main else contextlib.nullcontext():
         if is_main:
-            open_folder(out, "run.json", run.as_dict(), lambda table: run_config(table).as_dict())
+            open_folder(out, "run.json", run.identity, lambda table: run_config(table).identity)
         # a finished folder answers at once: its record is held against the inputs of today
         if (out / RESULT).exists():
             try:
@@ -135,7 +135,7 @@ def finished(run: RunConfig, out: Path, data: Path) -> Result:
         OSError: if something cannot be read.
     """
     record = read_result(out / RESULT)
-    require_same(out, "belongs to another run", record.run.as_dict(), run.as_dict())
+    require_same(out, "belongs to another run", record.run.identity, run.identity)
     if other := other_inputs(record.meta, run, data):
         raise ValueError(
             f"{out} has the result of other inputs (not the same: "
@@ -233,7 +233,13 @@ def _tuner(
             data_collator=Padding(tokenizer),
             processing_class=tokenizer,
             compute_metrics=lambda predictions: _metrics(what, predictions),
-            callbacks=[LastLog(), Patience(run.train.patience), WholeStates(), Progress(report)],
+            callbacks=[
+                LastLog(),
+                Patience(run.train.patience),
+                WholeStates(),
+                Progress(report),
+                *shown_by(run.train, folder.parent),
+            ],
             stopwatch=stopwatch,
             bias_correction=run.train.bias_correction,
             earliest=run.train.earliest,

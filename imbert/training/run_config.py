@@ -9,6 +9,7 @@ import re
 import types
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -92,9 +93,14 @@ class TrainChoice(Choice, frozen=True):
         device: "auto" takes a GPU if there is one.
         precision: "bfloat16" is autocast.
         failed_limit: share of examples on which a solver may fail before the record warns.
+        report_to: where each log entry goes too, by transformers' names: "tensorboard", "trackio",
+            "wandb" …
+        logging_dir: of TensorBoard's files; a relative path starts at the run's folder. None is
+            "tensorboard" there.
+        progress: whether a bar shows the steps.
 
     Raises:
-        ValueError: if a choice is out of range.
+        ValueError: if a choice is out of range, or `logging_dir` is given without TensorBoard.
     """
 
     seed: int = 0
@@ -114,6 +120,9 @@ class TrainChoice(Choice, frozen=True):
     device: str = "auto"
     precision: str = "float32"
     failed_limit: float = 0.05
+    report_to: tuple[str, ...] = ()
+    logging_dir: str | None = None
+    progress: bool = False
 
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size", "gradient_accumulation"):
@@ -134,6 +143,11 @@ class TrainChoice(Choice, frozen=True):
         one_of("train.schedule", self.schedule, SCHEDULES)
         one_of("train.device", self.device, DEVICES)
         one_of("train.precision", self.precision, PRECISIONS)
+        if self.logging_dir is not None and "tensorboard" not in self.report_to:
+            raise ValueError(
+                "train.logging_dir means nothing without TensorBoard: expected 'tensorboard' in "
+                f"train.report_to, got {list(self.report_to)}"
+            )
         if self.batch_size % self.gradient_accumulation:
             raise ValueError(
                 "train.batch_size must be a multiple of gradient_accumulation, got "
@@ -181,6 +195,12 @@ class EvaluateChoice(Choice, frozen=True):
 SECTIONS: Mapping[str, type[msgspec.Struct]] = types.MappingProxyType(
     {"model": ModelChoice, "data": DataChoice, "train": TrainChoice, "evaluate": EvaluateChoice}
 )
+# choices that show a run and change no number of it: they may be others when it goes on
+SHOWN: Mapping[str, tuple[str, ...]] = types.MappingProxyType(
+    {"train": ("report_to", "logging_dir", "progress")}
+)
+# choices that the first runs lack: left out at their defaults, so that old digests stay
+LATER: Mapping[str, tuple[str, ...]] = types.MappingProxyType({"train": SHOWN["train"]})
 
 
 class RunConfig(Choice, frozen=True):
@@ -194,13 +214,30 @@ class RunConfig(Choice, frozen=True):
     evaluate: EvaluateChoice = EvaluateChoice()
 
     def as_dict(self) -> dict[str, Plain]:
-        """Plain JSON-ready values."""
-        return msgspec.json.decode(msgspec.json.encode(self))
+        """Plain JSON-ready values, without the `LATER` choices that have their defaults."""
+        values = msgspec.json.decode(msgspec.json.encode(self))
+        defaults = msgspec.json.decode(msgspec.json.encode(RunConfig()))
+        for table, names in LATER.items():
+            for name in names:
+                if values[table][name] == defaults[table][name]:
+                    del values[table][name]
+        return values
+
+    @property
+    def identity(self) -> dict[str, Plain]:
+        """The choices that make the result what it is: `as_dict` without those of `SHOWN`."""
+        values: dict[str, Any] = self.as_dict()
+        return {
+            table: {
+                name: value for name, value in entries.items() if name not in SHOWN.get(table, ())
+            }
+            for table, entries in values.items()
+        }
 
     @property
     def digest(self) -> str:
-        """Sha256 of the choices."""
-        return hashlib.sha256(json.dumps(self.as_dict(), sort_keys=True).encode()).hexdigest()
+        """Sha256 of `identity`."""
+        return hashlib.sha256(json.dumps(self.identity, sort_keys=True).encode()).hexdigest()
 
 
 def run_config(table: Table) -> RunConfig:

@@ -11,10 +11,11 @@ import torch
 import transformers
 from torch import Tensor
 from torch.utils.data import Dataset
+from transformers.trainer_callback import ProgressCallback
 
 from imbert.data.tasks import Examples
 from imbert.model.loading import saving
-from imbert.model.solver_log import in_words, solver_log, statistics
+from imbert.model.solver_log import in_words, statistics
 from imbert.model.transformers_types import Model, Tokenizer
 from imbert.records import plain
 from imbert.result import Stopwatch
@@ -22,6 +23,7 @@ from imbert.training.optimizer import UncorrectedAdamW
 from imbert.training.saved_states import WHOLE as WHOLE
 from imbert.training.saved_states import last_state as last_state
 from imbert.training.saved_states import mark_whole, remove_older, step_of
+from imbert.training.solver_statistics import SolverStatistics
 
 CRITERION = "criterion"
 # far below one example's share of an accuracy: the loss decides between equal metrics only
@@ -112,7 +114,7 @@ class FineTuner(transformers.Trainer):
             "training": options["train_dataset"].ids,
             "validation": options["eval_dataset"].ids,
         }
-        self.logs = {"training": solver_log(self.model), "validation": solver_log(self.model)}
+        self.solves = SolverStatistics().attach(self)
         # the optimiser's step, and the examples of its forward passes so far
         self.seen: tuple[int, list[str]] = (0, [])
         self.stopwatch = stopwatch
@@ -129,7 +131,6 @@ class FineTuner(transformers.Trainer):
             (earlier if step == self.state.global_step else []) + examples,
         )
         loss = super().training_step(model, inputs, num_items_in_batch)
-        self.logs["training"].add(statistics(self.model), backward=True)
         # before the optimiser steps, so that the weights are those of the last good step
         self._require_finite("loss", loss, examples)
         return loss
@@ -144,7 +145,6 @@ class FineTuner(transformers.Trainer):
             *arguments,
             **options,
         )
-        self.logs["validation"].add(statistics(self.model))
         assert step[0] is not None  # every batch has labels
         self._require_finite("validation loss", step[0], examples)
         return step
@@ -171,20 +171,19 @@ class FineTuner(transformers.Trainer):
 
     def log(self, logs: dict[str, Any], start_time: float | None = None) -> None:
         """Log, with the solvers' statistics since the last entry of the same kind."""
-        kind = "training" if "loss" in logs else "validation" if "eval_loss" in logs else None
-        if kind is not None:
-            spent = self.stopwatch.read()
-            logs = {
-                **logs,
-                "solver": [plain(layer) for layer in self.logs[kind].summary()],
-                "wall_seconds": spent.wall_seconds,
-                "cpu_seconds": spent.cpu_seconds,
-            }
-            self.logs[kind].clear()
+        spent = self.stopwatch.read()
+        kind = "training" if "loss" in logs else "evaluation"
+        solver = [plain(layer) for layer in self.solves.summary(kind)]
         # without the criterion this evaluation is no candidate for the best state
         if self._is_early():
             logs = {name: value for name, value in logs.items() if name != f"eval_{CRITERION}"}
         super().log(logs, start_time)
+        # by layer in the record alone: services take numbers
+        if "loss" in logs or "eval_loss" in logs:
+            entry: dict[str, Any] = self.state.log_history[-1]
+            entry["solver"] = solver
+            entry["wall_seconds"] = spent.wall_seconds
+            entry["cpu_seconds"] = spent.cpu_seconds
 
     def _determine_best_metric(self, metrics: dict[str, float], trial: object) -> bool:
         return False if self._is_early() else super()._determine_best_metric(metrics, trial)
@@ -250,6 +249,13 @@ class LastLog(transformers.TrainerCallback):
             and state.global_step >= state.max_steps
         ):
             control.should_log = True
+
+
+class Bar(ProgressCallback):
+    """Transformers' bars of steps and evaluations, without its print of each log entry."""
+
+    def on_log(self, *arguments: Any, **options: Any) -> None:
+        """`Progress` says what there is to say."""
 
 
 class Progress(transformers.TrainerCallback):

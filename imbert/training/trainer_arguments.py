@@ -5,9 +5,11 @@ from pathlib import Path
 
 import torch
 import transformers
+from transformers.integrations import integration_utils
 
+from imbert.toml_tables import one_of
 from imbert.training.run_config import RunConfig, TrainChoice
-from imbert.training.trainer import CRITERION
+from imbert.training.trainer import CRITERION, Bar
 
 SCHEDULES = {"constant": "constant_with_warmup"}  # transformers' names, where they are others
 
@@ -59,6 +61,34 @@ def trainer_arguments(run: RunConfig, folder: Path) -> transformers.TrainingArgu
         disable_tqdm=True,
         report_to="none",
     )
+
+
+def shown_by(choice: TrainChoice, folder: Path) -> list[transformers.TrainerCallback]:
+    """What shows a run while it trains: the services that it reports to, and a bar.
+
+    Args:
+        choice: of the training.
+        folder: of the run; TensorBoard's files stand there unless the choice says where.
+
+    Raises:
+        ValueError: if there is no such service, or its package is missing.
+    """
+    callbacks: list[transformers.TrainerCallback] = []
+    # every process trains, one reports
+    if int(os.environ.get("RANK", "0")) != 0:
+        return callbacks
+    for name in choice.report_to:
+        one_of("train.report_to", name, tuple(integration_utils.INTEGRATION_TO_CALLBACK))
+        if name not in integration_utils.get_available_reporting_integrations():
+            raise ValueError(f"train.report_to: expected an installed package, got {name!r}")
+        kind = integration_utils.INTEGRATION_TO_CALLBACK[name]
+        if name == "tensorboard":
+            from torch.utils.tensorboard import SummaryWriter  # late: an extra
+
+            callbacks.append(kind(SummaryWriter(folder / (choice.logging_dir or "tensorboard"))))
+        else:
+            callbacks.append(kind())
+    return [*callbacks, Bar()] if choice.progress else callbacks
 
 
 def _examples_at_once(choice: TrainChoice, processes: int) -> int:

@@ -12,7 +12,13 @@ from odestab.steps.declared import declared_method
 from odestab.steps.one_step import AbstractOneStepMethod, ExplicitEuler
 
 # model_type ↦ that of the same weights without steps
-PLAIN_KINDS = {"imbert": "bert", "imroberta": "roberta", "imelectra": "electra"}
+PLAIN_KINDS = {
+    "imbert": "bert",
+    "imroberta": "roberta",
+    "imelectra": "electra",
+    "immpnet": "mpnet",
+    "imdistilbert": "distilbert",
+}
 STEP_KEYS = (
     "implicit_layers",
     "method",

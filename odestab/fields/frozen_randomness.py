@@ -9,8 +9,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from odestab.fields.from_anything import FieldLike, as_field
 from odestab.fields.vector_field import (
-    AbstractVectorField,
     AbstractWrappedField,
     Linearization,
     over_tangents,
@@ -47,14 +47,14 @@ class FrozenRandomness(AbstractWrappedField):
     @classmethod
     def draw(
         cls,
-        field: AbstractVectorField,
+        field: FieldLike,
         x: Float[Tensor, "batch *event"],
         generator: torch.Generator | None = None,
     ) -> "FrozenRandomness":
         """Draw ω.
 
         Args:
-            field: f.
+            field: f, whatever `od.field` takes.
             x: a state, for its device.
             generator: where ω comes from, on the processor; None is torch's default one. It
                 advances by one number, whatever f draws.
@@ -62,7 +62,7 @@ class FrozenRandomness(AbstractWrappedField):
         seed = int(torch.randint(2**63 - 1, (), generator=generator))
         devices = dict.fromkeys((torch.device("cpu"), x.device))
         return cls(
-            field,
+            as_field(field, x),
             tuple(
                 (device, torch.Generator(device).manual_seed(seed).get_state())
                 for device in devices

@@ -7,10 +7,11 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from odestab.fields.from_anything import FieldLike, as_field
 from odestab.fields.vector_field import AbstractVectorField
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
+@dataclasses.dataclass(frozen=True, eq=False, init=False)
 class Trajectory:
     """States x_0, …, x_L of an encoder with L layers, and the fields f_0, …, f_{L−1} between them.
 
@@ -19,7 +20,7 @@ class Trajectory:
             l, `states[L]` leaves the last one.
         mask: `(batch, tokens)`, True on real tokens.
         fields: one vector field per layer, or two where layers are traced in halves, bound to this
-            batch.
+            batch; whatever `od.field` takes is made one.
         methods: one one-step method per layer where the checkpoint declares them, else None: the
             model takes explicit steps.
 
@@ -35,7 +36,22 @@ class Trajectory:
     fields: tuple[AbstractVectorField, ...]
     methods: tuple[Any, ...] | None = None
 
-    def __post_init__(self) -> None:
+    def __init__(
+        self,
+        states: tuple[Float[Tensor, "batch tokens hidden"], ...],
+        mask: Bool[Tensor, "batch tokens"],
+        fields: tuple[FieldLike, ...],
+        methods: tuple[Any, ...] | None = None,
+    ) -> None:
+        object.__setattr__(self, "states", states)
+        object.__setattr__(self, "mask", mask)
+        object.__setattr__(self, "methods", methods)
+        like = states[0] if states else None
+        object.__setattr__(self, "fields", tuple(as_field(f, like) for f in fields))
+        self._require_a_stack()
+
+    def _require_a_stack(self) -> None:
+        """Raise ValueError unless states, mask, fields and methods are of one depth and shape."""
         if not self.fields:
             raise ValueError("fields must be at least one, got none")
         if len(self.states) != len(self.fields) + 1:

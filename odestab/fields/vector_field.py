@@ -256,6 +256,20 @@ class LinearVectorField(AbstractVectorField):
                 f"matrix must be (n, n) or (batch, n, n), got {tuple(self.matrix.shape)}"
             )
 
+    def linearize(self, x: Float[Tensor, "batch *event"]) -> Linearization:
+        """A − cI itself, wherever the state is: nothing is traced."""
+        matrix = self.matrix.detach()
+        event = x.ndim - 1
+
+        def times(matrix: Tensor) -> Callable[[Tensor], Tensor]:
+            def apply(v: Tensor) -> Tensor:
+                image = (matrix @ v.flatten(-event)[..., None]).view_as(v)
+                return self.project(image - self.split * v if self.split else image)
+
+            return apply
+
+        return Linearization(times(matrix), times(matrix.mT), "analytic")
+
     def take(self, examples: Int[Tensor, " chosen"]) -> "LinearVectorField":
         """The matrices of some examples."""
         mask = None if self.mask is None else self.mask[examples]

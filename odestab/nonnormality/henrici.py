@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from odestab.operators.linear_operator import AbstractOperator
+from odestab.operators.coercion import OperatorLike, as_operator
 from odestab.operators.scaling import unit_scaled
 from odestab.spectrum import full_spectrum
 
@@ -40,7 +40,7 @@ class HenriciDeparture:
 
 
 def henrici_departure(
-    operator: AbstractOperator,
+    operator: OperatorLike,
     *,
     limit: int = 1600,
     probes: int = 16,
@@ -53,7 +53,7 @@ def henrici_departure(
     estimated by random probes (Hutchinson 1990) and the standard error by the jackknife over them.
 
     Args:
-        operator: A.
+        operator: A, an operator or a matrix of any kind.
         limit: largest dimension for which dense matrices are formed.
         probes: of the estimate, at least 2.
         generator: source of the probes.
@@ -66,6 +66,7 @@ def henrici_departure(
     >>> round(departure.value.item(), 6)  # of a triangular matrix: the part above its diagonal
     8.0
     """
+    operator = as_operator(operator)
     if probes < 2:
         raise ValueError(f"probes must be at least 2, got {probes}")
     operator, scale = unit_scaled(operator)  # squares of squares follow

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from odestab.nonnormality.resolvent import Resolvent, resolvent
 from odestab.nonnormality.root import compass_search
-from odestab.operators.linear_operator import AbstractOperator
+from odestab.operators.coercion import OperatorLike, as_operator
 
 TIMES = ("discrete", "continuous")
 DISTANCES = 12  # of the first grid from the circle, or the axis
@@ -48,7 +48,7 @@ class KreissConstant:
 
 
 def kreiss_constant(
-    operator: AbstractOperator,
+    operator: OperatorLike,
     time: str = "discrete",
     method: str = "auto",
     *,
@@ -62,7 +62,7 @@ def kreiss_constant(
     the leading eigenvalues, and the best places are refined; the result is a lower bound.
 
     Args:
-        operator: A.
+        operator: A, an operator or a matrix of any kind.
         time: "discrete" or "continuous".
         method: how resolvents are computed, as `resolvent` takes it.
         generator: source of start vectors.
@@ -76,6 +76,7 @@ def kreiss_constant(
     >>> round(K.value.item(), 4)  # c/4 + 1/c for the entry c = 4
     1.25
     """
+    operator = as_operator(operator)
     if time not in TIMES:
         raise ValueError(f"time must be one of {', '.join(TIMES)}, got {time!r}")
     given = prepared or resolvent(operator, method, generator=generator)

@@ -13,7 +13,9 @@ from odestab.nonnormality.balancing import balanced
 from odestab.nonnormality.dense_exponential import dense_exponential
 from odestab.nonnormality.exponential_action import Product, exponential_action
 from odestab.nonnormality.root import Illinois
-from odestab.operators.linear_operator import AbstractOperator, ComposedOperator, affine
+from odestab.operators.algebra import affine
+from odestab.operators.coercion import OperatorLike, as_operator
+from odestab.operators.linear_operator import AbstractOperator, ComposedOperator
 from odestab.operators.scaling import scaled
 from odestab.spectrum import record, singular_values
 
@@ -22,12 +24,12 @@ LOOSE_GROWTH = 0.1  # relative accuracy of that growth
 
 
 def exponential(
-    operator: AbstractOperator, time: float | Float[Tensor, " batch"] = 1.0, rtol: float = 1e-8
+    operator: OperatorLike, time: float | Float[Tensor, " batch"] = 1.0, rtol: float = 1e-8
 ) -> ComposedOperator:
     """e^{tA} as an operator: dense where the matrix is small, else by Krylov approximations.
 
     Args:
-        operator: A.
+        operator: A, an operator or a matrix of any kind.
         time: t, one for all or one per example; negative ones go back.
         rtol: tolerance of each product relative to its norm, or what the precision allows; see
             `exponential_action`. A dense e^{tA} on which two ways to compute it differ by more than
@@ -44,6 +46,7 @@ def exponential(
     [tensor([[1., 2.],
             [0., 1.]], dtype=torch.float64)]
     """
+    operator = as_operator(operator)
     timed = _timed(operator, time)
     rtol = max(rtol, 20 * torch.finfo(operator.like.dtype).eps)
 
@@ -182,7 +185,7 @@ class TransientGrowth:
 
 
 def transient_growth(
-    operator: AbstractOperator,
+    operator: OperatorLike,
     times: Float[Tensor, " times"],
     rtol: float = 1e-6,
     generator: torch.Generator | None = None,
@@ -193,7 +196,7 @@ def transient_growth(
     found per example beside the best of the times by the Illinois method.
 
     Args:
-        operator: A.
+        operator: A, an operator or a matrix of any kind.
         times: t ≥ 0, ascending, dense enough to see every hump.
         rtol: tolerance on the singular triplets' residuals, and on what the peak may still gain,
             both relative.
@@ -208,6 +211,7 @@ def transient_growth(
     >>> round(growth.peak.item(), 3), round(growth.peak_time.item(), 3)  # twice, then decay
     (2.08, 0.645)
     """
+    operator = as_operator(operator)
     times = times.to(operator.like)
     if not (
         len(times) and bool(times.isfinite().all() & (times >= 0).all() & (times.diff() > 0).all())

@@ -10,6 +10,7 @@ from torch import Tensor
 from odestab.krylov import lanczos
 from odestab.krylov.orthogonalization import norm
 from odestab.krylov.ritz import grow_until, lanczos_ritz
+from odestab.operators.coercion import OperatorLike, as_operator
 from odestab.operators.linear_operator import AbstractOperator
 from odestab.spectrum import record
 
@@ -56,7 +57,7 @@ class NumericalRange:
 
 
 def numerical_range(
-    operator: AbstractOperator,
+    operator: OperatorLike,
     angles: int | Float[Tensor, " angles"] = 32,
     rtol: float = 1e-4,
     generator: torch.Generator | None = None,
@@ -69,7 +70,7 @@ def numerical_range(
     equispaced angles below it are mirrored.
 
     Args:
-        operator: A.
+        operator: A, an operator or a matrix of any kind.
         angles: φ, or how many of them, equispaced from 0.
         rtol: tolerance on the residual relative to the largest support of the example.
         generator: source of the start vectors.
@@ -83,6 +84,7 @@ def numerical_range(
     >>> torch.allclose(abscissa, od.logarithmic_norm(A).values)
     True
     """
+    operator = as_operator(operator)
     if isinstance(angles, int):
         if angles < 1:
             raise ValueError(f"angles must be at least 1, got {angles}")

@@ -11,7 +11,7 @@ from torch import Tensor
 from odestab.nonnormality.crossings import ABSCISSA, RADIUS, Coordinate
 from odestab.nonnormality.resolvent import Resolvent, resolvent
 from odestab.nonnormality.root import Bracket
-from odestab.operators.linear_operator import AbstractOperator
+from odestab.operators.coercion import OperatorLike, as_operator
 
 # up to this dimension a whole line or circle is searched through eigenvalues of a matrix of twice
 # the size
@@ -88,7 +88,7 @@ class _Boundary:
 
 
 def pseudospectral_abscissa(
-    operator: AbstractOperator,
+    operator: OperatorLike,
     epsilon: float,
     method: str = "auto",
     *,
@@ -103,7 +103,7 @@ def pseudospectral_abscissa(
     matrix (Burke, Lewis and Overton 2003). With "ascent" samples are searched.
 
     Args:
-        operator: A.
+        operator: A, an operator or a matrix of any kind.
         epsilon: ε > 0.
         method: "criss-cross", "ascent", or "auto", which is the former up to dimension 256.
         generator: source of start vectors.
@@ -119,13 +119,14 @@ def pseudospectral_abscissa(
     >>> round(od.pseudospectral_abscissa(A, 0.01).value.item() ** 2, 6)  # ε(4 + ε)
     0.0401
     """
+    operator = as_operator(operator)
     return _extremum(
         prepared or resolvent(operator, generator=generator), epsilon, method, ABSCISSA
     )
 
 
 def pseudospectral_radius(
-    operator: AbstractOperator,
+    operator: OperatorLike,
     epsilon: float,
     method: str = "auto",
     *,
@@ -137,7 +138,7 @@ def pseudospectral_radius(
     It is found as `pseudospectral_abscissa` is, with circles for lines.
 
     Args:
-        operator: A.
+        operator: A, an operator or a matrix of any kind.
         epsilon: ε > 0.
         method: "criss-cross", "ascent" or "auto".
         generator: source of start vectors.
@@ -152,6 +153,7 @@ def pseudospectral_radius(
     >>> round(od.pseudospectral_radius(A, 0.2).value.item(), 6)  # normal: ρ + ε > 1
     1.1
     """
+    operator = as_operator(operator)
     return _extremum(prepared or resolvent(operator, generator=generator), epsilon, method, RADIUS)
 
 

@@ -2,12 +2,14 @@
 
 import dataclasses
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Complex, Float, Inexact
 from torch import Tensor
 
 from odestab.krylov import arnoldi
 from odestab.nonnormality.resolvent import CHUNK_BYTES, Resolvent, resolvent
+from odestab.operators.coercion import OperatorLike, as_operator
 from odestab.operators.linear_operator import AbstractOperator
 from odestab.operators.scaling import unit_scaled
 from odestab.operators.schur_form import SchurForm, ShiftedTriplets
@@ -51,8 +53,8 @@ class Pseudospectrum:
 
 
 def pseudospectrum(
-    operator: AbstractOperator,
-    grid: Inexact[Tensor, "*grid"],
+    operator: OperatorLike,
+    grid: Inexact[Tensor, "*grid"] | np.ndarray,
     method: str = "auto",
     *,
     rtol: float = 1e-4,
@@ -73,8 +75,8 @@ def pseudospectrum(
       first look.
 
     Args:
-        operator: A.
-        grid: points z, any shape, complex or real.
+        operator: A, an operator or a matrix of any kind.
+        grid: points z, any shape, complex or real, a tensor or a NumPy array.
         method: "auto" is "dense" up to dimension 1600 and "inverse" above.
         rtol: tolerance on the residuals relative to σ; the error of a value is of second order in
             it.
@@ -93,6 +95,8 @@ def pseudospectrum(
     >>> sigma.sigma_min.round(decimals=4).tolist()  # 0.2 from λ: σ is 0.01
     [[[0.01, 1.0]]]
     """
+    operator = as_operator(operator)
+    grid = torch.as_tensor(grid)
     if grid.numel() == 0 or not grid.isfinite().all():
         raise ValueError(
             f"grid must hold at least one point and be finite, got shape {tuple(grid.shape)}"

@@ -12,6 +12,7 @@ from jaxtyping import Bool, Complex, Float
 from torch import Tensor
 
 from odestab.nonnormality.joint_range import Extremes, JointRange
+from odestab.operators.coercion import OperatorLike, as_operator
 from odestab.operators.linear_operator import AbstractOperator
 
 CENTRES = 25  # circles by default
@@ -220,7 +221,7 @@ class RelativeGraph:
 
 @torch.no_grad()
 def scaled_relative_graph(
-    op: AbstractOperator,
+    op: OperatorLike,
     centres: Float[Tensor, " centres"] | None = None,
     inner: bool = True,
     *,
@@ -235,7 +236,7 @@ def scaled_relative_graph(
     circles come from one subspace; up to dimension 256 that is R^n, and all is exact.
 
     Args:
-        op: J.
+        op: J, an operator or a matrix of any kind.
         centres: c, in any order; None is 25 of each example, ½‖J‖ tan φ at equispaced φ.
         inner: seek the inner circles too, by solves with J − cI and its transpose: most of the
             cost.
@@ -255,6 +256,7 @@ def scaled_relative_graph(
         >>> graph.contains(torch.tensor([[-1.0 + 0j, -3.0 + 1j, -3.0 + 2j]])).tolist()
         [[True, True, False]]
     """
+    op = as_operator(op)
     if centres is not None and (centres.ndim != 1 or centres.is_complex()):
         kind = f"{centres.dtype} of shape {tuple(centres.shape)}"
         raise ValueError(f"centres must be real, in one dimension, got {kind}")

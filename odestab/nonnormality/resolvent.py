@@ -8,6 +8,7 @@ from torch import Tensor
 
 from odestab.krylov import gmres, smallest_singular_triplets
 from odestab.krylov.orthogonalization import Matvec
+from odestab.operators.coercion import OperatorLike, as_operator
 from odestab.operators.linear_operator import AbstractOperator
 from odestab.operators.scaling import unit_scaled
 from odestab.operators.schur_form import SchurForm, ShiftedTriplets, schur_form
@@ -117,7 +118,7 @@ class Resolvent:
 
 
 def resolvent(
-    operator: AbstractOperator,
+    operator: OperatorLike,
     method: str = "auto",
     rtol: float = 1e-4,
     generator: torch.Generator | None = None,
@@ -138,6 +139,7 @@ def resolvent(
     >>> [round(value.item() ** 2, 4) for value in abscissae]  # ε(4 + ε)
     [0.0401, 5.0]
     """
+    operator = as_operator(operator)
     if method not in METHODS:
         raise ValueError(f"method must be one of {', '.join(METHODS)}, got {method!r}")
     if not 0 < rtol < 1:

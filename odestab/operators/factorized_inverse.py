@@ -5,16 +5,17 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from odestab.operators.linear_operator import AbstractOperator, ComposedOperator
+from odestab.operators.coercion import OperatorLike, as_operator
+from odestab.operators.linear_operator import ComposedOperator
 
 
-def factorized_inverse(operator: AbstractOperator, *, regular: bool = False) -> ComposedOperator:
+def factorized_inverse(operator: OperatorLike, *, regular: bool = False) -> ComposedOperator:
     """A⁻¹ by LU factors of the dense matrices.
 
     The factors take n products once. No clustering of eigenvalues about 0 can hinder the solves.
 
     Args:
-        operator: A.
+        operator: A, an operator or a matrix of any kind.
         regular: replace pivots below √eps of the largest, so that the factors of a singular matrix
             serve for inverse iteration; else products with its inverse are not finite.
 
@@ -23,6 +24,7 @@ def factorized_inverse(operator: AbstractOperator, *, regular: bool = False) -> 
     >>> od.factorized_inverse(A).mv(torch.ones(1, 2).double()).log2().tolist()
     [[-2.0, 30.0]]
     """
+    operator = as_operator(operator)
     real = operator.real_entries()
     n = max(operator.sizes)
     # Behind the matrix of a shorter example stands the identity, which factorises with it.

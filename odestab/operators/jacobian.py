@@ -8,13 +8,15 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from odestab.fields import from_anything
+from odestab.fields.from_anything import FieldLike
 from odestab.fields.vector_field import AbstractVectorField, Linearization
 from odestab.krylov.orthogonalization import power_of_two
 from odestab.operators.checked_linearization import checked_linearization
 from odestab.operators.linear_operator import AbstractOperator
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
+@dataclasses.dataclass(frozen=True, eq=False, init=False)
 class Jacobian(AbstractOperator):
     """J = ∂f/∂x at a state, projected on the real tokens (Mathematics, section 1).
 
@@ -25,16 +27,17 @@ class Jacobian(AbstractOperator):
     from its products, are float32. Tangents of another precision have products in that.
 
     Attributes:
-        field: f.
+        field: f; whatever `od.field` takes is made one.
         x: the state `(batch, ...)`.
 
     Raises:
+        TypeError: if the state is no tensor.
         ValueError: if f changes the shape or dtype of the state, or what the state holds, or the
             state is not of floating point. At first use, and later, if f is no
             differentiable function of the state alone.
 
     >>> swing = lambda x: torch.stack([x[:, 1], -x[:, 0].sin()], 1)  # a pendulum
-    >>> J = od.Jacobian(od.LayerVectorField(swing, kind="outer"), torch.zeros(1, 2).double())
+    >>> J = od.Jacobian(swing, torch.zeros(1, 2).double())
     >>> J.mv(torch.tensor([[1.0, 0.0]]).double()).tolist()
     [[0.0, -1.0]]
     """
@@ -42,15 +45,21 @@ class Jacobian(AbstractOperator):
     field: AbstractVectorField
     x: Float[Tensor, "batch *event"]
 
-    def __post_init__(self) -> None:
-        if not self.x.is_floating_point():
-            raise ValueError(f"state must be of floating point, got {self.x.dtype}")
-        if not self.x.numel():
+    def __init__(self, field: FieldLike, x: Float[Tensor, "batch *event"]) -> None:
+        if not isinstance(x, Tensor):
+            raise TypeError(f"state must be a tensor (batch, ...), got {type(x).__name__}")
+        if not x.is_floating_point():
+            raise ValueError(f"state must be of floating point, got {x.dtype}")
+        if not x.numel():
             raise ValueError(
-                "batch must hold at least one real entry, got a "
-                f"state of shape {tuple(self.x.shape)}"
+                f"batch must hold at least one real entry, got a state of shape {tuple(x.shape)}"
             )
-        object.__setattr__(self, "x", self.x.contiguous())
+        object.__setattr__(self, "field", from_anything.field(field, x))
+        object.__setattr__(self, "x", x.contiguous())
+        self._require_a_field()
+
+    def _require_a_field(self) -> None:
+        """Raise ValueError unless f keeps the state's shape, its dtype and what it holds."""
         # The field gets a copy, so that one which works in place is found out and does no harm.
         own = self.x.detach().clone()
         with torch.no_grad():

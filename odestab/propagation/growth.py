@@ -11,8 +11,10 @@ from torch import Tensor
 
 from odestab.fields.trajectory import Trajectory
 from odestab.krylov.orthogonalization import norm
-from odestab.operators.linear_operator import AbstractOperator, compose
-from odestab.propagation.path import Methods, Path, follow
+from odestab.operators.algebra import compose
+from odestab.operators.coercion import OperatorLike, as_operator
+from odestab.operators.linear_operator import AbstractOperator
+from odestab.propagation.path import Methods, Path, follow, require_path, require_trajectory
 from odestab.spectrum import Spectrum, singular_values
 
 
@@ -184,6 +186,8 @@ def propagate(
     >>> growth.measured.round(decimals=6).tolist()  # explicit steps give 1, 2, 4
     [[1.0, 0.25, 0.0625]]
     """
+    if not isinstance(trajectory, Path):
+        require_trajectory(trajectory)
     if not trajectory.states[0].numel():
         raise ValueError(
             "batch must hold at least one real entry, got a "
@@ -224,6 +228,7 @@ def grow(
     >>> od.grow(path, torch.ones(1, 1, 2).double()).measured.round(decimals=6).tolist()
     [[1.0, 0.25, 0.0625]]
     """
+    require_path(path)
     if delta.shape != path.states[0].shape:
         raise ValueError(
             "perturbation must have the shape "
@@ -255,7 +260,7 @@ def grow(
 
 
 def predict(
-    delta: Float[Tensor, "batch tokens hidden"], derivatives: Sequence[AbstractOperator]
+    delta: Float[Tensor, "batch *event"], derivatives: Sequence[OperatorLike]
 ) -> Float[Tensor, "batch levels"]:
     """‖D_{l−1}⋯D_0 δ‖/‖δ‖ for l = 0, …, L: the linear prediction of growth.
 
@@ -267,7 +272,7 @@ def predict(
     [[1.0, 2.0, 4.0]]
     """
     norms = [_norm(delta)]
-    for derivative in derivatives:
+    for derivative in map(as_operator, derivatives):
         delta = derivative.mv(delta)
         norms.append(_norm(delta))
     return torch.stack(norms, dim=1) / norms[0][:, None]
@@ -291,6 +296,7 @@ def worst_direction(
     >>> round(worst.values.item(), 6), worst.right.abs().round(decimals=6).tolist()
     (4.0, [[[[0.0, 1.0]]]])
     """
+    require_path(path)
     return singular_values(
         compose(path.derivatives() if derivatives is None else derivatives),
         1,

@@ -10,12 +10,8 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from odestab.fields.trajectory import Trajectory
-from odestab.operators.linear_operator import (
-    AbstractOperator,
-    ComposedOperator,
-    compose,
-    shared_path,
-)
+from odestab.operators.algebra import compose
+from odestab.operators.linear_operator import AbstractOperator, ComposedOperator, shared_path
 from odestab.operators.scaling import unit_scaled
 from odestab.propagation.path import Methods, Path, follow
 from odestab.spectrum.inexact import EXACT_SOLVE, inexact_singular_values, inverses

@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float
@@ -74,6 +75,7 @@ def follow(
     >>> [round(state[0, 0, 0].item(), 6) for state in path.states]  # −2, then 1/4
     [1.0, -2.0, -0.5]
     """
+    require_trajectory(trajectory)
     chosen = one_per_layer(trajectory, methods)
     states = [trajectory.states[0] if start is None else start]
     ends = []
@@ -87,6 +89,34 @@ def follow(
                 else step.solution.converged
             )
     return Path(trajectory, chosen, tuple(states), torch.stack(ends, dim=1))
+
+
+def require_trajectory(trajectory: Any) -> None:
+    """Raise TypeError unless it is a trajectory.
+
+    >>> require_trajectory(None)
+    Traceback (most recent call last):
+    TypeError: trajectory must be a Trajectory, as od.trace(model, batch) returns it, got NoneType
+    """
+    if not isinstance(trajectory, Trajectory):
+        raise TypeError(
+            "trajectory must be a Trajectory, as od.trace(model, batch) returns it, "
+            f"got {type(trajectory).__name__}"
+        )
+
+
+def require_path(path: Any) -> None:
+    """Raise TypeError unless it is a path.
+
+    >>> require_path(None)
+    Traceback (most recent call last):
+    TypeError: path must be a Path, as od.follow(trajectory, methods) returns it, got NoneType
+    """
+    if not isinstance(path, Path):
+        raise TypeError(
+            "path must be a Path, as od.follow(trajectory, methods) returns it, "
+            f"got {type(path).__name__}"
+        )
 
 
 def one_per_layer(

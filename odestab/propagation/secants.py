@@ -6,12 +6,13 @@ import torch
 from jaxtyping import Bool, Complex, Float
 from torch import Tensor
 
+from odestab.fields.from_anything import FieldLike, as_field
 from odestab.fields.trajectory import Trajectory
 from odestab.fields.vector_field import AbstractVectorField, AbstractWrappedField
 from odestab.krylov.orthogonalization import norm, unit
 from odestab.nonnormality.relative_graph import theta_of
 from odestab.propagation.alignment import Alignment
-from odestab.propagation.path import Methods, one_per_layer
+from odestab.propagation.path import Methods, one_per_layer, require_trajectory
 from odestab.steps.one_step import AbstractOneStepMethod
 
 SIDES = ("start", "end", "both")  # of explicit steps, implicit ones, theta methods between them
@@ -99,10 +100,10 @@ class SecantPath:
 
 @torch.no_grad()
 def secant(
-    field: AbstractVectorField,
+    field: FieldLike,
     x: Float[Tensor, "batch *event"],
     y: Float[Tensor, "batch *other"],
-    field_y: AbstractVectorField | None = None,
+    field_y: FieldLike | None = None,
     *,
     alignment: Alignment | None = None,
 ) -> Secant:
@@ -116,7 +117,7 @@ def secant(
     are subtracted in float32.
 
     Args:
-        field: f.
+        field: f, whatever `od.field` takes.
         x: one state.
         y: the other.
         field_y: f of the other text, whose mask may be another; None is the same.
@@ -132,7 +133,9 @@ def secant(
         >>> od.secant(rotation, torch.zeros(1, 2), torch.ones(1, 2)).point.tolist()
         [2j]
     """
-    other = field if field_y is None else field_y
+    _require_tensors(x, y)
+    field = as_field(field, x)
+    other = field if field_y is None else as_field(field_y, y)
     _require_states(field, other, x, y, alignment)
     return _secant(_Pair(field, other, alignment), x, y)[0]
 
@@ -171,6 +174,8 @@ def secants(
         >>> od.secants(x, y, od.ImplicitEuler(1.0)).growth.tolist()
         [[0.5]]
     """
+    require_trajectory(trajectory)
+    require_trajectory(perturbed)
     chosen = one_per_layer(trajectory, methods)
     _require_pair(trajectory, perturbed, alignment)
     x = trajectory.states[0]
@@ -348,6 +353,13 @@ def _require_pair(first: Trajectory, second: Trajectory, alignment: Alignment | 
             )
 
 
+def _require_tensors(x: Tensor, y: Tensor) -> None:
+    for name, state in (("x", x), ("y", y)):
+        if not isinstance(state, Tensor) or state.ndim < 2:
+            got = f"{tuple(state.shape)}" if isinstance(state, Tensor) else type(state).__name__
+            raise ValueError(f"{name} must be a tensor of shape (batch, ...), got {got}")
+
+
 def _require_states(
     field: AbstractVectorField,
     other: AbstractVectorField,
@@ -355,16 +367,6 @@ def _require_states(
     y: Tensor,
     alignment: Alignment | None,
 ) -> None:
-    for name, made in (("field", field), ("field_y", other)):
-        if not isinstance(made, AbstractVectorField):
-            raise ValueError(
-                f"{name} must be a vector field (od.field makes one of a function, a module or a "
-                f"matrix), got {type(made).__name__}"
-            )
-    for name, state in (("x", x), ("y", y)):
-        if not isinstance(state, Tensor) or state.ndim < 2:
-            got = f"{tuple(state.shape)}" if isinstance(state, Tensor) else type(state).__name__
-            raise ValueError(f"{name} must be a tensor of shape (batch, ...), got {got}")
     if not x.is_floating_point() or x.dtype != y.dtype:
         raise ValueError(f"states must be of one floating-point dtype, got {x.dtype} and {y.dtype}")
     if alignment is None:

@@ -6,14 +6,14 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from odestab.fields.vector_field import AbstractVectorField
+from odestab.fields.from_anything import FieldLike, as_field
 from odestab.spectrum import Spectrum, singular_values
-from odestab.steps.one_step import AbstractOneStepMethod
+from odestab.steps.one_step import AbstractOneStepMethod, require_method
 
 
 def worst_growth(
     method: AbstractOneStepMethod,
-    field: AbstractVectorField,
+    field: FieldLike,
     x: Float[Tensor, "batch *event"],
     rtol: float = 1e-4,
     generator: torch.Generator | None = None,
@@ -25,7 +25,7 @@ def worst_growth(
 
     Args:
         method: the one-step method.
-        field: f.
+        field: f, whatever `od.field` takes.
         x: where the step begins.
         rtol: tolerance on the residual relative to the value; the value's own error is of second
             order in it.
@@ -44,6 +44,8 @@ def worst_growth(
     >>> round(od.worst_growth(od.ImplicitEuler(1.0), f, x).values.item(), 6)  # 1/(1 − ½)
     2.0
     """
+    require_method(method)
+    field = as_field(field, x)
     solved = None
     if y is None:
         with torch.no_grad():

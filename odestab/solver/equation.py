@@ -7,16 +7,17 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from odestab.fields.from_anything import FieldLike, as_field
 from odestab.fields.vector_field import AbstractVectorField
 from odestab.one_thread import jvp
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
+@dataclasses.dataclass(frozen=True, eq=False, init=False)
 class ImplicitEquation:
     """y = b + h f(y), one independent equation per example.
 
     Attributes:
-        field: f.
+        field: f; whatever `od.field` takes is made one.
         rhs: b, `(batch, ...)`; the state x for implicit Euler.
         step_size: h; for a theta method it stands for hθ.
         differentiable: gradients may be taken through the solver's products; False lets them use a
@@ -33,6 +34,18 @@ class ImplicitEquation:
     rhs: Float[Tensor, "batch *event"]
     step_size: float | Tensor
     differentiable: bool = True
+
+    def __init__(
+        self,
+        field: FieldLike,
+        rhs: Float[Tensor, "batch *event"],
+        step_size: float | Tensor,
+        differentiable: bool = True,
+    ) -> None:
+        object.__setattr__(self, "field", as_field(field, rhs))
+        object.__setattr__(self, "rhs", rhs)
+        object.__setattr__(self, "step_size", step_size)
+        object.__setattr__(self, "differentiable", differentiable)
 
     @property
     def resolvent(self) -> float | Tensor:

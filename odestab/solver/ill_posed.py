@@ -8,8 +8,8 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from odestab.operators.algebra import affine
 from odestab.operators.jacobian import Jacobian
-from odestab.operators.linear_operator import affine
 from odestab.solver.equation import ImplicitEquation
 from odestab.spectrum import logarithmic_norm, singular_values
 

@@ -8,7 +8,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from odestab.krylov import lanczos
-from odestab.operators.linear_operator import AbstractOperator, ComposedOperator, symmetric_part
+from odestab.operators.algebra import symmetric_part
+from odestab.operators.coercion import OperatorLike, as_operator
+from odestab.operators.linear_operator import AbstractOperator, ComposedOperator
 from odestab.operators.scaling import unit_scaled
 
 OF = ("gram", "singular", "symmetric")
@@ -56,7 +58,7 @@ class SpectralDensity:
 
 
 def spectral_density(
-    operator: AbstractOperator,
+    operator: OperatorLike,
     of: str = "gram",
     *,
     probes: int = 8,
@@ -74,7 +76,7 @@ def spectral_density(
     examples run in one lockstep process, (steps + 1) × probes states each.
 
     Args:
-        operator: A.
+        operator: A, an operator or a matrix of any kind.
         of: "gram" for AᵀA, "singular" for the singular values of A (the same nodes, square roots
             taken, so that small and large ones are equally sharp), or "symmetric" for (A + Aᵀ)/2.
         probes: random vectors, at least 2: the error is taken over them.
@@ -97,6 +99,7 @@ def spectral_density(
     >>> bool((density.mean - trace).abs() < 4 * density.mean_error)
     True
     """
+    operator = as_operator(operator)
     _check(of, probes, steps, width, points)
     generator = generator or torch.Generator().manual_seed(0)
     operator, scale = unit_scaled(operator)

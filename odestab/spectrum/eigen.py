@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable
+from typing import TypeAlias
 
 import torch
 from torch import Tensor
@@ -9,15 +10,14 @@ from torch import Tensor
 from odestab.krylov import Wanted, krylov_schur
 from odestab.krylov.orthogonalization import norm
 from odestab.krylov.ritz import condition_numbers
+from odestab.operators.algebra import affine, inverse
+from odestab.operators.coercion import OperatorLike, as_operator
 from odestab.operators.factorized_inverse import factorized_inverse
-from odestab.operators.linear_operator import (
-    AbstractOperator,
-    ComposedOperator,
-    affine,
-    inverse,
-)
+from odestab.operators.linear_operator import AbstractOperator, ComposedOperator
 from odestab.spectrum import record
 from odestab.spectrum.record import Spectrum, check, times
+
+SpectrumLike: TypeAlias = Spectrum | OperatorLike  # what `as_spectrum` takes
 
 WHICH = ("LM", "LR", "SM")
 # relative residual above which a solve with a shifted operator says that the shift is an eigenvalue
@@ -25,13 +25,13 @@ SOLVED = 0.1
 ROUNDINGS = 10  # eps·‖A − σI‖_F: a residual below is rounding
 
 
-def full_spectrum(operator: AbstractOperator, limit: int = 1600) -> Spectrum:
+def full_spectrum(operator: OperatorLike, limit: int = 1600) -> Spectrum:
     """All eigenvalues of each example's matrix by dense LAPACK, largest |λ| first.
 
     Rows of shorter examples end with NaN.
 
     Args:
-        operator: A.
+        operator: A, an operator or a matrix of any kind.
         limit: largest dimension for which the dense matrix is formed.
 
     Raises:
@@ -41,6 +41,7 @@ def full_spectrum(operator: AbstractOperator, limit: int = 1600) -> Spectrum:
     >>> od.full_spectrum(od.Jacobian(f, torch.zeros(1, 2).double())).values.real.tolist()
     [[-2.0, -1.0]]
     """
+    operator = as_operator(operator)
     if max(operator.sizes) > limit:
         raise ValueError(
             "full_spectrum forms dense matrices up to dimension "
@@ -50,8 +51,17 @@ def full_spectrum(operator: AbstractOperator, limit: int = 1600) -> Spectrum:
     return dataclasses.replace(spectrum, complete=True, right=None)
 
 
+def as_spectrum(spectrum: SpectrumLike) -> Spectrum:
+    """A spectrum itself, or the full one of an operator or a matrix of any kind.
+
+    >>> as_spectrum([[0.0, 1.0], [-1.0, 0.0]]).values.abs().tolist()
+    [[1.0, 1.0]]
+    """
+    return spectrum if isinstance(spectrum, Spectrum) else full_spectrum(spectrum)
+
+
 def eigenvalues(
-    operator: AbstractOperator,
+    operator: OperatorLike,
     k: int = 8,
     which: str = "LM",
     sigma: float | None = None,
@@ -70,7 +80,7 @@ def eigenvalues(
     is Arnoldi's method with thick restarts (Stewart 2001).
 
     Args:
-        operator: A.
+        operator: A, an operator or a matrix of any kind.
         k: how many; a complex pair may be cut in two.
         which: "LM" largest |λ − center|, "LR" largest real part, "SM" smallest |λ| (the same as
             sigma = 0).
@@ -102,6 +112,7 @@ def eigenvalues(
     >>> stiff.values.real.round(decimals=3).tolist(), stiff.converged.tolist(), stiff.kind
     ([[-300.0, -299.0]], [[True, True]], 'estimate')
     """
+    operator = as_operator(operator)
     dimension = max(40, 3 * k) if dimension is None else dimension
     check(
         operator, k, which, WHICH, (dimension, "dimension", 2 * k), (max_matvecs, "max_matvecs", k)

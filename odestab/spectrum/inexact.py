@@ -11,7 +11,8 @@ from torch import Tensor
 
 from odestab.krylov import SingularSearch, largest_singular_triplets
 from odestab.krylov.orthogonalization import norm
-from odestab.operators.linear_operator import AbstractOperator, ComposedOperator, inverse, solve
+from odestab.operators.algebra import inverse, solve
+from odestab.operators.linear_operator import AbstractOperator, ComposedOperator
 from odestab.spectrum import record
 from odestab.spectrum.record import Spectrum
 

@@ -8,7 +8,8 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from odestab.krylov.orthogonalization import fresh_vectors, norm, orthogonalize, unit
-from odestab.operators.linear_operator import AbstractOperator, ComposedOperator, solve
+from odestab.operators.algebra import solve
+from odestab.operators.linear_operator import AbstractOperator, ComposedOperator
 
 REFINEMENTS = 3  # solves for one null vector, each to √eps
 ROUNDINGS = 10  # eps·‖A‖: an image below is zero

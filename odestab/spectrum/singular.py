@@ -17,13 +17,10 @@ from odestab.krylov import (
 )
 from odestab.krylov.orthogonalization import norm, unit
 from odestab.krylov.ritz import first_failure, grow_until, lanczos_ritz
+from odestab.operators.algebra import inverse, symmetric_part
+from odestab.operators.coercion import OperatorLike, as_operator
 from odestab.operators.factorized_inverse import factorized_inverse
-from odestab.operators.linear_operator import (
-    AbstractOperator,
-    ComposedOperator,
-    inverse,
-    symmetric_part,
-)
+from odestab.operators.linear_operator import AbstractOperator, ComposedOperator
 from odestab.spectrum import record
 from odestab.spectrum.null_space import null_space
 from odestab.spectrum.record import Spectrum, check, times
@@ -34,7 +31,7 @@ WHICH = ("LM", "SM")
 
 
 def singular_values(
-    operator: AbstractOperator,
+    operator: OperatorLike,
     k: int = 1,
     which: str = "LM",
     rtol: float = 1e-6,
@@ -55,7 +52,7 @@ def singular_values(
     could not tell, nothing counts as converged.
 
     Args:
-        operator: A.
+        operator: A, an operator or a matrix of any kind.
         k: how many.
         which: "LM" largest or "SM" smallest. A direct process misses small values by orders of
             magnitude, so "SM" solves with A and Aᵀ by GMRES, loosely: accuracy comes from exact
@@ -76,6 +73,7 @@ def singular_values(
     >>> round(largest.values.item() ** 2, 6), round(smallest.values.item() ** 2, 6)  # of AᵀA
     (45.0, 5.0)
     """
+    operator = as_operator(operator)
     check(operator, k, which, WHICH, (max_dimension, "max_dimension", k))
     if which == "SM":
         if k > 1 and max(operator.sizes) <= record.DENSE_LIMIT:
@@ -137,7 +135,7 @@ def _largest_singular_values(
 
 
 def logarithmic_norm(
-    operator: AbstractOperator,
+    operator: OperatorLike,
     rtol: float = 1e-6,
     generator: torch.Generator | None = None,
     *,
@@ -155,6 +153,7 @@ def logarithmic_norm(
     >>> round(mu.values.item(), 6)  # positive: the norm grows at first though both λ decay
     1.0
     """
+    operator = as_operator(operator)
     symmetric = symmetric_part(operator)
     work = symmetric.cast(work_dtype or operator.like.dtype)
     start = operator.random(generator).flatten(1).to(work.like)

@@ -7,10 +7,11 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from odestab.fields.vector_field import AbstractVectorField
+from odestab.fields.from_anything import FieldLike, as_field
 from odestab.krylov.orthogonalization import norm
+from odestab.operators.algebra import affine, solve
+from odestab.operators.coercion import OperatorLike, as_operator
 from odestab.operators.jacobian import Jacobian
-from odestab.operators.linear_operator import AbstractOperator, affine, solve
 from odestab.steps.one_step import ImplicitEuler
 
 
@@ -51,7 +52,7 @@ class ImplicitAdvantage:
 
 
 def implicit_advantage(
-    field: AbstractVectorField,
+    field: FieldLike,
     x: Float[Tensor, "batch *event"],
     perturbations: Float[Tensor, "perturbations batch *event"],
     step_size: float = 1.0,
@@ -64,7 +65,7 @@ def implicit_advantage(
     E = I + hJ(x) is the derivative of the explicit step, M = I − hJ(y) at the implicit solution y.
 
     Args:
-        field: f.
+        field: f, whatever `od.field` takes.
         x: where both steps begin.
         perturbations: δ, not all zero on real tokens.
         step_size: h.
@@ -78,6 +79,7 @@ def implicit_advantage(
     >>> advantage.values.exp().round(decimals=6).tolist()  # 2 over 1/4, and 1.5 over 2
     [[8.0], [0.75]]
     """
+    field = as_field(field, x)
     method = dataclasses.replace(implicit or ImplicitEuler(), step_size=step_size)
     step = method.step(field, x)
     assert step.solution is not None
@@ -87,8 +89,8 @@ def implicit_advantage(
 
 
 def damping_advantage(
-    explicit: AbstractOperator,
-    implicit: AbstractOperator,
+    explicit: OperatorLike,
+    implicit: OperatorLike,
     perturbations: Float[Tensor, "perturbations batch *event"],
     solved: Bool[Tensor, " batch"],
     rtol: float = 1e-6,
@@ -104,6 +106,8 @@ def damping_advantage(
     >>> advantage.values.exp().round(decimals=6).tolist()
     [[8.0], [0.75]]
     """
+    explicit = as_operator(explicit)
+    implicit = as_operator(implicit)
     delta = explicit.project(perturbations)
     image = norm(explicit.mv(delta).flatten(2))
     resolved = solve(implicit, delta, rtol)

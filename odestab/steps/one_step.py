@@ -6,23 +6,19 @@ import abc
 import dataclasses
 import math
 from collections.abc import Callable
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from jaxtyping import Complex, Float
 from torch import Tensor
 
 from odestab.adjoint import AbstractAdjoint, ImplicitAdjoint
+from odestab.fields.from_anything import FieldLike, as_field
 from odestab.fields.vector_field import AbstractVectorField
 from odestab.one_thread import jvp
+from odestab.operators.algebra import affine, compose, inverse
 from odestab.operators.jacobian import Jacobian
-from odestab.operators.linear_operator import (
-    AbstractOperator,
-    ComposedOperator,
-    affine,
-    compose,
-    inverse,
-)
+from odestab.operators.linear_operator import AbstractOperator, ComposedOperator
 from odestab.solver import AbstractImplicitSolver, Auto, ImplicitEquation, Solution
 
 MOST_TANGENTS = 16  # in one pass of a solver that is differentiated as it runs
@@ -65,11 +61,14 @@ class AbstractOneStepMethod(abc.ABC):
     @abc.abstractmethod
     def step(
         self,
-        field: AbstractVectorField,
+        field: FieldLike,
         x: Float[Tensor, "batch *event"],
         guess: Float[Tensor, "batch *event"] | None = None,
     ) -> Step:
-        """One step from x; an explicit method has no use for a guess of where it ends."""
+        """One step from x; an explicit method has no use for a guess of where it ends.
+
+        The field is whatever `od.field` takes.
+        """
 
     @abc.abstractmethod
     def stability_function(self, z: Complex[Tensor, "*points"]) -> Complex[Tensor, "*points"]:
@@ -78,7 +77,7 @@ class AbstractOneStepMethod(abc.ABC):
     @abc.abstractmethod
     def derivative(
         self,
-        field: AbstractVectorField,
+        field: FieldLike,
         x: Float[Tensor, "batch *event"],
         y: Float[Tensor, "batch *event"],
         *,
@@ -87,7 +86,7 @@ class AbstractOneStepMethod(abc.ABC):
         """The derivative of the step x ↦ y at x as an operator.
 
         Args:
-            field: f.
+            field: f, whatever `od.field` takes.
             x: where the step began.
             y: where it ended; an implicit method is linearised there.
             executed: differentiate the iteration that ran instead of the exact method.
@@ -113,7 +112,7 @@ class AbstractThetaMethod(AbstractOneStepMethod):
 
     def step(
         self,
-        field: AbstractVectorField,
+        field: FieldLike,
         x: Float[Tensor, "batch *event"],
         guess: Float[Tensor, "batch *event"] | None = None,
     ) -> Step:
@@ -122,6 +121,7 @@ class AbstractThetaMethod(AbstractOneStepMethod):
         A guess near the solution is a warm start; None is x. With θ = 0, the field `increment` and
         h = 1 the step is the layer, bit for bit.
         """
+        field = as_field(field, x)
         if self.theta == 0:
             h = self.step_size
             # Not x + h f(x): with split −1 and h = 1 the state drops out exactly, where a sum would
@@ -147,13 +147,14 @@ class AbstractThetaMethod(AbstractOneStepMethod):
 
     def derivative(
         self,
-        field: AbstractVectorField,
+        field: FieldLike,
         x: Float[Tensor, "batch *event"],
         y: Float[Tensor, "batch *event"],
         *,
         executed: bool = False,
     ) -> AbstractOperator:
         """(I − hθJ(y))⁻¹ (I + h(1 − θ)J(x)), the inverse by GMRES at the solution y."""
+        field = as_field(field, x)
         h = float(self.step_size)
         if self.theta == 0:
             return affine(Jacobian(field, x), 1.0, h)
@@ -260,6 +261,16 @@ class ImplicitEuler(AbstractThetaMethod):
 
     def __post_init__(self) -> None:
         check_step_size(self.step_size)
+
+
+def require_method(method: Any) -> None:
+    """Raise TypeError unless it is a one-step method.
+
+    >>> require_method(ExplicitEuler(0.5))
+    """
+    if not isinstance(method, AbstractOneStepMethod):
+        got = method.__name__ if isinstance(method, type) else type(method).__name__
+        raise TypeError(f"method must be a one-step method such as ExplicitEuler(h), got {got}")
 
 
 def check_step_size(step_size: float | Tensor) -> None:

@@ -8,10 +8,12 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from odestab.fields.vector_field import AbstractVectorField
+from odestab.fields.from_anything import FieldLike, as_field
 from odestab.nonnormality.matrix_exponential import counted, exponential
+from odestab.operators.algebra import affine, compose
+from odestab.operators.coercion import OperatorLike, as_operator
 from odestab.operators.jacobian import Jacobian
-from odestab.operators.linear_operator import AbstractOperator, affine, compose
+from odestab.operators.linear_operator import AbstractOperator
 from odestab.solver import AbstractImplicitSolver, Auto
 from odestab.spectrum import Spectrum
 from odestab.spectrum.inexact import EXACT_SOLVE, LOOSE_SOLVE, inexact_singular_values, inverses
@@ -73,7 +75,7 @@ Walk = Callable[[bool, float, int], tuple[list[AbstractOperator], Tensor]]
 
 
 def refinement_control(
-    field: AbstractVectorField,
+    field: FieldLike,
     x: Float[Tensor, "batch *event"],
     step_size: float = 1.0,
     parts: Sequence[int] = (1, 2, 4),
@@ -90,7 +92,7 @@ def refinement_control(
     solution.
 
     Args:
-        field: f.
+        field: f, whatever `od.field` takes.
         x: where the layer begins.
         step_size: h.
         parts: m, ascending.
@@ -109,6 +111,7 @@ def refinement_control(
     >>> control.explicit[0, 0].item(), round(control.flow.item(), 4)  # |1 − 3x²|, e⁻³
     (2.0, 0.0498)
     """
+    field = as_field(field, x)
     tally: list[int] = []
     first = counted(Jacobian(field, x), tally)
     solver = Auto(rtol=1e-3 * rtol) if solver is None else solver
@@ -135,7 +138,7 @@ def refinement_control(
 
 
 def frozen_refinement(
-    operator: AbstractOperator,
+    operator: OperatorLike,
     step_size: float = 1.0,
     parts: Sequence[int] = (1, 2, 4),
     rtol: float = 1e-2,
@@ -148,7 +151,7 @@ def frozen_refinement(
     Both converge to σ_max(e^{hJ}) with order one in h/m.
 
     Args:
-        operator: J.
+        operator: J, an operator or a matrix of any kind.
         step_size: h.
         parts: m, ascending.
         rtol: tolerance on the residuals relative to the values.
@@ -163,6 +166,7 @@ def frozen_refinement(
     >>> control.explicit.round(decimals=4).tolist()  # |1 − 3/m|^m
     [[2.0, 0.25, 0.0039]]
     """
+    operator = as_operator(operator)
     tally: list[int] = []
     counting = counted(operator, tally)
 

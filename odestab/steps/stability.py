@@ -2,41 +2,95 @@
 
 import dataclasses
 import math
+from collections.abc import Callable
+from typing import Any, TypeAlias
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Complex, Float, Int
 from torch import Tensor
 
 from odestab.spectrum import Spectrum
-from odestab.steps.one_step import AbstractOneStepMethod
+from odestab.spectrum.eigen import SpectrumLike, as_spectrum
+from odestab.steps.one_step import AbstractOneStepMethod, require_method
+from odestab.steps.runge_kutta import RungeKutta, runge_kutta
 
 CIRCLE_POINTS = 720
 DISC_POINTS = 8  # directions in which an eigenvalue may be off
 
+# What has a stability function R(z).
+StabilityFunction: TypeAlias = AbstractOneStepMethod | RungeKutta | str | Callable[[Any], Any]
 
-def complex_grid(re: Float[Tensor, " m"], im: Float[Tensor, " n"]) -> Complex[Tensor, "n m"]:
+
+def complex_grid(
+    re: Float[Tensor, " m"] | np.ndarray, im: Float[Tensor, " n"] | np.ndarray
+) -> Complex[Tensor, "n m"]:
     """z = re + i·im, imaginary parts along the first axis.
+
+    Args:
+        re: real parts, a tensor or a NumPy array.
+        im: imaginary parts.
 
     >>> od.complex_grid(torch.tensor([-1.0, 0.0]), torch.tensor([0.0, 2.0])).tolist()
     [[(-1+0j), 0j], [(-1+2j), 2j]]
     """
+    re = torch.as_tensor(re)
+    im = torch.as_tensor(im)
     return torch.complex(*torch.broadcast_tensors(re[None, :], im[:, None]))
 
 
+def stability_function(method: StabilityFunction) -> Callable[[Tensor], Tensor]:
+    """z ↦ R(z), of whatever `stability_region` takes.
+
+    Raises:
+        ValueError: if there is no method of that name.
+        TypeError: if it has no stability function.
+
+    >>> R = stability_function("rk4")
+    >>> round(R(torch.tensor([-1.0 + 0j])).real.item(), 3)
+    0.375
+    """
+    if isinstance(method, str):
+        return runge_kutta(method).stability_function
+    own = getattr(method, "stability_function", None)
+    # A class has the function, but no step size and no θ.
+    if own is not None and not isinstance(method, type):
+        return own
+    if not callable(method) or isinstance(method, type):
+        got = method.__name__ if isinstance(method, type) else type(method).__name__
+        raise TypeError(
+            "method must be a one-step method, a RungeKutta, the name of one or a function R(z), "
+            f"got {got}"
+        )
+    return lambda z: torch.as_tensor(method(z)).to(z).expand(z.shape)
+
+
 def stability_region(
-    method: AbstractOneStepMethod, re: Float[Tensor, " m"], im: Float[Tensor, " n"]
+    method: StabilityFunction,
+    re: Float[Tensor, " m"] | np.ndarray,
+    im: Float[Tensor, " n"] | np.ndarray,
 ) -> Float[Tensor, "n m"]:
     """|R(z)| on the grid z = re + i·im; the region of stability is where it is ≤ 1.
 
     It is infinite at a pole and NaN where z is not finite.
 
+    Args:
+        method: a one-step method; a Runge–Kutta method, or its name as `runge_kutta` takes it; or
+            any function R(z) of complex tensors.
+        re: real parts, a tensor or a NumPy array.
+        im: imaginary parts.
+
+    Raises:
+        ValueError: if there is no method of that name.
+        TypeError: if the method is none of these.
+
     >>> re, im = torch.tensor([-2.0, -1.0, 0.5]).double(), torch.zeros(1).double()
     >>> od.stability_region(od.ExplicitEuler(), re, im).tolist()  # stable in |1 + z| ≤ 1
     [[1.0, 0.0, 1.5]]
-    >>> od.stability_region(od.ImplicitEuler(), re, im).round(decimals=3).tolist()
+    >>> od.stability_region(lambda z: 1 / (1 - z), re, im).round(decimals=3).tolist()
     [[0.333, 0.5, 2.0]]
     """
-    return _amplification(method, complex_grid(re, im))
+    return _amplification(stability_function(method), complex_grid(re, im))
 
 
 def lemniscate(z: Complex[Tensor, "*points"]) -> Float[Tensor, "*points"]:
@@ -75,12 +129,13 @@ class SpectralGrowth:
     uncertainty: Float[Tensor, " batch"]
 
 
-def spectral_growth(method: AbstractOneStepMethod, spectrum: Spectrum) -> SpectralGrowth:
+def spectral_growth(method: AbstractOneStepMethod, spectrum: SpectrumLike) -> SpectralGrowth:
     """max |R(hλ)| over the spectrum, with a certificate where not all eigenvalues are listed.
 
     With which = "LM" the others lie in the disc |λ − center| ≤ ρ, the distance of the last one
-    listed. |R| takes its maximum over the disc on its circle unless a pole lies inside. The
-    certificate takes the listed eigenvalues as complete and is withheld where one did not converge.
+    listed; a matrix of any kind stands for its full spectrum. |R| takes its maximum over the disc
+    on its circle unless a pole lies inside. The certificate takes the listed eigenvalues as
+    complete and is withheld where one did not converge.
 
     >>> f = od.LinearVectorField(torch.diag(torch.arange(-300.0, 0.0)).double())
     >>> listed = od.eigenvalues(od.Jacobian(f, torch.zeros(1, 300).double()), k=2)  # −300, −299
@@ -88,10 +143,12 @@ def spectral_growth(method: AbstractOneStepMethod, spectrum: Spectrum) -> Spectr
     >>> round(growth.value.item(), 3), growth.certain.tolist(), round(growth.bound.item(), 3)
     (299.0, [False], 300.0)
     """
+    require_method(method)
+    spectrum = as_spectrum(spectrum)
     h = float(method.step_size)
     z = h * spectrum.values
     eps = torch.finfo(spectrum.residuals.dtype).eps
-    listed = torch.where(spectrum.absent, -torch.inf, _amplification(method, z))
+    listed = torch.where(spectrum.absent, -torch.inf, _amplification(method.stability_function, z))
     value = listed.amax(1)
     low, high = _amplification_within(method, z, h * spectrum.reach + 2 * eps * z.abs())
     low, high = (torch.where(spectrum.absent, -torch.inf, part).amax(1) for part in (low, high))
@@ -164,7 +221,7 @@ class StableStepSizes:
 
 
 def stable_step_sizes(
-    method: AbstractOneStepMethod, spectrum: Spectrum, steps: Float[Tensor, " steps"]
+    method: AbstractOneStepMethod, spectrum: SpectrumLike, steps: Float[Tensor, " steps"]
 ) -> StableStepSizes:
     """{h : max |R(hλ)| ≤ 1} on a list of candidates (Mathematics, section 8).
 
@@ -179,6 +236,8 @@ def stable_step_sizes(
     >>> od.stable_step_sizes(od.ExplicitEuler(), spectrum, candidates).describe(0)
     'none'
     """
+    require_method(method)
+    spectrum = as_spectrum(spectrum)
     growths = []
     for h in steps.tolist():
         of_this_step = dataclasses.replace(method, step_size=h)  # type: ignore[type-var]
@@ -195,7 +254,7 @@ def stable_step_sizes(
     return StableStepSizes(steps, growth, stable, settled & ~boundary, boundary)
 
 
-def margin(method: AbstractOneStepMethod, spectrum: Spectrum) -> Float[Tensor, " batch"]:
+def margin(method: AbstractOneStepMethod, spectrum: SpectrumLike) -> Float[Tensor, " batch"]:
     """1 − max |R(hλ)| over the listed eigenvalues; negative means unstable.
 
     `spectral_growth` says whether the list settles it.
@@ -216,7 +275,7 @@ def margin(method: AbstractOneStepMethod, spectrum: Spectrum) -> Float[Tensor, "
 
 
 def share_outside_lemniscate(
-    spectrum: Spectrum, step_size: float, bulk: float = -1.0, radius: float = 1e-3
+    spectrum: SpectrumLike, step_size: float, bulk: float = -1.0, radius: float = 1e-3
 ) -> tuple[Float[Tensor, " batch"], Int[Tensor, " batch"]]:
     """The share of eigenvalues with |1 − (hλ)²| > 1, and the size of the bulk left out of it.
 
@@ -239,6 +298,7 @@ def share_outside_lemniscate(
     >>> share.tolist(), bulk.tolist()
     ([0.5], [2])
     """
+    spectrum = as_spectrum(spectrum)
     if not spectrum.complete:
         raise ValueError("spectrum must be complete (full_spectrum), got leading values only")
     present = ~spectrum.values.isnan()
@@ -251,9 +311,9 @@ def share_outside_lemniscate(
     return outside.sum(1) / counted.sum(1).to(spectrum.residuals.dtype), in_bulk.sum(1)
 
 
-def _amplification(method: AbstractOneStepMethod, z: Tensor) -> Tensor:
+def _amplification(function: Callable[[Tensor], Tensor], z: Tensor) -> Tensor:
     """|R(z)|, infinite at the pole, NaN where z is not finite."""
-    size = method.stability_function(z).abs().nan_to_num(torch.inf, posinf=torch.inf)
+    size = function(z).abs().nan_to_num(torch.inf, posinf=torch.inf)
     return torch.where(z.isfinite(), size, torch.nan)
 
 
@@ -267,7 +327,10 @@ def _amplification_within(
         2 * math.pi / DISC_POINTS
     )
     around = z[..., None] + known[..., None] * torch.polar(torch.ones_like(angle), angle)
-    sizes = torch.cat([_amplification(method, around), _amplification(method, z)[..., None]], -1)
+    function = method.stability_function
+    sizes = torch.cat(
+        [_amplification(function, around), _amplification(function, z)[..., None]], -1
+    )
     low = sizes.amin(-1)
     high = sizes.amax(-1)
     if method.pole is not None:

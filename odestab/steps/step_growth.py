@@ -12,6 +12,7 @@ from torch import Tensor
 from odestab.krylov import gmres
 from odestab.krylov.orthogonalization import norm
 from odestab.nonnormality.joint_range import JointRange
+from odestab.operators.coercion import OperatorLike, as_operator
 from odestab.operators.linear_operator import AbstractOperator
 
 # of the solves behind new directions and residuals; the values themselves come from exact products
@@ -50,7 +51,7 @@ class StepGrowth:
 
 
 def step_growth(
-    operator: AbstractOperator,
+    operator: OperatorLike,
     step_sizes: Float[Tensor, " steps"],
     theta: float = 0.0,
     rtol: float = 1e-3,
@@ -67,7 +68,7 @@ def step_growth(
     on h: `worst_growth` does that; here J stays frozen.
 
     Args:
-        operator: J.
+        operator: J, an operator or a matrix of any kind.
         step_sizes: h.
         theta: θ of the theta method.
         rtol: tolerance on the residual relative to the value.
@@ -82,6 +83,7 @@ def step_growth(
     >>> od.step_growth(J, h, theta=1.0).values.round(decimals=4).tolist()  # 1/(1 − ½h)
     [[1.3333, 2.0]]
     """
+    operator = as_operator(operator)
     if not bool((step_sizes.isfinite() & (step_sizes > 0)).all()) or step_sizes.numel() == 0:
         raise ValueError(f"step_sizes must be > 0 and finite, got {step_sizes.tolist()}")
     if not 0 <= theta <= 1:

@@ -5,13 +5,24 @@ import re
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from msgspec import structs
 
+from analysis.ground.frozen_record import Record
 from imbert.attacks.choice import AttackChoice
 from imbert.model.choice import MODEL_OPTIONS
+from imbert.records import plain
 from imbert.toml_tables import section
-from imbert.training.run_config import SECTIONS, RunConfig, TrainChoice, read_run, run_config
+from imbert.training.run_config import (
+    LATER,
+    SECTIONS,
+    SHOWN,
+    RunConfig,
+    TrainChoice,
+    read_run,
+    run_config,
+)
 
 
 def test_an_empty_run_has_the_defaults() -> None:
@@ -54,9 +65,55 @@ def test_equal_choices_have_equal_digests() -> None:
     ).model.implicit_layers == (1,)
 
 
+# taken before any choice of `LATER` was there
+FIRST_DIGESTS = {
+    "1f85ce8a6dd88f52f4a6f7271bb5de8d3fe8b4df8b0e7393c2f7de52e2ff3988": {},
+    "13c7598e19d018705cdc5ec8ba7515a112f3b084a50a1413e7cd9431f69c7d7a": {
+        "model": {"kind": "im-bert", "implicit_layers": [3, 4, 5]},
+        "data": {"task": "mrpc", "size": 1000},
+        "train": {"seed": 1},
+    },
+}
+
+
+@pytest.mark.parametrize("digest", FIRST_DIGESTS)
+def test_later_choices_leave_the_digests_of_earlier_runs(digest: str) -> None:
+    assert run_config(FIRST_DIGESTS[digest]).digest == digest
+
+
+def test_what_only_shows_a_run_is_kept_and_no_part_of_its_identity() -> None:
+    shown = {"report_to": ["tensorboard"], "logging_dir": "logs", "progress": True}
+    run = run_config({"train": shown})
+    assert run.as_dict()["train"].items() >= shown.items()
+    assert run_config(run.as_dict()) == run
+    assert run.identity == RunConfig().identity and run.digest == RunConfig().digest
+
+
+def test_a_record_keeps_of_its_run_what_the_run_keeps() -> None:
+    class Written(Record, frozen=True):
+        run: RunConfig
+
+    for run in (RunConfig(), run_config({"train": {"progress": True}})):
+        written = plain(Written(run))
+        assert written == {"run": run.as_dict()}
+        assert msgspec.convert(written, Written).run == run
+    assert "progress" not in plain(Written(RunConfig()))["run"]["train"]
+
+
+@pytest.mark.parametrize("names", [LATER, SHOWN])
+def test_later_and_shown_choices_are_choices(names: dict[str, tuple[str, ...]]) -> None:
+    for table, entries in names.items():
+        assert set(entries) <= set(SECTIONS[table].__struct_fields__)
+
+
 @pytest.mark.parametrize(
     ("table", "said"),
     [
+        (
+            {"train": {"logging_dir": "logs"}},
+            r"train.logging_dir means nothing without TensorBoard: expected .*, got \[\]",
+        ),
+        ({"train": {"report_to": "tensorboard"}}, "train.report_to must be a list, each entry a"),
         ({"modle": {}}, "a run: expected keys among model, data, train, evaluate, got modle"),
         ({"train": {"epoch": 3}}, r"\[train\]: expected keys among seed, epochs, .*, got epoch"),
         ({"train": {"epochs": 3.5}}, "train.epochs must be a whole number, got 3.5"),

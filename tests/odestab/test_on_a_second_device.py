@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+import scipy.sparse
 import torch
 from problems import DTYPE, MixingField, grcar, masked_state, normal_numbers, ragged_mask
 from second_device import DEVICE, PretendTensor, SecondDevice
@@ -25,7 +26,8 @@ GIVEN = {
     "stored_types",
     "weight_files",
     "embedded_model_folder",
-}  # none computes: an exception, its reasons, what files hold
+    "RungeKutta",
+}  # none computes: an exception, its reasons, what files hold, a tableau
 PLAIN = od.FixedPoint()  # an operation on a pretended device takes some tenths of a millisecond
 Case = Callable[[torch.device], Any]
 
@@ -269,6 +271,24 @@ CASES: dict[str, Case] = {
     "transient_growth": lambda d: od.transient_growth(matrix(d, 3), steps(d)[:2], 1e-2),
     "step_growth": lambda d: od.step_growth(jacobian(d), steps(d)[:2], 1.0, rtol=1e-2),
     "stability_region": lambda d: od.stability_region(od.ImplicitEuler(1.0), steps(d), steps(d)),
+    "field": lambda d: (
+        od.field(torch.tanh, state(d))(state(d)),
+        od.Jacobian(od.field(grcar(6).tolist(), state(d)[:, :2]), state(d)[:, :2]).rmv(
+            state(d, 1)[:, :2]
+        ),
+        od.Jacobian(scipy.sparse.csr_array(grcar(6).numpy()), state(d)[:, :2]).mv(
+            state(d, 1)[:, :2]
+        ),
+    ),
+    "runge_kutta": lambda d: (
+        od.runge_kutta("rk4").stability_function(points(d)),
+        od.runge_kutta("gauss2").stability_function(points(d)),
+    ),
+    "spectral_portrait": lambda d: (
+        made := od.spectral_portrait(matrix(d, 3), "rk4", 0.5, points=7),
+        made.range.abs(),
+        made.graph.abs(),
+    ),
     "complex_grid": lambda d: od.complex_grid(steps(d), steps(d)),
     "lemniscate": lambda d: od.lemniscate(points(d)),
     "margin": lambda d: od.margin(od.ExplicitEuler(0.5), spectrum(d)),

@@ -5,6 +5,7 @@ Each layer is recorded as its own model calls it, and computes in float64 throug
 
 import copy
 import dataclasses
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -15,8 +16,8 @@ from encoders import CONFIGS, LAYERS, SIZES, largest, padded, tiny
 from torch import Tensor, nn
 from torch.func import jvp, vjp
 from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.overrides import TorchFunctionMode
 
+from odestab.encoder_layers.bound_layer import KeepDouble
 from odestab.encoder_layers.weights import layer_weights
 from odestab.fields.linearized_layer import AnalyticLinearization
 from odestab.fields.vector_field import LayerVectorField
@@ -117,19 +118,6 @@ IMAGES = ("vit", "dinov2", "dinov2-gated", "clip-image")
 WITHOUT_SDPA = ("mpnet", "deberta", "deberta-few-distances", "deberta-v2", "deberta-v3")
 
 
-class KeepDouble(TorchFunctionMode):
-    """Casts from float64 to float32 leave float64."""
-
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        kwargs = kwargs or {}
-        if args and isinstance(args[0], Tensor) and args[0].dtype == torch.float64:
-            if func is Tensor.float or (func is Tensor.to and args[-1] is torch.float32):
-                return args[0]
-            if kwargs.get("dtype") == torch.float32:
-                kwargs = {**kwargs, "dtype": torch.float64}
-        return func(*args, **kwargs)
-
-
 @dataclasses.dataclass(frozen=True, eq=False)
 class Call:
     """A layer as its model called it; `batch` is cut as a traced layer is."""
@@ -219,6 +207,7 @@ def one_of(batch: dict[str, Any], row: int, real: Tensor) -> dict[str, Any]:
     return {name: cut(name, value) for name, value in batch.items()}
 
 
+@functools.cache
 def made(family: str, attention: str) -> Case:
     config, path = (FAMILIES | ALIKE)[family]
     auto = (
@@ -249,7 +238,7 @@ def forward(case: Case, v: Tensor) -> Tensor:
 def test_both_products_are_those_of_automatic_differentiation(case, generator):
     fast, pull = case.field.linearize(case.x), vjp(case.field.unsplit, case.x)[1]
     assert fast.path == "analytic"
-    tangents = case.random(generator, 3)
+    tangents = case.random(generator, 2)
     mv = torch.stack([forward(case, v) for v in tangents])
     rmv = torch.stack([pull(u)[0] for u in tangents])
     for product, expected in ((fast.mv, mv), (fast.rmv, rmv)):
@@ -342,7 +331,7 @@ class Adapted(nn.Linear):
         return super().forward(x).round()
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", ["bert", "gpt2", "qwen3", "t5-first", "deberta"])
 def test_a_linear_layer_that_is_adapted_or_hooked_is_not_read(family):
     case = made(family, "eager")
     arguments = case.call.arguments, case.call.keywords

@@ -12,8 +12,8 @@ from torch.func import jvp, vjp
 
 from odestab.encoder_layers import trace
 from odestab.fields.trajectory import Trajectory
+from odestab.operators.algebra import affine, check_adjoint, compose
 from odestab.operators.jacobian import Jacobian
-from odestab.operators.linear_operator import affine, check_adjoint, compose
 
 KIN = ("bert", "roberta", "electra", "xlm-roberta")
 SIDES = pytest.mark.parametrize("side", ["right", "left"])

@@ -25,8 +25,8 @@ from odestab.nonnormality.matrix_exponential import (
     exponential_action,
     transient_growth,
 )
+from odestab.operators.algebra import affine, check_adjoint, compose
 from odestab.operators.jacobian import Jacobian
-from odestab.operators.linear_operator import affine, check_adjoint, compose
 from odestab.spectrum import logarithmic_norm
 
 BIG = 60

@@ -13,8 +13,8 @@ from problems import (
 )
 
 from odestab.fields.vector_field import AbstractVectorField, LayerVectorField
+from odestab.operators.algebra import check_adjoint
 from odestab.operators.jacobian import Jacobian
-from odestab.operators.linear_operator import check_adjoint
 
 MASK = ragged_mask(4, 2, 3)
 

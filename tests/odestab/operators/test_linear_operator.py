@@ -12,17 +12,10 @@ from problems import (
     seeded,
 )
 
+from odestab.operators.algebra import affine, check_adjoint, compose, inverse, solve, symmetric_part
 from odestab.operators.factorized_inverse import factorized_inverse
 from odestab.operators.jacobian import Jacobian
-from odestab.operators.linear_operator import (
-    ComposedOperator,
-    affine,
-    check_adjoint,
-    compose,
-    inverse,
-    solve,
-    symmetric_part,
-)
+from odestab.operators.linear_operator import ComposedOperator
 
 N = 7
 

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from odestab.fields.trajectory import Trajectory
 from odestab.fields.vector_field import AbstractVectorField, Linearization
-from odestab.operators.linear_operator import inverse
+from odestab.operators.algebra import inverse
 from odestab.propagation.growth import WorstPerturbation, propagate
 from odestab.propagation.lyapunov import alignment_loss, lyapunov_exponents
 from odestab.propagation.path import follow

@@ -25,8 +25,8 @@ from problems import (
 )
 from torch import Tensor
 
+from odestab.operators.algebra import affine, inverse
 from odestab.operators.jacobian import Jacobian
-from odestab.operators.linear_operator import affine, inverse
 from odestab.spectrum import Spectrum, eigenvalues, full_spectrum, logarithmic_norm, singular_values
 
 BIG = 64

@@ -19,7 +19,7 @@ from problems import (
 )
 
 from odestab.fields.vector_field import LinearVectorField
-from odestab.operators.linear_operator import check_adjoint
+from odestab.operators.algebra import check_adjoint
 from odestab.solver import Anderson, FixedPoint, GradientDescent, NewtonKrylov
 from odestab.steps.one_step import AbstractOneStepMethod, ExplicitEuler, ImplicitEuler, ThetaMethod
 

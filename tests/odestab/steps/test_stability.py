@@ -18,7 +18,7 @@ from problems import (
 from torch import Tensor
 
 from odestab.fields.vector_field import LinearVectorField
-from odestab.operators.linear_operator import affine
+from odestab.operators.algebra import affine
 from odestab.spectrum import Spectrum, eigenvalues, full_spectrum
 from odestab.steps.advantage import damping_advantage, implicit_advantage
 from odestab.steps.one_step import ExplicitEuler, ImplicitEuler, ThetaMethod
