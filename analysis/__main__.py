@@ -4,10 +4,11 @@ Heavy imports stand inside the command bodies, so that --help answers at once.
 """
 
 import argparse
+import contextlib
 import functools
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,6 +25,7 @@ from analysis.config import (
 from analysis.edits.options import edits_options, pairs_of
 from analysis.ground.commands import Parser, column_names, run_command
 from analysis.ground.json_records import finite
+from analysis.ground.schedulers import require_no_shard, scheduled
 from analysis.on_records import (
     confirm,
     export,
@@ -47,11 +49,14 @@ from analysis.options import (
     require_figure,
     study_config,
     study_options,
+    tell,
     warn,
 )
 
 if TYPE_CHECKING:
     from analysis.prediction import PlanData, Prediction
+    from analysis.run import Measurements
+    from analysis.sweep import Sweep
 
 WAITING = (
     "this rank is done; the rank that comes last writes the rest, as does the same command again"
@@ -68,12 +73,11 @@ def analyze(options: argparse.Namespace) -> None:
     """Spectra, stability and propagation of every layer into a run folder, with figures and a
     report.
     """
-    from analysis.sweep import prepare, run
+    from analysis.sweep import prepare
 
     config = study_config(options, *_texts(options), tuple(options.step_size))
-    summary = run(
-        prepare(config, warn), options.out, warn, progress, options.workers, options.shard
-    )
+    with _measuring(options) as measured:
+        summary = measured(prepare(config, warn), options.out)
     if summary is None:
         print(WAITING)
         return
@@ -88,7 +92,7 @@ def predict(options: argparse.Namespace) -> None:
     """
     from analysis.prediction import plan_data
     from analysis.prediction import predict as predicted
-    from analysis.sweep import prepare, run
+    from analysis.sweep import prepare
 
     texts, _ = _texts(options)
     if len(texts) < 2:
@@ -98,7 +102,8 @@ def predict(options: argparse.Namespace) -> None:
     data = plan_data(options.texts, column_names(options))
     config = study_config(options, texts, (), tuple(options.step_size))
     sweep = prepare(config, warn)
-    summary = run(sweep, options.out, warn, progress, options.workers, options.shard)
+    with _measuring(options) as measured:
+        summary = measured(sweep, options.out)
     if summary is None:
         print(WAITING)
         return
@@ -143,7 +148,7 @@ def calibrate(options: argparse.Namespace) -> None:
     from analysis.calibration import calibrate as calibrated
     from analysis.ground.json_records import read_json
     from analysis.record import read_run
-    from analysis.sweep import lacking_cells, prepare, run
+    from analysis.sweep import lacking_cells, prepare
 
     texts, pairs = _texts(options)
     shared = {
@@ -163,13 +168,11 @@ def calibrate(options: argparse.Namespace) -> None:
         name: prepare(StudyConfig(model=model, steps=options.checkpoint, **shared), warn)
         for name, model in folders.items()
     }
-    measured = {
-        name: run(sweep, options.out / name, warn, progress, options.workers, options.shard)
-        for name, sweep in sweeps.items()
-    }
+    with _measuring(options) as measured:
+        found = {name: measured(sweep, options.out / name) for name, sweep in sweeps.items()}
     if any(
-        found is None and lacking_cells(sweeps[name], options.out / name, warn)
-        for name, found in measured.items()
+        whole is None and lacking_cells(sweeps[name], options.out / name, warn)
+        for name, whole in found.items()
     ):
         print(WAITING)
         return
@@ -268,6 +271,31 @@ def _one_figure(options: argparse.Namespace, pairs: tuple[Pair, ...], kinds: set
 
     write((propagation if "propagation" in kinds else spectra).draw(summary), options.out)
     print(f"figure: {options.out}")
+
+
+@contextlib.contextmanager
+def _measuring(
+    options: argparse.Namespace,
+) -> "Iterator[Callable[[Sweep, Path], Measurements | None]]":
+    """Runs a sweep into a folder, by the workers and into the store that the options choose."""
+    from analysis.sweep import run
+
+    require_no_shard(options.scheduler, options.shard)
+    with scheduled(options.scheduler, options.workers, options.device, tell) as executor:
+
+        def measured(sweep: "Sweep", out: Path) -> "Measurements | None":
+            return run(
+                sweep,
+                out,
+                warn,
+                progress,
+                options.workers,
+                options.shard,
+                executor,
+                options.store,
+            )
+
+        yield measured
 
 
 def _texts(options: argparse.Namespace) -> tuple[tuple[str, ...], tuple[Pair, ...]]:

@@ -6,7 +6,7 @@ import dataclasses
 import hashlib
 import itertools
 
-from analysis.config import StudyConfig
+from analysis.config import SYNTHETIC, StudyConfig
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,6 +44,11 @@ class CellPlan:
         if self.texts:
             parts.append(f"t{self.texts[0]:04d}")
         return "-".join(parts)
+
+    @property
+    def is_of_pairs(self) -> bool:
+        """Whether its texts are indices of pairs."""
+        return self.perturbation is not None and self.perturbation not in SYNTHETIC
 
     def header(self) -> dict[str, object]:
         """What the cell is of, for its file."""

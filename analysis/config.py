@@ -4,9 +4,11 @@ Knows neither torch nor transformers.
 """
 
 import dataclasses
+import functools
 import importlib.resources
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from analysis.ground.embedded_model import DEFAULT_MODEL
 from analysis.ground.embedded_model import default_model_folder as default_model_folder
@@ -21,6 +23,7 @@ DEPTHS = ("quick", "full")
 PREDICTION = "prediction"  # a third depth: what `odestab predict` measures, and nothing else
 CALIBRATION = "calibration"  # a fourth: growth through the steps that the model takes
 LARGEST_STEP = 1e6  # 1 + hλ loses its 1 to rounding well beyond, and overflows in the end
+Item = TypeVar("Item")
 LONGEST_KIND = 400  # characters: it is a title in figures
 SYNTHETIC = (
     "gaussian",
@@ -63,13 +66,38 @@ class Pair:
 
 
 @dataclasses.dataclass(frozen=True)
+class Excerpt(Generic[Item]):
+    """Some texts or pairs of a study, under the indices that they have in all of it.
+
+    Attributes:
+        members: with their indices, in order of these.
+    """
+
+    members: tuple[tuple[int, Item], ...]
+
+    def __getitem__(self, index: int) -> Item:
+        return dict(self.members)[index]
+
+    def __iter__(self) -> Iterator[Item]:
+        return (member for _, member in self.members)
+
+    def __len__(self) -> int:
+        return len(self.members)
+
+
+def numbered(items: "Sequence[Item] | Excerpt[Item]") -> Iterator[tuple[int, Item]]:
+    """Texts or pairs with the indices that they have in all of the study."""
+    return iter(items.members if isinstance(items, Excerpt) else enumerate(items))
+
+
+@dataclasses.dataclass(frozen=True)
 class StudyConfig:
     """All choices of a study; equal configurations give equal numbers.
 
     Attributes:
         model: a hub id or a folder; None is the embedded default.
-        texts: sentences whose layers are analysed.
-        pairs: edits whose propagation is measured.
+        texts: sentences whose layers are analysed; an excerpt where some cells alone are measured.
+        pairs: edits whose propagation is measured; likewise.
         field: "increment" (f = F − id) or "outer" (f = F).
         step_sizes: h at which worst growth, solves and propagation are computed.
         layers: which layers' spectra; None is all. Propagation always runs through all of them.
@@ -100,8 +128,8 @@ class StudyConfig:
     """
 
     model: str | None = None
-    texts: tuple[str, ...] = ()
-    pairs: tuple[Pair, ...] = ()
+    texts: tuple[str, ...] | Excerpt[str] = ()
+    pairs: tuple[Pair, ...] | Excerpt[Pair] = ()
     field: str = "increment"
     step_sizes: tuple[float, ...] = (1.0,)
     layers: tuple[int, ...] | None = None
@@ -178,6 +206,17 @@ class StudyConfig:
         if self.depth == CALIBRATION:
             return (1e-4, 1e-3, 1e-2, 1e-1, 0.3)
         return (1e-5, 1e-3, 1e-1, 0.3) if self.dtype == "float64" else (1e-3, 1e-2, 1e-1, 0.3)
+
+    def first_pair(self, original: str) -> int:
+        """The index of the first pair with an original: it numbers the edits of one text."""
+        return self._first_pairs[original]
+
+    @functools.cached_property
+    def _first_pairs(self) -> dict[str, int]:
+        first: dict[str, int] = {}
+        for index, pair in numbered(self.pairs):
+            first.setdefault(pair.original, index)
+        return first
 
     def chosen_layers(self, depth: int) -> tuple[int, ...]:
         """The layers to analyse of an encoder with `depth` layers.

@@ -33,12 +33,12 @@ def measured(config: StudyConfig, cells: list[CellPlan], workers: int) -> Iterat
     Raises:
         OSError: if a worker process dies.
     """
-    groups = _sharing_a_path(cells)
+    groups = sharing_a_path(cells)
     for group in in_processes(_measure_together, groups, workers, _begin, (config,)):
         yield from group
 
 
-def _sharing_a_path(cells: list[CellPlan]) -> list[list[CellPlan]]:
+def sharing_a_path(cells: list[CellPlan]) -> list[list[CellPlan]]:
     """Neighbouring propagation cells of the same texts stay together: they share paths and
     linearisations.
     """

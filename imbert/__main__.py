@@ -19,6 +19,7 @@ from analysis.ground.commands import (
     run_command,
     say,
 )
+from analysis.ground.schedulers import require_no_shard, scheduled, scheduler_option
 from imbert.attacks.choice import AttackChoice
 from imbert.attacks.registry import ATTACKS
 from imbert.data.tasks import OWN
@@ -134,14 +135,20 @@ def study(options: argparse.Namespace) -> None:
     from imbert.study.run_study import run_study, shard_of_ranks
 
     ranks = shard_of_ranks()
-    summary = run_study(
-        plan,
-        options.out,
-        _data(options, options.study),
-        options.stages or STAGES,
-        options.shard or ranks,
-        say,
-    )
+    shard = options.shard or ranks
+    require_no_shard(options.scheduler, shard)
+    on_gpu = any(cell.run.train.device == "cuda" for cell in plan.cells())
+    device = "cuda" if on_gpu else "cpu"
+    with scheduled(options.scheduler, options.workers, device, say) as executor:
+        summary = run_study(
+            plan,
+            options.out,
+            _data(options, options.study),
+            options.stages or STAGES,
+            shard,
+            say,
+            executor,
+        )
     if summary is not None:
         path = options.out / "study.json"
         paths = save(draw(read(path, Study)), options.out, "robustness")
@@ -303,6 +310,14 @@ def _study_options(parser: argparse.ArgumentParser) -> None:
         type=a_shard,
         metavar="R/W",
         help="this rank's share of the runs (default: torchrun's)",
+    )
+    scheduler_option(parser, "runs")
+    parser.add_argument(
+        "--workers",
+        type=positive,
+        default=1,
+        metavar="N",
+        help="processes of --scheduler local (default: 1)",
     )
 
 

@@ -86,6 +86,7 @@ def one_line(error: BaseException) -> str:
     text = str(error) or type(error).__name__
     if isinstance(error, OSError) and error.filename is not None:
         text = f"{error.filename}: {error.strerror}"
+    text = "; ".join([text, *getattr(error, "__notes__", ())])
     return " ".join(text.split())
 
 

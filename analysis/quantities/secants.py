@@ -86,12 +86,11 @@ def measure(study: "Study", plan: CellPlan) -> Measured:
         arrays |= {f"{name}_{of}": values for of, values in _of_path(path, layers).items()}
     # The first state, and so the edit's size, is the same under either method.
     state = original.fields[0].project(original.states[0]).flatten(1).norm(dim=1)
-    every = [pair.original for pair in study.config.pairs]
     return {}, {
         **arrays,
         "size": to_numpy(path.sizes[:, 0] / state),
         "overlap": to_numpy(alignment.overlap),
-        "cluster": np.array([every.index(text) for text in originals]),
+        "cluster": np.array([study.config.first_pair(text) for text in originals]),
         "layers": np.array(layers),
     }
 
