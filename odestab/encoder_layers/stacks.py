@@ -73,7 +73,7 @@ def _named(model: Any, layers: Layers) -> list[nn.Module] | None:
 
 def _known(model: Any) -> list[nn.Module] | None:
     """The layers of a known family."""
-    kind = getattr(getattr(model, "config", None), "model_type", None)
+    kind = getattr(getattr(model, "config", None), "model_type", "")
     if kind == "albert":
         return shared_layers(model)
     try:
@@ -116,9 +116,10 @@ def _in_order(layers: list[nn.Module], done: Run) -> list[Call]:
         )
     shape = getattr(calls[0].before, "shape", None)
     if shape is None or len(shape) != 3 or not calls[0].before.is_floating_point():
-        came = type(calls[0].before).__name__ if shape is None else tuple(shape)
+        kind = type(calls[0].before).__name__
         raise ValueError(
-            f"layers must have states (batch, tokens, hidden), got {came} before layer 0"
+            "layers must have states (batch, tokens, hidden), got "
+            f"{kind if shape is None else tuple(shape)} before layer 0"
         )
     for place, call in enumerate(calls):
         for state in (call.before, call.after):
