@@ -7,7 +7,7 @@ from typing import Any
 
 import xarray as xr
 
-from analysis.cells import CellPlan, Scope
+from analysis.cells import CellPlan, Scope, sharing_a_path
 from analysis.quantities.bounds import BOUNDS
 from analysis.quantities.declared import DECLARED
 from analysis.quantities.dense import DENSE
@@ -62,7 +62,8 @@ def plan(scope: Scope) -> list[CellPlan]:
         if quantity.plan is not None and scope.config.depth in quantity.depths
         for cell in quantity.plan(scope)
     ]
-    return [cell for _, _, cell in sorted(ordered, key=lambda one: one[:2])]
+    cells = [cell for _, _, cell in sorted(ordered, key=lambda one: one[:2])]
+    return [cell for group in sharing_a_path(cells) for cell in group]
 
 
 def measured_by(kind: str) -> Quantity:
