@@ -17,12 +17,7 @@ from odestab.encoder_layers.declared import Steps, declared_steps
 from odestab.encoder_layers.families import BERT_KIN, LAYER_PATHS, position_limit, require_encoder
 from odestab.encoder_layers.trace_checks import require_binary, require_chain, require_whole
 from odestab.encoder_layers.weights import layer_weights
-from odestab.fields.linearized_layer import (
-    AttentionWeights,
-    FeedForwardWeights,
-    LayerWeights,
-    analytic_linearization,
-)
+from odestab.fields.linearized_layer import AnalyticLinearization, HalfWeights, LayerWeights
 from odestab.fields.trajectory import Trajectory
 from odestab.fields.vector_field import FIELD_KINDS, LayerVectorField
 from odestab.one_thread import ONE_THREAD
@@ -184,16 +179,14 @@ def _attention_kernel(sdpa: bool) -> Iterator[None]:
         yield
 
 
-_Weights = LayerWeights | AttentionWeights | FeedForwardWeights
+_Weights = LayerWeights | HalfWeights
 
 
 def _field(
     layer: Callable[[Tensor], Tensor], mask: Tensor, kind: str, weights: _Weights | None
 ) -> LayerVectorField:
     """A layer or a half as a vector field, with the fast linearisation where it is known."""
-    analytic = (
-        None if weights is None else functools.partial(analytic_linearization, weights, layer, mask)
-    )
+    analytic = None if weights is None else AnalyticLinearization(weights, layer, mask)
     return LayerVectorField(layer, mask, kind, analytic)
 
 

@@ -1,82 +1,72 @@
-"""A layer's weights as a plain record, where the analytic linearisation knows its structure."""
+"""A layer's weights as a plain record, where the analytic linearisation knows its structure.
+
+Each structure has one reader. A reader is tried by the names of a layer's modules alone: whether
+the record computes what the layer does is checked on the state, where it is used.
+"""
 
 from collections.abc import Mapping
 from typing import Any
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
-from odestab.fields.linearized_layer import (
-    Affine,
-    AttentionWeights,
-    FeedForwardWeights,
-    LayerWeights,
-    Norm,
+from odestab.encoder_layers.parts import (
+    affine,
+    arguments_by_name,
+    attention,
+    feed_forward,
+    mask_of,
+    post_norm,
+    stacked,
 )
+from odestab.fields.linearized_layer import HalfWeights, LayerWeights
 
 
 def layer_weights(
     module: nn.Module, arguments: tuple[Any, ...], keywords: Mapping[str, Any]
 ) -> LayerWeights | None:
-    """The record of a layer of BERT's structure (BERT, RoBERTa, ELECTRA); None for any other.
+    """The record of a layer whose structure is known; None for any other.
 
     Args:
         module: the layer.
-        arguments: what the encoder passed it after the hidden state; the attention mask is the
-            first.
+        arguments: what the model passed it after the hidden state.
         keywords: likewise.
     """
-    layer: Any = module
-    mask = keywords.get("attention_mask", arguments[0] if arguments else None)
     try:
-        attention, joined, expanded, output = (
-            layer.attention.self,
-            layer.attention.output,
-            layer.intermediate,
-            layer.output,
-        )
-        projections = [
-            _affine(projection) for projection in (attention.query, attention.key, attention.value)
-        ]
-        stacked = Affine(
-            torch.cat([p.weight for p in projections]), torch.cat([p.bias for p in projections])
-        )
-        bias = _additive(mask, stacked.weight.dtype)
-        return LayerWeights(
-            AttentionWeights(
-                stacked,
-                _affine(joined.dense),
-                _norm(joined.LayerNorm),
-                attention.num_attention_heads,
-                bias,
-            ),
-            FeedForwardWeights(
-                _affine(expanded.dense),
-                _affine(output.dense),
-                _norm(output.LayerNorm),
-                expanded.intermediate_act_fn,
-            ),
-        )
-    except (AttributeError, TypeError):
+        given = arguments_by_name(module, arguments, keywords)
+    except TypeError:  # a forward that takes the state otherwise
         return None
+    for read in READERS:
+        try:
+            return read(module, given)
+        except (AttributeError, TypeError):
+            continue
+    return None
 
 
-def _affine(linear: Any) -> Affine:
-    if not isinstance(linear, nn.Linear):  # quantised or adapted layers compute something else
-        raise TypeError(f"expected a Linear, got {type(linear).__name__}")
-    return Affine(linear.weight, linear.bias)
-
-
-def _norm(norm: Any) -> Norm:
-    if not isinstance(norm, nn.LayerNorm):
-        raise TypeError(f"expected a LayerNorm, got {type(norm).__name__}")
-    return Norm(norm.weight, norm.bias, norm.eps)
-
-
-def _additive(mask: Tensor | None, dtype: torch.dtype) -> Tensor | None:
-    """What is added to the scores; False of a boolean mask becomes the lowest finite number."""
-    if mask is None or mask.dtype != torch.bool:
-        return mask
-    return torch.zeros(mask.shape, dtype=dtype, device=mask.device).masked_fill(
-        ~mask, torch.finfo(dtype).min
+def _bert(layer: Any, given: Mapping[str, Any]) -> LayerWeights:
+    """BERT, RoBERTa, ELECTRA and many more."""
+    own = layer.attention.self
+    projections = stacked((own.query, own.key, own.value))
+    heads = own.num_attention_heads
+    attend = attention(
+        projections, layer.attention.output.dense, heads, biases=[mask_of(own, given)]
     )
+    return LayerWeights(post_norm(attend, layer.attention.output.LayerNorm), _expansion(layer))
+
+
+def _mpnet(layer: Any, given: Mapping[str, Any]) -> LayerWeights:
+    own = layer.attention.attn
+    projections = stacked((own.q, own.k, own.v))
+    biases = [given.get("position_bias"), given.get("attention_mask")]
+    attend = attention(projections, own.o, own.num_attention_heads, biases)
+    return LayerWeights(post_norm(attend, layer.attention.LayerNorm), _expansion(layer))
+
+
+def _expansion(layer: Any) -> HalfWeights:
+    """BERT's feed-forward half."""
+    expanded = layer.intermediate
+    feed = feed_forward(affine(expanded.dense), layer.output.dense, expanded.intermediate_act_fn)
+    return post_norm(feed, layer.output.LayerNorm)
+
+
+READERS = (_bert, _mpnet)

@@ -181,7 +181,7 @@ class LayerVectorField(AbstractVectorField):
         mask: True on real tokens.
         kind: "increment" or "outer".
         analytic: x ↦ a fast linearisation of the layer where its structure is known, or None where
-            that does not reproduce it.
+            that does not reproduce it; it has a `take` of its own where it can be cut.
 
     >>> f, x = od.LayerVectorField(torch.tanh, kind="increment"), torch.ones(1, 3).double()
     >>> torch.equal(f(x), torch.tanh(x) - x), f.split
@@ -210,7 +210,9 @@ class LayerVectorField(AbstractVectorField):
         if cut is None:
             return None
         mask = None if self.mask is None else self.mask[examples]
-        return dataclasses.replace(self, layer=cut(examples), mask=mask, analytic=None)
+        cut_analytic = getattr(self.analytic, "take", None)
+        analytic = None if cut_analytic is None else cut_analytic(examples)
+        return dataclasses.replace(self, layer=cut(examples), mask=mask, analytic=analytic)
 
     def unsplit(self, x: Float[Tensor, "batch *event"]) -> Float[Tensor, "batch *event"]:
         """F(x), the layer, with zeros on padding."""

@@ -126,9 +126,8 @@ def test_a_half_that_its_record_does_not_reproduce_is_differentiated_automatical
     halves = trace(bert, padded(bert), sublayers=True)
     field, x = halves.fields[half], halves.states[half]
     scaled = dataclasses.replace(field, layer=lambda state: 2 * field.layer(state))
-    function, (weights, _, mask) = field.analytic.func, field.analytic.args
     scaled = dataclasses.replace(
-        scaled, analytic=lambda state: function(weights, scaled.layer, mask, state)
+        scaled, analytic=dataclasses.replace(field.analytic, function=scaled.layer)
     )
     assert field.linearize(x).path == "analytic"
     assert scaled.linearize(x).path == "torch.func"

@@ -71,7 +71,7 @@ def test_a_record_that_does_not_reproduce_its_function_is_not_used(
     trajectory: od.Trajectory, layer: int
 ) -> None:
     field, x = trajectory.fields[layer], trajectory.states[layer]
-    other = trajectory.fields[layer + 2].analytic.args[0]
+    other = trajectory.fields[layer + 2].analytic.weights
     mismatched = functools.partial(analytic_linearization, other, field.layer, trajectory.mask)
     assert isinstance(field, od.LayerVectorField)
     assert dataclasses.replace(field, analytic=mismatched).linearize(x).path == "torch.func"
@@ -109,7 +109,7 @@ def test_products_in_half_precision_are_those_of_float64(
 def test_a_record_of_another_layer_is_not_used_in_bfloat16_either(minilm_folder: Path) -> None:
     trajectory = traced(od.load_encoder(minilm_folder, dtype=torch.bfloat16), False)
     field, other = trajectory.fields[2], trajectory.fields[3]
-    weights = other.analytic.args[0]
+    weights = other.analytic.weights
     assert (
         analytic_linearization(weights, field.layer, trajectory.mask, trajectory.states[2]) is None
     )

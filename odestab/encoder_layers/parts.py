@@ -1,0 +1,154 @@
+"""Modules of a layer as the plain records of the analytic linearisation.
+
+A module that is not what it looks like raises TypeError: an adapted or quantised linear layer
+computes something else than its weights say.
+"""
+
+import inspect
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from odestab.fields.linearized_attention import AttentionWeights, ScoreBias
+from odestab.fields.linearized_feed_forward import FeedForwardWeights
+from odestab.fields.linearized_layer import HalfWeights
+from odestab.fields.linearized_maps import Affine, Norm, Rotation
+from odestab.fields.relative_scores import RelativeScores
+
+
+def arguments_by_name(
+    module: nn.Module, arguments: tuple[Any, ...], keywords: Mapping[str, Any]
+) -> dict[str, Any]:
+    """What a layer was passed after its state, by the names in its forward."""
+    signature = inspect.signature(type(module).forward)
+    bound = signature.bind(module, None, *arguments, **keywords).arguments
+    extra = [
+        name
+        for name, parameter in signature.parameters.items()
+        if parameter.kind.name == "VAR_KEYWORD"
+    ]
+    return {**bound, **{key: value for name in extra for key, value in bound.get(name, {}).items()}}
+
+
+def require_plain(module: Any) -> None:
+    """Refuse a module that hooks or a forward of its own may change."""
+    if module._forward_hooks or module._forward_pre_hooks or "forward" in vars(module):
+        raise TypeError(f"expected a module without hooks, got a {type(module).__name__} with some")
+
+
+def affine(linear: Any) -> Affine:
+    """A Linear, or transformers' Conv1D, whose weight is transposed."""
+    require_plain(linear)
+    if type(linear) is nn.Linear:
+        return Affine(linear.weight, linear.bias)
+    if type(linear).__name__ == "Conv1D" and linear.weight.ndim == 2:
+        return Affine(linear.weight.T, linear.bias)
+    raise TypeError(f"expected a Linear, got {type(linear).__name__}")
+
+
+def stacked(linears: Sequence[Any]) -> Affine:
+    """Linear layers of one input, their outputs one after the other."""
+    maps = [affine(linear) for linear in linears]
+    if all(part.bias is None for part in maps):
+        return Affine(torch.cat([part.weight for part in maps]))
+    biases = [
+        part.weight.new_zeros(len(part.weight)) if part.bias is None else part.bias for part in maps
+    ]
+    return Affine(torch.cat([part.weight for part in maps]), torch.cat(biases))
+
+
+def norm(module: Any) -> Norm | None:
+    """A LayerNorm or an RMSNorm; None for the identity."""
+    require_plain(module)
+    name = type(module).__name__
+    if type(module) is nn.Identity:
+        return None
+    if type(module) is nn.LayerNorm:
+        return Norm(module.weight, module.bias, module.eps)
+    if name == "DebertaLayerNorm":
+        return Norm(module.weight, module.bias, module.variance_epsilon)
+    if name.endswith("RMSNorm") or name == "T5LayerNorm":
+        epsilon = module.eps if hasattr(module, "eps") else module.variance_epsilon
+        gain = 1 + module.weight if name.startswith("Gemma") else module.weight
+        return Norm(gain, None, epsilon, centered=False)
+    raise TypeError(f"expected a norm, got {name}")
+
+
+def attention(
+    query_key_value: Affine,
+    output: Any,
+    heads: int,
+    biases: Sequence[ScoreBias | None] = (),
+    key_heads: int | None = None,
+    scale: float | None = None,
+    turns: tuple[Norm | Rotation, ...] = (),
+    relative: RelativeScores | None = None,
+) -> AttentionWeights:
+    """Attention of projections that are stacked; the scale is 1/√(head size) by default."""
+    mixed = affine(output)
+    return AttentionWeights(
+        query_key_value,
+        mixed,
+        heads,
+        key_heads or heads,
+        1 / math.sqrt(mixed.weight.shape[1] // heads) if scale is None else scale,
+        tuple(additive(bias, mixed.weight.dtype) for bias in biases if bias is not None),
+        turns,
+        relative,
+    )
+
+
+def feed_forward(
+    intermediate: Affine, output: Any, activation: Any, gated: bool = False
+) -> FeedForwardWeights:
+    """The feed-forward map; of a gated one the gate stands first in the intermediate map."""
+    if not callable(activation):
+        raise TypeError(f"expected an activation, got {type(activation).__name__}")
+    return FeedForwardWeights(intermediate, affine(output), activation, gated)
+
+
+def post_norm(branch: AttentionWeights | FeedForwardWeights, module: Any) -> HalfWeights:
+    """N(x + g(x))."""
+    return HalfWeights(branch, norm_after=norm(module))
+
+
+def pre_norm(branch: AttentionWeights | FeedForwardWeights, module: Any) -> HalfWeights:
+    """x + g(N(x))."""
+    return HalfWeights(branch, norm_before=norm(module))
+
+
+def additive(bias: ScoreBias, dtype: torch.dtype) -> ScoreBias:
+    """What is added to the scores; False of a boolean mask becomes the lowest finite number."""
+    if not isinstance(bias, Tensor) or bias.dtype != torch.bool:
+        return bias
+    return torch.zeros(bias.shape, dtype=dtype, device=bias.device).masked_fill(
+        ~bias, torch.finfo(dtype).min
+    )
+
+
+def mask_of(module: Any, given: Mapping[str, Any]) -> ScoreBias | None:
+    """The attention mask of a layer, by its attention module.
+
+    Fused attention without a mask is causal where the module says so.
+    """
+    mask: Tensor | None = given.get("attention_mask")
+    if mask is not None:
+        return mask
+    causal = given.get("is_causal")
+    causal = getattr(module, "is_causal", False) if causal is None else causal
+    fused = getattr(module.config, "_attn_implementation", None) == "sdpa"
+    return causal_bias if causal and fused else None
+
+
+def causal_bias(tokens: int) -> Tensor:
+    """−∞ where a key comes after its query."""
+    return torch.full((tokens, tokens), -torch.inf).triu(1)
+
+
+def rotation(given: Mapping[str, Any], dtype: torch.dtype) -> Rotation:
+    """Rotary positions as the model passed them."""
+    cosine, sine = (part.to(dtype)[:, :, None] for part in given["position_embeddings"])
+    return Rotation(cosine, sine)

@@ -1,0 +1,225 @@
+"""The written-out products of every structure that has a reader, against automatic differentiation.
+
+Each layer is recorded as its own model calls it, and computes in float64 throughout.
+"""
+
+import copy
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+import transformers
+from encoders import CONFIGS, LAYERS, SIZES, largest, padded, tiny
+from torch import Tensor, nn
+from torch.func import jvp, vjp
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.overrides import TorchFunctionMode
+
+from odestab.encoder_layers.weights import layer_weights
+from odestab.fields.linearized_layer import AnalyticLinearization
+from odestab.fields.vector_field import LayerVectorField
+
+EPS = torch.finfo(torch.float64).eps
+FAMILIES: dict[str, tuple[Callable[[], Any], str]] = {
+    "bert": (CONFIGS["bert"], "encoder.layer.1"),
+    "mpnet": (lambda: transformers.MPNetConfig(**SIZES, **LAYERS), "encoder.layer.1"),
+}
+
+
+class KeepDouble(TorchFunctionMode):
+    """Casts from float64 to float32 leave float64."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        if args and isinstance(args[0], Tensor) and args[0].dtype == torch.float64:
+            if func is Tensor.float or (func is Tensor.to and args[-1] is torch.float32):
+                return args[0]
+            if kwargs.get("dtype") == torch.float32:
+                kwargs = {**kwargs, "dtype": torch.float64}
+        return func(*args, **kwargs)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Call:
+    """A layer as its model called it; `batch` is cut as a traced layer is."""
+
+    module: nn.Module
+    x: Tensor
+    arguments: tuple[Any, ...]
+    keywords: dict[str, Any]
+
+    def __call__(self, x: Tensor) -> Tensor:
+        with KeepDouble(), sdpa_kernel(SDPBackend.MATH):
+            output = self.module(x, *self.arguments, **self.keywords)
+        return output[0] if isinstance(output, tuple) else output
+
+    def take(self, examples: Tensor) -> "Call":
+        def cut(value: Any) -> Any:
+            if isinstance(value, tuple):
+                return tuple(cut(part) for part in value)
+            per_example = isinstance(value, Tensor) and value.ndim > 2 and len(value) == len(self.x)
+            return value[examples] if per_example else value
+
+        keywords = {name: cut(value) for name, value in self.keywords.items()}
+        return Call(self.module, self.x[examples], cut(self.arguments), keywords)
+
+    def field(self, mask: Tensor) -> LayerVectorField:
+        weights = layer_weights(self.module, self.arguments, self.keywords)
+        analytic = None if weights is None else AnalyticLinearization(weights, self, mask)
+        return LayerVectorField(self, mask, "outer", analytic)
+
+
+def called(model: nn.Module, layer: nn.Module, batch: dict[str, Tensor]) -> Call:
+    """The first call of a layer by its model."""
+    calls = []
+
+    def keep(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        before, *arguments = args or (kwargs.get("hidden_states"),)
+        keywords = {name: value for name, value in kwargs.items() if name != "hidden_states"}
+        calls.append(Call(module, before, tuple(arguments), keywords))
+
+    handle = layer.register_forward_pre_hook(keep, with_kwargs=True)
+    with torch.no_grad(), KeepDouble():
+        model(**batch)
+    handle.remove()
+    return calls[0]
+
+
+WITHOUT_SDPA = ("mpnet",)
+CASES = [(family, "eager") for family in FAMILIES] + [
+    (family, "sdpa") for family in FAMILIES if family not in WITHOUT_SDPA
+]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Case:
+    """One layer of a small model on a padded batch."""
+
+    model: nn.Module
+    layer: nn.Module
+    batch: dict[str, Tensor]
+    call: Call
+    field: LayerVectorField
+
+    @property
+    def x(self) -> Tensor:
+        return self.call.x
+
+    def random(self, generator: torch.Generator, *leading: int) -> Tensor:
+        v = torch.randn(*leading, *self.x.shape, generator=generator, dtype=torch.float64)
+        return self.field.project(v)
+
+
+def made(family: str, attention: str) -> Case:
+    config, path = FAMILIES[family]
+    model = tiny(config(), attention)
+    layer = model.get_submodule(path)
+    batch = padded(model)
+    call = called(model, layer, batch)
+    return Case(model, layer, batch, call, call.field(batch["attention_mask"].bool()))
+
+
+@pytest.fixture(scope="module", params=CASES, ids="-".join)
+def case(request: pytest.FixtureRequest) -> Case:
+    return made(*request.param)
+
+
+def forward(case: Case, v: Tensor) -> Tensor:
+    return jvp(case.field.unsplit, (case.x,), (v,))[1]
+
+
+def test_both_products_are_those_of_automatic_differentiation(case, generator):
+    fast, pull = case.field.linearize(case.x), vjp(case.field.unsplit, case.x)[1]
+    assert fast.path == "analytic"
+    tangents = case.random(generator, 3)
+    mv = torch.stack([forward(case, v) for v in tangents])
+    rmv = torch.stack([pull(u)[0] for u in tangents])
+    for product, expected in ((fast.mv, mv), (fast.rmv, rmv)):
+        batched = case.field.project(product(tangents))
+        assert largest(batched - expected) <= 1e-12 * largest(expected)
+        single = case.field.project(product(tangents[1]))
+        assert largest(single - expected[1]) <= 1e-12 * largest(expected)
+
+
+def test_the_hundredth_product_is_the_first(case, generator):
+    """A kept constant that a product changes would drift (PyTorch issue 107538)."""
+    fast, v = case.field.linearize(case.x), case.random(generator)
+    tangent = v.clone()
+    for _ in range(99):
+        fast.mv(v), fast.rmv(v)
+    assert torch.equal(v, tangent)
+    hundredth, expected = case.field.project(fast.mv(v)), forward(case, v)
+    assert largest(hundredth - expected) <= 1e-12 * largest(expected)
+    hundredth, expected = case.field.project(fast.rmv(v)), vjp(case.field.unsplit, case.x)[1](v)[0]
+    assert largest(hundredth - expected) <= 1e-12 * largest(expected)
+
+
+def test_the_transpose_is_the_adjoint(case, generator):
+    fast = case.field.linearize(case.x)
+    u, v = case.random(generator, 2)
+    difference = (u * fast.mv(v)).sum() - (v * fast.rmv(u)).sum()
+    assert difference.abs() <= 1e3 * EPS * u.norm() * fast.mv(v).norm()
+
+
+def test_padded_is_alone(case, generator):
+    fast, v = case.field.linearize(case.x), case.random(generator)
+    for row, real in enumerate(case.field.mask):
+        batch = {name: value[row : row + 1, real] for name, value in case.batch.items()}
+        call = called(case.model, case.layer, batch)
+        alone = call.field(batch["attention_mask"].bool()).linearize(call.x)
+        assert alone.path == "analytic"
+        for product in ("mv", "rmv"):
+            expected = getattr(alone, product)(v[row : row + 1, real])[0]
+            image = case.field.project(getattr(fast, product)(v))[row, real]
+            assert largest(image - expected) <= 1e-11 * largest(expected)
+
+
+def test_a_cut_field_keeps_its_fast_products(case, generator):
+    fast, v = case.field.linearize(case.x), case.random(generator)
+    chosen = torch.tensor([2, 0])
+    cut = case.field.take(chosen).linearize(case.x[chosen])
+    assert cut.path == "analytic"
+    for part in (cut, fast.take(chosen)):
+        for product in ("mv", "rmv"):
+            expected = getattr(fast, product)(v)[chosen]
+            assert largest(getattr(part, product)(v[chosen]) - expected) <= 1e-12 * largest(
+                expected
+            )
+
+
+def test_a_cast_linearization_is_that_of_the_cast_record(case, generator):
+    fast, v = case.field.linearize(case.x), case.random(generator)
+    low = fast.cast(torch.float32)
+    for product in ("mv", "rmv"):
+        expected, image = getattr(fast, product)(v), getattr(low, product)(v.float())
+        assert image.dtype == torch.float32
+        assert largest(image - expected) <= 1e2 * torch.finfo(torch.float32).eps * largest(expected)
+
+
+class Adapted(nn.Linear):
+    """A Linear that computes something else, as adapted and quantised ones do."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x).round()
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_linear_layer_that_is_adapted_or_hooked_is_not_read(family):
+    case = made(family, "eager")
+    arguments = case.call.arguments, case.call.keywords
+    assert layer_weights(case.layer, *arguments) is not None
+    names = [name for name, part in case.layer.named_modules() if hasattr(part, "weight")]
+    for name in names:
+        changed = copy.deepcopy(case.layer)
+        part = changed.get_submodule(name)
+        handle = part.register_forward_hook(lambda module, inputs, output: 2 * output)
+        assert layer_weights(changed, *arguments) is None, name
+        handle.remove()
+        part.forward = type(part).forward.__get__(part)
+        assert layer_weights(changed, *arguments) is None, name
+        del part.forward
+        assert layer_weights(changed, *arguments) is not None
+        part.__class__ = Adapted
+        assert layer_weights(changed, *arguments) is None, name
