@@ -11,7 +11,7 @@ from analysis.measure import measure
 from analysis.record import Cell
 from analysis.study import Study, load_study
 
-CELLS_PER_WORKER = 8  # a worker takes as long to start as a few cells to measure
+CELLS_PER_WORKER = 4  # a worker takes as long to start as two or three cells to measure
 
 _study: Study  # of a worker process
 

@@ -125,11 +125,12 @@ class Study:
         return torch.float32
 
     def implicit(self, step_size: float, rtol: float = 1e-8) -> od.ImplicitEuler:
-        """Implicit Euler with the study's solver tolerance; float32 stops where its rounding
-        does.
+        """Implicit Euler with the study's solver tolerance; float32 stops where its rounding does.
+
+        Texts whose solve has ended leave the batch.
         """
         floor = rtol if self.config.dtype == "float64" else max(rtol, 1e-5)
-        return od.ImplicitEuler(step_size, solver=od.Auto(rtol=floor))
+        return od.ImplicitEuler(step_size, solver=od.Auto(rtol=floor, compaction=True))
 
 
 def load_study(config: StudyConfig, head: bool = False) -> Study:

@@ -81,7 +81,7 @@ def measure(study: "Study", plan: CellPlan) -> Measured:
     for name in METHODS:
         # Those that the growth of the same edits has followed.
         first = walk_through(study, originals, name, plan.step_size, EDIT_RTOL).path
-        second = edited_path(study, originals, edits, name, plan.step_size)
+        second, _ = edited_path(study, originals, edits, name, plan.step_size)
         path = od.secants(first, second, alignment=alignment)
         arrays |= {f"{name}_{of}": values for of, values in _of_path(path, layers).items()}
     # The first state, and so the edit's size, is the same under either method.

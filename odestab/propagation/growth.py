@@ -232,7 +232,7 @@ def grow(
         beside = Neighbour(path, displaced(delta, path.derivatives()))
     chosen = path.methods if methods is None else methods
     other = follow(path.trajectory, chosen, path.states[0] + delta, beside)
-    return growth_between(path, other, _lengths(beside) if predicted is None else predicted)
+    return growth_between(path, other, beside.growth if predicted is None else predicted)
 
 
 def grow_each(
@@ -264,7 +264,7 @@ def grow_each(
     beside = Neighbour(
         path, displaced(deltas[0], path.derivatives() if derivatives is None else derivatives)
     )
-    predicted = _lengths(beside)
+    predicted = beside.growth
     growths = []
     for delta, chosen in zip(deltas, methods or [path.methods] * len(deltas), strict=True):
         other = follow(path.trajectory, chosen, path.states[0] + delta, beside)
@@ -319,13 +319,6 @@ def _required_delta(path: Path, delta: Tensor) -> Tensor:
 def _differences(path: Path, other: Path) -> tuple[Tensor, ...]:
     """x̃_l − x_l."""
     return tuple(b - a for a, b in zip(path.states, other.states, strict=True))
-
-
-def _lengths(beside: Neighbour) -> Tensor:
-    """Of its differences, relative to the first."""
-    assert beside.differences is not None
-    norms = torch.stack([_norm(d) for d in beside.differences], dim=1)
-    return norms / norms[:, :1]
 
 
 def _norm(x: Tensor) -> Tensor:

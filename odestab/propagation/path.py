@@ -9,6 +9,7 @@ from torch import Tensor
 
 from odestab.fields.trajectory import Trajectory
 from odestab.fields.vector_field import AbstractVectorField
+from odestab.krylov.orthogonalization import norm
 from odestab.operators.linear_operator import AbstractOperator
 from odestab.steps.one_step import AbstractOneStepMethod, ExplicitEuler, Step
 
@@ -88,6 +89,18 @@ class Neighbour:
         square = before.square().flatten(1).sum(1)
         share = (before * delta).flatten(1).sum(1) / torch.where(square > 0, square, 1.0)
         return end + share[:, None, None] * (self.differences[layer + 1] - before)
+
+    @property
+    def growth(self) -> Float[Tensor, "batch levels"]:
+        """‖d_l‖/‖d_0‖.
+
+        Raises:
+            ValueError: if no differences are known.
+        """
+        if self.differences is None:
+            raise ValueError("differences must be known for their growth, got None")
+        norms = torch.stack([norm(d.flatten(1)) for d in self.differences], dim=1)
+        return norms / norms[:, :1]
 
 
 def follow(
