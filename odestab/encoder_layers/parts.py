@@ -4,6 +4,7 @@ A module that is not what it looks like raises TypeError: an adapted or quantise
 computes something else than its weights say.
 """
 
+import dataclasses
 import inspect
 import math
 from collections.abc import Mapping, Sequence
@@ -49,7 +50,7 @@ def affine(linear: Any) -> Affine:
     raise TypeError(f"expected a Linear, got {type(linear).__name__}")
 
 
-def stacked(linears: Sequence[Any]) -> Affine:
+def stacked(*linears: Any) -> Affine:
     """Linear layers of one input, their outputs one after the other."""
     maps = [affine(linear) for linear in linears]
     if all(part.bias is None for part in maps):
@@ -148,7 +149,45 @@ def causal_bias(tokens: int) -> Tensor:
     return torch.full((tokens, tokens), -torch.inf).triu(1)
 
 
+def norm_of_heads(*parts: tuple[Any, int]) -> Norm:
+    """One norm for the heads of several kinds: modules, and how many heads each is for."""
+    norms = [norm(module) for module, _ in parts]
+    first = norms[0]
+    if first is None or any(other is None or other.shift is not None for other in norms):
+        raise TypeError("expected norms of heads without a shift")
+    gains = [part.gain.expand(heads, -1) for part, (_, heads) in zip(norms, parts, strict=True)]
+    return dataclasses.replace(first, gain=torch.cat(gains))
+
+
 def rotation(given: Mapping[str, Any], dtype: torch.dtype) -> Rotation:
     """Rotary positions as the model passed them."""
     cosine, sine = (part.to(dtype)[:, :, None] for part in given["position_embeddings"])
     return Rotation(cosine, sine)
+
+
+def relative_scores(own: Any, given: Mapping[str, Any], root: float) -> RelativeScores:
+    """DeBERTa's scores of content against relative positions, of its attention module.
+
+    Args:
+        own: the attention module.
+        given: what the layer was passed: the distance of each key from each query, and the
+            embeddings of distances.
+        root: what scores are divided by.
+    """
+    distance = given["relative_pos"].long().flatten(0, -3)[0]  # (tokens, tokens), i − j
+    by_distance = torch.cat([distance[:, 0].flip(0), distance[0, 1:]])  # from n − 1 to 1 − n
+    span = min(len(distance), own.max_relative_positions)
+    rows = (by_distance + own.max_relative_positions).clamp(
+        own.max_relative_positions - span, own.max_relative_positions + span - 1
+    )
+    embeddings = given["rel_embeddings"][rows]
+    heads = own.num_attention_heads
+
+    def table(projection: Any, embeddings: Tensor) -> Tensor:
+        projected = affine(projection)(embeddings) / root
+        return projected.unflatten(-1, (heads, -1)).transpose(0, 1)
+
+    return RelativeScores(
+        table(own.pos_proj, embeddings) if "c2p" in own.pos_att_type else None,
+        table(own.pos_q_proj, embeddings.flip(0)) if "p2c" in own.pos_att_type else None,
+    )

@@ -22,10 +22,78 @@ from odestab.fields.linearized_layer import AnalyticLinearization
 from odestab.fields.vector_field import LayerVectorField
 
 EPS = torch.finfo(torch.float64).eps
+DECODER = SIZES | LAYERS | {"num_key_value_heads": 1, "num_attention_heads": 4, "pad_token_id": 0}
+IMAGE = {**SIZES, "num_hidden_layers": 2, "image_size": 12, "patch_size": 4}
+IMAGE.pop("vocab_size")
+T5 = {
+    "vocab_size": 60,
+    "d_model": 16,
+    "d_kv": 6,
+    "d_ff": 24,
+    "num_layers": 2,
+    "num_heads": 2,
+    "pad_token_id": 0,
+    "relative_attention_num_buckets": 8,
+    "relative_attention_max_distance": 12,
+    "initializer_factor": 4.0,
+}
+DEBERTA = SIZES | LAYERS | {"relative_attention": True, "pad_token_id": 0}
 FAMILIES: dict[str, tuple[Callable[[], Any], str]] = {
     "bert": (CONFIGS["bert"], "encoder.layer.1"),
     "mpnet": (lambda: transformers.MPNetConfig(**SIZES, **LAYERS), "encoder.layer.1"),
+    "distilbert": (CONFIGS["distilbert"], "transformer.layer.1"),
+    "albert": (
+        lambda: transformers.AlbertConfig(**SIZES, **LAYERS, embedding_size=8),
+        "encoder.albert_layer_groups.0",
+    ),
+    "deberta": (
+        lambda: transformers.DebertaConfig(**DEBERTA, pos_att_type=["c2p", "p2c"]),
+        "encoder.layer.1",
+    ),
+    "deberta-few-distances": (
+        lambda: transformers.DebertaConfig(
+            **DEBERTA, pos_att_type=["p2c"], max_relative_positions=4
+        ),
+        "encoder.layer.1",
+    ),
+    "gpt2": (
+        lambda: transformers.GPT2Config(
+            vocab_size=60,
+            n_embd=16,
+            n_head=2,
+            n_layer=2,
+            n_positions=32,
+            initializer_range=0.3,
+            pad_token_id=0,
+        ),
+        "h.1",
+    ),
+    "llama": (lambda: transformers.LlamaConfig(**DECODER), "layers.1"),
+    "qwen2": (lambda: transformers.Qwen2Config(**DECODER), "layers.1"),
+    "qwen3": (
+        lambda: transformers.Qwen3Config(**DECODER | {"num_key_value_heads": 2}, head_dim=6),
+        "layers.1",
+    ),
+    "mistral": (lambda: transformers.MistralConfig(**DECODER, sliding_window=4), "layers.1"),
+    "gemma": (lambda: transformers.GemmaConfig(**DECODER, head_dim=4), "layers.1"),
+    "modernbert": (CONFIGS["modernbert"], "layers.1"),
+    "modernbert-first": (CONFIGS["modernbert"], "layers.0"),
+    "vit": (lambda: transformers.ViTConfig(**IMAGE), "layers.1"),
+    "clip-text": (
+        lambda: transformers.CLIPTextConfig(
+            **SIZES, **LAYERS, pad_token_id=0, bos_token_id=1, eos_token_id=2
+        ),
+        "encoder.layers.1",
+    ),
+    "clip-image": (lambda: transformers.CLIPVisionConfig(**IMAGE), "encoder.layers.1"),
+    "t5": (lambda: transformers.T5Config(**T5), "encoder.block.1"),
+    "t5-first": (
+        lambda: transformers.T5Config(**T5, feed_forward_proj="gated-gelu"),
+        "encoder.block.0",
+    ),
 }
+DECODERS = ("gpt2", "llama", "qwen2", "qwen3", "mistral", "gemma")
+IMAGES = ("vit", "clip-image")
 
 
 class KeepDouble(TorchFunctionMode):
@@ -87,7 +155,7 @@ def called(model: nn.Module, layer: nn.Module, batch: dict[str, Tensor]) -> Call
     return calls[0]
 
 
-WITHOUT_SDPA = ("mpnet",)
+WITHOUT_SDPA = ("mpnet", "deberta", "deberta-few-distances")
 CASES = [(family, "eager") for family in FAMILIES] + [
     (family, "sdpa") for family in FAMILIES if family not in WITHOUT_SDPA
 ]
@@ -112,13 +180,33 @@ class Case:
         return self.field.project(v)
 
 
+def batch_of(family: str, model: nn.Module) -> dict[str, Any]:
+    """Texts of several lengths, or images."""
+    if family in IMAGES:
+        return {"pixel_values": torch.rand(3, 3, 12, 12, dtype=torch.float64)}
+    return padded(model) | ({"use_cache": False} if family in DECODERS else {})
+
+
+def one_of(batch: dict[str, Any], row: int, real: Tensor) -> dict[str, Any]:
+    """One example alone, without padding."""
+    return {
+        name: value[row : row + 1] if name == "pixel_values" else value[row : row + 1, real]
+        for name, value in batch.items()
+        if name != "use_cache"
+    } | {name: value for name, value in batch.items() if name == "use_cache"}
+
+
 def made(family: str, attention: str) -> Case:
     config, path = FAMILIES[family]
-    model = tiny(config(), attention)
+    auto = (
+        transformers.AutoModelForTextEncoding if family.startswith("t5") else transformers.AutoModel
+    )
+    model = tiny(config(), attention, auto)
     layer = model.get_submodule(path)
-    batch = padded(model)
+    batch = batch_of(family, model)
     call = called(model, layer, batch)
-    return Case(model, layer, batch, call, call.field(batch["attention_mask"].bool()))
+    mask = batch.get("attention_mask", torch.ones(call.x.shape[:2]))
+    return Case(model, layer, batch, call, call.field(mask.bool()))
 
 
 @pytest.fixture(scope="module", params=CASES, ids="-".join)
@@ -166,9 +254,9 @@ def test_the_transpose_is_the_adjoint(case, generator):
 def test_padded_is_alone(case, generator):
     fast, v = case.field.linearize(case.x), case.random(generator)
     for row, real in enumerate(case.field.mask):
-        batch = {name: value[row : row + 1, real] for name, value in case.batch.items()}
+        batch = one_of(case.batch, row, real)
         call = called(case.model, case.layer, batch)
-        alone = call.field(batch["attention_mask"].bool()).linearize(call.x)
+        alone = call.field(case.field.mask[row : row + 1, real]).linearize(call.x)
         assert alone.path == "analytic"
         for product in ("mv", "rmv"):
             expected = getattr(alone, product)(v[row : row + 1, real])[0]
@@ -210,7 +298,11 @@ def test_a_linear_layer_that_is_adapted_or_hooked_is_not_read(family):
     case = made(family, "eager")
     arguments = case.call.arguments, case.call.keywords
     assert layer_weights(case.layer, *arguments) is not None
-    names = [name for name, part in case.layer.named_modules() if hasattr(part, "weight")]
+    names = [
+        name
+        for name, part in case.layer.named_modules()
+        if hasattr(part, "weight") and not isinstance(part, nn.Embedding)
+    ]
     for name in names:
         changed = copy.deepcopy(case.layer)
         part = changed.get_submodule(name)
