@@ -24,8 +24,11 @@ GROWN = ("measured", "predicted", "relative", "converged", "size")
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Walk:
-    """A path with its step derivatives, made at first use: exact ones, and loose ones in the
-    working precision over the same linearisations.
+    """A path with its step derivatives, made at first use.
+
+    Attributes:
+        study: with its model.
+        path: what was followed.
     """
 
     study: Study
@@ -37,13 +40,15 @@ class Walk:
         # Iterations that stop by design are differentiated as they ran.
         return self.path.derivatives([not converges(method) for method in self.path.methods])
 
-    @functools.cached_property
     def loose(self) -> list[od.AbstractOperator]:
-        """The same linearisations, loosely."""
+        """The same linearisations in the working precision, and their solves loosely.
+
+        They are not kept: they have copies of all weights in that precision.
+        """
         return [_loose(self.study, derivative) for derivative in self.derivatives]
 
 
-@functools.lru_cache(maxsize=2)
+@functools.lru_cache(maxsize=4)  # either side of an edit under either method
 def walk_through(
     study: Study, texts: tuple[str, ...], method: str, step_size: float, rtol: float = PATH_RTOL
 ) -> Walk:
@@ -51,22 +56,6 @@ def walk_through(
     trajectory = study.trace(texts)
     step = od.ExplicitEuler(step_size) if method == "explicit" else od.ImplicitEuler(step_size)
     return _walk(study, trajectory, [step] * trajectory.depth, rtol)
-
-
-@functools.lru_cache(maxsize=2)
-def edited_path(
-    study: Study, texts: tuple[str, ...], edits: tuple[str, ...], method: str, step_size: float
-) -> tuple[od.Path, od.Neighbour | None]:
-    """The path of edited texts under one method; where they have as many tokens as the originals
-    beside that of these, with the linear prediction from which it began. Likewise.
-    """
-    walk = walk_through(study, texts, method, step_size, EDIT_RTOL)
-    trajectory = study.trace(edits)
-    if not torch.equal(trajectory.mask, walk.path.trajectory.mask):
-        return od.follow(trajectory, walk.path.methods), None
-    delta = trajectory.fields[0].project(trajectory.states[0] - walk.path.states[0])
-    beside = od.Neighbour(walk.path, od.displaced(delta, walk.derivatives))
-    return od.follow(trajectory, walk.path.methods, beside=beside), beside
 
 
 @functools.lru_cache(maxsize=2)
@@ -172,13 +161,16 @@ def grown_by_edits(
 ) -> dict[str, np.ndarray]:
     """Growth of a cell's edits under one method, by `GROWN`, as of one size."""
     pairs = [study.config.pairs[i] for i in plan.texts]
-    texts = tuple(pair.original for pair in pairs)
-    edits = tuple(pair.edited for pair in pairs)
-    walk = walk_through(study, texts, method, step_size, EDIT_RTOL)
-    path, beside = edited_path(study, texts, edits, method, step_size)
-    if beside is None:
-        raise ValueError("edits must have as many tokens as their originals to be subtracted")
-    return stacked([od.growth_between(walk.path, path, beside.growth)])
+    walk, edited = (
+        walk_through(study, texts, method, step_size, EDIT_RTOL)
+        for texts in (
+            tuple(pair.original for pair in pairs),
+            tuple(pair.edited for pair in pairs),
+        )
+    )
+    delta = od.EditPerturbation(edited.path.states[0]).delta(walk.path)
+    predicted = od.predict(delta, walk.derivatives)
+    return stacked([od.growth_between(walk.path, edited.path, predicted)])
 
 
 def _loosened(study: Study, path: od.Path, delta: Tensor) -> list[od.AbstractOneStepMethod]:
@@ -195,7 +187,7 @@ def _worst_direction(study: Study, kind: str, walk: Walk) -> Tensor:
     `kind` is that of the cell that asks.
     """
     found = od.worst_direction(
-        walk.path, 3 * study.config.growth_rtol, study.generator(kind), walk.loose
+        walk.path, 3 * study.config.growth_rtol, study.generator(kind), walk.loose()
     ).right
     assert found is not None
     return found[:, 0].to(walk.path.states[0])

@@ -73,7 +73,7 @@ from odestab.propagation.lyapunov import (
     lyapunov_exponents,
 )
 from odestab.propagation.path import Neighbour, Path, follow
-from odestab.propagation.prediction import displaced, predict, worst_direction
+from odestab.propagation.prediction import predict, worst_direction
 from odestab.propagation.secants import Secant, SecantPath, secant, secants
 from odestab.propagation.worst_growth import worst_growth
 from odestab.solver import (
@@ -179,7 +179,6 @@ __all__ = [
     "compose",
     "conditioning",
     "damping_advantage",
-    "displaced",
     "eigenvalues",
     "embedded_model_folder",
     "exponential",

@@ -65,7 +65,7 @@ def measure(study: "Study", plan: CellPlan) -> Measured:
     """
     import odestab as od
     from analysis.study import to_numpy
-    from analysis.walks import EDIT_RTOL, edited_path, walk_through
+    from analysis.walks import EDIT_RTOL, walk_through
 
     assert plan.step_size is not None
     pairs = [study.config.pairs[i] for i in plan.texts]
@@ -80,8 +80,10 @@ def measure(study: "Study", plan: CellPlan) -> Measured:
     arrays: dict[str, np.ndarray] = {}
     for name in METHODS:
         # Those that the growth of the same edits has followed.
-        first = walk_through(study, originals, name, plan.step_size, EDIT_RTOL).path
-        second, _ = edited_path(study, originals, edits, name, plan.step_size)
+        first, second = (
+            walk_through(study, texts, name, plan.step_size, EDIT_RTOL).path
+            for texts in (originals, edits)
+        )
         path = od.secants(first, second, alignment=alignment)
         arrays |= {f"{name}_{of}": values for of, values in _of_path(path, layers).items()}
     # The first state, and so the edit's size, is the same under either method.

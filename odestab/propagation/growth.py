@@ -15,6 +15,8 @@ from odestab.operators.linear_operator import AbstractOperator
 from odestab.propagation.path import Methods, Neighbour, Path, follow
 from odestab.propagation.prediction import displaced, worst_direction
 
+NEAR = 1e-2  # ‖δ_0‖/‖x_0‖ up to which a perturbed path follows the solutions of the unperturbed one
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Growth:
@@ -207,7 +209,9 @@ def grow(
 ) -> Growth:
     """Growth of δ_0 along a path: the measured one, and the linear prediction beside it.
 
-    The perturbed path begins its implicit solves beside the path.
+    The implicit solves of a small perturbation begin beside the path. Those of a larger one begin
+    at the state that enters the step, as the step itself does: where there are several solutions it
+    may end at another one.
 
     Args:
         path: the unperturbed path.
@@ -230,9 +234,8 @@ def grow(
     beside = Neighbour(path)
     if predicted is None:
         beside = Neighbour(path, displaced(delta, path.derivatives()))
-    chosen = path.methods if methods is None else methods
-    other = follow(path.trajectory, chosen, path.states[0] + delta, beside)
-    return growth_between(path, other, beside.growth if predicted is None else predicted)
+        predicted = beside.growth
+    return growth_between(path, _perturbed(beside, delta, methods), predicted)
 
 
 def grow_each(
@@ -243,7 +246,7 @@ def grow_each(
     derivatives: Sequence[AbstractOperator] | None = None,
 ) -> list[Growth]:
     """`grow` for perturbations of one direction and growing size: one linear prediction for all,
-    and every perturbed path begins its implicit solves beside the one before it.
+    and every small one begins its implicit solves beside the one before it.
 
     Args:
         path: the unperturbed path.
@@ -267,10 +270,19 @@ def grow_each(
     predicted = beside.growth
     growths = []
     for delta, chosen in zip(deltas, methods or [path.methods] * len(deltas), strict=True):
-        other = follow(path.trajectory, chosen, path.states[0] + delta, beside)
+        other = _perturbed(beside, delta, chosen)
         growths.append(growth_between(path, other, predicted))
         beside = Neighbour(path, _differences(path, other))
     return growths
+
+
+def _perturbed(beside: Neighbour, delta: Tensor, methods: Methods | None) -> Path:
+    """The path from x_0 + δ_0, begun beside a known one where δ_0 is small."""
+    path = beside.path
+    start = path.states[0]
+    near = bool((_norm(delta) <= NEAR * _norm(start)).all())
+    chosen = path.methods if methods is None else methods
+    return follow(path.trajectory, chosen, start + delta, beside if near else None)
 
 
 def growth_between(path: Path, other: Path, predicted: Float[Tensor, "batch levels"]) -> Growth:

@@ -19,7 +19,7 @@ def displaced(
 
     >>> f, x = od.LinearVectorField(-3 * torch.eye(2).double()), torch.zeros(1, 1, 2).double()
     >>> E = od.affine(od.Jacobian(f, x), 1.0, 1.0)  # of an explicit step
-    >>> [d.tolist() for d in od.displaced(x + 1, [E, E])]
+    >>> [d.tolist() for d in od.propagation.prediction.displaced(x + 1, [E, E])]
     [[[[1.0, 1.0]]], [[[-2.0, -2.0]]], [[[4.0, 4.0]]]]
     """
     moved = [delta]

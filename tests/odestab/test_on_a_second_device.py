@@ -300,9 +300,6 @@ CASES: dict[str, Case] = {
     "Neighbour": lambda d: od.Neighbour(
         od.follow(trajectory(d), od.ExplicitEuler(0.5)), (state(d, 1), state(d, 2), state(d, 1))
     ).end(0, state(d, 2)),
-    "displaced": lambda d: od.displaced(
-        state(d, 1), od.follow(trajectory(d), od.ExplicitEuler(0.5)).derivatives()
-    ),
     "predict": lambda d: od.predict(
         state(d, 1), od.follow(trajectory(d), od.ExplicitEuler(0.5)).derivatives()
     ),

@@ -113,6 +113,16 @@ def test_sizes_of_one_direction_share_a_prediction_and_grow_as_each_alone() -> N
         torch.testing.assert_close(one.measured, other.measured, rtol=rtol, atol=0)
 
 
+def test_a_large_perturbation_may_end_at_another_solution_as_its_step_does() -> None:
+    trajectory = mixing()
+    path = follow(trajectory, IMPLICIT)
+    delta = 0.3 * direction(trajectory)
+    alone = follow(trajectory, IMPLICIT, path.states[0] + delta)
+    given = torch.ones(2, DEPTH + 1, dtype=DTYPE)
+    growth = grow(path, delta, given)
+    assert torch.equal(growth.measured, growth_between(path, alone, given).measured)
+
+
 def test_a_step_that_the_neighbour_could_not_solve_is_not_tried_again() -> None:
     trajectory, texts = counted(mixing())
     path = follow(trajectory, IMPLICIT)
