@@ -4,6 +4,7 @@ run can tell what is missing.
 
 import dataclasses
 import hashlib
+import itertools
 from collections.abc import Iterable
 
 from analysis.config import SYNTHETIC, StudyConfig
@@ -80,12 +81,20 @@ def sharing_a_path(cells: Iterable[CellPlan]) -> list[list[CellPlan]]:
     return list(groups.values())
 
 
-def chunks(indices: list[int], lengths: list[int], size: int) -> list[tuple[int, ...]]:
-    """Groups of at most `size` texts of similar length, so that little is padded; groups and
-    members in a fixed order.
+def chunks(
+    indices: list[int], lengths: list[int], size: int, padded: bool = True
+) -> list[tuple[int, ...]]:
+    """Groups of at most `size` texts of similar length, so that little is padded, or of the same
+    length, so that nothing is; groups and members in a fixed order.
     """
     ordered = sorted(indices, key=lambda i: (lengths[i], i))
-    return [tuple(ordered[first : first + size]) for first in range(0, len(ordered), size)]
+    alike = itertools.groupby(ordered, key=lambda i: None if padded else lengths[i])
+    groups = [list(group) for _, group in alike]
+    return [
+        tuple(group[first : first + size])
+        for group in groups
+        for first in range(0, len(group), size)
+    ]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -101,6 +110,7 @@ class Scope:
         directed: the texts that have a direction of their own.
         aligned_tokens: token count of the longer side of every pair whose tokens can be aligned, by
             index: pairs of unequal counts too.
+        padded: the model takes padded batches.
     """
 
     config: StudyConfig
@@ -110,17 +120,21 @@ class Scope:
     pair_tokens: dict[int, int]
     directed: tuple[int, ...] = ()
     aligned_tokens: dict[int, int] = dataclasses.field(default_factory=dict)
+    padded: bool = True
 
     @property
     def texts(self) -> list[tuple[int, ...]]:
         """All texts, in chunks."""
-        return chunks(list(range(len(self.tokens))), self.tokens, self.config.chunk)
+        return self._chunks(list(range(len(self.tokens))), self.tokens)
 
     @property
     def followed(self) -> list[tuple[int, ...]]:
         """The texts that are followed through depth, in chunks."""
         first = list(range(len(self.tokens)))[: self.config.propagated]
-        return chunks(first, self.tokens, self.config.chunk)
+        return self._chunks(first, self.tokens)
+
+    def _chunks(self, indices: list[int], lengths: list[int]) -> list[tuple[int, ...]]:
+        return chunks(indices, lengths, self.config.chunk, self.padded)
 
     @property
     def short(self) -> list[int]:
@@ -141,12 +155,12 @@ class Scope:
         pairs = self.config.pairs
         tokens = self.pair_tokens if tokens is None else tokens
         lengths = [tokens.get(i, 0) for i in range(len(pairs))]
+        # The sides of a pair may differ in length: two pairs of one length are padded too.
+        size = self.config.chunk if self.padded else 1
         return [
             CellPlan(cell, chunk, step_size=step_size, perturbation=kind)
             for kind in dict.fromkeys(pair.kind for pair in pairs)
-            for chunk in chunks(
-                [i for i in tokens if pairs[i].kind == kind], lengths, self.config.chunk
-            )
+            for chunk in chunks([i for i in tokens if pairs[i].kind == kind], lengths, size)
         ]
 
     def of_texts(self, cell: str, step_size: float | None = None) -> list[CellPlan]:

@@ -58,7 +58,12 @@ class Study:
     def tokenize(self, texts: list[str]) -> Any:
         """A padded batch on the study's device, truncated to what the model takes."""
         batch = self.tokenizer(
-            texts, padding=True, truncation=True, max_length=self.max_tokens, return_tensors="pt"
+            texts,
+            padding=True,
+            truncation=True,
+            max_length=self.max_tokens,
+            return_attention_mask=True,
+            return_tensors="pt",
         )
         return batch.to(self.config.device)
 
@@ -125,13 +130,16 @@ class Study:
         """
         return torch.float32
 
-    def implicit(self, step_size: float, rtol: float = 1e-8) -> od.ImplicitEuler:
+    def implicit(
+        self, step_size: float, rtol: float = 1e-8, diagnose: bool = True
+    ) -> od.ImplicitEuler:
         """Implicit Euler with the study's solver tolerance; float32 stops where its rounding does.
 
         Texts whose solve has ended leave the batch.
         """
         floor = rtol if self.config.dtype == "float64" else max(rtol, 1e-5)
-        return od.ImplicitEuler(step_size, solver=od.Auto(rtol=floor, compaction=True))
+        solver = od.Auto(rtol=floor, compaction=True, diagnose=diagnose)
+        return od.ImplicitEuler(step_size, solver=solver)
 
 
 def load_study(config: StudyConfig, head: bool = False) -> Study:
@@ -159,7 +167,7 @@ def load_study(config: StudyConfig, head: bool = False) -> Study:
         config,
         encoder,
         tokenizer,
-        _max_tokens(encoder, tokenizer),
+        tokenizer.model_max_length,
         identity,
         directions,
     )
@@ -195,14 +203,6 @@ def _directions(config: StudyConfig, encoder: Any) -> dict[int, Tensor]:
         i: torch.from_numpy(value).to(config.device, getattr(torch, config.dtype))
         for i, value in found.items()
     }
-
-
-def _max_tokens(encoder: Any, tokenizer: Any) -> int:
-    """The longest text that both the tokenizer and the encoder take."""
-    limit = od.position_limit(encoder)
-    return int(
-        tokenizer.model_max_length if limit is None else min(tokenizer.model_max_length, limit)
-    )
 
 
 def to_numpy(tensor: Tensor) -> np.ndarray:

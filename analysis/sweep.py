@@ -78,7 +78,8 @@ def prepare(config: StudyConfig, warn: Report) -> Sweep:
     layers = config.chosen_layers(first.depth)
     hidden = first.states[0].shape[2]
     directed = tuple(sorted(study.directions))
-    scope = Scope(config, layers, tokens, hidden, pairs.equal, directed, pairs.aligned)
+    padded = od.takes_padding(study.encoder)
+    scope = Scope(config, layers, tokens, hidden, pairs.equal, directed, pairs.aligned, padded)
     cells = plan(scope)
     resolved = config.as_dict() | {
         "layers": layers,

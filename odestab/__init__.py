@@ -18,6 +18,7 @@ from odestab.encoder_layers import (
     position_limit,
     readout,
     stored_types,
+    takes_padding,
     trace,
     weight_files,
 )
@@ -224,6 +225,7 @@ __all__ = [
     "step_growth",
     "stored_types",
     "symmetric_part",
+    "takes_padding",
     "trace",
     "transient_growth",
     "truncated_stability_function",

@@ -47,11 +47,13 @@ class Classifier:
             padding=True,
             truncation=True,
             max_length=self.max_tokens,
+            return_attention_mask=True,
             return_special_tokens_mask=True,
             return_tensors="pt",
         )
         # some tokenizers tell of segments also where the model has none
-        taken = {*inspect.signature(self.model.forward).parameters, "special_tokens_mask"}
+        kept = ("attention_mask", "special_tokens_mask")
+        taken = {*inspect.signature(self.model.forward).parameters, *kept}
         return {
             name: values.to(self.model.device) for name, values in batch.items() if name in taken
         }
@@ -59,7 +61,8 @@ class Classifier:
     @torch.no_grad()
     def run(self, batch: Mapping[str, Tensor]) -> "States":
         """One forward."""
-        asked = {name: values for name, values in batch.items() if name != "special_tokens_mask"}
+        taken = inspect.signature(self.model.forward).parameters
+        asked = {name: values for name, values in batch.items() if name in taken}
         output = self.model(**asked, output_hidden_states=True, return_dict=True)
         states = torch.stack(output.hidden_states, 2)
         mask = batch["attention_mask"].bool()
@@ -227,10 +230,13 @@ def _batches(
     columns = [list(column) for column in zip(*(draft for _, draft in asked), strict=True)]
     counted = classifier.tokenizer(*columns, truncation=True, max_length=classifier.max_tokens)
     lengths = [len(ids) for ids in counted["input_ids"]]
+    padded = od.takes_padding(classifier.model)
     ordered = sorted(range(len(asked)), key=lambda i: (lengths[i], i))
     group: list[int] = []
     for place in ordered:
-        if group and (len(group) + 1) * lengths[place] > TOKENS_AT_ONCE:
+        full = (len(group) + 1) * lengths[place] > TOKENS_AT_ONCE
+        longer = not padded and lengths[place] > lengths[group[-1] if group else place]
+        if group and (full or longer):
             yield [asked[i] for i in group]
             group = []
         group.append(place)

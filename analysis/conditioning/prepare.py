@@ -48,7 +48,8 @@ class Prepared:
     def chunks(self) -> list[tuple[int, ...]]:
         """Rows measured together, by index."""
         lengths = [row.tokens for row in self.rows]
-        return chunks([*range(len(self.rows))], lengths, self.config.chunk)
+        padded = od.takes_padding(self.classifier.model)
+        return chunks([*range(len(self.rows))], lengths, self.config.chunk, padded)
 
 
 def prepare(config: ConditionConfig, warn: Report) -> Prepared:
@@ -91,9 +92,7 @@ def load(config: ConditionConfig, data: Rows) -> Classifier:
         torch.set_num_threads(1)  # equal numbers in one process and in several
     model, tokenizer = od.load_classifier(config.model, getattr(torch, config.dtype), config.device)
     _require_margins(model, config.model)
-    limit = od.position_limit(model)
-    longest = tokenizer.model_max_length
-    max_tokens = int(longest if limit is None else min(longest, limit))
+    max_tokens = tokenizer.model_max_length
     families = tuple(_family(name, config, model, tokenizer, data) for name in config.families)
     return Classifier(model, tokenizer, max_tokens, families, config.drafts, config.seed)
 

@@ -3,6 +3,7 @@
 import dataclasses
 from collections.abc import Callable, Iterable, Sequence
 
+import odestab as od
 from analysis.config import StudyConfig, default_model_folder
 from analysis.edits.damping import damping
 from analysis.edits.measure import first_broken, measured, traced, words
@@ -54,7 +55,7 @@ def measure_edits(
     model = inspected(study, config.pairs[places[0]].original)
     edits: list[Edit] = []
     shown: dict[int, Words] = {}
-    groups = batches(places, config.chunk)
+    groups = batches(places, config.chunk if od.takes_padding(study.encoder) else 1)
     of_originals = clusters(config.pairs)
     with memory_errors("shorter texts need less"):
         for group in progress(groups, len(groups)):

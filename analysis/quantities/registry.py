@@ -2,6 +2,7 @@
 cells of a study, datasets, summary.json, and what did not converge.
 """
 
+import itertools
 from collections.abc import Mapping
 from typing import Any
 
@@ -62,8 +63,13 @@ def plan(scope: Scope) -> list[CellPlan]:
         if quantity.plan is not None and scope.config.depth in quantity.depths
         for cell in quantity.plan(scope)
     ]
-    cells = [cell for _, _, cell in sorted(ordered, key=lambda one: one[:2])]
-    return [cell for group in sharing_a_path(cells) for cell in group]
+    ordered.sort(key=lambda one: one[:2])
+    return [
+        cell
+        for _, stage in itertools.groupby(ordered, key=lambda one: one[0])
+        for group in sharing_a_path(cell for _, _, cell in stage)
+        for cell in group
+    ]
 
 
 def measured_by(kind: str) -> Quantity:

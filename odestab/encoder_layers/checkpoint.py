@@ -1,20 +1,27 @@
 """A checkpoint → encoder and tokenizer, every weight read and finite, or an error of one line."""
 
 import contextlib
+import functools
 import logging
 import types
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
+from torch import nn
 
+from odestab.encoder_layers.bound_layer import KeepDouble
 from odestab.encoder_layers.declared import declare_steps_of, plain_config
 from odestab.encoder_layers.embedded_model import embedded_model_folder
-from odestab.encoder_layers.families import DOUBLE_THROUGHOUT, require_encoder
+from odestab.encoder_layers.families import (
+    BERT_KIN,
+    T5_KIN,
+    is_decoder,
+    position_limit,
+    require_text_model,
+)
 from odestab.encoder_layers.weight_files import (
     INDEX,
     require_safe_name,
@@ -24,6 +31,7 @@ from odestab.encoder_layers.weight_files import (
 )
 from odestab.one_thread import ONE_THREAD
 
+NO_LIMIT = 2**20  # tokens of a text for a model of relative positions
 FLOATING = ("F", "BF")  # how safetensors names the types that are: F64, F32, F16, BF16, F8_E4M3, …
 
 CLASSIFIER = "ForSequenceClassification"  # what the name of such an architecture ends with
@@ -89,41 +97,45 @@ def load_model(
         with_head = _has_head(model) if classifier is None else classifier
         loaded = _load_weights(model, dtype, with_head)
         tokenizer = _load_tokenizer(model)
+        _agree(loaded, tokenizer)
     return _ready(loaded, dtype, device), tokenizer
 
 
+def _agree(model: Any, tokenizer: Any) -> None:
+    """Let a tokenizer pad and cut as its model takes it.
+
+    Decoders often have no padding token, where any will do: padding on the right is behind all that
+    a token attends to, and is masked. They count positions from the left, so padding on the left
+    would move them.
+    """
+    limit = position_limit(model)
+    tokenizer.model_max_length = min(tokenizer.model_max_length, limit or NO_LIMIT)
+    if is_decoder(model.config):
+        tokenizer.padding_side = "right"
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token
+    if getattr(model.config, "pad_token_id", None) is None:
+        # by which a decoder's classifier finds the last token of a text
+        model.config.pad_token_id = tokenizer.pad_token_id
+
+
 def _ready(model: Any, dtype: torch.dtype, device: str | torch.device) -> Any:
-    """A loaded model in eval mode on its device, parameters without gradient, its layers in float64
+    """A loaded model in eval mode on its device, parameters without gradient, computing in float64
     throughout where that is asked for.
     """
-    if dtype == torch.float64 and model.config.model_type not in DOUBLE_THROUGHOUT:
-        for layer in {
-            layer
-            for layers in model.modules()
-            if isinstance(layers, nn.ModuleList)
-            for layer in layers
-        }:
-            # a bound method survives a deep copy
-            layer.forward = types.MethodType(_forward_in_double, layer)
+    if dtype == torch.float64 and model.config.model_type not in BERT_KIN:
+        # A bound method survives a deep copy.
+        model.forward = types.MethodType(_in_double(type(model).forward), model)
     return model.to(device).eval().requires_grad_(False)
 
 
-class _KeepDouble(TorchFunctionMode):
-    """Casts from float64 to float32 leave float64."""
+def _in_double(forward: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(forward)
+    def inside(model: nn.Module, *args: Any, **kwargs: Any) -> Any:
+        with KeepDouble():
+            return forward(model, *args, **kwargs)
 
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        kwargs = kwargs or {}
-        if args and isinstance(args[0], Tensor) and args[0].dtype == torch.float64:
-            if func is Tensor.float or (func is Tensor.to and args[-1] is torch.float32):
-                return args[0]
-            if kwargs.get("dtype") == torch.float32:
-                kwargs = {**kwargs, "dtype": torch.float64}
-        return func(*args, **kwargs)
-
-
-def _forward_in_double(layer: nn.Module, *args: Any, **kwargs: Any) -> Any:
-    with _KeepDouble():
-        return type(layer).forward(layer, *args, **kwargs)
+    return inside
 
 
 def require_folder_or_id(model: str | Path) -> None:
@@ -148,9 +160,7 @@ def _load_weights(model: str | Path, dtype: torch.dtype, classifier: bool) -> An
     """The encoder, or the classifier, with every weight read from the checkpoint, or an error that
     names the fault.
     """
-    from transformers import AutoConfig, AutoModel, AutoModelForSequenceClassification
-
-    architecture = AutoModelForSequenceClassification if classifier else AutoModel
+    from transformers import AutoConfig
 
     options = {"attn_implementation": "eager", "use_safetensors": True, "trust_remote_code": False}
     judged = {"output_loading_info": True, "ignore_mismatched_sizes": True}  # below
@@ -160,7 +170,10 @@ def _load_weights(model: str | Path, dtype: torch.dtype, classifier: bool) -> An
         "config.json (no network may be the cause)",
     ):
         config = plain_config(model) or AutoConfig.from_pretrained(model, trust_remote_code=False)
-    require_encoder(config, f"model {str(model)!r}")
+    require_text_model(config, f"model {str(model)!r}")
+    architecture = _architecture(config, f"model {str(model)!r}", classifier)
+    if config.model_type == "clip" and not classifier:
+        config = config.text_config
     with _required(model, "have readable weights in model.safetensors"), warnings.catch_warnings():
         files = _safe_files(model, config)
         warnings.filterwarnings(
@@ -187,7 +200,28 @@ def _load_weights(model: str | Path, dtype: torch.dtype, classifier: bool) -> An
             f"model {str(model)!r} must have finite weights in "
             f"{dtype}, {len(bad)} are not: {', '.join(bad[:3])}"
         )
-    return encoder
+    return encoder.get_encoder() if config.is_encoder_decoder else encoder
+
+
+def _architecture(config: Any, name: str, classifier: bool) -> Any:
+    """The class that loads a configuration's encoder or decoder, or its classifier."""
+    from transformers import (
+        AutoModel,
+        AutoModelForSequenceClassification,
+        AutoModelForTextEncoding,
+        CLIPTextModel,
+    )
+
+    if classifier and config.is_encoder_decoder:
+        raise ValueError(
+            f"{name} must be a classifier of its encoder's or decoder's states, got model_type "
+            f"{config.model_type!r}, which reads a decoder behind its encoder"
+        )
+    if classifier:
+        return AutoModelForSequenceClassification
+    if config.model_type == "clip":
+        return CLIPTextModel
+    return AutoModelForTextEncoding if config.model_type in T5_KIN else AutoModel
 
 
 def _has_head(model: str | Path) -> bool:

@@ -8,10 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from odestab.encoder_layers.bound_layer import BoundLayer
 from odestab.encoder_layers.checkpoint import load_model
 from odestab.encoder_layers.declared import Steps, declared_steps
 from odestab.encoder_layers.families import LAYER_PATHS
-from odestab.encoder_layers.tracing import BoundLayer
 from odestab.fields.vector_field import FIELD_KINDS, LayerVectorField
 from odestab.steps.one_step import AbstractOneStepMethod, ExplicitEuler, Step
 

@@ -8,7 +8,7 @@ import dataclasses
 import inspect
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -111,6 +111,16 @@ def feed_forward(
     return FeedForwardWeights(intermediate, affine(output), activation, gated)
 
 
+Branch = TypeVar("Branch", AttentionWeights, FeedForwardWeights)
+
+
+def scaled(branch: Branch, factor: Tensor) -> Branch:
+    """A branch with each entry of its output times a factor."""
+    output = branch.output
+    bias = None if output.bias is None else factor * output.bias
+    return dataclasses.replace(branch, output=Affine(factor[:, None] * output.weight, bias))
+
+
 def post_norm(branch: AttentionWeights | FeedForwardWeights, module: Any) -> HalfWeights:
     """N(x + g(x))."""
     return HalfWeights(branch, norm_after=norm(module))
@@ -165,29 +175,35 @@ def rotation(given: Mapping[str, Any], dtype: torch.dtype) -> Rotation:
     return Rotation(cosine, sine)
 
 
-def relative_scores(own: Any, given: Mapping[str, Any], root: float) -> RelativeScores:
-    """DeBERTa's scores of content against relative positions, of its attention module.
+def relative_scores(
+    given: Mapping[str, Any],
+    heads: int,
+    span: int,
+    middle: int,
+    root: float,
+    keys: Any,
+    queries: Any,
+) -> RelativeScores:
+    """DeBERTa's scores of content against relative positions.
 
     Args:
-        own: the attention module.
         given: what the layer was passed: the distance of each key from each query, and the
             embeddings of distances.
+        heads: number of heads.
+        span: distances are cut to [−span, span).
+        middle: the embedding of distance 0.
         root: what scores are divided by.
+        keys: the projection of embeddings to keys; None is no such term.
+        queries: likewise to queries.
     """
     distance = given["relative_pos"].long().flatten(0, -3)[0]  # (tokens, tokens), i − j
     by_distance = torch.cat([distance[:, 0].flip(0), distance[0, 1:]])  # from n − 1 to 1 − n
-    span = min(len(distance), own.max_relative_positions)
-    rows = (by_distance + own.max_relative_positions).clamp(
-        own.max_relative_positions - span, own.max_relative_positions + span - 1
-    )
-    embeddings = given["rel_embeddings"][rows]
-    heads = own.num_attention_heads
+    embeddings = given["rel_embeddings"][by_distance.clamp(-span, span - 1) + middle]
 
-    def table(projection: Any, embeddings: Tensor) -> Tensor:
+    def table(projection: Any, embeddings: Tensor) -> Tensor | None:
+        if projection is None:
+            return None
         projected = affine(projection)(embeddings) / root
         return projected.unflatten(-1, (heads, -1)).transpose(0, 1)
 
-    return RelativeScores(
-        table(own.pos_proj, embeddings) if "c2p" in own.pos_att_type else None,
-        table(own.pos_q_proj, embeddings.flip(0)) if "p2c" in own.pos_att_type else None,
-    )
+    return RelativeScores(table(keys, embeddings), table(queries, embeddings.flip(0)))

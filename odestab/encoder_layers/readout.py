@@ -7,7 +7,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from odestab.encoder_layers.tracing import INPUT_NAMES, BoundLayer
+from odestab.encoder_layers.bound_layer import BoundLayer, KeepDouble
+from odestab.encoder_layers.inputs import model_inputs
 from odestab.fields.trajectory import Trajectory
 from odestab.one_thread import ONE_THREAD
 
@@ -47,20 +48,17 @@ def readout(
             f"trajectory must be of whole layers of a model, got {type(trajectory.fields[-1])}"
         )
     given = trajectory.states[-1] if state is None else state
-    inputs = {
-        name: batch[name].to(given.device)
-        for name in INPUT_NAMES
-        if isinstance(batch.get(name), Tensor)
-    }
+    inputs = model_inputs(classifier, batch)
+    keywords = inputs.keywords | {"output_hidden_states": False}
 
     def replaced(module: nn.Module, arguments: Any, output: Any) -> Any:
         return (given, *output[1:]) if isinstance(output, tuple) else given
 
     # A hook is seen by all threads.
-    with ONE_THREAD, torch.no_grad():
+    with ONE_THREAD, torch.no_grad(), KeepDouble():
         hook = layer.module.register_forward_hook(replaced)
         try:
-            logits = getattr(classifier(**inputs), "logits", None)
+            logits = getattr(classifier(**keywords), "logits", None)
         finally:
             hook.remove()
     if not isinstance(logits, Tensor) or logits.ndim != 2:

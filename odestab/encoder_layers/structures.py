@@ -21,8 +21,10 @@ from odestab.encoder_layers.parts import (
     pre_norm,
     relative_scores,
     rotation,
+    scaled,
     stacked,
 )
+from odestab.fields.linearized_attention import AttentionWeights
 from odestab.fields.linearized_layer import HalfWeights, LayerWeights
 from odestab.fields.linearized_maps import Affine
 
@@ -56,24 +58,41 @@ def mpnet(layer: Any, given: Given) -> LayerWeights:
 def deberta(layer: Any, given: Given) -> LayerWeights:
     """DeBERTa's first form: BERT with scores of content against relative positions."""
     own = layer.attention.self
-    if own.talking_head or given.get("query_states") is not None:
-        raise TypeError("expected attention of one state without talking heads")
+    if own.talking_head:
+        raise TypeError("expected attention without talking heads")
     heads = own.num_attention_heads
     # one after the other for each head: q, k, v
     weight = affine(own.in_proj).weight.unflatten(0, (heads, 3, -1)).transpose(0, 1).flatten(0, 2)
     bias = torch.cat([own.q_bias, torch.zeros_like(own.q_bias), own.v_bias])
-    # in the precision in which the layer computes it
-    factor = 1 + len(own.pos_att_type)
-    root = torch.sqrt(torch.tensor(own.attention_head_size, dtype=torch.float) * factor)
-    attend = attention(
+    reach = own.max_relative_positions if own.relative_attention else 0
+    tokens = given["attention_mask"].shape[-1]
+    return _disentangled(
+        layer,
+        given,
         Affine(weight, bias),
-        layer.attention.output.dense,
-        heads,
-        biases=[given["attention_mask"].bool()],
-        scale=1 / float(root),
-        relative=relative_scores(own, given, float(root)) if own.relative_attention else None,
+        span=min(tokens, reach),
+        middle=reach,
+        keys=getattr(own, "pos_proj", None),
+        queries=getattr(own, "pos_q_proj", None),
     )
-    return LayerWeights(post_norm(attend, layer.attention.output.LayerNorm), _expansion(layer))
+
+
+def deberta_v2(layer: Any, given: Given) -> LayerWeights:
+    """DeBERTa's second and third form: distances in buckets, projections that may be shared."""
+    own = layer.attention.self
+    shared = own.share_att_key
+    keys = own.key_proj if shared else getattr(own, "pos_key_proj", None)
+    queries = own.query_proj if shared else getattr(own, "pos_query_proj", None)
+    reach = own.pos_ebd_size if own.relative_attention else 0
+    return _disentangled(
+        layer,
+        given,
+        stacked(own.query_proj, own.key_proj, own.value_proj),
+        span=reach,
+        middle=reach,
+        keys=keys if "c2p" in own.pos_att_type else None,
+        queries=queries if "p2c" in own.pos_att_type else None,
+    )
 
 
 def distilbert(layer: Any, given: Given) -> LayerWeights:
@@ -167,17 +186,25 @@ def modernbert(layer: Any, given: Given) -> LayerWeights:
 
 def vit(layer: Any, given: Given) -> LayerWeights:
     """ViT: pre-norm."""
-    own = layer.attention
-    attend = attention(
-        stacked(own.q_proj, own.k_proj, own.v_proj),
-        own.o_proj,
-        own.num_attention_heads,
-        biases=[mask_of(own, given)],
-        scale=own.scaling,
-    )
     feed = feed_forward(affine(layer.mlp.fc1), layer.mlp.fc2, layer.mlp.activation_fn)
     return LayerWeights(
-        pre_norm(attend, layer.layernorm_before), pre_norm(feed, layer.layernorm_after)
+        pre_norm(_of_patches(layer, given), layer.layernorm_before),
+        pre_norm(feed, layer.layernorm_after),
+    )
+
+
+def dinov2(layer: Any, given: Given) -> LayerWeights:
+    """DINOv2: ViT with a factor for each entry of both branches."""
+    attend = scaled(_of_patches(layer, given), layer.layer_scale1.lambda1)
+    mlp = layer.mlp
+    feed = (
+        feed_forward(stacked(mlp.gate_proj, mlp.up_proj), mlp.down_proj, mlp.act_fn, gated=True)
+        if hasattr(mlp, "gate_proj")
+        else feed_forward(affine(mlp.fc1), mlp.fc2, mlp.activation_fn)
+    )
+    return LayerWeights(
+        pre_norm(attend, layer.norm1),
+        pre_norm(scaled(feed, layer.layer_scale2.lambda1), layer.norm2),
     )
 
 
@@ -222,6 +249,7 @@ def t5(layer: Any, given: Given) -> LayerWeights:
 
 READERS = (
     deberta,
+    deberta_v2,
     bert,
     mpnet,
     distilbert,
@@ -230,9 +258,22 @@ READERS = (
     llama,
     modernbert,
     vit,
+    dinov2,
     clip,
     t5,
 )
+
+
+def _of_patches(layer: Any, given: Given) -> AttentionWeights:
+    """ViT's attention."""
+    own = layer.attention
+    return attention(
+        stacked(own.q_proj, own.k_proj, own.v_proj),
+        own.o_proj,
+        own.num_attention_heads,
+        biases=[mask_of(own, given)],
+        scale=own.scaling,
+    )
 
 
 def _expansion(layer: Any) -> HalfWeights:
@@ -240,6 +281,39 @@ def _expansion(layer: Any) -> HalfWeights:
     expanded = layer.intermediate
     feed = feed_forward(affine(expanded.dense), layer.output.dense, expanded.intermediate_act_fn)
     return post_norm(feed, layer.output.LayerNorm)
+
+
+def _disentangled(
+    layer: Any,
+    given: Given,
+    projections: Affine,
+    span: int,
+    middle: int,
+    keys: Any,
+    queries: Any,
+) -> LayerWeights:
+    """A layer with DeBERTa's attention; `span`, `middle`, `keys`, `queries` as in its scores."""
+    own = layer.attention.self
+    if given.get("query_states") is not None:
+        raise TypeError("expected attention of one state")
+    heads = own.num_attention_heads
+    # In the precision in which the layer computes it.
+    terms = 1 + len(own.pos_att_type)
+    root = float(torch.sqrt(torch.tensor(own.attention_head_size, dtype=torch.float) * terms))
+    relative = (
+        relative_scores(given, heads, span, middle, root, keys, queries)
+        if own.relative_attention
+        else None
+    )
+    attend = attention(
+        projections,
+        layer.attention.output.dense,
+        heads,
+        biases=[given["attention_mask"].bool()],
+        scale=1 / root,
+        relative=relative,
+    )
+    return LayerWeights(post_norm(attend, layer.attention.output.LayerNorm), _expansion(layer))
 
 
 def _t5_bias(own: Any, tokens: int) -> Tensor:

@@ -1,61 +1,81 @@
-"""What a trace must hold: a binary mask, the encoder's own states, layers that do not round."""
+"""What a trace must hold: the model's own states, layers that do not round or write to them."""
 
 import contextlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from odestab.encoder_layers.recording import Call
+from odestab.encoder_layers.stacks import is_norm
 from odestab.fields.vector_field import LayerVectorField
 
-
-def require_binary(mask: Tensor) -> None:
-    """Refuse a mask with other values than 0 and 1.
-
-    An additive mask reads the wrong way round: −1 on padding counts as real.
-
-    Raises:
-        ValueError: with the values.
-    """
-    if not bool(((mask == 0) | (mask == 1)).all()):
-        got = f"values from {mask.min().item():g} to {mask.max().item():g}"
-        raise ValueError(f"attention_mask must be 1 on real tokens and 0 on padding, got {got}")
+UNPADDED = "; padding reaches real tokens: trace texts of one length together, without padding"
 
 
-def require_whole(
-    encoder: Any,
-    states: Sequence[Tensor],
-    norms: Sequence[tuple[Any, Any]],
-    output: Any,
-    mask: Tensor,
-) -> None:
-    """Require a chain of layers to pass through all of the encoder's hidden states.
+def require_whole(model: nn.Module, calls: Sequence[Call], run: Any, mask: Tensor) -> None:
+    """Require a chain of layers to pass through all of the model's states.
+
+    What the model says of its hidden states decides, and what it returns, where that has the shape
+    of a state: it is the last state, or a norm of it. No other layer of the same list may run.
 
     Args:
-        encoder: for its name.
-        states: of the chain, L + 1 of them.
-        norms: input and output of each norm outside the layers.
-        output: the encoder's, with its hidden states where it knows them.
+        model: that ran.
+        calls: of the chain.
+        run: in which they were recorded.
         mask: True on real tokens.
     """
-    hidden = output.hidden_states if output.get("hidden_states") is not None else states[:-1]
-    whole = (
-        f"{type(encoder).__name__} must be one chain of layers from its embeddings to its output"
-    )
-    if output.get("hidden_states") is not None and len(hidden) != len(states):
-        raise ValueError(
-            f"{whole}, got {len(states) - 1} layers in a row of an "
-            f"encoder with {len(hidden)} hidden states"
-        )
-    for l, (state, own) in enumerate(zip(states[:-1], hidden, strict=False)):
-        if not _alike(state, own, mask):
-            raise ValueError(f"{whole}, got another state before layer {l} than the encoder's own")
-    normed = [after for before, after in norms if _alike(before, states[-1], mask)]
-    if not any(_alike(last, output[0], mask) for last in (states[-1], *normed)):
+    states = [*(call.before for call in calls), calls[-1].after]
+    whole = f"{type(model).__name__} must be one chain of layers from its embeddings to its output"
+    hidden = getattr(run.output, "hidden_states", None)
+    if hidden is None:
+        _require_no_others(model, calls, run, whole)
+        leaves = tree_leaves(run.output)
+        ends = [end for end in leaves if getattr(end, "shape", ()) == states[-1].shape]
+    else:
+        ends = [run.output[0]]
+        if len(hidden) != len(states):
+            raise ValueError(
+                f"{whole}, got {len(calls)} layers in a row of a model with {len(hidden)} hidden "
+                "states"
+            )
+        for l, (state, own) in enumerate(zip(states[:-1], hidden, strict=False)):
+            if not _alike(state, own, mask):
+                raise ValueError(
+                    f"{whole}, got another state before layer {l} than the model's own"
+                )
+    inside = {part for call in calls for part in call.layer.module.modules()}
+    normed = [
+        call.after
+        for call in run.calls
+        if is_norm(call.layer.module)
+        and call.layer.module not in inside
+        and _alike(call.before, states[-1], mask)
+    ]
+    lasts = (states[-1], *normed)
+    if ends and not any(_alike(last, end, mask) for last in lasts for end in ends):
         raise ValueError(f"{whole}, got another output than that of its last layer")
+
+
+def _require_no_others(model: nn.Module, calls: Sequence[Call], run: Any, whole: str) -> None:
+    """Refuse a chain that leaves out layers of the same list, which led from states to states."""
+    chosen = {call.layer.module for call in calls}
+    shape = calls[0].before.shape
+    ran = {
+        call.layer.module
+        for call in run.calls
+        if getattr(call.before, "shape", None) == getattr(call.after, "shape", None) == shape
+    }
+    for module in model.modules():
+        if not isinstance(module, nn.ModuleList | nn.Sequential):
+            continue
+        stack = [layer for layer in module if layer in ran and not is_norm(layer)]
+        taken = [layer for layer in stack if layer in chosen]
+        if taken and len(taken) < len(stack):
+            raise ValueError(f"{whole}, got {len(taken)} of {len(stack)} layers in a row")
 
 
 def _alike(state: Any, other: Any, mask: Tensor) -> bool:
@@ -66,38 +86,48 @@ def _alike(state: Any, other: Any, mask: Tensor) -> bool:
     other = other[mask]
     finite = state.isfinite()
     close = (
-        (state - other).abs() <= 100 * torch.finfo(state.dtype).eps * state[finite].abs().amax()
+        (state - other).abs() <= _rounding(state.dtype) * state[finite].abs().amax()
         if finite.any()
         else finite
     )
     return bool(torch.where(finite, close, ~other.isfinite()).all())
 
 
+def _rounding(dtype: torch.dtype) -> float:
+    """By how much equal states may differ, relative to the largest entry."""
+    eps = torch.finfo(dtype).eps
+    return float(min(100 * eps, eps**0.5))  # in bfloat16 100 eps is no bound at all
+
+
 def require_chain(
-    encoder: Any, fields: Sequence[LayerVectorField], states: Sequence[Tensor]
+    model: nn.Module, fields: Sequence[LayerVectorField], states: Sequence[Tensor]
 ) -> None:
-    """Require x_{l+1} = F_l(x_l) on real tokens, in the precision of the state.
+    """Require x_{l+1} = F_l(x_l) on real tokens, in the precision of the state, which stays as it
+    was.
 
     The first fails where padding reaches real tokens or something happens between the layers, the
-    second where a layer casts.
+    second where a layer casts, the third where it works in place.
     """
-    name = type(encoder).__name__
+    name = type(model).__name__
     dtype = states[0].dtype
     watch = _WatchPrecision(dtype)
+    autocast = torch.is_autocast_enabled(states[0].device.type)
     for l, field in enumerate(fields):
-        with (
-            watch
-            if not torch.is_autocast_enabled(states[l].device.type)
-            else contextlib.nullcontext()
-        ):
-            image = field.unsplit(states[l])
-        difference = float((image - states[l + 1]).abs().max())
-        if not difference <= 100 * torch.finfo(dtype).eps * float(
-            states[l + 1].abs().max()
-        ) and bool(states[l + 1].isfinite().all()):
-            came = f"a difference of {difference:.1e} in state {l + 1}"
+        given = states[l].clone()
+        with contextlib.nullcontext() if autocast else watch:
+            image = field.unsplit(given)
+        if given._version:
             raise ValueError(
-                f"{name} must be its layers one after the other on real tokens, got {came}"
+                f"{name} must have layers that leave their state as it is, got layer {l}, which "
+                "works in place"
+            )
+        difference = float((image - states[l + 1]).abs().max())
+        bound = _rounding(dtype) * float(states[l + 1].abs().max())
+        if not difference <= bound and bool(states[l + 1].isfinite().all()):
+            padded = field.mask is not None and not bool(field.mask.all())
+            raise ValueError(
+                f"{name} must be its layers one after the other on real tokens, got a difference "
+                f"of {difference:.1e} in state {l + 1}{UNPADDED if padded else ''}"
             )
         if watch.rounded:
             advice = "; odestab.load_encoder keeps float64" if dtype == torch.float64 else ""

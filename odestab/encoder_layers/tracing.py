@@ -1,105 +1,132 @@
-"""An encoder and tokens → the trajectory of states, with each layer as a vector field."""
+"""A model and a batch → the trajectory of states, with each layer as a vector field."""
 
-import contextlib
 import dataclasses
 import functools
-import inspect
-import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
-from jaxtyping import Float, Int
 from torch import Tensor, nn
-from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from odestab.encoder_layers.declared import Steps, declared_steps
-from odestab.encoder_layers.families import BERT_KIN, LAYER_PATHS, position_limit, require_encoder
-from odestab.encoder_layers.trace_checks import require_binary, require_chain, require_whole
+from odestab.encoder_layers.families import BERT_KIN
+from odestab.encoder_layers.inputs import Batch, bare_model, model_inputs
+from odestab.encoder_layers.model_checks import fused_attention, require_traceable
+from odestab.encoder_layers.recording import Call, divided, recorded
+from odestab.encoder_layers.stacks import Layers, layer_calls
+from odestab.encoder_layers.trace_checks import require_chain, require_whole
 from odestab.encoder_layers.weights import layer_weights
 from odestab.fields.linearized_layer import AnalyticLinearization, HalfWeights, LayerWeights
 from odestab.fields.trajectory import Trajectory
 from odestab.fields.vector_field import FIELD_KINDS, LayerVectorField
 from odestab.one_thread import ONE_THREAD
 
-INPUT_NAMES = ("input_ids", "attention_mask", "token_type_ids", "position_ids")
-
 
 def trace(
-    encoder: nn.Module, batch: Mapping[str, Any], field: str | None = None, sublayers: bool = False
+    model: nn.Module,
+    batch: Batch,
+    field: str | None = None,
+    sublayers: bool = False,
+    layers: Layers = None,
 ) -> Trajectory:
-    """The states x_0, …, x_L of a batch through an encoder, and its layers' fields f_0, …, f_{L−1}.
+    """The states x_0, …, x_L of a batch through a model, and its layers' fields f_0, …, f_{L−1}.
 
-    The encoder runs once. Each layer F_l is bound to what the encoder passed it beside the state
-    (masks, position embeddings), so x_{l+1} = F_l(x_l) on real tokens (Mathematics, section 1 and
-    Mathematics, section 5). A norm after the last layer is not part of the trajectory. Where the
-    checkpoint declares steps, as IM-BERT's does, the states are those that these steps take, one
-    entry per substep, and the methods are given with them.
+    The model runs once, without gradient. Each layer F_l is bound to what the model passed it
+    beside the state (masks, position embeddings), so x_{l+1} = F_l(x_l) on real tokens
+    (Mathematics, section 1 and Mathematics, section 5). A norm after the last layer is not part of
+    the trajectory. A model of transformers is traced without its task head; of an encoder-decoder,
+    the encoder; of CLIP, the half that the batch is for. A decoder's causal mask is fixed, and it
+    keeps no cache. Where the checkpoint declares steps, as IM-BERT's does, the states are those
+    that these steps take, one entry per substep, and the methods are given with them.
 
-    What is returned is checked, which costs as much as the encoder's layers once more: the states
-    are the encoder's own hidden states, each layer gives the next one, and the last one is the
-    encoder's output, but for a norm. No layer computes in less than the precision of its state,
-    autocast apart. Threads may trace one encoder: they take turns.
+    In float64 everything is float64: casts to float32 on the way, as norms and softmaxes of many
+    families have them, are left out, in the run and in the fields.
+
+    What is returned is checked, which costs as much as the layers once or twice more: the states
+    are the model's own hidden states, each layer gives the next one and leaves its state alone, and
+    the last one, or a norm of it, is the model's output. No layer computes in less than the
+    precision of its state, autocast apart. Threads may trace one model: they take turns.
 
     Args:
-        encoder: a transformers encoder in eval mode, bare or with a task head, on eager or sdpa
-            attention.
-        batch: `input_ids` and `attention_mask`, `(batch, tokens)`, padded on either side, and
-            `token_type_ids` and `position_ids` where the encoder takes them; other entries are
-            ignored. Moved to the encoder's device.
+        model: any module in eval mode; of transformers, on eager or sdpa attention.
+        batch: its keyword arguments, as a tokenizer or an image processor makes them; of a plain
+            module also a tensor, or a tuple of them. Padding on either side is told by an
+            `attention_mask` of 0 and 1, `(batch, tokens)`, or by torch's `src_key_padding_mask`;
+            without one every token is real. Entries that a model of transformers does not take are
+            ignored. Moved to the model's device and precision.
         field: "increment", f = F − id, or "outer", f = F; None is what the checkpoint declares for
             each layer, else "increment". Another field than the declared one has no declared
             methods.
         sublayers: take the two halves of each layer, F = F_F ∘ F_A, as fields of their own: the
             attention half F_A(x) = LN₁(W_o attention(x) + x), then the feed-forward half F_F(z) =
             LN₂(W₂ act(W₁ z) + z).
+        layers: the dotted path of a ModuleList or Sequential, as "encoder.layer", or a list of
+            submodules, one that runs several times as often as it runs; None finds them.
 
     Returns:
-        The trajectory, without gradient, in the encoder's dtype; with `sublayers` of 2L fields and
+        The trajectory, without gradient, in the model's dtype; with `sublayers` of 2L fields and
         2L + 1 states.
 
     Raises:
-        ValueError: if the encoder is no encoder, is in training mode or has no chain of layers from
-            hidden states to hidden states; if the batch lacks an entry, does not fit the encoder or
-            has a mask that is not 0 and 1; if the field is unknown; if `sublayers` is asked for
-            where the halves of the layers are not known; if the layers do not reproduce the
-            encoder, or one rounds to a lower precision.
+        ValueError: if the model is in training mode, quantised or in float16 on a CPU; if the
+            layers are none of its own, run in another way, are no chain from states `(batch,
+            tokens, hidden)` to such states, or do not cover the model; if the batch lacks an entry,
+            does not fit the model or has a mask that is not 0 and 1; if the field is unknown; if
+            `sublayers` is asked for where the halves of the layers are not known; if the layers do
+            not reproduce the model, or one rounds to a lower precision.
 
-    >>> from transformers import BertConfig, BertModel
-    >>> small = BertConfig(hidden_size=8, num_hidden_layers=2, num_attention_heads=2)
-    >>> text = {"input_ids": torch.tensor([[5, 6, 7]]), "attention_mask": torch.ones(1, 3)}
-    >>> stack = od.trace(BertModel(small).double().eval(), text)
+    >>> layer = torch.nn.TransformerEncoderLayer(8, 2, 16, batch_first=True)
+    >>> model = torch.nn.TransformerEncoder(layer, 2).double().eval()
+    >>> stack = od.trace(model, torch.randn(1, 3, 8))
     >>> torch.allclose(stack.states[1], stack.states[0] + stack.fields[0](stack.states[0]))
     True
     """
-    bare = _bare_encoder(encoder)
-    inputs = _inputs(bare, batch)
+    bare = bare_model(model, batch)
+    require_traceable(bare)
+    inputs = model_inputs(bare, batch)
     # Hooks are seen by all threads; tensors of a caller's inference_mode could not enter autograd
     # later.
     with ONE_THREAD, torch.inference_mode(False), torch.no_grad():
-        mask = batch["attention_mask"].to(bare.device).bool()
-        steps = _layer_steps(bare, inputs)
-        declared = declared_steps(bare.config)
+        fused = fused_attention(bare)
+        calls, run = layer_calls(
+            bare, layers, lambda: bare(*inputs.arguments, **inputs.keywords), fused
+        )
+        mask = _mask(inputs.mask, calls[0].before)
+        require_whole(bare, calls, run, mask)
+        calls = [divided(call) for call in calls]
+        declared = declared_steps(getattr(bare, "config", None))
         kind = field or FIELD_KINDS[0]
         halved = sublayers and declared is None
         parts = (
-            [half for step in steps for half in _halves(bare, step)]
+            [half for call in calls for half in _halves(bare, call)]
             if halved
-            else [(step, _weights(step)) for step in steps]
+            else [(call, _weights(call)) for call in calls]
         )
-        fields = tuple(_field(step.layer, mask, kind, weights) for step, weights in parts)
+        fields = tuple(_field(call.layer, mask, kind, weights) for call, weights in parts)
         states = tuple(
             fields[0].project(state)
-            for state in (*(step.before for step, _ in parts), steps[-1].after)
+            for state in (*(call.before for call, _ in parts), calls[-1].after)
         )
         require_chain(bare, fields, states)
         if declared is not None:
-            return _follow_steps(steps, declared, mask, field, sublayers)
+            return _follow_steps(calls, declared, mask, field, sublayers)
     return Trajectory(states, mask, fields)
 
 
+def _mask(given: Tensor | None, state: Tensor) -> Tensor:
+    """True on real tokens; all are where the batch has no mask of tokens."""
+    if given is not None and given.shape == state.shape[:2]:
+        return given.bool()
+    if given is not None and not bool(given.all()):
+        raise ValueError(
+            f"attention_mask must be (batch, tokens) of states {tuple(state.shape)}, got "
+            f"{tuple(given.shape)}"
+        )
+    return torch.ones(state.shape[:2], dtype=torch.bool, device=state.device)
+
+
 def _follow_steps(
-    layers: Sequence["_Step"],
+    layers: Sequence[Call],
     declared: Sequence[Steps],
     mask: Tensor,
     kind: str | None,
@@ -125,60 +152,6 @@ def _follow_steps(
     return Trajectory(tuple(states), mask, tuple(fields), tuple(methods) if kept else None)
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class BoundLayer:
-    """F(x): a layer with everything beside the hidden state fixed to what the encoder passed it.
-
-    Attributes:
-        module: the layer, or its forward alone.
-        arguments: its positional arguments after the hidden state.
-        keywords: its keyword arguments.
-        batch: the number of examples.
-        sdpa: run torch's fused attention by its MATH kernel, the only one with forward-mode
-            derivatives.
-    """
-
-    module: Callable[..., Any]
-    arguments: tuple[Any, ...]
-    keywords: Mapping[str, Any]
-    batch: int
-    sdpa: bool = False
-
-    def __call__(
-        self, x: Float[Tensor, "batch tokens hidden"]
-    ) -> Float[Tensor, "batch tokens hidden"]:
-        """F(x)."""
-        with _attention_kernel(self.sdpa):
-            output = self.module(x, *self.arguments, **self.keywords)
-        return output[0] if isinstance(output, tuple) else output
-
-    def take(self, examples: Int[Tensor, " chosen"]) -> "BoundLayer":
-        """The layer for some examples of a batch: what has a row for each is cut."""
-
-        def cut(value: Any) -> Any:
-            return (
-                value[examples]
-                if isinstance(value, Tensor) and value.ndim > 2 and value.shape[0] == self.batch > 1
-                else value
-            )
-
-        keywords = {name: cut(value) for name, value in self.keywords.items()}
-        return dataclasses.replace(
-            self, arguments=tuple(map(cut, self.arguments)), keywords=keywords, batch=len(examples)
-        )
-
-
-@contextlib.contextmanager
-def _attention_kernel(sdpa: bool) -> Iterator[None]:
-    """The MATH kernel within, for all threads: the choice is one of the process."""
-    with contextlib.ExitStack() as stack:
-        if sdpa and not torch.compiler.is_compiling():  # a lock would break the graph
-            stack.enter_context(ONE_THREAD)
-        if sdpa:
-            stack.enter_context(sdpa_kernel(SDPBackend.MATH))
-        yield
-
-
 _Weights = LayerWeights | HalfWeights
 
 
@@ -190,128 +163,24 @@ def _field(
     return LayerVectorField(layer, mask, kind, analytic)
 
 
-def _bare_encoder(encoder: Any) -> Any:
-    """The encoder under a task head, checked."""
-    from transformers import PreTrainedModel
-
-    if not isinstance(encoder, PreTrainedModel):
-        raise ValueError(
-            f"encoder must be a transformers PreTrainedModel, got {type(encoder).__name__}"
-        )
-    require_encoder(encoder.config, f"encoder {type(encoder).__name__}")
-    bare: Any = encoder.base_model
-    if any(module.training for module in bare.modules()):
-        raise ValueError(
-            "encoder must be in eval mode, call encoder.eval(): got "
-            "training mode, where dropout makes f random"
-        )
-    if (attention := bare.config._attn_implementation) not in ("eager", "sdpa"):
-        raise ValueError(
-            f"encoder must use eager or sdpa attention, got {attention}: "
-            "call encoder.set_attn_implementation('eager')"
-        )
-    return bare
+def _weights(call: Call) -> LayerWeights | None:
+    return layer_weights(call.layer.module, call.layer.arguments, call.layer.keywords)
 
 
-def _inputs(encoder: Any, batch: Mapping[str, Any]) -> dict[str, Tensor]:
-    """What the encoder is called with, checked and on its device."""
-    for name in ("input_ids", "attention_mask"):
-        if not isinstance(came := batch.get(name), Tensor):
-            raise ValueError(
-                f"batch must have {name} as a tensor (tokenize with "
-                f"return_tensors='pt'), got {type(came).__name__}"
-            )
-    require_binary(batch["attention_mask"])
-    ids, shapes = (
-        batch["input_ids"],
-        [tuple(batch[name].shape) for name in ("input_ids", "attention_mask")],
-    )
-    if ids.ndim != 2 or shapes[0] != shapes[1] or not ids.numel():
-        raise ValueError(
-            "input_ids and attention_mask must be (batch, tokens), alike "
-            f"and not empty, got {shapes[0]} and {shapes[1]}"
-        )
-    size = encoder.config.get_text_config().vocab_size
-    if not 0 <= int(ids.min()) <= int(ids.max()) < size:
-        raise ValueError(
-            f"input_ids must be in [0, {size}), the encoder's "
-            f"vocabulary, got {int(ids.min())} to {int(ids.max())}"
-        )
-    if (limit := position_limit(encoder)) is not None and ids.shape[1] > limit:
-        raise ValueError(
-            f"batch must have at most {limit} tokens (tokenize "
-            f"with truncation=True), got {ids.shape[1]}"
-        )
-    accepted = inspect.signature(encoder.forward).parameters
-    return {
-        name: batch[name].to(encoder.device)
-        for name in INPUT_NAMES
-        if name in batch and name in accepted
-    }
-
-
-class _Step(NamedTuple):
-    """A layer, or a half of one, as the encoder called it: F, x_l and x_{l+1}."""
-
-    layer: Any
-    before: Tensor
-    after: Tensor
-
-
-def _layer_steps(encoder: Any, inputs: dict[str, Tensor]) -> list[_Step]:
-    """The longest list of modules that run once each, in order, from states to states."""
-    path, sdpa = (
-        LAYER_PATHS.get(encoder.config.model_type),
-        encoder.config._attn_implementation == "sdpa",
-    )
-    lists = (
-        [encoder.get_submodule(path)]
-        if path
-        else [module for module in encoder.modules() if isinstance(module, nn.ModuleList)]
-    )
-    within = {layer for layers in lists for layer in layers}
-    norms = {
-        module
-        for module in encoder.modules()
-        if "norm" in type(module).__name__.lower() and not [*module.children()]
-    }
-    norms -= {module for layer in within for module in layer.modules()}
-    outputs: list[Any] = []
-    asked = {"output_hidden_states": True, "return_dict": True}
-    calls = _record(lambda: outputs.append(encoder(**inputs, **asked)), within | norms, sdpa)
-    steps = [call for call in calls if call.layer.module in within]
-    chains = [
-        chain
-        for layers in lists
-        if (chain := _chain(list(layers), steps, inputs["input_ids"].shape))
-    ]
-    longest = [chain for chain in chains if len(chain) == max(map(len, chains))]
-    if len(longest) != 1:
-        raise ValueError(
-            f"{type(encoder).__name__} must have one longest list of "
-            f"layers run once each in order, got {len(longest)}"
-        )
-    states = [*(step.before for step in longest[0]), longest[0][-1].after]
-    normed = [(call.before, call.after) for call in calls if call.layer.module in norms]
-    require_whole(encoder, states, normed, outputs[0], inputs["attention_mask"].bool())
-    return longest[0]
-
-
-def _weights(step: _Step) -> LayerWeights | None:
-    return layer_weights(step.layer.module, step.layer.arguments, step.layer.keywords)
-
-
-def _halves(encoder: Any, step: _Step) -> list[tuple[_Step, _Weights]]:
+def _halves(model: Any, call: Call) -> list[tuple[Call, _Weights]]:
     """The attention half and the feed-forward half of a layer, by the layer's own modules."""
-    weights = _weights(step)
-    module = step.layer.module
-    if weights is None:
-        known = f"have layers with known halves, as {', '.join(BERT_KIN)} have, for sublayers"
+    weights = _weights(call)
+    module = call.layer.module
+    parts = ("attention", "intermediate", "output")
+    if not isinstance(weights, LayerWeights) or not all(hasattr(module, part) for part in parts):
+        kind = getattr(getattr(model, "config", None), "model_type", None)
         raise ValueError(
-            f"{type(encoder).__name__} must {known}, got model_type {encoder.config.model_type!r}"
+            f"{type(model).__name__} must have layers with known halves, as {', '.join(BERT_KIN)} "
+            f"have, for sublayers, got model_type {kind!r}"
         )
-    (attention,) = _record(lambda: step.layer(step.before), {module.attention}, step.layer.sdpa)
-    feed_forward = _Step(functools.partial(_feed_forward, module), attention.after, step.after)
+    run = recorded(lambda: call.layer(call.before), {module.attention}, call.layer.sdpa)
+    (attention,) = run.calls
+    feed_forward = Call(functools.partial(_feed_forward, module), attention.after, call.after)
     return [(attention, weights.attention), (feed_forward, weights.feed_forward)]
 
 
@@ -319,33 +188,3 @@ def _feed_forward(layer: Any, z: Tensor) -> Tensor:
     """F_F(z)."""
     output: Tensor = layer.output(layer.intermediate(z), z)
     return output
-
-
-def _record(run: Callable[[], Any], modules: set[nn.Module], sdpa: bool) -> list[_Step]:
-    """Run something once and keep each call of the modules, in order."""
-    steps: list[_Step] = []
-    thread = threading.get_ident()
-
-    def keep(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
-        if threading.get_ident() != thread:
-            return
-        before, *arguments = args or (kwargs.get("hidden_states"),)
-        keywords = {name: value for name, value in kwargs.items() if name != "hidden_states"}
-        after = output[0] if isinstance(output, tuple) else output
-        steps.append(
-            _Step(BoundLayer(module, tuple(arguments), keywords, len(before), sdpa), before, after)
-        )
-
-    with contextlib.ExitStack() as stack, _attention_kernel(sdpa):
-        for module in modules:
-            stack.enter_context(module.register_forward_hook(keep, with_kwargs=True))
-        run()
-    return steps
-
-
-def _chain(layers: list[nn.Module], steps: list[_Step], shape: torch.Size) -> list[_Step]:
-    """The steps of these layers if each ran once, in order, on one shape of state; else none."""
-    own = [step for step in steps if step.layer.module in layers]
-    sizes = {getattr(state, "shape", ()) for step in own for state in (step.before, step.after)}
-    fits = len(sizes) == 1 and all(len(size) == 3 and size[:2] == shape for size in sizes)
-    return own if fits and [step.layer.module for step in own] == layers else []

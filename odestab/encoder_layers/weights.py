@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+import torch
 from torch import nn
 
 from odestab.encoder_layers.parts import arguments_by_name
@@ -27,6 +28,8 @@ def layer_weights(
     for read in READERS:
         try:
             return read(module, given)
-        except (AttributeError, KeyError, TypeError):
-            continue
+        except torch.OutOfMemoryError:
+            raise
+        except (AttributeError, IndexError, KeyError, RuntimeError, TypeError):
+            continue  # other modules, or sizes that do not fit together
     return None

@@ -125,10 +125,11 @@ class AnalyticLinearization:
     def take(self, examples: Int[Tensor, " chosen"]) -> "AnalyticLinearization | None":
         """The same for some of the examples, where the function itself can be cut."""
         cut = getattr(self.function, "take", None)
-        if cut is None:
+        function = None if cut is None else cut(examples)
+        if function is None:
             return None
         weights = _take(self.weights, examples)
-        return AnalyticLinearization(weights, cut(examples), self.mask[examples])
+        return AnalyticLinearization(weights, function, self.mask[examples])
 
 
 def analytic_linearization(
@@ -142,8 +143,13 @@ def analytic_linearization(
     None where the record does not reproduce the function on real tokens.
     """
     with torch.no_grad():
-        linearized = weights.linearize(x)
         value = function(x)
+        try:
+            linearized = weights.linearize(x)
+        except torch.OutOfMemoryError:
+            raise
+        except (RuntimeError, ValueError):  # widths that do not fit together: it only looked alike
+            return None
     gap = (linearized.value - value).masked_fill(~mask[..., None], 0.0).abs().max()
     eps = torch.finfo(x.dtype).eps
     # In bfloat16 1e3 eps is no bound at all.

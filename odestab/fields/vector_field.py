@@ -207,12 +207,13 @@ class LayerVectorField(AbstractVectorField):
     def take(self, examples: Int[Tensor, " chosen"]) -> "LayerVectorField | None":
         """The same layer for some examples, where the layer itself can be cut."""
         cut = getattr(self.layer, "take", None)
-        if cut is None:
+        layer = None if cut is None else cut(examples)
+        if layer is None:
             return None
         mask = None if self.mask is None else self.mask[examples]
         cut_analytic = getattr(self.analytic, "take", None)
         analytic = None if cut_analytic is None else cut_analytic(examples)
-        return dataclasses.replace(self, layer=cut(examples), mask=mask, analytic=analytic)
+        return dataclasses.replace(self, layer=layer, mask=mask, analytic=analytic)
 
     def unsplit(self, x: Float[Tensor, "batch *event"]) -> Float[Tensor, "batch *event"]:
         """F(x), the layer, with zeros on padding."""

@@ -10,6 +10,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from odestab.krylov.orthogonalization import norm
+from odestab.one_thread import ONE_THREAD
 
 NOT_PASSED = ("input_ids", "special_tokens_mask", "labels")  # what a batch may hold for others
 
@@ -60,8 +61,8 @@ def conditioning(
 
     Args:
         model: a classifier in eval mode: `get_input_embeddings()` gives its word embeddings, and
-            called with `inputs_embeds`, `attention_mask` and what else the batch holds it gives
-            `logits`, `(batch, outputs)`.
+            called with `input_ids` or, where it does not take them, `inputs_embeds`, with
+            `attention_mask` and what else the batch holds, it gives `logits`, `(batch, outputs)`.
         batch: `input_ids` and `attention_mask`, `(batch, tokens)`; moved to the model's device.
         labels: `(batch,)`, whole numbers; None is what the model predicts.
 
@@ -90,7 +91,7 @@ def conditioning(
         return _of_nothing(embed(ids), labels)
     with torch.enable_grad():
         embeddings = embed(ids).detach().requires_grad_()
-        logits = getattr(model(inputs_embeds=embeddings, **rest), "logits", None)
+        logits = getattr(_answer(model, embed, ids, embeddings, rest), "logits", None)
         if not isinstance(logits, Tensor):
             raise ValueError(f"model must return logits, as classifiers do: {type(model).__name__}")
         chosen = _labels(logits, labels, len(ids))
@@ -140,6 +141,32 @@ def _inputs(model: nn.Module, batch: Mapping[str, Any]) -> tuple[Tensor, Tensor,
         words = words & ~special.bool()
     rest = {name: value for name, value in moved.items() if name not in NOT_PASSED}
     return ids, words, _positions(model, ids) | rest
+
+
+def _answer(
+    model: nn.Module, embed: nn.Module, ids: Tensor, embeddings: Tensor, rest: dict[str, Any]
+) -> Any:
+    """What a model returns for embeddings; where it takes token ids, for those, whose embeddings
+    are replaced: a decoder's classifier reads the last token that is no padding, by its id.
+    """
+    accepted = inspect.signature(model.forward).parameters
+    takes_any = any(part.kind is part.VAR_KEYWORD for part in accepted.values())
+    if "attention_mask" not in accepted and not takes_any:
+        rest = {name: value for name, value in rest.items() if name != "attention_mask"}
+    if "input_ids" not in accepted:
+        return model(inputs_embeds=embeddings, **rest)
+
+    def replaced(module: nn.Module, arguments: Any, output: Tensor) -> Tensor:
+        # GPT-2 embeds segments by the same table.
+        of_tokens = arguments[0].shape == ids.shape and torch.equal(arguments[0], ids)
+        return embeddings if of_tokens else output
+
+    with ONE_THREAD:  # a hook is seen by all threads
+        hook = embed.register_forward_hook(replaced)
+        try:
+            return model(input_ids=ids, **rest)
+        finally:
+            hook.remove()
 
 
 def _positions(model: nn.Module, ids: Tensor) -> dict[str, Tensor]:

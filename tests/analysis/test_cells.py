@@ -112,6 +112,18 @@ def test_chunks_are_a_partition_by_length(size):
     assert [TOKENS[i] for i in flat] == sorted(TOKENS[i] for i in flat)
 
 
+def test_chunks_of_a_model_without_padding_hold_one_length():
+    found = chunks([0, 1, 2, 3, 4], [5, 3, 5, 3, 3], 2, padded=False)
+    assert found == [(1, 3), (4,), (0, 2)]
+
+
+def test_pairs_of_a_model_without_padding_are_alone():
+    config = StudyConfig(texts=("a",), pairs=(Pair("typo", "a", "b"), Pair("typo", "a", "c")))
+    for padded, expected in ((True, [(0, 1)]), (False, [(0,), (1,)])):
+        scope = Scope(config, (0,), [3], 16, {0: 3, 1: 3}, padded=padded)
+        assert [cell.texts for cell in scope.of_edits("secants")] == expected
+
+
 def test_no_texts_no_chunks():
     assert chunks([], [], 3) == []
 

@@ -342,6 +342,7 @@ WITH_A_MODEL = {
     "readout",
     "trace",
     "position_limit",
+    "takes_padding",
 }  # encoder_layers/test_trace_on_a_second_device.py
 FREE = {
     "right",

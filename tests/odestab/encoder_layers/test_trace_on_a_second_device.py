@@ -15,6 +15,7 @@ def traced(folder: pathlib.Path, device: torch.device) -> tuple[od.Trajectory, o
     encoder, _ = od.load_encoder(folder, torch.float64, device)
     trajectory = od.trace(encoder, padded(encoder))
     assert od.position_limit(encoder) is not None
+    assert od.takes_padding(encoder)
     return trajectory, od.eigenvalues(od.Jacobian(trajectory.fields[1], trajectory.states[1]), 3)
 
 
