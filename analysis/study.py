@@ -70,7 +70,8 @@ class Study:
             [len(ids) for ids in self.tokenizer(texts, verbose=False)["input_ids"]] if texts else []
         )
 
-    @functools.lru_cache(maxsize=4)  # noqa: B019 - a study lives as long as the process
+    # Both sides of an edit: each has its own copy of the layers' stacked projections.
+    @functools.lru_cache(maxsize=2)  # noqa: B019 - a study lives as long as the process
     def trace(self, texts: tuple[str, ...]) -> od.Trajectory:
         """The trajectory of a batch of texts."""
         return od.trace(self.encoder, self.tokenize(list(texts)), field=self.config.field)
@@ -126,12 +127,16 @@ class Study:
         """
         return torch.float32
 
-    def implicit(self, step_size: float, rtol: float = 1e-8) -> od.ImplicitEuler:
-        """Implicit Euler with the study's solver tolerance; float32 stops where its rounding
-        does.
+    def implicit(
+        self, step_size: float, rtol: float = 1e-8, diagnose: bool = True
+    ) -> od.ImplicitEuler:
+        """Implicit Euler with the study's solver tolerance; float32 stops where its rounding does.
+
+        Texts whose solve has ended leave the batch.
         """
         floor = rtol if self.config.dtype == "float64" else max(rtol, 1e-5)
-        return od.ImplicitEuler(step_size, solver=od.Auto(rtol=floor))
+        solver = od.Auto(rtol=floor, compaction=True, diagnose=diagnose)
+        return od.ImplicitEuler(step_size, solver=solver)
 
 
 def load_study(config: StudyConfig, head: bool = False) -> Study:

@@ -8,11 +8,10 @@ from pathlib import Path
 
 import torch
 
-from analysis.cells import CellPlan
+from analysis.cells import CellPlan, sharing_a_path
 from analysis.config import Excerpt, StudyConfig
 from analysis.ground.executors import completed
 from analysis.measure import measure
-from analysis.pool import sharing_a_path
 from analysis.record import Cell
 from analysis.study import study_of
 
