@@ -4,10 +4,13 @@ Heavy imports stand inside the command bodies, so that --help answers at once.
 """
 
 import argparse
+import contextlib
 import functools
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from analysis.conditioning.options import condition_config, condition_options, text_progress
 from analysis.config import (
@@ -20,8 +23,9 @@ from analysis.config import (
     read_texts,
 )
 from analysis.edits.options import edits_options, pairs_of
-from analysis.ground.commands import Parser, run_command
+from analysis.ground.commands import Parser, column_names, run_command
 from analysis.ground.json_records import finite
+from analysis.ground.schedulers import require_no_shard, scheduled
 from analysis.on_records import (
     confirm,
     export,
@@ -45,8 +49,14 @@ from analysis.options import (
     require_figure,
     study_config,
     study_options,
+    tell,
     warn,
 )
+
+if TYPE_CHECKING:
+    from analysis.prediction import PlanData, Prediction
+    from analysis.run import Measurements
+    from analysis.sweep import Sweep
 
 WAITING = (
     "this rank is done; the rank that comes last writes the rest, as does the same command again"
@@ -63,12 +73,11 @@ def analyze(options: argparse.Namespace) -> None:
     """Spectra, stability and propagation of every layer into a run folder, with figures and a
     report.
     """
-    from analysis.sweep import prepare, run
+    from analysis.sweep import prepare
 
     config = study_config(options, *_texts(options), tuple(options.step_size))
-    summary = run(
-        prepare(config, warn), options.out, warn, progress, options.workers, options.shard
-    )
+    with _measuring(options) as measured:
+        summary = measured(prepare(config, warn), options.out)
     if summary is None:
         print(WAITING)
         return
@@ -81,22 +90,20 @@ def predict(options: argparse.Namespace) -> None:
     """Which layers should take an implicit step, from single steps on unlabelled texts, with a run
     that tests it.
     """
-    import hashlib
-
+    from analysis.prediction import plan_data
     from analysis.prediction import predict as predicted
-    from analysis.prediction import run_toml, study_toml
-    from analysis.record import write_bytes, write_record
-    from analysis.sweep import prepare, run
+    from analysis.sweep import prepare
 
     texts, _ = _texts(options)
     if len(texts) < 2:
         raise ValueError(
             f"texts: a prediction needs at least 2 to say how sure it is, got {len(texts)}"
         )
+    data = plan_data(options.texts, column_names(options))
     config = study_config(options, texts, (), tuple(options.step_size))
-    summary = run(
-        prepare(config, warn), options.out, warn, progress, options.workers, options.shard
-    )
+    sweep = prepare(config, warn)
+    with _measuring(options) as measured:
+        summary = measured(sweep, options.out)
     if summary is None:
         print(WAITING)
         return
@@ -106,20 +113,32 @@ def predict(options: argparse.Namespace) -> None:
             "that no run can be held against this prediction"
         )
     found = predicted(summary, options.seed, checkpoint)
-    path = options.out / "prediction.json"
+    _write_prediction(found, options.out, data, sweep.study.encoder.config.model_type)
+
+
+def _write_prediction(found: "Prediction", out: Path, data: "PlanData", family: str) -> None:
+    """Write a prediction, its plans and its figure, and tell it."""
+    import hashlib
+
+    from analysis.prediction import no_study, run_toml, study_toml
+    from analysis.record import write_bytes, write_record
+
+    path = out / "prediction.json"
     write_record(path, found.record())
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     plans = {"run.toml": run_toml, "study.toml": study_toml}
     for name, plan in plans.items():
-        write_bytes(options.out / name, plan(found, digest).encode())
+        write_bytes(out / name, plan(found, digest, data, family).encode())
+    from figures import records
     from figures.prediction import draw
-    from figures.records import Prediction, read
     from figures.style import save
 
-    figure = save(draw(read(path, Prediction)), options.out, "prediction")["svg"]
+    figure = save(draw(records.read(path, records.Prediction)), out, "prediction")["svg"]
     print("\n".join(found.recommendation.sentences))
-    tests = " and ".join(str(options.out / name) for name in plans)
-    print(f"prediction: {path}, sha256 {digest}\nto test it: {tests}\nfigure: {figure}")
+    reason = no_study(found, family)
+    tests = " and ".join(str(out / name) for name in plans)
+    testing = f"to test it: {tests}" if reason is None else f"no study can test it: {reason}"
+    print(f"prediction: {path}, sha256 {digest}\n{testing}\nfigure: {figure}")
 
 
 def calibrate(options: argparse.Namespace) -> None:
@@ -129,7 +148,7 @@ def calibrate(options: argparse.Namespace) -> None:
     from analysis.calibration import calibrate as calibrated
     from analysis.ground.json_records import read_json
     from analysis.record import read_run
-    from analysis.sweep import lacking_cells, prepare, run
+    from analysis.sweep import lacking_cells, prepare
 
     texts, pairs = _texts(options)
     shared = {
@@ -149,13 +168,11 @@ def calibrate(options: argparse.Namespace) -> None:
         name: prepare(StudyConfig(model=model, steps=options.checkpoint, **shared), warn)
         for name, model in folders.items()
     }
-    measured = {
-        name: run(sweep, options.out / name, warn, progress, options.workers, options.shard)
-        for name, sweep in sweeps.items()
-    }
+    with _measuring(options) as measured:
+        found = {name: measured(sweep, options.out / name) for name, sweep in sweeps.items()}
     if any(
-        found is None and lacking_cells(sweeps[name], options.out / name, warn)
-        for name, found in measured.items()
+        whole is None and lacking_cells(sweeps[name], options.out / name, warn)
+        for name, whole in found.items()
     ):
         print(WAITING)
         return
@@ -256,10 +273,36 @@ def _one_figure(options: argparse.Namespace, pairs: tuple[Pair, ...], kinds: set
     print(f"figure: {options.out}")
 
 
+@contextlib.contextmanager
+def _measuring(
+    options: argparse.Namespace,
+) -> "Iterator[Callable[[Sweep, Path], Measurements | None]]":
+    """Runs a sweep into a folder, by the workers and into the store that the options choose."""
+    from analysis.sweep import run
+
+    require_no_shard(options.scheduler, options.shard)
+    with scheduled(options.scheduler, options.workers, options.device, tell) as executor:
+
+        def measured(sweep: "Sweep", out: Path) -> "Measurements | None":
+            return run(
+                sweep,
+                out,
+                warn,
+                progress,
+                options.workers,
+                options.shard,
+                executor,
+                options.store,
+            )
+
+        yield measured
+
+
 def _texts(options: argparse.Namespace) -> tuple[tuple[str, ...], tuple[Pair, ...]]:
     """The texts and pairs of a command that measures many and draws what it measured."""
     require_drawing()
-    texts, pairs = read_texts(options.texts) if options.texts else default_texts()
+    names = column_names(options)
+    texts, pairs = read_texts(options.texts, names) if options.texts else default_texts()
     return texts[: options.limit], pairs[: options.limit]
 
 

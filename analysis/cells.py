@@ -5,8 +5,12 @@ run can tell what is missing.
 import dataclasses
 import hashlib
 import itertools
+from collections.abc import Iterable
 
-from analysis.config import StudyConfig
+from analysis.config import SYNTHETIC, StudyConfig
+
+DECLARED = ("declared",)  # kinds of cells of the steps that a checkpoint declares
+FOLLOWING = ("propagation", "secants", "exponents", *DECLARED)  # a path through the stack
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,6 +49,21 @@ class CellPlan:
             parts.append(f"t{self.texts[0]:04d}")
         return "-".join(parts)
 
+    @property
+    def is_of_pairs(self) -> bool:
+        """Whether its texts are indices of pairs."""
+        return self.perturbation is not None and self.perturbation not in SYNTHETIC
+
+    @property
+    def path(self) -> tuple[object, ...]:
+        """What the cells have in common that follow the same texts through the stack: they are
+        measured one after the other, as they share paths and linearisations.
+        """
+        if self.kind not in FOLLOWING:
+            return (self.name,)
+        edit = None if self.perturbation in SYNTHETIC else self.perturbation
+        return (self.kind in DECLARED, edit, self.texts, self.step_size)
+
     def header(self) -> dict[str, object]:
         """What the cell is of, for its file."""
         known = {key: value for key, value in dataclasses.asdict(self).items() if value is not None}
@@ -57,6 +76,14 @@ def _safe(kind: str) -> str:
     """
     safe = "".join(c if c.isascii() and c.isalnum() else "_" for c in kind.lower())[:40]
     return safe if safe == kind else f"{safe}-{hashlib.sha256(kind.encode()).hexdigest()[:8]}"
+
+
+def sharing_a_path(cells: Iterable[CellPlan]) -> list[list[CellPlan]]:
+    """The cells of each path together, where the first of them stands."""
+    groups: dict[tuple[object, ...], list[CellPlan]] = {}
+    for cell in cells:
+        groups.setdefault(cell.path, []).append(cell)
+    return list(groups.values())
 
 
 def chunks(

@@ -4,14 +4,18 @@ Knows neither torch nor transformers.
 """
 
 import dataclasses
+import functools
 import importlib.resources
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from analysis.ground.embedded_model import DEFAULT_MODEL
 from analysis.ground.embedded_model import default_model_folder as default_model_folder
 from analysis.ground.identity import model_identity
-from analysis.ground.table_guard import require_texts
+from analysis.ground.labelled_tables import EDITS, USUAL, ColumnNames, holds_edits, read_labelled
+from analysis.ground.table_files import columns_of, read_table, require_text
+from analysis.ground.table_guard import is_table, require_texts
 
 FIELDS = ("increment", "outer")
 DTYPES = ("float64", "float32")
@@ -19,6 +23,7 @@ DEPTHS = ("quick", "full")
 PREDICTION = "prediction"  # a third depth: what `odestab predict` measures, and nothing else
 CALIBRATION = "calibration"  # a fourth: growth through the steps that the model takes
 LARGEST_STEP = 1e6  # 1 + hλ loses its 1 to rounding well beyond, and overflows in the end
+Item = TypeVar("Item")
 LONGEST_KIND = 400  # characters: it is a title in figures
 SYNTHETIC = (
     "gaussian",
@@ -61,13 +66,38 @@ class Pair:
 
 
 @dataclasses.dataclass(frozen=True)
+class Excerpt(Generic[Item]):
+    """Some texts or pairs of a study, under the indices that they have in all of it.
+
+    Attributes:
+        members: with their indices, in order of these.
+    """
+
+    members: tuple[tuple[int, Item], ...]
+
+    def __getitem__(self, index: int) -> Item:
+        return dict(self.members)[index]
+
+    def __iter__(self) -> Iterator[Item]:
+        return (member for _, member in self.members)
+
+    def __len__(self) -> int:
+        return len(self.members)
+
+
+def numbered(items: "Sequence[Item] | Excerpt[Item]") -> Iterator[tuple[int, Item]]:
+    """Texts or pairs with the indices that they have in all of the study."""
+    return iter(items.members if isinstance(items, Excerpt) else enumerate(items))
+
+
+@dataclasses.dataclass(frozen=True)
 class StudyConfig:
     """All choices of a study; equal configurations give equal numbers.
 
     Attributes:
         model: a hub id or a folder; None is the embedded default.
-        texts: sentences whose layers are analysed.
-        pairs: edits whose propagation is measured.
+        texts: sentences whose layers are analysed; an excerpt where some cells alone are measured.
+        pairs: edits whose propagation is measured; likewise.
         field: "increment" (f = F − id) or "outer" (f = F).
         step_sizes: h at which worst growth, solves and propagation are computed.
         layers: which layers' spectra; None is all. Propagation always runs through all of them.
@@ -98,8 +128,8 @@ class StudyConfig:
     """
 
     model: str | None = None
-    texts: tuple[str, ...] = ()
-    pairs: tuple[Pair, ...] = ()
+    texts: tuple[str, ...] | Excerpt[str] = ()
+    pairs: tuple[Pair, ...] | Excerpt[Pair] = ()
     field: str = "increment"
     step_sizes: tuple[float, ...] = (1.0,)
     layers: tuple[int, ...] | None = None
@@ -177,6 +207,17 @@ class StudyConfig:
             return (1e-4, 1e-3, 1e-2, 1e-1, 0.3)
         return (1e-5, 1e-3, 1e-1, 0.3) if self.dtype == "float64" else (1e-3, 1e-2, 1e-1, 0.3)
 
+    def first_pair(self, original: str) -> int:
+        """The index of the first pair with an original: it numbers the edits of one text."""
+        return self._first_pairs[original]
+
+    @functools.cached_property
+    def _first_pairs(self) -> dict[str, int]:
+        first: dict[str, int] = {}
+        for index, pair in numbered(self.pairs):
+            first.setdefault(pair.original, index)
+        return first
+
     def chosen_layers(self, depth: int) -> tuple[int, ...]:
         """The layers to analyse of an encoder with `depth` layers.
 
@@ -206,19 +247,29 @@ def checkpoint_digest(model: str | None) -> str | None:
     return model_identity(default_model_folder() if model is None else model).weights
 
 
-def read_texts(path: Path) -> tuple[tuple[str, ...], tuple[Pair, ...]]:
+def read_texts(
+    path: Path, names: ColumnNames = USUAL, edits: bool = False
+) -> tuple[tuple[str, ...], tuple[Pair, ...]]:
     """Read a text file: one text a line, or `original<TAB>edited`, or
-    `kind<TAB>original<TAB>edited`.
+    `kind<TAB>original<TAB>edited`; or a table with a header, whose texts are taken.
+
+    Args:
+        path: of the file; its suffix says the format of a table.
+        names: of the columns of a table; a file is one where they are given.
+        edits: whether the pairs of a table are a text and its edit. Columns `original` and `edited`
+            always are; of other pairs each text counts by itself.
 
     Returns:
         Texts (originals of pairs included) and pairs, each once.
 
     Raises:
         ValueError: if the file is empty, is not UTF-8, has an empty line or field, or more than
-            three columns, or is a table of another kind: with a header, with labels, CSV or JSON.
-            The line is named.
+            three columns, or is a table without a header, with labels or of JSON, or without such
+            columns. The line is named.
         OSError: if it cannot be read.
     """
+    if names.given or is_table(path):
+        return _texts_of_table(path, names, edits)
     content = path.read_bytes()
     try:
         text = content.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
@@ -250,6 +301,29 @@ def read_texts(path: Path) -> tuple[tuple[str, ...], tuple[Pair, ...]]:
                 raise ValueError(f"{path}: line {number}: {error}") from None
         texts.append(columns[-2] if len(columns) > 1 else columns[0])
     return tuple(dict.fromkeys(texts)), tuple(dict.fromkeys(pairs))
+
+
+def _texts_of_table(
+    path: Path, names: ColumnNames, edits: bool
+) -> tuple[tuple[str, ...], tuple[Pair, ...]]:
+    """The texts of a table with a header, and its pairs where they are edits."""
+    sides = EDITS
+    if edits and names.text is not None and names.pair is not None:
+        sides = (names.text, names.pair)
+    elif not holds_edits(columns_of(path), names):
+        rows = read_labelled(path, names).rows
+        return tuple(dict.fromkeys(text for row in rows for text in row.texts)), ()
+    pairs = []
+    for row in read_table(path, {name: (name,) for name in sides}, {"kind": ("kind",)}):
+        where = f"{path}:{row.line}"
+        original, edited = (require_text(row.values[name], name, where) for name in sides)
+        try:
+            pairs.append(Pair(str(row.values.get("kind", "edit")), original, edited))
+        except ValueError as error:
+            raise ValueError(f"{where}: {error}") from None
+    if not pairs:
+        raise ValueError(f"{path}: expected at least one row, got none")
+    return tuple(dict.fromkeys(pair.original for pair in pairs)), tuple(dict.fromkeys(pairs))
 
 
 def default_texts() -> tuple[tuple[str, ...], tuple[Pair, ...]]:

@@ -15,12 +15,15 @@ from analysis.ground.commands import (
     a_seed,
     a_shard,
     a_text,
+    column_options,
     positive,
     say,
 )
 from analysis.ground.embedded_model import DEFAULT_MODEL
 from analysis.ground.plain_numbers import decimal_number, whole_number
+from analysis.ground.schedulers import scheduler_option
 from analysis.ground.write_tables import FORMATS
+from analysis.packs import STORES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -252,8 +255,10 @@ def folder_options(parser: argparse.ArgumentParser, out: str) -> None:
         "--texts",
         type=a_path,
         metavar="FILE",
-        help="one text a line, or original<TAB>edited pairs (default: built in)",
+        help="one text a line, or original<TAB>edited pairs, or a table with a header (.tsv, "
+        ".csv, .jsonl, .parquet) (default: built in)",
     )
+    column_options(parser, "; not measured")
     parser.add_argument(
         "--limit", type=positive, metavar="N", help="use the first N texts and pairs"
     )
@@ -265,6 +270,13 @@ def folder_options(parser: argparse.ArgumentParser, out: str) -> None:
         default=torchrun,
         metavar="R/W",
         help="this rank's share of the cells (default: torchrun's)",
+    )
+    scheduler_option(parser, "cells")
+    parser.add_argument(
+        "--store",
+        choices=STORES,
+        default=STORES[0],
+        help="a file a cell, or packs of cells and one Zarr store (default: by their number)",
     )
     parser.add_argument(
         "--out", type=a_path, default=Path(out), metavar="RUN", help=f"run folder (default: {out})"
@@ -353,7 +365,12 @@ def study_config(
 
 def warn(line: str) -> None:
     """One line on stderr."""
-    say(f"odestab: warning: {line}")
+    tell(f"warning: {line}")
+
+
+def tell(line: str) -> None:
+    """The same of what is no fault."""
+    say(f"odestab: {line}")
 
 
 def progress(items: "Iterable[Item]", total: int, unit: str = "cell") -> "Iterable[Item]":

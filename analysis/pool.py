@@ -1,18 +1,17 @@
 """Measure cells in worker processes of one thread each: the same numbers for any number of them."""
 
-import itertools
 from collections.abc import Iterator
 
 import torch
 
-from analysis.cells import CellPlan
+from analysis.cells import CellPlan, sharing_a_path
 from analysis.config import StudyConfig
 from analysis.ground.processes import in_processes
 from analysis.measure import measure
 from analysis.record import Cell
 from analysis.study import Study, load_study
 
-CELLS_PER_WORKER = 8  # a worker takes as long to start as a few cells to measure
+CELLS_PER_WORKER = 4  # a worker takes as long to start as two or three cells to measure
 
 _study: Study  # of a worker process
 
@@ -33,24 +32,9 @@ def measured(config: StudyConfig, cells: list[CellPlan], workers: int) -> Iterat
     Raises:
         OSError: if a worker process dies.
     """
-    groups = _sharing_a_path(cells)
+    groups = sharing_a_path(cells)
     for group in in_processes(_measure_together, groups, workers, _begin, (config,)):
         yield from group
-
-
-def _sharing_a_path(cells: list[CellPlan]) -> list[list[CellPlan]]:
-    """Neighbouring propagation cells of the same texts stay together: they share paths and
-    linearisations.
-    """
-
-    def shared(cell: CellPlan) -> object:
-        return (
-            (cell.texts, cell.step_size)
-            if cell.kind in ("propagation", "exponents", "declared")
-            else cell.name
-        )
-
-    return [list(group) for _, group in itertools.groupby(cells, shared)]
 
 
 def _begin(config: StudyConfig) -> None:

@@ -1,11 +1,12 @@
-"""What a run folder holds: one safetensors file per cell, written whole or not at all, and the
-resolved configuration.
+"""What a run folder holds: one safetensors file per cell, written whole or not at all, or packs of
+many of them, and the resolved configuration.
 """
 
 import dataclasses
 import functools
 import hashlib
 import json
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Annotated, Any, Literal, NotRequired, TypedDict
 
@@ -23,6 +24,7 @@ from analysis.ground.json_records import (
     read_record,
     require,
 )
+from analysis.packs import CELL, OpenPacks, packed_cells
 
 SCHEMA = 2  # of 1, cells carried no digest
 UNKNOWN = 64 * "0"  # stands for the digest of a cell while it is computed
@@ -120,8 +122,16 @@ def read_cell(path: Path) -> Cell:
         DamagedCell: if the file is truncated, is no cell, has another schema, or a byte that is not
             as it was written.
     """
+    return cell_of(path.read_bytes(), path.stem, str(path))
+
+
+def cell_of(raw: bytes, name: str, path: str) -> Cell:
+    """A cell from the content of its file; `path` is for messages.
+
+    Raises:
+        DamagedCell: likewise.
+    """
     try:
-        raw = path.read_bytes()
         length = int.from_bytes(raw[:8], "little")
         metadata = parse_json(raw[8 : 8 + length], "its header")["__metadata__"]
         header = parse_json(metadata["odestab"], "its header")
@@ -137,7 +147,64 @@ def read_cell(path: Path) -> Cell:
     written = hashlib.sha256(raw.replace(str(digest).encode(), UNKNOWN.encode(), 1)).hexdigest()
     if digest != written and (schema, digest) != (1, None):
         raise DamagedCell(f"{path}: not as it was written, expected bytes with the digest {digest}")
-    return Cell(path.stem, header, arrays)
+    return Cell(name, header, arrays)
+
+
+class CellFolder:
+    """The cells that a run folder holds, in files of their own and in packs.
+
+    Args:
+        folder: of the run.
+        warn: called with one line for each pack that cannot be opened.
+    """
+
+    def __init__(self, folder: Path, warn: Callable[[str], None] = lambda line: None) -> None:
+        self.folder = folder / "cells"
+        self._warn = warn
+        self._packs = OpenPacks()
+        self._holders: dict[str, list[Path]] = {}
+
+    def names(self) -> set[str]:
+        """Of all cells that are there."""
+        # files first: a cell moves from its file to a pack
+        files = {path.stem for path in self.folder.glob(f"*{CELL}")}
+        self._holders = packed_cells(self.folder, self._warn)
+        return files | self._holders.keys()
+
+    def by_pack(self, names: Iterable[str]) -> list[str]:
+        """Names in the order in which they are read fastest: files as given, then pack by pack."""
+        return sorted(names, key=lambda name: str(self._holders.get(name, [""])[0]))
+
+    def read(self, name: str) -> Cell:
+        """One cell: its file, or what a pack holds of it.
+
+        Raises:
+            FileNotFoundError: if it is in neither.
+            DamagedCell: if it is there, but nowhere as it was written.
+        """
+        damaged: DamagedCell | None = None
+        try:
+            return read_cell(self.folder / f"{name}{CELL}")
+        except DamagedCell as error:
+            damaged = error
+        except FileNotFoundError:
+            if name not in self._holders:  # it may have been packed since
+                self._holders = packed_cells(self.folder, lambda line: None)
+        for pack in self._holders.get(name, ()):
+            path = f"{pack}: {name}{CELL}"
+            try:
+                return cell_of(self._packs.read(pack, name), name, path)
+            except DamagedCell as error:
+                damaged = damaged or error
+            except ValueError as error:
+                damaged = damaged or DamagedCell(f"{path}: not a readable cell ({error})")
+        if damaged is not None:
+            raise damaged
+        raise FileNotFoundError(f"{self.folder} has no cell {name}")
+
+    def close(self) -> None:
+        """Let go of open packs."""
+        self._packs.close()
 
 
 def write_config(folder: Path, config: dict[str, Any]) -> None:
@@ -180,18 +247,18 @@ def read_run(folder: Path) -> Run:
         DamagedCell: if a cell cannot be read.
     """
     config = read_config(folder)
-    names = config.pop("cells", None)
-    paths = sorted(
-        (folder / "cells" / f"{name}.safetensors" for name in names)
-        if names
-        else (folder / "cells").glob("*.safetensors")
-    )
-    if absent := [path.stem for path in paths if not path.exists()]:
+    cells = CellFolder(folder)
+    present = cells.names()
+    names = sorted(config.pop("cells", None) or present, key=lambda name: f"{name}{CELL}")
+    if absent := [name for name in names if name not in present]:
         raise FileNotFoundError(
-            f"{folder} lacks {len(absent)} of {len(paths)} cells, one is "
+            f"{folder} lacks {len(absent)} of {len(names)} cells, one is "
             f"{absent[0]}; run the command that made it again"
         )
     try:
-        return Run(config, tuple(map(read_cell, paths)))
+        read = {name: cells.read(name) for name in cells.by_pack(names)}
+        return Run(config, tuple(read[name] for name in names))
     except DamagedCell as error:
         raise DamagedCell(f"{error}; run the command that made it again") from error
+    finally:
+        cells.close()

@@ -13,20 +13,21 @@ import xarray as xr
 
 from analysis.cells import CellPlan
 from analysis.ground.files import sweep as sweep_temporary
-from analysis.ground.json_records import DamagedRecord, read_record
+from analysis.ground.json_records import DamagedRecord, digest_of, read_record
 from analysis.ground.write_tables import require_format, write_table
 from analysis.quantities import registry
 from analysis.quantities.quantity import Shortfall
 from analysis.record import (
     Cell,
+    CellFolder,
     DamagedCell,
     Run,
-    read_cell,
     read_config,
     read_run,
     write_config,
     write_record,
 )
+from analysis.zarr_store import read_store, write_store
 
 DERIVED = (  # entries of a configuration that follow from the others and the model
     "cells",
@@ -93,15 +94,27 @@ def open_run(folder: str | Path) -> xr.Dataset:
     dim `method` has a second label `scheme`, as `sel` has an argument `method` of its own:
     `sel(scheme="implicit")`, or `sel({"method": "implicit"})`.
 
+    Of a run that wrote a Zarr store, values are read when they are asked for.
+
     Args:
         folder: that `odestab analyze`, `predict` or `calibrate` wrote.
 
     Raises:
-        ValueError: if its configuration or a cell is damaged; the message names it.
+        ValueError: if its configuration, a cell or its store is damaged; the message names it.
         FileNotFoundError: if it is no run folder, or a cell is missing.
     """
-    found = read_measurements(Path(folder))
-    parts = [dataset for dataset in found.datasets.values() if dataset]
+    folder = Path(folder)
+    config = read_config(folder)
+    whole = read_store(folder, digest_of(config))
+    if whole is None:
+        found = read_measurements(folder)
+        whole = merged(found.datasets)
+    return _labelled(config, whole)
+
+
+def merged(datasets: Mapping[str, xr.Dataset]) -> xr.Dataset:
+    """The datasets of all quantities as one, whose labels are plain coordinates."""
+    parts = [dataset for dataset in datasets.values() if dataset]
     unset = {
         name: False
         for part in parts
@@ -117,12 +130,17 @@ def open_run(folder: str | Path) -> xr.Dataset:
     )
     for dim in ("text", "pair"):
         whole = whole.sortby(dim) if dim in whole.dims else whole
+    return whole
+
+
+def _labelled(config: Mapping[str, Any], whole: xr.Dataset) -> xr.Dataset:
+    """A merged dataset with the second label of methods, the texts and the attributes."""
     if "scheme" in whole.dims:
         whole = whole.rename(scheme="method")
         whole = whole.assign_coords(scheme=("method", whole["method"].values))
         whole = whole.set_xindex("scheme")
-    whole.attrs = {name: found.config[name] for name in KEPT if name in found.config}
-    return whole.assign_coords(_words(found.config, whole))
+    whole.attrs = {name: config[name] for name in KEPT if name in config}
+    return whole.assign_coords(_words(config, whole))
 
 
 def _words(config: Mapping[str, Any], whole: xr.Dataset) -> dict[str, Any]:
@@ -204,6 +222,15 @@ def write_summary(folder: Path, found: Measurements, warn: Report) -> None:
     write_record(path, found.summary())
 
 
+def write_whole(folder: Path, found: Measurements) -> None:
+    """Write what was measured as one Zarr store, which `open_run` reads as it is asked for.
+
+    Raises:
+        OSError: if it cannot be written.
+    """
+    write_store(folder, merged(found.datasets), digest_of(read_config(folder)))
+
+
 def open_folder(out: Path, resolved: dict[str, Any]) -> None:
     """Create a run folder, or check that an existing one belongs to the same configuration.
 
@@ -215,7 +242,7 @@ def open_folder(out: Path, resolved: dict[str, Any]) -> None:
     for folder in (out, out / "cells"):
         sweep_temporary(folder)
     if not (out / "config.json").exists():
-        if any((out / "cells").glob("*.safetensors")):
+        if CellFolder(out).names():
             raise ValueError(
                 f"{out} has cells but no config.json that tells of what; choose another folder"
             )
@@ -242,25 +269,26 @@ def missing(
     """The cells that a folder lacks; damaged ones, and those of another model, are named and listed
     as missing.
     """
-    found = []
-    for cell in cells:
-        path = out / "cells" / f"{cell.name}.safetensors"
+    folder = CellFolder(out, warn)
+    present = folder.names()
+    wanted = {cell.name: cell for cell in cells}
+    whole = set()
+    for name in folder.by_pack([name for name in wanted if name in present]):
         try:
-            if path.exists() and _require_own(path, {**cell.header(), **known_by}):
-                continue
+            expected = {**wanted[name].header(), **known_by}
+            _require_own(folder.read(name), expected, folder.folder)
+            whole.add(name)
         except DamagedCell as error:
             warn(f"damaged cell, measured again: {error}")
-        found.append(cell)
-    return found
+    folder.close()
+    return [cell for name, cell in wanted.items() if name not in whole]
 
 
-def _require_own(path: Path, expected: dict[str, Any]) -> Cell:
-    """Read a cell that must be of what it is expected to be of."""
-    cell = read_cell(path)
+def _require_own(cell: Cell, expected: dict[str, Any], folder: Path) -> None:
+    """Refuse a cell that is not of what it is expected to be of."""
     for key, value in expected.items():
         if cell.header.get(key) != value:
             raise DamagedCell(
-                f"{path}: not a cell of this run: expected {key} "
+                f"{folder / cell.name}.safetensors: not a cell of this run: expected {key} "
                 f"{value}, got {cell.header.get(key)}"
             )
-    return cell

@@ -14,7 +14,7 @@ from torch import Tensor
 
 import odestab as od
 from analysis.cells import CellPlan
-from analysis.config import StudyConfig, default_model_folder
+from analysis.config import StudyConfig, default_model_folder, numbered
 from analysis.ground.identity import file_digest, model_identity
 from analysis.ground.json_records import digest_of
 
@@ -42,13 +42,10 @@ class Study:
     identity: dict[str, str | None] = dataclasses.field(default_factory=dict)
     directions: dict[int, Tensor] = dataclasses.field(default_factory=dict)
 
-    @functools.cached_property
+    @property
     def weights(self) -> str:
         """Sha256 of the encoder's parameters, names included."""
-        digest = hashlib.sha256()
-        for name, parameter in sorted(self.encoder.state_dict().items()):
-            digest.update(name.encode() + parameter.detach().cpu().numpy().tobytes())
-        return digest.hexdigest()
+        return _weights_digest(self.encoder)
 
     @property
     def known_by(self) -> dict[str, str]:
@@ -73,7 +70,8 @@ class Study:
             [len(ids) for ids in self.tokenizer(texts, verbose=False)["input_ids"]] if texts else []
         )
 
-    @functools.lru_cache(maxsize=4)  # noqa: B019 - a study lives as long as the process
+    # Both sides of an edit: each has its own copy of the layers' stacked projections.
+    @functools.lru_cache(maxsize=2)  # noqa: B019 - a study lives as long as the process
     def trace(self, texts: tuple[str, ...]) -> od.Trajectory:
         """The trajectory of a batch of texts."""
         return od.trace(self.encoder, self.tokenize(list(texts)), field=self.config.field)
@@ -129,12 +127,16 @@ class Study:
         """
         return torch.float32
 
-    def implicit(self, step_size: float, rtol: float = 1e-8) -> od.ImplicitEuler:
-        """Implicit Euler with the study's solver tolerance; float32 stops where its rounding
-        does.
+    def implicit(
+        self, step_size: float, rtol: float = 1e-8, diagnose: bool = True
+    ) -> od.ImplicitEuler:
+        """Implicit Euler with the study's solver tolerance; float32 stops where its rounding does.
+
+        Texts whose solve has ended leave the batch.
         """
         floor = rtol if self.config.dtype == "float64" else max(rtol, 1e-5)
-        return od.ImplicitEuler(step_size, solver=od.Auto(rtol=floor))
+        solver = od.Auto(rtol=floor, compaction=True, diagnose=diagnose)
+        return od.ImplicitEuler(step_size, solver=solver)
 
 
 def load_study(config: StudyConfig, head: bool = False) -> Study:
@@ -158,6 +160,11 @@ def load_study(config: StudyConfig, head: bool = False) -> Study:
         else file_digest(Path(config.directions)),
     }
     directions = _directions(config, encoder)
+    if config.directions is not None and not directions:
+        raise ValueError(
+            f"{config.directions}: expected directions by the sha256 of their texts, "
+            "got those of other texts"
+        )
     return Study(
         config,
         encoder,
@@ -166,6 +173,29 @@ def load_study(config: StudyConfig, head: bool = False) -> Study:
         identity,
         directions,
     )
+
+
+def study_of(config: StudyConfig) -> Study:
+    """A study whose model this process loads once, whatever its texts are."""
+    loaded = _loaded(dataclasses.replace(config, texts=("-",), pairs=(), directions=None))
+    directions = None if config.directions is None else file_digest(Path(config.directions))
+    return dataclasses.replace(
+        loaded,
+        config=config,
+        identity={**loaded.identity, "directions_content": directions},
+        directions=_directions(config, loaded.encoder),
+    )
+
+
+_loaded = functools.lru_cache(maxsize=2)(load_study)
+
+
+@functools.lru_cache(maxsize=4)
+def _weights_digest(encoder: Any) -> str:
+    digest = hashlib.sha256()
+    for name, parameter in sorted(encoder.state_dict().items()):
+        digest.update(name.encode() + parameter.detach().cpu().numpy().tobytes())
+    return digest.hexdigest()
 
 
 def _directions(config: StudyConfig, encoder: Any) -> dict[int, Tensor]:
@@ -178,13 +208,8 @@ def _directions(config: StudyConfig, encoder: Any) -> dict[int, Tensor]:
         raise ValueError(
             f"{config.directions}: expected safetensors of directions, got {error}"
         ) from None
-    digests = {hashlib.sha256(text.encode()).hexdigest(): i for i, text in enumerate(config.texts)}
+    digests = {hashlib.sha256(text.encode()).hexdigest(): i for i, text in numbered(config.texts)}
     found = {digests[name]: value for name, value in known.items() if name in digests}
-    if not found:
-        raise ValueError(
-            f"{config.directions}: expected directions by the sha256 of "
-            f"their texts, got {len(known)} of other texts"
-        )
     hidden = encoder.config.hidden_size
     if wrong := [
         tuple(value.shape)

@@ -3,9 +3,11 @@
 A killed run loses at most the cell in flight.
 """
 
+import contextlib
 import dataclasses
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Generator, Iterable
+from concurrent.futures import Executor
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,6 +20,7 @@ from analysis.ground.devices import memory_errors, require_device
 from analysis.ground.interrupts import raise_interrupt
 from analysis.ground.versions import versions
 from analysis.measure import measure
+from analysis.packs import PACKED, pack, packs_cells
 from analysis.pool import measured, useful_workers
 from analysis.quantities.registry import plan
 from analysis.record import Cell, Run, write_cell
@@ -29,8 +32,10 @@ from analysis.run import (
     open_folder,
     read_measurements,
     write_summary,
+    write_whole,
 )
 from analysis.study import Study, load_study
+from analysis.units import measured_by
 
 LESS = "shorter texts or a smaller --dense-limit need less"
 Progress = Callable[[Iterable[Cell], int], Iterable[Cell]]
@@ -106,6 +111,8 @@ def run(
     progress: Progress = lambda cells, total: cells,
     workers: int = 1,
     shard: tuple[int, int] = (0, 1),
+    executor: Executor | None = None,
+    store: str = "auto",
 ) -> Measurements | None:
     """Measure the missing cells of a run folder and write its summary.json.
 
@@ -120,34 +127,56 @@ def run(
             for instance.
         workers: processes to measure in; the numbers do not depend on it.
         shard: this rank and how many there are; it measures cells[rank::ranks].
+        executor: measures in place of own processes: of threads, of processes, or of a cluster,
+            whose workers need the model but not the run folder, which this process alone writes.
+        store: "files", a file a cell; "zarr", packs of cells, and all that was measured in one Zarr
+            store; or "auto", which is "zarr" of more than `MANY` cells.
 
     Returns:
         What was measured; None while cells of other ranks are missing: the rank that comes last
         writes the summary.
 
     Raises:
-        ValueError: if the folder belongs to a run with another configuration.
+        ValueError: if the folder belongs to a run with another configuration, or a worker of the
+            executor has another model.
         OSError: if it cannot be written; cells that are already there stay.
         MemoryError: if a cell needs more memory than there is; likewise.
     """
+    packs = packs_cells(store, len(sweep.cells), warn)
     open_folder(out, sweep.resolved)
-    config, mine = sweep.study.config, sweep.cells[shard[0] :: shard[1]]
-    lacking = [cell for cell in lacking_cells(sweep, out, warn) if cell in mine]
-    if config.device == "cpu":
-        torch.set_num_threads(1)  # as in a worker: equal numbers with and without
-    useful = useful_workers(config, len(lacking), workers)
-    here = (measure(sweep.study, cell) for cell in lacking)
-    with memory_errors(LESS):
-        for cell in progress(
-            measured(config, lacking, useful) if useful > 1 else here, len(lacking)
-        ):
+    mine = {cell.name for cell in sweep.cells[shard[0] :: shard[1]]}
+    lacking = [cell for cell in lacking_cells(sweep, out, warn) if cell.name in mine]
+    with memory_errors(LESS), contextlib.closing(_stream(sweep, lacking, workers, executor)) as new:
+        for number, cell in enumerate(progress(new, len(lacking)), 1):
             write_cell(out / "cells", cell)
+            if packs and number % PACKED == 0:
+                pack(out / "cells", mine)
             raise_interrupt()
+    if packs:
+        pack(out / "cells", mine)
     if shard[1] > 1 and lacking_cells(sweep, out, warn):
         return None
     found = read_measurements(out)
     write_summary(out, found, warn)
+    if packs:
+        write_whole(out, found)
     return found
+
+
+def _stream(
+    sweep: Sweep, lacking: list[CellPlan], workers: int, executor: Executor | None
+) -> Generator[Cell]:
+    """Measured cells, by whom it may be."""
+    config = sweep.study.config
+    if config.device == "cpu":
+        torch.set_num_threads(1)  # as in a worker: equal numbers with and without
+    useful = useful_workers(config, len(lacking), workers)
+    if executor is not None:
+        yield from measured_by(executor, config, lacking, sweep.study.known_by)
+    elif useful > 1:
+        yield from measured(config, lacking, useful)
+    else:
+        yield from (measure(sweep.study, cell) for cell in lacking)
 
 
 def lacking_cells(sweep: Sweep, out: Path, warn: Report) -> list[CellPlan]:

@@ -16,6 +16,7 @@ from analysis.study import Study, to_numpy
 
 # of implicit solves on unperturbed paths: differences of 1e-5 are taken between two of them
 PATH_RTOL = 1e-10
+EDIT_RTOL = 1e-8  # on both paths of an edit, which is no small perturbation
 DERIVATIVE_RTOL = 1e-6  # of the linear solves behind predictions
 DIRECTION_RTOL = 3e-3  # of those behind a worst direction, whose growth is flat about its maximum
 GROWN = ("measured", "predicted", "relative", "converged", "size")
@@ -23,21 +24,38 @@ GROWN = ("measured", "predicted", "relative", "converged", "size")
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Walk:
-    """A path with its step derivatives: exact ones, and loose ones in the working precision over
-    the same linearisations.
+    """A path with its step derivatives, made at first use.
+
+    Attributes:
+        study: with its model.
+        path: what was followed.
     """
 
+    study: Study
     path: od.Path
-    derivatives: list[od.AbstractOperator]
-    loose: list[od.AbstractOperator]
+
+    @functools.cached_property
+    def derivatives(self) -> list[od.AbstractOperator]:
+        """Of each step."""
+        # Iterations that stop by design are differentiated as they ran.
+        return self.path.derivatives([not converges(method) for method in self.path.methods])
+
+    def loose(self) -> list[od.AbstractOperator]:
+        """The same linearisations in the working precision, and their solves loosely.
+
+        They are not kept: they have copies of all weights in that precision.
+        """
+        return [_loose(self.study, derivative) for derivative in self.derivatives]
 
 
-@functools.lru_cache(maxsize=2)
-def walk_through(study: Study, texts: tuple[str, ...], method: str, step_size: float) -> Walk:
+@functools.lru_cache(maxsize=4)  # either side of an edit under either method
+def walk_through(
+    study: Study, texts: tuple[str, ...], method: str, step_size: float, rtol: float = PATH_RTOL
+) -> Walk:
     """The path of some texts under one method; neighbouring cells share it."""
     trajectory = study.trace(texts)
     step = od.ExplicitEuler(step_size) if method == "explicit" else od.ImplicitEuler(step_size)
-    return _walk(study, trajectory, [step] * trajectory.depth)
+    return _walk(study, trajectory, [step] * trajectory.depth, rtol)
 
 
 @functools.lru_cache(maxsize=2)
@@ -45,16 +63,18 @@ def walk_as_declared(study: Study, texts: tuple[str, ...]) -> Walk:
     """The path of some texts under the steps that the checkpoint declares; likewise."""
     trajectory = study.trace_declared(texts)
     declared = trajectory.methods or (od.ExplicitEuler(1.0),) * trajectory.depth
-    return _walk(study, trajectory, declared)
+    return _walk(study, trajectory, declared, PATH_RTOL)
 
 
 def _walk(
-    study: Study, trajectory: od.Trajectory, methods: Sequence[od.AbstractOneStepMethod]
+    study: Study,
+    trajectory: od.Trajectory,
+    methods: Sequence[od.AbstractOneStepMethod],
+    rtol: float,
 ) -> Walk:
-    path = od.follow(trajectory, [solved_to(study, method, PATH_RTOL) for method in methods])
-    # Iterations that stop by design are differentiated as they ran.
-    exact = path.derivatives([not converges(method) for method in path.methods])
-    return Walk(path, exact, [_loose(study, derivative) for derivative in exact])
+    return Walk(
+        study, od.follow(trajectory, [solved_to(study, method, rtol) for method in methods])
+    )
 
 
 def _loose(study: Study, derivative: od.AbstractOperator) -> od.AbstractOperator:
@@ -78,7 +98,9 @@ def solved_to(
     """The method with its equation solved to a tolerance, where it is one that is solved."""
     if not (isinstance(method, od.ImplicitEuler) and converges(method)):
         return method
-    solver = study.implicit(1.0, rtol).solver
+    # Of a step on a path it is told whether it converged: a proof that it could not would cost more
+    # than the path.
+    solver = study.implicit(1.0, rtol, diagnose=False).solver
     return dataclasses.replace(method, solver=solver, linear_rtol=DERIVATIVE_RTOL)
 
 
@@ -118,15 +140,37 @@ def grown(study: Study, walk: Walk, deltas: list[Tensor]) -> dict[str, np.ndarra
     """Growth of perturbations of one direction along a walk, by `GROWN`, sizes along the first
     axis.
     """
-    # Of one direction: its size does not matter.
-    predicted = od.predict(deltas[0], walk.derivatives)
-    growths = [
-        od.propagate(walk.path, delta, _loosened(study, walk.path, delta), predicted=predicted)
-        for delta in deltas
-    ]
+    growths = od.grow_each(
+        walk.path,
+        deltas,
+        [_loosened(study, walk.path, delta) for delta in deltas],
+        derivatives=walk.derivatives,
+    )
+    return stacked(growths)
+
+
+def stacked(growths: Sequence[od.Growth]) -> dict[str, np.ndarray]:
+    """The arrays of `GROWN`, one row for each growth."""
     return {
         name: np.stack([to_numpy(getattr(growth, name)) for growth in growths]) for name in GROWN
     }
+
+
+def grown_by_edits(
+    study: Study, plan: CellPlan, method: str, step_size: float
+) -> dict[str, np.ndarray]:
+    """Growth of a cell's edits under one method, by `GROWN`, as of one size."""
+    pairs = [study.config.pairs[i] for i in plan.texts]
+    walk, edited = (
+        walk_through(study, texts, method, step_size, EDIT_RTOL)
+        for texts in (
+            tuple(pair.original for pair in pairs),
+            tuple(pair.edited for pair in pairs),
+        )
+    )
+    delta = od.EditPerturbation(edited.path.states[0]).delta(walk.path)
+    predicted = od.predict(delta, walk.derivatives)
+    return stacked([od.growth_between(walk.path, edited.path, predicted)])
 
 
 def _loosened(study: Study, path: od.Path, delta: Tensor) -> list[od.AbstractOneStepMethod]:
@@ -143,7 +187,7 @@ def _worst_direction(study: Study, kind: str, walk: Walk) -> Tensor:
     `kind` is that of the cell that asks.
     """
     found = od.worst_direction(
-        walk.path, 3 * study.config.growth_rtol, study.generator(kind), walk.loose
+        walk.path, 3 * study.config.growth_rtol, study.generator(kind), walk.loose()
     ).right
     assert found is not None
     return found[:, 0].to(walk.path.states[0])

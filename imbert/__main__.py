@@ -6,7 +6,7 @@ import sys
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from analysis.ground.commands import (
     Parser,
@@ -14,19 +14,24 @@ from analysis.ground.commands import (
     a_path,
     a_seed,
     a_shard,
+    column_options,
     positive,
     run_command,
     say,
 )
+from analysis.ground.schedulers import require_no_shard, scheduled, scheduler_option
 from imbert.attacks.choice import AttackChoice
 from imbert.attacks.registry import ATTACKS
+from imbert.data.tasks import OWN
 from imbert.study.plan import STAGES, read_study
+from imbert.training.own_data import measured
 from imbert.training.run_config import RunConfig, read_run
 
 if TYPE_CHECKING:
     from imbert.attack_records import AttackRecord
     from imbert.records import Evaluation
 
+COLUMNS = ("text_column", "pair_column", "label_column")
 # options of an attack that have their own defaults
 GIVEN = ("norm", "gradient", "restarts", "synonyms", "antonyms")
 # of what training raises: it diverges, memory ends, a package is missing
@@ -130,14 +135,20 @@ def study(options: argparse.Namespace) -> None:
     from imbert.study.run_study import run_study, shard_of_ranks
 
     ranks = shard_of_ranks()
-    summary = run_study(
-        plan,
-        options.out,
-        _data(options, options.study),
-        options.stages or STAGES,
-        options.shard or ranks,
-        say,
-    )
+    shard = options.shard or ranks
+    require_no_shard(options.scheduler, shard)
+    on_gpu = any(cell.run.train.device == "cuda" for cell in plan.cells())
+    device = "cuda" if on_gpu else "cpu"
+    with scheduled(options.scheduler, options.workers, device, say) as executor:
+        summary = run_study(
+            plan,
+            options.out,
+            _data(options, options.study),
+            options.stages or STAGES,
+            shard,
+            say,
+            executor,
+        )
     if summary is not None:
         path = options.out / "study.json"
         paths = save(draw(read(path, Study)), options.out, "robustness")
@@ -149,20 +160,33 @@ def _run_of(options: argparse.Namespace) -> RunConfig:
     """What a checkpoint is measured on: the choices of its run, if it lies in a run folder, and the
     options given.
     """
-    from msgspec import structs
+    from msgspec import UNSET, structs
 
     from imbert.records import read
 
     beside = options.checkpoint.parent / "run.json"
     run = read(beside, RunConfig) if beside.is_file() else RunConfig()
     given = {name: value for name, value in vars(options).items() if value is not None}
-    data = {name: given[name] for name in ("task", "source", "max_length") if name in given}
-    measured = {name: given[name] for name in ("advglue", "limit") if name in given}
-    return structs.replace(
+    columns = {name: given[name] for name in COLUMNS if name in given}
+    data: dict[str, Any] = {
+        name: given[name] for name in ("task", "source", "max_length") if name in given
+    }
+    # another column of first texts has no second ones, unless they are named beside it
+    if "text_column" in columns:
+        data["pair_column"] = UNSET
+    data |= columns
+    # what is said of the run's own files means nothing for others
+    if "source" in data:
+        data |= dict.fromkeys(("dev_rows", "splits", "hub_config"), UNSET)
+    if columns and not beside.is_file():
+        data.setdefault("task", OWN)
+    evaluated = {name: given[name] for name in ("advglue", "limit") if name in given}
+    chosen = structs.replace(
         run,
         data=structs.replace(run.data, **data),
-        evaluate=structs.replace(run.evaluate, **measured),
+        evaluate=structs.replace(run.evaluate, **evaluated),
     )
+    return measured(chosen, options.data, options.checkpoint)
 
 
 def _data(options: argparse.Namespace, file: Path | None = None) -> Path:
@@ -287,6 +311,14 @@ def _study_options(parser: argparse.ArgumentParser) -> None:
         metavar="R/W",
         help="this rank's share of the runs (default: torchrun's)",
     )
+    scheduler_option(parser, "runs")
+    parser.add_argument(
+        "--workers",
+        type=positive,
+        default=1,
+        metavar="N",
+        help="processes of --scheduler local (default: 1)",
+    )
 
 
 def _measured_options() -> Parser:
@@ -297,10 +329,17 @@ def _measured_options() -> Parser:
     options.add_argument(
         "checkpoint", type=a_path, metavar="CHECKPOINT", help="a folder with safetensors weights"
     )
-    options.add_argument("--task", help="GLUE task (default: that of its run, else sst2)")
     options.add_argument(
-        "--source", metavar="PATH", help="folder or file of the task's data (default: as its run)"
+        "--task",
+        help="GLUE task, or own (default: that of its run, else own where columns are named, "
+        "else sst2)",
     )
+    options.add_argument(
+        "--source",
+        metavar="PATH",
+        help="folder or file of the task's data, or hub:owner/name (default: as its run)",
+    )
+    column_options(options, " or as its run")
     options.add_argument(
         "--max-length", type=positive, metavar="N", help="tokens after which texts are cut"
     )

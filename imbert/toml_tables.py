@@ -111,7 +111,8 @@ def typed(name: str, value: object, hint: object) -> Any:
             return value
         if option is type(None) and value is None:
             return None
-    wanted = " or ".join(_words(option) for option in options if option is not type(None))
+    absent = (type(None), msgspec.UnsetType)
+    wanted = " or ".join(_words(option) for option in options if option not in absent)
     raise ValueError(f"{name} must be {wanted}, got {_shown(value)}")
 
 

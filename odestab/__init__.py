@@ -56,10 +56,10 @@ from odestab.propagation.growth import (
     Growth,
     WorstPerturbation,
     grow,
-    predict,
+    grow_each,
+    growth_between,
     propagate,
     scaled,
-    worst_direction,
 )
 from odestab.propagation.lyapunov import (
     AlignmentLoss,
@@ -67,7 +67,8 @@ from odestab.propagation.lyapunov import (
     alignment_loss,
     lyapunov_exponents,
 )
-from odestab.propagation.path import Path, follow
+from odestab.propagation.path import Neighbour, Path, follow
+from odestab.propagation.prediction import predict, worst_direction
 from odestab.propagation.secants import Secant, SecantPath, secant, secants
 from odestab.propagation.worst_growth import worst_growth
 from odestab.solver import (
@@ -141,6 +142,7 @@ __all__ = [
     "LinearVectorField",
     "Linearization",
     "LyapunovExponents",
+    "Neighbour",
     "NewtonKrylov",
     "NumericalRange",
     "OneStepAdjoint",
@@ -185,6 +187,8 @@ __all__ = [
     "frozen_refinement",
     "full_spectrum",
     "grow",
+    "grow_each",
+    "growth_between",
     "henrici_departure",
     "implicit_advantage",
     "inverse",

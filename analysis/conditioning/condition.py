@@ -118,7 +118,7 @@ def _record(prepared: Prepared, inputs: list[Input]) -> Condition:
         model=config.model,
         identity=prepared.plan["model"],
         labels=list(prepared.labels),
-        labels_given=columns.label is not None,
+        labels_given=bool(columns.label),
         examples=rows_digest(prepared.data.texts, [row.label for row in inputs]),
         families={
             family.name: family.record(config.drafts) for family in prepared.classifier.families
@@ -127,7 +127,7 @@ def _record(prepared: Prepared, inputs: list[Input]) -> Condition:
         layers=len(next(iter(inputs[0].drafts.values())).growth) - 1,
         inputs=inputs,
         versions=prepared.plan["versions"],
-        columns=(*columns.texts, *(() if columns.label is None else (columns.label,))),
+        columns=(*columns.texts, *columns.label),
         max_tokens=prepared.classifier.max_tokens,
         dtype=config.dtype,
     )

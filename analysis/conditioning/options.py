@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from analysis.conditioning.config import DTYPES, FAMILIES, ConditionConfig
-from analysis.ground.commands import a_name, a_path, a_seed, positive
+from analysis.ground.commands import a_name, a_path, a_seed, column_options, positive
 from analysis.ground.write_tables import FORMATS
 from analysis.options import workers_option
 
@@ -27,16 +27,9 @@ def condition_options(parser: argparse.ArgumentParser) -> None:
         type=a_path,
         required=True,
         metavar="FILE",
-        help="your texts: .tsv, .csv or .jsonl with named columns, also .gz",
+        help="your texts: .tsv, .csv, .jsonl or .parquet with named columns, also .gz",
     )
-    for name, words in (
-        ("text", "that holds the texts (default: sentence, text, or GLUE's names)"),
-        ("pair", "that holds the second texts of pairs"),
-        ("label", "that holds the labels (default: label; without one, what is predicted)"),
-    ):
-        parser.add_argument(
-            f"--{name}-column", type=a_name, metavar="NAME", help=f"the column {words}"
-        )
+    column_options(parser, "; without one, what is predicted")
     parser.add_argument(
         "--families",
         nargs="+",

@@ -8,7 +8,7 @@ from analysis.conditioning.config import ConditionConfig
 from analysis.conditioning.measure import Classifier, Row, measure
 from analysis.conditioning.prepare import Prepared, load
 from analysis.conditioning.records import Input
-from analysis.conditioning.rows import Rows
+from analysis.ground.labelled_tables import LabelledTable
 from analysis.ground.processes import in_processes
 
 CHUNKS_PER_WORKER = 2  # a worker takes as long to start as a few chunks to measure
@@ -40,7 +40,7 @@ def measured(
         yield number, measure(prepared.classifier, rows)
 
 
-def _begin(config: ConditionConfig, data: Rows) -> None:
+def _begin(config: ConditionConfig, data: LabelledTable) -> None:
     """The classifier of a worker."""
     global _classifier
     _classifier = load(config, data)

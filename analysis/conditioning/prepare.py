@@ -13,10 +13,15 @@ from analysis.conditioning.config import ConditionConfig
 from analysis.conditioning.drafts import AbstractDrafts, CharacterDrafts, WordDrafts, words_of
 from analysis.conditioning.measure import Classifier, Row
 from analysis.conditioning.neighbours import SOURCE, nearest_words
-from analysis.conditioning.rows import Rows, read_rows, resolve_labels
 from analysis.ground.answers import margins_decide
 from analysis.ground.devices import require_device
 from analysis.ground.identity import file_digest, model_identity
+from analysis.ground.labelled_tables import (
+    ColumnNames,
+    LabelledTable,
+    read_labelled,
+    resolve_labels,
+)
 from analysis.ground.synonyms import load_synonyms
 from analysis.ground.table_files import rows_digest
 from analysis.ground.versions import versions
@@ -39,7 +44,7 @@ class Prepared:
 
     config: ConditionConfig
     classifier: Classifier
-    data: Rows
+    data: LabelledTable
     rows: tuple[Row, ...]
     labels: tuple[str, ...]
     plan: dict[str, Any]
@@ -64,7 +69,8 @@ def prepare(config: ConditionConfig, warn: Report) -> Prepared:
         OSError: if a file cannot be read.
     """
     require_device(config.device, config.dtype)
-    data = read_rows(config.data, config.text_column, config.pair_column, config.label_column)
+    columns = ColumnNames(config.text_column, config.pair_column, config.label_column)
+    data = read_labelled(config.data, columns)
     classifier = load(config, data)
     model_config = classifier.model.config
     outputs = range(model_config.num_labels)
@@ -81,7 +87,7 @@ def prepare(config: ConditionConfig, warn: Report) -> Prepared:
     return Prepared(config, classifier, data, rows, names, plan)
 
 
-def load(config: ConditionConfig, data: Rows) -> Classifier:
+def load(config: ConditionConfig, data: LabelledTable) -> Classifier:
     """The classifier with its families of drafts, which is all that a worker process needs.
 
     Raises:
@@ -111,7 +117,7 @@ def _require_margins(model: Any, name: str) -> None:
         )
 
 
-def _rows(data: Rows, labels: tuple[int, ...] | None, tokenizer: Any) -> tuple[Row, ...]:
+def _rows(data: LabelledTable, labels: tuple[int, ...] | None, tokenizer: Any) -> tuple[Row, ...]:
     columns = [list(column) for column in zip(*data.texts, strict=True)]
     counted = tokenizer(*columns, verbose=False)["input_ids"]
     given = labels or (None,) * len(data.texts)
@@ -122,7 +128,7 @@ def _rows(data: Rows, labels: tuple[int, ...] | None, tokenizer: Any) -> tuple[R
 
 
 def _family(
-    name: str, config: ConditionConfig, model: Any, tokenizer: Any, data: Rows
+    name: str, config: ConditionConfig, model: Any, tokenizer: Any, data: LabelledTable
 ) -> AbstractDrafts:
     if name == CharacterDrafts.name:
         return CharacterDrafts(config.max_edits)
@@ -140,13 +146,16 @@ def _family(
 
 
 def _plan(
-    config: ConditionConfig, data: Rows, labels: tuple[int, ...] | None, classifier: Classifier
+    config: ConditionConfig,
+    data: LabelledTable,
+    labels: tuple[int, ...] | None,
+    classifier: Classifier,
 ) -> dict[str, Any]:
     """What the numbers depend on."""
     return {
         "model": model_identity(config.model).as_dict(),
         "data": rows_digest(data.texts, labels or [-1] * len(data.texts)),
-        "columns": [*data.columns.texts, data.columns.label],
+        "columns": [*data.columns.texts, *(data.columns.label or (None,))],
         "families": {
             family.name: msgspec.to_builtins(family.record(config.drafts))
             for family in classifier.families

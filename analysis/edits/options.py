@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 from analysis.config import DTYPES, Pair
-from analysis.ground.commands import a_path, a_seed, a_text
+from analysis.ground.commands import a_path, a_seed, a_text, column_names, column_options
 from analysis.ground.write_tables import FORMATS
 from analysis.options import a_step_size, model_argument
 
@@ -18,8 +18,10 @@ def edits_options(parser: argparse.ArgumentParser) -> None:
         "--texts",
         type=a_path,
         metavar="FILE",
-        help="many pairs, original<TAB>edited or kind<TAB>original<TAB>edited a line",
+        help="many pairs, original<TAB>edited or kind<TAB>original<TAB>edited a line, or a table "
+        "(.tsv, .csv, .jsonl, .parquet) with these columns or those named",
     )
+    column_options(parser, pair="their edits")
     parser.add_argument(
         "--step-size",
         type=a_step_size,
@@ -53,6 +55,7 @@ def pairs_of(options: argparse.Namespace) -> tuple[Pair, ...]:
     """
     from analysis.edits.pairs import read_pairs
 
+    names = column_names(options)
     single = [name for name in ("text", "edited") if getattr(options, name) is not None]
     if options.texts is None and single == ["text", "edited"]:
         return (Pair("edit", options.text, options.edited),)
@@ -61,4 +64,4 @@ def pairs_of(options: argparse.Namespace) -> tuple[Pair, ...]:
         raise ValueError(
             f"expected --text with --edited, or --texts, got {' and '.join(given) or 'neither'}"
         )
-    return read_pairs(options.texts)
+    return read_pairs(options.texts, names)

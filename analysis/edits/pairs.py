@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from analysis.config import Pair, read_texts
+from analysis.ground.labelled_tables import USUAL, ColumnNames
 
 if TYPE_CHECKING:  # loads torch
     from analysis.study import Study
@@ -13,14 +14,14 @@ SPECIAL = ("cls_token_id", "sep_token_id", "pad_token_id", "bos_token_id", "eos_
 ALIKE = "both texts have the same tokens: δ = 0, the model cannot tell them apart"
 
 
-def read_pairs(path: Path) -> tuple[Pair, ...]:
-    """The pairs in a file of texts, see `read_texts`.
+def read_pairs(path: Path, names: ColumnNames = USUAL) -> tuple[Pair, ...]:
+    """The pairs in a file of texts, see `read_texts`; named columns are texts and their edits.
 
     Raises:
         ValueError: if it has none, or is no such file.
         OSError: if it cannot be read.
     """
-    texts, pairs = read_texts(path)
+    texts, pairs = read_texts(path, names, edits=True)
     if not pairs:
         raise ValueError(
             f"{path}: expected pairs, original<TAB>edited or kind<TAB>original<TAB>edited, got "

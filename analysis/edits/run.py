@@ -56,7 +56,7 @@ def measure_edits(
     edits: list[Edit] = []
     shown: dict[int, Words] = {}
     groups = batches(places, config.chunk if od.takes_padding(study.encoder) else 1)
-    of_originals = clusters(config.pairs)
+    of_originals = clusters(tuple(config.pairs))
     with memory_errors("shorter texts need less"):
         for group in progress(groups, len(groups)):
             _measure(model, group, of_originals, edits, shown, left_out)

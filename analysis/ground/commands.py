@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from analysis.ground.interrupts import kept_interrupts
+from analysis.ground.labelled_tables import ColumnNames
 from analysis.ground.plain_numbers import decimal_number, whole_number
 
 LARGEST = 10**9  # of what is counted: texts, dimensions
@@ -85,7 +86,46 @@ def one_line(error: BaseException) -> str:
     text = str(error) or type(error).__name__
     if isinstance(error, OSError) and error.filename is not None:
         text = f"{error.filename}: {error.strerror}"
+    text = "; ".join([text, *getattr(error, "__notes__", ())])
     return " ".join(text.split())
+
+
+def column_options(
+    parser: argparse.ArgumentParser,
+    label: str = "",
+    pair: str = "the second texts of pairs",
+) -> None:
+    """Options that name the columns of a table.
+
+    Args:
+        parser: of a command that takes a table.
+        label: what the labels are for, or where they come from by default.
+        pair: what the second column of texts holds.
+    """
+    for name, words in (
+        ("text", "the texts (default: sentence, text, or GLUE's names)"),
+        ("pair", pair),
+        ("label", f"the labels (default: label{label})"),
+    ):
+        parser.add_argument(
+            f"--{name}-column", type=a_name, metavar="NAME", help=f"of a table: that holds {words}"
+        )
+
+
+def column_names(options: argparse.Namespace, table: str = "texts") -> ColumnNames:
+    """The columns that the options name.
+
+    Args:
+        options: of a command with `column_options`.
+        table: the option that names the table.
+
+    Raises:
+        ValueError: if they do not fit each other, or there is no table.
+    """
+    names = ColumnNames(options.text_column, options.pair_column, options.label_column)
+    if names.given and getattr(options, table) is None:
+        raise ValueError(f"columns are named of the table --{table}, which is not given")
+    return names
 
 
 def a_name(text: str) -> str:

@@ -30,4 +30,7 @@ def memory_errors(advice: str) -> Iterator[None]:
         wanting = ("out of memory", "allocate memory", "not enough memory")
         if isinstance(error, RuntimeError) and not any(words in str(error) for words in wanting):
             raise
-        raise MemoryError(f"not enough memory; {advice}") from error
+        wanting_memory = MemoryError(f"not enough memory; {advice}")
+        for note in getattr(error, "__notes__", ()):  # what was measured
+            wanting_memory.add_note(note)
+        raise wanting_memory from error

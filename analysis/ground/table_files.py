@@ -1,22 +1,26 @@
-"""Rows of .tsv, .csv and .jsonl files, plain or gzipped, each with the number of its line."""
+"""Rows of .tsv, .csv, .jsonl and .parquet files, plain or gzipped, with their line's number."""
 
 import csv
 import gzip
 import hashlib
+import io
 import json
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import IO, TYPE_CHECKING, NamedTuple
 
 from analysis.ground.json_records import is_whole, parse_json
 
+if TYPE_CHECKING:
+    import pyarrow.parquet as pq
+
 csv.field_size_limit(2**31 - 1)  # else a field of more than 131,072 characters is refused
-SUFFIXES = (".tsv", ".txt", ".csv", ".jsonl")  # .txt is tab-separated
+SUFFIXES = (".tsv", ".txt", ".csv", ".jsonl", ".parquet")  # .txt is tab-separated
 
 
 class Row(NamedTuple):
-    """One row: the line it starts on, counted from 1, and its values."""
+    """One row: the line it starts on, counted from 1, of a .parquet its number, and its values."""
 
     line: int
     values: Mapping[str, object]
@@ -77,13 +81,16 @@ def read_table(
             and what came.
         OSError: if the file cannot be read.
     """
-    if kind_of(path) == ".jsonl":
+    kind = kind_of(path)
+    if kind == ".jsonl":
         yield from _objects(path, required, optional)
+        return
+    if kind == ".parquet":
+        yield from _stored(path, required, optional)
         return
     records = _records(path)
     first, header = next(records, (1, []))
-    if len(set(header)) < len(header):
-        raise ValueError(f"{path}:{first}: expected each column once, got {', '.join(header)}")
+    _require_each_once(f"{path}:{first}", header)
     places = _resolve(f"{path}:1", required, optional, header)
     index = {name: header.index(column) for name, column in places.items()}
     for line, fields in records:
@@ -102,14 +109,19 @@ def columns_of(path: Path) -> list[str]:
     file.
 
     Raises:
-        ValueError: if the file is malformed.
+        ValueError: if the file is malformed, or names a column twice.
         OSError: if it cannot be read.
     """
-    if kind_of(path) == ".jsonl":
+    kind = kind_of(path)
+    if kind == ".jsonl":
         lines = (row for row in numbered_lines(path) if row[1].strip())
         line, text = next(lines, (1, "{}"))
         return [*_object(text, f"{path}:{line}")]
-    _, header = next(_records(path), (1, []))
+    if kind == ".parquet":
+        with _opened(path) as file:
+            return _stored_columns(_parquet(file, path), path)
+    line, header = next(_records(path), (1, []))
+    _require_each_once(f"{path}:{line}", header)
     return header
 
 
@@ -142,6 +154,12 @@ def rows_digest(texts: Iterable[Sequence[str]], labels: Iterable[float]) -> str:
     for row, label in zip(texts, labels, strict=True):
         digest.update(json.dumps([[*row], label]).encode())
     return digest.hexdigest()
+
+
+def _require_each_once(where: str, header: Sequence[str]) -> None:
+    """Refuse a header that names a column twice: no name would say which of them is meant."""
+    if len(set(header)) < len(header):
+        raise ValueError(f"{where}: expected each column once, got {', '.join(header)}")
 
 
 def _resolve(
@@ -185,6 +203,45 @@ def _quoted(path: Path) -> Iterator[tuple[int, list[str]]]:
             start = lines.line_num + 1
     except csv.Error as error:
         raise ValueError(f"{path}:{start}: expected a well-formed CSV row, {error}") from error
+
+
+def _opened(path: Path) -> IO[bytes]:
+    """A .parquet, whose reader seeks, as a file."""
+    if path.suffix != ".gz":
+        return path.open("rb")
+    try:
+        return io.BytesIO(gzip.decompress(path.read_bytes()))
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise ValueError(f"{path}: expected a whole gzip file, {error}") from error
+
+
+def _parquet(file: IO[bytes], path: Path) -> "pq.ParquetFile":
+    import pyarrow as pa  # late: takes a quarter of a second
+    import pyarrow.parquet as pq
+
+    try:
+        return pq.ParquetFile(file)
+    except (pa.ArrowException, OSError) as error:
+        raise ValueError(f"{path}: expected a Parquet file, got {error}") from None
+
+
+def _stored_columns(file: "pq.ParquetFile", path: Path) -> list[str]:
+    names = list(file.schema_arrow.names)
+    _require_each_once(str(path), names)
+    return names
+
+
+def _stored(
+    path: Path, required: Mapping[str, Sequence[str]], optional: Mapping[str, Sequence[str]]
+) -> Iterator[Row]:
+    """The rows of a .parquet, a batch at a time."""
+    with _opened(path) as opened:
+        file = _parquet(opened, path)
+        places = _resolve(str(path), required, optional, _stored_columns(file, path))
+        batches = file.iter_batches(columns=[*dict.fromkeys(places.values())])
+        rows = (values for batch in batches for values in batch.to_pylist())
+        for number, values in enumerate(rows, start=1):
+            yield Row(number, {name: values[column] for name, column in places.items()})
 
 
 def _objects(

@@ -1,6 +1,4 @@
-"""Files that are given as texts and are something else: tables with a header or labels, CSV,
-JSON.
-"""
+"""Files that are given as texts and are tables, with a header or labels, CSV or JSON."""
 
 import json
 from pathlib import Path
@@ -50,10 +48,28 @@ HEADERS = frozenset(  # how tables of texts name their columns
     )
 )
 MOST_LABELS = 10  # values of a column that count as classes
+TABLES = (".csv", ".jsonl", ".parquet")  # whose rows are no lines of text
 EXPECTED = (
     "expected one text a line, or original<TAB>edited, or "
-    "kind<TAB>original<TAB>edited, without a header"
+    "kind<TAB>original<TAB>edited, or a table with a header (.tsv, .csv, .jsonl, .parquet) and "
+    "--text-column NAME"
 )
+
+
+def is_table(path: Path) -> bool:
+    """Whether a file of texts is a table: by its name, or by a header of the usual names.
+
+    A .txt is lines: its first one is a header only where tabs part several names.
+
+    Raises:
+        OSError: if it cannot be read.
+    """
+    if path.name.endswith((*TABLES, ".gz")):
+        return True
+    with path.open("rb") as file:
+        line = file.readline().decode("utf-8-sig", "replace").strip("\r\n")
+        several = bool(file.read(1))
+    return is_header(line.split("\t"), alone=several and path.suffix != ".txt")
 
 
 def require_texts(path: Path, content: str) -> None:
@@ -71,8 +87,6 @@ def require_texts(path: Path, content: str) -> None:
             )
     if is_json(lines[0]):
         raise ValueError(f"{path}: line 1 is JSON; {EXPECTED}")
-    if path.suffix.lower() == ".csv":
-        raise ValueError(f"{path}: a CSV table; {EXPECTED}")
     for width in (2, 3):
         _require_no_labels(
             path, [(number, row) for number, row in enumerate(rows, 1) if len(row) == width]

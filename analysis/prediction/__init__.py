@@ -1,6 +1,7 @@
 """Which layers should take an implicit step, said before anything is trained."""
 
-from analysis.prediction.plans import run_toml, study_toml
+from analysis.prediction.plan_data import PlanData, plan_data
+from analysis.prediction.plans import no_run, no_study, run_toml, study_toml
 from analysis.prediction.records import (
     Estimate,
     LayerPrediction,
@@ -14,8 +15,12 @@ __all__ = [
     "Estimate",
     "LayerPrediction",
     "Placement",
+    "PlanData",
     "Prediction",
     "Recommendation",
+    "no_run",
+    "no_study",
+    "plan_data",
     "predict",
     "run_toml",
     "study_toml",

@@ -53,19 +53,18 @@ def measure(study: "Study", plan: CellPlan) -> Measured:
     """Growth of one direction of perturbation at each size through all layers, explicit and
     implicit.
     """
-    from analysis.walks import grown, perturbations, walk_through
+    from analysis.walks import grown, grown_by_edits, perturbations, walk_through
 
     assert plan.step_size is not None
-    pairs = study.config.pairs
-    synthetic = plan.perturbation in FAMILIES
-    texts = study.texts(plan) if synthetic else tuple(pairs[i].original for i in plan.texts)
-    sizes = {"gaussian": study.config.sizes, "worst": study.config.sizes[:1]}.get(
-        str(plan.perturbation), (float("nan"),)
-    )
-    found = []
-    for method in METHODS:
-        walk = walk_through(study, texts, method, plan.step_size)
-        found.append(grown(study, walk, perturbations(study, plan, walk, sizes, study.trace)))
+    if plan.perturbation not in FAMILIES:
+        found = [grown_by_edits(study, plan, method, plan.step_size) for method in METHODS]
+        sizes: tuple[float, ...] = (float("nan"),)
+    else:
+        sizes = study.config.sizes if plan.perturbation == "gaussian" else study.config.sizes[:1]
+        found = []
+        for method in METHODS:
+            walk = walk_through(study, study.texts(plan), method, plan.step_size)
+            found.append(grown(study, walk, perturbations(study, plan, walk, sizes, study.trace)))
     arrays = {name: np.stack([one[name] for one in found]) for name in found[0]}
     return {}, arrays | {"sizes": np.array(sizes)}
 

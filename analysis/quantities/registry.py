@@ -2,12 +2,13 @@
 cells of a study, datasets, summary.json, and what did not converge.
 """
 
+import itertools
 from collections.abc import Mapping
 from typing import Any
 
 import xarray as xr
 
-from analysis.cells import CellPlan, Scope
+from analysis.cells import CellPlan, Scope, sharing_a_path
 from analysis.quantities.bounds import BOUNDS
 from analysis.quantities.declared import DECLARED
 from analysis.quantities.dense import DENSE
@@ -62,7 +63,13 @@ def plan(scope: Scope) -> list[CellPlan]:
         if quantity.plan is not None and scope.config.depth in quantity.depths
         for cell in quantity.plan(scope)
     ]
-    return [cell for _, _, cell in sorted(ordered, key=lambda one: one[:2])]
+    ordered.sort(key=lambda one: one[:2])
+    return [
+        cell
+        for _, stage in itertools.groupby(ordered, key=lambda one: one[0])
+        for group in sharing_a_path(cell for _, _, cell in stage)
+        for cell in group
+    ]
 
 
 def measured_by(kind: str) -> Quantity:

@@ -65,6 +65,7 @@ def measure(study: "Study", plan: CellPlan) -> Measured:
     """
     import odestab as od
     from analysis.study import to_numpy
+    from analysis.walks import EDIT_RTOL, walk_through
 
     assert plan.step_size is not None
     pairs = [study.config.pairs[i] for i in plan.texts]
@@ -74,24 +75,24 @@ def measure(study: "Study", plan: CellPlan) -> Measured:
     alignment = od.align(
         *(batch["input_ids"] for batch in batches), *(batch["attention_mask"] for batch in batches)
     )
-    original, edited = study.trace(originals), study.trace(edits)
-    methods = {
-        "explicit": od.ExplicitEuler(plan.step_size),
-        "implicit": study.implicit(plan.step_size),
-    }
+    original = study.trace(originals)
     layers = study.config.chosen_layers(original.depth)
     arrays: dict[str, np.ndarray] = {}
-    for name, method in methods.items():
-        path = od.secants(original, edited, method, alignment=alignment)
+    for name in METHODS:
+        # Those that the growth of the same edits has followed.
+        first, second = (
+            walk_through(study, texts, name, plan.step_size, EDIT_RTOL).path
+            for texts in (originals, edits)
+        )
+        path = od.secants(first, second, alignment=alignment)
         arrays |= {f"{name}_{of}": values for of, values in _of_path(path, layers).items()}
     # The first state, and so the edit's size, is the same under either method.
     state = original.fields[0].project(original.states[0]).flatten(1).norm(dim=1)
-    every = [pair.original for pair in study.config.pairs]
     return {}, {
         **arrays,
         "size": to_numpy(path.sizes[:, 0] / state),
         "overlap": to_numpy(alignment.overlap),
-        "cluster": np.array([every.index(text) for text in originals]),
+        "cluster": np.array([study.config.first_pair(text) for text in originals]),
         "layers": np.array(layers),
     }
 

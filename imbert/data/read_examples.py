@@ -1,33 +1,79 @@
-"""Labelled examples of a GLUE task, from local files or from the hub."""
+"""Labelled examples of a task, from local files or from the hub."""
 
 import contextlib
-import importlib
+import dataclasses
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
+from analysis.ground.labelled_tables import (
+    LABEL,
+    USUAL,
+    ColumnNames,
+    Columns,
+    LabelledRow,
+    find_columns,
+    labelled_rows,
+)
 from analysis.ground.plain_numbers import decimal_number
-from analysis.ground.table_files import Row, read_table, require_text
-from imbert.data import tasks
-from imbert.data.split_files import Selection, TableFile, check_split, locate
-from imbert.data.tasks import Examples, Task, class_of, expected_labels, is_label
-
-HUB = "nyu-mll/glue"
-ID_COLUMNS = ("idx", "index", "id")
+from analysis.ground.table_files import columns_of, require_text
+from imbert.data import hub, tasks
+from imbert.data.split_files import Selection, TableFile, locate
+from imbert.data.tasks import OWN, Examples, Task, class_of, expected_labels, is_label
 
 
-def read_examples(task: str, source: str | Path, split: str) -> Examples:
+@dataclasses.dataclass(frozen=True)
+class TableChoice:
+    """How tables of one's own are read.
+
+    Attributes:
+        columns: their names.
+        splits: the name of each split, of a file in the folder or on the hub, where it has another.
+        hub_config: of a dataset of the hub that has several.
+    """
+
+    columns: ColumnNames = USUAL
+    splits: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    hub_config: str | None = None
+
+
+AS_USUAL = TableChoice()
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Split:
+    """A split of labelled rows, not yet read.
+
+    Attributes:
+        columns: that they are read from.
+        rows: one at a time.
+        place: what an error calls it.
+        source: where the rows come from, and what was left out.
+        label_names: of labels that are numbers, where the data know them.
+    """
+
+    columns: Columns
+    rows: Iterator[LabelledRow]
+    place: str
+    source: str
+    label_names: tuple[str, ...] = ()
+
+
+def read_examples(
+    task: str | Task, source: str | Path, split: str, choice: TableChoice = AS_USUAL
+) -> Examples:
     """The labelled examples of a split.
 
     Args:
-        task: its name.
-        source: a folder or a file (see `split_files.locate`), or "hub" for the GLUE of the Hugging
-            Face hub, which needs `datasets`.
+        task: its name, or a task of one's own.
+        source: a folder or a file (see `split_files.locate`); "hub" for the GLUE of the Hugging
+            Face hub, "hub:owner/name" for another dataset of it; or a folder that `datasets` saved.
+            The last three need `datasets`.
         split: "train", "dev" (of MNLI the matched one), "dev_mismatched" (MNLI) or "test", where it
             has labels. A file that is named as source is read whole, whichever the split, unless
             its name says another one.
+        choice: how tables of one's own are read.
 
     Returns:
         At least one example, in the order of the file. Prepared MNLI training subsets may lack the
@@ -38,16 +84,44 @@ def read_examples(task: str, source: str | Path, split: str) -> Examples:
             expected and what came.
         OSError: if the file cannot be read.
     """
-    kind = tasks.task(task)
-    if str(source) == "hub":
-        return _from_hub(kind, split)
-    file = locate(task, Path(source), split)
-    rows = read_table(file.path, *_columns(kind, file))
+    kind = tasks.task(task) if isinstance(task, str) else task
+    part = read_split(kind.name, kind, source, split, choice)
+    return _collect(kind, part)
+
+
+def read_split(
+    task: str, kind: Task | None, source: str | Path, split: str, choice: TableChoice
+) -> Split:
+    """The rows of a split, with the columns that are named, or those of the task, or the usual
+    ones.
+
+    Args:
+        task: its name.
+        kind: the task; None where it is one's own and not known yet.
+        source: see `read_examples`.
+        split: likewise.
+        choice: likewise.
+
+    Raises:
+        ValueError: if there is no such split or column.
+        OSError: if the file cannot be read.
+    """
+    if hub.is_dataset(source):
+        name = choice.splits.get(split, split)
+        loaded = hub.load(task, str(source), name, choice.hub_config)
+        columns = _columns(kind, choice.columns, loaded.columns, loaded.name)
+        rows = loaded.rows(columns)
+        return Split(columns, rows, loaded.name, loaded.name, loaded.names_of(columns))
+    file = locate(task, Path(source), split, choice.splits)
+    # the columns of GLUE are known, and a file that lacks one says so where it is read
+    known = columns_of(file.path) if kind is None or kind.name == OWN else ()
+    columns = _columns(kind, choice.columns, known, file.path)
     if file.selection is None:
-        return _collect(kind, rows, str(file.path))
-    examples = _collect(kind, _selected(file.path, file.selection, rows), str(file.path))
+        return Split(columns, labelled_rows(file.path, columns), str(file.path), str(file.path))
     note = f"{split} rows by {file.selection.source.name}"
-    return replace(examples, source=f"{file.path} ({note})")
+    return Split(
+        columns, _selected(file, file.selection, columns), str(file.path), f"{file.path} ({note})"
+    )
 
 
 def without_final_period(examples: Examples) -> Examples:
@@ -59,7 +133,9 @@ def without_final_period(examples: Examples) -> Examples:
         tuple(text.removesuffix(".") if text.strip() != "." else text for text in row)
         for row in examples.texts
     )
-    return replace(examples, texts=texts, source=f"{examples.source} (without final periods)")
+    return dataclasses.replace(
+        examples, texts=texts, source=f"{examples.source} (without final periods)"
+    )
 
 
 def parse_label(kind: Task, value: object, where: str) -> float:
@@ -69,14 +145,14 @@ def parse_label(kind: Task, value: object, where: str) -> float:
         ValueError: if it is no label of the task.
     """
     number: float | None = None
+    if kind.labels > 1:
+        number = class_of(kind, value)
     # JSON knows numbers; true is a bool, which Python counts among them
-    if isinstance(value, int | float) and not isinstance(value, bool):
+    elif isinstance(value, int | float) and not isinstance(value, bool):
         number = value
-    elif isinstance(value, str) and kind.labels == 1:
+    elif isinstance(value, str):
         with contextlib.suppress(ValueError):
             number = decimal_number(value.strip(" \t\r"))
-    elif isinstance(value, str):
-        number = class_of(kind, value)
     if number is None or not is_label(kind, number):
         raise ValueError(
             f"{where}: expected a label of {kind.name}, {expected_labels(kind)}, got {value!r}"
@@ -94,68 +170,45 @@ def parse_texts(kind: Task, values: Mapping[str, object], where: str) -> tuple[s
 
 
 def _columns(
-    kind: Task, file: TableFile
-) -> tuple[dict[str, tuple[str, ...]], dict[str, tuple[str, ...]]]:
-    """Required and optional columns: our name, and what it may be called."""
-    required: dict[str, tuple[str, ...]] = {key: (key,) for key in kind.keys}
-    required["label"] = ("score", "label") if kind.labels == 1 else ("label",)
-    identity: dict[str, tuple[str, ...]] = {"id": ID_COLUMNS}
-    return (required | identity, {}) if file.selection is not None else (required, identity)
+    kind: Task | None, names: ColumnNames, present: Iterable[str], where: object
+) -> Columns:
+    """The columns of a task's texts and labels."""
+    if kind is None or kind.name == OWN:
+        found = find_columns([*present], names, where)
+        return found if found.label else Columns(found.texts, (LABEL,))
+    texts = kind.keys
+    if names.text is not None:
+        texts = (names.text,) if names.pair is None else (names.text, names.pair)
+    usual = ("score", LABEL) if kind.labels == 1 else (LABEL,)
+    return Columns(texts, usual if names.label is None else (names.label,))
 
 
-def _selected(path: Path, selection: Selection, rows: Iterable[Row]) -> Iterator[Row]:
+def _selected(file: TableFile, selection: Selection, columns: Columns) -> Iterator[LabelledRow]:
     """The rows that the selection keeps; all that it lists must be there."""
     seen = set()
-    for row in rows:
-        if selection.is_chosen(row):
-            seen.add(str(row.values["id"]))
-            yield row
+    for row in labelled_rows(file.path, columns, selection.ids.__contains__):
+        seen.add(row.id)
+        yield row
     missing = selection.ids - seen
     if missing:
         raise ValueError(
             f"{selection.source}: expected every listed row in "
-            f"{path}, got {len(missing)} that are not there"
+            f"{file.path}, got {len(missing)} that are not there"
         )
 
 
-def _collect(kind: Task, rows: Iterable[Row], source: str) -> Examples:
+def _collect(kind: Task, split: Split) -> Examples:
     texts: list[tuple[str, ...]] = []
     labels: list[float] = []
     ids: list[str] = []
-    for row in rows:
-        where = f"{source}:{row.line}"
-        texts.append(parse_texts(kind, row.values, where))
-        labels.append(parse_label(kind, row.values["label"], where))
-        ids.append(str(row.values.get("id", row.line)))
+    for row in split.rows:
+        label = row.label
+        # the data's own names stand for its numbers, whichever order the task has its classes in
+        if split.label_names and isinstance(label, int) and 0 <= label < len(split.label_names):
+            label = split.label_names[label]
+        texts.append(row.texts)
+        labels.append(parse_label(kind, label, row.where))
+        ids.append(row.id)
     if not texts:
-        raise ValueError(f"{source}: expected at least one row, got an empty split")
-    return Examples(kind, tuple(texts), np.array(labels), tuple(ids), source)
-
-
-def _from_hub(kind: Task, split: str) -> Examples:
-    check_split(kind.name, split)
-    matched = {
-        "dev": "validation_matched",
-        "dev_mismatched": "validation_mismatched",
-        "test": "test_matched",
-    }
-    name = (matched if kind.name == "mnli" else {"dev": "validation"}).get(split, split)
-    try:
-        datasets = importlib.import_module("datasets")
-    except ImportError as error:
-        raise ValueError(
-            f"source 'hub' needs the package datasets, which is not installed: {error}"
-        ) from error
-    try:
-        loaded = datasets.load_dataset(HUB, kind.name, split=name)
-    except Exception as error:  # offline, it raises errors of half a dozen packages
-        reason = str(error).strip().splitlines() or [type(error).__name__]
-        raise ValueError(
-            f"source 'hub': expected to load {HUB} {kind.name} "
-            f"{name}, got {type(error).__name__}: {reason[0]}"
-        ) from error
-    rows = (
-        Row(number, {**row, "id": row.get("idx", number)})
-        for number, row in enumerate(loaded, start=1)
-    )
-    return _collect(kind, rows, f"{HUB}/{kind.name}/{name}")
+        raise ValueError(f"{split.place}: expected at least one row, got an empty split")
+    return Examples(kind, tuple(texts), np.array(labels), tuple(ids), split.source)

@@ -1,15 +1,17 @@
 """Where the rows of a task and a split lie: a folder with a file for each split, or one file."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated
 
 import msgspec
 
 from analysis.ground.json_records import parse_json
-from analysis.ground.table_files import SUFFIXES, Row, numbered_lines
+from analysis.ground.table_files import SUFFIXES, numbered_lines
+from imbert.data.tasks import OWN
 from imbert.record_faults import require_type
 
 SPLITS = ("train", "dev", "dev_mismatched", "test")
@@ -44,10 +46,6 @@ class Selection:
     ids: frozenset[str]
     source: Path
 
-    def is_chosen(self, row: Row) -> bool:
-        """Whether a row is kept."""
-        return str(row.values.get("id")) in self.ids
-
 
 @dataclass(frozen=True)
 class TableFile:
@@ -62,7 +60,9 @@ class TableFile:
     selection: Selection | None = None
 
 
-def locate(task: str, source: Path, split: str) -> TableFile:
+def locate(
+    task: str, source: Path, split: str, names: Mapping[str, str] = MappingProxyType({})
+) -> TableFile:
     """The file that holds a split of a task.
 
     Args:
@@ -71,6 +71,7 @@ def locate(task: str, source: Path, split: str) -> TableFile:
             (`sst2/train.tsv`), or with `sst2_train.tsv.gz`, or the one above its `glue`; or one
             file, in whose name `{split}` is replaced.
         split: "train", "dev", "dev_mismatched" (MNLI's) or "test".
+        names: of the files of splits in the folder, where they have others.
 
     Raises:
         ValueError: if there is no such split, the file is named after another one, or the folder
@@ -81,6 +82,8 @@ def locate(task: str, source: Path, split: str) -> TableFile:
     named = Path(str(source).replace("{split}", split))
     if not named.exists():
         raise FileNotFoundError(f"{source}: no such file or folder for the split {split!r}")
+    if split in names:
+        return TableFile(_named_file(named, split, names[split]))
     if named.is_file():
         return _one_file(named, split, chosen_by_name=named != source)
     for folder in (named, named / "glue"):
@@ -90,7 +93,7 @@ def locate(task: str, source: Path, split: str) -> TableFile:
     wanted = [f"{split}.tsv", *(f"{stem}.tsv.gz" for stem in _stems(task, split))]
     raise ValueError(
         f"{named}: expected the split {split!r} of {task} as "
-        f"{', '.join(wanted)} (or .csv, .jsonl), got none of them"
+        f"{', '.join(wanted)} (or .csv, .jsonl, .parquet), got none of them"
     )
 
 
@@ -99,6 +102,15 @@ def check_split(task: str, split: str) -> None:
     known = SPLITS if task == "mnli" else tuple(name for name in SPLITS if name != "dev_mismatched")
     if split not in known:
         raise ValueError(f"split of {task} must be one of {', '.join(known)}, got {split!r}")
+
+
+def _named_file(folder: Path, split: str, name: str) -> Path:
+    """The file that the choices name for a split."""
+    if not folder.is_dir():
+        raise ValueError(f"{folder}: expected a folder, in which the split {split!r} is {name}")
+    if not (folder / name).is_file():
+        raise FileNotFoundError(f"{folder / name}: no such file, named for the split {split!r}")
+    return folder / name
 
 
 def _one_file(path: Path, split: str, chosen_by_name: bool) -> TableFile:
@@ -154,7 +166,8 @@ def _is_archive(task: str, folder: Path) -> bool:
     """Whether a folder has the name under which the task was published, "SST-2" and the like: its
     columns and splits are its own.
     """
-    return folder.name != task and re.sub("[^a-z0-9]", "", folder.name.casefold()) == task
+    is_published = task != OWN and folder.name != task
+    return is_published and re.sub("[^a-z0-9]", "", folder.name.casefold()) == task
 
 
 def _require_prepared(task: str, folder: Path) -> None:

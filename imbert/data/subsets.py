@@ -8,6 +8,7 @@ BINS = 10  # quantiles of the score, of a regression
 # streams of random numbers, apart for equal seeds
 LOW_RESOURCE = 0
 HELD_OUT = 1
+DEV = 2
 
 
 def low_resource_subset(examples: Examples, size: int, seed: int) -> Examples:
@@ -30,13 +31,16 @@ def low_resource_subset(examples: Examples, size: int, seed: int) -> Examples:
     return examples.take(stratified_order(examples, seed, LOW_RESOURCE)[:size])
 
 
-def held_out(examples: Examples, size: int, seed: int) -> tuple[Examples, Examples]:
+def held_out(
+    examples: Examples, size: int, seed: int, stream: int = HELD_OUT
+) -> tuple[Examples, Examples]:
     """The others, in their order, and `size` stratified examples to stop early by.
 
     Args:
         examples: to choose from.
         size: of the second part.
         seed: of the choice; its random numbers are not those of `low_resource_subset`.
+        stream: which of the seed's streams, DEV for rows to measure on.
 
     Raises:
         ValueError: if one of the parts would be empty, or the seed is negative.
@@ -46,7 +50,7 @@ def held_out(examples: Examples, size: int, seed: int) -> tuple[Examples, Exampl
             "size of the held-out rows must lie in [1, "
             f"{len(examples) - 1}], with {len(examples)} rows, got {size}"
         )
-    chosen = stratified_order(examples, seed, HELD_OUT)[:size]
+    chosen = stratified_order(examples, seed, stream)[:size]
     return examples.take(np.setdiff1d(np.arange(len(examples)), chosen)), examples.take(chosen)
 
 

@@ -1,14 +1,16 @@
-"""The nine GLUE tasks, and labelled texts of one of them."""
+"""The nine GLUE tasks, tasks of one's own, and labelled texts of one of them."""
 
-import re
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
 import numpy as np
 
+from analysis.ground.labelled_tables import class_of as class_among
 from analysis.ground.table_files import rows_digest
 
+OWN = "own"  # the name of every task that is not GLUE's
 METRICS = ("accuracy", "f1", "matthews", "pearson", "spearman")
 SCORE_MAX = 5.0  # STS-B's similarities lie in [0, 5]
 
@@ -23,6 +25,7 @@ class Task:
         labels: how many classes; 1 is a regression.
         metrics: the first one is the primary.
         label_names: of each class, as the published files and the hub spell them.
+        scores: the least and the greatest of a regression.
     """
 
     name: str
@@ -30,6 +33,7 @@ class Task:
     labels: int
     metrics: tuple[str, ...]
     label_names: tuple[str, ...] = ()
+    scores: tuple[float, float] = (0.0, SCORE_MAX)
 
     def __post_init__(self) -> None:
         if len(self.keys) not in (1, 2) or self.labels < 1:
@@ -76,8 +80,23 @@ def task(name: str) -> Task:
         ValueError: if there is none; lists those there are.
     """
     if name not in TASKS:
-        raise ValueError(f"task must be one of {', '.join(TASKS)}, got {name!r}")
+        raise ValueError(
+            f"task must be one of {', '.join(TASKS)}, or {OWN} with columns of your own, "
+            f"got {name!r}"
+        )
     return TASKS[name]
+
+
+def own_task(keys: tuple[str, ...], label_names: tuple[str, ...]) -> Task:
+    """A task that is not GLUE's.
+
+    Args:
+        keys: its text columns, one or two.
+        label_names: of its classes; none is a regression on any finite number.
+    """
+    if not label_names:
+        return Task(OWN, keys, 1, ("pearson", "spearman"), scores=(-math.inf, math.inf))
+    return Task(OWN, keys, len(label_names), ("accuracy", "matthews"), label_names)
 
 
 @dataclass(frozen=True, eq=False)
@@ -147,24 +166,27 @@ class Examples:
         return rows_digest(self.texts, self.labels.tolist())
 
 
-def class_of(task: Task, text: str) -> int | None:
-    """The class that a text names: by its name, in any case, with spaces or hyphens, or by its
+def class_of(task: Task, label: object) -> int | None:
+    """The class that a label means: by its name, in any case, with spaces or hyphens, or by its
     number in plain digits.
     """
-    plain = re.sub(r"[\s_-]+", "_", text.strip(" \t\r").casefold())
-    names = [*task.label_names, *map(str, range(task.labels))]
-    return names.index(plain) % task.labels if plain in names else None
+    return class_among(label, task.label_names, task.labels)
 
 
 def is_label(task: Task, value: float) -> bool:
     """Whether a number is one of the task's classes, or one of its scores."""
-    return 0.0 <= value <= SCORE_MAX if task.labels == 1 else value in range(task.labels)
+    if task.labels > 1:
+        return value in range(task.labels)
+    least, greatest = task.scores
+    return math.isfinite(value) and least <= value <= greatest
 
 
 def expected_labels(task: Task) -> str:
     """In words, what a label of the task may be."""
     if task.labels == 1:
-        return f"a score in [0, {SCORE_MAX:g}]"
+        least, greatest = task.scores
+        bounded = math.isfinite(least) and math.isfinite(greatest)
+        return f"a score in [{least:g}, {greatest:g}]" if bounded else "a finite number"
     numbers = ", ".join(map(str, range(task.labels)))
     return (
         f"one of {numbers} ({', '.join(task.label_names)})"

@@ -11,6 +11,7 @@ from pathlib import Path
 from analysis.ground.embedded_model import DEFAULT_MODEL as EMBEDDED
 from analysis.ground.embedded_model import default_model_folder
 from analysis.ground.frozen_record import Choice
+from analysis.ground.stepping_families import STEPPING_FAMILIES
 from imbert.toml_tables import MOST, Table, in_range, one_of
 
 DEFAULT_LENGTH = 128  # tokens of a text
@@ -18,13 +19,7 @@ HUB_ID = re.compile(r"\w[\w.-]*(/\w[\w.-]*)?", re.ASCII)  # owner/name; older on
 KINDS = ("bert", "ex-bert", "im-bert")
 # the model types whose layers can take steps, and what they are called when they do
 FAMILIES: Mapping[str, str] = types.MappingProxyType(
-    {
-        "bert": "imbert",
-        "roberta": "imroberta",
-        "electra": "imelectra",
-        "mpnet": "immpnet",
-        "distilbert": "imdistilbert",
-    }
+    {plain: f"im{plain}" for plain in STEPPING_FAMILIES}
 )
 MODEL_OPTIONS = (
     "implicit_layers",

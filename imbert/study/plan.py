@@ -8,8 +8,9 @@ import msgspec
 
 from analysis.ground.frozen_record import Choice
 from imbert.attacks.choice import AttackChoice
+from imbert.data.tasks import OWN
 from imbert.toml_tables import Plain, Table, known_keys, named, one_of, read_toml, section
-from imbert.training.run_config import SECTIONS, RunConfig, run_config
+from imbert.training.run_config import SECTIONS, RunConfig, data_table, run_config
 
 STAGES = ("train", "attack", "summarise")
 SHARED = ("data", "train", "evaluate")
@@ -51,7 +52,7 @@ class StudyConfig(Choice, frozen=True):
         name: of the study.
         baseline: the model that the others are tested against.
         seeds: of training; every model takes the same ones, and so the same data in the same order.
-        tasks: GLUE tasks.
+        tasks: GLUE tasks, or "own" for the one of [data].
         sizes: training rows; 0 is all.
         models: for each name its [model] table, with a table "train" of what differs from the
             shared one.
@@ -77,6 +78,10 @@ class StudyConfig(Choice, frozen=True):
             values = list(getattr(self, name))
             if not values or len(set(values)) < len(values):
                 raise ValueError(f"{name}: expected at least one and none twice, got {values}")
+        if OWN in self.tasks and len(self.tasks) > 1:
+            raise ValueError(
+                f"tasks: expected {OWN} alone, as [data] describes it, got {', '.join(self.tasks)}"
+            )
         one_of("baseline", self.baseline, tuple(self.models))
         for name in self.models:
             if not name.replace("-", "").replace("_", "").replace(".", "").isalnum():
@@ -113,6 +118,11 @@ class StudyConfig(Choice, frozen=True):
             if other.model == self.baseline and (other.group, other.seed) == (cell.group, cell.seed)
         )
 
+    def with_data(self, values: Mapping[str, Plain]) -> "StudyConfig":
+        """The same study with those values in the [data] table of all runs."""
+        shared = {**self.shared, "data": {**self.shared.get("data", {}), **values}}
+        return msgspec.structs.replace(self, shared=shared)
+
     def as_dict(self) -> dict[str, Plain]:
         """Plain JSON-ready values."""
         return msgspec.json.decode(msgspec.json.encode(self))
@@ -141,17 +151,21 @@ def study_config(table: Table) -> StudyConfig:
     for name in ("study", "models"):
         if not isinstance(table.get(name), Mapping):
             raise ValueError(f"a study: expected a table [{name}], got {table.get(name)!r}")
-    head = section("study", _Head, table["study"])
+    shared: dict[str, dict[str, Plain]] = {}
+    for name in SHARED:
+        part = data_table(table.get(name, {})) if name == "data" else table.get(name, {})
+        section(name, SECTIONS[name], part)
+        if name in table and isinstance(part, Mapping):
+            shared[name] = dict(part)
+    # the task of [data] is that of the study, which may list several
+    head_table = table["study"]
+    assert isinstance(head_table, Mapping)
+    own = {"tasks": [OWN]} if shared.get("data", {}).get("task") == OWN else {}
+    head = section("study", _Head, {**own, **head_table})
     models = table["models"]
     assert isinstance(models, Mapping)
     for name, model in models.items():
         _require_model(name, model)
-    shared: dict[str, dict[str, Plain]] = {}
-    for name in SHARED:
-        part = table.get(name, {})
-        section(name, SECTIONS[name], part)
-        if name in table and isinstance(part, Mapping):
-            shared[name] = dict(part)
     attacks = section("attacks", AttackChoice, table["attacks"]) if "attacks" in table else None
     return StudyConfig(
         head.name,

@@ -5,17 +5,21 @@ does only what is missing.
 import contextlib
 import os
 from collections.abc import Callable, Sequence
+from concurrent.futures import Executor
 from pathlib import Path
 
 from analysis.ground.files import sweep
 from analysis.ground.json_records import DamagedRecord
+from imbert.data.tasks import OWN
 from imbert.records import Failure, plain
 from imbert.result import FolderInUseError, write_json, write_record, write_text
+from imbert.study.elsewhere import Unit, run_units, shared_token
 from imbert.study.missing import FAILED
 from imbert.study.plan import STAGES, Cell, StudyConfig
 from imbert.study.study_record import Study, read_study_record
 from imbert.study.summary import RESULT, summarise
 from imbert.study.tables import comma_separated, markdown
+from imbert.training.own_data import filled_values, resolved
 
 RANK_VARIABLES = (
     "RANK",
@@ -28,7 +32,6 @@ RANK_VARIABLES = (
     "MASTER_PORT",
 )
 Report = Callable[[str], None]
-Work = Callable[[StudyConfig, Cell, Path, Path, Report], None]
 
 
 def run_study(
@@ -38,6 +41,7 @@ def run_study(
     stages: Sequence[str] = STAGES,
     shard: tuple[int, int] = (0, 1),
     report: Report = print,
+    executor: Executor | None = None,
 ) -> Study | None:
     """Do what is missing of a study's stages for this rank's cells, then write study.json, table.md
     and study.csv.
@@ -52,30 +56,28 @@ def run_study(
             the other.
         shard: this rank and how many there are; it takes cells[rank::ranks].
         report: takes lines about progress.
+        executor: does the runs in place of this process: its workers need `out` and `data` under
+            the same paths. A stage begins when the one before it is done.
 
     Returns:
         The summary, as study.json has it; None where it was not asked for.
 
     Raises:
-        ValueError: if a record is damaged, a result is of other choices, data or checkpoints, or
-            the summary would replace one of more runs.
+        ValueError: if a record is damaged, a result is of other choices, data or checkpoints, the
+            summary would replace one of more runs, or a worker does not see the folder.
         OSError: if something cannot be read or written.
     """
     rank, ranks = shard
+    study = _resolved(study, data)
     sweep(out)
     # before anything is spent: a summary alone holds each result against its choices itself
     if {"train", "attack"} & {*stages}:
         _require_inputs(study, out, data)
     cells = list(study.cells())[rank::ranks]
     out.mkdir(parents=True, exist_ok=True)
-    for stage, name, work in (
-        ("train", "train", _train),
-        ("attack", "attack", _attack),
-        ("attack", "transfer", _transfer),
-    ):
-        for number, cell in enumerate(cells if stage in stages else [], 1):
-            title = f"[{number}/{len(cells)}] {name} {cell.folder}: "
-            _guarded(work, name, study, cell, out, data, _after(title, report))
+    for stage, name in (("train", "train"), ("attack", "attack"), ("attack", "transfer")):
+        if stage in stages:
+            _run_stage(name, study, cells, out, data, report, executor)
     if "summarise" not in stages:
         return None
     summary = summarise(study, out, data)
@@ -84,6 +86,12 @@ def run_study(
     write_text(out / "table.md", markdown(summary))
     write_text(out / "study.csv", comma_separated(summary))
     return summary
+
+
+def _resolved(study: StudyConfig, data: Path) -> StudyConfig:
+    """The study with the columns and classes of its own data filled in: all runs share them."""
+    run = next(study.cells()).run
+    return study.with_data(filled_values(resolved(run, data).data)) if OWN in study.tasks else study
 
 
 def shard_of_ranks() -> tuple[int, int]:
@@ -96,18 +104,44 @@ def shard_of_ranks() -> tuple[int, int]:
     return shard
 
 
+def _run_stage(
+    stage: str,
+    study: StudyConfig,
+    cells: Sequence[Cell],
+    out: Path,
+    data: Path,
+    report: Report,
+    executor: Executor | None,
+) -> None:
+    """One stage of every cell, here or by an executor."""
+    titles = [
+        f"[{number}/{len(cells)}] {stage} {cell.folder}: " for number, cell in enumerate(cells, 1)
+    ]
+    if executor is None:
+        for cell, title in zip(cells, titles, strict=True):
+            _guarded(stage, study, cell, out, data, _after(title, report))
+        return
+    with shared_token(out) as token:
+        units = [
+            Unit(_guarded, stage, study, cell, title, out.resolve(), data.resolve(), token)
+            for cell, title in zip(cells, titles, strict=True)
+        ]
+        run_units(executor, units, report)
+
+
 def _after(title: str, report: Report) -> Report:
     return lambda line: report(title + line)
 
 
 def _guarded(
-    work: Work, stage: str, study: StudyConfig, cell: Cell, out: Path, data: Path, report: Report
+    stage: str, study: StudyConfig, cell: Cell, out: Path, data: Path, report: Report
 ) -> None:
     """Do one cell's work; what fails is written into its folder and the study goes on, but a full
     disk ends it.
     """
     failed = out / cell.folder / FAILED.format(stage=stage)
     try:
+        work = {"train": _train, "attack": _attack, "transfer": _transfer}[stage]
         work(study, cell, out, data, report)
         failed.unlink(missing_ok=True)
     # its own process writes what became of it

@@ -13,7 +13,6 @@ from analysis.ground.resampling import mean_interval
 from imbert.attack_records import Attack, AttackRecord, Masking, Transfers, read_attack
 from imbert.attacks.registry import order_of
 from imbert.data.advglue import advglue_score, read_advglue
-from imbert.data.tasks import task
 from imbert.model.choice import ModelChoice
 from imbert.records import Number, Result, ResultMeta, as_written, read_result
 from imbert.result import SCHEMA, require_same
@@ -133,7 +132,7 @@ def measures(result: Result) -> dict[str, Number]:
     equally, as in its score.
     """
     dev = result.evaluation.dev
-    primary = task(result.run.data.task).metrics[0]
+    primary = result.run.data.learnt().metrics[0]
     tasks = (result.evaluation.advglue or {}).values()
     return {
         "dev": dev.metrics.get(primary) if dev else None,
@@ -163,7 +162,7 @@ def _group(
 ) -> Group:
     """All models of one task and size."""
     first = cells[0]
-    what = task(first.task)
+    what = first.run.data.learnt()
     metric = what.metrics[0]
     is_accuracy = what.labels > 1 and metric == "accuracy"
     by_model = {

@@ -12,7 +12,8 @@ from msgspec import structs
 from analysis.ground.resampling import proportion_interval
 from imbert.data.advglue import PairedExamples, read_advglue
 from imbert.data.read_examples import read_examples, without_final_period
-from imbert.data.tasks import Examples, Task, task
+from imbert.data.subsets import DEV, held_out
+from imbert.data.tasks import Examples, Task
 from imbert.model.classifier import Classifier, require_length
 from imbert.model.loading import quiet, require_safe_weights
 from imbert.model.solver_log import SolverLog, solver_log, statistics
@@ -20,6 +21,7 @@ from imbert.records import Evaluation, PairScores, Rates, Scored, SplitScore, Un
 from imbert.records import Rows as RowsRecord
 from imbert.result import bits
 from imbert.training.metrics import compute_metrics
+from imbert.training.own_data import source_of, split_of
 from imbert.training.run_config import RunConfig
 
 ADVGLUE = {
@@ -90,12 +92,16 @@ def read_split(run: RunConfig, data: Path, split: str) -> Examples:
         ValueError: if a row is malformed.
         OSError: if the file cannot be read.
     """
-    examples = read_examples(
-        run.data.task,
-        run.data.source if run.data.source == "hub" else data / run.data.source,
-        split,
-    )
-    return examples if run.data.final_period else without_final_period(examples)
+    choice = run.data
+    where = split_of(choice, split)
+    examples = read_examples(choice.learnt(), source_of(choice, data), where, choice.table())
+    if choice.dev_rows and split in ("train", "dev"):
+        try:
+            rest, dev = held_out(examples, choice.dev_rows, choice.subset_seed, DEV)
+        except ValueError as error:
+            raise ValueError(f"data.dev_rows: {error}") from None
+        examples = rest if split == "train" else dev
+    return examples if choice.final_period else without_final_period(examples)
 
 
 def load_classifier(checkpoint: Path, run: RunConfig) -> Classifier:
@@ -110,7 +116,7 @@ def load_classifier(checkpoint: Path, run: RunConfig) -> Classifier:
     require_safe_weights(str(checkpoint))
     with quiet():
         classifier = Classifier.load(
-            checkpoint, max_length=run.data.max_length, task=task(run.data.task)
+            checkpoint, max_length=run.data.max_length, task=run.data.learnt()
         )
     require_length(classifier.model, classifier.tokenizer, run.data.max_length)
     if run.train.device != "cpu" and torch.cuda.is_available():

@@ -13,7 +13,7 @@ import transformers
 from msgspec import convert, structs
 
 from analysis.ground.json_records import DamagedRecord
-from imbert.data.tasks import Examples, Task, task
+from imbert.data.tasks import Examples, Task
 from imbert.model.choice import MODEL_OPTIONS
 from imbert.model.classifier import longest_text, require_length
 from imbert.model.loading import WEIGHTS, load_model, load_tokenizer, quiet
@@ -48,6 +48,7 @@ from imbert.result import (
 from imbert.training.evaluate import evaluate
 from imbert.training.inputs import files_of, model_of, other_inputs, read_rows, start_of
 from imbert.training.metrics import compute_metrics
+from imbert.training.own_data import resolved
 from imbert.training.processes import leave_group_at_exit
 from imbert.training.run_config import RunConfig, TrainChoice, run_config
 from imbert.training.saved_states import last_state, remove_unusable, step_of
@@ -101,6 +102,7 @@ def finetune(
         OSError: if something cannot be read or written.
     """
     is_main = int(os.environ.get("RANK", "0")) == 0
+    run = resolved(run, data)
     with folder_lock(out) if is_main else contextlib.nullcontext():
         if is_main:
             open_folder(out, "run.json", run.identity, lambda table: run_config(table).identity)
@@ -219,7 +221,7 @@ def _tuner(
     report: Report,
 ) -> FineTuner:
     """The trainer of a run, its model made and its rows tokenised."""
-    what = task(run.data.task)
+    what = run.data.learnt()
     tokenizer = load_tokenizer(run.model.checkpoint, data)
     model = load_model(run.model, what, run.train.seed, data)
     require_length(model, tokenizer, run.data.max_length)

@@ -10,13 +10,15 @@ from pathlib import Path
 from msgspec import structs
 
 from analysis.ground.identity import file_digest, model_identity
+from imbert.data.hub import is_dataset
 from imbert.data.split_files import TableFile, locate
 from imbert.data.subsets import held_out, low_resource_subset
 from imbert.data.tasks import Examples
 from imbert.model.choice import NoSuchFolder, checkpoint_folder
 from imbert.records import ModelDigests, ResultMeta
 from imbert.training.evaluate import advglue_tasks, read_dev, read_pairs, read_split
-from imbert.training.run_config import RunConfig
+from imbert.training.own_data import source_of, split_of
+from imbert.training.run_config import DataChoice, RunConfig
 
 Digests = Mapping[str, str | None]
 
@@ -65,9 +67,9 @@ def files_of(run: RunConfig, data: Path) -> dict[str, str]:
         OSError: if a file cannot be read.
     """
     digests: dict[str, str] = {}
-    if run.data.source != "hub":
+    if not is_dataset(source := source_of(run.data, data)):
         for split in ("train", *(["dev"] if run.evaluate.dev else [])):
-            file = _located(run.data.task, data / run.data.source, split)
+            file = _located(run.data, Path(source), split)
             if file is not None:
                 digests[split] = digest_of_file(file.path)
             if file is not None and file.selection is not None:
@@ -168,8 +170,8 @@ def _digest(path: Path, *state: int) -> str:
     return file_digest(path)
 
 
-def _located(task: str, source: Path, split: str) -> TableFile | None:
+def _located(choice: DataChoice, source: Path, split: str) -> TableFile | None:
     try:
-        return locate(task, source, split)
+        return locate(choice.task, source, split_of(choice, split), choice.splits or {})
     except FileNotFoundError:
         return None

@@ -12,9 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from analysis.ground.frozen_record import Choice
-from imbert.data.tasks import task
+from analysis.ground.labelled_tables import ColumnNames, plain_name
+from imbert.data.read_examples import TableChoice
+from imbert.data.split_files import SPLITS
+from imbert.data.tasks import OWN, Task, own_task, task
 from imbert.model.choice import DEFAULT_LENGTH, ModelChoice
 from imbert.toml_tables import (
     MOST,
@@ -37,10 +41,14 @@ MOST_THREADS = 1024  # more than any machine has use for; far more end the proce
 class DataChoice(Choice, frozen=True):
     """Which rows a model learns from.
 
+    What is not given of the last eight stands in no record, so that those of earlier versions keep
+    their digests.
+
     Attributes:
-        task: a GLUE task.
+        task: a GLUE task, or "own"; own too where it is left out and one of the last eight is
+            given.
         source: a folder or a file; relative paths start at the data folder of the command. Or
-            "hub".
+            "hub" for GLUE, "hub:owner/name" for another dataset of the hub.
         size: training rows, a stratified nested subset; None is all that are not held out.
         subset_seed: of the subset and of the held-out rows.
         validation: rows of the training file that are held out for early stopping and the choice of
@@ -49,9 +57,19 @@ class DataChoice(Choice, frozen=True):
             less; a greater number than the model takes is refused when the model is loaded.
         final_period: False takes one away from every text, on which a model of the prepared MNLI
             subset, which lacks them, is measured.
+        text_column: that holds the texts; else the usual names are looked for.
+        pair_column: that holds the second texts of pairs.
+        label_column: that holds the labels; else "label".
+        labels: names of the classes of an own task, in the order of the model's outputs; else those
+            that the training file has, sorted.
+        regression: whether the labels of an own task are numbers to predict.
+        dev_rows: rows of the one file that there is to train on which are the dev split.
+        hub_config: of a dataset of the hub that has several.
+        splits: what "train" and "dev" are called, of files in the folder or on the hub.
 
     Raises:
-        ValueError: if there is no such task or a number is out of range.
+        ValueError: if there is no such task, a number is out of range, or a choice means nothing
+            for the task.
     """
 
     task: str = "sst2"
@@ -61,13 +79,106 @@ class DataChoice(Choice, frozen=True):
     validation: int = 500
     max_length: int = DEFAULT_LENGTH
     final_period: bool = True
+    text_column: str | UnsetType = UNSET
+    pair_column: str | UnsetType = UNSET
+    label_column: str | UnsetType = UNSET
+    labels: tuple[str, ...] | UnsetType = UNSET
+    regression: bool | UnsetType = UNSET
+    dev_rows: int | UnsetType = UNSET
+    hub_config: str | UnsetType = UNSET
+    splits: Mapping[str, str] | UnsetType = UNSET
 
     def __post_init__(self) -> None:
-        task(self.task)
+        if self.task == OWN:
+            self._require_own()
+        else:
+            self._require_of_glue(task(self.task))
+        for name in ("text_column", "pair_column", "label_column", "hub_config"):
+            if getattr(self, name) == "":
+                raise ValueError(f"data.{name} must be a name, got an empty one")
+        for split, name in (self.splits or {}).items():
+            one_of("data.splits", split, SPLITS)
+            if not isinstance(name, str) or not name:
+                raise ValueError(f"data.splits.{split} must be a name, got {name!r}")
+        try:
+            self.table()
+        except ValueError as error:
+            raise ValueError(f"data: {error}") from None
+        if self.dev_rows is not UNSET:
+            in_range("data.dev_rows", self.dev_rows, 1, MOST)
         in_range("data.size", self.size, 1, MOST)
         in_range("data.subset_seed", self.subset_seed, 0)
         in_range("data.validation", self.validation, 1, MOST)
         in_range("data.max_length", self.max_length, 4, MOST)
+
+    def table(self) -> TableChoice:
+        """How its tables are read."""
+        names = ColumnNames(
+            self.text_column or None, self.pair_column or None, self.label_column or None
+        )
+        return TableChoice(names, self.splits or {}, self.hub_config or None)
+
+    def learnt(self) -> Task:
+        """The task.
+
+        Raises:
+            ValueError: if it is one's own and its columns or classes are not known: see
+                `imbert.training.own_data.resolved`.
+        """
+        if self.task != OWN:
+            return task(self.task)
+        if not self.text_column or not (self.labels or self.regression):
+            raise ValueError("data: expected text_column and labels of an own task, got neither")
+        keys = (self.text_column, *([self.pair_column] if self.pair_column else []))
+        return own_task(keys, () if self.regression else self.labels or ())
+
+    def _require_own(self) -> None:
+        """Raise ValueError unless the choices of an own task fit each other."""
+        if self.regression and self.labels:
+            raise ValueError(
+                f"data.labels mean nothing for a regression, got {', '.join(self.labels)}"
+            )
+        if self.labels is not UNSET:
+            names = [plain_name(name) for name in self.labels]
+            if len(names) < 2 or len(set(names)) < len(names) or not all(names):
+                raise ValueError(
+                    "data.labels must be at least 2 names, none of them empty or twice, got "
+                    f"{list(self.labels)}"
+                )
+
+    def _require_of_glue(self, what: Task) -> None:
+        """Raise ValueError if a choice means nothing for a task of GLUE."""
+        for name in ("labels", "regression"):
+            if getattr(self, name) is not UNSET:
+                raise ValueError(
+                    f"data.{name} is known of the task {self.task!r} of GLUE, expected it to be "
+                    f'left out or task = "{OWN}", got {getattr(self, name)!r}'
+                )
+        given = [name for name in (self.text_column, self.pair_column) if name]
+        if given and len(given) != len(what.keys):
+            raise ValueError(
+                f"data.text_column and pair_column: task {self.task!r} has {len(what.keys)} "
+                f"texts, got {', '.join(given)}"
+            )
+
+
+OWN_FIELDS = (
+    "text_column",
+    "pair_column",
+    "label_column",
+    "labels",
+    "regression",
+    "dev_rows",
+    "hub_config",
+    "splits",
+)
+
+
+def data_table(table: object) -> object:
+    """A [data] table, its task "own" where it names none and has columns or classes of its own."""
+    if isinstance(table, Mapping) and "task" not in table and {*OWN_FIELDS} & {*table}:
+        return {"task": OWN, **table}
+    return table
 
 
 class TrainChoice(Choice, frozen=True):
@@ -250,7 +361,7 @@ def run_config(table: Table) -> RunConfig:
     known_keys("a run", table, SECTIONS)
     return RunConfig(
         section("model", ModelChoice, table.get("model", {})),
-        section("data", DataChoice, table.get("data", {})),
+        section("data", DataChoice, data_table(table.get("data", {}))),
         section("train", TrainChoice, table.get("train", {})),
         section("evaluate", EvaluateChoice, table.get("evaluate", {})),
     )

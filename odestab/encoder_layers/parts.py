@@ -161,12 +161,15 @@ def causal_bias(tokens: int) -> Tensor:
 
 def norm_of_heads(*parts: tuple[Any, int]) -> Norm:
     """One norm for the heads of several kinds: modules, and how many heads each is for."""
-    norms = [norm(module) for module, _ in parts]
-    first = norms[0]
-    if first is None or any(other is None or other.shift is not None for other in norms):
-        raise TypeError("expected norms of heads without a shift")
-    gains = [part.gain.expand(heads, -1) for part, (_, heads) in zip(norms, parts, strict=True)]
-    return dataclasses.replace(first, gain=torch.cat(gains))
+    gains: list[Tensor] = []
+    epsilon = 0.0
+    for module, heads in parts:
+        of_head = norm(module)
+        if of_head is None or of_head.centered or of_head.shift is not None:
+            raise TypeError(f"expected an RMSNorm of heads, got {type(module).__name__}")
+        gains.append(of_head.gain.expand(heads, -1))
+        epsilon = of_head.epsilon
+    return Norm(torch.cat(gains), None, epsilon, centered=False)
 
 
 def rotation(given: Mapping[str, Any], dtype: torch.dtype) -> Rotation:

@@ -20,7 +20,7 @@ from odestab.krylov.orthogonalization import (
 )
 from odestab.krylov.projected import HOST, decomposed, transferred
 
-PATIENCE = 10  # expansions that are usually enough
+PATIENCE = 16  # expansions that are usually enough: null vectors cost as many products as ten
 SEARCHES = 3  # expansions from fresh vectors that must leave all wanted triplets as they are
 
 

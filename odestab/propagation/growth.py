@@ -11,11 +11,18 @@ from torch import Tensor
 
 from odestab.fields.trajectory import Trajectory
 from odestab.krylov.orthogonalization import norm
-from odestab.operators.algebra import compose
-from odestab.operators.coercion import OperatorLike, as_operator
 from odestab.operators.linear_operator import AbstractOperator
-from odestab.propagation.path import Methods, Path, follow, require_path, require_trajectory
-from odestab.spectrum import Spectrum, singular_values
+from odestab.propagation.path import (
+    Methods,
+    Neighbour,
+    Path,
+    follow,
+    require_path,
+    require_trajectory,
+)
+from odestab.propagation.prediction import displaced, worst_direction
+
+NEAR = 1e-2  # ‖δ_0‖/‖x_0‖ up to which a perturbed path follows the solutions of the unperturbed one
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -211,6 +218,10 @@ def grow(
 ) -> Growth:
     """Growth of δ_0 along a path: the measured one, and the linear prediction beside it.
 
+    The implicit solves of a small perturbation begin beside the path. Those of a larger one begin
+    at the state that enters the step, as the step itself does: where there are several solutions it
+    may end at another one.
+
     Args:
         path: the unperturbed path.
         delta: δ_0.
@@ -229,81 +240,108 @@ def grow(
     [[1.0, 0.25, 0.0625]]
     """
     require_path(path)
+    delta = _required_delta(path, delta)
+    beside = Neighbour(path)
+    if predicted is None:
+        beside = Neighbour(path, displaced(delta, path.derivatives()))
+        predicted = beside.growth
+    return growth_between(path, _perturbed(beside, delta, methods), predicted)
+
+
+def grow_each(
+    path: Path,
+    deltas: Sequence[Float[Tensor, "batch tokens hidden"]],
+    methods: Sequence[Methods] | None = None,
+    *,
+    derivatives: Sequence[AbstractOperator] | None = None,
+) -> list[Growth]:
+    """`grow` for perturbations of one direction and growing size: one linear prediction for all,
+    and every small one begins its implicit solves beside the one before it.
+
+    Args:
+        path: the unperturbed path.
+        deltas: δ_0 of each size, smallest first.
+        methods: for each size the path's methods with another solver tolerance.
+        derivatives: of the path's steps, if they are known.
+
+    Raises:
+        ValueError: as `grow`.
+
+    >>> f, x = od.LinearVectorField(-3 * torch.eye(2).double()), torch.zeros(1, 1, 2).double()
+    >>> path = od.follow(od.Trajectory((x, x), torch.ones(1, 1).bool(), (f,)), od.ImplicitEuler())
+    >>> sizes = od.grow_each(path, [size + x for size in (0.01, 1.0)])
+    >>> [growth.measured.round(decimals=6).tolist() for growth in sizes]
+    [[[1.0, 0.25]], [[1.0, 0.25]]]
+    """
+    require_path(path)
+    deltas = [_required_delta(path, delta) for delta in deltas]
+    beside = Neighbour(
+        path, displaced(deltas[0], path.derivatives() if derivatives is None else derivatives)
+    )
+    predicted = beside.growth
+    growths = []
+    for delta, chosen in zip(deltas, methods or [path.methods] * len(deltas), strict=True):
+        other = _perturbed(beside, delta, chosen)
+        growths.append(growth_between(path, other, predicted))
+        beside = Neighbour(path, _differences(path, other))
+    return growths
+
+
+def _perturbed(beside: Neighbour, delta: Tensor, methods: Methods | None) -> Path:
+    """The path from x_0 + δ_0, begun beside a known one where δ_0 is small."""
+    path = beside.path
+    start = path.states[0]
+    near = bool((_norm(delta) <= NEAR * _norm(start)).all())
+    chosen = path.methods if methods is None else methods
+    return follow(path.trajectory, chosen, start + delta, beside if near else None)
+
+
+def growth_between(path: Path, other: Path, predicted: Float[Tensor, "batch levels"]) -> Growth:
+    """Growth of the difference of two paths that were followed, with a linear prediction of it.
+
+    >>> f, x = od.LinearVectorField(-3 * torch.eye(2).double()), torch.ones(1, 1, 2).double()
+    >>> stack = od.Trajectory((x, x), torch.ones(1, 1).bool(), (f,))
+    >>> path, other = (od.follow(stack, od.ImplicitEuler(), start) for start in (x, 2 * x))
+    >>> od.growth_between(path, other, torch.ones(1, 2)).measured.round(decimals=6).tolist()
+    [[1.0, 0.25]]
+    """
+    sizes = torch.stack([_norm(x) for x in path.states], dim=1)
+    differences = torch.stack([_norm(d) for d in _differences(path, other)], dim=1)
+    # By x̃_0 − x_0 as it was rounded, which is not δ_0 where that is small beside x_0.
+    measured = differences / differences[:, :1]
+    return Growth(
+        measured,
+        predicted,
+        measured * sizes[:, :1] / sizes,
+        differences[:, 0] / sizes[:, 0],
+        path.converged & other.converged,
+    )
+
+
+def _required_delta(path: Path, delta: Tensor) -> Tensor:
+    """δ_0, zero on padding.
+
+    Raises:
+        ValueError: if it has another shape than a state, or is zero for an example.
+    """
     if delta.shape != path.states[0].shape:
         raise ValueError(
             "perturbation must have the shape "
             f"{tuple(path.states[0].shape)} of a state, got {tuple(delta.shape)}"
         )
     delta = path.trajectory.fields[0].project(delta)
-    initial = _norm(delta)
     # An example of padding alone has no growth: NaN.
-    zero = (initial == 0) & path.trajectory.mask.any(1)
+    zero = (_norm(delta) == 0) & path.trajectory.mask.any(1)
     if bool(zero.any()):
         raise ValueError(
             f"perturbation must not be zero, got zero for examples {zero.nonzero()[:, 0].tolist()}"
         )
-    other = follow(
-        path.trajectory, path.methods if methods is None else methods, path.states[0] + delta
-    )
-    sizes = torch.stack([_norm(x) for x in path.states], dim=1)
-    differences = torch.stack(
-        [_norm(b - a) for a, b in zip(path.states, other.states, strict=True)], dim=1
-    )
-    # By x̃_0 − x_0 as it was rounded, which is not δ_0 where that is small beside x_0.
-    measured = differences / differences[:, :1]
-    relative = measured * sizes[:, :1] / sizes
-    if predicted is None:
-        predicted = predict(delta, path.derivatives())
-    return Growth(
-        measured, predicted, relative, initial / sizes[:, 0], path.converged & other.converged
-    )
+    return delta
 
 
-def predict(
-    delta: Float[Tensor, "batch *event"], derivatives: Sequence[OperatorLike]
-) -> Float[Tensor, "batch levels"]:
-    """‖D_{l−1}⋯D_0 δ‖/‖δ‖ for l = 0, …, L: the linear prediction of growth.
-
-    It does not depend on the size of δ.
-
-    >>> f, x = od.LinearVectorField(-3 * torch.eye(2).double()), torch.zeros(1, 1, 2).double()
-    >>> E = od.affine(od.Jacobian(f, x), 1.0, 1.0)  # of an explicit step
-    >>> od.predict(torch.ones(1, 1, 2).double(), [E, E]).round(decimals=6).tolist()
-    [[1.0, 2.0, 4.0]]
-    """
-    norms = [_norm(delta)]
-    for derivative in map(as_operator, derivatives):
-        delta = derivative.mv(delta)
-        norms.append(_norm(delta))
-    return torch.stack(norms, dim=1) / norms[0][:, None]
-
-
-def worst_direction(
-    path: Path,
-    rtol: float = 1e-4,
-    generator: torch.Generator | None = None,
-    derivatives: list[AbstractOperator] | None = None,
-) -> Spectrum:
-    """σ_max(D_{L−1}⋯D_0) along a path with its vectors: `right` enters the stack, `left` leaves it.
-
-    Golub–Kahan through the whole stack, forward with mv and back with rmv. Products of layer norms
-    say nothing here: the worst directions of neighbouring layers are not aligned.
-
-    >>> f = od.LinearVectorField(torch.diag(torch.tensor([0.0, -3.0])).double())
-    >>> x = torch.tensor([[[1.0, 0.0]]]).double()  # one text of one token, at rest: f(x) = 0
-    >>> stack = od.Trajectory((x, x, x), torch.ones(1, 1).bool(), (f, f))
-    >>> worst = od.worst_direction(od.follow(stack, od.ExplicitEuler(1.0)))
-    >>> round(worst.values.item(), 6), worst.right.abs().round(decimals=6).tolist()
-    (4.0, [[[[0.0, 1.0]]]])
-    """
-    require_path(path)
-    return singular_values(
-        compose(path.derivatives() if derivatives is None else derivatives),
-        1,
-        "LM",
-        rtol,
-        generator,
-    )
+def _differences(path: Path, other: Path) -> tuple[Tensor, ...]:
+    """x̃_l − x_l."""
+    return tuple(b - a for a, b in zip(path.states, other.states, strict=True))
 
 
 def _norm(x: Tensor) -> Tensor:

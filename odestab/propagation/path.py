@@ -9,8 +9,10 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from odestab.fields.trajectory import Trajectory
+from odestab.fields.vector_field import AbstractVectorField
+from odestab.krylov.orthogonalization import norm
 from odestab.operators.linear_operator import AbstractOperator
-from odestab.steps.one_step import AbstractOneStepMethod, ExplicitEuler
+from odestab.steps.one_step import AbstractOneStepMethod, ExplicitEuler, Step
 
 Methods = AbstractOneStepMethod | Sequence[AbstractOneStepMethod]
 
@@ -53,10 +55,60 @@ class Path:
         ]
 
 
+@dataclasses.dataclass(frozen=True, eq=False)
+class Neighbour:
+    """A path beside another one that is to be followed: where its implicit solves may begin.
+
+    Attributes:
+        path: the known one, x_0, …, x_L.
+        differences: d_0, …, d_L of a third path from it, or of the linear prediction of one; None
+            where none is known.
+
+    >>> f, x = od.LinearVectorField(-torch.eye(2).double()), torch.ones(1, 1, 2).double()
+    >>> layer = od.Trajectory((x, 0 * x), torch.ones(1, 1).bool(), (f,))
+    >>> path = od.follow(layer, od.ImplicitEuler(1.0))  # halves every difference
+    >>> od.Neighbour(path, (x, x / 2)).end(0, x + 0.1).round(decimals=6).tolist()
+    [[[0.55, 0.55]]]
+    """
+
+    path: Path
+    differences: tuple[Float[Tensor, "batch tokens hidden"], ...] | None = None
+
+    def end(
+        self, layer: int, x: Float[Tensor, "batch tokens hidden"]
+    ) -> Float[Tensor, "batch tokens hidden"]:
+        """About where the step of a layer from x ends.
+
+        It is x_{l+1} + δ + t (d_{l+1} − d_l), with δ = x − x_l and t d_l its projection on d_l:
+        what of δ lies along d_l is taken to become what d_l became, and the rest to stay.
+        """
+        delta = x - self.path.states[layer]
+        end = self.path.states[layer + 1] + delta
+        if self.differences is None:
+            return end
+        before = self.differences[layer]
+        square = before.square().flatten(1).sum(1)
+        share = (before * delta).flatten(1).sum(1) / torch.where(square > 0, square, 1.0)
+        return end + share[:, None, None] * (self.differences[layer + 1] - before)
+
+    @property
+    def growth(self) -> Float[Tensor, "batch levels"]:
+        """‖d_l‖/‖d_0‖.
+
+        Raises:
+            ValueError: if no differences are known.
+        """
+        if self.differences is None:
+            raise ValueError("differences must be known for their growth, got None")
+        norms = torch.stack([norm(d.flatten(1)) for d in self.differences], dim=1)
+        return norms / norms[:, :1]
+
+
 def follow(
     trajectory: Trajectory,
     methods: Methods | None = None,
     start: Float[Tensor, "batch tokens hidden"] | None = None,
+    beside: Neighbour | None = None,
 ) -> Path:
     """Step through all fields of a trajectory from `start` (its own first state by default).
 
@@ -65,6 +117,10 @@ def follow(
         methods: one for all layers, or one per layer; None is what the trajectory declares, else
             explicit Euler with h = 1.
         start: x_0, zero on padding.
+        beside: a path nearby through the same fields, from which implicit solves begin: it takes
+            the fewer evaluations the nearer it is. A step that it could not solve is not tried
+            again, and has not converged. Solvers that keep their last iterate begin where they do
+            by design.
 
     Raises:
         ValueError: if the number of methods is not the number of layers.
@@ -80,14 +136,16 @@ def follow(
     states = [trajectory.states[0] if start is None else start]
     ends = []
     with torch.no_grad():
-        for method, field in zip(chosen, trajectory.fields, strict=True):
-            step = method.step(field, states[-1])
-            states.append(step.state)
-            ends.append(
-                torch.ones_like(trajectory.mask[:, 0])
-                if step.solution is None
-                else step.solution.converged
-            )
+        for layer, (method, field) in enumerate(zip(chosen, trajectory.fields, strict=True)):
+            x = states[-1]
+            if beside is not None and _begins_anywhere(method):
+                state, solved = _step_beside(method, field, x, beside, layer)
+            else:
+                step = method.step(field, x)
+                state = step.state
+                solved = converged(step, x)
+            states.append(state)
+            ends.append(solved)
     return Path(trajectory, chosen, tuple(states), torch.stack(ends, dim=1))
 
 
@@ -117,6 +175,43 @@ def require_path(path: Any) -> None:
             "path must be a Path, as od.follow(trajectory, methods) returns it, "
             f"got {type(path).__name__}"
         )
+
+
+def _begins_anywhere(method: AbstractOneStepMethod) -> bool:
+    """Whether the step is solved for, wherever the solve begins."""
+    solver = getattr(method, "solver", None)
+    return solver is not None and not solver.keeps_last
+
+
+def _step_beside(
+    method: AbstractOneStepMethod,
+    field: AbstractVectorField,
+    x: Tensor,
+    beside: Neighbour,
+    layer: int,
+) -> tuple[Tensor, Tensor]:
+    """Where a step ends that begins where the neighbour says, and whether it converged; of examples
+    that the neighbour could not solve, the guess.
+    """
+    end = beside.end(layer, x)
+    solved = beside.path.converged[:, layer]
+    kept = solved.nonzero()[:, 0]
+    if not len(kept):
+        return end, solved
+    part = field if len(kept) == len(x) else field.take(kept)
+    if part is None:  # the field has no parts: all are tried
+        kept = torch.arange(len(x), device=x.device)
+        part = field
+    step = method.step(part, x[kept], end[kept])
+    ended = torch.zeros_like(solved).index_copy(0, kept, converged(step, x[kept]))
+    return end.index_copy(0, kept, step.state), solved & ended
+
+
+def converged(step: Step, x: Tensor) -> Tensor:
+    """Per example; an explicit step has nothing to solve."""
+    if step.solution is None:
+        return torch.ones(len(x), dtype=torch.bool, device=x.device)
+    return step.solution.converged
 
 
 def one_per_layer(

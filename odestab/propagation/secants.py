@@ -1,6 +1,7 @@
 """Secants: the stability of a step at the size of a real edit, without any linearisation."""
 
 import dataclasses
+from collections.abc import Iterator, Sequence
 
 import torch
 from jaxtyping import Bool, Complex, Float
@@ -12,7 +13,8 @@ from odestab.fields.vector_field import AbstractVectorField, AbstractWrappedFiel
 from odestab.krylov.orthogonalization import norm, unit
 from odestab.nonnormality.relative_graph import theta_of
 from odestab.propagation.alignment import Alignment
-from odestab.propagation.path import Methods, one_per_layer, require_trajectory
+from odestab.propagation.path import Methods, Path, converged, one_per_layer, require_trajectory
+from odestab.propagation.secant_checks import require_pair, require_states, require_tensors
 from odestab.steps.one_step import AbstractOneStepMethod
 
 SIDES = ("start", "end", "both")  # of explicit steps, implicit ones, theta methods between them
@@ -133,17 +135,17 @@ def secant(
         >>> od.secant(rotation, torch.zeros(1, 2), torch.ones(1, 2)).point.tolist()
         [2j]
     """
-    _require_tensors(x, y)
+    require_tensors(x, y)
     field = as_field(field, x)
     other = field if field_y is None else as_field(field_y, y)
-    _require_states(field, other, x, y, alignment)
+    require_states(field, other, x, y, alignment)
     return _secant(_Pair(field, other, alignment), x, y)[0]
 
 
 @torch.no_grad()
 def secants(
-    trajectory: Trajectory,
-    perturbed: Trajectory,
+    trajectory: Trajectory | Path,
+    perturbed: Trajectory | Path,
     methods: Methods | None = None,
     *,
     alignment: Alignment | None = None,
@@ -152,20 +154,22 @@ def secants(
     under the methods (Mathematics, section 10).
 
     For explicit steps it costs two forwards of the stack and nothing else. For implicit ones it
-    costs the solves of both and two more evaluations of each.
+    costs the solves of both and two more evaluations of each, and of paths that were followed
+    already two evaluations.
 
     Args:
-        trajectory: a batch of texts; halves of layers are layers here.
-        perturbed: as many other texts, through the same layers.
-        methods: one for all layers or one per layer; None is what the trajectory declares, else
-            explicit Euler with h = 1.
+        trajectory: a batch of texts, or their path; halves of layers are layers here.
+        perturbed: as many other texts, through the same layers, or likewise their path.
+        methods: one for all layers or one per layer; None is those of the paths, or what the
+            trajectory declares, else explicit Euler with h = 1.
         alignment: of their tokens, which unequal counts need (`align`); None is position by
             position, on the union of both masks.
 
     Raises:
         ValueError: if the trajectories have not one depth, batch size, dtype and hidden size; if
             shapes differ and there is no alignment, or it is of other texts; if the methods are not
-            one per layer, or one is neither explicit nor implicit Euler nor a theta method.
+            one per layer, or one is neither explicit nor implicit Euler nor a theta method; if one
+            of two is a path, or their steps differ, or methods are given beside them.
 
     Example:
         >>> import torch, odestab as od
@@ -174,23 +178,57 @@ def secants(
         >>> od.secants(x, y, od.ImplicitEuler(1.0)).growth.tolist()
         [[0.5]]
     """
-    require_trajectory(trajectory)
-    require_trajectory(perturbed)
-    chosen = one_per_layer(trajectory, methods)
-    _require_pair(trajectory, perturbed, alignment)
+    first = trajectory.trajectory if isinstance(trajectory, Path) else trajectory
+    second = perturbed.trajectory if isinstance(perturbed, Path) else perturbed
+    require_trajectory(first)
+    require_trajectory(second)
+    require_pair(first, second, alignment)
+    ends: Sequence[Ends | None] = [None] * first.depth
+    if isinstance(trajectory, Path) and isinstance(perturbed, Path):
+        chosen = _shared_methods(trajectory, perturbed, methods)
+        ends = list(zip(_ends(trajectory), _ends(perturbed), strict=True))
+    elif first is trajectory and second is perturbed:
+        chosen = one_per_layer(first, methods)
+    else:
+        raise ValueError("trajectory and perturbed must be two trajectories or two paths, got one")
     x = trajectory.states[0]
     y = perturbed.states[0]
     steps = []
     differences = []
-    for method, field, other in zip(chosen, trajectory.fields, perturbed.fields, strict=True):
+    for method, field, other, known in zip(chosen, first.fields, second.fields, ends, strict=True):
         pair = _Pair(field, other, alignment)
-        step, delta = _step(pair, method, x, y)
+        step, delta = _step(pair, method, x, y, known)
         x = step.x
         y = step.y
         steps.append(step)
         differences.append(delta)
-    differences.append(_Pair(trajectory.fields[-1], perturbed.fields[-1], alignment).delta(x, y))
+    differences.append(_Pair(first.fields[-1], second.fields[-1], alignment).delta(x, y))
     return _path(steps, differences)
+
+
+Ends = tuple[tuple[Tensor, Tensor], ...]  # of either text: y, and whether it converged
+
+
+def _ends(path: Path) -> Iterator[tuple[Tensor, Tensor]]:
+    """Where each step ended, and whether it converged."""
+    return zip(path.states[1:], path.converged.unbind(1), strict=True)
+
+
+def _shared_methods(
+    path: Path, other: Path, methods: Methods | None
+) -> tuple[AbstractOneStepMethod, ...]:
+    """Those of both paths; their solvers may differ.
+
+    Raises:
+        ValueError: if the steps are not the same, or methods are given beside them.
+    """
+    if methods is not None:
+        raise ValueError("methods must be None for paths, which have their own")
+    for pair in zip(path.methods, other.methods, strict=True):
+        kinds = [(theta_of(method), float(method.step_size)) for method in pair]
+        if kinds[0] != kinds[1]:
+            raise ValueError(f"both paths must take the same steps, got {pair[0]} and {pair[1]}")
+    return path.methods
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -239,31 +277,43 @@ class _Step:
     side: str
 
 
-def _step(pair: _Pair, method: AbstractOneStepMethod, x: Tensor, y: Tensor) -> tuple[_Step, Tensor]:
-    """One step of both texts, and δ before it."""
+def _step(
+    pair: _Pair, method: AbstractOneStepMethod, x: Tensor, y: Tensor, known: Ends | None
+) -> tuple[_Step, Tensor]:
+    """One step of both texts, taken where its ends are not known, and δ before it."""
     theta = theta_of(method)
     h = float(method.step_size)
     begin, images = _secant(pair, x, y)
+    first, second = known or _taken(pair, method, (x, y), images)
+    start = begin.point
+    end = torch.full_like(begin.point, complex("nan"))
+    if theta > 0:
+        end = _secant(pair, first[0], second[0])[0].point
+    growth = _factor(theta, h, start, end)
+    predicted = _factor(theta, h, start, start)
+    side = SIDES[0] if theta == 0 else SIDES[1] if theta == 1 else SIDES[2]
+    solved = first[1] & second[1]
+    made = _Step(first[0], second[0], start, end, growth, predicted, solved, side)
+    return made, pair.delta(x, y)
+
+
+def _taken(
+    pair: _Pair,
+    method: AbstractOneStepMethod,
+    states: tuple[Tensor, Tensor],
+    images: tuple[Tensor, Tensor],
+) -> Ends:
+    """Where a step of both texts ends."""
     fields: tuple[AbstractVectorField, ...] = (pair.field, pair.other)
-    if theta == 0:
+    if theta_of(method) == 0:
         # The step asks for no more than the value that the secant had from the field.
         fields = tuple(
             _Evaluated(field, image) for field, image in zip(fields, images, strict=True)
         )
-    first, second = (method.step(f, state) for f, state in zip(fields, (x, y), strict=True))
-    solved = torch.ones_like(begin.equal)
-    for step in (first, second):
-        if step.solution is not None:
-            solved = solved & step.solution.converged
-    start = begin.point
-    end = torch.full_like(begin.point, complex("nan"))
-    if theta > 0:
-        end = _secant(pair, first.state, second.state)[0].point
-    growth = _factor(theta, h, start, end)
-    predicted = _factor(theta, h, start, start)
-    side = SIDES[0] if theta == 0 else SIDES[1] if theta == 1 else SIDES[2]
-    made = _Step(first.state, second.state, start, end, growth, predicted, solved, side)
-    return made, pair.delta(x, y)
+    steps = [method.step(field, state) for field, state in zip(fields, states, strict=True)]
+    return tuple(
+        (step.state, converged(step, state)) for step, state in zip(steps, states, strict=True)
+    )
 
 
 def _factor(theta: float, h: float, start: Tensor, end: Tensor) -> Tensor:
@@ -330,64 +380,3 @@ def _secant(pair: _Pair, x: Tensor, y: Tensor) -> tuple[Secant, tuple[Tensor, Te
     size = torch.where(delta.isfinite().all(1), size, torch.nan)
     chord = Secant(re, torch.hypot(re, im), torch.complex(re, im), size, size == 0)
     return chord, images
-
-
-def _require_pair(first: Trajectory, second: Trajectory, alignment: Alignment | None) -> None:
-    if first.depth != second.depth:
-        raise ValueError(
-            f"perturbed must have {first.depth} fields, as the trajectory has, got {second.depth}"
-        )
-    x = first.states[0]
-    y = second.states[0]
-    _require_states(first.fields[0], second.fields[0], x, y, alignment)
-    if alignment is None:
-        return
-    for name, columns, mask in (
-        ("first", alignment.first, first.mask),
-        ("second", alignment.second, second.mask),
-    ):
-        if (columns >= 0).sum(1).tolist() != mask.sum(1).tolist():
-            raise ValueError(
-                f"alignment must place {mask.sum(1).tolist()} tokens of the {name} texts, got "
-                f"{(columns >= 0).sum(1).tolist()}"
-            )
-
-
-def _require_tensors(x: Tensor, y: Tensor) -> None:
-    for name, state in (("x", x), ("y", y)):
-        if not isinstance(state, Tensor) or state.ndim < 2:
-            got = f"{tuple(state.shape)}" if isinstance(state, Tensor) else type(state).__name__
-            raise ValueError(f"{name} must be a tensor of shape (batch, ...), got {got}")
-
-
-def _require_states(
-    field: AbstractVectorField,
-    other: AbstractVectorField,
-    x: Tensor,
-    y: Tensor,
-    alignment: Alignment | None,
-) -> None:
-    if not x.is_floating_point() or x.dtype != y.dtype:
-        raise ValueError(f"states must be of one floating-point dtype, got {x.dtype} and {y.dtype}")
-    if alignment is None:
-        if x.shape != y.shape:
-            raise ValueError(
-                f"states must have one shape where there is no alignment (see align), got "
-                f"{tuple(x.shape)} and {tuple(y.shape)}"
-            )
-        return
-    if (x.shape[0], *x.shape[2:]) != (y.shape[0], *y.shape[2:]):
-        raise ValueError(
-            f"states must have one batch and hidden size, got {tuple(x.shape)} and {tuple(y.shape)}"
-        )
-    for name, columns, state in (
-        ("first", alignment.first, x),
-        ("second", alignment.second, y),
-    ):
-        rows = len(columns)
-        last = int(columns.max()) if columns.numel() else -1
-        if rows != state.shape[0] or last >= state.shape[1]:
-            raise ValueError(
-                f"alignment must be of the {name} states of shape {tuple(state.shape)}, got "
-                f"{rows} texts of at least {last + 1} tokens"
-            )

@@ -30,12 +30,6 @@ TABLES = {
     "labels first": ("1\ta fine film\n0\tno film at all\n", "line 1: '1' is a label"),
     "labels by name": ("a\tgood\nb\tbad\nc\tgood\nd\tbad\ne\tgood\n", "line 1: 'good' is a label"),
     "rows with an index": ("17\ta fine film\t1\n18\tno film\t0\n", "line 1: '1' is a label"),
-    "a TSV header": ("sentence\tlabel\na film\t1\n", "line 1 is the header of a TSV table"),
-    "a header of pairs": (
-        "kind\toriginal\tedited\ntypo\ta cat\ta cta\n",
-        "line 1 is the header of a TSV table",
-    ),
-    "one column with a header": ("Sentence\na fine film\n", "line 1 is the header of a TSV table"),
     "a CSV header": ('text,label\n"a film, fine",1\n', "line 1 is the header of a CSV table"),
     "a semicolon": (
         "premise;hypothesis;gold_label\na;b;c\n",
@@ -55,8 +49,16 @@ def test_a_table_is_not_read_as_texts(kind: str, tmp_path: Path) -> None:
 
 def test_a_csv_is_told_by_its_name(tmp_path: Path) -> None:
     (tmp_path / "texts.csv").write_text('"a film, fine",1\n')
-    with pytest.raises(ValueError, match="a CSV table"):
+    with pytest.raises(
+        ValueError, match=r"expected a column sentence or text.*got a film, fine, 1"
+    ):
         read_texts(tmp_path / "texts.csv")
+
+
+def test_a_txt_has_no_header_of_one_column(tmp_path: Path) -> None:
+    (tmp_path / "texts.txt").write_text("Sentence\na fine film\n")
+    with pytest.raises(ValueError, match="line 1 is the header of a TSV table"):
+        read_texts(tmp_path / "texts.txt")
 
 
 def test_texts_and_pairs_that_look_a_little_like_tables_are_read(tmp_path: Path) -> None:

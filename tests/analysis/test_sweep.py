@@ -179,7 +179,7 @@ def test_a_full_disk_loses_nothing(run_folder, odestab, monkeypatch, call):
 
     with monkeypatch.context() as patch:
         patch.setattr(os, call, until_full)
-        outcome = odestab.analyze()
+        outcome = odestab.analyze("--workers", 1)  # the cells in their order
     assert outcome.code == 2
     assert [line for line in outcome.err if "warning" not in line] == [
         f"odestab: error: {Path('run', 'cells', lost[2].name)}: No space left on device"

@@ -1,9 +1,12 @@
 """Tables of texts: their lines, their columns and the digest of their rows."""
 
 import gzip
+import io
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from analysis.ground.table_files import columns_of, numbered_lines, read_table, rows_digest
@@ -45,6 +48,44 @@ def test_empty_lines_are_no_rows_of_several_columns(tmp_path: Path, name: str, e
     path.write_text(f"text{between}label{between}idx\n{between}\n")
     with pytest.raises(ValueError, match=":2: expected 3 columns"):
         list(read_table(path, {"label": ("label",)}, {}))
+
+
+def stored(path: Path, columns: dict[str, list[object]]) -> Path:
+    content = io.BytesIO()
+    pq.write_table(pa.table(columns), content)
+    data = content.getvalue()
+    path.write_bytes(gzip.compress(data, mtime=0) if path.suffix == ".gz" else data)
+    return path
+
+
+@pytest.mark.parametrize("name", ["a.parquet", "a.parquet.gz"])
+def test_parquet_has_rows_by_number(tmp_path: Path, name: str) -> None:
+    path = stored(tmp_path / name, {"text": ["a film", None], "label": [1, 0], "more": [0.5, 1.0]})
+    assert columns_of(path) == ["text", "label", "more"]
+    rows = list(read_table(path, {"label": ("score", "label")}, {"text": ("text",)}))
+    assert [(row.line, dict(row.values)) for row in rows] == [
+        (1, {"text": "a film", "label": 1}),
+        (2, {"text": None, "label": 0}),
+    ]
+    with pytest.raises(ValueError, match=rf"{name}: expected a column mood, got text, label, more"):
+        list(read_table(path, {"mood": ("mood",)}, {}))
+    path.write_bytes(b"PAR1 and no more")
+    with pytest.raises(ValueError, match=f"{name}: expected a (Parquet|whole gzip) file"):
+        columns_of(path)
+
+
+@pytest.mark.parametrize("name", ["a.tsv", "a.csv", "a.parquet"])
+def test_a_header_that_names_a_column_twice_is_refused(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    if name == "a.parquet":
+        columns = [pa.array(["a"]), pa.array(["b"]), pa.array([1])]
+        pq.write_table(pa.Table.from_arrays(columns, names=["text", "text", "label"]), path)
+    else:
+        between = "\t" if name == "a.tsv" else ","
+        path.write_text("text,text,label\na,b,1\n".replace(",", between))
+    for read in (columns_of, lambda path: list(read_table(path, {"text": ("text",)}, {}))):
+        with pytest.raises(ValueError, match=r"expected each column once, got text, text, label"):
+            read(path)
 
 
 def test_rows_have_the_digest_of_labelled_examples() -> None:

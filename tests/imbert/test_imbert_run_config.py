@@ -106,6 +106,17 @@ def test_later_and_shown_choices_are_choices(names: dict[str, tuple[str, ...]]) 
         assert set(entries) <= set(SECTIONS[table].__struct_fields__)
 
 
+def test_columns_that_are_named_are_part_of_the_digest() -> None:
+    """Records name runs by them: what a run does not choose of later options stands in none."""
+    other = "5562936a9715f3394cd30ffdbe920b343fb8c797d23440328f7b3422ac4bc781"
+    data = {"task": "mnli", "size": 5, "final_period": False}
+    assert run_config({"data": data}).digest == other
+    assert run_config({"data": {**data, "text_column": "a", "pair_column": "b"}}).digest != other
+    assert set(plain(RunConfig())["data"]) == {
+        *("task", "source", "size", "subset_seed", "validation", "max_length", "final_period")
+    }
+
+
 @pytest.mark.parametrize(
     ("table", "said"),
     [
@@ -168,6 +179,7 @@ NUMBERS: dict[str, tuple[Any, ...]] = {  # of each numeric option what it must n
     "data.size": (*WHOLE, 0, -1, 10**10),
     "data.subset_seed": (*WHOLE, -1),
     "data.validation": (*WHOLE, 0, -1, 10**10),
+    "data.dev_rows": (*WHOLE, 0, -1, 10**10),
     "data.max_length": (*WHOLE, 3, -1, 10**10),
     "train.seed": (*WHOLE, -1, 2**32),
     "train.epochs": (*WHOLE, 0, -1, 10**10),

@@ -162,9 +162,14 @@ def test_final_periods(tmp_path: Path) -> None:
             r"a\.tsv\.gz: expected a whole gzip file",
         ),
         (
+            "a.xlsx",
+            b"PK",
+            r"a\.xlsx: expected a file ending in \.tsv, \.txt, \.csv, \.jsonl, \.parquet",
+        ),
+        (
             "a.parquet",
             b"PAR1",
-            r"a\.parquet: expected a file ending in \.tsv, \.txt, \.csv, \.jsonl",
+            r"a\.parquet: expected a Parquet file, got ",
         ),
     ],
 )

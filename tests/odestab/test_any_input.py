@@ -144,7 +144,8 @@ OF_RECORDS: dict[str, tuple[Callable[[Any], Any], str]] = {
 # what takes numbers, models or files, makes no use of a field, or is a result
 NEITHER = {
     "align", "complex_grid", "conditioning", "embedded_model_folder", "lemniscate",
-    "load_classifier", "load_encoder", "logit_margin", "position_limit", "readout", "runge_kutta",
+    "load_classifier", "load_encoder", "logit_margin", "position_limit",
+    "takes_padding", "readout", "runge_kutta",
     "scaled", "stability_region", "stored_types", "trace", "truncated_stability_function",
     "weight_files", "RungeKutta", "EditPerturbation", "GaussianPerturbation", "WorstPerturbation",
     "LayerVectorField", "LinearVectorField", "Linearization", "SolveError", "Status",

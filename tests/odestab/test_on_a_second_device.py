@@ -308,6 +308,18 @@ CASES: dict[str, Case] = {
     ),
     "follow": lambda d: od.follow(trajectory(d), od.ImplicitEuler(0.5, PLAIN)),
     "grow": lambda d: od.grow(od.follow(trajectory(d), od.ExplicitEuler(0.5)), 1e-3 * state(d, 1)),
+    "grow_each": lambda d: od.grow_each(
+        od.follow(trajectory(d), od.ImplicitEuler(0.5, PLAIN)),
+        [size * state(d, 1) for size in (1e-3, 1e-2)],
+    ),
+    "growth_between": lambda d: od.growth_between(
+        od.follow(trajectory(d), od.ExplicitEuler(0.5)),
+        od.follow(trajectory(d), od.ExplicitEuler(0.5), state(d, 1)),
+        od.predict(state(d, 1), od.follow(trajectory(d), od.ExplicitEuler(0.5)).derivatives()),
+    ),
+    "Neighbour": lambda d: od.Neighbour(
+        od.follow(trajectory(d), od.ExplicitEuler(0.5)), (state(d, 1), state(d, 2), state(d, 1))
+    ).end(0, state(d, 2)),
     "predict": lambda d: od.predict(
         state(d, 1), od.follow(trajectory(d), od.ExplicitEuler(0.5)).derivatives()
     ),

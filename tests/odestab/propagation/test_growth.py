@@ -23,12 +23,11 @@ from odestab.propagation.growth import (
     GaussianPerturbation,
     WorstPerturbation,
     grow,
-    predict,
     propagate,
     scaled,
-    worst_direction,
 )
 from odestab.propagation.path import follow
+from odestab.propagation.prediction import predict, worst_direction
 from odestab.propagation.worst_growth import worst_growth
 from odestab.solver import Anderson, FixedPoint
 from odestab.steps.one_step import AbstractOneStepMethod, ExplicitEuler, ImplicitEuler, ThetaMethod

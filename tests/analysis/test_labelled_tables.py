@@ -1,10 +1,18 @@
 """A user's own table: which columns hold texts and labels, and what is said where none do."""
 
+import math
 from pathlib import Path
 
 import pytest
 
-from analysis.conditioning.rows import read_rows, resolve_labels
+from analysis.ground.labelled_tables import (
+    ColumnNames,
+    Columns,
+    class_of,
+    labelled_rows,
+    read_labelled,
+    resolve_labels,
+)
 
 
 def put(folder: Path, name: str, content: str) -> Path:
@@ -26,44 +34,44 @@ def put(folder: Path, name: str, content: str) -> Path:
 def test_the_usual_columns_are_found(tmp_path: Path, header: str, texts: tuple[str, ...]) -> None:
     columns = header.split("\t")
     path = put(tmp_path, "a.tsv", f"idx\t{header}\n0\t" + "\t".join(columns) + "\n")
-    rows = read_rows(path)
-    assert rows.columns.texts == texts and rows.columns.label is None and rows.labels is None
+    rows = read_labelled(path)
+    assert rows.columns.texts == texts and not rows.columns.label and rows.labels is None
     assert rows.texts == (texts,)  # each cell holds its column's name
 
 
 def test_columns_may_be_named(tmp_path: Path) -> None:
     path = put(tmp_path, "a.csv", 'first,second,answer,text\na,"b, c",1,other\n')
-    rows = read_rows(path, "first", "second", "answer")
+    rows = read_labelled(path, ColumnNames("first", "second", "answer"))
     assert rows.texts == (("a", "b, c"),) and rows.labels == ("1",)
     with pytest.raises(ValueError, match=r"a\.csv:1: expected a column mine, got first, second"):
-        read_rows(path, "mine")
+        read_labelled(path, ColumnNames("mine"))
     with pytest.raises(ValueError, match="--pair-column second needs --text-column"):
-        read_rows(path, pair_column="second")
+        read_labelled(path, ColumnNames(pair="second"))
 
 
 def test_labels_are_numbers_or_names_in_any_case(tmp_path: Path) -> None:
     lines = ('{"text": "a", "label": 1}', '{"text": "b", "label": "Very  Good"}')
     more = ('{"text": "c", "label": "0"}', '{"text": "d", "label": "BAD"}')
-    rows = read_rows(put(tmp_path, "a.jsonl", "\n".join((*lines, *more))))
+    rows = read_labelled(put(tmp_path, "a.jsonl", "\n".join((*lines, *more))))
     assert resolve_labels(rows, ("bad", "very_good")) == (1, 1, 0, 0)
 
 
 def test_a_name_that_is_a_number_is_a_name(tmp_path: Path) -> None:
-    rows = read_rows(put(tmp_path, "a.csv", "text,label\na,1\nb,2\n"))
+    rows = read_labelled(put(tmp_path, "a.csv", "text,label\na,1\nb,2\n"))
     assert resolve_labels(rows, ("1", "2")) == (0, 1)
 
 
-@pytest.mark.parametrize("label", ["2", "-1", "fine", "", "1.0"])
+@pytest.mark.parametrize("label", ["2", "-1", "fine", "", "1.5", "2.0"])
 def test_a_label_that_the_model_has_not_is_refused(tmp_path: Path, label: str) -> None:
-    rows = read_rows(put(tmp_path, "a.csv", f"text,label\na,1\nb,{label}\n"))
+    rows = read_labelled(put(tmp_path, "a.csv", f"text,label\na,1\nb,{label}\n"))
     message = r"a\.csv:3: expected a label of the model, one of 0, 1 \(bad, good\), got "
     with pytest.raises(ValueError, match=f"{message}'{label}'"):
         resolve_labels(rows, ("bad", "good"))
 
 
-@pytest.mark.parametrize("label", ["true", "1.0", "null", "[1]"])
+@pytest.mark.parametrize("label", ["true", "1.5", "null", "[1]"])
 def test_a_json_value_that_is_no_label_is_refused(tmp_path: Path, label: str) -> None:
-    rows = read_rows(put(tmp_path, "a.jsonl", f'{{"text": "a", "label": {label}}}'))
+    rows = read_labelled(put(tmp_path, "a.jsonl", f'{{"text": "a", "label": {label}}}'))
     with pytest.raises(ValueError, match=r"a\.jsonl:1: expected a label of the model"):
         resolve_labels(rows, ("bad", "good"))
 
@@ -85,5 +93,45 @@ def test_a_table_without_texts_is_refused_in_one_line(
     tmp_path: Path, content: str, message: str
 ) -> None:
     with pytest.raises(ValueError, match=message) as caught:
-        read_rows(put(tmp_path, "a.tsv", content))
+        read_labelled(put(tmp_path, "a.tsv", content))
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("label", "place"),
+    [
+        *(("1", 1), ("1.0", 1), (" 0. ", 0), (1, 1), (1.0, 1), (True, None), ("true", None)),
+        *(("Very-Good", 2), ("2", 2), ("3", None), ("-1", None), (0.5, None), (math.nan, None)),
+    ],
+)
+def test_a_label_is_a_name_or_a_number(label: object, place: int | None) -> None:
+    assert class_of(label, ("bad", "fine", "very good"), 3) == place
+
+
+def test_where_names_are_numbers_no_number_is_a_place() -> None:
+    assert [class_of(label, ("1", "2", "3"), 3) for label in (1, "3.0", 0)] == [0, 2, None]
+    assert class_of(True, ("False", "True"), 2) == 1
+
+
+def test_usual_names_are_found_in_any_case(tmp_path: Path) -> None:
+    table = read_labelled(put(tmp_path, "a.csv", "Sentence,LABEL\na,1\n"))
+    assert table.columns == Columns(("Sentence",), ("LABEL",)) and table.labels == ("1",)
+
+
+def test_rows_know_their_line_and_id(tmp_path: Path) -> None:
+    table = read_labelled(put(tmp_path, "a.csv", 'idx,text\n7,"a\nb"\n9,c\n'))
+    assert [(row.line, row.id) for row in table.rows] == [(2, "7"), (4, "9")]
+    table = read_labelled(put(tmp_path, "a.csv", "text\na\n"))
+    assert (table.rows[0].id, table.labels) == ("2", None)
+    kept = labelled_rows(
+        put(tmp_path, "a.csv", "id,text\n7,a\n9,b\n"), Columns(("text",)), "9".__eq__
+    )
+    assert [row.texts for row in kept] == [("b",)]
+    with pytest.raises(ValueError, match="expected a column idx or index or id, got text"):
+        list(labelled_rows(put(tmp_path, "a.csv", "text\na\n"), Columns(("text",)), "9".__eq__))
+
+
+def test_a_column_of_texts_may_be_called_label(tmp_path: Path) -> None:
+    path = put(tmp_path, "a.csv", "label,mood\na text,good\n")
+    table = read_labelled(path, ColumnNames("label", None, "mood"))
+    assert table.texts == (("a text",),) and table.labels == ("good",)
