@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[2]
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "rows", "said"),
-    [("decoder", 10, "max |eig J|"), ("image_model", 8, "worst growth")],
+    [("decoder", 11, "max |eig J|"), ("image_model", 8, "worst growth")],
 )
 def test_an_example_runs_and_prints_its_table(name, rows, said):
     script = ROOT / "examples" / f"{name}.py"
