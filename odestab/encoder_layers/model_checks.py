@@ -47,7 +47,7 @@ def require_traceable(model: nn.Module) -> None:
 
 
 def _require_numbers(model: nn.Module) -> None:
-    """Refuse quantised modules, by name, and float16 where it is emulated."""
+    """Refuse quantised modules, by name."""
     for name, module in model.named_modules():
         place = f"{type(module).__name__} in {name or type(model).__name__}"
         parameters = [*module.parameters(recurse=False)]
@@ -57,12 +57,6 @@ def _require_numbers(model: nn.Module) -> None:
             raise ValueError(
                 f"model must have floating-point weights, got quantised {place}: load it without "
                 "quantisation"
-            )
-        on_cpu = [weight for weight in parameters if weight.device.type == "cpu"]
-        if any(weight.dtype == torch.float16 for weight in on_cpu):
-            raise ValueError(
-                "model must be in float64, float32 or bfloat16 on a CPU, call model.float(): got "
-                f"float16 in {place}"
             )
 
 

@@ -7,7 +7,8 @@ computes something else than its weights say.
 import dataclasses
 import inspect
 import math
-from collections.abc import Mapping, Sequence
+import weakref
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import torch
@@ -51,8 +52,30 @@ def affine(linear: Any) -> Affine:
 
 
 def stacked(*linears: Any) -> Affine:
-    """Linear layers of one input, their outputs one after the other."""
+    """Linear layers of one input, their outputs one after the other.
+
+    Traces of one model share the copy, as long as its weights stay what they are.
+    """
     maps = [affine(linear) for linear in linears]
+    weights = [weight for part in maps for weight in (part.weight, part.bias) if weight is not None]
+    if any(weight.is_inference() for weight in weights):  # nothing tells that one has changed
+        return _stacked(maps)
+    state = tuple((weight.data_ptr(), weight.dtype, weight._version) for weight in weights)
+    known_state, known = _STACKED.get(linears[0], (None, lambda: None))
+    joined = known() if known_state == state else None
+    if joined is None:
+        joined = _stacked(maps)
+        _STACKED[linears[0]] = (state, weakref.ref(joined))
+    return joined
+
+
+# first layer of a stack ↦ the state of its weights, and the copy while any trace holds it
+_STACKED: weakref.WeakKeyDictionary[nn.Module, tuple[Any, Callable[[], Affine | None]]] = (
+    weakref.WeakKeyDictionary()
+)
+
+
+def _stacked(maps: Sequence[Affine]) -> Affine:
     if all(part.bias is None for part in maps):
         return Affine(torch.cat([part.weight for part in maps]))
     biases = [

@@ -68,9 +68,9 @@ def trace(
         2L + 1 states.
 
     Raises:
-        ValueError: if the model is in training mode, quantised or in float16 on a CPU; if the
-            layers are none of its own, run in another way, are no chain from states `(batch,
-            tokens, hidden)` to such states, or do not cover the model; if the batch lacks an entry,
+        ValueError: if the model is in training mode or quantised; if the layers are none of its
+            own, run in another way, are no chain from states `(batch, tokens, hidden)` to such
+            states, or do not cover the model; if the batch lacks an entry,
             does not fit the model or has a mask that is not 0 and 1; if the field is unknown; if
             `sublayers` is asked for where the halves of the layers are not known; if the layers do
             not reproduce the model, or one rounds to a lower precision.

@@ -173,6 +173,8 @@ def _cast(record: Any, dtype: torch.dtype) -> Any:
     """A record with every floating-point tensor in another precision, nested records included."""
     if isinstance(record, Tensor):
         return record.to(dtype) if record.is_floating_point() else record
+    if isinstance(record, Affine):
+        return record.to(dtype)
     return _on_parts(record, lambda part: _cast(part, dtype))
 
 

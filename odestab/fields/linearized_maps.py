@@ -5,11 +5,13 @@ derivative.
 """
 
 import dataclasses
+import weakref
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
+from torch.utils.weak import WeakIdKeyDictionary
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -22,6 +24,30 @@ class Affine:
     def __call__(self, x: Tensor) -> Tensor:
         """x Wᵀ + b."""
         return functional.linear(x, self.weight, self.bias)
+
+    def to(self, dtype: torch.dtype) -> "Affine":
+        """The same in another precision; all that ask for it while it lives share one copy."""
+        return Affine(
+            _shared_cast(self.weight, dtype),
+            None if self.bias is None else _shared_cast(self.bias, dtype),
+        )
+
+
+# weight ↦ precision ↦ the weight's version, and its copy while anything holds it
+_CASTS = WeakIdKeyDictionary()
+
+
+def _shared_cast(weight: Tensor, dtype: torch.dtype) -> Tensor:
+    if weight.dtype == dtype or weight.is_inference():
+        return weight.to(dtype)
+    copies = _CASTS.setdefault(weight, {})
+    state = (weight.data_ptr(), weight._version)
+    known_state, known = copies.get(dtype, (None, lambda: None))
+    copy = known() if known_state == state else None
+    if copy is None:
+        copy = weight.detach().to(dtype)
+        copies[dtype] = (state, weakref.ref(copy))
+    return copy
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

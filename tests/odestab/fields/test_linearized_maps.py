@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 from torch.func import jvp, vjp
 
+from odestab.encoder_layers.parts import stacked
 from odestab.fields.linearized_attention import AttentionWeights
 from odestab.fields.linearized_feed_forward import FeedForwardWeights
 from odestab.fields.linearized_maps import Affine, Norm, Rotation
@@ -138,3 +139,30 @@ def test_feed_forward_maps(gated):
     linearized = weights.linearize(z)
     assert close(linearized.value, plain(z))
     assert_linearized(linearized, plain, z)
+
+
+def test_casts_of_a_weight_are_one_copy_until_the_weight_changes() -> None:
+    layer = torch.nn.Linear(3, 2).double()
+    of_layer = Affine(layer.weight, layer.bias)
+    cast = of_layer.to(torch.float32)
+    again = Affine(layer.weight).to(torch.float32)
+    assert cast.weight is again.weight and cast.weight.dtype == torch.float32
+    with torch.no_grad():
+        layer.weight.mul_(2)
+    changed = of_layer.to(torch.float32)
+    assert torch.equal(changed.weight, layer.weight.float())
+    assert torch.equal(changed.bias, cast.bias)
+    assert of_layer.to(torch.float64).weight is layer.weight
+
+
+def test_stacked_weights_are_one_copy_until_a_weight_changes() -> None:
+    query, key = (torch.nn.Linear(3, 2).double() for _ in range(2))
+    joined = stacked(query, key)
+    assert stacked(query, key) is joined
+    with torch.no_grad():
+        key.weight.mul_(2)
+    changed = stacked(query, key)
+    assert torch.equal(changed.weight, torch.cat([query.weight, key.weight]))
+    key.weight = torch.nn.Parameter(torch.zeros(2, 3).double())
+    assert torch.equal(stacked(query, key).weight[2:], key.weight)
+    assert stacked(query, query).weight.shape == (4, 3)
