@@ -64,12 +64,7 @@ def model_inputs(model: Any, batch: Any) -> Inputs:
         return _of_transformers(model, batch)
     if isinstance(batch, Mapping):
         keywords = {name: _moved(model, value) for name, value in batch.items()}
-        mask = keywords.get("attention_mask")
-        padding = keywords.get("src_key_padding_mask")
-        if padding is not None and padding.dtype == torch.bool:
-            mask = ~padding
-        fits = isinstance(mask, Tensor) and mask.ndim == 2
-        return Inputs((), keywords, mask if fits else None)
+        return Inputs((), keywords, _mask_of_tokens(keywords))
     arguments = batch if isinstance(batch, tuple) else (batch,)
     if not any(isinstance(value, Tensor) for value in arguments):
         raise ValueError(
@@ -77,6 +72,19 @@ def model_inputs(model: Any, batch: Any) -> Inputs:
             f"{type(batch).__name__}"
         )
     return Inputs(tuple(_moved(model, value) for value in arguments), {}, None)
+
+
+def _mask_of_tokens(keywords: Mapping[str, Any]) -> Tensor | None:
+    """The mask of a plain module's tokens, by the names that say how it is read."""
+    padding = keywords.get("src_key_padding_mask")
+    if isinstance(padding, Tensor):
+        # torch adds a mask of numbers to the scores, where −∞ is padding.
+        return ~padding if padding.dtype == torch.bool else padding != -torch.inf
+    mask = keywords.get("attention_mask")
+    if not isinstance(mask, Tensor) or mask.ndim != 2:
+        return None
+    require_binary(mask)
+    return mask
 
 
 def _of_transformers(model: Any, batch: Any) -> Inputs:

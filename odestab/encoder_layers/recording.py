@@ -79,6 +79,25 @@ def recorded(run: Callable[[], Any], modules: Collection[nn.Module], fused: bool
     return Run(output, calls)
 
 
+def restarted(run: Callable[[], Any], calls: list[Call], fused: bool, state: Tensor) -> list[Call]:
+    """The calls of the same layers in a run whose first layer is given another state."""
+    thread = threading.get_ident()
+    begun = False
+
+    def replace(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        nonlocal begun
+        if begun or threading.get_ident() != thread:
+            return None
+        begun = True
+        if args:
+            return (state, *args[1:]), kwargs
+        return args, {**kwargs, _state_name(module): state}
+
+    # Hooks run in the order in which they are made: what is recorded is the other state.
+    with calls[0].layer.module.register_forward_pre_hook(replace, with_kwargs=True):
+        return recorded(run, {call.layer.module for call in calls}, fused).calls
+
+
 def divided(call: Call) -> Call:
     """The call, its layer marked where it cannot be evaluated for some examples alone.
 
@@ -90,7 +109,10 @@ def divided(call: Call) -> Call:
         return call
     cut = call.layer.take(torch.tensor([last], device=call.before.device))
     try:
-        gap = (cut(call.before[last:]) - call.after[last:]).abs()
+        image = cut(call.before[last:])
+        # What has a number for each example in a list or a vector is not cut, and may broadcast.
+        whole = image.shape == call.after[last:].shape
+        gap = (image - call.after[last:]).abs() if whole else torch.full((), torch.inf)
     except (RuntimeError, ValueError, IndexError, TypeError):
         gap = torch.full((), torch.inf)
     rounding = torch.finfo(call.after.dtype).eps

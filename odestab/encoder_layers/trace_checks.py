@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from odestab.encoder_layers.recording import Call
+from odestab.encoder_layers.recording import Call, restarted
 from odestab.encoder_layers.stacks import is_norm
 from odestab.fields.vector_field import LayerVectorField
 
@@ -76,6 +76,43 @@ def _require_no_others(model: nn.Module, calls: Sequence[Call], run: Any, whole:
         taken = [layer for layer in stack if layer in chosen]
         if taken and len(taken) < len(stack):
             raise ValueError(f"{whole}, got {len(taken)} of {len(stack)} layers in a row")
+
+
+def require_one_state(
+    model: nn.Module, calls: list[Call], run: Callable[[], Any], fused: bool
+) -> None:
+    """Require all that layers are passed beside the state not to depend on it.
+
+    It is fixed in F_l, whose derivative would lack what flows through it: the first state or values
+    of an earlier layer, handed on beside the residual stream. Another first state must not change
+    it, which costs one run more where layers are passed tensors.
+    """
+    passed = [_passed(call) for call in calls]
+    if not any(passed):
+        return
+    first = calls[0].before
+    other = restarted(run, calls, fused, first.flip(-1))
+    for l, (given, call) in enumerate(zip(passed, other, strict=False)):
+        is_first = [part.shape == first.shape and _close(part, first) for part in given]
+        again = _passed(call)
+        same = len(again) == len(given) and all(map(_close, given, again))
+        if any(is_first) or not same:
+            raise ValueError(
+                f"{type(model).__name__} must pass its layers nothing else that depends on the "
+                f"state, got some at layer {l}"
+            )
+
+
+def _passed(call: Call) -> list[Tensor]:
+    """The tensors of numbers that a layer was passed beside its state."""
+    leaves = tree_leaves((call.layer.arguments, dict(call.layer.keywords)))
+    return [leaf for leaf in leaves if isinstance(leaf, Tensor) and leaf.is_floating_point()]
+
+
+def _close(part: Tensor, other: Tensor) -> bool:
+    rtol = _rounding(part.dtype)
+    alike = part.shape == other.shape and part.dtype == other.dtype
+    return alike and torch.allclose(part, other, rtol, rtol, equal_nan=True)
 
 
 def _alike(state: Any, other: Any, mask: Tensor) -> bool:

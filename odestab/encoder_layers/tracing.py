@@ -14,7 +14,7 @@ from odestab.encoder_layers.inputs import Batch, bare_model, model_inputs
 from odestab.encoder_layers.model_checks import fused_attention, require_traceable
 from odestab.encoder_layers.recording import Call, divided, recorded
 from odestab.encoder_layers.stacks import Layers, layer_calls
-from odestab.encoder_layers.trace_checks import require_chain, require_whole
+from odestab.encoder_layers.trace_checks import require_chain, require_one_state, require_whole
 from odestab.encoder_layers.weights import layer_weights
 from odestab.fields.linearized_layer import AnalyticLinearization, HalfWeights, LayerWeights
 from odestab.fields.trajectory import Trajectory
@@ -42,9 +42,10 @@ def trace(
     In float64 everything is float64: casts to float32 on the way, as norms and softmaxes of many
     families have them, are left out, in the run and in the fields.
 
-    What is returned is checked, which costs as much as the layers once or twice more: the states
-    are the model's own hidden states, each layer gives the next one and leaves its state alone, and
-    the last one, or a norm of it, is the model's output. No layer computes in less than the
+    What is returned is checked, which costs as much as the model two or three times more: the
+    states are the model's own hidden states, each layer gives the next one, leaves its state alone
+    and is passed nothing else that depends on it, and the last one, or a norm of it, is the model's
+    output. No layer computes in less than the
     precision of its state, autocast apart. Threads may trace one model: they take turns.
 
     Args:
@@ -70,7 +71,8 @@ def trace(
     Raises:
         ValueError: if the model is in training mode or quantised; if the layers are none of its
             own, run in another way, are no chain from states `(batch, tokens, hidden)` to such
-            states, or do not cover the model; if the batch lacks an entry,
+            states, are passed something else that depends on the state, or do not cover the model;
+            if the batch lacks an entry,
             does not fit the model or has a mask that is not 0 and 1; if the field is unknown; if
             `sublayers` is asked for where the halves of the layers are not known; if the layers do
             not reproduce the model, or one rounds to a lower precision.
@@ -88,11 +90,11 @@ def trace(
     # later.
     with ONE_THREAD, torch.inference_mode(False), torch.no_grad():
         fused = fused_attention(bare)
-        calls, run = layer_calls(
-            bare, layers, lambda: bare(*inputs.arguments, **inputs.keywords), fused
-        )
+        forward = functools.partial(bare, *inputs.arguments, **inputs.keywords)
+        calls, run = layer_calls(bare, layers, forward, fused)
         mask = _mask(inputs.mask, calls[0].before)
         require_whole(bare, calls, run, mask)
+        require_one_state(bare, calls, forward, fused)
         calls = [divided(call) for call in calls]
         declared = declared_steps(getattr(bare, "config", None))
         kind = field or FIELD_KINDS[0]

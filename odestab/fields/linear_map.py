@@ -130,7 +130,9 @@ def of_scipy(matrix: ScipyMatrix) -> LinearMapField:
     def over_rows(product: Callable[[np.ndarray], np.ndarray]) -> Rows:
         def apply(v: Tensor) -> Tensor:
             columns = v.cpu().numpy().astype(dtype, copy=False).T
-            return torch.as_tensor(np.ascontiguousarray(product(columns).T)).to(v)
+            image = np.asarray(product(columns))
+            require_real(image.dtype)  # products may be complex where the operator says real
+            return torch.as_tensor(np.ascontiguousarray(image.T)).to(v)
 
         return apply
 

@@ -273,8 +273,9 @@ class LinearVectorField(AbstractVectorField):
     def take(self, examples: Int[Tensor, " chosen"]) -> "LinearVectorField":
         """The matrices of some examples."""
         mask = None if self.mask is None else self.mask[examples]
+        shared = self.matrix.ndim == 2 or len(self.matrix) == 1
         return dataclasses.replace(
-            self, matrix=self.matrix if self.matrix.ndim == 2 else self.matrix[examples], mask=mask
+            self, matrix=self.matrix if shared else self.matrix[examples], mask=mask
         )
 
     def __call__(self, x: Float[Tensor, "batch *event"]) -> Float[Tensor, "batch *event"]:

@@ -17,11 +17,14 @@ from odestab.propagation.path import (
     Neighbour,
     Path,
     follow,
+    one_per_layer,
     require_path,
     require_trajectory,
+    solver_of,
 )
 from odestab.propagation.prediction import displaced, worst_direction
 
+SEEN = 1e-4  # a tolerance relative to δ_0 with which a solve sees where it should end
 NEAR = 1e-2  # ‖δ_0‖/‖x_0‖ up to which a perturbed path follows the solutions of the unperturbed one
 
 
@@ -218,9 +221,9 @@ def grow(
 ) -> Growth:
     """Growth of δ_0 along a path: the measured one, and the linear prediction beside it.
 
-    The implicit solves of a small perturbation begin beside the path. Those of a larger one begin
-    at the state that enters the step, as the step itself does: where there are several solutions it
-    may end at another one.
+    The implicit solves of a small perturbation begin beside the path. Those of a larger one, or of
+    one that is not far above the solver's tolerance, begin at the state that enters the step, as
+    the step itself does: where there are several solutions it may end at another one.
 
     Args:
         path: the unperturbed path.
@@ -291,9 +294,17 @@ def _perturbed(beside: Neighbour, delta: Tensor, methods: Methods | None) -> Pat
     """The path from x_0 + δ_0, begun beside a known one where δ_0 is small."""
     path = beside.path
     start = path.states[0]
-    near = bool((_norm(delta) <= NEAR * _norm(start)).all())
-    chosen = path.methods if methods is None else methods
-    return follow(path.trajectory, chosen, start + delta, beside if near else None)
+    chosen = path.methods if methods is None else one_per_layer(path.trajectory, methods)
+    field = path.trajectory.fields[0]
+    size = field.rms(start)
+    shift = field.rms(delta)
+    near = bool((shift <= NEAR * size).all())
+    # A tolerance of the size of δ_0 would take any beginning for the end: a prediction would be
+    # its own measurement.
+    solvers = [solver for method in chosen if (solver := solver_of(method)) is not None]
+    tolerances = [solver.stopping.rtol * size + solver.stopping.atol for solver in solvers]
+    seen = all(bool((tolerance <= SEEN * shift).all()) for tolerance in tolerances)
+    return follow(path.trajectory, chosen, start + delta, beside if near and seen else None)
 
 
 def growth_between(path: Path, other: Path, predicted: Float[Tensor, "batch levels"]) -> Growth:

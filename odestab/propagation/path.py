@@ -12,6 +12,7 @@ from odestab.fields.trajectory import Trajectory
 from odestab.fields.vector_field import AbstractVectorField
 from odestab.krylov.orthogonalization import norm
 from odestab.operators.linear_operator import AbstractOperator
+from odestab.solver.base import AbstractImplicitSolver
 from odestab.steps.one_step import AbstractOneStepMethod, ExplicitEuler, Step
 
 Methods = AbstractOneStepMethod | Sequence[AbstractOneStepMethod]
@@ -138,7 +139,7 @@ def follow(
     with torch.no_grad():
         for layer, (method, field) in enumerate(zip(chosen, trajectory.fields, strict=True)):
             x = states[-1]
-            if beside is not None and _begins_anywhere(method):
+            if beside is not None and solver_of(method) is not None:
                 state, solved = _step_beside(method, field, x, beside, layer)
             else:
                 step = method.step(field, x)
@@ -177,10 +178,14 @@ def require_path(path: Any) -> None:
         )
 
 
-def _begins_anywhere(method: AbstractOneStepMethod) -> bool:
-    """Whether the step is solved for, wherever the solve begins."""
-    solver = getattr(method, "solver", None)
-    return solver is not None and not solver.keeps_last
+def solver_of(method: AbstractOneStepMethod) -> AbstractImplicitSolver | None:
+    """What solves for the step, wherever the solve begins; None where nothing does.
+
+    >>> solver_of(ExplicitEuler(1.0)) is None
+    True
+    """
+    solver: AbstractImplicitSolver | None = getattr(method, "solver", None)
+    return None if solver is None or solver.keeps_last else solver
 
 
 def _step_beside(

@@ -12,6 +12,7 @@ from jaxtyping import Complex
 from torch import Tensor
 
 Row: TypeAlias = Sequence[float | int]
+ROUNDED = 1e-6  # by how much the sum of weights may miss 1, as decimals are written down
 
 
 @dataclasses.dataclass(frozen=True, init=False)
@@ -27,7 +28,8 @@ class RungeKutta:
         name: how a picture calls it.
 
     Raises:
-        ValueError: if A is not (s, s) and b not (s,), or a number is not finite.
+        ValueError: if A is not (s, s) and b not (s,), a number is not finite, or the weights do not
+            sum to 1.
 
     >>> heun = od.RungeKutta([[0, 0], [1, 0]], [0.5, 0.5])
     >>> heun.stability_function(torch.tensor([-2.0, 1j])).tolist()  # 1 + z + z²/2
@@ -47,6 +49,11 @@ class RungeKutta:
             )
         if not (np.isfinite(matrix).all() and np.isfinite(weights).all()):
             raise ValueError("tableau must be finite, got NaN or infinity")
+        total = math.fsum(weights.tolist())
+        if abs(total - 1) > ROUNDED:
+            raise ValueError(
+                f"weights b must sum to 1, got {total:.6g}: no such method is consistent"
+            )
         object.__setattr__(self, "a", tuple(map(tuple, matrix.tolist())))
         object.__setattr__(self, "b", tuple(weights.tolist()))
         object.__setattr__(self, "name", name)

@@ -325,3 +325,81 @@ def test_images_are_taken_in_the_models_precision():
     assert od.trace(model, {"pixel_values": images}).states[0].dtype == DTYPE
     with pytest.raises(ValueError, match="batch must have pixel_values as a tensor, got NoneType"):
         od.trace(model, {"input_ids": IDS})
+
+
+def test_padding_of_torchs_masks_of_numbers_is_padding_too(generator):
+    model = encoder()
+    x = torch.randn(2, 4, 8, dtype=DTYPE, generator=generator)
+    padding = torch.zeros(2, 4, dtype=DTYPE)
+    padding[0, 3] = -torch.inf
+    assert od.trace(model, {"src": x, "src_key_padding_mask": padding}).tokens == [3, 4]
+
+
+class HandsOn(nn.Module):
+    """Layers that are passed something beside the state."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__()
+        self.what = what
+        self.layers = nn.ModuleList(Gated() for _ in range(3))
+
+    def forward(self, x: Tensor, attention_mask: Tensor | None = None) -> Tensor:
+        given = x if self.what == "first state" else torch.ones(4, dtype=x.dtype)
+        for layer in self.layers:
+            x, values = layer(x, given)
+            given = values if self.what == "values of the layer before" else given
+        return x
+
+
+class Gated(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.map = nn.Linear(4, 4)
+
+    def forward(self, x: Tensor, given: Tensor) -> tuple[Tensor, Tensor]:
+        values = torch.tanh(self.map(x))
+        return x + given * values, values
+
+
+@pytest.mark.parametrize(
+    ("what", "layer"), [("first state", 0), ("values of the layer before", 1), ("constant", None)]
+)
+def test_what_depends_on_the_state_beside_the_state_is_refused(what, layer, generator):
+    model = made(HandsOn(what))
+    x = torch.randn(2, 3, 4, dtype=DTYPE, generator=generator)
+    if layer is None:
+        assert od.trace(model, x).depth == 3
+        return
+    with pytest.raises(ValueError, match=f"nothing else that depends on .* at layer {layer}$"):
+        od.trace(model, x)
+
+
+def test_an_additive_mask_of_a_plain_module_is_refused(generator):
+    x = torch.randn(2, 3, 4, dtype=DTYPE, generator=generator)
+    mask = torch.tensor([[0.0, 0.0, -1e9], [0.0, 0.0, 0.0]])
+    with pytest.raises(ValueError, match="attention_mask must be 1 on real tokens"):
+        od.trace(made(HandsOn("constant")), {"x": x, "attention_mask": mask})
+
+
+class OfEach(nn.Module):
+    """A number for each example, in a vector that has no row for each."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList([Scaled(), Scaled()])
+
+    def forward(self, x: Tensor) -> Tensor:
+        for layer in self.layers:
+            x = layer(x, torch.full((len(x),), 0.5, dtype=x.dtype))
+        return x
+
+
+class Scaled(nn.Module):
+    def forward(self, x: Tensor, scale: Tensor) -> Tensor:
+        return x + scale[:, None, None] * torch.tanh(x)
+
+
+def test_a_layer_whose_cut_would_broadcast_is_not_cut(generator, monkeypatch):
+    monkeypatch.setattr("jaxtyping.config.jaxtyping_disable", True)
+    trajectory = od.trace(OfEach().eval(), torch.randn(3, 2, 4, dtype=DTYPE, generator=generator))
+    assert trajectory.fields[0].take(torch.tensor([1])) is None

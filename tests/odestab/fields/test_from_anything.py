@@ -168,3 +168,34 @@ def test_an_operator_without_its_transpose_says_so() -> None:
 def test_other_errors_of_a_function_are_its_own() -> None:
     with pytest.raises(RuntimeError, match="mat1 and mat2 shapes cannot be multiplied"):
         od.field(lambda y: y @ torch.ones(2, 2, dtype=DTYPE))(X)
+
+
+@pytest.mark.parametrize(
+    "mixing",
+    [
+        lambda y: y.cumsum(0),
+        lambda y: y - y[:1],
+        lambda y: y - y[1:2],
+        lambda y: y.roll(2, 0),
+        lambda y: y.roll(1, 0),
+        lambda y: y - y.mean(0),
+    ],
+)
+def test_examples_that_are_mixed_are_refused_whichever_way(mixing: Any) -> None:
+    with pytest.raises(ValueError, match="got one that mixes them"):
+        od.field(mixing, normal_numbers(4, 3))
+
+
+def test_complex_products_of_an_operator_that_says_real_are_refused() -> None:
+    turn = scipy.sparse.linalg.LinearOperator(
+        (2, 2), matvec=lambda v: 1j * v, rmatvec=lambda v: -1j * v, dtype=float
+    )
+    with pytest.raises(ValueError, match="matrix must be real, got complex128"):
+        od.full_spectrum(turn)
+
+
+def test_one_matrix_in_a_batch_of_one_stays_that_of_all_examples() -> None:
+    field = od.field(A[None], X)
+    cut = field.take(torch.tensor([1]))
+    assert cut is not None
+    torch.testing.assert_close(cut(X[1:]), X[1:] @ A.T, rtol=4 * EPS, atol=4 * EPS)

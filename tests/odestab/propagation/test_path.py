@@ -197,3 +197,17 @@ def test_growth_between_two_paths_is_that_of_the_perturbation() -> None:
     torch.testing.assert_close(growth.size, expected.size, rtol=1e-12, atol=0)
     with pytest.raises(ValueError, match="differences must be known"):
         _ = Neighbour(path).growth
+
+
+def test_a_prediction_is_not_its_own_measurement_where_the_solver_is_loose() -> None:
+    trajectory = mixing()
+    loose = dataclasses.replace(IMPLICIT, solver=Anderson(rtol=1e-6, max_iterations=300))
+    path = follow(trajectory, loose)
+    delta = 1e-5 * direction(trajectory)
+    growth = grow(path, delta)
+    fresh = growth_between(
+        path, follow(trajectory, loose, path.states[0] + delta), growth.predicted
+    )
+    assert torch.equal(growth.measured, fresh.measured)
+    # What is linear to 1e-5 at best does not agree to 1e-9.
+    assert growth.prediction_error[:, -1].min() > 1e-9

@@ -185,6 +185,12 @@ def test_what_is_no_tableau_is_refused(a: list, b: list, got: str) -> None:
         od.RungeKutta(a, b)
 
 
+def test_weights_that_do_not_sum_to_one_are_no_method() -> None:
+    with pytest.raises(ValueError, match=r"weights b must sum to 1, got 0\.9"):
+        od.RungeKutta([[0, 0], [1, 0]], [0.5, 0.4])
+    assert od.RungeKutta([[0, 0], [1, 0]], [0.3333333, 0.6666667]).explicit  # as written down
+
+
 def test_what_is_no_method_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("jaxtyping.config.jaxtyping_disable", True)
     one = torch.zeros(1)
