@@ -64,9 +64,7 @@ def completed(
             future.cancel()
 
 
-def _submitted(
-    executor: Executor, work: Callable[[Unit], Result], unit: Unit
-) -> "Future[Result]":
+def _submitted(executor: Executor, work: Callable[[Unit], Result], unit: Unit) -> "Future[Result]":
     """What becomes of a unit; an executor that has ended takes none, and fails each in its turn, so
     that results which were ready before are not lost.
     """
