@@ -79,14 +79,15 @@ def pack(folder: Path, names: Collection[str]) -> Path | None:
 
 
 def packed_cells(folder: Path, warn: Report) -> dict[str, list[Path]]:
-    """The packs that hold each cell, by its name.
+    """The packs that hold each cell, by its name, the newest first: a cell that was measured again,
+    as it was damaged or of another model, is in a newer one.
 
     Args:
         folder: of the cells.
         warn: called with one line for each pack that cannot be opened.
     """
     holders: dict[str, list[Path]] = {}
-    for path in sorted(folder.glob(PACK)):
+    for path in sorted(folder.glob(PACK), key=_newest_first):
         try:
             with zipfile.ZipFile(path) as archive:
                 names = archive.namelist()
@@ -96,6 +97,10 @@ def packed_cells(folder: Path, warn: Report) -> dict[str, list[Path]]:
         for name in names:
             holders.setdefault(name.removesuffix(CELL), []).append(path)
     return holders
+
+
+def _newest_first(pack: Path) -> tuple[int, str]:
+    return -pack.stat().st_mtime_ns, pack.name
 
 
 class OpenPacks:

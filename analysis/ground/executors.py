@@ -48,7 +48,7 @@ def completed(
 
     def hand_over(count: int) -> None:
         for unit in itertools.islice(upcoming, count):
-            future = executor.submit(work, unit)
+            future = _submitted(executor, work, unit)
             pending[future] = unit
             future.add_done_callback(ready.put)
 
@@ -62,6 +62,18 @@ def completed(
     finally:
         for future in pending:
             future.cancel()
+
+
+def _submitted(executor: Executor, work: Callable[[Unit], Result], unit: Unit) -> "Future[Result]":
+    """What becomes of a unit; an executor that has ended takes none, and fails each in its turn, so
+    that results which were ready before are not lost.
+    """
+    try:
+        return executor.submit(work, unit)
+    except BrokenProcessPool as error:
+        future: Future[Result] = Future()
+        future.set_exception(error)
+        return future
 
 
 def _result(future: "Future[Result]", name: str) -> Result:

@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
+from analysis.ground.plain_numbers import decimal_number
 from analysis.ground.table_files import Row, columns_of, read_table, require_text
 
 PAIRS = (
@@ -21,7 +22,6 @@ EDITS = ("original", "edited")  # a text and its edit
 LABEL = "label"
 ID = "id"  # our name of the column
 IDS = ("idx", "index", "id")  # what it may be called
-WHOLE = re.compile(r"[+-]?[0-9]+")
 WHOLE_WITH_POINT = re.compile(r"([+-]?[0-9]+)\.0*")  # as a column of numbers with gaps is written
 Texts = tuple[str, ...]
 
@@ -266,9 +266,9 @@ def class_of(label: object, names: Sequence[str], count: int) -> int | None:
     word = label_word(label)
     if word is None:
         return None
-    known = {plain_name(name): place for place, name in reversed([*enumerate(names)])}
-    place = known.get(plain_name(word))
-    if place is not None or any(WHOLE.fullmatch(name) for name in known):
+    known = {class_key(name): place for place, name in reversed([*enumerate(names)])}
+    place = known.get(class_key(word))
+    if place is not None or any(is_number(name) for name in known):
         return place
     return {str(number): number for number in range(count)}.get(word)
 
@@ -298,6 +298,24 @@ def resolve_labels(table: LabelledTable, names: Sequence[str]) -> tuple[int, ...
     return tuple(outputs)
 
 
+def class_key(name: str) -> str:
+    """What the names of one class have in common: a number as `label_word` has it, and see
+    `plain_name`.
+    """
+    return plain_name(label_word(name) or "")
+
+
 def plain_name(name: str) -> str:
-    """A name without case, its spaces and hyphens as underscores."""
-    return re.sub(r"[\s_-]+", "_", name.strip().casefold())
+    """A name without case, its spaces and hyphens as underscores; those that stand at its ends are
+    kept, as "-" and "--" are two names.
+    """
+    return re.sub(r"(?<=[^\W_])[\s_-]+(?=[^\W_])", "_", name.strip().casefold())
+
+
+def is_number(word: str) -> bool:
+    """Whether a word is a number, one that is not finite too."""
+    try:
+        decimal_number(word)
+    except ValueError:
+        return word.lower() in ("nan", "inf", "-inf")
+    return True

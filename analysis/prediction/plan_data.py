@@ -4,13 +4,20 @@ import dataclasses
 import json
 from pathlib import Path
 
-from analysis.ground.labelled_tables import ColumnNames, holds_edits, read_labelled
+from analysis.ground.labelled_tables import (
+    ColumnNames,
+    LabelledTable,
+    holds_edits,
+    read_labelled,
+)
+from analysis.ground.table_classes import classes_of
 from analysis.ground.table_files import columns_of
 from analysis.ground.table_guard import is_table
 
 HELD_OUT = 500  # rows at most to choose a checkpoint by, and to measure on
 PARTS = 5  # of a table, of which one is held out
 EXAMPLES = 500  # that are attacked
+FEWEST = 3  # rows: one each to train on, to choose by and to measure on
 SPLITS = ("train", "dev")
 
 
@@ -43,7 +50,10 @@ GLUE = PlanData(
 
 
 def plan_data(texts: Path | None, names: ColumnNames) -> PlanData:
-    """The rows of the table that a prediction was made on, where it has labels; else GLUE's.
+    """The rows of the table that a prediction was made on, where it has classes; else GLUE's.
+
+    A table whose labels are no classes, as scores are none, or of too few rows is treated as one
+    without labels.
 
     A table of one file is trained on and measured on in parts; where the files of training and dev
     lie beside each other, both are read.
@@ -62,13 +72,13 @@ def plan_data(texts: Path | None, names: ColumnNames) -> PlanData:
         return GLUE
     source = _both_splits(texts)
     table = read_labelled(Path(str(source).replace("{split}", SPLITS[0])), names)
-    if not table.columns.label:
+    if not _has_classes(table):
         return GLUE
     columns = dict(zip(("text_column", "pair_column"), table.columns.texts, strict=False))
     columns["label_column"] = table.columns.label[0]
     rows = len(table.rows)
-    lines = [f"source = {json.dumps(str(source))}"]
-    lines += [f"{option} = {json.dumps(name)}" for option, name in columns.items()]
+    lines = [f"source = {_quoted(str(source))}"]
+    lines += [f"{option} = {_quoted(name)}" for option, name in columns.items()]
     examples = EXAMPLES
     if source == texts.resolve():
         examples = _part(rows)
@@ -76,6 +86,22 @@ def plan_data(texts: Path | None, names: ColumnNames) -> PlanData:
         lines.append(f"dev_rows = {examples}  # rows of the table to measure on")
     lines.append(f"validation = {_part(rows)}  # rows held out to choose the checkpoint")
     return PlanData("own", "", tuple(lines), examples)
+
+
+def _has_classes(table: LabelledTable) -> bool:
+    """Whether a model can learn the labels of a table and be attacked on them."""
+    if not table.columns.label or len(table.rows) < FEWEST:
+        return False
+    try:
+        classes_of(table.rows, table.columns.label[0], table.source)
+    except ValueError:
+        return False
+    return True
+
+
+def _quoted(text: str) -> str:
+    """A string of TOML, which has no surrogate pairs, as JSON has them."""
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def _part(rows: int) -> int:

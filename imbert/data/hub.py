@@ -13,7 +13,8 @@ from imbert.data.tasks import OWN
 
 GLUE = "nyu-mll/glue"
 OTHER = "hub:"  # before the id of another dataset
-SAVED = ("dataset_dict.json", "state.json")  # in a folder of several splits, and of one
+ONE = "state.json"  # in a folder of one split that was saved
+SAVED = ("dataset_dict.json", ONE)  # of several, and of one
 SPLITS = {"dev": "validation"}  # what the hub calls ours
 MATCHED = {  # of MNLI
     "dev": "validation_matched",
@@ -73,6 +74,11 @@ def is_dataset(source: str | Path) -> bool:
 def is_saved(folder: Path) -> bool:
     """Whether `datasets` saved this folder."""
     return any((folder / name).is_file() for name in SAVED)
+
+
+def is_one_split(source: str | Path) -> bool:
+    """Whether `datasets` saved one split in this folder, which is read whole as any split."""
+    return (Path(source) / ONE).is_file()
 
 
 def load(task: str, source: str, split: str, config: str | None = None) -> Loaded:

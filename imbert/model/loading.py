@@ -27,6 +27,7 @@ DROPOUTS = (
 )
 # what a checkpoint may lack: it is new, or not used
 HEAD = ("classifier", "pooler", "bert.pooler", "pre_classifier")
+STEP_SIZE = ".log_step_size"  # of a layer, learnt from that of the configuration
 
 
 def load_model(choice: ModelChoice, task: Task, seed: int, data: Path = Path()) -> Model:
@@ -56,7 +57,9 @@ def load_model(choice: ModelChoice, task: Task, seed: int, data: Path = Path()) 
         model, loading = architecture.from_pretrained(
             folder, **_options(choice, task, own), output_loading_info=True
         )
-    require_all_weights(folder, loading, HEAD)
+    # a checkpoint of the plain model has no step sizes: training begins at that of the choice
+    lacking = [name for name in loading["missing_keys"] if not name.endswith(STEP_SIZE)]
+    require_all_weights(folder, {"missing_keys": lacking}, HEAD)
     # no new head: its outputs mean what the checkpoint's labels say
     if not any(name.startswith(HEAD[0]) for name in loading["missing_keys"]):
         _order_head(model, output_order(own, task, folder))

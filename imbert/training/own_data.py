@@ -8,16 +8,13 @@ from pathlib import Path
 from msgspec import UNSET, structs
 
 from analysis.ground.json_records import read_json
-from analysis.ground.labelled_tables import LabelledRow, label_word, plain_name
-from analysis.ground.plain_numbers import decimal_number, whole_number
+from analysis.ground.table_classes import classes_of
 from imbert.data import hub
-from imbert.data.read_examples import Split, read_split
+from imbert.data.read_examples import read_split
 from imbert.data.split_files import locate
 from imbert.data.tasks import OWN
 from imbert.toml_tables import Plain
 from imbert.training.run_config import DataChoice, RunConfig
-
-MANY = 10  # classes, from which on more than half as many as rows are no classes
 
 
 def resolved(run: RunConfig, data: Path) -> RunConfig:
@@ -86,65 +83,8 @@ def _filled(choice: DataChoice, data: Path, split: str) -> DataChoice:
     choice = structs.replace(choice, **columns, label_column=part.columns.label[0])
     if choice.labels or choice.regression:
         return choice
-    names = part.label_names or _classes(part)
+    names = part.label_names or classes_of(part.rows, part.columns.label[0], part.place)
     return structs.replace(choice, labels=names)
-
-
-def _classes(part: Split) -> tuple[str, ...]:
-    """The names of the classes in a split, numbers by their size and words by the alphabet.
-
-    Raises:
-        ValueError: if a label is none, or they are no classes.
-    """
-    column = part.columns.label[0]
-    known: dict[str, str] = {}
-    count = 0
-    for row in part.rows:
-        word = _class_word(row, column)
-        known.setdefault(plain_name(word), word)
-        count += 1
-    if len(known) < 2:
-        raise ValueError(
-            f"{part.place}: expected at least 2 classes in column {column}, got "
-            f"{', '.join(known.values()) or 'no row'}"
-        )
-    if len(known) >= MANY and 2 * len(known) > count:
-        raise ValueError(
-            f"{part.place}: expected classes that several rows share in column {column}, got "
-            f"{len(known)} different labels of {count} rows; classes that are meant so can be "
-            "named in labels"
-        )
-    return tuple(sorted(known.values(), key=_order))
-
-
-def _class_word(row: LabelledRow, column: str) -> str:
-    word = label_word(row.label)
-    if word is None or (_is_number(word) and not _is_whole(word)):
-        raise ValueError(
-            f"{row.where}: expected a class in column {column}, a word or a whole number "
-            f"(of a score: regression = true), got {row.label!r}"
-        )
-    return word
-
-
-def _order(word: str) -> tuple[bool, int, str]:
-    return (not _is_whole(word), whole_number(word) if _is_whole(word) else 0, word)
-
-
-def _is_whole(word: str) -> bool:
-    try:
-        whole_number(word)
-    except ValueError:
-        return False
-    return True
-
-
-def _is_number(word: str) -> bool:
-    try:
-        decimal_number(word)
-    except ValueError:
-        return word.lower() in ("nan", "inf", "-inf")
-    return True
 
 
 def _names_of(checkpoint: Path) -> Sequence[str]:
@@ -162,13 +102,23 @@ def _names_of(checkpoint: Path) -> Sequence[str]:
 
 def _require_apart(choice: DataChoice, data: Path) -> None:
     """Refuse to measure a model on the rows that it learns from."""
-    source = source_of(choice, data)
-    if choice.dev_rows or hub.is_dataset(source):
+    if choice.dev_rows:
         return
-    files = [
-        locate(OWN, Path(source), split, choice.splits or {}).path for split in ("train", "dev")
-    ]
-    if files[0] == files[1]:
+    source = source_of(choice, data)
+    names = choice.splits or {}
+    if hub.is_dataset(source):
+        own = [
+            hub.SPLITS.get(name, name)
+            for name in (names.get("train", "train"), names.get("dev", "dev"))
+        ]
+        if own[0] == own[1] or hub.is_one_split(source):
+            raise ValueError(
+                f"{source}: expected another split for dev than for training, got {own[0]} alone; "
+                "dev_rows = N holds N of its rows out"
+            )
+        return
+    files = [locate(OWN, Path(source), split, names).path for split in ("train", "dev")]
+    if files[0].samefile(files[1]):
         raise ValueError(
             f"{files[0]}: expected another file for dev than for training; write {{split}} in its "
             "name, or dev_rows = N to hold N of its rows out"

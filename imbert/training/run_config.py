@@ -15,7 +15,7 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from analysis.ground.frozen_record import Choice
-from analysis.ground.labelled_tables import ColumnNames, plain_name
+from analysis.ground.labelled_tables import ColumnNames, class_key
 from imbert.data.read_examples import TableChoice
 from imbert.data.split_files import SPLITS
 from imbert.data.tasks import OWN, Task, own_task, task
@@ -139,7 +139,7 @@ class DataChoice(Choice, frozen=True):
                 f"data.labels mean nothing for a regression, got {', '.join(self.labels)}"
             )
         if self.labels is not UNSET:
-            names = [plain_name(name) for name in self.labels]
+            names = [class_key(name) for name in self.labels]
             if len(names) < 2 or len(set(names)) < len(names) or not all(names):
                 raise ValueError(
                     "data.labels must be at least 2 names, none of them empty or twice, got "

@@ -89,6 +89,22 @@ def test_a_dead_process_of_an_executor_is_told_in_one_line():
         list(completed(Broken(), len, ["a"], str))
 
 
+def test_what_was_ready_when_a_process_died_is_not_lost():
+    class Dying(HeldExecutor):
+        def submit(self, fn, /, *arguments, **options):
+            if len(self.held) == 2:  # both are done, and the pool is broken by now
+                raise BrokenProcessPool("terminated")
+            future = super().submit(fn, *arguments, **options)
+            self.do(len(self.held) - 1)
+            return future
+
+    results = []
+    with pytest.raises(OSError, match="a worker process died while 3 waited"):
+        for result in completed(Dying(), operator.neg, range(1, 9), str, ahead=2):
+            results.append(result)
+    assert results == [-1, -2]
+
+
 def test_a_scheduler_that_ends_is_told_in_one_line():
     class Ended(HeldExecutor):
         def submit(self, fn, /, *arguments, **options):

@@ -111,6 +111,15 @@ def test_a_label_is_a_name_or_a_number(label: object, place: int | None) -> None
 def test_where_names_are_numbers_no_number_is_a_place() -> None:
     assert [class_of(label, ("1", "2", "3"), 3) for label in (1, "3.0", 0)] == [0, 2, None]
     assert class_of(True, ("False", "True"), 2) == 1
+    assert [class_of(label, ("1.0", "0.0"), 2) for label in ("1", 1.0, "0.0")] == [0, 0, 1]
+    assert [class_of(label, ("0.5", "1.5"), 2) for label in (0.5, "1", "1.5")] == [0, None, 1]
+    assert [class_of(label, ("-2", "-1"), 2) for label in ("-1", 1)] == [1, None]
+
+
+def test_names_of_signs_are_apart() -> None:
+    scale = ("--", "-", "0", "+", "++")
+    assert [class_of(label, scale, 5) for label in scale] == [0, 1, 2, 3, 4]
+    assert [class_of(label, ("A-", "A--", "so - so"), 3) for label in ("a--", "So so")] == [1, 2]
 
 
 def test_usual_names_are_found_in_any_case(tmp_path: Path) -> None:

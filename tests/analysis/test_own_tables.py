@@ -88,9 +88,24 @@ def test_both_files_of_splits_are_read_where_they_are(tmp_path: Path) -> None:
         assert chosen["source"] == str(tmp_path / "{split}.tsv") and "dev_rows" not in chosen
 
 
-@pytest.mark.parametrize("name", ["b.tsv", "edits.csv", "lines.txt"])
-def test_texts_without_labels_leave_the_task_open(tmp_path: Path, name: str) -> None:
-    contents = {**TABLES, "edits.csv": "original,edited\na,b\n", "lines.txt": "a\nb\n"}
+def test_names_of_any_script_stand_in_a_plan(tmp_path: Path) -> None:
+    path = put(tmp_path, "😀.csv", "😀\x7f,é\n" + "a,x\nb,y\nc,x\n")
+    chosen = tomllib.loads("\n".join(plan_data(path, ColumnNames("😀\x7f", None, "é")).lines))
+    assert chosen["text_column"] == "😀\x7f" and chosen["source"] == str(path)
+
+
+@pytest.mark.parametrize(
+    "name", ["b.tsv", "edits.csv", "lines.txt", "scores.csv", "one class.csv", "few.csv"]
+)
+def test_texts_without_classes_leave_the_task_open(tmp_path: Path, name: str) -> None:
+    contents = {
+        **TABLES,
+        "edits.csv": "original,edited\na,b\n",
+        "lines.txt": "a\nb\n",
+        "scores.csv": "text,label\na,0.5\nb,1.5\nc,1\n",
+        "one class.csv": "text,label\na,x\nb,x\nc,X\n",
+        "few.csv": "text,label\na,x\nb,y\n",
+    }
     assert plan_data(put(tmp_path, name, contents[name]), USUAL).task == "sst2"
     assert plan_data(None, USUAL).task == "sst2"
 

@@ -1,6 +1,8 @@
 """A large run is a few files, which hold the bytes of thousands, and is read as it is asked for."""
 
+import dataclasses
 import json
+import os
 import shutil
 import sys
 import zipfile
@@ -11,7 +13,7 @@ import xarray as xr
 
 from analysis import open_run, packs, sweep
 from analysis.packs import MANY, pack, packed_cells, packs_cells
-from analysis.record import CellFolder, DamagedCell, read_run
+from analysis.record import CellFolder, DamagedCell, read_run, write_cell
 from analysis.zarr_store import STORE
 
 
@@ -128,6 +130,23 @@ def test_a_damaged_pack_is_named_and_its_cells_are_missing(run_folder, odestab):
     told = [line for line in outcome.err if "damaged pack, its cells are missing" in line]
     assert outcome.code == 0 and path.name in told[0]
     assert len(read_run(run_folder).cells) == len(names)
+
+
+def test_a_cell_that_was_measured_again_is_read_from_the_newer_pack(run_folder, finished, odestab):
+    name = "layer-l01-t0004"
+    cells = run_folder / "cells"
+    cell = CellFolder(run_folder).read(name)
+    write_cell(cells, dataclasses.replace(cell, header={**cell.header, "weights": 64 * "f"}))
+    of_another_model = pack(cells, [name])
+    assert of_another_model is not None
+    of_another_model = of_another_model.rename(cells / "pack-0.zip")
+    os.utime(of_another_model, (1, 1))
+    outcome = odestab.analyze("--store", "zarr")
+    assert outcome.code == 0 and sum("not a cell of this run" in line for line in outcome.err) == 1
+    assert CellFolder(run_folder).read(name).header == cell.header
+    again = odestab.analyze("--store", "zarr")
+    assert not any("not a cell of this run" in line for line in again.err)
+    assert (run_folder / "summary.json").read_bytes() == (finished / "summary.json").read_bytes()
 
 
 def test_a_cell_that_is_packed_while_it_is_looked_for_is_found(run_folder):

@@ -1,5 +1,6 @@
 """Every head of every family with steps: the plain model's weights, answers and tied decoder."""
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -127,3 +128,19 @@ def test_a_run_takes_the_variant_of_its_checkpoints_family(kind: str, tmp_path: 
         assert rates == {0.3}
     for name, weight in plain.state_dict().items():
         assert torch.equal(stepping.state_dict()[name], weight), name
+
+
+def test_step_sizes_are_learnt_from_a_plain_checkpoint(tiny_folder: Path, tmp_path: Path) -> None:
+    choice = ModelChoice(
+        str(tiny_folder), "im-bert", (1, 2), step_size=0.5, substeps=2, learn_step_size=True
+    )
+    model = load_model(choice, task("sst2"), 3)
+    sizes = [layer.log_step_size for layer in imbert.implicit_layers(model)]
+    assert [size.exp().item() for size in sizes if size is not None] == pytest.approx([0.5, 0.5])
+    with torch.no_grad():
+        for size in sizes:
+            assert size is not None
+            size.fill_(-1.0)
+    model.save_pretrained(tmp_path)
+    again = load_model(dataclasses.replace(choice, checkpoint=str(tmp_path)), task("sst2"), 4)
+    assert {layer.log_step_size.item() for layer in imbert.implicit_layers(again)} == {-1.0}  # type: ignore[union-attr]

@@ -42,6 +42,7 @@ def test_a_task_is_ones_own_where_columns_are_named() -> None:
     [
         ({"labels": ["a"]}, r"data\.labels must be at least 2 names"),
         ({"labels": ["a", "A "]}, r"data\.labels must be at least 2 names"),
+        ({"labels": ["1", "1.0"]}, r"data\.labels must be at least 2 names"),
         ({"labels": ["a", "b"], "regression": True}, "labels mean nothing for a regression"),
         ({"task": "sst2", "labels": ["a", "b"]}, r"labels is known of the task 'sst2' of GLUE"),
         ({"task": "sst2", "pair_column": "more"}, "task 'sst2' has 1 texts, got review, more"),
@@ -63,6 +64,7 @@ def test_choices_that_do_not_fit_are_named(data: dict[str, Any], said: str) -> N
         (["2", "10", "2", "1"], ("1", "2", "10"), [1, 2, 1, 0]),
         (["0.0", "1.0", "1", "0"], ("0", "1"), [0, 1, 1, 0]),
         (["True", "False", "True", "True"], ("False", "True"), [1, 0, 1, 1]),
+        (["--", "-", "+", "-"], ("+", "-", "--"), [2, 1, 0, 1]),
     ],
 )
 def test_classes_are_those_of_the_training_file(
@@ -177,6 +179,23 @@ def test_a_saved_dataset_keeps_the_names_of_its_classes(tmp_path: Path) -> None:
         read_examples(named.data.learnt(), source, "dev", named.data.table())
     with pytest.raises(ValueError, match="expected a column text, got review, mood"):
         resolved(run_of(source="saved", text_column="text"), tmp_path)
+
+
+def test_nothing_is_measured_on_the_rows_of_training(tmp_path: Path) -> None:
+    rows = datasets.Dataset.from_dict({"review": ["a", "b"], "mood": ["x", "y"]})
+    rows.save_to_disk(str(tmp_path / "one"))
+    columns = {"text_column": "review", "label_column": "mood"}
+    table(tmp_path / "own.csv", [("a", "x"), ("b", "y")])
+    (tmp_path / "dev.csv").symlink_to("own.csv")
+    for data in (
+        {"source": "one"},
+        {"source": "hub:own/er", "splits": {"dev": "train"}},
+        {"source": "hub:own/er", "splits": {"train": "validation"}},
+        {"source": ".", "splits": {"train": "own.csv", "dev": "dev.csv"}},
+    ):
+        with pytest.raises(ValueError, match=r"expected another (split|file) for dev than for"):
+            resolved(run_config({"data": {**columns, **data}}), tmp_path)
+    assert resolved(run_of(source="one"), tmp_path).data.labels == ("x", "y")
 
 
 def test_a_dataset_of_the_hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
