@@ -31,7 +31,7 @@ def main() -> None:
     images = torch.randn(2, 3, 16, 16, generator=generator)
     # Tensors stand in for texts: each state is (images, patches + 1, hidden), without padding.
     trajectory = od.trace(image_model(), {"pixel_values": images})
-    print(f"{trajectory.depth} layers on {len(images)} images, states {trajectory.tokens} tokens")
+    print(f"{trajectory.depth} layers on {len(images)} images, {trajectory.tokens[0]} tokens each")
     print(f"{'layer':<6}{'image':<6}{'worst growth':>13}{'max Re eig':>12}{'stable':>8}")
     for layer, (field, x) in enumerate(zip(trajectory.fields, trajectory.states, strict=False)):
         jacobian = od.Jacobian(field, x)
@@ -41,9 +41,9 @@ def main() -> None:
         # The step is stable where |1 + z| <= 1 for every eigenvalue z.
         stable = (1 + points).abs().amax(1) <= 1
         for image in range(len(images)):
-            right = points[image].real.max()
-            told = "yes" if stable[image] else "no"
-            print(f"{layer:<6}{image:<6}{growth[image]:>13.3f}{right:>12.3f}{told:>8}")
+            rightmost = points[image].real.max()
+            verdict = "yes" if stable[image] else "no"
+            print(f"{layer:<6}{image:<6}{growth[image]:>13.3f}{rightmost:>12.3f}{verdict:>8}")
 
 
 if __name__ == "__main__":

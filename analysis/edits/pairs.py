@@ -24,8 +24,8 @@ def read_pairs(path: Path, names: ColumnNames = USUAL) -> tuple[Pair, ...]:
     texts, pairs = read_texts(path, names, edits=True)
     if not pairs:
         raise ValueError(
-            f"{path}: expected pairs, original<TAB>edited or kind<TAB>original<TAB>edited, got "
-            f"{len(texts)} texts without an edit"
+            f"{path}: expected pairs, original<TAB>edited or kind<TAB>original<TAB>edited, or a "
+            f"table with columns original and edited, got {len(texts)} texts without an edit"
         )
     return pairs
 

@@ -104,6 +104,8 @@ def finetune(
     is_main = int(os.environ.get("RANK", "0")) == 0
     run = resolved(run, data)
     with folder_lock(out) if is_main else contextlib.nullcontext():
+        if is_main and not (out / "run.json").exists():
+            read_rows(run, data)  # a run whose rows are refused claims no folder
         if is_main:
             open_folder(out, "run.json", run.identity, lambda table: run_config(table).identity)
         # a finished folder answers at once: its record is held against the inputs of today

@@ -131,9 +131,11 @@ def read_rows(run: RunConfig, data: Path) -> dict[str, Examples]:
         OSError: if the file cannot be read.
     """
     choice = run.data
-    rest, validation = held_out(
-        read_split(run, data, "train"), choice.validation, choice.subset_seed
-    )
+    examples = read_split(run, data, "train")
+    try:
+        rest, validation = held_out(examples, choice.validation, choice.subset_seed)
+    except ValueError as error:
+        raise ValueError(f"data.validation: {error}") from None
     training = (
         rest if choice.size is None else low_resource_subset(rest, choice.size, choice.subset_seed)
     )

@@ -27,8 +27,8 @@ class Trajectory:
     >>> f = od.LinearVectorField(torch.diag(torch.tensor([0.0, -3.0])).double())
     >>> x = torch.tensor([[[1.0, 0.0]]]).double()  # one text, one token, at rest: f(x) = 0
     >>> stack = od.Trajectory((x, x, x), torch.ones(1, 1).bool(), (f, f))
-    >>> stack.depth, stack.tokens
-    (2, [1])
+    >>> stack
+    Trajectory(depth=2, states=(1, 1, 2) torch.float64, tokens=[1], fields=LinearVectorField)
     """
 
     states: tuple[Float[Tensor, "batch tokens hidden"], ...]
@@ -49,6 +49,14 @@ class Trajectory:
         like = states[0] if states else None
         object.__setattr__(self, "fields", tuple(as_field(f, like) for f in fields))
         self._require_a_stack()
+
+    def __repr__(self) -> str:
+        """Sizes alone: states and weights would fill screens."""
+        x = self.states[0]
+        return (
+            f"{type(self).__name__}(depth={self.depth}, states={tuple(x.shape)} {x.dtype}, "
+            f"tokens={self.tokens}, fields={type(self.fields[0]).__name__})"
+        )
 
     def _require_a_stack(self) -> None:
         """Raise ValueError unless states, mask, fields and methods are of one depth and shape."""

@@ -199,6 +199,12 @@ class LayerVectorField(AbstractVectorField):
         if self.kind not in FIELD_KINDS:
             raise ValueError(f"field must be one of {', '.join(FIELD_KINDS)}, got {self.kind!r}")
 
+    def __repr__(self) -> str:
+        """The layer's class and the kind: its weights would fill screens."""
+        layer = getattr(self.layer, "module", self.layer)
+        name = getattr(layer, "__name__", type(layer).__name__)
+        return f"{type(self).__name__}({name}, kind={self.kind!r})"
+
     @property
     def split(self) -> float:  # type: ignore[override]
         """c = −1 for `increment`, 0 for `outer`."""

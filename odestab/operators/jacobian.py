@@ -58,6 +58,10 @@ class Jacobian(AbstractOperator):
         object.__setattr__(self, "x", x.contiguous())
         self._require_a_field()
 
+    def __repr__(self) -> str:
+        """The field, and the shape of its state."""
+        return f"{type(self).__name__}({self.field!r}, x={tuple(self.x.shape)} {self.x.dtype})"
+
     def _require_a_field(self) -> None:
         """Raise ValueError unless f keeps the state's shape, its dtype and what it holds."""
         # The field gets a copy, so that one which works in place is found out and does no harm.

@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -221,7 +221,9 @@ class StableStepSizes:
 
 
 def stable_step_sizes(
-    method: AbstractOneStepMethod, spectrum: SpectrumLike, steps: Float[Tensor, " steps"]
+    method: AbstractOneStepMethod,
+    spectrum: SpectrumLike,
+    steps: Float[Tensor, " steps"] | np.ndarray | Sequence[float],
 ) -> StableStepSizes:
     """{h : max |R(hλ)| ≤ 1} on a list of candidates (Mathematics, section 8).
 
@@ -238,6 +240,7 @@ def stable_step_sizes(
     """
     require_method(method)
     spectrum = as_spectrum(spectrum)
+    steps = torch.as_tensor(steps if isinstance(steps, Tensor) else np.asarray(steps, float))
     growths = []
     for h in steps.tolist():
         of_this_step = dataclasses.replace(method, step_size=h)  # type: ignore[type-var]

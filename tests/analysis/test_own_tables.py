@@ -45,7 +45,7 @@ def test_named_columns_make_a_table(tmp_path: Path) -> None:
 def test_pairs_count_by_themselves_or_are_edits(tmp_path: Path) -> None:
     path = put(tmp_path, "a.csv", "premise,hypothesis,label\na,b,0\na,c,1\n")
     assert read_texts(path) == (("a", "b", "c"), ())
-    with pytest.raises(ValueError, match="expected pairs"):
+    with pytest.raises(ValueError, match=r"expected pairs, .* columns original and edited"):
         read_pairs(path)
     sides = ColumnNames("premise", "hypothesis")
     assert read_pairs(path, sides) == (Pair("edit", "a", "b"), Pair("edit", "a", "c"))

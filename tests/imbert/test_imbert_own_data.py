@@ -14,6 +14,7 @@ from analysis.__main__ import main as odestab
 from imbert.__main__ import main as imbert
 from imbert.data.read_examples import read_examples
 from imbert.training.evaluate import read_split
+from imbert.training.finetune import finetune
 from imbert.training.own_data import measured, resolved
 from imbert.training.run_config import RunConfig, run_config
 
@@ -146,6 +147,13 @@ def test_one_file_is_not_both_trained_and_measured_on(tmp_path: Path) -> None:
     assert len(dev) == 8 and len(train) == 12
     assert sorted(train.ids + dev.ids, key=int) == [str(line) for line in range(2, 22)]
     assert {label: dev.labels.tolist().count(label) for label in (0, 1, 2)} == {1: 4, 0: 2, 2: 2}
+
+
+def test_a_run_whose_rows_are_refused_claims_no_folder(tmp_path: Path) -> None:
+    table(tmp_path / "own.csv", ROWS)
+    with pytest.raises(ValueError, match=r"data\.validation: .* with 3 rows, got 500"):
+        finetune(run_of(), tmp_path / "run", tmp_path)
+    assert not (tmp_path / "run" / "run.json").exists()
 
 
 def test_files_of_splits_may_be_named(tmp_path: Path) -> None:

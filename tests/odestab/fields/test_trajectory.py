@@ -4,12 +4,24 @@ import pytest
 import torch
 from problems import mixing_trajectory
 
+from odestab.fields.vector_field import LayerVectorField
+from odestab.operators.jacobian import Jacobian
 from odestab.steps.one_step import ExplicitEuler
 
 
 def test_depth_and_tokens() -> None:
     trajectory = mixing_trajectory((4, 2), layers=3)
     assert trajectory.depth == 3 and trajectory.tokens == [4, 2]
+
+
+def test_what_is_printed_are_sizes_and_no_states() -> None:
+    trajectory = mixing_trajectory((4, 2), layers=3)
+    assert len(repr(trajectory)) < 200 and "tokens=[4, 2]" in repr(trajectory)
+    layer = torch.nn.Linear(64, 64).double().requires_grad_(False)
+    field = LayerVectorField(layer, kind="outer")
+    assert repr(field) == "LayerVectorField(Linear, kind='outer')"
+    jacobian = Jacobian(field, torch.zeros(1, 64).double())
+    assert repr(jacobian) == f"Jacobian({field!r}, x=(1, 64) torch.float64)"
 
 
 def test_wrong_input(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,5 +1,6 @@
 import math
 
+import numpy as np
 import pytest
 import torch
 from problems import (
@@ -148,6 +149,14 @@ def test_margin_of_a_ragged_batch_ignores_what_is_not_there() -> None:
         margin(ImplicitEuler(0.5), full_spectrum(linear_operator(m))).item() for m in (small, large)
     ]
     assert together.tolist() == pytest.approx(alone, rel=1e-12)
+
+
+def test_candidates_may_be_a_list_or_an_array() -> None:
+    damped = [[-1.0, 0.0], [0.0, -4.0]]  # explicit steps are stable for h ≤ 1/2
+    for candidates in ([0.1, 1.0], np.array([0.1, 1.0])):
+        sizes = stable_step_sizes(ExplicitEuler(1.0), damped, candidates)
+        assert sizes.stable.tolist() == [[True, False]]
+        assert sizes.describe(0) == "0.1"
 
 
 def test_stable_step_sizes_in_words() -> None:
