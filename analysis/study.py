@@ -159,12 +159,7 @@ def load_study(config: StudyConfig, head: bool = False) -> Study:
         if config.directions is None
         else file_digest(Path(config.directions)),
     }
-    directions = _directions(config, encoder)
-    if config.directions is not None and not directions:
-        raise ValueError(
-            f"{config.directions}: expected directions by the sha256 of their texts, "
-            "got those of other texts"
-        )
+    directions = _directions(config, encoder, required=True)
     return Study(
         config,
         encoder,
@@ -198,8 +193,8 @@ def _weights_digest(encoder: Any) -> str:
     return digest.hexdigest()
 
 
-def _directions(config: StudyConfig, encoder: Any) -> dict[int, Tensor]:
-    """The perturbations of the texts that have one."""
+def _directions(config: StudyConfig, encoder: Any, required: bool = False) -> dict[int, Tensor]:
+    """The perturbations of the texts that have one; where it is required, at least one."""
     if config.directions is None:
         return {}
     try:
@@ -210,6 +205,11 @@ def _directions(config: StudyConfig, encoder: Any) -> dict[int, Tensor]:
         ) from None
     digests = {hashlib.sha256(text.encode()).hexdigest(): i for i, text in numbered(config.texts)}
     found = {digests[name]: value for name, value in known.items() if name in digests}
+    if required and not found:
+        raise ValueError(
+            f"{config.directions}: expected directions by the sha256 of their texts, "
+            f"got {len(known)} of other texts"
+        )
     hidden = encoder.config.hidden_size
     if wrong := [
         tuple(value.shape)

@@ -316,6 +316,8 @@ def growth_between(path: Path, other: Path, predicted: Float[Tensor, "batch leve
     >>> od.growth_between(path, other, torch.ones(1, 2)).measured.round(decimals=6).tolist()
     [[1.0, 0.25]]
     """
+    require_path(path)
+    require_path(other)
     sizes = torch.stack([_norm(x) for x in path.states], dim=1)
     differences = torch.stack([_norm(d) for d in _differences(path, other)], dim=1)
     # By x̃_0 − x_0 as it was rounded, which is not δ_0 where that is small beside x_0.

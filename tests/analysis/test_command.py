@@ -136,12 +136,11 @@ def test_a_layer_that_does_not_exist_is_one_line(odestab):
     )
 
 
-def test_a_model_that_is_no_encoder_is_one_line(odestab, desk):
-    config = transformers.GPT2Config(vocab_size=15, n_embd=16, n_layer=2, n_head=2, n_positions=12)
-    saved(desk / "gpt2", config)
+def test_a_model_of_images_is_refused_in_one_line(odestab, desk):
+    saved(desk / "vit", transformers.ViTConfig(hidden_size=16, num_hidden_layers=1))
     odestab.refuses(
-        ["analyze", "gpt2", "--texts", "texts.tsv"],
-        "gpt2' must be an encoder .*, got model_type 'gpt2', a decoder",
+        ["analyze", "vit", "--texts", "texts.tsv"],
+        "vit' must be a model of text such as bert, .*, got model_type 'vit'",
     )
 
 

@@ -46,7 +46,7 @@ EXAMPLES = Path(__file__).parents[2] / "examples" / "finetune"
         "-1",
         "+1",
         "01",
-        "1.0",
+        "1.5",
         "１",
         "١",
         "1 0",
@@ -65,7 +65,7 @@ def test_a_label_is_a_number_in_digits_or_a_name(name: str, value: Any) -> None:
 
 @pytest.mark.parametrize(
     ("value", "label"),
-    [("1", 1), (" 0\t", 0), (1, 1), (1.0, 1), ("Not-Entailment", 1), ("ENTAILMENT", 0)],
+    [("1", 1), (" 0\t", 0), ("1.0", 1), (1, 1), (1.0, 1), ("Not-Entailment", 1), ("ENTAILMENT", 0)],
 )
 def test_labels_that_are_known(value: Any, label: int) -> None:
     assert parse_label(task("rte"), value, "here") == label

@@ -139,6 +139,8 @@ OF_RECORDS: dict[str, tuple[Callable[[Any], Any], str]] = {
     "propagate": (lambda a: od.propagate(a, X), A_TRAJECTORY),
     "secants": (lambda a: od.secants(a, a), A_TRAJECTORY),
     "grow": (lambda a: od.grow(a, X), A_PATH),
+    "grow_each": (lambda a: od.grow_each(a, [X]), A_PATH),
+    "growth_between": (lambda a: od.growth_between(a, a, X), A_PATH),
     "worst_direction": (od.worst_direction, A_PATH),
 }
 # what takes numbers, models or files, makes no use of a field, or is a result
