@@ -70,7 +70,7 @@ class Study:
             [len(ids) for ids in self.tokenizer(texts, verbose=False)["input_ids"]] if texts else []
         )
 
-    # Both sides of an edit: each has its own copy of the layers' stacked projections.
+    # Both sides of an edit.
     @functools.lru_cache(maxsize=2)  # noqa: B019 - a study lives as long as the process
     def trace(self, texts: tuple[str, ...]) -> od.Trajectory:
         """The trajectory of a batch of texts."""

@@ -7,8 +7,7 @@ computes something else than its weights say.
 import dataclasses
 import inspect
 import math
-import weakref
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
 import torch
@@ -19,6 +18,7 @@ from odestab.fields.linearized_feed_forward import FeedForwardWeights
 from odestab.fields.linearized_layer import HalfWeights
 from odestab.fields.linearized_maps import Affine, Norm, Rotation
 from odestab.fields.relative_scores import RelativeScores
+from odestab.fields.shared_copies import SharedCopies
 
 
 def arguments_by_name(
@@ -58,21 +58,10 @@ def stacked(*linears: Any) -> Affine:
     """
     maps = [affine(linear) for linear in linears]
     weights = [weight for part in maps for weight in (part.weight, part.bias) if weight is not None]
-    if any(weight.is_inference() for weight in weights):  # nothing tells that one has changed
-        return _stacked(maps)
-    state = tuple((weight.data_ptr(), weight.dtype, weight._version) for weight in weights)
-    known_state, known = _STACKED.get(linears[0], (None, lambda: None))
-    joined = known() if known_state == state else None
-    if joined is None:
-        joined = _stacked(maps)
-        _STACKED[linears[0]] = (state, weakref.ref(joined))
-    return joined
+    return _STACKED.get(linears[0], "stacked", weights, lambda: _stacked(maps))
 
 
-# first layer of a stack ↦ the state of its weights, and the copy while any trace holds it
-_STACKED: weakref.WeakKeyDictionary[nn.Module, tuple[Any, Callable[[], Affine | None]]] = (
-    weakref.WeakKeyDictionary()
-)
+_STACKED: SharedCopies[Affine] = SharedCopies()  # by the first layer of a stack
 
 
 def _stacked(maps: Sequence[Affine]) -> Affine:

@@ -5,13 +5,13 @@ derivative.
 """
 
 import dataclasses
-import weakref
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
-from torch.utils.weak import WeakIdKeyDictionary
+
+from odestab.fields.shared_copies import SharedCopies
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -33,21 +33,13 @@ class Affine:
         )
 
 
-# weight ↦ precision ↦ the weight's version, and its copy while anything holds it
-_CASTS = WeakIdKeyDictionary()
+_CASTS: SharedCopies[Tensor] = SharedCopies()  # by weight and precision
 
 
 def _shared_cast(weight: Tensor, dtype: torch.dtype) -> Tensor:
-    if weight.dtype == dtype or weight.is_inference():
-        return weight.to(dtype)
-    copies = _CASTS.setdefault(weight, {})
-    state = (weight.data_ptr(), weight._version)
-    known_state, known = copies.get(dtype, (None, lambda: None))
-    copy = known() if known_state == state else None
-    if copy is None:
-        copy = weight.detach().to(dtype)
-        copies[dtype] = (state, weakref.ref(copy))
-    return copy
+    if weight.dtype == dtype:
+        return weight
+    return _CASTS.get(weight, dtype, [weight], lambda: weight.detach().to(dtype))
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

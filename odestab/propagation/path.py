@@ -157,11 +157,7 @@ def require_trajectory(trajectory: Any) -> None:
     Traceback (most recent call last):
     TypeError: trajectory must be a Trajectory, as od.trace(model, batch) returns it, got NoneType
     """
-    if not isinstance(trajectory, Trajectory):
-        raise TypeError(
-            "trajectory must be a Trajectory, as od.trace(model, batch) returns it, "
-            f"got {type(trajectory).__name__}"
-        )
+    _require_made("trajectory", trajectory, Trajectory, "od.trace(model, batch)")
 
 
 def require_path(path: Any) -> None:
@@ -171,10 +167,13 @@ def require_path(path: Any) -> None:
     Traceback (most recent call last):
     TypeError: path must be a Path, as od.follow(trajectory, methods) returns it, got NoneType
     """
-    if not isinstance(path, Path):
+    _require_made("path", path, Path, "od.follow(trajectory, methods)")
+
+
+def _require_made(name: str, value: Any, kind: type, maker: str) -> None:
+    if not isinstance(value, kind):
         raise TypeError(
-            "path must be a Path, as od.follow(trajectory, methods) returns it, "
-            f"got {type(path).__name__}"
+            f"{name} must be a {kind.__name__}, as {maker} returns it, got {type(value).__name__}"
         )
 
 
