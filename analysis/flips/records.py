@@ -3,59 +3,18 @@ of it.
 """
 
 from collections.abc import Iterable
-from typing import Annotated, Final, Literal
+from typing import Final, Literal
 
 import msgspec
 
+from analysis.flips.estimates import Count, Number
+from analysis.flips.estimates import Estimate as Estimate
+from analysis.flips.study_records import Joined, Plan, Reading, Transfer
 from analysis.ground.frozen_record import Record
 
 SCHEMA: Final = 1
-Number = float | None  # None is a number that is not known
-Count = Annotated[int, msgspec.Meta(ge=0)]
 Population = Literal["right", "unflipped"]
 FEWEST = 5  # sentences that flip, and that hold, below which there is no interval
-
-
-class Estimate(Record, frozen=True):
-    """A number and the ends of its 95 % interval over resamples of sentences.
-
-    Attributes:
-        value: on what was measured; None where it is not defined.
-        low: None where fewer than five sentences flip, or hold.
-        high: likewise.
-    """
-
-    value: Number
-    low: Number
-    high: Number
-
-    @property
-    def above_zero(self) -> bool:
-        """The whole interval is."""
-        return self.low is not None and self.low > 0
-
-    @property
-    def below_zero(self) -> bool:
-        """The whole interval is."""
-        return self.high is not None and self.high < 0
-
-    @property
-    def words(self) -> str:
-        """As it is written: 0.74 [0.70, 0.77]; a dash for a value that is not known."""
-        return self._written("{:.2f}")
-
-    @property
-    def signed(self) -> str:
-        """As a difference is written: +0.120 [+0.090, +0.150]."""
-        return self._written("{:+.3f}").replace("-", "−")
-
-    def _written(self, form: str) -> str:
-        if self.value is None:
-            return "–"
-        value = form.format(self.value)
-        if self.low is None or self.high is None:
-            return value
-        return f"{value} [{form.format(self.low)}, {form.format(self.high)}]"
 
 
 class Score(Record, frozen=True, kw_only=True):
@@ -163,7 +122,9 @@ class Ranking(Record, frozen=True, kw_only=True):
         across: of the primary outcome of several models, the gain where inputs of different models
             are compared with each other too; else None.
         calibration: None for inputs that no draft flips, for one model beside several, and where
-            too few flip or hold.
+            too few flip or hold; for several kinds of model too.
+        task: of the models; empty where it is not known.
+        kind: of the models; empty for several kinds together, or where it is not known.
     """
 
     attack: str
@@ -175,6 +136,8 @@ class Ranking(Record, frozen=True, kw_only=True):
     scores: list[Score]
     across: Estimate | None
     calibration: Calibration | None
+    task: str = ""
+    kind: str = ""
 
     def score(self, name: str) -> Score:
         """The score of a name."""
@@ -221,6 +184,9 @@ class Model(Record, frozen=True):
         examples: digest of its rows.
         inputs: how many.
         right: of them.
+        task: that it was trained on; empty where it is not known.
+        kind: "bert", "ex-bert" or "im-bert"; empty where it is not known.
+        seed: of training; None where it is not known.
     """
 
     name: str
@@ -228,6 +194,9 @@ class Model(Record, frozen=True):
     examples: str
     inputs: Count
     right: Count
+    task: str = ""
+    kind: str = ""
+    seed: Count | None = None
 
 
 class Primary(Record, frozen=True):
@@ -265,6 +234,11 @@ class Flips(Record, frozen=True, kw_only=True):
         resamples: of sentences, behind every interval.
         seed: of resamples and folds.
         versions: of what it ran on.
+        joined: the rows of each attack that were used.
+        missing: what one kind of model lacks of the seeds that another has.
+        transfers: of explicit models' scores to implicit models' flips.
+        plan: of the study; None where it was not given.
+        readings: of the plan, selected by the primary outcomes.
     """
 
     schema: Literal[1] = SCHEMA
@@ -277,18 +251,28 @@ class Flips(Record, frozen=True, kw_only=True):
     resamples: Count
     seed: Count
     versions: dict[str, str]
+    joined: list[Joined] = msgspec.field(default_factory=list)
+    missing: list[str] = msgspec.field(default_factory=list)
+    transfers: list[Transfer] = msgspec.field(default_factory=list)
+    plan: Plan | None = None
+    readings: list[Reading] = msgspec.field(default_factory=list)
 
     def pooled(self, population: Population) -> list[Ranking]:
-        """Of each attack, on all models that it attacked together."""
+        """Of each attack, on all models of a task that it attacked together: of several kinds all
+        of them first, then each kind.
+        """
         return [each for each in pooled_rankings(self.rankings) if each.population == population]
 
 
 def pooled_rankings(rankings: list[Ranking]) -> list[Ranking]:
-    """Those of all models that their attack attacked."""
-    most: dict[str, int] = {}
+    """Those of all models of a task, or of a kind, that their attack attacked."""
+    most: dict[tuple[str, str, str], int] = {}
     for each in rankings:
-        most[each.attack] = max(most.get(each.attack, 0), len(each.models))
-    return [each for each in rankings if len(each.models) == most[each.attack]]
+        key = (each.attack, each.task, each.kind)
+        most[key] = max(most.get(key, 0), len(each.models))
+    return [
+        each for each in rankings if len(each.models) == most[each.attack, each.task, each.kind]
+    ]
 
 
 def principal_scores(names: Iterable[str]) -> list[str]:
