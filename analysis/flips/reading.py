@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from analysis.conditioning.drafts import LAST
 from analysis.conditioning.records import Condition
 from analysis.edits.records import Edits
 from analysis.flips.arms import arms_of, unmeasured
@@ -203,6 +204,7 @@ def _same_rows(path: Path, attack: Attack, of: Path, condition: Condition) -> tu
             raise ValueError(
                 f"{path}: expected an attack on the {name} {other[:12]} of {of}, got {own[:12]}"
             )
+    _require_same_text(path, attack, condition)
     rows = attack.per_example
     if not rows or len(rows) > len(condition.inputs):
         raise ValueError(
@@ -230,3 +232,14 @@ def _same_rows(path: Path, attack: Attack, of: Path, condition: Condition) -> tu
                 f"{str(row_input.right).lower()} as in {of}, got {str(row.right_before).lower()}"
             )
     return tuple(disagreeing)
+
+
+def _require_same_text(path: Path, attack: Attack, condition: Condition) -> None:
+    """Of a pair the attack must have edited the text that the drafts edit."""
+    texts = max(len(condition.columns) - 1, 1)  # the last column is the label
+    part = attack.options.get("part", LAST)
+    if part not in (LAST, texts - 1):
+        raise ValueError(
+            f"{path}: expected an attack on the last text of a pair, part {LAST}, as drafts edit "
+            f"it, got part {part}"
+        )

@@ -68,12 +68,13 @@ def alone_sentence(rankings: Sequence[Ranking], primaries: Sequence[Ranking], sc
         against = f"against {primary.attack}" if of_one_group else f"against {labelled(primary)}"
         known = [value for value in values if value is not None]
         if len(primary.models) > 1 and known:
-            alone.append(f"{min(known):+.3f} to {max(known):+.3f} {against}")
+            ends = f"{min(known):+.3f} to {max(known):+.3f}".replace("-", "−")
+            alone.append(f"{ends} {against}")
         if primary.across is not None:
             across.append(f"{primary.across.signed} {against}")
     if not alone:
         return ""
-    told_alone = f"Single models have {'; '.join(alone)}.".replace("-", "−")
+    told_alone = f"Single models have {'; '.join(alone)}."
     return (
         "Only inputs of one model are compared with each other; comparing those of different "
         f"models too gives {'; '.join(across)}. {told_alone}"

@@ -4,7 +4,7 @@ of 80 columns.
 
 import textwrap
 
-from analysis.flips.records import Flips, Ranking
+from analysis.flips.records import Flips, Model, Ranking
 from analysis.flips.study_records import Reading, Transfer
 
 WIDTH = 80
@@ -56,15 +56,25 @@ def on_transfers(record: Flips) -> list[str]:
 
 def on_rows(record: Flips) -> list[str]:
     """Attacks on the first rows alone, rows that were left out, and seeds that are missing."""
-    lines = []
+    models: dict[str, list[Model]] = {}
     for each in record.joined:
+        model = record.models[each.model]
         if each.rows < each.inputs:
-            words = f"{each.attack} on {record.models[each.model].name}: {each.rows} of "
-            words += f"{each.inputs} rows used"
+            named = ", ".join(name for name in (each.attack, model.task, model.kind) if name)
+            words = f"{named}: {each.rows} of {each.inputs} rows used"
             if each.disagreeing:
                 words += f", {each.disagreeing} left out, where the two records differ"
-            lines.append(words)
+            models.setdefault(words, []).append(model)
+    lines = [f"{words} ({_who(of)})" for words, of in models.items()]
     return lines + [f"missing: {line}" for line in record.missing]
+
+
+def _who(models: list[Model]) -> str:
+    """The seeds of models of one task and kind, else how many they are."""
+    seeds = [model.seed for model in models if model.seed is not None]
+    if len(seeds) == len(models):
+        return f"seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))}"
+    return f"{len(models)} model{'s' if len(models) > 1 else ''}"
 
 
 def _of(reading: Reading) -> str:
