@@ -19,7 +19,7 @@ ROW = 0.2  # inches of a row
 AROUND = 0.75  # inches of axis and title
 BESIDE = 0.16  # between the two populations, in rows
 TRANSFERS = {  # what the second panel shows
-    ("explicit gradient", "confidence"): ("g of the explicit model, over own confidence", "o"),
+    ("explicit gradient", "confidence"): ("g of the explicit model, over own confidence", "D"),
     ("explicit gradient", "gradient"): ("g of the explicit model, over own g", "s"),
 }
 
@@ -148,7 +148,6 @@ def transfer_table(record: Flips) -> Table | None:
         [
             transfer.task,
             transfer.attack,
-            f"{transfer.explicit} to {transfer.implicit}",
             each.score,
             each.other,
             f"{each.flipped} of {each.flipped + each.held}",
@@ -161,10 +160,12 @@ def transfer_table(record: Flips) -> Table | None:
     ]
     if not rows:
         return None
-    head = [Heading(name, words=True) for name in ("task", "attack", "models", "score", "other")]
+    kinds = dict.fromkeys(f"{each.explicit} for {each.implicit}" for each in record.transfers)
+    head = [Heading(name, words=True) for name in ("task", "attack", "score", "other")]
     head += [Heading(name) for name in ("flipped", "AUROC", "of the other", "difference")]
     caption = (
-        "Scores of explicit models against flips of the implicit models of the same seeds; names "
-        "without “explicit” are the implicit model's own. All of it exploratory."
+        f"Scores of explicit models against flips of implicit ones of the same seeds "
+        f"({', '.join(kinds)}); names without “explicit” are the implicit model's own. "
+        "All of it exploratory."
     )
-    return Table(caption, [head], rows, words=5)
+    return Table(caption, [head], rows, words=4)

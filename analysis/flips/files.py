@@ -27,6 +27,7 @@ class OfModel(PartialRecord, frozen=True):
     config: str | None = None
     tokenizer: str | None = None
     task: str | None = None
+    max_length: int | None = None
 
 
 class Attack(PartialRecord, frozen=True):

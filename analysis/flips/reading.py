@@ -205,6 +205,7 @@ def _same_rows(path: Path, attack: Attack, of: Path, condition: Condition) -> tu
                 f"{path}: expected an attack on the {name} {other[:12]} of {of}, got {own[:12]}"
             )
     _require_same_text(path, attack, condition)
+    _require_same_tokens(path, attack, of, condition)
     rows = attack.per_example
     if not rows or len(rows) > len(condition.inputs):
         raise ValueError(
@@ -242,4 +243,19 @@ def _require_same_text(path: Path, attack: Attack, condition: Condition) -> None
         raise ValueError(
             f"{path}: expected an attack on the last text of a pair, part {LAST}, as drafts edit "
             f"it, got part {part}"
+        )
+
+
+def _require_same_tokens(path: Path, attack: Attack, of: Path, condition: Condition) -> None:
+    """Attack and condition must have read as much of each text."""
+    most = attack.of.max_length
+    if most is None:
+        return
+    rows = condition.inputs[: len(attack.per_example)]
+    longest = max((row.tokens for row in rows), default=0)
+    is_cut_shorter = condition.max_tokens and condition.max_tokens < most
+    if longest > most or (is_cut_shorter and any(row.truncated for row in rows)):
+        raise ValueError(
+            f"{path}: expected an attack on as much of each text as {of} has read, got texts cut "
+            f"after {most} tokens; measure the condition with --max-tokens {most}"
         )

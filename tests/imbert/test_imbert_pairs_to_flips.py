@@ -60,7 +60,7 @@ def done(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[P
     summary = run_study(study, out, data, report=lambda line: None)
     assert summary is not None and summary.missing == []
     words = ["--synonyms", str(data / "attack" / "synonyms.json"), "--drafts", "3"]
-    rows = ["--data", str(data / "glue" / "rte_dev.tsv.gz"), "--workers", "1"]
+    rows = ["--data", str(data / "glue" / "rte_dev.tsv.gz"), "--max-tokens", "16", "--workers", "1"]
     checkpoint = str(out / CELL / "checkpoint")
     assert main(["condition", checkpoint, *rows, *words, "--out", str(out / "condition")]) == 0
     return data, out
@@ -132,3 +132,29 @@ def test_an_attack_on_the_other_text_of_a_pair_is_refused(
             continue
         with pytest.raises(ValueError, match=r"other.json: expected an attack on the last text of"):
             read_files([paths[0], other])
+
+
+def test_a_condition_of_texts_that_are_cut_elsewhere_is_refused(
+    done: tuple[Path, Path], tmp_path: Path
+) -> None:
+    _, out = done
+    paths = files(out)
+    attack = read_json(paths[1])
+    assert attack["of"]["max_length"] == 16
+    longest = max(row.tokens for row in read_condition(paths[0]).inputs)
+    condition = read_json(paths[0])
+    cut = {
+        **condition,
+        "max_tokens": 8,
+        "inputs": [{**row, "truncated": True} for row in condition["inputs"]],
+    }
+    del attack[DIGEST]
+    match = r"expected an attack on as much of each text as .*; measure .* --max-tokens "
+    for name, max_length, values in (("short", longest - 1, condition), ("long", 16, cut)):
+        first = tmp_path / f"condition-{name}.json"
+        first.write_text(json.dumps(values))
+        other = tmp_path / f"{name}.json"
+        of = {**attack["of"], "max_length": max_length}
+        other.write_text(json.dumps({**attack, "of": of}))
+        with pytest.raises(ValueError, match=f"{name}.json: {match}{max_length}"):
+            read_files([first, other])
