@@ -16,7 +16,6 @@ from analysis.flips.records import (
     Ranking,
     principal_scores,
 )
-from analysis.flips.telling_study import has_groups
 from figures import style
 from figures.records import not_a_number
 
@@ -223,7 +222,7 @@ def same_group(a: Ranking, b: Ranking) -> bool:
 
 def title_of(record: Flips, ranking: Ranking) -> str:
     """The attack, after task and kind where there are several of them."""
-    if not has_groups(record):
+    if not record.has_groups:
         return ranking.attack
     return f"{ranking.task}, {ranking.kind or 'all kinds'}\n{ranking.attack}"
 

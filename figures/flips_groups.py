@@ -7,9 +7,7 @@ from collections.abc import Sequence
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from analysis.flips.estimates import Estimate
-from analysis.flips.records import Flips, Ranking
-from analysis.flips.study_records import Transfer
+from analysis.flips.records import Estimate, Flips, Ranking, Transfer
 from figures import style
 from figures.flips import PRIMARY, ends, same_group
 from figures.records import not_a_number
@@ -66,8 +64,7 @@ def _gains(ax: Axes, record: Flips, groups: Sequence[Ranking]) -> None:
     for each in record.pooled("unflipped"):
         place = next(i for i, other in enumerate(groups) if same_group(each, other))
         _mark(ax, place + BESIDE, each.score(name).gain, style.INK, hollow=True)
-    threshold = record.plan.question.threshold if record.plan and record.plan.question else 0.0
-    _rows(ax, [_label(each) for each in groups], threshold)
+    _rows(ax, [_label(each) for each in groups], _thresholds(record))
     ax.set_title("AUROC of g less that of confidence")
     ax.set_xlabel("difference")
 
@@ -81,7 +78,7 @@ def _transfers(ax: Axes, transfers: Sequence[Transfer]) -> None:
             )
             _mark(ax, place + shift, found.gain, style.INK, marker=marker)
     labels = [f"{each.task}, {each.attack} (n = {each.inputs})" for each in transfers]
-    _rows(ax, labels, 0.0)
+    _rows(ax, labels, [0.0])
     ax.set_title(f"flips of {transfers[0].implicit} by scores of {transfers[0].explicit}")
     ax.set_xlabel("difference of AUROC")
 
@@ -103,10 +100,17 @@ def _mark(
     )
 
 
-def _rows(ax: Axes, labels: Sequence[str], threshold: float) -> None:
-    ax.axvline(threshold, color=style.GUIDE, linewidth=0.8, zorder=0)
+def _rows(ax: Axes, labels: Sequence[str], thresholds: Sequence[float]) -> None:
+    for threshold in thresholds:
+        ax.axvline(threshold, color=style.GUIDE, linewidth=0.8, zorder=0)
     ax.set_yticks(range(len(labels)), [style.plain(label) for label in labels])
     ax.set_ylim(len(labels) - 0.5, -0.5)
+
+
+def _thresholds(record: Flips) -> list[float]:
+    """Of the questions of the plans; 0 without one."""
+    asked = {plan.question.threshold for plan in record.plans if plan.question is not None}
+    return sorted(asked) or [0.0]
 
 
 def _label(ranking: Ranking) -> str:

@@ -10,8 +10,8 @@ from analysis.flips.records import (
     Ranking,
     Score,
     principal_scores,
+    row_notes,
 )
-from analysis.flips.telling_study import has_groups, on_rows
 from analysis.ground.files import write_text
 from figures import style
 from figures.flips import draw_fates, draw_flip_rates, draw_scores, same_group, title_of
@@ -55,7 +55,7 @@ def write_page(record: Flips, folder: Path) -> Path:
         explored=_explored(record),
         groups=_shown_groups(record, folder),
         group_tables=[t for t in (group_table(record), transfer_table(record)) if t],
-        rows_used=on_rows(record),
+        rows_used=row_notes(record),
         scores=_shown_scores(record, folder),
         rankings=[
             (_named(record, ranking), *_score_tables(record, ranking))
@@ -94,7 +94,7 @@ def _shown_scores(record: Flips, folder: Path) -> Shown:
 
 
 def _shown_groups(record: Flips, folder: Path) -> Shown | None:
-    if not has_groups(record):
+    if not record.has_groups:
         return None
     told = "; ".join(
         f"{_named(record, each)}: {each.score(record.primary.score).gain.signed}"

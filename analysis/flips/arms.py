@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from analysis.conditioning.records import Condition
-from analysis.flips.files import Arm, Attack, Run
+from analysis.flips.files import Arm, Attack, Run, StudyPlan
 
 IMPLICIT = "im-bert"
 
@@ -67,6 +67,18 @@ def arms_of(
             )
         arms.append(arm)
     return tuple(arms)
+
+
+def require_one_plan_each(arms: Iterable[Arm], plans: Mapping[Path, StudyPlan]) -> None:
+    """Raise ValueError where several plans cover the models of one task and kind."""
+    for arm in arms:
+        of_arm = [path for path, plan in plans.items() if plan.covers(arm.task, arm.kind)]
+        if len(of_arm) > 1:
+            named = ", ".join(name for name in (arm.task, arm.kind) if name)
+            raise ValueError(
+                f"expected one plan for models of {named or 'one study'}, got "
+                f"{' and '.join(map(str, of_arm))}"
+            )
 
 
 def groups_of(arms: Sequence[Arm], models: Iterable[int]) -> list[Group]:

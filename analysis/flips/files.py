@@ -130,9 +130,15 @@ class StudyPlan(PartialRecord, frozen=True):
     """What is read of a study's plan.json: the digest of its file, and what was fixed in it."""
 
     name: str
+    tasks: list[str]
+    kinds: list[str]
     plan: str
     question: Question | None
     changes: list[PlanChange]
+
+    def covers(self, task: str, kind: str) -> bool:
+        """Whether models of a task and kind are of this study; of those that are not known, any."""
+        return (not task or task in self.tasks) and (not kind or kind in self.kinds)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -163,7 +169,7 @@ class Files:
         edits: perhaps none.
         arms: of each condition.
         missing: runs that were given and have no condition.
-        plan: of the study; None where none was given.
+        plans: of the studies whose models these are; no two of one task and kind.
     """
 
     conditions: tuple[Condition, ...]
@@ -171,4 +177,4 @@ class Files:
     edits: tuple[Edits, ...]
     arms: tuple[Arm, ...]
     missing: tuple[str, ...] = ()
-    plan: StudyPlan | None = None
+    plans: tuple[StudyPlan, ...] = ()

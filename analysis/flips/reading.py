@@ -9,7 +9,7 @@ from typing import Any
 from analysis.conditioning.drafts import LAST
 from analysis.conditioning.records import Condition
 from analysis.edits.records import Edits
-from analysis.flips.arms import arms_of, unmeasured
+from analysis.flips.arms import arms_of, require_one_plan_each, unmeasured
 from analysis.flips.files import Attack, Attacked, Files, Run, StudyPlan
 from analysis.ground.json_records import read_record
 from analysis.ground.typed_records import typed
@@ -57,7 +57,7 @@ def read_files(paths: Sequence[Path], edits: Sequence[Path] = ()) -> Files:
         ValueError: if a file is another record; if a condition has no labels of its own, no attack
             or the weights of another one; if an attack has no condition or is on other rows than
             its condition; if edits are of no classifier that has a condition, or of one twice; or
-            if results are of some conditions alone, or plans are several.
+            if results are of some conditions alone, or several plans cover one model.
         OSError: if a file cannot be read.
     """
     conditions: dict[Path, Condition] = {}
@@ -91,15 +91,15 @@ def read_files(paths: Sequence[Path], edits: Sequence[Path] = ()) -> Files:
     places = _places(conditions)
     attacked = _matched(conditions, places, attacks)
     _require_one_of_each_model(edited, places)
-    if len(plans) > 1:
-        raise ValueError(f"expected one plan.json, got {' and '.join(map(str, plans))}")
+    arms = arms_of(conditions, [(each.model, each.attack) for each in attacked], runs)
+    require_one_plan_each(arms, plans)
     return Files(
         conditions=tuple(conditions.values()),
         attacked=attacked,
         edits=tuple(edited.values()),
-        arms=arms_of(conditions, [(each.model, each.attack) for each in attacked], runs),
+        arms=arms,
         missing=tuple(unmeasured(conditions.values(), runs.values())),
-        plan=next(iter(plans.values()), None),
+        plans=tuple(plans.values()),
     )
 
 

@@ -9,7 +9,10 @@ import msgspec
 
 from analysis.flips.estimates import Count, Number
 from analysis.flips.estimates import Estimate as Estimate
-from analysis.flips.study_records import Joined, Plan, Reading, Transfer
+from analysis.flips.study_records import Joined
+from analysis.flips.study_records import Plan as Plan
+from analysis.flips.study_records import Reading as Reading
+from analysis.flips.study_records import Transfer as Transfer
 from analysis.ground.frozen_record import Record
 
 SCHEMA: Final = 1
@@ -237,8 +240,8 @@ class Flips(Record, frozen=True, kw_only=True):
         joined: the rows of each attack that were used.
         missing: what one kind of model lacks of the seeds that another has.
         transfers: of explicit models' scores to implicit models' flips.
-        plan: of the study; None where it was not given.
-        readings: of the plan, selected by the primary outcomes.
+        plans: of the studies whose models these are, as far as they were given.
+        readings: of the plans, selected by the primary outcomes.
     """
 
     schema: Literal[1] = SCHEMA
@@ -254,8 +257,13 @@ class Flips(Record, frozen=True, kw_only=True):
     joined: list[Joined] = msgspec.field(default_factory=list)
     missing: list[str] = msgspec.field(default_factory=list)
     transfers: list[Transfer] = msgspec.field(default_factory=list)
-    plan: Plan | None = None
+    plans: list[Plan] = msgspec.field(default_factory=list)
     readings: list[Reading] = msgspec.field(default_factory=list)
+
+    @property
+    def has_groups(self) -> bool:
+        """Several tasks or kinds of model stand beside each other."""
+        return len({(each.task, each.kind) for each in self.rankings}) > 1
 
     def pooled(self, population: Population) -> list[Ranking]:
         """Of each attack, on all models of a task that it attacked together: of several kinds all
@@ -280,3 +288,26 @@ def principal_scores(names: Iterable[str]) -> list[str]:
     known = list(names)
     last = {name.rpartition(" ")[0]: name for name in known if " growth " in name}
     return [name for name in known if " growth " not in name or name in last.values()]
+
+
+def row_notes(record: Flips) -> list[str]:
+    """Attacks on the first rows alone, rows that were left out, and seeds that are missing."""
+    models: dict[str, list[Model]] = {}
+    for each in record.joined:
+        model = record.models[each.model]
+        if each.rows < each.inputs:
+            named = ", ".join(name for name in (each.attack, model.task, model.kind) if name)
+            words = f"{named}: {each.rows} of {each.inputs} rows used"
+            if each.disagreeing:
+                words += f", {each.disagreeing} left out, where the two records differ"
+            models.setdefault(words, []).append(model)
+    lines = [f"{words} ({_who(of)})" for words, of in models.items()]
+    return lines + [f"missing: {line}" for line in record.missing]
+
+
+def _who(models: list[Model]) -> str:
+    """The seeds of models of one task and kind, else how many they are."""
+    seeds = [model.seed for model in models if model.seed is not None]
+    if len(seeds) == len(models):
+        return f"seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))}"
+    return f"{len(models)} model{'s' if len(models) > 1 else ''}"

@@ -93,9 +93,10 @@ class Plan(Record, frozen=True):
 
 
 class Reading(Record, frozen=True, kw_only=True):
-    """The sentence of the plan that the numbers select.
+    """The sentence of a plan that the numbers select.
 
     Attributes:
+        plan: sha256 of the plan's file.
         attack: its name.
         task: of the models.
         kind: of the models.
@@ -106,6 +107,7 @@ class Reading(Record, frozen=True, kw_only=True):
         sentence: of the plan, for that outcome.
     """
 
+    plan: str
     attack: str
     task: str
     kind: str

@@ -11,13 +11,12 @@ from analysis.flips.records import (
     Ranking,
     Score,
     principal_scores,
+    row_notes,
 )
 from analysis.flips.telling_study import (
     WIDTH,
-    has_groups,
     on_groups,
-    on_plan,
-    on_rows,
+    on_plans,
     on_transfers,
 )
 
@@ -122,13 +121,13 @@ def told(record: Flips) -> list[str]:
         f"{counts}, their intervals not corrected for their number.",
         WIDTH,
     )
-    if readings := on_plan(record):
+    if readings := on_plans(record):
         lines += ["", *readings]
-    if has_groups(record):
+    if record.has_groups:
         lines += ["", *on_groups(record), *on_transfers(record)]
     else:
         lines += _on_scores(record)
-    if rows := on_rows(record):
+    if rows := row_notes(record):
         lines += ["", *(part for line in rows for part in textwrap.wrap(line, WIDTH))]
     lines += _on_calibration(record)
     for fate in record.fates[:1]:
@@ -174,7 +173,7 @@ def _on_calibration(record: Flips) -> list[str]:
     lines = []
     for ranking in record.pooled("right"):
         if ranking.calibration is not None:
-            of_one_group = not has_groups(record)
+            of_one_group = not record.has_groups
             label = ranking.attack if of_one_group else labelled(ranking)
             lines.append(_brier(label, ranking.calibration))
     if not lines:

@@ -4,30 +4,27 @@ of 80 columns.
 
 import textwrap
 
-from analysis.flips.records import Flips, Model, Ranking
+from analysis.flips.records import Flips, Plan, Ranking
 from analysis.flips.study_records import Reading, Transfer
 
 WIDTH = 80
 
 
-def has_groups(record: Flips) -> bool:
-    """Several tasks or kinds of model stand beside each other."""
-    return len({(each.task, each.kind) for each in record.rankings}) > 1
+def on_plans(record: Flips) -> list[str]:
+    """The digest of each plan, and the sentences of it that the numbers select."""
+    return [line for plan in record.plans for line in _on_plan(record, plan)]
 
 
-def on_plan(record: Flips) -> list[str]:
-    """The digest of the plan, and the sentences of it that the numbers select."""
-    plan = record.plan
-    if plan is None:
-        return []
+def _on_plan(record: Flips, plan: Plan) -> list[str]:
     changed = f", changed {len(plan.changed)} times after its first run" if plan.changed else ""
-    lines = [f"plan: {plan.name}, sha256 {plan.digest[:12]}{changed}"]
+    lines = textwrap.wrap(f"plan: {plan.name}, sha256 {plan.digest[:12]}{changed}", WIDTH)
     if plan.question is None:
         return [*lines, "It has no question, so that nothing selects a reading."]
     lines += textwrap.wrap(f"question: {plan.question.name}", WIDTH)
-    for each in record.readings:
+    readings = [each for each in record.readings if each.plan == plan.digest]
+    for each in readings:
         lines += textwrap.wrap(f"{_of(each)}: {each.outcome}. {each.sentence}", WIDTH)
-    if not record.readings:
+    if not readings:
         lines.append("No primary outcome was measured, so that nothing selects a reading.")
     return lines
 
@@ -52,29 +49,6 @@ def on_transfers(record: Flips) -> list[str]:
             both = f"{each.score} ({each.auroc.words[:4]}) less {each.other}"
             lines.append(f"{both[:54]:<54} {each.gain.signed}")
     return lines
-
-
-def on_rows(record: Flips) -> list[str]:
-    """Attacks on the first rows alone, rows that were left out, and seeds that are missing."""
-    models: dict[str, list[Model]] = {}
-    for each in record.joined:
-        model = record.models[each.model]
-        if each.rows < each.inputs:
-            named = ", ".join(name for name in (each.attack, model.task, model.kind) if name)
-            words = f"{named}: {each.rows} of {each.inputs} rows used"
-            if each.disagreeing:
-                words += f", {each.disagreeing} left out, where the two records differ"
-            models.setdefault(words, []).append(model)
-    lines = [f"{words} ({_who(of)})" for words, of in models.items()]
-    return lines + [f"missing: {line}" for line in record.missing]
-
-
-def _who(models: list[Model]) -> str:
-    """The seeds of models of one task and kind, else how many they are."""
-    seeds = [model.seed for model in models if model.seed is not None]
-    if len(seeds) == len(models):
-        return f"seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))}"
-    return f"{len(models)} model{'s' if len(models) > 1 else ''}"
 
 
 def _of(reading: Reading) -> str:

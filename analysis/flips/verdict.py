@@ -43,7 +43,8 @@ def judge(files: Files, seed: int = 0, resamples: int = RESAMPLES) -> Flips:
     Raises:
         ValueError: if the question of the plan is about another outcome.
     """
-    _require_primary(files.plan)
+    for plan in files.plans:
+        _require_primary(plan)
     names: dict[str, str] = {}
     for condition in files.conditions:
         names |= definitions(condition)
@@ -87,8 +88,8 @@ def judge(files: Files, seed: int = 0, resamples: int = RESAMPLES) -> Flips:
         joined=joined,
         missing=missing,
         transfers=transfers,
-        plan=_plan(files.plan),
-        readings=_readings(files.plan, primaries),
+        plans=[_plan(plan) for plan in files.plans],
+        readings=_readings(files.plans, primaries),
     )
 
 
@@ -144,8 +145,8 @@ def _joined(name: str, attacked: Attacked, condition: Condition) -> Joined:
     )
 
 
-def _require_primary(plan: StudyPlan | None) -> None:
-    question = None if plan is None else plan.question
+def _require_primary(plan: StudyPlan) -> None:
+    question = plan.question
     if question is not None and question.primary != PRIMARY:
         raise ValueError(
             f"question.primary of the plan must be {PRIMARY!r} where conditions are held against "
@@ -153,23 +154,27 @@ def _require_primary(plan: StudyPlan | None) -> None:
         )
 
 
-def _plan(plan: StudyPlan | None) -> Plan | None:
-    if plan is None:
-        return None
+def _plan(plan: StudyPlan) -> Plan:
     return Plan(plan.name, plan.plan, [each.before for each in plan.changes], plan.question)
 
 
-def _readings(plan: StudyPlan | None, primaries: Sequence[Ranking]) -> list[Reading]:
-    """The sentence of the plan for each primary outcome, by the rule of its question."""
-    if plan is None or plan.question is None:
-        return []
-    return [_reading(plan.question, each) for each in primaries]
+def _readings(plans: Sequence[StudyPlan], primaries: Sequence[Ranking]) -> list[Reading]:
+    """The sentence for each primary outcome from the plan of its models, by the rule of the plan's
+    question.
+    """
+    return [
+        _reading(plan.plan, plan.question, ranking)
+        for ranking in primaries
+        for plan in plans
+        if plan.question is not None and plan.covers(ranking.task, ranking.kind)
+    ]
 
 
-def _reading(question: Question, ranking: Ranking) -> Reading:
+def _reading(plan: str, question: Question, ranking: Ranking) -> Reading:
     found = ranking.score(GRADIENT)
     outcome = question.outcome(found.gain.low, found.gain.high)
     return Reading(
+        plan=plan,
         attack=ranking.attack,
         task=ranking.task,
         kind=ranking.kind,

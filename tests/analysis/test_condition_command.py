@@ -170,7 +170,8 @@ def test_texts_are_cut_after_fewer_tokens_than_the_model_takes(odestab: Command)
     ]
     record = read("out")
     assert record.max_tokens == 6 and [row.tokens for row in record.inputs] == [6, 3]
-    odestab.refuses([*CONDITION, "--out", "out"], "belongs to a run with another max_tokens")
+    again = odestab(*CONDITION, "--out", "out")
+    assert again.code == 2 and "belongs to a run with another max_tokens" in again.err[-1]
     odestab.refuses([*CONDITION, "--max-tokens", "0", "--out", "other"], "--max-tokens")
 
 

@@ -35,7 +35,8 @@ def a_run(task: str, kind: str, seed: int, model: int) -> dict[str, Any]:
 
 def a_plan(**question: Any) -> dict[str, Any]:
     asked = {"name": "q?", "primary": "gradient over confidence", "reading": READING, **question}
-    return {"schema": 1, "name": "s", "plan": "a" * 64, "question": asked, "changes": []}
+    of = {"name": "s", "tasks": ["sst2", "rte"], "kinds": ["bert", "im-bert"]}
+    return {"schema": 1, **of, "plan": "a" * 64, "question": asked, "changes": []}
 
 
 def arm_files(folder: Path, arms: Arms, rows: int = COUNT, seed: int = 0) -> list[Path]:
@@ -192,9 +193,22 @@ def test_the_plan_selects_its_sentence_by_rule(tmp_path: Path) -> None:
         (reading,) = record.readings
         sentences[threshold] = reading.sentence
         assert reading.gain == gain
-        assert record.plan is not None and record.plan.digest == "a" * 64
+        assert [plan.digest for plan in record.plans] == [reading.plan] == ["a" * 64]
         assert reading.sentence in "\n".join(told(record))
     assert list(sentences.values()) == [READING[name] for name in ("above", "between", "below")]
+
+
+def test_each_arm_has_the_reading_of_its_own_plan(tmp_path: Path) -> None:
+    paths = arm_files(tmp_path, {("sst2", "bert", 0): 0, ("sst2", "im-bert", 0): 1})
+    other = {**READING, "above": "Of implicit models too."}
+    implicit = {**a_plan(reading=other), "plan": "b" * 64, "kinds": ["im-bert"]}
+    plans = [written(tmp_path, "explicit", {**a_plan(), "kinds": ["bert"]})]
+    plans.append(written(tmp_path, "implicit", implicit))
+    record = judge(read_files([*paths, *plans]), resamples=RESAMPLES)
+    assert [(each.kind, each.plan[0], each.sentence) for each in record.readings] == [
+        ("bert", "a", READING["above"]),
+        ("im-bert", "b", other["above"]),
+    ]
 
 
 def test_what_does_not_belong_to_one_study_is_refused(tmp_path: Path) -> None:
@@ -202,7 +216,9 @@ def test_what_does_not_belong_to_one_study_is_refused(tmp_path: Path) -> None:
     plan = written(tmp_path, "plan", a_plan())
     again = written(tmp_path, "plan-2", a_plan())
     wrong = written(tmp_path, "wrong", a_plan(primary="dev accuracy"))
-    with pytest.raises(ValueError, match=r"expected one plan.json, got .*plan.json and "):
+    with pytest.raises(
+        ValueError, match=r"expected one plan for models of sst2, bert, got .* and "
+    ):
         read_files([*paths, plan, again])
     with pytest.raises(ValueError, match=r"question.primary of the plan must be 'gradient over co"):
         judge(read_files([*paths, wrong]), resamples=20)
