@@ -28,8 +28,8 @@ class Passes:
     training.
 
     Attributes:
-        forward: calls of the model.
-        backward: calls of autograd that go through it.
+        forward: evaluations of the model.
+        backward: passes of reverse mode through it; the derivative of a gradient is one more.
     """
 
     forward: int
