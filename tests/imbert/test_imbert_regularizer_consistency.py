@@ -66,7 +66,7 @@ def test_both_passes_drop_out_the_same_entries(
         changed(pair, clean, edited, torch.ones_like(changed_))
 
     monkeypatch.setattr(module.EditedPair, "__init__", all_changed)
-    penalised(working, model.train())
+    penalised(working, model.double().train())
     assert working.summary().value == 0.0
 
 

@@ -20,7 +20,7 @@ def model_of(folder: Path, kind: str) -> Any:
 
 @pytest.mark.parametrize("kind", ["bert", "im-bert"])
 def test_strength_0_is_plain_training(kind: str, tiny_folder: Path, quiet: None) -> None:
-    model = model_of(tiny_folder, kind).train()
+    model = model_of(tiny_folder, kind).double().train()
     working = regularization(tiny_folder, "r3f", strength=0.0)
     loss = penalised(working, model)
     found = gradients(model, loss)
