@@ -102,6 +102,7 @@ def predict(options: argparse.Namespace) -> None:
     data = plan_data(options.texts, column_names(options))
     config = study_config(options, texts, (), tuple(options.step_size))
     sweep = prepare(config, warn)
+    family = sweep.study.encoder.config.model_type
     with _measuring(options) as measured:
         summary = measured(sweep, options.out)
     if summary is None:
@@ -113,7 +114,7 @@ def predict(options: argparse.Namespace) -> None:
             "that no run can be held against this prediction"
         )
     found = predicted(summary, options.seed, checkpoint)
-    _write_prediction(found, options.out, data, sweep.study.encoder.config.model_type)
+    _write_prediction(found, options.out, data, family)
 
 
 def _write_prediction(found: "Prediction", out: Path, data: "PlanData", family: str) -> None:

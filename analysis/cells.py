@@ -78,6 +78,14 @@ def _safe(kind: str) -> str:
     return safe if safe == kind else f"{safe}-{hashlib.sha256(kind.encode()).hexdigest()[:8]}"
 
 
+def in_good_order(cells: Iterable[CellPlan]) -> list[list[CellPlan]]:
+    """The groups of cells that share a path, first paths and then layers, those of the same texts
+    one after the other: one trace serves all of them.
+    """
+    groups = sharing_a_path(cells)
+    return sorted(groups, key=lambda group: (group[0].layer is not None, group[0].texts))
+
+
 def sharing_a_path(cells: Iterable[CellPlan]) -> list[list[CellPlan]]:
     """The cells of each path together, where the first of them stands."""
     groups: dict[tuple[object, ...], list[CellPlan]] = {}

@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import hashlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,9 @@ class Study:
         identity: sha256 of what else the numbers depend on, by what it is: the model's
             configuration, its tokenizer, the checkpoint whose steps are taken, the file of
             directions.
+        weights: sha256 of the encoder's parameters, names included.
+        traced: the trajectory of tokens, under a choice of field, and of layers or halves of them;
+            those of the last few are kept.
         directions: perturbations of the state that enters the first layer, `(tokens, hidden)`, by
             index of their text.
     """
@@ -39,13 +43,10 @@ class Study:
     encoder: Any
     tokenizer: Any
     max_tokens: int
-    identity: dict[str, str | None] = dataclasses.field(default_factory=dict)
+    identity: dict[str, str | None]
+    weights: str
+    traced: Callable[[tuple[str, ...], str | None, bool], od.Trajectory]
     directions: dict[int, Tensor] = dataclasses.field(default_factory=dict)
-
-    @property
-    def weights(self) -> str:
-        """Sha256 of the encoder's parameters, names included."""
-        return _weights_digest(self.encoder)
 
     @property
     def known_by(self) -> dict[str, str]:
@@ -54,15 +55,7 @@ class Study:
 
     def tokenize(self, texts: list[str]) -> Any:
         """A padded batch on the study's device, truncated to what the model takes."""
-        batch = self.tokenizer(
-            texts,
-            padding=True,
-            truncation=True,
-            max_length=self.max_tokens,
-            return_attention_mask=True,
-            return_tensors="pt",
-        )
-        return batch.to(self.config.device)
+        return _tokenized(self.tokenizer, texts, self.max_tokens).to(self.config.device)
 
     def token_counts(self, texts: list[str]) -> list[int]:
         """Tokens of each text before truncation, special ones included."""
@@ -70,23 +63,17 @@ class Study:
             [len(ids) for ids in self.tokenizer(texts, verbose=False)["input_ids"]] if texts else []
         )
 
-    # Both sides of an edit.
-    @functools.lru_cache(maxsize=2)  # noqa: B019 - a study lives as long as the process
     def trace(self, texts: tuple[str, ...]) -> od.Trajectory:
         """The trajectory of a batch of texts."""
-        return od.trace(self.encoder, self.tokenize(list(texts)), field=self.config.field)
+        return self.traced(texts, self.config.field, False)
 
-    @functools.lru_cache(maxsize=2)  # noqa: B019 - likewise
     def trace_declared(self, texts: tuple[str, ...]) -> od.Trajectory:
         """The same with the fields and steps that the checkpoint declares for each layer."""
-        return od.trace(self.encoder, self.tokenize(list(texts)))
+        return self.traced(texts, None, False)
 
-    @functools.lru_cache(maxsize=2)  # noqa: B019 - likewise
     def trace_halves(self, texts: tuple[str, ...]) -> od.Trajectory:
         """The same with two fields a layer, its attention half and its feed-forward half."""
-        return od.trace(
-            self.encoder, self.tokenize(list(texts)), field=self.config.field, sublayers=True
-        )
+        return self.traced(texts, self.config.field, True)
 
     def texts(self, plan: CellPlan) -> tuple[str, ...]:
         """The texts of a cell."""
@@ -166,8 +153,35 @@ def load_study(config: StudyConfig, head: bool = False) -> Study:
         tokenizer,
         tokenizer.model_max_length,
         identity,
+        _weights_digest(encoder),
+        _tracing(encoder, tokenizer, config.device),
         directions,
     )
+
+
+def _tokenized(tokenizer: Any, texts: list[str], max_tokens: int) -> Any:
+    return tokenizer(
+        texts,
+        padding=True,
+        truncation=True,
+        max_length=max_tokens,
+        return_attention_mask=True,
+        return_tensors="pt",
+    )
+
+
+def _tracing(
+    encoder: Any, tokenizer: Any, device: str
+) -> Callable[[tuple[str, ...], str | None, bool], od.Trajectory]:
+    """`od.trace` of texts."""
+
+    # both sides of an edit, with and without the declared steps
+    @functools.lru_cache(maxsize=4)
+    def traced(texts: tuple[str, ...], field: str | None, sublayers: bool) -> od.Trajectory:
+        batch = _tokenized(tokenizer, list(texts), tokenizer.model_max_length).to(device)
+        return od.trace(encoder, batch, field=field, sublayers=sublayers)
+
+    return traced
 
 
 def study_of(config: StudyConfig) -> Study:
@@ -185,7 +199,6 @@ def study_of(config: StudyConfig) -> Study:
 _loaded = functools.lru_cache(maxsize=2)(load_study)
 
 
-@functools.lru_cache(maxsize=4)
 def _weights_digest(encoder: Any) -> str:
     digest = hashlib.sha256()
     for name, parameter in sorted(encoder.state_dict().items()):

@@ -5,6 +5,8 @@ A killed run loses at most the cell in flight.
 
 import contextlib
 import dataclasses
+import functools
+import gc
 import json
 from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Executor
@@ -14,14 +16,13 @@ from typing import Any, NamedTuple
 import torch
 
 import odestab as od
-from analysis.cells import CellPlan, Scope
+from analysis.cells import CellPlan, Scope, in_good_order
 from analysis.config import StudyConfig
 from analysis.ground.devices import memory_errors, require_device
 from analysis.ground.interrupts import raise_interrupt
+from analysis.ground.processes import processes
 from analysis.ground.versions import versions
-from analysis.measure import measure
 from analysis.packs import PACKED, pack, packs_cells
-from analysis.pool import measured, useful_workers
 from analysis.quantities.registry import plan
 from analysis.record import Cell, Run, write_cell
 from analysis.run import (
@@ -35,7 +36,7 @@ from analysis.run import (
     write_whole,
 )
 from analysis.study import Study, load_study
-from analysis.units import measured_by
+from analysis.units import measured_by, measured_together, useful_workers
 
 LESS = "shorter texts or a smaller --dense-limit need less"
 Progress = Callable[[Iterable[Cell], int], Iterable[Cell]]
@@ -46,14 +47,26 @@ class Sweep:
     """A study with its cells.
 
     Attributes:
-        study: the loaded model and its configuration.
+        config: the choices.
+        known_by: digests of the model, which each cell has.
         cells: everything to measure.
         resolved: the configuration as it is written to config.json.
     """
 
-    study: Study
+    config: StudyConfig
+    known_by: dict[str, str]
     cells: list[CellPlan]
     resolved: dict[str, Any]
+
+    @functools.cached_property
+    def study(self) -> Study:
+        """The loaded model."""
+        return load_study(self.config)
+
+    def forget(self) -> None:
+        """Let go of the model, for as long as nobody asks for it: others measure."""
+        self.__dict__.pop("study", None)
+        gc.collect()  # modules and their hooks refer to each other
 
 
 def prepare(config: StudyConfig, warn: Report) -> Sweep:
@@ -101,7 +114,9 @@ def prepare(config: StudyConfig, warn: Report) -> Sweep:
         "versions": versions(),
         "cells": [cell.name for cell in cells],
     }
-    return Sweep(study, cells, json.loads(json.dumps(resolved)))
+    sweep = Sweep(config, study.known_by, cells, json.loads(json.dumps(resolved)))
+    sweep.__dict__["study"] = study  # not loaded twice
+    return sweep
 
 
 def run(
@@ -167,27 +182,35 @@ def _stream(
     sweep: Sweep, lacking: list[CellPlan], workers: int, executor: Executor | None
 ) -> Generator[Cell]:
     """Measured cells, by whom it may be."""
-    config = sweep.study.config
+    config = sweep.config
     if config.device == "cpu":
         torch.set_num_threads(1)  # as in a worker: equal numbers with and without
     useful = useful_workers(config, len(lacking), workers)
+    if executor is not None or useful > 1:
+        sweep.forget()
     if executor is not None:
-        yield from measured_by(executor, config, lacking, sweep.study.known_by)
+        yield from measured_by(executor, config, lacking, sweep.known_by)
     elif useful > 1:
-        yield from measured(config, lacking, useful)
+        with processes(useful) as own:
+            yield from measured_by(own, config, lacking, sweep.known_by)
     else:
-        yield from (measure(sweep.study, cell) for cell in lacking)
+        yield from _measured_here(sweep, lacking)
+
+
+def _measured_here(sweep: Sweep, cells: list[CellPlan]) -> Generator[Cell]:
+    for group in in_good_order(cells):
+        yield from measured_together(sweep.study, group)
 
 
 def lacking_cells(sweep: Sweep, out: Path, warn: Report) -> list[CellPlan]:
     """The cells of a sweep that a folder lacks."""
-    return missing(sweep.cells, sweep.study.known_by, out, warn)
+    return missing(sweep.cells, sweep.known_by, out, warn)
 
 
 def measure_in_memory(sweep: Sweep, cells: list[CellPlan]) -> Measurements:
     """Measure some cells of a study without a run folder, for a single figure."""
     with memory_errors(LESS):
-        found = tuple(measure(sweep.study, cell) for cell in cells)
+        found = tuple(_measured_here(sweep, cells))
     return measurements(Run(sweep.resolved, found))
 
 

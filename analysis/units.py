@@ -8,13 +8,15 @@ from pathlib import Path
 
 import torch
 
-from analysis.cells import CellPlan, sharing_a_path
+from analysis.cells import CellPlan, in_good_order
 from analysis.config import Excerpt, StudyConfig
 from analysis.ground.executors import completed
 from analysis.measure import measure
 from analysis.record import Cell
-from analysis.study import study_of
+from analysis.study import Study, study_of
+from analysis.walks import forget_walks
 
+CELLS_PER_WORKER = 4  # a worker takes as long to start as two or three cells to measure
 # Derivatives in forward mode are of the whole process: threads of one worker take turns.
 _ONE_AT_A_TIME = threading.Lock()
 
@@ -38,6 +40,11 @@ class Unit:
         return f"cell {self.cells[0].name}{more}"
 
 
+def useful_workers(config: StudyConfig, cells: int, workers: int) -> int:
+    """How many processes are worth starting; one means that this process measures."""
+    return max(1, min(workers, cells // CELLS_PER_WORKER)) if config.device == "cpu" else 1
+
+
 def measured_by(
     executor: Executor,
     config: StudyConfig,
@@ -56,7 +63,7 @@ def measured_by(
         ValueError: if a worker has loaded another model.
         OSError: if a process of the executor dies.
     """
-    units = (unit_of(config, group) for group in sharing_a_path(cells))
+    units = (unit_of(config, group) for group in in_good_order(cells))
     for measured in completed(executor, measure_unit, units, lambda unit: unit.name):
         for cell in measured:
             if any(cell.header.get(key) != value for key, value in known_by.items()):
@@ -92,8 +99,15 @@ def measure_unit(unit: Unit) -> list[Cell]:
     with _ONE_AT_A_TIME:
         if unit.config.device == "cpu":
             torch.set_num_threads(1)  # equal numbers in any process; of each thread its own
-        study = study_of(unit.config)
-        return [measure(study, cell) for cell in unit.cells]
+        return measured_together(study_of(unit.config), unit.cells)
+
+
+def measured_together(study: Study, cells: Sequence[CellPlan]) -> list[Cell]:
+    """Cells that share a path, which is not kept after them."""
+    try:
+        return [measure(study, cell) for cell in cells]
+    finally:
+        forget_walks()
 
 
 def _absolute(path: str | None) -> str | None:

@@ -66,6 +66,12 @@ def walk_as_declared(study: Study, texts: tuple[str, ...]) -> Walk:
     return _walk(study, trajectory, declared, PATH_RTOL)
 
 
+def forget_walks() -> None:
+    """Let go of the paths that are kept, with their linearisations."""
+    walk_through.cache_clear()
+    walk_as_declared.cache_clear()
+
+
 def _walk(
     study: Study,
     trajectory: od.Trajectory,

@@ -22,7 +22,7 @@ from side_by_side import RESULTS, arguments, publish, table
 from analysis.cells import CellPlan
 from analysis.config import StudyConfig, default_texts
 from analysis.ground.executors import completed
-from analysis.ground.processes import in_processes
+from analysis.ground.processes import processes
 from analysis.ground.schedulers import scheduled
 from analysis.record import Cell
 from analysis.units import Unit, unit_of
@@ -41,9 +41,7 @@ def main() -> None:
         ways: dict[str, Way] = {
             "this process": lambda units: map(answer, units),
             "threads": lambda units: by(threads, units),
-            f"spawn pool of {options.workers}": lambda units: in_processes(
-                answer, units, options.workers, begin
-            ),
+            f"spawn pool of {options.workers}": lambda units: by_own(options.workers, units),
             f"dask of {options.workers} processes": lambda units: by(cluster, units),
         }
         rows = [
@@ -106,8 +104,10 @@ def answer(unit: Unit) -> list[Cell]:
     return [Cell(cell.name, cell.header(), {"numbers": np.zeros(FLOATS)}) for cell in unit.cells]
 
 
-def begin() -> None:
-    """Nothing that a worker of the spawn pool needs."""
+def by_own(workers: int, units: list[Unit]) -> Iterator[list[Cell]]:
+    """Through processes that start for these units."""
+    with processes(workers) as own:
+        yield from by(own, units)
 
 
 def units_of(texts: int, count: int) -> list[Unit]:

@@ -132,11 +132,13 @@ def study(options: argparse.Namespace) -> None:
     from figures.records import Study, read
     from figures.robustness import draw
     from figures.style import save
+    from imbert.study.plan_file import hold_plan
     from imbert.study.run_study import run_study, shard_of_ranks
 
     ranks = shard_of_ranks()
     shard = options.shard or ranks
     require_no_shard(options.scheduler, shard)
+    hold_plan(plan, options.study.read_bytes(), options.out, say, options.plan_changed)
     on_gpu = any(cell.run.train.device == "cuda" for cell in plan.cells())
     device = "cuda" if on_gpu else "cpu"
     with scheduled(options.scheduler, options.workers, device, say) as executor:
@@ -312,6 +314,11 @@ def _study_options(parser: argparse.ArgumentParser) -> None:
         help="this rank's share of the runs (default: torchrun's)",
     )
     scheduler_option(parser, "runs")
+    parser.add_argument(
+        "--plan-changed",
+        action="store_true",
+        help="take another plan for this folder, and record both digests in plan.json",
+    )
     parser.add_argument(
         "--workers",
         type=positive,

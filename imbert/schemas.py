@@ -15,6 +15,7 @@ from analysis.ground.json_records import DIGEST
 from imbert.attack_records import Attack, Masking, Transfers
 from imbert.records import Failure, Measured, Result, Trained
 from imbert.result import write_text
+from imbert.study.plan_file import PlanRecord
 from imbert.study.study_record import Study
 from imbert.training.run_config import RunConfig
 
@@ -28,6 +29,7 @@ KINDS: Mapping[str, type] = {
     "transfer": Transfers,
     "failed": Failure,
     "study": Study,
+    "plan": PlanRecord,
 }
 
 

@@ -87,6 +87,7 @@ from odestab.solver import (
 from odestab.spectrum import Spectrum, eigenvalues, full_spectrum, logarithmic_norm, singular_values
 from odestab.spectrum.density import SpectralDensity, spectral_density
 from odestab.steps.advantage import ImplicitAdvantage, damping_advantage, implicit_advantage
+from odestab.steps.march import march
 from odestab.steps.one_step import (
     AbstractOneStepMethod,
     ExplicitEuler,
@@ -199,6 +200,7 @@ __all__ = [
     "logarithmic_norm",
     "logit_margin",
     "lyapunov_exponents",
+    "march",
     "margin",
     "numerical_range",
     "position_limit",

@@ -8,8 +8,9 @@ from analysis.conditioning.config import ConditionConfig
 from analysis.conditioning.measure import Classifier, Row, measure
 from analysis.conditioning.prepare import Prepared, load
 from analysis.conditioning.records import Input
+from analysis.ground.executors import completed
 from analysis.ground.labelled_tables import LabelledTable
-from analysis.ground.processes import in_processes
+from analysis.ground.processes import processes
 
 CHUNKS_PER_WORKER = 2  # a worker takes as long to start as a few chunks to measure
 
@@ -34,7 +35,8 @@ def measured(
     config = prepared.config
     useful = min(workers, len(lacking) // CHUNKS_PER_WORKER) if config.device == "cpu" else 1
     if useful > 1:
-        yield from in_processes(_measure, lacking, useful, _begin, (config, prepared.data))
+        with processes(useful, _begin, (config, prepared.data)) as own:
+            yield from completed(own, _measure, lacking, lambda chunk: f"chunk {chunk[0]}")
         return
     for number, rows in lacking:
         yield number, measure(prepared.classifier, rows)

@@ -1,50 +1,31 @@
-"""Work in processes of one thread each, which end with the one that started them."""
+"""Processes of one thread each, which end with the one that started them, as an executor."""
 
 import contextlib
 import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
-from typing import Any, TypeVar
-
-Item = TypeVar("Item")
-Result = TypeVar("Result")
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, ProcessPoolExecutor
+from typing import Any
 
 
-def in_processes(
-    work: Callable[[Item], Result],
-    items: Iterable[Item],
-    workers: int,
-    begin: Callable[..., None],
-    arguments: tuple[Any, ...] = (),
-) -> Iterator[Result]:
-    """What each item comes to, in the order in which they get ready.
+@contextlib.contextmanager
+def processes(
+    workers: int, begin: Callable[..., None] | None = None, arguments: tuple[Any, ...] = ()
+) -> Iterator[Executor]:
+    """An executor of own processes; what was not finished when the block ends is cancelled.
 
     Args:
-        work: a function of a module, as processes take no other.
-        items: what is worked on.
         workers: how many processes.
         begin: called once in each process, after it is set up.
         arguments: that it is called with.
-
-    Raises:
-        OSError: if a process dies.
     """
     context = multiprocessing.get_context("spawn")
     pool = ProcessPoolExecutor(workers, context, _begin, (begin, arguments))
     try:
-        with _one_thread_each():
-            waiting = [pool.submit(work, item) for item in items]
-        for done in as_completed(waiting):
-            yield done.result()
-    except BrokenProcessPool as error:
-        raise OSError(
-            "a worker process died, perhaps for want of memory; "
-            "try --workers 1, which continues this run"
-        ) from error
+        with _one_thread_each():  # a process starts when it gets its first work
+            yield pool
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
 
@@ -63,11 +44,12 @@ def _one_thread_each() -> Iterator[None]:
         os.environ.update(before)
 
 
-def _begin(begin: Callable[..., None], arguments: tuple[Any, ...]) -> None:
+def _begin(begin: Callable[..., None] | None, arguments: tuple[Any, ...]) -> None:
     """Set up a process: no life without the parent, a silent death on Ctrl-C."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    begin(*arguments)
+    if begin is not None:
+        begin(*arguments)
 
 
 def _end_with_parent() -> None:

@@ -103,16 +103,12 @@ class ImplicitStep:
         if self.recompute and self.training:
             field = _Recomputed(field)
         method = self._method_now()
-        state = hidden_states
-        solves = []
-        for _ in range(self.substeps):
-            step = method.step(field, state)
-            state = step.state
-            # an explicit step solves nothing
-            if step.solution is not None:
-                solves.append(Solve.of(step.solution, field, getattr(method, "adjoint", None)))
-        self.solutions = tuple(solves)
-        return state
+        steps = od.march(method, field, hidden_states, self.substeps)
+        # an explicit step solves nothing
+        solutions = [step.solution for step in steps if step.solution is not None]
+        adjoint = getattr(method, "adjoint", None)
+        self.solutions = tuple(Solve.of(solution, field, adjoint) for solution in solutions)
+        return steps[-1].state
 
     @property
     def gradient_checkpointing(self) -> bool:

@@ -5,8 +5,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from analysis.ground.frozen_record import Choice
+from analysis.ground.question import Question
 from imbert.attacks.choice import AttackChoice
 from imbert.data.tasks import OWN
 from imbert.toml_tables import Plain, Table, known_keys, named, one_of, read_toml, section
@@ -58,6 +60,7 @@ class StudyConfig(Choice, frozen=True):
             shared one.
         shared: the [data], [train] and [evaluate] tables of all runs.
         attacks: how the trained models are attacked; None leaves it out.
+        question: that the study answers, with the sentence for each outcome.
 
     Raises:
         ValueError: if a choice is missing, empty or repeated, or the baseline is none of the
@@ -72,6 +75,7 @@ class StudyConfig(Choice, frozen=True):
     models: dict[str, dict[str, Plain]]
     shared: dict[str, dict[str, Plain]]
     attacks: AttackChoice | None
+    question: Question | UnsetType = UNSET
 
     def __post_init__(self) -> None:
         for name in ("seeds", "tasks", "sizes", "models"):
@@ -147,7 +151,7 @@ def study_config(table: Table) -> StudyConfig:
     Raises:
         ValueError: if a key is unknown or missing, or a value is wrong.
     """
-    known_keys("a study", table, ("study", "models", "attacks", *SHARED))
+    known_keys("a study", table, ("study", "question", "models", "attacks", *SHARED))
     for name in ("study", "models"):
         if not isinstance(table.get(name), Mapping):
             raise ValueError(f"a study: expected a table [{name}], got {table.get(name)!r}")
@@ -167,6 +171,7 @@ def study_config(table: Table) -> StudyConfig:
     for name, model in models.items():
         _require_model(name, model)
     attacks = section("attacks", AttackChoice, table["attacks"]) if "attacks" in table else None
+    question = section("question", Question, table["question"]) if "question" in table else UNSET
     return StudyConfig(
         head.name,
         head.baseline,
@@ -176,6 +181,7 @@ def study_config(table: Table) -> StudyConfig:
         models=dict(models),
         shared=shared,
         attacks=attacks,
+        question=question,
     )
 
 

@@ -3,8 +3,11 @@
 from pathlib import Path
 from typing import Literal
 
+from msgspec import UNSET, UnsetType
+
 from imbert.records import Count, Number, Record, read
 from imbert.study.plan import StudyConfig
+from imbert.study.plan_file import PlanChange
 
 
 class Spread(Record, frozen=True):
@@ -124,7 +127,11 @@ class StudyMeta(Record, frozen=True):
 
 
 class Study(Record, frozen=True):
-    """All runs of a study together: study.json."""
+    """All runs of a study together: study.json.
+
+    `plan` is the sha256 of the plan's file, as plan.json has it, and `plan_changes` what was declared
+    since the first run; folders of earlier versions have neither.
+    """
 
     schema: Literal[1]
     name: str
@@ -135,6 +142,8 @@ class Study(Record, frozen=True):
     missing: list[str]
     warnings: list[str]
     meta: StudyMeta
+    plan: str | UnsetType = UNSET
+    plan_changes: list[PlanChange] | UnsetType = UNSET
 
     @property
     def runs(self) -> list[str]:

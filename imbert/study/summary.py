@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal, TypeVar
 
 import numpy as np
-from msgspec import structs
+from msgspec import UNSET, structs
 
 from analysis.ground.resampling import mean_interval
 from imbert.attack_records import Attack, AttackRecord, Masking, Transfers, read_attack
@@ -19,6 +19,7 @@ from imbert.result import SCHEMA, require_same
 from imbert.study.comparison import on_advglue, under_attacks
 from imbert.study.missing import Records, what_is_missing
 from imbert.study.plan import Cell, StudyConfig
+from imbert.study.plan_file import read_plan_record
 from imbert.study.study_record import (
     AttackSpread,
     Group,
@@ -64,6 +65,7 @@ def summarise(study: StudyConfig, out: Path, data: Path | None = None) -> Study:
     results = {cell: _with_clusters(_result(out, cell), data) for cell in present}
     attacks = {cell: read_attacks(out / cell.folder / ATTACKS) for cell in results}
     names = _ordered(cell.group for cell in cells)
+    plan = read_plan_record(out)
     groups = [
         _group(study, [cell for cell in cells if cell.group == name], results, attacks)
         for name in names
@@ -79,6 +81,8 @@ def summarise(study: StudyConfig, out: Path, data: Path | None = None) -> Study:
             missing=what_is_missing(study, out, attacks),
             warnings=_warnings(results, attacks),
             meta=_meta([result.meta for result in results.values()]),
+            plan=UNSET if plan is None else plan.plan,
+            plan_changes=plan.changes if plan is not None and plan.changes else UNSET,
         )
     )
 

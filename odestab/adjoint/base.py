@@ -38,9 +38,14 @@ class AbstractAdjoint(abc.ABC):
 
 
 def solve_untracked(
-    solver: AbstractImplicitSolver, equation: ImplicitEquation, x: Tensor
+    solver: AbstractImplicitSolver,
+    equation: ImplicitEquation,
+    x: Tensor,
+    image: Tensor | None = None,
 ) -> Solution:
-    """Solve without recording; free to use the field's cached linearisation."""
+    """Solve without recording, from F(x) where that is known; free to use the field's cached
+    linearisation.
+    """
     refuse_vmap(equation, x)
     h = equation.step_size
     h = h.detach() if isinstance(h, Tensor) else h
@@ -50,6 +55,7 @@ def solve_untracked(
                 equation, rhs=equation.rhs.detach(), step_size=h, differentiable=False
             ),
             x.detach(),
+            image=None if image is None else image.detach(),
         )
 
 

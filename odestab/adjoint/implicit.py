@@ -7,8 +7,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from odestab.adjoint.base import AbstractAdjoint, solve_untracked
-from odestab.adjoint.implicit_gradient import with_gradient
+from odestab.adjoint.base import AbstractAdjoint, refuse_vmap, solve_untracked
+from odestab.adjoint.implicit_gradient import Evaluation, with_gradient
 from odestab.adjoint.linear_solve import AdjointRecord, OneByOne, Product, solve_linear
 from odestab.outside_graphs import outside_graphs
 from odestab.precision import rounding_unit
@@ -97,8 +97,19 @@ class ImplicitAdjoint(AbstractAdjoint):
     ) -> Solution:
         """Solve without recording, then attach one evaluation of f whose cotangent is
         transformed.
+
+        A guess that meets the tolerance needs no other: its residual is that of an evaluation with
+        a graph.
         """
-        solution = solve_untracked(solver, equation, x)
+        evaluation = None
+        if x is not equation.rhs and _records(equation):
+            refuse_vmap(equation, x)
+            evaluation = Evaluation.of(equation.field, x, solver.deterministic)
+        image = None if evaluation is None else evaluation.image
+        solution = solve_untracked(solver, equation, x, image)
+        # a single example that has moved, and the graph is of another state
+        if evaluation is not None and bool((solution.evaluations > 1).any()):
+            evaluation = None
         if not (
             in_transform()
             or in_forward_mode()
@@ -108,7 +119,10 @@ class ImplicitAdjoint(AbstractAdjoint):
         mask = equation.field.mask
         eps = rounding_unit(solution.state)
         state = with_gradient(
-            equation, solution.state, lambda product, g: self._invert(product, g, mask, eps)
+            equation,
+            solution.state,
+            lambda product, g: self._invert(product, g, mask, eps),
+            evaluation,
         )
         return dataclasses.replace(solution, state=state)
 
@@ -136,6 +150,12 @@ class ImplicitAdjoint(AbstractAdjoint):
         if self.warm_start and not in_transform():
             self._last.solution = v.detach()
         return v
+
+
+def _records(equation: ImplicitEquation) -> bool:
+    """Whether autograd follows b, outside transforms and forward mode."""
+    followed = torch.is_grad_enabled() and equation.rhs.requires_grad
+    return followed and not (in_transform() or in_forward_mode())
 
 
 def _asks_for_gradient(equation: ImplicitEquation, y: Tensor) -> bool:

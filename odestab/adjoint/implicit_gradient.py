@@ -10,9 +10,10 @@ from torch.autograd.graph import get_gradient_edge
 
 from odestab.adjoint.base import RefuseSecondDerivative
 from odestab.adjoint.linear_solve import Product
+from odestab.fields.vector_field import AbstractVectorField
 from odestab.one_thread import jvp
 from odestab.solver import ImplicitEquation
-from odestab.solver.equation import in_transform
+from odestab.solver.equation import first_image, in_transform
 
 Invert = Callable[[Product, Tensor], Tensor]
 _REASON = (
@@ -43,18 +44,44 @@ class _Derivative:
         return lambda u: product(u)[0]
 
 
-def with_gradient(equation: ImplicitEquation, state: Tensor, invert: Invert) -> Tensor:
+@dataclasses.dataclass(frozen=True, eq=False)
+class Evaluation:
+    """F at a state of its own, with a graph."""
+
+    y: Tensor
+    image: Tensor
+
+    @classmethod
+    def of(cls, field: AbstractVectorField, state: Tensor, deterministic: bool) -> "Evaluation":
+        """One evaluation of F, of the split field, at the state's value."""
+        y = state.detach().requires_grad_()
+        return cls(y, first_image(field.unsplit, y, deterministic))
+
+
+def with_gradient(
+    equation: ImplicitEquation,
+    state: Tensor,
+    invert: Invert,
+    evaluation: Evaluation | None = None,
+) -> Tensor:
     """The state's value with the derivative (I − K)⁻¹ ∂(b + h f) of a solution.
 
     Args:
         equation: b, h and f, with their graphs.
         state: the solution, without.
         invert: (P, g) ↦ (I − P)⁻¹ g.
+        evaluation: of f at the state, where there is one with a graph; None makes it.
     """
 
     def scaled(y: Tensor) -> Tensor:
         return (equation.step_size * equation.field(y)).to(y.dtype)
 
+    if evaluation is not None:
+        y = evaluation.y
+        field = equation.field
+        increment = equation.step_size * field.project(evaluation.image + field.split * y)
+        image = equation.rhs + increment.to(y.dtype)
+        return _ImplicitGradient.apply(image, y, state, _Derivative(scaled, invert))
     y = state.detach()
     # Nothing inside a transform may be declared to require a gradient.
     recorded = not in_transform()

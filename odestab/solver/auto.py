@@ -132,13 +132,19 @@ class Auto(AbstractImplicitSolver):
         """Not a single iteration: `solve` chains whole solvers."""
         raise TypeError("Auto chains solvers and has no iteration of its own; call solve")
 
-    def solve(self, equation: ImplicitEquation, x: Tensor, open_: Tensor | None = None) -> Solution:
+    def solve(
+        self,
+        equation: ImplicitEquation,
+        x: Tensor,
+        open_: Tensor | None = None,
+        image: Tensor | None = None,
+    ) -> Solution:
         """Solve from x; see the base class."""
         wanted = torch.ones(len(x), dtype=torch.bool, device=x.device) if open_ is None else open_
         low = rounding_unit(x) > SHOWABLE
         polished = low and self.polish and torch.is_autocast_enabled(x.device.type)
         first, *later = self.stages(low, polished)
-        solution = first.solver.solve(equation, x, open_)
+        solution = first.solver.solve(equation, x, open_, image)
         rounded = torch.zeros_like(wanted)
         if low:  # no later stage can do better, and the search for a proof is not asked either
             rounded = wanted & ~solution.converged & solution.at_floor
@@ -201,6 +207,13 @@ class Auto(AbstractImplicitSolver):
         if not bool(lost.any()):
             return solution
         residual = torch.where(lost, field.rms(equation.residual(x)), solution.residual)
+        # what is known of h f(y) is not of x
+        remainder = solution.remainder
+        if remainder is not None:
+            remainder = choose(lost, torch.zeros_like(remainder), remainder)
         return dataclasses.replace(
-            solution, state=choose(lost, x, solution.state), residual=residual
+            solution,
+            state=choose(lost, x, solution.state),
+            residual=residual,
+            remainder=remainder,
         )

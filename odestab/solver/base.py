@@ -135,6 +135,7 @@ class AbstractImplicitSolver(abc.ABC):
         equation: ImplicitEquation,
         x: Float[Tensor, "batch *event"],
         open_: Bool[Tensor, " batch"] | None = None,
+        image: Float[Tensor, "batch *event"] | None = None,
     ) -> Solution:
         """Solve from x (or the explicit step from x).
 
@@ -144,13 +145,15 @@ class AbstractImplicitSolver(abc.ABC):
             equation: b, h and f.
             x: first guess; the solution of a neighbouring equation is a warm start.
             open_: which examples to solve; the others return x. None is all.
+            image: F(x), f without its split, where the caller has evaluated it; it counts among the
+                evaluations.
 
         Raises:
             ValueError: if b, the mask or f do not fit x, or f draws random numbers although the
                 solver is told that it is deterministic.
         """
         equation.require_state(x)
-        return iterate(self, equation, x, open_)
+        return iterate(self, equation, x, open_, image)
 
 
 @functools.cache

@@ -57,14 +57,18 @@ class Iteration(Protocol):
 
 
 def iterate(
-    solver: "AbstractImplicitSolver", equation: ImplicitEquation, x: Tensor, open_: Tensor | None
+    solver: "AbstractImplicitSolver",
+    equation: ImplicitEquation,
+    x: Tensor,
+    open_: Tensor | None,
+    image: Tensor | None = None,
 ) -> Solution:
-    """Iterate from x until every open example has ended."""
+    """Iterate from x, where F(x) may be known, until every open example has ended."""
     iteration: Iteration
     if solver.mixing is not None and records_nothing(equation, x):
-        iteration = InPlace(solver, solver.mixing, equation, x, open_)
+        iteration = InPlace(solver, solver.mixing, equation, x, open_, image)
     else:
-        iteration = Recorded(solver, equation, x, open_)
+        iteration = Recorded(solver, equation, x, open_, image)
     norms = [iteration.ledger.norm]
     watch = Watch(x.device)
     for _ in range(solver.stopping.max_iterations):
@@ -109,16 +113,19 @@ class Recorded:
         equation: ImplicitEquation,
         x: Tensor,
         open_: Tensor | None,
+        image: Tensor | None,
     ) -> None:
         self.solver = solver
         self.equation = equation
         field = equation.field
-        first = first_image(field, x, solver.deterministic)
+        first = _with_split(field, x, image)
+        if first is None:
+            first = first_image(field, x, solver.deterministic)
         self.eps = torch.finfo(first.dtype).eps
-        image = equation.rhs + equation.step_size * first
+        step = equation.rhs + equation.step_size * first
         explicit = solver.start == "explicit"
-        self.y = image if explicit else x
-        self.r = equation.residual(image) if explicit else image - x
+        self.y = step if explicit else x
+        self.r = equation.residual(step) if explicit else step - x
         self.best = self.y
         norm = field.rms(self.r)
         size = field.rms(self.y)
@@ -145,7 +152,17 @@ class Recorded:
         last, norm, status = ledger.outcome(self.solver.stopping.keep_last)
         state = choose(last, self.y, self.best)
         floor = self.eps * self.equation.field.rms(state.detach())
-        return Solution(state, status, norm, ledger.iterations, ledger.evaluations, floor)
+        # r is that of the last iterate
+        remainder = choose(last | (ledger.best == ledger.norm), self.r, torch.zeros_like(self.r))
+        return Solution(
+            state,
+            status,
+            norm,
+            ledger.iterations,
+            ledger.evaluations,
+            floor,
+            remainder=remainder.detach(),
+        )
 
 
 class InPlace:
@@ -160,6 +177,7 @@ class InPlace:
         equation: ImplicitEquation,
         x: Tensor,
         open_: Tensor | None,
+        image: Tensor | None,
     ) -> None:
         self.stopping = solver.stopping
         self.cuts_batch = getattr(solver, "compaction", False) and not solver.history
@@ -175,10 +193,13 @@ class InPlace:
         rhs = field.project(equation.rhs).to(self.keep)
         begun = 1
         if solver.start == "explicit":
-            y = rhs + h * first_image(field, y.to(x.dtype), solver.deterministic)
+            first = _with_split(field, y.to(x.dtype), image)
+            if first is None:
+                first = first_image(field, y.to(x.dtype), solver.deterministic)
+            y = rhs + h * first
             image = field.unsplit(y.to(x.dtype))
             begun = 2
-        else:
+        elif image is None:
             image = first_image(field.unsplit, y.to(x.dtype), solver.deterministic)
         self.eps = torch.finfo(image.dtype).eps
         kappa = mixing.damping * (float(equation.resolvent) if mixing.preconditioned else 1.0)
@@ -227,7 +248,10 @@ class InPlace:
         if mask is not None:
             state = torch.where(mask[..., None], state, self.x)
         floor = self.eps * self.whole.rms(state.to(self.keep))
-        return dataclasses.replace(solution, state=state, floor=floor)
+        remainder = solution.remainder
+        if remainder is not None:
+            remainder = remainder.view_as(self.x)
+        return dataclasses.replace(solution, state=state, floor=floor, remainder=remainder)
 
     def _standing(self, stages: kernels.Stages) -> Solution:
         """Where the examples of these stages stand; the floor is that of the whole state, later."""
@@ -238,7 +262,9 @@ class InPlace:
         iterations = torch.as_tensor(ledger.iterations)
         evaluations = torch.as_tensor(ledger.evaluations)
         state = stages.outcome(last)
-        return Solution(state, status, norm, iterations, evaluations, torch.zeros_like(norm))
+        floor = torch.zeros_like(norm)
+        remainder = stages.remainder(last) if isinstance(stages, kernels.PlainStages) else None
+        return Solution(state, status, norm, iterations, evaluations, floor, remainder=remainder)
 
     def _cut(self, running: Any) -> None:
         """Go on with the running examples alone, in the same memory, where that is worth it and the
@@ -255,6 +281,11 @@ class InPlace:
             self.cuts.append((self._standing(stages), kept))
             self.field = smaller
             self.stages = stages.take(kept)
+
+
+def _with_split(field: AbstractVectorField, y: Tensor, image: Tensor | None) -> Tensor | None:
+    """f(y) of F(y), where that is known."""
+    return None if image is None else field.project(image + field.split * y)
 
 
 def _unwarned() -> np.errstate:

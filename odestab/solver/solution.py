@@ -87,6 +87,9 @@ class Solution:
             rounding in f, no failure of the solver.
         history: RMS(r) of the start and after every iteration, NaN once an example has ended; None
             unless it was asked for.
+        remainder: b + h f(y) − y at the returned y, as the last evaluation left it, so that h f(y)
+            is known without another; 0 for an example that returns an earlier iterate, None where
+            fused kernels ran.
 
     >>> import odestab as od
     >>> x = torch.ones(1, 2)
@@ -102,6 +105,7 @@ class Solution:
     evaluations: Int[Tensor, " batch"]
     floor: Float[Tensor, " batch"]
     history: Float[Tensor, "batch iterations"] | None = None
+    remainder: Float[Tensor, "batch *event"] | None = None
 
     @property
     def converged(self) -> Bool[Tensor, " batch"]:
@@ -149,13 +153,13 @@ def history_of(
 
 def scattered(whole: Solution, part: Solution, kept: Int[Tensor, " chosen"]) -> Solution:
     """A solution with some of its examples replaced; its history is kept."""
-    return dataclasses.replace(
-        whole,
-        **{
-            name: getattr(whole, name).index_copy(0, kept, getattr(part, name))
-            for name in PER_EXAMPLE
-        },
-    )
+    replaced = {
+        name: getattr(whole, name).index_copy(0, kept, getattr(part, name)) for name in PER_EXAMPLE
+    }
+    remainder = None
+    if whole.remainder is not None and part.remainder is not None:
+        remainder = whole.remainder.index_copy(0, kept, part.remainder)
+    return dataclasses.replace(whole, **replaced, remainder=remainder)
 
 
 def joined(before: Solution, after: Solution, open_: Bool[Tensor, " batch"]) -> Solution:
@@ -164,6 +168,9 @@ def joined(before: Solution, after: Solution, open_: Bool[Tensor, " batch"]) -> 
     """
     better = open_ & ~(after.residual > before.residual)
     parts = [stage.history for stage in (before, after) if stage.history is not None]
+    remainder = None
+    if before.remainder is not None and after.remainder is not None:
+        remainder = choose(better, after.remainder, before.remainder)
     return Solution(
         choose(better, after.state, before.state),
         torch.where(open_, after.status, before.status),
@@ -172,4 +179,5 @@ def joined(before: Solution, after: Solution, open_: Bool[Tensor, " batch"]) -> 
         before.evaluations + torch.where(open_, after.evaluations, 0),
         torch.where(better, after.floor, before.floor),
         torch.cat(parts, 1) if parts else None,
+        remainder,
     )

@@ -11,7 +11,7 @@ from analysis import sweep
 from analysis.cells import CellPlan, sharing_a_path
 from analysis.config import StudyConfig, read_texts
 from analysis.measure import measure
-from analysis.pool import useful_workers
+from analysis.units import useful_workers
 from odestab.fields import linearized_layer
 from odestab.fields.vector_field import LayerVectorField
 

@@ -224,7 +224,7 @@ def test_an_altered_default_model_is_one_line(odestab, monkeypatch):
 
 
 def test_an_output_folder_below_a_file_is_one_line(odestab, monkeypatch):
-    monkeypatch.setattr("analysis.sweep.measure", lambda *_: pytest.fail("measured"))
+    monkeypatch.setattr("analysis.units.measure", lambda *_: pytest.fail("measured"))
     for out in ("texts.tsv/run", "texts.tsv"):
         outcome = odestab("analyze", "bert", "--texts", "texts.tsv", "--limit", "1", "--out", out)
         assert outcome.code == 2 and outcome.err == [
@@ -307,7 +307,7 @@ def test_an_interrupt_says_how_to_go_on(odestab, run_folder, monkeypatch):
         raise KeyboardInterrupt
 
     next((run_folder / "cells").glob("dense-*")).unlink()
-    monkeypatch.setattr("analysis.sweep.measure", interrupted)
+    monkeypatch.setattr("analysis.units.measure", interrupted)
     outcome = odestab.analyze()
     assert (
         outcome.code == 130

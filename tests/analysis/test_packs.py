@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import xarray as xr
 
-from analysis import open_run, packs, sweep
+from analysis import open_run, packs, sweep, units
 from analysis.packs import MANY, pack, packed_cells, packs_cells
 from analysis.record import CellFolder, DamagedCell, read_run, write_cell
 from analysis.zarr_store import STORE
@@ -55,7 +55,7 @@ def test_a_stored_run_is_four_files_with_the_bytes_of_many(stored, finished):
 
 
 def test_the_same_command_again_measures_nothing_and_changes_no_byte(stored, odestab, monkeypatch):
-    monkeypatch.setattr(sweep, "measure", lambda *_: pytest.fail("measured"))
+    monkeypatch.setattr(units, "measure", lambda *_: pytest.fail("measured"))
     before = bytes_of(stored)
     assert odestab.analyze("--store", "zarr").code == 0 and bytes_of(stored) == before
     assert odestab.analyze().code == 0 and bytes_of(stored) == before  # and by its number of cells

@@ -10,9 +10,11 @@ from pathlib import Path
 import pytest
 from tiny_study import STUDY
 
-from analysis import pool, sweep
+from analysis import sweep
 from analysis.config import StudyConfig, read_texts
+from analysis.ground.processes import processes
 from analysis.record import write_cell
+from analysis.units import measured_by
 
 pytestmark = pytest.mark.slow
 
@@ -117,13 +119,11 @@ def test_two_ranks_under_torchrun_leave_the_bytes_of_one_process(desk, finished)
 def test_a_worker_process_measures_the_same_bytes(desk, finished, tmp_path):
     texts, pairs = read_texts(Path("texts.tsv"))
     config = StudyConfig("bert", texts, pairs, dense_limit=160)
-    cells = [
-        cell
-        for cell in sweep.prepare(config, lambda line: None).cells
-        if cell.kind == "layer" or cell.perturbation == "typo"
-    ]
-    for cell in pool.measured(config, cells, workers=1):
-        write_cell(tmp_path, cell)
+    prepared = sweep.prepare(config, lambda line: None)
+    cells = [cell for cell in prepared.cells if cell.kind == "layer" or cell.perturbation == "typo"]
+    with processes(1) as own:
+        for cell in measured_by(own, config, cells, prepared.known_by):
+            write_cell(tmp_path, cell)
     for cell in cells:
         name = f"{cell.name}.safetensors"
         assert (tmp_path / name).read_bytes() == (finished / "cells" / name).read_bytes()

@@ -12,7 +12,7 @@ import pytest
 import torch
 import xarray as xr
 
-from analysis import record, sweep
+from analysis import record, sweep, units
 from analysis.config import Pair, StudyConfig, read_texts
 from analysis.ground.json_records import finite
 from analysis.quantities.propagation import growths
@@ -28,13 +28,13 @@ def bytes_of(folder: Path) -> dict[str, bytes]:
 def measured(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The names of the cells that are measured from now on."""
     names: list[str] = []
-    measure = sweep.measure
+    measure = units.measure
 
     def counted(study, cell):
         names.append(cell.name)
         return measure(study, cell)
 
-    monkeypatch.setattr(sweep, "measure", counted)
+    monkeypatch.setattr(units, "measure", counted)
     return names
 
 
@@ -164,7 +164,8 @@ def test_files_that_are_no_cells_of_the_run_disturb_nobody(run_folder, odestab, 
 @pytest.mark.parametrize("call", ["fsync", "replace"])
 def test_a_full_disk_loses_nothing(run_folder, odestab, monkeypatch, call):
     before, cells = bytes_of(run_folder), run_folder / "cells"
-    lost = sorted(cells.glob("dense-*"))
+    # in the order in which they are measured
+    lost = sorted(cells.glob("dense-*"), key=lambda path: path.stem.split("-")[::-1])
     for path in (*lost, run_folder / "summary.json"):
         path.unlink()
     kept, original = bytes_of(run_folder), getattr(os, call)
@@ -198,7 +199,7 @@ def test_want_of_memory_is_one_line(run_folder, odestab, monkeypatch):
         return torch.empty(2**60)
 
     next((run_folder / "cells").glob("dense-*")).unlink()
-    monkeypatch.setattr(sweep, "measure", greedy)
+    monkeypatch.setattr(units, "measure", greedy)
     outcome = odestab.analyze()
     assert outcome.code == 2 and "not enough memory; shorter texts" in outcome.err[-1]
 
@@ -208,7 +209,7 @@ def test_another_failure_is_not_taken_for_want_of_memory(desk, config, monkeypat
         raise RuntimeError("illegal memory access")
 
     prepared = sweep.prepare(config, lambda line: None)
-    monkeypatch.setattr(sweep, "measure", broken)
+    monkeypatch.setattr(units, "measure", broken)
     with pytest.raises(RuntimeError, match="illegal"):
         sweep.measure_in_memory(prepared, prepared.cells[:1])
 

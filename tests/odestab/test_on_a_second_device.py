@@ -306,6 +306,7 @@ CASES: dict[str, Case] = {
         state(d, 1)[None],
         torch.ones(2, dtype=torch.bool, device=d),
     ),
+    "march": lambda d: od.march(od.ImplicitEuler(0.5, PLAIN), field(d), state(d), 3),
     "follow": lambda d: od.follow(trajectory(d), od.ImplicitEuler(0.5, PLAIN)),
     "grow": lambda d: od.grow(od.follow(trajectory(d), od.ExplicitEuler(0.5)), 1e-3 * state(d, 1)),
     "grow_each": lambda d: od.grow_each(

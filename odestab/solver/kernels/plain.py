@@ -109,6 +109,12 @@ class PlainStages:
         best = self.y if self.best is None else self.best
         return torch.where(_tensor(last | self.best_is_current, self.y)[:, None], self.y, best)
 
+    def remainder(self, last: Array) -> Float[Tensor, "batch n"]:
+        """b + h f(y) − y where `outcome` is the current iterate, else 0."""
+        move = self.moves[:, (self.count - 1) % (self.task.mixing.memory + 1)]
+        current = _tensor(last | self.best_is_current, move)[:, None]
+        return torch.where(current, move / self.task.kappa, 0.0)
+
     @property
     def argument(self) -> Float[Tensor, "batch n"]:
         """The current iterate in the precision in which F is evaluated."""
