@@ -4,6 +4,7 @@ models' flips: from the record of a verdict on several of them.
 
 from collections.abc import Sequence
 
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -45,7 +46,7 @@ def draw_groups(record: Flips, ax: style.Target = None) -> Figure:
     _gains(axes[0], record, groups)
     if transfers and len(axes) > 1:
         _transfers(axes[1], transfers)
-    handles = [
+    handles: list[Artist] = [
         style.key("fixed beforehand", PRIMARY, "o"),
         style.key("exploratory", style.INK, "o"),
         style.key("of them, no draft flips", style.INK, "o", hollow=True),

@@ -21,7 +21,8 @@ class UnrolledAdjoint(AbstractAdjoint):
     Memory grows with the iterations.
 
     Derivatives of any order and forward mode pass where the solver's own operations have them;
-    NewtonKrylov has no reverse mode.
+    NewtonKrylov has no reverse mode. A second derivative of GradientDescent takes third ones of f,
+    of which torch gets that of `layer_norm` wrong without a word (pytorch issue 175754).
 
     Attributes:
         recompute: keep the state of each evaluation of f and evaluate f again in the backward pass.
