@@ -97,7 +97,8 @@ def confirm_options(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         metavar="FILE",
         help="PREDICTION.json and the folder of an imbert study whose runs name it; or, in any "
-        "order, condition.json of one or more models, attacks/NAME.json on them, and edits.json",
+        "order, condition.json of one or more models, attacks/NAME.json on them, edits.json, "
+        "result.json of their runs (task, kind of model, seed) and the study's plan.json",
     )
     _seed_option(parser)
     parser.add_argument(

@@ -51,14 +51,13 @@ def draw_scores(record: Flips, ax: style.Target = None) -> Figure:
         ax, len(right), columns=3, height=height, below=0.3, sharex=True, sharey=True
     )
     for panel, ranking in zip(axes, right, strict=False):
-        unflipped = [each for each in record.pooled("unflipped") if each.attack == ranking.attack]
+        unflipped = [each for each in record.pooled("unflipped") if same_group(each, ranking)]
         _reference(panel, ranking)
         _column(panel, ranking, names, -BESIDE, record.primary.score, hollow=False)
         for each in unflipped:
             _column(panel, each, names, BESIDE, record.primary.score, hollow=True)
-        panel.set_title(
-            f"{style.plain(ranking.attack)}: {ranking.flipped} of {ranking.inputs} flip"
-        )
+        flips = f"{ranking.flipped} of {ranking.inputs} flip"
+        panel.set_title(f"{style.plain(title_of(record, ranking))}: {flips}")
         panel.set_yticks(range(len(names)), [style.plain(name) for name in names])
         panel.set_ylim(len(names) - 0.5, -0.5)
         panel.set_xlabel("AUROC for a flip")
@@ -92,7 +91,7 @@ def _column(
             continue
         is_primary = name == primary and ranking.primary
         colour = PRIMARY if is_primary else style.INK
-        low, high = _ends(found[name])
+        low, high = ends(found[name])
         ax.hlines(place + shift, low, high, color=colour, linewidth=0.9)
         ax.plot(
             not_a_number(found[name].value),
@@ -122,7 +121,7 @@ def draw_flip_rates(record: Flips, ax: style.Target = None) -> Figure:
     for panel, ranking in zip(axes, fitted, strict=False):
         assert ranking.calibration is not None
         _reliability(panel, ranking.calibration)
-        panel.set_title(style.plain(ranking.attack))
+        panel.set_title(style.plain(title_of(record, ranking)))
     handles = [style.key(name, colour, marker) for name, (marker, colour) in FITS.items()]
     style.legend(figure, axes, list(handles), ax is None)
     return figure
@@ -136,7 +135,7 @@ def _reliability(ax: Axes, found: Calibration) -> None:
         marker, colour = FITS.get(fit.name, ("P", style.FAINT))
         predicted = [each.predicted for each in fit.bins]
         observed = [not_a_number(each.observed.value) for each in fit.bins]
-        low, high = zip(*(_ends(each.observed) for each in fit.bins), strict=True)
+        low, high = zip(*(ends(each.observed) for each in fit.bins), strict=True)
         ax.vlines(predicted, low, high, color=colour, linewidth=0.7, alpha=0.7, clip_on=False)
         ax.plot(
             predicted,
@@ -202,7 +201,7 @@ def _through_depth(ax: Axes, fate: Fate, alone: bool) -> None:
         if alone:
             ax.plot(levels, values, color=colour, linewidth=0.5, alpha=0.5)
             continue
-        low, high = np.array([_ends(each) for each in row]).T
+        low, high = np.array([ends(each) for each in row]).T
         ax.fill_between(levels, low, high, color=colour, alpha=0.15, linewidth=0)
         ax.plot(levels, values, marker=marker, markersize=3, color=colour, linewidth=1.2)
     if not alone:
@@ -216,7 +215,19 @@ def _through_depth(ax: Axes, fate: Fate, alone: bool) -> None:
             ax.set_ylabel("AUROC of ‖δ‖ over the margin,\nfor a flip")
 
 
-def _ends(found: Estimate) -> tuple[float, float]:
+def same_group(a: Ranking, b: Ranking) -> bool:
+    """Of one attack, task and kind of model."""
+    return (a.attack, a.task, a.kind) == (b.attack, b.task, b.kind)
+
+
+def title_of(record: Flips, ranking: Ranking) -> str:
+    """The attack, after task and kind where there are several of them."""
+    if not record.has_groups:
+        return ranking.attack
+    return f"{ranking.task}, {ranking.kind or 'all kinds'}\n{ranking.attack}"
+
+
+def ends(found: Estimate) -> tuple[float, float]:
     """Of the interval; of no width at the value where there is none."""
     value = not_a_number(found.value)
     if found.low is None or found.high is None:

@@ -10,10 +10,12 @@ from analysis.flips.records import (
     Ranking,
     Score,
     principal_scores,
+    row_notes,
 )
 from analysis.ground.files import write_text
 from figures import style
-from figures.flips import draw_fates, draw_flip_rates, draw_scores
+from figures.flips import draw_fates, draw_flip_rates, draw_scores, same_group, title_of
+from figures.flips_groups import draw_groups, group_table, transfer_table
 from figures.records import Number
 from figures.template import Heading, Shown, Table, render, shown
 
@@ -21,6 +23,11 @@ SCORES = (
     "AUROC of each score for a flip by each attack, with 95 % intervals over resamples of "
     "sentences. One half tells nothing. The dashed line and its band are confidence among right "
     "answers; scores are larger for inputs that should be more fragile."
+)
+GROUPS = (
+    "What g says beyond confidence by task and kind of model, pooled over seeds, with 95 % "
+    "intervals over resamples of sentences, a sentence with all its models. On the right the g of "
+    "the explicit model of the same seed against flips of the implicit model."
 )
 FLIP_RATES = (
     "Observed over predicted flip rates in tenths of the inputs, each predicted by a fit to other "
@@ -46,9 +53,13 @@ def write_page(record: Flips, folder: Path) -> Path:
         record=record,
         facts=_facts(record),
         explored=_explored(record),
+        groups=_shown_groups(record, folder),
+        group_tables=[t for t in (group_table(record), transfer_table(record)) if t],
+        rows_used=row_notes(record),
         scores=_shown_scores(record, folder),
         rankings=[
-            (ranking.attack, *_score_tables(record, ranking)) for ranking in record.pooled("right")
+            (_named(record, ranking), *_score_tables(record, ranking))
+            for ranking in record.pooled("right")
         ],
         rates=_shown_rates(record, folder),
         rate_table=_rate_table(record),
@@ -82,12 +93,28 @@ def _shown_scores(record: Flips, folder: Path) -> Shown:
     return shown(draw_scores(record), folder, "flips_scores", record.primary.sentence, SCORES)
 
 
+def _shown_groups(record: Flips, folder: Path) -> Shown | None:
+    if not record.has_groups:
+        return None
+    told = "; ".join(
+        f"{_named(record, each)}: {each.score(record.primary.score).gain.signed}"
+        for each in record.pooled("right")
+        if each.primary
+    )
+    return shown(draw_groups(record), folder, "flips_groups", f"{told}.", GROUPS)
+
+
+def _named(record: Flips, ranking: Ranking) -> str:
+    """The attack, with task and kind where there are several of them."""
+    return title_of(record, ranking).replace("\n", ", ")
+
+
 def _shown_rates(record: Flips, folder: Path) -> Shown | None:
     fitted = [each for each in record.pooled("right") if each.calibration is not None]
     if not fitted:
         return None
     told = "; ".join(
-        f"{each.attack}: Brier score {_briers(each.calibration)}"
+        f"{_named(record, each)}: Brier score {_briers(each.calibration)}"
         for each in fitted
         if each.calibration is not None
     )
@@ -115,16 +142,16 @@ def _score_tables(record: Flips, right: Ranking) -> tuple[Table, Table | None]:
     """The scores of an attack, and those that only the level of growth sets apart."""
     principal = principal_scores(record.definitions)
     others = [name for name in record.definitions if name not in principal]
-    caption = f"Flips by {right.attack}. 95 % intervals in brackets"
+    caption = f"Flips by {_named(record, right)}. 95 % intervals in brackets"
     caption += "; * fixed beforehand." if right.primary else "; all of it exploratory."
-    levels = f"Growth of drafts to every layer, flips by {right.attack}."
+    levels = f"Growth of drafts to every layer, flips by {_named(record, right)}."
     table = _score_table(record, right, principal, caption)
     return table, _score_table(record, right, others, levels) if others else None
 
 
 def _score_table(record: Flips, right: Ranking, names: Sequence[str], caption: str) -> Table:
     populations = [right]
-    populations += [each for each in record.pooled("unflipped") if each.attack == right.attack]
+    populations += [each for each in record.pooled("unflipped") if same_group(each, right)]
     groups = [
         Heading(
             f"{POPULATIONS[each.population]}: {each.flipped} of {each.inputs} flipped", columns=3
@@ -157,7 +184,7 @@ def _rate_table(record: Flips) -> Table | None:
         found = ranking.calibration
         if found is None:
             continue
-        base = [ranking.attack, "base rate", "", "", _three(found.brier), ""]
+        base = [_named(record, ranking), "base rate", "", "", _three(found.brier), ""]
         rows.append([*base, _three(found.log_loss), ""])
         for fit in found.fits:
             rows.append(

@@ -48,6 +48,18 @@ class LayerSolves(Solves, frozen=True):
     adjoint: Solves | None
 
 
+class Regularized(Record, frozen=True, omit_defaults=True):
+    """Of a regularizer, means over the steps since the last entry: the penalty before it is
+    multiplied by its strength (of FreeLB how far the loss rose), the share of examples that had an
+    edit to compare, and passes over a batch beside those of plain training.
+    """
+
+    value: Number
+    forward_passes: Count
+    backward_passes: Count
+    edited: MaybeShare = None
+
+
 class Losses(Record, frozen=True, omit_defaults=True):
     """Of the steps since the last entry of a log, or of an evaluation during training."""
 
@@ -63,6 +75,7 @@ class Losses(Record, frozen=True, omit_defaults=True):
     matthews: Number = None
     pearson: Number = None
     spearman: Number = None
+    regularizer: Regularized | None = None
 
 
 class LogEntry(Record, frozen=True, omit_defaults=True):

@@ -99,6 +99,8 @@ def typed(name: str, value: object, hint: object) -> Any:
             and all(type(item) is typing.get_args(option)[0] for item in value)
         ):
             return tuple(value)
+        if is_record(option) and isinstance(value, Mapping):
+            return section(name, option, value)
         if origin is Mapping and isinstance(value, Mapping):
             return {key: _plain(f"{name}.{key}", entry) for key, entry in value.items()}
         # TOML writes 1 where 1.0 is meant
@@ -116,6 +118,11 @@ def typed(name: str, value: object, hint: object) -> Any:
     raise ValueError(f"{name} must be {wanted}, got {_shown(value)}")
 
 
+def is_record(option: object) -> bool:
+    """Whether a hint is a frozen record, which a table of its own stands for."""
+    return isinstance(option, type) and issubclass(option, msgspec.Struct)
+
+
 def _is_finite(value: float) -> bool:
     """Whether it is a finite number; True and False are none."""
     try:
@@ -129,7 +136,7 @@ def _words(option: object) -> str:
     origin = typing.get_origin(option) or option
     if origin is tuple:
         return f"a list, each entry {_words(typing.get_args(option)[0])}"
-    return WORDS[origin]
+    return WORDS[Mapping if is_record(option) else origin]
 
 
 def _shown(value: object) -> str:

@@ -26,6 +26,9 @@ class ConditionConfig:
         device: a torch device.
         dtype: of the model.
         chunk: inputs measured together; it changes rounding and nothing else.
+        max_tokens: after which texts, or both texts of a pair together, are cut; None is as many as
+            the model takes. A model that was trained and attacked on cut texts is to be measured
+            on them.
 
     Raises:
         ValueError: if a choice is unknown or does not fit the others.
@@ -45,6 +48,7 @@ class ConditionConfig:
     device: str = "cpu"
     dtype: str = "float32"
     chunk: int = 16
+    max_tokens: int | None = None
 
     def __post_init__(self) -> None:
         unknown = [name for name in self.families if name not in FAMILIES]
@@ -58,6 +62,8 @@ class ConditionConfig:
         for name in ("drafts", "max_edits", "chunk"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be >= 1, got {getattr(self, name)}")
+        if self.max_tokens is not None and self.max_tokens < 1:
+            raise ValueError(f"max_tokens must be >= 1, got {self.max_tokens}")
         if self.antonyms is not None and self.synonyms is None:
             raise ValueError(f"antonyms need a table of synonyms, got {self.antonyms} alone")
         if self.synonyms is not None and "words" not in self.families:

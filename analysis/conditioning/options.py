@@ -57,6 +57,12 @@ def condition_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--antonyms", type=a_path, metavar="FILE", help="pairs of words that are no synonyms"
     )
+    parser.add_argument(
+        "--max-tokens",
+        type=positive,
+        metavar="N",
+        help="after which texts are cut, as in training (default: as many as the model takes)",
+    )
     parser.add_argument("--seed", type=a_seed, default=0, help="of the drafts (default: 0)")
     parser.add_argument("--device", default="cpu", help="torch device (default: cpu)")
     parser.add_argument(
@@ -87,6 +93,7 @@ def condition_config(options: argparse.Namespace) -> ConditionConfig:
         seed=options.seed,
         device=options.device,
         dtype=options.dtype,
+        max_tokens=options.max_tokens,
     )
 
 

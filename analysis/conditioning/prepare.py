@@ -79,10 +79,8 @@ def prepare(config: ConditionConfig, warn: Report) -> Prepared:
     rows = _rows(data, labels, classifier.tokenizer)
     if cut := sum(row.tokens > classifier.max_tokens for row in rows):
         count = "1 text is" if cut == 1 else f"{cut} texts are"
-        warn(
-            f"{count} longer than the {classifier.max_tokens} tokens that the model takes, and cut "
-            "there"
-        )
+        most = "the model takes" if config.max_tokens is None else "are read"
+        warn(f"{count} longer than the {classifier.max_tokens} tokens that {most}, and cut there")
     plan = _plan(config, data, labels, classifier)
     return Prepared(config, classifier, data, rows, names, plan)
 
@@ -98,7 +96,8 @@ def load(config: ConditionConfig, data: LabelledTable) -> Classifier:
         torch.set_num_threads(1)  # equal numbers in one process and in several
     model, tokenizer = od.load_classifier(config.model, getattr(torch, config.dtype), config.device)
     _require_margins(model, config.model)
-    max_tokens = tokenizer.model_max_length
+    most = tokenizer.model_max_length
+    max_tokens = most if config.max_tokens is None else min(config.max_tokens, most)
     families = tuple(_family(name, config, model, tokenizer, data) for name in config.families)
     return Classifier(model, tokenizer, max_tokens, families, config.drafts, config.seed)
 
@@ -152,7 +151,8 @@ def _plan(
     classifier: Classifier,
 ) -> dict[str, Any]:
     """What the numbers depend on."""
-    return {
+    cut = {} if config.max_tokens is None else {"max_tokens": classifier.max_tokens}
+    return cut | {
         "model": model_identity(config.model).as_dict(),
         "data": rows_digest(data.texts, labels or [-1] * len(data.texts)),
         "columns": [*data.columns.texts, *(data.columns.label or (None,))],

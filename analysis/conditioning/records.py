@@ -51,7 +51,7 @@ class Input(Record, frozen=True):
         flat: the gradient vanishes: first order says nothing.
         drafts: by family.
         finite: margin and gradient are numbers; else nothing is known of this input.
-        truncated: the text is longer than the model takes, and was cut.
+        truncated: the text is longer than what is read, and was cut.
         solved: every implicit step that the model declares was solved, of the text and its drafts.
     """
 
@@ -107,7 +107,7 @@ class Condition(Record, frozen=True, kw_only=True):
         inputs: every row.
         versions: of what it ran on.
         columns: of the file that the texts come from.
-        max_tokens: that the model takes, special ones included; 0 where it is not known.
+        max_tokens: that are read of a text, special ones included; 0 where it is not known.
         dtype: of the model.
     """
 

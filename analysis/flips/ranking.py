@@ -77,10 +77,14 @@ class Counts:
         )
 
 
-def count_pairs(answers: Answers, names: Sequence[str]) -> dict[str, Counts]:
-    """The pairs that each score orders right among the answers of one model."""
+def count_pairs(
+    answers: Answers, names: Sequence[str], other: str = CONFIDENCE
+) -> dict[str, Counts]:
+    """The pairs that each score orders right among the answers of one model, beside what another
+    score, confidence unless said, does.
+    """
     weights = answers.of_inputs
-    confidence = answers.score(CONFIDENCE)
+    confidence = answers.score(other)
     of_confidence: dict[bytes, np.ndarray] = {}  # by the inputs that are counted
     counts = {}
     for name in names:

@@ -1,18 +1,16 @@
-"""Records of conditioning, attacks and edits, told apart by what they hold, each attack beside the
-condition of its model.
-
-Knows imbert's files, not imbert.
+"""Records of conditioning, attacks, edits, runs and plans, told apart by what they hold, each
+attack beside the condition of its model.
 """
 
-import dataclasses
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from analysis.conditioning.drafts import LAST
 from analysis.conditioning.records import Condition
 from analysis.edits.records import Edits
-from analysis.ground.frozen_record import PartialRecord
+from analysis.flips.arms import arms_of, require_one_plan_each, unmeasured
+from analysis.flips.files import Attack, Attacked, Files, Run, StudyPlan
 from analysis.ground.json_records import read_record
 from analysis.ground.typed_records import typed
 
@@ -21,69 +19,13 @@ KINDS = {  # of each record: entries that no other has together
     "condition": ("inputs", "families"),
     "attack": ("attack", "per_example"),
     "edits": ("edits", "left_out"),
+    "run": ("run", "train", "meta"),
+    "plan": ("plan", "question"),
 }
-EXPECTED = "prediction.json, condition.json, edits.json or the record of an attack"
-
-
-class Outcome(PartialRecord, frozen=True):
-    """One example under attack."""
-
-    index: int
-    right_before: bool
-    right_after: bool
-
-
-class OfModel(PartialRecord, frozen=True):
-    """What was attacked, by content; older records have less."""
-
-    checkpoint: str | None
-    examples: str
-    config: str | None = None
-    tokenizer: str | None = None
-
-
-class Attack(PartialRecord, frozen=True):
-    """What is read of an attack's record."""
-
-    attack: str
-    options: dict[str, Any]
-    per_example: list[Outcome]
-    of: OfModel
-
-    @property
-    def choice(self) -> str:
-        """Its options as a key: only attacks with equal ones are pooled over models."""
-        return json.dumps({**self.options, "seed": None}, sort_keys=True)
-
-
-@dataclasses.dataclass(frozen=True)
-class Attacked:
-    """An attack beside the condition of the model that it attacked.
-
-    Attributes:
-        model: index among the conditions.
-        path: of the attack's record.
-        attack: what it says.
-    """
-
-    model: int
-    path: Path
-    attack: Attack
-
-
-@dataclasses.dataclass(frozen=True)
-class Files:
-    """All records of a verdict.
-
-    Attributes:
-        conditions: one for each model.
-        attacked: every attack with its model.
-        edits: perhaps none.
-    """
-
-    conditions: tuple[Condition, ...]
-    attacked: tuple[Attacked, ...]
-    edits: tuple[Edits, ...]
+EXPECTED = (
+    "prediction.json, condition.json, edits.json, result.json, plan.json or the record of an attack"
+)
+DISAGREEING = 0.01  # share of the rows that two records of one model may not agree on
 
 
 def kind_of(path: Path, values: Any = None) -> str:
@@ -101,8 +43,11 @@ def kind_of(path: Path, values: Any = None) -> str:
 
 
 def read_files(paths: Sequence[Path], edits: Sequence[Path] = ()) -> Files:
-    """Read conditions, attacks and edits in any order, and match each attack to its condition by
-    the weights of the model.
+    """Read conditions, attacks, edits, results of runs and a plan in any order, and match attacks
+    and runs to conditions by the weights of the model.
+
+    Results say which task, kind of model and seed a condition is of; without them all models of a
+    task are of one kind.
 
     Args:
         paths: of all records.
@@ -111,12 +56,15 @@ def read_files(paths: Sequence[Path], edits: Sequence[Path] = ()) -> Files:
     Raises:
         ValueError: if a file is another record; if a condition has no labels of its own, no attack
             or the weights of another one; if an attack has no condition or is on other rows than
-            its condition; or if edits are of no classifier that has a condition, or of one twice.
+            its condition; if edits are of no classifier that has a condition, or of one twice; or
+            if results are of some conditions alone, or several plans cover one model.
         OSError: if a file cannot be read.
     """
     conditions: dict[Path, Condition] = {}
     attacks: dict[Path, Attack] = {}
     edited: dict[Path, Edits] = {}
+    runs: dict[Path, Run] = {}
+    plans: dict[Path, StudyPlan] = {}
     for path in dict.fromkeys([*paths, *edits]):
         values = read_record(path, Any)
         kind = kind_of(path, values)
@@ -128,6 +76,10 @@ def read_files(paths: Sequence[Path], edits: Sequence[Path] = ()) -> Files:
             attacks[path] = typed(values, Attack, path)
         elif kind == "edits":
             edited[path] = _answered(path, typed(values, Edits, path))
+        elif kind == "run":
+            runs[path] = typed(values, Run, path)
+        elif kind == "plan":
+            plans[path] = typed(values, StudyPlan, path)
         else:
             raise ValueError(
                 f"{path}: expected a prediction first and the folder of its study after it, "
@@ -139,7 +91,16 @@ def read_files(paths: Sequence[Path], edits: Sequence[Path] = ()) -> Files:
     places = _places(conditions)
     attacked = _matched(conditions, places, attacks)
     _require_one_of_each_model(edited, places)
-    return Files(tuple(conditions.values()), attacked, tuple(edited.values()))
+    arms = arms_of(conditions, [(each.model, each.attack) for each in attacked], runs)
+    require_one_plan_each(arms, plans)
+    return Files(
+        conditions=tuple(conditions.values()),
+        attacked=attacked,
+        edits=tuple(edited.values()),
+        arms=arms,
+        missing=tuple(unmeasured(conditions.values(), runs.values())),
+        plans=tuple(plans.values()),
+    )
 
 
 def _named(kind: str) -> str:
@@ -217,27 +178,34 @@ def _matched(
     first: dict[tuple[int, str, str], Path] = {}
     for path, attack in attacks.items():
         model = _place_of(path, "an attack on", attack.of.checkpoint, places)
-        _require_same_rows(path, attack, paths[model], conditions[paths[model]])
+        disagreeing = _same_rows(path, attack, paths[model], conditions[paths[model]])
         twice = first.setdefault((model, attack.attack, attack.choice), path)
         if twice != path:
             raise ValueError(
                 f"{path}: expected an attack once for each model, got it in {twice} too"
             )
-        attacked.append(Attacked(model, path, attack))
+        attacked.append(Attacked(model, path, attack, disagreeing))
     for model, path in enumerate(paths):
         if model not in {each.model for each in attacked}:
             raise ValueError(f"{path}: expected an attack on the model of this condition, got none")
     return tuple(attacked)
 
 
-def _require_same_rows(path: Path, attack: Attack, of: Path, condition: Condition) -> None:
-    """The attack must have seen the model of the condition, on its first rows."""
+def _same_rows(path: Path, attack: Attack, of: Path, condition: Condition) -> tuple[int, ...]:
+    """The attack must have seen the model of the condition, on its first rows; the rows that only
+    one of the two has right.
+
+    A batch of other texts moves logits in their last digits, and implicit steps within the
+    tolerance of their solver.
+    """
     for name in ("config", "tokenizer"):
         own, other = getattr(attack.of, name), condition.identity.get(name)
         if own is not None and other is not None and own != other:
             raise ValueError(
                 f"{path}: expected an attack on the {name} {other[:12]} of {of}, got {own[:12]}"
             )
+    _require_same_text(path, attack, condition)
+    _require_same_tokens(path, attack, of, condition)
     rows = attack.per_example
     if not rows or len(rows) > len(condition.inputs):
         raise ValueError(
@@ -250,6 +218,7 @@ def _require_same_rows(path: Path, attack: Attack, of: Path, condition: Conditio
             f"{path}: expected an attack on the examples {condition.examples[:12]} of {of}, "
             f"got {attack.of.examples[:12]}"
         )
+    disagreeing = []
     for place, (row, row_input) in enumerate(zip(rows, condition.inputs, strict=False)):
         if row.index != place or row_input.index != place:
             raise ValueError(
@@ -257,7 +226,36 @@ def _require_same_rows(path: Path, attack: Attack, of: Path, condition: Conditio
                 f"and {row_input.index} at {place}"
             )
         if row.right_before != row_input.right:
+            disagreeing.append(place)
+        if len(disagreeing) > DISAGREEING * len(rows):
             raise ValueError(
                 f"{path}: expected right_before of row {place} to be "
                 f"{str(row_input.right).lower()} as in {of}, got {str(row.right_before).lower()}"
             )
+    return tuple(disagreeing)
+
+
+def _require_same_text(path: Path, attack: Attack, condition: Condition) -> None:
+    """Of a pair the attack must have edited the text that the drafts edit."""
+    texts = max(len(condition.columns) - 1, 1)  # the last column is the label
+    part = attack.options.get("part", LAST)
+    if part not in (LAST, texts - 1):
+        raise ValueError(
+            f"{path}: expected an attack on the last text of a pair, part {LAST}, as drafts edit "
+            f"it, got part {part}"
+        )
+
+
+def _require_same_tokens(path: Path, attack: Attack, of: Path, condition: Condition) -> None:
+    """Attack and condition must have read as much of each text."""
+    most = attack.of.max_length
+    if most is None:
+        return
+    rows = condition.inputs[: len(attack.per_example)]
+    longest = max((row.tokens for row in rows), default=0)
+    is_cut_shorter = condition.max_tokens and condition.max_tokens < most
+    if longest > most or (is_cut_shorter and any(row.truncated for row in rows)):
+        raise ValueError(
+            f"{path}: expected an attack on as much of each text as {of} has read, got texts cut "
+            f"after {most} tokens; measure the condition with --max-tokens {most}"
+        )

@@ -3,59 +3,21 @@ of it.
 """
 
 from collections.abc import Iterable
-from typing import Annotated, Final, Literal
+from typing import Final, Literal
 
 import msgspec
 
+from analysis.flips.estimates import Count, Number
+from analysis.flips.estimates import Estimate as Estimate
+from analysis.flips.study_records import Joined
+from analysis.flips.study_records import Plan as Plan
+from analysis.flips.study_records import Reading as Reading
+from analysis.flips.study_records import Transfer as Transfer
 from analysis.ground.frozen_record import Record
 
 SCHEMA: Final = 1
-Number = float | None  # None is a number that is not known
-Count = Annotated[int, msgspec.Meta(ge=0)]
 Population = Literal["right", "unflipped"]
 FEWEST = 5  # sentences that flip, and that hold, below which there is no interval
-
-
-class Estimate(Record, frozen=True):
-    """A number and the ends of its 95 % interval over resamples of sentences.
-
-    Attributes:
-        value: on what was measured; None where it is not defined.
-        low: None where fewer than five sentences flip, or hold.
-        high: likewise.
-    """
-
-    value: Number
-    low: Number
-    high: Number
-
-    @property
-    def above_zero(self) -> bool:
-        """The whole interval is."""
-        return self.low is not None and self.low > 0
-
-    @property
-    def below_zero(self) -> bool:
-        """The whole interval is."""
-        return self.high is not None and self.high < 0
-
-    @property
-    def words(self) -> str:
-        """As it is written: 0.74 [0.70, 0.77]; a dash for a value that is not known."""
-        return self._written("{:.2f}")
-
-    @property
-    def signed(self) -> str:
-        """As a difference is written: +0.120 [+0.090, +0.150]."""
-        return self._written("{:+.3f}").replace("-", "−")
-
-    def _written(self, form: str) -> str:
-        if self.value is None:
-            return "–"
-        value = form.format(self.value)
-        if self.low is None or self.high is None:
-            return value
-        return f"{value} [{form.format(self.low)}, {form.format(self.high)}]"
 
 
 class Score(Record, frozen=True, kw_only=True):
@@ -163,7 +125,9 @@ class Ranking(Record, frozen=True, kw_only=True):
         across: of the primary outcome of several models, the gain where inputs of different models
             are compared with each other too; else None.
         calibration: None for inputs that no draft flips, for one model beside several, and where
-            too few flip or hold.
+            too few flip or hold; for several kinds of model too.
+        task: of the models; empty where it is not known.
+        kind: of the models; empty for several kinds together, or where it is not known.
     """
 
     attack: str
@@ -175,6 +139,8 @@ class Ranking(Record, frozen=True, kw_only=True):
     scores: list[Score]
     across: Estimate | None
     calibration: Calibration | None
+    task: str = ""
+    kind: str = ""
 
     def score(self, name: str) -> Score:
         """The score of a name."""
@@ -221,6 +187,9 @@ class Model(Record, frozen=True):
         examples: digest of its rows.
         inputs: how many.
         right: of them.
+        task: that it was trained on; empty where it is not known.
+        kind: "bert", "ex-bert" or "im-bert"; empty where it is not known.
+        seed: of training; None where it is not known.
     """
 
     name: str
@@ -228,6 +197,9 @@ class Model(Record, frozen=True):
     examples: str
     inputs: Count
     right: Count
+    task: str = ""
+    kind: str = ""
+    seed: Count | None = None
 
 
 class Primary(Record, frozen=True):
@@ -265,6 +237,11 @@ class Flips(Record, frozen=True, kw_only=True):
         resamples: of sentences, behind every interval.
         seed: of resamples and folds.
         versions: of what it ran on.
+        joined: the rows of each attack that were used.
+        missing: what one kind of model lacks of the seeds that another has.
+        transfers: of explicit models' scores to implicit models' flips.
+        plans: of the studies whose models these are, as far as they were given.
+        readings: of the plans, selected by the primary outcomes.
     """
 
     schema: Literal[1] = SCHEMA
@@ -277,18 +254,33 @@ class Flips(Record, frozen=True, kw_only=True):
     resamples: Count
     seed: Count
     versions: dict[str, str]
+    joined: list[Joined] = msgspec.field(default_factory=list)
+    missing: list[str] = msgspec.field(default_factory=list)
+    transfers: list[Transfer] = msgspec.field(default_factory=list)
+    plans: list[Plan] = msgspec.field(default_factory=list)
+    readings: list[Reading] = msgspec.field(default_factory=list)
+
+    @property
+    def has_groups(self) -> bool:
+        """Several tasks or kinds of model stand beside each other."""
+        return len({(each.task, each.kind) for each in self.rankings}) > 1
 
     def pooled(self, population: Population) -> list[Ranking]:
-        """Of each attack, on all models that it attacked together."""
+        """Of each attack, on all models of a task that it attacked together: of several kinds all
+        of them first, then each kind.
+        """
         return [each for each in pooled_rankings(self.rankings) if each.population == population]
 
 
 def pooled_rankings(rankings: list[Ranking]) -> list[Ranking]:
-    """Those of all models that their attack attacked."""
-    most: dict[str, int] = {}
+    """Those of all models of a task, or of a kind, that their attack attacked."""
+    most: dict[tuple[str, str, str], int] = {}
     for each in rankings:
-        most[each.attack] = max(most.get(each.attack, 0), len(each.models))
-    return [each for each in rankings if len(each.models) == most[each.attack]]
+        key = (each.attack, each.task, each.kind)
+        most[key] = max(most.get(key, 0), len(each.models))
+    return [
+        each for each in rankings if len(each.models) == most[each.attack, each.task, each.kind]
+    ]
 
 
 def principal_scores(names: Iterable[str]) -> list[str]:
@@ -296,3 +288,26 @@ def principal_scores(names: Iterable[str]) -> list[str]:
     known = list(names)
     last = {name.rpartition(" ")[0]: name for name in known if " growth " in name}
     return [name for name in known if " growth " not in name or name in last.values()]
+
+
+def row_notes(record: Flips) -> list[str]:
+    """Attacks on the first rows alone, rows that were left out, and seeds that are missing."""
+    models: dict[str, list[Model]] = {}
+    for each in record.joined:
+        model = record.models[each.model]
+        if each.rows < each.inputs:
+            named = ", ".join(name for name in (each.attack, model.task, model.kind) if name)
+            words = f"{named}: {each.rows} of {each.inputs} rows used"
+            if each.disagreeing:
+                words += f", {each.disagreeing} left out, where the two records differ"
+            models.setdefault(words, []).append(model)
+    lines = [f"{words} ({_who(of)})" for words, of in models.items()]
+    return lines + [f"missing: {line}" for line in record.missing]
+
+
+def _who(models: list[Model]) -> str:
+    """The seeds of models of one task and kind, else how many they are."""
+    seeds = [model.seed for model in models if model.seed is not None]
+    if len(seeds) == len(models):
+        return f"seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))}"
+    return f"{len(models)} model{'s' if len(models) > 1 else ''}"

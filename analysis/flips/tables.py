@@ -9,11 +9,12 @@ from analysis.ground.write_tables import write_table
 
 
 def tables(record: Flips) -> dict[str, pd.DataFrame]:
-    """Scores, predicted flip rates and fates, by the name of the file."""
+    """Scores, predicted flip rates, fates and transfers, by the name of the file."""
     return {
         "scores": pd.DataFrame(_scores(record)),
         "flip_rates": pd.DataFrame(_flip_rates(record)),
         "fates": pd.DataFrame(_fates(record)),
+        "transfers": pd.DataFrame(_transfers(record)),
     }
 
 
@@ -35,6 +36,8 @@ def _scores(record: Flips) -> list[dict[str, object]]:
         {
             "attack": ranking.attack,
             "models": _listed(ranking.models),
+            "task": ranking.task,
+            "kind": ranking.kind,
             "population": ranking.population,
             "score": score.name,
             "primary": ranking.primary and score.name == record.primary.score,
@@ -56,6 +59,8 @@ def _flip_rates(record: Flips) -> list[dict[str, object]]:
         {
             "attack": ranking.attack,
             "models": _listed(ranking.models),
+            "task": ranking.task,
+            "kind": ranking.kind,
             "fit": fit.name,
             "bin": place,
             "inputs": each.inputs,
@@ -85,6 +90,29 @@ def _fates(record: Flips) -> list[dict[str, object]]:
         for fate in record.fates
         for name in ("whole", "first", "read")
         for level, found in enumerate(fate[name])
+    ]
+
+
+def _transfers(record: Flips) -> list[dict[str, object]]:
+    return [
+        {
+            "attack": transfer.attack,
+            "task": transfer.task,
+            "explicit": transfer.explicit,
+            "implicit": transfer.implicit,
+            "seeds": _listed(transfer.seeds),
+            "score": each.score,
+            "other": each.other,
+            "flipped": each.flipped,
+            "held": each.held,
+            "left_out": each.left_out,
+            "sentences": each.sentences,
+            **_ends("auroc", each.auroc),
+            **_ends("of_other", each.of_other),
+            **_ends("gain", each.gain),
+        }
+        for transfer in record.transfers
+        for each in transfer.compared
     ]
 
 

@@ -11,9 +11,15 @@ from analysis.flips.records import (
     Ranking,
     Score,
     principal_scores,
+    row_notes,
+)
+from analysis.flips.telling_study import (
+    WIDTH,
+    on_groups,
+    on_plans,
+    on_transfers,
 )
 
-WIDTH = 80
 COLUMNS = 3  # attacks side by side
 POPULATIONS: dict[Population, str] = {
     "right": "that the models get right",
@@ -24,13 +30,16 @@ POPULATIONS: dict[Population, str] = {
 def primary_sentence(rankings: Sequence[Ranking], attacks: Sequence[str], score: str) -> str:
     """The outcome that was fixed beforehand, whatever it is."""
     parts = []
+    of_one_group = len({(each.task, each.kind) for each in rankings}) < 2
     for ranking in rankings:
         found = ranking.score(score)
+        against = f"against {ranking.attack}" if of_one_group else f"against {labelled(ranking)}"
         if found.gain.value is None:
-            parts.append(f"not known against {ranking.attack}, {_why_unknown(ranking, found)}")
+            parts.append(f"not known {against}, {_why_unknown(ranking, found)}")
             continue
-        ranked = f"{found.gain.signed} against {ranking.attack}: {_meaning(found)}"
-        parts.append(f"{ranked} ({short(found.auroc.value)} and {short(found.confidence.value)})")
+        both = f"{short(found.auroc.value)} and {short(found.confidence.value)}"
+        rows = f"{found.flipped + found.held} inputs of {found.sentences} sentences"
+        parts.append(f"{found.gain.signed} {against}: {_meaning(found)} ({both}; {rows})")
     untested = [name for name in attacks if not any(_is_of(each, name) for each in rankings)]
     if untested:
         parts.append(f"not tested against {' and '.join(untested)}")
@@ -44,6 +53,7 @@ def alone_sentence(rankings: Sequence[Ranking], primaries: Sequence[Ranking], sc
     """The primary outcome where inputs of several models are compared with each other too, and on
     each model alone, from the least to the largest; empty for one model.
     """
+    of_one_group = len({(each.task, each.kind) for each in primaries}) < 2
     alone = []
     across = []
     for primary in primaries:
@@ -51,20 +61,29 @@ def alone_sentence(rankings: Sequence[Ranking], primaries: Sequence[Ranking], sc
             each.score(score).gain.value
             for each in rankings
             if (each.attack, each.population) == (primary.attack, primary.population)
+            and (each.task, each.kind) == (primary.task, primary.kind)
             and len(each.models) == 1
         ]
+        against = f"against {primary.attack}" if of_one_group else f"against {labelled(primary)}"
         known = [value for value in values if value is not None]
         if len(primary.models) > 1 and known:
-            alone.append(f"{min(known):+.3f} to {max(known):+.3f} against {primary.attack}")
+            ends = f"{min(known):+.3f} to {max(known):+.3f}".replace("-", "−")
+            alone.append(f"{ends} {against}")
         if primary.across is not None:
-            across.append(f"{primary.across.signed} against {primary.attack}")
+            across.append(f"{primary.across.signed} {against}")
     if not alone:
         return ""
-    told_alone = f"Single models have {'; '.join(alone)}.".replace("-", "−")
+    told_alone = f"Single models have {'; '.join(alone)}."
     return (
         "Only inputs of one model are compared with each other; comparing those of different "
         f"models too gives {'; '.join(across)}. {told_alone}"
     )
+
+
+def labelled(ranking: Ranking) -> str:
+    """The attack with the task and the kind of model: words (sst2, im-bert)."""
+    words = [ranking.task or "one task", ranking.kind or "all kinds"]
+    return f"{ranking.attack} ({', '.join(words)})"
 
 
 def _is_of(ranking: Ranking, attack: str) -> bool:
@@ -102,16 +121,29 @@ def told(record: Flips) -> list[str]:
         f"{counts}, their intervals not corrected for their number.",
         WIDTH,
     )
+    if readings := on_plans(record):
+        lines += ["", *readings]
+    if record.has_groups:
+        lines += ["", *on_groups(record), *on_transfers(record)]
+    else:
+        lines += _on_scores(record)
+    if rows := row_notes(record):
+        lines += ["", *(part for line in rows for part in textwrap.wrap(line, WIDTH))]
+    lines += _on_calibration(record)
+    for fate in record.fates[:1]:
+        lines += ["", *_on_fate(fate)]
+    return lines
+
+
+def _on_scores(record: Flips) -> list[str]:
+    """Every score, inputs of each population, the attacks side by side."""
+    lines = []
     for population, words in POPULATIONS.items():
         pooled = record.pooled(population)
         lines += ["", *textwrap.wrap(f"AUROC of each score for a flip, inputs {words}", WIDTH)]
         for start in range(0, len(pooled), COLUMNS):
             lines += _table(pooled[start : start + COLUMNS])
-    lines += ["+ and −: the interval of the difference to confidence lies above or below 0"]
-    lines += _on_calibration(record)
-    for fate in record.fates[:1]:
-        lines += ["", *_on_fate(fate)]
-    return lines
+    return [*lines, "+ and −: the interval of the difference to confidence lies above or below 0"]
 
 
 def _table(rankings: Sequence[Ranking]) -> list[str]:
@@ -141,17 +173,19 @@ def _on_calibration(record: Flips) -> list[str]:
     lines = []
     for ranking in record.pooled("right"):
         if ranking.calibration is not None:
-            lines.append(_brier(ranking.attack, ranking.calibration))
+            of_one_group = not record.has_groups
+            label = ranking.attack if of_one_group else labelled(ranking)
+            lines.append(_brier(label, ranking.calibration))
     if not lines:
         return ["", "No flip rates are predicted: too few sentences flip, or hold."]
     head = "Brier score of predicted flip rates, sentences that the fit has not seen"
-    names = f"{'':<20}{'base rate':<12}{'confidence':<12}{'gradient':<12}together"
+    names = f"{'':<28}{'base rate':<12}{'confidence':<12}{'gradient':<12}together"
     return ["", head, names, *lines]
 
 
 def _brier(attack: str, found: Calibration) -> str:
     cells = [found.brier, *(fit.brier for fit in found.fits)]
-    return f"{attack[:19]:<20}" + "".join(f"{value:<12.3f}" for value in cells).rstrip()
+    return f"{attack[:27]:<28}" + "".join(f"{value:<12.3f}" for value in cells).rstrip()
 
 
 def _on_fate(fate: Fate) -> list[str]:

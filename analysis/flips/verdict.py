@@ -2,42 +2,29 @@
 the rest.
 """
 
-import dataclasses
-import functools
-import operator
 from collections.abc import Sequence
 
-import numpy as np
-
 from analysis.conditioning.records import Condition
-from analysis.flips.crossfit import calibration
+from analysis.flips.arms import missing_seeds, tasks_of
 from analysis.flips.depth import fates
-from analysis.flips.ranking import Answers, Counts, across_models, count_pairs, scored
-from analysis.flips.reading import Attacked, Files
+from analysis.flips.files import Arm, Attacked, Files, StudyPlan
 from analysis.flips.records import (
     Flips,
     Model,
-    Population,
     Primary,
     Ranking,
     pooled_rankings,
 )
-from analysis.flips.scores import (
-    CONFIDENCE,
-    GRADIENT,
-    definitions,
-    no_draft_flips,
-    scores_of,
-    together,
-)
+from analysis.flips.scores import GRADIENT, definitions
+from analysis.flips.study_records import Joined, Plan, Reading
 from analysis.flips.telling import alone_sentence, primary_sentence
-from analysis.ground.resampling import cluster_weights
+from analysis.flips.under_attack import PRIMARY_ATTACKS, under_attack
+from analysis.ground.question import Question
 from analysis.ground.versions import versions
 
 RESAMPLES = 2_000
-PRIMARY_ATTACKS = ("characters", "words")  # fixed, with the score and the outcome, beforehand
 OUTCOME = "AUROC of the score less AUROC of confidence"
-ALWAYS_ZERO = " flipped"  # what scores end with that are 0 for inputs that no draft flips
+PRIMARY = "gradient over confidence"  # the name of the outcome in the question of a plan
 ON = ("odestab", "numpy", "scipy")
 
 
@@ -45,20 +32,38 @@ def judge(files: Files, seed: int = 0, resamples: int = RESAMPLES) -> Flips:
     """Rank the inputs that attacks flip by every score, predict their flip rates, and follow edits
     through depth.
 
+    Models are judged by task, and within a task by kind: a primary outcome is of one task, kind and
+    attack, pooled over seeds.
+
     Args:
         files: conditions, attacks and edits, as `read_files` matches them.
         seed: of resamples and folds.
         resamples: of sentences.
+
+    Raises:
+        ValueError: if the question of the plan is about another outcome.
     """
+    for plan in files.plans:
+        _require_primary(plan)
     names: dict[str, str] = {}
     for condition in files.conditions:
         names |= definitions(condition)
     rankings = []
+    transfers = []
+    missing = list(files.missing)
+    joined = []
     for attack, attacked in by_attack(files.attacked).items():
-        group = _under_attack(attack, attacked, files.conditions, seed, resamples)
-        rankings += group.rankings(list(names))
+        joined += [_joined(attack, each, files.conditions[each.model]) for each in attacked]
+        by_model = {each.model: each for each in attacked}
+        for models in tasks_of(files.arms, by_model).values():
+            of_task = [by_model[model] for model in models]
+            group = under_attack(attack, of_task, files, seed, resamples)
+            rankings += group.rankings(list(names))
+            transfers += group.transfers()
+            missing += missing_seeds(attack, files.arms, models)
     pooled = pooled_rankings(rankings)
     compared = sum(len(each.scores) - 1 for each in pooled)  # all but confidence itself
+    compared += sum(len(each.compared) for each in transfers)
     primaries = [each for each in pooled if each.primary]
     return Flips(
         primary=Primary(
@@ -70,13 +75,21 @@ def judge(files: Files, seed: int = 0, resamples: int = RESAMPLES) -> Flips:
             alone=alone_sentence(rankings, primaries, GRADIENT),
         ),
         explored=compared - len(primaries),
-        models=[_model(condition) for condition in files.conditions],
+        models=[
+            _model(condition, arm)
+            for condition, arm in zip(files.conditions, files.arms, strict=True)
+        ],
         definitions=names,
         rankings=pooled + [each for each in rankings if each not in pooled],
         fates=fates(files.edits, resamples, seed),
         resamples=resamples,
         seed=seed,
         versions=versions(ON),
+        joined=joined,
+        missing=missing,
+        transfers=transfers,
+        plans=[_plan(plan) for plan in files.plans],
+        readings=_readings(files.plans, primaries),
     )
 
 
@@ -108,127 +121,66 @@ def _rank(attack: str) -> int:
     return PRIMARY_ATTACKS.index(attack) if known else len(PRIMARY_ATTACKS)
 
 
-def _model(condition: Condition) -> Model:
+def _model(condition: Condition, arm: Arm) -> Model:
     return Model(
         name=condition.model,
         weights=condition.identity["weights"] or "",
         examples=condition.examples,
         inputs=len(condition.inputs),
         right=sum(each.right for each in condition.inputs),
+        task=arm.task,
+        kind=arm.kind,
+        seed=arm.seed,
     )
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class _UnderAttack:
-    """All models under one attack.
-
-    Attributes:
-        name: of the attack.
-        models: indices among the conditions.
-        answers: by population, those of each model.
-        families: of drafts.
-        has_primary: the primary outcome was fixed for this attack.
-        seed: of folds.
-    """
-
-    name: str
-    models: list[int]
-    answers: dict[Population, list[Answers]]
-    families: list[str]
-    has_primary: bool
-    seed: int
-
-    def rankings(self, scores: Sequence[str]) -> list[Ranking]:
-        """Of inputs that models get right, then of those that no draft flips; all models together
-        first, then each alone where there are several.
-        """
-        every = list(range(len(self.models)))
-        alone = [[place] for place in every if len(every) > 1]
-        found = []
-        for population, answers in self.answers.items():
-            own = [
-                score
-                for score in scores
-                if population == "right" or not score.endswith(ALWAYS_ZERO)
-            ]
-            counts = [count_pairs(each, own) for each in answers]
-            for places in [every, *alone]:
-                found.append(self._ranking(population, places, [counts[p] for p in places]))
-        return found
-
-    def _ranking(
-        self, population: Population, places: list[int], counts: Sequence[dict[str, Counts]]
-    ) -> Ranking:
-        answers = [self.answers[population][place] for place in places]
-        first_look = population == "right" and len(places) == len(self.models)
-        is_primary = first_look and self.has_primary
-        return Ranking(
-            attack=self.name,
-            models=[self.models[place] for place in places],
-            population=population,
-            primary=is_primary,
-            inputs=sum(len(each.flipped) for each in answers),
-            flipped=int(sum(each.flipped.sum() for each in answers)),
-            scores=[
-                scored(name, functools.reduce(operator.add, [each[name] for each in counts]))
-                for name in counts[0]
-            ],
-            across=across_models(answers, GRADIENT) if is_primary and len(places) > 1 else None,
-            calibration=calibration(answers, self._fits, self.seed) if first_look else None,
-        )
-
-    @property
-    def _fits(self) -> dict[str, list[str]]:
-        """The scores that each fit of flip rates reads."""
-        return {
-            "confidence": [CONFIDENCE],
-            "gradient": [GRADIENT],
-            "together": together(self.families),
-        }
-
-
-def _under_attack(
-    name: str,
-    attacked: Sequence[Attacked],
-    conditions: Sequence[Condition],
-    seed: int,
-    resamples: int,
-) -> _UnderAttack:
-    models = [each.model for each in attacked]
-    right, unflipped = _answers(attacked, conditions, seed, resamples)
-    return _UnderAttack(
-        name,
-        models,
-        {"right": right, "unflipped": unflipped},
-        list(dict.fromkeys(family for index in models for family in conditions[index].families)),
-        attacked[0].attack.attack in PRIMARY_ATTACKS,
-        seed,
+def _joined(name: str, attacked: Attacked, condition: Condition) -> Joined:
+    disagreeing = len(attacked.disagreeing)
+    return Joined(
+        attack=name,
+        model=attacked.model,
+        rows=len(attacked.attack.per_example) - disagreeing,
+        inputs=len(condition.inputs),
+        disagreeing=disagreeing,
     )
 
 
-def _answers(
-    attacked: Sequence[Attacked], conditions: Sequence[Condition], seed: int, resamples: int
-) -> tuple[list[Answers], list[Answers]]:
-    """What each model gets right under an attack, and those of it that no draft flips; a resample
-    draws a sentence with all its models.
-    """
-    inputs = [conditions[each.model].inputs[: len(each.attack.per_example)] for each in attacked]
-    texts = sorted({each.text for rows in inputs for each in rows})
-    column = {text: place for place, text in enumerate(texts)}
-    weights = cluster_weights(np.arange(len(texts)), resamples, seed)
-    right = []
-    unflipped = []
-    for each, rows in zip(attacked, inputs, strict=True):
-        scores = scores_of(conditions[each.model])
-        outcomes = each.attack.per_example
-        answers = Answers(
-            scores={name: values[: len(rows)] for name, values in scores.items()},
-            flipped=np.array([not outcome.right_after for outcome in outcomes], dtype=bool),
-            sentences=np.array([column[row.text] for row in rows], dtype=int),
-            weights=weights,
+def _require_primary(plan: StudyPlan) -> None:
+    question = plan.question
+    if question is not None and question.primary != PRIMARY:
+        raise ValueError(
+            f"question.primary of the plan must be {PRIMARY!r} where conditions are held against "
+            f"attacks, got {question.primary!r}"
         )
-        is_right = np.array([row.right for row in rows], dtype=bool)
-        holds = np.array([no_draft_flips(row) for row in rows], dtype=bool)
-        right.append(answers.only(is_right))
-        unflipped.append(answers.only(is_right & holds))
-    return right, unflipped
+
+
+def _plan(plan: StudyPlan) -> Plan:
+    return Plan(plan.name, plan.plan, [each.before for each in plan.changes], plan.question)
+
+
+def _readings(plans: Sequence[StudyPlan], primaries: Sequence[Ranking]) -> list[Reading]:
+    """The sentence for each primary outcome from the plan of its models, by the rule of the plan's
+    question.
+    """
+    return [
+        _reading(plan.plan, plan.question, ranking)
+        for ranking in primaries
+        for plan in plans
+        if plan.question is not None and plan.covers(ranking.task, ranking.kind)
+    ]
+
+
+def _reading(plan: str, question: Question, ranking: Ranking) -> Reading:
+    found = ranking.score(GRADIENT)
+    outcome = question.outcome(found.gain.low, found.gain.high)
+    return Reading(
+        plan=plan,
+        attack=ranking.attack,
+        task=ranking.task,
+        kind=ranking.kind,
+        inputs=ranking.inputs,
+        sentences=found.sentences,
+        gain=found.gain,
+        outcome=outcome,
+        sentence=question.reading[outcome],
+    )

@@ -34,6 +34,8 @@ class PlanRecord(Record, frozen=True, kw_only=True):
     Attributes:
         schema: of this file.
         name: of the study.
+        tasks: of the study.
+        kinds: of its models.
         plan: sha256 of the contents of the plan's file, as it is now.
         question: of the plan; None where it has none.
         changes: that were declared, in their order; the first `before` is the plan of the first
@@ -42,6 +44,8 @@ class PlanRecord(Record, frozen=True, kw_only=True):
 
     schema: Literal[1] = 1
     name: str
+    tasks: list[str]
+    kinds: list[str]
     plan: str
     question: Question | None
     changes: list[PlanChange]
@@ -89,7 +93,14 @@ def hold_plan(
         changes = [*earlier.changes, PlanChange(earlier.plan, digest)]
         report(f"the plan is another one: {earlier.plan[:12]} before, {digest[:12]} now; recorded")
     question = study.question if isinstance(study.question, Question) else None
-    record = PlanRecord(name=study.name, plan=digest, question=question, changes=changes)
+    record = PlanRecord(
+        name=study.name,
+        tasks=list(study.tasks),
+        kinds=list(dict.fromkeys(cell.run.model.kind for cell in study.cells())),
+        plan=digest,
+        question=question,
+        changes=changes,
+    )
     out.mkdir(parents=True, exist_ok=True)
     write_record(out / PLAN, plain(record))
     return record

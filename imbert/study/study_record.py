@@ -129,8 +129,8 @@ class StudyMeta(Record, frozen=True):
 class Study(Record, frozen=True):
     """All runs of a study together: study.json.
 
-    `plan` is the sha256 of the plan's file, as plan.json has it, and `plan_changes` what was declared
-    since the first run; folders of earlier versions have neither.
+    `plan` is the sha256 of the plan's file, as plan.json has it, and `plan_changes` what was
+    declared since the first run; folders of earlier versions have neither.
     """
 
     schema: Literal[1]

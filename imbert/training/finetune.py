@@ -18,7 +18,7 @@ from imbert.model.choice import MODEL_OPTIONS
 from imbert.model.classifier import longest_text, require_length
 from imbert.model.loading import WEIGHTS, load_model, load_tokenizer, quiet
 from imbert.model.solver_log import failures
-from imbert.model.transformers_types import Tokenizer
+from imbert.model.transformers_types import Model, Tokenizer
 from imbert.records import (
     Checkpoints,
     LayerSolves,
@@ -50,6 +50,8 @@ from imbert.training.inputs import files_of, model_of, other_inputs, read_rows, 
 from imbert.training.metrics import compute_metrics
 from imbert.training.own_data import resolved
 from imbert.training.processes import leave_group_at_exit
+from imbert.training.regularizers.chance import no_better_than_chance
+from imbert.training.regularizers.regularization import Regularization
 from imbert.training.run_config import RunConfig, TrainChoice, run_config
 from imbert.training.saved_states import last_state, remove_unusable, step_of
 from imbert.training.trainer import (
@@ -228,11 +230,12 @@ def _tuner(
     model = load_model(run.model, what, run.train.seed, data)
     require_length(model, tokenizer, run.data.max_length)
     longest = longest_text(model, tokenizer, run.data.max_length, pair=len(what.keys) == 2)
+    rows = Rows(examples["training"], tokenizer, longest)
     with quiet():
         return FineTuner(
             model=model,
             args=trainer_arguments(run, folder),
-            train_dataset=Rows(examples["training"], tokenizer, longest),
+            train_dataset=rows,
             eval_dataset=Rows(examples["validation"], tokenizer, longest),
             data_collator=Padding(tokenizer),
             processing_class=tokenizer,
@@ -247,7 +250,21 @@ def _tuner(
             stopwatch=stopwatch,
             bias_correction=run.train.bias_correction,
             earliest=run.train.earliest,
+            regularization=_regularization(run, model, rows),
         )
+
+
+def _regularization(run: RunConfig, model: Model, rows: Rows) -> Regularization | None:
+    """The regularizer of a run for its training rows; None of plain training.
+
+    Raises:
+        ValueError: if it cannot be used with the model.
+    """
+    if run.train.regularizer is None:
+        return None
+    regularizer = run.train.regularizer.regularizer()
+    regularizer.require(model)
+    return Regularization(regularizer, rows, run.train.seed)
 
 
 def _metrics(what: Task, predictions: transformers.EvalPrediction) -> dict[str, float]:
@@ -343,7 +360,10 @@ def _record(
         train=Training(**training),
         evaluation=structs.replace(evaluation, solver=None, data=None),
         meta=meta,
-        warnings=_warnings(trained.log, evaluation.solver or [], run.train.failed_limit),
+        warnings=[
+            *_warnings(trained.log, evaluation.solver or [], run.train.failed_limit),
+            *no_better_than_chance(run, trained, examples["validation"]),
+        ],
     )
 
 

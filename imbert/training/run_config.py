@@ -31,6 +31,7 @@ from imbert.toml_tables import (
     read_toml,
     section,
 )
+from imbert.training.regularizers.choice import RegularizerChoice
 
 DEVICES = ("auto", "cpu", "cuda")
 PRECISIONS = ("float32", "bfloat16")
@@ -132,6 +133,11 @@ class DataChoice(Choice, frozen=True):
         keys = (self.text_column, *([self.pair_column] if self.pair_column else []))
         return own_task(keys, () if self.regression else self.labels or ())
 
+    @property
+    def is_regression(self) -> bool:
+        """Whether labels are numbers to predict, as far as the choices say."""
+        return bool(self.regression) if self.task == OWN else task(self.task).labels == 1
+
     def _require_own(self) -> None:
         """Raise ValueError unless the choices of an own task fit each other."""
         if self.regression and self.labels:
@@ -209,6 +215,7 @@ class TrainChoice(Choice, frozen=True):
         logging_dir: of TensorBoard's files; a relative path starts at the run's folder. None is
             "tensorboard" there.
         progress: whether a bar shows the steps.
+        regularizer: what is added to the loss; None is nothing.
 
     Raises:
         ValueError: if a choice is out of range, or `logging_dir` is given without TensorBoard.
@@ -234,6 +241,7 @@ class TrainChoice(Choice, frozen=True):
     report_to: tuple[str, ...] = ()
     logging_dir: str | None = None
     progress: bool = False
+    regularizer: RegularizerChoice | None = None
 
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size", "gradient_accumulation"):
@@ -254,6 +262,8 @@ class TrainChoice(Choice, frozen=True):
         one_of("train.schedule", self.schedule, SCHEDULES)
         one_of("train.device", self.device, DEVICES)
         one_of("train.precision", self.precision, PRECISIONS)
+        if self.regularizer is not None:
+            self.regularizer.require_setting(self.precision)
         if self.logging_dir is not None and "tensorboard" not in self.report_to:
             raise ValueError(
                 "train.logging_dir means nothing without TensorBoard: expected 'tensorboard' in "
@@ -311,18 +321,27 @@ SHOWN: Mapping[str, tuple[str, ...]] = types.MappingProxyType(
     {"train": ("report_to", "logging_dir", "progress")}
 )
 # choices that the first runs lack: left out at their defaults, so that old digests stay
-LATER: Mapping[str, tuple[str, ...]] = types.MappingProxyType({"train": SHOWN["train"]})
+LATER: Mapping[str, tuple[str, ...]] = types.MappingProxyType(
+    {"train": (*SHOWN["train"], "regularizer")}
+)
 
 
 class RunConfig(Choice, frozen=True):
     """All choices of one fine-tuning run; equal configurations give equal weights on one
     machine.
+
+    Raises:
+        ValueError: if the regularizer means nothing for the task.
     """
 
     model: ModelChoice = ModelChoice()
     data: DataChoice = DataChoice()
     train: TrainChoice = TrainChoice()
     evaluate: EvaluateChoice = EvaluateChoice()
+
+    def __post_init__(self) -> None:
+        if self.train.regularizer is not None:
+            self.train.regularizer.require_task(self.data.is_regression)
 
     def as_dict(self) -> dict[str, Plain]:
         """Plain JSON-ready values, without the `LATER` choices that have their defaults."""

@@ -5,7 +5,7 @@ from typing import Any, Self
 
 import transformers
 
-from imbert.model.solver_log import SolverLog, solver_log, statistics
+from imbert.model.solver_log import LayerBatch, SolverLog, solver_log, statistics
 from imbert.model.transformers_types import Model
 from imbert.records import LayerSolves
 
@@ -50,19 +50,19 @@ class SolverStatistics(transformers.TrainerCallback):
         self, args: Arguments, state: State, control: Control, model: Model = None, **others: Any
     ) -> None:
         """After each micro-batch but the last one of a step."""
-        self._add("training", model, backward=True)
+        self.add("training", model, statistics(model), backward=True)
 
     def on_step_end(
         self, args: Arguments, state: State, control: Control, model: Model = None, **others: Any
     ) -> None:
         """After the last micro-batch of a step."""
-        self._add("training", model, backward=True)
+        self.add("training", model, statistics(model), backward=True)
 
     def on_prediction_step(
         self, args: Arguments, state: State, control: Control, model: Model = None, **others: Any
     ) -> None:
         """After each batch of an evaluation."""
-        self._add("evaluation", model, backward=False)
+        self.add("evaluation", model, statistics(model))
 
     def on_log(
         self,
@@ -86,10 +86,13 @@ class SolverStatistics(transformers.TrainerCallback):
             logs.update(scalars)
             state.log_history[-1].update(scalars)
 
-    def _add(self, kind: str, model: Model, backward: bool) -> None:
+    def add(
+        self, kind: str, model: Model, solves: list[LayerBatch], backward: bool = False
+    ) -> None:
+        """Take in how the solves of a pass went, that of its gradient too if it had one."""
         log = self.logs[kind]
         log.fixed_steps = solver_log(model).fixed_steps
-        log.add(statistics(model), backward)
+        log.add(solves, backward)
 
     def _scalars(self, prefix: str, layers: list[LayerSolves]) -> dict[str, float]:
         """The numbers of one entry."""

@@ -10,16 +10,17 @@ import numpy as np
 import torch
 import transformers
 from torch import Tensor
-from torch.utils.data import Dataset
 from transformers.trainer_callback import ProgressCallback
 
-from imbert.data.tasks import Examples
 from imbert.model.loading import saving
 from imbert.model.solver_log import in_words, statistics
-from imbert.model.transformers_types import Model, Tokenizer
+from imbert.model.transformers_types import Model
 from imbert.records import plain
 from imbert.result import Stopwatch
+from imbert.training.batches import Padding as Padding
+from imbert.training.batches import Rows as Rows
 from imbert.training.optimizer import UncorrectedAdamW
+from imbert.training.regularizers.regularization import Regularization
 from imbert.training.saved_states import WHOLE as WHOLE
 from imbert.training.saved_states import last_state as last_state
 from imbert.training.saved_states import mark_whole, remove_older, step_of
@@ -28,64 +29,11 @@ from imbert.training.solver_statistics import SolverStatistics
 CRITERION = "criterion"
 # far below one example's share of an accuracy: the loss decides between equal metrics only
 LOSS_WEIGHT = 1e-6
-Row = Mapping[
-    str, list[int] | int | float
-]  # token ids and masks, the label and the index of an example
 Batch = dict[str, Tensor]
 Predicted = tuple[Tensor | None, Tensor | None, Tensor | None]  # loss, logits, labels
 Arguments = transformers.TrainingArguments
 State = transformers.TrainerState
 Control = transformers.TrainerControl
-
-
-class Rows(Dataset):
-    """Tokenised examples, unpadded, each with its label and its index.
-
-    Args:
-        examples: texts and labels.
-        tokenizer: of the checkpoint.
-        max_length: tokens after which texts are cut.
-    """
-
-    def __init__(self, examples: Examples, tokenizer: Tokenizer, max_length: int) -> None:
-        self.ids = examples.ids
-        self.labels = examples.labels
-        columns = list(zip(*examples.texts, strict=True))
-        self.encoded = tokenizer(
-            *[list(column) for column in columns], truncation=True, max_length=max_length
-        )
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    def __getitem__(self, index: int) -> Row:
-        return {name: values[index] for name, values in self.encoded.items()} | {
-            "labels": self.labels[index].item(),
-            "index": index,
-        }
-
-
-class Padding:
-    """Pads a batch to its longest text.
-
-    Args:
-        tokenizer: of the checkpoint.
-    """
-
-    def __init__(self, tokenizer: Tokenizer) -> None:
-        self.tokenizer = tokenizer
-
-    def __call__(self, rows: Sequence[Row]) -> dict[str, Tensor]:
-        texts = [
-            {name: value for name, value in row.items() if name not in ("labels", "index")}
-            for row in rows
-        ]
-        padded = self.tokenizer.pad(texts, padding=True, return_tensors="pt")
-        whole = isinstance(rows[0]["labels"], int)
-        labels = torch.tensor(
-            [row["labels"] for row in rows], dtype=torch.int64 if whole else torch.float32
-        )
-        return {**padded, "labels": labels, "index": torch.tensor([row["index"] for row in rows])}
 
 
 class FineTuner(transformers.Trainer):
@@ -96,6 +44,7 @@ class FineTuner(transformers.Trainer):
         stopwatch: of the whole training, for the log.
         bias_correction: of Adam's moments.
         earliest: epochs before which no state is the best.
+        regularization: what is added to the loss; None is plain training.
         **options: Trainer's.
     """
 
@@ -105,11 +54,14 @@ class FineTuner(transformers.Trainer):
         stopwatch: Stopwatch,
         bias_correction: bool = True,
         earliest: int = 0,
+        regularization: Regularization | None = None,
         **options: Any,
     ) -> None:
         super().__init__(**options)
         self.bias_correction = bias_correction
         self.earliest = earliest
+        self.regularization = regularization
+        self.indices: list[int] = []  # of the examples of the micro-batch among the rows
         self.ids = {
             "training": options["train_dataset"].ids,
             "validation": options["eval_dataset"].ids,
@@ -123,7 +75,8 @@ class FineTuner(transformers.Trainer):
     def training_step(
         self, model: Model, inputs: Batch, num_items_in_batch: Tensor | int | None = None
     ) -> Tensor:
-        examples = [self.ids["training"][index] for index in inputs.pop("index")]
+        self.indices = inputs.pop("index").tolist()
+        examples = [self.ids["training"][index] for index in self.indices]
         # micro-batches of one step are remembered together: the gradient is known after the last
         step, earlier = self.seen
         self.seen = (
@@ -134,6 +87,28 @@ class FineTuner(transformers.Trainer):
         # before the optimiser steps, so that the weights are those of the last good step
         self._require_finite("loss", loss, examples)
         return loss
+
+    def compute_loss(
+        self,
+        model: Model,
+        inputs: Batch,
+        return_outputs: bool = False,
+        num_items_in_batch: Tensor | int | None = None,
+    ) -> Tensor | tuple[Tensor, Any]:
+        """Of a training step the penalised loss; of an evaluation Trainer's own."""
+        if self.regularization is None or return_outputs:
+            loss: Tensor | tuple[Tensor, Any] = super().compute_loss(
+                model, inputs, return_outputs, num_items_in_batch
+            )
+            return loss
+        return self.regularization.loss(
+            model,
+            inputs,
+            self.indices,
+            self.state.global_step,
+            lambda part: self.accelerator.backward(part / self.current_gradient_accumulation_steps),
+            lambda solves: self.solves.add("training", model, solves),
+        )
 
     def prediction_step(
         self, model: Model, inputs: Batch, *arguments: Any, **options: Any
@@ -177,6 +152,10 @@ class FineTuner(transformers.Trainer):
         # without the criterion this evaluation is no candidate for the best state
         if self._is_early():
             logs = {name: value for name, value in logs.items() if name != f"eval_{CRITERION}"}
+        penalty = None
+        if self.regularization is not None and kind == "training":
+            penalty = self.regularization.summary()
+            logs = {**logs, "penalty": penalty.value}
         super().log(logs, start_time)
         # by layer in the record alone: services take numbers
         if "loss" in logs or "eval_loss" in logs:
@@ -184,6 +163,8 @@ class FineTuner(transformers.Trainer):
             entry["solver"] = solver
             entry["wall_seconds"] = spent.wall_seconds
             entry["cpu_seconds"] = spent.cpu_seconds
+            if penalty is not None:
+                entry["regularizer"] = plain(penalty)
 
     def _determine_best_metric(self, metrics: dict[str, float], trial: object) -> bool:
         return False if self._is_early() else super()._determine_best_metric(metrics, trial)

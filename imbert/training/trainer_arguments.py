@@ -22,10 +22,14 @@ def trainer_arguments(run: RunConfig, folder: Path) -> transformers.TrainingArgu
         folder: of the training's states.
 
     Raises:
-        ValueError: if a batch cannot be shared evenly, or there is no GPU where one is asked for.
+        ValueError: if a batch cannot be shared evenly, there is no GPU where one is asked for, or a
+            regularizer is asked for in several processes.
     """
     choice = run.train
     processes = int(os.environ.get("WORLD_SIZE", "1"))
+    # the wrapper of a shared model takes one forward pass a step
+    if choice.regularizer is not None and processes > 1:
+        raise ValueError(f"train.regularizer: expected one process, got {processes}")
     on_cpu = _is_on_cpu(choice)
     when = "steps" if choice.save_steps else "epoch"
     steps = choice.save_steps or 500  # ignored where it is an epoch

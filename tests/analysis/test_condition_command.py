@@ -162,6 +162,19 @@ def test_a_text_that_is_too_long_is_cut_with_a_warning(odestab: Command) -> None
     assert [row.truncated for row in read("out").inputs] == [True, False]
 
 
+def test_texts_are_cut_after_fewer_tokens_than_the_model_takes(odestab: Command) -> None:
+    Path("table.tsv").write_text("text\n" + "the cat " * 9 + "\ncat\n")
+    outcome = odestab(*CONDITION, "--max-tokens", "6", "--out", "out")
+    assert outcome.err == [
+        "odestab: warning: 1 text is longer than the 6 tokens that are read, and cut there"
+    ]
+    record = read("out")
+    assert record.max_tokens == 6 and [row.tokens for row in record.inputs] == [6, 3]
+    again = odestab(*CONDITION, "--out", "out")
+    assert again.code == 2 and "belongs to a run with another max_tokens" in again.err[-1]
+    odestab.refuses([*CONDITION, "--max-tokens", "0", "--out", "other"], "--max-tokens")
+
+
 # Going on
 
 

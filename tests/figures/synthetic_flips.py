@@ -1,5 +1,7 @@
 """A verdict on flips whose numbers a test can read off."""
 
+from msgspec import structs
+
 from analysis.flips.records import (
     Bin,
     Calibration,
@@ -13,6 +15,7 @@ from analysis.flips.records import (
     Ranking,
     Score,
 )
+from analysis.flips.study_records import Compared, Transfer
 
 NONE = Estimate(None, None, None)
 AUROC = {"confidence": 0.6, "gradient": 0.75, "words growth 1": 0.5, "words growth 2": 0.55}
@@ -115,3 +118,43 @@ def flips(fates: bool = True, few: bool = False, fitted: bool = True) -> Flips:
         seed=0,
         versions={"numpy": "2"},
     )
+
+
+def compared(score: str, other: str, gain: float) -> Compared:
+    return Compared(
+        score=score,
+        other=other,
+        left_out=0,
+        flipped=20,
+        held=30,
+        sentences=50,
+        auroc=around(0.6 + gain),
+        of_other=around(0.6),
+        gain=around(gain),
+    )
+
+
+def grouped() -> Flips:
+    """Two kinds of model of one task, apart and together, and one transfer."""
+    record = flips(fates=False)
+    rankings = [
+        structs.replace(each, task="sst2", kind=kind, primary=bool(kind) and each.primary)
+        for each in record.rankings
+        if each.attack == "characters" and len(each.models) == 2
+        for kind in ("", "bert", "im-bert")
+    ]
+    transfer = Transfer(
+        attack="characters",
+        task="sst2",
+        explicit="bert",
+        implicit="im-bert",
+        pairs=[[0, 1]],
+        seeds=[0],
+        inputs=50,
+        flipped=20,
+        compared=[
+            compared("explicit gradient", "confidence", 0.08),
+            compared("explicit gradient", "gradient", -0.03),
+        ],
+    )
+    return structs.replace(record, rankings=rankings, transfers=[transfer])

@@ -10,7 +10,9 @@ import synthetic_flips
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from figures import style
 from figures.flips import PRIMARY, draw_fates, draw_flip_rates, draw_scores, shown_fates
+from figures.flips_groups import draw_groups
 from figures.flips_page import write_page
 
 ROWS = ["confidence", "gradient", "words growth 2"]
@@ -110,3 +112,30 @@ def test_a_page_without_fits_and_edits(tmp_path: Path) -> None:
     page = write_page(record, tmp_path).read_text(encoding="utf-8")
     assert "Too few sentences flip, or hold, to fit flip rates." in page
     assert "Fate by depth" not in page and not (tmp_path / "flips_fates.svg").exists()
+
+
+def test_groups_stand_at_their_gains_with_the_primary_ones_marked() -> None:
+    figure = draw_groups(synthetic_flips.grouped())
+    assert figure.get_figwidth() == style.WIDTH
+    gains, transfers = figure.axes
+    ticks = [tick.get_text() for tick in gains.get_yticklabels()]
+    assert ticks == [
+        f"sst2, {kind}, characters (n = 50)" for kind in ("all kinds", "bert", "im-bert")
+    ]
+    found = markers(gains)
+    assert [x for x, _, _ in found] == pytest.approx([0.15] * 3 + [0.05] * 3)
+    assert [face == PRIMARY for _, _, face in found] == [False, True, True, False, False, False]
+    assert {face for _, _, face in found[3:]} == {"white"}
+    marks = {
+        str(line.get_marker()): float(line.get_xdata()[0])
+        for line in transfers.lines
+        if line.get_marker() in ("D", "s")
+    }
+    assert marks == pytest.approx({"D": 0.08, "s": -0.03})
+
+
+def test_one_attack_of_two_kinds_is_two_panels() -> None:
+    figure = draw_scores(synthetic_flips.grouped())
+    titles = [panel.get_title().split(":")[0] for panel in figure.axes]
+    assert titles[1:] == ["sst2, bert\ncharacters", "sst2, im-bert\ncharacters"]
+    assert all(len(markers(panel)) == 2 * len(ROWS) for panel in figure.axes)

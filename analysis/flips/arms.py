@@ -1,0 +1,132 @@
+"""Task, kind of model and seed of each condition, and which of them are judged together."""
+
+import dataclasses
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+from analysis.conditioning.records import Condition
+from analysis.flips.files import Arm, Attack, Run, StudyPlan
+
+IMPLICIT = "im-bert"
+
+
+@dataclasses.dataclass(frozen=True)
+class Group:
+    """Models that are judged together: a sentence is drawn with all of them.
+
+    Attributes:
+        task: of all.
+        kind: of all; empty for several kinds, or where it is not known.
+        models: indices.
+        is_one_kind: whether all are of one kind; only then a primary outcome was fixed.
+    """
+
+    task: str
+    kind: str
+    models: tuple[int, ...]
+    is_one_kind: bool
+
+
+def arms_of(
+    conditions: Mapping[Path, Condition],
+    attacks: Sequence[tuple[int, Attack]],
+    runs: Mapping[Path, Run],
+) -> tuple[Arm, ...]:
+    """The arm of each condition: from the result of its run, else the task that its attacks name.
+
+    Args:
+        conditions: by file.
+        attacks: each with the index of its condition.
+        runs: results by file; of all conditions, or of none.
+
+    Raises:
+        ValueError: if only some conditions have a run, a run and an attack name different tasks, or
+            two models are of one task, kind and seed.
+    """
+    by_weights = {run.weights: run for run in runs.values()}
+    arms: list[Arm] = []
+    for index, (path, condition) in enumerate(conditions.items()):
+        run = by_weights.get(condition.identity["weights"] or "")
+        if runs and run is None:
+            raise ValueError(
+                f"{path}: expected the result.json of its run beside those of others, got none"
+            )
+        tasks = {attack.of.task for model, attack in attacks if model == index}
+        named = {task for task in tasks if task is not None}
+        if run is not None:
+            named.add(run.arm.task)
+        if len(named) > 1:
+            raise ValueError(
+                f"{path}: expected attacks on one task, got {' and '.join(sorted(named))}"
+            )
+        arm = Arm(next(iter(named), ""), "", None) if run is None else run.arm
+        if run is not None and arm in arms:
+            raise ValueError(
+                f"{path}: expected one model of each task, kind and seed, got another "
+                f"{arm.words}: {list(conditions)[arms.index(arm)]}"
+            )
+        arms.append(arm)
+    return tuple(arms)
+
+
+def require_one_plan_each(arms: Iterable[Arm], plans: Mapping[Path, StudyPlan]) -> None:
+    """Raise ValueError where several plans cover the models of one task and kind."""
+    for arm in arms:
+        of_arm = [path for path, plan in plans.items() if plan.covers(arm.task, arm.kind)]
+        if len(of_arm) > 1:
+            named = ", ".join(name for name in (arm.task, arm.kind) if name)
+            raise ValueError(
+                f"expected one plan for models of {named or 'one study'}, got "
+                f"{' and '.join(map(str, of_arm))}"
+            )
+
+
+def groups_of(arms: Sequence[Arm], models: Iterable[int]) -> list[Group]:
+    """Of one task: all kinds together where there are several, then each kind."""
+    chosen = list(models)
+    task = arms[chosen[0]].task
+    kinds = list(dict.fromkeys(arms[model].kind for model in chosen))
+    every = [Group(task, "", tuple(chosen), False)] if len(kinds) > 1 else []
+    return every + [
+        Group(task, kind, tuple(m for m in chosen if arms[m].kind == kind), True) for kind in kinds
+    ]
+
+
+def tasks_of(arms: Sequence[Arm], models: Iterable[int]) -> dict[str, list[int]]:
+    """The models of each task."""
+    tasks: dict[str, list[int]] = {}
+    for model in models:
+        tasks.setdefault(arms[model].task, []).append(model)
+    return tasks
+
+
+def seed_pairs(arms: Sequence[Arm], models: Iterable[int]) -> dict[str, list[tuple[int, int]]]:
+    """By explicit kind, pairs of an explicit and an implicit model of one seed, of one task."""
+    chosen = list(models)
+    pairs: dict[str, list[tuple[int, int]]] = {}
+    for target in chosen:
+        if arms[target].kind != IMPLICIT:
+            continue
+        for source in chosen:
+            kind = arms[source].kind
+            if kind != IMPLICIT and arms[source].seed == arms[target].seed:
+                pairs.setdefault(kind, []).append((source, target))
+    return pairs
+
+
+def missing_seeds(attack: str, arms: Sequence[Arm], models: Iterable[int]) -> list[str]:
+    """What one kind of model lacks of the seeds that another kind has, of one task and attack."""
+    chosen = [arms[model] for model in models]
+    seeds = sorted({arm.seed for arm in chosen if arm.seed is not None})
+    return [
+        f"{Arm(chosen[0].task, kind, seed).words}: not attacked by {attack}"
+        for kind in dict.fromkeys(arm.kind for arm in chosen)
+        for seed in seeds
+        if not any((arm.kind, arm.seed) == (kind, seed) for arm in chosen)
+    ]
+
+
+def unmeasured(conditions: Iterable[Condition], runs: Iterable[Run]) -> list[str]:
+    """Runs that were given without a condition."""
+    known = {condition.identity["weights"] for condition in conditions}
+    return [f"{run.arm.words}: no condition.json" for run in runs if run.weights not in known]

@@ -1,0 +1,180 @@
+"""What is read of the files that a verdict takes. Knows imbert's files, not imbert."""
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+from analysis.conditioning.records import Condition
+from analysis.edits.records import Edits
+from analysis.ground.frozen_record import PartialRecord
+from analysis.ground.question import Question
+
+
+class Outcome(PartialRecord, frozen=True):
+    """One example under attack."""
+
+    index: int
+    right_before: bool
+    right_after: bool
+
+
+class OfModel(PartialRecord, frozen=True):
+    """What was attacked, by content; older records have less."""
+
+    checkpoint: str | None
+    examples: str
+    config: str | None = None
+    tokenizer: str | None = None
+    task: str | None = None
+    max_length: int | None = None
+
+
+class Attack(PartialRecord, frozen=True):
+    """What is read of an attack's record."""
+
+    attack: str
+    options: dict[str, Any]
+    per_example: list[Outcome]
+    of: OfModel
+
+    @property
+    def choice(self) -> str:
+        """Its options as a key: only attacks with equal ones are pooled over models."""
+        return json.dumps({**self.options, "seed": None}, sort_keys=True)
+
+
+@dataclasses.dataclass(frozen=True)
+class Arm:
+    """Which model of a study one is.
+
+    Attributes:
+        task: that it was trained on; empty where it is not known.
+        kind: "bert", "ex-bert" or "im-bert"; empty where it is not known.
+        seed: of training; None where it is not known.
+    """
+
+    task: str
+    kind: str
+    seed: int | None
+
+    @property
+    def words(self) -> str:
+        """As it is named: sst2, im-bert, seed 3."""
+        return f"{self.task}, {self.kind}, seed {self.seed}"
+
+
+class ChosenModel(PartialRecord, frozen=True):
+    """The table [model] of a run."""
+
+    kind: str = "bert"
+
+
+class ChosenData(PartialRecord, frozen=True):
+    """The table [data] of a run."""
+
+    task: str
+
+
+class ChosenTraining(PartialRecord, frozen=True):
+    """The table [train] of a run."""
+
+    seed: int
+
+
+class Choices(PartialRecord, frozen=True):
+    """What a run was to be."""
+
+    model: ChosenModel
+    data: ChosenData
+    train: ChosenTraining
+
+
+class Checkpoints(PartialRecord, frozen=True):
+    """Digest of the weights after training."""
+
+    final: str | None
+
+
+class RunMeta(PartialRecord, frozen=True):
+    """What says which weights a run left."""
+
+    checkpoints: Checkpoints
+
+
+class Run(PartialRecord, frozen=True):
+    """What is read of result.json: which run has which weights."""
+
+    run: Choices
+    meta: RunMeta
+
+    @property
+    def weights(self) -> str:
+        """Digest; empty where there was none to take."""
+        return self.meta.checkpoints.final or ""
+
+    @property
+    def arm(self) -> Arm:
+        """Task, kind and seed."""
+        return Arm(self.run.data.task, self.run.model.kind, self.run.train.seed)
+
+
+class PlanChange(PartialRecord, frozen=True):
+    """Digests of a plan that was replaced, and of the one in its place."""
+
+    before: str
+    after: str
+
+
+class StudyPlan(PartialRecord, frozen=True):
+    """What is read of a study's plan.json: the digest of its file, and what was fixed in it."""
+
+    name: str
+    tasks: list[str]
+    kinds: list[str]
+    plan: str
+    question: Question | None
+    changes: list[PlanChange]
+
+    def covers(self, task: str, kind: str) -> bool:
+        """Whether models of a task and kind are of this study; of those that are not known, any."""
+        return (not task or task in self.tasks) and (not kind or kind in self.kinds)
+
+
+@dataclasses.dataclass(frozen=True)
+class Attacked:
+    """An attack beside the condition of the model that it attacked.
+
+    Attributes:
+        model: index among the conditions.
+        path: of the attack's record.
+        attack: what it says.
+        disagreeing: rows that the model has right in only one of the two records: they are close to
+            the boundary, and left out.
+    """
+
+    model: int
+    path: Path
+    attack: Attack
+    disagreeing: tuple[int, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True)
+class Files:
+    """All records of a verdict.
+
+    Attributes:
+        conditions: one for each model.
+        attacked: every attack with its model.
+        edits: perhaps none.
+        arms: of each condition.
+        missing: runs that were given and have no condition.
+        plans: of the studies whose models these are; no two of one task and kind.
+    """
+
+    conditions: tuple[Condition, ...]
+    attacked: tuple[Attacked, ...]
+    edits: tuple[Edits, ...]
+    arms: tuple[Arm, ...]
+    missing: tuple[str, ...] = ()
+    plans: tuple[StudyPlan, ...] = ()

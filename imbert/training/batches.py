@@ -1,0 +1,75 @@
+"""Tokenised examples, and batches of them as Trainer takes them."""
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from imbert.data.tasks import Examples
+from imbert.model.transformers_types import Tokenizer
+
+# token ids and masks, the label and the index of an example
+Row = Mapping[str, list[int] | int | float]
+
+
+class Rows(Dataset):
+    """Tokenised examples, unpadded, each with its label and its index.
+
+    Args:
+        examples: texts and labels.
+        tokenizer: of the checkpoint.
+        max_length: tokens after which texts are cut.
+    """
+
+    def __init__(self, examples: Examples, tokenizer: Tokenizer, max_length: int) -> None:
+        self.ids = examples.ids
+        self.labels = examples.labels
+        self.texts = examples.texts
+        self.tokenizer = tokenizer
+        self.max_length = max_length
+        self.encoded = self.tokenized(self.texts)
+
+    def tokenized(self, texts: Sequence[tuple[str, ...]]) -> Mapping[str, list[list[int]]]:
+        """Token ids and masks of texts, cut as the examples are."""
+        columns = [list(column) for column in zip(*texts, strict=True)]
+        encoded: Mapping[str, list[list[int]]] = self.tokenizer(
+            *columns, truncation=True, max_length=self.max_length
+        )
+        return encoded
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitem__(self, index: int) -> Row:
+        return {name: values[index] for name, values in self.encoded.items()} | {
+            "labels": self.labels[index].item(),
+            "index": index,
+        }
+
+
+class Padding:
+    """Pads a batch to its longest text.
+
+    Args:
+        tokenizer: of the checkpoint.
+    """
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        self.tokenizer = tokenizer
+
+    def __call__(self, rows: Sequence[Row]) -> dict[str, Tensor]:
+        texts = [
+            {name: value for name, value in row.items() if name not in ("labels", "index")}
+            for row in rows
+        ]
+        whole = isinstance(rows[0]["labels"], int)
+        labels = torch.tensor(
+            [row["labels"] for row in rows], dtype=torch.int64 if whole else torch.float32
+        )
+        index = torch.tensor([row["index"] for row in rows])
+        return {**self.padded(texts), "labels": labels, "index": index}
+
+    def padded(self, texts: Sequence[Row]) -> dict[str, Tensor]:
+        """Token ids and masks `(batch, tokens)` of tokenised texts."""
+        return {**self.tokenizer.pad(texts, padding=True, return_tensors="pt")}
