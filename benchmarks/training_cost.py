@@ -261,9 +261,8 @@ def count(model: Any, run: Callable[[], None], examples: int) -> dict[str, Any]:
     adjoints = [one["adjoint"] for one in found if one["adjoint"]] if model.training else []
     known = not layers or not model.training or len(adjoints) == len(layers)
     lost = sum(one["examples"] - one["statuses"].get("CONVERGED", 0) for one in [*found, *adjoints])
-    products = sum(
-        one["evaluations_max"] + 1 for one in adjoints
-    )  # the residual is computed once more at the end
+    # at these tolerances the residual is not computed once more at the end
+    products = sum(one["evaluations_max"] for one in adjoints)
     solver = layers[0].method.solver if layers else None
     known = known and not isinstance(
         solver, od.GradientDescent

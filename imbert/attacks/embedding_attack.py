@@ -184,7 +184,7 @@ class AbstractEmbeddingAttack(AbstractAttack):
         unconfirmed = 0
         log = solver_log(classifier.model)
         # texts of like length share a batch: padding costs queries nothing but time
-        order = sorted(range(len(victims)), key=lambda i: sum(map(len, victims.texts[i])))
+        order = classifier.by_length(victims.texts)
         for start in range(0, len(order), classifier.batch_size):
             rows = order[start : start + classifier.batch_size]
             texts = [victims.texts[i] for i in rows]

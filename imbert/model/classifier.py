@@ -6,7 +6,7 @@ import contextlib
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -118,23 +118,37 @@ class Classifier:
         Raises:
             ValueError: if there is no text, or the texts have not all one part or all two.
         """
+        batch = self._tokenized(texts, padding=True, return_tensors="pt")
+        return {name: value.to(self.model.device) for name, value in batch.items()}
+
+    def by_length(self, texts: Sequence[Text]) -> list[int]:
+        """Places of the texts, those of fewest tokens first: neighbours share a batch with little
+        padding.
+
+        Raises:
+            ValueError: if the texts have not all one part or all two.
+        """
+        if not texts:
+            return []
+        lengths = [len(ids) for ids in self._tokenized(texts)["input_ids"]]
+        return sorted(range(len(texts)), key=lengths.__getitem__)
+
+    def _tokenized(self, texts: Sequence[Text], **options: Any) -> Mapping[str, Any]:
+        """What the tokenizer makes of texts, cut to what the model takes."""
         parts = [(text,) if isinstance(text, str) else tuple(text) for text in texts]
         counts = sorted({len(part) for part in parts})
         if counts not in ([1], [2]):
             raise ValueError(f"texts must have all one part or all two, got {counts or 'no text'}")
         columns = [list(column) for column in zip(*parts, strict=True)]
         limit = longest_text(self.model, self.tokenizer, self.max_length, pair=counts == [2])
-        batch = self.tokenizer(
-            *columns, padding=True, truncation=True, max_length=limit, return_tensors="pt"
+        tokenized: Mapping[str, Any] = self.tokenizer(
+            *columns, truncation=True, max_length=limit, **options
         )
-        return {name: value.to(self.model.device) for name, value in batch.items()}
+        return tokenized
 
     def logits(self, texts: Sequence[Text]) -> np.ndarray:
         """Logits `(N, labels)` in the order of the texts; batches hold texts of like length."""
-        order = sorted(
-            range(len(texts)),
-            key=lambda i: len(texts[i]) if isinstance(texts[i], str) else sum(map(len, texts[i])),
-        )
+        order = self.by_length(texts)
         logits = np.zeros((len(texts), self.labels), dtype=np.float64)
         # not inference_mode: a solver may differentiate
         with evaluating(self.model), torch.no_grad():

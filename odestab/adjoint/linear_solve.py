@@ -103,7 +103,8 @@ def solve_linear(
     share = r.norm(dim=1) / size.clamp(min=tiny)
     asked = max(rtol, ROUNDINGS * eps)
     # GMRES measures by r, of which a good guess has left a small share of g.
-    solved = gmres(matvec, r, asked / share.clamp(min=tiny), max_iterations, restart)
+    rest = asked / share.clamp(min=tiny)
+    solved = gmres(matvec, r, rest, max_iterations, restart, believed=eps**0.5)
     v = solved.solution if start is None else start + solved.solution
     residual = solved.residual * share.clamp(max=1.0)
     rounding = ROUNDINGS * eps * (1 + v.norm(dim=1) / size.clamp(min=tiny))

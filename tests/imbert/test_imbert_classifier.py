@@ -2,6 +2,7 @@
 changed.
 """
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -131,3 +132,25 @@ def test_a_regression_has_no_probabilities() -> None:
     assert classifier.logits(["good"]).shape == (1, 1)
     with pytest.raises(ValueError, match="use logits"):
         classifier.predict(["good"])
+
+
+def test_batches_hold_texts_of_like_length_in_tokens(monkeypatch: pytest.MonkeyPatch) -> None:
+    # characters tell little of tokens: punctuation is one token a character
+    texts = ["!" * 6, "the film", "!" * 9, "good bad"]
+    classifier = dataclasses.replace(trained(), batch_size=2)
+    padded = []
+    encode = Classifier.encode
+
+    def counted(self: Classifier, chosen: list[str]) -> dict[str, torch.Tensor]:
+        batch = encode(self, chosen)
+        padded.append(int((batch["attention_mask"] == 0).sum()))
+        return batch
+
+    monkeypatch.setattr(Classifier, "encode", counted)
+    lengths = [int(encode(classifier, [text])["attention_mask"].sum()) for text in texts]
+    classifier.logits(texts)
+    ordered = sorted(lengths)
+    assert sum(padded) == sum(b - a for a, b in zip(ordered[::2], ordered[1::2], strict=True))
+    by_characters = sorted(range(len(texts)), key=lambda i: len(texts[i]))
+    pairs = zip(by_characters[::2], by_characters[1::2], strict=True)
+    assert sum(padded) < sum(abs(lengths[i] - lengths[j]) for i, j in pairs)

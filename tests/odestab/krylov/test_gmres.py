@@ -200,3 +200,36 @@ def test_right_hand_sides_that_are_nearly_nothing_are_scaled_first(
     torch.testing.assert_close(
         found.solution * sizes, ordinary.solution.expand(2, -1), rtol=0, atol=100 * rtol
     )
+
+
+def test_a_residual_that_is_believed_costs_no_product_and_is_the_true_one() -> None:
+    matrices, b = batch(), normal_numbers(3, N)
+    products = []
+
+    def counted(x: torch.Tensor) -> torch.Tensor:
+        products.append(1)
+        return apply(matrices)(x)
+
+    checked = gmres(counted, b, 1e-3)
+    with_check = len(products)
+    products.clear()
+    believed = gmres(counted, b, 1e-3, believed=1e-6)
+    assert len(products) == with_check - 1
+    torch.testing.assert_close(believed.solution, checked.solution, rtol=0, atol=0)
+    torch.testing.assert_close(believed.residual, checked.residual, rtol=1e-8, atol=1e-12)
+    assert believed.converged.all() and torch.equal(believed.iterations, checked.iterations)
+    # a tighter tolerance is checked
+    products.clear()
+    gmres(counted, b, 1e-9, believed=1e-6)
+    assert len(products) > int(gmres(apply(matrices), b, 1e-9).iterations.max())
+
+
+def test_an_unmet_tolerance_is_never_believed() -> None:
+    singular = torch.diag(torch.tensor([1.0, 2.0, 3.0, 0.0]).double())[None]
+    ones = torch.ones(1, 4, dtype=torch.float64)
+    found = gmres(apply(singular), ones, 1e-3, believed=1e-6)
+    assert not found.converged.any()
+    assert float(found.residual[0]) == pytest.approx(0.5, rel=1e-8)
+    nothing = torch.cat([ones, 0 * ones])
+    mixed = gmres(apply(singular.expand(2, 4, 4) + torch.eye(4)), nothing, 1e-3, believed=1e-6)
+    assert mixed.residual[1] == 0 and mixed.converged.all()
