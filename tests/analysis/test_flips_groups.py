@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 from flips_records import a_condition, an_attack, an_input, drafted, weights_of, written
@@ -112,13 +113,17 @@ def test_each_task_and_kind_is_judged_alone_and_kinds_together(record: Flips) ->
 
 
 def test_a_group_is_what_it_is_alone(tmp_path: Path, record: Flips) -> None:
-    """Other tasks beside it change no number of a group."""
+    """Other tasks and kinds beside it change no number of a group, though it has fewer rows."""
     folder = tmp_path / "alone"
     folder.mkdir()
     paths = arm_files(folder, ARMS, rows=90)
-    kept = [path for path in paths if "sst2-bert" in path.name]
-    alone = judge(read_files(kept), resamples=RESAMPLES)
-    assert alone.pooled("right") == [of(record, "sst2", "bert")]
+    for kind in ("bert", "im-bert"):
+        kept = [path for path in paths if f"sst2-{kind}" in path.name]
+        alone = judge(read_files(kept), resamples=RESAMPLES).pooled("right")
+        beside = of(record, "sst2", kind)
+        # a model has another number where others stand before it
+        assert alone == [msgspec.structs.replace(beside, models=list(range(len(beside.models))))]
+        assert beside.calibration is not None
 
 
 def test_rows_that_were_used_and_seeds_that_are_missing_are_named(record: Flips) -> None:
