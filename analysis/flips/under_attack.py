@@ -68,7 +68,6 @@ class UnderAttack:
         files: all records.
         models: indices among the conditions, in the order of `attacked`.
         attacked: each model under the attack.
-        families: of drafts.
         has_primary: the primary outcome was fixed for this attack.
         seed: of resamples and folds.
         resamples: of sentences.
@@ -79,7 +78,6 @@ class UnderAttack:
     files: Files
     models: list[int]
     attacked: list[_Attacked]
-    families: list[str]
     has_primary: bool
     seed: int
     resamples: int
@@ -143,7 +141,7 @@ class UnderAttack:
                 for name in own_counts[0]
             ],
             across=across_models(chosen, GRADIENT) if is_primary and len(chosen) > 1 else None,
-            calibration=calibration(chosen, self._fits, self.seed) if first_look else None,
+            calibration=calibration(chosen, self._fits(group), self.seed) if first_look else None,
             task=group.task,
             kind=group.kind,
         )
@@ -153,8 +151,9 @@ class UnderAttack:
         found = []
         for pairs in seed_pairs(self.files.arms, self.models).values():
             sentences = self._resampled(self._texts(target for _, target in pairs))
+            families = self._families(model for pair in pairs for model in pair)
             answers = [self._pair(source, target, sentences) for source, target in pairs]
-            found.append(transfer(self.name, self.files.arms, pairs, answers, self.families))
+            found.append(transfer(self.name, self.files.arms, pairs, answers, families))
         return found
 
     def _pair(
@@ -176,6 +175,10 @@ class UnderAttack:
     def _of(self, model: int) -> _Attacked:
         return self.attacked[self.models.index(model)]
 
+    def _families(self, models: Iterable[int]) -> list[str]:
+        conditions = self.files.conditions
+        return list(dict.fromkeys(name for model in models for name in conditions[model].families))
+
     def _texts(self, models: Iterable[int]) -> frozenset[str]:
         return frozenset(text for model in models for text in self._of(model).texts)
 
@@ -186,13 +189,12 @@ class UnderAttack:
             self.resampled[texts] = _Sentences(column, weights)
         return self.resampled[texts]
 
-    @property
-    def _fits(self) -> dict[str, list[str]]:
-        """The scores that each fit of flip rates reads."""
+    def _fits(self, group: Group) -> dict[str, list[str]]:
+        """The scores that each fit of flip rates reads: of drafts those that the group has."""
         return {
             "confidence": [CONFIDENCE],
             "gradient": [GRADIENT],
-            "together": together(self.families),
+            "together": together(self._families(group.models)),
         }
 
 
@@ -232,9 +234,6 @@ def under_attack(
         files=files,
         models=models,
         attacked=found,
-        families=list(
-            dict.fromkeys(family for index in models for family in conditions[index].families)
-        ),
         has_primary=attacked[0].attack.attack in PRIMARY_ATTACKS,
         seed=seed,
         resamples=resamples,

@@ -239,6 +239,46 @@ def test_what_does_not_belong_to_one_study_is_refused(tmp_path: Path) -> None:
         read_files(paths)
 
 
+@pytest.mark.parametrize(
+    ("table", "name", "value"),
+    [
+        ("train", "regularizer", {"kind": "monotone", "strength": 0.1}),
+        ("data", "size", 250),
+        ("model", "step_size", 0.1),
+    ],
+)
+def test_runs_that_differ_in_more_than_the_seed_are_refused(
+    tmp_path: Path, table: str, name: str, value: Any
+) -> None:
+    paths = arm_files(tmp_path, {("sst2", "im-bert", 0): 0, ("sst2", "im-bert", 1): 1})
+    run = json.loads(paths[5].read_text())
+    run["run"]["evaluate"] = {"limit": 3}
+    run["run"]["model"]["dropout"] = None  # as a result of another version, which has the choice
+    written(tmp_path, paths[5].stem, run)
+    assert len(read_files(paths).arms) == 2
+    run["run"][table][name] = value
+    written(tmp_path, paths[5].stem, run)
+    differ = rf"sst2, im-bert that differ .* got {paths[2]} and {paths[5]}, .* in {table}.{name}$"
+    with pytest.raises(ValueError, match=differ):
+        read_files(paths)
+
+
+def test_two_results_of_one_model_are_refused(tmp_path: Path) -> None:
+    paths = arm_files(tmp_path, {("sst2", "bert", 0): 0})
+    again = written(tmp_path, "again", a_run("sst2", "ex-bert", 0, 0))
+    with pytest.raises(ValueError, match=f"different weights, got {paths[2]} and {again}"):
+        read_files([*paths, again])
+
+
+def test_explicit_steps_of_an_im_bert_are_no_implicit_model(tmp_path: Path) -> None:
+    paths = arm_files(tmp_path, {("sst2", "bert", 0): 0, ("sst2", "im-bert", 0): 1})
+    assert len(judge(read_files(paths), resamples=20).transfers) == 1
+    run = json.loads(paths[5].read_text())
+    run["run"]["model"]["method"] = "explicit_euler"
+    written(tmp_path, paths[5].stem, run)
+    assert judge(read_files(paths), resamples=20).transfers == []
+
+
 def test_a_run_without_a_condition_is_missing(tmp_path: Path) -> None:
     paths = arm_files(tmp_path, {("sst2", "bert", 0): 0})
     paths.append(written(tmp_path, "lonely", a_run("sst2", "im-bert", 0, 7)))
