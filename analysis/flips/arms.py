@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from analysis.conditioning.records import Condition
-from analysis.flips.files import Arm, Attack, Run, StudyPlan
+from analysis.flips.files import Arm, Attack, Attacked, Run, StudyPlan
 
 OF_ONE_RUN = frozenset(  # what runs that are pooled may differ in: the seed, and what is shown
     {"train.seed", "train.report_to", "train.logging_dir", "train.progress"}
@@ -162,14 +162,29 @@ def seed_pairs(arms: Sequence[Arm], models: Iterable[int]) -> dict[str, list[tup
 
 
 def missing_seeds(attack: str, arms: Sequence[Arm], models: Iterable[int]) -> list[str]:
-    """What one kind of model lacks of the seeds that another kind has, of one task and attack."""
+    """Which models an attack lacks of each kind and seed that the task has."""
     chosen = [arms[model] for model in models]
-    seeds = sorted({arm.seed for arm in chosen if arm.seed is not None})
+    task = chosen[0].task
+    of_task = [arm for arm in arms if arm.task == task]
+    seeds = sorted({arm.seed for arm in of_task if arm.seed is not None})
     return [
-        f"{Arm(chosen[0].task, kind, seed).words}: not attacked by {attack}"
-        for kind in dict.fromkeys(arm.kind for arm in chosen)
+        f"{Arm(task, kind, seed).words}: not attacked by {attack}"
+        for kind in dict.fromkeys(arm.kind for arm in of_task)
         for seed in seeds
         if not any((arm.kind, arm.seed) == (kind, seed) for arm in chosen)
+    ]
+
+
+def several_choices(arms: Sequence[Arm], attacked: Iterable[Attacked]) -> list[str]:
+    """Attacks of one name that differ in their options within a task."""
+    choices: dict[tuple[str, str], set[str]] = {}
+    for each in attacked:
+        key = (arms[each.model].task, each.attack.attack)
+        choices.setdefault(key, set()).add(each.attack.choice)
+    return [
+        f"{task or 'models'}: {attack} with {len(found)} sets of options, each judged alone"
+        for (task, attack), found in choices.items()
+        if len(found) > 1
     ]
 
 

@@ -136,6 +136,22 @@ def test_rows_that_were_used_and_seeds_that_are_missing_are_named(record: Flips)
     assert max(map(len, told(record))) <= WIDTH
 
 
+def test_a_kind_without_an_attack_and_attacks_with_other_options_are_named(tmp_path: Path) -> None:
+    paths = arm_files(tmp_path, {("sst2", "bert", 0): 0, ("sst2", "im-bert", 0): 1})
+    attack = json.loads(paths[1].read_text())
+    words = written(tmp_path, "words", {**attack, "attack": "words"})
+    assert judge(read_files([*paths, words]), resamples=20).missing == [
+        "sst2, im-bert, seed 0: not attacked by words"
+    ]
+    options = {**attack["options"], "queries": 50}
+    other = written(tmp_path, "other", {**attack, "options": options})
+    missing = judge(read_files([*paths, other]), resamples=20).missing
+    assert missing == [
+        "sst2: characters with 2 sets of options, each judged alone",
+        "sst2, im-bert, seed 0: not attacked by characters (2)",
+    ]
+
+
 def test_explicit_scores_are_held_against_flips_of_the_implicit_model(record: Flips) -> None:
     by_task = {each.task: each for each in record.transfers}
     assert {task: each.pairs for task, each in by_task.items()} == {
@@ -201,6 +217,20 @@ def test_the_plan_selects_its_sentence_by_rule(tmp_path: Path) -> None:
         assert [plan.digest for plan in record.plans] == [reading.plan] == ["a" * 64]
         assert reading.sentence in "\n".join(told(record))
     assert list(sentences.values()) == [READING[name] for name in ("above", "between", "below")]
+
+
+def test_an_outcome_without_an_interval_selects_no_sentence(tmp_path: Path) -> None:
+    paths = arm_files(tmp_path, {("sst2", "bert", 0): 0})
+    attack = json.loads(paths[1].read_text())
+    for i, outcome in enumerate(attack["per_example"]):
+        outcome["right_after"] = i > 2
+    written(tmp_path, paths[1].stem, attack)
+    plan = written(tmp_path, "plan", a_plan())
+    record = judge(read_files([*paths, plan]), resamples=20)
+    (reading,) = record.readings
+    assert reading.gain.low is None and reading.outcome == "unknown"
+    assert reading.sentence not in READING.values()
+    assert "unknown. Too few sentences" in " ".join(" ".join(told(record)).split())
 
 
 def test_each_arm_has_the_reading_of_its_own_plan(tmp_path: Path) -> None:
