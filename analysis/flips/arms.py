@@ -3,11 +3,14 @@
 import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from analysis.conditioning.records import Condition
-from analysis.flips.files import Arm, Attack, Run, StudyPlan
+from analysis.flips.files import Arm, Attack, Attacked, Run, StudyPlan
 
-IMPLICIT = "im-bert"
+OF_ONE_RUN = frozenset(  # what runs that are pooled may differ in: the seed, and what is shown
+    {"train.seed", "train.report_to", "train.logging_dir", "train.progress"}
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,6 +72,50 @@ def arms_of(
     return tuple(arms)
 
 
+def require_runs_of_studies(
+    runs: Mapping[Path, Run], choices: Mapping[Path, Mapping[str, Any]]
+) -> None:
+    """Raise ValueError where two results are of one model, or two runs of one task and kind differ
+    in more than the seed.
+
+    Args:
+        runs: results by file.
+        choices: the whole table `run` of each result.
+    """
+    by_weights: dict[str, Path] = {}
+    of_kind: dict[tuple[str, str], Path] = {}
+    for path, run in runs.items():
+        twin = by_weights.setdefault(run.weights or str(path), path)
+        if twin != path:
+            raise ValueError(f"expected results of different weights, got {twin} and {path}")
+        first = of_kind.setdefault((run.arm.task, run.arm.kind), path)
+        chosen = _training(choices[path])
+        before = _training(choices[first])
+        unlike = [
+            name
+            for name in sorted({*chosen, *before})
+            if name not in OF_ONE_RUN and chosen.get(name) != before.get(name)
+        ]
+        if unlike:
+            raise ValueError(
+                f"expected runs of {run.arm.task}, {run.arm.kind} that differ in train.seed alone, "
+                f"got {first} and {path}, which differ in {', '.join(unlike)}"
+            )
+
+
+def _training(choices: Mapping[str, Any]) -> dict[str, Any]:
+    """Choices by table and name, without those of the evaluation, which leave the weights as they
+    are, and without nulls, which older results lack.
+    """
+    return {
+        f"{table}.{name}": value
+        for table, entries in choices.items()
+        if table != "evaluate"
+        for name, value in entries.items()
+        if value is not None
+    }
+
+
 def require_one_plan_each(arms: Iterable[Arm], plans: Mapping[Path, StudyPlan]) -> None:
     """Raise ValueError where several plans cover the models of one task and kind."""
     for arm in arms:
@@ -105,24 +152,39 @@ def seed_pairs(arms: Sequence[Arm], models: Iterable[int]) -> dict[str, list[tup
     chosen = list(models)
     pairs: dict[str, list[tuple[int, int]]] = {}
     for target in chosen:
-        if arms[target].kind != IMPLICIT:
+        if not arms[target].is_implicit:
             continue
         for source in chosen:
             kind = arms[source].kind
-            if kind != IMPLICIT and arms[source].seed == arms[target].seed:
+            if not arms[source].is_implicit and arms[source].seed == arms[target].seed:
                 pairs.setdefault(kind, []).append((source, target))
     return pairs
 
 
 def missing_seeds(attack: str, arms: Sequence[Arm], models: Iterable[int]) -> list[str]:
-    """What one kind of model lacks of the seeds that another kind has, of one task and attack."""
+    """Which models an attack lacks of each kind and seed that the task has."""
     chosen = [arms[model] for model in models]
-    seeds = sorted({arm.seed for arm in chosen if arm.seed is not None})
+    task = chosen[0].task
+    of_task = [arm for arm in arms if arm.task == task]
+    seeds = sorted({arm.seed for arm in of_task if arm.seed is not None})
     return [
-        f"{Arm(chosen[0].task, kind, seed).words}: not attacked by {attack}"
-        for kind in dict.fromkeys(arm.kind for arm in chosen)
+        f"{Arm(task, kind, seed).words}: not attacked by {attack}"
+        for kind in dict.fromkeys(arm.kind for arm in of_task)
         for seed in seeds
         if not any((arm.kind, arm.seed) == (kind, seed) for arm in chosen)
+    ]
+
+
+def several_choices(arms: Sequence[Arm], attacked: Iterable[Attacked]) -> list[str]:
+    """Attacks of one name that differ in their options within a task."""
+    choices: dict[tuple[str, str], set[str]] = {}
+    for each in attacked:
+        key = (arms[each.model].task, each.attack.attack)
+        choices.setdefault(key, set()).add(each.attack.choice)
+    return [
+        f"{task or 'models'}: {attack} with {len(found)} sets of options, each judged alone"
+        for (task, attack), found in choices.items()
+        if len(found) > 1
     ]
 
 

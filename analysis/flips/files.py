@@ -10,6 +10,8 @@ from analysis.edits.records import Edits
 from analysis.ground.frozen_record import PartialRecord
 from analysis.ground.question import Question
 
+IMPLICIT = "im-bert"
+
 
 class Outcome(PartialRecord, frozen=True):
     """One example under attack."""
@@ -52,11 +54,13 @@ class Arm:
         task: that it was trained on; empty where it is not known.
         kind: "bert", "ex-bert" or "im-bert"; empty where it is not known.
         seed: of training; None where it is not known.
+        is_implicit: whether its steps are: not those of im-bert with the method explicit_euler.
     """
 
     task: str
     kind: str
     seed: int | None
+    is_implicit: bool = False
 
     @property
     def words(self) -> str:
@@ -68,6 +72,12 @@ class ChosenModel(PartialRecord, frozen=True):
     """The table [model] of a run."""
 
     kind: str = "bert"
+    method: str | None = None
+
+    @property
+    def is_implicit(self) -> bool:
+        """Whether its steps are."""
+        return self.kind == IMPLICIT and self.method != "explicit_euler"
 
 
 class ChosenData(PartialRecord, frozen=True):
@@ -115,8 +125,9 @@ class Run(PartialRecord, frozen=True):
 
     @property
     def arm(self) -> Arm:
-        """Task, kind and seed."""
-        return Arm(self.run.data.task, self.run.model.kind, self.run.train.seed)
+        """Which model of a study it left."""
+        chosen = self.run
+        return Arm(chosen.data.task, chosen.model.kind, chosen.train.seed, chosen.model.is_implicit)
 
 
 class PlanChange(PartialRecord, frozen=True):

@@ -9,7 +9,12 @@ from typing import Any
 from analysis.conditioning.drafts import LAST
 from analysis.conditioning.records import Condition
 from analysis.edits.records import Edits
-from analysis.flips.arms import arms_of, require_one_plan_each, unmeasured
+from analysis.flips.arms import (
+    arms_of,
+    require_one_plan_each,
+    require_runs_of_studies,
+    unmeasured,
+)
 from analysis.flips.files import Attack, Attacked, Files, Run, StudyPlan
 from analysis.ground.json_records import read_record
 from analysis.ground.typed_records import typed
@@ -57,13 +62,15 @@ def read_files(paths: Sequence[Path], edits: Sequence[Path] = ()) -> Files:
         ValueError: if a file is another record; if a condition has no labels of its own, no attack
             or the weights of another one; if an attack has no condition or is on other rows than
             its condition; if edits are of no classifier that has a condition, or of one twice; or
-            if results are of some conditions alone, or several plans cover one model.
+            if results are of some conditions alone, two of one model, or two runs of one task and
+            kind differ in more than the seed; or several plans cover one model.
         OSError: if a file cannot be read.
     """
     conditions: dict[Path, Condition] = {}
     attacks: dict[Path, Attack] = {}
     edited: dict[Path, Edits] = {}
     runs: dict[Path, Run] = {}
+    choices: dict[Path, dict[str, Any]] = {}
     plans: dict[Path, StudyPlan] = {}
     for path in dict.fromkeys([*paths, *edits]):
         values = read_record(path, Any)
@@ -78,6 +85,7 @@ def read_files(paths: Sequence[Path], edits: Sequence[Path] = ()) -> Files:
             edited[path] = _answered(path, typed(values, Edits, path))
         elif kind == "run":
             runs[path] = typed(values, Run, path)
+            choices[path] = values["run"]
         elif kind == "plan":
             plans[path] = typed(values, StudyPlan, path)
         else:
@@ -91,6 +99,7 @@ def read_files(paths: Sequence[Path], edits: Sequence[Path] = ()) -> Files:
     places = _places(conditions)
     attacked = _matched(conditions, places, attacks)
     _require_one_of_each_model(edited, places)
+    require_runs_of_studies(runs, choices)
     arms = arms_of(conditions, [(each.model, each.attack) for each in attacked], runs)
     require_one_plan_each(arms, plans)
     return Files(

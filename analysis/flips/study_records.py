@@ -1,8 +1,13 @@
 """What a verdict says of a study beside its rankings: rows, transfers, the reading of its plan."""
 
+from typing import Final, Literal
+
 from analysis.flips.estimates import Count, Estimate
 from analysis.ground.frozen_record import Record
 from analysis.ground.question import Outcome, Question
+
+Unknown = Literal["unknown"]
+UNKNOWN: Final = "unknown"
 
 
 class Joined(Record, frozen=True):
@@ -103,8 +108,8 @@ class Reading(Record, frozen=True, kw_only=True):
         inputs: right answers.
         sentences: different ones among them with both scores.
         gain: the primary outcome.
-        outcome: which one its interval is.
-        sentence: of the plan, for that outcome.
+        outcome: which one its interval is; "unknown" without an interval.
+        sentence: of the plan, for that outcome; without an interval that there are too few inputs.
     """
 
     plan: str
@@ -114,5 +119,5 @@ class Reading(Record, frozen=True, kw_only=True):
     inputs: Count
     sentences: Count
     gain: Estimate
-    outcome: Outcome
+    outcome: Outcome | Unknown
     sentence: str

@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 import operator
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
@@ -22,24 +22,41 @@ ALWAYS_ZERO = " flipped"  # what scores end with that are 0 for inputs that no d
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
+class _Sentences:
+    """The sentences that are resampled together: equal ones have equal resamples and folds.
+
+    Attributes:
+        column: of each text among the weights.
+        weights: `(1 + resamples, sentences)`.
+    """
+
+    column: dict[str, int]
+    weights: np.ndarray
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
 class _Attacked:
     """One model under the attack.
 
     Attributes:
-        every: all rows of the attack.
+        scores: `(rows,)` each.
+        flipped: which rows the attack flips.
         right: which of them both records have right.
         unflipped: which of these no draft flips.
         texts: digest of each row's text.
     """
 
-    every: Answers
+    scores: dict[str, np.ndarray]
+    flipped: np.ndarray
     right: np.ndarray
     unflipped: np.ndarray
     texts: list[str]
 
-    def of(self, population: Population) -> Answers:
+    def of(self, population: Population, sentences: _Sentences) -> Answers:
         """The answers of a population."""
-        return self.every.only(self.right if population == "right" else self.unflipped)
+        columns = np.array([sentences.column[text] for text in self.texts], dtype=int)
+        every = Answers(self.scores, self.flipped, columns, sentences.weights)
+        return every.only(self.right if population == "right" else self.unflipped)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -51,18 +68,20 @@ class UnderAttack:
         files: all records.
         models: indices among the conditions, in the order of `attacked`.
         attacked: each model under the attack.
-        families: of drafts.
         has_primary: the primary outcome was fixed for this attack.
-        seed: of folds.
+        seed: of resamples and folds.
+        resamples: of sentences.
+        resampled: sentences of the groups so far, drawn once for all groups that have the same.
     """
 
     name: str
     files: Files
     models: list[int]
     attacked: list[_Attacked]
-    families: list[str]
     has_primary: bool
     seed: int
+    resamples: int
+    resampled: dict[frozenset[str], _Sentences] = dataclasses.field(default_factory=dict)
 
     def rankings(self, scores: Sequence[str]) -> list[Ranking]:
         """Of inputs that models get right, then of those that no draft flips; all models together
@@ -82,23 +101,32 @@ class UnderAttack:
                 for score in scores
                 if population == "right" or not score.endswith(ALWAYS_ZERO)
             ]
-            answers = {
-                model: each.of(population)
-                for model, each in zip(self.models, self.attacked, strict=True)
-            }
-            counts = {model: count_pairs(each, own) for model, each in answers.items()}
-            found += [self._ranking(population, group, answers, counts) for group in groups]
+            counted: dict[tuple[frozenset[str], int], dict[str, Counts]] = {}
+            found += [self._ranking(population, group, own, counted) for group in groups]
         return found
 
     def _ranking(
         self,
         population: Population,
         group: Group,
-        answers: dict[int, Answers],
-        counts: dict[int, dict[str, Counts]],
+        names: Sequence[str],
+        counted: dict[tuple[frozenset[str], int], dict[str, Counts]],
     ) -> Ranking:
-        chosen = [answers[model] for model in group.models]
-        own_counts = [counts[model] for model in group.models]
+        """Over resamples of the group's own sentences: models outside it change no number.
+
+        Args:
+            population: of inputs.
+            group: the models.
+            names: of scores.
+            counted: pairs by sentences and model, which are counted once and added here.
+        """
+        texts = self._texts(group.models)
+        sentences = self._resampled(texts)
+        chosen = [self._of(model).of(population, sentences) for model in group.models]
+        for model, answers in zip(group.models, chosen, strict=True):
+            if (texts, model) not in counted:
+                counted[texts, model] = count_pairs(answers, names)
+        own_counts = [counted[texts, model] for model in group.models]
         first_look = population == "right" and group.is_one_kind
         is_primary = first_look and self.has_primary
         return Ranking(
@@ -113,27 +141,26 @@ class UnderAttack:
                 for name in own_counts[0]
             ],
             across=across_models(chosen, GRADIENT) if is_primary and len(chosen) > 1 else None,
-            calibration=calibration(chosen, self._fits, self.seed) if first_look else None,
+            calibration=calibration(chosen, self._fits(group), self.seed) if first_look else None,
             task=group.task,
             kind=group.kind,
         )
 
     def transfers(self) -> list[Transfer]:
         """Of each explicit kind to the implicit models of the same seeds."""
-        return [
-            transfer(
-                self.name,
-                self.files.arms,
-                pairs,
-                [self._pair(source, target) for source, target in pairs],
-                self.families,
-            )
-            for pairs in seed_pairs(self.files.arms, self.models).values()
-        ]
+        found = []
+        for pairs in seed_pairs(self.files.arms, self.models).values():
+            sentences = self._resampled(self._texts(target for _, target in pairs))
+            families = self._families(model for pair in pairs for model in pair)
+            answers = [self._pair(source, target, sentences) for source, target in pairs]
+            found.append(transfer(self.name, self.files.arms, pairs, answers, families))
+        return found
 
-    def _pair(self, source: int, target: int) -> tuple[Answers, dict[str, np.ndarray]]:
+    def _pair(
+        self, source: int, target: int, sentences: _Sentences
+    ) -> tuple[Answers, dict[str, np.ndarray]]:
         """What the target gets right, and the source's scores of the same inputs."""
-        own = self.attacked[self.models.index(target)]
+        own = self._of(target)
         condition = self.files.conditions[source]
         texts = [each.text for each in condition.inputs]
         if texts[: len(own.texts)] != own.texts:
@@ -143,15 +170,31 @@ class UnderAttack:
             )
         scores = scores_of(condition)
         rows = np.flatnonzero(own.right)
-        return own.of("right"), {name: values[rows] for name, values in scores.items()}
+        return own.of("right", sentences), {name: values[rows] for name, values in scores.items()}
 
-    @property
-    def _fits(self) -> dict[str, list[str]]:
-        """The scores that each fit of flip rates reads."""
+    def _of(self, model: int) -> _Attacked:
+        return self.attacked[self.models.index(model)]
+
+    def _families(self, models: Iterable[int]) -> list[str]:
+        conditions = self.files.conditions
+        return list(dict.fromkeys(name for model in models for name in conditions[model].families))
+
+    def _texts(self, models: Iterable[int]) -> frozenset[str]:
+        return frozenset(text for model in models for text in self._of(model).texts)
+
+    def _resampled(self, texts: frozenset[str]) -> _Sentences:
+        if texts not in self.resampled:
+            column = {text: place for place, text in enumerate(sorted(texts))}
+            weights = cluster_weights(np.arange(len(column)), self.resamples, self.seed)
+            self.resampled[texts] = _Sentences(column, weights)
+        return self.resampled[texts]
+
+    def _fits(self, group: Group) -> dict[str, list[str]]:
+        """The scores that each fit of flip rates reads: of drafts those that the group has."""
         return {
             "confidence": [CONFIDENCE],
             "gradient": [GRADIENT],
-            "together": together(self.families),
+            "together": together(self._families(group.models)),
         }
 
 
@@ -170,31 +213,28 @@ def under_attack(
     conditions = files.conditions
     models = [each.model for each in attacked]
     inputs = [conditions[each.model].inputs[: len(each.attack.per_example)] for each in attacked]
-    texts = sorted({each.text for rows in inputs for each in rows})
-    column = {text: place for place, text in enumerate(texts)}
-    weights = cluster_weights(np.arange(len(texts)), resamples, seed)
     found = []
     for each, rows in zip(attacked, inputs, strict=True):
         scores = scores_of(conditions[each.model])
         outcomes = each.attack.per_example
-        answers = Answers(
-            scores={key: values[: len(rows)] for key, values in scores.items()},
-            flipped=np.array([not outcome.right_after for outcome in outcomes], dtype=bool),
-            sentences=np.array([column[row.text] for row in rows], dtype=int),
-            weights=weights,
-        )
         right = np.array([row.right for row in rows], dtype=bool)
         right[list(each.disagreeing)] = False
         holds = np.array([no_draft_flips(row) for row in rows], dtype=bool)
-        found.append(_Attacked(answers, right, right & holds, [row.text for row in rows]))
+        found.append(
+            _Attacked(
+                scores={key: values[: len(rows)] for key, values in scores.items()},
+                flipped=np.array([not outcome.right_after for outcome in outcomes], dtype=bool),
+                right=right,
+                unflipped=right & holds,
+                texts=[row.text for row in rows],
+            )
+        )
     return UnderAttack(
         name=name,
         files=files,
         models=models,
         attacked=found,
-        families=list(
-            dict.fromkeys(family for index in models for family in conditions[index].families)
-        ),
         has_primary=attacked[0].attack.attack in PRIMARY_ATTACKS,
         seed=seed,
+        resamples=resamples,
     )

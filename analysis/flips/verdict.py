@@ -5,7 +5,7 @@ the rest.
 from collections.abc import Sequence
 
 from analysis.conditioning.records import Condition
-from analysis.flips.arms import missing_seeds, tasks_of
+from analysis.flips.arms import missing_seeds, several_choices, tasks_of
 from analysis.flips.depth import fates
 from analysis.flips.files import Arm, Attacked, Files, StudyPlan
 from analysis.flips.records import (
@@ -16,7 +16,7 @@ from analysis.flips.records import (
     pooled_rankings,
 )
 from analysis.flips.scores import GRADIENT, definitions
-from analysis.flips.study_records import Joined, Plan, Reading
+from analysis.flips.study_records import UNKNOWN, Joined, Plan, Reading
 from analysis.flips.telling import alone_sentence, primary_sentence
 from analysis.flips.under_attack import PRIMARY_ATTACKS, under_attack
 from analysis.ground.question import Question
@@ -25,6 +25,7 @@ from analysis.ground.versions import versions
 RESAMPLES = 2_000
 OUTCOME = "AUROC of the score less AUROC of confidence"
 PRIMARY = "gradient over confidence"  # the name of the outcome in the question of a plan
+TOO_FEW = "Too few sentences flip, or hold, for an interval: no sentence of the plan is selected."
 ON = ("odestab", "numpy", "scipy")
 
 
@@ -50,7 +51,7 @@ def judge(files: Files, seed: int = 0, resamples: int = RESAMPLES) -> Flips:
         names |= definitions(condition)
     rankings = []
     transfers = []
-    missing = list(files.missing)
+    missing = [*files.missing, *several_choices(files.arms, files.attacked)]
     joined = []
     for attack, attacked in by_attack(files.attacked).items():
         joined += [_joined(attack, each, files.conditions[each.model]) for each in attacked]
@@ -172,7 +173,9 @@ def _readings(plans: Sequence[StudyPlan], primaries: Sequence[Ranking]) -> list[
 
 def _reading(plan: str, question: Question, ranking: Ranking) -> Reading:
     found = ranking.score(GRADIENT)
-    outcome = question.outcome(found.gain.low, found.gain.high)
+    # without an interval nothing was compared, which is not that nothing was told apart
+    is_known = found.gain.low is not None and found.gain.high is not None
+    outcome = question.outcome(found.gain.low, found.gain.high) if is_known else UNKNOWN
     return Reading(
         plan=plan,
         attack=ranking.attack,
@@ -182,5 +185,5 @@ def _reading(plan: str, question: Question, ranking: Ranking) -> Reading:
         sentences=found.sentences,
         gain=found.gain,
         outcome=outcome,
-        sentence=question.reading[outcome],
+        sentence=TOO_FEW if outcome == UNKNOWN else question.reading[outcome],
     )

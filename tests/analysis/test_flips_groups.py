@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 from flips_records import a_condition, an_attack, an_input, drafted, weights_of, written
@@ -112,13 +113,17 @@ def test_each_task_and_kind_is_judged_alone_and_kinds_together(record: Flips) ->
 
 
 def test_a_group_is_what_it_is_alone(tmp_path: Path, record: Flips) -> None:
-    """Other tasks beside it change no number of a group."""
+    """Other tasks and kinds beside it change no number of a group, though it has fewer rows."""
     folder = tmp_path / "alone"
     folder.mkdir()
     paths = arm_files(folder, ARMS, rows=90)
-    kept = [path for path in paths if "sst2-bert" in path.name]
-    alone = judge(read_files(kept), resamples=RESAMPLES)
-    assert alone.pooled("right") == [of(record, "sst2", "bert")]
+    for kind in ("bert", "im-bert"):
+        kept = [path for path in paths if f"sst2-{kind}" in path.name]
+        alone = judge(read_files(kept), resamples=RESAMPLES).pooled("right")
+        beside = of(record, "sst2", kind)
+        # a model has another number where others stand before it
+        assert alone == [msgspec.structs.replace(beside, models=list(range(len(beside.models))))]
+        assert beside.calibration is not None
 
 
 def test_rows_that_were_used_and_seeds_that_are_missing_are_named(record: Flips) -> None:
@@ -129,6 +134,22 @@ def test_rows_that_were_used_and_seeds_that_are_missing_are_named(record: Flips)
     lines = "\n".join(told(record))
     assert "missing: sst2, im-bert, seed 1" in lines and "90 of 120 rows used" in lines
     assert max(map(len, told(record))) <= WIDTH
+
+
+def test_a_kind_without_an_attack_and_attacks_with_other_options_are_named(tmp_path: Path) -> None:
+    paths = arm_files(tmp_path, {("sst2", "bert", 0): 0, ("sst2", "im-bert", 0): 1})
+    attack = json.loads(paths[1].read_text())
+    words = written(tmp_path, "words", {**attack, "attack": "words"})
+    assert judge(read_files([*paths, words]), resamples=20).missing == [
+        "sst2, im-bert, seed 0: not attacked by words"
+    ]
+    options = {**attack["options"], "queries": 50}
+    other = written(tmp_path, "other", {**attack, "options": options})
+    missing = judge(read_files([*paths, other]), resamples=20).missing
+    assert missing == [
+        "sst2: characters with 2 sets of options, each judged alone",
+        "sst2, im-bert, seed 0: not attacked by characters (2)",
+    ]
 
 
 def test_explicit_scores_are_held_against_flips_of_the_implicit_model(record: Flips) -> None:
@@ -198,6 +219,20 @@ def test_the_plan_selects_its_sentence_by_rule(tmp_path: Path) -> None:
     assert list(sentences.values()) == [READING[name] for name in ("above", "between", "below")]
 
 
+def test_an_outcome_without_an_interval_selects_no_sentence(tmp_path: Path) -> None:
+    paths = arm_files(tmp_path, {("sst2", "bert", 0): 0})
+    attack = json.loads(paths[1].read_text())
+    for i, outcome in enumerate(attack["per_example"]):
+        outcome["right_after"] = i > 2
+    written(tmp_path, paths[1].stem, attack)
+    plan = written(tmp_path, "plan", a_plan())
+    record = judge(read_files([*paths, plan]), resamples=20)
+    (reading,) = record.readings
+    assert reading.gain.low is None and reading.outcome == "unknown"
+    assert reading.sentence not in READING.values()
+    assert "unknown. Too few sentences" in " ".join(" ".join(told(record)).split())
+
+
 def test_each_arm_has_the_reading_of_its_own_plan(tmp_path: Path) -> None:
     paths = arm_files(tmp_path, {("sst2", "bert", 0): 0, ("sst2", "im-bert", 0): 1})
     other = {**READING, "above": "Of implicit models too."}
@@ -232,6 +267,46 @@ def test_what_does_not_belong_to_one_study_is_refused(tmp_path: Path) -> None:
     written(tmp_path, paths[5].stem, a_run("mrpc", "bert", 1, 1))
     with pytest.raises(ValueError, match="expected attacks on one task, got mrpc and sst2"):
         read_files(paths)
+
+
+@pytest.mark.parametrize(
+    ("table", "name", "value"),
+    [
+        ("train", "regularizer", {"kind": "monotone", "strength": 0.1}),
+        ("data", "size", 250),
+        ("model", "step_size", 0.1),
+    ],
+)
+def test_runs_that_differ_in_more_than_the_seed_are_refused(
+    tmp_path: Path, table: str, name: str, value: Any
+) -> None:
+    paths = arm_files(tmp_path, {("sst2", "im-bert", 0): 0, ("sst2", "im-bert", 1): 1})
+    run = json.loads(paths[5].read_text())
+    run["run"]["evaluate"] = {"limit": 3}
+    run["run"]["model"]["dropout"] = None  # as a result of another version, which has the choice
+    written(tmp_path, paths[5].stem, run)
+    assert len(read_files(paths).arms) == 2
+    run["run"][table][name] = value
+    written(tmp_path, paths[5].stem, run)
+    differ = rf"sst2, im-bert that differ .* got {paths[2]} and {paths[5]}, .* in {table}.{name}$"
+    with pytest.raises(ValueError, match=differ):
+        read_files(paths)
+
+
+def test_two_results_of_one_model_are_refused(tmp_path: Path) -> None:
+    paths = arm_files(tmp_path, {("sst2", "bert", 0): 0})
+    again = written(tmp_path, "again", a_run("sst2", "ex-bert", 0, 0))
+    with pytest.raises(ValueError, match=f"different weights, got {paths[2]} and {again}"):
+        read_files([*paths, again])
+
+
+def test_explicit_steps_of_an_im_bert_are_no_implicit_model(tmp_path: Path) -> None:
+    paths = arm_files(tmp_path, {("sst2", "bert", 0): 0, ("sst2", "im-bert", 0): 1})
+    assert len(judge(read_files(paths), resamples=20).transfers) == 1
+    run = json.loads(paths[5].read_text())
+    run["run"]["model"]["method"] = "explicit_euler"
+    written(tmp_path, paths[5].stem, run)
+    assert judge(read_files(paths), resamples=20).transfers == []
 
 
 def test_a_run_without_a_condition_is_missing(tmp_path: Path) -> None:
