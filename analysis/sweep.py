@@ -198,6 +198,11 @@ def _stream(
 
 
 def _measured_here(sweep: Sweep, cells: list[CellPlan]) -> Generator[Cell]:
+    if sweep.study.known_by != sweep.known_by:  # loaded again
+        raise ValueError(
+            f"model {sweep.config.model or 'the embedded default'}: expected what was there when "
+            "the run was prepared, got another one"
+        )
     for group in in_good_order(cells):
         yield from measured_together(sweep.study, group)
 

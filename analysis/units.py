@@ -99,13 +99,14 @@ def measure_unit(unit: Unit) -> list[Cell]:
     with _ONE_AT_A_TIME:
         if unit.config.device == "cpu":
             torch.set_num_threads(1)  # equal numbers in any process; of each thread its own
-        return measured_together(study_of(unit.config), unit.cells)
+        return list(measured_together(study_of(unit.config), unit.cells))
 
 
-def measured_together(study: Study, cells: Sequence[CellPlan]) -> list[Cell]:
-    """Cells that share a path, which is not kept after them."""
+def measured_together(study: Study, cells: Sequence[CellPlan]) -> Iterator[Cell]:
+    """Cells that share a path, one by one; it is not kept after them."""
     try:
-        return [measure(study, cell) for cell in cells]
+        for cell in cells:
+            yield measure(study, cell)
     finally:
         forget_walks()
 

@@ -4,6 +4,8 @@ refusal of second derivatives.
 
 import abc
 import dataclasses
+import functools
+import inspect
 from typing import Any
 
 import torch
@@ -49,14 +51,21 @@ def solve_untracked(
     refuse_vmap(equation, x)
     h = equation.step_size
     h = h.detach() if isinstance(h, Tensor) else h
+    known = {} if image is None else {"image": image.detach()}
     with torch.no_grad():
         return solver.solve(
             dataclasses.replace(
                 equation, rhs=equation.rhs.detach(), step_size=h, differentiable=False
             ),
             x.detach(),
-            image=None if image is None else image.detach(),
+            **known,
         )
+
+
+@functools.cache
+def takes_image(solver: type[AbstractImplicitSolver]) -> bool:
+    """Whether a solver's `solve` takes F(x) from its caller; one's own need not."""
+    return "image" in inspect.signature(solver.solve).parameters
 
 
 def refuse_vmap(equation: ImplicitEquation, x: Tensor) -> None:

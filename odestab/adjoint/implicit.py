@@ -7,7 +7,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from odestab.adjoint.base import AbstractAdjoint, refuse_vmap, solve_untracked
+from odestab.adjoint.base import (
+    AbstractAdjoint,
+    refuse_vmap,
+    solve_untracked,
+    takes_image,
+)
 from odestab.adjoint.implicit_gradient import Evaluation, with_gradient
 from odestab.adjoint.linear_solve import AdjointRecord, OneByOne, Product, solve_linear
 from odestab.outside_graphs import outside_graphs
@@ -102,13 +107,14 @@ class ImplicitAdjoint(AbstractAdjoint):
         a graph.
         """
         evaluation = None
-        if x is not equation.rhs and _records(equation):
+        if equation.guessed and takes_image(type(solver)) and _records(equation):
             refuse_vmap(equation, x)
+            equation.require_state(x)
             evaluation = Evaluation.of(equation.field, x, solver.deterministic)
-        image = None if evaluation is None else evaluation.image
+        image = None if evaluation is None else evaluation.image.detach()
         solution = solve_untracked(solver, equation, x, image)
         # a single example that has moved, and the graph is of another state
-        if evaluation is not None and bool((solution.evaluations > 1).any()):
+        if evaluation is not None and not torch.equal(solution.state, evaluation.y):
             evaluation = None
         if not (
             in_transform()

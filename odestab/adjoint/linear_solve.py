@@ -23,7 +23,8 @@ class AdjointRecord:
     """How the linear solve of a backward pass went, per example.
 
     Attributes:
-        residual: ‖g − (I − hJᵀ) v‖ / ‖g‖ over real tokens; 0 where g = 0, NaN where g or J is not
+        residual: ‖g − (I − hJᵀ) v‖ / ‖g‖ over real tokens, carried along by GMRES and not computed
+            again where the tolerance is far above its drift; 0 where g = 0, NaN where g or J is not
             finite.
         iterations: products with J.
         converged: residual ≤ tolerance.

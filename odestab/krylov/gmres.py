@@ -11,6 +11,8 @@ from odestab.krylov.orthogonalization import Matvec, norm, orthogonalize, power_
 from odestab.precision import own_precision
 from odestab.watch import Watch
 
+DRIFT = 8  # of a carried residual, in rounding errors of x
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class LinearSolution:
@@ -49,8 +51,8 @@ def gmres(
         max_iterations: bound on the products per example, checks of the true residual not counted.
         restart: largest dimension of the Krylov space held in memory, in float32 at least.
         believed: a residual that the rotations carry along and that meets a tolerance no smaller
-            than this is not recomputed, which saves a product. It drifts by rounding: √eps of the
-            products is far above that.
+            than this is not recomputed, which saves a product, unless x is so long that the drift
+            by rounding, in units of `believed`², may be as large: √eps of the products.
     """
     wide = torch.promote_types(b.dtype, torch.float32)
     if wide != b.dtype:
@@ -77,7 +79,9 @@ def gmres(
         del step  # states are large
         if loose:
             carried = carried / torch.where(size > 0, size, 1.0)
-            if bool(((carried <= rtol) | ~open_).all()):
+            # it has drifted by as much as rounding of a long x is of b
+            drift = DRIFT * believed**2 * norm(moved) / torch.where(size > 0, size, 1.0)
+            if bool(((torch.maximum(carried, drift) <= rtol) | ~open_).all()):
                 x = torch.where(open_[:, None], moved, x)
                 residual = torch.where(open_, carried, residual)
                 iterations += torch.where(open_, used, 0)

@@ -22,6 +22,7 @@ class ImplicitEquation:
         step_size: h; for a theta method it stands for hθ.
         differentiable: gradients may be taken through the solver's products; False lets them use a
             cached linearisation of f.
+        guessed: a solve begins near where it ends, as far as the caller knows.
 
     >>> import odestab as od
     >>> field = od.LinearVectorField(-0.5 * torch.eye(2))
@@ -34,6 +35,7 @@ class ImplicitEquation:
     rhs: Float[Tensor, "batch *event"]
     step_size: float | Tensor
     differentiable: bool = True
+    guessed: bool = False
 
     def __init__(
         self,
@@ -41,11 +43,13 @@ class ImplicitEquation:
         rhs: Float[Tensor, "batch *event"],
         step_size: float | Tensor,
         differentiable: bool = True,
+        guessed: bool = False,
     ) -> None:
         object.__setattr__(self, "field", as_field(field, rhs))
         object.__setattr__(self, "rhs", rhs)
         object.__setattr__(self, "step_size", step_size)
         object.__setattr__(self, "differentiable", differentiable)
+        object.__setattr__(self, "guessed", guessed)
 
     @property
     def resolvent(self) -> float | Tensor:

@@ -128,6 +128,7 @@ class Recorded:
         self.r = equation.residual(step) if explicit else step - x
         self.best = self.y
         norm = field.rms(self.r)
+        self.best_is_current = torch.ones_like(norm, dtype=torch.bool)
         size = field.rms(self.y)
         self.ledger = Ledger.begin(solver.stopping, norm, size, open_, 2 if explicit else 1)
         self.memory: object = None
@@ -144,7 +145,9 @@ class Recorded:
         norm = field.rms(self.r)
         size = field.rms(self.y)
         self.ledger = before.after(self.solver.stopping, norm, size, cost)
-        self.best = choose(self.ledger.best < before.best, self.y, self.best)
+        better = self.ledger.best < before.best
+        self.best = choose(better, self.y, self.best)
+        self.best_is_current = torch.where(running, better, self.best_is_current)
 
     def outcome(self) -> Solution:
         """Where all examples stand."""
@@ -153,7 +156,7 @@ class Recorded:
         state = choose(last, self.y, self.best)
         floor = self.eps * self.equation.field.rms(state.detach())
         # r is that of the last iterate
-        remainder = choose(last | (ledger.best == ledger.norm), self.r, torch.zeros_like(self.r))
+        remainder = choose(last | self.best_is_current, self.r, torch.zeros_like(self.r))
         return Solution(
             state,
             status,

@@ -153,13 +153,16 @@ def history_of(
 
 def scattered(whole: Solution, part: Solution, kept: Int[Tensor, " chosen"]) -> Solution:
     """A solution with some of its examples replaced; its history is kept."""
-    replaced = {
-        name: getattr(whole, name).index_copy(0, kept, getattr(part, name)) for name in PER_EXAMPLE
-    }
+    replaced = {name: _put(getattr(whole, name), kept, getattr(part, name)) for name in PER_EXAMPLE}
     remainder = None
     if whole.remainder is not None and part.remainder is not None:
-        remainder = whole.remainder.index_copy(0, kept, part.remainder)
+        remainder = _put(whole.remainder, kept, part.remainder)
     return dataclasses.replace(whole, **replaced, remainder=remainder)
+
+
+def _put(values: Tensor, kept: Tensor, part: Tensor) -> Tensor:
+    """Some rows replaced; stages of a solver may work in precisions of their own."""
+    return values.index_copy(0, kept, part.to(values.dtype))
 
 
 def joined(before: Solution, after: Solution, open_: Bool[Tensor, " batch"]) -> Solution:

@@ -1,12 +1,13 @@
 """Several steps of one method in a row, each begun near where it ends."""
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from odestab.adjoint import UnrolledAdjoint
 from odestab.fields.from_anything import FieldLike, as_field
 from odestab.solver.solution import choose
-from odestab.steps.one_step import AbstractOneStepMethod, ImplicitEuler, Step
+from odestab.steps.one_step import AbstractOneStepMethod, ImplicitEuler, Step, require_method
 
 
 def march(
@@ -35,8 +36,9 @@ def march(
     >>> [step.solution.evaluations.item() for step in steps]
     [3, 2, 1, 1, 1, 1, 1, 1]
     """
-    if count < 1:
-        raise ValueError(f"count must be >= 1, got {count}")
+    require_method(method)
+    if isinstance(count, bool) or not isinstance(count, int) or count < 1:
+        raise ValueError(f"count must be an integer >= 1, got {count!r}")
     field = as_field(field, x)
     predicts = (
         isinstance(method, ImplicitEuler)
@@ -70,8 +72,13 @@ def _predicted(state: Tensor, increments: list[Tensor]) -> Tensor | None:
 
 
 def _increment(state: Tensor, step: Step) -> Tensor:
-    """h f at the end of a step of implicit Euler."""
+    """h f at the end of a step of implicit Euler; 0 where it was not solved: that foretells
+    nothing.
+    """
     move = step.state.detach() - state.detach()
     remainder = None if step.solution is None else step.solution.remainder
     # a remainder of half precision is kept in single
-    return move if remainder is None else move + remainder.to(move.dtype)
+    increment = move if remainder is None else move + remainder.to(move.dtype)
+    if step.solution is None:
+        return increment
+    return choose(step.solution.converged, increment, torch.zeros_like(increment))

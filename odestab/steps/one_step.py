@@ -127,7 +127,7 @@ class AbstractThetaMethod(AbstractOneStepMethod):
             # Not x + h f(x): with split −1 and h = 1 the state drops out exactly, where a sum would
             # round.
             return Step((1 + h * field.split) * x + h * field.unsplit(x), None)
-        equation = self._equation(field, x)
+        equation = dataclasses.replace(self._equation(field, x), guessed=guess is not None)
         solution = self.adjoint.solve(self.solver, equation, x if guess is None else guess)
         return Step(solution.state, solution)
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import operator
+import os
 from collections.abc import Iterator
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
@@ -10,11 +11,12 @@ import pytest
 from executors import HeldExecutor, PicklingExecutor
 
 from analysis import sweep, units
-from analysis.cells import CellPlan
+from analysis.cells import CellPlan, sharing_a_path
 from analysis.config import Excerpt, Pair, StudyConfig, numbered, read_texts
 from analysis.ground.commands import one_line
 from analysis.ground.devices import memory_errors
 from analysis.ground.executors import completed
+from analysis.ground.processes import processes
 from analysis.units import unit_of
 
 
@@ -190,3 +192,28 @@ def test_want_of_memory_keeps_the_name_of_its_cell():
         error.add_note("in cell layer-l00-t0000")
         raise error
     assert raised.value.__notes__ == ["in cell layer-l00-t0000"]
+
+
+def test_processes_leave_the_environment_as_it_was(monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    monkeypatch.delenv("MKL_NUM_THREADS", raising=False)
+    with processes(1):
+        monkeypatch.setenv("OF_THE_CALLER", "kept")
+    assert os.environ["OMP_NUM_THREADS"] == "3" and "MKL_NUM_THREADS" not in os.environ
+    assert os.environ["OF_THE_CALLER"] == "kept"
+
+
+def test_what_was_measured_of_a_path_is_kept_when_its_next_cell_fails(prepared, monkeypatch):
+    group = next(group for group in sharing_a_path(prepared.cells) if len(group) > 1)
+
+    def failing(study, cell):
+        if cell == group[-1]:
+            raise MemoryError("too little")
+        return cell
+
+    monkeypatch.setattr(units, "measure", failing)
+    measured = []
+    with pytest.raises(MemoryError):
+        for cell in units.measured_together(prepared.study, group):
+            measured.append(cell)
+    assert measured == group[:-1]

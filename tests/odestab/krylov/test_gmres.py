@@ -233,3 +233,14 @@ def test_an_unmet_tolerance_is_never_believed() -> None:
     nothing = torch.cat([ones, 0 * ones])
     mixed = gmres(apply(singular.expand(2, 4, 4) + torch.eye(4)), nothing, 1e-3, believed=1e-6)
     assert mixed.residual[1] == 0 and mixed.converged.all()
+
+
+def test_a_carried_residual_of_a_singular_system_is_not_believed() -> None:
+    torch.manual_seed(1)
+    q, _ = torch.linalg.qr(torch.randn(3, 3, dtype=torch.float64))
+    singular = q @ torch.diag(torch.tensor([1e-15, 1.0, 1.3], dtype=torch.float64)) @ q.T
+    b = torch.tensor([[1.0, 2.0, 3.0]], dtype=torch.float64)
+    solved = gmres(lambda v: v @ singular.T, b, 1e-6, believed=1e-8)
+    true = (b - solved.solution @ singular.T).norm() / b.norm()
+    assert solved.converged.item() == (true.item() <= 1e-6)
+    assert solved.residual.item() == pytest.approx(true.item(), rel=1e-6)

@@ -167,5 +167,74 @@ def test_where_the_start_is_part_of_the_result_it_stays(method: od.AbstractOneSt
 
 
 def test_a_march_has_a_step() -> None:
-    with pytest.raises(ValueError, match="count must be >= 1, got 0"):
+    with pytest.raises(ValueError, match="count must be an integer >= 1, got 0"):
         od.march(euler(1e-2), counted(), masked_state(MASK, 3), 0)
+
+
+def test_a_solve_that_failed_foretells_nothing() -> None:
+    field = od.field(lambda y: torch.where(y > 0, y, torch.nan))
+    x = torch.tensor([[1.0], [-1.0]], dtype=torch.float64)
+    method = od.ImplicitEuler(0.1, solver=od.Anderson())
+    with torch.no_grad():
+        steps = od.march(method, field, x, 3)
+    assert [step.state[1].item() for step in steps] == [-1.0] * 3
+    assert [step.solution.converged.tolist() for step in steps] == [[True, False]] * 3
+
+
+def test_a_solver_that_miscounts_has_its_gradient_at_its_own_state() -> None:
+    class Own(od.Auto):
+        def solve(self, equation, x, open_=None, image=None):
+            solution = super().solve(equation, x, open_, image)
+            return dataclasses.replace(solution, evaluations=0 * solution.evaluations)
+
+    matrix = torch.tensor([[0.5, 1.0], [-1.0, 0.2]], dtype=torch.float64)
+
+    def gradient(solver: od.AbstractImplicitSolver) -> torch.Tensor:
+        x = torch.tensor([[1.0, -0.5]], dtype=torch.float64, requires_grad=True)
+        field = od.field(lambda y: torch.tanh(y @ matrix), x)
+        step = od.ImplicitEuler(0.5, solver=solver).step(field, x, x.detach() + 0.3)
+        return torch.autograd.grad(step.state.sum(), x)[0]
+
+    assert torch.equal(gradient(Own()), gradient(od.Auto()))
+
+
+def test_a_solver_of_ones_own_need_not_take_images() -> None:
+    class Own(od.Auto):
+        def solve(self, equation, x, open_=None):
+            return super().solve(equation, x, open_)
+
+    x = torch.ones(1, 2, dtype=torch.float64, requires_grad=True)
+    field = od.LinearVectorField(-torch.eye(2, dtype=torch.float64))
+    steps = od.march(od.ImplicitEuler(0.5, solver=Own()), field, x, 2)
+    (gradient,) = torch.autograd.grad(steps[-1].state.sum(), x)
+    assert torch.allclose(gradient, torch.full_like(x, 1 / 1.5**2), rtol=1e-5)
+
+
+@pytest.mark.parametrize("count", [0, True])
+def test_a_wrong_count_is_named(count: object) -> None:
+    field = od.LinearVectorField(-torch.eye(2))
+    with pytest.raises(ValueError, match="count must be an integer >= 1, got"):
+        od.march(od.ImplicitEuler(0.5), field, torch.ones(1, 2), count)
+
+
+def test_a_remainder_is_that_of_the_returned_iterate_where_residuals_tie() -> None:
+    b = torch.ones(2, 1, dtype=torch.float64, requires_grad=True)
+    field = od.LinearVectorField(-torch.eye(1, dtype=torch.float64))
+    equation = od.ImplicitEquation(field, b, torch.ones(2, 1, dtype=torch.float64))
+    solution = od.FixedPoint(max_iterations=1, rtol=1e-12).solve(equation, b)
+    # the first iterate is as good as the second: it is returned, and its residual was not kept
+    assert torch.equal(solution.state, b)
+    assert torch.equal(solution.remainder, torch.zeros_like(b))
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_half_precision_solves_of_several_stages_are_put_together(dtype: torch.dtype) -> None:
+    solver = od.Auto(rtol=2e-2, compaction=True)
+    for seed in range(6):
+        torch.manual_seed(seed)
+        x = torch.randn(16, 6).to(dtype)
+        matrices = (0.2 * torch.randn(16, 6, 6)).to(dtype)
+        matrices[-1] *= 40  # one that fixed-point iteration leaves to Newton's method
+        equation = od.ImplicitEquation(od.LinearVectorField(matrices), x, 1.0)
+        with torch.no_grad():
+            assert solver.solve(equation, x).state.dtype == dtype
