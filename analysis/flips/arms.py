@@ -117,9 +117,18 @@ def _training(choices: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def require_one_plan_each(arms: Iterable[Arm], plans: Mapping[Path, StudyPlan]) -> None:
-    """Raise ValueError where several plans cover the models of one task and kind."""
+    """Raise ValueError where several plans cover a model, or a plan with a question stands beside
+    models of which no run is known.
+    """
+    arms = list(arms)
+    asked = [path for path, plan in plans.items() if plan.question is not None]
+    if asked and not any(arm.run for arm in arms):
+        raise ValueError(
+            f"{asked[0]}: expected the result.json of each model beside a plan with a question, "
+            "got none"
+        )
     for arm in arms:
-        of_arm = [path for path, plan in plans.items() if plan.covers(arm.task, arm.kind)]
+        of_arm = [path for path, plan in plans.items() if plan.covers([arm])]
         if len(of_arm) > 1:
             named = ", ".join(name for name in (arm.task, arm.kind) if name)
             raise ValueError(

@@ -1,9 +1,13 @@
 """What is read of the files that a verdict takes. Knows imbert's files, not imbert."""
 
 import dataclasses
+import hashlib
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
+
+import msgspec
 
 from analysis.conditioning.records import Condition
 from analysis.edits.records import Edits
@@ -11,6 +15,8 @@ from analysis.ground.frozen_record import PartialRecord
 from analysis.ground.question import Question
 
 IMPLICIT = "im-bert"
+# choices of [train] that show a run and change no number of it: its digest is without them
+SHOWN = ("report_to", "logging_dir", "progress")
 
 
 class Outcome(PartialRecord, frozen=True):
@@ -55,12 +61,14 @@ class Arm:
         kind: "bert", "ex-bert" or "im-bert"; empty where it is not known.
         seed: of training; None where it is not known.
         is_implicit: whether its steps are: not those of im-bert with the method explicit_euler.
+        run: digest of all its choices; empty where it is not known.
     """
 
     task: str
     kind: str
     seed: int | None
     is_implicit: bool = False
+    run: str = dataclasses.field(default="", compare=False)
 
     @property
     def words(self) -> str:
@@ -115,8 +123,24 @@ class RunMeta(PartialRecord, frozen=True):
 class Run(PartialRecord, frozen=True):
     """What is read of result.json: which run has which weights."""
 
-    run: Choices
+    run: dict[str, dict[str, Any]]
     meta: RunMeta
+
+    def __post_init__(self) -> None:
+        # what is not as it should be is told when the file is read
+        _ = self.choices
+
+    @property
+    def choices(self) -> Choices:
+        """What is read of the run's tables."""
+        return msgspec.convert(self.run, Choices)
+
+    @property
+    def digest(self) -> str:
+        """Sha256 of the choices that make the run what it is, as plan.json names it."""
+        train = {name: value for name, value in self.run["train"].items() if name not in SHOWN}
+        identity = {**self.run, "train": train}
+        return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
 
     @property
     def weights(self) -> str:
@@ -126,8 +150,14 @@ class Run(PartialRecord, frozen=True):
     @property
     def arm(self) -> Arm:
         """Which model of a study it left."""
-        chosen = self.run
-        return Arm(chosen.data.task, chosen.model.kind, chosen.train.seed, chosen.model.is_implicit)
+        chosen = self.choices
+        return Arm(
+            chosen.data.task,
+            chosen.model.kind,
+            chosen.train.seed,
+            chosen.model.is_implicit,
+            self.digest,
+        )
 
 
 class PlanChange(PartialRecord, frozen=True):
@@ -146,10 +176,18 @@ class StudyPlan(PartialRecord, frozen=True):
     plan: str
     question: Question | None
     changes: list[PlanChange]
+    runs: list[str] | None = None
 
-    def covers(self, task: str, kind: str) -> bool:
-        """Whether models of a task and kind are of this study; of those that are not known, any."""
-        return (not task or task in self.tasks) and (not kind or kind in self.kinds)
+    def covers(self, arms: Iterable[Arm]) -> bool:
+        """Whether models are of this study: of its runs, where both say which those are, and of its
+        tasks and kinds; of those that are not known, any.
+        """
+        return all(
+            (not arm.task or arm.task in self.tasks)
+            and (not arm.kind or arm.kind in self.kinds)
+            and (self.runs is None or not arm.run or arm.run in self.runs)
+            for arm in arms
+        )
 
 
 @dataclasses.dataclass(frozen=True)

@@ -90,7 +90,7 @@ def judge(files: Files, seed: int = 0, resamples: int = RESAMPLES) -> Flips:
         missing=missing,
         transfers=transfers,
         plans=[_plan(plan) for plan in files.plans],
-        readings=_readings(files.plans, primaries),
+        readings=_readings(files, primaries),
     )
 
 
@@ -159,15 +159,15 @@ def _plan(plan: StudyPlan) -> Plan:
     return Plan(plan.name, plan.plan, [each.before for each in plan.changes], plan.question)
 
 
-def _readings(plans: Sequence[StudyPlan], primaries: Sequence[Ranking]) -> list[Reading]:
+def _readings(files: Files, primaries: Sequence[Ranking]) -> list[Reading]:
     """The sentence for each primary outcome from the plan of its models, by the rule of the plan's
     question.
     """
     return [
         _reading(plan.plan, plan.question, ranking)
         for ranking in primaries
-        for plan in plans
-        if plan.question is not None and plan.covers(ranking.task, ranking.kind)
+        for plan in files.plans
+        if plan.question is not None and plan.covers(files.arms[model] for model in ranking.models)
     ]
 
 

@@ -15,7 +15,9 @@ class Question(Choice, frozen=True):
 
     Attributes:
         name: the question in words.
-        primary: the outcome that decides; the command that judges it knows its name.
+        primary: the outcome that decides. `odestab confirm` computes "gradient over confidence" and
+            selects the sentence; any other is held against the threshold by hand, and `imbert
+            study` evaluates none.
         reading: what is said where the interval of the primary outcome lies "above" the threshold,
             "below" it, or holds it ("between").
         threshold: that the interval is held against.

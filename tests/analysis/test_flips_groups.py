@@ -14,6 +14,7 @@ from flips_records import a_condition, an_attack, an_input, drafted, weights_of,
 from tiny_study import Command
 
 from analysis.flips import judge, read_files
+from analysis.flips.files import Run
 from analysis.flips.records import Flips, Ranking
 from analysis.flips.telling import WIDTH, told
 from analysis.ground.typed_records import read_typed
@@ -356,3 +357,22 @@ def test_the_command_tells_of_all_groups(tmp_path: Path, odestab: Command) -> No
     assert "It says more." in page and "a" * 12 in page
     assert "sst2, im-bert, seed 1: not attacked" in page and "explicit gradient" in page
     assert (out / "flips_groups.svg").exists()
+
+
+def test_a_plan_holds_for_its_own_runs_alone(tmp_path: Path) -> None:
+    paths = arm_files(tmp_path, {("sst2", "bert", 0): 0, ("sst2", "im-bert", 0): 1})
+    result = next(path for path in paths if path.stem.startswith("result-sst2-bert"))
+    own = read_typed(result, Run).digest
+    plan = written(tmp_path, "plan", {**a_plan(), "runs": [own]})
+    judged = judge(read_files([*paths, plan]), resamples=RESAMPLES)
+    assert [each.kind for each in judged.readings] == ["bert"]
+
+
+def test_a_question_without_a_known_run_is_refused(tmp_path: Path) -> None:
+    paths = arm_files(tmp_path, {("sst2", "bert", 0): 0, ("sst2", "im-bert", 0): 1})
+    without = [path for path in paths if "result" not in path.name]
+    plan = written(tmp_path, "plan", a_plan())
+    with pytest.raises(
+        ValueError, match=r"plan.*expected the result\.json of each model.*got none"
+    ):
+        read_files([*without, plan])

@@ -6,9 +6,11 @@ from typing import Any
 import pytest
 from msgspec import UNSET
 
+from analysis.flips.files import Run
 from analysis.ground.question import Question
+from analysis.ground.typed_records import read_typed
 from imbert import __main__ as command
-from imbert.result import read_json
+from imbert.result import read_json, write_record
 from imbert.study.plan import read_study
 from imbert.study.plan_file import PLAN, PlanChange, hold_plan, read_plan_record
 from imbert.study.summary import summarise
@@ -32,6 +34,11 @@ def held(path: Path, out: Path, **options: Any) -> Any:
     lines: list[str] = []
     record = hold_plan(read_study(path), path.read_bytes(), out, lines.append, **options)
     return record, lines
+
+
+def a_run_begins(out: Path, trace: str = "training/checkpoint-2") -> None:
+    """A saved state, a result or anything else in the folder of a run."""
+    (out / "runs" / "sst2-32" / "a" / "seed-0" / trace).mkdir(parents=True)
 
 
 def test_the_first_run_writes_the_plan_and_the_same_one_continues(tmp_path: Path) -> None:
@@ -58,6 +65,7 @@ def test_another_plan_is_refused_unless_it_is_declared(tmp_path: Path) -> None:
     other = a_plan(tmp_path, TABLES + QUESTION + "# a remark\n", "other.toml")
     out = tmp_path / "out"
     before = held(first, out)[0].plan
+    a_run_begins(out)
     with pytest.raises(ValueError, match=rf"belongs to the plan {before[:12]}, got .*--plan-cha"):
         held(other, out)
     assert read_plan_record(out).plan == before
@@ -69,6 +77,81 @@ def test_another_plan_is_refused_unless_it_is_declared(tmp_path: Path) -> None:
         held(first, out)
 
 
+def test_a_plan_binds_from_the_first_state_of_a_run(tmp_path: Path) -> None:
+    first = a_plan(tmp_path, TABLES + '[data]\nsource = "glu"\n')
+    mended = a_plan(tmp_path, TABLES + '[data]\nsource = "glue"\n', "mended.toml")
+    out = tmp_path / "out"
+    held(first, out)
+    a_run_begins(out, "failed-train.json")
+    record, lines = held(mended, out)
+    assert (record.changes, lines) == ([], []) and read_plan_record(out) == record
+
+
+@pytest.mark.parametrize("trace", ["result.json", "train.json", "training/checkpoint-2"])
+def test_each_trace_of_a_run_binds(tmp_path: Path, trace: str) -> None:
+    out = tmp_path / "out"
+    held(a_plan(tmp_path, TABLES), out)
+    a_run_begins(out, trace)
+    with pytest.raises(ValueError, match="belongs to the plan"):
+        held(a_plan(tmp_path, TABLES + QUESTION, "other.toml"), out)
+
+
+def test_runs_without_any_record_of_a_plan_are_adopted(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    a_run_begins(out, "result.json")
+    record, lines = held(a_plan(tmp_path, TABLES), out)
+    assert record.changes == [PlanChange("unknown", record.plan)] and len(lines) == 1
+
+
+def test_a_plan_whose_record_was_removed_still_binds(tmp_path: Path) -> None:
+    first = a_plan(tmp_path, TABLES)
+    other = a_plan(tmp_path, TABLES + QUESTION, "other.toml")
+    out = tmp_path / "out"
+    before = held(first, out)[0].plan
+    a_run_begins(out, "result.json")
+    write_record(out / "study.json", {"name": "s", "plan": before})
+    (out / PLAN).unlink()
+    with pytest.raises(ValueError, match=rf"belongs to the plan {before[:12]}, got .*--plan-cha"):
+        held(other, out)
+    assert held(other, out, changed=True)[0].changes[0].before == before
+    (out / PLAN).unlink()
+    # under the plan that the summary names nothing changed
+    assert held(first, out)[0].changes == []
+
+
+def test_the_changes_in_a_summary_outlast_the_plans_record(tmp_path: Path) -> None:
+    path = a_plan(tmp_path, TABLES)
+    out = tmp_path / "out"
+    digest = held(path, out)[0].plan
+    change = {"before": "0" * 64, "after": digest}
+    write_record(out / "study.json", {"plan": digest, "plan_changes": [change]})
+    (out / PLAN).unlink()
+    assert held(path, out)[0].changes == [PlanChange("0" * 64, digest)]
+
+
+def test_a_plan_names_its_runs_as_a_verdict_finds_them(tmp_path: Path) -> None:
+    shown = "[train]\nprogress = true\nlearning_rate = 3e-5\n"
+    path = a_plan(tmp_path, TABLES + shown)
+    record, _ = held(path, tmp_path / "out")
+    run = next(read_study(path).cells()).run
+    assert "progress" in run.as_dict()["train"]
+    values = {"run": run.as_dict(), "meta": {"checkpoints": {"start": None, "final": None}}}
+    write_record(tmp_path / "result.json", values)
+    found = read_typed(tmp_path / "result.json", Run)
+    assert record.runs == [run.digest] == [found.digest]
+
+
+def test_a_plan_of_an_earlier_version_is_read_and_left_as_it_is(tmp_path: Path) -> None:
+    path = a_plan(tmp_path, TABLES)
+    out = tmp_path / "out"
+    held(path, out)
+    earlier = {name: value for name, value in read_json(out / PLAN).items() if name != "runs"}
+    del earlier["digest"]
+    write_record(out / PLAN, earlier)
+    before = (out / PLAN).read_bytes()
+    assert held(path, out)[0].runs is UNSET and (out / PLAN).read_bytes() == before
+
+
 def test_the_command_refuses_in_one_line(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -78,6 +161,7 @@ def test_the_command_refuses_in_one_line(
     summary = ["--out", str(out), "--stages", "summarise"]
     assert command.main(["study", str(first), *summary]) == 0
     assert read_json(out / "study.json")["plan"] == read_json(out / PLAN)["plan"]
+    a_run_begins(out)
     capsys.readouterr()
     assert command.main(["study", str(other), *summary]) == 2
     assert len(capsys.readouterr().err.splitlines()) == 1
