@@ -112,9 +112,9 @@ class Regularization:
         """True on tokens of the texts."""
         real = batch["attention_mask"].bool()
         words = torch.zeros_like(real)
-        masks = self.rows.special(texts)
+        inside = [not special for mask in self.rows.special(texts) for special in mask]
         # an example's real tokens are its tokens in order, on whichever side padding is
-        words[real] = ~torch.tensor(sum(masks, []), device=real.device).bool()
+        words[real] = torch.tensor(inside, device=real.device)
         return words
 
     def _encoded(self, texts: list[Texts], width: int, device: torch.device) -> Encoded:
