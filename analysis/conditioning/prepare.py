@@ -79,7 +79,7 @@ def prepare(config: ConditionConfig, warn: Report) -> Prepared:
     rows = _rows(data, labels, classifier.tokenizer)
     if cut := sum(row.tokens > classifier.max_tokens for row in rows):
         count = "1 text is" if cut == 1 else f"{cut} texts are"
-        most = "the model takes" if config.max_tokens is None else "are read"
+        most = "are read" if _cuts(config, classifier.tokenizer) else "the model takes"
         warn(f"{count} longer than the {classifier.max_tokens} tokens that {most}, and cut there")
     plan = _plan(config, data, labels, classifier)
     return Prepared(config, classifier, data, rows, names, plan)
@@ -98,6 +98,7 @@ def load(config: ConditionConfig, data: LabelledTable) -> Classifier:
     _require_margins(model, config.model)
     most = tokenizer.model_max_length
     max_tokens = most if config.max_tokens is None else min(config.max_tokens, most)
+    _require_length(max_tokens, tokenizer, len(data.columns.texts))
     families = tuple(_family(name, config, model, tokenizer, data) for name in config.families)
     return Classifier(model, tokenizer, max_tokens, families, config.drafts, config.seed)
 
@@ -113,6 +114,21 @@ def _require_margins(model: Any, name: str) -> None:
         raise ValueError(
             f"model {name!r} must answer with one of its outputs, got problem_type "
             f"{model.config.problem_type!r}: its outputs have no margin"
+        )
+
+
+def _cuts(config: ConditionConfig, tokenizer: Any) -> bool:
+    """Whether fewer tokens are read than the model takes."""
+    return config.max_tokens is not None and config.max_tokens < tokenizer.model_max_length
+
+
+def _require_length(max_tokens: int, tokenizer: Any, texts: int) -> None:
+    """Raise ValueError if not one token of each text would be left between the special ones."""
+    least = tokenizer.num_special_tokens_to_add(pair=texts > 1) + texts
+    if max_tokens < least:
+        raise ValueError(
+            f"max_tokens must be >= {least}, the special tokens and one of each text, "
+            f"got {max_tokens}"
         )
 
 
@@ -151,7 +167,9 @@ def _plan(
     classifier: Classifier,
 ) -> dict[str, Any]:
     """What the numbers depend on."""
-    cut = {} if config.max_tokens is None else {"max_tokens": classifier.max_tokens}
+    cut = {}
+    if _cuts(config, classifier.tokenizer):
+        cut = {"max_tokens": classifier.max_tokens}
     return cut | {
         "model": model_identity(config.model).as_dict(),
         "data": rows_digest(data.texts, labels or [-1] * len(data.texts)),

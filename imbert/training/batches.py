@@ -30,13 +30,32 @@ class Rows(Dataset):
         self.max_length = max_length
         self.encoded = self.tokenized(self.texts)
 
-    def tokenized(self, texts: Sequence[tuple[str, ...]]) -> Mapping[str, list[list[int]]]:
-        """Token ids and masks of texts, cut as the examples are."""
+    def tokenized(
+        self, texts: Sequence[tuple[str, ...]], **options: bool
+    ) -> Mapping[str, list[list[int]]]:
+        """Token ids and masks of texts, cut as the examples are.
+
+        Args:
+            texts: of each example.
+            **options: of the tokenizer, beside those.
+        """
         columns = [list(column) for column in zip(*texts, strict=True)]
         encoded: Mapping[str, list[list[int]]] = self.tokenizer(
-            *columns, truncation=True, max_length=self.max_length
+            *columns, truncation=True, max_length=self.max_length, **options
         )
         return encoded
+
+    def special(self, texts: Sequence[tuple[str, ...]]) -> list[list[int]]:
+        """1 at each token that the tokenizer puts around a text, 0 at those of the text, unknown
+        ones too.
+        """
+        return self.tokenized(texts, return_special_tokens_mask=True)["special_tokens_mask"]
+
+    def counts(self, texts: Sequence[tuple[str, ...]]) -> list[int]:
+        """Tokens of texts that are not cut."""
+        columns = [list(column) for column in zip(*texts, strict=True)]
+        uncut = self.tokenizer(*columns, verbose=False)
+        return [len(ids) for ids in uncut["input_ids"]]
 
     def __len__(self) -> int:
         return len(self.labels)

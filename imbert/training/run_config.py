@@ -31,7 +31,7 @@ from imbert.toml_tables import (
     read_toml,
     section,
 )
-from imbert.training.regularizers.choice import RegularizerChoice
+from imbert.training.regularizers.choice import NO_REGULARIZER, RegularizerChoice
 
 DEVICES = ("auto", "cpu", "cuda")
 PRECISIONS = ("float32", "bfloat16")
@@ -215,7 +215,7 @@ class TrainChoice(Choice, frozen=True):
         logging_dir: of TensorBoard's files; a relative path starts at the run's folder. None is
             "tensorboard" there.
         progress: whether a bar shows the steps.
-        regularizer: what is added to the loss; None is nothing.
+        regularizer: what is added to the loss; None, or the kind "none", is nothing.
 
     Raises:
         ValueError: if a choice is out of range, or `logging_dir` is given without TensorBoard.
@@ -244,6 +244,9 @@ class TrainChoice(Choice, frozen=True):
     regularizer: RegularizerChoice | None = None
 
     def __post_init__(self) -> None:
+        if self.regularizer is not None and self.regularizer.kind == NO_REGULARIZER:
+            # a study's model without the shared one is as a run that never had one
+            msgspec.structs.force_setattr(self, "regularizer", None)
         for name in ("epochs", "batch_size", "gradient_accumulation"):
             in_range(f"train.{name}", getattr(self, name), 1, MOST)
         in_range("train.threads", self.threads, 1, MOST_THREADS)

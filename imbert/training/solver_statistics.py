@@ -20,6 +20,9 @@ class SolverStatistics(transformers.TrainerCallback):
     `solver_residual`, and the same of the gradient's linear solves as `adjoint_…`. Those of an
     evaluation stand in its own entry, named `eval_solver_…`.
 
+    Of a regularised step `solver_…` count every pass. `adjoint_…` are those of the text as it is,
+    of FreeLB those of each of its passes.
+
     Hand it over as one of Trainer's `callbacks`, or `attach` it to a trainer that reports to
     TensorBoard or another service: Trainer asks these before the callbacks of its user.
 

@@ -107,7 +107,7 @@ class FineTuner(transformers.Trainer):
             self.indices,
             self.state.global_step,
             lambda part: self.accelerator.backward(part / self.current_gradient_accumulation_steps),
-            lambda solves: self.solves.add("training", model, solves),
+            lambda solves: self.solves.add("training", model, solves, backward=True),
         )
 
     def prediction_step(

@@ -175,6 +175,26 @@ def test_texts_are_cut_after_fewer_tokens_than_the_model_takes(odestab: Command)
     odestab.refuses([*CONDITION, "--max-tokens", "0", "--out", "other"], "--max-tokens")
 
 
+def test_one_token_of_each_text_is_read_at_least(odestab: Command) -> None:
+    Path("table.tsv").write_text("text\nthe cat\n")
+    Path("pairs.tsv").write_text("sentence1\tsentence2\nthe cat\tthe mat\n")
+    message = "max_tokens must be >= 3, the special tokens and one of each text, got 2"
+    odestab.refuses([*CONDITION, "--max-tokens", "2", "--out", "out"], message)
+    columns = ["--text-column", "sentence1", "--pair-column", "sentence2"]
+    pairs = ["condition", "classifier", "--data", "pairs.tsv", *columns, "--workers", "1"]
+    message = "max_tokens must be >= 5, the special tokens and one of each text, got 4"
+    odestab.refuses([*pairs, "--max-tokens", "4", "--out", "out"], message)
+
+
+def test_as_many_tokens_as_the_model_takes_are_the_same_plan_as_none(odestab: Command) -> None:
+    Path("table.tsv").write_text("text\n" + "the cat " * 9 + "\ncat\n")
+    first = odestab(*CONDITION, "--out", "out")
+    assert first.code == 0
+    for most in ("12", "40"):
+        again = odestab(*CONDITION, "--max-tokens", most, "--out", "out")
+        assert again.code == 0 and again.err == first.err
+
+
 # Going on
 
 

@@ -11,6 +11,7 @@ from tiny import sentences
 from torch import Tensor
 
 from imbert.data.tasks import Examples, task
+from imbert.model.solver_log import LayerBatch
 from imbert.training.batches import Padding, Rows
 from imbert.training.regularizers.choice import RegularizerChoice
 from imbert.training.regularizers.regularization import Regularization
@@ -56,12 +57,13 @@ def penalised(
     chosen: list[int] | None = None,
     step: int = 3,
     backward: Callable[[Tensor], None] = lambda part: part.backward(),
+    log_solves: Callable[[list[LayerBatch]], None] = lambda solves: None,
 ) -> Tensor:
     """The loss of a micro-batch; torch draws the same dropout each time."""
     rows = working.rows
     chosen = list(range(len(rows))) if chosen is None else chosen
     torch.manual_seed(1)
-    return working.loss(model, batch_of(rows, chosen), chosen, step, backward, lambda solves: None)
+    return working.loss(model, batch_of(rows, chosen), chosen, step, backward, log_solves)
 
 
 def require_gradient(model: Any, loss: Callable[[], Tensor], rtol: float = 1e-6) -> None:

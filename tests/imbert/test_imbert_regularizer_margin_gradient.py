@@ -38,10 +38,18 @@ def test_the_gradient_is_that_of_differences(name: str, tiny_folder: Path, quiet
 def test_the_value_is_the_squared_gradient_of_the_margin(tiny_folder: Path, quiet: None) -> None:
     model = plain(tiny_folder).double().eval()
     working = regularization(tiny_folder, "margin-gradient", strength=STRENGTH)
+    # a token that the tokenizer does not know is a word of the text
+    working.rows.texts = (("the film is \u4e2d very good",), *working.rows.texts[1:])
+    working.rows.encoded = working.rows.tokenized(working.rows.texts)
     loss = penalised(working, model)
     rows = working.rows
     batch = batch_of(rows, list(range(4)))
-    special = torch.isin(batch["input_ids"], torch.tensor(rows.tokenizer.all_special_ids))
+    assert rows.tokenizer.unk_token_id in batch["input_ids"][0]
+    texts = [text for (text,) in rows.texts]
+    encoded = rows.tokenizer(
+        texts, padding=True, return_tensors="pt", return_special_tokens_mask=True
+    )
+    special = encoded["special_tokens_mask"]
     measured = od.conditioning(
         model, {**batch, "special_tokens_mask": special}, labels=batch["labels"]
     )

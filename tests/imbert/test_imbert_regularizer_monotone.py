@@ -93,6 +93,30 @@ def test_pairs_without_an_edit_count_as_nothing(tiny_folder: Path, quiet: None) 
     )
 
 
+@pytest.mark.parametrize("most", [1, 2])
+def test_tokens_stand_where_they_stood(most: int, tiny_folder: Path, quiet: None) -> None:
+    """Also of a text that is cut, whose end could hide that an edited word has more tokens."""
+    working = regularization(
+        tiny_folder, "monotone", strength=STRENGTH, edits="characters", max_edits=most
+    )
+    rows = working.rows
+    words = "film story actor was good the a is very quite and not bad"
+    rows.texts = ((words,),) * 4
+    rows.max_length = 9
+    rows.encoded = rows.tokenized(rows.texts)
+    model = plain(tiny_folder).eval()
+    calls: list[Tensor] = []
+    model.register_forward_pre_hook(
+        lambda _, args, options: calls.append(options["input_ids"]), with_kwargs=True
+    )
+    for step in range(10):
+        penalised(working, model, step=step)
+    pairs = zip(calls[::2], calls[1::2], strict=True)
+    differing = [int(count) for text, edit in pairs for count in (text != edit).sum(1)]
+    # each word is a token: more than that would be tokens that have moved
+    assert 0 < max(differing) <= most
+
+
 def test_equal_texts_have_no_ratio_and_no_gradient_that_is_not_finite(
     tiny_folder: Path, quiet: None
 ) -> None:

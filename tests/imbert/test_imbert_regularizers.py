@@ -11,12 +11,15 @@ from typing import Any
 
 import pytest
 import torch
-from regularized import STEPS, UNROLLED, gradients, penalised, regularization
+from regularized import EXACT, STEPS, UNROLLED, gradients, penalised, regularization
 from tiny_classifiers import LinearModel
 from tiny_models import implicit, plain
 from tiny_runs import tiny_run
+from torch import Tensor
 
+import odestab.adjoint.implicit as implicit_adjoint
 from imbert.data.tasks import Examples, task
+from imbert.model.solver_log import LayerBatch
 from imbert.records import LogEntry, Losses, Training
 from imbert.study.plan import study_config
 from imbert.toml_tables import section
@@ -75,7 +78,10 @@ def test_a_run_without_one_is_what_it_was() -> None:
 @pytest.mark.parametrize(
     ("regularizer", "said"),
     [
-        ({}, r"\.kind must be one of margin-gradient, monotone, consistency, freelb, r3f, got ''"),
+        (
+            {},
+            r"\.kind must be one of margin-gradient, monotone, .*, r3f, none, got ''",
+        ),
         ({"kind": "magic"}, r"\.kind must be one of .*, got 'magic'"),
         ({"kind": "r3f", "power": 1}, r"\]: expected keys among kind, strength, .*, got power"),
         (3, " must be a table, got 3"),
@@ -174,6 +180,68 @@ def test_a_study_gives_each_model_its_own() -> None:
     with pytest.raises(ValueError, match=r"models\.r3f: train\.regularizer\.scale must be >= 0"):
         own = {"train": {"regularizer": {"kind": "r3f", "scale": -1}}}
         study_config({"study": {}, "models": {"bert": {}, "r3f": own}})
+
+
+def test_a_model_of_a_study_is_trained_without_the_shared_one() -> None:
+    shared = {"regularizer": {"kind": "r3f"}}
+    own = {"train": {"regularizer": {"kind": "none"}}}
+    study = study_config({"study": {}, "train": shared, "models": {"bert": own, "r3f": {}}})
+    runs = {cell.model: cell.run for cell in study.cells()}
+    assert runs["bert"].train.regularizer is None and runs["r3f"].train.regularizer is not None
+    assert run_with({"kind": "none"}).digest == RunConfig().digest
+    with pytest.raises(ValueError, match=r"\.scale means nothing for kind 'none': .* none, got 1"):
+        run_with({"kind": "none", "scale": 1})
+
+
+def test_a_list_of_layers_is_a_tuple() -> None:
+    layers: Any = [0, 1]
+    choice = RegularizerChoice("monotone", strength=1.0, layers=layers)
+    assert choice == RegularizerChoice("monotone", strength=1.0, layers=(0, 1))
+    with pytest.raises(ValueError, match=r"layers must be different indices >= 0, at least one"):
+        RegularizerChoice("monotone", strength=1.0, layers=[])  # type: ignore[arg-type]
+
+
+def test_the_gradient_s_solves_that_are_logged_are_those_of_the_text_as_it_is(
+    tiny_folder: Path, quiet: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With a penalty of next to nothing the edited pass has a gradient of next to nothing."""
+    sizes: list[float] = []
+    solve = implicit_adjoint.solve_linear
+
+    def watched(product: Any, gradient: Tensor, *arguments: Any, **options: Any) -> Any:
+        sizes.append(float(gradient.norm()))
+        return solve(product, gradient, *arguments, **options)
+
+    monkeypatch.setattr(implicit_adjoint, "solve_linear", watched)
+    for kind in ("consistency", "monotone", "r3f"):
+        sizes.clear()
+        model = implicit(tiny_folder, **{**STEPS, "adjoint": EXACT}).double().train()
+        penalised(regularization(tiny_folder, kind, strength=1e-12), model).backward()
+        half = len(sizes) // 2
+        assert len(sizes) == 4 and max(sizes[:half]) < 1e-6 * min(sizes[half:])
+
+
+def test_each_pass_of_freelb_logs_the_solves_of_its_gradient(
+    tiny_folder: Path, quiet: None
+) -> None:
+    model = implicit(tiny_folder, **{**STEPS, "adjoint": EXACT}).double().train()
+    logged: list[list[LayerBatch]] = []
+    working = regularization(tiny_folder, "freelb", steps=3)
+    loss = penalised(working, model, log_solves=logged.append)
+    assert [[layer.adjoint is not None for layer in layers] for layers in logged] == [
+        [True] * 2
+    ] * 2
+    logged.clear()
+    penalised(
+        regularization(tiny_folder, "consistency", strength=1.0),
+        model,
+        None,
+        3,
+        log_solves=logged.append,
+    )
+    # an older pass's gradient is not this one's
+    assert [[layer.adjoint for layer in layers] for layers in logged] == [[None] * 2]
+    assert loss.isfinite()
 
 
 def test_a_table_inside_a_table_is_a_record() -> None:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from imbert.training.regularizers.regularizer import AbstractRegularizer
 
 TABLE = "train.regularizer"
+NO_REGULARIZER = "none"  # a kind without options: a run without one
 EDITS = ("tokens", "characters")
 NOISES = ("uniform", "normal")
 MOST_STEPS = 100  # far more ascent steps than anybody takes
@@ -25,7 +26,7 @@ class RegularizerChoice(Choice, frozen=True):
     """What is added to the loss; each kind has some of these options, and defaults of its own.
 
     Attributes:
-        kind: by the names of the registry.
+        kind: by the names of the registry; "none" is none of them, as if there were no table.
         strength: λ, what the penalty is multiplied by.
         bound: c, which one-sided ratios should stay below.
         layers: whose ratios are penalised; None is all.
@@ -59,14 +60,17 @@ class RegularizerChoice(Choice, frozen=True):
     scale: float | UnsetType = UNSET
 
     def __post_init__(self) -> None:
-        one_of(f"{TABLE}.kind", self.kind, tuple(REGULARIZERS))
-        options = REGULARIZERS[self.kind].options
+        if isinstance(self.layers, list):
+            # as TOML's lists become, so that equal choices are equal
+            structs.force_setattr(self, "layers", tuple(self.layers))
+        one_of(f"{TABLE}.kind", self.kind, (*REGULARIZERS, NO_REGULARIZER))
+        options = REGULARIZERS[self.kind].options if self.kind != NO_REGULARIZER else {}
         for name in self.__struct_fields__[1:]:
             given = getattr(self, name)
             if name not in options and given is not UNSET:
                 raise ValueError(
                     f"{TABLE}.{name} means nothing for kind {self.kind!r}: expected options among "
-                    f"{', '.join(options)}, got {given!r}"
+                    f"{', '.join(options) or 'none'}, got {given!r}"
                 )
             if name in options and given is UNSET:
                 if options[name] is NEEDED:

@@ -37,8 +37,8 @@ class Consistency(AbstractRegularizer):
 
     def loss(self, micro: MicroBatch) -> Penalised:
         pair = edited_pair(micro, self.edits, self.max_edits)
-        edited = micro.extra_answer(pair.edited).logits
-        output = micro.answer(pair.clean)
+        output = micro.earlier_answer(pair.clean)
+        edited = micro.answer(pair.edited).logits
         change = (edited - output.logits).flatten(1).square().sum(1)
         penalty = change.masked_fill(~pair.changed, 0.0).mean()
         share = pair.changed.double().mean()

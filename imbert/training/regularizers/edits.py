@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from analysis.ground.character_edits import editable, random_edits
-from analysis.ground.text_edits import Draft
+from analysis.ground.text_edits import Changes, Draft
 from imbert.training.regularizers.regularizer import Batch, Encoded, MicroBatch, Texts
 
 DRAFTS = 8  # of a text whose edits should have as many tokens
@@ -40,8 +40,9 @@ def edited_pair(
             letters of some words are swapped, left out, put in or replaced by look-alikes, and the
             text is tokenised anew.
         max_edits: so many tokens or words, fewer where there are fewer.
-        equal_counts: whether an edit must have as many tokens as the text. Of characters some
-            drafts are looked at, and an example without such a draft is left unchanged.
+        equal_counts: whether each edited word must keep its count of tokens, so that tokens stand
+            where they stood. Of characters some drafts are looked at, and an example without such a
+            draft is left unchanged.
     """
     if edits == "tokens":
         edited = _with_tokens(micro, max_edits)
@@ -71,9 +72,15 @@ def _with_characters(micro: MicroBatch, most: int, equal_counts: bool) -> Encode
     texts = list(micro.texts)
     wanting = list(range(len(texts)))
     for _ in range(DRAFTS if equal_counts else 1):
-        drafts = [_draft(micro.texts[row], most, micro.draws[row]) for row in wanting]
+        changes = [_changes(micro.texts[row], most, micro.draws[row]) for row in wanting]
+        drafts = [
+            Draft.of(micro.texts[row], LAST).changed(words)
+            for row, words in zip(wanting, changes, strict=True)
+        ]
         if equal_counts:
-            kept = _comparable(micro, wanting, micro.encode(drafts, width))
+            aligned = _aligned(micro, wanting, changes)
+            others = _differ(micro, wanting, micro.encode(drafts, width))
+            kept = [one and other for one, other in zip(aligned, others, strict=True)]
         else:
             kept = [True] * len(wanting)
         for row, draft, good in zip(wanting, drafts, kept, strict=True):
@@ -84,19 +91,38 @@ def _with_characters(micro: MicroBatch, most: int, equal_counts: bool) -> Encode
     return micro.encode(texts, width)
 
 
-def _draft(texts: Texts, most: int, draw: np.random.Generator) -> Texts:
-    """One random edit of each of some words; the texts themselves where no word can be edited."""
+def _changes(texts: Texts, most: int, draw: np.random.Generator) -> Changes:
+    """A random edit of each of some words; empty where no word can be edited."""
     text = Draft.of(texts, LAST)
     words = [text.word(index) for index in range(len(text.words))]
     able = editable(words)
-    return text.changed(random_edits(words, able, most, draw)) if able else texts
+    return random_edits(words, able, most, draw) if able else {}
 
 
-def _comparable(micro: MicroBatch, rows: list[int], drafts: Batch) -> list[bool]:
-    """Whether drafts of some examples have other tokens, as many as the texts have."""
+def _aligned(micro: MicroBatch, rows: list[int], changes: list[Changes]) -> list[bool]:
+    """Whether each edited word keeps its count of tokens.
+
+    A word is edited alone, so that two counts cannot make up for each other, and nothing is cut, so
+    that the end of the text cannot either.
+    """
+    owners = [row for row, words in zip(rows, changes, strict=True) for _ in words]
+    alone = [
+        Draft.of(micro.texts[row], LAST).changed({index: words[index]})
+        for row, words in zip(rows, changes, strict=True)
+        for index in words
+    ]
+    if not alone:
+        return [True] * len(rows)
+    before = dict(zip(rows, micro.count([micro.texts[row] for row in rows]), strict=True))
+    counts = micro.count(alone)
+    moved = {row for row, count in zip(owners, counts, strict=True) if count != before[row]}
+    return [row not in moved for row in rows]
+
+
+def _differ(micro: MicroBatch, rows: list[int], drafts: Batch) -> list[bool]:
+    """Whether drafts of some examples have other tokens than their texts."""
     width = micro.words.shape[1]
     # a longer draft makes the batch wider than the texts' own
     ids = micro.widen(micro.batch, max(width, drafts["input_ids"].shape[1]))
-    same_count = drafts["attention_mask"].sum(1) == ids["attention_mask"][rows].sum(1)
-    other = (drafts["input_ids"] != ids["input_ids"][rows]).any(1)
-    return (same_count & other).tolist()
+    differ: list[bool] = (drafts["input_ids"] != ids["input_ids"][rows]).any(1).tolist()
+    return differ

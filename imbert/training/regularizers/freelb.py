@@ -46,9 +46,11 @@ class FreeLB(AbstractRegularizer):
         losses: list[Tensor] = []
         for _ in range(self.steps - 1):
             delta.requires_grad_()
-            loss = micro.extra_answer(micro.embedded(micro.embed() + delta)).loss
+            with micro.same_dropout():
+                loss = micro.answer(micro.embedded(micro.embed() + delta)).loss
             # frees the graph, so that memory is that of plain training
             micro.backward(loss / self.steps)
+            micro.log_backward()
             losses.append(loss.detach())
             assert delta.grad is not None
             delta = self._climbed(delta.detach(), delta.grad)

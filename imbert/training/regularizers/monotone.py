@@ -39,7 +39,8 @@ class Monotone(AbstractRegularizer):
         strength: λ.
         bound: c.
         layers: which layers; None is all.
-        edits: "tokens" or "characters", of which only drafts of as many tokens are taken.
+        edits: "tokens" or "characters", of which only drafts are taken whose edited words keep
+            their counts of tokens.
         max_edits: words that are edited.
     """
 
@@ -56,8 +57,8 @@ class Monotone(AbstractRegularizer):
 
     def loss(self, micro: MicroBatch) -> Penalised:
         pair = edited_pair(micro, self.edits, self.max_edits, equal_counts=True)
-        edited = micro.extra_answer(pair.edited, output_hidden_states=True).hidden_states
-        output = micro.answer(pair.clean, output_hidden_states=True)
+        output = micro.earlier_answer(pair.clean, output_hidden_states=True)
+        edited = micro.answer(pair.edited, output_hidden_states=True).hidden_states
         mask = pair.clean["attention_mask"].bool()
         ratios = self.ratios(micro.model, output.hidden_states, edited, mask)
         known = pair.changed[:, None] & ratios.isfinite()

@@ -6,7 +6,6 @@ import numpy as np
 from torch import Tensor
 from torch.nn import functional
 
-from imbert.model.solver_log import statistics
 from imbert.training.regularizers.regularizer import (
     AbstractRegularizer,
     MicroBatch,
@@ -40,10 +39,11 @@ class R3F(AbstractRegularizer):
 
     def loss(self, micro: MicroBatch) -> Penalised:
         noisy = micro.embed().detach() + micro.noise(self._drawn)
+        # first, so that its gradient is solved last and logged
+        output = micro.model(**micro.batch)
+        micro.log_forward()
         with seeded(micro):
-            noised = micro.model(**_without_labels(micro.embedded(noisy))).logits
-        micro.log_solves(statistics(micro.model))
-        output = micro.answer(micro.batch)
+            noised = micro.answer(_without_labels(micro.embedded(noisy))).logits
         penalty = symmetric_divergence(output.logits, noised).mean()
         return Penalised(output.loss + self.strength * penalty, penalty.detach())
 

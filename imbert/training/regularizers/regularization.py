@@ -43,8 +43,8 @@ class Regularization:
     def __post_init__(self) -> None:
         ids = [np.asarray(row) for row in self.rows.encoded["input_ids"]]
         seen = np.unique(np.concatenate(ids))
-        self._special = torch.tensor(sorted(self.rows.tokenizer.all_special_ids))
-        self._vocabulary = np.setdiff1d(seen, self._special.numpy())
+        # nor is an unknown token put into a text
+        self._vocabulary = np.setdiff1d(seen, self.rows.tokenizer.all_special_ids)
 
     def loss(
         self,
@@ -66,16 +66,17 @@ class Regularization:
             log_solves: likewise.
         """
         ids = batch["input_ids"]
-        special = torch.isin(ids, self._special.to(ids.device))
+        texts = tuple(self.rows.texts[index] for index in indices)
         penalised = self.regularizer.loss(
             MicroBatch(
                 model=model,
                 batch=batch,
-                words=batch["attention_mask"].bool() & ~special,
-                texts=tuple(self.rows.texts[index] for index in indices),
+                words=self._words(batch, texts),
+                texts=texts,
                 draws=tuple(np.random.default_rng((self.seed, step, index)) for index in indices),
                 vocabulary=self._vocabulary,
                 encode=lambda texts, width: self._encoded(texts, width, ids.device),
+                count=self.rows.counts,
                 widen=self.widened,
                 backward=backward,
                 log_solves=log_solves,
@@ -106,6 +107,15 @@ class Regularization:
             side = (0, extra) if self.rows.tokenizer.padding_side == "right" else (extra, 0)
             wide[name] = torch.nn.functional.pad(value, side, value=fill) if extra else value
         return wide
+
+    def _words(self, batch: Batch, texts: Sequence[Texts]) -> Tensor:
+        """True on tokens of the texts."""
+        real = batch["attention_mask"].bool()
+        words = torch.zeros_like(real)
+        inside = [not special for mask in self.rows.special(texts) for special in mask]
+        # an example's real tokens are its tokens in order, on whichever side padding is
+        words[real] = torch.tensor(inside, device=real.device)
+        return words
 
     def _encoded(self, texts: list[Texts], width: int, device: torch.device) -> Encoded:
         encoded = self.rows.tokenized(texts)

@@ -9,6 +9,7 @@ import inspect
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, ClassVar
 
+import msgspec
 import numpy as np
 import torch
 from torch import Tensor
@@ -64,9 +65,11 @@ class MicroBatch:
             optimiser's step and the example alone, never on its batch mates.
         vocabulary: token ids that occur as words of the training texts.
         encode: token ids and masks of texts, padded to at least so many tokens.
+        count: tokens of texts that are not cut.
         widen: a batch padded to so many tokens.
         backward: accumulates a part of the loss into the gradients, scaled as the trainer does.
-        log_solves: takes how the implicit solves of an extra pass went.
+        log_solves: takes how the implicit solves of a pass before the last went, with those of its
+            gradient if it had a backward pass of its own.
     """
 
     model: Model
@@ -76,6 +79,7 @@ class MicroBatch:
     draws: tuple[np.random.Generator, ...]
     vocabulary: np.ndarray
     encode: Callable[[list[Texts], int], Encoded]
+    count: Callable[[list[Texts]], list[int]]
     widen: Callable[[Batch, int], Encoded]
     backward: Callable[[Tensor], None]
     log_solves: Callable[[list[LayerBatch]], None]
@@ -91,17 +95,31 @@ class MicroBatch:
         return embeddings
 
     def answer(self, batch: Batch, **options: Any) -> Any:
-        """The pass that plain training would make, the last of a step."""
+        """The last pass of a micro-batch, whose solves the trainer logs.
+
+        Autograd goes back through what was computed last first. Where one backward pass goes
+        through two passes, the text as it is comes earlier: so the gradient's solves that are left
+        to be logged are its own.
+        """
         return self.model(**batch, **options)
 
-    def extra_answer(self, batch: Batch, **options: Any) -> Any:
-        """One more pass, whose solves are logged too. What it draws does not change what the later
-        passes draw: of equal shapes all passes drop out the same entries.
+    def earlier_answer(self, batch: Batch, **options: Any) -> Any:
+        """A pass before the last, whose solves are logged too. What it draws does not change what
+        the later passes draw: of equal shapes all passes drop out the same entries.
         """
         with self.same_dropout():
             output = self.model(**batch, **options)
-        self.log_solves(statistics(self.model))
+        self.log_forward()
         return output
+
+    def log_forward(self) -> None:
+        """Log the solves of a pass without those of its gradient, which is yet to come."""
+        layers = statistics(self.model)
+        self.log_solves([msgspec.structs.replace(layer, adjoint=None) for layer in layers])
+
+    def log_backward(self) -> None:
+        """Log the solves of a pass and of its gradient, after its own backward pass."""
+        self.log_solves(statistics(self.model))
 
     def same_dropout(self) -> contextlib.AbstractContextManager[None]:
         """Inside, torch draws random numbers that are drawn again afterwards."""
