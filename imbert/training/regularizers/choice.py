@@ -60,9 +60,10 @@ class RegularizerChoice(Choice, frozen=True):
     scale: float | UnsetType = UNSET
 
     def __post_init__(self) -> None:
-        if isinstance(self.layers, list):
+        layers: Any = self.layers
+        if isinstance(layers, list):
             # as TOML's lists become, so that equal choices are equal
-            structs.force_setattr(self, "layers", tuple(self.layers))
+            structs.force_setattr(self, "layers", tuple(layers))
         one_of(f"{TABLE}.kind", self.kind, (*REGULARIZERS, NO_REGULARIZER))
         options = REGULARIZERS[self.kind].options if self.kind != NO_REGULARIZER else {}
         for name in self.__struct_fields__[1:]:
