@@ -4,7 +4,7 @@ Knows neither torch nor transformers.
 """
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from msgspec import UNSET, UnsetType, structs
 
