@@ -20,6 +20,7 @@ from odestab.fields.linearized_layer import AnalyticLinearization, HalfWeights, 
 from odestab.fields.trajectory import Trajectory
 from odestab.fields.vector_field import FIELD_KINDS, LayerVectorField
 from odestab.one_thread import ONE_THREAD
+from odestab.steps.march import march
 
 
 def trace(
@@ -146,10 +147,11 @@ def _follow_steps(
     for layer, (own_kind, taken) in zip(layers, declared, strict=True):
         own = _field(layer.layer, mask, own_kind, _weights(layer))
         states = states or [own.project(layer.before)]
-        for method in taken:
-            states.append(own.project(method.step(own, states[-1]).state))
-            fields.append(own if kind is None else dataclasses.replace(own, kind=kind))
-            methods.append(method)
+        # as the model takes them: the substeps of a layer are of one method
+        steps = march(taken[0], own, states[-1], len(taken))
+        states += [own.project(step.state) for step in steps]
+        fields += [own if kind is None else dataclasses.replace(own, kind=kind)] * len(taken)
+        methods += taken
     kept = kind is None or all(own_kind == kind for own_kind, _ in declared)
     return Trajectory(tuple(states), mask, tuple(fields), tuple(methods) if kept else None)
 

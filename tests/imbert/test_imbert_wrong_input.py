@@ -348,6 +348,7 @@ def test_an_interrupt_is_never_taken_for_something_else(
         "imbert.training.finetune.load_model" if place.endswith("load_model") else place,
         interrupted,
     )
+    (data / "study.toml").write_text("its content is not read", encoding="utf-8")
     monkeypatch.setattr(command, "read_study", lambda path: study_config(plan))
     assert command.main(["study", str(data / "study.toml"), "--out", str(tmp_path / "out")]) == 130
     assert (

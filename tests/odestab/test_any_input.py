@@ -108,6 +108,7 @@ OF_FIELDS: dict[str, Callable[[Any], Any]] = {
         od.ExplicitEuler(0.5).derivative(f, X, Y).mv(X),
     ),
     "ImplicitEuler": lambda f: (IMPLICIT.step(f, X).state, IMPLICIT.derivative(f, X, Y).mv(X)),
+    "march": lambda f: od.march(IMPLICIT, f, X, 2)[-1].state,
     "ThetaMethod": lambda f: od.ThetaMethod(0.5, solver=PLAIN).step(f, X).state,
     "ImplicitEquation": lambda f: od.ImplicitEquation(f, X, 0.5).residual(Y),
     "Anderson": lambda f: solved(od.Anderson(rtol=1e-12), f),
