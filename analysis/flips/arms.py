@@ -72,15 +72,9 @@ def arms_of(
     return tuple(arms)
 
 
-def require_runs_of_studies(
-    runs: Mapping[Path, Run], choices: Mapping[Path, Mapping[str, Any]]
-) -> None:
-    """Raise ValueError where two results are of one model, or two runs of one task and kind differ
-    in more than the seed.
-
-    Args:
-        runs: results by file.
-        choices: the whole table `run` of each result.
+def require_runs_of_studies(runs: Mapping[Path, Run]) -> None:
+    """Raise ValueError where two results, by file, are of one model, or two runs of one task and
+    kind differ in more than the seed.
     """
     by_weights: dict[str, Path] = {}
     of_kind: dict[tuple[str, str], Path] = {}
@@ -89,8 +83,8 @@ def require_runs_of_studies(
         if twin != path:
             raise ValueError(f"expected results of different weights, got {twin} and {path}")
         first = of_kind.setdefault((run.arm.task, run.arm.kind), path)
-        chosen = _training(choices[path])
-        before = _training(choices[first])
+        chosen = _training(run.run)
+        before = _training(runs[first].run)
         unlike = [
             name
             for name in sorted({*chosen, *before})

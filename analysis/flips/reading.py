@@ -70,7 +70,6 @@ def read_files(paths: Sequence[Path], edits: Sequence[Path] = ()) -> Files:
     attacks: dict[Path, Attack] = {}
     edited: dict[Path, Edits] = {}
     runs: dict[Path, Run] = {}
-    choices: dict[Path, dict[str, Any]] = {}
     plans: dict[Path, StudyPlan] = {}
     for path in dict.fromkeys([*paths, *edits]):
         values = read_record(path, Any)
@@ -85,7 +84,6 @@ def read_files(paths: Sequence[Path], edits: Sequence[Path] = ()) -> Files:
             edited[path] = _answered(path, typed(values, Edits, path))
         elif kind == "run":
             runs[path] = typed(values, Run, path)
-            choices[path] = values["run"]
         elif kind == "plan":
             plans[path] = typed(values, StudyPlan, path)
         else:
@@ -99,7 +97,7 @@ def read_files(paths: Sequence[Path], edits: Sequence[Path] = ()) -> Files:
     places = _places(conditions)
     attacked = _matched(conditions, places, attacks)
     _require_one_of_each_model(edited, places)
-    require_runs_of_studies(runs, choices)
+    require_runs_of_studies(runs)
     arms = arms_of(conditions, [(each.model, each.attack) for each in attacked], runs)
     require_one_plan_each(arms, plans)
     return Files(

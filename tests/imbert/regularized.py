@@ -8,6 +8,7 @@ import numpy as np
 import torch
 import transformers
 from tiny import sentences
+from tiny_models import implicit, plain
 from torch import Tensor
 
 from imbert.data.tasks import Examples, task
@@ -42,6 +43,12 @@ def regularization(folder: Path, kind: str, count: int = 4, **options: Any) -> R
     """A regularizer over those sentences."""
     choice = RegularizerChoice(kind, **options)
     return Regularization(choice.regularizer(), rows_of(folder, count), seed=5)
+
+
+def exact_model(folder: Path, kind: str) -> Any:
+    """A model of one of two kinds in training, its implicit layers solved to rounding."""
+    made = plain(folder) if kind == "bert" else implicit(folder, **STEPS, adjoint=EXACT)
+    return made.double().train()
 
 
 def batch_of(rows: Rows, chosen: list[int]) -> dict[str, Tensor]:

@@ -1,28 +1,20 @@
 """FreeLB: radius 0 is plain training, the ball holds, and gradients are those of all its steps."""
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from regularized import EXACT, STEPS, batch_of, gradients, penalised, regularization
-from tiny_models import implicit, plain
+from regularized import batch_of, exact_model, gradients, penalised, regularization
 from torch import Tensor
 
 from imbert.training.regularizers.freelb import FreeLB
 
 
-def model_of(folder: Path, kind: str) -> Any:
-    if kind == "bert":
-        return plain(folder).double().train()
-    return implicit(folder, **STEPS, adjoint=EXACT).double().train()
-
-
 @pytest.mark.parametrize("kind", ["bert", "im-bert"])
 def test_radius_0_is_plain_training(kind: str, tiny_folder: Path, quiet: None) -> None:
     """The mean of equal losses of equal dropout, up to rounding and the adjoint's tolerance."""
-    model = model_of(tiny_folder, kind)
+    model = exact_model(tiny_folder, kind)
     working = regularization(tiny_folder, "freelb", radius=0.0)
     loss = penalised(working, model)
     found = gradients(model, loss)
@@ -38,7 +30,7 @@ def test_radius_0_is_plain_training(kind: str, tiny_folder: Path, quiet: None) -
 
 def test_the_steps_are_those_of_the_algorithm(tiny_folder: Path, quiet: None) -> None:
     """Written out once more, with one graph for all steps."""
-    model = model_of(tiny_folder, "bert")
+    model = exact_model(tiny_folder, "bert")
     working = regularization(tiny_folder, "freelb", step_size=0.2, radius=0.25)
     loss = penalised(working, model)
     found = gradients(model, loss)
@@ -83,7 +75,7 @@ def test_the_ball_holds_and_padding_is_never_perturbed(tiny_folder: Path, quiet:
 
 def test_one_step_has_no_ascent(tiny_folder: Path, quiet: None) -> None:
     working = regularization(tiny_folder, "freelb", steps=1)
-    loss = penalised(working, model_of(tiny_folder, "bert"), backward=_never)
+    loss = penalised(working, exact_model(tiny_folder, "bert"), backward=_never)
     summary = working.summary()
     assert loss.requires_grad and summary.value == 0.0 and summary.forward_passes == 0
 

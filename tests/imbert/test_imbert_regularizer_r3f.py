@@ -1,26 +1,21 @@
 """R3F: strength 0 is plain training to the bit, and the penalty is the symmetric divergence."""
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from regularized import EXACT, STEPS, batch_of, gradients, penalised, regularization
+from regularized import batch_of, exact_model, gradients, penalised, regularization
 from regularized import require_gradient as require
-from tiny_models import implicit, plain
+from tiny_models import plain
 from torch.nn import functional
 
 from imbert.training.regularizers.r3f import symmetric_divergence
 
 
-def model_of(folder: Path, kind: str) -> Any:
-    return plain(folder) if kind == "bert" else implicit(folder, **STEPS, adjoint=EXACT)
-
-
 @pytest.mark.parametrize("kind", ["bert", "im-bert"])
 def test_strength_0_is_plain_training(kind: str, tiny_folder: Path, quiet: None) -> None:
-    model = model_of(tiny_folder, kind).double().train()
+    model = exact_model(tiny_folder, kind)
     working = regularization(tiny_folder, "r3f", strength=0.0)
     loss = penalised(working, model)
     found = gradients(model, loss)
@@ -37,7 +32,7 @@ def test_strength_0_is_plain_training(kind: str, tiny_folder: Path, quiet: None)
 @pytest.mark.parametrize("kind", ["bert", "im-bert"])
 def test_the_gradient_is_that_of_differences(kind: str, tiny_folder: Path, quiet: None) -> None:
     """Of all weights but the table of word embeddings, into which the noisy pass sends none."""
-    model = model_of(tiny_folder, kind).double().train()
+    model = exact_model(tiny_folder, kind)
     model.get_input_embeddings().requires_grad_(False)
     learnt = torch.nn.ParameterList([p for p in model.parameters() if p.requires_grad])
     working = regularization(tiny_folder, "r3f", scale=0.1, noise="normal")

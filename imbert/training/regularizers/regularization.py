@@ -3,6 +3,7 @@ entry.
 """
 
 import dataclasses
+import functools
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -46,6 +47,11 @@ class Regularization:
         # nor is an unknown token put into a text
         self._vocabulary = np.setdiff1d(seen, self.rows.tokenizer.all_special_ids)
 
+    @functools.cached_property
+    def _special(self) -> list[list[int]]:
+        """Which tokens of each row are none of its text."""
+        return self.rows.special(self.rows.texts)
+
     def loss(
         self,
         model: Model,
@@ -71,7 +77,7 @@ class Regularization:
             MicroBatch(
                 model=model,
                 batch=batch,
-                words=self._words(batch, texts),
+                words=self._words(batch, indices),
                 texts=texts,
                 draws=tuple(np.random.default_rng((self.seed, step, index)) for index in indices),
                 vocabulary=self._vocabulary,
@@ -108,11 +114,11 @@ class Regularization:
             wide[name] = torch.nn.functional.pad(value, side, value=fill) if extra else value
         return wide
 
-    def _words(self, batch: Batch, texts: Sequence[Texts]) -> Tensor:
+    def _words(self, batch: Batch, indices: Sequence[int]) -> Tensor:
         """True on tokens of the texts."""
         real = batch["attention_mask"].bool()
         words = torch.zeros_like(real)
-        inside = [not special for mask in self.rows.special(texts) for special in mask]
+        inside = [not special for index in indices for special in self._special[index]]
         # an example's real tokens are its tokens in order, on whichever side padding is
         words[real] = torch.tensor(inside, device=real.device)
         return words
