@@ -77,14 +77,15 @@ class FineTuner(transformers.Trainer):
         self.stopwatch = stopwatch
         self.remove_callback(transformers.PrinterCallback)
 
-    def _get_train_sampler(self, train_dataset: Rows | None = None) -> Sampler[int] | None:
+    def _get_train_sampler(self, train_dataset: Any = None) -> Sampler[int] | None:
+        rows: Any = self.train_dataset if train_dataset is None else train_dataset
         if not self.sort_by_length:
-            sampler: Sampler[int] | None = super()._get_train_sampler(train_dataset)
+            sampler: Sampler[int] | None = super()._get_train_sampler(rows)
             return sampler
         step = self.args.train_batch_size * self.args.gradient_accumulation_steps
-        return SortedSteps(self.train_dataset, step, self.args.data_seed)
+        return SortedSteps(rows, step, self.args.data_seed or 0)
 
-    def _get_eval_sampler(self, eval_dataset: Rows) -> Sampler[int]:
+    def _get_eval_sampler(self, eval_dataset: Any) -> Sampler[int]:
         return Shortest(eval_dataset)
 
     def training_step(
