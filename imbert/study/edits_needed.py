@@ -1,10 +1,10 @@
 """How many edits an attack needed, a graded outcome beside robust accuracy: the restricted mean
 min(T, B + 1) of the edits T after which the model is wrong.
 
-T is what the attack's own search took, with its queries: greedy, it may need more edits than the
+T is what the attack's own search took, with its queries: greedy, it may take more edits than the
 fewest there are. B is how many it may make in that text (`edit_budget`), the same for every model.
-Of a search that failed, all that is known is T > B: it is censored at B, even where it gave up
-earlier, out of queries or of words whose edit lowers the confidence, since it had what it was given.
+Of a search that failed, all that is known is T > B. It is censored at B even where it gave up
+earlier, out of queries or of words whose edit lowers the confidence: it had all that it was given.
 As T is a whole number, B + 1 is the largest horizon at which min(T, horizon) is known of every
 text, so that its mean is that of the texts themselves and needs no Kaplan–Meier weights. It is the
 area Σ_{t ≤ B} P(T > t) under the curve of survival, whose last term is robust accuracy (restricted
