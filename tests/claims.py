@@ -36,8 +36,12 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
+from analysis.ground.frozen_record import Record
 from analysis.ground.json_records import read_json
 from analysis.ground.record_paths import entry
+from analysis.ground.typed_records import typed
 
 FUNCTIONS = {
     "min": min,
@@ -51,8 +55,6 @@ FUNCTIONS = {
 }
 NUMBER = re.compile(r"(?<![\w.])\d[\d,]*\.\d+(?!\d|\.\d)")  # no version: 0.1.0
 NOT_PROSE = re.compile(r"```.*?```|`[^`\n]*`|(?<=\])\([^)\s]*\)", re.DOTALL)
-KNOWN = {"page", "record", "claim", "quoted"}
-KNOWN_OF_A_CLAIM = {"page", "record", "text", "at", "values", "each"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -111,42 +113,55 @@ def values_of(record: Path) -> Any:
     return read_json(record)
 
 
-def read_claims(file: Path) -> list[Claim | Quoted]:
+class ClaimRow(Record, frozen=True):
+    text: str
+    page: str | None = None
+    record: str | None = None
+    at: str = ""
+    values: dict[str, str] = msgspec.field(default_factory=dict)
+    each: tuple[dict[str, str], ...] = ({},)
+
+
+class QuotedRow(Record, frozen=True):
+    text: str
+    reason: str
+    page: str | None = None
+
+
+class File(Record, frozen=True):
+    page: str
+    record: str | None = None
+    claim: tuple[ClaimRow, ...] = ()
+    quoted: tuple[QuotedRow, ...] = ()
+
+
+def read_claims(path: Path) -> list[Claim | Quoted]:
     """All that a claims.toml holds."""
-    content = tomllib.loads(file.read_text(encoding="utf-8"))
-    require_known(content, KNOWN, file)
-    page, record = content.get("page"), content.get("record")
-    claims: list[Claim | Quoted] = []
-    for row in content.get("claim", []):
-        require_known(row, KNOWN_OF_A_CLAIM, file)
-        own = row.get("record", record)
-        for replaced in row.get("each", [{}]):
+    file = typed(tomllib.loads(path.read_text(encoding="utf-8")), File, path)
+    folder = path.parent
+    claims: list[Claim | Quoted] = [
+        Quoted((folder / (row.page or file.page)).resolve(), row.text, row.reason)
+        for row in file.quoted
+    ]
+    for row in file.claim:
+        record = row.record or file.record
+        for replaced in row.each:
             claims.append(
                 Claim(
-                    page=(file.parent / row.get("page", page)).resolve(),
-                    text=fill(row["text"], replaced),
-                    folder=file.parent,
-                    record=fill(own, replaced) if own else None,
-                    at=fill(row.get("at", ""), replaced),
-                    values={
-                        name: fill(path, replaced) for name, path in row.get("values", {}).items()
-                    },
+                    page=(folder / (row.page or file.page)).resolve(),
+                    text=fill(row.text, replaced),
+                    folder=folder,
+                    record=fill(record, replaced) if record else None,
+                    at=fill(row.at, replaced),
+                    values={name: fill(value, replaced) for name, value in row.values.items()},
                 )
             )
-    for row in content.get("quoted", []):
-        target = (file.parent / row.get("page", page)).resolve()
-        claims.append(Quoted(page=target, text=row["text"], reason=row["reason"]))
     return claims
-
-
-def require_known(table: dict[str, Any], known: set[str], file: Path) -> None:
-    if unknown := table.keys() - known:
-        raise ValueError(f"{file}: expected {sorted(known)}, got {sorted(unknown)}")
 
 
 def fill(text: str, replaced: dict[str, str]) -> str:
     for name, value in replaced.items():
-        text = text.replace(f"<{name}>", str(value))
+        text = text.replace(f"<{name}>", value)
     return text
 
 

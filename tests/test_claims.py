@@ -3,17 +3,19 @@ or is listed as quoted.
 """
 
 import json
+import re
 from pathlib import Path
 
 import pytest
 from claims import Claim, Page, Quoted, read_claims
 
 ROOT = Path(__file__).parent.parent
+STUDIES = ROOT / "docs" / "studies"
 FILES = sorted((ROOT / "docs").rglob("claims.toml"))
 # of the README the results alone: what things cost is told from benchmarks
 SCANNED = {
     ROOT / "README.md": ("Does it help?", "\n## "),
-    **dict.fromkeys(sorted((ROOT / "docs" / "studies").rglob("README.md")), ("", "")),
+    **dict.fromkeys(sorted(STUDIES.rglob("README.md")), ("", "")),
 }
 
 
@@ -139,11 +141,21 @@ def test_a_claim_without_an_entry_is_found(
     assert message in check(tmp_path, claims=CLAIMS.replace(*change))[0]
 
 
-def test_an_unknown_key_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"claims.toml: expected .*, got \['texts'\]"):
-        check(tmp_path, claims=CLAIMS.replace('text = "is', 'texts = "is'))
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (('text = "is', 'texts = "is'), "claims.toml: Object contains unknown field `texts`"),
+        (('reason = "their table 2"', ""), "claims.toml: Object missing required field `reason`"),
+    ],
+)
+def test_a_wrong_key_is_refused(tmp_path: Path, change: tuple[str, str], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        check(tmp_path, claims=CLAIMS.replace(*change))
 
 
-def test_a_quotation_needs_a_reason(tmp_path: Path) -> None:
-    with pytest.raises(KeyError, match="reason"):
-        check(tmp_path, claims=CLAIMS.replace('reason = "their table 2"', ""))
+def test_the_one_page_has_ten_sentences_one_figure_and_every_study() -> None:
+    page = (STUDIES / "README.md").read_text(encoding="utf-8")
+    assert re.findall(r"^(\d+)\. ", page, re.MULTILINE) == [str(place) for place in range(1, 11)]
+    assert page.count("![") == 1
+    studies = {file.parent.name for file in STUDIES.glob("*/*.toml")}
+    assert studies == set(re.findall(r"^\| \[[\w, -]+\]\(([\w-]+)/\) \|", page, re.MULTILINE))
