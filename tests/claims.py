@@ -17,7 +17,8 @@ colon how it is written: `{100 * mean:+.1f}`. Paths are those of `analysis.groun
 with `[*]` gives a list. `each = [{ kind = "worst" }, …]` repeats a claim with every `<kind>`
 replaced.
 
-Every number with decimals in the scanned part of a page must be one that a claim has written.
+Every number with decimals and every percentage in the scanned part of a page must be one that a
+claim has written.
 Those that no record holds are listed with the reason:
 
     [[quoted]]
@@ -53,7 +54,10 @@ FUNCTIONS = {
     "median": statistics.median,
     "stdev": statistics.stdev,
 }
-NUMBER = re.compile(r"(?<![\w.])\d[\d,]*\.\d+(?!\d|\.\d)")  # no version: 0.1.0
+NUMBER = re.compile(
+    r"(?<![\w.])\d[\d,]*\.\d+(?!\d|\.\d)"  # no version: 0.1.0
+    r"|(?<![\w.,])(?!95 %)\d[\d,]*(?= %)"  # 95 % is what every interval has
+)
 NOT_PROSE = re.compile(r"```.*?```|`[^`\n]*`|(?<=\])\([^)\s]*\)", re.DOTALL)
 
 
@@ -211,7 +215,7 @@ class Page:
         return held, ""
 
     def unheld(self, claims: Sequence[Claim | Quoted]) -> list[str]:
-        """Every number with decimals that no claim holds, with the words about it."""
+        """Every number with decimals and percentage that no claim holds, with the words about it."""
         held = {place for claim in claims for places in self.place(claim)[0] for place in places}
         return [
             f"{number.group()} in …{self.text[max(number.start() - 60, 0) : number.end() + 30]}…"

@@ -1,5 +1,5 @@
-"""Every number with decimals in the README's results and in the study pages follows from a record,
-or is listed as quoted.
+"""Every number with decimals and every percentage in the README's results and in the study pages
+follows from a record, or is listed as quoted.
 """
 
 import json
@@ -109,6 +109,11 @@ def test_a_new_number_is_found(tmp_path: Path) -> None:
     assert check(tmp_path, PAGE + "\nAnd 12.5 % of all.\n") == [
         "12.5 in …-3.5.md)). Others had 8.3. ```sh study --radius 0.1 ``` And 12.5 % of all.…"
     ]
+
+
+def test_a_new_percentage_is_found(tmp_path: Path) -> None:
+    failures = check(tmp_path, PAGE + "\nA 95 % interval; 12 % of 300.\n")
+    assert [failure[:5] for failure in failures] == ["12 in"]
 
 
 def test_a_number_in_the_words_of_a_claim_is_not_held(tmp_path: Path) -> None:
