@@ -215,7 +215,7 @@ class Page:
         return held, ""
 
     def unheld(self, claims: Sequence[Claim | Quoted]) -> list[str]:
-        """Every number with decimals and percentage that no claim holds, with the words about it."""
+        """Every number with decimals or percentage that no claim holds, with its words."""
         held = {place for claim in claims for places in self.place(claim)[0] for place in places}
         return [
             f"{number.group()} in …{self.text[max(number.start() - 60, 0) : number.end() + 30]}…"
