@@ -1,6 +1,5 @@
 """The page of a conditioning record: every input in one ranked table, beside the user's texts."""
 
-import dataclasses
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,7 +10,7 @@ from analysis.conditioning.records import Condition, Drafted, Input
 from analysis.ground.files import write_text
 from figures import conditioning, style
 from figures.findings import number
-from figures.template import render, shown
+from figures.template import Cell, Listed, Listing, render, shown
 
 PAGE = "condition.html"
 RANKED_BY = "g"
@@ -48,23 +47,6 @@ MEANINGS = (
 )
 
 
-@dataclasses.dataclass(frozen=True)
-class Cell:
-    """One cell of the table.
-
-    Attributes:
-        text: what is read.
-        value: by which its column is sorted; None comes last.
-        words: it holds words, set flush left.
-        long: they may take several lines.
-    """
-
-    text: str
-    value: float | str | None
-    words: bool = False
-    long: bool = False
-
-
 def write_page(record: Condition, texts: Sequence[Sequence[str]], out: Path, table: str) -> Path:
     """Write condition.html with its figure beside it.
 
@@ -86,9 +68,19 @@ def write_page(record: Condition, texts: Sequence[Sequence[str]], out: Path, tab
         facts=facts(record),
         finding=found,
         shown=shown(drawn, out, "condition", found, conditioning.CAPTION),
-        head=_head(record),
-        ranked_by=RANKED_BY,
-        rows=[_cells(record, row, texts[row.index], rank) for rank, row in enumerate(ranked, 1)],
+        inputs=Listing(
+            name="ranked",
+            noun="inputs",
+            caption="Ranked by g, the largest first; a column's heading says what it is, the list "
+            "below what it means.",
+            head=_head(record),
+            rows=[
+                Listed(_cells(record, row, texts[row.index], rank))
+                for rank, row in enumerate(ranked, 1)
+            ],
+            ordered_by=RANKED_BY,
+        ),
+        rows=len(ranked),
         left_out=len(record.inputs) - len(ranked),
         table=table,
         meanings=MEANINGS,

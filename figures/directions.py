@@ -12,7 +12,7 @@ from matplotlib.ticker import PercentFormatter
 from analysis.quantities import METHODS
 from analysis.quantities.directions import SIDES
 from analysis.run import Measurements
-from figures import selection, style
+from figures import readings, selection, style
 from figures.findings import NOTHING, largest, number, share
 from figures.picture import Picture, at_measured_step
 from figures.whiskers import beside, layer_axis, whiskers
@@ -144,6 +144,9 @@ def _draw_first_token(ax: Axes, measured: xr.Dataset, layers: list[int], side: s
         hollow = selection.uncertain(first, xr.ones_like(first, dtype=bool))
         x = beside(layers, i, len(METHODS))
         whiskers(ax, x, selection.band(first), style.COLOURS[method], "o", hollow)
+        name = f"share on the first token, {method}"
+        places = readings.by_layer(layers)
+        readings.leave(ax, name, places, x, first, style.COLOURS[method])
     ax.set_ylim(-0.03, 1.03)
     ax.yaxis.set_major_formatter(PercentFormatter(1.0, 0, " %"))
     ax.set_ylabel("on the first token")

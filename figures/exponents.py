@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from analysis.quantities import METHODS
 from analysis.quantities.labelled import finite
 from analysis.run import Measurements
-from figures import selection, style
+from figures import readings, selection, style
 from figures.findings import NOTHING, number
 from figures.picture import Picture, at_measured_step
 from figures.whiskers import beside, whiskers
@@ -74,6 +74,8 @@ def _draw_method(ax: Axes, measured: xr.Dataset, method: str, place: int) -> boo
         )
     hollow = selection.uncertain(values, converged)
     whiskers(ax, x, selection.band(values), colour, "o", hollow)
+    places = [f"exponent {order}" for order in values["order"].values.tolist()]
+    readings.leave(ax, f"nats per layer, {method}", places, x, values, colour)
     return bool(hollow.any())
 
 

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from analysis.quantities import METHODS
 from analysis.run import Measurements
-from figures import selection, style
+from figures import readings, selection, style
 from figures.findings import NOTHING, number, numbers_of, share
 from figures.layer_rows import layer_rows
 from figures.picture import Picture
@@ -73,7 +73,10 @@ def draw_advantage(run: Measurements, ax: style.Target = None) -> Figure:
         hollow = selection.uncertain(advantage, growth["solve_status"] == 0)
         any_hollow |= bool(hollow.any())
         band = selection.band(advantage)
-        whiskers(panel, beside(layers, i, len(steps)), band, shade, marker, hollow)
+        x = beside(layers, i, len(steps))
+        whiskers(panel, x, band, shade, marker, hollow)
+        name = f"implicit advantage, h = {number(h)}"
+        readings.leave(panel, name, readings.by_layer(layers), x, advantage, style.INK)
         handles.append(style.key(f"$h = {h:g}$", shade, marker))
     if any_hollow:
         handles.append(style.hollow("some text not solved"))
@@ -102,6 +105,7 @@ def _growth_series(growth: xr.Dataset) -> list[Series]:
             growth[SETTLED[quantity]].sel(scheme=method),
             style.COLOURS[method],
             marker,
+            f"{quantity} growth, {method}",
         )
         for quantity, marker in (MARKERS.items() if growth else ())
         for method in METHODS
@@ -112,7 +116,7 @@ def _norm_series(growth: xr.Dataset, h: float) -> list[Series]:
     if not growth:
         return []
     norm, settled = growth["logarithmic_norm"], growth["logarithmic_norm_converged"]
-    return [Series(h * norm, settled, style.INK, "s")]
+    return [Series(h * norm, settled, style.INK, "s", "hμ₂")]
 
 
 def _handles(any_hollow: bool) -> list[Artist]:

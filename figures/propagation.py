@@ -13,7 +13,7 @@ from analysis.quantities import METHODS
 from analysis.quantities.labelled import finite
 from analysis.quantities.propagation import Growth, growths, spoilt
 from analysis.run import Measurements
-from figures import selection, style
+from figures import readings, selection, style
 from figures.findings import NOTHING, number
 from figures.picture import Picture, at_measured_step
 from figures.whiskers import line_with_band
@@ -85,6 +85,10 @@ def draw_linearity(
         if np.isfinite(errors_band.median).any():
             marked = np.array([bool(failed(growth).sel(scheme=method).any()) for growth in curves])
             line_with_band(panel, sizes, errors_band, method, marked)
+            name = f"error of the prediction, {method}"
+            places = [f"size {number(size)}" for size in sizes.tolist()]
+            colour = style.COLOURS[method]
+            readings.leave(panel, name, places, sizes, errors.T, colour)
             handles.append(style.of_method(method, style.NAMES[method], marker="o"))
             any_marked |= bool(marked.any())
     if any_marked:
@@ -211,6 +215,9 @@ def _draw_kind(ax: Axes, growth: Growth) -> None:
         lost = ~finite(values["measured"]).all("example").values
         band = selection.band(values["measured"], "example").positive()
         line_with_band(ax, depth, band, method, unsolved | lost)
+        name = f"growth ({TITLES.get(growth.kind, growth.kind)}), {method}"
+        places = [f"after {style.counted(passed, 'layer')}" for passed in depth.tolist()]
+        readings.leave(ax, name, places, depth, values["measured"], colour)
         predicted = selection.band(values["predicted"], "example").positive().median
         ax.plot(
             depth,

@@ -13,7 +13,7 @@ from matplotlib.ticker import FixedLocator, NullLocator
 
 from analysis.quantities import METHODS
 from analysis.run import Measurements
-from figures import selection, style
+from figures import readings, selection, style
 from figures.findings import NOTHING, largest, number
 from figures.picture import Picture, at_measured_step
 from figures.whiskers import line_with_band
@@ -76,6 +76,9 @@ def _draw_layer(ax: Axes, at_layer: xr.Dataset, h: float) -> bool:
         hollow = selection.uncertain(growth, of_method["refined_growth_converged"])
         any_hollow |= bool(hollow.any())
         line_with_band(ax, steps, selection.band(growth).positive(), method, hollow)
+        name = f"worst growth over layer {int(at_layer['layer'])}, {method}"
+        places = [style.counted(m, "step") for m in parts.tolist()]
+        readings.leave(ax, name, places, steps, growth, style.COLOURS[method])
     ax.set_xscale("log")
     ax.xaxis.set_major_locator(FixedLocator(list(steps)))
     # the steps are few and named: no ticks between them

@@ -15,11 +15,14 @@ from analysis.quantities.registry import terms
 from analysis.record import write_bytes
 from analysis.run import Measurements
 from figures import findings, refinement, selection, slider, story, style
+from figures.answers import answers
 from figures.findings import number, ranges
 from figures.layer_rows import LayerRow, layer_rows
+from figures.listings import listings
 from figures.picture import Picture
 from figures.pictures import pictures_of
 from figures.records import RunConfig, typed
+from figures.spectra import SPECTRA
 from figures.template import Heading, Shown, Table, render, shown
 
 FIELDS = {
@@ -32,12 +35,14 @@ FIELDS = {
 
 @dataclasses.dataclass(frozen=True)
 class Pictured:
-    """A picture of the page under its heading and its finding."""
+    """A picture of the page under its heading and its finding; None shown where the page draws it
+    itself, for every step size.
+    """
 
     title: str
     name: str
     finding: str
-    shown: Shown
+    shown: Shown | None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -105,14 +110,20 @@ def write_report(
 def _page(run: Measurements, folder: Path, h: float, told: story.Story) -> str:
     """The page; its figures are written into the folder."""
     config = typed(dict(run.config), RunConfig, "config.json")
+    planes = slider.prepare(run, h)
     refined = refinement.REFINEMENT.told(run, h) if run["refinement"] else ""
     return render(
         "page.html.j2",
         model=config.model,
         facts=_facts(config, h),
-        answer=findings.opening(run, h),
-        pictures=[_pictured(run, picture, h, folder) for picture in pictures_of(run)],
-        slider=slider.prepare(run),
+        answers=answers(run, h),
+        opening=findings.opening(run, h),
+        texts=listings(run, config, h),
+        pictures=[
+            _pictured(run, picture, h, folder, planes is not None and picture is SPECTRA)
+            for picture in pictures_of(run)
+        ],
+        slider=planes,
         colours=slider.COLOURS,
         layers=_layers(run, config, h),
         nothing=findings.NOTHING,
@@ -138,15 +149,17 @@ def _facts(config: RunConfig, h: float) -> str:
     return "; ".join(facts) + "."
 
 
-def _pictured(run: Measurements, picture: Picture, h: float, folder: Path) -> Pictured:
+def _pictured(
+    run: Measurements, picture: Picture, h: float, folder: Path, on_the_page: bool
+) -> Pictured:
     drawn = picture.draw(run, h)
     finding = picture.told(run, h)
-    return Pictured(
-        title=picture.title,
-        name=picture.name,
-        finding=finding,
-        shown=shown(drawn, folder, picture.name, finding, picture.caption),
-    )
+    inside = None
+    if on_the_page:
+        style.save(drawn, folder, picture.name)
+    else:
+        inside = shown(drawn, folder, picture.name, finding, picture.caption)
+    return Pictured(picture.title, picture.name, finding, inside)
 
 
 def _layers(run: Measurements, config: RunConfig, h: float) -> Layers | None:

@@ -17,7 +17,7 @@ from analysis.ground.resampling import Interval
 from analysis.quantities import METHODS
 from analysis.quantities.secants import CONVENTION, settled_only, share_damped
 from analysis.run import Measurements
-from figures import relative_graph, selection, style
+from figures import readings, relative_graph, selection, style
 from figures.findings import NOTHING, number, per_cent, share
 from figures.picture import Picture
 from figures.whiskers import beside, layer_axis, whiskers
@@ -197,6 +197,10 @@ def _draw_shares(ax: Axes, found: list[Damped], h: float) -> None:
         shares = np.array([[one.edits.mean, one.edits.low, one.edits.high] for one in mine]).T
         some_lost = np.array([one.edits.n < one.of for one in mine])
         whiskers(ax, x, selection.Band(*shares), colour, "o", some_lost)
+        words = [_share_alone(one) for one in mine]
+        told = readings.Row("", shares[0], words)
+        name, places = f"damped by the {method} step", readings.by_layer(layers)
+        ax.add_artist(readings.Readings(name, places, x, [told], colour, summary="Edits"))
         eigenvalues = [one.eigenvalues for one in mine]
         ax.plot(x + 0.1, eigenvalues, linestyle="none", marker="x", markersize=4, color=colour)
     ax.set_ylim(-0.05, 1.05)
@@ -216,7 +220,10 @@ def _draw_growth(ax: Axes, dataset: xr.Dataset, method: str) -> None:
         growth = of_kind["secant_growth"].sel(scheme=method).transpose("pair", "layer")
         lost = ~np.isfinite(growth.values).all(0)
         band = selection.band(growth, "pair").positive()
-        whiskers(ax, beside(layers, i, len(marks)), band, colour, marker, lost)
+        x = beside(layers, i, len(marks))
+        whiskers(ax, x, band, colour, marker, lost)
+        name = f"growth of the edit ({kind}), {method}"
+        readings.leave(ax, name, readings.by_layer(layers), x, growth, colour)
     ax.axhline(1, color=style.GUIDE, linewidth=0.6, zorder=0)
     if style.is_leftmost(ax) or method == METHODS[0]:
         ax.set_ylabel(r"growth $\|\delta_{l+1}\|\,/\,\|\delta_l\| = |R(h\zeta_l)|$")
@@ -274,11 +281,15 @@ def _shares(found: list[Damped], method: str) -> str:
 
 
 def _share(one: Damped) -> str:
+    return f"layer {one.layer} {_share_alone(one)}"
+
+
+def _share_alone(one: Damped) -> str:
     if not one.edits.n:
-        return f"layer {one.layer} not known"
+        return "not known"
     low, high = 100 * one.edits.low, 100 * one.edits.high
     only = f" of the {one.edits.n} known" if one.edits.n < one.of else ""
-    return f"layer {one.layer} {100 * one.edits.mean:.0f} %{only} ({low:.0f}–{high:.0f})"
+    return f"{100 * one.edits.mean:.0f} %{only} ({low:.0f}–{high:.0f})"
 
 
 def _on_eigenvalues(found: list[Damped]) -> str:

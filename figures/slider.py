@@ -1,7 +1,7 @@
-"""Each layer's spectrum against the stability regions at every step size of the map, for a slider.
+"""Each layer's spectrum over the stability regions at every step size of the map, for the page.
 
-The page shows h = 1 without its script. The script moves the spectrum, as z = hλ, and swaps what is
-prepared here for another h.
+The page shows the report's step size without its script. The script moves the spectrum, as z = hλ,
+and swaps what is prepared here for another h.
 """
 
 import dataclasses
@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 from analysis.quantities import METHODS
 from analysis.run import Measurements
-from figures import relative_graph, selection, style
+from figures import readings, relative_graph, secants, selection, style
 from figures.findings import number
 from figures.spectra import LayerSpectrum, spectra_of
 
@@ -27,8 +27,53 @@ class Frame(NamedTuple):
     top: float
 
 
-FRAME = Frame(-4.0, 4.0, -3.0, 3.0)
+FRAME = Frame(-3.0, 3.0, -2.25, 2.25)
 COLOURS = {**style.COLOURS, "ink": style.INK, "faint": style.FAINT}
+
+
+@dataclasses.dataclass(frozen=True)
+class Dots:
+    """Points of one text or edit.
+
+    Attributes:
+        who: as in `readings.Row`.
+        path: of dots.
+    """
+
+    who: str
+    path: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Marked:
+    """Secants of one kind of edits under one method.
+
+    Attributes:
+        name: by which the page calls them.
+        look: which marker is drawn.
+        rows: of edits.
+    """
+
+    name: str
+    look: str
+    rows: list[Dots]
+
+
+@dataclasses.dataclass(frozen=True)
+class Marker:
+    """How a kind of edits is drawn.
+
+    Attributes:
+        kind: of edits.
+        look: as in `Marked`; the hollow one ends in "hollow".
+        colour: of the marker.
+        outline: its path, of size 1 about 0.
+    """
+
+    kind: str
+    look: str
+    colour: str
+    outline: str
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,15 +82,19 @@ class Plane:
 
     Attributes:
         layer: index from 0.
-        full: path of dots, all eigenvalues of one short text.
-        leading: path of dots, leading eigenvalues of all texts.
+        full: all eigenvalues of one short text; None without them.
+        leading: leading eigenvalues of each text.
+        unsettled: those of them that did not converge.
+        secants: of edits at the report's step size.
         graph: path of the outline of one text's scaled relative graph; empty where there is none.
         captions: by step size.
     """
 
     layer: int
-    full: str
-    leading: str
+    full: Dots | None
+    leading: list[Dots]
+    unsettled: list[Dots]
+    secants: list[Marked]
     graph: str
     captions: list[str]
 
@@ -57,11 +106,13 @@ class Slider:
     Attributes:
         steps: the step sizes of the map.
         labels: of each step size.
-        start: the place of h = 1 among them.
+        start: the place among them of the report's step size, or of the nearest.
         planes: of each layer in order of depth.
         solvers: the truncated ones.
         regions: of each truncated solver its outlines, paths by step size.
         lemniscate: its path.
+        markers: of the kinds of edits.
+        measured: the label of the step size at which edits were followed.
         frame: the part of the plane that is seen.
     """
 
@@ -72,10 +123,12 @@ class Slider:
     solvers: list[str]
     regions: list[list[str]]
     lemniscate: str
+    markers: list[Marker]
+    measured: str
     frame: Frame = FRAME
 
 
-def prepare(run: Measurements) -> Slider | None:
+def prepare(run: Measurements, h: float = 1.0) -> Slider | None:
     """The planes at every step size; None where the run has no spectra, no map or no truncated
     solver.
     """
@@ -84,31 +137,103 @@ def prepare(run: Measurements) -> Slider | None:
     growth = run["stability_map"]["map_growth"]
     steps = growth["map_step_size"].values.tolist()
     solvers = run["truncated"]["truncated_amplification"]
+    markers = _markers(run, h)
     return Slider(
         steps=steps,
-        labels=[number(h) for h in steps],
-        start=int(np.argmin(np.abs(np.log(steps)))),
-        planes=[_plane(run, growth, spectrum) for spectrum in spectra_of(run)],
+        labels=[number(step) for step in steps],
+        start=int(np.argmin(np.abs(np.log(np.array(steps) / h)))),
+        planes=[_plane(run, growth, spectrum, markers, h) for spectrum in spectra_of(run)],
         solvers=[str(name) for name in solvers["solver"].values],
         regions=[_outlines(region) for region in solvers],
         lemniscate=_lemniscate(),
+        markers=markers,
+        measured=number(h),
     )
 
 
-def _plane(run: Measurements, growth: xr.DataArray, spectrum: LayerSpectrum) -> Plane:
-    full, dense = np.zeros(0), run["dense"]
-    if spectrum.layer in selection.layers_of(dense):
-        full = dense["full_eigenvalue"].sel(layer=spectrum.layer).isel(text=0).values
+def _plane(
+    run: Measurements,
+    growth: xr.DataArray,
+    spectrum: LayerSpectrum,
+    markers: list[Marker],
+    h: float,
+) -> Plane:
+    texts = [f"t{text}" for text in run["spectrum"]["text"].values.tolist()]
+    settled = np.where(spectrum.converged, spectrum.leading, np.nan)
+    unsettled = np.where(spectrum.converged, np.nan, spectrum.leading)
     return Plane(
         layer=spectrum.layer,
-        full=_dots(full[np.isfinite(full)]),
-        leading=_dots(spectrum.leading[np.isfinite(spectrum.leading)]),
+        full=_full(run["dense"], spectrum.layer),
+        leading=_rows(texts, settled),
+        unsettled=_rows(texts, unsettled),
+        secants=_secants(run, spectrum.layer, markers, h),
         graph=_graph(run, spectrum.layer),
         captions=[
-            _caption(growth.sel(layer=spectrum.layer, map_step_size=h), spectrum)
-            for h in growth["map_step_size"].values
+            _caption(growth.sel(layer=spectrum.layer, map_step_size=step), spectrum)
+            for step in growth["map_step_size"].values
         ],
     )
+
+
+def _full(dense: xr.Dataset, layer: int) -> Dots | None:
+    """To two decimals, a third of a pixel: there are many."""
+    if layer not in selection.layers_of(dense):
+        return None
+    short = dense["full_eigenvalue"].sel(layer=layer).isel(text=0)
+    path = _dots(short.values[np.isfinite(short.values)], digits=2)
+    return Dots(f"t{int(short['text'])}", path) if path else None
+
+
+def _rows(who: list[str], values: np.ndarray) -> list[Dots]:
+    rows = [Dots(each, _dots(row[np.isfinite(row)])) for each, row in zip(who, values, strict=True)]
+    return [row for row in rows if row.path]
+
+
+OUTLINES = {  # of markers, of size 1 about 0, upwards as the plane is
+    "^": "M-.5 -.5L0 .5L.5 -.5Z",
+    "v": "M-.5 .5L0 -.5L.5 .5Z",
+    "s": "M-.4 -.4H.4V.4H-.4Z",
+}
+DIAMOND = "M0 -.55L.55 0L0 .55L-.55 0Z"  # of all other kinds
+
+
+def _markers(run: Measurements, h: float) -> list[Marker]:
+    if not secants.measured_at(run, h):
+        return []
+    marks = secants.marks_of(run["secants"])
+    return [
+        Marker(kind, f"edit-{place}", colour, OUTLINES.get(marker, DIAMOND))
+        for place, (kind, (marker, colour)) in enumerate(marks.items())
+    ]
+
+
+def _secants(run: Measurements, layer: int, markers: list[Marker], h: float) -> list[Marked]:
+    """z = hζ by kind, where the explicit step starts and where the implicit one ends."""
+    if not markers:
+        return []
+    _, dataset = secants.at_step_size(run, h)
+    if layer not in selection.layers_of(dataset):
+        return []
+    marked = []
+    for marker in markers:
+        of_kind = dataset.isel(pair=np.flatnonzero(dataset["kind"].values == marker.kind))
+        for method in METHODS:
+            z = h * of_kind["secant"].sel(layer=layer, scheme=method)
+            rows = zip(readings.who_of(z), z.values, strict=True)
+            hollow = "" if method == "explicit" else "-hollow"
+            marked.append(
+                Marked(
+                    f"secant of the edit ({marker.kind}), {method}",
+                    marker.look + hollow,
+                    [Dots(who, _point(each)) for who, each in rows if np.isfinite(each)],
+                )
+            )
+    return marked
+
+
+def _point(z: complex) -> str:
+    """A place without a line, for a marker."""
+    return f"M{z.real:.3f} {z.imag:.3f}"
 
 
 def _graph(run: Measurements, layer: int) -> str:
@@ -118,9 +243,10 @@ def _graph(run: Measurements, layer: int) -> str:
     return "".join(_path(np.stack([z.real, z.imag], axis=1), 3) for z in parts)
 
 
-def _dots(values: np.ndarray) -> str:
+def _dots(values: np.ndarray, digits: int = 3) -> str:
     """One dot per eigenvalue, of a size that no scale changes; equal ones once."""
-    places = sorted({(round(float(z.real), 3), round(float(z.imag), 3)) for z in values.ravel()})
+    rounded = np.round(values.real, digits) + 1j * np.round(values.imag, digits)
+    places = sorted({(float(z.real), float(z.imag)) for z in rounded.ravel()})
     return "".join(f"M{x:g} {y:g}h0" for x, y in places)
 
 

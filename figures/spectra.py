@@ -166,10 +166,8 @@ def _draw_regions(ax: Axes, regions: list[Region]) -> None:
         if not level.min() < 0 < level.max() or min(level.shape) < 2:
             continue  # no boundary on this grid
         grid, colour = (region.re, region.im, level), style.COLOURS[region.name]
-        if region.name == "explicit":
-            ax.contourf(*grid, levels=[-30, 0], colors=[colour], alpha=0.10, zorder=0)
-        if region.name == "implicit":
-            ax.contourf(*grid, levels=[0, 30], colors=[colour], alpha=0.12, zorder=0)
+        if region.name in WHERE_STABLE:
+            ax.contourf(*grid, levels=[-30, 0], colors=[colour], alpha=0.12, zorder=0)
         line = _line(region, truncated)
         ax.contour(
             *grid,
@@ -354,9 +352,9 @@ SPECTRA = Picture(
     name="spectra",
     draw=lambda run, h: draw(run, step_size=h),
     finding=finding,
-    caption="Eigenvalues z = hλ of each layer over the stability regions. Shaded: "
-    "where the explicit step is stable (left disc), and where the "
-    "implicit step is unstable (right disc). A solver "
+    caption="Eigenvalues z = hλ of each layer over the stability regions. Shaded in its "
+    "colour: where a step is stable, the explicit one inside the left disc, the implicit one "
+    "everywhere outside the right disc. A solver "
     "stopped early has a bounded region of its own. Secants of edits, "
     "in the upper half plane, say what a step does to a perturbation of their size; the scaled "
     "relative graph holds those of all small perturbations.",

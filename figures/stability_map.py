@@ -15,7 +15,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from analysis.quantities import METHODS
 from analysis.run import Measurements
-from figures import selection, style
+from figures import readings, selection, style
 from figures.findings import NOTHING, number, numbers_of, share
 from figures.layer_rows import layer_rows
 from figures.picture import Picture
@@ -25,7 +25,7 @@ FINE_TICKS = (0.6, 0.7, 0.8, 0.9, 1, 1.1, 1.25, 1.5, 1.75)
 
 
 BOUND: dict[str, Any] = {"facecolor": "none", "edgecolor": "#595959", "hatch": "/////"}
-EDGE: dict[str, Any] = {"facecolor": "none", "edgecolor": "#595959", "hatch": "...."}
+EDGE: dict[str, Any] = {"facecolor": "none", "edgecolor": "#595959", "hatch": "..."}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,7 +39,8 @@ class StabilityMap:
         growth: median over texts of max |R(hλ)|; NaN where no text has a finite value.
         bound: where the values of most texts are only lower bounds, or not finite.
         edge: where some text is on the boundary.
-        texts: how many there are.
+        texts: their labels.
+        by_text: max |R(hλ)| of each text, `(texts, layers, steps)`.
     """
 
     method: str
@@ -48,7 +49,8 @@ class StabilityMap:
     growth: np.ndarray
     bound: np.ndarray
     edge: np.ndarray
-    texts: int
+    texts: list[int]
+    by_text: np.ndarray
 
 
 @style.house()
@@ -107,7 +109,8 @@ def _map(found: xr.Dataset, method: str) -> StabilityMap:
         selection.band(growth).median,
         ((~known).mean("text") > 0.5).values,
         boundary.any("text").values,
-        found.sizes["text"],
+        found["text"].values.tolist(),
+        growth.values,
     )
 
 
@@ -155,10 +158,25 @@ def _draw_map(
     ax.set(xlim=(x[0], x[-1]), ylim=(y[0], y[-1]), xlabel="step size $h$")
     ax.set_yticks(rows, [str(layer) for layer in one.layers])
     ax.set_title(
-        f"{style.NAMES[one.method]} ({style.counted(one.texts, 'text')})",
+        f"{style.NAMES[one.method]} ({style.counted(len(one.texts), 'text')})",
         color=style.COLOURS[one.method],
         pad=9,
     )
+    for row in range(len(one.layers)):
+        _leave_layer(ax, one, row)
+
+
+def _leave_layer(ax: Axes, one: StabilityMap, row: int) -> None:
+    """For the page: the growth of each text in the cells of a row, with dots where it is stable."""
+    y = np.full(len(one.steps), float(row))
+    rows = [readings.Row("", y, [number(float(value)) for value in one.growth[row]])]
+    for text, growth in zip(one.texts, one.by_text[:, row], strict=True):
+        words = [number(float(value)) for value in growth]
+        stable = growth <= 1 + selection.ROUNDING
+        rows.append(readings.Row(f"t{text}", y, words, stable))
+    name = f"spectral growth, {one.method}, layer {one.layers[row]}"
+    places = [f"h = {number(float(h))}" for h in one.steps]
+    ax.add_artist(readings.Readings(name, places, one.steps, rows, style.INK, quiet=True))
 
 
 def _edges(centres: np.ndarray, geometric: bool) -> np.ndarray:

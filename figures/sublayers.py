@@ -43,6 +43,7 @@ def draw(run: Measurements, ax: style.Target = None, step_size: float | None = N
             part["worst_growth_converged"].sel(scheme=method),
             style.COLOURS[method],
             MARKERS[name],
+            f"worst growth, {NAMES[name]}, {method}",
         )
         for name, part in parts.items()
         for method in METHODS
@@ -53,6 +54,7 @@ def draw(run: Measurements, ax: style.Target = None, step_size: float | None = N
             part["logarithmic_norm_converged"],
             style.INK,
             MARKERS[name],
+            f"hμ₂, {NAMES[name]}",
         )
         for name, part in parts.items()
     ]

@@ -1,17 +1,21 @@
 """The templates of the page in `figures/page`, and the pieces of data that they show.
 
-Every value is escaped by the templates. No other file of this package holds HTML.
+Every value is escaped by the templates, but for the drawings that matplotlib wrote. No other file
+of this package holds HTML.
 """
 
 import base64
 import dataclasses
+import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
 import jinja2
+from markupsafe import Markup
 from matplotlib.figure import Figure
 
-from figures import style
+from figures import readings, style
+from figures.inline_svg import MarkedGroup, inlined
 
 _TEMPLATES = jinja2.Environment(
     loader=jinja2.PackageLoader("figures", "page"),
@@ -23,18 +27,37 @@ _TEMPLATES = jinja2.Environment(
 _TEMPLATES.policies["json.dumps_kwargs"] = {"ensure_ascii": False, "separators": (",", ":")}
 
 
+def _script(names: Sequence[str]) -> Markup:
+    """The scripts of a page as one."""
+    loader = _TEMPLATES.loader
+    assert loader is not None
+    return Markup("".join(loader.get_source(_TEMPLATES, name)[0] for name in names))
+
+
+def _script_digest(names: Sequence[str]) -> str:
+    """By which a content security policy knows the scripts of a page."""
+    return base64.b64encode(hashlib.sha256(_script(names).encode()).digest()).decode("ascii")
+
+
+_TEMPLATES.globals.update(script=_script, script_digest=_script_digest)
+
+
 @dataclasses.dataclass(frozen=True)
 class Shown:
     """A figure inside the page.
 
     Attributes:
-        svg: its file in base 64.
+        drawing: the content of its svg element.
+        box: width and height of what the element shows, points.
+        groups: points that can be read out.
         alternative: the text for those who cannot see it.
         caption: what it shows; the first sentence names it.
         width: natural width in inches.
     """
 
-    svg: str
+    drawing: Markup
+    box: tuple[float, float]
+    groups: list[MarkedGroup]
     alternative: str
     caption: str
     width: float
@@ -74,6 +97,58 @@ class Table:
     words: int = 0
 
 
+@dataclasses.dataclass(frozen=True)
+class Cell:
+    """A cell of a table that can be searched and ordered.
+
+    Attributes:
+        text: as shown.
+        value: by which its column is ordered; None comes last.
+        words: whether it is text, flush left.
+        long: whether it may break over lines.
+    """
+
+    text: str
+    value: float | str | None
+    words: bool = False
+    long: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class Listed:
+    """A row of such a table.
+
+    Attributes:
+        cells: of the row.
+        who: of which text or edit, as in `readings.Row`; empty where nothing else of the page shows
+            it.
+    """
+
+    cells: list[Cell]
+    who: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class Listing:
+    """A table that can be searched and ordered.
+
+    Attributes:
+        name: of the element.
+        noun: what its rows are, in the plural.
+        caption: the first sentence names the table.
+        head: the heading of each column, and whether it holds words.
+        rows: in their order without a script.
+        ordered_by: the heading of the column by which they are in descending order; empty for none.
+    """
+
+    name: str
+    noun: str
+    caption: str
+    head: list[tuple[str, bool]]
+    rows: list[Listed]
+    ordered_by: str = ""
+
+
 def render(name: str, **values: object) -> str:
     """A template of `figures/page` with its values filled in.
 
@@ -104,9 +179,13 @@ def shown(
     Raises:
         OSError: if a file cannot be written.
     """
+    readings.name_panels(figure)
     svg = style.save(figure, folder, name, kinds)["svg"].read_bytes()
+    drawn = inlined(svg, name, readings.placed(figure))
     return Shown(
-        svg=base64.b64encode(svg).decode("ascii"),
+        drawing=Markup(drawn.content),
+        box=(drawn.width, drawn.height),
+        groups=drawn.groups,
         alternative=f"{caption.split('.')[0]}. {finding}",
         caption=caption,
         width=float(figure.get_figwidth()),

@@ -9,7 +9,7 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from figures import selection, style
+from figures import readings, selection, style
 
 
 class Series(NamedTuple):
@@ -20,12 +20,14 @@ class Series(NamedTuple):
         settled: which of them are certain.
         colour: of its markers.
         marker: of its medians.
+        name: by which the page calls it.
     """
 
     values: xr.DataArray
     settled: xr.DataArray
     colour: str
     marker: str
+    name: str
 
 
 def growth_above_norm(
@@ -88,6 +90,7 @@ def draw_series(
         whiskers(
             ax, x, band.positive() if is_logarithmic else band, each.colour, each.marker, hollow
         )
+        readings.leave(ax, each.name, readings.by_layer(layers), x, values, each.colour)
         any_hollow |= bool(hollow.any())
     return any_hollow
 
