@@ -85,6 +85,10 @@ def inlined(svg: bytes, prefix: str, left: list[Placed]) -> Inlined:
         _class_data(panel)
     for child in root.findall(f"{SVG}metadata"):
         root.remove(child)
+    # the page has its style: inside a page it would hold for all of it
+    for definitions in root.findall(f"{SVG}defs"):
+        for rule in definitions.findall(f"{SVG}style"):
+            definitions.remove(rule)
     used = set(_references(root))
     for element in root.iter():
         _shrink(element, prefix, used)

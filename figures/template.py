@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import jinja2
-from markupsafe import Markup
 from matplotlib.figure import Figure
 
 from figures import readings, style
@@ -27,11 +26,11 @@ _TEMPLATES = jinja2.Environment(
 _TEMPLATES.policies["json.dumps_kwargs"] = {"ensure_ascii": False, "separators": (",", ":")}
 
 
-def _script(names: Sequence[str]) -> Markup:
+def _script(names: Sequence[str]) -> str:
     """The scripts of a page as one."""
     loader = _TEMPLATES.loader
     assert loader is not None
-    return Markup("".join(loader.get_source(_TEMPLATES, name)[0] for name in names))
+    return "".join(loader.get_source(_TEMPLATES, name)[0] for name in names)
 
 
 def _script_digest(names: Sequence[str]) -> str:
@@ -55,7 +54,7 @@ class Shown:
         width: natural width in inches.
     """
 
-    drawing: Markup
+    drawing: str
     box: tuple[float, float]
     groups: list[MarkedGroup]
     alternative: str
@@ -183,7 +182,7 @@ def shown(
     svg = style.save(figure, folder, name, kinds)["svg"].read_bytes()
     drawn = inlined(svg, name, readings.placed(figure))
     return Shown(
-        drawing=Markup(drawn.content),
+        drawing=drawn.content,
         box=(drawn.width, drawn.height),
         groups=drawn.groups,
         alternative=f"{caption.split('.')[0]}. {finding}",

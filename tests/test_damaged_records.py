@@ -151,12 +151,14 @@ def _without_depth(value: Any, marker: str, depth: int = 0) -> Any:
 
 
 @pytest.fixture
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+def quick(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
     """Few resamples, and pictures that are drawn but not written."""
     monkeypatch.setattr(verdict, "RESAMPLES", 20)
     monkeypatch.setattr(rank_correlation, "RESAMPLES", 20)
     monkeypatch.setattr(resampling, "RESAMPLES", 20)
-    monkeypatch.setattr(style, "save", lambda *figure, **kinds: {"svg": Path(__file__)})
+    blank = tmp_path_factory.mktemp("blank") / "blank.svg"
+    blank.write_text('<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 1 1"/>')
+    monkeypatch.setattr(style, "save", lambda *figure, **kinds: {"svg": blank})
 
 
 def tables() -> dict[str, Any]:

@@ -2,7 +2,6 @@
 // in the page; of an eigenvalue this script computes what either step does to it.
 (function () {
   const REACH = 14; // CSS pixels from the pointer to a point that is read
-  const SVG = "http://www.w3.org/2000/svg";
   const page = document.documentElement;
   const bar = document.getElementById("picked");
   const rowOf = new Map(
@@ -58,7 +57,7 @@
     const points = rows.map(path => pointsOf(figure, path));
     const tip = Object.assign(document.createElement("p"), { className: "tip", hidden: true });
     tip.setAttribute("role", "status");
-    const ring = document.createElementNS(SVG, "circle");
+    const ring = document.createElementNS(marks.namespaceURI, "circle");
     ring.setAttribute("class", "ring");
     const without = Object.assign(
       document.createElement("p"), { className: "without", hidden: true });

@@ -1,4 +1,4 @@
-"""A page in headless Chromium under real keys and pointer, by the DevTools protocol over two pipes."""
+"""A page in headless Chromium under real keys and pointer, by the DevTools protocol."""
 
 import base64
 import contextlib
@@ -133,9 +133,7 @@ class Page:
         """Move the pointer and press its button."""
         self.move(x, y)
         for kind in ("mousePressed", "mouseReleased"):
-            self.call(
-                "Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", clickCount=1
-            )
+            self.call("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", clickCount=1)
 
     def tap(self, x: float, y: float) -> None:
         """Touch a point with a finger."""

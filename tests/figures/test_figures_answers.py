@@ -55,7 +55,10 @@ def test_lower_bounds_leave_stability_open() -> None:
         with_spectral_growth(0.5, 0.5), "growth", spectral_growth_certain=lambda before: False
     )
     found = answer(run, 0)
-    assert found.verdict == UNKNOWN and "in all 2 layers the eigenvalues found leave it open" in found.sentence
+    assert (
+        found.verdict == UNKNOWN
+        and "in all 2 layers the eigenvalues found leave it open" in found.sentence
+    )
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from page_checks import check_closed
 
 from analysis.conditioning.records import Condition, Drafted, Family, Input
 from figures import condition_page, conditioning
@@ -80,8 +81,8 @@ def test_inputs_are_ranked_by_gradient_and_those_without_come_last(tmp_path: Pat
 def test_texts_and_names_are_escaped(tmp_path: Path) -> None:
     texts = [(text,) for text in TEXTS]
     page = condition_page.write_page(record(*SOME), texts, tmp_path, "inputs.csv").read_text()
-    assert page.count("<script>") == 1 and "alert(1)" in page  # the page's own
-    assert not re.search(r"(?:src|href)=\"(?!data:)", page)
+    assert "alert(1)" in page
+    check_closed(page)
 
 
 def test_a_long_table_ends_and_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

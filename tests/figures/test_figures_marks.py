@@ -200,7 +200,7 @@ def test_map_dots_what_is_on_the_boundary_and_the_finding_names_it() -> None:
     )
     figure = stability_map.draw(edge)
     dotted = [
-        [patch.get_xy() for patch in ax.patches if patch.get_hatch() == "...."]
+        [patch.get_xy() for patch in ax.patches if patch.get_hatch() == stability_map.EDGE["hatch"]]
         for ax in figure.axes[:2]
     ]
     assert [len(found) for found in dotted] == [0, 1] and dotted[1][0][1] == 0.5

@@ -1,12 +1,9 @@
-"""The slider shows what the records hold at every step size, with its script in a browser and
-without it.
+"""The slider shows what the records hold at every step size; its script is tried with the rest of
+the page.
 """
 
 import json
 import re
-import shutil
-import subprocess
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,50 +11,16 @@ import pytest
 import synthetic
 import xarray as xr
 from markupsafe import escape
+from synthetic_truncated import amplification, with_truncated
 
 from analysis.run import Measurements
 from figures import slider, template
-from figures.report import write_report
-
-BROWSER = shutil.which("chromium") or shutil.which("google-chrome")
-FLAGS = (
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--virtual-time-budget=5000",
-)
-K = 5
-
-
-def amplification(h: float, z: np.ndarray) -> np.ndarray:
-    """|R_k| of k resolvent fixed-point iterations (Mathematics, section 2)."""
-    c = (h + z) / (1 + h)
-    return np.abs((1 - c**K) / (1 - z) + c**K)
+from figures.findings import number
 
 
 @pytest.fixture(scope="module")
 def summary() -> Measurements:
-    whole = synthetic.summary(map_steps=[0.0625, 0.25, 1.0, 4.0])
-    steps = whole["stability_map"]["map_step_size"].values
-    re, im = np.linspace(-4, 4, 120), np.linspace(0, 3, 46)
-    values = np.stack([amplification(float(h), re[None, :] + 1j * im[:, None]) for h in steps])
-    truncated = xr.Dataset(
-        {
-            "truncated_amplification": (
-                ("solver", "map_step_size", "truncated_im", "truncated_re"),
-                values[None],
-            )
-        },
-        coords={
-            "solver": ["fixed point, k = 5"],
-            "map_step_size": steps,
-            "truncated_re": re,
-            "truncated_im": im,
-        },
-    )
-    return synthetic.with_dataset(whole, "truncated", truncated)
+    return with_truncated(synthetic.summary(map_steps=[0.0625, 0.25, 1.0, 4.0]))
 
 
 def part(summary: Measurements) -> str:
@@ -103,7 +66,8 @@ def test_eigenvalues_beyond_the_frame_are_counted(summary: Measurements) -> None
     leading = summary["spectrum"]["eigenvalue"].sel(layer=0).values
     for h, caption in zip(data["steps"], data["captions"][0], strict=True):
         z = h * leading.ravel()
-        outside = int(((np.abs(z.real) > 4) | (np.abs(z.imag) > 3)).sum())
+        frame = slider.FRAME
+        outside = int(((np.abs(z.real) > frame.right) | (np.abs(z.imag) > frame.top)).sum())
         assert (f"{outside} of {z.size}" in caption) == (outside > 0)
 
 
@@ -112,57 +76,30 @@ def test_nothing_is_drawn_where_nothing_was_measured(summary: Measurements) -> N
         assert slider.prepare(synthetic.with_dataset(summary, name, xr.Dataset())) is None
 
 
-@pytest.mark.skipif(BROWSER is None, reason="no browser")
-@pytest.mark.parametrize("width", [400, 1280])
-def test_in_a_browser_the_slider_moves_everything(
-    summary: Measurements, tmp_path: Path, width: int
-) -> None:
-    probe = """<script>
-    const input = document.querySelector("#slider input"), seen = [];
-    for (const place of [0, Number(input.max)]) {
-      input.focus(); input.value = place; input.dispatchEvent(new Event("input"));
-      seen.push({
-        focus: document.activeElement === input,
-        shown: !input.closest("div").hidden,
-        text: input.ariaValueText,
-        scale: document.querySelector("g.spectrum").getAttribute("transform"),
-        path: document.querySelector("path.truncated").getAttribute("d"),
-        caption: document.querySelector("#slider figcaption").textContent,
-        wide: document.documentElement.scrollWidth <= document.documentElement.clientWidth});
-    }
-    const told = Object.assign(document.createElement("pre"), {textContent: JSON.stringify(seen)});
-    document.body.replaceChildren(told);
-    </script>"""
-    whole = write_report(summary, tmp_path).read_text(encoding="utf-8")
-    probed = whole.replace("</body>", f"{probe}</body>")
-    (tmp_path / "page.html").write_text(probed, encoding="utf-8")
-    command = [
-        BROWSER or "",
-        *FLAGS,
-        f"--window-size={width},900",
-        f"--user-data-dir={tmp_path / 'browser'}",
-        "--dump-dom",
-    ]
-    done = subprocess.run(
-        [*command, (tmp_path / "page.html").as_uri()],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=True,
+def test_both_methods_are_shaded_where_they_are_stable(summary: Measurements) -> None:
+    page = part(summary)
+    inside = rf'<circle cx="-1" cy="0" r="1" fill="{slider.COLOURS["explicit"]}"'
+    # the whole frame but for the disc about 1
+    outside = '<path fill-rule="evenodd" d="M-3.0 -2.25H3.0V2.25H-3.0ZM0 0a1 1 0 1 0 2 0a1'
+    assert inside in page and outside in page
+
+
+def test_axes_have_ticks_with_numbers(summary: Measurements) -> None:
+    numbers = re.findall(r"<text[^>]*>([^<]*)</text>", part(summary).split("<figcaption>")[0])
+    assert numbers[:7] == ["−3", "−2", "−1", "0", "1", "2", "3"]
+    assert numbers[7:] == ["−2", "−1", "0", "1", "2", "Re z", "Im z"]
+
+
+def test_secants_stand_at_the_step_size_they_were_measured_at(summary: Measurements) -> None:
+    drawn = re.search(
+        r'<g class="secants" data-h="([^"]*)"( hidden)?>(.*?)</g></svg>', part(summary), re.S
     )
-    text = re.search(r"<pre>(.*?)</pre>", done.stdout, re.DOTALL)
-    assert text is not None, done.stdout[-500:]
-    data, seen = (
-        held(whole),
-        json.loads(text[1].replace("&amp;", "&").replace("&lt;", "<").replace("&gt;", ">")),
-    )
-    for place, one in zip((0, -1), seen, strict=True):
-        assert one["focus"] and one["shown"] and one["wide"]
-        assert (
-            one["scale"] == f"scale({data['steps'][place]:g})"
-            and one["text"] == f"h = {data['labels'][place]}"
-        )
-        assert (
-            one["path"] == data["regions"][0][place]
-            and one["caption"] == data["captions"][0][place]
-        )
+    assert drawn is not None and drawn[1] == "1" and not drawn[2]
+    pairs = summary["secants"].sizes["pair"]
+    assert len(re.findall(r'<path data-who="p\d+"', drawn[3])) == 2 * pairs  # methods
+    h = summary["secants"]["step_size"].values[0]
+    z = h * summary["secants"]["secant"].sel(layer=0, scheme="explicit", step_size=h).values
+    other = slider.prepare(summary, h)
+    assert other is not None and other.measured == number(h)
+    first = other.planes[0].secants[0].rows[0]
+    assert first.path == f"M{z[0].real:.3f} {z[0].imag:.3f}"
