@@ -11,6 +11,7 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from analysis.prediction.records import TESTED
 from figures import style
 from figures.records import Estimate, PredictedLayer, Prediction, not_a_number
 from figures.template import Shown, shown
@@ -113,6 +114,9 @@ def _ends(estimate: Estimate) -> tuple[float, float, float]:
 def tell(record: Prediction, folder: Path) -> Predicted:
     """What story.html.j2 shows of a prediction, its figure written into a folder."""
     finding, *sentences = record.recommendation.sentences
+    # a prediction from before it was tested has no word of the test
+    if TESTED not in sentences:
+        sentences.append(TESTED)
     texts = style.counted(record.config.texts, "text")
     return Predicted(
         source=f"From {texts} without labels and the weights of {record.config.model} alone:",

@@ -60,12 +60,15 @@ def section(name: str, record: type[S], values: object) -> S:
     """One frozen record from a table, every key and type checked.
 
     Raises:
-        ValueError: if a key is unknown or a value has the wrong type.
+        ValueError: if a key is unknown or missing, or a value has the wrong type.
     """
     if not isinstance(values, Mapping):
         raise ValueError(f"[{name}] must be a table, got {values!r}")
     hints = typing.get_type_hints(record)
     known_keys(f"[{name}]", values, record.__struct_fields__)
+    needed = [field.name for field in msgspec.structs.fields(record) if field.required]
+    if missing := [key for key in needed if key not in values]:
+        raise ValueError(f"[{name}] must have {', '.join(needed)}, got no {', '.join(missing)}")
     return record(
         **{key: typed(f"{name}.{key}", value, hints[key]) for key, value in values.items()}
     )

@@ -9,6 +9,7 @@ import pytest
 import transformers
 
 from analysis.__main__ import main as odestab
+from analysis.prediction.records import TESTED
 from imbert.__main__ import main as imbert
 
 EXAMPLES = Path(__file__).parents[1] / "examples" / "finetune"
@@ -54,6 +55,7 @@ def test_a_prediction_is_made_tested_and_judged(
         and record["sentence"] in told
         and Path("confirmation/confirmation.svg").exists()
     )
+    assert told.count(TESTED) == 1
     changed = Path("ahead/prediction.json")
     changed.write_text(changed.read_text() + "\n")  # a prediction made afterwards
     assert odestab(["confirm", "ahead/prediction.json", "placements", "--out", "confirmation"]) == 2

@@ -16,10 +16,10 @@ from analysis.flips.records import (
     pooled_rankings,
 )
 from analysis.flips.scores import GRADIENT, definitions
-from analysis.flips.study_records import UNKNOWN, Joined, Plan, Reading
+from analysis.flips.study_records import UNKNOWN, Joined, Plan, Reading, Unknown
 from analysis.flips.telling import alone_sentence, primary_sentence
 from analysis.flips.under_attack import PRIMARY_ATTACKS, under_attack
-from analysis.ground.question import Question
+from analysis.ground.question import Outcome, Question
 from analysis.ground.versions import versions
 
 RESAMPLES = 2_000
@@ -173,9 +173,10 @@ def _readings(files: Files, primaries: Sequence[Ranking]) -> list[Reading]:
 
 def _reading(plan: str, question: Question, ranking: Ranking) -> Reading:
     found = ranking.score(GRADIENT)
+    outcome: Outcome | Unknown = UNKNOWN
     # without an interval nothing was compared, which is not that nothing was told apart
-    is_known = found.gain.low is not None and found.gain.high is not None
-    outcome = question.outcome(found.gain.low, found.gain.high) if is_known else UNKNOWN
+    if found.gain.low is not None and found.gain.high is not None:
+        outcome = question.outcome(found.gain.low, found.gain.high)
     return Reading(
         plan=plan,
         attack=ranking.attack,

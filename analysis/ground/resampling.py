@@ -242,37 +242,59 @@ def hierarchical_difference(
         ValueError: if the shapes differ, one is empty, or an entry is neither true nor false.
     """
     a, b = _right("right_a", right_a, 2), _right("right_b", right_b, 2)
-    _check_level(level)
     cells = np.ones(a.shape, dtype=bool) if kept is None else _right("kept", kept, 2)
     if not a.shape == b.shape == cells.shape:
         raise ValueError(
             "right_a, right_b and kept must have one shape, got "
             f"{a.shape}, {b.shape} and {cells.shape}"
         )
+    spread = hierarchical_mean(a.astype(np.int64) - b, cells, clusters, level, resamples, seed)
+    return Interval(float(a[cells].mean() - b[cells].mean()), spread.low, spread.high, len(a))
+
+
+def hierarchical_mean(
+    values: np.ndarray,
+    kept: np.ndarray | None = None,
+    clusters: np.ndarray | None = None,
+    level: float = LEVEL,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> Interval:
+    """The mean of numbers `(seeds, N)`, such as differences of differences, with the interval of
+    `hierarchical_difference`, whose arguments it takes; a cell that does not count may hold any.
+
+    Raises:
+        ValueError: if the shapes differ, one is empty, or a number that counts is not finite.
+    """
+    _check_level(level)
+    cells = np.ones(values.shape, dtype=bool) if kept is None else _right("kept", kept, 2)
+    if values.ndim != 2 or values.shape != cells.shape:
+        raise ValueError(
+            f"values must be (seeds, N) as kept is, got shapes {values.shape} and {cells.shape}"
+        )
     if not cells.any():
         raise ValueError("kept must have at least one cell that counts, got none")
+    if not np.isfinite(values[cells]).all():
+        raise ValueError("values must be finite in every cell that counts")
     if resamples < 1:
         raise ValueError(f"resamples must be at least 1, got {resamples}")
-    members = _membership(clusters, a.shape[1])
-    resampled = _crossed_resamples(a, b, cells, members, resamples, seed)
+    members = _membership(clusters, values.shape[1])
+    resampled = _crossed_resamples(np.where(cells, values, 0), cells, members, resamples, seed)
     low, high = percentile_interval(resampled, level)
-    return Interval(float(a[cells].mean() - b[cells].mean()), low, high, len(a))
+    return Interval(float(values[cells].mean()), low, high, len(values))
 
 
 def _crossed_resamples(
-    a: np.ndarray,
-    b: np.ndarray,
-    cells: np.ndarray,
-    members: np.ndarray,
-    resamples: int,
-    seed: int,
+    values: np.ndarray, cells: np.ndarray, members: np.ndarray, resamples: int, seed: int
 ) -> np.ndarray:
-    """The mean of a − b over the cells that count, in resamples of seeds crossed with clusters."""
-    seeds = len(a)
+    """The mean over the cells that count, in resamples of seeds crossed with clusters; elsewhere
+    the values are 0.
+    """
+    seeds = len(values)
     clusters = members.shape[1]
     # Clusters with one pattern of sums over the seeds are exchangeable: drawing clusters is drawing
     # how many of each pattern.
-    both = np.vstack([np.where(cells, a.astype(np.int64) - b, 0) @ members, cells @ members])
+    both = np.vstack([values @ members, cells @ members])
     patterns, counts = np.unique(both, axis=1, return_counts=True)
     random = np.random.default_rng([seed, seeds, clusters])
     of_patterns = random.multinomial(clusters, counts / clusters, resamples)  # resamples, patterns

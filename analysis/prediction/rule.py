@@ -26,6 +26,7 @@ from analysis.prediction.records import (
     RESAMPLES,
     SHARE,
     SOLVED,
+    TESTED,
     Estimate,
     LayerPrediction,
     Placement,
@@ -70,10 +71,10 @@ def predict(found: Measurements, seed: int = 0, checkpoint: str | None = None) -
                 )
             )
     recommended = _recommendation(layers, samples, found.config["encoder_depth"])
-    if texts < FEW:
-        recommended = dataclasses.replace(
-            recommended, sentences=(*recommended.sentences, telling.of_few(texts))
-        )
+    doubt = [telling.of_few(texts)] if texts < FEW else []
+    recommended = dataclasses.replace(
+        recommended, sentences=(*recommended.sentences, *doubt, TESTED)
+    )
     placed = tuple(
         one
         for h, of_layers in samples.items()

@@ -9,6 +9,7 @@ from analysis.ground.stopwords import STOPWORDS
 from analysis.ground.synonyms import Synonyms, load_synonyms
 from analysis.ground.text_edits import in_case_of
 from imbert.attacks.attack import Options
+from imbert.attacks.edit_budget import share_of_words
 from imbert.attacks.text_attack import (
     AbstractTextAttack,
     Search,
@@ -76,7 +77,7 @@ class WordSubstitution(AbstractTextAttack):
         draft = victim.draft
         able = [i for i in range(len(draft.words)) if self._mates(draft.word(i))]
         order = yield from by_importance(victim, able, max(1, self.queries // 2))
-        most = max(1, int(self.max_fraction * len(draft.words)))
+        most = share_of_words(self.max_fraction, len(draft.words))
         return (yield from greedy(victim, order, lambda i: self._mates(draft.word(i)), most))
 
     def _mates(self, word: str) -> list[str]:

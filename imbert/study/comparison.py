@@ -11,15 +11,19 @@ from analysis.ground.resampling import (
     Interval,
     PairedTest,
     hierarchical_difference,
+    hierarchical_mean,
     mean_interval,
     paired_test,
     widened,
 )
 from imbert.attack_records import Attack, AttackRecord
 from imbert.records import PairScores, Result
-from imbert.study.study_record import Comparison, ItemComparison, Paired, Spread
+from imbert.study.edits_needed import edits_needed
+from imbert.study.study_record import Comparison, GradedComparison, ItemComparison, Paired, Spread
 
 Tasks = Mapping[str, PairScores]
+# of equal seed, the model's and the baseline's records by name
+AttackPairs = Sequence[tuple[Mapping[str, AttackRecord], Mapping[str, AttackRecord]]]
 # of one seed: which items the model has right, which the baseline, which both before the change
 Rights = tuple[np.ndarray, np.ndarray, np.ndarray]
 TWO_SEEDS = "Student's t over two seeds, or seeds and clusters where that is wider"
@@ -50,9 +54,7 @@ def on_advglue(pairs: Sequence[tuple[Result, Result]]) -> Comparison | None:
     return compare([_adversarial(own, other) for own, other in evaluated], _originals(every))
 
 
-def under_attacks(
-    pairs: Sequence[tuple[Mapping[str, AttackRecord], Mapping[str, AttackRecord]]],
-) -> dict[str, Comparison]:
+def under_attacks(pairs: AttackPairs) -> dict[str, Comparison]:
     """The difference of two models' robust accuracies under each attack that both have had with the
     same choices on the same examples.
 
@@ -62,21 +64,52 @@ def under_attacks(
     Returns:
         `compare` by attack.
     """
-    comparisons: dict[str, Comparison] = {}
-    for name in dict.fromkeys(name for model, _ in pairs for name in model):
-        alike = [
-            (own, other)
-            for model, baseline in pairs
-            if isinstance(own := model.get(name), Attack)
-            and isinstance(other := baseline.get(name), Attack)
-            and _is_same(own, other)
-        ]
-        if alike:
-            examples = alike[0][0].per_example
-            clusters = [i if row.cluster is None else row.cluster for i, row in enumerate(examples)]
-            rights = [_robust(own, other) for own, other in alike]
-            comparisons[name] = compare(rights, np.array(clusters))
+    return {
+        name: compare([_robust(own, other) for own, other in alike], clusters_of(alike[0][0]))
+        for name, alike in _alike(pairs).items()
+    }
+
+
+def edits_under_attacks(pairs: AttackPairs) -> dict[str, GradedComparison]:
+    """The difference of the edits that each attack on texts needed, of the examples that both
+    models have right before; see `imbert.study.edits_needed`.
+
+    Args:
+        pairs: as `under_attacks` takes them. Those whose records do not say how many edits the
+            attack may make are left out.
+
+    Returns:
+        `compare_graded` by attack.
+    """
+    comparisons: dict[str, GradedComparison] = {}
+    for name, alike in _alike(pairs).items():
+        values = []
+        kept = []
+        for own, other in alike:
+            own_edits = edits_needed(own)
+            other_edits = edits_needed(other)
+            # with other options the attack has another budget
+            if own_edits is not None and other_edits is not None and own.options == other.options:
+                values.append(own_edits - other_edits)
+                kept.append(right_before(own) & right_before(other))
+        if values:
+            clusters = clusters_of(alike[0][0])
+            comparisons[name] = compare_graded(np.stack(values), np.stack(kept), clusters)
     return comparisons
+
+
+def _alike(pairs: AttackPairs) -> dict[str, list[tuple[Attack, Attack]]]:
+    """By attack the pairs of records that both models have, with the same choices on the same
+    examples.
+    """
+    by_name: dict[str, list[tuple[Attack, Attack]]] = {}
+    for name in dict.fromkeys(name for model, _ in pairs for name in model):
+        for model, baseline in pairs:
+            own = model.get(name)
+            other = baseline.get(name)
+            if isinstance(own, Attack) and isinstance(other, Attack) and is_same(own, other):
+                by_name.setdefault(name, []).append((own, other))
+    return by_name
 
 
 def compare(rights: Sequence[Rights], clusters: np.ndarray | None = None) -> Comparison:
@@ -102,6 +135,35 @@ def compare(rights: Sequence[Rights], clusters: np.ndarray | None = None) -> Com
     )
 
 
+def compare_graded(
+    values: np.ndarray, kept: np.ndarray, clusters: np.ndarray | None = None
+) -> GradedComparison:
+    """The mean of a difference that each item has, by the rules of `compare`.
+
+    Args:
+        values: `(seeds, N)`, of each item under each seed: a difference of two models, or of two
+            such differences.
+        kept: `(seeds, N)` bool, the items that count.
+        clusters: `(N,)`, as `compare` takes them.
+    """
+    means = [
+        float(own[items].mean()) for own, items in zip(values, kept, strict=True) if items.any()
+    ]
+    seeds = mean_interval(means) if means else None
+    hierarchical: Interval | None = None
+    if seeds is not None:
+        hierarchical = hierarchical_mean(values, kept, clusters)
+        if len(values) == 2:
+            hierarchical = widened(hierarchical, seeds)
+    return GradedComparison(
+        pairs=kept.sum(axis=1).tolist(),
+        clusters=_count(clusters, kept),
+        resampled=_resampled(len(values)),
+        seeds=convert(seeds, Spread | None, from_attributes=True),
+        hierarchical=convert(hierarchical, Spread | None, from_attributes=True),
+    )
+
+
 def _items(
     model: np.ndarray, baseline: np.ndarray, kept: np.ndarray, clusters: np.ndarray | None
 ) -> ItemComparison:
@@ -123,12 +185,21 @@ def _items(
             hierarchical = widened(hierarchical, seeds)
     return ItemComparison(
         pairs=kept.sum(axis=1).tolist(),
-        clusters=None if clusters is None else len(np.unique(groups[kept.any(axis=0)])),
-        resampled={1: "clusters", 2: TWO_SEEDS}.get(len(model), "seeds and clusters"),
+        clusters=_count(clusters, kept),
+        resampled=_resampled(len(model)),
         pooled=convert(pooled, Paired | None, from_attributes=True),
         seeds=convert(seeds, Spread | None, from_attributes=True),
         hierarchical=convert(hierarchical, Spread | None, from_attributes=True),
     )
+
+
+def _count(clusters: np.ndarray | None, kept: np.ndarray) -> int | None:
+    """How many clusters the kept cells are of; None where that is not known."""
+    return None if clusters is None else len(np.unique(clusters[kept.any(axis=0)]))
+
+
+def _resampled(seeds: int) -> str:
+    return {1: "clusters", 2: TWO_SEEDS}.get(seeds, "seeds and clusters")
 
 
 def _require_same_texts(model: Result, baseline: Result) -> None:
@@ -196,19 +267,27 @@ def _bits(text: str) -> np.ndarray:
     return np.array([bit == "1" for bit in text], dtype=bool)
 
 
-def _is_same(own: Attack, other: Attack) -> bool:
+def is_same(own: Attack, other: Attack) -> bool:
     """Whether two records are of one attack on the same examples."""
     return (own.of.examples, own.of.choice) == (other.of.examples, other.of.choice)
 
 
+def right_before(attack: Attack) -> np.ndarray:
+    """Which examples the model has right before the attack."""
+    return np.array([row.right_before for row in attack.per_example], dtype=bool)
+
+
+def right_after(attack: Attack) -> np.ndarray:
+    """Which examples it still has right under the attack."""
+    return np.array([row.right_after for row in attack.per_example], dtype=bool)
+
+
+def clusters_of(attack: Attack) -> np.ndarray:
+    """Of each example the first one with the same texts; older records take each for itself."""
+    rows = enumerate(attack.per_example)
+    return np.array([i if row.cluster is None else row.cluster for i, row in rows])
+
+
 def _robust(own: Attack, other: Attack) -> Rights:
     """Which examples each model has right under the attack, and which both have right before."""
-    before = [
-        np.array([row.right_before for row in attack.per_example], dtype=bool)
-        for attack in (own, other)
-    ]
-    after = [
-        np.array([row.right_after for row in attack.per_example], dtype=bool)
-        for attack in (own, other)
-    ]
-    return after[0], after[1], before[0] & before[1]
+    return right_after(own), right_after(other), right_before(own) & right_before(other)

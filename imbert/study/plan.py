@@ -7,9 +7,11 @@ from pathlib import Path
 import msgspec
 from msgspec import UNSET, UnsetType
 
+from analysis.ground.difference import EDITS_NEEDED, Difference
 from analysis.ground.frozen_record import Choice
 from analysis.ground.question import Question
 from imbert.attacks.choice import AttackChoice
+from imbert.attacks.registry import changes_texts
 from imbert.data.tasks import OWN
 from imbert.toml_tables import Plain, Table, known_keys, named, one_of, read_toml, section
 from imbert.training.run_config import SECTIONS, RunConfig, data_table, run_config
@@ -63,8 +65,8 @@ class StudyConfig(Choice, frozen=True):
         question: that the study answers, with the sentence for each outcome.
 
     Raises:
-        ValueError: if a choice is missing, empty or repeated, or the baseline is none of the
-            models.
+        ValueError: if a choice is missing, empty or repeated, the baseline is none of the models,
+            or the question is about models or an attack that the study has not.
     """
 
     name: str
@@ -92,8 +94,16 @@ class StudyConfig(Choice, frozen=True):
                 raise ValueError(
                     f"models: expected names of letters, digits, '-', '_' and '.', got {name!r}"
                 )
+        if self.difference is not None:
+            _require_measured(self.difference, tuple(self.models), self.attacks)
         # every run is built once, so that what is wrong in one is told before the first trains
         list(self.cells())
+
+    @property
+    def difference(self) -> Difference | None:
+        """The primary outcome, where it is a difference that the summary computes."""
+        chosen = self.question.difference if isinstance(self.question, Question) else UNSET
+        return chosen if isinstance(chosen, Difference) else None
 
     def cells(self) -> Iterator[Cell]:
         """All runs; seeds outermost, so that a study that is not finished compares all models."""
@@ -183,6 +193,24 @@ def study_config(table: Table) -> StudyConfig:
         attacks=attacks,
         question=question,
     )
+
+
+def _require_measured(
+    difference: Difference, models: tuple[str, ...], attacks: AttackChoice | None
+) -> None:
+    """Raise ValueError unless the models are trained, and their attack measures the outcome."""
+    for place, name in difference.models.items():
+        one_of(f"question.difference.{place}", name, models)
+    if attacks is None:
+        raise ValueError("[question.difference] needs a table [attacks], got none")
+    one_of("question.difference.attack", difference.attack, tuple(attacks.records))
+    kind, _ = attacks.records[difference.attack]
+    # an attack on word embeddings edits no text
+    if difference.measure == EDITS_NEEDED and not changes_texts(kind):
+        raise ValueError(
+            f"question.difference.measure {EDITS_NEEDED!r} must be of an attack on texts, "
+            f"got {difference.attack!r}"
+        )
 
 
 def _require_model(name: str, model: Plain) -> None:

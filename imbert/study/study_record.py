@@ -5,6 +5,7 @@ from typing import Literal
 
 from msgspec import UNSET, UnsetType
 
+from analysis.ground.question import Outcome
 from imbert.records import Count, Number, Record, read
 from imbert.study.plan import StudyConfig
 from imbert.study.plan_file import PlanChange
@@ -49,6 +50,18 @@ class ItemComparison(Record, frozen=True):
     hierarchical: Spread | None
 
 
+class GradedComparison(Record, frozen=True):
+    """The same of a difference that each item has, such as of edits needed: "hierarchical" is the
+    interval to read.
+    """
+
+    pairs: list[Count]
+    clusters: Count | None
+    resampled: str
+    seeds: Spread | None
+    hierarchical: Spread | None
+
+
 class Comparison(Record, frozen=True):
     """On the items that both models have right before they are changed, and on all."""
 
@@ -57,12 +70,17 @@ class Comparison(Record, frozen=True):
 
 
 class AttackSpread(Record, frozen=True):
-    """An attack over seeds, always with the clean accuracy on the same examples."""
+    """An attack over seeds, always with the clean accuracy on the same examples.
+
+    `edits_needed` is the restricted mean of `imbert.study.edits_needed` over the examples that the
+    model has right before; None of attacks on word embeddings, and in earlier versions.
+    """
 
     clean_accuracy: SeedSpread | None
     robust_accuracy: SeedSpread | None
     success_rate: SeedSpread | None
     queries: SeedSpread | None
+    edits_needed: SeedSpread | None = None
 
 
 class TrainingSpread(Record, frozen=True):
@@ -96,10 +114,53 @@ class Model(Record, frozen=True):
     transfer: dict[str, TransferSpread]
     against_baseline: Comparison | None
     attacks_against_baseline: dict[str, Comparison] | None = None
+    edits_against_baseline: dict[str, GradedComparison] | None = None
+
+
+class MissingSeed(Record, frozen=True):
+    """A seed of the plan without its part in a verdict, and why."""
+
+    seed: int
+    reason: str
+
+
+class Verdict(Record, frozen=True, kw_only=True):
+    """What the runs of a group say to the question of the plan.
+
+    Attributes:
+        outcome: which one the interval is; "unknown" where nothing could be compared.
+        sentence: of the plan, for that outcome; it says first if the study is not complete.
+        preliminary: whether seeds of the plan are missing.
+        value: the primary outcome, a difference or a difference of differences; in shares, or in
+            edits.
+        low: lower end of its interval, which `resampled` describes.
+        high: upper end.
+        over_seeds: Student's interval over seeds, to read beside.
+        seeds: whose runs were paired.
+        pairs: how many examples all its models have right before, seed by seed.
+        clusters: how many texts these are.
+        resampled: what the interval resamples.
+        missing: the other seeds of the plan.
+    """
+
+    outcome: Outcome | Literal["unknown"]
+    sentence: str
+    preliminary: bool
+    value: Number
+    low: Number
+    high: Number
+    over_seeds: Spread | None
+    seeds: list[int]
+    pairs: list[Count]
+    clusters: Count | None
+    resampled: str
+    missing: list[MissingSeed]
 
 
 class Group(Record, frozen=True):
-    """All models of one task and size."""
+    """All models of one task and size; with a verdict where the question of the plan names the
+    difference that decides it, and its models ran.
+    """
 
     name: str
     task: str
@@ -107,6 +168,7 @@ class Group(Record, frozen=True):
     metric: str
     chance: float | None
     models: list[Model]
+    verdict: Verdict | UnsetType = UNSET
 
 
 class Score(Record, frozen=True):

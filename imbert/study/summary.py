@@ -16,7 +16,8 @@ from imbert.data.advglue import advglue_score, read_advglue
 from imbert.model.choice import ModelChoice
 from imbert.records import Number, Result, ResultMeta, as_written, read_result
 from imbert.result import SCHEMA, require_same
-from imbert.study.comparison import on_advglue, under_attacks
+from imbert.study.comparison import edits_under_attacks, on_advglue, under_attacks
+from imbert.study.edits_needed import mean_edits_needed
 from imbert.study.missing import Records, what_is_missing
 from imbert.study.plan import Cell, StudyConfig
 from imbert.study.plan_file import read_plan_record
@@ -31,6 +32,7 @@ from imbert.study.study_record import (
     TrainingSpread,
     TransferSpread,
 )
+from imbert.study.verdict import verdict
 
 T = TypeVar("T")
 
@@ -183,6 +185,7 @@ def _group(
             _model(name, by_seed, {} if name == study.baseline else baseline, results, attacks)
             for name, by_seed in by_model.items()
         ],
+        verdict=verdict(study, by_model, attacks),
     )
 
 
@@ -199,6 +202,7 @@ def _model(
     runs = {seed: results[cell] for seed, cell in done.items()}
     attacked = {seed: attacks[cell] for seed, cell in done.items()}
     pairs = [(cell, baseline[seed]) for seed, cell in done.items() if baseline.get(seed) in results]
+    attacked_pairs = [(attacks[own], attacks[other]) for own, other in pairs]
     numbers = {seed: measures(run) for seed, run in runs.items()}
     return Model(
         name=name,
@@ -213,9 +217,8 @@ def _model(
         masking=_masking(list(attacked.values())),
         transfer=_transfer(attacked),
         against_baseline=on_advglue([(results[own], results[other]) for own, other in pairs]),
-        attacks_against_baseline=under_attacks(
-            [(attacks[own], attacks[other]) for own, other in pairs]
-        ),
+        attacks_against_baseline=under_attacks(attacked_pairs),
+        edits_against_baseline=edits_under_attacks(attacked_pairs),
     )
 
 
@@ -249,7 +252,11 @@ def _attacks(attacked: Mapping[int, Records]) -> dict[str, AttackSpread]:
             **{
                 key: _spread({seed: getattr(record, key) for seed, record in by_seed.items()})
                 for key in AttackSpread.__struct_fields__
-            }
+                if key in Attack.__struct_fields__
+            },
+            edits_needed=_spread(
+                {seed: mean_edits_needed(record) for seed, record in by_seed.items()}
+            ),
         )
         for name, by_seed in sorted(by_name.items(), key=lambda item: order_of(item[0]))
     }

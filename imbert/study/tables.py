@@ -4,15 +4,18 @@ import csv
 import io
 from collections.abc import Iterator
 
-from imbert.records import Number
+from analysis.ground.difference import ROBUST_ACCURACY, Difference
+from analysis.ground.question import Question
 from imbert.study.study_record import (
     AttackSpread,
+    GradedComparison,
     Group,
     ItemComparison,
     Model,
     SeedSpread,
     Spread,
     Study,
+    Verdict,
 )
 from imbert.study.summary import MEASURES
 
@@ -21,11 +24,12 @@ def markdown(summary: Study) -> str:
     """One table per task and size: mean over seeds and 95 % t interval; adversarial numbers stand
     beside dev.
     """
-    parts = [f"# {summary.name}\n"]
+    parts = [f"# {summary.name}\n", *_answers(summary)]
     for group in summary.groups:
         parts += _group_table(group)
         parts += _tests(group, summary.baseline)
         parts += _attack_tests(group, summary.baseline)
+        parts += _edit_tests(group, summary.baseline)
     parts += [
         f"\nAdvGLUE score, {score.model}, {score.size or 'all'} rows: {spread(score.score)}\n"
         for score in summary.scores
@@ -70,11 +74,57 @@ def _measured(model: Model) -> Iterator[tuple[str, SeedSpread | None]]:
     yield "training minutes", model.training.minutes
 
 
+def _answers(summary: Study) -> list[str]:
+    """The question of the plan, where the summary computes its primary outcome, and each group's
+    answer.
+    """
+    question = summary.study.question
+    difference = summary.study.difference
+    if not isinstance(question, Question) or difference is None:
+        return []
+    lines = [
+        f"\n## Question\n\n{question.name}\n",
+        f"\nPrimary outcome, of the plan: {question.primary}\n\n",
+    ]
+    for group in summary.groups:
+        if isinstance(group.verdict, Verdict):
+            lines += _answer(group.name, group.verdict, difference, question.threshold)
+        else:
+            lines.append(f"- {group.name}: nothing to compare yet\n")
+    return lines
+
+
+def _answer(name: str, verdict: Verdict, difference: Difference, threshold: float) -> list[str]:
+    """One group's answer: the numbers, what they rest on, the sentence."""
+    signs = difference.signs.items()
+    terms = "".join(f" {'+' if sign > 0 else '−'} {model}" for model, sign in signs)
+    in_shares = difference.measure == ROBUST_ACCURACY
+    scale = 100 if in_shares else 1
+    interval = Spread(verdict.value, verdict.low, verdict.high, len(verdict.seeds))
+    numbers = _difference(interval, scale, 2)
+    of_texts = "" if verdict.clusters is None else f" of {verdict.clusters} texts"
+    return [
+        f"- {name}, {difference.attack}, {difference.measure},{terms.removeprefix(' +')}: "
+        f"{numbers} {'points' if in_shares else 'edits'} (95 %, resampling {verdict.resampled}; "
+        f"threshold {scale * threshold:g}); over seeds {spread(verdict.over_seeds, scale, 2)}; "
+        f"{sum(verdict.pairs)} examples{of_texts} over {_seeds(len(verdict.seeds))}"
+        f" ({', '.join(map(str, verdict.seeds)) or 'none'}), where all are right before\n",
+        *(f"- {name}, seed {each.seed} is missing: {each.reason}\n" for each in verdict.missing),
+        f"- {name}, **{verdict.outcome}**: {verdict.sentence}\n",
+    ]
+
+
 def _group_table(group: Group) -> list[str]:
     attacks = list(dict.fromkeys(name for model in group.models for name in model.attacks))
+    graded = {
+        name
+        for model in group.models
+        for name, attack in model.attacks.items()
+        if attack.edits_needed is not None
+    }
     captions = [
         *MEASURES.values(),
-        *(f"{attack_caption(name)}: robust (clean)" for name in attacks),
+        *(caption for name in attacks for caption in _attack_captions(name, name in graded)),
         "training loss",
         "minutes",
         "seeds",
@@ -87,10 +137,20 @@ def _group_table(group: Group) -> list[str]:
     for model in group.models:
         seeds = len(model.seeds)
         cells = [spread(model.measures[key]) for key in MEASURES]
-        cells += [_robust(model.attacks.get(name), seeds) for name in attacks]
+        for name in attacks:
+            attack = model.attacks.get(name)
+            cells.append(_robust(attack, seeds))
+            if name in graded:
+                cells.append(spread(attack.edits_needed if attack else None, 1, 2))
         cells += [spread(model.training.loss, 1, 3), spread(model.training.minutes, 1, 1)]
         parts.append(f"| {model.name} | {' | '.join([*cells, str(seeds)])} |\n")
     return parts
+
+
+def _attack_captions(name: str, is_graded: bool) -> list[str]:
+    """The columns of one attack."""
+    caption = attack_caption(name)
+    return [f"{caption}: robust (clean)", *([f"{caption}: edits needed"] if is_graded else [])]
 
 
 def _robust(attack: AttackSpread | None, seeds: int) -> str:
@@ -167,6 +227,33 @@ def _attack_tests(group: Group, baseline: str) -> list[str]:
     return lines
 
 
+def _edit_tests(group: Group, baseline: str) -> list[str]:
+    """The paired differences of the edits that attacks on texts needed, as a table."""
+    against = {
+        model.name: model.edits_against_baseline
+        for model in group.models
+        if model.edits_against_baseline
+    }
+    attacks = list(dict.fromkeys(name for comparisons in against.values() for name in comparisons))
+    if not attacks:
+        return []
+    lines = [
+        f"\nEdits needed minus {baseline}'s, where both are right before: words that the attack "
+        "changed until the model was wrong, one more than it may change where it never was "
+        "[95 %, as above]\n",
+        f"\n| model | {' | '.join(attacks)} | seeds |\n" + "|---" * (2 + len(attacks)) + "|\n",
+    ]
+    for name, comparisons in against.items():
+        counts = sorted({len(comparison.pairs) for comparison in comparisons.values()})
+        cells = [_graded(comparisons.get(attack)) for attack in attacks]
+        lines.append(f"| {name} | {' | '.join(cells)} | {', '.join(map(str, counts))} |\n")
+    return lines
+
+
+def _graded(comparison: GradedComparison | None) -> str:
+    return "–" if comparison is None else _difference(comparison.hierarchical, 1, 2)
+
+
 def attack_caption(name: str) -> str:
     """An attack by the name of its record, with the radius of its ball in mean word norms where
     there are several.
@@ -189,11 +276,12 @@ def _resampling(items: ItemComparison) -> str:
     return f"resampling {what}" if len(items.pairs) == 1 else f"resampling seeds and {what}"
 
 
-def _difference(values: Spread | None) -> str:
+def _difference(values: Spread | None, scale: float = 100, digits: int = 1) -> str:
+    """A mean and the ends of its interval, with their signs."""
     if values is None:
         return "–"
-    return f"{_points(values.mean)} [{_points(values.low)}, {_points(values.high)}]"
-
-
-def _points(value: Number) -> str:
-    return "–" if value is None else f"{100 * value:+.1f}"
+    mean, low, high = (
+        "–" if value is None else f"{scale * value:+.{digits}f}"
+        for value in (values.mean, values.low, values.high)
+    )
+    return f"{mean} [{low}, {high}]"

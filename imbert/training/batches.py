@@ -1,10 +1,11 @@
 """Tokenised examples, and batches of them as Trainer takes them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import torch
+from accelerate.data_loader import SeedableRandomSampler
 from torch import Tensor
-from torch.utils.data import Dataset
+from torch.utils.data import Dataset, Sampler
 
 from imbert.data.tasks import Examples
 from imbert.model.transformers_types import Tokenizer
@@ -57,6 +58,11 @@ class Rows(Dataset):
         uncut = self.tokenizer(*columns, verbose=False)
         return [len(ids) for ids in uncut["input_ids"]]
 
+    @property
+    def lengths(self) -> list[int]:
+        """Tokens of each example."""
+        return [len(ids) for ids in self.encoded["input_ids"]]
+
     def __len__(self) -> int:
         return len(self.labels)
 
@@ -65,6 +71,52 @@ class Rows(Dataset):
             "labels": self.labels[index].item(),
             "index": index,
         }
+
+
+class SortedSteps(Sampler[int]):
+    """The random order of Trainer, cut into the optimiser's steps, the examples of each from the
+    shortest to the longest: micro-batches are then padded to less, and a step learns from the same
+    examples.
+
+    Args:
+        rows: to train on.
+        step: examples of one step.
+        seed: of the order, to which the epoch is added.
+    """
+
+    def __init__(self, rows: Rows, step: int, seed: int) -> None:
+        self.order = SeedableRandomSampler(rows, data_seed=seed)
+        self.lengths = rows.lengths
+        self.step = step
+
+    def __len__(self) -> int:
+        return len(self.order)
+
+    def __iter__(self) -> Iterator[int]:
+        order = list(self.order)
+        for start in range(0, len(order), self.step):
+            yield from sorted(order[start : start + self.step], key=self.lengths.__getitem__)
+
+    def set_epoch(self, epoch: int) -> None:
+        """What the order is of; accelerate says it before each epoch, of a resumed run too."""
+        self.order.set_epoch(epoch)
+
+
+class Shortest(Sampler[int]):
+    """Examples to evaluate, the shortest first: batches are padded to less.
+
+    Args:
+        rows: the examples.
+    """
+
+    def __init__(self, rows: Rows) -> None:
+        self.order = sorted(range(len(rows)), key=rows.lengths.__getitem__)
+
+    def __len__(self) -> int:
+        return len(self.order)
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self.order)
 
 
 class Padding:

@@ -251,6 +251,7 @@ def _tuner(
             bias_correction=run.train.bias_correction,
             earliest=run.train.earliest,
             regularization=_regularization(run, model, rows),
+            sort_by_length=run.train.sort_by_length,
         )
 
 

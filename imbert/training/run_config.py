@@ -36,6 +36,7 @@ from imbert.training.regularizers.choice import NO_REGULARIZER, RegularizerChoic
 DEVICES = ("auto", "cpu", "cuda")
 PRECISIONS = ("float32", "bfloat16")
 SCHEDULES = ("linear", "constant", "cosine")
+Names = Mapping[str, tuple[str, ...]]  # of the choices of some tables
 MOST_THREADS = 1024  # more than any machine has use for; far more end the process
 
 
@@ -205,13 +206,14 @@ class TrainChoice(Choice, frozen=True):
         earliest: epochs before which no checkpoint is chosen, so that a lucky evaluation of a model
             not yet trained is not taken.
         gradient_accumulation: micro-batches of one step.
+        sort_by_length: whether the examples of a step go to its micro-batches by length, which pads
+            these to less; dropout is then drawn otherwise.
         save_steps: steps from one evaluation and saved state to the next; 0 is an epoch.
         threads: of torch on the CPU; it may change the last bits.
         device: "auto" takes a GPU if there is one.
         precision: "bfloat16" is autocast.
         failed_limit: share of examples on which a solver may fail before the record warns.
-        report_to: where each log entry goes too, by transformers' names: "tensorboard", "trackio",
-            "wandb" …
+        report_to: where log entries go too, by transformers' names, such as "tensorboard".
         logging_dir: of TensorBoard's files; a relative path starts at the run's folder. None is
             "tensorboard" there.
         progress: whether a bar shows the steps.
@@ -233,6 +235,7 @@ class TrainChoice(Choice, frozen=True):
     patience: int = 3
     earliest: int = 0
     gradient_accumulation: int = 1
+    sort_by_length: bool = False
     save_steps: int = 0
     threads: int = 1
     device: str = "auto"
@@ -277,6 +280,8 @@ class TrainChoice(Choice, frozen=True):
                 "train.batch_size must be a multiple of gradient_accumulation, got "
                 f"{self.batch_size} and {self.gradient_accumulation}"
             )
+        if self.sort_by_length and self.gradient_accumulation == 1:
+            raise ValueError("train.sort_by_length: expected gradient_accumulation > 1, got 1")
 
 
 class EvaluateChoice(Choice, frozen=True):
@@ -320,13 +325,9 @@ SECTIONS: Mapping[str, type[msgspec.Struct]] = types.MappingProxyType(
     {"model": ModelChoice, "data": DataChoice, "train": TrainChoice, "evaluate": EvaluateChoice}
 )
 # choices that show a run and change no number of it: they may be others when it goes on
-SHOWN: Mapping[str, tuple[str, ...]] = types.MappingProxyType(
-    {"train": ("report_to", "logging_dir", "progress")}
-)
+SHOWN: Names = types.MappingProxyType({"train": ("report_to", "logging_dir", "progress")})
 # choices that the first runs lack: left out at their defaults, so that old digests stay
-LATER: Mapping[str, tuple[str, ...]] = types.MappingProxyType(
-    {"train": (*SHOWN["train"], "regularizer")}
-)
+LATER: Names = types.MappingProxyType({"train": (*SHOWN["train"], "regularizer", "sort_by_length")})
 
 
 class RunConfig(Choice, frozen=True):

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 import transformers
 from torch import Tensor
+from torch.utils.data import Sampler
 from transformers.trainer_callback import ProgressCallback
 
 from imbert.model.loading import saving
@@ -19,6 +20,7 @@ from imbert.records import plain
 from imbert.result import Stopwatch
 from imbert.training.batches import Padding as Padding
 from imbert.training.batches import Rows as Rows
+from imbert.training.batches import Shortest, SortedSteps
 from imbert.training.optimizer import UncorrectedAdamW
 from imbert.training.regularizers.regularization import Regularization
 from imbert.training.saved_states import WHOLE as WHOLE
@@ -45,6 +47,7 @@ class FineTuner(transformers.Trainer):
         bias_correction: of Adam's moments.
         earliest: epochs before which no state is the best.
         regularization: what is added to the loss; None is plain training.
+        sort_by_length: whether the examples of a step are sorted before they become micro-batches.
         **options: Trainer's.
     """
 
@@ -55,9 +58,11 @@ class FineTuner(transformers.Trainer):
         bias_correction: bool = True,
         earliest: int = 0,
         regularization: Regularization | None = None,
+        sort_by_length: bool = False,
         **options: Any,
     ) -> None:
         super().__init__(**options)
+        self.sort_by_length = sort_by_length
         self.bias_correction = bias_correction
         self.earliest = earliest
         self.regularization = regularization
@@ -71,6 +76,17 @@ class FineTuner(transformers.Trainer):
         self.seen: tuple[int, list[str]] = (0, [])
         self.stopwatch = stopwatch
         self.remove_callback(transformers.PrinterCallback)
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> Sampler[int] | None:
+        rows: Any = self.train_dataset if train_dataset is None else train_dataset
+        if not self.sort_by_length:
+            sampler: Sampler[int] | None = super()._get_train_sampler(rows)
+            return sampler
+        step = self.args.train_batch_size * self.args.gradient_accumulation_steps
+        return SortedSteps(rows, step, self.args.data_seed or 0)
+
+    def _get_eval_sampler(self, eval_dataset: Any) -> Sampler[int]:
+        return Shortest(eval_dataset)
 
     def training_step(
         self, model: Model, inputs: Batch, num_items_in_batch: Tensor | int | None = None

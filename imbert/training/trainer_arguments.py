@@ -23,13 +23,16 @@ def trainer_arguments(run: RunConfig, folder: Path) -> transformers.TrainingArgu
 
     Raises:
         ValueError: if a batch cannot be shared evenly, there is no GPU where one is asked for, or a
-            regularizer is asked for in several processes.
+            regularizer or an order by length is asked for in several processes.
     """
     choice = run.train
     processes = int(os.environ.get("WORLD_SIZE", "1"))
     # the wrapper of a shared model takes one forward pass a step
     if choice.regularizer is not None and processes > 1:
         raise ValueError(f"train.regularizer: expected one process, got {processes}")
+    # processes take micro-batches in turns: one would have all the long ones
+    if choice.sort_by_length and processes > 1:
+        raise ValueError(f"train.sort_by_length: expected one process, got {processes}")
     on_cpu = _is_on_cpu(choice)
     when = "steps" if choice.save_steps else "epoch"
     steps = choice.save_steps or 500  # ignored where it is an epoch

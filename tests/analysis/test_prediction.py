@@ -12,6 +12,7 @@ import xarray as xr
 from analysis.config import StudyConfig
 from analysis.measure import measure
 from analysis.prediction import predict, run_toml, study_toml
+from analysis.prediction.records import TESTED
 from analysis.record import Cell, Run
 from analysis.run import Measurements, measurements
 from analysis.sweep import prepare
@@ -21,6 +22,7 @@ from imbert.study.plan import read_study
 from imbert.training.run_config import read_run
 
 TEXTS = 40
+HOW_TO = Path(__file__).parents[2] / "docs" / "how-to" / "prediction.md"
 
 
 def summary(
@@ -109,6 +111,15 @@ def test_nothing_is_predicted_where_nothing_surely_helps() -> None:
     assert found.recommendation.layers == () and found.recommendation.step_size is None
     assert found.recommendation.sentences[0].startswith("No implicit step is predicted to help")
     assert found.recommendation.share_of_resamples > 0.5
+
+
+@pytest.mark.parametrize("advantages", [[0.3, 0.2], [-0.2, -0.1]])
+def test_whatever_is_predicted_ends_with_what_tests_have_shown(advantages: list[float]) -> None:
+    found = predict(summary(advantages, [-0.2, -0.2]))
+    assert found.recommendation.sentences[-1] == TESTED
+    assert found.record()["recommendation"]["sentences"].count(TESTED) == 1
+    page = " ".join(HOW_TO.read_text(encoding="utf-8").split())
+    assert f"> {TESTED}" in page, "its numbers are claims of this page"
 
 
 def test_intervals_are_those_of_the_mean_and_of_sums_of_layers() -> None:

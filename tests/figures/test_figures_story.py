@@ -12,6 +12,7 @@ import pytest
 import synthetic
 from markupsafe import escape
 
+from analysis.prediction.records import TESTED
 from figures import style, template
 from figures.records import Calibration, Confirmation, Prediction, Study, typed
 from figures.report import write_report
@@ -145,6 +146,16 @@ def test_every_record_has_its_section_with_its_numbers(tmp_path: Path) -> None:
     assert {path.stem for path in (tmp_path / "figures").glob("story_*.svg")} == {
         f"story_{name}" for name in ("prediction", "study", "confirmation", "calibration")
     }
+
+
+@pytest.mark.parametrize("made", ["before it was tested", "since"])
+def test_a_prediction_is_told_with_what_tests_have_shown(tmp_path: Path, made: str) -> None:
+    prediction = records()["prediction"]
+    sentences = prediction["recommendation"]["sentences"]
+    assert TESTED not in sentences, "the published prediction is older than its test"
+    if made == "since":
+        sentences.append(TESTED)
+    assert page(tmp_path, story(prediction=prediction)).count(str(escape(TESTED))) == 1
 
 
 def test_controls_tell_of_refinement_and_of_other_explicit_steps(tmp_path: Path) -> None:

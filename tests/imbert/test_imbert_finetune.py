@@ -2,12 +2,15 @@
 where a number is not finite.
 """
 
+import gzip
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -134,14 +137,25 @@ finetune.finetune(run_config(json.loads(sys.argv[1])), data, out)
 """
 
 
+BY_LENGTH = {"gradient_accumulation": 4, "sort_by_length": True}
+
+
 @pytest.mark.parametrize(
-    ("kind", "save_steps", "at", "saved"), [("bert", 0, 4, 3), ("im-bert", 2, 5, 4)]
+    ("kind", "save_steps", "at", "saved", "train"),
+    [("bert", 0, 4, 3, {}), ("im-bert", 2, 5, 4, {}), ("bert", 2, 5, 4, BY_LENGTH)],
 )
 def test_a_killed_run_ends_with_the_same_weights(
-    kind: str, save_steps: int, at: int, saved: int, tiny_folder: Path, data: Path, tmp_path: Path
+    kind: str,
+    save_steps: int,
+    at: int,
+    saved: int,
+    train: dict[str, Any],
+    tiny_folder: Path,
+    data: Path,
+    tmp_path: Path,
 ) -> None:
     tables = tiny_tables(
-        tiny_folder, model=KINDS[kind], train={"save_steps": save_steps, "patience": 0}
+        tiny_folder, model=KINDS[kind], train={"save_steps": save_steps, "patience": 0, **train}
     )
     killed = subprocess.run(
         [sys.executable, "-c", KILLED, json.dumps(tables), tmp_path / "killed", data, str(at)],
@@ -173,14 +187,41 @@ def _interrupt(*_: object) -> None:
     raise KeyboardInterrupt
 
 
+def uneven(data: Path, folder: Path) -> Path:
+    """The data with up to four more words in a text."""
+    shutil.copytree(data, folder)
+    file = folder / "glue" / "sst2_train.tsv.gz"
+    head, *rows = gzip.decompress(file.read_bytes()).decode().splitlines()
+    longer = [
+        row.replace("the", "the" + " very" * (i % 5), 1) if "the" in row else row
+        for i, row in enumerate(rows)
+    ]
+    file.write_bytes(gzip.compress("\n".join([head, *longer, ""]).encode()))
+    return folder
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_four_times_four_is_sixteen(
-    kind: str, tiny_folder: Path, data: Path, tmp_path: Path
+    kind: str, tiny_folder: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    data = uneven(data, tmp_path / "data")
     found = []
-    for accumulation in (1, 4):
+    padded = []
+    forward = module.FineTuner.compute_loss
+
+    def counted(
+        trainer: module.FineTuner, model: Any, inputs: Any, *others: Any, **more: Any
+    ) -> Any:
+        if model.training:
+            padded[-1] += inputs["input_ids"].numel()
+        return forward(trainer, model, inputs, *others, **more)
+
+    monkeypatch.setattr(module.FineTuner, "compute_loss", counted)
+    for accumulation, by_length in ((1, False), (4, False), (4, True)):
+        padded.append(0)
         train = {
             "gradient_accumulation": accumulation,
+            "sort_by_length": by_length,
             "save_steps": 1,
             "epochs": 1,
             "learning_rate": 1e-3,
@@ -190,10 +231,12 @@ def test_four_times_four_is_sixteen(
             model={"dropout": 0.0} | (IMPLICIT | TIGHT if kind == "im-bert" else {}),
             train=train,
         )
-        log = finetune(run, tmp_path / str(accumulation), data).train.log
+        log = finetune(run, tmp_path / f"{accumulation} {by_length}", data).train.log
         found.append([(one.training.loss, one.training.grad_norm) for one in log])
     assert len(found[0]) == 3
-    np.testing.assert_allclose(found[0], found[1], rtol=1e-5)
+    for micro in found[1:]:
+        np.testing.assert_allclose(found[0], micro, rtol=1e-5)
+    assert padded[2] < padded[1] <= padded[0]
 
 
 def test_two_processes_have_the_loss_of_one(tiny_folder: Path, data: Path, tmp_path: Path) -> None:

@@ -175,6 +175,7 @@ def test_the_command_refuses_in_one_line(
         ('primary = "dev accuracy"', 'primary = " "', r"question\.primary must be a text"),
         (', between = "Not told apart."', "", "question.reading must have a sentence for each of"),
         ('"It helps."', "3", "question.reading.above must be a text, got 3"),
+        ('primary = "dev accuracy"\n', "", r"\[question\] must have name, .*, got no primary"),
         ("[question]", "[question]\nlimit = 1", r"\[question\]: expected keys among name"),
         ("[question]", '[question]\nthreshold = "0"', "question.threshold must be a finite number"),
     ],
@@ -190,11 +191,12 @@ def test_a_question_that_is_wrong_is_refused(
 def test_an_interval_selects_its_sentence() -> None:
     reading = {"above": "a", "below": "b", "between": "c"}
     question = Question("q", "p", reading, threshold=0.1)
-    ends = [(0.11, 0.2), (0.1, 0.2), (-0.1, 0.09), (-0.1, 0.1), (None, None)]
-    assert [question.outcome(*each) for each in ends] == [
-        "above",
-        "between",
-        "below",
-        "between",
-        "between",
-    ]
+    ends = [(0.11, 0.2), (0.1, 0.2), (-0.1, 0.09), (-0.1, 0.1)]
+    assert [question.outcome(*each) for each in ends] == ["above", "between", "below", "between"]
+
+
+@pytest.mark.parametrize("ends", [(None, None), (0.2, None), (None, 0.0), (float("nan"), 0.2)])
+def test_an_interval_that_was_not_measured_is_no_outcome(ends: tuple[Any, Any]) -> None:
+    question = Question("q", "p", {"above": "a", "below": "b", "between": "c"}, threshold=0.1)
+    with pytest.raises(ValueError, match="an outcome needs both ends of an interval, got"):
+        question.outcome(*ends)

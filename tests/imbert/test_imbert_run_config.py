@@ -138,6 +138,10 @@ def test_columns_that_are_named_are_part_of_the_digest() -> None:
             {"train": {"batch_size": 6, "gradient_accumulation": 4}},
             "must be a multiple of gradient_accumulation, got 6 and 4",
         ),
+        (
+            {"train": {"sort_by_length": True}},
+            "train.sort_by_length: expected gradient_accumulation > 1, got 1",
+        ),
         ({"train": {"device": "tpu"}}, "train.device must be one of auto, cpu, cuda, got 'tpu'"),
         ({"train": {"warmup_fraction": 1}}, r"train.warmup_fraction must be >= 0 and < 1, got 1"),
         ({"train": 3}, r"\[train\] must be a table, got 3"),

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from made_up_attacks import QUESTION
 from msgspec import structs
 from tiny_runs import MODELS, tiny_study
 
@@ -82,6 +83,32 @@ def test_no_adversarial_number_without_dev_and_no_text(
     assert rows[0] == "task,size,model,measure,seed,value" and any(
         row.startswith("sst2,32,im-bert,dev,1,") for row in rows
     )
+
+
+def test_the_question_of_the_plan_is_answered_in_record_and_table(
+    done: tuple[StudyConfig, Path, Study], data: Path, tmp_path: Path, tiny_folder: Path
+) -> None:
+    copy = Path(shutil.copytree(done[1], tmp_path / "study"))
+    difference = {"attack": "characters", "model": "im-bert", "over": "bert"}
+    asked = tiny_study(tiny_folder, question={**QUESTION, "difference": difference})
+    group = run_study(asked, copy, data, ["summarise"], report=lambda line: None).groups[0]
+    compared = group.models[1].attacks_against_baseline["characters"].both
+    assert (group.verdict.low, group.verdict.high, group.verdict.seeds, group.verdict.pairs) == (
+        compared.hierarchical.low,
+        compared.hierarchical.high,
+        [0, 1],
+        compared.pairs,
+    )
+    table = (copy / "table.md").read_text()
+    assert group.verdict.sentence in table and not group.verdict.preliminary
+    assert group.models[1].edits_against_baseline["characters"].pairs == compared.pairs
+    assert "| characters: robust (clean) | characters: edits needed |" in table
+    assert "pgd: edits needed" not in table and "Edits needed minus bert's" in table
+    assert "sst2,32,bert,characters edits_needed,0," in (copy / "study.csv").read_text()
+    (copy / "runs/sst2-32/bert/seed-0/attacks/characters.json").unlink()
+    fewer = run_study(asked, copy, data, ["summarise"], report=lambda line: None).groups[0]
+    assert fewer.verdict.seeds == [1] and fewer.verdict.preliminary
+    assert fewer.verdict.missing[0].reason == "bert has no attack characters"
 
 
 def test_what_was_measured_of_one_seed_only_is_told_of_that_seed(

@@ -81,6 +81,7 @@ def tiny_study(checkpoint: Path, **changes: Any) -> StudyConfig:
         "masking": False,
         **changes.pop("attacks", {}),
     }
+    question = {"question": changes.pop("question")} if "question" in changes else {}
     data = {name: value for name, value in tables["data"].items() if name != "size"}
     return study_config(
         {
@@ -90,6 +91,7 @@ def tiny_study(checkpoint: Path, **changes: Any) -> StudyConfig:
             "train": tables["train"],
             "evaluate": tables["evaluate"],
             "attacks": attacks,
+            **question,
         }
     )
 
