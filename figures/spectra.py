@@ -22,6 +22,7 @@ BULK = 1e-3  # eigenvalues this close to −1 are drawn as one dot, as "bulk" co
 # |z| up to which eigenvalues widen the frame; farther ones only where they are more than one in ten
 REACH = 6.0
 TRUNCATED_LINES: tuple[Any, ...] = ("-.", (0, (6, 1, 1, 1, 1, 1)), (0, (7, 2)))
+SHADES = {"explicit": 0.2, "implicit": 0.12}  # of the regions where a step is stable
 WHERE_STABLE = {"explicit": "stable inside", "implicit": "stable outside"}
 
 
@@ -166,8 +167,11 @@ def _draw_regions(ax: Axes, regions: list[Region]) -> None:
         if not level.min() < 0 < level.max() or min(level.shape) < 2:
             continue  # no boundary on this grid
         grid, colour = (region.re, region.im, level), style.COLOURS[region.name]
-        if region.name in WHERE_STABLE:
-            ax.contourf(*grid, levels=[-30, 0], colors=[colour], alpha=0.12, zorder=0)
+        if region.name in SHADES:
+            # the smaller region over the larger, in which it lies
+            over = 0.5 if region.name == "explicit" else 0
+            shade = SHADES[region.name]
+            ax.contourf(*grid, levels=[-30, 0], colors=[colour], alpha=shade, zorder=over)
         line = _line(region, truncated)
         ax.contour(
             *grid,

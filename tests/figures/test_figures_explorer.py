@@ -94,7 +94,7 @@ def worst(run: Measurements, text: int, layer: int, method: str = "explicit") ->
 def farthest(run: Measurements, layer: int) -> int:
     """The text whose point stands highest, away from those of others and from the median."""
     growth = run["growth"].sel(step_size=1.0, scheme="explicit", layer=layer)
-    return int(growth["worst_growth"].argmax())
+    return int(np.argmax(growth["worst_growth"].values))
 
 
 def test_the_pointer_reads_text_layer_and_value(page: Page, run: Measurements) -> None:

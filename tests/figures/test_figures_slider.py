@@ -14,7 +14,7 @@ from markupsafe import escape
 from synthetic_truncated import amplification, with_truncated
 
 from analysis.run import Measurements
-from figures import slider, template
+from figures import slider, spectra, template
 from figures.findings import number
 
 
@@ -103,3 +103,13 @@ def test_secants_stand_at_the_step_size_they_were_measured_at(summary: Measureme
     assert other is not None and other.measured == number(h)
     first = other.planes[0].secants[0].rows[0]
     assert first.path == f"M{z[0].real:.3f} {z[0].imag:.3f}"
+
+
+def test_the_figure_for_print_shades_the_same(summary: Measurements) -> None:
+    (panel,) = spectra.draw(summary, layer=0).axes[:1]
+    shades = {
+        fill.get_alpha(): fill.get_paths()[0] for fill in panel.collections if fill.get_alpha()
+    }
+    explicit, implicit = (shades[spectra.SHADES[method]] for method in ("explicit", "implicit"))
+    assert explicit.contains_point((-1, 0.5)) and not explicit.contains_point((1, 0.5))
+    assert implicit.contains_point((-1, 0.5)) and not implicit.contains_point((1, 0.5))
