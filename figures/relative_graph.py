@@ -144,5 +144,5 @@ def handles(run: Measurements) -> list[Artist]:
     text = drawn_text(run)
     if text is None:
         return []
-    label = f"scaled relative graph of text {text + 1}, inset where it is larger"
+    label = f"scaled relative graph of text {text}, inset where it is larger"
     return [style.key(label, style.INK, line=LINE, width=WIDTH)]

@@ -340,7 +340,7 @@ def _on_graph(run: Measurements, found: list[Damped], h: float) -> list[str]:
         factors = [worst[one.layer] for one in known]
         sentences.append(
             "Eigenvalues lie inside the relative graph, worst growth is on its boundary: on text "
-            f"{text + 1} the explicit step stretches a small perturbation by a factor of at most "
+            f"{text} the explicit step stretches a small perturbation by a factor of at most "
             f"{number(min(factors))} to {number(max(factors))}, by layer; a leading eigenvalue of "
             f"any text is stretched by at most {number(max(one.largest for one in known))}."
         )

@@ -90,7 +90,7 @@ def test_a_graph_that_leaves_the_frame_is_whole_in_a_corner() -> None:
     figure = spectra.draw(run)
     assert [len(ax.child_axes) for ax in figure.axes] == [1, 1]
     entries = [entry.get_text() for entry in figure.legends[0].get_texts()]
-    assert "scaled relative graph of text 5, inset where it is larger" in entries
+    assert "scaled relative graph of text 4, inset where it is larger" in entries
     small = synthetic.changed(
         run, "relative_graph", relative_graph_outer=lambda one: 0.1 + abs(one["centre"] + 1)
     )
