@@ -158,6 +158,13 @@ def study(options: argparse.Namespace) -> None:
         print(f"record: {path}\nfigure: {paths['svg']}")
 
 
+def strengths(options: argparse.Namespace) -> None:
+    """Choose the strength of each regularizer by held-out rows alone."""
+    from imbert.study.strengths import write_strengths
+
+    print("\n".join(write_strengths(read_study(options.study), options.out)))
+
+
 def _run_of(options: argparse.Namespace) -> RunConfig:
     """What a checkpoint is measured on: the choices of its run, if it lies in a run folder, and the
     options given.
@@ -240,6 +247,7 @@ def _parser() -> Parser:
         (attack, _attack_options, True, "attack a checkpoint, with the masking checks"),
         (perturbations, _perturbations_options, True, "what perturbs one, for odestab calibrate"),
         (study, _study_options, False, "models × tasks × sizes × seeds; again continues it"),
+        (strengths, _strengths_options, False, "the strength of each regularizer of a study"),
     ):
         parents = [measured] if takes_checkpoint else []
         below = commands.add_parser(command.__name__, parents=parents, help=text)
@@ -326,6 +334,11 @@ def _study_options(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="processes of --scheduler local (default: 1)",
     )
+
+
+def _strengths_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("study", type=a_path, metavar="STUDY.toml")
+    _out_option(parser, "the study's folder")
 
 
 def _measured_options() -> Parser:
