@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -150,7 +151,9 @@ def test_study_writes_table_and_figure(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert command.main(["study", str(folder / "study.toml"), "--out", str(tmp_path)]) == 0
-    assert "| a |" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert re.search(r"^ +a\nseeds +1\ndev +[0-9.]+\n", printed, re.MULTILINE)
+    assert "| a |" in (tmp_path / "table.md").read_text()
     assert {"study.json", "table.md", "study.csv", "robustness.svg", "robustness.png"} <= {
         one.name for one in tmp_path.iterdir()
     }
@@ -227,7 +230,7 @@ def test_a_full_disk_is_one_line(
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(os, "fsync", full)
-    assert command.main(["finetune", str(folder / "run.toml"), "--out", str(tmp_path / "run")]) == 2
+    assert command.main(["finetune", str(folder / "run.toml"), "--out", str(tmp_path / "run")]) == 1
     assert (
         capsys.readouterr().err
         == f"imbert: error: {tmp_path / 'run' / 'run.json'}: No space left on device\n"
