@@ -23,6 +23,7 @@ from imbert.options import (
     evaluate_options,
     finetune_options,
     perturbations_options,
+    strengths_options,
     study_options,
 )
 from imbert.study.plan import STAGES, read_study
@@ -188,7 +189,11 @@ def study(options: argparse.Namespace) -> None:
             executor,
             functools.partial(progress, unit="run", words="studying"),
         )
-    if summary is not None:
+    if summary is None:
+        where = [] if options.data is None else ["--data", options.data]
+        again = ["imbert", "study", options.study, *where, "--out", options.out]
+        show_next("once all stages are done, compare the models:", [*again, "--stages", STAGES[-1]])
+    else:
         path = options.out / "study.json"
         figure = save(draw(read(path, Study)), options.out, "robustness")["svg"]
         print("\n".join(told(summary)))
@@ -199,6 +204,14 @@ def study(options: argparse.Namespace) -> None:
         raise FailedWork(
             f"{len(failed)} failed, see {options.out / failed[0]}; the same command tries again"
         )
+
+
+def strengths(options: argparse.Namespace) -> None:
+    """Choose the strength of each regularizer by held-out rows alone."""
+    from imbert.study.strengths import write_strengths
+
+    show(write_strengths(read_study(options.study), options.out))
+    show_next("write the chosen strengths into the plan of the study that compares the models")
 
 
 def _run_of(options: argparse.Namespace) -> RunConfig:
@@ -284,6 +297,7 @@ def _parser() -> Parser:
         (attack, attack_options),
         (perturbations, perturbations_options),
         (study, study_options),
+        (strengths, strengths_options),
     ):
         below = commands.add_parser(command.__name__, **WORDS[command.__name__].options())
         add_options(below)

@@ -58,6 +58,12 @@ WORDS = MappingProxyType(
             "The same command continues a study that was stopped.",
             ("imbert study examples/finetune/study.toml --out runs/study",),
         ),
+        "strengths": Words(
+            "the strength of each regularizer of a study",
+            "Chooses the strength of each regularizer of a study by its held-out rows alone, from "
+            "runs that were trained before.",
+            ("imbert strengths STUDY.toml --out runs/study",),
+        ),
     }
 )
 
@@ -174,6 +180,14 @@ def study_options(parser: Parser) -> None:
         metavar="N",
         help="processes of --scheduler local (default: 1)",
     )
+
+
+def strengths_options(parser: Parser) -> None:
+    """Options of `imbert strengths`."""
+    parser.add_argument(
+        "study", type=a_path, metavar="STUDY.toml", help="the file that describes the study"
+    )
+    _out_option(parser, "the study's folder")
 
 
 def _checkpoint_options(parser: Parser) -> Options:

@@ -16,6 +16,7 @@ from imbert.attack_records import Attack, Masking, Transfers
 from imbert.records import Failure, Measured, Result, Trained
 from imbert.result import write_text
 from imbert.study.plan_file import PlanRecord
+from imbert.study.strengths import Strengths
 from imbert.study.study_record import Study
 from imbert.training.run_config import RunConfig
 
@@ -30,6 +31,7 @@ KINDS: Mapping[str, type] = {
     "failed": Failure,
     "study": Study,
     "plan": PlanRecord,
+    "strengths": Strengths,
 }
 
 

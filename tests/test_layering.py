@@ -39,6 +39,7 @@ THIRD_PARTY = {
         "scipy",
         "jaxtyping",
         "transformers",
+        "accelerate",
         "safetensors",
         "datasets",
         "tqdm",

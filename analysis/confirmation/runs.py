@@ -5,6 +5,7 @@ Knows imbert's files, not imbert.
 
 import dataclasses
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, NotRequired, TypedDict
 
@@ -72,11 +73,27 @@ class Run:
     clusters: np.ndarray | None = None
 
 
+@dataclasses.dataclass(frozen=True)
+class Source:
+    """The run of a study whose fine-tuned model a prediction was made from.
+
+    Attributes:
+        seed: of its training, whose runs are no test of the prediction.
+        named: runs of the other seeds that name the prediction.
+    """
+
+    seed: int
+    named: int
+
+
 def read_runs(
     study: Path, attack: str, ahead: dict[str, Any], digest: str
-) -> tuple[list[Run], float]:
+) -> tuple[list[Run], float, Source | None]:
     """The attacked runs of a study's folder, each of which must be a test of the prediction, and
     their step size.
+
+    A prediction from the fine-tuned explicit model of one seed is tested by the other seeds. Their
+    runs need not name it: they may have been trained with its own.
 
     Raises:
         ValueError: see `confirm`.
@@ -87,12 +104,22 @@ def read_runs(
         raise ValueError(f"{study}: expected runs with a result.json, got none")
     found, same, of = list[Run](), _Same(study), dict[tuple[tuple[int, ...], int], str]()
     steps: set[float] = set()
-    for folder in folders:
-        path = folder / "attacks" / f"{attack}.json"
-        result = read_record(
+    results = {
+        folder: read_record(
             folder / "result.json", _Result, "a result", RESULT_SCHEMA, ("meta", "schema")
         )
-        _require(folder, result, ahead, digest)
+        for folder in folders
+    }
+    source = _source(results.values(), ahead, digest)
+    for folder, result in results.items():
+        path = folder / "attacks" / f"{attack}.json"
+        if source is None:
+            _require(folder, result, ahead, digest)
+        # what the prediction was made from does not test it
+        elif result["run"]["train"]["seed"] == source.seed:
+            continue
+        else:
+            same.require("checkpoint to start from", folder, result["meta"]["checkpoints"]["start"])
         if not path.is_file():
             raise ValueError(
                 f"{folder}: expected the attack {attack} in "
@@ -148,7 +175,7 @@ def read_runs(
         found.append(Run(str(folder), layers, seed, metric, (low, high), right, flipped, clusters))
     if not steps:
         raise ValueError(f"{study}: expected runs with implicit steps, got none")
-    return found, next(iter(steps))
+    return found, next(iter(steps)), source
 
 
 class _Dev(TypedDict):
@@ -261,6 +288,23 @@ class _Same:
 
 def _number(value: float | None) -> float:
     return float("nan") if value is None else float(value)
+
+
+def _source(results: Iterable[dict[str, Any]], ahead: dict[str, Any], digest: str) -> Source | None:
+    """The explicit run whose fine-tuned weights were predicted from; None where none is."""
+    results = list(results)
+    wanted = ahead["config"]["checkpoint"]
+    seeds = [
+        result["run"]["train"]["seed"]
+        for result in results
+        if result["run"]["model"].get("kind") == "bert"
+        and wanted is not None
+        and result["meta"]["checkpoints"]["final"] == wanted
+    ]
+    if not seeds:
+        return None
+    others = [result["run"] for result in results if result["run"]["train"]["seed"] != seeds[0]]
+    return Source(seeds[0], sum(run["evaluate"].get("prediction") == digest for run in others))
 
 
 def _require(folder: Path, result: dict[str, Any], ahead: dict[str, Any], digest: str) -> None:

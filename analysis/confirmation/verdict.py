@@ -15,6 +15,9 @@ from typing import Any
 
 import numpy as np
 
+from analysis.confirmation.contrast import Contrast, contrasts_of
+from analysis.confirmation.contrast import told as told_contrasts
+from analysis.confirmation.outcomes import Pairs, by_seed, clusters_of, resampled
 from analysis.confirmation.power import SPREADS
 from analysis.confirmation.power import told as told_power
 from analysis.confirmation.runs import Prediction, Run, read_runs
@@ -28,9 +31,7 @@ from analysis.ground.rank_correlation import (
 )
 from analysis.ground.resampling import (
     LEVEL,
-    RESAMPLES,
     Interval,
-    cluster_weights,
     detectable_difference,
     mean_interval,
     percentile_interval,
@@ -39,11 +40,11 @@ from analysis.ground.resampling import (
 
 PREDICTION_SCHEMA = 1
 PRIMARY = "characters"  # the attack whose outcome was fixed beforehand; any other is exploratory
+EXPLORATORY = "{attack} is not the outcome that was fixed beforehand: this is exploratory."
 WITHIN = "Spearman, equally many layers"
 FEWEST = (
     5  # of 4 placements no order is rarer than 1 in 24: nothing could be significant on both sides
 )
-Pairs = list[tuple[Run, Run]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,7 +87,8 @@ class Confirmation:
         outcomes: of every placement, by predicted advantage; of the explicit model too, whose
             outcome is 0 by definition.
         correlations: Spearman's and Kendall's, and Spearman's among placements of equally many
-            layers, all of them without the explicit model, which would be ranked against itself.
+            layers, all of them without the explicit model, which would be ranked against itself;
+            none of fewer than five placements, which only a contrast judges.
         detectable: the least difference of flips that a placement would show in 80 % of studies
             with these seeds and examples, at the 5 % level; of one seed without what another seed
             would change.
@@ -96,6 +98,7 @@ class Confirmation:
             prediction; empty without noise.
         sentence: what follows.
         meta: digests and counts.
+        contrasts: of a prediction from a fine-tuned model of the study; None of any other.
     """
 
     attack: str
@@ -106,14 +109,15 @@ class Confirmation:
     powers: dict[str, float]
     sentence: str
     meta: dict[str, Any]
+    contrasts: tuple[Contrast, ...] | None = None
 
     @property
     def power(self) -> str:
         """What such a study could have seen."""
         placements = sum(bool(one.layers) for one in self.outcomes)
-        ranks = told_power(self.noise, placements, self.powers)
+        ranks = told_power(self.noise, placements, self.powers) if self.correlations else ""
         if not np.isfinite(self.detectable):
-            return f"Which difference such a study could see is not known. {ranks}"
+            return f"Which difference such a study could see is not known. {ranks}".strip()
         what = (
             "with these examples, leaving out what other seeds would change"
             if self.meta["seeds"] == 1
@@ -123,11 +127,15 @@ class Confirmation:
             "A placement whose flips differ from the explicit model's by "
             f"{self.detectable:.3f} would be told apart in 80 % of studies"
         )
-        return f"{seen} {what}. {ranks}"
+        return f"{seen} {what}. {ranks}".strip()
 
     def record(self) -> dict[str, Any]:
         """Plain values for confirmation.json."""
-        return dataclasses.asdict(self)
+        values = dataclasses.asdict(self)
+        # records of predictions from the checkpoint that fine-tuning starts at have none
+        if self.contrasts is None:
+            del values["contrasts"]
+        return values
 
 
 def confirm(
@@ -146,12 +154,14 @@ def confirm(
     Raises:
         ValueError: if seed_sd is negative or not finite; if a file is damaged or of another schema,
             checkpoint, field, step size or set of examples, a run does not name the prediction, or
-            there are too few placements or no explicit model to compare with.
+            there are too few placements or no explicit model to compare with. A prediction from the
+            fine-tuned explicit model of one seed is held against the other seeds, whose runs need
+            not name it and may be of fewer placements.
         OSError: if something cannot be read.
     """
     ahead = read_record(prediction, Prediction, "a prediction", PREDICTION_SCHEMA)
     digest = hashlib.sha256(prediction.read_bytes()).hexdigest()
-    runs, step_size = read_runs(study, attack, ahead, digest)
+    runs, step_size, source = read_runs(study, attack, ahead, digest)
     predicted = {
         tuple(one["layers"]): one["advantage"]
         for one in ahead["placements"]
@@ -167,19 +177,17 @@ def confirm(
     ranked = [
         i for i, layers in enumerate(known) if layers
     ]  # the explicit model's outcome is 0 by definition
-    if len(ranked) < FEWEST:
+    if len(ranked) < (FEWEST if source is None else 1):
         wanted = f"at least {FEWEST} placements of implicit steps that were predicted and run"
         raise ValueError(f"{study}: a rank correlation needs {wanted}, got {len(ranked)}")
-    measured = _resampled([pairs[layers] for layers in known], seed)
+    measured = resampled([pairs[layers] for layers in known], seed)
     outcomes = tuple(
         _outcome(pairs[layers], predicted[layers], row)
         for layers, row in zip(known, measured, strict=True)
     )
     order = np.array([predicted[known[i]]["value"] for i in ranked])
     counts = np.array([len(known[i]) for i in ranked])
-    found = [correlation(name, order, measured[ranked], seed) for name in ("Spearman", "Kendall")]
-    within = correlation("Spearman", order, measured[ranked], seed, strata=counts)
-    found.append(dataclasses.replace(within, name=WITHIN))
+    found = _correlations(order, counts, measured[ranked], seed)
     placements = [pairs[known[i]] for i in ranked]
     noise = _noise(placements, seed_sd)
     meta = {
@@ -189,22 +197,45 @@ def confirm(
         "runs": len(runs),
         "seeds": len({run.seed for run in runs}),
         "examples": len(runs[0].right),
-        "clusters": len(np.unique(_clusters(runs[0]))),
+        "clusters": len(np.unique(clusters_of(runs[0]))),
         "unpredicted": [list(one) for one in pairs if one not in predicted],
-        "with_count": float(spearman(order, counts.astype(float), np.zeros_like(counts))),
+        "with_count": float(spearman(order, counts.astype(float), np.zeros_like(counts)))
+        if found
+        else float("nan"),
     }
+    contrasts = None
+    sentence = _sentence(found, [outcomes[i] for i in ranked], meta, attack) if found else ""
+    if source is not None:
+        contrasts = contrasts_of({layers: pairs[layers] for layers in known}, predicted, seed)
+        alone = "" if meta["primary"] else EXPLORATORY.format(attack=attack)
+        told = told_contrasts(contrasts, source, len(runs), attack)
+        sentence = f"{told} {sentence or alone}".strip()
     return Confirmation(
         attack=attack,
         outcomes=outcomes,
-        correlations=tuple(found),
+        correlations=found,
         detectable=_detectable(placements, measured[ranked]),
         noise=noise,
-        powers={}
-        if noise is None
-        else {f"{spread:g}": ranking_power(len(ranked), spread, noise) for spread in SPREADS},
-        sentence=_sentence(found, [outcomes[i] for i in ranked], meta, attack),
+        powers={f"{spread:g}": ranking_power(len(ranked), spread, noise) for spread in SPREADS}
+        if found and noise is not None
+        else {},
+        sentence=sentence,
         meta=meta,
+        contrasts=contrasts,
     )
+
+
+def _correlations(
+    order: np.ndarray, counts: np.ndarray, measured: np.ndarray, seed: int
+) -> tuple[Correlation, ...]:
+    """Of predicted and measured, without and with the number of implicit layers held fixed; none of
+    too few placements.
+    """
+    if len(order) < FEWEST:
+        return ()
+    found = [correlation(name, order, measured, seed) for name in ("Spearman", "Kendall")]
+    within = correlation("Spearman", order, measured, seed, strata=counts)
+    return (*found, dataclasses.replace(within, name=WITHIN))
 
 
 def _paired(runs: Sequence[Run]) -> dict[tuple[int, ...], Pairs]:
@@ -226,7 +257,7 @@ def _outcome(pairs: Pairs, predicted: dict[str, float], measured: np.ndarray) ->
     interval = Interval(float(measured[0]), *percentile_interval(measured[1:]), len(pairs))
     if len(pairs) == 2:
         # Resamples see half of the variance of two seeds, which may also agree by chance.
-        interval = widened(interval, mean_interval(_by_seed(pairs)))
+        interval = widened(interval, mean_interval(by_seed(pairs)))
     return Outcome(
         layers=pairs[0][0].layers,
         predicted=predicted,
@@ -240,43 +271,6 @@ def _outcome(pairs: Pairs, predicted: dict[str, float], measured: np.ndarray) ->
     )
 
 
-def _clusters(run: Run) -> np.ndarray:
-    return np.arange(len(run.right)) if run.clusters is None else run.clusters
-
-
-def _rarer(one: Run, other: Run, weights: np.ndarray) -> np.ndarray:
-    """By how much more rarely the first is flipped than the second, under weights `(…, examples)`
-    of the examples.
-    """
-    both = (one.right & other.right).astype(float)
-    with np.errstate(invalid="ignore"):  # a resample without an example that both get right
-        return np.asarray(
-            (weights @ (both * (other.flipped.astype(float) - one.flipped))) / (weights @ both)
-        )
-
-
-def _by_seed(pairs: Pairs) -> np.ndarray:
-    return np.array([float(_rarer(one, other, np.ones(len(one.right)))) for one, other in pairs])
-
-
-def _resampled(placements: Sequence[Pairs], seed: int) -> np.ndarray:
-    """The outcome of each placement, `(placements, 1 + resamples)`.
-
-    One resample draws the same clusters of examples and the same seeds for all placements, so that
-    what they share stays shared.
-    """
-    weights = cluster_weights(_clusters(placements[0][0][0]), RESAMPLES, seed)
-    seeds = sorted({one.seed for pairs in placements for one, _ in pairs})
-    of_seeds = cluster_weights(np.array(seeds), RESAMPLES, seed + 1)
-    rows = []
-    for pairs in placements:
-        differences = np.array([_rarer(one, other, weights) for one, other in pairs])
-        own = of_seeds[:, [seeds.index(one.seed) for one, _ in pairs]].T
-        with np.errstate(invalid="ignore"):  # a resample without a seed of this placement
-            rows.append((own * differences).sum(axis=0) / own.sum(axis=0))
-    return np.array(rows)
-
-
 def _noise(placements: Sequence[Pairs], seed_sd: float | None) -> float | None:
     """Standard deviation of a placement's mean outcome: over the seeds that all have, else from
     what was measured elsewhere.
@@ -287,7 +281,7 @@ def _noise(placements: Sequence[Pairs], seed_sd: float | None) -> float | None:
     scatter = seed_sd
     if len(seeds) > 1:
         outcomes = [
-            _by_seed([pair for pair in pairs if pair[0].seed in seeds]) for pairs in placements
+            by_seed([pair for pair in pairs if pair[0].seed in seeds]) for pairs in placements
         ]
         scatter = seed_scatter(np.array(outcomes))
     assert scatter is not None
@@ -308,8 +302,8 @@ def _detectable(placements: Sequence[Pairs], measured: np.ndarray) -> float:
     return float(np.median(known)) if len(known) else float("nan")
 
 
-def _standard_error(resampled: np.ndarray) -> float:
-    known = resampled[np.isfinite(resampled)]
+def _standard_error(drawn: np.ndarray) -> float:
+    known = drawn[np.isfinite(drawn)]
     return float(known.std()) if len(known) else float("nan")
 
 
@@ -346,11 +340,7 @@ def _sentence(
             f" On dev {', '.join(fallen)} fall below the explicit model: "
             "their robustness may be drift toward chance."
         )
-    return (
-        told
-        if meta["primary"]
-        else f"{told} {attack} is not the outcome that was fixed beforehand: this is exploratory."
-    )
+    return told if meta["primary"] else f"{told} {EXPLORATORY.format(attack=attack)}"
 
 
 def _value(found: Correlation) -> str:

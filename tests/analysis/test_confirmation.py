@@ -14,8 +14,9 @@ import pytest
 import scipy.stats
 
 from analysis.confirmation import confirm
+from analysis.confirmation.outcomes import resampled
 from analysis.confirmation.runs import Run
-from analysis.confirmation.verdict import _detectable, _outcome, _resampled
+from analysis.confirmation.verdict import _detectable, _outcome
 from analysis.ground.rank_correlation import STATISTICS, correlation, ranking_power, seed_scatter
 from figures import confirmation as picture
 from figures.records import Confirmation, typed
@@ -214,7 +215,7 @@ def test_the_detectable_difference_is_found_in_four_studies_of_five() -> None:
         )
 
     none = [[pair(0.0)]]
-    least = _detectable(none, _resampled(none, 0))
+    least = _detectable(none, resampled(none, 0))
     for _ in range(400):
         one, other = pair(least)
         only, alone = (
@@ -255,13 +256,13 @@ def test_what_seeds_scatter_widens_intervals_and_what_can_be_detected() -> None:
     """Examples that are all alike: nothing is left but the seeds."""
     differences = np.array([0.1, 0.3, 0.2, 0.5, 0.4])
     scattered, level = [runs(differences, 1000)], [runs(np.full(5, 0.3), 1000)]
-    few, many = (_resampled(one, 0)[0][1:] for one in (level, scattered))
+    few, many = (resampled(one, 0)[0][1:] for one in (level, scattered))
     assert many.std() ** 2 == pytest.approx(
         differences.var() / 5 + few.std() ** 2, rel=0.1
     )  # of 5 seeds 4/5 of the variance
     error = np.sqrt(differences.var(ddof=1) / 5 + few.var() * 5 / 4)
     quantiles = scipy.stats.t(4).ppf(0.975) + scipy.stats.t(4).ppf(0.8)
-    assert _detectable(scattered, _resampled(scattered, 0)) == pytest.approx(
+    assert _detectable(scattered, resampled(scattered, 0)) == pytest.approx(
         quantiles * error, rel=0.05
     )
 
@@ -273,9 +274,9 @@ def test_of_two_seeds_the_interval_is_students() -> None:
 
 
 def test_examples_of_the_same_texts_are_drawn_together() -> None:
-    alone = _resampled([runs(np.array([0.3]), 100)], 0)[0][1:]
-    copies = _resampled([runs(np.array([0.3]), 900, np.arange(900) // 9)], 0)[0][1:]
-    ignored = _resampled([runs(np.array([0.3]), 900)], 0)[0][1:]
+    alone = resampled([runs(np.array([0.3]), 100)], 0)[0][1:]
+    copies = resampled([runs(np.array([0.3]), 900, np.arange(900) // 9)], 0)[0][1:]
+    ignored = resampled([runs(np.array([0.3]), 900)], 0)[0][1:]
     assert copies.std() == pytest.approx(alone.std(), rel=0.05) and ignored.std() == pytest.approx(
         alone.std() / 3, rel=0.05
     )
@@ -424,6 +425,66 @@ def test_too_few_placements_are_refused_with_the_number_needed(tmp_path: Path) -
         match="at least 5 placements of implicit steps that were predicted and run, got 3",
     ):
         confirm(path, tmp_path / "study", "characters")
+
+
+def study_of_fine_tuned(
+    folder: Path, flips: dict[tuple[int, ...], float], seeds: int = 4, **changes: Any
+) -> tuple[Path, Path]:
+    """A study, and a prediction from its explicit model of seed 0, which no run names."""
+    path = write_prediction(folder, RISING)
+    ahead = json.loads(path.read_text())
+    ahead["config"]["checkpoint"] = f"of {folder / 'study' / 'none-0'}"
+    path.write_text(json.dumps(ahead))
+    for layers, chance in flips.items():
+        for seed in range(seeds):
+            write_run(folder / "study", layers, chance, "0" * 64, seed, **changes)
+    return path, folder / "study"
+
+
+FEW = {(): 0.7, (2,): 0.6, (0, 1): 0.4, (1, 2): 0.3}
+
+
+def test_a_prediction_from_a_fine_tuned_model_is_tested_by_the_other_seeds(tmp_path: Path) -> None:
+    path, folder = study_of_fine_tuned(tmp_path, FEW)
+    found = confirm(path, folder, "characters")
+    assert found.contrasts is not None and found.correlations == () and found.powers == {}
+    every, within = found.contrasts
+    assert (every.most, every.least) == ((1, 2), ()) and every.seeds == (1, 2, 3)
+    assert (within.most, within.least) == ((1, 2), (0, 1))
+    assert every.value == pytest.approx(0.4, abs=0.1) and within.value == pytest.approx(
+        0.1, abs=0.1
+    )
+    assert 0 < every.low < every.value < every.high
+    assert "seed 0, whose runs are left out" in found.sentence and "confirmed" in found.sentence
+    assert "Of 12 runs 0 name the prediction" in found.sentence
+    assert found.meta["runs"] == 12 and all(0 not in one.seeds for one in found.outcomes)
+    assert "ranks" not in found.power and "probability" not in found.power
+    assert picture.draw(typed(json.loads(json.dumps(found.record())), Confirmation, "record"))
+    write_run(folder, (0,), 0.5, "0" * 64, seed=1, start="d" * 64)
+    with pytest.raises(ValueError, match="expected the same checkpoint to start from in all runs"):
+        confirm(path, folder, "characters")
+
+
+def test_few_placements_can_refute_it_or_be_too_alike(tmp_path: Path) -> None:
+    (tmp_path / "opposite").mkdir()
+    path, folder = study_of_fine_tuned(tmp_path / "opposite", {(): 0.2, (2,): 0.7})
+    assert "refuted" in confirm(path, folder, "characters").sentence
+    (tmp_path / "alike").mkdir()
+    path, folder = study_of_fine_tuned(tmp_path / "alike", {(): 0.5, (2,): 0.5})
+    found = confirm(path, folder, "characters")
+    assert "not told apart" in found.sentence and found.contrasts is not None
+    by_seeds = [one.measured for one in found.outcomes if one.layers]
+    assert found.contrasts[0].value == pytest.approx(by_seeds[0])
+
+
+def test_runs_that_name_a_prediction_from_a_fine_tuned_model_are_counted(tmp_path: Path) -> None:
+    path, folder = study_of_fine_tuned(tmp_path, {(): 0.5, (2,): 0.5}, seeds=3)
+    for layers in ((0, 1), (1, 2), (0,), (1,), (0, 1, 2)):
+        for seed in (1, 2):
+            write_run(folder, layers, 0.5, hashlib.sha256(path.read_bytes()).hexdigest(), seed)
+    found = confirm(path, folder, "characters")
+    assert "Of 14 runs 10 name the prediction" in found.sentence
+    assert len(found.correlations) == 3 and "Over 6 placements" in found.sentence
 
 
 def test_the_command_and_its_picture(tmp_path: Path, odestab) -> None:

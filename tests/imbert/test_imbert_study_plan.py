@@ -105,3 +105,55 @@ def test_the_committed_studies_share_their_runs() -> None:
     assert len(set(second.models) - set(first.models)) == 4 and all(
         runs[cell.folder] == cell.run for cell in shared
     )
+
+
+OTHERS = ("bert-margins.toml", "claims.toml")  # a run, and what holds pages to records
+PLANS = sorted(path for path in STUDIES.glob("*/*.toml") if path.name not in OTHERS)
+
+
+@pytest.mark.parametrize("path", PLANS, ids=lambda path: path.relative_to(STUDIES).as_posix())
+def test_every_committed_plan_is_a_study(path: Path) -> None:
+    study = read_study(path)
+    assert list(study.cells())
+    usage = path.read_text(encoding="utf-8")
+    # the command that runs it stands on top
+    assert f"imbert study docs/studies/{path.relative_to(STUDIES).as_posix()} --data DIR" in usage
+
+
+@pytest.mark.parametrize(
+    ("later", "names"),
+    [
+        ("placement-seeds/study.toml", {"bert": "none", "im-bert": "layers-3-4-5"}),
+        ("sst2-1000-controls/study.toml", {"bert": "bert", "im-bert": "im-bert"}),
+    ],
+)
+def test_runs_that_a_page_says_can_be_copied_are_the_same_runs(
+    later: str, names: dict[str, str]
+) -> None:
+    earlier = {
+        (names[cell.model], cell.seed): cell.run.digest
+        for plan in ("study.toml", "implicit.toml")
+        for cell in read_study(STUDIES / "conditioning" / plan).cells()
+    }
+    copied = {
+        (cell.model, cell.seed): cell.run.digest for cell in read_study(STUDIES / later).cells()
+    }
+    assert len(earlier) == 10 and earlier.items() <= copied.items()
+
+
+def test_the_affordable_part_of_a_table_is_part_of_the_whole() -> None:
+    part, whole = (
+        {
+            cell.folder: cell.run.digest
+            for cell in read_study(STUDIES / "paper-table" / name).cells()
+        }
+        for name in ("study.toml", "full.toml")
+    )
+    assert len(part) == 30 and len(whole) == 180 and part.items() <= whole.items()
+
+
+def test_the_strength_of_a_regularizer_is_chosen_without_dev() -> None:
+    study = read_study(STUDIES / "regularised" / "strength.toml")
+    runs = [cell.run for cell in study.cells()]
+    assert study.attacks is None
+    assert not any(run.evaluate.dev or run.evaluate.advglue for run in runs)
