@@ -74,7 +74,7 @@ def finetune_options(parser: Parser) -> None:
         "run", type=a_path, metavar="RUN.toml", help="the file that describes the run"
     )
     _data_option(parser, "the folder of RUN.toml")
-    _out_option(parser, "run folder")
+    _out_option(parser, "folder of the run")
 
 
 def evaluate_options(parser: Parser) -> None:
@@ -143,7 +143,7 @@ def perturbations_options(parser: Parser) -> None:
     inputs = _checkpoint_options(parser)
     _advglue_option(inputs)
     _examples_options(inputs, 32)
-    _out_option(parser.group("output"), "folder of the files")
+    _out_option(parser.group("output"), "folder of the files that are written")
 
 
 def study_options(parser: Parser) -> None:
@@ -152,7 +152,7 @@ def study_options(parser: Parser) -> None:
         "study", type=a_path, metavar="STUDY.toml", help="the file that describes the study"
     )
     _data_option(parser, "the folder of STUDY.toml")
-    _out_option(parser, "the study's folder")
+    _out_option(parser, "folder of the study")
     parser.add_argument(
         "--stages",
         nargs="+",
@@ -187,7 +187,7 @@ def strengths_options(parser: Parser) -> None:
     parser.add_argument(
         "study", type=a_path, metavar="STUDY.toml", help="the file that describes the study"
     )
-    _out_option(parser, "the study's folder")
+    _out_option(parser, "folder of the study")
 
 
 def _checkpoint_options(parser: Parser) -> Options:

@@ -9,7 +9,7 @@ OF_FITS = (
     f"{'kind':<10}{'size':<8}{'linearised':<12}{'R²':>6} {'within':>6} {'means':>6} "
     f"{'slope':>6} {'95 %':>13} {'agree':>7}"
 )
-OF_PAIRS = f"{'':<14}{'difference':>10} {'95 %':>16} {'p':>9} {'AUROC':>6} {'95 %':>14}"
+OF_PAIRS = f"{'':<23}{'less':>8} {'95 %':>16} {'p':>8} {'AUROC':>6} {'95 %':>13}"
 MEANINGS = (
     "R²: of a line, measured over predicted log growth of each step; within: the same within "
     "layers; means: of the layers' means alone; slope: of the line; agree: R² of the prediction "
@@ -21,7 +21,7 @@ def told(record: Mapping[str, Any]) -> list[str]:
     """What each fit and each row of pairs says, from a calibration's record."""
     lines = [OF_FITS, *map(_fit, record["fits"]), *wrapped(MEANINGS)]
     if record["flips"]:
-        lines += ["", "Pairs that flip less pairs that hold", OF_PAIRS]
+        lines += ["", "Pairs that flip, less pairs that hold (growth in nats)", OF_PAIRS]
         lines += [_flips(name, row) for name, row in record["flips"].items()]
     if "measured" in record["flips"]:
         lines.append("measured: chosen by its own outcome")
@@ -46,8 +46,8 @@ def _flips(name: str, row: Mapping[str, Any]) -> str:
     auroc = _number(row["auroc"], ".2f")
     of_auroc = _interval(row["auroc_low"], row["auroc_high"])
     return (
-        f"{name[:13]:<14}{difference:>10} {interval:>16} {_number(row['p_value'], '.2g'):>9} "
-        f"{auroc:>6} {of_auroc:>14}"
+        f"{name[:22]:<23}{difference:>8} {interval:>16} {_number(row['p_value'], '.2g'):>8} "
+        f"{auroc:>6} {of_auroc:>13}"
     )
 
 

@@ -11,6 +11,8 @@ NAME = 32  # columns of the names of rows
 CELL = 16  # columns of a model's mean and interval, of which three stand side by side
 DIFFERENCE = 24  # of a difference and the ends of its interval, two side by side
 WIDTH = 80
+# in the row below it, the adversarial texts whose original a model has right
+CAPTIONS = {**MEASURES, "conditional": "  where the original is right"}
 Row = tuple[str, Callable[[Model], str]]
 
 
@@ -40,7 +42,7 @@ def _means(group: Group) -> list[str]:
     """Means over seeds: measures in rows, models in columns."""
     rows = [
         ("seeds", lambda model: str(len(model.seeds))),
-        *(_measure(name, caption) for name, caption in MEASURES.items()),
+        *(_measure(name, caption) for name, caption in CAPTIONS.items()),
     ]
     for attack in dict.fromkeys(name for model in group.models for name in model.attacks):
         rows += _attack(attack)
@@ -68,11 +70,18 @@ def _attack(name: str) -> list[Row]:
 
         return cell
 
+    def seeds(model: Model) -> str:
+        """How many were attacked, where it is not how many were trained."""
+        attack = model.attacks.get(name)
+        robust = attack.robust_accuracy if attack else None
+        return "–" if robust is None or robust.n == len(model.seeds) else str(robust.n)
+
     caption = attack_caption(name)
     return [
         (f"{caption}: before", of("clean_accuracy", 100, 1)),
         (f"{caption}: under it", of("robust_accuracy", 100, 1)),
         (f"{caption}: edits needed", of("edits_needed", 1, 2)),
+        (f"{caption}: seeds, where fewer", seeds),
     ]
 
 
@@ -101,6 +110,8 @@ def _differences(group: Group, baseline: str) -> list[str]:
 
 def _table(models: Sequence[Model], rows: Sequence[Row], cell: int) -> Iterator[str]:
     """Rows that some model has a value in, as many models side by side as there is room for."""
+    longest = max((len(model.name) for model in models), default=0)
+    cell = min(max(cell, longest + 1), WIDTH - NAME)
     side_by_side = (WIDTH - NAME) // cell
     for start in range(0, len(models), side_by_side):
         part = models[start : start + side_by_side]

@@ -302,6 +302,16 @@ def test_a_failing_report_keeps_the_numbers(odestab, run_folder, monkeypatch):
     assert (run_folder / "summary.json").is_file()
 
 
+def test_the_answer_of_a_run_is_printed_once_with_what_to_look_at(odestab, run_folder):
+    outcome = odestab.analyze()
+    assert outcome.code == 0 and outcome.out.count("Is each layer a stable step?") == 1
+    lines = outcome.out.splitlines()
+    assert max(map(len, lines)) <= 80
+    report, words, command = lines[-3:]
+    assert report == "report: run/report.html" and words.startswith("next: open the report")
+    assert command == "  odestab export run"
+
+
 def test_an_interrupt_says_how_to_go_on(odestab, run_folder, monkeypatch):
     def interrupted(*_):
         raise KeyboardInterrupt
