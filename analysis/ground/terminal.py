@@ -86,7 +86,9 @@ def say(line: str) -> None:
 def show(lines: str | Iterable[str], hanging: int = 2) -> None:
     """Sentences on stdout, each in lines that fit."""
     for sentence in [lines] if isinstance(lines, str) else lines:
-        print("\n".join(wrapped(sentence, hanging)))
+        # nothing to say is no empty line
+        if sentence:
+            print("\n".join(wrapped(sentence, hanging)))
 
 
 def show_next(words: str, command: Sequence[object] = ()) -> None:

@@ -3,9 +3,9 @@
 from collections.abc import Callable, Iterator, Sequence
 
 from analysis.ground.terminal import wrapped
-from imbert.study.study_record import Group, Model, Spread, Study, Verdict
+from imbert.study.study_record import Group, Model, Spread, Study
 from imbert.study.summary import MEASURES
-from imbert.study.tables import attack_caption, spread, with_interval
+from imbert.study.tables import answers, attack_caption, spread, with_interval
 
 NAME = 32  # columns of the names of rows
 CELL = 16  # columns of a model's mean and interval, of which three stand side by side
@@ -18,9 +18,9 @@ Row = tuple[str, Callable[[Model], str]]
 
 def told(summary: Study) -> list[str]:
     """The answers to the plan's question, a table of each group, and what is missing."""
-    lines = []
+    lines = _answers(summary)
     for group in summary.groups:
-        lines += [*_verdict(group), *_means(group), *_differences(group, summary.baseline), ""]
+        lines += [*_means(group), *_differences(group, summary.baseline), ""]
     for score in summary.scores:
         rows = "all" if score.size is None else str(score.size)
         lines += wrapped(f"AdvGLUE score, {score.model}, {rows} rows: {spread(score.score)}", 2)
@@ -30,12 +30,13 @@ def told(summary: Study) -> list[str]:
     return lines
 
 
-def _verdict(group: Group) -> list[str]:
-    """The sentence of the plan that the numbers select."""
-    if not isinstance(group.verdict, Verdict):
-        return []
-    found = group.verdict
-    return [*wrapped(f"{group.name}, {found.outcome}: {found.sentence}", 2), ""]
+def _answers(summary: Study) -> list[str]:
+    """What table.md says to the question of the plan, without its marks."""
+    lines: list[str] = []
+    for line in "".join(answers(summary)).splitlines():
+        plain = line.replace("**", "").removeprefix("## ").removeprefix("- ")
+        lines += wrapped(plain, 2) if plain else []
+    return [*lines, ""] if lines else []
 
 
 def _means(group: Group) -> list[str]:

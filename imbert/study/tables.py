@@ -24,7 +24,7 @@ def markdown(summary: Study) -> str:
     """One table per task and size: mean over seeds and 95 % t interval; adversarial numbers stand
     beside dev.
     """
-    parts = [f"# {summary.name}\n", *_answers(summary)]
+    parts = [f"# {summary.name}\n", *answers(summary)]
     for group in summary.groups:
         parts += _group_table(group)
         parts += _tests(group, summary.baseline)
@@ -74,7 +74,7 @@ def _measured(model: Model) -> Iterator[tuple[str, SeedSpread | None]]:
     yield "training minutes", model.training.minutes
 
 
-def _answers(summary: Study) -> list[str]:
+def answers(summary: Study) -> list[str]:
     """The question of the plan, where the summary computes its primary outcome, and each group's
     answer.
     """

@@ -182,7 +182,7 @@ def test_study_writes_table_and_figure(
 
     monkeypatch.setattr(command, "progress", progress)
     assert command.main(["study", str(folder / "study.toml"), "--out", str(tmp_path)]) == 0
-    assert totals == 2 * [(1, "run")]  # it is trained, and there is no attack but its transfers
+    assert totals == 3 * [(1, "run")]  # one run, three stages
     printed = capsys.readouterr().out
     assert re.search(r"^ +a\nseeds +1\ndev +[0-9.]+\n", printed, re.MULTILINE)
     assert "| a |" in (tmp_path / "table.md").read_text()
