@@ -76,7 +76,7 @@ def report_options(parser: Parser) -> None:
     parser.add_argument(
         "run", type=a_path, metavar="RUN", help="a folder that `odestab analyze` wrote"
     )
-    for name in ("prediction", "study", "confirmation", "calibration"):
+    for name in ("prediction", "study", "confirmation", "calibration", "flips"):
         parser.add_argument(
             f"--{name}", type=a_path, metavar="FILE", help=f"tell of this {name}.json in the report"
         )

@@ -1,4 +1,4 @@
-"""The tables of the README and of the docs, from the committed records and from nothing else."""
+"""The tables of the docs, from the committed records and from nothing else."""
 
 import json
 import re
@@ -8,7 +8,7 @@ from typing import Any
 
 RESULTS = Path("benchmarks/results/gpu")
 PAGES = {
-    "README.md": "summary",
+    "docs/costs.md": "summary",
     "docs/gpu.md": "whole",
     "docs/scaling.md": "spectra",
 }  # and which table stands there

@@ -266,7 +266,7 @@ def test_a_merge_adds_to_the_parts_that_were_there(tmp_path: Path) -> None:
         merged["parts"]["solver"] == record["parts"]["solver"]
         and merged["parts"]["training"] == record["parts"]["training"]
     )
-    text = (root / "README.md").read_text()
+    text = (root / "docs" / "costs.md").read_text()
     assert "Anderson(5): kernels of an iteration" in text and "checks on the device" not in text
 
 
