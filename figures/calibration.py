@@ -172,7 +172,7 @@ def _error(ax: Axes, linearity: Mapping[str, CalibratedLinearity]) -> None:
         f"{kind}: no size tried" if each.ends is None else f"{kind}: size {each.ends:.2g}"
         for kind, each in linearity.items()
     )
-    ax.set_title(f"through all steps; error reaches 0.1 nats at\n{ends}")
+    ax.set_title(f"through all steps; 0.1 nats off at\n{ends}")
 
 
 def _name(series: CalibratedSeries) -> str:

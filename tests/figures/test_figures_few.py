@@ -117,6 +117,6 @@ def test_linearity_that_does_not_end_is_said_in_words() -> None:
     (panel,) = [
         panel for panel in calibration.draw(record).axes if "through all steps" in panel.get_title()
     ]
-    assert "beyond" not in panel.get_title() and "error reaches 0.1 nats" in panel.get_title()
+    assert "beyond" not in panel.get_title() and "0.1 nats off at" in panel.get_title()
     ends = [each.ends for each in record.linearity.values()]
     assert panel.get_title().count(": no size tried") == ends.count(None)
