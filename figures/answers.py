@@ -6,6 +6,7 @@ import numpy as np
 import xarray as xr
 
 from analysis.quantities import METHODS
+from analysis.quantities.labelled import finite
 from analysis.quantities.propagation import FAMILIES
 from analysis.run import Measurements
 from figures import propagation, selection
@@ -57,7 +58,7 @@ def _edits_at_the_end(run: Measurements, h: float | None) -> dict[str, np.ndarra
     if not of_edits:
         return {}
     every = xr.concat(of_edits, "example")
-    known = every.where(np.isfinite(every).all("scheme"), drop=True)
+    known = every.where(finite(every).all("scheme"), drop=True)
     return {method: known.sel(scheme=method).values for method in METHODS} if known.size else {}
 
 

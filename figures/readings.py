@@ -160,7 +160,7 @@ def placed(figure: Figure) -> list[Placed]:
 def _placed(place: int, ax: Axes, left: Readings) -> Placed:
     points = [_on_panel(ax, left.x, row.y) for row in left.rows]
     known = [np.isfinite(row.y) for row in left.rows]
-    beyond = [~((each > -EDGE) & (each < 1 + EDGE)).all(1) for each in points]
+    beyond = [np.any((each <= -EDGE) | (each >= 1 + EDGE), axis=1) for each in points]
     on_frame = [
         np.where(is_known[:, None], each.clip(0, 1), np.nan)
         for each, is_known in zip(points, known, strict=True)
