@@ -13,9 +13,9 @@ A `claims.toml` beside the pages, with paths that start at its folder:
 
 The text must stand in the page exactly once, any white space for one space and − for -. Braces
 hold arithmetic of such names, at least one, with min, max, len, sum, abs, zip, median and stdev,
-and after the colon how it is written: `{100 * mean:+.1f}`. Paths are those of `analysis.ground.record_paths`; one
-with `[*]` gives a list. `each = [{ kind = "worst" }, …]` repeats a claim with every `<kind>`
-replaced.
+and after the colon how it is written: `{100 * mean:+.1f}`. Paths are those of
+`analysis.ground.record_paths`; one with `[*]` gives a list. `each = [{ kind = "worst" }, …]`
+repeats a claim with every `<kind>` replaced.
 
 Every number with decimals and every percentage in the scanned part of a page must be one that a
 claim has written.
