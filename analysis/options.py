@@ -206,7 +206,7 @@ def regions_options(parser: argparse.ArgumentParser) -> None:
 def report_options(parser: argparse.ArgumentParser) -> None:
     """Options of `odestab report`."""
     parser.add_argument("run", type=a_path, metavar="RUN")
-    for name in ("prediction", "study", "confirmation", "calibration"):
+    for name in ("prediction", "study", "confirmation", "calibration", "flips"):
         parser.add_argument(
             f"--{name}", type=a_path, metavar="FILE", help=f"a {name}.json to tell of in the report"
         )

@@ -1,5 +1,6 @@
 """One self-contained page of a verdict: flips.html."""
 
+import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -40,6 +41,37 @@ FATES = (
     "95 % intervals over resamples of original texts, thin lines single models."
 )
 POPULATIONS = {"right": "right answers", "unflipped": "no draft flips"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Flipped:
+    """What story.html.j2 shows of a verdict.
+
+    Attributes:
+        sentence: the outcome that was fixed beforehand.
+        readings: what the plans said beforehand for this outcome.
+        shown: by task and kind of model where there are several, else by score.
+    """
+
+    sentence: str
+    readings: list[str]
+    shown: Shown
+
+
+def tell(record: Flips, folder: Path) -> Flipped:
+    """What the report's story shows, its figure written into a folder.
+
+    Raises:
+        OSError: if the figure cannot be written.
+    """
+    return Flipped(
+        sentence=record.primary.sentence,
+        readings=[
+            f"{', '.join(filter(None, (each.attack, each.task, each.kind)))}: {each.sentence}"
+            for each in record.readings or []
+        ],
+        shown=_shown_groups(record, folder) or _shown_scores(record, folder),
+    )
 
 
 def write_page(record: Flips, folder: Path) -> Path:

@@ -68,6 +68,17 @@ class ComparedModel(PartialRecord, frozen=True):
     against_baseline: AgainstBaseline | None
 
 
+class Verdict(PartialRecord, frozen=True):
+    """What the runs of a group say to the question of the plan."""
+
+    outcome: str
+    sentence: str
+    value: Number
+    low: Number
+    high: Number
+    seeds: tuple[int, ...]
+
+
 class Group(PartialRecord, frozen=True):
     """All models of one task and size."""
 
@@ -77,6 +88,7 @@ class Group(PartialRecord, frozen=True):
     metric: str
     models: tuple[ComparedModel, ...]
     chance: Share | None = None
+    verdict: Verdict | UnsetType = UNSET
 
 
 class PlannedModel(PartialRecord, frozen=True):
@@ -88,10 +100,27 @@ class PlannedModel(PartialRecord, frozen=True):
     dropout: Setting | UnsetType = UNSET
 
 
+class Difference(PartialRecord, frozen=True):
+    """What the primary outcome of a plan is a difference of."""
+
+    attack: str
+    model: str
+    over: str
+    measure: str
+
+
+class Question(PartialRecord, frozen=True):
+    """The question of a plan."""
+
+    name: str
+    difference: Difference | UnsetType = UNSET
+
+
 class Plan(PartialRecord, frozen=True):
     """The plan of a study."""
 
     models: dict[str, PlannedModel]
+    question: Question | UnsetType = UNSET
 
 
 class Study(PartialRecord, frozen=True):

@@ -13,7 +13,17 @@ from matplotlib.figure import Figure
 
 from figures import style, whiskers
 from figures.findings import number
-from figures.records import ComparedModel, Group, Interval, SeedInterval, Study, not_a_number
+from figures.records import (
+    ComparedModel,
+    Difference,
+    Group,
+    Interval,
+    Question,
+    SeedInterval,
+    Study,
+    Verdict,
+    not_a_number,
+)
 from figures.template import Heading, Shown, Table, shown
 
 MEASURES = {
@@ -33,8 +43,12 @@ CAPTION = (
 
 @dataclasses.dataclass(frozen=True)
 class Trained:
-    """What the page says of a study: a finding and a table for each group."""
+    """What the page says of a study: its question, empty where the plan has none, with the verdict
+    on each group; a finding and a table for each group.
+    """
 
+    question: str
+    verdicts: list[str]
     groups: list[tuple[str, Table]]
     missing: Sequence[str]
     warnings: Sequence[str]
@@ -216,11 +230,35 @@ def _title(group: Group) -> str:
 
 def tell(record: Study, folder: Path) -> Trained:
     """What story.html.j2 shows of a study, its figure written into a folder."""
+    question = record.study.question if isinstance(record.study.question, Question) else None
     return Trained(
+        question="" if question is None else question.name,
+        verdicts=[
+            f"{group.name}: {_verdict(group.verdict, question)}"
+            for group in record.groups
+            if isinstance(group.verdict, Verdict)
+        ],
         groups=[(_against(group, record.baseline), _measures(group)) for group in record.groups],
         missing=record.missing,
         warnings=record.warnings,
         shown=shown(draw(record), folder, "story_study", f"Study {record.name}", CAPTION),
+    )
+
+
+def _verdict(verdict: Verdict, question: Question | None) -> str:
+    """The sentence of the plan that the numbers of a group select, with the numbers."""
+    difference = None if question is None else question.difference
+    # nothing was compared
+    if not isinstance(difference, Difference) or verdict.low is None:
+        return verdict.sentence
+    scale, unit = (100, "points") if difference.measure == "robust accuracy" else (1, "edits")
+    value, low, high = (
+        number(scale * not_a_number(end), 2) for end in (verdict.value, verdict.low, verdict.high)
+    )
+    return (
+        f"{verdict.sentence} {difference.measure.capitalize()} under {difference.attack}, "
+        f"{difference.model} less {difference.over}: {value} {unit} ({low} to {high}), "
+        f"{style.counted(len(verdict.seeds), 'seed')}."
     )
 
 

@@ -1,20 +1,24 @@
 """What a report tells beyond its own run: what was predicted, what fine-tuning and attacks showed,
-and the controls, from typed records. Its words without numbers stand in story.html.j2.
+which inputs flip, and the controls, from typed records. Its words without numbers stand in
+story.html.j2.
 """
 
 import dataclasses
 from pathlib import Path
 from typing import TypeVar
 
+from analysis.flips.records import Flips
 from analysis.ground.frozen_record import PartialRecord
 from analysis.ground.json_records import read_json
-from figures import calibration, confirmation, controls, prediction, records, robustness
+from analysis.ground.typed_records import read_typed
+from figures import calibration, confirmation, controls, flips_page, prediction, records, robustness
 
 KEYS = {  # of each record: an entry that no other has
     "prediction": "recommendation",
     "confirmation": "correlations",
     "study": "groups",
     "calibration": "linearity",
+    "flips": "rankings",
 }
 
 
@@ -27,12 +31,14 @@ class Story:
         confirmation: of `odestab confirm`.
         study: of `imbert study`.
         calibration: of `odestab calibrate`.
+        flips: of `odestab confirm`, of conditions and attacks.
     """
 
     prediction: records.Prediction | None = None
     confirmation: records.Confirmation | None = None
     study: records.Study | None = None
     calibration: records.Calibration | None = None
+    flips: Flips | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,6 +49,7 @@ class Told:
     trained: robustness.Trained | None
     confirmed: confirmation.Confirmed | None
     calibrated: calibration.Calibrated | None
+    flipped: flips_page.Flipped | None
     controls: controls.Controls | None
 
 
@@ -51,6 +58,7 @@ def read_story(
     confirmation: Path | None = None,
     study: Path | None = None,
     calibration: Path | None = None,
+    flips: Path | None = None,
 ) -> Story:
     """The records in some files.
 
@@ -63,6 +71,7 @@ def read_story(
         confirmation=_read(confirmation, "confirmation", records.Confirmation),
         study=_read(study, "study", records.Study),
         calibration=_read(calibration, "calibration", records.Calibration),
+        flips=_read_flips(flips),
     )
     if story.study is not None:
         _require_plans(story.study, study)
@@ -75,13 +84,26 @@ R = TypeVar("R", bound=PartialRecord)
 def _read(path: Path | None, name: str, kind: type[R]) -> R | None:
     if path is None:
         return None
+    _require_record_of(name, path)
+    return records.read(path, kind)
+
+
+def _read_flips(path: Path | None) -> Flips | None:
+    if path is None:
+        return None
+    _require_record_of("flips", path)
+    return read_typed(path, Flips)
+
+
+def _require_record_of(name: str, path: Path) -> None:
+    """Raise ValueError unless the file is of that kind of record: a calibration given as a study
+    should be told so, not of its first missing entry.
+    """
     values = read_json(path)
-    # a calibration given as a study should be told so, not of its first missing entry
     if not isinstance(values, dict) or KEYS[name] not in values or values.get("schema", 1) != 1:
         raise ValueError(
             f"{path}: expected the record of a {name}, with {KEYS[name]!r}, of schema 1"
         )
-    return records.read(path, kind)
 
 
 def _require_plans(study: records.Study, path: Path | None) -> None:
@@ -112,5 +134,6 @@ def tell(story: Story, folder: Path, refinement: str = "") -> Told:
         trained=robustness.tell(study, folder) if study else None,
         confirmed=confirmation.tell(story.confirmation, folder) if story.confirmation else None,
         calibrated=calibration.tell(story.calibration, folder) if story.calibration else None,
+        flipped=flips_page.tell(story.flips, folder) if story.flips else None,
         controls=controls.tell(study, refinement) if study else None,
     )

@@ -20,6 +20,7 @@ from figures.story import Story, read_story, tell
 
 STUDIES = Path(__file__).parents[2] / "docs" / "studies"
 STUDY = STUDIES / "sst2-1000" / "study.json"
+FLIPS = STUDIES / "conditioning" / "flips.json"
 KINDS = {
     "prediction": Prediction,
     "confirmation": Confirmation,
@@ -209,3 +210,46 @@ def test_records_are_read_and_told_apart(tmp_path: Path) -> None:
     (tmp_path / "broken.json").write_text("{")
     with pytest.raises(ValueError, match="expected JSON"):
         read_story(study=tmp_path / "broken.json")
+
+
+def test_a_study_tells_its_question_and_the_sentence_that_was_written_before(
+    tmp_path: Path,
+) -> None:
+    study = records()["study"]
+    study["study"]["question"] = {
+        "name": "Do <implicit> steps help?",
+        "difference": {
+            "attack": "words",
+            "model": "im-bert",
+            "over": "bert",
+            "measure": "robust accuracy",
+        },
+    }
+    study["groups"][0]["verdict"] = {
+        "outcome": "between",
+        "sentence": "Not told apart.",
+        "value": 0.0123,
+        "low": -0.021,
+        "high": 0.052,
+        "seeds": [0, 3],
+    }
+    text = template.render("story.html.j2", told=tell(story(study=study), tmp_path))
+    assert "Asked before any run: Do &lt;implicit&gt; steps help?" in text
+    assert (
+        "sst2-1000: Not told apart. Robust accuracy under words, im-bert less bert: "
+        "1.2 points (−2.1 to 5.2), 2 seeds."
+    ) in text
+    study["groups"][0]["verdict"] |= {"value": None, "low": None, "high": None, "seeds": []}
+    nothing = template.render("story.html.j2", told=tell(story(study=study), tmp_path))
+    assert "<li>sst2-1000: Not told apart.</li>" in nothing
+
+
+def test_a_verdict_on_flips_has_its_section(tmp_path: Path) -> None:
+    found = read_story(flips=FLIPS)
+    assert found.flips is not None
+    text = template.render("story.html.j2", told=tell(found, tmp_path))
+    assert "Which inputs flip?" in headings(text)
+    assert found.flips.primary.sentence in section(text, "flipped")
+    assert (tmp_path / "flips_scores.svg").exists()
+    with pytest.raises(ValueError, match="expected the record of a flips, with 'rankings'"):
+        read_story(flips=STUDY)
