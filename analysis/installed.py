@@ -1,15 +1,17 @@
 """What is installed, and what of it can be used here."""
 
 import importlib.util
+from collections.abc import Mapping
 
 import torch
 
 from analysis.ground.embedded_model import DEFAULT_MODEL, default_model_folder
+from analysis.ground.terminal import wrapped
 from analysis.ground.versions import versions
 
 
-def installed() -> str:
-    """Versions, devices, threads, kernels and the default model, one a line."""
+def installed() -> dict[str, str]:
+    """Versions, devices, threads, kernels and the default model by name."""
     rows = dict(versions())
     rows["devices"] = ", ".join(
         [
@@ -31,5 +33,14 @@ def installed() -> str:
         rows["default model"] = f"{DEFAULT_MODEL}, weights verified"
     except ValueError as error:
         rows["default model"] = str(error)
-    width = max(map(len, rows))
-    return "\n".join(f"{name:<{width}}  {value}" for name, value in rows.items())
+    return rows
+
+
+def in_lines(rows: Mapping[str, str]) -> list[str]:
+    """Names and values side by side, in lines that fit."""
+    column = max(map(len, rows)) + 2
+    return [
+        line
+        for name, value in rows.items()
+        for line in wrapped(f"{name:<{column}}{value}", hanging=column)
+    ]

@@ -9,7 +9,9 @@ from typing import Any
 
 from analysis.ground.commands import one_line
 from analysis.ground.json_records import finite
-from analysis.options import require_of_its_kind, warn
+from analysis.ground.terminal import show, show_next
+from analysis.options import warn
+from analysis.options_on_records import require_of_its_kind
 
 
 def confirm(options: argparse.Namespace) -> None:
@@ -45,9 +47,19 @@ def _confirm_prediction(options: argparse.Namespace) -> None:
     path = out / "confirmation.json"
     write_record(path, found.record())
     figure = save(draw(read(path, Confirmation)), out, "confirmation")["svg"]
-    print(f"{found.sentence}\n{found.power}\nrecord: {path}\nfigure: {figure}")
     for layers in found.meta["unpredicted"]:
         warn(f"implicit layers {layers}: run, but no placement of the prediction; left out")
+    show([found.sentence, found.power])
+    print(f"record: {path}\nfigure: {figure}")
+    # the folder of a prediction is the run that it was made from, unless it was moved
+    if not (prediction.parent / "config.json").is_file():
+        show_next("look at the figure")
+        return
+    told = ["--prediction", prediction, "--confirmation", path]
+    show_next(
+        "look at the figure, or write one page about the prediction and its test:",
+        ["odestab", "report", prediction.parent, *told],
+    )
 
 
 def _confirm_conditions(options: argparse.Namespace) -> None:
@@ -68,6 +80,7 @@ def _confirm_conditions(options: argparse.Namespace) -> None:
     from figures.flips_page import write_page
 
     print(f"page: {write_page(record, out)}")
+    show_next("open the page in a browser")
 
 
 def recalibrate(options: argparse.Namespace) -> None:
@@ -80,8 +93,14 @@ def recalibrate(options: argparse.Namespace) -> None:
     tell_calibration(again(read_json(options.record), options.seed).record(), options.out)
 
 
-def tell_calibration(record: dict[str, Any], out: Path) -> None:
-    """Write a calibration with its figure, and print what it says."""
+def tell_calibration(record: dict[str, Any], out: Path, run: Path | None = None) -> None:
+    """Write a calibration with its figure, and print what it says.
+
+    Args:
+        record: of the calibration.
+        out: folder of the record and the figure.
+        run: the run folder whose report may tell of it; None where there is none.
+    """
     from analysis.calibration.telling import told
     from analysis.record import write_record
     from figures.calibration import draw
@@ -93,6 +112,13 @@ def tell_calibration(record: dict[str, Any], out: Path) -> None:
     write_record(path, record)
     figure = save(draw(read(path, Calibration)), out, "calibration")["svg"]
     print("\n".join([*told(record), f"record: {path}", f"figure: {figure}"]))
+    if run is None:
+        show_next("look at the figure")
+        return
+    show_next(
+        "look at the figure, or write a report of the fine-tuned model that tells of it:",
+        ["odestab", "report", run, "--calibration", path],
+    )
 
 
 def report(options: argparse.Namespace) -> None:
@@ -105,6 +131,7 @@ def report(options: argparse.Namespace) -> None:
     found = read_measurements(options.run)
     write_summary(options.run, found, warn)
     print(f"report: {write_report(found, options.run, told=told)}")
+    show_next("open the report in a browser")
 
 
 def export(options: argparse.Namespace) -> None:
@@ -115,6 +142,9 @@ def export(options: argparse.Namespace) -> None:
     out = options.out or options.run / "tables"
     for path in exported(read_measurements(options.run), out, options.format):
         print(f"table: {path}")
+    show_next(
+        f"open a table in a spreadsheet, or the whole run in Python: open_run({str(options.run)!r})"
+    )
 
 
 def require_drawing() -> None:

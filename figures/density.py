@@ -93,7 +93,8 @@ def draw(run: Measurements, ax: style.Target = None, layer: int | None = None) -
             first=row == 0,
             last=len(axes) <= 2 or i + 2 >= len(axes),
         )
-    style.legend(figure, axes, _handles(), ax is None, columns=2)
+    texts = max((len(curve.density) for curve in found.values()), default=0)
+    style.legend(figure, axes, _handles(texts), ax is None, columns=2)
     return figure
 
 
@@ -184,10 +185,12 @@ def _label(ax: Axes, of: str, layer: int | None, first: bool, last: bool) -> Non
         ax.tick_params(labelbottom=True)
 
 
-def _handles() -> list[Artist]:
+def _handles(texts: int) -> list[Artist]:
+    line = "1 text" if texts == 1 else "median over texts"
+    band = style.swatch("10–90 % of texts", color=style.FAINT, alpha=0.6, linewidth=0)
     return [
-        style.key("median over texts", style.INK, line="-", width=1.1),
-        style.swatch("10–90 % of texts", color=style.FAINT, alpha=0.6, linewidth=0),
+        style.key(line, style.INK, line="-", width=1.1),
+        *([band] if texts > 1 else []),
         style.key("± standard error over random probes", style.INK, line=":", width=0.7),
         style.key(
             r"$\sigma = 1$ and 0: stretched to the right, shrunk to the left",

@@ -147,8 +147,8 @@ def _draw_first_token(ax: Axes, measured: xr.Dataset, layers: list[int], side: s
     ax.set_ylim(-0.03, 1.03)
     ax.yaxis.set_major_formatter(PercentFormatter(1.0, 0, " %"))
     ax.set_ylabel("on the first token")
-    texts = style.counted(measured.sizes["text"], "text") if measured else "texts"
-    ax.set_title(f"{side}: median and 10–90 % of {texts}")
+    count = measured.sizes["text"] if measured else 0
+    ax.set_title(f"{side}: " + ("1 text" if count == 1 else f"median and 10–90 % of {count} texts"))
     layer_axis(ax, layers)
     if not measured:
         style.nothing(ax)

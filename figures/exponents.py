@@ -100,9 +100,10 @@ def finding(run: Measurements, step_size: float | None = None) -> str:
     if len(words) == len(METHODS):
         both = first.where(finite(first).all("scheme"), drop=True)
         lower = int((both.sel(scheme="implicit") < both.sel(scheme="explicit")).sum())
-        text += (
-            f" The implicit growth is the smaller one for {lower} of {first.sizes['text']} texts."
-        )
+        count = first.sizes["text"]
+        of_texts = f" for {lower} of {count} texts" if count > 1 else ""
+        negation = "" if count > 1 or lower else "not "
+        text += f" The implicit growth is {negation}the smaller one{of_texts}."
     return text
 
 

@@ -58,16 +58,15 @@ def ranges(members: Sequence[float], everything: Sequence[float]) -> str:
 
 def share(some: Sequence[int], layers: Sequence[int]) -> str:
     """How many of the layers, and which: "2 of 6 layers (layers 0, 3)"."""
+    if len(layers) == 1:
+        only = f"layer {layers[0]}"
+        return f"{only} (the only one measured)" if some else f"no layer (only {only} was measured)"
     if len(layers) > 1 and len(some) in (0, len(layers)):
         return f"all {len(layers)} layers" if some else f"none of the {len(layers)} layers"
-    text = f"{len(some)} of {len(layers)} {_layers(layers)}"
-    if len(some) in (0, len(layers)):
-        return text
-    return f"{text} ({_layers(some)} {ranges(some, layers)})"
-
-
-def _layers(layers: Sequence[int]) -> str:
-    return "layer" if len(layers) == 1 else "layers"
+    if not layers:
+        return "0 of 0 layers"
+    which = "layer" if len(some) == 1 else "layers"
+    return f"{len(some)} of {len(layers)} layers ({which} {ranges(some, layers)})"
 
 
 def numbers_of(rows: Sequence[LayerRow]) -> list[int]:
@@ -132,7 +131,8 @@ def _on_damping(rows: list[LayerRow]) -> str:
     if not ahead["undecided"]:
         return f"{text}."
     unknown = [row.layer for row in rows if not row.advantage_known]
-    text += f", and {share(ahead['undecided'], layers)} are within two standard errors of a tie"
+    verb = "is" if len(ahead["undecided"]) == 1 else "are"
+    text += f", and {share(ahead['undecided'], layers)} {verb} within two standard errors of a tie"
     return text + (f" or hold texts without a value ({len(unknown)})." if unknown else ".")
 
 

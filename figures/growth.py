@@ -182,6 +182,10 @@ def finding_on_advantage(run: Measurements) -> str:
     for h in selection.steps_of(run, "growth"):
         rows = layer_rows(run, h)
         ahead = {name: sum(row.damps_more() == name for row in rows) for name in METHODS}
+        if len(rows) == 1:
+            which = next((f"the {name} one" for name in METHODS if ahead[name]), "neither")
+            counts.append(f"at h = {number(h)} {which}, in layer {rows[0].layer}")
+            continue
         counts.append(
             f"at h = {number(h)} the implicit one in {ahead['implicit']}, the "
             f"explicit one in {ahead['explicit']} of {len(rows)} layers"

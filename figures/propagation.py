@@ -64,7 +64,8 @@ def draw(
         if len(axes) == 1 or style.is_leftmost(panel):
             panel.set_ylabel(r"$G_l = \|\tilde{x}_l - x_l\|\,/\,\|\tilde{x}_0 - x_0\|$")
     any_failed = any(bool(failed(growth).any()) for growth in drawn)
-    style.legend(figure, axes, _handles(any_failed), ax is None)
+    most = max((growth.values.sizes["example"] for growth in drawn), default=0)
+    style.legend(figure, axes, _handles(any_failed, most), ax is None)
     return figure
 
 
@@ -244,11 +245,12 @@ def _slope_one(ax: Axes) -> None:
     ax.set(xlim=(left, right), ylim=(bottom, top))
 
 
-def _handles(any_failed: bool) -> list[Artist]:
+def _handles(any_failed: bool, examples: int) -> list[Artist]:
     """Column by column, as a legend is filled: measured, predicted, bands."""
     names = style.NAMES
+    median = "" if examples == 1 else " (median)"
     measured = [
-        style.of_method(m, f"{names[m]}, measured (median)", marker="o", size=3.5) for m in METHODS
+        style.of_method(m, f"{names[m]}, measured{median}", marker="o", size=3.5) for m in METHODS
     ]
     predicted = [
         style.key(
@@ -259,7 +261,7 @@ def _handles(any_failed: bool) -> list[Artist]:
         )
         for m in METHODS
     ]
-    bands = [style.band_of(m, "examples") for m in METHODS]
+    bands = style.bands_of(METHODS, "examples", examples)
     return [*measured, *([_hollow()] if any_failed else []), *predicted, *bands]
 
 

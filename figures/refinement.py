@@ -59,7 +59,8 @@ def draw(
         panel.set_xlabel(f"size of the steps $h/m$, $h = {h:g}$")
         if len(axes) == 1 or style.is_leftmost(panel):
             panel.set_ylabel("worst growth over the layer")
-    style.legend(figure, axes, _handles(any_hollow), ax is None)
+    texts = measured.sizes["text"] if measured else 0
+    style.legend(figure, axes, _handles(any_hollow, texts), ax is None)
     return figure
 
 
@@ -87,14 +88,16 @@ def _draw_layer(ax: Axes, at_layer: xr.Dataset, h: float) -> bool:
     return any_hollow
 
 
-def _handles(any_hollow: bool) -> list[Artist]:
+def _handles(any_hollow: bool, texts: int) -> list[Artist]:
     """Column by column, as a legend is filled: medians, bands, flow."""
-    lines = [style.of_method(m, f"{style.NAMES[m]} (median)", marker="o") for m in METHODS]
-    bands = [style.band_of(m, "texts") for m in METHODS]
+    median = "" if texts == 1 else " (median)"
+    lines = [style.of_method(m, f"{style.NAMES[m]}{median}", marker="o") for m in METHODS]
+    bands = style.bands_of(METHODS, "texts", texts)
     flow: list[Artist] = [
-        style.key(r"linear flow $\|e^{hJ}\|$ (median)", FLOW, line=style.PREDICTED, width=1.2),
-        style.swatch("linear flow, 10–90 % of texts", **FLOW_BAND),
+        style.key(rf"linear flow $\|e^{{hJ}}\|${median}", FLOW, line=style.PREDICTED, width=1.2)
     ]
+    if bands:
+        flow.append(style.swatch("linear flow, 10–90 % of texts", **FLOW_BAND))
     if any_hollow:
         lines.append(style.hollow("some text not converged"))
     return [*lines, *bands, *flow]

@@ -36,8 +36,7 @@ MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "h", "p", "*", "d", "8")
 WIDE = 7  # columns, beyond which counts stand closer together
 
 CAPTION = (
-    "Accuracy on dev, on AdvGLUE's originals and adversarial sentences, and under "
-    "attack. Means over seeds with 95 % intervals; dots are seeds."
+    "Accuracy on dev, on AdvGLUE's originals and adversarial sentences, and under attack, {seeds}."
 )
 
 
@@ -87,7 +86,7 @@ def _draw_measures(ax: Axes, group: Group) -> None:
         x = whiskers.beside(range(len(MEASURES)), i, len(group.models))
         _points(ax, x, [model.measures.get(name) for name in MEASURES], model.role, _marker(i))
     _columns(ax, list(MEASURES.values()), group)
-    ax.set_title(f"{_title(group)}: mean over seeds and 95 % interval")
+    ax.set_title(f"{_title(group)}: {_over_seeds([group])}")
 
 
 def _draw_attacks(ax: Axes, group: Group) -> None:
@@ -228,8 +227,17 @@ def _title(group: Group) -> str:
     return f"{style.plain(group.task)}, {group.size or 'all'} rows"
 
 
+def _over_seeds(groups: Sequence[Group]) -> str:
+    """What a number is of: one seed has no interval."""
+    counts = {len(model.seeds) for group in groups for model in group.models}
+    if not counts or max(counts) < 2:
+        return "one seed each, without intervals"
+    return "means over seeds with 95 % intervals"
+
+
 def tell(record: Study, folder: Path) -> Trained:
     """What story.html.j2 shows of a study, its figure written into a folder."""
+    caption = CAPTION.format(seeds=_over_seeds(record.groups))
     question = record.study.question if isinstance(record.study.question, Question) else None
     return Trained(
         question="" if question is None else question.name,
@@ -241,7 +249,7 @@ def tell(record: Study, folder: Path) -> Trained:
         groups=[(_against(group, record.baseline), _measures(group)) for group in record.groups],
         missing=record.missing,
         warnings=record.warnings,
-        shown=shown(draw(record), folder, "story_study", f"Study {record.name}", CAPTION),
+        shown=shown(draw(record), folder, "story_study", f"Study {record.name}", caption),
     )
 
 
@@ -291,7 +299,7 @@ def difference(model: ComparedModel) -> str:
 def _measures(group: Group) -> Table:
     labels = [label.replace("\n", " ") for label in MEASURES.values()]
     return Table(
-        caption=f"{group.name}: {group.metric}, per cent, mean ± half a 95 % interval over seeds.",
+        caption=f"{group.name}: {group.metric}, per cent, {_over_seeds([group])}.",
         head=[[Heading(label) for label in ("model", *labels, "seeds")]],
         rows=[
             [

@@ -333,7 +333,8 @@ def finding(run: Measurements, step_size: float | None = None) -> str:
     distances = {layer: float(np.abs(1 - each).min()) for layer, each in z.items() if len(each)}
     nearest = min(distances, key=lambda layer: distances[layer])
     text = (
-        f"Of {len(every)} leading eigenvalues at h = {number(h)} the explicit "
+        "Leading eigenvalues are chosen for being extreme, so that their number says nothing of "
+        f"all eigenvalues: of {len(every)} at h = {number(h)} the explicit "
         f"Euler step amplifies {explicit} and the implicit {implicit}; the nearest to the "
         f"implicit pole z = 1 lies at a distance of {number(distances[nearest])} "
         f"(layer {nearest})."

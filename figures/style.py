@@ -1,7 +1,7 @@
 """The look of every figure: one palette with fixed meaning, one page width, one way to save."""
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -190,9 +190,14 @@ def of_method(method: str, label: str, **options: Any) -> Line2D:
     return key(label, COLOURS[method], line=MEASURED, width=LINE_WIDTHS[method], **options)
 
 
-def band_of(method: str, examples: str) -> Rectangle:
-    """The legend entry of a method's band over examples, as `fill_band` draws it."""
-    return swatch(f"{NAMES[method]}, 10–90 % of {examples}", color=COLOURS[method], **BAND)
+def bands_of(methods: Iterable[str], examples: str, count: int) -> list[Artist]:
+    """The legend entries of the bands of some methods over examples; one example has no band."""
+    if count < 2:
+        return []
+    return [
+        swatch(f"{NAMES[method]}, 10–90 % of {examples}", color=COLOURS[method], **BAND)
+        for method in methods
+    ]
 
 
 def dots(

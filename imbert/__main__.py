@@ -1,6 +1,7 @@
 """The `imbert` command. Heavy imports stand inside the command bodies."""
 
 import argparse
+import functools
 import os
 import sys
 import warnings
@@ -8,21 +9,23 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from analysis.ground.commands import (
-    Parser,
-    a_number,
-    a_path,
-    a_seed,
-    a_shard,
-    column_options,
-    positive,
-    run_command,
-    say,
-)
-from analysis.ground.schedulers import require_no_shard, scheduled, scheduler_option
+from analysis.ground.commands import FailedWork, Parser, run_command
+from analysis.ground.schedulers import require_no_shard, scheduled
+from analysis.ground.terminal import is_terminal, progress, say, show, show_next
 from imbert.attacks.choice import AttackChoice
 from imbert.attacks.registry import ATTACKS
 from imbert.data.tasks import OWN
+from imbert.options import (
+    DESCRIPTION,
+    EPILOG,
+    WORDS,
+    attack_options,
+    evaluate_options,
+    finetune_options,
+    perturbations_options,
+    strengths_options,
+    study_options,
+)
 from imbert.study.plan import STAGES, read_study
 from imbert.training.own_data import measured
 from imbert.training.run_config import RunConfig, read_run
@@ -34,33 +37,40 @@ if TYPE_CHECKING:
 COLUMNS = ("text_column", "pair_column", "label_column")
 # options of an attack that have their own defaults
 GIVEN = ("norm", "gradient", "restarts", "synonyms", "antonyms")
-# of what training raises: it diverges, memory ends, a package is missing
-EXPECTED = (ValueError, ArithmeticError, RuntimeError, OSError, MemoryError, ImportError)
 OFFLINE = {"HF_HUB_DISABLE_TELEMETRY": "1", "DO_NOT_TRACK": "1", "TOKENIZERS_PARALLELISM": "false"}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; wrong input, or a training that diverges, is one line on stderr and exit
-    code 2.
+    """Run one command; wrong input is one line on stderr and exit code 2, failed work such as a
+    training that diverges exit code 1.
     """
     for name, value in OFFLINE.items():
         os.environ.setdefault(name, value)
     # torch warns of its own modules when transformers imports them
     warnings.filterwarnings("ignore", "`torch.jit.script` is deprecated", DeprecationWarning)
-    return run_command(_parser, arguments, EXPECTED)
+    return run_command(_parser, arguments)
 
 
 def finetune(options: argparse.Namespace) -> None:
     """Train a run, keep its best checkpoint, evaluate it."""
     run = read_run(options.run)
+    from msgspec import structs
+
     from imbert.training import finetune as work
 
-    result = work.finetune(run, options.out, _data(options), say)
-    if result is not None:
-        _show_evaluation(result.evaluation)
-        for line in result.warnings:
-            _warn(line)
-        print(f"result: {options.out / work.RESULT}\ncheckpoint: {options.out / work.CHECKPOINT}")
+    # a bar is no choice of the run: no record holds it
+    if is_terminal(sys.stderr):
+        run = structs.replace(run, train=structs.replace(run.train, progress=True))
+    data = _data(options)
+    result = work.finetune(run, options.out, data, say)
+    if result is None:
+        return
+    for line in result.warnings:
+        _warn(line)
+    _show_evaluation(result.evaluation)
+    checkpoint = options.out / work.CHECKPOINT
+    print(f"result: {options.out / work.RESULT}\ncheckpoint: {checkpoint}")
+    show_next("see how it holds under attack:", _attacking(checkpoint, data, options.out))
 
 
 def evaluate(options: argparse.Namespace) -> None:
@@ -86,6 +96,10 @@ def evaluate(options: argparse.Namespace) -> None:
         )
         write_record(options.out, plain(Measured(run, evaluation, meta)))
         print(f"result: {options.out}")
+    beside = options.checkpoint.parent
+    show_next(
+        "see how it holds under attack:", _attacking(options.checkpoint, options.data, beside)
+    )
 
 
 def attack(options: argparse.Namespace) -> None:
@@ -101,14 +115,29 @@ def attack(options: argparse.Namespace) -> None:
         **given,
     )
     run = _run_of(options)
-    from imbert.study.attack_runs import attack_checkpoint
+    from imbert.study.attack_runs import MASKING, attack_checkpoint
 
     records = attack_checkpoint(
-        options.checkpoint, run, choice, options.data, options.out, say, options.baseline
+        options.checkpoint,
+        run,
+        choice,
+        options.data,
+        options.out,
+        say,
+        options.baseline,
+        progress=functools.partial(progress, unit="attack", words="attacking"),
+        tells_accuracies=False,  # they stand on stdout below
     )
     for name, record in records.items():
         _show_attack(name, record)
     print(f"results: {options.out}")
+    if MASKING in records:
+        show_next(f"read what each masking check measured: {options.out / f'{MASKING}.json'}")
+    else:
+        show_next(
+            "rank its inputs by how easily an edit flips them:",
+            ["odestab", "condition", options.checkpoint, "--data", "FILE"],
+        )
 
 
 def perturbations(options: argparse.Namespace) -> None:
@@ -122,7 +151,13 @@ def perturbations(options: argparse.Namespace) -> None:
     texts, directions = write_perturbations(
         options.checkpoint, run, choice, options.data, options.out, say
     )
-    print(f"texts: {texts}\ndirections: {directions}\nmargins: {texts.parent / MARGINS}")
+    margins = texts.parent / MARGINS
+    print(f"texts: {texts}\ndirections: {directions}\nmargins: {margins}")
+    files = ["--texts", texts, "--directions", directions, "--margins", margins]
+    show_next(
+        "hold measured growth against the predicted one:",
+        ["odestab", "calibrate", options.checkpoint, *files],
+    )
 
 
 def study(options: argparse.Namespace) -> None:
@@ -132,7 +167,9 @@ def study(options: argparse.Namespace) -> None:
     from figures.records import Study, read
     from figures.robustness import draw
     from figures.style import save
+    from imbert.study.missing import failed_runs
     from imbert.study.plan_file import hold_plan
+    from imbert.study.printed import told
     from imbert.study.run_study import run_study, shard_of_ranks
 
     ranks = shard_of_ranks()
@@ -150,19 +187,31 @@ def study(options: argparse.Namespace) -> None:
             shard,
             say,
             executor,
+            functools.partial(progress, unit="run", words="studying"),
         )
-    if summary is not None:
+    if summary is None:
+        where = [] if options.data is None else ["--data", options.data]
+        again = ["imbert", "study", options.study, *where, "--out", options.out]
+        show_next("once all stages are done, compare the models:", [*again, "--stages", STAGES[-1]])
+    else:
         path = options.out / "study.json"
-        paths = save(draw(read(path, Study)), options.out, "robustness")
-        print((options.out / "table.md").read_text(encoding="utf-8"))
-        print(f"record: {path}\nfigure: {paths['svg']}")
+        figure = save(draw(read(path, Study)), options.out, "robustness")["svg"]
+        print("\n".join(told(summary)))
+        print(f"record: {path}\ntable: {options.out / 'table.md'}\nfigure: {figure}")
+        show_next("look at the figure; the table holds every comparison")
+    # another exit code of one rank would stop the others
+    if shard[1] == 1 and (failed := failed_runs(plan, options.out)):
+        raise FailedWork(
+            f"{len(failed)} failed, see {options.out / failed[0]}; the same command tries again"
+        )
 
 
 def strengths(options: argparse.Namespace) -> None:
     """Choose the strength of each regularizer by held-out rows alone."""
     from imbert.study.strengths import write_strengths
 
-    print("\n".join(write_strengths(read_study(options.study), options.out)))
+    show(write_strengths(read_study(options.study), options.out))
+    show_next("write the chosen strengths into the plan of the study that compares the models")
 
 
 def _run_of(options: argparse.Namespace) -> RunConfig:
@@ -207,9 +256,7 @@ def _show_evaluation(evaluation: "Evaluation") -> None:
     """Print what a model gets right."""
     dev = evaluation.dev
     if dev is not None:
-        known = {name: value for name, value in dev.metrics.items() if value is not None}
-        metrics = ", ".join(f"{name} {value:.4f}" for name, value in known.items())
-        print(f"dev ({dev.count} examples): {metrics}")
+        show(f"dev ({dev.count} examples): {dev.in_words}")
     for name, scores in (evaluation.advglue or {}).items():
         rates = {
             "original": scores.original_accuracy,
@@ -217,7 +264,7 @@ def _show_evaluation(evaluation: "Evaluation") -> None:
             "conditional": scores.conditional_accuracy,
         }
         shown = ", ".join(f"{key} {rate:.4f}" for key, rate in rates.items() if rate is not None)
-        print(f"AdvGLUE {name} ({scores.count} pairs): {shown}")
+        show(f"AdvGLUE {name} ({scores.count} pairs): {shown}")
 
 
 def _show_attack(name: str, record: "AttackRecord") -> None:
@@ -234,166 +281,28 @@ def _warn(line: str) -> None:
     say(f"imbert: warning: {line}")
 
 
+def _attacking(checkpoint: Path, data: Path, beside: Path) -> list[object]:
+    """The command that attacks a checkpoint, its records in a folder beside what was written."""
+    where = [] if data == Path() else ["--data", data]
+    return ["imbert", "attack", checkpoint, *where, "--out", beside / "attacks"]
+
+
 def _parser() -> Parser:
-    parser = Parser(
-        prog="imbert",
-        description="Fine-tune BERT with implicit layers, attack it, and compare it with BERT.",
-    )
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    measured = _measured_options()
-    for command, add_options, takes_checkpoint, text in (
-        (finetune, _finetune_options, False, "train a run, keep its best checkpoint, evaluate it"),
-        (evaluate, _evaluate_options, True, "measure a checkpoint on dev and AdvGLUE"),
-        (attack, _attack_options, True, "attack a checkpoint, with the masking checks"),
-        (perturbations, _perturbations_options, True, "what perturbs one, for odestab calibrate"),
-        (study, _study_options, False, "models × tasks × sizes × seeds; again continues it"),
-        (strengths, _strengths_options, False, "the strength of each regularizer of a study"),
+    parser = Parser(prog="imbert", description=DESCRIPTION, epilog=EPILOG)
+    parser.takes_version()
+    commands = parser.add_subparsers(required=True, metavar="COMMAND", title="commands")
+    for command, add_options in (
+        (finetune, finetune_options),
+        (evaluate, evaluate_options),
+        (attack, attack_options),
+        (perturbations, perturbations_options),
+        (study, study_options),
+        (strengths, strengths_options),
     ):
-        parents = [measured] if takes_checkpoint else []
-        below = commands.add_parser(command.__name__, parents=parents, help=text)
+        below = commands.add_parser(command.__name__, **WORDS[command.__name__].options())
         add_options(below)
         below.set_defaults(command=command)
     return parser
-
-
-def _finetune_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("run", type=a_path, metavar="RUN.toml")
-    _data_option(parser, "the folder of RUN.toml")
-    _out_option(parser, "run folder")
-
-
-def _evaluate_options(parser: argparse.ArgumentParser) -> None:
-    _advglue_option(parser)
-    parser.add_argument("--limit", type=positive, metavar="N", help="the first N dev examples")
-    parser.add_argument("--out", type=a_path, metavar="FILE", help="write the record here")
-
-
-def _attack_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--kind",
-        choices=ATTACKS,
-        action="append",
-        help="which attack; may be repeated (default: all)",
-    )
-    _examples_option(parser, 100)
-    parser.add_argument(
-        "--norm", choices=("l2", "linf"), help="of the ball about the word embeddings (default: l2)"
-    )
-    parser.add_argument(
-        "--radius",
-        type=a_number,
-        nargs="+",
-        metavar="R",
-        help="of it, in mean norms of word embeddings; several are a ladder (default: 0.1 0.3 1)",
-    )
-    parser.add_argument(
-        "--baseline",
-        type=a_path,
-        metavar="CHECKPOINT",
-        help="an explicit model, whose perturbations are put to this one",
-    )
-    parser.add_argument(
-        "--gradient",
-        choices=("implicit", "unrolled"),
-        help="to climb (default: the one that suits the solver)",
-    )
-    parser.add_argument("--restarts", type=positive, metavar="N", help="of the white-box attacks")
-    parser.add_argument("--synonyms", metavar="FILE", help="table of word substitutions")
-    parser.add_argument("--antonyms", metavar="FILE", help="pairs that are never substituted")
-    parser.add_argument("--no-masking", action="store_true", help="leave out the masking checks")
-    _out_option(parser, "one JSON file per attack")
-
-
-def _perturbations_options(parser: argparse.ArgumentParser) -> None:
-    _advglue_option(parser)
-    _examples_option(parser, 32)
-    _out_option(parser, "folder of the two files")
-
-
-def _study_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("study", type=a_path, metavar="STUDY.toml")
-    _data_option(parser, "the folder of STUDY.toml")
-    _out_option(parser, "the study's folder")
-    parser.add_argument("--stages", nargs="+", choices=STAGES, help="which stages (default: all)")
-    parser.add_argument(
-        "--shard",
-        type=a_shard,
-        metavar="R/W",
-        help="this rank's share of the runs (default: torchrun's)",
-    )
-    scheduler_option(parser, "runs")
-    parser.add_argument(
-        "--plan-changed",
-        action="store_true",
-        help="take another plan for this folder, and record both digests in plan.json",
-    )
-    parser.add_argument(
-        "--workers",
-        type=positive,
-        default=1,
-        metavar="N",
-        help="processes of --scheduler local (default: 1)",
-    )
-
-
-def _strengths_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("study", type=a_path, metavar="STUDY.toml")
-    _out_option(parser, "the study's folder")
-
-
-def _measured_options() -> Parser:
-    """Options of the commands that measure a checkpoint; what is not given comes from the run
-    folder it lies in.
-    """
-    options = Parser(add_help=False)
-    options.add_argument(
-        "checkpoint", type=a_path, metavar="CHECKPOINT", help="a folder with safetensors weights"
-    )
-    options.add_argument(
-        "--task",
-        help="GLUE task, or own (default: that of its run, else own where columns are named, "
-        "else sst2)",
-    )
-    options.add_argument(
-        "--source",
-        metavar="PATH",
-        help="folder or file of the task's data, or hub:owner/name (default: as its run)",
-    )
-    column_options(options, " or as its run")
-    options.add_argument(
-        "--max-length", type=positive, metavar="N", help="tokens after which texts are cut"
-    )
-    _data_option(options, "here", Path())
-    return options
-
-
-def _data_option(parser: argparse.ArgumentParser, words: str, default: Path | None = None) -> None:
-    parser.add_argument(
-        "--data",
-        type=a_path,
-        default=default,
-        metavar="DIR",
-        help=f"where relative paths start (default: {words})",
-    )
-
-
-def _out_option(parser: argparse.ArgumentParser, words: str) -> None:
-    parser.add_argument("--out", type=a_path, required=True, metavar="DIR", help=words)
-
-
-def _advglue_option(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--advglue", metavar="FILE", help="the AdvGLUE file")
-
-
-def _examples_option(parser: argparse.ArgumentParser, default: int) -> None:
-    parser.add_argument(
-        "--examples",
-        type=positive,
-        default=default,
-        metavar="N",
-        help=f"attack the first N dev examples (default: {default})",
-    )
-    parser.add_argument("--seed", type=a_seed, default=0)
 
 
 if __name__ == "__main__":

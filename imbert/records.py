@@ -114,6 +114,12 @@ class SplitScore(Record, frozen=True):
     right: Bits
     interval: tuple[Number, Number] | None = None
 
+    @property
+    def in_words(self) -> str:
+        """The metrics that are known: "accuracy 0.5417"."""
+        known = {name: value for name, value in self.metrics.items() if value is not None}
+        return ", ".join(f"{name} {value:.4f}" for name, value in known.items())
+
 
 class Rates(Record, frozen=True):
     """What a model gets right of pairs of an original and an adversarial text."""

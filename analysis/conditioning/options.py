@@ -1,13 +1,21 @@
 """Options of `odestab condition`."""
 
 import argparse
-import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from analysis.conditioning.config import DTYPES, FAMILIES, ConditionConfig
-from analysis.ground.commands import a_name, a_path, a_seed, column_options, positive
+from analysis.ground.commands import (
+    Options,
+    Parser,
+    a_name,
+    a_path,
+    a_seed,
+    column_options,
+    positive,
+)
+from analysis.ground.terminal import progress
 from analysis.ground.write_tables import FORMATS
 from analysis.options import workers_option
 
@@ -17,63 +25,88 @@ if TYPE_CHECKING:
 OUT = Path("runs/condition")
 
 
-def condition_options(parser: argparse.ArgumentParser) -> None:
+def condition_options(parser: Parser) -> None:
     """Options of `odestab condition`."""
     parser.add_argument(
         "model", type=a_name, metavar="MODEL", help="a sequence classifier: hub id or folder"
     )
-    parser.add_argument(
+    _inputs(parser.group("inputs"))
+    _drafts(parser.group("random drafts"))
+    parser.group("output").add_argument(
+        "--out", type=a_path, default=OUT, metavar="DIR", help=f"folder (default: {OUT})"
+    )
+    parser.group("output").add_argument(
+        "--format",
+        choices=FORMATS,
+        default=FORMATS[0],
+        help=f"file format of the table (default: {FORMATS[0]})",
+    )
+    numbers = parser.group("numbers and processes")
+    numbers.add_argument("--seed", type=a_seed, default=0, help="seed of the drafts (default: 0)")
+    numbers.add_argument(
+        "--device", default="cpu", help="torch device that computes (default: cpu)"
+    )
+    numbers.add_argument(
+        "--dtype",
+        choices=DTYPES,
+        default=DTYPES[0],
+        help=f"precision of the computation (default: {DTYPES[0]})",
+    )
+    workers_option(numbers)
+
+
+def _inputs(options: Options) -> None:
+    options.add_argument(
         "--data",
         type=a_path,
         required=True,
         metavar="FILE",
         help="your texts: .tsv, .csv, .jsonl or .parquet with named columns, also .gz",
     )
-    column_options(parser, "; without one, what is predicted")
-    parser.add_argument(
+    column_options(options, "; without one, what is predicted")
+    options.add_argument(
+        "--max-tokens",
+        type=positive,
+        metavar="N",
+        help="cut texts after N tokens, as in training (default: as many as the model takes)",
+    )
+
+
+def _drafts(options: Options) -> None:
+    options.add_argument(
         "--families",
         nargs="+",
         choices=FAMILIES,
+        metavar="FAMILY",
         default=list(FAMILIES),
-        help="of random drafts (default: both)",
+        help=f"kinds of random edits: {', '.join(FAMILIES)} (default: both)",
     )
-    parser.add_argument(
-        "--drafts", type=positive, default=10, metavar="K", help="of each family (default: 10)"
+    options.add_argument(
+        "--drafts",
+        type=positive,
+        default=10,
+        metavar="K",
+        help="drafts of each input from each family (default: 10)",
     )
-    parser.add_argument(
+    options.add_argument(
         "--max-edits",
         type=positive,
         default=3,
         metavar="N",
         help="words that a draft changes at most (default: 3)",
     )
-    parser.add_argument(
+    options.add_argument(
         "--synonyms",
         type=a_path,
         metavar="FILE",
-        help="JSON of words and what may stand for them (default: near neighbours in the model's "
-        "own word embeddings)",
+        help="JSON table of words and what may stand for them (default: near neighbours in the "
+        "model's own word embeddings)",
     )
-    parser.add_argument(
-        "--antonyms", type=a_path, metavar="FILE", help="pairs of words that are no synonyms"
-    )
-    parser.add_argument(
-        "--max-tokens",
-        type=positive,
-        metavar="N",
-        help="after which texts are cut, as in training (default: as many as the model takes)",
-    )
-    parser.add_argument("--seed", type=a_seed, default=0, help="of the drafts (default: 0)")
-    parser.add_argument("--device", default="cpu", help="torch device (default: cpu)")
-    parser.add_argument(
-        "--dtype", choices=DTYPES, default=DTYPES[0], help=f"precision (default: {DTYPES[0]})"
-    )
-    workers_option(parser)
-    parser.add_argument(
-        "--format", choices=FORMATS, default=FORMATS[0], help="of the table (default: csv)"
-    )
-    parser.add_argument(
-        "--out", type=a_path, default=OUT, metavar="DIR", help=f"folder (default: {OUT})"
+    options.add_argument(
+        "--antonyms",
+        type=a_path,
+        metavar="FILE",
+        help="pairs of words that never stand for each other",
     )
 
 
@@ -99,9 +132,4 @@ def condition_config(options: argparse.Namespace) -> ConditionConfig:
 
 def text_progress(chunks: "Iterable[list[Input]]", total: int) -> "Iterator[list[Input]]":
     """The chunks, with a bar on stderr that counts their texts."""
-    from tqdm import tqdm
-
-    with tqdm(desc="measuring", unit="text", total=total, file=sys.stderr) as bar:
-        for chunk in chunks:
-            yield chunk
-            bar.update(len(chunk))
+    return progress(chunks, total, unit="text", size=len)

@@ -4,6 +4,7 @@ import unicodedata
 from collections.abc import Sequence
 
 from analysis.conditioning.records import Condition, Input, Number
+from analysis.ground.terminal import wrapped
 from analysis.ground.text_edits import Texts
 
 COLUMNS = 80
@@ -34,7 +35,7 @@ def told(record: Condition, texts: Sequence[Texts]) -> list[str]:
     for name, family in record.families.items():
         source = f": {family.source}" if family.source else ""
         drawn = f"drafts {family.drafts}, words changed at most {family.max_edits}"
-        lines.append(cut(f"{name:<12}{drawn}{source}"))
+        lines += wrapped(f"{name:<12}{drawn}{source}", hanging=12)
     return lines
 
 

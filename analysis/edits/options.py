@@ -3,46 +3,45 @@
 import argparse
 from pathlib import Path
 
-from analysis.config import DTYPES, Pair
-from analysis.ground.commands import a_path, a_seed, a_text, column_names, column_options
+from analysis.config import Pair
+from analysis.ground.commands import Parser, a_path, a_text, column_names, column_options
 from analysis.ground.write_tables import FORMATS
-from analysis.options import a_step_size, model_argument
+from analysis.options import a_step_size, computing_options, model_argument
 
 
-def edits_options(parser: argparse.ArgumentParser) -> None:
+def edits_options(parser: Parser) -> None:
     """Options of `odestab edits`."""
     model_argument(parser)
-    parser.add_argument("--text", type=a_text, help="a text, with --edited")
-    parser.add_argument("--edited", type=a_text, help="an edit of it, of any length")
-    parser.add_argument(
+    pairs = parser.group("edits")
+    pairs.add_argument("--text", type=a_text, help="one text, with its edit in --edited")
+    pairs.add_argument("--edited", type=a_text, help="an edit of the text, of any length")
+    pairs.add_argument(
         "--texts",
         type=a_path,
         metavar="FILE",
         help="many pairs, original<TAB>edited or kind<TAB>original<TAB>edited a line, or a table "
         "(.tsv, .csv, .jsonl, .parquet) with these columns or those named",
     )
-    column_options(parser, pair="their edits")
-    parser.add_argument(
+    column_options(pairs, pair="their edits")
+    numbers = parser.group("numbers")
+    numbers.add_argument(
         "--step-size",
         type=a_step_size,
         default=1.0,
         metavar="H",
         help="step size h of a layer (default: 1)",
     )
-    parser.add_argument("--device", default="cpu", help="torch device (default: cpu)")
-    parser.add_argument(
-        "--dtype", choices=DTYPES, default="float64", help="precision (default: float64)"
-    )
-    parser.add_argument("--seed", type=a_seed, default=0, help="of resamples (default: 0)")
-    parser.add_argument(
-        "--format", choices=FORMATS, default="csv", help="of the tables (default: csv)"
-    )
-    parser.add_argument(
+    computing_options(numbers, "seed of resamples")
+    output = parser.group("output")
+    output.add_argument(
         "--out",
         type=a_path,
         default=Path("runs/edits"),
         metavar="DIR",
         help="folder of the page, the record and the tables (default: runs/edits)",
+    )
+    output.add_argument(
+        "--format", choices=FORMATS, default="csv", help="file format of the tables (default: csv)"
     )
 
 

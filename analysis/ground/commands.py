@@ -1,8 +1,13 @@
 """What the commands share: a parser, types of arguments, errors of one line and exit codes."""
 
 import argparse
+import contextlib
+import dataclasses
+import io
 import os
+import shutil
 import sys
+import textwrap
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
@@ -10,11 +15,77 @@ from typing import Any, NoReturn
 from analysis.ground.interrupts import kept_interrupts
 from analysis.ground.labelled_tables import ColumnNames
 from analysis.ground.plain_numbers import decimal_number, whole_number
+from analysis.ground.terminal import WIDEST, say
+from analysis.ground.versions import versions
 
+Options = argparse._ActionsContainer  # a parser, or a group of its options
 LARGEST = 10**9  # of what is counted: texts, dimensions
-WRONG_INPUT = 2  # exit codes
+FAILED = 1  # exit codes
+WRONG_INPUT = 2
 INTERRUPTED = 130
-EXPECTED = (ValueError, OSError, MemoryError)  # errors that are told in one line
+# what the user can mend by other arguments, other files or another package
+OF_INPUT = (
+    ValueError,
+    ImportError,
+    FileNotFoundError,
+    FileExistsError,
+    IsADirectoryError,
+    NotADirectoryError,
+    PermissionError,
+)
+# work that could not be done: a full disk, no memory, a training that diverges, a lost worker
+OF_WORK = (OSError, MemoryError, ArithmeticError, RuntimeError)
+
+
+class FailedWork(RuntimeError):
+    """Some of the work of a command was done, and some failed."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Words:
+    """What a command is told of in `--help`.
+
+    Attributes:
+        summary: a phrase for the list of commands.
+        description: whole sentences.
+        examples: command lines that can be typed.
+    """
+
+    summary: str
+    description: str
+    examples: tuple[str, ...]
+
+    def options(self) -> dict[str, Any]:
+        """Arguments of `add_parser`."""
+        examples = "".join(f"\n  {line}" for line in self.examples)
+        return {
+            "help": self.summary,
+            "description": self.description,
+            "epilog": f"examples:{examples}",
+        }
+
+
+class Layout(argparse.HelpFormatter):
+    """Help of at most 80 columns, whose examples keep their lines."""
+
+    def __init__(self, prog: str) -> None:
+        # two columns less than the terminal, as argparse does
+        super().__init__(prog, width=min(shutil.get_terminal_size().columns, WIDEST) - 2)
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        return "\n".join(
+            line if line.startswith("  ") else textwrap.fill(line, width)
+            for line in text.splitlines()
+        )
+
+
+class Version(argparse.Action):
+    """Prints the version that is installed, which is looked up only then."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> NoReturn:
+        """Print it and exit."""
+        sys.stdout.write(f"{parser.prog} {versions(('odestab',))['odestab']}\n")
+        parser.exit()
 
 
 class Parser(argparse.ArgumentParser):
@@ -23,26 +94,36 @@ class Parser(argparse.ArgumentParser):
     """
 
     def __init__(self, **options: Any) -> None:
-        super().__init__(**options, allow_abbrev=False)
+        super().__init__(**{"formatter_class": Layout, **options}, allow_abbrev=False)
+        self._groups: dict[str, argparse._ArgumentGroup] = {}
 
     def error(self, message: str) -> NoReturn:
+        """Refuse the arguments."""
         raise ValueError(f"{message} (see {self.prog} --help)")
 
+    def group(self, title: str) -> argparse._ArgumentGroup:
+        """The options of one title, which stand together in `--help` wherever they are added."""
+        if title not in self._groups:
+            self._groups[title] = self.add_argument_group(title)
+        return self._groups[title]
 
-def run_command(
-    parser: Callable[[], Parser],
-    arguments: Sequence[str] | None,
-    expected: tuple[type[Exception], ...] = EXPECTED,
-) -> int:
+    def takes_version(self) -> None:
+        """`--version`."""
+        self.add_argument(
+            "--version", action=Version, nargs=0, help="show the version that is installed and exit"
+        )
+
+
+def run_command(parser: Callable[[], Parser], arguments: Sequence[str] | None) -> int:
     """Parse the arguments and run the command that they name, `options.command(options)`.
 
     Args:
         parser: makes the parser; its `prog` is the name that lines on stderr begin with.
         arguments: None is those of the process.
-        expected: exceptions that are wrong input: one line on stderr.
 
     Returns:
-        The exit code: 0, 2 after wrong input, or 130 after Ctrl-C.
+        The exit code: 0; 2 after wrong input and 1 after work that failed, which are one line on
+        stderr; 130 after Ctrl-C.
     """
     ready_streams()
     program = parser()
@@ -50,13 +131,27 @@ def run_command(
         with kept_interrupts():
             options = program.parse_args(arguments)
             options.command(options)
-    except expected as error:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        return _closed_pipe()
+    except OF_INPUT as error:
         say(f"{program.prog}: error: {one_line(error)}")
         return WRONG_INPUT
+    except OF_WORK as error:
+        say(f"{program.prog}: error: {one_line(error)}")
+        return FAILED
     except KeyboardInterrupt:
         say(f"{program.prog}: interrupted; the same command continues where it stopped")
         return INTERRUPTED
     return 0
+
+
+def _closed_pipe() -> int:
+    """The reader of stdout has gone, as `head` does: nothing is left to say."""
+    # Python flushes stdout once more at its end, and would complain
+    with contextlib.suppress(io.UnsupportedOperation), open(os.devnull, "w") as nowhere:
+        os.dup2(nowhere.fileno(), sys.stdout.fileno())
+    return FAILED
 
 
 def ready_streams() -> None:
@@ -73,14 +168,6 @@ def ready_streams() -> None:
             stream.reconfigure(errors="backslashreplace")
 
 
-def say(line: str) -> None:
-    """One line on stderr, at once; none where there is no stderr, as under a service, where print
-    would take stdout.
-    """
-    if sys.stderr is not None:
-        print(line, file=sys.stderr, flush=True)
-
-
 def one_line(error: BaseException) -> str:
     """What an error says, on one line, with the file that it is about."""
     text = str(error) or type(error).__name__
@@ -91,14 +178,14 @@ def one_line(error: BaseException) -> str:
 
 
 def column_options(
-    parser: argparse.ArgumentParser,
+    options: Options,
     label: str = "",
     pair: str = "the second texts of pairs",
 ) -> None:
     """Options that name the columns of a table.
 
     Args:
-        parser: of a command that takes a table.
+        options: of a command that takes a table.
         label: what the labels are for, or where they come from by default.
         pair: what the second column of texts holds.
     """
@@ -107,8 +194,8 @@ def column_options(
         ("pair", pair),
         ("label", f"the labels (default: label{label})"),
     ):
-        parser.add_argument(
-            f"--{name}-column", type=a_name, metavar="NAME", help=f"of a table: that holds {words}"
+        options.add_argument(
+            f"--{name}-column", type=a_name, metavar="NAME", help=f"column that holds {words}"
         )
 
 

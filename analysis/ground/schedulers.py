@@ -29,14 +29,14 @@ def a_scheduler(text: str) -> str:
     return text
 
 
-def scheduler_option(parser: argparse.ArgumentParser, unit: str) -> None:
+def scheduler_option(options: argparse._ActionsContainer, unit: str) -> None:
     """Where the units of a study are worked on."""
-    parser.add_argument(
+    options.add_argument(
         "--scheduler",
         type=a_scheduler,
         metavar="ADDRESS",
-        help=f"a dask.distributed scheduler, tcp://HOST:PORT, whose workers take the {unit}, or "
-        f"{LOCAL} for one of its own here",
+        help=f"let the workers of a dask.distributed scheduler, tcp://HOST:PORT, take the {unit}; "
+        f"{LOCAL} starts a scheduler here",
     )
 
 

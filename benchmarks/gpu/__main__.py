@@ -21,7 +21,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from analysis.ground.commands import WRONG_INPUT, Parser, one_line, say
+from analysis.ground.commands import WRONG_INPUT, Parser, one_line
+from analysis.ground.terminal import say
 from benchmarks.gpu import parcel, tables
 from benchmarks.gpu.runner import PARTS, RESULT, run_parts
 from imbert.result import write_json

@@ -1,7 +1,7 @@
 """Attack a trained checkpoint with each chosen attack, and check for masked gradients."""
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from msgspec import UNSET, UnsetType, structs
@@ -41,6 +41,8 @@ TEXTS = "texts"
 DEFAULTS = ("gradient", "restarts")  # choices that an attack has defaults of its own for
 NO_IDENTITY = ("kinds", "masking", "seeds")  # choices that say which others run
 Report = Callable[[str], None]
+Named = tuple[str, tuple[str, float | None]]  # an attack's name, kind and radius
+Progress = Callable[[Iterable[Named], int], Iterable[Named]]
 Of = OfAttack | OfMasking | OfTransfer
 
 
@@ -57,6 +59,8 @@ class _Stage:
         data: where relative paths start.
         out: where the records go.
         report: takes lines about progress.
+        progress: wraps the stream of attacks.
+        tells_accuracies: whether a line about an attack says how it went.
     """
 
     classifier: Classifier
@@ -67,6 +71,8 @@ class _Stage:
     data: Path
     out: Path
     report: Report
+    progress: Progress
+    tells_accuracies: bool
 
     def made(self, kind: str, radius: float | None) -> AbstractAttack:
         """An attack of the choice; one on texts has no radius."""
@@ -85,6 +91,8 @@ def attack_checkpoint(
     out: Path,
     report: Report,
     baseline: Path | None = None,
+    progress: Progress = lambda attacks, total: attacks,
+    tells_accuracies: bool = True,
 ) -> dict[str, AttackRecord]:
     """Run the attacks and masking checks that are not in `out` yet, one JSON file each.
 
@@ -100,6 +108,9 @@ def attack_checkpoint(
         report: takes a line for each attack.
         baseline: the checkpoint of an explicit model, whose perturbations the masking checks put to
             this one; None is none.
+        progress: wraps the stream of attacks, of which the total is given: a progress bar for
+            instance.
+        tells_accuracies: whether the line of an attack says how it went, beside what it took.
 
     Returns:
         All records by name.
@@ -111,7 +122,9 @@ def attack_checkpoint(
     classifier = load_classifier(checkpoint, run)
     examples = attacked_examples(run, choice, data)
     of = OfExamples(**structs.asdict(of_model(checkpoint, run)), examples=examples.digest)
-    stage = _Stage(classifier, examples, of, run, choice, data, out, report)
+    stage = _Stage(
+        classifier, examples, of, run, choice, data, out, report, progress, tells_accuracies
+    )
     (out / TEXTS).mkdir(parents=True, exist_ok=True)
     for folder in (out, out / TEXTS):
         sweep(folder)
@@ -171,7 +184,8 @@ def _attack_all(stage: _Stage, needs_masking: bool) -> dict[str, AttackResult]:
     need perturbations, which no record holds.
     """
     results: dict[str, AttackResult] = {}
-    for name, (kind, radius) in stage.choice.records.items():
+    wanted = stage.choice.records
+    for name, (kind, radius) in stage.progress(wanted.items(), len(wanted)):
         of = _of_attack(stage, kind, radius)
         # the checks look at perturbations, which are not on the disk
         checked = needs_masking and not changes_texts(kind)
@@ -180,8 +194,9 @@ def _attack_all(stage: _Stage, needs_masking: bool) -> dict[str, AttackResult]:
             result = stage.attack(kind, radius)
             results[name] = result
             _write(stage, name, of, result, watch)
-            accuracies = f"clean {result.clean_accuracy:.3f}, robust {result.robust_accuracy:.3f}"
-            stage.report(f"{name}: {accuracies}, {watch.read().wall_seconds:.0f} s")
+            accuracies = f"clean {result.clean_accuracy:.3f}, robust {result.robust_accuracy:.3f}, "
+            told = accuracies if stage.tells_accuracies else ""
+            stage.report(f"{name}: {told}{watch.read().wall_seconds:.0f} s")
     return results
 
 
@@ -223,8 +238,10 @@ def _check_all(
         versions=versions(),
     )
     write_record(stage.out / f"{MASKING}.json", plain(record))
-    passed = ", ".join(f"{check.name} {check.passed}" for check in checks)
-    stage.report(f"masking: {passed}, {watch.read().wall_seconds:.0f} s")
+    failed = [check.name for check in checks if check.passed is False]
+    passed = sum(check.passed is True for check in checks)
+    said = f"{passed} of {len(checks)} checks passed, failed: {', '.join(failed) or 'none'}"
+    stage.report(f"masking: {said}, {watch.read().wall_seconds:.0f} s")
 
 
 def identity(choice: AttackChoice, radius: float | None = None) -> dict[str, Plain]:

@@ -4,7 +4,7 @@ import dataclasses
 import secrets
 import socket
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +15,7 @@ from imbert.study.plan import Cell, StudyConfig
 
 TOKEN = ".shared-{name}"
 Report = Callable[[str], None]
+Progress = Callable[[Iterable[list[str]], int], Iterable[list[str]]]
 Guarded = Callable[[str, StudyConfig, Cell, Path, Path, Report], None]
 
 _ONE_AT_A_TIME = threading.Lock()  # of a process: training seeds torch's own generator
@@ -45,14 +46,20 @@ class Unit:
     token: str
 
 
-def run_units(executor: Executor, units: Sequence[Unit], report: Report) -> None:
+def run_units(
+    executor: Executor,
+    units: Sequence[Unit],
+    report: Report,
+    progress: Progress = lambda done, total: done,
+) -> None:
     """Do every unit; what one reported is told when it is done.
 
     Raises:
         ValueError: if a worker does not see the study's folder.
         OSError: if a worker's process dies, or a disk is full.
     """
-    for lines in completed(executor, do, units, lambda unit: f"{unit.stage} {unit.cell.folder}"):
+    done = completed(executor, do, units, lambda unit: f"{unit.stage} {unit.cell.folder}")
+    for lines in progress(done, len(units)):
         for line in lines:
             report(line)
 

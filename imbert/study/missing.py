@@ -35,6 +35,17 @@ def what_is_missing(study: StudyConfig, out: Path, attacks: Mapping[Cell, Record
     return lines
 
 
+def failed_runs(study: StudyConfig, out: Path) -> list[str]:
+    """The records of stages that failed and were not done since."""
+    files = [FAILED.format(stage=stage) for stage in ("train", "attack", "transfer")]
+    return [
+        f"{cell.folder}/{file}"
+        for cell in study.cells()
+        for file in files
+        if (out / cell.folder / file).exists()
+    ]
+
+
 def _lacking(study: StudyConfig, cell: Cell, records: Records) -> list[str]:
     """What an attacked run does not have yet."""
     choice = study.attacks

@@ -4,9 +4,10 @@ does only what is missing.
 
 import contextlib
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Executor
 from pathlib import Path
+from typing import Any
 
 from analysis.ground.files import sweep
 from analysis.ground.json_records import DamagedRecord
@@ -32,6 +33,7 @@ RANK_VARIABLES = (
     "MASTER_PORT",
 )
 Report = Callable[[str], None]
+Progress = Callable[[Iterable[Any], int], Iterable[Any]]
 
 
 def run_study(
@@ -42,6 +44,7 @@ def run_study(
     shard: tuple[int, int] = (0, 1),
     report: Report = print,
     executor: Executor | None = None,
+    progress: Progress = lambda runs, total: runs,
 ) -> Study | None:
     """Do what is missing of a study's stages for this rank's cells, then write study.json, table.md
     and study.csv.
@@ -58,6 +61,8 @@ def run_study(
         report: takes lines about progress.
         executor: does the runs in place of this process: its workers need `out` and `data` under
             the same paths. A stage begins when the one before it is done.
+        progress: wraps the stream of runs of each stage, of which the total is given: a progress
+            bar for instance.
 
     Returns:
         The summary, as study.json has it; None where it was not asked for.
@@ -77,7 +82,7 @@ def run_study(
     out.mkdir(parents=True, exist_ok=True)
     for stage, name in (("train", "train"), ("attack", "attack"), ("attack", "transfer")):
         if stage in stages:
-            _run_stage(name, study, cells, out, data, report, executor)
+            _run_stage(name, study, cells, out, data, report, executor, progress)
     if "summarise" not in stages:
         return None
     summary = summarise(study, out, data)
@@ -112,13 +117,14 @@ def _run_stage(
     data: Path,
     report: Report,
     executor: Executor | None,
+    progress: Progress,
 ) -> None:
     """One stage of every cell, here or by an executor."""
     titles = [
         f"[{number}/{len(cells)}] {stage} {cell.folder}: " for number, cell in enumerate(cells, 1)
     ]
     if executor is None:
-        for cell, title in zip(cells, titles, strict=True):
+        for cell, title in progress(zip(cells, titles, strict=True), len(cells)):
             _guarded(stage, study, cell, out, data, _after(title, report))
         return
     with shared_token(out) as token:
@@ -126,7 +132,7 @@ def _run_stage(
             Unit(_guarded, stage, study, cell, title, out.resolve(), data.resolve(), token)
             for cell, title in zip(cells, titles, strict=True)
         ]
-        run_units(executor, units, report)
+        run_units(executor, units, report, progress)
 
 
 def _after(title: str, report: Report) -> Report:
@@ -196,7 +202,7 @@ def _train(study: StudyConfig, cell: Cell, out: Path, data: Path, report: Report
     assert result is not None  # a run of a study trains in one process
     dev = result.evaluation.dev
     report(
-        f"done: dev {dev.metrics if dev else 'not measured'}, "
+        f"done: dev {dev.in_words if dev else 'not measured'}, "
         f"{result.meta.training.wall_seconds / 60:.1f} minutes"
     )
 

@@ -24,7 +24,7 @@ def markdown(summary: Study) -> str:
     """One table per task and size: mean over seeds and 95 % t interval; adversarial numbers stand
     beside dev.
     """
-    parts = [f"# {summary.name}\n", *_answers(summary)]
+    parts = [f"# {summary.name}\n", *answers(summary)]
     for group in summary.groups:
         parts += _group_table(group)
         parts += _tests(group, summary.baseline)
@@ -74,7 +74,7 @@ def _measured(model: Model) -> Iterator[tuple[str, SeedSpread | None]]:
     yield "training minutes", model.training.minutes
 
 
-def _answers(summary: Study) -> list[str]:
+def answers(summary: Study) -> list[str]:
     """The question of the plan, where the summary computes its primary outcome, and each group's
     answer.
     """
@@ -101,7 +101,7 @@ def _answer(name: str, verdict: Verdict, difference: Difference, threshold: floa
     in_shares = difference.measure == ROBUST_ACCURACY
     scale = 100 if in_shares else 1
     interval = Spread(verdict.value, verdict.low, verdict.high, len(verdict.seeds))
-    numbers = _difference(interval, scale, 2)
+    numbers = with_interval(interval, scale, 2)
     of_texts = "" if verdict.clusters is None else f" of {verdict.clusters} texts"
     return [
         f"- {name}, {difference.attack}, {difference.measure},{terms.removeprefix(' +')}: "
@@ -183,7 +183,7 @@ def _tests(group: Group, baseline: str) -> list[str]:
             lines.append(
                 f"- {model.name} − {baseline}, AdvGLUE adversarial, "
                 f"{which} ({sum(items.pairs)} over {_seeds(len(items.pairs))}, "
-                f"{_of_clusters(items)}): {_difference(items.hierarchical)} points, "
+                f"{_of_clusters(items)}): {with_interval(items.hierarchical)} points, "
                 f"{_resampling(items)}; over seeds {spread(items.seeds)}; "
                 f"{items.pooled.only_a} only it, {items.pooled.only_b} only {baseline} "
                 f"(exact p = {items.pooled.p_value:.3g} for these seeds)\n"
@@ -216,7 +216,7 @@ def _attack_tests(group: Group, baseline: str) -> list[str]:
         counts = sorted({len(comparison.all.pairs) for comparison in comparisons.values()})
         for kind, caption in kinds.items() if comparisons else ():
             cells = [
-                _difference(getattr(comparisons[attack], kind).hierarchical)
+                with_interval(getattr(comparisons[attack], kind).hierarchical)
                 if attack in comparisons
                 else "–"
                 for attack in attacks
@@ -251,7 +251,7 @@ def _edit_tests(group: Group, baseline: str) -> list[str]:
 
 
 def _graded(comparison: GradedComparison | None) -> str:
-    return "–" if comparison is None else _difference(comparison.hierarchical, 1, 2)
+    return "–" if comparison is None else with_interval(comparison.hierarchical, 1, 2)
 
 
 def attack_caption(name: str) -> str:
@@ -276,7 +276,7 @@ def _resampling(items: ItemComparison) -> str:
     return f"resampling {what}" if len(items.pairs) == 1 else f"resampling seeds and {what}"
 
 
-def _difference(values: Spread | None, scale: float = 100, digits: int = 1) -> str:
+def with_interval(values: Spread | None, scale: float = 100, digits: int = 1) -> str:
     """A mean and the ends of its interval, with their signs."""
     if values is None:
         return "–"

@@ -216,7 +216,7 @@ class TrainChoice(Choice, frozen=True):
         report_to: where log entries go too, by transformers' names, such as "tensorboard".
         logging_dir: of TensorBoard's files; a relative path starts at the run's folder. None is
             "tensorboard" there.
-        progress: whether a bar shows the steps.
+        progress: whether a bar shows the steps; `imbert finetune` shows one on a terminal anyway.
         regularizer: what is added to the loss; None, or the kind "none", is nothing.
 
     Raises:

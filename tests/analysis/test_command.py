@@ -296,10 +296,20 @@ def test_a_failing_report_keeps_the_numbers(odestab, run_folder, monkeypatch):
     monkeypatch.setattr(figures.report, "write_report", full)
     outcome = odestab.analyze()
     assert (
-        outcome.code == 2
+        outcome.code == 1
         and outcome.err[-1] == "odestab: error: run/report.html: No space left on device"
     )
     assert (run_folder / "summary.json").is_file()
+
+
+def test_the_answer_of_a_run_is_printed_once_with_what_to_look_at(odestab, run_folder):
+    outcome = odestab.analyze()
+    assert outcome.code == 0 and outcome.out.count("Is each layer a stable step?") == 1
+    lines = outcome.out.splitlines()
+    assert max(map(len, lines)) <= 80
+    report, words, command = lines[-3:]
+    assert report == "report: run/report.html" and words.startswith("next: open the report")
+    assert command == "  odestab export run"
 
 
 def test_an_interrupt_says_how_to_go_on(odestab, run_folder, monkeypatch):
@@ -329,7 +339,9 @@ def test_one_figure_of_one_text(odestab, suffix):
         "--dense-limit",
         "1",
     )
-    assert (outcome.code, outcome.out, outcome.err) == (0, f"figure: x.{suffix}\n", [])
+    assert (outcome.code, outcome.err) == (0, [])
+    figure, _, *next_command = outcome.out.splitlines()
+    assert (figure, next_command) == (f"figure: x.{suffix}", ["  odestab analyze bert"])
     assert Path(f"x.{suffix}").read_bytes()[:4] in (b"<?xm", b"%PDF", b"\x89PNG")
 
 
@@ -341,7 +353,7 @@ def test_the_secants_of_an_edit_stand_over_the_regions(odestab, monkeypatch):
         *("regions", "bert", "--text", "the cat", "--edited", "the dog ran", "--out", "x.svg"),
         *("--layers", "1", "--dense-limit", "1"),
     )
-    assert outcome.code == 0 and outcome.out == "figure: x.svg\n"
+    assert outcome.code == 0 and outcome.out.startswith("figure: x.svg\n")
     assert drawn[0]["secants"]["layer"].values.tolist() == [1]
     assert drawn[0]["secants"].sizes["pair"] == 1 and drawn[0]["relative_graph"]
 
@@ -364,14 +376,18 @@ def test_the_report_of_a_run_folder_alone(odestab, run_folder, monkeypatch):
     )  # the other formats take most of the time
     outcome = odestab("report", run_folder)
     assert (outcome.code, outcome.err) == (0, [])
-    assert outcome.out == f"report: {run_folder / 'report.html'}\n"
+    assert outcome.out == (
+        f"report: {run_folder / 'report.html'}\nnext: open the report in a browser\n"
+    )
     assert "<html" in (run_folder / "report.html").read_text(encoding="utf-8")
 
 
 def test_info(odestab):
     outcome = odestab("info")
     assert outcome.code == 0 and outcome.err == []
-    rows = dict(line.split("  ", 1) for line in outcome.out.splitlines())
+    *lines, words, command = outcome.out.splitlines()
+    assert words.startswith("next: ") and command == "  odestab analyze --limit 1 --layers 3"
+    rows = dict(line.split("  ", 1) for line in lines)
     assert rows["torch"].strip() == torch.__version__
     assert rows["default model"].strip() == f"{DEFAULT_MODEL}, weights verified"
 

@@ -77,7 +77,8 @@ def test_one_pair_is_told_step_by_step(odestab):
         assert float(explicit) == pytest.approx(edit.walks["explicit"].growth[step], abs=6e-4)
         assert float(implicit) == pytest.approx(walk.growth[step], abs=6e-4)
         assert float(predicted) == pytest.approx(walk.predicted[step], abs=6e-4)
-    assert lines[4].split()[0] == "all" and lines[-1] == "page: out/edits.html"
+    assert lines[4].split()[0] == "all" and lines[-2] == "page: out/edits.html"
+    assert lines[-1].startswith("next: open the page") and lines[-1].endswith(" out/tables")
 
 
 @pytest.mark.usefixtures("undrawn")

@@ -3,6 +3,9 @@
 import errno
 import json
 import os
+import re
+import shlex
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -48,7 +51,22 @@ def test_finetune_and_again(
     before = (trained / "result.json").stat().st_mtime_ns
     assert command.main(["finetune", str(folder / "run.toml"), "--out", str(trained)]) == 0
     assert (trained / "result.json").stat().st_mtime_ns == before
-    assert "dev (24 examples): accuracy" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert printed.count("dev (24 examples): accuracy") == 1
+    attack = ["imbert", "attack", str(trained / "checkpoint"), "--data", str(folder)]
+    assert shlex.split(printed.splitlines()[-1]) == [*attack, "--out", str(trained / "attacks")]
+
+
+@pytest.mark.parametrize("shown", [False, True])
+def test_a_training_has_a_bar_on_a_terminal_alone(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shown: bool
+) -> None:
+    runs = []
+    monkeypatch.setattr(command, "is_terminal", lambda stream: shown)
+    monkeypatch.setattr("imbert.training.finetune.finetune", lambda run, *_: runs.append(run))
+    assert command.main(["finetune", str(folder / "run.toml"), "--out", str(tmp_path)]) == 0
+    (run,) = runs
+    assert run.train.progress is shown
 
 
 def test_evaluate_takes_the_choices_of_the_run(
@@ -86,8 +104,12 @@ def test_attack(
     trained: Path, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     arguments = [*attack_on_four(trained, folder), "--no-masking"]
+    capsys.readouterr()
     assert command.main([*arguments, "--out", str(tmp_path)]) == 0
-    assert "characters: clean" in capsys.readouterr().out
+    out, err = capsys.readouterr()
+    assert out.count("clean") == 1 and "characters: clean" in out and "clean" not in err
+    checkpoint = str(trained / "checkpoint")
+    assert out.splitlines()[-1] == f"  odestab condition {checkpoint} --data FILE"
     assert "the film" not in (tmp_path / "characters.json").read_text()
 
 
@@ -147,10 +169,47 @@ def test_masking_is_checked_in_the_ball_that_is_attacked(
 
 
 def test_study_writes_table_and_figure(
-    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
+    totals = []
+
+    def progress(runs: Iterable[object], total: int, **words: str) -> Iterable[object]:
+        totals.append((total, words["unit"]))
+        return runs
+
+    monkeypatch.setattr(command, "progress", progress)
     assert command.main(["study", str(folder / "study.toml"), "--out", str(tmp_path)]) == 0
-    assert "| a |" in capsys.readouterr().out
+    assert totals == 3 * [(1, "run")]  # one run, three stages
+    printed = capsys.readouterr().out
+    assert re.search(r"^ +a\nseeds +1\ndev +[0-9.]+\n", printed, re.MULTILINE)
+    assert "| a |" in (tmp_path / "table.md").read_text()
+    assert printed.splitlines()[-1].startswith("next: look at the figure")
+
+
+def test_a_study_whose_run_fails_ends_with_1_and_is_tried_again(
+    folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def diverges(*_: object) -> None:
+        raise FloatingPointError("the loss is not finite")
+
+    arguments = ["study", str(folder / "study.toml"), "--out", str(tmp_path)]
+    with monkeypatch.context() as patch:
+        patch.setattr("imbert.training.finetune._train", diverges)
+        assert command.main(arguments) == 1
+        # a rank that fails leaves the others to their work
+        assert command.main([*arguments, "--shard", "0/2"]) == 0
+        assert command.main([*arguments, "--stages", "train"]) == 1
+    out, err = capsys.readouterr()
+    assert "missing: runs/" in out and "failed: the loss is not finite" in " ".join(out.split())
+    assert err.splitlines()[-1].endswith("failed-train.json; the same command tries again")
+    assert f"imbert study {folder / 'study.toml'} --out {tmp_path} --stages summarise" in out
+    assert command.main(arguments) == 0
     assert {"study.json", "table.md", "study.csv", "robustness.svg", "robustness.png"} <= {
         one.name for one in tmp_path.iterdir()
     }
@@ -227,7 +286,7 @@ def test_a_full_disk_is_one_line(
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(os, "fsync", full)
-    assert command.main(["finetune", str(folder / "run.toml"), "--out", str(tmp_path / "run")]) == 2
+    assert command.main(["finetune", str(folder / "run.toml"), "--out", str(tmp_path / "run")]) == 1
     assert (
         capsys.readouterr().err
         == f"imbert: error: {tmp_path / 'run' / 'run.json'}: No space left on device\n"

@@ -18,7 +18,8 @@ from imbert.attack_records import Attack
 from imbert.records import as_written, plain
 from imbert.study.comparison import under_attacks
 from imbert.study.plan import read_study
-from imbert.study.study_record import MissingSeed, Verdict, read_study_record
+from imbert.study.printed import told
+from imbert.study.study_record import MissingSeed, Study, Verdict, read_study_record
 from imbert.study.tables import markdown
 from imbert.study.verdict import NOTHING, verdict
 
@@ -276,9 +277,9 @@ def test_the_plan_of_eight_steps_names_the_difference_of_its_primary_outcome() -
 
 
 def test_every_entry_of_a_verdict_is_explained() -> None:
-    told = (STUDIES.parent / "records.md").read_text(encoding="utf-8")
+    pages = (STUDIES.parent / "records.md").read_text(encoding="utf-8")
     for kind in (Verdict, MissingSeed, Difference):
-        assert [name for name in kind.__struct_fields__ if f"`{name}`" not in told] == []
+        assert [name for name in kind.__struct_fields__ if f"`{name}`" not in pages] == []
 
 
 @pytest.mark.slow
@@ -289,22 +290,23 @@ def test_the_command_prints_the_question(
     out = tmp_path / "out"
     assert command.main(["study", str(plan), "--out", str(out), "--stages", "summarise"]) == 0
     shown = capsys.readouterr().out
-    assert "## Question" in shown and "- sst2-1000: nothing to compare yet" in shown
+    assert shown.startswith("Question\n") and "\nsst2-1000: nothing to compare yet" in shown
     recorded = read_study_record(out / "study.json")
     assert recorded.groups[0].verdict is UNSET and recorded.study.difference is not None
 
 
-def answered(found: Verdict) -> str:
-    """A published table with the question and the answer that it might have had."""
+def answered(found: Verdict) -> Study:
+    """A published study with the question and the answer that it might have had."""
     record = read_study_record(STUDIES / "placement" / "study.json")
     group = structs.replace(record.groups[0], verdict=as_written(found))
-    return markdown(structs.replace(record, study=asked(B_OVER_A), groups=[group]))
+    return structs.replace(record, study=asked(B_OVER_A), groups=[group])
 
 
 def test_the_table_begins_with_the_question_and_its_answer() -> None:
     keeps, loses = made_up_attack("1111", "1111"), made_up_attack("1111", "0000")
     attacked = {"a": {0: loses, 1: loses}, "b": {0: keeps}}
-    lines = answered(judged(B_OVER_A, attacked)).splitlines()
+    summary = answered(judged(B_OVER_A, attacked))
+    lines = markdown(summary).splitlines()
     start = lines.index("## Question")
     assert lines[start + 2] == "Does b help?"
     assert lines[start + 4] == "Primary outcome, of the plan: b minus a under characters"
@@ -316,6 +318,9 @@ def test_the_table_begins_with_the_question_and_its_answer() -> None:
         "- sst2-1000, **above**: Preliminary, the study is not complete (pairs of seeds 0, of 2 "
         "planned): It helps. (Of one seed: what others would say is not known.)",
     ]
+    printed = told(summary)
+    assert max(map(len, printed)) <= 80 and printed[:2] == ["Question", "Does b help?"]
+    assert "sst2-1000, above: Preliminary, the study is not complete" in " ".join(printed)
 
 
 def test_an_interaction_stands_in_the_table_with_its_signs() -> None:

@@ -19,7 +19,7 @@ from tiny import save_tiny
 from tiny_runs import tiny_tables, write_data
 
 from analysis.ground.character_edits import OPERATIONS
-from analysis.ground.commands import say
+from analysis.ground.terminal import say
 from analysis.ground.text_edits import Draft
 from imbert import __main__ as command
 from imbert.attacks.text_attack import count_edits
