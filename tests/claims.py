@@ -12,10 +12,10 @@ A `claims.toml` beside the pages, with paths that start at its folder:
                                              # or one in another record: "FILE#PATH"
 
 The text must stand in the page exactly once, any white space for one space and − for -. Braces
-hold arithmetic of such names, with min, max, len, sum, abs, zip, median and stdev, and after the
-colon how it is written: `{100 * mean:+.1f}`. Paths are those of `analysis.ground.record_paths`; one
-with `[*]` gives a list. `each = [{ kind = "worst" }, …]` repeats a claim with every `<kind>`
-replaced.
+hold arithmetic of such names, at least one, with min, max, len, sum, abs, zip, median and stdev,
+and after the colon how it is written: `{100 * mean:+.1f}`. Paths are those of
+`analysis.ground.record_paths`; one with `[*]` gives a list. `each = [{ kind = "worst" }, …]`
+repeats a claim with every `<kind>` replaced.
 
 Every number with decimals and every percentage in the scanned part of a page must be one that a
 claim has written.
@@ -80,9 +80,15 @@ class Claim:
                 yield format(self.evaluate(expression), form or ""), True
 
     def evaluate(self, expression: str) -> Any:
-        names = [n for n in ast.walk(ast.parse(expression)) if isinstance(n, ast.Name)]
+        nodes = list(ast.walk(ast.parse(expression)))
+        if any(isinstance(node, ast.Attribute) for node in nodes):
+            raise ValueError(f"{expression!r}: expected arithmetic, got an attribute")
+        names = [node for node in nodes if isinstance(node, ast.Name)]
         own = {name.id for name in names if isinstance(name.ctx, ast.Store)}  # of a `for`
         wanted = {name.id for name in names} - own - FUNCTIONS.keys()
+        # a number that is written into the claim follows from no record
+        if not wanted:
+            raise ValueError(f"{expression!r}: expected an entry of a record, got none")
         scope = {name: self.look_up(name) for name in wanted}
         return eval(expression, {"__builtins__": {}} | FUNCTIONS | scope)
 
@@ -201,8 +207,8 @@ class Page:
         except (ValueError, NameError, TypeError) as error:
             return [], f"{claim.text!r}: {error}"
         text = "".join(piece for piece, _ in pieces)
-        # 0.7 does not stand in 0.75, nor in 10.7
-        whole = rf"(?<!\d)(?<!\d\.){re.escape(text)}(?!\d|\.\d)"
+        # 0.7 does not stand in 0.75, nor in 10.7, -0.7, 1,000.7 or 0.7e-3
+        whole = rf"(?<!\d)(?<!\d[.,])(?<![-+](?=\d)){re.escape(text)}(?!\d|[.,]\d|e[-+]?\d)"
         found = [match.start() for match in re.finditer(whole, self.text)]
         if len(found) != 1:
             return [], f"stands {len(found)} times, expected once: {text!r}"

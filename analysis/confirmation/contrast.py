@@ -61,10 +61,17 @@ def contrasts_of(
         seed: of resamples.
 
     Raises:
-        ValueError: if two that are compared have no seed in common.
+        ValueError: if two that are compared have no seed in common, or there are no two of unequal
+            advantage.
     """
     contrasts = []
-    for most, least in _chosen({layers: predicted[layers]["value"] for layers in placements}):
+    chosen = _chosen({layers: predicted[layers]["value"] for layers in placements})
+    if not chosen:
+        raise ValueError(
+            "expected two placements of unequal predicted advantage that were run, got "
+            f"{' and '.join(map(_named, placements))}"
+        )
+    for most, least in chosen:
         ends = [placements[most], placements[least]]
         seeds = sorted(set.intersection(*({one.seed for one, _ in pairs} for pairs in ends)))
         if not seeds:
@@ -113,10 +120,17 @@ def _told(found: Contrast, attack: str) -> str:
     elif found.high < 0:
         outcome = "refuted, what was predicted to help more helps less"
     seeds = ", ".join(map(str, found.seeds))
+    # any rule that says "more layers" would say the same of these
+    counted = (
+        " These differ in the number of implicit layers, with which predicted advantages go."
+        if len(found.most) != len(found.least)
+        else ""
+    )
+    alone = " Of one seed: what others would say is not known." if len(found.seeds) == 1 else ""
     return (
         f"Predicted to gain more by {_named(found.most)} than by {_named(found.least)}: "
         f"by {attack} flipped more rarely by {found.value:+.3f} [{found.low:+.3f}, "
-        f"{found.high:+.3f}] (seeds {seeds}), {outcome}."
+        f"{found.high:+.3f}] (seeds {seeds}), {outcome}.{counted}{alone}"
     )
 
 

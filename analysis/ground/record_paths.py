@@ -39,7 +39,7 @@ def entry(record: Any, path: str) -> Any:
         if choice is None:
             reached = [_of_object(value, step["key"].strip('"'), path) for value in reached]
         else:
-            is_list |= choice.split(",")[0] == ALL
+            is_list |= _is_of_all(choice)
             reached = [each for value in reached for each in _of_list(value, choice, path)]
     if is_list and not reached:
         raise ValueError(f"{path}: no entry is like that")
@@ -70,11 +70,17 @@ def _of_list(values: Any, choice: str, path: str) -> list[Any]:
         if int(choice) >= len(values):
             raise ValueError(f"{path}: expected more than {choice} entries, got {len(values)}")
         return [values[int(choice)]]
-    conditions = choice.removeprefix(ALL).removeprefix(",")
+    # *name=x without a comma is no choice of all: only the first would be seen of several
+    is_of_all = _is_of_all(choice)
+    conditions = choice.removeprefix(ALL).removeprefix(",") if is_of_all else choice
     kept = [value for value in values if _meets(value, conditions, path)]
-    if not choice.startswith(ALL) and len(kept) != 1:
+    if not is_of_all and len(kept) != 1:
         raise ValueError(f"{path}: expected one entry with {choice}, got {len(kept)}")
     return kept
+
+
+def _is_of_all(choice: str) -> bool:
+    return choice.split(",")[0] == ALL
 
 
 def _meets(value: Any, conditions: str, path: str) -> bool:

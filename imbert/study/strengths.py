@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 from msgspec import UNSET
 
-from imbert.records import Number, Record, Result, plain, read_result
+from imbert.records import Failure, Number, Record, Result, plain, read, read_result
 from imbert.result import SCHEMA, require_same, write_record
 from imbert.study.missing import FAILED
 from imbert.study.plan import Cell, StudyConfig
@@ -19,6 +19,7 @@ from imbert.training.regularizers.choice import RegularizerChoice
 COST = 0.01  # of accuracy, at most
 ROUNDING = 1e-9  # shares of some hundred rows lie much further apart
 FAILED_TRAINING = FAILED.format(stage="train")
+DIVERGED = FloatingPointError.__name__  # what ends a training whose numbers are not finite
 
 
 class Tried(Record, frozen=True, kw_only=True):
@@ -28,7 +29,7 @@ class Tried(Record, frozen=True, kw_only=True):
         model: its name in the plan.
         kind: of its regularizer.
         strength: of it, λ; of FreeLB the radius of its ball.
-        accuracy: on the held-out rows, mean over the seeds; None where a training failed.
+        accuracy: on the held-out rows, mean over the seeds; None where a training diverged.
         cost: by how much that is below plain training's; None likewise.
         is_allowed: whether the cost is small enough.
     """
@@ -49,6 +50,7 @@ class Strengths(Record, frozen=True, kw_only=True):
         name: of the study.
         most: that a strength may cost.
         seeds: that all models have, over which means are taken.
+        left_out: the other seeds of the plan.
         accuracy: of plain training.
         tried: every regularized model, by kind and strength.
         chosen: for each kind the model with the largest strength that is allowed; None where none
@@ -59,6 +61,7 @@ class Strengths(Record, frozen=True, kw_only=True):
     name: str
     most: float
     seeds: list[int]
+    left_out: list[int]
     accuracy: float
     tried: list[Tried]
     chosen: dict[str, str | None]
@@ -75,18 +78,20 @@ def choose_strengths(study: StudyConfig, out: Path, most: float = COST) -> Stren
 
     Raises:
         ValueError: if the study has several tasks or sizes, the baseline has a regularizer, another
-            model has none, or no seed has a result of every model whose training did not fail.
+            model has none, two models of a kind have one strength, a training failed otherwise than
+            by numbers that are not finite, or no seed has a result of every model whose training
+            did not diverge.
         OSError: if a result cannot be read.
     """
     cells = list(study.cells())
     _require_plan(study, cells)
-    failed = {cell.model for cell in cells if (out / cell.folder / FAILED_TRAINING).exists()}
-    accuracies = _accuracies([cell for cell in cells if cell.model not in failed], out)
-    names = [name for name in study.models if name not in failed]
+    diverged = {cell.model for cell in cells if _has_diverged(out / cell.folder)}
+    accuracies = _accuracies([cell for cell in cells if cell.model not in diverged], out)
+    names = [name for name in study.models if name not in diverged]
     seeds = [seed for seed in study.seeds if all((name, seed) in accuracies for name in names)]
-    if study.baseline in failed or not seeds:
+    if study.baseline in diverged or not seeds:
         raise ValueError(
-            f"{out}: expected a seed with a result of every model whose training did not fail, "
+            f"{out}: expected a seed with a result of every model whose training did not diverge, "
             f"{study.baseline} among them, got none: run imbert study with --stages train"
         )
     means = {name: float(np.mean([accuracies[name, seed] for seed in seeds])) for name in names}
@@ -95,6 +100,7 @@ def choose_strengths(study: StudyConfig, out: Path, most: float = COST) -> Stren
         name=study.name,
         most=most,
         seeds=seeds,
+        left_out=[seed for seed in study.seeds if seed not in seeds],
         accuracy=means[study.baseline],
         tried=tried,
         chosen=largest_allowed(tried),
@@ -115,10 +121,13 @@ def told(strengths: Strengths) -> list[str]:
     """Every strength, then the choice."""
     seeds = ", ".join(map(str, strengths.seeds))
     lines = [f"plain training: {strengths.accuracy:.1%} of the held-out rows (seeds {seeds})"]
+    if strengths.left_out:
+        left_out = ", ".join(map(str, strengths.left_out))
+        lines.append(f"seeds of the plan that some model lacks, left out: {left_out}")
     for each in strengths.tried:
         verdict = "allowed" if each.is_allowed else "too dear"
         measured = (
-            "training failed"
+            "training diverged"
             if each.accuracy is None or each.cost is None
             else f"{each.accuracy:.1%}, {-100 * each.cost:+.1f} points: {verdict}"
         )
@@ -150,6 +159,36 @@ def _require_plan(study: StudyConfig, cells: Sequence[Cell]) -> None:
                 f"models.{cell.model}: expected a model {expected} regularizer where the baseline "
                 f"is {study.baseline}, got another"
             )
+    by_strength: dict[tuple[str, float], str] = {}
+    for cell in cells:
+        if (choice := cell.run.train.regularizer) is not None:
+            strength = (choice.kind, _strength(choice))
+            other = by_strength.setdefault(strength, cell.model)
+            # the rule could not tell them apart, and the order of the plan would choose
+            if other != cell.model:
+                raise ValueError(
+                    f"models.{cell.model}: expected another strength of {choice.kind} than that of "
+                    f"{other}, got {strength[1]:g} again"
+                )
+
+
+def _has_diverged(folder: Path) -> bool:
+    """Whether a training ended at a number that is not finite. One that ended otherwise, for want
+    of memory or of a file, says nothing of its strength.
+
+    Raises:
+        ValueError: if a training ended otherwise.
+    """
+    path = folder / FAILED_TRAINING
+    if not path.exists():
+        return False
+    failure = read(path, Failure)
+    if failure.kind != DIVERGED:
+        raise ValueError(
+            f"{folder}: expected a result or a training that diverged, got one that failed "
+            f"({failure.error}): run it again"
+        )
+    return True
 
 
 def _accuracies(cells: Iterable[Cell], out: Path) -> dict[tuple[str, int], float]:

@@ -129,7 +129,8 @@ class Verdict(Record, frozen=True, kw_only=True):
 
     Attributes:
         outcome: which one the interval is; "unknown" where nothing could be compared.
-        sentence: of the plan, for that outcome; it says first if the study is not complete.
+        sentence: of the plan, for that outcome; it says first if the study is not complete, and
+            last if there is one seed, or Student's interval over the seeds is no such outcome.
         preliminary: whether seeds of the plan are missing.
         value: the primary outcome, a difference or a difference of differences; in shares, or in
             edits.

@@ -8,7 +8,7 @@ import numpy as np
 from msgspec import UNSET, UnsetType
 
 from analysis.ground.difference import ROBUST_ACCURACY, Difference
-from analysis.ground.question import Question
+from analysis.ground.question import Outcome, Question
 from imbert.attack_records import Attack
 from imbert.study.comparison import (
     clusters_of,
@@ -101,9 +101,10 @@ def _read(
     high = None if interval is None else interval.high
     outcome = None if low is None or high is None else question.outcome(low, high)
     sentence = NOTHING if outcome is None else question.reading[outcome]
+    caution = _caution(question, outcome, compared)
     return Verdict(
         outcome=outcome or "unknown",
-        sentence=f"{_preliminary(paired, missing)}{sentence}",
+        sentence=f"{_preliminary(paired, missing)}{sentence}{caution}",
         preliminary=bool(missing),
         value=None if interval is None else interval.mean,
         low=low,
@@ -137,6 +138,22 @@ def _measured(measure: str, record: Attack) -> np.ndarray:
     edits = edits_needed(record)
     assert edits is not None  # such a seed is missing
     return edits
+
+
+def _caution(question: Question, outcome: Outcome | None, compared: GradedComparison | None) -> str:
+    """What stands behind the sentence where seeds do not bear it alone: resamples of few seeds see
+    too little of what these differ by, those of one see nothing of it.
+    """
+    if outcome is None or compared is None or compared.seeds is None:
+        return ""
+    over_seeds = compared.seeds
+    low = over_seeds.low
+    high = over_seeds.high
+    if over_seeds.n == 1 or low is None or high is None:
+        return " (Of one seed: what others would say is not known.)"
+    if outcome == "between" or question.outcome(low, high) == outcome:
+        return ""
+    return f" (Student's interval over the {over_seeds.n} seeds alone does not show it.)"
 
 
 def _preliminary(paired: Mapping[int, Arms], missing: list[MissingSeed]) -> str:

@@ -455,6 +455,9 @@ def test_a_prediction_from_a_fine_tuned_model_is_tested_by_the_other_seeds(tmp_p
         0.1, abs=0.1
     )
     assert 0 < every.low < every.value < every.high
+    # of equally many layers it is not said
+    assert found.sentence.count("These differ in the number of implicit layers") == 1
+    assert "Of one seed" not in found.sentence
     assert "seed 0, whose runs are left out" in found.sentence and "confirmed" in found.sentence
     assert "Of 12 runs 0 name the prediction" in found.sentence
     assert found.meta["runs"] == 12 and all(0 not in one.seeds for one in found.outcomes)
@@ -475,6 +478,18 @@ def test_few_placements_can_refute_it_or_be_too_alike(tmp_path: Path) -> None:
     assert "not told apart" in found.sentence and found.contrasts is not None
     by_seeds = [one.measured for one in found.outcomes if one.layers]
     assert found.contrasts[0].value == pytest.approx(by_seeds[0])
+
+
+def test_one_other_seed_says_so_and_one_placement_says_nothing(tmp_path: Path) -> None:
+    (tmp_path / "seed").mkdir()
+    path, folder = study_of_fine_tuned(tmp_path / "seed", {(): 0.7, (2,): 0.3}, seeds=2)
+    assert "confirmed. These differ in" in (told := confirm(path, folder, "characters").sentence)
+    assert "Of one seed: what others would say is not known." in told
+    ahead = json.loads(path.read_text())
+    ahead["placements"] = [one for one in ahead["placements"] if one["layers"]]
+    path.write_text(json.dumps(ahead))
+    with pytest.raises(ValueError, match="expected two placements of unequal predicted advantage"):
+        confirm(path, folder, "characters")
 
 
 def test_runs_that_name_a_prediction_from_a_fine_tuned_model_are_counted(tmp_path: Path) -> None:

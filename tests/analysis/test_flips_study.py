@@ -32,17 +32,32 @@ def results(record: Flips) -> dict[str, Any]:
     return dict(leaves(values))
 
 
+def files_of(folder: Path) -> list[Path]:
+    patterns = ("*/condition.json", "*/result.json", "*/attacks/*.json")
+    return [path for pattern in patterns for path in sorted(folder.glob(pattern))]
+
+
+def require_published(found: Flips, published: Path) -> None:
+    again = results(found)
+    expected = results(read_typed(published, Flips))
+    assert again.keys() == expected.keys()
+    for place, value in expected.items():
+        close = pytest.approx(value, rel=1e-9, abs=1e-12) if isinstance(value, float) else value
+        assert again[place] == close, place
+
+
 @pytest.mark.slow
 def test_the_published_verdict_is_computed_again() -> None:
-    files = [
-        path
-        for pattern in ("*/condition.json", "*/result.json", "*/attacks/*.json")
-        for path in sorted(RUNS.glob(pattern))
-    ]
+    files = files_of(RUNS)
     assert len(files) == 5 * (1 + 1 + 3)
-    found = results(judge(read_files(files, sorted(RUNS.glob("*/edits.json")))))
-    published = results(read_typed(STUDY / "flips.json", Flips))
-    assert found.keys() == published.keys()
-    for place, value in published.items():
-        close = pytest.approx(value, rel=1e-9, abs=1e-12) if isinstance(value, float) else value
-        assert found[place] == close, place
+    verdict = judge(read_files(files, sorted(RUNS.glob("*/edits.json"))))
+    require_published(verdict, STUDY / "flips.json")
+
+
+@pytest.mark.slow
+def test_the_published_verdict_on_implicit_models_is_computed_again() -> None:
+    folder = STUDY / "implicit"
+    explicit = [path for path in files_of(RUNS) if path.stem != "pgd"]
+    files = [folder / "plan.json", *files_of(folder), *explicit]
+    assert len(files) == 1 + 10 * (1 + 1 + 2)
+    require_published(judge(read_files(files)), folder / "flips.json")

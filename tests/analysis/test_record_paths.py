@@ -47,6 +47,7 @@ def test_a_path_reaches_its_entry(path: str, expected: object) -> None:
         ("models[size!=1].dev", "expected one entry with size!=1, got 2"),
         ("models[*,name=bert].dev", "no entry is like that"),
         ("models[names=bert].dev", "expected an object with 'names', got name, layers"),
+        ("models[*size!=1].dev", r"expected an object with '\*size', got name, layers"),
         ("models.dev", "expected an object with 'dev', got list"),
         ("powers[*]", r"expected a list before \[\*\], got dict"),
         ("by_layer[2].value", "expected more than 2 entries, got 2"),

@@ -12,7 +12,7 @@ import pytest
 from imbert import __main__ as command
 from imbert.result import write_json
 from imbert.study.plan import StudyConfig, study_config
-from imbert.study.strengths import choose_strengths, told
+from imbert.study.strengths import DIVERGED, choose_strengths, told
 
 RESULT = Path(__file__).parents[2] / "docs/studies/conditioning/runs/seed-0/result.json"
 GRID = {
@@ -81,6 +81,8 @@ def test_means_are_over_the_seeds_that_all_models_have(tmp_path: Path) -> None:
     write_results(plan(), tmp_path, PLAIN | kept | {"weak": (0.8,)})
     found = choose_strengths(plan(), tmp_path)
     assert found.seeds == [0] and found.chosen["consistency"] == "strong"
+    assert found.left_out == [1]
+    assert "seeds of the plan that some model lacks, left out: 1" in told(found)
 
 
 def test_a_strength_that_diverges_is_not_chosen_and_costs_no_other_a_seed(tmp_path: Path) -> None:
@@ -89,10 +91,16 @@ def test_a_strength_that_diverges_is_not_chosen_and_costs_no_other_a_seed(tmp_pa
     write_results(study, tmp_path, PLAIN | kept | {"strong": (0.85,)})
     failed = next(cell for cell in study.cells() if (cell.model, cell.seed) == ("strong", 1))
     (tmp_path / failed.folder).mkdir(parents=True)
-    write_json(tmp_path / failed.folder / "failed-train.json", {"error": "NaN", "kind": None})
+    write_json(tmp_path / failed.folder / "failed-train.json", {"error": "NaN", "kind": DIVERGED})
     found = choose_strengths(study, tmp_path)
     assert found.chosen["consistency"] == "middle" and found.seeds == [0, 1]
-    assert "strong (consistency, 1): training failed" in told(found)
+    assert found.left_out == []
+    assert "strong (consistency, 1): training diverged" in told(found)
+    # what a lack of memory ended says nothing of a strength
+    error = {"error": "out of memory", "kind": "RuntimeError"}
+    write_json(tmp_path / failed.folder / "failed-train.json", error)
+    with pytest.raises(ValueError, match=r"got one that failed \(out of memory\): run it again"):
+        choose_strengths(study, tmp_path)
 
 
 def test_what_the_rule_cannot_see_is_refused(tmp_path: Path) -> None:
@@ -100,6 +108,9 @@ def test_what_the_rule_cannot_see_is_refused(tmp_path: Path) -> None:
         choose_strengths(plan(), tmp_path)
     with pytest.raises(ValueError, match="of one task and size, got sst2-1000, sst2-500"):
         choose_strengths(plan(study={"sizes": [1000, 500]}), tmp_path)
+    again = {"train": {"regularizer": {**GRID["weak"], "max_edits": 2}}}
+    with pytest.raises(ValueError, match=r"models\.\w+: expected another strength of consistency"):
+        choose_strengths(plan(again=again), tmp_path)
     with pytest.raises(ValueError, match=r"models\.other: expected a model with a regularizer"):
         choose_strengths(plan(other={"dropout": 0.2}), tmp_path)
     write_results(plan(), tmp_path, PLAIN | dict.fromkeys(GRID, (0.85, 0.85)))

@@ -121,6 +121,32 @@ def test_a_seed_that_one_arm_lacks_is_named_and_makes_the_verdict_preliminary() 
     )
 
 
+def test_a_sentence_that_the_seeds_do_not_bear_alone_says_so() -> None:
+    """Two seeds of five gain everything: by resampling the mean gain lies below 0.85, by Student's
+    interval 0.4 ± 2.78·0.55/√5 it need not.
+    """
+    keeps, loses = made_up_attack("1" * 9, "1" * 9), made_up_attack("1" * 9, "0" * 9)
+    some = {seed: keeps if seed < 2 else loses for seed in range(5)}
+    attacked = {"a": dict.fromkeys(range(5), loses), "b": some}
+    caution = "(Student's interval over the 5 seeds alone does not show it.)"
+    found = judged(B_OVER_A, attacked, seeds=5, threshold=0.85)
+    assert (found.outcome, found.over_seeds.high > 0.85) == ("below", True)
+    assert found.sentence == f"It harms. {caution}"
+    assert judged(B_OVER_A, attacked, seeds=5).sentence == "Not told apart."
+    clear = {"a": dict.fromkeys(range(5), loses), "b": dict.fromkeys(range(5), keeps)}
+    assert judged(B_OVER_A, clear, seeds=5).sentence == "It helps."
+
+
+def test_a_sentence_of_one_seed_says_so() -> None:
+    attacked = {"a": {0: made_up_attack("1111", "0000")}, "b": {0: made_up_attack("1111", "1111")}}
+    caution = "(Of one seed: what others would say is not known.)"
+    assert judged(B_OVER_A, attacked, seeds=1).sentence == f"It helps. {caution}"
+    assert judged(B_OVER_A, attacked).sentence.endswith(f"It helps. {caution}")
+    # of the other seed no example is right before: it counts for nothing
+    attacked["a"][1] = attacked["b"][1] = made_up_attack("0000", "0000")
+    assert judged(B_OVER_A, attacked).sentence == f"It helps. {caution}"
+
+
 def test_only_the_seeds_that_the_plan_attacks_are_asked_for() -> None:
     keeps, loses = made_up_attack("11", "11"), made_up_attack("11", "00")
     plan = {"seeds": 4, "attacks": {"seeds": [1]}}
@@ -290,7 +316,7 @@ def test_the_table_begins_with_the_question_and_its_answer() -> None:
         "(0), where all are right before",
         "- sst2-1000, seed 1 is missing: b has not run",
         "- sst2-1000, **above**: Preliminary, the study is not complete (pairs of seeds 0, of 2 "
-        "planned): It helps.",
+        "planned): It helps. (Of one seed: what others would say is not known.)",
     ]
     printed = told(summary)
     assert max(map(len, printed)) <= 80 and printed[:2] == ["Question", "Does b help?"]
