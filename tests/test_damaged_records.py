@@ -153,7 +153,6 @@ def _without_depth(value: Any, marker: str, depth: int = 0) -> Any:
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
     """Few resamples, and pictures that are drawn but not written."""
-    monkeypatch.setattr(verdict, "RESAMPLES", 20)
     monkeypatch.setattr(rank_correlation, "RESAMPLES", 20)
     monkeypatch.setattr(resampling, "RESAMPLES", 20)
     blank = tmp_path_factory.mktemp("blank") / "blank.svg"
