@@ -55,6 +55,14 @@ def test_the_published_verdict_is_computed_again() -> None:
 
 
 @pytest.mark.slow
+def test_the_published_verdict_on_pairs_is_computed_again() -> None:
+    folder = STUDY / "mrpc"
+    files = [folder / "plan.json", *files_of(folder)]
+    assert len(files) == 1 + 5 * (1 + 1 + 2)
+    require_published(judge(read_files(files)), folder / "flips.json")
+
+
+@pytest.mark.slow
 def test_the_published_verdict_on_implicit_models_is_computed_again() -> None:
     folder = STUDY / "implicit"
     explicit = [path for path in files_of(RUNS) if path.stem != "pgd"]
