@@ -181,7 +181,7 @@ def test_a_full_disk_loses_nothing(run_folder, odestab, monkeypatch, call):
     with monkeypatch.context() as patch:
         patch.setattr(os, call, until_full)
         outcome = odestab.analyze("--workers", 1)  # the cells in their order
-    assert outcome.code == 2
+    assert outcome.code == 1
     assert [line for line in outcome.err if "warning" not in line] == [
         f"odestab: error: {Path('run', 'cells', lost[2].name)}: No space left on device"
     ]
@@ -201,7 +201,7 @@ def test_want_of_memory_is_one_line(run_folder, odestab, monkeypatch):
     next((run_folder / "cells").glob("dense-*")).unlink()
     monkeypatch.setattr(units, "measure", greedy)
     outcome = odestab.analyze()
-    assert outcome.code == 2 and "not enough memory; shorter texts" in outcome.err[-1]
+    assert outcome.code == 1 and "not enough memory; shorter texts" in outcome.err[-1]
 
 
 def test_another_failure_is_not_taken_for_want_of_memory(desk, config, monkeypatch):
