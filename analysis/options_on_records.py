@@ -73,9 +73,7 @@ def recalibrate_options(parser: Parser) -> None:
 
 def report_options(parser: Parser) -> None:
     """Options of `odestab report`."""
-    parser.add_argument(
-        "run", type=a_path, metavar="RUN", help="a folder that `odestab analyze` wrote"
-    )
+    _run_option(parser)
     for name in ("prediction", "study", "confirmation", "calibration", "flips"):
         parser.add_argument(
             f"--{name}", type=a_path, metavar="FILE", help=f"tell of this {name}.json in the report"
@@ -84,14 +82,18 @@ def report_options(parser: Parser) -> None:
 
 def export_options(parser: Parser) -> None:
     """Options of `odestab export`."""
-    parser.add_argument(
-        "run", type=a_path, metavar="RUN", help="a folder that `odestab analyze` wrote"
-    )
+    _run_option(parser)
     parser.add_argument(
         "--format", choices=FORMATS, default="csv", help="file format of the tables (default: csv)"
     )
     parser.add_argument(
         "--out", type=a_path, metavar="FOLDER", help="folder of the tables (default: RUN/tables)"
+    )
+
+
+def _run_option(parser: Parser) -> None:
+    parser.add_argument(
+        "run", type=a_path, metavar="RUN", help="a folder that `odestab analyze` wrote"
     )
 
 

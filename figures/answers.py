@@ -7,7 +7,6 @@ import xarray as xr
 
 from analysis.quantities import METHODS
 from analysis.quantities.labelled import finite
-from analysis.quantities.propagation import FAMILIES
 from analysis.run import Measurements
 from figures import propagation, selection
 from figures.findings import NOTHING, number, numbers_of, share, with_verdict
@@ -50,11 +49,7 @@ def _edits_at_the_end(run: Measurements, h: float | None) -> dict[str, np.ndarra
     """By method the growth of every edit at the last layer, the same edits for all; none where no
     edit was followed.
     """
-    of_edits = [
-        growth.values["measured"].isel(passed=-1, drop=True)
-        for growth in propagation.at_step_size(run, h)
-        if growth.kind not in FAMILIES
-    ]
+    of_edits = propagation.ends_of_edits(run, h)
     if not of_edits:
         return {}
     every = xr.concat(of_edits, "example")

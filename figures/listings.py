@@ -4,7 +4,6 @@ import numpy as np
 import xarray as xr
 
 from analysis.quantities import METHODS
-from analysis.quantities.propagation import FAMILIES
 from analysis.run import Measurements
 from figures import propagation, selection
 from figures.findings import number
@@ -87,10 +86,7 @@ def _edits(run: Measurements, config: RunConfig, h: float) -> Listing:
 def _ends(run: Measurements, h: float | None) -> dict[str, dict[int, float]]:
     """By method the growth of each edited pair at the last layer."""
     ends: dict[str, dict[int, float]] = {method: {} for method in METHODS}
-    for growth in propagation.at_step_size(run, h):
-        if growth.kind in FAMILIES:
-            continue
-        last = growth.values["measured"].isel(passed=-1)
+    for last in propagation.ends_of_edits(run, h):
         for method in METHODS:
             of_method = last.sel(scheme=method).values.tolist()
             ends[method].update(zip(last["example"].values.tolist(), of_method, strict=True))

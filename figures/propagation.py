@@ -11,7 +11,7 @@ from matplotlib.ticker import MaxNLocator
 
 from analysis.quantities import METHODS
 from analysis.quantities.labelled import finite
-from analysis.quantities.propagation import Growth, growths, spoilt
+from analysis.quantities.propagation import FAMILIES, Growth, growths, spoilt
 from analysis.run import Measurements
 from figures import readings, selection, style
 from figures.findings import NOTHING, number
@@ -120,6 +120,19 @@ def at_step_size(run: Measurements, wanted: float | None = None) -> list[Growth]
     h = selection.step_size(selection.steps_of(run, "propagation"), wanted)
     grown = growths(run["propagation"]) if run["propagation"] else []
     return [growth._replace(values=solved(growth.values.sel(step_size=h))) for growth in grown]
+
+
+def ends_of_edits(run: Measurements, wanted: float | None = None) -> list[xr.DataArray]:
+    """The growth of edits at the last layer, `(scheme, example)` of each kind.
+
+    Raises:
+        ValueError: if the step size was not measured.
+    """
+    return [
+        growth.values["measured"].isel(passed=-1, drop=True)
+        for growth in at_step_size(run, wanted)
+        if growth.kind not in FAMILIES
+    ]
 
 
 def solved(values: xr.Dataset) -> xr.Dataset:

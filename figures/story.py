@@ -7,8 +7,9 @@ import dataclasses
 from pathlib import Path
 from typing import TypeVar
 
+from msgspec import Struct
+
 from analysis.flips.records import Flips
-from analysis.ground.frozen_record import PartialRecord
 from analysis.ground.json_records import read_json
 from analysis.ground.typed_records import read_typed
 from figures import calibration, confirmation, controls, flips_page, prediction, records, robustness
@@ -71,39 +72,26 @@ def read_story(
         confirmation=_read(confirmation, "confirmation", records.Confirmation),
         study=_read(study, "study", records.Study),
         calibration=_read(calibration, "calibration", records.Calibration),
-        flips=_read_flips(flips),
+        flips=_read(flips, "flips", Flips),
     )
     if story.study is not None:
         _require_plans(story.study, study)
     return story
 
 
-R = TypeVar("R", bound=PartialRecord)
+R = TypeVar("R", bound=Struct)
 
 
 def _read(path: Path | None, name: str, kind: type[R]) -> R | None:
     if path is None:
         return None
-    _require_record_of(name, path)
-    return records.read(path, kind)
-
-
-def _read_flips(path: Path | None) -> Flips | None:
-    if path is None:
-        return None
-    _require_record_of("flips", path)
-    return read_typed(path, Flips)
-
-
-def _require_record_of(name: str, path: Path) -> None:
-    """Raise ValueError unless the file is of that kind of record: a calibration given as a study
-    should be told so, not of its first missing entry.
-    """
     values = read_json(path)
+    # a calibration given as a study should be told so, not of its first missing entry
     if not isinstance(values, dict) or KEYS[name] not in values or values.get("schema", 1) != 1:
         raise ValueError(
             f"{path}: expected the record of a {name}, with {KEYS[name]!r}, of schema 1"
         )
+    return read_typed(path, kind)
 
 
 def _require_plans(study: records.Study, path: Path | None) -> None:

@@ -148,9 +148,7 @@ def perturbations_options(parser: Parser) -> None:
 
 def study_options(parser: Parser) -> None:
     """Options of `imbert study`."""
-    parser.add_argument(
-        "study", type=a_path, metavar="STUDY.toml", help="the file that describes the study"
-    )
+    _study_option(parser)
     _data_option(parser, "the folder of STUDY.toml")
     _out_option(parser, "folder of the study")
     parser.add_argument(
@@ -184,10 +182,14 @@ def study_options(parser: Parser) -> None:
 
 def strengths_options(parser: Parser) -> None:
     """Options of `imbert strengths`."""
+    _study_option(parser)
+    _out_option(parser, "folder of the study")
+
+
+def _study_option(parser: Parser) -> None:
     parser.add_argument(
         "study", type=a_path, metavar="STUDY.toml", help="the file that describes the study"
     )
-    _out_option(parser, "folder of the study")
 
 
 def _checkpoint_options(parser: Parser) -> Options:

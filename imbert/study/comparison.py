@@ -152,9 +152,7 @@ def compare_graded(
     seeds = mean_interval(means) if means else None
     hierarchical: Interval | None = None
     if seeds is not None:
-        hierarchical = hierarchical_mean(values, kept, clusters)
-        if len(values) == 2:
-            hierarchical = widened(hierarchical, seeds)
+        hierarchical = _to_read(hierarchical_mean(values, kept, clusters), seeds)
     return GradedComparison(
         pairs=kept.sum(axis=1).tolist(),
         clusters=_count(clusters, kept),
@@ -181,8 +179,8 @@ def _items(
         cells = np.broadcast_to(groups, kept.shape)[kept]
         pooled = paired_test(model[kept], baseline[kept], cells)
         hierarchical = hierarchical_difference(model, baseline, kept, groups)
-        if len(model) == 2 and seeds is not None:
-            hierarchical = widened(hierarchical, seeds)
+        if seeds is not None:
+            hierarchical = _to_read(hierarchical, seeds)
     return ItemComparison(
         pairs=kept.sum(axis=1).tolist(),
         clusters=_count(clusters, kept),
@@ -191,6 +189,11 @@ def _items(
         seeds=convert(seeds, Spread | None, from_attributes=True),
         hierarchical=convert(hierarchical, Spread | None, from_attributes=True),
     )
+
+
+def _to_read(hierarchical: Interval, seeds: Interval) -> Interval:
+    """The interval to read, which `_resampled` names."""
+    return widened(hierarchical, seeds) if hierarchical.n == 2 else hierarchical
 
 
 def _count(clusters: np.ndarray | None, kept: np.ndarray) -> int | None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 
-from analysis.ground.terminal import wrapped
+from analysis.ground.terminal import WIDEST, wrapped
 from imbert.study.study_record import Group, Model, Spread, Study
 from imbert.study.summary import MEASURES
 from imbert.study.tables import answers, attack_caption, spread, with_interval
@@ -10,7 +10,6 @@ from imbert.study.tables import answers, attack_caption, spread, with_interval
 NAME = 32  # columns of the names of rows
 CELL = 16  # columns of a model's mean and interval, of which three stand side by side
 DIFFERENCE = 24  # of a difference and the ends of its interval, two side by side
-WIDTH = 80
 # in the row below it, the adversarial texts whose original a model has right
 CAPTIONS = {**MEASURES, "conditional": "  where the original is right"}
 Row = tuple[str, Callable[[Model], str]]
@@ -112,8 +111,8 @@ def _differences(group: Group, baseline: str) -> list[str]:
 def _table(models: Sequence[Model], rows: Sequence[Row], cell: int) -> Iterator[str]:
     """Rows that some model has a value in, as many models side by side as there is room for."""
     longest = max((len(model.name) for model in models), default=0)
-    cell = min(max(cell, longest + 1), WIDTH - NAME)
-    side_by_side = (WIDTH - NAME) // cell
+    cell = min(max(cell, longest + 1), WIDEST - NAME)
+    side_by_side = (WIDEST - NAME) // cell
     for start in range(0, len(models), side_by_side):
         part = models[start : start + side_by_side]
         yield _line("", [model.name for model in part], cell)

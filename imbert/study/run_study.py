@@ -17,8 +17,9 @@ from imbert.result import FolderInUseError, write_json, write_record, write_text
 from imbert.study.elsewhere import Unit, run_units, shared_token
 from imbert.study.missing import FAILED
 from imbert.study.plan import STAGES, Cell, StudyConfig
+from imbert.study.results import RESULT
 from imbert.study.study_record import Study, read_study_record
-from imbert.study.summary import RESULT, summarise
+from imbert.study.summary import summarise
 from imbert.study.tables import comma_separated, markdown
 from imbert.training.own_data import filled_values, resolved
 

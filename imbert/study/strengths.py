@@ -10,10 +10,11 @@ from typing import Literal
 import numpy as np
 from msgspec import UNSET
 
-from imbert.records import Failure, Number, Record, Result, plain, read, read_result
-from imbert.result import SCHEMA, require_same, write_record
+from imbert.records import Failure, Number, Record, Result, plain, read
+from imbert.result import SCHEMA, write_record
 from imbert.study.missing import FAILED
 from imbert.study.plan import Cell, StudyConfig
+from imbert.study.results import RESULT, results_of
 from imbert.training.regularizers.choice import RegularizerChoice
 
 COST = 0.01  # of accuracy, at most
@@ -193,19 +194,10 @@ def _has_diverged(folder: Path) -> bool:
 
 def _accuracies(cells: Iterable[Cell], out: Path) -> dict[tuple[str, int], float]:
     """The held-out accuracy of each run that has a result, by model and seed."""
-    accuracies = {}
-    for cell in cells:
-        path = out / cell.folder / "result.json"
-        if path.exists():
-            result = read_result(path)
-            require_same(
-                out / cell.folder,
-                "has the result of another run",
-                result.run.identity,
-                cell.run.identity,
-            )
-            accuracies[cell.model, cell.seed] = _accuracy(result, path)
-    return accuracies
+    return {
+        (cell.model, cell.seed): _accuracy(result, out / cell.folder / RESULT)
+        for cell, result in results_of(cells, out).items()
+    }
 
 
 def _accuracy(result: Result, path: Path) -> float:

@@ -14,13 +14,14 @@ from imbert.attack_records import Attack, AttackRecord, Masking, Transfers, read
 from imbert.attacks.registry import order_of
 from imbert.data.advglue import advglue_score, read_advglue
 from imbert.model.choice import ModelChoice
-from imbert.records import Number, Result, ResultMeta, as_written, read_result
-from imbert.result import SCHEMA, require_same
+from imbert.records import Number, Result, ResultMeta, as_written
+from imbert.result import SCHEMA
 from imbert.study.comparison import edits_under_attacks, on_advglue, under_attacks
 from imbert.study.edits_needed import mean_edits_needed
 from imbert.study.missing import Records, what_is_missing
 from imbert.study.plan import Cell, StudyConfig
 from imbert.study.plan_file import read_plan_record
+from imbert.study.results import results_of
 from imbert.study.study_record import (
     AttackSpread,
     Group,
@@ -42,7 +43,6 @@ MEASURES = {  # name: caption
     "adversarial": "AdvGLUE adversarial",
     "conditional": "AdvGLUE adversarial where the original is right",
 }
-RESULT = "result.json"
 ATTACKS = "attacks"
 
 
@@ -63,8 +63,9 @@ def summarise(study: StudyConfig, out: Path, data: Path | None = None) -> Study:
         OSError: if it cannot be read.
     """
     cells = list(study.cells())
-    present = [cell for cell in cells if (out / cell.folder / RESULT).exists()]
-    results = {cell: _with_clusters(_result(out, cell), data) for cell in present}
+    results = {
+        cell: _with_clusters(result, data) for cell, result in results_of(cells, out).items()
+    }
     attacks = {cell: read_attacks(out / cell.folder / ATTACKS) for cell in results}
     names = _ordered(cell.group for cell in cells)
     plan = read_plan_record(out)
@@ -87,18 +88,6 @@ def summarise(study: StudyConfig, out: Path, data: Path | None = None) -> Study:
             plan_changes=plan.changes if plan is not None and plan.changes else UNSET,
         )
     )
-
-
-def _result(out: Path, cell: Cell) -> Result:
-    """A cell's result, which must be of the choices that the study has now."""
-    result = read_result(out / cell.folder / RESULT)
-    require_same(
-        out / cell.folder,
-        "has the result of another run",
-        result.run.identity,
-        cell.run.identity,
-    )
-    return result
 
 
 def _with_clusters(result: Result, data: Path | None) -> Result:
