@@ -41,7 +41,9 @@ lint: $(INSTALLED)
 	$(BIN)/mypy
 
 wheel: $(INSTALLED)
+	@$(PIP_INSTALL) --editable '.[release]'
 	$(BIN)/python tests/installed_wheel.py
+	$(BIN)/twine check --strict build/wheel/*.whl
 
 docs: $(DOCS_INSTALLED)
 	$(BIN)/python -m mkdocs build --quiet --strict

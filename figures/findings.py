@@ -4,7 +4,6 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from analysis.quantities import METHODS
 from analysis.quantities.growth import status_name
 from analysis.run import Measurements
 from figures.layer_rows import LayerRow, layer_rows
@@ -77,63 +76,6 @@ def numbers_of(rows: Sequence[LayerRow]) -> list[int]:
 def with_verdict(rows: Sequence[LayerRow], method: str, name: str = "stable") -> list[int]:
     """The layers with a verdict on a method."""
     return [row.layer for row in rows if row.verdict[method] == name]
-
-
-def opening(run: Measurements, step_size: float | None = None) -> str:
-    """Is each layer a stable step, and does an implicit step damp more here?"""
-    rows = layer_rows(run, step_size)
-    if not rows:
-        return "No layer has been measured in this run, so nothing can be said about its stability."
-    return f"{_on_stability(rows)} {_on_damping(rows)}"
-
-
-def _on_stability(rows: list[LayerRow]) -> str:
-    layers, h = numbers_of(rows), number(rows[0].step_size)
-    calm = with_verdict(rows, "explicit")
-    if len(calm) == len(rows):
-        answer = "Yes"
-    elif not with_verdict(rows, "explicit", "unsettled") and not calm:
-        answer = "No"
-    else:
-        answer = "Only in part"
-    text = (
-        f"Is each layer a stable step? {answer}: for most texts the explicit "
-        f"Euler step of size h = {h} is stable, max |1 + hλ| ≤ 1, in {share(calm, layers)}; the "
-        "implicit Euler step of the same size is stable in "
-        f"{share(with_verdict(rows, 'implicit'), layers)}."
-    )
-    for method in METHODS:
-        if unsettled := with_verdict(rows, method, "unsettled"):
-            text += (
-                f" For the {method} step the listed eigenvalues do "
-                f"not settle it in {share(unsettled, layers)}."
-            )
-    return text
-
-
-def _on_damping(rows: list[LayerRow]) -> str:
-    layers = numbers_of(rows)
-    ahead = {
-        name: [row.layer for row in rows if row.damps_more() == name]
-        for name in ("implicit", "explicit", "undecided")
-    }
-    if len(ahead["implicit"]) == len(rows):
-        answer = "Yes"
-    elif ahead["implicit"]:
-        answer = "Not everywhere"
-    else:
-        answer = "No" if ahead["explicit"] else "Undecided"
-    text = (
-        f"Does an implicit step damp more here? {answer}: of random perturbations it damps more in "
-        f"{share(ahead['implicit'], layers)}, the explicit one in "
-        f"{share(ahead['explicit'], layers)}"
-    )
-    if not ahead["undecided"]:
-        return f"{text}."
-    unknown = [row.layer for row in rows if not row.advantage_known]
-    verb = "is" if len(ahead["undecided"]) == 1 else "are"
-    text += f", and {share(ahead['undecided'], layers)} {verb} within two standard errors of a tie"
-    return text + (f" or hold texts without a value ({len(unknown)})." if unknown else ".")
 
 
 def guarantee(run: Measurements, step_size: float | None = None) -> str:

@@ -99,6 +99,12 @@ def write_page(record: Flips, folder: Path) -> Path:
         fate_tables=[(_of_whom(fate), _fate_table(fate)) for fate in record.fates],
         alone=_alone_table(record),
         models=_model_table(record),
+        versions="\n".join(
+            [
+                *(f"{name} {version}" for name, version in record.versions.items()),
+                f"seed {record.seed}",
+            ]
+        ),
     )
     path = folder / "flips.html"
     write_text(path, page)

@@ -117,7 +117,6 @@ def _page(run: Measurements, folder: Path, h: float, told: story.Story) -> str:
         model=config.model,
         facts=_facts(config, h),
         answers=answers(run, h),
-        opening=findings.opening(run, h),
         texts=listings(run, config, h),
         pictures=[
             _pictured(run, picture, h, folder, planes is not None and picture is SPECTRA)

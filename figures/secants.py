@@ -267,21 +267,24 @@ def finding(run: Measurements, step_size: float | None = None) -> str:
     if not any(one.edits.n for one in found):
         return NOTHING
     pairs, originals = dataset.sizes["pair"], len(np.unique(dataset["cluster"].values))
+    made_from = style.counted(originals, "original")
+    explicit, implicit = (_shares(found, method) for method in METHODS)
     text = (
-        f"At h = {number(h)} the share of {style.counted(pairs, 'edit')} (made from "
-        f"{style.counted(originals, 'original')}) that a step damps is, by layer and with its 95 % "
-        f"interval over originals: {'; '.join(_shares(found, method) for method in METHODS)}."
+        f"At h = {number(h)} the explicit step damps {explicit} of {style.counted(pairs, 'edit')} "
+        f"(made from {made_from}), by layer, the implicit one {implicit}."
     )
     return " ".join([text, _on_eigenvalues(found), *_on_graph(run, found, h)])
 
 
 def _shares(found: list[Damped], method: str) -> str:
-    words = [_share(one) for one in found if one.method == method]
-    return f"{method} {', '.join(words)}"
-
-
-def _share(one: Damped) -> str:
-    return f"layer {one.layer} {_share_alone(one)}"
+    """The range over layers, and where it is that of the edits that are known alone."""
+    mine = [one for one in found if one.method == method]
+    known = [one.edits.mean for one in mine if one.edits.n]
+    if not known:
+        return "an unknown share"
+    partly = [one.layer for one in mine if one.edits.n < one.of]
+    layers = share(partly, [one.layer for one in mine])
+    return per_cent(known) + (f" (not all edits known in {layers})" if partly else "")
 
 
 def _share_alone(one: Damped) -> str:
@@ -301,8 +304,8 @@ def _on_eigenvalues(found: list[Damped]) -> str:
         if apart:
             layers = share([one.layer for one in apart], [one.layer for one in mine])
             words.append(
-                f"about the {method} step in {layers}, where it damps "
-                f"{per_cent([one.eigenvalues for one in apart])} of the leading eigenvalues and "
+                f"about the {method} step in {layers}, which damps "
+                f"{per_cent([one.eigenvalues for one in apart])} of them there and "
                 f"{per_cent([one.edits.mean for one in apart])} of the edits"
             )
     if not any(one.comparable for one in found):
@@ -313,12 +316,7 @@ def _on_eigenvalues(found: list[Damped]) -> str:
             f"Leading eigenvalues agree: in every layer{where} a step damps at least half of both, "
             "or less than half of both."
         )
-    return (
-        f"Leading eigenvalues disagree {', and '.join(words)}. They are chosen for being extreme, "
-        "and each holds for an infinitesimal perturbation in one direction. An edit is an average "
-        "of directions; where every token keeps its place, its secant lies in the hull of the "
-        "relative graphs at the states between the two texts."
-    )
+    return f"Leading eigenvalues, chosen for being extreme, disagree {', and '.join(words)}."
 
 
 def _on_graph(run: Measurements, found: list[Damped], h: float) -> list[str]:
@@ -339,15 +337,14 @@ def _on_graph(run: Measurements, found: list[Damped], h: float) -> list[str]:
     if known:
         factors = [worst[one.layer] for one in known]
         sentences.append(
-            "Eigenvalues lie inside the relative graph, worst growth is on its boundary: on text "
-            f"{text} the explicit step stretches a small perturbation by a factor of at most "
-            f"{number(min(factors))} to {number(max(factors))}, by layer; a leading eigenvalue of "
-            f"any text is stretched by at most {number(max(one.largest for one in known))}."
+            f"On text {text} the explicit step stretches a small perturbation by a factor of at "
+            f"most {number(min(factors))} to {number(max(factors))}, by layer, and a leading "
+            f"eigenvalue of any text by at most {number(max(one.largest for one in known))}."
         )
     if total:
         sentences.append(
-            f"Of {total} secants at the start of explicit steps {inside} lie within the outer "
-            "circles of that text's graph."
+            f"{inside} of {total} secants at the start of explicit steps lie within the outer "
+            "circles of that text's relative graph."
         )
     return sentences
 

@@ -22,6 +22,7 @@ import {", ".join(PACKAGES)}
 for package in ({", ".join(PACKAGES)}):
     print(package.__file__)
 """
+ALONE = "import sys; sys.modules['matplotlib'] = None; import odestab; odestab.load_encoder"
 COMMANDS = (
     "odestab --help",
     "imbert --help",
@@ -81,6 +82,7 @@ def use(wheel: pathlib.Path, folder: pathlib.Path) -> None:
     places = run(str(scripts / "python"), "-c", IMPORTED, cwd=folder).splitlines()
     if not all(pathlib.Path(place).is_relative_to(packages) for place in places):
         raise SystemExit(f"expected the packages of the wheel, got {places}")
+    run(str(scripts / "python"), "-c", ALONE, cwd=folder)
     (folder / "texts.txt").write_text("Good morning\n", encoding="utf-8")
     for line in COMMANDS:
         command, *options = line.split()

@@ -275,7 +275,10 @@ TERMS: tuple[tuple[str, Any], ...] = (
         "for the states x and x̃ of a text and its edit, δ = x̃ − x and the difference Δf of the "
         "field: ζ = a + i(L² − a²)^½ with a = ⟨Δf, δ⟩/‖δ‖² and L = ‖Δf‖/‖δ‖. Nothing is "
         "linearised: an explicit Euler step multiplies ‖δ‖ by |1 + hζ| exactly, with ζ where it "
-        "starts, an implicit one by 1/|1 − hζ|, with ζ where it ends. " + CONVENTION,
+        "starts, an implicit one by 1/|1 − hζ|, with ζ where it ends. An eigenvalue tells of an "
+        "infinitesimal perturbation in one direction, an edit is an average of directions: where "
+        "every token keeps its place, its secant lies in the hull of the relative graphs at the "
+        "states between the two texts. " + CONVENTION,
     ),
 )
 

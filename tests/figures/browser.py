@@ -106,6 +106,14 @@ class Page:
         assert "exceptionDetails" not in done, done
         return done["result"].get("value")
 
+    def wait(self, expression: str) -> Any:
+        """The value that a promise of the page is kept with."""
+        done = self.call(
+            "Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True
+        )
+        assert "exceptionDetails" not in done, done
+        return done["result"]["value"]
+
     def key(self, name: str) -> None:
         """Press and leave a key."""
         code, text = KEYS[name]

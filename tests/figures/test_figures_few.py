@@ -63,14 +63,11 @@ def test_one_layer_is_no_share_of_layers() -> None:
     calm, wild = of_one_layer(stable=True), of_one_layer(stable=False)
     for run in (calm, wild):
         for told in (
-            findings.opening(run),
             findings.guarantee(run),
             growth.finding(run),
             growth.finding_on_advantage(run),
         ):
             assert "of 1 layer" not in told and "all 1" not in told, told
-    assert "≤ 1, in layer 0 (the only one measured)" in findings.opening(calm)
-    assert "≤ 1, in no layer (only layer 0 was measured)" in findings.opening(wild)
 
 
 @pytest.mark.parametrize(
@@ -81,11 +78,6 @@ def test_of_one_layer_the_step_that_damps_more_is_named(method: str, advantage: 
     run = synthetic.changed(of_one_layer(), "growth", advantage=lambda _: advantage)
     told = growth.finding_on_advantage(run)
     assert f"{method}, in layer 0" in told and " 0, the" not in told
-
-
-def test_layers_within_an_error_of_a_tie_agree_with_their_verb() -> None:
-    tie = synthetic.changed(of_one_layer(), "growth", advantage=lambda _: 0.0)
-    assert "layer 0 (the only one measured) is within two standard errors" in findings.opening(tie)
 
 
 def test_the_exponents_of_one_text_are_compared_without_a_count() -> None:

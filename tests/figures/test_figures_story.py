@@ -113,7 +113,7 @@ def headings(text: str) -> list[str]:
 @pytest.mark.slow
 def test_without_records_the_page_asks_and_says_its_limits(tmp_path: Path) -> None:
     found = headings(page(tmp_path, Story()))
-    assert found[0] == "The question" and "Limits" in found
+    assert found[0] == "What a step is" and "Limits" in found
     assert not {"What was predicted", "What fine-tuning showed", "Controls"} & set(found)
 
 
