@@ -168,11 +168,11 @@ def _error(ax: Axes, linearity: Mapping[str, CalibratedLinearity]) -> None:
     ax.set_yscale("log")
     ax.set_xlabel("size of the perturbation, ‖δ‖/‖x‖")
     ax.set_ylabel("error of log growth (nats, median)")
-    ends = "; ".join(
+    ends = [
         f"{kind}: no size tried" if each.ends is None else f"{kind}: size {each.ends:.2g}"
         for kind, each in linearity.items()
-    )
-    ax.set_title(f"through all steps; 0.1 nats off at\n{ends}")
+    ]
+    ax.set_title("\n".join(["through all steps; 0.1 nats off at", *ends]))
 
 
 def _name(series: CalibratedSeries) -> str:

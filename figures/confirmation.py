@@ -91,7 +91,7 @@ def _title(correlation: ConfirmedCorrelation) -> str:
     return (
         f"{correlation.name} {correlation.value:+.2f} [{low:+.2f}, {high:+.2f}], "
         f"p = {not_a_number(correlation.p_value):.2g}"
-    )
+    ).replace("-", "−")
 
 
 def tell(record: Confirmation, folder: Path) -> Confirmed:

@@ -33,6 +33,7 @@ MEASURES = {
     "conditional": "adversarial where\noriginal is right",
 }
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "h", "p", "*", "d", "8")
+LEAST = 3  # seeds: the interval of two is as wide as the axis, and their dots say more
 WIDE = 7  # columns, beyond which counts stand closer together
 
 CAPTION = (
@@ -59,7 +60,7 @@ def draw(study: Study, ax: style.Target = None) -> Figure:
     """Per task and size a panel of accuracies on dev and AdvGLUE, and one of accuracies before and
     under each attack where there are any.
 
-    Markers are means over seeds, lines 95 % t intervals (none with one seed), small dots the seeds.
+    Markers are means over seeds, lines 95 % t intervals of three or more, small dots the seeds.
     Where fewer seeds were attacked than trained, n says how many, model by model in the order of
     the markers. Columns of one attack in growing balls ("pgd-0.1", "pgd-0.3") are a ladder: a thin
     line joins the rungs of each model, and each is named by its radius r in mean word norms.
@@ -86,7 +87,7 @@ def _draw_measures(ax: Axes, group: Group) -> None:
         x = whiskers.beside(range(len(MEASURES)), i, len(group.models))
         _points(ax, x, [model.measures.get(name) for name in MEASURES], model.role, _marker(i))
     _columns(ax, list(MEASURES.values()), group)
-    ax.set_title(f"{_title(group)}: {_over_seeds([group])}")
+    ax.set_title(f"{_title(group)}: {_over_seeds([group], LEAST)}")
 
 
 def _draw_attacks(ax: Axes, group: Group) -> None:
@@ -168,8 +169,9 @@ def _points(
 ) -> None:
     """Means with intervals; what was not measured, or has no interval, is left out."""
     colour = style.COLOURS[role]
-    low = np.clip(_numbers(intervals, "low"), 0, 1)
-    high = np.clip(_numbers(intervals, "high"), 0, 1)
+    enough = [each if each is not None and each.n >= LEAST else None for each in intervals]
+    low = np.clip(_numbers(enough, "low"), 0, 1)
+    high = np.clip(_numbers(enough, "high"), 0, 1)
     ax.vlines(x, low, high, color=colour, linewidth=1, alpha=0.5 if hollow else 1)
     for place, interval in zip(x, intervals, strict=True):
         seeds = () if interval is None or hollow else interval.values
@@ -227,17 +229,20 @@ def _title(group: Group) -> str:
     return f"{style.plain(group.task)}, {group.size or 'all'} rows"
 
 
-def _over_seeds(groups: Sequence[Group]) -> str:
-    """What a number is of: one seed has no interval."""
-    counts = {len(model.seeds) for group in groups for model in group.models}
-    if not counts or max(counts) < 2:
+def _over_seeds(groups: Sequence[Group], least: int = 2) -> str:
+    """What a number is of, where intervals take a least number of seeds."""
+    most = max((len(model.seeds) for group in groups for model in group.models), default=0)
+    if most < 2:
         return "one seed each, without intervals"
-    return "means over seeds with 95 % intervals"
+    if most < least:
+        return "means over seeds, too few for intervals"
+    few = any(len(model.seeds) < least for group in groups for model in group.models)
+    return "means over seeds, 95 % intervals" + (f" of {least} seeds or more" if few else "")
 
 
 def tell(record: Study, folder: Path) -> Trained:
     """What story.html.j2 shows of a study, its figure written into a folder."""
-    caption = CAPTION.format(seeds=_over_seeds(record.groups))
+    caption = CAPTION.format(seeds=_over_seeds(record.groups, LEAST))
     question = record.study.question if isinstance(record.study.question, Question) else None
     return Trained(
         question="" if question is None else question.name,

@@ -2,9 +2,11 @@
 have.
 """
 
+import numpy as np
 import pytest
 import synthetic
 import synthetic_full
+from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from test_figures_robustness import drawn, study
 from test_figures_story import records
@@ -94,12 +96,36 @@ def test_one_seed_has_no_interval_in_any_word(tmp_path, monkeypatch) -> None:
     from figures import style
 
     monkeypatch.setattr(style, "_WITHOUT_DATES", {"svg": style._WITHOUT_DATES["svg"]})
-    for seeds, said in ((1, "one seed each, without intervals"), (3, "over seeds with 95 %")):
+    for seeds, said in ((1, "one seed each, without intervals"), (3, "over seeds, 95 %")):
         record = study(seeds)
         assert said in words(drawn(record)) and ("95 %" in words(drawn(record))) == (seeds > 1)
         told = robustness.tell(typed(record, Study, "here"), tmp_path)
         assert said in told.shown.caption
         assert all(said in table.caption for _, table in told.groups)
+
+
+def test_the_interval_of_two_seeds_is_in_the_table_alone(tmp_path, monkeypatch) -> None:
+    from figures import style
+
+    monkeypatch.setattr(style, "_WITHOUT_DATES", {"svg": style._WITHOUT_DATES["svg"]})
+
+    def lines(seeds: int) -> int:
+        heights = [
+            abs(segment[1, 1] - segment[0, 1])
+            for panel in drawn(study(seeds)).axes
+            for one in panel.collections
+            if isinstance(one, LineCollection)
+            for segment in one.get_segments()
+            if len(segment) == 2
+        ]
+        return int(np.isfinite(heights).sum())
+
+    assert lines(2) == 0 < lines(3)
+    record = study(2)
+    assert "means over seeds, too few for intervals" in words(drawn(record))
+    told = robustness.tell(typed(record, Study, "here"), tmp_path)
+    assert "too few for intervals" in told.shown.caption
+    assert all("over seeds, 95 % intervals" in table.caption for _, table in told.groups)
 
 
 def test_linearity_that_does_not_end_is_said_in_words() -> None:
