@@ -29,6 +29,8 @@ PYTHON = [
     for language, block in blocks
     if language == "python"
 ]
+(STARTED,) = (block for _, block in PYTHON if "path-or-hub-id" in block)
+OTHERS = [(name, block) for name, block in PYTHON[1:] if block != STARTED]
 LINES = [
     line
     for blocks in BLOCKS.values()
@@ -36,6 +38,13 @@ LINES = [
     if language == "sh"
     for line in block.splitlines()
 ]
+# what README shows of the output of a block's last command
+SHOWN = {
+    commands.splitlines()[-1].split("#")[0].strip(): output.splitlines()
+    for commands, output in re.findall(
+        r"```sh\n(.*?)```\s*```text\n(.*?)```", PAGES[0].read_text(encoding="utf-8"), re.DOTALL
+    )
+}
 AFTER = ("calibrate", "condition")  # take a model that was fine-tuned
 MAIN: dict[str, Callable[[Sequence[str]], int]] = {"odestab": odestab, "imbert": imbert}
 
@@ -52,6 +61,20 @@ def run(block: str) -> dict[str, Any]:
     return scope
 
 
+def masked(line: str) -> str:
+    """A line without its numbers, which differ a little between machines, and its spaces."""
+    return " ".join(re.sub(r"[-−]?\d[\d.]*", "0", line).split())
+
+
+def require_shown(program: str, command: Sequence[str], printed: str) -> None:
+    """What README shows of a command's output is in it; a line ends where … stands."""
+    lines = [masked(line) for line in printed.splitlines()]
+    for line in SHOWN.get(shlex.join([program, *command]).replace("'", '"'), ()):
+        start, cut, _ = masked(line).partition("…")
+        start = start.rstrip() if cut else start
+        assert any(each.startswith(start) if cut else each == start for each in lines), line
+
+
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "examples").symlink_to(ROOT / "examples")
@@ -66,13 +89,11 @@ def test_the_python_example_runs(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_the_classifier_loads(minilm_folder: Path) -> None:
-    scope = run(PYTHON[1][1].replace("path-or-hub-id", str(minilm_folder)))
+    scope = run(STARTED.replace("path-or-hub-id", str(minilm_folder)))
     assert len(implicit_layers(scope["model"])) == 3
 
 
-@pytest.mark.parametrize(
-    "block", [block for _, block in PYTHON[2:]], ids=[name for name, _ in PYTHON[2:]]
-)
+@pytest.mark.parametrize("block", [block for _, block in OTHERS], ids=[name for name, _ in OTHERS])
 def test_the_code_of_a_how_to_runs(block: str) -> None:
     assert run(block)
 
@@ -100,18 +121,45 @@ def test_there_is_a_command_for_each_use() -> None:
 @pytest.mark.parametrize(
     "command", [command for command in commands("odestab") if command[0] not in AFTER], ids=" ".join
 )
-def test_a_command_draws(command: list[str], folder: Path) -> None:
+def test_a_command_draws(
+    command: list[str], folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert odestab(command) == 0
+    require_shown("odestab", command, capsys.readouterr().out)
     assert any(folder.rglob("*.svg"))
 
 
+def test_readme_shows_an_output_for_each_question() -> None:
+    assert [line.split()[:2] for line in SHOWN] == [
+        ["odestab", "condition"],
+        ["odestab", "edits"],
+        ["odestab", "predict"],
+    ]
+    assert set(SHOWN) <= {
+        shlex.join(["odestab", *command]).replace("'", '"') for command in commands("odestab")
+    }
+
+
+def test_an_output_that_is_not_printed_is_found() -> None:
+    edits = next(shlex.split(line)[1:] for line in SHOWN if " edits " in line)
+    require_shown(
+        "odestab", edits, "layer explicit implicit predicted converged\n3 1.2 1 1 yes\nall 1 2 yes"
+    )
+    with pytest.raises(AssertionError):
+        require_shown("odestab", edits, "layer explicit implicit\n3 1.2 1 1 yes\nall 1 2 yes")
+
+
 @pytest.mark.slow
-def test_a_model_is_finetuned_measured_and_attacked(folder: Path) -> None:
+def test_a_model_is_finetuned_measured_and_attacked(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     for command in commands("imbert"):
         assert imbert(command) == 0, command
     for command in commands("odestab"):
         if command[0] in AFTER:
+            capsys.readouterr()
             assert odestab(command) == 0, command
+            require_shown("odestab", command, capsys.readouterr().out)
     assert len(json.loads((folder / "runs/condition/condition.json").read_text())["inputs"]) == 32
     fits = json.loads((folder / "runs/calibration/calibration.json").read_text())["fits"]
     assert {"gaussian", "worst", "attack"} == {row["kind"] for row in fits} and fits[0][
