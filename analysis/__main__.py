@@ -83,11 +83,11 @@ def analyze(options: argparse.Namespace) -> None:
     if summary is None:
         show(WAITING)
         return
-    from figures.findings import opening
+    from figures.answers import answers
     from figures.report import write_report
 
     page = write_report(summary, options.out)
-    show(opening(summary))
+    show(f"{each.question} {each.verdict}. {each.sentence}" for each in answers(summary))
     print(f"report: {page}")
     show_next(
         "open the report in a browser, or write its tables for a spreadsheet:",

@@ -304,7 +304,7 @@ def test_a_failing_report_keeps_the_numbers(odestab, run_folder, monkeypatch):
 
 def test_the_answer_of_a_run_is_printed_once_with_what_to_look_at(odestab, run_folder):
     outcome = odestab.analyze()
-    assert outcome.code == 0 and outcome.out.count("Is each layer a stable step?") == 1
+    assert outcome.code == 0 and outcome.out.count("Is a layer of this model a stable step?") == 1
     lines = outcome.out.splitlines()
     assert max(map(len, lines)) <= 80
     report, words, command = lines[-3:]
