@@ -15,6 +15,7 @@ from analysis.ground.commands import (
     positive,
 )
 from analysis.ground.schedulers import scheduler_option
+from imbert.attacks.choice import AttackChoice
 from imbert.attacks.registry import ATTACKS
 from imbert.study.plan import STAGES
 
@@ -42,7 +43,7 @@ WORDS = MappingProxyType(
             "Attacks a checkpoint on the first examples of the dev split, and checks whether the "
             "attacks themselves were weak.",
             (
-                "imbert attack CHECKPOINT --data examples/finetune --out runs/attacks",
+                "imbert attack CHECKPOINT --data examples/finetune --kind pgd --out DIR",
                 "imbert attack CHECKPOINT --kind characters --no-masking --out DIR",
             ),
         ),
@@ -123,9 +124,17 @@ def attack_options(parser: Parser) -> None:
         metavar="N",
         help="restarts of the attacks that climb gradients (default: each attack's own)",
     )
-    attacks.add_argument("--synonyms", metavar="FILE", help="table of word substitutions")
     attacks.add_argument(
-        "--antonyms", metavar="FILE", help="pairs of words that never stand for each other"
+        "--synonyms",
+        metavar="FILE",
+        help='table of the attack words, a JSON object {"word": ["substitute", ...]}, also .gz '
+        f"(default: {AttackChoice().synonyms})",
+    )
+    attacks.add_argument(
+        "--antonyms",
+        metavar="FILE",
+        help="pairs of words that never stand for each other, two words a line, also .gz "
+        "(default: none)",
     )
     checks = parser.group("masking checks")
     checks.add_argument(

@@ -1,11 +1,17 @@
 """How trained models are attacked, as a study or the command chooses it."""
 
+from pathlib import Path
+
 from analysis.ground.frozen_record import Choice
 from imbert.attacks.registry import ATTACKS, changes_texts
 from imbert.toml_tables import MOST, in_range, one_of
 
 # of attacks on word embeddings, in mean word norms: one straight step, beyond it, a word exchanged
 RADII = (0.1, 0.3, 1.0)
+LAYOUTS = {  # of the tables of words
+    "synonyms": 'a JSON object {"word": ["substitute", ...]}',
+    "antonyms": "a text file of two words a line",
+}
 
 
 class AttackChoice(Choice, frozen=True):
@@ -59,6 +65,25 @@ class AttackChoice(Choice, frozen=True):
         one_of("attacks.norm", self.norm, ("l2", "linf"))
         one_of("attacks.gradient", self.gradient or "implicit", ("implicit", "unrolled"))
         in_range("attacks.restarts", self.restarts, 1, MOST)
+
+    def require_tables(self, data: Path) -> None:
+        """Refuse tables of words that are not there, before any attack has taken its time.
+
+        Args:
+            data: where relative paths start.
+
+        Raises:
+            FileNotFoundError: naming the file, what it must be, and the way on.
+        """
+        for kind in self.kinds:
+            for name in ATTACKS[kind].tables:
+                table = getattr(self, name)
+                if table is not None and not (data / table).is_file():
+                    raise FileNotFoundError(
+                        f"attack {kind}: expected {name} (--{name} FILE) as {LAYOUTS[name]}, .gz "
+                        f"allowed, got no file {data / table}; antonyms are optional, and other "
+                        "attacks (--kind) need no table"
+                    )
 
     @property
     def radii(self) -> tuple[float, ...]:

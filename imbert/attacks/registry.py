@@ -23,12 +23,14 @@ class AttackKind:
         changes: texts, which can be put to another model, or word embeddings in a ball, whose
             radius may be several.
         uses: what it asks the model for.
+        tables: the choices that name its tables of words.
     """
 
     module: str
     class_name: str
     changes: Literal["texts", "word embeddings"]
     uses: Literal["gradients", "answers"]
+    tables: tuple[str, ...] = ()
 
     def load(self) -> "type[AbstractAttack]":
         """The class."""
@@ -42,7 +44,9 @@ ATTACKS = {
     "apgd": AttackKind("embedding_apgd", "EmbeddingAPGD", "word embeddings", "gradients"),
     "square": AttackKind("square", "Square", "word embeddings", "answers"),
     "characters": AttackKind("character_edits", "CharacterEdits", "texts", "answers"),
-    "words": AttackKind("word_substitution", "WordSubstitution", "texts", "answers"),
+    "words": AttackKind(
+        "word_substitution", "WordSubstitution", "texts", "answers", ("synonyms", "antonyms")
+    ),
 }
 
 

@@ -122,6 +122,18 @@ def test_a_line_of_the_registry_says_what_its_class_is(name: str) -> None:
     assert issubclass(attack, AbstractTextAttack) == (kind.changes == "texts")
     assert issubclass(attack, AbstractEmbeddingAttack) == (kind.changes == "word embeddings")
     assert issubclass(attack, AbstractEmbeddingAscent) == (kind.uses == "gradients")
+    choice = AttackChoice(synonyms="a.json", antonyms="b.txt")
+    assert tuple(attack.tables(choice)) == kind.tables
+
+
+def test_a_table_that_is_named_and_not_there_is_told_of_with_its_layout(tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text("{}")
+    AttackChoice(kinds=("words",), synonyms="a.json").require_tables(tmp_path)
+    AttackChoice(kinds=("pgd",), synonyms="none.json").require_tables(tmp_path)
+    choice = AttackChoice(kinds=("pgd", "words"), synonyms="a.json", antonyms="b.txt")
+    said = r"attack words: expected antonyms \(--antonyms FILE\) as a text file of two words a line"
+    with pytest.raises(FileNotFoundError, match=f"^{said}, .*got no file .*b\\.txt; "):
+        choice.require_tables(tmp_path)
 
 
 def test_a_plan_is_read_without_torch() -> None:
