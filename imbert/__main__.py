@@ -5,7 +5,7 @@ import functools
 import os
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,7 @@ from analysis.ground.terminal import is_terminal, progress, say, show, show_next
 from imbert.attacks.choice import AttackChoice
 from imbert.attacks.registry import ATTACKS
 from imbert.data.tasks import OWN
+from imbert.next_commands import COLUMNS, attack_command, condition_command
 from imbert.options import (
     DESCRIPTION,
     EPILOG,
@@ -28,13 +29,13 @@ from imbert.options import (
 )
 from imbert.study.plan import STAGES, read_study
 from imbert.training.own_data import measured
+from imbert.training.read_rows import require_dev
 from imbert.training.run_config import RunConfig, read_run
 
 if TYPE_CHECKING:
     from imbert.attack_records import AttackRecord
     from imbert.records import Evaluation
 
-COLUMNS = ("text_column", "pair_column", "label_column")
 # options of an attack that have their own defaults
 GIVEN = ("norm", "gradient", "restarts", "synonyms", "antonyms")
 OFFLINE = {"HF_HUB_DISABLE_TELEMETRY": "1", "DO_NOT_TRACK": "1", "TOKENIZERS_PARALLELISM": "false"}
@@ -70,12 +71,15 @@ def finetune(options: argparse.Namespace) -> None:
     _show_evaluation(result.evaluation)
     checkpoint = options.out / work.CHECKPOINT
     print(f"result: {options.out / work.RESULT}\ncheckpoint: {checkpoint}")
-    show_next("see how it holds under attack:", _attacking(checkpoint, data, options.out))
+    show_next("see how it holds under attack:", attack_command(checkpoint, data, options.out))
 
 
 def evaluate(options: argparse.Namespace) -> None:
     """Measure a checkpoint on a task's dev split and on AdvGLUE."""
     run = _run_of(options)
+    # a row that is wrong is said before torch and the model are loaded
+    if run.evaluate.dev:
+        require_dev(run, options.data)
     from imbert.records import Measured, MeasuredMeta, plain
     from imbert.result import SCHEMA, git_commit, versions, write_record
     from imbert.training import evaluate as work
@@ -98,7 +102,8 @@ def evaluate(options: argparse.Namespace) -> None:
         print(f"result: {options.out}")
     beside = options.checkpoint.parent
     show_next(
-        "see how it holds under attack:", _attacking(options.checkpoint, options.data, beside)
+        "see how it holds under attack:",
+        attack_command(options.checkpoint, options.data, beside, vars(options)),
     )
 
 
@@ -115,7 +120,9 @@ def attack(options: argparse.Namespace) -> None:
         **given,
     )
     run = _run_of(options)
-    from imbert.study.attack_runs import MASKING, attack_checkpoint
+    choice.require_tables(options.data)
+    require_dev(run, options.data)
+    from imbert.study.attack_runs import attack_checkpoint
 
     records = attack_checkpoint(
         options.checkpoint,
@@ -129,15 +136,9 @@ def attack(options: argparse.Namespace) -> None:
         tells_accuracies=False,  # they stand on stdout below
     )
     for name, record in records.items():
-        _show_attack(name, record)
+        _show_attack(name, record, options.out)
     print(f"results: {options.out}")
-    if MASKING in records:
-        show_next(f"read what each masking check measured: {options.out / f'{MASKING}.json'}")
-    else:
-        show_next(
-            "rank its inputs by how easily an edit flips them:",
-            ["odestab", "condition", options.checkpoint, "--data", "FILE"],
-        )
+    _show_next_of_attack(options, run, records)
 
 
 def perturbations(options: argparse.Namespace) -> None:
@@ -146,6 +147,7 @@ def perturbations(options: argparse.Namespace) -> None:
         kinds=("pgd",), examples=options.examples, seed=options.seed, masking=False
     )
     run = _run_of(options)
+    require_dev(run, options.data)
     from imbert.study.perturbations import MARGINS, write_perturbations
 
     texts, directions = write_perturbations(
@@ -222,6 +224,13 @@ def _run_of(options: argparse.Namespace) -> RunConfig:
 
     from imbert.records import read
 
+    if not options.checkpoint.is_dir():
+        raise FileNotFoundError(f"expected the folder of a classifier, got {options.checkpoint}")
+    if options.data.is_file():
+        raise NotADirectoryError(
+            "--data must be the folder at which relative paths start, got the file "
+            f"{options.data}; --source names a table"
+        )
     beside = options.checkpoint.parent / "run.json"
     run = read(beside, RunConfig) if beside.is_file() else RunConfig()
     given = {name: value for name, value in vars(options).items() if value is not None}
@@ -267,24 +276,49 @@ def _show_evaluation(evaluation: "Evaluation") -> None:
         show(f"AdvGLUE {name} ({scores.count} pairs): {shown}")
 
 
-def _show_attack(name: str, record: "AttackRecord") -> None:
-    """Print the accuracies of an attack; warnings go to stderr."""
+def _show_attack(name: str, record: "AttackRecord", out: Path) -> None:
+    """Print the accuracies of an attack and where its texts are; warnings go to stderr."""
     from imbert.attack_records import Attack
+    from imbert.study.flipped_texts import flipped_table, texts_file
 
     if isinstance(record, Attack):
         print(f"{name}: clean {record.clean_accuracy:.4f}, robust {record.robust_accuracy:.4f}")
+        right = sum(row.right_before for row in record.per_example)
+        flipped = len(record.changed)
+        print(f"  of {right} right answers {right - flipped} held, {flipped} flipped")
+        files = {"flipped texts": flipped_table(out, name), "all texts": texts_file(out, name)}
+        for words, file in files.items():
+            if file.is_file():
+                print(f"  {words}: {file}")
     for line in record.warnings:
         _warn(f"{name}: {line}")
 
 
+def _show_next_of_attack(
+    options: argparse.Namespace, run: RunConfig, records: Mapping[str, "AttackRecord"]
+) -> None:
+    """Print what to look at after an attack: its checks or the inputs, and what it flipped."""
+    from imbert.study.attack_runs import MASKING
+    from imbert.study.flipped_texts import flipped_table
+
+    if MASKING in records:
+        show_next(f"read what each masking check measured: {options.out / f'{MASKING}.json'}")
+    else:
+        show_next(
+            "rank its inputs by how easily an edit flips them:",
+            condition_command(options.checkpoint, run.data, options.data),
+        )
+    tables = [table for name in records if (table := flipped_table(options.out, name)).is_file()]
+    # of a pair of texts `odestab edits` would measure the edited one without the other
+    if tables and len(run.data.learnt().keys) == 1:
+        show_next(
+            "see in which layers the edits that flipped it grow:",
+            ["odestab", "edits", options.checkpoint, "--texts", tables[0]],
+        )
+
+
 def _warn(line: str) -> None:
     say(f"imbert: warning: {line}")
-
-
-def _attacking(checkpoint: Path, data: Path, beside: Path) -> list[object]:
-    """The command that attacks a checkpoint, its records in a folder beside what was written."""
-    where = [] if data == Path() else ["--data", data]
-    return ["imbert", "attack", checkpoint, *where, "--out", beside / "attacks"]
 
 
 def _parser() -> Parser:

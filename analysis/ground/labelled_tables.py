@@ -292,7 +292,8 @@ def resolve_labels(table: LabelledTable, names: Sequence[str]) -> tuple[int, ...
             numbers = ", ".join(map(str, range(len(names))))
             raise ValueError(
                 f"{row.where}: expected a label of the model, one of {numbers} "
-                f"({', '.join(names)}), got {row.label!r}"
+                f"({', '.join(names)}), got {row.label!r}; write one of these in the file, or "
+                "name the model's outputs as it does: id2label and label2id in its config.json"
             )
         outputs.append(output)
     return tuple(outputs)

@@ -156,8 +156,22 @@ def parse_label(kind: Task, value: object, where: str) -> float:
     if number is None or not is_label(kind, number):
         raise ValueError(
             f"{where}: expected a label of {kind.name}, {expected_labels(kind)}, got {value!r}"
+            f"{_way_on(kind)}"
         )
     return number
+
+
+def _way_on(kind: Task) -> str:
+    """What to do about a label that is none of the task's classes."""
+    if kind.labels == 1:
+        return ""
+    # the names of GLUE's classes are fixed
+    if kind.name != OWN:
+        return "; write one of these in the file"
+    return (
+        "; write one of these in the file, or name the classes as it does: id2label and label2id "
+        "in a trained model's config.json, labels in a run's TOML"
+    )
 
 
 def parse_texts(kind: Task, values: Mapping[str, object], where: str) -> tuple[str, ...]:

@@ -28,16 +28,17 @@ from imbert.model.classifier import Classifier
 from imbert.model.solver_log import failures
 from imbert.records import plain
 from imbert.result import Stopwatch, folder_lock, versions, write_json, write_record
+from imbert.study.flipped_texts import TEXTS, texts_file, write_flipped
 from imbert.study.plan import Cell
 from imbert.toml_tables import Plain
-from imbert.training.evaluate import load_classifier, read_split
+from imbert.training.evaluate import load_classifier
 from imbert.training.finetune import CHECKPOINT
 from imbert.training.inputs import digest_of_file, model_of
+from imbert.training.read_rows import read_split
 from imbert.training.run_config import RunConfig
 
 FOLDER = "attacks"  # of a run
 MASKING = "masking"
-TEXTS = "texts"
 DEFAULTS = ("gradient", "restarts")  # choices that an attack has defaults of its own for
 NO_IDENTITY = ("kinds", "masking", "seeds")  # choices that say which others run
 Report = Callable[[str], None]
@@ -96,8 +97,8 @@ def attack_checkpoint(
 ) -> dict[str, AttackRecord]:
     """Run the attacks and masking checks that are not in `out` yet, one JSON file each.
 
-    Changed texts go to out/texts, for transfers on this machine: the licences of the data forbid to
-    publish them.
+    Changed texts go to out/texts, NAME.json for transfers and NAME.tsv for people, on this machine
+    alone: the licences of the data forbid to publish them.
 
     Args:
         checkpoint: a folder with safetensors weights.
@@ -119,8 +120,10 @@ def attack_checkpoint(
         ValueError: if the checkpoint, the task or a file does not fit.
         OSError: if something cannot be read or written.
     """
-    classifier = load_classifier(checkpoint, run)
+    # what is wrong in files is said before the model is loaded
+    choice.require_tables(data)
     examples = attacked_examples(run, choice, data)
+    classifier = load_classifier(checkpoint, run)
     of = OfExamples(**structs.asdict(of_model(checkpoint, run)), examples=examples.digest)
     stage = _Stage(
         classifier, examples, of, run, choice, data, out, report, progress, tells_accuracies
@@ -134,7 +137,11 @@ def attack_checkpoint(
     if needs_masking:
         _check_all(stage, of_checks, results, baseline)
     wanted = [*choice.records, *([MASKING] if choice.masking else [])]
-    return {name: read_attack(out / f"{name}.json") for name in wanted}
+    records = {name: read_attack(out / f"{name}.json") for name in wanted}
+    for name, record in records.items():
+        if isinstance(record, Attack) and changes_texts(record.attack):
+            write_flipped(out, name, record, examples)
+    return records
 
 
 def attack_cell(
@@ -184,20 +191,32 @@ def _attack_all(stage: _Stage, needs_masking: bool) -> dict[str, AttackResult]:
     need perturbations, which no record holds.
     """
     results: dict[str, AttackResult] = {}
+    attacks = _wanted_attacks(stage, needs_masking)
     wanted = stage.choice.records
     for name, (kind, radius) in stage.progress(wanted.items(), len(wanted)):
-        of = _of_attack(stage, kind, radius)
-        # the checks look at perturbations, which are not on the disk
-        checked = needs_masking and not changes_texts(kind)
-        if checked or not _is_known(stage, name, kind, radius, of):
+        if name in attacks:
             watch = Stopwatch.start()
-            result = stage.attack(kind, radius)
+            result = attacks[name].run(stage.classifier, stage.examples, stage.choice.seed)
             results[name] = result
-            _write(stage, name, of, result, watch)
+            _write(stage, name, _of_attack(stage, kind, radius), result, watch)
             accuracies = f"clean {result.clean_accuracy:.3f}, robust {result.robust_accuracy:.3f}, "
             told = accuracies if stage.tells_accuracies else ""
             stage.report(f"{name}: {told}{watch.read().wall_seconds:.0f} s")
     return results
+
+
+def _wanted_attacks(stage: _Stage, needs_masking: bool) -> dict[str, AbstractAttack]:
+    """The attacks to run, all made before the first one runs: a malformed table of words costs no
+    attack.
+    """
+    attacks = {}
+    for name, (kind, radius) in stage.choice.records.items():
+        of = _of_attack(stage, kind, radius)
+        # the checks look at perturbations, which are not on the disk
+        checked = needs_masking and not changes_texts(kind)
+        if checked or not _is_known(stage, name, kind, radius, of):
+            attacks[name] = stage.made(kind, radius)
+    return attacks
 
 
 def _is_known(stage: _Stage, name: str, kind: str, radius: float | None, of: OfAttack) -> bool:
@@ -306,7 +325,7 @@ def present(out: Path, name: str, of: Of, report: Report) -> AttackRecord | None
 def _write(stage: _Stage, name: str, of: OfAttack, result: AttackResult, watch: Stopwatch) -> None:
     digest: str | UnsetType = UNSET
     if changes_texts(result.attack):
-        texts = stage.out / TEXTS / f"{name}.json"
+        texts = texts_file(stage.out, name)
         write_json(texts, result.texts)
         digest = file_digest(texts)
     solves = result.statistics.solver or []

@@ -15,7 +15,6 @@ from imbert.records import as_written, plain, read
 from imbert.result import folder_lock, write_record
 from imbert.study.attack_runs import (
     FOLDER,
-    TEXTS,
     Report,
     attacked_examples,
     identity,
@@ -23,6 +22,7 @@ from imbert.study.attack_runs import (
     present,
     shared_fields,
 )
+from imbert.study.flipped_texts import texts_file
 from imbert.study.plan import Cell
 from imbert.training.evaluate import load_classifier
 from imbert.training.finetune import CHECKPOINT
@@ -107,7 +107,7 @@ def _texts_digest(folder: Path, kind: str, of: OfExamples) -> str | None:
     of this model and these examples.
     """
     path = folder / FOLDER / f"{kind}.json"
-    texts = folder / FOLDER / TEXTS / f"{kind}.json"
+    texts = texts_file(folder / FOLDER, kind)
     if not (path.exists() and texts.exists()):
         return None
     record = read(path, Attack)
@@ -118,7 +118,7 @@ def _texts_digest(folder: Path, kind: str, of: OfExamples) -> str | None:
 def _read_result(folder: Path, kind: str) -> AttackResult:
     """An attack on texts as it was before it was written."""
     record = read(folder / f"{kind}.json", Attack)
-    texts = read(folder / TEXTS / f"{kind}.json", list[list[str]])
+    texts = read(texts_file(folder, kind), list[list[str]])
     if len(texts) != record.examples or any(index >= len(texts) for index in record.changed):
         raise ValueError(
             f"{folder}: expected texts of the {record.examples} attacked examples, got {len(texts)}"

@@ -11,8 +11,7 @@ from msgspec import structs
 
 from analysis.ground.resampling import proportion_interval
 from imbert.data.advglue import PairedExamples, read_advglue
-from imbert.data.read_examples import read_examples, without_final_period
-from imbert.data.subsets import DEV, held_out
+from imbert.data.read_examples import without_final_period
 from imbert.data.tasks import Examples, Task
 from imbert.model.classifier import Classifier, require_length
 from imbert.model.loading import quiet, require_safe_weights
@@ -21,7 +20,7 @@ from imbert.records import Evaluation, PairScores, Rates, Scored, SplitScore, Un
 from imbert.records import Rows as RowsRecord
 from imbert.result import bits
 from imbert.training.metrics import compute_metrics
-from imbert.training.own_data import source_of, split_of
+from imbert.training.read_rows import read_dev
 from imbert.training.run_config import RunConfig
 
 ADVGLUE = {
@@ -49,59 +48,30 @@ def evaluate(checkpoint: Path, run: RunConfig, data: Path) -> Evaluation:
         ValueError: if the checkpoint or a row is wrong, or AdvGLUE has no such task.
         OSError: if something cannot be read.
     """
+    choice = run.evaluate
+    # rows are read first: what is wrong in them is said before the model is loaded
+    examples = read_dev(run, data) if choice.dev else None
+    paired: dict[str, PairedExamples] = {}
+    if choice.advglue is not None:
+        paired = {name: read_pairs(run, data, name) for name in advglue_tasks(run.data.task)}
     classifier = load_classifier(checkpoint, run)
     log = solver_log(classifier.model)
-    choice = run.evaluate
     digests: dict[str, RowsRecord] = {}
     dev: SplitScore | None = None
-    advglue: dict[str, PairScores] | None = None
-    if choice.dev:
-        examples = read_dev(run, data)
+    if examples is not None:
         digests["dev"] = RowsRecord(len(examples), examples.digest)
         dev = _split_score(examples, logits(classifier, examples, choice.batch_size, log))
-    if choice.advglue is not None:
-        advglue = {}
-        for name in advglue_tasks(run.data.task):
-            pairs = read_pairs(run, data, name)
-            digests[f"advglue {name}"] = RowsRecord(
-                len(pairs.adversarial) + len(pairs.unpaired),
-                pairs.adversarial.digest,
-                pairs.original.digest,
-                pairs.unpaired.digest,
-            )
-            advglue[name] = _pair_scores(classifier, pairs, choice.batch_size, log)
-    return as_written(Evaluation(dev, advglue, log.summary(), digests))
-
-
-def read_dev(run: RunConfig, data: Path) -> Examples:
-    """The dev examples on which a run is measured.
-
-    Raises:
-        ValueError: if a row is malformed.
-        OSError: if the file cannot be read.
-    """
-    examples = read_split(run, data, "dev")
-    limit = run.evaluate.limit
-    return examples if limit is None else examples.take(range(min(limit, len(examples))))
-
-
-def read_split(run: RunConfig, data: Path, split: str) -> Examples:
-    """The rows of a split of a run's task.
-
-    Raises:
-        ValueError: if a row is malformed.
-        OSError: if the file cannot be read.
-    """
-    choice = run.data
-    where = split_of(choice, split)
-    examples = read_examples(choice.learnt(), source_of(choice, data), where, choice.table())
-    if choice.dev_rows and split in ("train", "dev"):
-        try:
-            rest, dev = held_out(examples, choice.dev_rows, choice.subset_seed, DEV)
-        except ValueError as error:
-            raise ValueError(f"data.dev_rows: {error}") from None
-        examples = rest if split == "train" else dev
-    return examples if choice.final_period else without_final_period(examples)
+    advglue: dict[str, PairScores] = {}
+    for name, pairs in paired.items():
+        digests[f"advglue {name}"] = RowsRecord(
+            len(pairs.adversarial) + len(pairs.unpaired),
+            pairs.adversarial.digest,
+            pairs.original.digest,
+            pairs.unpaired.digest,
+        )
+        advglue[name] = _pair_scores(classifier, pairs, choice.batch_size, log)
+    known = None if choice.advglue is None else advglue
+    return as_written(Evaluation(dev, known, log.summary(), digests))
 
 
 def load_classifier(checkpoint: Path, run: RunConfig) -> Classifier:

@@ -16,8 +16,9 @@ from imbert.data.subsets import held_out, low_resource_subset
 from imbert.data.tasks import Examples
 from imbert.model.choice import NoSuchFolder, checkpoint_folder
 from imbert.records import ModelDigests, ResultMeta
-from imbert.training.evaluate import advglue_tasks, read_dev, read_pairs, read_split
+from imbert.training.evaluate import advglue_tasks, read_pairs
 from imbert.training.own_data import source_of, split_of
+from imbert.training.read_rows import read_dev, read_split
 from imbert.training.run_config import DataChoice, RunConfig
 
 Digests = Mapping[str, str | None]

@@ -65,7 +65,8 @@ def test_a_name_that_is_a_number_is_a_name(tmp_path: Path) -> None:
 def test_a_label_that_the_model_has_not_is_refused(tmp_path: Path, label: str) -> None:
     rows = read_labelled(put(tmp_path, "a.csv", f"text,label\na,1\nb,{label}\n"))
     message = r"a\.csv:3: expected a label of the model, one of 0, 1 \(bad, good\), got "
-    with pytest.raises(ValueError, match=f"{message}'{label}'"):
+    way_on = "write one of these in the file, or name the model's outputs as it does: id2label and"
+    with pytest.raises(ValueError, match=f"{message}'{label}'; {way_on}"):
         resolve_labels(rows, ("bad", "good"))
 
 

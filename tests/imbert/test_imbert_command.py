@@ -54,7 +54,10 @@ def test_finetune_and_again(
     printed = capsys.readouterr().out
     assert printed.count("dev (24 examples): accuracy") == 1
     attack = ["imbert", "attack", str(trained / "checkpoint"), "--data", str(folder)]
-    assert shlex.split(printed.splitlines()[-1]) == [*attack, "--out", str(trained / "attacks")]
+    kinds = ["--kind", "pgd", "--kind", "characters"]  # there is no table of words
+    assert shlex.split(printed.splitlines()[-1]) == [
+        *(*attack, *kinds, "--out", str(trained / "attacks")),
+    ]
 
 
 @pytest.mark.parametrize("shown", [False, True])
@@ -108,9 +111,85 @@ def test_attack(
     assert command.main([*arguments, "--out", str(tmp_path)]) == 0
     out, err = capsys.readouterr()
     assert out.count("clean") == 1 and "characters: clean" in out and "clean" not in err
-    checkpoint = str(trained / "checkpoint")
-    assert out.splitlines()[-1] == f"  odestab condition {checkpoint} --data FILE"
+    rows = f"--data {folder / 'glue' / 'sst2_dev.tsv.gz'} --max-tokens 16"
+    assert f"\n  odestab condition {trained / 'checkpoint'} {rows}\n" in out
     assert "the film" not in (tmp_path / "characters.json").read_text()
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        (
+            "own.csv",
+            "text,label\na,1\nb,great\n",
+            r"own\.csv:3: .* got 'great'; write one of these",
+        ),
+        ("none.csv", None, r"none\.csv: no such file"),
+    ],
+)
+def test_rows_are_refused_before_anything_is_loaded(
+    name: str,
+    content: str | None,
+    said: str,
+    trained: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    if content is not None:
+        (tmp_path / name).write_text(content)
+    rows = ["--data", str(tmp_path), "--source", name, "--text-column", "text"]
+    for work in ("study.attack_runs.attack_checkpoint", "training.evaluate.evaluate"):
+        monkeypatch.setattr(f"imbert.{work}", lambda *_, **__: pytest.fail("loaded"))
+    for arguments in (["attack", "--kind", "pgd", "--out", str(tmp_path / "out")], ["evaluate"]):
+        head, *options = arguments
+        assert command.main([head, str(trained / "checkpoint"), *options, *rows]) == 2
+        told = capsys.readouterr().err
+        assert re.search(said, told) and told.count("\n") == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_table_of_words_that_is_not_there_is_refused_before_any_attack(
+    trained: Path, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = [*attack_on_four(trained, folder), "--kind", "words", "--no-masking"]
+    assert command.main([*arguments, "--out", str(tmp_path / "out")]) == 2
+    told = capsys.readouterr().err
+    assert told.count("\n") == 1 and all(
+        part in told
+        for part in (
+            "attack words: expected synonyms (--synonyms FILE)",
+            'a JSON object {"word": ["substitute", ...]}, .gz allowed',
+            str(folder / "attack" / "counterfitted_neighbors.json.gz"),
+            "antonyms are optional",
+        )
+    )
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_malformed_table_of_words_costs_no_attack(
+    trained: Path, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table = tmp_path / "words.json"
+    table.write_text('["good"]')
+    arguments = [*attack_on_four(trained, folder), "--kind", "words", "--synonyms", str(table)]
+    assert command.main([*arguments, "--no-masking", "--out", str(tmp_path / "out")]) == 2
+    assert "words.json: expected an object of words, got list" in capsys.readouterr().err
+    assert not (tmp_path / "out" / "characters.json").exists()
+
+
+@pytest.mark.parametrize("name", ["evaluate", "attack", "perturbations"])
+def test_a_file_as_data_and_a_checkpoint_that_is_not_there_are_told_apart(
+    name: str, trained: Path, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = ["--out", str(tmp_path / "out")]
+    file = str(folder / "run.toml")
+    assert command.main([name, str(trained / "checkpoint"), "--data", file, *out]) == 2
+    assert f"got the file {file}; --source names a table" in capsys.readouterr().err
+    assert command.main([name, str(tmp_path / "nowhere"), *out]) == 2
+    assert capsys.readouterr().err == (
+        f"imbert: error: expected the folder of a classifier, got {tmp_path / 'nowhere'}\n"
+    )
 
 
 @pytest.mark.slow

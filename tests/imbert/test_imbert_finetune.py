@@ -23,8 +23,8 @@ from imbert.model.choice import ModelChoice
 from imbert.model.loading import load_model
 from imbert.records import Result, read_result
 from imbert.training import finetune as module
-from imbert.training.evaluate import read_split
 from imbert.training.finetune import finetune
+from imbert.training.read_rows import read_split
 from imbert.training.run_config import run_config
 from imbert.training.trainer import WHOLE, last_state
 

@@ -24,6 +24,7 @@ from imbert.study.attack_runs import attack_checkpoint, attacked_examples, of_mo
 from imbert.study.plan import study_config
 from imbert.study.run_study import run_study
 from imbert.study.transfer_runs import _texts_digest
+from imbert.training.evaluate import evaluate
 from imbert.training.finetune import finetune
 from imbert.training.inputs import model_of
 
@@ -112,6 +113,24 @@ def test_the_word_tables_belong_to_a_substitution(bert: Path, data: Path, tmp_pa
         (data / "words.json").write_text(json.dumps(words))
         attack_checkpoint(bert, tiny_run(bert), choice, data, tmp_path / "out", said.append)
     assert len(said) == 2
+
+
+def test_files_are_checked_before_the_model_is_loaded(
+    bert: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for place in ("training.evaluate", "study.attack_runs"):
+        monkeypatch.setattr(f"imbert.{place}.load_classifier", lambda *_: pytest.fail("loaded"))
+    words = AttackChoice(kinds=("words",), examples=2, masking=False, synonyms="none.json")
+    with pytest.raises(FileNotFoundError, match=r"got no file .*none\.json"):
+        attack_checkpoint(bert, tiny_run(bert), words, data, tmp_path / "out", print)
+    assert not (tmp_path / "out").exists()
+    with pytest.raises(FileNotFoundError, match=r"none\.json"):
+        evaluate(bert, tiny_run(bert, evaluate={"advglue": "none.json"}), data)
+    rewritten(data / "glue" / "sst2_dev.tsv.gz", lambda lines: [*lines, "24\tthe film\tgood"])
+    with pytest.raises(ValueError, match=r"expected a label of sst2, .*, got 'good'"):
+        attacked(bert, data, tmp_path / "out")
+    with pytest.raises(ValueError, match=r"expected a label of sst2, .*, got 'good'"):
+        evaluate(bert, tiny_run(bert), data)
 
 
 def rewritten(path: Path, change: Any) -> None:

@@ -104,7 +104,7 @@ def test_final_periods(tmp_path: Path) -> None:
         (
             "a.tsv",
             b"sentence\tlabel\na film\tgood\n",
-            r"a\.tsv:2: expected a label of sst2, .*, got 'good'",
+            r"a\.tsv:2: expected a label of sst2, .*, got 'good'; write one of these in the file$",
         ),
         ("a.tsv", b"sentence\tlabel\n", r"a\.tsv: expected at least one row, got an empty split"),
         ("a.tsv", b"", r"a\.tsv:1: expected a column sentence, got none"),
