@@ -45,7 +45,7 @@ SHOWN = {
         r"```sh\n(.*?)```\s*```text\n(.*?)```", PAGES[0].read_text(encoding="utf-8"), re.DOTALL
     )
 }
-AFTER = ("calibrate", "condition")  # take a model that was fine-tuned
+AFTER = ("calibrate", "condition", "confirm")  # take a model that was fine-tuned
 MAIN: dict[str, Callable[[Sequence[str]], int]] = {"odestab": odestab, "imbert": imbert}
 
 
@@ -103,6 +103,7 @@ def test_there_is_a_command_for_each_use() -> None:
         "analyze",
         "calibrate",
         "condition",
+        "confirm",
         "edits",
         "predict",
         "propagate",
@@ -173,4 +174,6 @@ def test_a_model_is_finetuned_measured_and_attacked(
         "pgd-1.json",
         "characters.json",
     }
+    flips = json.loads((folder / "runs/own/flips/flips.json").read_text())
+    assert 0 < flips["rankings"][0]["inputs"] <= 8  # those of the attacked rows that are right
     assert "not run yet" in (folder / "runs/study/table.md").read_text()
