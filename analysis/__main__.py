@@ -153,7 +153,8 @@ def _write_prediction(found: "Prediction", out: Path, data: "PlanData", family: 
         return
     print("\n".join(f"plan: {out / name}" for name in plans))
     show_next(
-        "test the prediction, which trains a model for each placement, then odestab confirm:",
+        f"nothing measured so far is a reason to train by it. To test it on {data.told}, which "
+        "trains a model for each placement, before odestab confirm:",
         ["imbert", "study", out / "study.toml", "--out", out / "placements"],
     )
 
@@ -220,7 +221,7 @@ def condition(options: argparse.Namespace) -> None:
     print(f"record: {options.out / RECORD}\ntable: {table}\npage: {page}")
     show_next(
         "open the page in a browser; once imbert attack has attacked the same rows, hold the "
-        "ranks against it:",
+        "scores against it:",
         ["odestab", "confirm", options.out / RECORD, "ATTACK.json"],
     )
 

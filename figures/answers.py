@@ -35,7 +35,7 @@ def answers(run: Measurements, step_size: float | None = None) -> list[Answer]:
     rows = layer_rows(run, step_size)
     edits = _edits_at_the_end(run, selection.measured_step(run, "propagation", _step(run, rows)))
     return [
-        Answer("Is a layer of this model a stable step?", *_on_stability(rows)),
+        Answer("Is a layer of this model a stable step?", *_on_stability(run, rows)),
         Answer("What happens to a real edit?", *_on_edits(edits)),
         Answer("Would an implicit step help?", *_on_implicit_steps(rows, edits)),
     ]
@@ -57,7 +57,7 @@ def _edits_at_the_end(run: Measurements, h: float | None) -> dict[str, np.ndarra
     return {method: known.sel(scheme=method).values for method in METHODS} if known.size else {}
 
 
-def _on_stability(rows: list[LayerRow]) -> tuple[str, str]:
+def _on_stability(run: Measurements, rows: list[LayerRow]) -> tuple[str, str]:
     if not rows:
         return UNKNOWN, NOTHING
     layers = numbers_of(rows)
@@ -71,7 +71,7 @@ def _on_stability(rows: list[LayerRow]) -> tuple[str, str]:
         factors = _from_to([row.spectral["explicit"] for row in rows if row.layer in unstable])
         parts.append(
             f"in {share(unstable, layers)} some direction grows by a factor of {factors} each time "
-            "the step is repeated"
+            f"the step is repeated{_in_the_flow(run, unstable, rows[0].step_size)}"
         )
     if left_open:
         parts.append(f"in {share(left_open, layers)} the eigenvalues found leave it open")
@@ -83,6 +83,21 @@ def _on_stability(rows: list[LayerRow]) -> tuple[str, str]:
         return "Only in part", sentence
     # what is open could still be stable
     return UNKNOWN if left_open else "No", sentence
+
+
+def _in_the_flow(run: Measurements, layers: list[int], h: float) -> str:
+    """By how much the differential equation itself amplifies over h, where it does in all of these
+    layers: every accurate step must do so too.
+    """
+    spectrum = run["spectrum"]
+    if not spectrum:
+        return ""
+    # the leading eigenvalues are not all, and another one may lie farther right
+    rightmost = np.real(spectrum["eigenvalue"]).max("rank")
+    growth = [selection.median(np.exp(h * rightmost.sel(layer=layer))) for layer in layers]
+    if not min(growth) > 1:
+        return ""
+    return f", and by at least {_from_to(growth)} in the differential equation itself"
 
 
 def _from_to(values: list[float]) -> str:

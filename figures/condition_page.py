@@ -13,10 +13,14 @@ from figures.findings import number
 from figures.template import Cell, Listed, Listing, render, shown
 
 PAGE = "condition.html"
-RANKED_BY = "g"
 MOST_ROWS = 2000  # of the table in the page; the table file has all
 MEANINGS = (
-    ("rank", "By g, the largest first; inputs without finite numbers come last."),
+    (
+        "rank",
+        "The most fragile first: right answers by the share of random drafts that flip them, then "
+        "by the least margin that a draft leaves; after them wrong answers, and last inputs "
+        "without finite numbers.",
+    ),
     (
         "margin m",
         "The label's logit less the largest other one: negative where the model answers otherwise.",
@@ -24,7 +28,7 @@ MEANINGS = (
     (
         "g",
         "‖∇m‖, the size of the margin's gradient at the word embeddings: how fast a change of the "
-        "words can move the margin. The ranking is by this.",
+        "words can move the margin.",
     ),
     (
         "|m|/g",
@@ -38,7 +42,11 @@ MEANINGS = (
     ),
     ("sd", "Standard deviation of the margin over the random drafts of a family."),
     ("least", "The smallest margin over these drafts."),
-    ("flipped", "Drafts whose margin is not positive, of those that differ from the text."),
+    (
+        "flipped",
+        "Drafts that flip the answer, of those that differ from the text; “wrong” where the answer "
+        "is wrong already.",
+    ),
     (
         "growth",
         "‖δ_L‖/‖δ_0‖, median over drafts: how much larger the difference of the hidden states is "
@@ -71,14 +79,13 @@ def write_page(record: Condition, texts: Sequence[Sequence[str]], out: Path, tab
         inputs=Listing(
             name="ranked",
             noun="inputs",
-            caption="Ranked by g, the largest first; a column's heading says what it is, the list "
-            "below what it means.",
+            caption="Ranked by the random drafts that flip an answer; a column's heading says what "
+            "it is, the list below what it means.",
             head=_head(record),
             rows=[
                 Listed(_cells(record, row, texts[row.index], rank))
                 for rank, row in enumerate(ranked, 1)
             ],
-            ordered_by=RANKED_BY,
         ),
         rows=len(ranked),
         left_out=len(record.inputs) - len(ranked),
@@ -110,7 +117,7 @@ def facts(record: Condition) -> str:
 
 def _head(record: Condition) -> list[tuple[str, bool]]:
     """The heading of each column, and whether it holds words."""
-    first = ["rank", RANKED_BY, "text", "label", "predicted", "margin m", "|m|/g", "relative"]
+    first = ["rank", "g", "text", "label", "predicted", "margin m", "|m|/g", "relative"]
     drafted = [
         f"{family}:\n{name}"
         for family in record.families
@@ -133,16 +140,18 @@ def _cells(record: Condition, row: Input, texts: Sequence[str], rank: int) -> li
         _measured(row.relative),
     ]
     for family in record.families:
-        cells += _drafted(row.drafts[family])
+        cells += _drafted(row, row.drafts[family])
     return cells
 
 
-def _drafted(drafted: Drafted) -> list[Cell]:
-    share = drafted.flipped / drafted.count if drafted.count else None
+def _drafted(row: Input, drafted: Drafted) -> list[Cell]:
+    known = bool(drafted.count) and (row.right or not row.finite)
+    flipped = f"{drafted.flipped} of {drafted.count}" if drafted.count else "none drawn"
+    wrong = row.finite and not row.right
     return [
         _measured(drafted.spread),
         _measured(drafted.least),
-        Cell(f"{drafted.flipped} of {drafted.count}", share),
+        Cell("wrong" if wrong else flipped, drafted.flipped / drafted.count if known else None),
         _measured(drafted.growth[-1]),
     ]
 

@@ -33,6 +33,9 @@ FIELDS = {
 }
 
 
+OF_ONE = " Here there is one text: its value stands for medians, and has no percentiles."
+
+
 @dataclasses.dataclass(frozen=True)
 class Pictured:
     """A picture of the page under its heading and its finding; None shown where the page draws it
@@ -157,7 +160,8 @@ def _pictured(
     if on_the_page:
         style.save(drawn, folder, picture.name)
     else:
-        inside = shown(drawn, folder, picture.name, finding, picture.caption)
+        caption = picture.caption + (OF_ONE if len(run.config.get("texts", ())) == 1 else "")
+        inside = shown(drawn, folder, picture.name, finding, caption)
     return Pictured(picture.title, picture.name, finding, inside)
 
 

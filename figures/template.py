@@ -137,7 +137,6 @@ class Listing:
         caption: the first sentence names the table.
         head: the heading of each column, and whether it holds words.
         rows: in their order without a script.
-        ordered_by: the heading of the column by which they are in descending order; empty for none.
     """
 
     name: str
@@ -145,7 +144,6 @@ class Listing:
     caption: str
     head: list[tuple[str, bool]]
     rows: list[Listed]
-    ordered_by: str = ""
 
 
 def render(name: str, **values: object) -> str:

@@ -147,7 +147,7 @@ def test_an_output_that_is_not_printed_is_found() -> None:
         "odestab", edits, "layer explicit implicit predicted converged\n3 1.2 1 1 yes\nall 1 2 yes"
     )
     with pytest.raises(AssertionError):
-        require_shown("odestab", edits, "layer explicit implicit\n3 1.2 1 1 yes\nall 1 2 yes")
+        require_shown("odestab", edits, "layer implicit explicit\n3 1.2 1 1 yes\nall 1 2 yes")
 
 
 @pytest.mark.slow

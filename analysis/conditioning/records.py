@@ -127,11 +127,20 @@ class Condition(Record, frozen=True, kw_only=True):
     dtype: str = "float32"
 
     def ranked(self) -> list[Input]:
-        """Inputs by g = ‖∇_e m‖, the largest first; those without a number last."""
-        return sorted(
-            self.inputs,
-            key=lambda row: (row.gradient is None, -(row.gradient or 0.0), row.index),
-        )
+        """The most fragile first: right answers by the share of random drafts that flip them, then
+        by the least margin that a draft leaves (the margin itself where nothing was drafted), then
+        by g; after them wrong answers, and last inputs without finite numbers.
+        """
+        return sorted(self.inputs, key=_fragility)
+
+
+def _fragility(row: Input) -> tuple[bool, bool, float, float, float, int]:
+    drafts = row.drafts.values()
+    count = sum(drafted.count for drafted in drafts)
+    share = sum(drafted.flipped for drafted in drafts) / count if count else 0.0
+    leasts = [drafted.least for drafted in drafts if drafted.least is not None]
+    least = min(leasts, default=row.margin or 0.0)
+    return (not row.finite, not row.right, -share, least, -(row.gradient or 0.0), row.index)
 
 
 def read_condition(path: Path) -> Condition:

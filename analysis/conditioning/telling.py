@@ -3,19 +3,20 @@
 import unicodedata
 from collections.abc import Sequence
 
-from analysis.conditioning.records import Condition, Input, Number
+from analysis.conditioning.records import Condition, Drafted, Input, Number
 from analysis.ground.terminal import wrapped
 from analysis.ground.text_edits import Texts
 
 COLUMNS = 80
 SHOWN = 10
+HEADS = {"characters": "chars", "words": "words"}  # of families
 MEANINGS = (
-    ("g", "‖∇m‖ at the word embeddings: how fast the margin can move; ranks"),
+    ("chars", "random drafts that flip the answer by typos; with words: ranks"),
+    ("words", "the same by other words; “wrong” where the answer is wrong already"),
+    ("least", "smallest margin that a draft leaves: ranks among equals"),
     ("margin", "m, the label's logit less the largest other; negative: answered wrong"),
+    ("g", "‖∇m‖ at the word embeddings: how fast the margin can move"),
     ("|m|/g", "way to a flip by first order, in lengths of word embeddings"),
-    ("sd", "of the margin over the random drafts, the larger of the families'"),
-    ("least", "margin over the random drafts of all families"),
-    ("flip", "random drafts whose margin is not positive, of all families"),
 )
 
 
@@ -24,9 +25,10 @@ def told(record: Condition, texts: Sequence[Texts]) -> list[str]:
     shown = record.ranked()[:SHOWN]
     wrong = sum(row.finite and not row.right for row in record.inputs)
     truth = f"{wrong} answered wrong" if record.labels_given else "labels are the predicted ones"
-    head = f"{'g':>7} {'margin':>7} {'|m|/g':>7} {'sd':>6} {'least':>7} {'flip':>6}  "
+    flips = " ".join(f"{HEADS[family]:>5}" for family in record.families)
+    head = f"{flips} {'least':>7} {'margin':>7} {'g':>7} {'|m|/g':>7}  "
     lines = [
-        f"{len(record.inputs)} inputs, {truth}. The {len(shown)} most fragile, by g:",
+        f"{len(record.inputs)} inputs, {truth}. The {len(shown)} most fragile, by random edits:",
         f"{head}text",
         *(_line(row, texts[row.index], len(head)) for row in shown),
         "",
@@ -40,18 +42,20 @@ def told(record: Condition, texts: Sequence[Texts]) -> list[str]:
 
 
 def _line(row: Input, texts: Texts, used: int) -> str:
-    drafts = row.drafts.values()
-    spreads = [drafted.spread for drafted in drafts if drafted.spread is not None]
-    leasts = [drafted.least for drafted in drafts if drafted.least is not None]
-    flipped = sum(drafted.flipped for drafted in drafts)
-    count = sum(drafted.count for drafted in drafts)
+    leasts = [drafted.least for drafted in row.drafts.values() if drafted.least is not None]
+    flips = " ".join(f"{_flips(row, drafted):>5}" for drafted in row.drafts.values())
     cells = (
-        f"{_short(row.gradient):>7} {_short(row.margin):>7} "
-        f"{'flat' if row.flat else _short(row.distance):>7} "
-        f"{_short(max(spreads, default=None)):>6} {_short(min(leasts, default=None)):>7} "
-        f"{f'{flipped}/{count}':>6}  "
+        f"{flips} {_short(min(leasts, default=None)):>7} {_short(row.margin):>7} "
+        f"{_short(row.gradient):>7} {'flat' if row.flat else _short(row.distance):>7}  "
     )
     return cells + cut(" | ".join(map(_shown, texts)), COLUMNS - used)
+
+
+def _flips(row: Input, drafted: Drafted) -> str:
+    """Of how many drafts; nothing can flip an answer that is wrong already."""
+    if row.finite and not row.right:
+        return "wrong"
+    return f"{drafted.flipped}/{drafted.count}" if drafted.count else "–"
 
 
 def _shown(text: str) -> str:

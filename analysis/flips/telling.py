@@ -20,6 +20,7 @@ from analysis.flips.telling_study import (
     on_transfers,
 )
 
+CHANCE = 0.5  # AUROC of a score that says nothing
 COLUMNS = 3  # attacks side by side
 POPULATIONS: dict[Population, str] = {
     "right": "that the models get right",
@@ -102,6 +103,12 @@ def _why_unknown(ranking: Ranking, found: Score) -> str:
 
 
 def _meaning(found: Score) -> str:
+    values = (found.auroc.value, found.confidence.value)
+    worse = all(value is not None and value < CHANCE for value in values)
+    return _difference(found) + (", but both rank worse than chance" if worse else "")
+
+
+def _difference(found: Score) -> str:
     if found.gain.low is None:
         return "too few sentences flip, or hold, for an interval"
     if found.gain.above_zero:

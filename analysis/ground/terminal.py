@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, TextIO, TypeVar
 
 Item = TypeVar("Item")
+PROGRAMS = ("odestab", "imbert")
 WIDEST = 80  # columns of every table, and of sentences
 COLOURS = {"error": "1;31", "warning": "33", "next": "1"}  # SGR: bold red, yellow, bold
 MARKED = re.compile(r"^((?:[\w. -]+: )?)(error|warning|next):")
@@ -102,7 +103,18 @@ def show_next(words: str, command: Sequence[object] = ()) -> None:
     first, *more = wrapped(f"next: {words}", 2)
     print("\n".join([coloured(first, sys.stdout), *more]))
     if command:
-        print(f"  {shlex.join(map(str, command))}")
+        program, *arguments = map(str, command)
+        print(f"  {shlex.join([_callable(program), *arguments])}")
+
+
+def _callable(program: str) -> str:
+    """A program of ours as it can be typed here: by the path of the one that runs, where no shell
+    would find it by name, as in an environment that is not active.
+    """
+    folder, running = os.path.split(sys.argv[0])
+    beside = os.path.join(folder, program)
+    ours = running in PROGRAMS and os.path.isfile(beside)
+    return beside if ours and not shutil.which(program) else program
 
 
 def progress(

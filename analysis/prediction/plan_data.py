@@ -37,6 +37,11 @@ class PlanData:
     lines: tuple[str, ...]
     examples: int
 
+    @property
+    def told(self) -> str:
+        """The rows in words."""
+        return "SST-2" if self.task == "sst2" else "the rows of your table"
+
 
 GLUE = PlanData(
     "sst2",

@@ -15,7 +15,7 @@ SHARE = 0.95  # share of resamples in which a condition must hold
 SOLVED = 0.95  # share of implicit steps that must be solved
 FEW = 8  # texts, below which resamples of them say little
 ERROR = 0.1  # of a solve, relative to what sets the implicit step apart from the explicit one
-# What tests of such predictions have shown, the last sentence of each. Its numbers are claims of
+# What tests of such predictions have shown, the second sentence of each. Its numbers are claims of
 # docs/how-to/prediction.md, where it stands too.
 TESTED = (
     "Tested, such a prediction was not confirmed: over 12 placements of implicit steps, one seed "

@@ -72,9 +72,8 @@ def predict(found: Measurements, seed: int = 0, checkpoint: str | None = None) -
             )
     recommended = _recommendation(layers, samples, found.config["encoder_depth"])
     doubt = [telling.of_few(texts)] if texts < FEW else []
-    recommended = dataclasses.replace(
-        recommended, sentences=(*recommended.sentences, *doubt, TESTED)
-    )
+    first, *others = recommended.sentences
+    recommended = dataclasses.replace(recommended, sentences=(first, TESTED, *others, *doubt))
     placed = tuple(
         one
         for h, of_layers in samples.items()

@@ -149,7 +149,7 @@ def _longest(model: nn.Module, stacks: list[list[nn.Module]], done: Run) -> list
         raise ValueError(
             f"{type(model).__name__} must have one longest list of layers run once each in order, "
             f"from states (batch, tokens, hidden) to such states, got {len(outermost)}: name them "
-            "by layers"
+            "by layers; the states (batch, features) of a plain network become (batch, 1, features)"
         )
     return outermost[0]
 

@@ -193,7 +193,8 @@ def transient_growth(
     """‖e^{tA}‖₂ at some times, and its maximum with the perturbation that attains it.
 
     At the maximum d log ‖e^{tA}‖/dt = ⟨u, A u⟩ = 0, u the leading left singular vector: a root,
-    found per example beside the best of the times by the Illinois method.
+    found per example beside the best of the times by the Illinois method. Of an A with eigenvalues
+    right of 0 there is no maximum: the peak is then the last time, and `slope` is positive there.
 
     Args:
         operator: A, an operator or a matrix of any kind.

@@ -56,8 +56,10 @@ _WORDS: Mapping[Status, tuple[str, str]] = MappingProxyType(
             "Look for NaN and infinity in the state and in f; else take a smaller step size.",
         ),
         Status.ILL_POSED: (
-            "No solution near the best iterate depends smoothly on the right-hand side.",
-            "Take a smaller step size: no other solver helps.",
+            "No solution near the best iterate depends smoothly on the right-hand side; one may "
+            "lie elsewhere.",
+            "Take a smaller step size, or begin elsewhere (`guess`): no other solver from here "
+            "helps.",
         ),
     }
 )

@@ -126,6 +126,21 @@ def test_the_primary_outcome_is_told_first_whatever_it_is(tmp_path: Path) -> Non
         assert f"exploratory: {record.explored} other" in " ".join(lines)
 
 
+@pytest.mark.parametrize("worse", [True, False])
+def test_a_gain_over_confidence_that_is_itself_worse_than_chance_is_no_success(
+    worse: bool, tmp_path: Path
+) -> None:
+    half = [i < COUNT // 2 for i in range(COUNT)]
+    # worse: large margins flip, and the steeper inputs hold, but for a quarter
+    margins = [2.0 + i / COUNT if flip is worse else 1.0 for i, flip in enumerate(half)]
+    steep = [i % 4 == 0 if flip is worse else i % 4 != 0 for i, flip in enumerate(half)]
+    inputs = [an_input(i, 1.0 + 2 * steep[i], margins[i]) for i in range(COUNT)]
+    record = judged(tmp_path, [inputs], [half])
+    g = next(each for each in record.rankings if each.primary).score("gradient")
+    assert (g.confidence.value < 0.5) is (g.auroc.value < 0.5) is worse
+    assert ("both rank worse than chance" in record.primary.sentence) is worse
+
+
 def test_an_attack_that_was_not_fixed_beforehand_is_not_primary(tmp_path: Path) -> None:
     inputs = [an_input(i, float(i + 1)) for i in range(COUNT)]
     record = judged(tmp_path, [inputs], [[i > 20 for i in range(COUNT)]], attack="pgd")

@@ -100,7 +100,7 @@ def test_the_layers_that_meet_all_conditions_are_predicted() -> None:
         assert (
             len(one.reasons) == 1
             and said in one.reasons[0]
-            and one.reasons[0] in found.recommendation.sentences[one.layer + 1]
+            and one.reasons[0] in found.recommendation.sentences[one.layer + 2]
         )
     assert found.recommendation.share_of_resamples == found.layers[0].share_of_resamples == 1.0
     assert [one.pole_distance["median"] for one in found.layers] == pytest.approx([2**-0.5] * 4)
@@ -114,9 +114,9 @@ def test_nothing_is_predicted_where_nothing_surely_helps() -> None:
 
 
 @pytest.mark.parametrize("advantages", [[0.3, 0.2], [-0.2, -0.1]])
-def test_whatever_is_predicted_ends_with_what_tests_have_shown(advantages: list[float]) -> None:
+def test_beside_whatever_is_predicted_stands_what_tests_have_shown(advantages: list[float]) -> None:
     found = predict(summary(advantages, [-0.2, -0.2]))
-    assert found.recommendation.sentences[-1] == TESTED
+    assert found.recommendation.sentences[1] == TESTED
     assert found.record()["recommendation"]["sentences"].count(TESTED) == 1
     page = " ".join(HOW_TO.read_text(encoding="utf-8").split())
     assert f"> {TESTED}" in page, "its numbers are claims of this page"

@@ -119,6 +119,27 @@ def test_the_next_command_is_one_line_that_can_be_typed(monkeypatch, capsys) -> 
     )
 
 
+def test_the_next_command_is_that_of_an_environment_that_is_not_active(
+    tmp_path, monkeypatch, capsys
+) -> None:
+    beside = tmp_path / "env" / "bin"
+    beside.mkdir(parents=True)
+    for name in ("odestab", "imbert"):
+        (beside / name).touch(mode=0o755)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.argv", ["env/bin/imbert", "study"])
+    monkeypatch.setenv("PATH", "")
+    terminal.show_next("look", ["odestab", "export", "run"])
+    terminal.show_next("look", ["elsewhere", "run"])
+    monkeypatch.setenv("PATH", str(beside))
+    terminal.show_next("look", ["odestab", "export", "run"])
+    assert [line.strip() for line in capsys.readouterr().out.splitlines()[1::2]] == [
+        "env/bin/odestab export run",
+        "elsewhere run",
+        "odestab export run",
+    ]
+
+
 ENDS = [
     (ValueError("no"), 2),
     (FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), "here"), 2),

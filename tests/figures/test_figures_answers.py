@@ -50,6 +50,20 @@ def test_whether_a_layer_is_a_stable_step(
     assert found.verdict == verdict and words in found.sentence
 
 
+def test_growth_of_the_equation_itself_is_told_beside_that_of_the_step() -> None:
+    def told(eigenvalue: complex) -> str:
+        run = synthetic.changed(
+            with_spectral_growth(1.5, 2.0), "spectrum", eigenvalue=lambda _: eigenvalue
+        )
+        return answer(run, 0).sentence
+
+    assert told(np.log(1.25) + 2j).endswith(
+        "repeated, and by at least 1.25 in the differential equation itself."
+    )
+    assert "equation itself" not in told(-2.5)  # the step overshoots, the equation decays
+    assert "equation itself" not in answer(with_spectral_growth(0.5), 0).sentence
+
+
 def test_lower_bounds_leave_stability_open() -> None:
     run = synthetic.changed(
         with_spectral_growth(0.5, 0.5), "growth", spectral_growth_certain=lambda before: False

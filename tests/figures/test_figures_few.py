@@ -21,6 +21,7 @@ from figures import (
     growth,
     propagation,
     refinement,
+    report,
     robustness,
     spectra,
 )
@@ -47,6 +48,16 @@ def test_one_text_has_no_band(picture) -> None:
     assert "10–90 %" in words(picture.draw(full(texts=3)))
     of_one = words(picture.draw(full(texts=1)))
     assert "10–90 %" not in of_one and "median" not in of_one and "1 text" in of_one
+
+
+def test_captions_say_where_there_is_one_text(tmp_path, monkeypatch) -> None:
+    from figures import style
+
+    monkeypatch.setattr(style, "_WITHOUT_DATES", {"svg": style._WITHOUT_DATES["svg"]})
+    for texts in (1, 2):
+        run = synthetic.summary(layers=1, texts=texts, kinds={}, dense=False)
+        page = report.write_report(run, tmp_path).read_text(encoding="utf-8")
+        assert (report.OF_ONE in page) is (texts == 1)
 
 
 def test_one_example_of_propagation_has_no_band() -> None:
