@@ -153,8 +153,8 @@ def _write_prediction(found: "Prediction", out: Path, data: "PlanData", family: 
         return
     print("\n".join(f"plan: {out / name}" for name in plans))
     show_next(
-        f"nothing measured so far is a reason to train by it. To test it on {data.told}, which "
-        "trains a model for each placement, before odestab confirm:",
+        "nothing measured so far is a reason to train by it. To test it, this trains a model for "
+        f"each placement on {data.told}, which odestab confirm judges:",
         ["imbert", "study", out / "study.toml", "--out", out / "placements"],
     )
 

@@ -2,7 +2,7 @@
 
 The table beside this file has a column of texts, `note`, and a column of classes by name, `kind`.
 A small fine-tuning learns them; `odestab condition` ranks the notes by how easily they flip, and
-`odestab edits` follows a typo in the most fragile one through every layer.
+`odestab edits` follows a typo in one of them through every layer.
 
     python examples/own_labels.py [OUT]
 """

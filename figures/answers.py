@@ -13,6 +13,7 @@ from figures.findings import NOTHING, number, numbers_of, share, with_verdict
 from figures.layer_rows import LayerRow, layer_rows
 
 UNKNOWN = "Not known"
+LEAST_TOLD = 1.005  # growth that three digits tell from 1
 SAME_SIZE = 1.1  # growth by less than a tenth, or its inverse, counts as keeping its size
 
 
@@ -86,18 +87,19 @@ def _on_stability(run: Measurements, rows: list[LayerRow]) -> tuple[str, str]:
 
 
 def _in_the_flow(run: Measurements, layers: list[int], h: float) -> str:
-    """By how much the differential equation itself amplifies over h, where it does in all of these
-    layers: every accurate step must do so too.
+    """By how much the linearised equation amplifies over h, where it does in all of these layers:
+    every accurate step must do so too. Of the leading eigenvalues, converged ones count alone, and
+    others may lie farther right.
     """
     spectrum = run["spectrum"]
     if not spectrum:
         return ""
-    # the leading eigenvalues are not all, and another one may lie farther right
-    rightmost = np.real(spectrum["eigenvalue"]).max("rank")
+    known = np.real(spectrum["eigenvalue"]).where(spectrum["eigenvalue_converged"])
+    rightmost = known.max("rank")
     growth = [selection.median(np.exp(h * rightmost.sel(layer=layer))) for layer in layers]
-    if not min(growth) > 1:
+    if not all(factor >= LEAST_TOLD for factor in growth):
         return ""
-    return f", and by at least {_from_to(growth)} in the differential equation itself"
+    return f", and by at least {_from_to(growth)} in the equation linearised at these states"
 
 
 def _from_to(values: list[float]) -> str:

@@ -231,12 +231,16 @@ def _title(group: Group) -> str:
 
 def _over_seeds(groups: Sequence[Group], least: int = 2) -> str:
     """What a number is of, where intervals take a least number of seeds."""
-    most = max((len(model.seeds) for group in groups for model in group.models), default=0)
-    if most < 2:
+    models = [model for group in groups for model in group.models]
+    if max((len(model.seeds) for model in models), default=0) < 2:
         return "one seed each, without intervals"
-    if most < least:
-        return "means over seeds, too few for intervals"
-    few = any(len(model.seeds) < least for group in groups for model in group.models)
+    counts = [len(model.seeds) for model in models]
+    counts += [
+        0 if each.robust_accuracy is None else each.robust_accuracy.n
+        for model in models
+        for each in model.attacks.values()
+    ]
+    few = min(counts) < least
     return "means over seeds, 95 % intervals" + (f" of {least} seeds or more" if few else "")
 
 

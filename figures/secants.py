@@ -259,8 +259,8 @@ def _handles(dataset: xr.Dataset) -> list[Artist]:
 
 
 def finding(run: Measurements, step_size: float | None = None) -> str:
-    """Which share of the edits each method damps in each layer, and why eigenvalues say something
-    else, where they do.
+    """Which share of the edits each method damps, from the least to the most over layers, and where
+    eigenvalues say something else.
     """
     h, dataset = at_step_size(run, step_size)
     found = damped(run, step_size)
@@ -284,7 +284,7 @@ def _shares(found: list[Damped], method: str) -> str:
         return "an unknown share"
     partly = [one.layer for one in mine if one.edits.n < one.of]
     layers = share(partly, [one.layer for one in mine])
-    return per_cent(known) + (f" (not all edits known in {layers})" if partly else "")
+    return per_cent(known) + (f" (not known of all edits in {layers})" if partly else "")
 
 
 def _share_alone(one: Damped) -> str:
@@ -296,7 +296,7 @@ def _share_alone(one: Damped) -> str:
 
 
 def _on_eigenvalues(found: list[Damped]) -> str:
-    """Where the majorities of eigenvalues and of edits part, and what the reason is."""
+    """Where the majorities of eigenvalues and of edits part."""
     words = []
     for method in METHODS:
         mine = [one for one in found if one.method == method]

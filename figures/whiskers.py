@@ -169,7 +169,7 @@ def guaranteed_below_one(ax: Axes) -> None:
     ax.text(
         1.01,
         1,
-        "implicit step\nguaranteed below",
+        "implicit step\nunique below",
         transform=ax.get_yaxis_transform(),
         ha="left",
         va="center",

@@ -48,8 +48,9 @@ def condition_command(checkpoint: Path, choice: DataChoice, data: Path) -> list[
     """
     source = source_of(choice, data)
     file: object = "FILE"
-    # a dataset of the hub is no table that the command reads
-    if not is_dataset(source):
+    # a dataset of the hub is no table that the command reads, and of one file that holds the rows
+    # of training too the command would read all
+    if not is_dataset(source) and not choice.dev_rows:
         split = split_of(choice, "dev")
         file = locate(choice.task, Path(source), split, choice.splits or {}).path
     columns = _options({name: getattr(choice, name) or None for name in COLUMNS})

@@ -129,7 +129,7 @@ class Condition(Record, frozen=True, kw_only=True):
     def ranked(self) -> list[Input]:
         """The most fragile first: right answers by the share of random drafts that flip them, then
         by the least margin that a draft leaves (the margin itself where nothing was drafted), then
-        by g; after them wrong answers, and last inputs without finite numbers.
+        by g; after them wrong answers, and last inputs without finite numbers, of the drafts too.
         """
         return sorted(self.inputs, key=_fragility)
 
@@ -138,9 +138,11 @@ def _fragility(row: Input) -> tuple[bool, bool, float, float, float, int]:
     drafts = row.drafts.values()
     count = sum(drafted.count for drafted in drafts)
     share = sum(drafted.flipped for drafted in drafts) / count if count else 0.0
-    leasts = [drafted.least for drafted in drafts if drafted.least is not None]
-    least = min(leasts, default=row.margin or 0.0)
-    return (not row.finite, not row.right, -share, least, -(row.gradient or 0.0), row.index)
+    drawn = [drafted.least for drafted in drafts if drafted.count]
+    known = [least for least in drawn if least is not None]
+    least = min(known, default=row.margin or 0.0)
+    finite = row.finite and len(known) == len(drawn)
+    return (not finite, not row.right, -share, least, -(row.gradient or 0.0), row.index)
 
 
 def read_condition(path: Path) -> Condition:

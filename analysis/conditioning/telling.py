@@ -11,12 +11,12 @@ COLUMNS = 80
 SHOWN = 10
 HEADS = {"characters": "chars", "words": "words"}  # of families
 MEANINGS = (
-    ("chars", "random drafts that flip the answer by typos; with words: ranks"),
-    ("words", "the same by other words; “wrong” where the answer is wrong already"),
+    ("chars", "random misspellings that flip the answer; with words: ranks"),
+    ("words", "the same by other words; “wrong”: the answer is wrong already"),
     ("least", "smallest margin that a draft leaves: ranks among equals"),
     ("margin", "m, the label's logit less the largest other; negative: answered wrong"),
     ("g", "‖∇m‖ at the word embeddings: how fast the margin can move"),
-    ("|m|/g", "way to a flip by first order, in lengths of word embeddings"),
+    ("|m|/g", "way to a flip by first order; a word embedding is about 1 long"),
 )
 
 
@@ -25,14 +25,15 @@ def told(record: Condition, texts: Sequence[Texts]) -> list[str]:
     shown = record.ranked()[:SHOWN]
     wrong = sum(row.finite and not row.right for row in record.inputs)
     truth = f"{wrong} answered wrong" if record.labels_given else "labels are the predicted ones"
-    flips = " ".join(f"{HEADS[family]:>5}" for family in record.families)
+    wide = max(len("chars"), 2 * len(str(_most_drafts(record))) + 1)
+    flips = " ".join(f"{HEADS[family]:>{wide}}" for family in record.families)
     head = f"{flips} {'least':>7} {'margin':>7} {'g':>7} {'|m|/g':>7}  "
     lines = [
         f"{len(record.inputs)} inputs, {truth}. The {len(shown)} most fragile, by random edits:",
         f"{head}text",
-        *(_line(row, texts[row.index], len(head)) for row in shown),
+        *(_line(row, texts[row.index], wide, len(head)) for row in shown),
         "",
-        *(f"{name:<8}{meaning}" for name, meaning in MEANINGS),
+        *(f"{name:<8}{meaning}" for name, meaning in _meanings(record)),
     ]
     for name, family in record.families.items():
         source = f": {family.source}" if family.source else ""
@@ -41,9 +42,19 @@ def told(record: Condition, texts: Sequence[Texts]) -> list[str]:
     return lines
 
 
-def _line(row: Input, texts: Texts, used: int) -> str:
+def _most_drafts(record: Condition) -> int:
+    return max((family.drafts for family in record.families.values()), default=0)
+
+
+def _meanings(record: Condition) -> list[tuple[str, str]]:
+    """Of the columns that are shown."""
+    left_out = HEADS.keys() - record.families.keys()
+    return [(name, words) for name, words in MEANINGS if name not in {HEADS[f] for f in left_out}]
+
+
+def _line(row: Input, texts: Texts, wide: int, used: int) -> str:
     leasts = [drafted.least for drafted in row.drafts.values() if drafted.least is not None]
-    flips = " ".join(f"{_flips(row, drafted):>5}" for drafted in row.drafts.values())
+    flips = " ".join(f"{_flips(row, drafted):>{wide}}" for drafted in row.drafts.values())
     cells = (
         f"{flips} {_short(min(leasts, default=None)):>7} {_short(row.margin):>7} "
         f"{_short(row.gradient):>7} {'flat' if row.flat else _short(row.distance):>7}  "

@@ -103,9 +103,9 @@ def _why_unknown(ranking: Ranking, found: Score) -> str:
 
 
 def _meaning(found: Score) -> str:
-    values = (found.auroc.value, found.confidence.value)
-    worse = all(value is not None and value < CHANCE for value in values)
-    return _difference(found) + (", but both rank worse than chance" if worse else "")
+    ends = (found.auroc.high, found.confidence.high)
+    worse = all(end is not None and end < CHANCE for end in ends)
+    return _difference(found) + (" and both rank worse than chance" if worse else "")
 
 
 def _difference(found: Score) -> str:

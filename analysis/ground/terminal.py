@@ -113,8 +113,11 @@ def _callable(program: str) -> str:
     """
     folder, running = os.path.split(sys.argv[0])
     beside = os.path.join(folder, program)
-    ours = running in PROGRAMS and os.path.isfile(beside)
-    return beside if ours and not shutil.which(program) else program
+    if running not in PROGRAMS or not os.path.isfile(beside):
+        return program
+    by_name = shutil.which(program)
+    # another installation may be found first
+    return program if by_name and os.path.samefile(by_name, beside) else beside
 
 
 def progress(

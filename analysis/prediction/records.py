@@ -18,12 +18,12 @@ ERROR = 0.1  # of a solve, relative to what sets the implicit step apart from th
 # What tests of such predictions have shown, the second sentence of each. Its numbers are claims of
 # docs/how-to/prediction.md, where it stands too.
 TESTED = (
-    "Tested, such a prediction was not confirmed: over 12 placements of implicit steps, one seed "
-    "each, predicted advantage and measured robustness have the rank correlation ρ = −0.45 "
-    "[−0.66, −0.01], and the pretrained checkpoint's linearisation, on which it rests, explains at "
-    "most 2 % of how real edits grow within a layer of a fine-tuned BERT or IM-BERT; no primary "
-    "outcome of a study here has shown that an implicit step makes a fine-tuned model more robust "
-    "(docs/studies/README.md)."
+    "Tested, a prediction that they help was not confirmed: over 12 placements of implicit "
+    "steps, one seed each, predicted advantage and measured robustness have the rank "
+    "correlation ρ = −0.45 [−0.66, −0.01], and the pretrained checkpoint's linearisation, on "
+    "which it rests, explains at most 2 % of how real edits grow within a layer of a fine-tuned "
+    "BERT or IM-BERT; no primary outcome of a study here has shown that an implicit step makes "
+    "a fine-tuned model more robust (docs/studies/README.md)."
 )
 
 

@@ -74,8 +74,8 @@ def of_placement(
     return (
         f"Predicted: implicit steps of h = {placement.step_size:g} in "
         f"{placement.name}, which damp random perturbations "
-        f"{placement.advantage} nats more than explicit ones, to "
-        f"{math.exp(-placement.advantage.value):.2f} of what those leave. "
+        f"{placement.advantage} nats more than explicit ones, layers added up, to "
+        f"{math.exp(-placement.advantage.value):.2f} of what those leave in the geometric mean. "
         f"The conditions hold in {share_of_resamples:.0%} of {RESAMPLES} resamples of the texts.",
         *_each(found),
         f"Solver: at rtol {chosen[0].tolerances[place]:g} it takes "
@@ -84,7 +84,7 @@ def of_placement(
         f"Its median error is up to {error:.2f} of what sets the two methods apart{enough}. "
         "Fixed-point iterations that are stopped early damp "
         f"{truncated:.2f} nats more than explicit steps.",
-        "hμ₂ < 1 guarantees the implicit step on all texts "
+        "hμ₂ < 1, below which the implicit step is unique, holds on all texts "
         f"{where}: that it is solved is measured, not known.",
     )
 

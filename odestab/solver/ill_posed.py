@@ -29,8 +29,8 @@ class WellPosedness:
             σ_min(M).
         stationarity: ‖Mᵀr‖/(‖M‖‖r‖) with ‖M‖ bounded from below, so that it is an upper bound; 1
             where r = 0.
-        h_mu: hμ₂(J). Below 1 everywhere, the step exists and is unique; above 1, as on every real
-            layer, it proves nothing.
+        h_mu: hμ₂(J). Below 1 everywhere, the step exists and is unique; above 1, as at h = 1
+            on real layers, it proves nothing.
     """
 
     sigma_min: Float[Tensor, " batch"]

@@ -58,8 +58,8 @@ _WORDS: Mapping[Status, tuple[str, str]] = MappingProxyType(
         Status.ILL_POSED: (
             "No solution near the best iterate depends smoothly on the right-hand side; one may "
             "lie elsewhere.",
-            "Take a smaller step size, or begin elsewhere (`guess`): no other solver from here "
-            "helps.",
+            "Take a smaller step size, or begin elsewhere (`guess`); another solver helps only if "
+            "it leaves this neighbourhood.",
         ),
     }
 )

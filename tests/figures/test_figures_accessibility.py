@@ -1,4 +1,4 @@
-"""axe-core finds no fault of WCAG 2.2 AA in any kind of page, wide or narrow, light or dark."""
+"""axe-core finds no fault of WCAG 2.1 AA in any kind of page, wide or narrow, light or dark."""
 
 import importlib.util
 import json

@@ -50,18 +50,27 @@ def test_whether_a_layer_is_a_stable_step(
     assert found.verdict == verdict and words in found.sentence
 
 
-def test_growth_of_the_equation_itself_is_told_beside_that_of_the_step() -> None:
-    def told(eigenvalue: complex) -> str:
+def test_growth_of_the_linearised_equation_is_told_beside_that_of_the_step() -> None:
+    def told(converged: bool = True, **by_layer: complex) -> str:
+        first, second = by_layer["first"], by_layer["second"]
         run = synthetic.changed(
-            with_spectral_growth(1.5, 2.0), "spectrum", eigenvalue=lambda _: eigenvalue
+            with_spectral_growth(1.5, 2.0),
+            "spectrum",
+            eigenvalue=lambda one: xr.where(one["layer"] == 0, first, second) + 0 * one,
+            eigenvalue_converged=lambda one: xr.full_like(one, converged),
         )
         return answer(run, 0).sentence
 
-    assert told(np.log(1.25) + 2j).endswith(
-        "repeated, and by at least 1.25 in the differential equation itself."
+    grows, decays = np.log(1.25) + 2j, -2.5 + 0j
+    words = "in the equation linearised at these states"
+    assert told(first=grows, second=2 * grows).endswith(
+        f"repeated, and by at least 1.25 to 1.56 {words}."
     )
-    assert "equation itself" not in told(-2.5)  # the step overshoots, the equation decays
-    assert "equation itself" not in answer(with_spectral_growth(0.5), 0).sentence
+    # a step that overshoots, what did not converge, what is no number, what is told as 1
+    for first, second in ((decays, decays), (grows, decays), (grows, np.nan), (np.nan, grows)):
+        assert words not in told(first=first, second=second)
+    assert words not in told(first=1e-9, second=1e-9)
+    assert words not in told(converged=False, first=grows, second=grows)
 
 
 def test_lower_bounds_leave_stability_open() -> None:

@@ -133,9 +133,9 @@ def test_the_interval_of_two_seeds_is_in_the_table_alone(tmp_path, monkeypatch) 
 
     assert lines(2) == 0 < lines(3)
     record = study(2)
-    assert "means over seeds, too few for intervals" in words(drawn(record))
+    assert "95 % intervals of 3 seeds or more" in words(drawn(record))
     told = robustness.tell(typed(record, Study, "here"), tmp_path)
-    assert "too few for intervals" in told.shown.caption
+    assert "95 % intervals of 3 seeds or more" in told.shown.caption
     assert all("over seeds, 95 % intervals" in table.caption for _, table in told.groups)
 
 

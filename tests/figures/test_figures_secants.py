@@ -67,7 +67,7 @@ def test_a_pair_that_was_not_solved_counts_nowhere_and_is_marked() -> None:
     assert lost.edits.n == 5
     assert "secant of an edit, implicit" in {one.quantity for one in run.shortfalls()}
     told = secants.finding(run)
-    assert "implicit one 100 % (not all edits known in 1 of 2 layers (layer 1))." in told
+    assert "implicit one 100 % (not known of all edits in 1 of 2 layers (layer 1))." in told
     shares, _, panel = secants.draw(run).axes
     hollow = [line for line in shares.get_lines() if line.get_markerfacecolor() == "white"]
     assert [line.get_xdata().tolist() for line in hollow if len(line.get_xdata())] == [
@@ -84,7 +84,7 @@ def test_layers_where_nothing_is_known_agree_with_nothing() -> None:
     first = (solved["layer"] == 0) | (solved["scheme"] == "explicit")
     partly = synthetic.changed(run, "secants", secant_converged=lambda values: values & first)
     told = secants.finding(partly)
-    assert "implicit one 100 % (not all edits known in 1 of 2 layers (layer 1))." in told
+    assert "implicit one 100 % (not known of all edits in 1 of 2 layers (layer 1))." in told
     assert "agree: in every layer where both are known a step damps at least half" in told
     assert "agree: in every layer a step" in secants.finding(run)
     unknown = synthetic.changed(run, "spectrum", eigenvalue=lambda _: np.nan)

@@ -32,14 +32,15 @@ def test_the_rows_that_were_attacked_are_conditioned_on_with_their_columns(tmp_p
     [
         ({"source": "."}, "dev.tsv"),
         ({"source": ".", "splits": {"dev": "theirs.tsv"}}, "theirs.tsv"),
-        ({"source": "train.tsv", "dev_rows": 2}, "train.tsv"),
+        # the file holds the rows of training too
+        ({"source": "train.tsv", "dev_rows": 2}, ""),
     ],
 )
 def test_the_file_is_that_of_the_dev_rows(data: dict[str, Any], file: str, tmp_path: Path) -> None:
     for name in ("train.tsv", "dev.tsv", "theirs.tsv"):
         (tmp_path / name).write_text("sentence\tlabel\n")
     command = condition_command(Path("model"), data_choice(task="sst2", **data), tmp_path)
-    assert command[3:] == ["--data", tmp_path / file, "--max-tokens", 128]
+    assert command[3:] == ["--data", tmp_path / file if file else "FILE", "--max-tokens", 128]
 
 
 def test_a_dataset_of_the_hub_is_no_file(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 there; what is missing is said.
 """
 
+import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from imbert.study.comparison import under_attacks
 from imbert.study.plan import read_study
 from imbert.study.printed import told
 from imbert.study.study_record import MissingSeed, Study, Verdict, read_study_record
+from imbert.study.summary import summarise
 from imbert.study.tables import markdown
 from imbert.study.verdict import NOTHING, verdict
 
@@ -274,6 +276,26 @@ def test_the_plan_of_eight_steps_names_the_difference_of_its_primary_outcome() -
         "characters: robust accuracy of implicit-8 minus that of explicit-8, "
         "where both are right before, paired over seeds"
     )
+
+
+def test_the_published_verdict_on_eight_steps_follows_from_its_runs(tmp_path: Path) -> None:
+    folder = STUDIES / "substeps"
+    for run in (folder / "runs").iterdir():
+        model, _, seed = run.name.rpartition("-")
+        cell = tmp_path / "runs" / "sst2-1000" / model / f"seed-{seed}"
+        cell.parent.mkdir(parents=True, exist_ok=True)
+        cell.symlink_to(run)
+    again = summarise(read_study(folder / "study.toml"), tmp_path)
+    published = read_study_record(folder / "study.json")
+    assert published.plan == hashlib.sha256((folder / "study.toml").read_bytes()).hexdigest()
+    verdicts = [plain(one.groups[0].verdict) for one in (again, published)]
+    assert verdicts[0] == verdicts[1] and isinstance(again.groups[0].verdict, Verdict)
+    computed, written = (
+        [plain(model) for model in one.groups[0].models] for one in (again, published)
+    )
+    for model in (*computed, *written):
+        del model["transfer"]  # it takes the changed texts, which are not published
+    assert computed == written
 
 
 def test_every_entry_of_a_verdict_is_explained() -> None:

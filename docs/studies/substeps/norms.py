@@ -4,7 +4,8 @@ training, into norms.json.
     python docs/studies/substeps/norms.py --runs runs/substeps --sentences DIR/glue/sst2/dev.tsv.gz
 
 Before: the pretrained weights under the implicit steps of seed 0. After: every trained model under
-its own steps. States are the start of every second step and the end of the last one of a layer.
+its own steps. States are the start of every second step and the end of the last one of a layer: a
+sample, where the theory asks for a ball about each.
 """
 
 import argparse
@@ -39,7 +40,9 @@ def norms(model: Path | None, steps_of: Path | None, sentences: list[str]) -> li
             for state in trajectory.states[first : first + STEPS + 1 : EVERY]:
                 jacobian = od.Jacobian(trajectory.fields[first], state)
                 spectrum = od.logarithmic_norm(jacobian, rtol=RTOL)
-                found[layer].append(H * spectrum.values.flatten())
+                # a value that did not converge is a lower bound, and counts as no value below 1
+                settled = torch.where(spectrum.converged, spectrum.values, torch.inf)
+                found[layer].append(H * settled.flatten())
                 unsettled[layer] += int((~spectrum.converged).sum())
     rows = []
     for layer in LAYERS:
