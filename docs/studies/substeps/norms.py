@@ -1,10 +1,10 @@
-"""Does the theory's assumption hold? hμ₂ at the states of every step of 1/8, before and after
+"""Does the theory's assumption hold? hμ₂ at states along the steps of 1/8, before and after
 training, into norms.json.
 
     python docs/studies/substeps/norms.py --runs runs/substeps --sentences DIR/glue/sst2/dev.tsv.gz
 
 Before: the pretrained weights under the implicit steps of seed 0. After: every trained model under
-its own steps. States are the start of every second step and the end of the last one of a layer: a
+its own steps. States are the start of a layer's first and fifth step, and the end of its last: a
 sample, where the theory asks for a ball about each.
 """
 
@@ -20,7 +20,7 @@ import torch
 import odestab as od
 
 STEPS, H, LAYERS = 8, 1 / 8, (3, 4, 5)
-SENTENCES, BATCH, EVERY = 32, 8, 2
+SENTENCES, BATCH, EVERY = 32, 8, 4
 RTOL = 1e-3
 MODELS = ("implicit-8", "explicit-8")
 SEEDS = range(5)
