@@ -27,7 +27,7 @@ SEEDS = range(5)
 
 
 def norms(model: Path | None, steps_of: Path | None, sentences: list[str]) -> list[dict[str, Any]]:
-    """By layer: hμ₂ over sentences and states, and the share of values below 1."""
+    """By layer: hμ₂ over sentences and states, and how many values are below 1."""
     encoder, tokenizer = od.load_encoder(model, dtype=torch.float32, steps_of=steps_of)
     found: dict[int, list[torch.Tensor]] = {layer: [] for layer in LAYERS}
     unsettled = dict.fromkeys(LAYERS, 0)
@@ -40,20 +40,20 @@ def norms(model: Path | None, steps_of: Path | None, sentences: list[str]) -> li
             for state in trajectory.states[first : first + STEPS + 1 : EVERY]:
                 jacobian = od.Jacobian(trajectory.fields[first], state)
                 spectrum = od.logarithmic_norm(jacobian, rtol=RTOL)
-                # a value that did not converge is a lower bound, and counts as no value below 1
-                settled = torch.where(spectrum.converged, spectrum.values, torch.inf)
-                found[layer].append(H * settled.flatten())
-                unsettled[layer] += int((~spectrum.converged).sum())
+                # what did not converge is a lower bound: counted, and known neither way
+                settled = spectrum.converged.flatten()
+                found[layer].append(H * spectrum.values.flatten()[settled])
+                unsettled[layer] += int((~settled).sum())
     rows = []
     for layer in LAYERS:
         values = torch.cat(found[layer])
         rows.append(
             {
                 "layer": layer,
-                "states": len(values),
+                "states": len(values) + unsettled[layer],
                 "median": values.median().item(),
                 "largest": values.max().item(),
-                "below_one": (values < 1).float().mean().item(),
+                "below_one": int((values < 1).sum()),
                 "not_converged": unsettled[layer],
             }
         )
