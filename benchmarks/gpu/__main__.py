@@ -29,7 +29,7 @@ from imbert.result import write_json
 
 ROOT = Path(__file__).parents[2]
 PARCEL = ROOT / ".gpu"
-PLAN = ROOT / "docs/studies/substeps/study.toml"
+PLAN = ROOT / "docs/studies/placement-seeds/study.toml"
 PICTURE = "gpu"
 REHEARSAL = "a rehearsal on a processor: its numbers show nothing"
 OLDEST_DRIVER = 580  # that of CUDA 13
