@@ -1,5 +1,5 @@
-"""Code that scrolls sideways can be reached with the keyboard. The block scrolls, not the code in it
-(style.css): the theme's script takes the code out of the order of the Tab key.
+"""Code that scrolls sideways can be reached with the keyboard. The block scrolls, not the code in
+it (style.css): the theme's script takes the code out of the order of the Tab key.
 """
 
 from typing import Any
