@@ -145,13 +145,12 @@ def _cells(record: Condition, row: Input, texts: Sequence[str], rank: int) -> li
 
 
 def _drafted(row: Input, drafted: Drafted) -> list[Cell]:
-    known = bool(drafted.count) and (row.right or not row.finite)
     flipped = f"{drafted.flipped} of {drafted.count}" if drafted.count else "none drawn"
-    wrong = row.finite and not row.right
+    share = drafted.flipped / drafted.count if drafted.count and not row.wrong else None
     return [
         _measured(drafted.spread),
         _measured(drafted.least),
-        Cell("wrong" if wrong else flipped, drafted.flipped / drafted.count if known else None),
+        Cell("wrong" if row.wrong else flipped, share),
         _measured(drafted.growth[-1]),
     ]
 

@@ -76,6 +76,11 @@ class Input(Record, frozen=True):
         """The model answers with the label."""
         return self.finite and self.label == self.predicted
 
+    @property
+    def wrong(self) -> bool:
+        """The model answers otherwise: no edit can flip it."""
+        return self.finite and not self.right
+
 
 class Family(Record, frozen=True):
     """How the drafts of a family are drawn.

@@ -23,7 +23,7 @@ MEANINGS = (
 def told(record: Condition, texts: Sequence[Texts]) -> list[str]:
     """Lines of at most 80 columns."""
     shown = record.ranked()[:SHOWN]
-    wrong = sum(row.finite and not row.right for row in record.inputs)
+    wrong = sum(row.wrong for row in record.inputs)
     truth = f"{wrong} answered wrong" if record.labels_given else "labels are the predicted ones"
     wide = max(len("chars"), 2 * len(str(_most_drafts(record))) + 1)
     flips = " ".join(f"{HEADS[family]:>{wide}}" for family in record.families)
@@ -48,8 +48,8 @@ def _most_drafts(record: Condition) -> int:
 
 def _meanings(record: Condition) -> list[tuple[str, str]]:
     """Of the columns that are shown."""
-    left_out = HEADS.keys() - record.families.keys()
-    return [(name, words) for name, words in MEANINGS if name not in {HEADS[f] for f in left_out}]
+    left_out = {head for family, head in HEADS.items() if family not in record.families}
+    return [(name, meaning) for name, meaning in MEANINGS if name not in left_out]
 
 
 def _line(row: Input, texts: Texts, wide: int, used: int) -> str:
@@ -64,7 +64,7 @@ def _line(row: Input, texts: Texts, wide: int, used: int) -> str:
 
 def _flips(row: Input, drafted: Drafted) -> str:
     """Of how many drafts; nothing can flip an answer that is wrong already."""
-    if row.finite and not row.right:
+    if row.wrong:
         return "wrong"
     return f"{drafted.flipped}/{drafted.count}" if drafted.count else "–"
 
