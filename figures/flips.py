@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from analysis.flips.records import (
+    CHANCE,
     Calibration,
     Estimate,
     Fate,
@@ -30,7 +31,6 @@ ROW = 0.19  # inches of a score
 HEADING = 0.75  # inches of a panel beside its scores
 BESIDE = 0.18  # between the two populations, in rows
 PANEL = 3.0  # inches of a panel that stands alone
-CHANCE = 0.5
 
 
 @style.house()

@@ -16,6 +16,7 @@ from analysis.flips.study_records import Transfer as Transfer
 from analysis.ground.frozen_record import Record
 
 SCHEMA: Final = 1
+CHANCE = 0.5  # AUROC of a score that says nothing
 Population = Literal["right", "unflipped"]
 FEWEST = 5  # sentences that flip, and that hold, below which there is no interval
 

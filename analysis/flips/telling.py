@@ -4,6 +4,7 @@ import textwrap
 from collections.abc import Sequence
 
 from analysis.flips.records import (
+    CHANCE,
     Calibration,
     Fate,
     Flips,
@@ -20,7 +21,6 @@ from analysis.flips.telling_study import (
     on_transfers,
 )
 
-CHANCE = 0.5  # AUROC of a score that says nothing
 COLUMNS = 3  # attacks side by side
 POPULATIONS: dict[Population, str] = {
     "right": "that the models get right",

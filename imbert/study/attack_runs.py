@@ -193,21 +193,24 @@ def _attack_all(stage: _Stage, needs_masking: bool) -> dict[str, AttackResult]:
     results: dict[str, AttackResult] = {}
     attacks = _wanted_attacks(stage, needs_masking)
     wanted = stage.choice.records
-    for name, (kind, radius) in stage.progress(wanted.items(), len(wanted)):
+    for name, _ in stage.progress(wanted.items(), len(wanted)):
         if name in attacks:
+            of, attack = attacks[name]
             watch = Stopwatch.start()
-            result = attacks[name].run(stage.classifier, stage.examples, stage.choice.seed)
+            result = attack.run(stage.classifier, stage.examples, stage.choice.seed)
             results[name] = result
-            _write(stage, name, _of_attack(stage, kind, radius), result, watch)
+            _write(stage, name, of, result, watch)
             accuracies = f"clean {result.clean_accuracy:.3f}, robust {result.robust_accuracy:.3f}, "
             told = accuracies if stage.tells_accuracies else ""
             stage.report(f"{name}: {told}{watch.read().wall_seconds:.0f} s")
     return results
 
 
-def _wanted_attacks(stage: _Stage, needs_masking: bool) -> dict[str, AbstractAttack]:
-    """The attacks to run, all made before the first one runs: a malformed table of words costs no
-    attack.
+def _wanted_attacks(
+    stage: _Stage, needs_masking: bool
+) -> dict[str, tuple[OfAttack, AbstractAttack]]:
+    """The attacks to run with what their records belong to, all made before the first one runs: a
+    malformed table of words costs no attack.
     """
     attacks = {}
     for name, (kind, radius) in stage.choice.records.items():
@@ -215,7 +218,7 @@ def _wanted_attacks(stage: _Stage, needs_masking: bool) -> dict[str, AbstractAtt
         # the checks look at perturbations, which are not on the disk
         checked = needs_masking and not changes_texts(kind)
         if checked or not _is_known(stage, name, kind, radius, of):
-            attacks[name] = stage.made(kind, radius)
+            attacks[name] = of, stage.made(kind, radius)
     return attacks
 
 
