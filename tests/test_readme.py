@@ -2,6 +2,7 @@
 line, each once.
 """
 
+import contextlib
 import json
 import re
 import shlex
@@ -61,18 +62,35 @@ def run(block: str) -> dict[str, Any]:
     return scope
 
 
+NUMBER = re.compile(r"[-−]?\d[\d.]*")
+
+
 def masked(line: str) -> str:
-    """A line without its numbers, which differ a little between machines, and its spaces."""
-    return " ".join(re.sub(r"[-−]?\d[\d.]*", "0", line).split())
+    """A line without its numbers and its spaces."""
+    return " ".join(NUMBER.sub("0", line).split())
+
+
+def numbers(line: str) -> list[float]:
+    """The numbers of a line."""
+    return [float(each.replace("−", "-").rstrip(".")) for each in NUMBER.findall(line)]
 
 
 def require_shown(program: str, command: Sequence[str], printed: str) -> None:
-    """What README shows of a command's output is in it; a line ends where … stands."""
-    lines = [masked(line) for line in printed.splitlines()]
+    """What README shows of a command's output is in it; a line ends where … stands. Numbers differ
+    a little between machines; those of a model that was fine-tuned there are its own.
+    """
+    lines = printed.splitlines()
     for line in SHOWN.get(shlex.join([program, *command]).replace("'", '"'), ()):
-        start, cut, _ = masked(line).partition("…")
-        start = start.rstrip() if cut else start
-        assert any(each.startswith(start) if cut else each == start for each in lines), line
+        start, cut, _ = line.partition("…")
+        words, shown = masked(start), pytest.approx(numbers(start), rel=0.02, abs=2e-3)
+        likely = [
+            each
+            for each in lines
+            if (masked(each).startswith(words) if cut else masked(each) == words)
+        ]
+        assert likely, line
+        if command[0] not in AFTER:
+            assert any(numbers(each)[: len(numbers(start))] == shown for each in likely), line
 
 
 @pytest.fixture
@@ -141,13 +159,22 @@ def test_readme_shows_an_output_for_each_question() -> None:
     }
 
 
-def test_an_output_that_is_not_printed_is_found() -> None:
+@pytest.mark.parametrize(
+    ("printed", "is_shown"),
+    [
+        (
+            "layer explicit implicit predicted converged\n3 1.194 1.115 1 yes\nall 1.37 1.12 yes",
+            True,
+        ),
+        ("layer implicit explicit\n3 1.193 1.116 1 yes\nall 1.370 1.118 yes", False),
+        ("layer explicit implicit\n3 1.293 1.116 1 yes\nall 1.370 1.118 yes", False),
+    ],
+    ids=["last digits of another machine", "other words", "another number"],
+)
+def test_an_output_that_is_not_printed_is_found(printed: str, is_shown: bool) -> None:
     edits = next(shlex.split(line)[1:] for line in SHOWN if " edits " in line)
-    require_shown(
-        "odestab", edits, "layer explicit implicit predicted converged\n3 1.2 1 1 yes\nall 1 2 yes"
-    )
-    with pytest.raises(AssertionError):
-        require_shown("odestab", edits, "layer implicit explicit\n3 1.2 1 1 yes\nall 1 2 yes")
+    with contextlib.nullcontext() if is_shown else pytest.raises(AssertionError):
+        require_shown("odestab", edits, printed)
 
 
 @pytest.mark.slow
