@@ -96,6 +96,17 @@ def test_names_and_numbers_of_labels_give_one_record(odestab: Command) -> None:
     assert Path("names/condition.json").read_bytes() == Path("numbers/condition.json").read_bytes()
 
 
+def test_labels_of_other_names_are_given_their_outputs(odestab: Command) -> None:
+    odestab(*CONDITION, "--out", "own")
+    theirs = TABLE.replace("GOOD", "good").replace("good", "fun=yes").replace("bad", "0")
+    Path("table.tsv").write_text(theirs)
+    meant = ("--labels", "fun=yes=good", "0=0")  # the last "=" counts
+    assert odestab(*CONDITION, *meant, "--out", "theirs").code == 0
+    assert Path("own/condition.json").read_bytes() == Path("theirs/condition.json").read_bytes()
+    odestab.refuses((*CONDITION, "--labels", "yes"), "expected LABEL=OUTPUT, .*, got 'yes'")
+    odestab.refuses((*CONDITION, "--labels", "0=bad"), r"table\.tsv:2: .* one of 0, got 'fun=yes'")
+
+
 def test_without_labels_the_predicted_ones_count(odestab: Command) -> None:
     odestab(*CONDITION, "--out", "with")
     Path("table.tsv").write_text("\n".join(line.split("\t")[0] for line in TABLE.splitlines()))
