@@ -206,6 +206,7 @@ def condition(options: argparse.Namespace) -> None:
     """
     require_drawing()
     from analysis.conditioning.condition import RECORD, run
+    from analysis.conditioning.drafts import weakest_of
     from analysis.conditioning.prepare import prepare
     from analysis.conditioning.tables import write_table
     from analysis.conditioning.telling import told
@@ -213,10 +214,15 @@ def condition(options: argparse.Namespace) -> None:
     prepared = prepare(condition_config(options), warn)
     record = run(prepared, options.out, warn, text_progress, options.workers)
     texts = prepared.data.texts
-    table = write_table(record, texts, options.out, options.format)
+    families = prepared.classifier.families
+    drafts = [
+        weakest_of(row, own, families, record.seed)
+        for row, own in zip(record.inputs, texts, strict=True)
+    ]
+    table = write_table(record, texts, drafts, options.out, options.format)
     from figures.condition_page import write_page
 
-    page = write_page(record, texts, options.out, table.name)
+    page = write_page(record, texts, options.out, table.name, drafts)
     print("\n".join(told(record, texts)))
     print(f"record: {options.out / RECORD}\ntable: {table}\npage: {page}")
     show_next(

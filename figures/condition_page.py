@@ -1,13 +1,14 @@
 """The page of a conditioning record: every input in one ranked table, beside the user's texts."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import msgspec
 
-from analysis.conditioning.records import Condition, Drafted, Input
+from analysis.conditioning.records import LAST, Condition, Drafted, Input
 from analysis.ground.files import write_text
+from analysis.ground.text_edits import Edited, Texts
 from figures import conditioning, style
 from figures.findings import number
 from figures.template import Cell, Listed, Listing, render, shown
@@ -29,6 +30,18 @@ MEANINGS = (
         "g",
         "‖∇m‖, the size of the margin's gradient at the word embeddings: how fast a change of the "
         "words can move the margin.",
+    ),
+    (
+        "steepest word",
+        "The word whose tokens have the largest share of g²: to first order no equally large "
+        "change of another word's embeddings moves the margin as far. It is underlined in the "
+        "text, of a pair in the second one, which drafts edit. A dash where the gradient vanishes "
+        "or the tokenizer does not say where its tokens stand.",
+    ),
+    (
+        "weakest draft",
+        "The random draft, of all families, that leaves the smallest margin; the words that it "
+        "changes are underlined. The table file has it for each family.",
     ),
     (
         "|m|/g",
@@ -55,7 +68,13 @@ MEANINGS = (
 )
 
 
-def write_page(record: Condition, texts: Sequence[Sequence[str]], out: Path, table: str) -> Path:
+def write_page(
+    record: Condition,
+    texts: Sequence[Texts],
+    out: Path,
+    table: str,
+    drafts: Sequence[Mapping[str, Edited]] = (),
+) -> Path:
     """Write condition.html with its figure beside it.
 
     Args:
@@ -63,6 +82,8 @@ def write_page(record: Condition, texts: Sequence[Sequence[str]], out: Path, tab
         texts: of each input, in the order of the file.
         out: the folder.
         table: the name of the file that has every input.
+        drafts: by family the weakest draft of each input, in the order of the file; none are shown
+            without them.
 
     Raises:
         OSError: if a file cannot be written.
@@ -83,7 +104,7 @@ def write_page(record: Condition, texts: Sequence[Sequence[str]], out: Path, tab
             "it is, the list below what it means.",
             head=_head(record),
             rows=[
-                Listed(_cells(record, row, texts[row.index], rank))
+                Listed(_cells(record, row, texts[row.index], _weakest_draft(row, drafts), rank))
                 for rank, row in enumerate(ranked, 1)
             ],
         ),
@@ -117,22 +138,25 @@ def facts(record: Condition) -> str:
 
 def _head(record: Condition) -> list[tuple[str, bool]]:
     """The heading of each column, and whether it holds words."""
-    first = ["rank", "g", "text", "label", "predicted", "margin m", "|m|/g", "relative"]
+    first = ["rank", "g", "text", "steepest word", "share\nof g²", "weakest draft"]
+    first += ["label", "predicted", "margin m", "|m|/g", "relative"]
     drafted = [
         f"{family}:\n{name}"
         for family in record.families
         for name in ("sd", "least", "flipped", "growth")
     ]
-    words = ("text", "label", "predicted")
+    words = ("text", "steepest word", "weakest draft", "label", "predicted")
     return [(name, name in words) for name in [*first, *drafted]]
 
 
-def _cells(record: Condition, row: Input, texts: Sequence[str], rank: int) -> list[Cell]:
-    text = " | ".join(texts)
+def _cells(
+    record: Condition, row: Input, texts: Texts, draft: Edited | None, rank: int
+) -> list[Cell]:
     cells = [
         Cell(str(rank), float(rank)),
         _measured(row.gradient),
-        Cell(text, text, words=True, long=True),
+        *_steepest(row, texts),
+        _weakest(draft),
         Cell(record.labels[row.label], record.labels[row.label], words=True),
         Cell(record.labels[row.predicted], record.labels[row.predicted], words=True),
         _measured(row.margin),
@@ -142,6 +166,36 @@ def _cells(record: Condition, row: Input, texts: Sequence[str], rank: int) -> li
     for family in record.families:
         cells += _drafted(row, row.drafts[family])
     return cells
+
+
+def _steepest(row: Input, texts: Texts) -> list[Cell]:
+    """The texts, the word of them with the largest share of g², and the share."""
+    text = " | ".join(texts)
+    if row.steepest is None:
+        dash = Cell("–", None, words=True)
+        return [Cell(text, text, words=True, long=True), dash, _measured(None)]
+    before = len(text) - len(texts[LAST])
+    place = (before + row.steepest.begin, before + row.steepest.end)
+    word = row.steepest.word(texts)
+    return [
+        Cell(text, text, words=True, long=True, marked=(place,)),
+        Cell(word, word, words=True),
+        _measured(row.steepest.share),
+    ]
+
+
+def _weakest_draft(row: Input, drafts: Sequence[Mapping[str, Edited]]) -> Edited | None:
+    """The draft with the smallest margin of all families, where one is known."""
+    of_row = drafts[row.index] if drafts else {}
+    margins = {family: row.drafts[family].least for family in of_row}
+    known = {family: least for family, least in margins.items() if least is not None}
+    return of_row[min(known, key=known.__getitem__)] if known else None
+
+
+def _weakest(draft: Edited | None) -> Cell:
+    if draft is None:
+        return Cell("–", None, words=True)
+    return Cell(draft.text, draft.text, words=True, long=True, marked=draft.changed)
 
 
 def _drafted(row: Input, drafted: Drafted) -> list[Cell]:

@@ -7,6 +7,7 @@ of this package holds HTML.
 import base64
 import dataclasses
 import hashlib
+import itertools
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -105,12 +106,21 @@ class Cell:
         value: by which its column is ordered; None comes last.
         words: whether it is text, flush left.
         long: whether it may break over lines.
+        marked: `(begin, end)` of the parts of the text that are marked, in their order.
     """
 
     text: str
     value: float | str | None
     words: bool = False
     long: bool = False
+    marked: tuple[tuple[int, int], ...] = ()
+
+    @property
+    def parts(self) -> list[tuple[str, bool]]:
+        """The text in parts, and whether each is marked."""
+        ends = [0, *(place for span in self.marked for place in span), len(self.text)]
+        pieces = enumerate(itertools.pairwise(ends))
+        return [(self.text[begin:end], place % 2 == 1) for place, (begin, end) in pieces]
 
 
 @dataclasses.dataclass(frozen=True)

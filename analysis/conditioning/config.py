@@ -17,6 +17,8 @@ class ConditionConfig:
         text_column: that holds them; None looks for the usual names.
         pair_column: that holds the second texts of pairs.
         label_column: that holds the labels; None is `label`, where there is one.
+        labels: what these mean, a label of the file with an output of the model, by number or name;
+            none where the file names the outputs as the model does.
         families: of random drafts.
         drafts: K, of each family.
         max_edits: words of a text that a draft changes at most.
@@ -39,6 +41,7 @@ class ConditionConfig:
     text_column: str | None = None
     pair_column: str | None = None
     label_column: str | None = None
+    labels: tuple[tuple[str, str], ...] = ()
     families: tuple[str, ...] = FAMILIES
     drafts: int = 10
     max_edits: int = 3

@@ -8,13 +8,12 @@ from typing import ClassVar
 
 import numpy as np
 
-from analysis.conditioning.records import Family
+from analysis.conditioning.records import LAST, Family, Input
 from analysis.ground.character_edits import editable, random_edits
 from analysis.ground.synonyms import Synonyms
-from analysis.ground.text_edits import Changes, Draft, Texts, in_case_of
+from analysis.ground.text_edits import Changes, Draft, Edited, Texts, in_case_of
 
 CANDIDATES = 8  # the first so many synonyms of a word are drawn from, as the attack does
-LAST = -1  # of a pair the second text is edited, as attacks do
 
 
 class AbstractDrafts(abc.ABC):
@@ -101,15 +100,36 @@ def drafts_of(texts: Texts, family: AbstractDrafts, count: int, seed: int) -> li
     the same in any batch, order or file, and with any other `count`.
     """
     text = Draft.of(texts, LAST)
+    return [text.changed(_changes(text, family, number, seed)) for number in range(count)]
+
+
+def weakest_of(
+    row: Input, texts: Texts, families: Iterable[AbstractDrafts], seed: int
+) -> dict[str, Edited]:
+    """By family the draft that leaves an input the least margin, drawn again; without those that
+    have none.
+
+    Args:
+        row: the input.
+        texts: of it.
+        families: that drafted it, with the words that they drew from.
+        seed: of the drafts.
+    """
+    text = Draft.of(texts, LAST)
+    drawn = {}
+    for family in families:
+        number = row.drafts[family.name].weakest
+        if number is not None:
+            drawn[family.name] = text.edited(_changes(text, family, number, seed))
+    return drawn
+
+
+def _changes(text: Draft, family: AbstractDrafts, number: int, seed: int) -> Changes:
+    """What draft `number` replaces."""
     words = [text.word(index) for index in range(len(text.words))]
-    digest = text_digest(texts)
-    made = []
-    for number in range(count):
-        purpose = f"{seed}/{digest}/{family.name}/{number}"
-        key = hashlib.sha256(purpose.encode()).digest()
-        draw = np.random.default_rng(int.from_bytes(key, "little"))
-        made.append(text.changed(family.changes(words, draw)))
-    return made
+    purpose = f"{seed}/{text_digest(text.texts)}/{family.name}/{number}"
+    key = hashlib.sha256(purpose.encode()).digest()
+    return family.changes(words, np.random.default_rng(int.from_bytes(key, "little")))
 
 
 def words_of(rows: Iterable[Texts]) -> set[str]:

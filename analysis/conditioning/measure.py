@@ -13,6 +13,7 @@ from torch import Tensor
 import odestab as od
 from analysis.conditioning.drafts import AbstractDrafts, drafts_of, text_digest
 from analysis.conditioning.records import Drafted, Input
+from analysis.conditioning.steepest import Span, steepest_word
 from analysis.ground.json_records import finite
 from analysis.ground.text_edits import Texts
 
@@ -41,12 +42,8 @@ class Classifier:
 
     def encode(self, texts: Sequence[Texts]) -> dict[str, Tensor]:
         """A padded batch on the model's device, cut to what the model takes."""
-        columns = [list(column) for column in zip(*texts, strict=True)]
-        batch = self.tokenizer(
-            *columns,
-            padding=True,
-            truncation=True,
-            max_length=self.max_tokens,
+        batch = self._tokens(
+            texts,
             return_attention_mask=True,
             return_special_tokens_mask=True,
             return_tensors="pt",
@@ -57,6 +54,28 @@ class Classifier:
         return {
             name: values.to(self.model.device) for name, values in batch.items() if name in taken
         }
+
+    def spans(self, texts: Sequence[Texts]) -> list[list[Span | None]]:
+        """Where each token of a batch stands in the text that drafts edit, `(begin, end)`; None of
+        special tokens and those of other texts, and of all where the tokenizer cannot say.
+        """
+        if not self.tokenizer.is_fast:
+            return [[None] * len(ids) for ids in self._tokens(texts)["input_ids"]]
+        batch = self._tokens(texts, return_offsets_mapping=True)
+        edited = len(texts[0]) - 1
+        return [
+            [
+                (begin, end) if sequence == edited else None
+                for (begin, end), sequence in zip(of_text, batch.sequence_ids(place), strict=True)
+            ]
+            for place, of_text in enumerate(batch["offset_mapping"])
+        ]
+
+    def _tokens(self, texts: Sequence[Texts], **more: Any) -> Any:
+        columns = [list(column) for column in zip(*texts, strict=True)]
+        return self.tokenizer(
+            *columns, padding=True, truncation=True, max_length=self.max_tokens, **more
+        )
 
     @torch.no_grad()
     def run(self, batch: Mapping[str, Tensor]) -> "States":
@@ -129,12 +148,16 @@ def measure(classifier: Classifier, rows: Sequence[Row]) -> list[Input]:
         ]
     )
     found = od.conditioning(classifier.model, batch, labels.to(predicted.device))
+    by_token = found.by_token.cpu().double().numpy()
+    spans = classifier.spans([row.texts for row in rows])
     drafts = _drafts(classifier, rows)
     ends = _ends(classifier, states, labels, drafts)
     measured = []
     for place, row in enumerate(rows):
         own = {
-            family.name: [ends[place, draft] for draft in drafts[family.name][place]]
+            family.name: {
+                number: ends[place, draft] for number, draft in drafts[family.name][place].items()
+            }
             for family in classifier.families
         }
         margin, gradient, distance, relative = (
@@ -161,23 +184,26 @@ def measure(classifier: Classifier, rows: Sequence[Row]) -> list[Input]:
                 finite=margin is not None and gradient is not None,
                 truncated=row.tokens > classifier.max_tokens,
                 solved=bool(states.solved[place])
-                and all(end.solved for of_family in own.values() for end in of_family),
+                and all(end.solved for of_family in own.values() for end in of_family.values()),
+                steepest=steepest_word(row.texts, by_token[place], spans[place]),
             )
         )
     return measured
 
 
-def _drafts(classifier: Classifier, rows: Sequence[Row]) -> dict[str, list[list[Texts]]]:
-    """By family and row, the drafts that differ from the text; one that is drawn twice counts
-    twice.
+def _drafts(classifier: Classifier, rows: Sequence[Row]) -> dict[str, list[dict[int, Texts]]]:
+    """By family and row, the drafts that differ from the text, by number; one that is drawn twice
+    counts twice.
     """
     return {
         family.name: [
-            [
-                draft
-                for draft in drafts_of(row.texts, family, classifier.drafts, classifier.seed)
+            {
+                number: draft
+                for number, draft in enumerate(
+                    drafts_of(row.texts, family, classifier.drafts, classifier.seed)
+                )
                 if draft != row.texts
-            ]
+            }
             for row in rows
         ]
         for family in classifier.families
@@ -197,7 +223,7 @@ def _ends(
     classifier: Classifier,
     states: States,
     labels: Tensor,
-    drafts: Mapping[str, list[list[Texts]]],
+    drafts: Mapping[str, list[dict[int, Texts]]],
 ) -> dict[tuple[int, Texts], _End]:
     """What each draft comes to, by the row's place and the draft; what several families draw is
     computed once.
@@ -206,7 +232,7 @@ def _ends(
         (place, draft)
         for of_family in drafts.values()
         for place, of_row in enumerate(of_family)
-        for draft in of_row
+        for draft in of_row.values()
     ]
     unique = list(dict.fromkeys(asked))
     ends = {}
@@ -252,9 +278,11 @@ def _sizes(before: States, after: States) -> Tensor:
     return torch.linalg.vector_norm(theirs - ours, dim=(1, 3))
 
 
-def _drafted(ends: Sequence[_End], levels: int) -> Drafted:
+def _drafted(by_number: Mapping[int, _End], levels: int) -> Drafted:
     """What the drafts of one family did to one text."""
+    ends = by_number.values()
     margins = np.array([end.margin for end in ends], dtype=np.float64)
+    known = np.isfinite(margins).all() and len(ends) > 0
     grown = [end.sizes.astype(np.float64) / end.sizes[0] for end in ends if end.sizes[0] != 0]
     growth = np.median(grown, axis=0) if grown else np.full(levels, math.nan)
     return Drafted(
@@ -263,4 +291,5 @@ def _drafted(ends: Sequence[_End], levels: int) -> Drafted:
         least=finite(margins.min()) if len(ends) else None,
         flipped=int((margins <= 0).sum()),
         growth=[finite(value) for value in growth],
+        weakest=[*by_number][int(margins.argmin())] if known else None,
     )

@@ -65,11 +65,30 @@ def _inputs(options: Options) -> None:
     )
     column_options(options, "; without one, what is predicted")
     options.add_argument(
+        "--labels",
+        nargs="+",
+        type=_meaning,
+        default=[],
+        metavar="LABEL=OUTPUT",
+        help="what the file's labels mean, each an output of the model by number or name "
+        "(default: they are the model's own)",
+    )
+    options.add_argument(
         "--max-tokens",
         type=positive,
         metavar="N",
         help="cut texts after N tokens, as in training (default: as many as the model takes)",
     )
+
+
+def _meaning(text: str) -> tuple[str, str]:
+    """A label of the file and the output of the model that it means."""
+    label, _, output = (part.strip() for part in a_name(text).rpartition("="))
+    if not label or not output:
+        raise argparse.ArgumentTypeError(
+            f"expected LABEL=OUTPUT, a label of the file and an output of the model, got {text!r}"
+        )
+    return label, output
 
 
 def _drafts(options: Options) -> None:
@@ -118,6 +137,7 @@ def condition_config(options: argparse.Namespace) -> ConditionConfig:
         text_column=options.text_column,
         pair_column=options.pair_column,
         label_column=options.label_column,
+        labels=tuple(options.labels),
         families=tuple(options.families),
         drafts=options.drafts,
         max_edits=options.max_edits,

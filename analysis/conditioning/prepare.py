@@ -75,7 +75,7 @@ def prepare(config: ConditionConfig, warn: Report) -> Prepared:
     model_config = classifier.model.config
     outputs = range(model_config.num_labels)
     names = tuple(str(model_config.id2label.get(output, output)) for output in outputs)
-    labels = resolve_labels(data, names)
+    labels = resolve_labels(data, names, config.labels)
     rows = _rows(data, labels, classifier.tokenizer)
     if cut := sum(row.tokens > classifier.max_tokens for row in rows):
         count = "1 text is" if cut == 1 else f"{cut} texts are"

@@ -7,7 +7,9 @@ import msgspec
 
 from analysis.ground.frozen_record import Record
 from analysis.ground.json_records import read_json
+from analysis.ground.text_edits import Texts
 
+LAST = -1  # of a pair the second text is edited, as attacks do
 SCHEMA: Literal[1] = 1
 Number = float | None  # None is a number that is not finite
 Count = Annotated[int, msgspec.Meta(ge=0)]
@@ -25,6 +27,8 @@ class Drafted(Record, frozen=True):
         growth: median over drafts of ‖δ_l‖/‖δ_0‖ after l = 0, …, L layers, where ‖δ_0‖ > 0: δ_l is
             the difference of the hidden states, tokens aligned, a token of one text only opposite
             a state of 0.
+        weakest: number k of the draft with the smallest margin, by which `drafts.weakest_of` draws
+            it again; None where there is none, or a record is older.
     """
 
     count: Count
@@ -32,6 +36,25 @@ class Drafted(Record, frozen=True):
     least: Number
     flipped: Count
     growth: list[Number]
+    weakest: Count | None = None
+
+
+class Steepest(Record, frozen=True):
+    """The word at which the margin's gradient is largest, by its place: no text is kept.
+
+    Attributes:
+        begin: its first letter in the text that drafts edit, of a pair the second one.
+        end: after its last letter.
+        share: of g² that its tokens have, in 0..1; g is over all texts of the input.
+    """
+
+    begin: Count
+    end: Count
+    share: float
+
+    def word(self, texts: Texts) -> str:
+        """The word itself, from the texts of its input."""
+        return texts[LAST][self.begin : self.end]
 
 
 class Input(Record, frozen=True):
@@ -53,6 +76,8 @@ class Input(Record, frozen=True):
         finite: margin and gradient are numbers; else nothing is known of this input.
         truncated: the text is longer than what is read, and was cut.
         solved: every implicit step that the model declares was solved, of the text and its drafts.
+        steepest: the word at which the gradient is largest; None where the gradient vanishes, no
+            word is read, the tokenizer does not say where its tokens stand, or a record is older.
     """
 
     index: Count
@@ -70,6 +95,7 @@ class Input(Record, frozen=True):
     finite: bool = True
     truncated: bool = False
     solved: bool = True
+    steepest: Steepest | None = None
 
     @property
     def right(self) -> bool:

@@ -9,6 +9,7 @@ from analysis.ground.text_edits import Texts
 
 COLUMNS = 80
 SHOWN = 10
+WORD = 10  # columns of a word
 HEADS = {"characters": "chars", "words": "words"}  # of families
 MEANINGS = (
     ("chars", "random misspellings that flip the answer; with words: ranks"),
@@ -17,6 +18,7 @@ MEANINGS = (
     ("margin", "m, the label's logit less the largest other; negative: answered wrong"),
     ("g", "‖∇m‖ at the word embeddings: how fast the margin can move"),
     ("|m|/g", "way to a flip by first order; a word embedding is about 1 long"),
+    ("steepest", "the word with most of g²: where an edit may move the margin most"),
 )
 
 
@@ -27,13 +29,13 @@ def told(record: Condition, texts: Sequence[Texts]) -> list[str]:
     truth = f"{wrong} answered wrong" if record.labels_given else "labels are the predicted ones"
     wide = max(len("chars"), 2 * len(str(_most_drafts(record))) + 1)
     flips = " ".join(f"{HEADS[family]:>{wide}}" for family in record.families)
-    head = f"{flips} {'least':>7} {'margin':>7} {'g':>7} {'|m|/g':>7}  "
+    head = f"{flips} {'least':>7} {'margin':>7} {'g':>7} {'|m|/g':>7}  {'steepest':<{WORD}}  "
     lines = [
         f"{len(record.inputs)} inputs, {truth}. The {len(shown)} most fragile, by random edits:",
         f"{head}text",
         *(_line(row, texts[row.index], wide, len(head)) for row in shown),
         "",
-        *(f"{name:<8}{meaning}" for name, meaning in _meanings(record)),
+        *(f"{name:<9}{meaning}" for name, meaning in _meanings(record)),
     ]
     for name, family in record.families.items():
         source = f": {family.source}" if family.source else ""
@@ -59,6 +61,8 @@ def _line(row: Input, texts: Texts, wide: int, used: int) -> str:
         f"{flips} {_short(min(leasts, default=None)):>7} {_short(row.margin):>7} "
         f"{_short(row.gradient):>7} {'flat' if row.flat else _short(row.distance):>7}  "
     )
+    word = cut(_shown(row.steepest.word(texts)) if row.steepest else "–", WORD)
+    cells += f"{word}{' ' * (WORD - sum(map(_width, word)))}  "
     return cells + cut(" | ".join(map(_shown, texts)), COLUMNS - used)
 
 

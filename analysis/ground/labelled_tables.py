@@ -24,6 +24,7 @@ ID = "id"  # our name of the column
 IDS = ("idx", "index", "id")  # what it may be called
 WHOLE_WITH_POINT = re.compile(r"([+-]?[0-9]+)\.0*")  # as a column of numbers with gaps is written
 Texts = tuple[str, ...]
+Meanings = Sequence[tuple[str, str]]  # labels of a file, and the outputs of a model that they mean
 
 
 @dataclasses.dataclass(frozen=True)
@@ -273,30 +274,62 @@ def class_of(label: object, names: Sequence[str], count: int) -> int | None:
     return {str(number): number for number in range(count)}.get(word)
 
 
-def resolve_labels(table: LabelledTable, names: Sequence[str]) -> tuple[int, ...] | None:
+def resolve_labels(
+    table: LabelledTable, names: Sequence[str], given: Meanings = ()
+) -> tuple[int, ...] | None:
     """The output that each row's label means; None without labels.
 
     Args:
-        table: with labels as numbers of outputs or as their names, in any case.
+        table: with labels as numbers of outputs or as their names, in any case; where meanings are
+            given, with these labels alone.
         names: of the model's outputs.
+        given: what labels of the table mean, outputs by number or name.
 
     Raises:
-        ValueError: if a label is none of them, with its line.
+        ValueError: if a label is none of them, with its line; if a meaning is no output, a label
+            has two, or the table has no labels.
     """
+    if given and not table.columns.label:
+        raise ValueError(f"{table.source}: expected a column of labels for --labels, got none")
     if not table.columns.label:
         return None
-    outputs = []
-    for row in table.rows:
-        output = class_of(row.label, names, len(names))
-        if output is None:
-            numbers = ", ".join(map(str, range(len(names))))
-            raise ValueError(
-                f"{row.where}: expected a label of the model, one of {numbers} "
-                f"({', '.join(names)}), got {row.label!r}; write one of these in the file, or "
-                "name the model's outputs as it does: id2label and label2id in its config.json"
+    outputs = _outputs_of(given, names) if given else [*range(len(names))]
+    known = [label for label, _ in given] if given else names
+    count = 0 if given else len(names)  # beside meanings that are given a number means nothing
+    places = [class_of(row.label, known, count) for row in table.rows]
+    for row, place in zip(table.rows, places, strict=True):
+        if place is None:
+            expected = (
+                f"a label of --labels, one of {', '.join(known)}, got {row.label!r}"
+                if given
+                else f"a label of the model, one of {_in_words(names)}, got {row.label!r}; say "
+                "what the file's labels mean: --labels LABEL=OUTPUT …"
             )
-        outputs.append(output)
-    return tuple(outputs)
+            raise ValueError(f"{row.where}: expected {expected}")
+    return tuple(outputs[place] for place in places if place is not None)
+
+
+def _outputs_of(given: Meanings, names: Sequence[str]) -> list[int]:
+    """The output that each given label means."""
+    keys = [class_key(label) for label, _ in given]
+    if len(set(keys)) < len(keys):
+        labels = ", ".join(label for label, _ in given)
+        raise ValueError(f"--labels must name each label of the file once, got {labels}")
+    outputs = []
+    for label, output in given:
+        number = class_of(output, names, len(names))
+        if number is None:
+            raise ValueError(
+                f"--labels {label}={output}: expected an output of the model, one of "
+                f"{_in_words(names)}, got {output!r}"
+            )
+        outputs.append(number)
+    return outputs
+
+
+def _in_words(names: Sequence[str]) -> str:
+    """The outputs of a model by number and name."""
+    return f"{', '.join(map(str, range(len(names))))} ({', '.join(names)})"
 
 
 def class_key(name: str) -> str:

@@ -10,6 +10,19 @@ Changes = Mapping[int, str]
 
 
 @dataclasses.dataclass(frozen=True)
+class Edited:
+    """A text after an edit.
+
+    Attributes:
+        text: the text.
+        changed: `(begin, end)` in it of each word that was replaced.
+    """
+
+    text: str
+    changed: tuple[tuple[int, int], ...]
+
+
+@dataclasses.dataclass(frozen=True)
 class Draft:
     """The texts of an example, one of which is edited word by word; what stands between the words
     stays.
@@ -48,6 +61,16 @@ class Draft:
             begin, end = self.words[index]
             text = text[:begin] + changes[index] + text[end:]
         return (*self.texts[: self.part], text, *self.texts[self.part + 1 :])
+
+    def edited(self, changes: Changes) -> Edited:
+        """The edited text with some words replaced, and where."""
+        moved = 0
+        spans = []
+        for index in sorted(changes):
+            begin, end = self.words[index]
+            spans.append((begin + moved, begin + moved + len(changes[index])))
+            moved += len(changes[index]) - (end - begin)
+        return Edited(self.changed(changes)[self.part], tuple(spans))
 
 
 def in_case_of(word: str, mate: str) -> str:

@@ -31,12 +31,15 @@ class Conditioning:
             vanishes.
         labels: the labels that the margins are of.
         flat: the gradient vanishes: first order says nothing about this input.
+        by_token: ‖∇_{e_t} m‖ at each token t, whose squares sum to g²; 0 at tokens that do not
+            count.
 
     Example:
         >>> import torch, odestab as od
         >>> one, label = torch.ones(1), torch.zeros(1, dtype=torch.long)
-        >>> od.Conditioning(2 * one, one, 2 * one, one, label, label > 0).distance.tolist()
-        [2.0]
+        >>> one_token = one[:, None]
+        >>> od.Conditioning(2 * one, one, 2 * one, one, label, label > 0, one_token).distance
+        tensor([2.])
     """
 
     margin: Float[Tensor, " batch"]
@@ -45,6 +48,7 @@ class Conditioning:
     relative: Float[Tensor, " batch"]
     labels: Int[Tensor, " batch"]
     flat: Bool[Tensor, " batch"]
+    by_token: Float[Tensor, "batch tokens"]
 
 
 def conditioning(
@@ -241,12 +245,12 @@ def logit_margin(
 def _conditioning(
     margin: Tensor, gradient: Tensor, embeddings: Tensor, words: Tensor, labels: Tensor
 ) -> Conditioning:
-    def length(vectors: Tensor) -> Tensor:
-        real = vectors.masked_fill(~words[..., None], 0.0)
-        return norm(real.to(margin.dtype).flatten(1))
+    def real(vectors: Tensor) -> Tensor:
+        return vectors.masked_fill(~words[..., None], 0.0).to(margin.dtype)
 
-    slope = length(gradient)
-    size = length(embeddings)
+    slope = norm(real(gradient).flatten(1))
+    size = norm(real(embeddings).flatten(1))
+    by_token = norm(real(gradient))
     distance = margin.abs()
     known = margin.isfinite() & slope.isfinite()
     flat = known & (slope == 0)
@@ -256,4 +260,5 @@ def _conditioning(
     margin, slope, way, number = (
         torch.where(known, values, torch.nan) for values in (margin, slope, way, number)
     )
-    return Conditioning(margin, slope, way, number, labels, flat)
+    by_token = torch.where(known[:, None], by_token, torch.nan)
+    return Conditioning(margin, slope, way, number, labels, flat, by_token)

@@ -74,15 +74,31 @@ def test_the_command_writes_a_record_a_table_and_a_page(drawing: Command) -> Non
     ranked = [row.index for row in record.ranked()]
     assert [row["text"] for row in table] == [texts[index] for index in ranked]
     assert [float(row["gradient"]) for row in table] == [row.gradient for row in record.ranked()]
+    words = [row.steepest and row.steepest.word((texts[row.index],)) for row in record.ranked()]
+    assert [row["steepest_word"] for row in table] == words and all(words)
+    assert all(row["steepest_word"] in row["text"].split() for row in table)
+    assert not any(text in Path("out/condition.json").read_text() for text in texts[:2])
     shown = outcome.out.splitlines()
     assert shown[0] == (
         f"5 inputs, {sum(not row.right for row in record.inputs)} answered wrong. "
         "The 5 most fragile, by random edits:"
     )
-    assert all(len(line) <= 80 for line in shown[:-3]) and shown[2].endswith(texts[ranked[0]])
+    assert all(len(line) <= 80 for line in shown[:-3])
+    assert re.search(rf"  {words[0]} +{texts[ranked[0]]}$", shown[2])
     page = Path("out/condition.html").read_text()
-    assert all(text in page for text in texts)
+    without_marks = re.sub("</?mark>", "", page)
+    assert "<mark>" in page and all(text in without_marks for text in texts)
+    for row in table:
+        drafts = {row["characters_draft"], row["words_draft"]} - {""}
+        assert row["text"] not in drafts and any(draft in without_marks for draft in drafts)
     assert not re.search(r"(?:src|href)=\"(?!#|data:)", page)  # one file, nothing beside it
+
+
+def test_records_of_the_studies_name_no_word_and_are_read() -> None:
+    studies = Path(__file__).parents[2] / "docs" / "studies" / "conditioning"
+    record = read_condition(studies / "runs" / "seed-0" / "condition.json")
+    assert all(row.steepest is None for row in record.inputs)
+    assert all(drafted.weakest is None for drafted in record.inputs[0].drafts.values())
 
 
 def test_names_and_numbers_of_labels_give_one_record(odestab: Command) -> None:
@@ -94,6 +110,17 @@ def test_names_and_numbers_of_labels_give_one_record(odestab: Command) -> None:
     Path("table.tsv").write_text("\n".join(["text\tlabel", *numbers]) + "\n")
     odestab(*CONDITION, "--out", "numbers")
     assert Path("names/condition.json").read_bytes() == Path("numbers/condition.json").read_bytes()
+
+
+def test_labels_of_other_names_are_given_their_outputs(odestab: Command) -> None:
+    odestab(*CONDITION, "--out", "own")
+    theirs = TABLE.replace("GOOD", "good").replace("good", "fun=yes").replace("bad", "0")
+    Path("table.tsv").write_text(theirs)
+    meant = ("--labels", "fun=yes=good", "0=0")  # the last "=" counts
+    assert odestab(*CONDITION, *meant, "--out", "theirs").code == 0
+    assert Path("own/condition.json").read_bytes() == Path("theirs/condition.json").read_bytes()
+    odestab.refuses((*CONDITION, "--labels", "yes"), "expected LABEL=OUTPUT, .*, got 'yes'")
+    odestab.refuses((*CONDITION, "--labels", "0=bad"), r"table\.tsv:2: .* one of 0, got 'fun=yes'")
 
 
 def test_without_labels_the_predicted_ones_count(odestab: Command) -> None:

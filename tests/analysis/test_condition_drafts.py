@@ -8,6 +8,7 @@ from analysis.conditioning.drafts import CharacterDrafts, WordDrafts, drafts_of,
 from analysis.conditioning.neighbours import nearest_words
 from analysis.ground.character_edits import OPERATIONS, editable, random_edits
 from analysis.ground.stopwords import STOPWORDS
+from analysis.ground.text_edits import Draft
 
 TEXT = ("The ferry leaves the quiet harbour at noon, not later.",)
 MATES = {"ferry": ("boat", "ship"), "quiet": ("calm",), "noon": ("midday",), "at": ("in",)}
@@ -42,6 +43,14 @@ def test_words_are_replaced_by_their_mates_in_their_case() -> None:
 def test_of_a_pair_the_second_text_is_edited() -> None:
     for draft in drafts_of((TEXT[0], "a quiet harbour"), CharacterDrafts(), 5, 0):
         assert draft[0] == TEXT[0] and draft[1] != "a quiet harbour"
+
+
+def test_an_edited_text_says_where_it_was_changed() -> None:
+    text = Draft.of(("a pair", "the ferry leaves, at noon"), -1)
+    changes = {4: "midday", 1: "boat", 2: ""}
+    edited = text.edited(changes)
+    assert edited.text == text.changed(changes)[1] == "the boat , at midday"
+    assert [edited.text[begin:end] for begin, end in edited.changed] == ["boat", "", "midday"]
 
 
 def test_a_text_without_words_to_edit_stays() -> None:

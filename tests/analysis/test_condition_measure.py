@@ -1,5 +1,6 @@
 """Measured inputs against the library's own quantities, in float64."""
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +10,16 @@ import torch
 from classifiers import save_classifier
 
 import odestab as od
-from analysis.conditioning.drafts import CharacterDrafts, WordDrafts, drafts_of, text_digest
+from analysis.conditioning.drafts import (
+    CharacterDrafts,
+    WordDrafts,
+    drafts_of,
+    text_digest,
+    weakest_of,
+)
 from analysis.conditioning.measure import Classifier, Row, measure
-from analysis.conditioning.records import Input
+from analysis.conditioning.records import Input, Steepest
+from analysis.conditioning.steepest import steepest_word
 
 TEXTS = ("the cat sat on the mat", "the dog ran", "cat", "the mats ran on the dog")
 # "cats" is two tokens, so that drafts have more tokens than the text
@@ -49,6 +57,65 @@ def test_margin_and_gradient_are_those_of_the_library(classifier: Classifier) ->
         assert row.words == len(TEXTS[place].split()) and row.tokens == row.words + 2
 
 
+def squares(classifier: Classifier, texts: tuple[str, ...], label: int) -> torch.Tensor:
+    """‖∇m‖² at each token of a text, special ones included."""
+    batch = classifier.encode([texts])
+    embeddings = classifier.model.get_input_embeddings()(batch["input_ids"]).detach()
+    embeddings.requires_grad_()
+    rest = {name: batch[name] for name in ("attention_mask", "token_type_ids")}
+    logits = classifier.model(inputs_embeds=embeddings, **rest).logits[0]
+    (slope,) = torch.autograd.grad(logits[label] - logits[1 - label], embeddings)
+    return slope[0].square().sum(1)
+
+
+def require_steepest(row: Input, texts: tuple[str, ...], words: dict[str, torch.Tensor]) -> None:
+    """The word with the largest of these squared gradients, and its share of g²."""
+    expected = max(words, key=lambda word: float(words[word]))
+    assert row.steepest is not None and row.gradient is not None
+    assert row.steepest.word(texts) == expected
+    assert close(row.steepest.share, float(words[expected]) / row.gradient**2)
+
+
+@pytest.mark.parametrize("label", [0, 1])
+@pytest.mark.parametrize("text", ["the cats, ran dog", "matz sat"])
+def test_the_steepest_word_has_most_of_the_squared_gradient(
+    classifier: Classifier, text: str, label: int
+) -> None:
+    pieces = {"the cats, ran dog": [[1], [2, 3], [5], [6]], "matz sat": [[1, 2], [3]]}[text]
+    by_token = squares(classifier, (text,), label)
+    words = text.replace(",", "").split()
+    assert len(by_token) == max(map(max, pieces)) + 2  # the last one ends the text
+    summed = {word: by_token[own].sum() for word, own in zip(words, pieces, strict=True)}
+    beside = Row(1, ("the dog sat on the mat",), 8, 0)  # longer: the other is padded
+    row, _ = measure(classifier, [Row(0, (text,), 8, label), beside])
+    assert close(row.gradient, math.sqrt(by_token[1:-1].sum()))
+    require_steepest(row, (text,), summed)
+
+
+def test_the_steepest_word_of_a_pair_is_of_the_text_that_is_edited(classifier: Classifier) -> None:
+    texts = ("the dog ran", "cats sat")
+    by_token = squares(classifier, texts, 1)  # [CLS] the dog ran [SEP] cat ##s sat [SEP]
+    (row,) = measure(classifier, [Row(0, texts, 9, 1)])
+    assert close(row.gradient, math.sqrt(by_token[[1, 2, 3, 5, 6, 7]].sum()))
+    require_steepest(row, texts, {"cats": by_token[5:7].sum(), "sat": by_token[7]})
+
+
+def test_pieces_of_a_word_count_together_and_punctuation_by_itself() -> None:
+    spans = [None, (0, 3), (3, 4), (4, 8), (8, 9), None]  # "cat" "s" " ran" "!"
+    found = steepest_word(("cats ran!",), np.array([0, 2.0, 2.0, 2.5, 9.0, 0]), spans)
+    assert found == Steepest(0, 4, pytest.approx(8 / (8 + 2.5**2 + 81)))
+    assert steepest_word(("cats ran!",), np.zeros(6), spans) is None
+    assert steepest_word(("cats ran!",), np.full(6, np.nan), spans) is None
+    assert steepest_word(("!?",), np.ones(2), [(0, 1), (1, 2)]) is None
+
+
+def test_without_places_of_tokens_no_word_is_named(
+    classifier: Classifier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(type(classifier.tokenizer), "is_fast", False)
+    assert [row.steepest for row in measure(classifier, rows())] == [None] * len(TEXTS)
+
+
 def test_without_labels_the_predicted_ones_stand_for_them(classifier: Classifier) -> None:
     for row in measure(classifier, rows((None,) * 4)):
         assert row.label == row.predicted and row.margin is not None and row.margin > 0
@@ -82,6 +149,7 @@ def test_growth_of_drafts_is_the_product_of_their_secants(classifier: Classifier
         assert drafted.count == len(drafts)
         if not drafts:
             assert (drafted.spread, drafted.least, drafted.flipped) == (None, None, 0)
+            assert drafted.weakest is None
             assert drafted.growth == [None, None, None]
             continue
         assert np.allclose(
@@ -90,11 +158,17 @@ def test_growth_of_drafts_is_the_product_of_their_secants(classifier: Classifier
         assert close(drafted.spread, float(np.std(margins, ddof=1)), 1e-9)
         assert close(drafted.least, min(margins), 1e-9)
         assert drafted.flipped == sum(value <= 0 for value in margins)
+        assert drafted.weakest is not None
+        weakest = drafts_of(row.texts, family, 6, 5)[drafted.weakest]
+        assert close(margin(classifier, weakest, LABELS[row.index]), min(margins), 1e-9)
+        shown = weakest_of(found, row.texts, FAMILIES, 5)[family.name]
+        assert shown.text == weakest[0] != row.texts[0] and shown.changed
     assert unequal or family.name == "characters"
 
 
 def numbers(row: Input) -> list[float]:
-    own = [row.margin, row.gradient, row.distance, row.relative]
+    assert row.steepest is not None
+    own = [row.margin, row.gradient, row.distance, row.relative, row.steepest.share]
     drafts = row.drafts.values()
     drafted = [value for d in drafts for value in (d.count, d.spread, d.least, d.flipped)]
     growth = [value for d in drafts for value in d.growth]
@@ -118,6 +192,7 @@ def test_a_vanishing_gradient_is_flat(tmp_path: Path) -> None:
     (row,) = measure(Classifier(model, tokenizer, 12, FAMILIES, 2, 0), [Row(0, (TEXTS[0],), 8, 0)])
     assert row.flat and row.finite and row.margin == 1.0
     assert row.gradient == 0.0 and row.distance is None and row.relative == 0.0
+    assert row.steepest is None
 
 
 def test_steps_that_were_not_solved_are_marked(classifier: Classifier) -> None:
@@ -152,4 +227,5 @@ def test_logits_that_are_no_numbers_are_marked(tmp_path: Path) -> None:
     for row in measure(Classifier(model, tokenizer, 12, FAMILIES, 2, 0), rows()):
         assert not row.finite and not row.right and not row.flat
         assert (row.margin, row.gradient, row.distance, row.relative) == (None,) * 4
-        assert all(drafted.least is None for drafted in row.drafts.values())
+        assert all(drafted.least is drafted.weakest is None for drafted in row.drafts.values())
+        assert row.steepest is None

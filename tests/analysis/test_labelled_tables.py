@@ -65,9 +65,52 @@ def test_a_name_that_is_a_number_is_a_name(tmp_path: Path) -> None:
 def test_a_label_that_the_model_has_not_is_refused(tmp_path: Path, label: str) -> None:
     rows = read_labelled(put(tmp_path, "a.csv", f"text,label\na,1\nb,{label}\n"))
     message = r"a\.csv:3: expected a label of the model, one of 0, 1 \(bad, good\), got "
-    way_on = "write one of these in the file, or name the model's outputs as it does: id2label and"
+    way_on = "say what the file's labels mean: --labels LABEL=OUTPUT …"
     with pytest.raises(ValueError, match=f"{message}'{label}'; {way_on}"):
         resolve_labels(rows, ("bad", "good"))
+
+
+MODEL = ("negative", "positive")
+
+
+@pytest.mark.parametrize(
+    ("labels", "given"),
+    [
+        (("Bad", "good"), (("bad", "0"), ("good", "positive"))),
+        (("1", "2.0"), (("1", "0"), ("2", "1"))),
+        (("1", "0"), (("1", "0"), ("0", "1"))),  # the other way round than the model
+        (("negative", "positive"), (("negative", "0"), ("positive", "POSITIVE"), ("so so", "0"))),
+    ],
+)
+def test_labels_mean_what_is_given(tmp_path: Path, labels, given) -> None:
+    lines = [f"{text},{label}" for text, label in zip("ab", labels, strict=True)]
+    rows = read_labelled(put(tmp_path, "a.csv", "\n".join(["text,label", *lines, ""])))
+    assert resolve_labels(rows, MODEL, given) == (0, 1)
+
+
+@pytest.mark.parametrize(
+    ("label", "given", "message"),
+    [
+        ("fine", (("bad", "0"), ("good", "1")), r"a\.csv:2: expected a label of --labels, one of "),
+        # what the model calls so, or a number of it, is nothing beside meanings that are given
+        ("positive", (("bad", "0"), ("good", "1")), r"a\.csv:2: .* bad, good, got 'positive'"),
+        ("0", (("1", "0"), ("2", "1")), r"a\.csv:2: .* one of 1, 2, got '0'"),
+        ("bad", (("bad", "2"),), r"--labels bad=2: .* one of 0, 1 \(negative, positive\), got '2'"),
+        (
+            "bad",
+            (("bad", "worse"),),
+            r"--labels bad=worse: expected an output of the model, one of",
+        ),
+        ("bad", (("bad", "0"), ("BAD", "1")), r"each label of the file once, got bad, BAD"),
+    ],
+)
+def test_meanings_that_do_not_fit_are_refused(tmp_path: Path, label, given, message) -> None:
+    rows = read_labelled(put(tmp_path, "a.csv", f"text,label\na,{label}\n"))
+    with pytest.raises(ValueError, match=message):
+        resolve_labels(rows, MODEL, given)
+    plain = read_labelled(put(tmp_path, "b.csv", "text\na\n"))
+    with pytest.raises(ValueError, match=r"b\.csv: expected a column of labels for --labels"):
+        resolve_labels(plain, MODEL, given)
 
 
 @pytest.mark.parametrize("label", ["true", "1.5", "null", "[1]"])

@@ -7,7 +7,8 @@ import msgspec
 import pytest
 from page_checks import check_closed
 
-from analysis.conditioning.records import Condition, Drafted, Family, Input
+from analysis.conditioning.records import Condition, Drafted, Family, Input, Steepest
+from analysis.ground.text_edits import Edited
 from figures import condition_page, conditioning
 
 HOSTILE = "<script>alert(1)</script> & \"a\" 'b'"
@@ -81,9 +82,25 @@ def test_inputs_are_ranked_by_drafts_and_wrong_answers_come_after_them(tmp_path:
     table = rows(page)
     assert [row[0] for row in table] == ["1", "2", "3", "4", "5", "6"]
     assert [row[1] for row in table] == ["2", "5", "0.5", "9", "1", "–"]
-    assert [row[10] for row in table[:5]] == ["3 of 4", "0 of 4", "0 of 4", "none drawn", "wrong"]
+    assert [row[3:6] for row in table] == [["–"] * 3] * 6  # a record that names no word
+    assert [row[13] for row in table[:5]] == ["3 of 4", "0 of 4", "0 of 4", "none drawn", "wrong"]
     assert len({len(row) for row in table} | {len(re.findall('<th scope="col"', page))}) == 1
     assert "the list below what it" in page
+
+
+def test_the_steepest_word_and_what_the_weakest_draft_changes_are_marked(tmp_path: Path) -> None:
+    drafts = {"characters": drafted(2), "words": drafted(3)}
+    named = msgspec.structs.replace(SOME[0], steepest=Steepest(2, 7, 0.625), drafts=drafts)
+    texts = [("first & so", "a <dull> day")]
+    edits = {
+        "characters": Edited("a <dul> day", ((3, 6),)),
+        "words": Edited("a <bland> hour", ((3, 8), (10, 14))),
+    }
+    path = condition_page.write_page(record(named), texts, tmp_path, "inputs.csv", [edits])
+    (row,) = rows(path.read_text())
+    assert row[2] == "first &amp; so | a <mark>&lt;dull</mark>&gt; day"
+    assert row[3:5] == ["&lt;dull", "0.625"]
+    assert row[5] == "a &lt;<mark>bland</mark>&gt; <mark>hour</mark>"  # the least of both families
 
 
 def test_texts_and_names_are_escaped(tmp_path: Path) -> None:

@@ -64,6 +64,8 @@ def test_margin_and_gradient_are_those_of_the_closed_form() -> None:
         margin = logits[b, label] - logits[b, rival]
         torch.testing.assert_close(found.margin[b], margin, rtol=1e-13, atol=0)
         torch.testing.assert_close(found.gradient[b], slope.norm(), rtol=1e-13, atol=0)
+        by_token = torch.nn.functional.pad(slope.norm(dim=1), (0, 4 - length))
+        torch.testing.assert_close(found.by_token[b], by_token, rtol=1e-13, atol=0)
         torch.testing.assert_close(found.distance[b], margin.abs() / slope.norm())
         torch.testing.assert_close(found.relative[b], slope.norm() * e.norm() / margin.abs())
     assert torch.equal(found.labels, labels) and not found.flat.any()
@@ -111,7 +113,8 @@ def test_padding_and_batch_mates_change_nothing() -> None:
     together = conditioning(model, batch)
     alone = conditioning(model, {name: value[1:, :2] for name, value in batch.items()})
     for name, value in fields(together).items():
-        torch.testing.assert_close(value[1:], fields(alone)[name], rtol=1e-13, atol=0, msg=name)
+        own = value[1:, :2] if name == "by_token" else value[1:]
+        torch.testing.assert_close(own, fields(alone)[name], rtol=1e-13, atol=0, msg=name)
 
 
 def test_special_tokens_are_no_words() -> None:
@@ -120,6 +123,7 @@ def test_special_tokens_are_no_words() -> None:
     special = torch.tensor([[1, 0, 0, 1]])
     words = conditioning(model, {**batch, "special_tokens_mask": special})
     assert words.margin == whole.margin and words.gradient < whole.gradient
+    assert torch.equal(words.by_token, whole.by_token * (1 - special))
     none = conditioning(model, {**batch, "special_tokens_mask": torch.ones(1, 4)})
     assert none.flat.all() and none.distance.isinf().all()
 
@@ -173,7 +177,7 @@ def test_logits_that_are_not_finite_are_marked_and_leave_their_mates_alone() -> 
         found = conditioning(model, batch, torch.tensor([0, 1, 2]))
         for name in ("margin", "gradient", "distance", "relative"):
             assert getattr(found, name)[1].isnan(), name
-        assert not found.flat.any()
+        assert found.by_token[1].isnan().all() and not found.flat.any()
         alone = conditioning(linear(), batch, torch.tensor([0, 1, 2]))
         assert torch.equal(found.gradient[[0, 2]], alone.gradient[[0, 2]])
     assert expected.margin.isfinite().all()
@@ -194,6 +198,7 @@ def test_an_empty_batch() -> None:
     assert conditioning(linear(), batch).margin.shape == (0,)
     labels = torch.zeros(0, dtype=torch.long)
     assert conditioning(linear(), batch, labels).flat.shape == (0,)
+    assert conditioning(linear(), batch).by_token.shape == (0, 3)
 
 
 TINY = {"vocab_size": VOCABULARY, "hidden_size": 8, "num_attention_heads": 2}
