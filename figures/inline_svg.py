@@ -155,7 +155,7 @@ def joined(places: np.ndarray, digits: int, between: str = " ") -> str:
     rounded = np.round(places * 10**digits).astype(int)
     rounded = rounded[np.lexsort(rounded.T[::-1])]
     steps = np.diff(rounded, axis=0, prepend=0) / 10**digits
-    return between.join(_pair(*step, digits) for step in steps.tolist())
+    return between.join(_pair(x, y, digits) for x, y in steps.tolist())
 
 
 def _pair(x: float, y: float, digits: int) -> str:
