@@ -211,6 +211,7 @@ GROWTH = Picture(
     "percentile; hollow where some text did not converge or has only a lower bound.",
     always=True,
     about=("worst growth", "spectral growth", "logarithmic norm"),
+    medians=True,
 )
 ADVANTAGE = Picture(
     quantity="growth",
@@ -223,4 +224,5 @@ ADVANTAGE = Picture(
     "was not solved.",
     always=True,
     about=("implicit solve", "residual of", "evaluations", "implicit advantage", "standard error"),
+    medians=True,
 )

@@ -3,6 +3,7 @@ points that can be read out.
 """
 
 import dataclasses
+import itertools
 import re
 from collections.abc import Iterator
 from xml.etree import ElementTree
@@ -16,6 +17,7 @@ LINK = "{http://www.w3.org/1999/xlink}href"
 LONG = re.compile(r"-?\d+\.\d{3,}")
 SHIFT = re.compile(r"translate\([^)]*\)")
 REFERENCE = re.compile(r"url\(#([^)]*)\)")
+FEW = 8  # equal marks, from which on they are one path
 KEPT = ("patch_", "matplotlib.axis", "text_", "legend")  # of a panel, when its data are faded
 
 
@@ -89,6 +91,7 @@ def inlined(svg: bytes, prefix: str, left: list[Placed]) -> Inlined:
     for definitions in root.findall(f"{SVG}defs"):
         for rule in definitions.findall(f"{SVG}style"):
             definitions.remove(rule)
+    _gather_marks(root)
     used = set(_references(root))
     for element in root.iter():
         _shrink(element, prefix, used)
@@ -102,6 +105,68 @@ def _class_data(panel: ElementTree.Element) -> None:
         for child in panel:
             if not child.get("id", "").startswith((*KEPT, "panel-")):
                 child.set("class", "data")
+
+
+def _gather_marks(root: ElementTree.Element) -> None:
+    """Make one path of equal marks in a row, which takes a tenth of the bytes: its line is not
+    drawn, and a mark stands at every corner.
+    """
+    count = itertools.count()
+    for group in list(root.iter(f"{SVG}g")):
+        gathered = []
+        for look, run in itertools.groupby(group, _look):
+            marks = list(run)
+            if look is None or len(marks) < FEW:
+                gathered += marks
+            else:
+                gathered += _one_path(marks, *look, name=f"marks-{next(count)}")
+        group[:] = gathered
+
+
+def _look(element: ElementTree.Element) -> tuple[str, str] | None:
+    """Shape and style of a mark that has nothing else than its place; None for all else."""
+    if element.tag != f"{SVG}use" or set(element.keys()) != {LINK, "x", "y", "style"}:
+        return None
+    return element.attrib[LINK], element.attrib["style"]
+
+
+def _one_path(
+    marks: list[ElementTree.Element], shape: str, style: str, name: str
+) -> list[ElementTree.Element]:
+    visible = f"overflow: visible; {style}"  # else it is cut at its box, which is small
+    marker = ElementTree.Element(
+        f"{SVG}marker", {"id": name, "markerUnits": "userSpaceOnUse", "style": visible}
+    )
+    ElementTree.SubElement(marker, f"{SVG}use", {LINK: shape})
+    places = np.array([[float(mark.attrib[axis]) for axis in "xy"] for mark in marks])
+    path = {"fill": "none", "style": f"marker: url(#{name})", "d": f"m{joined(places, 1)}"}
+    return [marker, ElementTree.Element(f"{SVG}path", path)]
+
+
+def joined(places: np.ndarray, digits: int, between: str = " ") -> str:
+    """Places in order of their abscissa, each relative to the one before, as short as paths allow.
+
+    Args:
+        places: `(n, 2)`.
+        digits: decimals that are kept; the places are rounded, not the steps, so that no error
+            adds up.
+        between: what a path has between two places.
+    """
+    rounded = np.round(places * 10**digits).astype(int)
+    rounded = rounded[np.lexsort(rounded.T[::-1])]
+    steps = np.diff(rounded, axis=0, prepend=0) / 10**digits
+    return between.join(_pair(x, y, digits) for x, y in steps.tolist())
+
+
+def _pair(x: float, y: float, digits: int) -> str:
+    """Two numbers without leading zeros, and without a space where a sign parts them."""
+    first, second = (
+        f"{value:.{digits}f}".replace("-0.", "-.").removeprefix("0").rstrip("0").rstrip(".") or "0"
+        if digits
+        else f"{value:.0f}"
+        for value in (x, y)
+    )
+    return f"{first}{second}" if second.startswith("-") else f"{first} {second}"
 
 
 def _references(root: ElementTree.Element) -> Iterator[str]:
@@ -153,9 +218,9 @@ def _box(root: ElementTree.Element, panel: int) -> np.ndarray:
 
 def _group(left: Placed, box: np.ndarray) -> MarkedGroup:
     points = [box[[0, 2]] + each * (box[[1, 3]] - box[[0, 2]]) for each in left.points]
-    every = zip(left.readings.rows, points, left.beyond, strict=True)
+    every = zip(left.rows, points, left.beyond, strict=True)
     rows = [_row(*each) for each in every]
-    share_points = any(row.seen is not None for row in left.readings.rows)
+    share_points = any(row.seen is not None for row in left.rows)
     return MarkedGroup(
         left.readings.name,
         "|".join(left.readings.places),

@@ -30,6 +30,7 @@ class Picture:
         always: whether a run that did not measure the quantity shows an empty picture.
         about: of which of its quantities in words it tells, by their beginnings; empty for all.
         also: other quantities that it draws.
+        medians: whether its caption tells of medians over texts, which one text does not have.
     """
 
     quantity: str
@@ -41,6 +42,7 @@ class Picture:
     always: bool = False
     about: tuple[str, ...] = ()
     also: tuple[str, ...] = ()
+    medians: bool = False
 
     def told(self, run: Measurements, step_size: float) -> str:
         """The finding, and after it how much of what it is about is not certain."""

@@ -17,6 +17,9 @@ from figures import selection
 from figures.findings import number
 
 EDGE = 0.01  # of a panel: points this far beyond it are on its frame
+MOST = 200  # texts, or edits, whose points a figure of the page has
+RULE = "those with the smallest or largest value at some place, and a fixed random sample of others"
+THE_REST = "Medians, bands and tables take all."
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,12 +31,14 @@ class Row:
         y: ordinates; a point that is not finite is left out.
         words: the value of each.
         seen: of which a dot is drawn; None is all. The rows of one panel then share their points.
+        size: by which the extreme ones are found; None is by their ordinates.
     """
 
     who: str
     y: np.ndarray
     words: list[str]
     seen: np.ndarray | None = None
+    size: np.ndarray | None = None
 
 
 class Readings(Artist):
@@ -77,6 +82,7 @@ class Placed:
     Attributes:
         panel: index among the axes of the figure.
         readings: that were left there.
+        rows: of them, those that the page has.
         points: of each row, `(places, 2)`, on the frame where they are beyond it, NaN where there
             is none.
         beyond: of each row, which points are.
@@ -84,6 +90,7 @@ class Placed:
 
     panel: int
     readings: Readings
+    rows: list[Row]
     points: list[np.ndarray]
     beyond: list[np.ndarray]
 
@@ -165,7 +172,64 @@ def _placed(place: int, ax: Axes, left: Readings) -> Placed:
         np.where(is_known[:, None], each.clip(0, 1), np.nan)
         for each, is_known in zip(points, known, strict=True)
     ]
-    return Placed(place, left, on_frame, beyond)
+    return Placed(place, left, left.rows, on_frame, beyond)
+
+
+def thinned(left: list[Placed]) -> tuple[list[Placed], str]:
+    """Of many texts or edits the rows of some, for the page; summaries stay.
+
+    Returns:
+        What is left, and a sentence for the caption; empty where nothing was left out.
+    """
+    whose: dict[str, list[str]] = {}
+    for who in dict.fromkeys(row.who for each in left for row in each.rows if row.who):
+        whose.setdefault(who[0], []).append(who)
+    extreme = {who for each in left for who in _extreme(each.rows)}
+    counts, chosen = [], {""}
+    for letter, every in whose.items():
+        some = sample(every, extreme)
+        chosen |= some
+        if len(some) < len(every):
+            noun = {"t": "texts", "p": "edits"}[letter]
+            counts.append(f"{len(some)} of {len(every)} {noun}")
+    if not counts:
+        return left, ""
+    said = f"Points of {' and '.join(counts)} can be read out: {RULE}. {THE_REST}"
+    return [_only(each, chosen) for each in left], said
+
+
+def sample(every: Sequence[str], extreme: set[str]) -> set[str]:
+    """At most MOST, but all extreme ones; the others are the same in every figure as far as there
+    is room.
+    """
+    if len(every) <= MOST:
+        return set(every)
+    order = np.random.default_rng(0).permutation(len(every))
+    kept = extreme & set(every)
+    others = [every[place] for place in order if every[place] not in kept]
+    return kept | set(others[: max(MOST - len(kept), 0)])
+
+
+def _extreme(rows: list[Row]) -> set[str]:
+    """Who has the smallest or the largest value at some place."""
+    named = [row for row in rows if row.who]
+    if not named:
+        return set()
+    sizes = np.stack([row.y if row.size is None else row.size for row in named])
+    known = np.isfinite(sizes)
+    low = np.where(known, sizes, np.inf).argmin(0)
+    high = np.where(known, sizes, -np.inf).argmax(0)
+    return {named[row].who for row in np.unique([low, high])}
+
+
+def _only(each: Placed, chosen: set[str]) -> Placed:
+    kept = [place for place, row in enumerate(each.rows) if row.who in chosen]
+    return dataclasses.replace(
+        each,
+        rows=[each.rows[place] for place in kept],
+        points=[each.points[place] for place in kept],
+        beyond=[each.beyond[place] for place in kept],
+    )
 
 
 def _on_panel(ax: Axes, x: np.ndarray, y: np.ndarray) -> np.ndarray:

@@ -33,7 +33,6 @@ FIELDS = {
 }
 
 
-OVER_TEXTS = "Medians over texts"  # what captions say
 OF_ONE = " Here there is one text: its value stands for medians, and has no percentiles."
 
 
@@ -161,7 +160,7 @@ def _pictured(
     if on_the_page:
         style.save(drawn, folder, picture.name)
     else:
-        one = len(run.config.get("texts", ())) == 1 and OVER_TEXTS in picture.caption
+        one = picture.medians and len(run.config.get("texts", ())) == 1
         caption = picture.caption + (OF_ONE if one else "")
         inside = shown(drawn, folder, picture.name, finding, caption)
     return Pictured(picture.title, picture.name, finding, inside)

@@ -15,6 +15,7 @@ from analysis.quantities import METHODS
 from analysis.run import Measurements
 from figures import readings, relative_graph, secants, selection, style
 from figures.findings import number
+from figures.inline_svg import joined
 from figures.spectra import LayerSpectrum, spectra_of
 
 
@@ -83,8 +84,9 @@ class Plane:
     Attributes:
         layer: index from 0.
         full: all eigenvalues of one short text; None without them.
-        leading: leading eigenvalues of each text.
-        unsettled: those of them that did not converge.
+        leading: leading eigenvalues of each text that can be read out.
+        others: path of the dots of all other texts, in hundredths; empty where there are none.
+        unsettled: leading eigenvalues that did not converge.
         secants: of edits at the report's step size.
         graph: path of the outline of one text's scaled relative graph; empty where there is none.
         captions: by step size.
@@ -93,6 +95,7 @@ class Plane:
     layer: int
     full: Dots | None
     leading: list[Dots]
+    others: str
     unsettled: list[Dots]
     secants: list[Marked]
     graph: str
@@ -113,6 +116,7 @@ class Slider:
         lemniscate: its path.
         markers: of the kinds of edits.
         measured: the label of the step size at which edits were followed.
+        thinned: of how many texts eigenvalues can be read out; empty where of all.
         frame: the part of the plane that is seen.
     """
 
@@ -125,6 +129,7 @@ class Slider:
     lemniscate: str
     markers: list[Marker]
     measured: str
+    thinned: str = ""
     frame: Frame = FRAME
 
 
@@ -137,18 +142,31 @@ def prepare(run: Measurements, h: float = 1.0) -> Slider | None:
     growth = run["stability_map"]["map_growth"]
     steps = growth["map_step_size"].values.tolist()
     solvers = run["truncated"]["truncated_amplification"]
-    markers = _markers(run, h)
+    markers, every = _markers(run, h), spectra_of(run)
+    texts = [f"t{text}" for text in run["spectrum"]["text"].values.tolist()]
+    read = readings.sample(texts, _extreme(texts, every))
     return Slider(
         steps=steps,
         labels=[number(step) for step in steps],
         start=int(np.argmin(np.abs(np.log(np.array(steps) / h)))),
-        planes=[_plane(run, growth, spectrum, markers, h) for spectrum in spectra_of(run)],
+        planes=[_plane(run, growth, spectrum, markers, h, read) for spectrum in every],
         solvers=[str(name) for name in solvers["solver"].values],
         regions=[_outlines(region) for region in solvers],
         lemniscate=_lemniscate(),
         markers=markers,
         measured=number(h),
+        thinned=f"{len(read)} of {len(texts)} texts" if len(read) < len(texts) else "",
     )
+
+
+def _extreme(texts: list[str], every: list[LayerSpectrum]) -> set[str]:
+    """Whose eigenvalue is, in some layer, the farthest from −1 or the farthest to the right."""
+    found = set()
+    for spectrum in every:
+        for size in (np.abs(spectrum.leading + 1), spectrum.leading.real):
+            largest = np.where(np.isfinite(size), size, -np.inf).max(1)
+            found.add(texts[int(largest.argmax())])
+    return found
 
 
 def _plane(
@@ -157,14 +175,17 @@ def _plane(
     spectrum: LayerSpectrum,
     markers: list[Marker],
     h: float,
+    read: set[str],
 ) -> Plane:
     texts = [f"t{text}" for text in run["spectrum"]["text"].values.tolist()]
     settled = np.where(spectrum.converged, spectrum.leading, np.nan)
+    is_read = np.isin(texts, list(read))
     unsettled = np.where(spectrum.converged, np.nan, spectrum.leading)
     return Plane(
         layer=spectrum.layer,
         full=_full(run["dense"], spectrum.layer),
-        leading=_rows(texts, settled),
+        leading=_rows([text for text in texts if text in read], settled[is_read]),
+        others=_nameless(settled[~is_read]),
         unsettled=_rows(texts, unsettled),
         secants=_secants(run, spectrum.layer, markers, h),
         graph=_graph(run, spectrum.layer),
@@ -187,6 +208,13 @@ def _full(dense: xr.Dataset, layer: int) -> Dots | None:
 def _rows(who: list[str], values: np.ndarray) -> list[Dots]:
     rows = [Dots(each, _dots(row[np.isfinite(row)])) for each, row in zip(who, values, strict=True)]
     return [row for row in rows if row.path]
+
+
+def _nameless(values: np.ndarray) -> str:
+    """Dots in hundredths, each relative to the one before; equal ones once."""
+    z = 100 * values[np.isfinite(values)]
+    places = np.unique(np.round(np.stack([z.real, z.imag], axis=1)), axis=0)
+    return f"m{joined(places, 0, 'h0m')}h0" if len(places) else ""
 
 
 OUTLINES = {  # of markers, of size 1 about 0, upwards as the plane is

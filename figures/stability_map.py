@@ -173,7 +173,7 @@ def _leave_layer(ax: Axes, one: StabilityMap, row: int) -> None:
     for text, growth in zip(one.texts, one.by_text[:, row], strict=True):
         words = [number(float(value)) for value in growth]
         stable = growth <= 1 + selection.ROUNDING
-        rows.append(readings.Row(f"t{text}", y, words, stable))
+        rows.append(readings.Row(f"t{text}", y, words, stable, growth))
     name = f"spectral growth, {one.method}, layer {one.layers[row]}"
     places = [f"h = {number(float(h))}" for h in one.steps]
     ax.add_artist(readings.Readings(name, places, one.steps, rows, style.INK, quiet=True))

@@ -163,4 +163,5 @@ SUBLAYERS = Picture(
     "whole of each layer, and below it hμ₂. Each half is taken as "
     "a layer of its own. Medians over texts, whiskers from the 10th to the "
     "90th percentile; hollow where some text did not converge.",
+    medians=True,
 )

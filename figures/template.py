@@ -188,12 +188,13 @@ def shown(
     """
     readings.name_panels(figure)
     svg = style.save(figure, folder, name, kinds)["svg"].read_bytes()
-    drawn = inlined(svg, name, readings.placed(figure))
+    left, thinned = readings.thinned(readings.placed(figure))
+    drawn = inlined(svg, name, left)
     return Shown(
         drawing=drawn.content,
         box=(drawn.width, drawn.height),
         groups=drawn.groups,
         alternative=f"{caption.split('.')[0]}. {finding}",
-        caption=caption,
+        caption=f"{caption} {thinned}".rstrip(),
         width=float(figure.get_figwidth()),
     )

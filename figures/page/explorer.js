@@ -203,7 +203,8 @@
       const lacks = picked !== "" && !rows.some(path => path.classList.contains("on"));
       figure.classList.toggle("lacks", lacks);
       without.hidden = !lacks;
-      without.textContent = lacks ? nameOf(picked) + " is not in this figure." : "";
+      without.textContent = lacks
+        ? "This figure has no point of " + nameOf(picked).toLowerCase() + "." : "";
     };
   }
 

@@ -153,7 +153,7 @@ def test_a_text_of_the_table_is_shown_in_every_figure_that_has_it(page: Page) ->
     assert len(seen) > 6 and {has for has, *_ in seen} == {True, False}
     for has, is_on, lacks, note in seen:
         assert is_on == has and lacks != has
-        assert note == ("" if has else "Text 3 is not in this figure.")
+        assert note == ("" if has else "This figure has no point of text 3.")
     faint = "getComputedStyle(document.querySelector('[aria-labelledby=figure-growth] {}')).opacity"
     assert float(page.evaluate(faint.format("path.on"))) == 1
     assert float(page.evaluate(faint.format("path[data-who=t0]"))) < 0.1

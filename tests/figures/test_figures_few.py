@@ -25,6 +25,7 @@ from figures import (
     robustness,
     spectra,
 )
+from figures.pictures import PICTURES
 from figures.records import Calibration, Study, typed
 
 
@@ -58,6 +59,7 @@ def test_captions_say_where_there_is_one_text(tmp_path, monkeypatch) -> None:
         run = synthetic.summary(layers=1, texts=texts, kinds={}, dense=False)
         page = report.write_report(run, tmp_path).read_text(encoding="utf-8")
         assert (report.OF_ONE in page) is (texts == 1)
+    assert all(each.medians is ("Medians over texts" in each.caption) for each in PICTURES)
 
 
 def test_one_example_of_propagation_has_no_band() -> None:

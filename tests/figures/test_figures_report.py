@@ -154,7 +154,7 @@ def test_texts_and_names_are_escaped(hostile: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("hostile", ["</script><script>alert(1)</script>", "<!--", "a & 'b'"])
 def test_no_text_ends_the_data_of_a_script(hostile: str) -> None:
-    plane = slider.Plane(0, None, [slider.Dots(hostile, "M0 0h0")], [], [], "", [hostile])
+    plane = slider.Plane(0, None, [slider.Dots(hostile, "M0 0h0")], "", [], [], "", [hostile])
     marker = slider.Marker(hostile, "edit-0", "#123456", "M0 0")
     shown = slider.Slider(
         [1.0], ["1"], 0, [plane], [hostile], [["M0 0"]], "M0 0", [marker], hostile
