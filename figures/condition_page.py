@@ -33,10 +33,11 @@ MEANINGS = (
     ),
     (
         "steepest word",
-        "The word whose tokens have the largest share of g²: to first order no equally large "
-        "change of another word's embeddings moves the margin as far. It is underlined in the "
-        "text, of a pair in the second one, which drafts edit. A dash where the gradient vanishes "
-        "or the tokenizer does not say where its tokens stand.",
+        "The word whose tokens have the largest share of g², and the share, by which the column"
+        " is ordered: to first order no equally large change of another word's embeddings moves"
+        " the margin as far. It is underlined in the text, of a pair in the second one, which "
+        "drafts edit. A dash where the gradient vanishes or the tokenizer does not say where "
+        "its tokens stand.",
     ),
     (
         "weakest draft",
@@ -138,14 +139,14 @@ def facts(record: Condition) -> str:
 
 def _head(record: Condition) -> list[tuple[str, bool]]:
     """The heading of each column, and whether it holds words."""
-    first = ["rank", "g", "text", "steepest word", "share\nof g²", "weakest draft"]
+    first = ["rank", "g", "text", "steepest word,\nshare of g²", "weakest draft"]
     first += ["label", "predicted", "margin m", "|m|/g", "relative"]
     drafted = [
         f"{family}:\n{name}"
         for family in record.families
         for name in ("sd", "least", "flipped", "growth")
     ]
-    words = ("text", "steepest word", "weakest draft", "label", "predicted")
+    words = ("text", "steepest word,\nshare of g²", "weakest draft", "label", "predicted")
     return [(name, name in words) for name in [*first, *drafted]]
 
 
@@ -169,18 +170,16 @@ def _cells(
 
 
 def _steepest(row: Input, texts: Texts) -> list[Cell]:
-    """The texts, the word of them with the largest share of g², and the share."""
+    """The texts, and the word of them with the largest share of g², with the share."""
     text = " | ".join(texts)
     if row.steepest is None:
-        dash = Cell("–", None, words=True)
-        return [Cell(text, text, words=True, long=True), dash, _measured(None)]
+        return [Cell(text, text, words=True, long=True), Cell("–", None, words=True)]
     before = len(text) - len(texts[LAST])
     place = (before + row.steepest.begin, before + row.steepest.end)
-    word = row.steepest.word(texts)
+    named = f"{row.steepest.word(texts)}, {row.steepest.share:.2f}"
     return [
         Cell(text, text, words=True, long=True, marked=(place,)),
-        Cell(word, word, words=True),
-        _measured(row.steepest.share),
+        Cell(named, row.steepest.share, words=True),
     ]
 
 

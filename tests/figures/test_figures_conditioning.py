@@ -82,8 +82,8 @@ def test_inputs_are_ranked_by_drafts_and_wrong_answers_come_after_them(tmp_path:
     table = rows(page)
     assert [row[0] for row in table] == ["1", "2", "3", "4", "5", "6"]
     assert [row[1] for row in table] == ["2", "5", "0.5", "9", "1", "–"]
-    assert [row[3:6] for row in table] == [["–"] * 3] * 6  # a record that names no word
-    assert [row[13] for row in table[:5]] == ["3 of 4", "0 of 4", "0 of 4", "none drawn", "wrong"]
+    assert [row[3:5] for row in table] == [["–"] * 2] * 6  # a record that names no word
+    assert [row[12] for row in table[:5]] == ["3 of 4", "0 of 4", "0 of 4", "none drawn", "wrong"]
     assert len({len(row) for row in table} | {len(re.findall('<th scope="col"', page))}) == 1
     assert "the list below what it" in page
 
@@ -99,8 +99,8 @@ def test_the_steepest_word_and_what_the_weakest_draft_changes_are_marked(tmp_pat
     path = condition_page.write_page(record(named), texts, tmp_path, "inputs.csv", [edits])
     (row,) = rows(path.read_text())
     assert row[2] == "first &amp; so | a <mark>&lt;dull</mark>&gt; day"
-    assert row[3:5] == ["&lt;dull", "0.625"]
-    assert row[5] == "a &lt;<mark>bland</mark>&gt; <mark>hour</mark>"  # the least of both families
+    assert row[3] == "&lt;dull, 0.62"
+    assert row[4] == "a &lt;<mark>bland</mark>&gt; <mark>hour</mark>"  # the least of both families
 
 
 def test_texts_and_names_are_escaped(tmp_path: Path) -> None:
