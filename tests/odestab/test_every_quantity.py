@@ -98,11 +98,9 @@ def test_an_example_that_is_not_finite_is_marked_and_its_mates_get_what_they_get
     assert marked(values[1], None if good is None else good[1])
     for example, matrix in ((0, first), (2, second)):
         alone, sure = QUANTITIES[name](linear_operator(matrix))
-        # Solves of many points side by side are batched matrix products, which round by their
-        # number.
-        torch.testing.assert_close(
-            values[example], alone[0], rtol=1e-12 if name == "inverse" else 0, atol=0
-        )
+        # Matrix products round by the number of their rows, and on some processors by where these
+        # lie in memory.
+        torch.testing.assert_close(values[example], alone[0], rtol=1e-12, atol=0)
         assert alone.isfinite().all()
         assert good is None or torch.equal(good[example], sure[0])
 

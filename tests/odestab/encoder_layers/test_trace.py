@@ -119,7 +119,7 @@ def test_a_modernbert_from_elsewhere_is_in_float64_throughout_as_a_loaded_one(to
     batch = padded(elsewhere, lengths=(9, 9))
     traced = trace(elsewhere, batch)
     for x, y in zip(traced.states, trace(loaded, batch).states, strict=True):
-        assert torch.equal(x, y)
+        assert largest(x - y) <= 100 * torch.finfo(torch.float64).eps * largest(y)
     for x, y in zip(layer_outputs(elsewhere, batch), traced.states[1:], strict=True):
         assert 0 < largest(x - y) <= 100 * torch.finfo(torch.float32).eps * largest(y)
     single = trace(elsewhere.float(), batch).states[1:]
