@@ -55,8 +55,9 @@ def test_the_published_verdict_is_computed_again() -> None:
 
 
 @pytest.mark.slow
-def test_the_published_verdict_on_pairs_is_computed_again() -> None:
-    folder = STUDY / "mrpc"
+@pytest.mark.parametrize("task", ["mrpc", "rte"])
+def test_the_published_verdict_on_pairs_is_computed_again(task: str) -> None:
+    folder = STUDY / task
     files = [folder / "plan.json", *files_of(folder)]
     assert len(files) == 1 + 5 * (1 + 1 + 2)
     require_published(judge(read_files(files)), folder / "flips.json")
