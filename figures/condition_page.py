@@ -139,15 +139,24 @@ def facts(record: Condition) -> str:
 
 def _head(record: Condition) -> list[tuple[str, bool]]:
     """The heading of each column, and whether it holds words."""
-    first = ["rank", "g", "text", "steepest word,\nshare of g²", "weakest draft"]
-    first += ["label", "predicted", "margin m", "|m|/g", "relative"]
+    first = {
+        "rank": False,
+        "g": False,
+        "text": True,
+        "steepest word,\nshare of g²": True,
+        "weakest draft": True,
+        "label": True,
+        "predicted": True,
+        "margin m": False,
+        "|m|/g": False,
+        "relative": False,
+    }
     drafted = [
-        f"{family}:\n{name}"
+        (f"{family}:\n{name}", False)
         for family in record.families
         for name in ("sd", "least", "flipped", "growth")
     ]
-    words = ("text", "steepest word,\nshare of g²", "weakest draft", "label", "predicted")
-    return [(name, name in words) for name in [*first, *drafted]]
+    return [*first.items(), *drafted]
 
 
 def _cells(

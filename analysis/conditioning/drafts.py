@@ -3,7 +3,7 @@
 import abc
 import dataclasses
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import ClassVar
 
 import numpy as np
@@ -100,7 +100,7 @@ def drafts_of(texts: Texts, family: AbstractDrafts, count: int, seed: int) -> li
     the same in any batch, order or file, and with any other `count`.
     """
     text = Draft.of(texts, LAST)
-    return [text.changed(_changes(text, family, number, seed)) for number in range(count)]
+    return [text.changed(changes) for changes in _drawn(text, family, range(count), seed)]
 
 
 def weakest_of(
@@ -120,16 +120,21 @@ def weakest_of(
     for family in families:
         number = row.drafts[family.name].weakest
         if number is not None:
-            drawn[family.name] = text.edited(_changes(text, family, number, seed))
+            (changes,) = _drawn(text, family, [number], seed)
+            drawn[family.name] = text.edited(changes)
     return drawn
 
 
-def _changes(text: Draft, family: AbstractDrafts, number: int, seed: int) -> Changes:
-    """What draft `number` replaces."""
+def _drawn(
+    text: Draft, family: AbstractDrafts, numbers: Iterable[int], seed: int
+) -> Iterator[Changes]:
+    """What the drafts of these numbers replace."""
     words = [text.word(index) for index in range(len(text.words))]
-    purpose = f"{seed}/{text_digest(text.texts)}/{family.name}/{number}"
-    key = hashlib.sha256(purpose.encode()).digest()
-    return family.changes(words, np.random.default_rng(int.from_bytes(key, "little")))
+    digest = text_digest(text.texts)
+    for number in numbers:
+        purpose = f"{seed}/{digest}/{family.name}/{number}"
+        key = hashlib.sha256(purpose.encode()).digest()
+        yield family.changes(words, np.random.default_rng(int.from_bytes(key, "little")))
 
 
 def words_of(rows: Iterable[Texts]) -> set[str]:

@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from analysis.conditioning.drafts import LAST
-from analysis.conditioning.records import Condition
+from analysis.conditioning.records import LAST, Condition
 from analysis.edits.records import Edits
 from analysis.flips.arms import (
     arms_of,

@@ -293,20 +293,20 @@ def resolve_labels(
         raise ValueError(f"{table.source}: expected a column of labels for --labels, got none")
     if not table.columns.label:
         return None
-    outputs = _outputs_of(given, names) if given else [*range(len(names))]
-    known = [label for label, _ in given] if given else names
-    count = 0 if given else len(names)  # beside meanings that are given a number means nothing
-    places = [class_of(row.label, known, count) for row in table.rows]
-    for row, place in zip(table.rows, places, strict=True):
+    if given:  # a number means nothing beside them
+        outputs, known, numbers = _outputs_of(given, names), [label for label, _ in given], 0
+        expected, otherwise = f"a label of --labels, one of {', '.join(known)}", ""
+    else:
+        outputs, known, numbers = [*range(len(names))], [*names], len(names)
+        expected = f"a label of the model, one of {_in_words(names)}"
+        otherwise = "; say what the file's labels mean: --labels LABEL=OUTPUT …"
+    found = []
+    for row in table.rows:
+        place = class_of(row.label, known, numbers)
         if place is None:
-            expected = (
-                f"a label of --labels, one of {', '.join(known)}, got {row.label!r}"
-                if given
-                else f"a label of the model, one of {_in_words(names)}, got {row.label!r}; say "
-                "what the file's labels mean: --labels LABEL=OUTPUT …"
-            )
-            raise ValueError(f"{row.where}: expected {expected}")
-    return tuple(outputs[place] for place in places if place is not None)
+            raise ValueError(f"{row.where}: expected {expected}, got {row.label!r}{otherwise}")
+        found.append(outputs[place])
+    return tuple(found)
 
 
 def _outputs_of(given: Meanings, names: Sequence[str]) -> list[int]:

@@ -56,21 +56,21 @@ class Draft:
 
     def changed(self, changes: Changes) -> Texts:
         """The texts with some words replaced; an empty replacement deletes the word."""
-        text = self.texts[self.part]
-        for index in sorted(changes, reverse=True):
-            begin, end = self.words[index]
-            text = text[:begin] + changes[index] + text[end:]
+        text = self.edited(changes).text
         return (*self.texts[: self.part], text, *self.texts[self.part + 1 :])
 
     def edited(self, changes: Changes) -> Edited:
         """The edited text with some words replaced, and where."""
-        moved = 0
+        given = self.texts[self.part]
+        text, copied = "", 0
         spans = []
         for index in sorted(changes):
             begin, end = self.words[index]
-            spans.append((begin + moved, begin + moved + len(changes[index])))
-            moved += len(changes[index]) - (end - begin)
-        return Edited(self.changed(changes)[self.part], tuple(spans))
+            text += given[copied:begin]
+            spans.append((len(text), len(text) + len(changes[index])))
+            text += changes[index]
+            copied = end
+        return Edited(text + given[copied:], tuple(spans))
 
 
 def in_case_of(word: str, mate: str) -> str:

@@ -14,8 +14,7 @@ from tiny_classifiers import TABLE
 from tiny_runs import tiny_study
 
 from analysis.__main__ import main
-from analysis.conditioning.drafts import LAST
-from analysis.conditioning.records import read_condition
+from analysis.conditioning.records import LAST, read_condition
 from analysis.flips import judge, read_files
 from analysis.flips.records import Flips
 from analysis.ground.json_records import DIGEST
