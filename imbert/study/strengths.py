@@ -3,7 +3,8 @@
 The rule sees the rows that the checkpoints were chosen by, and neither dev nor any attack.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from itertools import chain, combinations
 from pathlib import Path
 from typing import Literal
 
@@ -50,10 +51,11 @@ class Strengths(Record, frozen=True, kw_only=True):
         schema: of this file.
         name: of the study.
         most: that a strength may cost.
-        seeds: that all models have, over which means are taken.
+        seeds: over which means are taken.
         left_out: the other seeds of the plan.
         accuracy: of plain training.
-        tried: every regularized model, by kind and strength.
+        tried: every regularized model that has these seeds, by kind and strength.
+        not_needed: the others: whatever their accuracy, a larger strength of their kind is chosen.
         chosen: for each kind the model with the largest strength that is allowed; None where none
             is.
     """
@@ -65,12 +67,16 @@ class Strengths(Record, frozen=True, kw_only=True):
     left_out: list[int]
     accuracy: float
     tried: list[Tried]
+    not_needed: list[str]
     chosen: dict[str, str | None]
 
 
 def choose_strengths(study: StudyConfig, out: Path, most: float = COST) -> Strengths:
     """Of each kind of regularizer in a study, the largest strength whose mean held-out accuracy is
     at most `most` below that of the baseline, which is trained without one.
+
+    Strengths below the chosen one of their kind need no result. Of the seeds, as many are taken as
+    the choice can be made by.
 
     Args:
         study: of one task and size.
@@ -80,31 +86,36 @@ def choose_strengths(study: StudyConfig, out: Path, most: float = COST) -> Stren
     Raises:
         ValueError: if the study has several tasks or sizes, the baseline has a regularizer, another
             model has none, two models of a kind have one strength, a training failed otherwise than
-            by numbers that are not finite, or no seed has a result of every model whose training
-            did not diverge.
+            by numbers that are not finite, or no seed has all results that the choice needs.
         OSError: if a result cannot be read.
     """
     cells = list(study.cells())
     _require_plan(study, cells)
     diverged = {cell.model for cell in cells if _has_diverged(out / cell.folder)}
     accuracies = _accuracies([cell for cell in cells if cell.model not in diverged], out)
-    names = [name for name in study.models if name not in diverged]
-    seeds = [seed for seed in study.seeds if all((name, seed) in accuracies for name in names)]
-    if study.baseline in diverged or not seeds:
-        raise ValueError(
-            f"{out}: expected a seed with a result of every model whose training did not diverge, "
-            f"{study.baseline} among them, got none: run imbert study with --stages train"
-        )
-    means = {name: float(np.mean([accuracies[name, seed] for seed in seeds])) for name in names}
-    tried = _tried(cells, means, means[study.baseline], most)
-    return Strengths(
-        name=study.name,
-        most=most,
-        seeds=seeds,
-        left_out=[seed for seed in study.seeds if seed not in seeds],
-        accuracy=means[study.baseline],
-        tried=tried,
-        chosen=largest_allowed(tried),
+    for seeds in _subsets(study.seeds):
+        means = _means(accuracies, study.models, seeds)
+        if study.baseline not in means:
+            continue
+        grid = _grid(cells, means, means[study.baseline], most)
+        tried = [each for each in grid if each.model in diverged or each.accuracy is not None]
+        chosen = largest_allowed(tried)
+        others = [each for each in grid if each not in tried]
+        if all(_is_below_chosen(each, tried, chosen) for each in others):
+            return Strengths(
+                name=study.name,
+                most=most,
+                seeds=list(seeds),
+                left_out=[seed for seed in study.seeds if seed not in seeds],
+                accuracy=means[study.baseline],
+                tried=tried,
+                not_needed=[each.model for each in others],
+                chosen=chosen,
+            )
+    raise ValueError(
+        f"{out}: expected a seed with a result of {study.baseline} and of every strength from the "
+        "largest of its kind down to one that is allowed, got none: run imbert study with --stages "
+        "train"
     )
 
 
@@ -124,7 +135,7 @@ def told(strengths: Strengths) -> list[str]:
     lines = [f"plain training: {strengths.accuracy:.1%} of the held-out rows (seeds {seeds})"]
     if strengths.left_out:
         left_out = ", ".join(map(str, strengths.left_out))
-        lines.append(f"seeds of the plan that some model lacks, left out: {left_out}")
+        lines.append(f"seeds of the plan that some needed model lacks, left out: {left_out}")
     for each in strengths.tried:
         verdict = "allowed" if each.is_allowed else "too dear"
         measured = (
@@ -133,6 +144,9 @@ def told(strengths: Strengths) -> list[str]:
             else f"{each.accuracy:.1%}, {-100 * each.cost:+.1f} points: {verdict}"
         )
         lines.append(f"{each.model} ({each.kind}, {each.strength:g}): {measured}")
+    if strengths.not_needed:
+        weaker = ", ".join(strengths.not_needed)
+        lines.append(f"not needed, as a larger strength of their kind is allowed: {weaker}")
     return lines + [
         f"chosen for {kind}: {model or 'none, every strength costs too much'}"
         for kind, model in strengths.chosen.items()
@@ -208,20 +222,38 @@ def _accuracy(result: Result, path: Path) -> float:
     return best[0].accuracy
 
 
-def _tried(
+def _subsets(seeds: Sequence[int]) -> Iterable[tuple[int, ...]]:
+    """Every set of one seed or more, the largest first."""
+    return chain.from_iterable(combinations(seeds, n) for n in range(len(seeds), 0, -1))
+
+
+def _means(
+    accuracies: Mapping[tuple[str, int], float], models: Iterable[str], seeds: Collection[int]
+) -> dict[str, float]:
+    """Over the seeds, of each model that has all of them."""
+    return {
+        model: float(np.mean([accuracies[model, seed] for seed in seeds]))
+        for model in models
+        if all((model, seed) in accuracies for seed in seeds)
+    }
+
+
+def _grid(
     cells: Sequence[Cell], means: Mapping[str, float], unregularized: float, most: float
 ) -> list[Tried]:
-    """Every regularized model, by kind and strength."""
+    """Every regularized model of the plan, by kind and strength; without an accuracy where it has
+    no mean.
+    """
     choices = {
         cell.model: cell.run.train.regularizer
         for cell in cells
         if cell.run.train.regularizer is not None
     }
-    tried = []
+    grid = []
     for name, choice in choices.items():
         accuracy = means.get(name)
         cost = None if accuracy is None else unregularized - accuracy
-        tried.append(
+        grid.append(
             Tried(
                 model=name,
                 kind=choice.kind,
@@ -231,7 +263,16 @@ def _tried(
                 is_allowed=cost is not None and cost <= most + ROUNDING,
             )
         )
-    return sorted(tried, key=lambda each: (each.kind, each.strength))
+    return sorted(grid, key=lambda each: (each.kind, each.strength))
+
+
+def _is_below_chosen(
+    other: Tried, tried: Iterable[Tried], chosen: Mapping[str, str | None]
+) -> bool:
+    """Whether a larger strength of the same kind is chosen."""
+    return any(
+        each.model == chosen.get(other.kind) and each.strength > other.strength for each in tried
+    )
 
 
 def _strength(choice: RegularizerChoice) -> float:

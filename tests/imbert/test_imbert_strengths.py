@@ -82,7 +82,30 @@ def test_means_are_over_the_seeds_that_all_models_have(tmp_path: Path) -> None:
     found = choose_strengths(plan(), tmp_path)
     assert found.seeds == [0] and found.chosen["consistency"] == "strong"
     assert found.left_out == [1]
-    assert "seeds of the plan that some model lacks, left out: 1" in told(found)
+    assert "seeds of the plan that some needed model lacks, left out: 1" in told(found)
+
+
+def test_a_strength_below_the_chosen_one_needs_no_result(tmp_path: Path) -> None:
+    write_results(plan(), tmp_path, PLAIN | {"strong": (0.8, 0.8), "ball": (0.85, 0.85)})
+    with pytest.raises(ValueError, match="down to one that is allowed, got none"):
+        choose_strengths(plan(), tmp_path)
+    write_results(plan(), tmp_path, {"middle": (0.85, 0.85), "weak": (0.1,)})
+    found = choose_strengths(plan(), tmp_path)
+    assert found.chosen == {"consistency": "middle", "freelb": "ball"}
+    assert found.seeds == [0, 1] and found.not_needed == ["weak"]
+    assert [each.model for each in found.tried] == ["middle", "strong", "ball"]
+    assert "not needed, as a larger strength of their kind is allowed: weak" in told(found)
+
+
+def test_as_many_seeds_are_taken_as_the_choice_can_be_made_by(tmp_path: Path) -> None:
+    # over both seeds "strong" is too dear and "middle" lacks one of them
+    kept = {"strong": (0.85, 0.8), "ball": (0.85, 0.85)}
+    write_results(plan(), tmp_path, PLAIN | kept)
+    found = choose_strengths(plan(), tmp_path)
+    assert found.chosen["consistency"] == "strong" and found.seeds == [0]
+    write_results(plan(), tmp_path, {"middle": (0.85, 0.85)})
+    found = choose_strengths(plan(), tmp_path)
+    assert found.chosen["consistency"] == "middle" and found.seeds == [0, 1]
 
 
 def test_a_strength_that_diverges_is_not_chosen_and_costs_no_other_a_seed(tmp_path: Path) -> None:
@@ -104,7 +127,7 @@ def test_a_strength_that_diverges_is_not_chosen_and_costs_no_other_a_seed(tmp_pa
 
 
 def test_what_the_rule_cannot_see_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="a seed with a result of every model"):
+    with pytest.raises(ValueError, match="a seed with a result of bert and of every strength"):
         choose_strengths(plan(), tmp_path)
     with pytest.raises(ValueError, match="of one task and size, got sst2-1000, sst2-500"):
         choose_strengths(plan(study={"sizes": [1000, 500]}), tmp_path)
