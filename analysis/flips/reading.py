@@ -225,19 +225,21 @@ def _same_rows(path: Path, attack: Attack, of: Path, condition: Condition) -> tu
             f"got {attack.of.examples[:12]}"
         )
     disagreeing = []
-    for place, (row, row_input) in enumerate(zip(rows, condition.inputs, strict=False)):
-        if row.index != place or row_input.index != place:
+    for place, (row, measured) in enumerate(zip(rows, condition.inputs, strict=False)):
+        if row.index != place or measured.index != place:
             raise ValueError(
                 f"{path}: expected the rows of {of} in their order, got index {row.index} "
-                f"and {row_input.index} at {place}"
+                f"and {measured.index} at {place}"
             )
-        if row.right_before != row_input.right:
+        if row.right_before != measured.right:
             disagreeing.append(place)
-        if len(disagreeing) > DISAGREEING * len(rows):
-            raise ValueError(
-                f"{path}: expected right_before of row {place} to be "
-                f"{str(row_input.right).lower()} as in {of}, got {str(row.right_before).lower()}"
-            )
+    if len(disagreeing) > DISAGREEING * len(rows):
+        raise ValueError(
+            f"{path}: expected an attack on the first {len(rows)} of the {len(condition.inputs)} "
+            f"rows of {of}, got other answers before it in {len(disagreeing)} of them (first in "
+            f"row {disagreeing[0]}): if these are other rows, measure the condition of those that "
+            "were attacked"
+        )
     return tuple(disagreeing)
 
 

@@ -81,7 +81,10 @@ def locate(
     check_split(task, split)
     named = Path(str(source).replace("{split}", split))
     if not named.exists():
-        raise FileNotFoundError(f"{source}: no such file or folder for the split {split!r}")
+        raise FileNotFoundError(
+            f"{source}: no such file or folder for the split {split!r}; "
+            "relative paths start at the folder of --data"
+        )
     if split in names:
         return TableFile(_named_file(named, split, names[split]))
     if named.is_file():

@@ -262,7 +262,9 @@ def _check_all(
     write_record(stage.out / f"{MASKING}.json", plain(record))
     failed = [check.name for check in checks if check.passed is False]
     passed = sum(check.passed is True for check in checks)
+    open_ones = ", ".join(check.name for check in checks if check.passed is None)
     said = f"{passed} of {len(checks)} checks passed, failed: {', '.join(failed) or 'none'}"
+    said += f", without a verdict: {open_ones}" if open_ones else ""
     stage.report(f"masking: {said}, {watch.read().wall_seconds:.0f} s")
 
 

@@ -48,7 +48,7 @@ def full_spectrum(operator: OperatorLike, limit: int = 1600) -> Spectrum:
             f"{limit}, got {max(operator.sizes)}; raise limit"
         )
     spectrum = _dense_eigenvalues(operator, max(operator.sizes), torch.abs)
-    return dataclasses.replace(spectrum, complete=True, right=None)
+    return dataclasses.replace(spectrum, right=None)
 
 
 def as_spectrum(spectrum: SpectrumLike) -> Spectrum:
@@ -324,6 +324,7 @@ def _dense_eigenvalues(
         right=right,
         uncertainty=uncertainty,
         path=operator.path,
+        complete=k >= n,
     )
 
 

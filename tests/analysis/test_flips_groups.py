@@ -340,7 +340,10 @@ def test_one_row_in_a_hundred_may_differ_between_the_records(tmp_path: Path) -> 
     assert "1 left out" in " ".join(told(record))
     attack["per_example"][5] |= {"right_before": False, "right_after": False}
     written(tmp_path, paths[1].stem, attack)
-    with pytest.raises(ValueError, match="expected right_before of row 5 to be true"):
+    with pytest.raises(
+        ValueError,
+        match=r"other answers before it in 2 of them \(first in row 4\): if these are other rows",
+    ):
         read_files(paths)
 
 

@@ -91,7 +91,7 @@ def changed(record: dict[str, Any], *keys: Any, value: Any) -> dict[str, Any]:
         ),
         (
             lambda record: changed(record, "per_example", 1, "right_before", value=False),
-            "expected right_before of row 1 to be true as in .*condition.json, got false",
+            r"expected an attack on the first 4 of the 4 rows of .*, got other .* in 1 of them",
         ),
         (
             lambda record: changed(record, "per_example", 1, "index", value=2),

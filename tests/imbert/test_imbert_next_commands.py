@@ -5,11 +5,10 @@ from typing import Any
 
 import pytest
 
-from imbert.attacks.choice import AttackChoice
 from imbert.next_commands import attack_command, condition_command
 from imbert.training.run_config import DataChoice, run_config
 
-WITHOUT_TABLES = ["--kind", "pgd", "--kind", "characters"]
+CHEAPEST = ["--kind", "characters", "--no-masking"]
 
 
 def data_choice(**data: Any) -> DataChoice:
@@ -53,16 +52,5 @@ def test_the_attack_is_on_what_was_named() -> None:
     command = attack_command(Path("run/model"), Path(), Path("run"), given)
     assert command == [
         *("imbert", "attack", Path("run/model"), "--source", "own.csv", "--label-column", "kind"),
-        *(*WITHOUT_TABLES, "--out", Path("run/attacks")),
+        *(*CHEAPEST, "--out", Path("run/attacks")),
     ]
-
-
-def test_all_attacks_are_named_by_none_where_there_is_a_table_of_words(tmp_path: Path) -> None:
-    command = ["imbert", "attack", Path("model"), "--data", tmp_path]
-    end = ["--out", Path("attacks")]
-    where = (Path("model"), tmp_path, Path())
-    assert attack_command(*where) == [*command, *WITHOUT_TABLES, *end]
-    table = tmp_path / AttackChoice().synonyms
-    table.parent.mkdir()
-    table.write_text("{}")
-    assert attack_command(*where) == [*command, *end]

@@ -186,6 +186,16 @@ def test_examples_that_are_mixed_are_refused_whichever_way(mixing: Any) -> None:
         od.field(mixing, normal_numbers(4, 3))
 
 
+def test_a_state_that_is_no_batch_is_named_where_the_field_mixes_its_numbers() -> None:
+    def pendulum(y: torch.Tensor) -> torch.Tensor:
+        return torch.stack([y[..., 1], -y[..., 0].sin()], -1)
+
+    one = torch.tensor([0.5, 1.0], dtype=DTYPE)
+    with pytest.raises(ValueError, match=r"shape \(2,\) is a batch of 2 numbers: .* is x\[None\]"):
+        od.worst_growth(od.ExplicitEuler(), pendulum, one)
+    assert od.worst_growth(od.ExplicitEuler(), pendulum, one[None]).values.isfinite().all()
+
+
 def test_complex_products_of_an_operator_that_says_real_are_refused() -> None:
     turn = scipy.sparse.linalg.LinearOperator(
         (2, 2), matvec=lambda v: 1j * v, rmatvec=lambda v: -1j * v, dtype=float

@@ -1,5 +1,6 @@
 import dataclasses
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -25,6 +26,7 @@ from problems import (
 )
 from torch import Tensor
 
+import odestab as od
 from odestab.operators.algebra import affine, inverse
 from odestab.operators.jacobian import Jacobian
 from odestab.spectrum import Spectrum, eigenvalues, full_spectrum, logarithmic_norm, singular_values
@@ -159,6 +161,14 @@ def test_grcar() -> None:
     found = full_spectrum(linear_operator(grcar(100)))
     assert float(found.values.imag.max()) == pytest.approx(2.2617668, abs=5e-8)
     assert found.complete and found.kind == "exact" and found.converged.all()
+
+
+@pytest.mark.parametrize("options", [{}, {"which": "LR"}, {"sigma": 0.3}])
+def test_as_many_as_there_are_is_the_whole_spectrum(options: dict[str, Any]) -> None:
+    matrix = torch.diag(-torch.arange(1.0, 7.0, dtype=DTYPE)).triu()
+    whole, some = (eigenvalues(matrix, k, **options) for k in (6, 5))
+    assert whole.complete and not some.complete
+    assert od.stable_step_sizes(od.ExplicitEuler(), whole, [0.1]).certain.all()
 
 
 def test_multiplicities_and_breakdown() -> None:
