@@ -234,6 +234,7 @@ def test_records_of_a_run(name: str, tmp_path: Path, quick: None) -> None:
     assert refused > 20
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name",
     ["prediction.json", "runs/layers-0/result.json", "runs/layers-0/attacks/characters.json"],

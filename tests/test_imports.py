@@ -90,6 +90,7 @@ print(type(AutoModel.from_config(config)).__name__)
     assert run(script) == "ImBertModel\n"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("first", ["AutoModelForSequenceClassification", "RobertaConfig"])
 def test_they_know_them_whatever_of_transformers_comes_first(first: str) -> None:
     """transformers' modules import each other, and a configuration in the middle of that fails."""
@@ -102,6 +103,7 @@ print(type(AutoConfig.for_model("imbert")).__name__)
     assert run(script) == "ImBertConfig\n"
 
 
+@pytest.mark.slow
 def test_with_transformers_before_auto_classes_know_the_models_and_the_lazy_root_its_names(
     tiny_imbert: Path,
 ) -> None:

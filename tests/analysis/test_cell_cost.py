@@ -46,6 +46,7 @@ def prepared(desk: Path) -> sweep.Sweep:
     return sweep.prepare(config, lambda line: None)
 
 
+@pytest.mark.slow
 def test_sizes_of_one_direction_cost_little_more_than_the_clean_path(
     prepared: sweep.Sweep, spent: Counter[str]
 ) -> None:

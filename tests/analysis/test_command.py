@@ -233,6 +233,7 @@ def test_an_output_folder_below_a_file_is_one_line(odestab, monkeypatch):
     assert Path("texts.tsv").is_file()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b"{}", b"\xff"])
 def test_a_run_with_a_corrupt_configuration_is_one_line(odestab, run_folder, content):
     (run_folder / "config.json").write_bytes(content)
@@ -246,6 +247,7 @@ def test_a_run_with_a_corrupt_configuration_is_one_line(odestab, run_folder, con
     assert sorted(path.read_bytes() for path in (run_folder / "cells").iterdir()) == cells
 
 
+@pytest.mark.slow
 def test_a_long_text_is_truncated_with_a_warning(odestab):
     Path("long.txt").write_text(
         "the cat sat\n" + "the cat sat on the mat " * 4 + "\n", encoding="utf-8"
@@ -325,6 +327,7 @@ def test_an_interrupt_says_how_to_go_on(odestab, run_folder, monkeypatch):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("suffix", ["svg", "pdf", "png"])
 def test_one_figure_of_one_text(odestab, suffix):
     outcome = odestab(
@@ -369,6 +372,7 @@ def test_propagation_of_an_edit(odestab):
     ]
 
 
+@pytest.mark.slow
 def test_the_report_of_a_run_folder_alone(odestab, run_folder, monkeypatch):
     monkeypatch.undo()  # the true report, of the run folder and of nothing beside it
     monkeypatch.setattr(

@@ -118,6 +118,7 @@ def test_a_scheduler_that_ends_is_told_in_one_line():
         list(completed(Ended(), len, ["a"], str))
 
 
+@pytest.mark.slow
 def test_an_executor_gives_the_bytes_of_one_process(prepared, executor, finished, tmp_path):
     assert sweep.run(prepared, tmp_path / "other", pytest.fail, executor=executor) is not None
     for path in [*(finished / "cells").iterdir(), finished / "summary.json"]:

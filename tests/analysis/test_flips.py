@@ -346,6 +346,7 @@ def test_attacks_of_one_name_are_told_apart_by_their_options(tmp_path: Path) -> 
     assert "against words (2)" in found.primary.sentence
 
 
+@pytest.mark.slow
 def test_the_command_writes_record_tables_and_page(tmp_path: Path, odestab: Command) -> None:
     paths = a_study(tmp_path, models=2, count=60)
     sizes = np.random.default_rng(0).uniform(1, 2, (12, 3))

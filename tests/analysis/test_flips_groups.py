@@ -347,6 +347,7 @@ def test_one_row_in_a_hundred_may_differ_between_the_records(tmp_path: Path) -> 
         read_files(paths)
 
 
+@pytest.mark.slow
 def test_the_command_tells_of_all_groups(tmp_path: Path, odestab: Command) -> None:
     paths = arm_files(tmp_path, ARMS, rows=90)
     paths.append(written(tmp_path, "plan", a_plan()))

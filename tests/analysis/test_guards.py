@@ -108,6 +108,7 @@ def test_one_text_is_refused_before_anything_is_loaded(
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_a_backend_that_does_not_exist_is_told_before_measuring(tmp_path: Path) -> None:
     environment = os.environ | {"MPLBACKEND": "nonsense"}
     command = [
@@ -232,6 +233,7 @@ def test_a_run_does_not_go_on_after_its_model_changed(
     assert outcome.code == 2 and f"another configuration (not the same: {name})" in outcome.err[-1]
 
 
+@pytest.mark.slow
 def test_a_flipped_cell_is_named_and_measured_again(odestab, run_folder: Path) -> None:
     path = sorted((run_folder / "cells").glob("layer-*.safetensors"))[0]
     whole = path.read_bytes()

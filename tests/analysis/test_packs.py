@@ -100,6 +100,7 @@ def test_a_damaged_store_is_named(stored):
         open_run(stored)
 
 
+@pytest.mark.slow
 def test_a_damaged_cell_of_a_pack_is_named_and_measured_again(stored, odestab, finished):
     (packed,) = (stored / "cells").iterdir()
     name = "layer-l01-t0004.safetensors"
@@ -169,6 +170,7 @@ def test_equal_cells_are_equal_packs_and_a_pack_of_nothing_is_none(run_folder, f
     assert pack(other / "cells", names) is None
 
 
+@pytest.mark.slow
 def test_a_long_run_packs_on_its_way(run_folder, odestab, monkeypatch):
     kept: list[int] = []
     write = sweep.write_cell

@@ -73,6 +73,7 @@ def test_importing_the_package_loads_nothing() -> None:
         analysis.close_run  # noqa: B018
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", ["csv", "parquet"])
 def test_every_table_is_exported(odestab, run_folder: Path, form: str) -> None:
     outcome = odestab("export", "run", "--format", form, "--out", "tables")

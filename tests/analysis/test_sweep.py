@@ -161,6 +161,7 @@ def test_files_that_are_no_cells_of_the_run_disturb_nobody(run_folder, odestab, 
     assert measured == [] and (run_folder / "summary.json").read_bytes() == summary
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("call", ["fsync", "replace"])
 def test_a_full_disk_loses_nothing(run_folder, odestab, monkeypatch, call):
     before, cells = bytes_of(run_folder), run_folder / "cells"
@@ -246,6 +247,7 @@ def largest_difference(a: xr.DataArray, b: xr.DataArray) -> float:
     return float(np.abs(a - b).max(skipna=False) / np.abs(b).max())
 
 
+@pytest.mark.slow
 def test_values_of_a_text_do_not_depend_on_its_batch_mates(config):
     tight = dataclasses.replace(
         config,
@@ -301,6 +303,7 @@ def test_an_edit_pair_of_each_side_alone(desk):
     assert [np.isnan(one.size) for one in growths(measured)] == [True]
 
 
+@pytest.mark.slow
 def test_single_precision_and_two_step_sizes(desk):
     config = StudyConfig(
         "bert", ("the cat",), dtype="float32", step_sizes=(0.5, 1.0), layers=(1,), field="outer"

@@ -179,6 +179,7 @@ def test_texts_and_kinds_are_escaped(tmp_path):
     assert text.count("&lt;script&gt;") >= 6
 
 
+@pytest.mark.slow
 def test_the_same_record_gives_the_same_page(tmp_path):
     assert page(record(count=2), tmp_path / "a") == page(record(count=2), tmp_path / "b")
 
@@ -194,6 +195,7 @@ def test_the_kinds_with_most_pairs_are_drawn_first():
     assert titles == [f"kind {count} ({count} pairs)" for count in range(11, 2, -1)]
 
 
+@pytest.mark.slow
 def test_what_is_no_number_is_drawn_as_nothing(tmp_path):
     """A solve that diverged leaves no growth, no secant and no size."""
     whole = record(converged=False)

@@ -93,6 +93,7 @@ def test_the_page_begins_with_the_primary_outcome(tmp_path: Path) -> None:
         assert (tmp_path / f"{name}.png").exists()
 
 
+@pytest.mark.slow
 def test_a_slope_that_is_not_known_is_a_dash(tmp_path: Path) -> None:
     record = synthetic_flips.flips()
     first, *others = record.rankings

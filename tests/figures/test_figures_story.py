@@ -149,6 +149,7 @@ def test_every_record_has_its_section_with_its_numbers(tmp_path: Path) -> None:
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("made", ["before it was tested", "since"])
 def test_a_prediction_is_told_with_what_tests_have_shown(tmp_path: Path, made: str) -> None:
     prediction = records()["prediction"]

@@ -230,6 +230,7 @@ def test_the_same_seed_gives_the_same_result_whatever_the_batches() -> None:
     assert not torch.equal(a.perturbations[0], c.perturbations[0])
 
 
+@pytest.mark.slow
 def test_implicit_and_unrolled_gradients_climb_to_the_same_loss() -> None:
     classifier, examples = trained("im-bert"), some(6)
     results = {

@@ -18,6 +18,7 @@ KINDS = ("bert", "im-bert")
 FLOAT32 = 1e-4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_probabilities_are_those_of_the_logits_whatever_the_batches(kind: str) -> None:
     classifier, texts = trained(kind), some().texts

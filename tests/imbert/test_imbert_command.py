@@ -268,6 +268,7 @@ def test_study_writes_table_and_figure(
     assert printed.splitlines()[-1].startswith("next: look at the figure")
 
 
+@pytest.mark.slow
 def test_a_study_whose_run_fails_ends_with_1_and_is_tried_again(
     folder: Path,
     tmp_path: Path,

@@ -62,6 +62,7 @@ def test_an_explicit_step_of_the_increment_is_bert_bit_for_bit(
         assert torch.equal(gradients(model, batch)[name], g), name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("field", ["increment", "outer"])
 @pytest.mark.parametrize("training", [False, True])
 def test_the_gradient_of_the_loss_is_that_of_central_differences(
@@ -90,6 +91,7 @@ def test_the_gradient_of_the_loss_is_that_of_central_differences(
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("training", [False, True])
 def test_implicit_and_unrolled_gradients_agree_where_the_solve_is_exact(
     tiny_folder: Path, batch: Any, training: bool
@@ -182,6 +184,7 @@ def test_padding_changes_nothing(tiny_folder: Path, batch: Any, attention: str) 
         assert torch.allclose(alone[0], together[i], rtol=0, atol=1e-11)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("training", [False, True])
 @pytest.mark.parametrize("attention", ["eager", "sdpa"])
 @pytest.mark.parametrize("padded", [False, True])

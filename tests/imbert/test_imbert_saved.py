@@ -47,6 +47,7 @@ def test_without_the_import_transformers_names_the_model_type(
     assert without.returncode == 1 and "has model type `imbert`" in without.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "steps", [{"implicit_layers": []}, {"method": "explicit_euler", "step_size": 0.5}]
 )

@@ -110,6 +110,7 @@ def interrupted(
         finetune(run, out, data)
 
 
+@pytest.mark.slow
 def test_a_run_whose_last_state_is_damaged_ends_with_the_same_weights(
     tiny_folder: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -40,6 +40,7 @@ def step(folder: Path, device: torch.device, **options: Any) -> dict[str, torch.
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "options",
     [

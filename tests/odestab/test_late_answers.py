@@ -82,6 +82,7 @@ def require_the_same(there: Solution, here: Solution) -> None:
             assert found.tolist() == expected.tolist(), field.name
 
 
+@pytest.mark.slow
 @each_solver
 @pytest.mark.parametrize("recorded", [False, True])
 def test_a_solve_is_that_of_a_cpu(
@@ -144,6 +145,7 @@ def test_a_whole_solve_waits_for_nothing(solver: AbstractImplicitSolver, recorde
         assert device.waited == 0 and device.asynchronous > 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("transform", ["jvp", "vjp"])
 @pytest.mark.parametrize(
     "solver",

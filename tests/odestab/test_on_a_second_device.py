@@ -420,6 +420,7 @@ def require_the_same(there: Any, here: Any) -> None:
             )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CASES)
 def test_what_a_public_name_does_is_what_it_does_on_a_cpu(name: str) -> None:
     with SecondDevice():

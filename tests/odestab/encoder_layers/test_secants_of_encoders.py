@@ -43,6 +43,7 @@ def pair_of_texts(
     return first, second, od.align(*ids, *masks)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", METHODS.values(), ids=METHODS.keys())
 def test_growth_of_texts_of_unequal_lengths(encoder, method):
     first, second, alignment = pair_of_texts(encoder, "left" if method.pole else "right")

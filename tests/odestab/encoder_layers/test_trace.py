@@ -149,6 +149,7 @@ def test_vjp_is_the_adjoint_of_jvp(encoder, generator):
         assert abs(float((u * image).sum() - (preimage * v).sum())) <= 100 * EPS * scale
 
 
+@pytest.mark.slow
 def test_derivatives_batch_over_directions(encoder, generator):
     trajectory = trace(encoder, padded(encoder))
     field, x = trajectory.fields[1], trajectory.states[1]

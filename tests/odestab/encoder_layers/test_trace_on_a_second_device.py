@@ -19,6 +19,7 @@ def traced(folder: pathlib.Path, device: torch.device) -> tuple[od.Trajectory, o
     return trajectory, od.eigenvalues(od.Jacobian(trajectory.fields[1], trajectory.states[1]), 3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", ["bert", "roberta", "distilbert"])
 def test_a_loaded_encoder_is_traced_on_its_device(
     family: str, tokenizer, tmp_path: pathlib.Path

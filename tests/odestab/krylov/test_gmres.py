@@ -138,6 +138,7 @@ def test_iterations_never_exceed_the_bound() -> None:
     assert (found.iterations <= 17).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("bad", [torch.nan, 1e3])
 def test_examples_are_independent_bit_for_bit(bad: float) -> None:
     matrices, b = batch(), normal_numbers(3, N)

@@ -28,6 +28,7 @@ def smallest(matrix: Tensor, z: Tensor) -> float:
     )
 
 
+@pytest.mark.slow
 def test_grcar(kind: str) -> None:
     """Guglielmi and Overton 2011: ε = 1e-4, α_ε = 2.41276, ρ_ε = 2.85216."""
     matrix = grcar(100)
@@ -91,6 +92,7 @@ def test_wrong_input() -> None:
         pseudospectral_radius(operator, 0.1, "guess")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n", [26, 45])
 @pytest.mark.parametrize("epsilon", [2.0, 1e-2, 1e-5, 1e-10])
 def test_jordan_blocks(n: int, epsilon: float) -> None:

@@ -217,6 +217,7 @@ def test_a_step_whose_pole_is_an_eigenvalue_is_not_certain() -> None:
     assert not found[0] < 1e6 and found[1].isfinite()
 
 
+@pytest.mark.slow
 def test_a_large_matrix_from_one_subspace() -> None:
     matrix = random_matrix(300, "non-normal", 3) - 0.5 * torch.eye(300, dtype=DTYPE)
     graph = scaled_relative_graph(linear_operator(matrix), inner=False)
@@ -263,6 +264,7 @@ def test_float32_is_good_to_its_precision() -> None:
         assert growth == pytest.approx(dense_growth(matrix.double(), name, 0.5), rel=1e-4)
 
 
+@pytest.mark.slow
 def test_a_real_layer(minilm_folder: pathlib.Path) -> None:
     """n = 4·384: the same worst growth as `worst_growth` finds at each step size on its own."""
     model, tokenizer = od.load_encoder(minilm_folder)

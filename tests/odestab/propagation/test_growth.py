@@ -258,6 +258,7 @@ def test_prediction_is_reusable_and_linear() -> None:
     )
 
 
+@pytest.mark.slow
 @each_method
 def test_perturbations_share_a_path_that_was_followed(method: AbstractOneStepMethod) -> None:
     # Fails if a path is followed anew, or its own methods replace those of the perturbed one.

@@ -96,6 +96,7 @@ def product(derivatives: Tensor) -> Tensor:
     return whole
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("method", "rtol"),
     [(EXPLICIT, 1e-3), (EXPLICIT, 1e-8), (IMPLICIT, 1e-3), (IMPLICIT, 1e-6), (THETA, 1e-3)],
@@ -157,6 +158,7 @@ def test_orthogonal_layers_have_exponents_zero_and_diagonal_ones_their_logarithm
     )
 
 
+@pytest.mark.slow
 def test_one_method_per_layer_and_what_the_trajectory_declares() -> None:
     methods = [EXPLICIT, IMPLICIT, THETA, EXPLICIT]
     trajectory = trajectory_of(matrices())
@@ -189,6 +191,7 @@ def test_the_leading_exponent_is_the_growth_of_the_worst_perturbation() -> None:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "method", [EXPLICIT, ImplicitEuler(0.3, solver=SOLVER)], ids=["explicit", "implicit"]
 )
@@ -228,6 +231,7 @@ def test_layers_that_were_not_solved_are_flagged() -> None:
     assert alignment_loss(trajectory, method).converged.tolist() == [True, False]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", [EXPLICIT, IMPLICIT], ids=["explicit", "implicit"])
 def test_alignment_loss(method: AbstractOneStepMethod) -> None:
     derivatives = dense_derivatives(method, matrices()[:3])

@@ -68,6 +68,7 @@ def wrong_on_a_gpu() -> dict[str, str]:
     return run("cuda", *CASES, "a_graph_replays_the_iterations")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", CASES)
 def test_in_the_interpreter(wrong_in_the_interpreter: dict[str, str], case: str) -> None:
     assert not wrong_in_the_interpreter[case], wrong_in_the_interpreter[case]

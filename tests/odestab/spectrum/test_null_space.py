@@ -40,6 +40,7 @@ def counting(operator: AbstractOperator) -> tuple[AbstractOperator, list[int]]:
     ), tally
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "nullity, k, most", [(0, 1, 500), (1, 1, 1500), (1, 2, 3000), (3, 2, 3000)]
 )

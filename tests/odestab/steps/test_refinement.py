@@ -127,6 +127,7 @@ def test_nonlinear_steps_are_linearised_where_they_are() -> None:
     )
 
 
+@pytest.mark.slow
 def test_padded_batch_equals_alone() -> None:
     mask = ragged_mask(4, 2)
     field, x = MixingField.random(mask, fast=True, size=0.8), masked_state(mask)
