@@ -31,6 +31,7 @@ THIRD_PARTY = {
         "xarray",
         "pandas",
         "pyarrow",
+        "regex",
     },
     "figures": {"numpy", "matplotlib", "xarray", "jinja2", "msgspec"},
     "imbert": {

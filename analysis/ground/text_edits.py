@@ -1,10 +1,12 @@
 """The words of a text, and the text with some of them replaced."""
 
 import dataclasses
-import re
 from collections.abc import Mapping
 
-WORD = re.compile(r"[^\W_]+(?:['’-][^\W_]+)*")
+import regex
+
+# letters and digits with their combining marks, which Python's own \w has not
+WORD = regex.compile(r"[\p{L}\p{N}][\p{L}\p{N}\p{M}]*(?:['’-][\p{L}\p{N}][\p{L}\p{N}\p{M}]*)*")
 Texts = tuple[str, ...]
 Changes = Mapping[int, str]
 

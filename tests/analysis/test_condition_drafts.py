@@ -99,3 +99,18 @@ def test_words_that_drafts_may_replace() -> None:
     assert words_of([TEXT, ("first", "The second")]) == {
         *("ferry", "leaves", "quiet", "harbour", "noon", "later", "second")
     }
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("the cast's well-meant café!", ["the", "cast's", "well-meant", "café"]),
+        # a combining mark is part of its word: e and an acute accent, Hindi's vowel signs
+        ("cafe\u0301 au lait", ["cafe\u0301", "au", "lait"]),
+        ("अच्छी फिल्म", ["अच्छी", "फिल्म"]),
+        ("snake_case 3.5 - 'so'", ["snake", "case", "3", "5", "so"]),
+    ],
+)
+def test_the_words_of_a_text(text: str, words: list[str]) -> None:
+    draft = Draft.of((text,), 0)
+    assert [text[begin:end] for begin, end in draft.words] == words
