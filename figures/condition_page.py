@@ -15,12 +15,29 @@ from figures.template import Cell, Listed, Listing, render, shown
 
 PAGE = "condition.html"
 MOST_ROWS = 2000  # of the table in the page; the table file has all
+FOLDED = ("label", "predicted", "relative")  # columns that are shown when all are asked for
+FOLDED_OF_FAMILY = ("sd", "least", "growth")
 MEANINGS = (
     (
         "rank",
-        "The most fragile first: right answers by the share of random drafts that flip them, then "
-        "by the least margin that a draft leaves; after them wrong answers, and last inputs "
-        "without finite numbers.",
+        "The most fragile first: right answers by the share of all drafts that flip them, then by "
+        "the least margin that a draft leaves; after them wrong answers, and last inputs without "
+        "finite numbers.",
+    ),
+    (
+        "flipped",
+        "Drafts of a family that flip the answer, of those that differ from the text; “wrong” "
+        "where the answer is wrong already.",
+    ),
+    (
+        "weakest draft",
+        "The draft, of all families, that leaves the smallest margin. The words that it changes "
+        "are underlined: together they leave the margin beside it, and the answer “flips” where "
+        "that is not positive, else it “holds”. The table file has this draft of each family.",
+    ),
+    (
+        "answer",
+        "What the model answers to the text as it is; where that is wrong, the label too.",
     ),
     (
         "margin m",
@@ -32,6 +49,11 @@ MEANINGS = (
         "words can move the margin.",
     ),
     (
+        "|m|/g",
+        "How far the embeddings must move for a flip if the margin were linear; the reciprocal of "
+        "the condition number. “flat” where the gradient vanishes and first order says nothing.",
+    ),
+    (
         "steepest word",
         "The word whose tokens have the largest share of g², and the share, by which the column"
         " is ordered: to first order no equally large change of another word's embeddings moves"
@@ -40,32 +62,23 @@ MEANINGS = (
         "its tokens stand.",
     ),
     (
-        "weakest draft",
-        "The random draft, of all families, that leaves the smallest margin; the words that it "
-        "changes are underlined. The table file has it for each family.",
-    ),
-    (
-        "|m|/g",
-        "How far the embeddings must move for a flip if the margin were linear; the reciprocal of "
-        "the condition number. “flat” where the gradient vanishes and first order says nothing.",
-    ),
-    (
         "relative",
         "g‖e‖/|m|, the relative condition number: per cent of the margin that one per cent of the "
         "embeddings e can move.",
     ),
-    ("sd", "Standard deviation of the margin over the random drafts of a family."),
+    ("sd", "Standard deviation of the margin over the drafts of a family."),
     ("least", "The smallest margin over these drafts."),
-    (
-        "flipped",
-        "Drafts that flip the answer, of those that differ from the text; “wrong” where the answer "
-        "is wrong already.",
-    ),
     (
         "growth",
         "‖δ_L‖/‖δ_0‖, median over drafts: how much larger the difference of the hidden states is "
         "after all layers than before the first. The table file has it after every layer.",
     ),
+)
+NEIGHBOURS = (
+    "Drafts by words were drawn without a table of synonyms: a word is replaced by near "
+    "neighbours in the model's own word embeddings, opposites among them (difficult for easy). "
+    "Such a draft can change what the text says, and then it is right that the answer flips. The "
+    "ranking counts it all the same."
 )
 
 
@@ -76,7 +89,7 @@ def write_page(
     table: str,
     drafts: Sequence[Mapping[str, Edited]] = (),
 ) -> Path:
-    """Write condition.html with its figure beside it.
+    """Write condition.html with its figures beside it.
 
     Args:
         record: of the inputs.
@@ -90,24 +103,33 @@ def write_page(
         OSError: if a file cannot be written.
     """
     found = conditioning.finding(record)
-    drawn = conditioning.draw(record)
+    gradients = shown(conditioning.draw(record), out, "condition", found, conditioning.CAPTION)
+    growth = shown(
+        conditioning.draw_growth(record),
+        out,
+        "condition_growth",
+        conditioning.growth_finding(record),
+        conditioning.GROWTH_CAPTION,
+    )
     ranked = record.ranked()[:MOST_ROWS]
     page = render(
         "condition.html.j2",
         model=record.model,
         facts=facts(record),
         finding=found,
-        shown=shown(drawn, out, "condition", found, conditioning.CAPTION),
+        warning=NEIGHBOURS if _of_neighbours(record) else "",
+        pictures=(gradients, growth),
         inputs=Listing(
             name="ranked",
             noun="inputs",
-            caption="Ranked by the random drafts that flip an answer; a column's heading says what "
-            "it is, the list below what it means.",
+            caption="Ranked by the random drafts that flip an answer. A draft is the text with a "
+            "few words edited at random; what each column means stands below the table.",
             head=_head(record),
             rows=[
                 Listed(_cells(record, row, texts[row.index], _weakest_draft(row, drafts), rank))
                 for rank, row in enumerate(ranked, 1)
             ],
+            folded=len(FOLDED) + len(FOLDED_OF_FAMILY) * len(record.families),
         ),
         rows=len(ranked),
         left_out=len(record.inputs) - len(ranked),
@@ -137,44 +159,51 @@ def facts(record: Condition) -> str:
     return ", ".join(parts) + "."
 
 
+def _of_neighbours(record: Condition) -> bool:
+    return any(family.may_change_meaning for family in record.families.values())
+
+
 def _head(record: Condition) -> list[tuple[str, bool]]:
-    """The heading of each column, and whether it holds words."""
-    first = {
-        "rank": False,
-        "g": False,
-        "text": True,
-        "steepest word,\nshare of g²": True,
-        "weakest draft": True,
-        "label": True,
-        "predicted": True,
-        "margin m": False,
-        "|m|/g": False,
-        "relative": False,
-    }
-    drafted = [
-        (f"{family}:\n{name}", False)
-        for family in record.families
-        for name in ("sd", "least", "flipped", "growth")
+    """The heading of each column, and whether it holds words; what ranks stands first."""
+    return [
+        ("rank", False),
+        ("text", True),
+        *((f"{family}:\nflipped", False) for family in record.families),
+        ("weakest draft:\nmargin", False),
+        ("weakest draft", True),
+        ("answer", True),
+        ("margin m", False),
+        ("g", False),
+        ("|m|/g", False),
+        ("steepest word,\nshare of g²", True),
+        *((name, name != "relative") for name in FOLDED),
+        *((f"{family}:\n{name}", False) for family in record.families for name in FOLDED_OF_FAMILY),
     ]
-    return [*first.items(), *drafted]
 
 
 def _cells(
     record: Condition, row: Input, texts: Texts, draft: Edited | None, rank: int
 ) -> list[Cell]:
+    label, predicted = record.labels[row.label], record.labels[row.predicted]
+    answer = f"{predicted}, not {label}" if row.wrong else predicted
+    text, steepest = _steepest(row, texts)
     cells = [
         Cell(str(rank), float(rank)),
-        _measured(row.gradient),
-        *_steepest(row, texts),
+        text,
+        *(_flipped(row, row.drafts[family]) for family in record.families),
+        _least(row),
         _weakest(draft),
-        Cell(record.labels[row.label], record.labels[row.label], words=True),
-        Cell(record.labels[row.predicted], record.labels[row.predicted], words=True),
+        Cell(answer, answer, words=True),
         _measured(row.margin),
+        _measured(row.gradient),
         Cell("flat", None) if row.flat else _measured(row.distance),
+        steepest,
+        Cell(label, label, words=True),
+        Cell(predicted, predicted, words=True),
         _measured(row.relative),
     ]
-    for family in record.families:
-        cells += _drafted(row, row.drafts[family])
+    for drafted in (row.drafts[family] for family in record.families):
+        cells += map(_measured, (drafted.spread, drafted.least, drafted.growth[-1]))
     return cells
 
 
@@ -206,15 +235,20 @@ def _weakest(draft: Edited | None) -> Cell:
     return Cell(draft.text, draft.text, words=True, long=True, marked=draft.changed)
 
 
-def _drafted(row: Input, drafted: Drafted) -> list[Cell]:
+def _least(row: Input) -> Cell:
+    """The smallest margin of all drafts, and whether it is a flip."""
+    known = [drafted.least for drafted in row.drafts.values() if drafted.least is not None]
+    if not known:
+        return Cell("–", None)
+    least = min(known)
+    fate = "" if not row.right else " flips" if least <= 0 else " holds"
+    return Cell(f"{number(least)}{fate}", least)
+
+
+def _flipped(row: Input, drafted: Drafted) -> Cell:
     flipped = f"{drafted.flipped} of {drafted.count}" if drafted.count else "none drawn"
     share = drafted.flipped / drafted.count if drafted.count and not row.wrong else None
-    return [
-        _measured(drafted.spread),
-        _measured(drafted.least),
-        Cell("wrong" if row.wrong else flipped, share),
-        _measured(drafted.growth[-1]),
-    ]
+    return Cell("wrong" if row.wrong else flipped, share)
 
 
 def _measured(value: float | None) -> Cell:

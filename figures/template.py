@@ -147,6 +147,7 @@ class Listing:
         caption: the first sentence names the table.
         head: the heading of each column, and whether it holds words.
         rows: in their order without a script.
+        folded: how many columns at the end are shown when all are asked for.
     """
 
     name: str
@@ -154,6 +155,7 @@ class Listing:
     caption: str
     head: list[tuple[str, bool]]
     rows: list[Listed]
+    folded: int = 0
 
 
 def render(name: str, **values: object) -> str:

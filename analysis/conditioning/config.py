@@ -19,10 +19,12 @@ class ConditionConfig:
         label_column: that holds the labels; None is `label`, where there is one.
         labels: what these mean, a label of the file with an output of the model, by number or name;
             none where the file names the outputs as the model does.
-        families: of random drafts.
+        families: of random drafts; none named is edits of letters, and of words too where there
+            is a table of synonyms, as what else may stand for a word can change its meaning.
         drafts: K, of each family.
         max_edits: words of a text that a draft changes at most.
-        synonyms: a table of words; None is near neighbours in the model's word embeddings.
+        synonyms: a table of words; None is near neighbours in the model's word embeddings, which
+            can be opposites.
         antonyms: pairs that are no synonyms.
         seed: of the drafts.
         device: a torch device.
@@ -42,7 +44,7 @@ class ConditionConfig:
     pair_column: str | None = None
     label_column: str | None = None
     labels: tuple[tuple[str, str], ...] = ()
-    families: tuple[str, ...] = FAMILIES
+    families: tuple[str, ...] = ()
     drafts: int = 10
     max_edits: int = 3
     synonyms: Path | None = None
@@ -54,11 +56,14 @@ class ConditionConfig:
     max_tokens: int | None = None
 
     def __post_init__(self) -> None:
+        if not self.families:
+            known = FAMILIES if self.synonyms is not None else ("characters",)
+            object.__setattr__(self, "families", known)
         unknown = [name for name in self.families if name not in FAMILIES]
-        if unknown or not self.families or len(set(self.families)) < len(self.families):
+        if unknown or len(set(self.families)) < len(self.families):
             raise ValueError(
                 f"families must be some of {', '.join(FAMILIES)}, each once, got "
-                f"{', '.join(self.families) or 'none'}"
+                f"{', '.join(self.families)}"
             )
         if self.dtype not in DTYPES:
             raise ValueError(f"dtype must be one of {', '.join(DTYPES)}, got {self.dtype!r}")

@@ -9,12 +9,12 @@ import torch
 from torch import Tensor
 
 from analysis.conditioning.drafts import CANDIDATES
+from analysis.conditioning.records import NEAREST
 from analysis.ground.stopwords import STOPWORDS
 from analysis.ground.synonyms import Synonyms
 
 SOURCE = (
-    f"the {CANDIDATES} nearest whole words by cosine in the model's own word embeddings, which are "
-    "no synonyms always"
+    f"the {CANDIDATES} {NEAREST} by cosine in the model's own word embeddings, opposites among them"
 )
 STARTS = ("Ġ", "▁")  # how vocabularies of bytes and of pieces mark the start of a word
 AT_ONCE = 512  # words whose cosines with all others are held at once

@@ -97,8 +97,9 @@ def _drafts(options: Options) -> None:
         nargs="+",
         choices=FAMILIES,
         metavar="FAMILY",
-        default=list(FAMILIES),
-        help=f"kinds of random edits: {', '.join(FAMILIES)} (default: both)",
+        default=[],
+        help=f"kinds of random edits: {', '.join(FAMILIES)} (default: characters, and words where "
+        "there are --synonyms)",
     )
     options.add_argument(
         "--drafts",
@@ -118,8 +119,8 @@ def _drafts(options: Options) -> None:
         "--synonyms",
         type=a_path,
         metavar="FILE",
-        help="JSON table of words and what may stand for them (default: near neighbours in the "
-        "model's own word embeddings)",
+        help="JSON table of words and what may stand for them; words without it take near "
+        "neighbours in the model's own word embeddings, which can be opposites",
     )
     options.add_argument(
         "--antonyms",

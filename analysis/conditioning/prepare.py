@@ -62,7 +62,7 @@ def prepare(config: ConditionConfig, warn: Report) -> Prepared:
 
     Args:
         config: the choices.
-        warn: called with one line where texts are cut.
+        warn: called with one line where texts are cut, and where words are drafted without a table.
 
     Raises:
         ValueError: if the table, the model or a choice is wrong; one line.
@@ -81,6 +81,11 @@ def prepare(config: ConditionConfig, warn: Report) -> Prepared:
         count = "1 text is" if cut == 1 else f"{cut} texts are"
         most = "are read" if _cuts(config, classifier.tokenizer) else "the model takes"
         warn(f"{count} longer than the {classifier.max_tokens} tokens that {most}, and cut there")
+    if "words" in config.families and config.synonyms is None:
+        warn(
+            "without --synonyms a word is replaced by near neighbours in the model's own word "
+            "embeddings, opposites among them (easy, difficult): a flip by words may be right"
+        )
     plan = _plan(config, data, labels, classifier)
     return Prepared(config, classifier, data, rows, names, plan)
 

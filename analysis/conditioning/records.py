@@ -9,6 +9,7 @@ from analysis.ground.frozen_record import Record
 from analysis.ground.json_records import read_json
 from analysis.ground.text_edits import Texts
 
+NEAREST = "nearest whole words"  # in the source of words that come from no table
 LAST = -1  # of a pair the second text is edited, as attacks do
 SCHEMA: Literal[1] = 1
 Number = float | None  # None is a number that is not finite
@@ -120,6 +121,11 @@ class Family(Record, frozen=True):
     drafts: Count
     max_edits: Count
     source: str | None
+
+    @property
+    def may_change_meaning(self) -> bool:
+        """Words are replaced by what stands near them, opposites among it: a flip may be right."""
+        return self.source is not None and NEAREST in self.source
 
 
 class Condition(Record, frozen=True, kw_only=True):

@@ -12,9 +12,10 @@ SHOWN = 10
 WORD = 10  # columns of a word
 HEADS = {"characters": "chars", "words": "words"}  # of families
 MEANINGS = (
-    ("chars", "random misspellings that flip the answer; with words: ranks"),
-    ("words", "the same by other words; “wrong”: the answer is wrong already"),
-    ("least", "smallest margin that a draft leaves: ranks among equals"),
+    ("chars", "random misspellings that flip the answer, of those that were tried"),
+    ("words", "the same by other words"),
+    ("wrong", "answered wrong already: last, the others by the share of flips"),
+    ("least", "smallest margin that an edit leaves, below 0: a flip; orders equals"),
     ("margin", "m, the label's logit less the largest other; negative: answered wrong"),
     ("g", "‖∇m‖ at the word embeddings: how fast the margin can move"),
     ("|m|/g", "way to a flip by first order; a word embedding is about 1 long"),

@@ -58,8 +58,8 @@ def read(folder: str) -> Condition:
 
 
 def test_the_command_writes_a_record_a_table_and_a_page(drawing: Command) -> None:
-    outcome = drawing(*CONDITION, "--out", "out")
-    assert outcome.code == 0 and outcome.err == []
+    outcome = drawing(*CONDITION, "--families", "characters", "words", "--out", "out")
+    assert outcome.code == 0 and len(outcome.err) == 1
     record = read("out")
     assert [row.label for row in record.inputs] == list(LABELS) and record.labels_given
     assert record.labels == ["bad", "good"] and record.layers == 2
@@ -84,6 +84,7 @@ def test_the_command_writes_a_record_a_table_and_a_page(drawing: Command) -> Non
         "The 5 most fragile, by random edits:"
     )
     assert all(len(line) <= 80 for line in shown[:-3])
+    assert shown[1].split()[:3] == ["chars", "words", "least"]
     assert re.search(rf"  {words[0]} +{texts[ranked[0]]}$", shown[2])
     page = Path("out/condition.html").read_text()
     without_marks = re.sub("</?mark>", "", page)
@@ -94,11 +95,32 @@ def test_the_command_writes_a_record_a_table_and_a_page(drawing: Command) -> Non
     assert not re.search(r"(?:src|href)=\"(?!#|data:)", page)  # one file, nothing beside it
 
 
+def test_words_without_a_table_are_drafted_where_they_are_asked_for_and_warned_of(
+    odestab: Command,
+) -> None:
+    outcome = odestab(*CONDITION, "--out", "letters")
+    assert outcome.err == [] and list(read("letters").families) == ["characters"]
+    shown = outcome.out.splitlines()
+    assert shown[1].split()[:2] == ["chars", "least"] and "words  " not in outcome.out
+    assert any(line.startswith("wrong    answered wrong already") for line in shown)
+    outcome = odestab(*CONDITION, "--families", "words", "--out", "words")
+    (warning,) = outcome.err
+    assert "opposites among them (easy, difficult): a flip by words may be right" in warning
+    (family,) = read("words").families.values()
+    assert family.may_change_meaning and "opposites among them" in (family.source or "")
+    Path("words.json").write_text(json.dumps({"cat": ["dog"], "ran": ["sat"]}))
+    outcome = odestab(*CONDITION, "--synonyms", "words.json", "--out", "table")
+    families = read("table").families
+    assert outcome.err == [] and list(families) == ["characters", "words"]
+    assert not any(family.may_change_meaning for family in families.values())
+
+
 def test_records_of_the_studies_name_no_word_and_are_read() -> None:
     studies = Path(__file__).parents[2] / "docs" / "studies" / "conditioning"
     record = read_condition(studies / "runs" / "seed-0" / "condition.json")
     assert all(row.steepest is None for row in record.inputs)
     assert all(drafted.weakest is None for drafted in record.inputs[0].drafts.values())
+    assert not any(family.may_change_meaning for family in record.families.values())
 
 
 def test_names_and_numbers_of_labels_give_one_record(odestab: Command) -> None:

@@ -20,5 +20,9 @@ def test_own_labels_are_learnt_ranked_and_followed(
     assert result["evaluation"]["dev"]["metrics"]["accuracy"] > 0.5
     condition = json.loads((tmp_path / "condition/condition.json").read_text())
     assert condition["labels"] == ["complaint", "praise", "request"]
-    assert condition["labels_given"] and len(condition["inputs"]) == 60
+    assert condition["labels_given"] and len(condition["inputs"]) == 20
+    dev, train = ((tmp_path / f"tables/{name}.tsv").read_text() for name in ("dev", "train"))
+    measured = set(dev.splitlines()[1:])
+    assert len(measured) == 20 and not measured & set(train.splitlines())  # none was trained on
+    assert len(train.splitlines()) == 41
     assert (tmp_path / "edits/edits.html").exists()
