@@ -163,7 +163,8 @@ def test_readme_shows_an_output_for_each_question() -> None:
     ("printed", "is_shown"),
     [
         (
-            "layer explicit implicit predicted converged\n3 1.194 1.115 1 yes\nall 1.37 1.12 yes",
+            "layer explicit implicit predicted converged\n3 1.194 1.115 1 yes\nall 1.37 1.12 yes\n"
+            "predicted: of the implicit step, from the secant where it starts, not measured",
             True,
         ),
         ("layer implicit explicit\n3 1.193 1.116 1 yes\nall 1.370 1.118 yes", False),
