@@ -9,6 +9,7 @@ import numpy as np
 
 from analysis.edits.records import Damping, Edit, Edits, Method, Words
 from analysis.ground.files import write_bytes
+from analysis.ground.resampling import FEW
 from figures import edits_growth, edits_kinds, edits_secants, edits_waterfall, style
 from figures.edits_map import TokenMap, token_map
 from figures.findings import number
@@ -164,13 +165,13 @@ def _damped(record: Edits, method: Method) -> float:
 
 
 def _kinds(record: Edits, folder: Path) -> Kinds:
-    answer = _answer(record)
+    answer, intervals = _answer(record), edits_kinds.on_intervals(record)
     drawn = {
         "growth": (edits_kinds.draw_growth(record), edits_kinds.GROWTH),
         "damped": (edits_kinds.draw_damped(record), edits_kinds.DAMPED),
     }
     pictures = [
-        shown(figure, folder, f"kinds_{name}", answer, caption)
+        shown(figure, folder, f"kinds_{name}", answer, f"{caption} {intervals}")
         for name, (figure, caption) in drawn.items()
     ]
     kinds = edits_kinds.kinds_of(record)
@@ -186,8 +187,9 @@ def _kinds_table(record: Edits) -> Table:
     singles = ("kind", "method", "layer", "pairs", "originals")
     groups = ("median growth", "share that is damped")
     return Table(
-        caption="Edits by kind, method and layer, with 95 % intervals over originals. Pairs are "
-        "those whose solves converged up to the layer, of all of the kind.",
+        caption="Edits by kind, method and layer, with 95 % intervals over originals; a dash "
+        f"where fewer than {FEW} originals say little of them. Pairs are those whose solves "
+        "converged up to the layer, of all of the kind.",
         head=[
             [Heading(name, words=place < 2) for place, name in enumerate(singles)]
             + [Heading(name) for group in groups for name in (group, "95 % interval")]
@@ -198,6 +200,7 @@ def _kinds_table(record: Edits) -> Table:
 
 
 def _kinds_row(record: Edits, row: Damping) -> list[str]:
+    enough = edits_kinds.is_enough(row)
     return [
         row.kind,
         row.method,
@@ -205,9 +208,9 @@ def _kinds_row(record: Edits, row: Damping) -> list[str]:
         f"{row.pairs} of {row.of}",
         str(row.clusters),
         number(row.growth),
-        f"{number(row.growth_low)} to {number(row.growth_high)}",
+        f"{number(row.growth_low)} to {number(row.growth_high)}" if enough else "–",
         number(row.damped, 2),
-        f"{number(row.damped_low, 2)} to {number(row.damped_high, 2)}",
+        f"{number(row.damped_low, 2)} to {number(row.damped_high, 2)}" if enough else "–",
     ]
 
 

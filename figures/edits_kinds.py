@@ -9,18 +9,21 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from analysis.edits.records import Damping, Edits, Method, Number
+from analysis.ground.resampling import FEW
 from figures import style
 from figures.edits_growth import COLOURS, NAMES, WIDTHS, about_one, label_steps
 from figures.records import not_a_number
 
 GROWTH = (
-    "Median growth of the edits of each kind by layer. Bars: 95 % intervals over originals; edits "
-    "of one text are drawn together. Pairs are left out from a step on that was not solved."
+    "Median growth of the edits of each kind by layer. Pairs are left out from a step on that was "
+    "not solved."
 )
-DAMPED = (
-    "Share of the edits of each kind that a layer's step makes smaller. Bars: 95 % intervals over "
-    "originals."
+DAMPED = "Share of the edits of each kind that a layer's step makes smaller."
+BARS = (
+    f"Bars: 95 % intervals over originals, where there are {FEW} or more; edits of one text are "
+    "resampled together."
 )
+NO_BARS = f"Without intervals: fewer than {FEW} originals of a kind say little of them."
 MOST = 9  # kinds that are drawn
 
 
@@ -44,6 +47,16 @@ def draw_damped(record: Edits, ax: style.Target = None) -> Figure:
         if style.is_leftmost(panel):
             panel.set_ylabel("share that is damped")
     return figure
+
+
+def on_intervals(record: Edits) -> str:
+    """What a caption says of the intervals."""
+    return BARS if any(is_enough(row) for row in record.damping) else NO_BARS
+
+
+def is_enough(row: Damping) -> bool:
+    """Whether there are so many originals that an interval says something."""
+    return row.clusters >= FEW
 
 
 def kinds_of(record: Edits) -> list[str]:
@@ -75,7 +88,9 @@ def _draw_method(
     ax: Axes, rows: list[Damping], quantity: str, method: Method, aside: float
 ) -> None:
     def numbers(end: str = "") -> np.ndarray:
-        values: list[Number] = [row[quantity + end] for row in rows]
+        values: list[Number] = [
+            row[quantity + end] if is_enough(row) or not end else None for row in rows
+        ]
         return np.array([not_a_number(value) for value in values])
 
     places = np.array([row.step for row in rows]) + aside

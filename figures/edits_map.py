@@ -14,6 +14,10 @@ CAPTION = (
     "Difference of each token by layer, ‖δ_l‖ as the model runs; darker is larger. A token of one "
     "text alone, removed (−) or inserted (+), stands opposite nothing, whose state counts as 0."
 )
+MOVED = (
+    " Behind one that is removed or inserted the same tokens stand at other positions: a model "
+    "that adds an embedding of the position sets them apart before the first layer."
+)
 DARKEST = 0.6  # of the colour map, beyond which ink could not be read on it
 SIGNS: dict[Mark, str] = {"same": "", "changed": "→", "removed": "−", "inserted": "+"}
 
@@ -62,4 +66,17 @@ def token_map(record: Edits, edit: Edit, words: Words) -> TokenMap:
         before, after = tokens
         same = mark == "same"
         rows.append(Row(mark, SIGNS[mark], before or "", "" if same else after or "", cells))
-    return TokenMap(CAPTION, ["before", *record.steps], rows)
+    caption = CAPTION + (MOVED if _moved(edit.marks) else "")
+    return TokenMap(caption, ["before", *record.steps], rows)
+
+
+def _moved(marks: list[Mark]) -> bool:
+    """Whether a token of both texts stands at another position in one of them: more were removed
+    than inserted before it, or fewer.
+    """
+    shift = 0
+    for mark in marks:
+        if mark == "same" and shift:
+            return True
+        shift += (mark == "inserted") - (mark == "removed")
+    return False

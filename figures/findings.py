@@ -9,6 +9,8 @@ from analysis.run import Measurements
 from figures.layer_rows import LayerRow, layer_rows
 
 NOTHING = "Not measured in this run."
+CONVERGED = 0  # the code of a solve that did
+ONE_SOLVE = "The one implicit solve converged."
 
 
 def number(value: float | None, digits: int = 3) -> str:
@@ -58,8 +60,7 @@ def ranges(members: Sequence[float], everything: Sequence[float]) -> str:
 def share(some: Sequence[int], layers: Sequence[int]) -> str:
     """How many of the layers, and which: "2 of 6 layers (layers 0, 3)"."""
     if len(layers) == 1:
-        only = f"layer {layers[0]}"
-        return f"{only} (the only one measured)" if some else f"no layer (only {only} was measured)"
+        return f"layer {layers[0]}" if some else "no layer measured"
     if len(layers) > 1 and len(some) in (0, len(layers)):
         return f"all {len(layers)} layers" if some else f"none of the {len(layers)} layers"
     if not layers:
@@ -92,9 +93,9 @@ def guarantee(run: Measurements, step_size: float | None = None) -> str:
     if violated:
         worst = max(violated, key=lambda row: row.logarithmic_norm)
         text += (
-            f" and violates it in {share(numbers_of(violated), layers)}, most in layer "
-            f"{worst.layer} (hμ₂ = {number(worst.step_size * worst.logarithmic_norm)}): "
-            "there the guarantee is void"
+            f" and violates it in {share(numbers_of(violated), layers)}"
+            f"{f', most in layer {worst.layer}' if len(rows) > 1 else ''} (hμ₂ = "
+            f"{number(worst.step_size * worst.logarithmic_norm)}): there the guarantee is void"
         )
     if unsettled:
         text += f"; μ₂ that did not converge leaves it open in {share(unsettled, layers)}"
@@ -128,8 +129,11 @@ def of_solves(run: Measurements) -> str:
         return NOTHING
     status = run["growth"]["solve_status"]
     codes, counts = np.unique(status.values, return_counts=True)
+    if codes.tolist() == [CONVERGED]:
+        return f"All {status.size} implicit solves converged." if status.size > 1 else ONE_SOLVE
     names = [
-        f"{status_name(status, code)} {count}"
+        f"{count} with the status {status_name(status, code)}"
         for code, count in zip(codes.tolist(), counts.tolist(), strict=True)
     ]
-    return f"The {status.size} implicit solves ended with the status {', '.join(names)}."
+    solves = "1 implicit solve" if status.size == 1 else f"{status.size} implicit solves"
+    return f"Of {solves} there ended {', '.join(names)}."

@@ -161,11 +161,8 @@ def finding(run: Measurements, step_size: float | None = None) -> str:
     # A comparison with NaN is false: a layer that is not known counts as none.
     lower = [row.layer for row in rows if row.worst["implicit"] < row.worst["explicit"]]
     spectral = [row.layer for row in rows if row.spectral["implicit"] < row.spectral["explicit"]]
-    verb = (
-        "amplifies worst-case perturbations most"
-        if top.worst["explicit"] > 1
-        else "damps worst-case perturbations least"
-    )
+    verb, most = ("amplifies", " most") if top.worst["explicit"] > 1 else ("damps", " least")
+    verb = f"{verb} worst-case perturbations{most if len(rows) > 1 else ''}"
     text = (
         f"At h = {number(top.step_size)} the explicit Euler step {verb} in layer "
         f"{top.layer} (median {number(top.worst['explicit'])}×); "

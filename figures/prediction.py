@@ -11,6 +11,7 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from analysis.ground.resampling import FEW
 from analysis.prediction.records import TESTED
 from figures import style
 from figures.records import Estimate, PredictedLayer, Prediction, not_a_number
@@ -25,7 +26,7 @@ QUANTITIES = {
 SHADES = {"advantage": style.INK, "worst_change": "#7A7A7A", "spectral_change": "#B5B5B5"}
 CAPTION = (
     "What an implicit step changes in each layer, and what placements are predicted "
-    "to gain. Statistics over texts with 95 % intervals."
+    "to gain. Statistics over texts"
 )
 
 
@@ -44,7 +45,8 @@ def draw(record: Prediction, ax: style.Target = None) -> Figure:
     """Per step size a panel of the layers, by how many nats an implicit step damps more, and one of
     the placements' predicted advantage.
 
-    Markers are statistics over texts, lines their 95 % intervals over resamples of the texts.
+    Markers are statistics over texts, lines their 95 % intervals over resamples of the texts, which
+    fewer than FEW texts do not have.
     Recommended layers are blue. Hollow where the eigenvalues found do not settle the spectral
     growth of every text.
 
@@ -72,12 +74,14 @@ def _draw_layers(ax: Axes, record: Prediction, h: float) -> None:
         for place, layer in zip(places, layers, strict=True):
             colour = style.COLOURS["implicit"] if layer.layer in chosen else SHADES[name]
             value, low, high = (sign * end for end in _ends(getattr(layer, name)))
-            ax.vlines(place, low, high, color=colour, linewidth=1)
+            if record.config.texts >= FEW:
+                ax.vlines(place, low, high, color=colour, linewidth=1)
             style.dots(ax, place, value, colour, marker, hollow=not _is_sure(layer, name))
     ax.axhline(0, color=style.GUIDE, linewidth=0.8, zorder=0)
     layer_axis(ax, sorted(layer.layer for layer in layers))
     ax.set_ylabel("implicit damps more by (nats)")
-    ax.set_title(f"$h = {h:g}$, {style.counted(record.config.texts, 'text')}")
+    few = "" if record.config.texts >= FEW else ", too few for intervals"
+    ax.set_title(f"$h = {h:g}$, {style.counted(record.config.texts, 'text')}{few}")
 
 
 def _is_sure(layer: PredictedLayer, quantity: str) -> bool:
@@ -94,7 +98,8 @@ def _draw_placements(ax: Axes, record: Prediction, h: float) -> None:
         value, low, high = _ends(placement.advantage)
         is_best = bool(best) and set(placement.layers) == best
         colour = style.COLOURS["implicit"] if is_best else style.INK
-        ax.hlines(height, low, high, color=colour, linewidth=1)
+        if record.config.texts >= FEW:
+            ax.hlines(height, low, high, color=colour, linewidth=1)
         style.dots(ax, value, height, colour)
     ax.axvline(0, color=style.GUIDE, linewidth=0.8, zorder=0)
     ax.set_yticks(heights, [style.placement(placement.layers) for placement in placements])
@@ -114,13 +119,14 @@ def _ends(estimate: Estimate) -> tuple[float, float, float]:
 def tell(record: Prediction, folder: Path) -> Predicted:
     """What story.html.j2 shows of a prediction, its figure written into a folder."""
     finding, *sentences = record.recommendation.sentences
-    # a prediction from before it was tested has no word of the test
-    if TESTED not in sentences:
+    # a prediction from before it was tested has no word of the test, one of another version its own
+    if not any(sentence.startswith(TESTED.split(",")[0]) for sentence in sentences):
         sentences.append(TESTED)
     texts = style.counted(record.config.texts, "text")
+    caption = f"{CAPTION}{style.with_intervals(record.config.texts, 'texts')}."
     return Predicted(
         source=f"From {texts} without labels and the weights of {record.config.model} alone:",
         finding=finding,
         sentences=sentences,
-        shown=shown(draw(record), folder, "story_prediction", finding, CAPTION),
+        shown=shown(draw(record), folder, "story_prediction", finding, caption),
     )

@@ -68,6 +68,12 @@ def step_size(measured: Iterable[float], wanted: float | None = None) -> float:
     return match[0] if match else wanted
 
 
+def most_texts(run: Measurements) -> str:
+    """Whom a verdict is about that most texts decide: of a single one, it alone."""
+    growth = run["growth"]
+    return "the one text" if growth and growth.sizes["text"] == 1 else "most texts"
+
+
 def of_run(run: Measurements, wanted: float | None = None) -> float:
     """The step size that the report is about."""
     return step_size(steps_of(run, "growth") or run.config["step_sizes"], wanted)

@@ -28,7 +28,7 @@ class Frame(NamedTuple):
     top: float
 
 
-FRAME = Frame(-3.0, 3.0, -2.25, 2.25)
+LEAST_WIDE, MOST_WIDE = 2.25, 4.0  # half the frame: both discs, and no more than the regions have
 COLOURS = {**style.COLOURS, "ink": style.INK, "faint": style.FAINT}
 
 
@@ -116,8 +116,8 @@ class Slider:
         lemniscate: its path.
         markers: of the kinds of edits.
         measured: the label of the step size at which edits were followed.
-        thinned: of how many texts eigenvalues can be read out; empty where of all.
         frame: the part of the plane that is seen.
+        thinned: of how many texts eigenvalues can be read out; empty where of all.
     """
 
     steps: list[float]
@@ -129,8 +129,8 @@ class Slider:
     lemniscate: str
     markers: list[Marker]
     measured: str
+    frame: Frame
     thinned: str = ""
-    frame: Frame = FRAME
 
 
 def prepare(run: Measurements, h: float = 1.0) -> Slider | None:
@@ -145,18 +145,37 @@ def prepare(run: Measurements, h: float = 1.0) -> Slider | None:
     markers, every = _markers(run, h), spectra_of(run)
     texts = [f"t{text}" for text in run["spectrum"]["text"].values.tolist()]
     read = readings.sample(texts, _extreme(texts, every))
+    frame = _frame(every, h)
     return Slider(
         steps=steps,
         labels=[number(step) for step in steps],
         start=int(np.argmin(np.abs(np.log(np.array(steps) / h)))),
-        planes=[_plane(run, growth, spectrum, markers, h, read) for spectrum in every],
+        planes=[_plane(run, growth, spectrum, markers, h, read, frame) for spectrum in every],
         solvers=[str(name) for name in solvers["solver"].values],
         regions=[_outlines(region) for region in solvers],
         lemniscate=_lemniscate(),
         markers=markers,
         measured=number(h),
+        frame=frame,
         thinned=f"{len(read)} of {len(texts)} texts" if len(read) < len(texts) else "",
     )
+
+
+def _frame(every: list[LayerSpectrum], h: float) -> Frame:
+    """As wide as nine in ten of the leading eigenvalues need at the report's step size, to the next
+    quarter; 4 : 3 about 0, the same for all layers.
+    """
+    z = np.concatenate([h * spectrum.leading.ravel() for spectrum in every])
+    needed = np.maximum(np.abs(z.real), np.abs(z.imag) * 4 / 3)[np.isfinite(z)]
+    wide = float(np.quantile(needed, 0.9)) if len(needed) else LEAST_WIDE
+    wide = float(np.clip(np.ceil(4 * wide) / 4, LEAST_WIDE, MOST_WIDE))
+    return Frame(-wide, wide, -0.75 * wide, 0.75 * wide)
+
+
+def _is_seen(z: np.ndarray, frame: Frame) -> np.ndarray:
+    """Which points are within the frame."""
+    seen = (z.real >= frame.left) & (z.real <= frame.right)
+    return np.asarray(seen & (z.imag >= frame.bottom) & (z.imag <= frame.top))
 
 
 def _extreme(texts: list[str], every: list[LayerSpectrum]) -> set[str]:
@@ -176,11 +195,13 @@ def _plane(
     markers: list[Marker],
     h: float,
     read: set[str],
+    frame: Frame,
 ) -> Plane:
     texts = [f"t{text}" for text in run["spectrum"]["text"].values.tolist()]
     settled = np.where(spectrum.converged, spectrum.leading, np.nan)
     is_read = np.isin(texts, list(read))
     unsettled = np.where(spectrum.converged, np.nan, spectrum.leading)
+    graph = _graph(run, spectrum.layer)
     return Plane(
         layer=spectrum.layer,
         full=_full(run["dense"], spectrum.layer),
@@ -188,9 +209,9 @@ def _plane(
         others=_nameless(settled[~is_read]),
         unsettled=_rows(texts, unsettled),
         secants=_secants(run, spectrum.layer, markers, h),
-        graph=_graph(run, spectrum.layer),
+        graph="".join(_path(np.stack([z.real, z.imag], axis=1), 3) for z in graph),
         captions=[
-            _caption(growth.sel(layer=spectrum.layer, map_step_size=step), spectrum)
+            _caption(growth.sel(layer=spectrum.layer, map_step_size=step), spectrum, graph, frame)
             for step in growth["map_step_size"].values
         ],
     )
@@ -264,11 +285,11 @@ def _point(z: complex) -> str:
     return f"M{z.real:.3f} {z.imag:.3f}"
 
 
-def _graph(run: Measurements, layer: int) -> str:
+def _graph(run: Measurements, layer: int) -> list[np.ndarray]:
+    """The outline of one text's scaled relative graph off the real axis; empty without one."""
     graph = relative_graph.of_layer(run, layer)
     halves = () if graph is None else relative_graph.outlines(graph)
-    parts = [part for half in halves for part in relative_graph.off_axis(half)]
-    return "".join(_path(np.stack([z.real, z.imag], axis=1), 3) for z in parts)
+    return [part for half in halves for part in relative_graph.off_axis(half)]
 
 
 def _dots(values: np.ndarray, digits: int = 3) -> str:
@@ -308,7 +329,9 @@ def _path(points: np.ndarray, digits: int) -> str:
     return "M" + "L".join(f"{x:.{digits}f} {y:.{digits}f}" for x, y in points)
 
 
-def _caption(growth: xr.DataArray, spectrum: LayerSpectrum) -> str:
+def _caption(
+    growth: xr.DataArray, spectrum: LayerSpectrum, graph: list[np.ndarray], frame: Frame
+) -> str:
     medians = growth.median("text", skipna=False)
     by_method = ", ".join(
         f"{method} {number(float(medians.sel(scheme=method)))}" for method in METHODS
@@ -317,10 +340,11 @@ def _caption(growth: xr.DataArray, spectrum: LayerSpectrum) -> str:
 
     h = float(growth["map_step_size"])
     z = h * spectrum.leading[np.isfinite(spectrum.leading)]
-    seen = (z.real >= FRAME.left) & (z.real <= FRAME.right)
-    seen &= (z.imag >= FRAME.bottom) & (z.imag <= FRAME.top)
-    outside = int((~seen).sum())
+    outside = int((~_is_seen(z, frame)).sum())
     # what is moved out of the picture is said, not lost
     if outside:
         caption += f"; {outside} of {z.size} leading eigenvalues beyond the frame"
+    outline = h * np.concatenate([np.zeros(0), *graph])
+    if not _is_seen(outline, frame).all():
+        caption += f"; the relative graph goes on beyond it, to |z| = {number(abs(outline).max())}"
     return caption

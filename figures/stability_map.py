@@ -17,7 +17,7 @@ from analysis.quantities import METHODS
 from analysis.run import Measurements
 from figures import readings, selection, style
 from figures.findings import NOTHING, number, numbers_of, share
-from figures.layer_rows import layer_rows
+from figures.layer_rows import LEAST_TOLD, LayerRow, growth_of_the_equation, layer_rows
 from figures.picture import Picture
 
 TICKS = (0.1, 0.2, 0.5, 1, 2, 5, 10)
@@ -278,11 +278,28 @@ def finding(run: Measurements) -> str:
             edges.append(f"the {method} one in {share(edge, layers)}")
     grid = run["stability_map"]["map_step_size"].values
     text = (
-        f"Between h = {number(float(grid.min()))} and {number(float(grid.max()))}, for most texts, "
-        f"{'; '.join(words)}."
+        f"Between h = {number(float(grid.min()))} and {number(float(grid.max()))}, for "
+        f"{selection.most_texts(run)}, {'; '.join(words)}.{_why_never(run, rows)}"
     )
     on_edge = " On the boundary, at growth 1 to within its uncertainty, is at some step size"
     return text + (f"{on_edge} and for some text {'; '.join(edges)}." if edges else "")
+
+
+def _why_never(run: Measurements, rows: list[LayerRow]) -> str:
+    """Where an eigenvalue to the right of 0 keeps the explicit step from being stable at any h."""
+    never = [
+        row.layer
+        for row in rows
+        if not row.stable_steps["explicit"]
+        and growth_of_the_equation(run, row.layer, 1.0) >= LEAST_TOLD
+    ]
+    if not never:
+        return ""
+    return (
+        f" No smaller h makes the explicit step stable in {share(never, numbers_of(rows))}: an "
+        "eigenvalue there has Re λ > 0, so that the linearised equation itself grows, and "
+        "|1 + hλ| > 1 for every h > 0."
+    )
 
 
 STABILITY_MAP = Picture(

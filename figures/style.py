@@ -17,6 +17,9 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from matplotlib.typing import ColorType, LineStyleType
 from numpy.typing import ArrayLike
 
+from analysis.ground.resampling import FEW
+from analysis.ground.words import counted as counted
+
 Target = Axes | np.ndarray | Sequence[Axes] | None  # where to draw; None makes a new figure
 
 # Okabe & Ito (2008), told apart under every common colour blindness. A colour means the same thing
@@ -324,9 +327,11 @@ def growth_colours(values: np.ndarray) -> tuple[Colormap, LogNorm]:
     return mpl.colormaps["PRGn_r"].with_extremes(bad="#D9D9D9"), LogNorm(1 / contrast, contrast)
 
 
-def counted(count: int, noun: str) -> str:
-    """A count with its noun: 1 text, 2 texts."""
-    return f"{count} {noun}" + ("" if count == 1 else "s")
+def with_intervals(count: int, nouns: str) -> str:
+    """What a caption says of the intervals over some items, which few of them do not have."""
+    if count >= FEW:
+        return f" with 95 % intervals over {nouns}"
+    return f", without intervals, of which fewer than {FEW} {nouns} say little"
 
 
 def write(figure: Figure, path: Path) -> None:

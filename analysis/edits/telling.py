@@ -6,9 +6,11 @@ import textwrap
 import numpy as np
 
 from analysis.edits.records import Answer, Edit, Edits, Number
+from analysis.ground.words import counted
 
 WIDEST = 80
 COLUMN = 13
+PREDICTED = "predicted: of the implicit step, from the secant where it starts, not measured"
 MOST_KINDS = 12  # that are printed; all are in the tables
 
 
@@ -48,14 +50,15 @@ def _pair(record: Edits, edit: Edit) -> list[str]:
     wholes = [_number(edit.walks[method].whole) for method in record.methods]
     solved = "yes" if implicit.solved[-1] else "NO"
     lines.append(_row("all", *wholes[:2], "", solved, *wholes[2:]))
-    return lines
+    return [*lines, PREDICTED]
 
 
 def _kinds(record: Edits) -> list[str]:
     """Median growth through all layers and how much is damped, by kind and method."""
     kinds = list(dict.fromkeys(edit.kind for edit in record.edits))
     lines = [
-        f"{len(record.edits)} pairs, {len(kinds)} kinds, h = {record.step_size:g}: median growth "
+        f"{counted(len(record.edits), 'pair')}, {counted(len(kinds), 'kind')}, h = "
+        f"{record.step_size:g}: median growth "
         "of a layer, its extremes",
         "over layers, and the share of steps that damp",
         f"{'kind':<22}{'method':<10}{'pairs':>7}{'median':>10}{'least':>10}{'most':>10}"
@@ -73,7 +76,7 @@ def _kinds(record: Edits) -> list[str]:
             pairs = min(row.pairs for row in rows)
             lines.append(f"{kind[:21]:<22}{method:<10}{pairs:>7}{shown}{share}")
     if len(kinds) > MOST_KINDS:
-        lines.append(f"and {len(kinds) - MOST_KINDS} kinds more, in the table damping")
+        lines.append(f"and {counted(len(kinds) - MOST_KINDS, 'kind')} more, in the table damping")
     return lines
 
 

@@ -14,6 +14,7 @@ import numpy as np
 LEVEL = 0.95
 RESAMPLES = 10_000
 POWER = 0.8
+FEW = 8  # items, below which resamples of them say little: figures show no interval of fewer
 ROUNDING = 1e-12  # by which a statistic of a permutation may miss the observed one that it equals
 
 

@@ -18,11 +18,10 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from analysis.ground.resampling import drawn_items, percentile_interval
+from analysis.ground.resampling import FEW, drawn_items, percentile_interval
 from analysis.prediction import telling
 from analysis.prediction.records import (
     ERROR,
-    FEW,
     RESAMPLES,
     SHARE,
     SOLVED,

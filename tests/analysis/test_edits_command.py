@@ -10,6 +10,7 @@ from tiny_study import TEXTS, saved, tiny_config
 
 import figures.edits
 from analysis.edits.records import read_edits
+from analysis.edits.telling import PREDICTED
 from analysis.ground.files import folder_lock
 
 ONE = ("--text", "the cat sat on the mat", "--edited", "the dog sat on the mat")
@@ -77,6 +78,7 @@ def test_one_pair_is_told_step_by_step(odestab):
         assert float(explicit) == pytest.approx(edit.walks["explicit"].growth[step], abs=6e-4)
         assert float(implicit) == pytest.approx(walk.growth[step], abs=6e-4)
         assert float(predicted) == pytest.approx(walk.predicted[step], abs=6e-4)
+    assert lines[5] == PREDICTED
     assert lines[4].split()[0] == "all" and lines[-2] == "page: out/edits.html"
     assert lines[-1].startswith("next: open the page") and lines[-1].endswith(" out/tables")
 
@@ -103,6 +105,7 @@ def test_many_pairs_are_in_the_record_and_the_tables(odestab, form):
         "odestab: warning: pair 3 left out: both texts have the same tokens: δ = 0, the model "
         "cannot tell them apart"
     ]
+    assert outcome.out.startswith("3 pairs, 2 kinds, h = 2: ")
     record = read_edits(Path("out/edits.json"))
     assert (record.left_out.keys(), record.as_run, record.step_size) == ({"3"}, "model", 2.0)
     read = pd.read_csv if form == "csv" else pd.read_parquet

@@ -10,9 +10,10 @@ import scipy.stats
 import xarray as xr
 
 from analysis.config import StudyConfig
+from analysis.ground.resampling import FEW
 from analysis.measure import measure
 from analysis.prediction import predict, run_toml, study_toml
-from analysis.prediction.records import TESTED
+from analysis.prediction.records import TESTED, Estimate
 from analysis.record import Cell, Run
 from analysis.run import Measurements, measurements
 from analysis.sweep import prepare
@@ -104,6 +105,54 @@ def test_the_layers_that_meet_all_conditions_are_predicted() -> None:
         )
     assert found.recommendation.share_of_resamples == found.layers[0].share_of_resamples == 1.0
     assert [one.pole_distance["median"] for one in found.layers] == pytest.approx([2**-0.5] * 4)
+
+
+def test_the_sentence_and_the_figure_tell_worst_growth_with_one_sign() -> None:
+    """Both of log(explicit/implicit), which is no ratio of the medians that stand beside it."""
+    found = predict(summary([0.3], [0.02]))
+    (layer,) = found.layers
+    told = layer.worst_change.negative()
+    assert (told.value, told.low, told.high) == (
+        -layer.worst_change.value,
+        -layer.worst_change.high,
+        -layer.worst_change.low,
+    )
+    said = " ".join(found.recommendation.sentences)
+    assert "of each text log(explicit/implicit), which is above 0 where the" in said
+    assert f"has the median −{layer.worst_change.value:.2f} [" in said
+    plain = json.loads(json.dumps(found.record()))
+    panel = picture.draw(typed(plain, Prediction, "record")).axes[0]
+    (drawn,) = [line.get_ydata()[0] for line in panel.lines if line.get_marker() == "s"]
+    assert float(drawn) == pytest.approx(told.value)
+
+
+def test_an_estimate_has_a_true_minus_and_no_negative_zero() -> None:
+    assert str(Estimate(-0.001, -0.2, 0.3)) == "0.00 [−0.20, 0.30]"
+
+
+def test_what_is_said_of_tests_holds_of_any_checkpoint() -> None:
+    assert "this checkpoint's linearisation" in TESTED and ".md" not in TESTED
+    assert "pretrained checkpoint's linearisation, on which it rests" not in TESTED
+
+
+def test_equal_counts_of_evaluations_are_told_once() -> None:
+    said = " ".join(predict(summary([0.3, 0.3], [-0.2, -0.2])).recommendation.sentences)
+    assert "it takes 8 evaluations a layer" in said and " to 8 " not in said
+
+
+@pytest.mark.parametrize(("texts", "intervals"), [(FEW - 1, False), (FEW, True)])
+def test_few_texts_have_no_intervals_in_the_figure(
+    texts: int, intervals: bool, tmp_path: Path
+) -> None:
+    plain = json.loads(json.dumps(predict(summary([0.3, 0.2], [-0.2, 0.3])).record()))
+    plain["config"]["texts"] = texts
+    record = typed(plain, Prediction, "record")
+    panels = picture.draw(record).axes
+    assert [bool(panel.collections) for panel in panels] == [intervals] * 2
+    assert ("too few for intervals" in panels[0].get_title()) != intervals
+    caption = picture.tell(record, tmp_path).shown.caption
+    assert ("with 95 % intervals" in caption) == intervals
+    assert (f"fewer than {FEW} texts" in caption) != intervals
 
 
 def test_nothing_is_predicted_where_nothing_surely_helps() -> None:

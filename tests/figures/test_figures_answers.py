@@ -5,7 +5,9 @@ import pytest
 import synthetic
 import xarray as xr
 
+from analysis.prediction.records import SHOWN
 from analysis.run import Measurements
+from figures import weighing
 from figures.answers import UNKNOWN, Answer, answers
 
 
@@ -62,15 +64,25 @@ def test_growth_of_the_linearised_equation_is_told_beside_that_of_the_step() -> 
         return answer(run, 0).sentence
 
     grows, decays = np.log(1.25) + 2j, -2.5 + 0j
-    words = "in the equation linearised at these states"
-    assert told(first=grows, second=2 * grows).endswith(
-        f"repeated, and by at least 1.25 to 1.56 {words}."
+    words = "its equation linearised at these states"
+    said = told(first=grows, second=2 * grows)
+    assert words in said and "has Re λ > 0" in said and "for every h > 0." in said
+    assert (
+        "over depth h = 1 (1 is one layer) by a factor e^(h Re λ) of at least 1.25 to 1.56" in said
     )
     # a step that overshoots, what did not converge, what is no number, what is told as 1
     for first, second in ((decays, decays), (grows, decays), (grows, np.nan), (np.nan, grows)):
         assert words not in told(first=first, second=second)
     assert words not in told(first=1e-9, second=1e-9)
     assert words not in told(converged=False, first=grows, second=grows)
+
+
+def test_one_text_is_not_called_most_texts() -> None:
+    def sentence(texts: int) -> str:
+        return answer(synthetic.summary(layers=1, texts=texts), 0).sentence
+
+    assert "for the one text in layer 0 (the only one measured)" in sentence(1)
+    assert "for most texts in layer 0" in sentence(3)
 
 
 def test_lower_bounds_leave_stability_open() -> None:
@@ -102,22 +114,148 @@ def test_an_edit_that_one_method_lost_counts_for_neither() -> None:
     assert "2 times" in found.sentence and "2 edits" in found.sentence
 
 
-@pytest.mark.parametrize(
-    ("advantage", "implicit", "verdict"),
-    [(0.5, 1.0, "Yes"), (-0.5, 3.0, "No"), (0.5, 3.0, "In part"), (-0.5, 1.0, "In part")],
-)
-def test_whether_an_implicit_step_would_help(
-    advantage: float, implicit: float, verdict: str
-) -> None:
+def test_an_edit_is_told_with_the_spread_that_there_is() -> None:
+    assert answer(with_edits([2.0], [2.0]), 1).sentence.endswith(
+        "one edit, which says little of others."
+    )
+    assert "3 edits, from 1 to 4." in answer(with_edits([1.0, 2.0, 4.0], [2.0] * 3), 1).sentence
+    many = [1.0, *[2.0] * 10, 9.0]
+    assert "from 2 to 2 for eight in ten." in answer(with_edits(many, many), 1).sentence
+
+
+def weighed(
+    noise: float = 0.0,
+    worst: float = 1.0,
+    spectral: float = 1.0,
+    edits: float | None = None,
+    certain: bool = True,
+    layers: int = 2,
+) -> Measurements:
+    """A run in which the implicit step's growth is so many times the explicit one's, and damps
+    noise by so many nats more.
+    """
+    kinds = {} if edits is None else {"typo": 3}
+    run = synthetic.summary(layers=layers, texts=3, kinds=kinds)
     run = synthetic.changed(
-        with_edits([2.0] * 3, [implicit] * 3),
+        run,
         "growth",
-        advantage=lambda before: advantage,
-        advantage_error=lambda before: 0.01,
+        advantage=lambda _: noise,
+        advantage_error=lambda _: 0.01,
+        worst_growth=lambda _: synthetic.by_method(10.0, 10.0 * worst),
+        spectral_growth=lambda _: synthetic.by_method(1.5, 1.5 * spectral),
+        spectral_growth_certain=lambda _: certain,
+    )
+    if edits is None:
+        return run
+    ends = synthetic.by_method(2.0, 2.0 * edits)
+    return synthetic.changed(run, "propagation", edit_growth=lambda one: xr.zeros_like(one) + ends)
+
+
+NOISE, WORST, REPEATED = "of random noise", "of the worst direction", "under repeated steps"
+
+
+@pytest.mark.parametrize(
+    ("choices", "verdict"),
+    [
+        (
+            {"noise": 0.5, "worst": 0.5, "spectral": 0.5, "edits": 0.5},
+            f"It damps more: less growth {NOISE}, {WORST}, {REPEATED} and of edits",
+        ),
+        (
+            {"noise": -0.5, "worst": 2, "spectral": 2, "edits": 2},
+            f"It damps less: more growth {NOISE}, {WORST}, {REPEATED} and of edits",
+        ),
+        # the trial that read "Yes": noise alone is damped more
+        (
+            {"noise": 0.088, "worst": 16.7 / 11.7, "spectral": 4.27 / 1.77},
+            f"Mixed: less growth {NOISE}, more {WORST} and {REPEATED}",
+        ),
+        (
+            {"noise": 0.5, "worst": 2},
+            f"Mixed: less growth {NOISE}, more {WORST}, no clear difference {REPEATED}",
+        ),
+        (
+            {"noise": 0.5, "worst": 0.5, "spectral": 0.5, "edits": 2},
+            f"Mixed: less growth {NOISE}, {WORST} and {REPEATED}, more of edits",
+        ),
+        (
+            {"noise": 0.5},
+            f"It damps more: less growth {NOISE}, but no clear difference {WORST} and {REPEATED}",
+        ),
+        (
+            {"spectral": 2},
+            f"It damps less: more growth {REPEATED}, but no clear difference {NOISE} and {WORST}",
+        ),
+        (
+            {"noise": 0.5, "worst": 0.5, "spectral": 2, "certain": False},
+            f"It damps more: less growth {NOISE} and {WORST}, but no clear difference {REPEATED}",
+        ),
+        ({}, f"Undecided: no clear difference in growth {NOISE}, {WORST} and {REPEATED}"),
+        (
+            {"edits": 1.004},  # the same to three digits
+            f"Undecided: no clear difference in growth {NOISE}, {WORST}, {REPEATED} and of edits",
+        ),
+    ],
+)
+@pytest.mark.parametrize("layers", [1, 2])
+def test_whether_an_implicit_step_would_help(
+    choices: dict[str, float], verdict: str, layers: int
+) -> None:
+    found = answer(weighed(layers=layers, **choices), 2)
+    assert found.verdict == f"{verdict}; {weighing.LEFT_OPEN}"
+    assert found.sentence.endswith(f"{SHOWN[0].upper()}{SHOWN[1:]}.")
+    assert found.sentence.count("the only one measured") == (layers == 1)
+    assert str(found) == f"{found.question} {found.verdict}. {found.sentence}"
+
+
+def test_a_topic_is_told_with_its_reach_where_the_reaches_differ() -> None:
+    def verdict(one_step: str, through: str) -> str:
+        return weighing.verdict(
+            [
+                weighing.Compared(weighing.WORST, weighing.ONE_STEP, one_step, ""),
+                weighing.Compared(weighing.WORST, weighing.THROUGH, through, ""),
+            ]
+        )
+
+    assert verdict("less", "less") == f"It damps more: less growth {WORST}"
+    mixed = f"Mixed: less growth {WORST} in one step, more {WORST} through all layers"
+    assert verdict("less", "more") == mixed
+
+
+def test_the_layers_of_each_outcome_are_told() -> None:
+    run = weighed()
+    first = run["growth"]["layer"] == 0
+    run = synthetic.changed(
+        run, "growth", advantage=lambda one: xr.where(first, 0.5, -0.5) + 0 * one
     )
     found = answer(run, 2)
-    assert found.verdict == verdict
-    assert f"leaves {3 if implicit < 2 else 0} of 3 edits smaller" in found.sentence
+    assert "less in 1 of 2 layers (layer 0) and more in 1 of 2 layers (layer 1)" in found.sentence
+    assert found.verdict.startswith("Undecided")
+
+
+def test_edits_are_counted_beside_their_medians() -> None:
+    run = with_edits([2.0, 2.0, 9.0, 2.0], [1.0, 1.0, 9.0, 3.0])
+    assert "about the same growth of edits (less for 2 of 4, medians 2 against 2)" in (
+        answer(run, 2).sentence
+    )
+
+
+@pytest.mark.parametrize(
+    ("growth", "certain", "verdict"),
+    [
+        ((0.5, 0.5), (True, False), "At least in part"),
+        ((2.0, 0.5), (True, False), "Not in every layer"),
+        ((2.0, 0.5), (True, True), "Only in part"),
+        ((2.0, 2.0), (True, True), "No"),
+    ],
+)
+def test_layers_left_open_are_neither_stable_nor_unstable(
+    growth: tuple[float, float], certain: tuple[bool, bool], verdict: str
+) -> None:
+    run = with_spectral_growth(*growth)
+    sure = synthetic.by_layer(run["growth"], lambda i: certain[i]).astype(bool)
+    run = synthetic.changed(run, "growth", spectral_growth_certain=lambda _: sure)
+    assert answer(run, 0).verdict == verdict
 
 
 def test_what_was_not_measured_is_not_known() -> None:

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from page_checks import check_closed, check_names
 
 from analysis.edits.records import Answer, Damping, Edit, Edits, Walk, Words
+from analysis.ground.resampling import FEW
 from figures import edits, edits_growth, edits_kinds, edits_map, edits_secants, edits_waterfall
 
 HOSTILE = "<script>alert(1)</script> & {{ 7*7 }}"
@@ -161,6 +162,45 @@ def test_the_page_needs_nothing_else_and_tells_all(tmp_path):
     assert len(re.findall(r"<svg class=\"drawn\" role=\"img\"", text)) == 2 + 3 * edits.DRAWN
     written = {path.name for path in (tmp_path / "figures").iterdir()}
     assert {"kinds_growth.pdf", "kinds_damped.png", "pair-0_secants.svg"} <= written
+
+
+@pytest.mark.parametrize(("originals", "bars"), [(FEW - 1, False), (FEW, True)])
+def test_few_originals_have_no_intervals(tmp_path, originals, bars):
+    """Neither drawn, nor in the table, and the captions say so."""
+    found = record(count=originals)
+    for draw in (edits_kinds.draw_growth, edits_kinds.draw_damped):
+        lines = [each for panel in draw(found).axes for each in panel.collections]
+        segments = [segment for line in lines for segment in line.get_segments()]
+        drawn = [each for each in segments if len(each) == 2 and np.isfinite(each).all()]
+        # of the made-up record the interval of growth has no lower end
+        assert bool(drawn) == (bars and draw is edits_kinds.draw_damped)
+    text = page(found, tmp_path)
+    assert ("0.2 to 0.8" in text) == bars
+    assert text.count(edits_kinds.BARS if bars else edits_kinds.NO_BARS) == 2
+
+
+@pytest.mark.parametrize(
+    ("marks", "moved"),
+    [
+        (["same", "removed", "same"], True),
+        (["inserted", "same"], True),
+        (["same", "changed", "same"], False),
+        (["same", "removed"], False),
+        (["removed", "inserted", "same"], False),
+    ],
+)
+def test_the_map_says_that_tokens_behind_a_deletion_have_moved(marks, moved):
+    whole = record()
+    sizes = [[1.0] * len(marks)] * 4
+    found = msgspec.structs.replace(whole.edits[0], marks=marks, size_tokens=sizes)
+    columns = Words("a", "b", [("a", "a")] * len(marks))
+    caption = edits_map.token_map(whole, found, columns).caption
+    assert caption.endswith(edits_map.MOVED) == moved
+
+
+def test_the_heading_breaks_after_slashes(tmp_path):
+    found = msgspec.structs.replace(record(), model="runs/<b>/checkpoint")
+    assert "<h1>Edits through runs/<wbr>&lt;b&gt;/<wbr>checkpoint</h1>" in page(found, tmp_path)
 
 
 def test_one_pair_has_no_summary(tmp_path):

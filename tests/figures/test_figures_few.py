@@ -72,8 +72,8 @@ def test_one_example_of_propagation_has_no_band() -> None:
 
 
 def test_one_layer_is_no_share_of_layers() -> None:
-    assert findings.share([3], [3]) == "layer 3 (the only one measured)"
-    assert findings.share([], [3]) == "no layer (only layer 3 was measured)"
+    assert findings.share([3], [3]) == "layer 3"
+    assert findings.share([], [3]) == "no layer measured"
     assert findings.share([0], [0, 3]) == "1 of 2 layers (layer 0)"
     calm, wild = of_one_layer(stable=True), of_one_layer(stable=False)
     for run in (calm, wild):
@@ -83,6 +83,7 @@ def test_one_layer_is_no_share_of_layers() -> None:
             growth.finding_on_advantage(run),
         ):
             assert "of 1 layer" not in told and "all 1" not in told, told
+            assert "most in layer" not in told and "least in layer" not in told, told
 
 
 @pytest.mark.parametrize(

@@ -142,6 +142,23 @@ def test_the_map_counts_layers_with_a_stable_step() -> None:
     )
 
 
+@pytest.mark.parametrize(("rightmost", "why"), [(0.2, True), (-0.2, False), (np.nan, False)])
+def test_the_map_says_why_no_step_is_stable(rightmost: float, why: bool) -> None:
+    run = synthetic.changed(
+        synthetic.summary(layers=2), "spectrum", eigenvalue=lambda _: rightmost + 1j
+    )
+    said = stability_map.finding(run)
+    assert ("No smaller h makes the explicit step stable in all 2 layers" in said) == why
+    assert ("|1 + hλ| > 1 for every h > 0" in said) == why
+    calm = synthetic.summary(layers=2, stable=True, map_steps=[0.5, 1.0, 3.0])
+    assert "No smaller h" not in stability_map.finding(calm)
+
+
+def test_one_text_is_not_called_most_texts() -> None:
+    assert "for most texts," in stability_map.finding(synthetic.summary(layers=1, texts=3))
+    assert "for the one text," in stability_map.finding(synthetic.summary(layers=1, texts=1))
+
+
 def test_a_lower_bound_below_one_settles_nothing() -> None:
     sure, unsure = np.ones(4, dtype=bool), np.zeros(4, dtype=bool)
     assert (
@@ -159,10 +176,10 @@ def test_a_lower_bound_below_one_settles_nothing() -> None:
 
 def test_everything_converged_only_where_it_did() -> None:
     assert findings.of_convergence(synthetic.summary()).startswith("Everything converged")
-    assert (
-        findings.of_solves(synthetic.summary(layers=2))
-        == "The 48 implicit solves ended with the status CONVERGED 48."
-    )
+    all_solved = "All 48 implicit solves converged."
+    assert findings.of_solves(synthetic.summary(layers=2)) == all_solved
+    one = synthetic.summary(layers=1, texts=1, steps=[1.0])
+    assert findings.of_solves(one) == "The one implicit solve converged."
     summary = synthetic.summary(converged=False)
     said = findings.of_convergence(summary)
     assert (
@@ -171,7 +188,7 @@ def test_everything_converged_only_where_it_did() -> None:
     )
     assert (
         "implicit solve: MAX_ITERATIONS (6)" in said
-        and "MAX_ITERATIONS 6" in findings.of_solves(summary)
+        and "6 with the status MAX_ITERATIONS" in findings.of_solves(summary)
     )
     assert findings.of_convergence(synthetic.empty()).startswith("Nothing was measured")
 

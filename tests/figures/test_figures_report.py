@@ -1,6 +1,7 @@
 """The report is one self-contained page that repeats byte for byte."""
 
 import ast
+import html
 import html.parser
 import json
 import re
@@ -18,6 +19,7 @@ from analysis.record import Cell, write_cell
 from analysis.run import Measurements
 from figures import slider, style, template
 from figures.__main__ import main
+from figures.answers import answers
 from figures.pictures import PICTURES, pictures_of
 from figures.report import write_report
 
@@ -36,7 +38,7 @@ QUICK = pictures_of(synthetic.summary(layers=1, kinds={"typo": 3}))
 class Outline(html.parser.HTMLParser):
     """Tags of a page, checked to be nested and closed."""
 
-    VOID = frozenset({"meta", "input", "br"})
+    VOID = frozenset({"meta", "input", "br", "wbr"})
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -110,6 +112,14 @@ def test_the_page_needs_nothing_else(folder: Path) -> None:
         assert not re.sub(r'(xmlns(:\w+)?|rdf:resource)="[^"]*"|"-//W3C//[^>]*>', "", svg).count(
             "://"
         )
+
+
+def test_the_page_answers_in_the_words_of_the_terminal(folder: Path) -> None:
+    page = text_of(folder / "report.html")
+    run = synthetic.summary(layers=3, texts=4, converged=False, kinds={"gaussian": 4, "typo": 3})
+    (answered,) = re.findall(r'<dl class="answers">(.*?)</dl>', page, re.S)
+    words = html.unescape(re.sub(r"<[^>]*>", " ", answered)).replace("\u00a0", " ")
+    assert words.split() == " ".join(str(each) for each in answers(run)).split()
 
 
 def test_the_outline_is_semantic(folder: Path) -> None:

@@ -67,9 +67,37 @@ def test_eigenvalues_beyond_the_frame_are_counted(summary: Measurements) -> None
     leading = summary["spectrum"]["eigenvalue"].sel(layer=0).values
     for h, caption in zip(data["steps"], data["captions"][0], strict=True):
         z = h * leading.ravel()
-        frame = slider.FRAME
+        frame = slider.prepare(summary).frame
         outside = int(((np.abs(z.real) > frame.right) | (np.abs(z.imag) > frame.top)).sum())
         assert (f"{outside} of {z.size}" in caption) == (outside > 0)
+
+
+@pytest.mark.parametrize(("reach", "wide"), [(0.5, 2.25), (3.1, 3.25), (3.1j, 4.0), (50.0, 4.0)])
+def test_the_frame_is_as_wide_as_most_eigenvalues_need(
+    summary: Measurements, reach: complex, wide: float
+) -> None:
+    found = slider.prepare(synthetic.changed(summary, "spectrum", eigenvalue=lambda _: reach))
+    assert found is not None
+    assert found.frame == (-wide, wide, -0.75 * wide, 0.75 * wide)
+    page = template.render("slider.html.j2", slider=found, colours=slider.COLOURS)
+    assert f"The frame reaches Re z = ±{wide:g}:" in page
+
+
+def test_a_relative_graph_beyond_the_frame_is_told_with_its_reach(summary: Measurements) -> None:
+    found = slider.prepare(summary)
+    assert found is not None
+    words = "the relative graph goes on beyond it, to |z| = "
+    small, large = found.planes[0].captions[0], found.planes[0].captions[-1]
+    reach = [float(each.split(words)[1]) for each in (small, large) if words in each]
+    assert reach and words in large and reach[-1] > found.frame.right
+    without = synthetic.with_dataset(summary, "relative_graph", xr.Dataset())
+    assert words not in slider.prepare(without).planes[0].captions[-1]
+
+
+def test_the_legend_names_full_spectra_only_where_there_are_some(summary: Measurements) -> None:
+    words = "all eigenvalues of one short text"
+    assert words in part(summary)
+    assert words not in part(synthetic.with_dataset(summary, "dense", xr.Dataset()))
 
 
 def test_nothing_is_drawn_where_nothing_was_measured(summary: Measurements) -> None:
@@ -81,14 +109,14 @@ def test_both_methods_are_shaded_where_they_are_stable(summary: Measurements) ->
     page = part(summary)
     inside = rf'<circle cx="-1" cy="0" r="1" fill="{slider.COLOURS["explicit"]}"'
     # the whole frame but for the disc about 1
-    outside = '<path fill-rule="evenodd" d="M-3.0 -2.25H3.0V2.25H-3.0ZM0 0a1 1 0 1 0 2 0a1'
+    outside = '<path fill-rule="evenodd" d="M-2.25 -1.6875H2.25V1.6875H-2.25ZM0 0a1 1 0 1 0 2 0a1'
     assert inside in page and outside in page
 
 
 def test_axes_have_ticks_with_numbers(summary: Measurements) -> None:
     numbers = re.findall(r"<text[^>]*>([^<]*)</text>", part(summary).split("<figcaption>")[0])
-    assert numbers[:7] == ["−3", "−2", "−1", "0", "1", "2", "3"]
-    assert numbers[7:] == ["−2", "−1", "0", "1", "2", "Re z", "Im z"]
+    assert numbers[:5] == ["−2", "−1", "0", "1", "2"]
+    assert numbers[5:] == ["−1", "0", "1", "Re z", "Im z"]
 
 
 def test_secants_stand_at_the_step_size_they_were_measured_at(summary: Measurements) -> None:
