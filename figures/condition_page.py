@@ -58,8 +58,8 @@ MEANINGS = (
         "The word whose tokens have the largest share of g², and the share, by which the column"
         " is ordered: to first order no equally large change of another word's embeddings moves"
         " the margin as far. It is underlined in the text, of a pair in the second one, which "
-        "drafts edit. A dash where the gradient vanishes or the tokenizer does not say where "
-        "its tokens stand.",
+        "drafts edit. A dash where the gradient vanishes, no word is read or the tokenizer does "
+        "not say where its tokens stand.",
     ),
     (
         "relative",

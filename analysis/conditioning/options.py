@@ -67,11 +67,12 @@ def _inputs(options: Options) -> None:
     options.add_argument(
         "--labels",
         nargs="+",
+        action="extend",
         type=_meaning,
         default=[],
         metavar="LABEL=OUTPUT",
         help="what the file's labels mean, each an output of the model by number or name "
-        "(default: they are the model's own)",
+        "(default: they are the model's own); one that begins with a dash as --labels=-1=0",
     )
     options.add_argument(
         "--max-tokens",

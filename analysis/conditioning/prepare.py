@@ -13,6 +13,7 @@ from analysis.conditioning.config import ConditionConfig
 from analysis.conditioning.drafts import AbstractDrafts, CharacterDrafts, WordDrafts, words_of
 from analysis.conditioning.measure import Classifier, Row
 from analysis.conditioning.neighbours import SOURCE, nearest_words
+from analysis.conditioning.records import Drafted, Input
 from analysis.ground.answers import margins_decide
 from analysis.ground.devices import require_device
 from analysis.ground.identity import file_digest, model_identity
@@ -187,5 +188,7 @@ def _plan(
         "device": config.device,
         "dtype": config.dtype,
         "chunk": config.chunk,
+        # a chunk from before a field has no value for it
+        "fields": [*Input.__struct_fields__, *Drafted.__struct_fields__],
         "versions": versions(),
     }

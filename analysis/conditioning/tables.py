@@ -32,13 +32,25 @@ def table(record: Condition, texts: Sequence[Texts], drafts: Weakest) -> pd.Data
 def _cells(
     record: Condition, row: Input, texts: Texts, drafts: Mapping[str, Edited], rank: int
 ) -> dict[str, object]:
-    names = record.columns[: len(texts)]
-    cells: dict[str, object] = {"rank": rank, "row": row.index}
-    cells |= {
-        f"text_{name}" if name in FIXED else name: text
-        for name, text in zip(names, texts, strict=True)
+    first: dict[str, object] = {"rank": rank, "row": row.index}
+    rest = _measured(record, row, texts, drafts)
+    named: dict[str, object] = {}
+    for column, text in zip(record.columns, texts, strict=False):
+        name = column
+        while name in first | named | rest:  # a column of texts hides no other
+            name = f"text_{name}"
+        named[name] = text
+    return first | named | rest
+
+
+def _measured(
+    record: Condition, row: Input, texts: Texts, drafts: Mapping[str, Edited]
+) -> dict[str, object]:
+    """What is known of an input beside its texts."""
+    cells: dict[str, object] = {
+        "label": record.labels[row.label],
+        "predicted": record.labels[row.predicted],
     }
-    cells |= {"label": record.labels[row.label], "predicted": record.labels[row.predicted]}
     cells |= {name: getattr(row, name) for name in MEASURED}
     steepest = row.steepest
     cells |= {
@@ -67,15 +79,6 @@ MEASURED = (
     "solved",
 )
 DRAFTED = ("count", "spread", "least", "flipped")
-FIXED = (
-    "rank",
-    "row",
-    "label",
-    "predicted",
-    *MEASURED,
-    "steepest_word",
-    "steepest_share",
-)  # names that a column of texts must not take
 
 
 def write_table(

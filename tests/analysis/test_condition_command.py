@@ -20,6 +20,7 @@ from analysis.conditioning.config import ConditionConfig
 from analysis.conditioning.measure import Classifier, States
 from analysis.conditioning.prepare import Prepared, prepare
 from analysis.conditioning.records import Condition, Input, read_condition
+from analysis.ground.json_records import write_record
 from figures import condition_page
 from imbert.data.tasks import Examples, task
 
@@ -141,8 +142,27 @@ def test_labels_of_other_names_are_given_their_outputs(odestab: Command) -> None
     meant = ("--labels", "fun=yes=good", "0=0")  # the last "=" counts
     assert odestab(*CONDITION, *meant, "--out", "theirs").code == 0
     assert Path("own/condition.json").read_bytes() == Path("theirs/condition.json").read_bytes()
+    Path("table.tsv").write_text(theirs.replace("\t0", "\t-1"))  # a dash begins an option
+    meant = ("--labels=-1=0", "--labels=fun=yes=good")
+    assert odestab(*CONDITION, *meant, "--out", "dash").code == 0
+    assert Path("own/condition.json").read_bytes() == Path("dash/condition.json").read_bytes()
+    Path("table.tsv").write_text(theirs)
     odestab.refuses((*CONDITION, "--labels", "yes"), "expected LABEL=OUTPUT, .*, got 'yes'")
     odestab.refuses((*CONDITION, "--labels", "0=bad"), r"table\.tsv:2: .* one of 0, got 'fun=yes'")
+
+
+def test_a_column_of_texts_hides_no_other(odestab: Command) -> None:
+    table = TABLE.replace("text\t", "characters_draft\t").splitlines()
+    lines = [f"{line}\tsecond {place}" for place, line in enumerate(table[1:])]
+    Path("table.tsv").write_text("\n".join([table[0] + "\ttext_characters_draft", *lines]) + "\n")
+    columns = ("--text-column", "characters_draft", "--pair-column", "text_characters_draft")
+    odestab(*CONDITION, *columns, "--out", "out")
+    with open("out/inputs.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    texts = {line.split("\t")[0] for line in table[1:]}
+    assert {row["text_characters_draft"] for row in rows} == texts
+    assert {row["text_text_characters_draft"][:7] for row in rows} == {"second "}
+    assert not texts & {row["characters_draft"] for row in rows}
 
 
 def test_without_labels_the_predicted_ones_count(odestab: Command) -> None:
@@ -301,6 +321,12 @@ def test_a_folder_of_something_else_is_refused(odestab: Command, classifier: Pat
     again = (*CONDITION, "--out", "out")
     odestab.refuses((*again, "--drafts", "4"), "out belongs to a run with another families; ")
     odestab.refuses((*again, "--seed", "1"), "out belongs to a run with another seed; ")
+    plan = Path("out/plan.json").read_bytes()
+    older = json.loads(plan)
+    del older["digest"], older["fields"]
+    write_record(Path("out/plan.json"), older)
+    odestab.refuses(again, "out belongs to a run with another fields; ")
+    Path("out/plan.json").write_bytes(plan)
     with open("table.tsv", "a") as file:
         file.write("the mat\tgood\n")
     odestab.refuses(again, "out belongs to a run with another data; choose another folder")

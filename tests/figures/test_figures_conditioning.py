@@ -119,6 +119,7 @@ def test_the_steepest_word_and_what_the_weakest_draft_changes_are_marked(tmp_pat
     (row,) = rows(path.read_text())
     assert row[1] == "first &amp; so | a <mark>&lt;dull</mark>&gt; day"
     assert row[10] == "&lt;dull, 0.62"
+    assert 'data-value="0.625"' in path.read_text()  # by which its column is ordered
     assert row[5] == "a &lt;<mark>bland</mark>&gt; <mark>hour</mark>"  # the least of both families
 
 
