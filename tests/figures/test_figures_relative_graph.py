@@ -109,7 +109,7 @@ def test_a_run_without_it_is_drawn_without_it() -> None:
 
 def test_the_slider_moves_its_outline() -> None:
     run = synthetic.summary(layers=1, map_steps=[0.5, 1.0])
-    path = slider._graph(run, 0)
+    path = "".join(slider._path(part, 3) for part in slider._graph(run, 0))
     graph = relative_graph.of_layer(run, 0)
     assert graph is not None
     parts = [
