@@ -109,14 +109,16 @@ def test_a_run_without_it_is_drawn_without_it() -> None:
 
 def test_the_slider_moves_its_outline() -> None:
     run = synthetic.summary(layers=1, map_steps=[0.5, 1.0])
-    path = "".join(slider._path(part, 3) for part in slider._graph(run, 0))
     graph = relative_graph.of_layer(run, 0)
     assert graph is not None
     parts = [
         part for half in relative_graph.outlines(graph) for part in relative_graph.off_axis(half)
     ]
-    assert path.count("M") == len(parts) >= 2
-    assert path.count("L") == sum(len(part) - 1 for part in parts)
+    shown = slider.prepare(run)
+    assert shown is not None
+    (plane,) = shown.planes
+    assert plane.graph.count("M") == len(parts) >= 2
+    assert plane.graph.count("L") == sum(len(part) - 1 for part in parts)
 
 
 def test_an_inner_circle_that_is_not_sure_leaves_no_hole() -> None:
