@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import synthetic
 import xarray as xr
+from synthetic_truncated import with_truncated
 
 from analysis.quantities.relative_graph import centres
 from figures import relative_graph, slider, spectra, style
@@ -114,7 +115,7 @@ def test_the_slider_moves_its_outline() -> None:
     parts = [
         part for half in relative_graph.outlines(graph) for part in relative_graph.off_axis(half)
     ]
-    shown = slider.prepare(run)
+    shown = slider.prepare(with_truncated(run))
     assert shown is not None
     (plane,) = shown.planes
     assert plane.graph.count("M") == len(parts) >= 2
