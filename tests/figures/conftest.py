@@ -11,6 +11,7 @@ from matplotlib import pyplot
 
 @pytest.fixture(autouse=True)
 def nothing_left_behind() -> Iterator[None]:
+    pyplot.close("all")  # what a test elsewhere has left is no fault of this one
     before = dict(mpl.rcParams)
     yield
     left = pyplot.get_fignums()

@@ -166,8 +166,9 @@ def test_texts_and_names_are_escaped(hostile: str, tmp_path: Path) -> None:
 def test_no_text_ends_the_data_of_a_script(hostile: str) -> None:
     plane = slider.Plane(0, None, [slider.Dots(hostile, "M0 0h0")], "", [], [], "", [hostile])
     marker = slider.Marker(hostile, "edit-0", "#123456", "M0 0")
+    frame = slider.Frame(-2, 2, -2, 2)
     shown = slider.Slider(
-        [1.0], ["1"], 0, [plane], [hostile], [["M0 0"]], "M0 0", [marker], hostile
+        [1.0], ["1"], 0, [plane], [hostile], [["M0 0"]], "M0 0", [marker], hostile, frame
     )
     text = template.render("slider.html.j2", slider=shown, colours=slider.COLOURS)
     data = re.search(r'<script type="application/json" id="slider-data">(.*?)</script>', text)
