@@ -66,7 +66,8 @@ def answer(rows: Sequence[LayerRow], run: Measurements, h: float | None) -> tupl
         if words:
             sentences.append(f"{head}{'; '.join(words)}.")
     sentences.append(f"{SHOWN[0].upper()}{SHOWN[1:]}.")
-    return f"{verdict(compared)}; {LEFT_OPEN}", " ".join(sentences)
+    head, _, which = verdict(compared).partition(": ")
+    return head, " ".join([f"{which[0].upper()}{which[1:]}; {LEFT_OPEN}.", *sentences])
 
 
 def verdict(compared: Sequence[Compared]) -> str:

@@ -202,7 +202,9 @@ def test_whether_an_implicit_step_would_help(
     choices: dict[str, float], verdict: str, layers: int
 ) -> None:
     found = answer(weighed(layers=layers, **choices), 2)
-    assert found.verdict == f"{verdict}; {weighing.LEFT_OPEN}"
+    head, which = verdict.split(": ")
+    assert found.verdict == head
+    assert found.sentence.startswith(f"{which[0].upper()}{which[1:]}; {weighing.LEFT_OPEN}. ")
     assert found.sentence.endswith(f"{SHOWN[0].upper()}{SHOWN[1:]}.")
     assert found.sentence.count("the only one measured") == (layers == 1)
     assert str(found) == f"{found.question} {found.verdict}. {found.sentence}"
