@@ -237,12 +237,10 @@ def _weakest(draft: Edited | None) -> Cell:
 
 def _least(row: Input) -> Cell:
     """The smallest margin of all drafts, and whether it is a flip."""
-    known = [drafted.least for drafted in row.drafts.values() if drafted.least is not None]
-    if not known:
+    if row.least is None:
         return Cell("–", None)
-    least = min(known)
-    fate = "" if not row.right else " flips" if least <= 0 else " holds"
-    return Cell(f"{number(least)}{fate}", least)
+    fate = "" if not row.right else " flips" if row.least <= 0 else " holds"
+    return Cell(f"{number(row.least)}{fate}", row.least)
 
 
 def _flipped(row: Input, drafted: Drafted) -> Cell:

@@ -1,6 +1,6 @@
 """Which inputs of a classifier flip easily: gradient against margin, growth of random drafts."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -106,9 +106,7 @@ def draw(record: Condition, ax: style.Target = None) -> Figure:
         record: of the inputs.
         ax: None for a new figure; else an Axes.
     """
-    figure, axes = style.panels(ax, 1, height=2.9, width=WIDTH, below=0.35)
-    style.legend(figure, axes, _draw_gradients(axes[0], record.inputs), ours=ax is None, columns=2)
-    return figure
+    return _one_panel(record, ax, _draw_gradients)
 
 
 @style.house()
@@ -119,12 +117,19 @@ def draw_growth(record: Condition, ax: style.Target = None) -> Figure:
         record: of the inputs.
         ax: None for a new figure; else an Axes.
     """
+    return _one_panel(record, ax, _draw_growth)
+
+
+def _one_panel(
+    record: Condition, ax: style.Target, drawn: Callable[[Axes, Condition], list[Artist]]
+) -> Figure:
     figure, axes = style.panels(ax, 1, height=2.9, width=WIDTH, below=0.35)
-    style.legend(figure, axes, _draw_growth(axes[0], record), ours=ax is None, columns=2)
+    style.legend(figure, axes, drawn(axes[0], record), ours=ax is None, columns=2)
     return figure
 
 
-def _draw_gradients(ax: Axes, inputs: Sequence[Input]) -> list[Artist]:
+def _draw_gradients(ax: Axes, record: Condition) -> list[Artist]:
+    inputs = record.inputs
     handles: list[Artist] = []
     for kind, (marker, colour, filled) in KINDS.items():
         rows = [row for row in inputs if row.finite and kind_of(row) == kind]

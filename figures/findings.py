@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from analysis.ground.words import counted
 from analysis.quantities.growth import status_name
 from analysis.run import Measurements
 from figures.layer_rows import LayerRow, layer_rows
@@ -135,5 +136,4 @@ def of_solves(run: Measurements) -> str:
         f"{count} with the status {status_name(status, code)}"
         for code, count in zip(codes.tolist(), counts.tolist(), strict=True)
     ]
-    solves = "1 implicit solve" if status.size == 1 else f"{status.size} implicit solves"
-    return f"Of {solves} there ended {', '.join(names)}."
+    return f"Of {counted(status.size, 'implicit solve')} there ended {', '.join(names)}."

@@ -100,8 +100,9 @@ def growth_of_the_equation(run: Measurements, layer: int, h: float) -> float:
     spectrum = run["spectrum"]
     if layer not in selection.layers_of(spectrum):
         return float("nan")
-    known = np.real(spectrum["eigenvalue"]).where(spectrum["eigenvalue_converged"])
-    return selection.median(np.exp(h * known.sel(layer=layer).max("rank")))
+    at_layer = spectrum.sel(layer=layer)
+    known = np.real(at_layer["eigenvalue"]).where(at_layer["eigenvalue_converged"])
+    return selection.median(np.exp(h * known.max("rank")))
 
 
 def verdict(growth: np.ndarray, certain: np.ndarray) -> str:

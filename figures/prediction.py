@@ -28,6 +28,8 @@ CAPTION = (
     "What an implicit step changes in each layer, and what placements are predicted "
     "to gain. Statistics over texts"
 )
+INTERVALS = " with 95 % intervals over texts."
+NO_INTERVALS = f", without intervals, of which fewer than {FEW} texts say little."
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,14 +76,18 @@ def _draw_layers(ax: Axes, record: Prediction, h: float) -> None:
         for place, layer in zip(places, layers, strict=True):
             colour = style.COLOURS["implicit"] if layer.layer in chosen else SHADES[name]
             value, low, high = (sign * end for end in _ends(getattr(layer, name)))
-            if record.config.texts >= FEW:
+            if _has_intervals(record):
                 ax.vlines(place, low, high, color=colour, linewidth=1)
             style.dots(ax, place, value, colour, marker, hollow=not _is_sure(layer, name))
     ax.axhline(0, color=style.GUIDE, linewidth=0.8, zorder=0)
     layer_axis(ax, sorted(layer.layer for layer in layers))
     ax.set_ylabel("implicit damps more by (nats)")
-    few = "" if record.config.texts >= FEW else ", too few for intervals"
+    few = "" if _has_intervals(record) else ", too few for intervals"
     ax.set_title(f"$h = {h:g}$, {style.counted(record.config.texts, 'text')}{few}")
+
+
+def _has_intervals(record: Prediction) -> bool:
+    return record.config.texts >= FEW
 
 
 def _is_sure(layer: PredictedLayer, quantity: str) -> bool:
@@ -98,7 +104,7 @@ def _draw_placements(ax: Axes, record: Prediction, h: float) -> None:
         value, low, high = _ends(placement.advantage)
         is_best = bool(best) and set(placement.layers) == best
         colour = style.COLOURS["implicit"] if is_best else style.INK
-        if record.config.texts >= FEW:
+        if _has_intervals(record):
             ax.hlines(height, low, high, color=colour, linewidth=1)
         style.dots(ax, value, height, colour)
     ax.axvline(0, color=style.GUIDE, linewidth=0.8, zorder=0)
@@ -123,7 +129,7 @@ def tell(record: Prediction, folder: Path) -> Predicted:
     if not any(sentence.startswith(TESTED.split(",")[0]) for sentence in sentences):
         sentences.append(TESTED)
     texts = style.counted(record.config.texts, "text")
-    caption = f"{CAPTION}{style.with_intervals(record.config.texts, 'texts')}."
+    caption = CAPTION + (INTERVALS if _has_intervals(record) else NO_INTERVALS)
     return Predicted(
         source=f"From {texts} without labels and the weights of {record.config.model} alone:",
         finding=finding,

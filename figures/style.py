@@ -17,7 +17,6 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from matplotlib.typing import ColorType, LineStyleType
 from numpy.typing import ArrayLike
 
-from analysis.ground.resampling import FEW
 from analysis.ground.words import counted as counted
 
 Target = Axes | np.ndarray | Sequence[Axes] | None  # where to draw; None makes a new figure
@@ -325,13 +324,6 @@ def growth_colours(values: np.ndarray) -> tuple[Colormap, LogNorm]:
     # a lower end, else growth of 1.01 would look as dark as growth of 10
     contrast = float(np.clip(contrast, 1.25, LARGEST_CONTRAST))
     return mpl.colormaps["PRGn_r"].with_extremes(bad="#D9D9D9"), LogNorm(1 / contrast, contrast)
-
-
-def with_intervals(count: int, nouns: str) -> str:
-    """What a caption says of the intervals over some items, which few of them do not have."""
-    if count >= FEW:
-        return f" with 95 % intervals over {nouns}"
-    return f", without intervals, of which fewer than {FEW} {nouns} say little"
 
 
 def write(figure: Figure, path: Path) -> None:

@@ -108,6 +108,12 @@ class Input(Record, frozen=True):
         """The model answers otherwise: no edit can flip it."""
         return self.finite and not self.right
 
+    @property
+    def least(self) -> Number:
+        """The smallest margin over the drafts of all families; None where none is known."""
+        known = [drafted.least for drafted in self.drafts.values() if drafted.least is not None]
+        return min(known, default=None)
+
 
 class Family(Record, frozen=True):
     """How the drafts of a family are drawn.
@@ -175,10 +181,8 @@ def _fragility(row: Input) -> tuple[bool, bool, float, float, float, int]:
     drafts = row.drafts.values()
     count = sum(drafted.count for drafted in drafts)
     share = sum(drafted.flipped for drafted in drafts) / count if count else 0.0
-    drawn = [drafted.least for drafted in drafts if drafted.count]
-    known = [least for least in drawn if least is not None]
-    least = min(known, default=row.margin or 0.0)
-    finite = row.finite and len(known) == len(drawn)
+    least = row.margin or 0.0 if row.least is None else row.least
+    finite = row.finite and all(drafted.least is not None for drafted in drafts if drafted.count)
     return (not finite, not row.right, -share, least, -(row.gradient or 0.0), row.index)
 
 

@@ -37,7 +37,8 @@ def _cells(
     named: dict[str, object] = {}
     for column, text in zip(record.columns, texts, strict=False):
         name = column
-        while name in first | named | rest:  # a column of texts hides no other
+        # a column of texts hides no other
+        while any(name in columns for columns in (first, named, rest)):
             name = f"text_{name}"
         named[name] = text
     return first | named | rest

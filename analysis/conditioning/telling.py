@@ -56,10 +56,9 @@ def _meanings(record: Condition) -> list[tuple[str, str]]:
 
 
 def _line(row: Input, texts: Texts, wide: int, used: int) -> str:
-    leasts = [drafted.least for drafted in row.drafts.values() if drafted.least is not None]
     flips = " ".join(f"{_flips(row, drafted):>{wide}}" for drafted in row.drafts.values())
     cells = (
-        f"{flips} {_short(min(leasts, default=None)):>7} {_short(row.margin):>7} "
+        f"{flips} {_short(row.least):>7} {_short(row.margin):>7} "
         f"{_short(row.gradient):>7} {'flat' if row.flat else _short(row.distance):>7}  "
     )
     word = cut(_shown(row.steepest.word(texts)) if row.steepest else "–", WORD)

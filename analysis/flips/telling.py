@@ -20,6 +20,7 @@ from analysis.flips.telling_study import (
     on_plans,
     on_transfers,
 )
+from analysis.ground.words import counted
 
 COLUMNS = 3  # attacks side by side
 POPULATIONS: dict[Population, str] = {
@@ -213,8 +214,3 @@ def _on_fate(fate: Fate) -> list[str]:
 def short(value: float | None) -> str:
     """Two digits, or a dash."""
     return "–" if value is None else f"{value:.2f}"
-
-
-def counted(count: int, noun: str) -> str:
-    """A count with its noun: 1 model, 2 models."""
-    return f"{count} {noun}" + ("" if count == 1 else "s")

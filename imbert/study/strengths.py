@@ -101,7 +101,8 @@ def choose_strengths(study: StudyConfig, out: Path, most: float = COST) -> Stren
         tried = [each for each in grid if each.model in diverged or each.accuracy is not None]
         chosen = largest_allowed(tried)
         others = [each for each in grid if each not in tried]
-        if all(_is_below_chosen(each, tried, chosen) for each in others):
+        largest = {each.kind: each.strength for each in tried if each.model == chosen[each.kind]}
+        if all(each.kind in largest and each.strength < largest[each.kind] for each in others):
             return Strengths(
                 name=study.name,
                 most=most,
@@ -264,15 +265,6 @@ def _grid(
             )
         )
     return sorted(grid, key=lambda each: (each.kind, each.strength))
-
-
-def _is_below_chosen(
-    other: Tried, tried: Iterable[Tried], chosen: Mapping[str, str | None]
-) -> bool:
-    """Whether a larger strength of the same kind is chosen."""
-    return any(
-        each.model == chosen.get(other.kind) and each.strength > other.strength for each in tried
-    )
 
 
 def _strength(choice: RegularizerChoice) -> float:

@@ -231,12 +231,14 @@ def _try(f: FunctionVectorField, like: Tensor) -> None:
         with torch.no_grad():
             others = f(changed)[~chosen]
         if not torch.allclose(image[~chosen], others, tolerance, tolerance, equal_nan=True):
-            flat = (
-                f"; a state of shape {tuple(like.shape)} is a batch of {len(like)} numbers: one "
-                "state of so many is x[None]"
-            )
+            hint = ""
+            if like.ndim == 1:
+                hint = (
+                    f"; a state of shape {tuple(like.shape)} is a batch of {len(like)} numbers: "
+                    "one state of so many is x[None]"
+                )
             raise ValueError(
                 "field must map each example of a batch by itself, got one that mixes them or is "
                 "random: y[i] is example i; write y[..., i], or od.field(f, batched=False)"
-                + (flat if like.ndim == 1 else "")
+                f"{hint}"
             )
