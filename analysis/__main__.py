@@ -87,7 +87,7 @@ def analyze(options: argparse.Namespace) -> None:
     from figures.report import write_report
 
     page = write_report(summary, options.out)
-    show(str(each) for each in answers(summary))
+    show(line for each in answers(summary) for line in each.lines)
     print(f"report: {page}")
     show_next(
         "open the report in a browser, or write its tables for a spreadsheet:",

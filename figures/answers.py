@@ -1,4 +1,4 @@
-"""The opening of the report: three questions, each with a verdict and one plain sentence."""
+"""The opening of the report: three questions, each with a verdict and what it rests on."""
 
 from typing import NamedTuple
 
@@ -21,14 +21,21 @@ class Answer(NamedTuple):
         question: as a reader would ask it.
         verdict: a few words.
         sentence: what the verdict rests on.
+        grounds: the same one by one, for who asks: measures, or what follows.
     """
 
     question: str
     verdict: str
     sentence: str
+    grounds: tuple[str, ...] = ()
 
-    def __str__(self) -> str:
-        return f"{self.question} {self.verdict}. {self.sentence}"
+    @property
+    def lines(self) -> list[str]:
+        """As a terminal shows it."""
+        return [
+            f"{self.question} {self.verdict}. {self.sentence}",
+            *(f"- {each}" for each in self.grounds),
+        ]
 
 
 def answers(run: Measurements, step_size: float | None = None) -> list[Answer]:
@@ -54,9 +61,9 @@ def _edits_at_the_end(run: Measurements, h: float | None) -> np.ndarray:
     return weighing.of_both(of_edits)["explicit"] if of_edits else np.zeros(0)
 
 
-def _on_stability(run: Measurements, rows: list[LayerRow]) -> tuple[str, str]:
+def _on_stability(run: Measurements, rows: list[LayerRow]) -> tuple[str, str, tuple[str, ...]]:
     if not rows:
-        return UNKNOWN, NOTHING
+        return UNKNOWN, NOTHING, ()
     stable, unstable, left_open = (
         with_verdict(rows, "explicit", verdict) for verdict in ("stable", "unstable", "unsettled")
     )
@@ -72,33 +79,35 @@ def _on_stability(run: Measurements, rows: list[LayerRow]) -> tuple[str, str]:
     if left_open:
         parts.append(f"in {_which(left_open, rows)} the eigenvalues found leave it open")
     h = rows[0].step_size
+    grounds = _in_the_equation(run, unstable, h)
+    these = "this layer" if len(unstable) == 1 else "these layers"
     sentence = (
         f"Taken as a step of Euler's explicit method, of size h = {number(h)}, for "
-        f"{selection.most_texts(run)} {'; '.join(parts)}.{_in_the_equation(run, unstable, h)}"
-    )
+        f"{selection.most_texts(run)} {'; '.join(parts)}."
+    ) + (f" No smaller step helps {these}." if grounds else "")
     # what is open could still be stable, or not
     if not unstable:
-        return "Yes" if not left_open else "At least in part" if stable else UNKNOWN, sentence
-    if not stable:
-        return "Not in every layer" if left_open else "No", sentence
-    return "Only in part", sentence
+        verdict = "Yes" if not left_open else "At least in part" if stable else UNKNOWN
+    elif not stable:
+        verdict = "Not in every layer" if left_open else "No"
+    else:
+        verdict = "Only in part"
+    return verdict, sentence, grounds
 
 
 def _which(some: list[int], rows: list[LayerRow]) -> str:
     return share(some, numbers_of(rows)) + (" (the only one measured)" if len(rows) == 1 else "")
 
 
-def _in_the_equation(run: Measurements, unstable: list[int], h: float) -> str:
+def _in_the_equation(run: Measurements, unstable: list[int], h: float) -> tuple[str, ...]:
     """That the equation itself grows, where it does in all layers whose step is unstable."""
     growth = [growth_of_the_equation(run, layer, h) for layer in unstable]
     if not growth or not all(factor >= LEAST_TOLD for factor in growth):
-        return ""
-    where = "this layer" if len(unstable) == 1 else "these layers"
+        return ()
     return (
-        f" No smaller step helps {where}: some eigenvalue λ of its Jacobian J has Re λ > 0, so "
-        "that dx/dt = Jx, its equation linearised at these states, itself grows, over depth h = "
-        f"{number(h)} (1 is one layer) by a factor e^(h Re λ) of at least {_from_to(growth)}, and "
-        "|1 + hλ| > 1 for every h > 0."
+        "Some eigenvalue λ of the Jacobian J has Re λ > 0, so that dx/dt = Jx, the equation "
+        f"linearised at these states, itself grows, over depth h = {number(h)} (1 is one layer) "
+        f"by a factor e^(h Re λ) of at least {_from_to(growth)}, and |1 + hλ| > 1 for every h > 0",
     )
 
 

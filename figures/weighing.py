@@ -16,7 +16,7 @@ from figures.findings import NOTHING, number, numbers_of, share
 from figures.layer_rows import LEAST_TOLD, LayerRow
 
 UNKNOWN = "Not known"
-LEFT_OPEN = "whether it makes answers more robust takes fine-tuning"
+LEFT_OPEN = "Whether it makes answers more robust takes fine-tuning"
 NOISE, WORST, REPEATED, EDITS = (
     "of random noise",
     "of the worst direction",
@@ -35,7 +35,7 @@ class Compared(NamedTuple):
         reach: in one step, or through all layers.
         outcome: the implicit step's growth is "less" or "more" than the explicit one's in most
             layers, or for most texts or edits; "open" where it is neither.
-        words: the same with its numbers.
+        words: the same with its numbers, without the topic.
     """
 
     topic: str
@@ -44,8 +44,10 @@ class Compared(NamedTuple):
     words: str
 
 
-def answer(rows: Sequence[LayerRow], run: Measurements, h: float | None) -> tuple[str, str]:
-    """A verdict and the numbers that it rests on.
+def answer(
+    rows: Sequence[LayerRow], run: Measurements, h: float | None
+) -> tuple[str, str, tuple[str, ...]]:
+    """A verdict, its sentence, and the numbers that it rests on, one measure each.
 
     Args:
         rows: of the layers.
@@ -54,20 +56,22 @@ def answer(rows: Sequence[LayerRow], run: Measurements, h: float | None) -> tupl
     """
     compared = [*_of_one_step(rows), *_of_depth(run, h)]
     if not compared:
-        return UNKNOWN, NOTHING
-    where = f", in layer {rows[0].layer} (the only one measured)" if len(rows) == 1 else ""
-    heads = {
-        ONE_STEP: f"One implicit step against an explicit one of the same size{where}: ",
-        THROUGH: "Through all layers: ",
-    }
-    sentences = []
-    for reach, head in heads.items():
-        words = [each.words for each in compared if each.reach == reach]
-        if words:
-            sentences.append(f"{head}{'; '.join(words)}.")
-    sentences.append(f"{SHOWN[0].upper()}{SHOWN[1:]}.")
+        return UNKNOWN, NOTHING, ()
     head, _, which = verdict(compared).partition(": ")
-    return head, " ".join([f"{which[0].upper()}{which[1:]}; {LEFT_OPEN}.", *sentences])
+    sentence = f"{which[0].upper()}{which[1:]}. {LEFT_OPEN}: {SHOWN}."
+    where = f", layer {rows[0].layer} (the only one measured)" if len(rows) == 1 else ""
+    reaches = {ONE_STEP: f"{ONE_STEP}{where}", THROUGH: THROUGH}
+    return (
+        head,
+        sentence,
+        tuple(
+            # steps that are repeated are not one
+            f"Growth {each.topic}{where}: {each.words}"
+            if each.topic == REPEATED
+            else f"Growth {each.topic}, {reaches[each.reach]}: {each.words}"
+            for each in compared
+        ),
+    )
 
 
 def verdict(compared: Sequence[Compared]) -> str:
@@ -100,7 +104,7 @@ def _of_one_step(rows: Sequence[LayerRow]) -> list[Compared]:
         REPEATED: (_repeated, lambda row: _against(row.spectral)),
     }
     return [
-        Compared(topic, ONE_STEP, *_over_layers(topic, rows, [of(row) for row in rows], numbers))
+        Compared(topic, ONE_STEP, *_over_layers(rows, [of(row) for row in rows], numbers))
         for topic, (of, numbers) in measures.items()
         if any(of(row) for row in rows)
     ]
@@ -129,11 +133,10 @@ def _smaller(by_method: dict[str, float]) -> str:
 
 
 def _against(by_method: dict[str, float]) -> str:
-    return f"{number(by_method['implicit'])} against {number(by_method['explicit'])}"
+    return ", ".join(f"{method} {number(by_method[method])}" for method in METHODS)
 
 
 def _over_layers(
-    topic: str,
     rows: Sequence[LayerRow],
     found: list[str],
     numbers: Callable[[LayerRow], str],
@@ -142,13 +145,13 @@ def _over_layers(
     layers = numbers_of(rows)
     outcome = _most(found)
     if len(rows) == 1:
-        return outcome, f"{HOW[outcome]} growth {topic} ({numbers(rows[0])})"
+        return outcome, f"{HOW[outcome]} ({numbers(rows[0])})"
     by_outcome = {
         name: [layer for layer, each in zip(layers, found, strict=True) if each == name]
         for name in ("less", "more")
     }
-    where = " and ".join(f"{name} in {share(own, layers)}" for name, own in by_outcome.items())
-    return outcome, f"growth {topic} {where}"
+    where = [f"{name} in {share(own, layers)}" for name, own in by_outcome.items() if own]
+    return outcome, ", ".join(where) or f"{HOW['open']} in all {len(layers)} layers"
 
 
 def _most(found: Sequence[str]) -> str:
@@ -187,7 +190,7 @@ def _depth(topic: str, ends: list[xr.DataArray]) -> Compared | None:
         for pair in zip(explicit, implicit, strict=True)
     ]
     outcome = _most(found)
-    medians = f"{number(float(np.median(implicit)))} against {number(float(np.median(explicit)))}"
+    words = _against({"explicit": np.median(explicit), "implicit": np.median(implicit)})
     if len(found) > 1:
-        medians = f"less for {found.count('less')} of {len(found)}, medians {medians}"
-    return Compared(topic, THROUGH, outcome, f"{HOW[outcome]} growth {topic} ({medians})")
+        words = f"less for {found.count('less')} of {len(found)}; medians: {words}"
+    return Compared(topic, THROUGH, outcome, f"{HOW[outcome]} ({words})")

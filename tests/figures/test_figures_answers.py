@@ -61,12 +61,14 @@ def test_growth_of_the_linearised_equation_is_told_beside_that_of_the_step() -> 
             eigenvalue=lambda one: xr.where(one["layer"] == 0, first, second) + 0 * one,
             eigenvalue_converged=lambda one: xr.full_like(one, converged),
         )
-        return answer(run, 0).sentence
+        found = answer(run, 0)
+        assert ("No smaller step helps these layers." in found.sentence) == bool(found.grounds)
+        return " ".join(found.grounds)
 
     grows, decays = np.log(1.25) + 2j, -2.5 + 0j
-    words = "its equation linearised at these states"
+    words = "the equation linearised at these states"
     said = told(first=grows, second=2 * grows)
-    assert words in said and "has Re λ > 0" in said and "for every h > 0." in said
+    assert words in said and "has Re λ > 0" in said and "for every h > 0" in said
     assert (
         "over depth h = 1 (1 is one layer) by a factor e^(h Re λ) of at least 1.25 to 1.56" in said
     )
@@ -204,10 +206,17 @@ def test_whether_an_implicit_step_would_help(
     found = answer(weighed(layers=layers, **choices), 2)
     head, which = verdict.split(": ")
     assert found.verdict == head
-    assert found.sentence.startswith(f"{which[0].upper()}{which[1:]}; {weighing.LEFT_OPEN}. ")
-    assert found.sentence.endswith(f"{SHOWN[0].upper()}{SHOWN[1:]}.")
-    assert found.sentence.count("the only one measured") == (layers == 1)
-    assert str(found) == f"{found.question} {found.verdict}. {found.sentence}"
+    assert found.sentence.startswith(f"{which[0].upper()}{which[1:]}. {weighing.LEFT_OPEN}: ")
+    assert found.sentence.endswith(f": {SHOWN}.")
+    through = [each for each in found.grounds if weighing.THROUGH in each]
+    layer_by_layer = [each for each in found.grounds if each not in through]
+    assert len(layer_by_layer) == 3
+    assert all(("(the only one measured)" in each) == (layers == 1) for each in layer_by_layer)
+
+
+def test_a_terminal_shows_an_answer_and_each_ground_by_itself() -> None:
+    answered = Answer("Is it?", "Yes", "All are.", ("one", "two"))
+    assert answered.lines == ["Is it? Yes. All are.", "- one", "- two"]
 
 
 def test_a_topic_is_told_with_its_reach_where_the_reaches_differ() -> None:
@@ -231,15 +240,22 @@ def test_the_layers_of_each_outcome_are_told() -> None:
         run, "growth", advantage=lambda one: xr.where(first, 0.5, -0.5) + 0 * one
     )
     found = answer(run, 2)
-    assert "less in 1 of 2 layers (layer 0) and more in 1 of 2 layers (layer 1)" in found.sentence
+    assert (
+        "Growth of random noise, in one step: less in 1 of 2 layers (layer 0), more in 1 of 2 "
+        "layers (layer 1)"
+    ) in found.grounds
+    assert (
+        "Growth of the worst direction, in one step: about the same in all 2 layers"
+    ) in found.grounds
     assert found.verdict.startswith("Undecided")
 
 
 def test_edits_are_counted_beside_their_medians() -> None:
     run = with_edits([2.0, 2.0, 9.0, 2.0], [1.0, 1.0, 9.0, 3.0])
-    assert "about the same growth of edits (less for 2 of 4, medians 2 against 2)" in (
-        answer(run, 2).sentence
-    )
+    assert (
+        "Growth of edits, through all layers: about the same (less for 2 of 4; medians: explicit "
+        "2, implicit 2)"
+    ) in answer(run, 2).grounds
 
 
 @pytest.mark.parametrize(
