@@ -287,6 +287,17 @@ def test_the_page_fits_its_window(tab: Page, path: Path, width: int) -> None:
     assert not [event for event in tab.events if event.get("method") == "Log.entryAdded"]
 
 
+def test_what_the_answers_rest_on_is_folded_on_the_screen_and_printed(
+    tab: Page, path: Path
+) -> None:
+    tab.open(path, 1280)
+    shown = """document.querySelector(".answers li").checkVisibility()"""
+    assert not tab.evaluate(shown)
+    tab.call("Emulation.setEmulatedMedia", media="print")
+    assert tab.evaluate(shown)
+    tab.call("Emulation.setEmulatedMedia", media="")
+
+
 def test_without_its_script_all_is_there_and_nothing_waits_for_it(tab: Page, path: Path) -> None:
     tab.open(path, 1280, script=False)
     snapshot = tab.call(
