@@ -278,11 +278,22 @@ def test_the_plan_of_eight_steps_names_the_difference_of_its_primary_outcome() -
     )
 
 
-def test_the_published_verdict_on_eight_steps_follows_from_its_runs(tmp_path: Path) -> None:
-    folder = STUDIES / "substeps"
-    for run in (folder / "runs").iterdir():
+def published_runs(study: str) -> dict[str, Path]:
+    """By MODEL/seed-N, where the records of a published study's runs are."""
+    own = {}
+    for run in (STUDIES / study / "runs").iterdir():
         model, _, seed = run.name.rpartition("-")
-        cell = tmp_path / "runs" / "sst2-1000" / model / f"seed-{seed}"
+        own[f"{model}/seed-{seed}"] = run
+    conditioning = STUDIES / "conditioning"
+    plain_ones = {f"bert/seed-{seed}": conditioning / "runs" / f"seed-{seed}" for seed in range(5)}
+    return own | (plain_ones if study == "regularised" else {})
+
+
+@pytest.mark.parametrize("study", ["substeps", "regularised"])
+def test_the_published_verdict_follows_from_its_runs(study: str, tmp_path: Path) -> None:
+    folder = STUDIES / study
+    for name, run in published_runs(study).items():
+        cell = tmp_path / "runs" / "sst2-1000" / name
         cell.parent.mkdir(parents=True, exist_ok=True)
         cell.symlink_to(run)
     again = summarise(read_study(folder / "study.toml"), tmp_path)
