@@ -294,8 +294,9 @@ def test_the_published_verdict_follows_from_its_runs(study: str, tmp_path: Path)
     folder = STUDIES / study
     for name, run in published_runs(study).items():
         cell = tmp_path / "runs" / "sst2-1000" / name
-        cell.parent.mkdir(parents=True, exist_ok=True)
-        cell.symlink_to(run)
+        for record in ("result.json", "attacks/characters.json", "attacks/words.json"):
+            (cell / record).parent.mkdir(parents=True, exist_ok=True)
+            (cell / record).symlink_to(run / record)
     again = summarise(read_study(folder / "study.toml"), tmp_path)
     published = read_study_record(folder / "study.json")
     assert published.plan == hashlib.sha256((folder / "study.toml").read_bytes()).hexdigest()
