@@ -42,9 +42,9 @@ def first(record: Attack, count: int, digest: str) -> Attack:
         examples=len(rows),
         clean_accuracy=len(attacked) / len(rows),
         robust_accuracy=(len(attacked) - len(flipped)) / len(rows),
-        success_rate=len(flipped) / len(attacked),
-        queries=float(np.mean(queries)),
-        queries_max=max(queries),
+        success_rate=len(flipped) / len(attacked) if attacked else None,
+        queries=float(np.mean(queries)) if queries else 0.0,
+        queries_max=max(queries, default=0),
         changed=[row.index for row in flipped],
         per_example=rows,
         statistics=AttackStatistics(
