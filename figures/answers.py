@@ -10,6 +10,8 @@ from figures.findings import NOTHING, number, numbers_of, share, with_verdict
 from figures.layer_rows import LEAST_TOLD, LayerRow, growth_of_the_equation, layer_rows
 from figures.weighing import UNKNOWN
 
+NO_SMALLER_STEP = "Why no smaller step helps"
+BY_MEASURE = "Measure by measure"
 FEW = 10  # edits, below which all are told of and not eight in ten
 SAME_SIZE = 1.1  # growth by less than a tenth, or its inverse, counts as keeping its size
 
@@ -21,13 +23,15 @@ class Answer(NamedTuple):
         question: as a reader would ask it.
         verdict: a few words.
         sentence: what the verdict rests on.
-        grounds: the same one by one, for who asks: measures, or what follows.
+        grounds: what else there is to say, for who asks.
+        about: what the grounds are.
     """
 
     question: str
     verdict: str
     sentence: str
     grounds: tuple[str, ...] = ()
+    about: str = ""
 
     @property
     def lines(self) -> list[str]:
@@ -43,9 +47,11 @@ def answers(run: Measurements, step_size: float | None = None) -> list[Answer]:
     rows = layer_rows(run, step_size)
     h = selection.measured_step(run, "propagation", _step(run, rows))
     return [
-        Answer("Is a layer of this model a stable step?", *_on_stability(run, rows)),
+        Answer(
+            "Is a layer of this model a stable step?", *_on_stability(run, rows), NO_SMALLER_STEP
+        ),
         Answer("What happens to a real edit?", *_on_edits(_edits_at_the_end(run, h))),
-        Answer("Would an implicit step help?", *weighing.answer(rows, run, h)),
+        Answer("Would an implicit step help?", *weighing.answer(rows, run, h), BY_MEASURE),
     ]
 
 
@@ -80,11 +86,10 @@ def _on_stability(run: Measurements, rows: list[LayerRow]) -> tuple[str, str, tu
         parts.append(f"in {_which(left_open, rows)} the eigenvalues found leave it open")
     h = rows[0].step_size
     grounds = _in_the_equation(run, unstable, h)
-    these = "this layer" if len(unstable) == 1 else "these layers"
     sentence = (
         f"Taken as a step of Euler's explicit method, of size h = {number(h)}, for "
         f"{selection.most_texts(run)} {'; '.join(parts)}."
-    ) + (f" No smaller step helps {these}." if grounds else "")
+    ) + (f" In {share(unstable, numbers_of(rows))} no smaller step helps." if grounds else "")
     # what is open could still be stable, or not
     if not unstable:
         verdict = "Yes" if not left_open else "At least in part" if stable else UNKNOWN

@@ -16,7 +16,7 @@ from figures.findings import NOTHING, number, numbers_of, share
 from figures.layer_rows import LEAST_TOLD, LayerRow
 
 UNKNOWN = "Not known"
-LEFT_OPEN = "Whether it makes answers more robust takes fine-tuning"
+LEFT_OPEN = "Only fine-tuning tells whether it makes answers more robust; so far"
 NOISE, WORST, REPEATED, EDITS = (
     "of random noise",
     "of the worst direction",
@@ -24,7 +24,8 @@ NOISE, WORST, REPEATED, EDITS = (
     "of edits",
 )
 ONE_STEP, THROUGH = "in one step", "through all layers"
-HOW = {"less": "less", "more": "more", "open": "about the same"}
+HOW = {"less": "less", "more": "more", "open": "no clear difference"}
+NOT_KNOWN = "not known"
 
 
 class Compared(NamedTuple):
@@ -58,7 +59,7 @@ def answer(
     if not compared:
         return UNKNOWN, NOTHING, ()
     head, _, which = verdict(compared).partition(": ")
-    sentence = f"{which[0].upper()}{which[1:]}. {LEFT_OPEN}: {SHOWN}."
+    sentence = f"{which[0].upper()}{which[1:]}. {LEFT_OPEN} {SHOWN}."
     where = f", layer {rows[0].layer} (the only one measured)" if len(rows) == 1 else ""
     reaches = {ONE_STEP: f"{ONE_STEP}{where}", THROUGH: THROUGH}
     return (
@@ -101,7 +102,7 @@ def _of_one_step(rows: Sequence[LayerRow]) -> list[Compared]:
     measures: dict[str, tuple[Callable[[LayerRow], str], Callable[[LayerRow], str]]] = {
         NOISE: (_noise, lambda row: f"by {number(abs(row.advantage))} nats"),
         WORST: (lambda row: _smaller(row.worst), lambda row: _against(row.worst)),
-        REPEATED: (_repeated, lambda row: _against(row.spectral)),
+        REPEATED: (_repeated, _against_repeated),
     }
     return [
         Compared(topic, ONE_STEP, *_over_layers(rows, [of(row) for row in rows], numbers))
@@ -120,6 +121,11 @@ def _repeated(row: LayerRow) -> str:
     """Lower bounds do not decide."""
     found = _smaller(row.spectral)
     return "open" if found and any(row.lower_bound.values()) else found
+
+
+def _against_repeated(row: LayerRow) -> str:
+    bounds = ", lower bounds" if any(row.lower_bound.values()) else ""
+    return f"{_against(row.spectral)}{bounds}"
 
 
 def _smaller(by_method: dict[str, float]) -> str:
@@ -146,12 +152,13 @@ def _over_layers(
     outcome = _most(found)
     if len(rows) == 1:
         return outcome, f"{HOW[outcome]} ({numbers(rows[0])})"
+    named = {**HOW, "": NOT_KNOWN}
     by_outcome = {
-        name: [layer for layer, each in zip(layers, found, strict=True) if each == name]
-        for name in ("less", "more")
+        words: [layer for layer, each in zip(layers, found, strict=True) if each == name]
+        for name, words in named.items()
     }
-    where = [f"{name} in {share(own, layers)}" for name, own in by_outcome.items() if own]
-    return outcome, ", ".join(where) or f"{HOW['open']} in all {len(layers)} layers"
+    where = [f"{words} in {share(own, layers)}" for words, own in by_outcome.items() if own]
+    return outcome, ", ".join(where)
 
 
 def _most(found: Sequence[str]) -> str:

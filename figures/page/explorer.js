@@ -251,6 +251,12 @@
       pick("");
     }
   });
+  // browsers that know no ::details-content
+  window.addEventListener("beforeprint", () => {
+    document.querySelectorAll(".answers details").forEach(each => {
+      each.open = true;
+    });
+  });
   const how = document.getElementById("how");
   if (figures.length) {
     how.hidden = false;

@@ -62,7 +62,7 @@ def test_growth_of_the_linearised_equation_is_told_beside_that_of_the_step() -> 
             eigenvalue_converged=lambda one: xr.full_like(one, converged),
         )
         found = answer(run, 0)
-        assert ("No smaller step helps these layers." in found.sentence) == bool(found.grounds)
+        assert ("In all 2 layers no smaller step helps." in found.sentence) == bool(found.grounds)
         return " ".join(found.grounds)
 
     grows, decays = np.log(1.25) + 2j, -2.5 + 0j
@@ -206,8 +206,8 @@ def test_whether_an_implicit_step_would_help(
     found = answer(weighed(layers=layers, **choices), 2)
     head, which = verdict.split(": ")
     assert found.verdict == head
-    assert found.sentence.startswith(f"{which[0].upper()}{which[1:]}. {weighing.LEFT_OPEN}: ")
-    assert found.sentence.endswith(f": {SHOWN}.")
+    assert found.sentence.startswith(f"{which[0].upper()}{which[1:]}. {weighing.LEFT_OPEN} ")
+    assert found.sentence.endswith(f" {SHOWN}.")
     through = [each for each in found.grounds if weighing.THROUGH in each]
     layer_by_layer = [each for each in found.grounds if each not in through]
     assert len(layer_by_layer) == 3
@@ -245,16 +245,34 @@ def test_the_layers_of_each_outcome_are_told() -> None:
         "layers (layer 1)"
     ) in found.grounds
     assert (
-        "Growth of the worst direction, in one step: about the same in all 2 layers"
+        "Growth of the worst direction, in one step: no clear difference in all 2 layers"
     ) in found.grounds
     assert found.verdict.startswith("Undecided")
+
+
+def test_lower_bounds_and_what_is_not_known_are_not_called_equal() -> None:
+    run = synthetic.changed(
+        weighed(spectral=0.25, certain=False),
+        "growth",
+        worst_growth=lambda one: one.where(one["layer"] > 0),
+    )
+    grounds = answer(run, 2).grounds
+    assert "Growth under repeated steps: no clear difference in all 2 layers" in grounds
+    (worst,) = [each for each in grounds if "worst direction, in one step" in each]
+    assert worst.endswith("not known in 1 of 2 layers (layer 0)")
+    (repeated,) = [
+        each
+        for each in answer(weighed(spectral=0.25, certain=False, layers=1), 2).grounds
+        if "under repeated steps" in each
+    ]
+    assert repeated.endswith("no clear difference (explicit 1.5, implicit 0.375, lower bounds)")
 
 
 def test_edits_are_counted_beside_their_medians() -> None:
     run = with_edits([2.0, 2.0, 9.0, 2.0], [1.0, 1.0, 9.0, 3.0])
     assert (
-        "Growth of edits, through all layers: about the same (less for 2 of 4; medians: explicit "
-        "2, implicit 2)"
+        "Growth of edits, through all layers: no clear difference (less for 2 of 4; medians: "
+        "explicit 2, implicit 2)"
     ) in answer(run, 2).grounds
 
 

@@ -4,8 +4,8 @@ every sentence is attacked by itself, with a random stream of its own.
     python docs/studies/placement-seeds/first.py docs/studies/conditioning/runs \
         --data DIR --out runs/placement-seeds/runs/sst2-1000/none
 
-The sums are those of the sentences that are kept; what was counted over all (seconds, versions,
-the changed texts' digest) is left out.
+The sums are those of the sentences that are kept. What was counted over all, time and the digest
+of the changed texts, is left out; `seconds`, which a record must have, is 0.
 """
 
 import argparse
@@ -57,7 +57,6 @@ def first(record: Attack, count: int, digest: str) -> Attack:
             record.of, examples=digest, choice={**record.of.choice, "examples": count}
         ),
         spent=None,
-        versions=None,
     )
 
 
@@ -78,6 +77,13 @@ def main() -> None:
             continue
         record = read_attack(path)
         assert isinstance(record, Attack)
+        more = structs.replace(study.attacks, examples=record.examples)
+        found = attacked_examples(run, more, options.data).digest
+        if record.of.examples != found:
+            raise SystemExit(
+                f"{path}: expected an attack on the first {record.examples} sentences of "
+                f"{options.data}, whose digest is {found}, got {record.of.examples}"
+            )
         cut = first(record, len(kept), kept.digest)
         expected = identity(study.attacks)
         if cut.of.choice != expected:
