@@ -1,49 +1,107 @@
-"""Did the regularizer do what it says? Margin, gradient and random drafts of the sentences that
-plain training and the regularized model of seed 0 both have right, into conditions.json.
+"""Did the regularizer do what it says? Margins, gradients and random drafts of plain training, five
+seeds, and of the regularized model of seed 0, into conditions.json.
 
     python docs/studies/regularised/conditions.py
 """
 
 import json
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from statistics import median
 
 from analysis.conditioning.records import Input, read_condition
 
 HERE = Path(__file__).parent
-RECORDS = {
-    "bert": HERE.parent / "conditioning" / "runs" / "seed-0" / "condition.json",
-    "bert-consistency": HERE / "runs" / "bert-consistency-0" / "condition.json",
-}
+PLAIN = [HERE.parent / "conditioning" / "runs" / f"seed-{seed}" for seed in range(5)]
+REGULARIZED = HERE / "runs" / "bert-consistency-0"
 FAMILIES = ("characters", "words")
 
 
-def medians(inputs: list[Input]) -> dict[str, float]:
-    """Of m, g, m/g and the spread of the margin under random drafts of each family."""
-    values = {
-        "margin": [each.margin for each in inputs],
-        "gradient": [each.gradient for each in inputs],
-        "distance": [each.distance for each in inputs],
-    } | {f"spread_{family}": [each.drafts[family].spread for each in inputs] for family in FAMILIES}
-    # a text with fewer than two drafts has no spread
+def _spread(family: str) -> Callable[[Input], float | None]:
+    return lambda each: each.drafts[family].spread
+
+
+def _relative(family: str) -> Callable[[Input], float | None]:
+    def of(each: Input) -> float | None:
+        spread, margin = each.drafts[family].spread, each.margin
+        return spread / abs(margin) if spread is not None and margin else None
+
+    return of
+
+
+def _growth(family: str) -> Callable[[Input], float | None]:
+    return lambda each: each.drafts[family].growth[-1] if each.drafts[family].growth else None
+
+
+MEASURES: dict[str, Callable[[Input], float | None]] = {
+    "margin": lambda each: each.margin,
+    "gradient": lambda each: each.gradient,
+    "distance": lambda each: each.distance,
+    **{f"spread_{family}": _spread(family) for family in FAMILIES},
+    **{f"relative_spread_{family}": _relative(family) for family in FAMILIES},
+    **{f"growth_{family}": _growth(family) for family in FAMILIES},
+}
+
+
+def right(folder: Path) -> list[Input | None]:
+    """All inputs of a model's record, None where its answer is wrong."""
+    return [
+        each if each.right else None for each in read_condition(folder / "condition.json").inputs
+    ]
+
+
+def medians(inputs: Sequence[Input]) -> dict[str, float]:
+    """Of every measure, over the inputs that have it."""
+    values = {name: [of(each) for each in inputs] for name, of in MEASURES.items()}
     return {
         name: median(value for value in own if value is not None) for name, own in values.items()
     }
 
 
+def ratios(pairs: Sequence[tuple[Input, Input]]) -> dict[str, dict[str, float]]:
+    """Of every measure the second model's over the first's, input by input."""
+    found = {}
+    for name, of in MEASURES.items():
+        both = [(of(first), of(second)) for first, second in pairs]
+        own = [y / x for x, y in both if x and y is not None]
+        found[name] = {"median": median(own), "smaller": sum(one < 1 for one in own) / len(own)}
+    return found
+
+
+def flipped(inputs: Sequence[Input]) -> dict[str, float]:
+    """The share of random drafts that flip."""
+    drafts = {family: [each.drafts[family] for each in inputs] for family in FAMILIES}
+    return {
+        f"flipped_{family}": sum(each.flipped for each in own) / sum(each.count for each in own)
+        for family, own in drafts.items()
+    }
+
+
 def main() -> None:
-    """Read both records and write."""
-    inputs = {name: read_condition(path).inputs for name, path in RECORDS.items()}
+    """Read all records and write."""
+    plain = [right(folder) for folder in PLAIN]
+    regularized = right(REGULARIZED)
     pairs = [
-        pair for pair in zip(*inputs.values(), strict=True) if all(each.right for each in pair)
+        (first, second)
+        for first, second in zip(plain[0], regularized, strict=True)
+        if first is not None and second is not None
     ]
-    assert all(len({each.text for each in pair}) == 1 for pair in pairs)
+    assert all(first.text == second.text for first, second in pairs)
+    sides = zip(("bert", "bert-consistency"), zip(*pairs, strict=True), strict=True)
+    models = [("bert", seed, own) for seed, own in enumerate(plain)]
+    models.append(("bert-consistency", 0, regularized))
     record = {
         "schema": 1,
-        "sentences": len(pairs),
-        "models": [
-            {"name": name, **medians(list(own))}
-            for name, own in zip(inputs, zip(*pairs, strict=True), strict=True)
+        "both_right": {
+            "seed": 0,
+            "sentences": len(pairs),
+            "models": [{"name": name, **medians(own)} for name, own in sides],
+            "ratio": ratios(pairs),
+        },
+        "own_right": [
+            {"name": name, "seed": seed, "sentences": len(own), **medians(own), **flipped(own)}
+            for name, seed, inputs in models
+            for own in [[each for each in inputs if each is not None]]
         ],
     }
     text = json.dumps(record, indent=1) + "\n"
