@@ -278,25 +278,40 @@ def test_the_plan_of_eight_steps_names_the_difference_of_its_primary_outcome() -
     )
 
 
-def published_runs(study: str) -> dict[str, Path]:
-    """By MODEL/seed-N, where the records of a published study's runs are."""
-    own = {}
-    for run in (STUDIES / study / "runs").iterdir():
-        model, _, seed = run.name.rpartition("-")
-        own[f"{model}/seed-{seed}"] = run
-    conditioning = STUDIES / "conditioning"
-    plain_ones = {f"bert/seed-{seed}": conditioning / "runs" / f"seed-{seed}" for seed in range(5)}
-    return own | (plain_ones if study == "regularised" else {})
+RECORDS = ("result.json", "attacks/characters.json", "attacks/words.json")
+TAKEN = {  # models of other studies
+    "regularised": {"bert": "conditioning/runs"},
+    "placement-seeds": {"none": "conditioning/runs", "layers-3-4-5": "conditioning/implicit"},
+}
 
 
-@pytest.mark.parametrize("study", ["substeps", "regularised"])
+def published_records(study: str) -> dict[str, Path]:
+    """By MODEL/seed-N/RECORD, where the records of a published study are."""
+    runs = {
+        f"{model}/seed-{seed}": STUDIES / folder / f"seed-{seed}"
+        for model, folder in TAKEN.get(study, {}).items()
+        for seed in range(5)
+    }
+    found = {f"{name}/{record}": run / record for name, run in runs.items() for record in RECORDS}
+    for run in (STUDIES / study / "runs").iterdir():  # its own, before those of another study
+        name = "/seed-".join(run.name.rsplit("-", 1))
+        found |= {f"{name}/{one}": run / one for one in RECORDS if (run / one).exists()}
+    attacked = read_study(STUDIES / study / "study.toml").attacks
+    seeds = attacked.seeds if attacked is not None and attacked.seeds else range(5)
+    return {
+        name: record
+        for name, record in found.items()
+        if "attacks/" not in name or int(name.split("/")[1].removeprefix("seed-")) in seeds
+    }
+
+
+@pytest.mark.parametrize("study", ["substeps", "regularised", "placement-seeds"])
 def test_the_published_verdict_follows_from_its_runs(study: str, tmp_path: Path) -> None:
     folder = STUDIES / study
-    for name, run in published_runs(study).items():
-        cell = tmp_path / "runs" / "sst2-1000" / name
-        for record in ("result.json", "attacks/characters.json", "attacks/words.json"):
-            (cell / record).parent.mkdir(parents=True, exist_ok=True)
-            (cell / record).symlink_to(run / record)
+    for name, record in published_records(study).items():
+        place = tmp_path / "runs" / "sst2-1000" / name
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.symlink_to(record)
     again = summarise(read_study(folder / "study.toml"), tmp_path)
     published = read_study_record(folder / "study.json")
     assert published.plan == hashlib.sha256((folder / "study.toml").read_bytes()).hexdigest()
