@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 from imbert import __main__ as command
+from imbert.records import plain
 from imbert.result import write_json
-from imbert.study.plan import StudyConfig, study_config
+from imbert.study.plan import StudyConfig, read_study, study_config
 from imbert.study.strengths import DIVERGED, choose_strengths, told
 
 RESULT = Path(__file__).parents[2] / "docs/studies/conditioning/runs/seed-0/result.json"
@@ -154,3 +155,10 @@ def test_the_command_writes_the_choice(tmp_path: Path, capsys: pytest.CaptureFix
     assert "chosen for r3f: weak" in capsys.readouterr().out
     record = json.loads((tmp_path / "out" / "strengths.json").read_text())
     assert record["chosen"] == {"r3f": "weak"} and record["schema"] == 1
+
+
+def test_the_published_choice_follows_from_its_runs() -> None:
+    folder = Path(__file__).parents[2] / "docs" / "studies" / "regularised"
+    found = choose_strengths(read_study(folder / "strength.toml"), folder / "strength")
+    written = json.loads((folder / "strength" / "strengths.json").read_text(encoding="utf-8"))
+    assert {key: value for key, value in written.items() if key != "digest"} == plain(found)
