@@ -36,7 +36,7 @@ class Compared(NamedTuple):
         reach: in one step, or through all layers.
         outcome: the implicit step's growth is "less" or "more" than the explicit one's in most
             layers, or for most texts or edits; "open" where it is neither.
-        words: the same with its numbers, without the topic.
+        words: the same with its numbers, a line of its own.
     """
 
     topic: str
@@ -60,19 +60,7 @@ def answer(
         return UNKNOWN, NOTHING, ()
     head, _, which = verdict(compared).partition(": ")
     sentence = f"{which[0].upper()}{which[1:]}. {LEFT_OPEN} {SHOWN}."
-    where = f", layer {rows[0].layer} (the only one measured)" if len(rows) == 1 else ""
-    reaches = {ONE_STEP: f"{ONE_STEP}{where}", THROUGH: THROUGH}
-    return (
-        head,
-        sentence,
-        tuple(
-            # steps that are repeated are not one
-            f"Growth {each.topic}{where}: {each.words}"
-            if each.topic == REPEATED
-            else f"Growth {each.topic}, {reaches[each.reach]}: {each.words}"
-            for each in compared
-        ),
-    )
+    return head, sentence, tuple(each.words for each in compared)
 
 
 def verdict(compared: Sequence[Compared]) -> str:
@@ -99,16 +87,20 @@ def _topics(compared: Sequence[Compared], outcome: str) -> str:
 
 
 def _of_one_step(rows: Sequence[LayerRow]) -> list[Compared]:
-    measures: dict[str, tuple[Callable[[LayerRow], str], Callable[[LayerRow], str]]] = {
-        NOISE: (_noise, lambda row: f"by {number(abs(row.advantage))} nats"),
-        WORST: (lambda row: _smaller(row.worst), lambda row: _against(row.worst)),
-        REPEATED: (_repeated, _against_repeated),
+    measures: dict[str, tuple[str, Callable[[LayerRow], str], Callable[[LayerRow], str]]] = {
+        NOISE: (f", {ONE_STEP}", _noise, lambda row: f"by {number(abs(row.advantage))} nats"),
+        WORST: (f", {ONE_STEP}", lambda row: _smaller(row.worst), lambda row: _against(row.worst)),
+        REPEATED: ("", _repeated, _against_repeated),
     }
-    return [
-        Compared(topic, ONE_STEP, *_over_layers(rows, [of(row) for row in rows], numbers))
-        for topic, (of, numbers) in measures.items()
-        if any(of(row) for row in rows)
-    ]
+    where = f", layer {rows[0].layer} (the only one measured)" if len(rows) == 1 else ""
+    compared = []
+    for topic, (reach, of, numbers) in measures.items():
+        found = [of(row) for row in rows]
+        if any(found):
+            outcome, words = _over_layers(rows, found, numbers)
+            said = f"Growth {topic}{reach}{where}: {words}"
+            compared.append(Compared(topic, ONE_STEP, outcome, said))
+    return compared
 
 
 def _noise(row: LayerRow) -> str:
@@ -200,4 +192,5 @@ def _depth(topic: str, ends: list[xr.DataArray]) -> Compared | None:
     words = _against({"explicit": np.median(explicit), "implicit": np.median(implicit)})
     if len(found) > 1:
         words = f"less for {found.count('less')} of {len(found)}; medians: {words}"
-    return Compared(topic, THROUGH, outcome, f"{HOW[outcome]} ({words})")
+    said = f"Growth {topic}, {THROUGH}: {HOW[outcome]} ({words})"
+    return Compared(topic, THROUGH, outcome, said)

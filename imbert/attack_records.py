@@ -2,9 +2,11 @@
 `imbert.records`.
 """
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated
+from statistics import fmean
+from typing import Annotated, TypedDict
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -44,6 +46,51 @@ class AttackStatistics(Record, frozen=True, omit_defaults=True, kw_only=True):
     solver: list[LayerSolves] | None = None
     edits_of_flipped: Number | UnsetType = UNSET
     budget_used_up: Count | None = None
+
+
+class AttackSums(TypedDict):
+    """What an attack's record says of all its examples together; see `Attack`."""
+
+    examples: int
+    clean_accuracy: float
+    robust_accuracy: float
+    success_rate: float
+    queries: float
+    queries_max: int
+    changed: list[int]
+
+
+def attack_sums(rows: Sequence[ExampleOutcome]) -> AttackSums:
+    """The sums over examples, at least one; `success_rate` is NaN where none was right."""
+    attacked = [row for row in rows if row.right_before]
+    changed = [row.index for row in attacked if not row.right_after]
+    queries = [row.queries for row in attacked]
+    return AttackSums(
+        examples=len(rows),
+        clean_accuracy=len(attacked) / len(rows),
+        robust_accuracy=(len(attacked) - len(changed)) / len(rows),
+        success_rate=len(changed) / len(attacked) if attacked else math.nan,
+        queries=fmean(queries) if queries else 0.0,
+        queries_max=max(queries, default=0),
+        changed=changed,
+    )
+
+
+def text_statistics(
+    queries: Sequence[int], edits_of_flipped: Sequence[int], budget: int
+) -> AttackStatistics:
+    """Those of an attack on texts, whose seconds are set later.
+
+    Args:
+        queries: of each example that was attacked.
+        edits_of_flipped: of each that flipped.
+        budget: of queries.
+    """
+    return AttackStatistics(
+        seconds=0.0,
+        edits_of_flipped=fmean(edits_of_flipped) if edits_of_flipped else None,
+        budget_used_up=sum(count >= budget for count in queries),
+    )
 
 
 class OfModel(Record, frozen=True, omit_defaults=True, kw_only=True):

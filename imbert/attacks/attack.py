@@ -2,7 +2,6 @@
 
 import abc
 import dataclasses
-import math
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,7 +11,7 @@ import numpy as np
 from msgspec import structs
 from torch import Tensor
 
-from imbert.attack_records import AttackStatistics, ExampleOutcome
+from imbert.attack_records import AttackStatistics, ExampleOutcome, attack_sums
 from imbert.data.label_order import output_order
 from imbert.data.tasks import Examples
 from imbert.model.classifier import Classifier, frozen
@@ -178,31 +177,23 @@ class AbstractAttack(abc.ABC):
                 ends, statistics = self.search(classifier, examples.take(attacked), seeds)
         statistics = structs.replace(statistics, seconds=time.perf_counter() - began)
         by_index = dict(zip(attacked, ends, strict=True))
-        return self._result(examples, right, by_index, statistics, seed)
+        return self._result(examples, by_index, statistics, seed)
 
     def _result(
         self,
         examples: Examples,
-        right: np.ndarray,
         ends: dict[int, SearchEnd],
         statistics: AttackStatistics,
         seed: int,
     ) -> AttackResult:
-        changed = [i for i, end in ends.items() if end.wrong]
-        queries = [end.queries for end in ends.values()]
         clusters = examples.clusters.tolist()
+        rows = [_outcome(i, cluster, ends.get(i)) for i, cluster in enumerate(clusters)]
         perturbations = [ends[i].perturbation if i in ends else None for i in range(len(examples))]
         return AttackResult(
             attack=self.name,
             options={**self.options(), "seed": seed},
-            examples=len(examples),
-            clean_accuracy=float(right.mean()),
-            robust_accuracy=(len(ends) - len(changed)) / len(examples),
-            success_rate=len(changed) / len(ends) if ends else math.nan,
-            queries=float(np.mean(queries)) if queries else 0.0,
-            queries_max=max(queries, default=0),
-            changed=changed,
-            per_example=[_outcome(i, cluster, ends.get(i)) for i, cluster in enumerate(clusters)],
+            **attack_sums(rows),
+            per_example=rows,
             statistics=statistics,
             texts=tuple(_texts(texts, ends.get(i)) for i, texts in enumerate(examples.texts)),
             perturbations=tuple(perturbations),

@@ -10,7 +10,7 @@ from collections.abc import Callable, Generator, Iterable, Sequence
 import numpy as np
 
 from analysis.ground.text_edits import Draft
-from imbert.attack_records import AttackStatistics
+from imbert.attack_records import AttackStatistics, text_statistics
 from imbert.attacks.attack import AbstractAttack, SearchEnd, Texts
 from imbert.data.tasks import Examples
 from imbert.model.classifier import Classifier
@@ -73,12 +73,7 @@ class AbstractTextAttack(AbstractAttack):
             for victim, texts, queries, row in zip(attacked, changed, used, after, strict=True)
         ]
         flipped = [end.edits for end in ends if end.wrong]
-        statistics = AttackStatistics(
-            seconds=0.0,
-            edits_of_flipped=float(np.mean(flipped)) if flipped else None,
-            budget_used_up=sum(queries >= self.queries for queries in used),
-        )
-        return ends, statistics
+        return ends, text_statistics(used, flipped, self.queries)
 
 
 def _end(victim: "Victim", texts: Texts, queries: int, probabilities: np.ndarray) -> SearchEnd:

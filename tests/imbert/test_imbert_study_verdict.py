@@ -18,7 +18,7 @@ from imbert import __main__ as command
 from imbert.attack_records import Attack
 from imbert.records import as_written, plain
 from imbert.study.comparison import under_attacks
-from imbert.study.plan import read_study
+from imbert.study.plan import StudyConfig, read_study
 from imbert.study.printed import told
 from imbert.study.study_record import MissingSeed, Study, Verdict, read_study_record
 from imbert.study.summary import summarise
@@ -285,34 +285,26 @@ TAKEN = {  # models of other studies
 }
 
 
-def published_records(study: str) -> dict[str, Path]:
-    """By MODEL/seed-N/RECORD, where the records of a published study are."""
-    runs = {
-        f"{model}/seed-{seed}": STUDIES / folder / f"seed-{seed}"
-        for model, folder in TAKEN.get(study, {}).items()
-        for seed in range(5)
-    }
-    found = {f"{name}/{record}": run / record for name, run in runs.items() for record in RECORDS}
-    for run in (STUDIES / study / "runs").iterdir():  # its own, before those of another study
-        name = "/seed-".join(run.name.rsplit("-", 1))
-        found |= {f"{name}/{one}": run / one for one in RECORDS if (run / one).exists()}
-    attacked = read_study(STUDIES / study / "study.toml").attacks
-    seeds = attacked.seeds if attacked is not None and attacked.seeds else range(5)
-    return {
-        name: record
-        for name, record in found.items()
-        if "attacks/" not in name or int(name.split("/")[1].removeprefix("seed-")) in seeds
-    }
+def publish(name: str, study: StudyConfig, out: Path) -> None:
+    """Lay the records of a published study out as its command left them."""
+    for cell in study.cells():
+        places = [STUDIES / name / "runs" / f"{cell.model}-{cell.seed}"]
+        if other := TAKEN.get(name, {}).get(cell.model):
+            places.append(STUDIES / other / f"seed-{cell.seed}")
+        for record in RECORDS if study.is_attacked(cell) else RECORDS[:1]:
+            found = [place / record for place in places if (place / record).exists()]
+            if found:
+                file = out / cell.folder / record
+                file.parent.mkdir(parents=True, exist_ok=True)
+                file.symlink_to(found[0])
 
 
-@pytest.mark.parametrize("study", ["substeps", "regularised", "placement-seeds"])
-def test_the_published_verdict_follows_from_its_runs(study: str, tmp_path: Path) -> None:
-    folder = STUDIES / study
-    for name, record in published_records(study).items():
-        place = tmp_path / "runs" / "sst2-1000" / name
-        place.parent.mkdir(parents=True, exist_ok=True)
-        place.symlink_to(record)
-    again = summarise(read_study(folder / "study.toml"), tmp_path)
+@pytest.mark.parametrize("name", ["substeps", "regularised", "placement-seeds"])
+def test_the_published_verdict_follows_from_its_runs(name: str, tmp_path: Path) -> None:
+    folder = STUDIES / name
+    study = read_study(folder / "study.toml")
+    publish(name, study, tmp_path)
+    again = summarise(study, tmp_path)
     published = read_study_record(folder / "study.json")
     assert published.plan == hashlib.sha256((folder / "study.toml").read_bytes()).hexdigest()
     verdicts = [plain(one.groups[0].verdict) for one in (again, published)]

@@ -11,14 +11,15 @@ of the changed texts, is left out; `seconds`, which a record must have, is 0.
 import argparse
 from pathlib import Path
 
-import numpy as np
 from msgspec import UNSET, structs
 
-from imbert.attack_records import Attack, AttackStatistics, read_attack
+from analysis.ground.json_records import finite
+from imbert.attack_records import Attack, attack_sums, read_attack, text_statistics
 from imbert.records import plain
 from imbert.result import write_record
-from imbert.study.attack_runs import attacked_examples, identity
+from imbert.study.attack_runs import identity
 from imbert.study.plan import read_study
+from imbert.training.read_rows import read_split
 
 PLAN = Path(__file__).parent / "study.toml"
 
@@ -33,25 +34,14 @@ def first(record: Attack, count: int, digest: str) -> Attack:
     """
     rows = record.per_example[:count]
     attacked = [row for row in rows if row.right_before]
-    flipped = [row for row in attacked if not row.right_after]
-    queries = [row.queries for row in attacked]
+    flipped = [row.edits for row in attacked if not row.right_after]
     budget = record.options["queries"]
     assert isinstance(budget, int)
     return structs.replace(
         record,
-        examples=len(rows),
-        clean_accuracy=len(attacked) / len(rows),
-        robust_accuracy=(len(attacked) - len(flipped)) / len(rows),
-        success_rate=len(flipped) / len(attacked) if attacked else None,
-        queries=float(np.mean(queries)) if queries else 0.0,
-        queries_max=max(queries, default=0),
-        changed=[row.index for row in flipped],
+        **finite(attack_sums(rows)),
         per_example=rows,
-        statistics=AttackStatistics(
-            seconds=0.0,
-            edits_of_flipped=float(np.mean([row.edits for row in flipped])) if flipped else None,
-            budget_used_up=sum(count >= budget for count in queries),
-        ),
+        statistics=text_statistics([row.queries for row in attacked], flipped, budget),
         texts_digest=UNSET,
         of=structs.replace(
             record.of, examples=digest, choice={**record.of.choice, "examples": count}
@@ -69,23 +59,22 @@ def main() -> None:
     options = parser.parse_args()
     study = read_study(PLAN)
     assert study.attacks is not None
-    run = next(study.cells()).run
-    kept = attacked_examples(run, study.attacks, options.data)
+    dev = read_split(next(study.cells()).run, options.data, "dev")
+    kept = dev.take(range(study.attacks.examples))
+    expected = identity(study.attacks)
     for path in sorted(options.runs.glob("seed-*/attacks/*.json")):
         seed = int(path.parent.parent.name.removeprefix("seed-"))
         if path.stem not in study.attacks.kinds or seed not in (study.attacks.seeds or ()):
             continue
         record = read_attack(path)
         assert isinstance(record, Attack)
-        more = structs.replace(study.attacks, examples=record.examples)
-        found = attacked_examples(run, more, options.data).digest
+        found = dev.take(range(min(record.examples, len(dev)))).digest
         if record.of.examples != found:
             raise SystemExit(
                 f"{path}: expected an attack on the first {record.examples} sentences of "
                 f"{options.data}, whose digest is {found}, got {record.of.examples}"
             )
         cut = first(record, len(kept), kept.digest)
-        expected = identity(study.attacks)
         if cut.of.choice != expected:
             raise SystemExit(f"{path}: expected an attack by {expected}, got {cut.of.choice}")
         to = options.out / path.relative_to(options.runs)

@@ -4,12 +4,12 @@ seeds, and of the regularized model of seed 0, into conditions.json.
     python docs/studies/regularised/conditions.py
 """
 
-import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
 
 from analysis.conditioning.records import Input, read_condition
+from analysis.ground.json_records import write_json
 
 HERE = Path(__file__).parent
 PLAIN = [HERE.parent / "conditioning" / "runs" / f"seed-{seed}" for seed in range(5)]
@@ -17,30 +17,17 @@ REGULARIZED = HERE / "runs" / "bert-consistency-0"
 FAMILIES = ("characters", "words")
 
 
-def _spread(family: str) -> Callable[[Input], float | None]:
-    return lambda each: each.drafts[family].spread
-
-
-def _relative(family: str) -> Callable[[Input], float | None]:
-    def of(each: Input) -> float | None:
-        spread, margin = each.drafts[family].spread, each.margin
-        return spread / abs(margin) if spread is not None and margin else None
-
-    return of
-
-
-def _growth(family: str) -> Callable[[Input], float | None]:
-    return lambda each: each.drafts[family].growth[-1] if each.drafts[family].growth else None
-
-
-MEASURES: dict[str, Callable[[Input], float | None]] = {
-    "margin": lambda each: each.margin,
-    "gradient": lambda each: each.gradient,
-    "distance": lambda each: each.distance,
-    **{f"spread_{family}": _spread(family) for family in FAMILIES},
-    **{f"relative_spread_{family}": _relative(family) for family in FAMILIES},
-    **{f"growth_{family}": _growth(family) for family in FAMILIES},
-}
+def measures(each: Input) -> dict[str, float | None]:
+    """Of an input that is right; None is what it does not have."""
+    found = {"margin": each.margin, "gradient": each.gradient, "distance": each.distance}
+    for family, drafts in each.drafts.items():
+        spread, margin = drafts.spread, each.margin
+        found[f"spread_{family}"] = spread
+        found[f"relative_spread_{family}"] = (
+            spread / margin if spread is not None and margin else None
+        )
+        found[f"growth_{family}"] = drafts.growth[-1] if drafts.growth else None
+    return found
 
 
 def right(folder: Path) -> list[Input | None]:
@@ -52,17 +39,16 @@ def right(folder: Path) -> list[Input | None]:
 
 def medians(inputs: Sequence[Input]) -> dict[str, float]:
     """Of every measure, over the inputs that have it."""
-    values = {name: [of(each) for each in inputs] for name, of in MEASURES.items()}
-    return {
-        name: median(value for value in own if value is not None) for name, own in values.items()
-    }
+    rows = [measures(each) for each in inputs]
+    return {name: median(row[name] for row in rows if row[name] is not None) for name in rows[0]}
 
 
 def ratios(pairs: Sequence[tuple[Input, Input]]) -> dict[str, dict[str, float]]:
     """Of every measure the second model's over the first's, input by input."""
+    rows = [(measures(first), measures(second)) for first, second in pairs]
     found = {}
-    for name, of in MEASURES.items():
-        both = [(of(first), of(second)) for first, second in pairs]
+    for name in rows[0][0]:
+        both = [(first[name], second[name]) for first, second in rows]
         own = [y / x for x, y in both if x and y is not None]
         found[name] = {"median": median(own), "smaller": sum(one < 1 for one in own) / len(own)}
     return found
@@ -104,8 +90,7 @@ def main() -> None:
             for own in [[each for each in inputs if each is not None]]
         ],
     }
-    text = json.dumps(record, indent=1) + "\n"
-    (HERE / "conditions.json").write_text(text, encoding="utf-8")
+    write_json(HERE / "conditions.json", record)
 
 
 if __name__ == "__main__":

@@ -8,8 +8,6 @@ both are taken at the states that enter a layer.
 """
 
 import argparse
-import json
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +16,12 @@ import pandas as pd
 import torch
 
 import odestab as od
+from analysis.ground.json_records import write_json
+from analysis.ground.versions import versions
 from imbert.data.advglue import read_advglue
 
 SENTENCES, BATCH, RTOL = 32, 8, 1e-3
-MODELS, SEEDS = ("bert", "bert-consistency"), (0,)
+MODELS, SEED = ("bert", "bert-consistency"), 0
 
 
 def norms(model: Path, sentences: list[str]) -> list[dict[str, Any]]:
@@ -93,20 +93,19 @@ def main() -> None:
     )
     rows = []
     for name in MODELS:
-        for seed in SEEDS:
-            model = options.runs / "runs" / "sst2-1000" / name / f"seed-{seed}" / "checkpoint"
-            of_norms = norms(model, dev["sentence"].tolist()[:SENTENCES])
-            of_secants = secants(model, texts, edited)
-            rows.append({"name": name, "seed": seed, "norms": of_norms, "secants": of_secants})
+        model = options.runs / "runs" / "sst2-1000" / name / f"seed-{SEED}" / "checkpoint"
+        of_norms = norms(model, dev["sentence"].tolist()[:SENTENCES])
+        of_secants = secants(model, texts, edited)
+        rows.append({"name": name, "seed": SEED, "norms": of_norms, "secants": of_secants})
     record = {
         "schema": 1,
         "sentences": SENTENCES,
         "dtype": "float32",
         "rtol": RTOL,
         "models": rows,
-        "versions": {name: version(name) for name in ("odestab", "torch", "transformers")},
+        "versions": versions(("odestab", "torch", "transformers")),
     }
-    options.out.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    write_json(options.out, record)
 
 
 if __name__ == "__main__":

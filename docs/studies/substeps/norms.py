@@ -9,8 +9,6 @@ sample, where the theory asks for a ball about each.
 """
 
 import argparse
-import json
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +16,8 @@ import pandas as pd
 import torch
 
 import odestab as od
+from analysis.ground.json_records import write_json
+from analysis.ground.versions import versions
 
 STEPS, H, LAYERS = 8, 1 / 8, (3, 4, 5)
 SENTENCES, BATCH, EVERY = 32, 8, 4
@@ -87,9 +87,9 @@ def main() -> None:
         "rtol": RTOL,
         "before": before,
         "after": after,
-        "versions": {name: version(name) for name in ("odestab", "torch", "transformers")},
+        "versions": versions(("odestab", "torch", "transformers")),
     }
-    options.out.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    write_json(options.out, record)
 
 
 if __name__ == "__main__":
