@@ -6,7 +6,6 @@ import argparse
 import ctypes
 import functools
 import gc
-import json
 import os
 import platform
 import sys
@@ -20,6 +19,7 @@ import torch
 
 import odestab as od
 from analysis.config import default_model_folder, default_texts
+from analysis.ground.json_records import write_json
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -189,10 +189,7 @@ def publish(name: str, result: dict[str, Any], options: argparse.Namespace) -> P
     command = " ".join(["python", f"benchmarks/{name}.py", *sys.argv[1:]])
     path = options.out or RESULTS / f"{name}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(
-        json.dumps({"command": command, "machine": machine(options.device), **result}, indent=1)
-        + "\n"
-    )
+    write_json(path, {"command": command, "machine": machine(options.device), **result})
     return path
 
 

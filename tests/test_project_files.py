@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 import yaml
 
+from analysis.ground.json_records import read_json
+
 ROOT = Path(__file__).parents[1]
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
 FORMS = sorted((ROOT / ".github" / "ISSUE_TEMPLATE").glob("*.yml"))
@@ -14,6 +16,22 @@ FORMS = sorted((ROOT / ".github" / "ISSUE_TEMPLATE").glob("*.yml"))
 
 def read(path: Path) -> Any:
     return yaml.safe_load(path.read_text(encoding="utf-8"))
+
+
+def test_what_is_published_is_strict_json() -> None:
+    """Not even NaN, which Python writes and most other readers refuse."""
+    published = [
+        path
+        for folder in ("benchmarks", "docs")
+        for path in sorted((ROOT / folder).rglob("*.json"))
+    ]
+    faults = []
+    for path in published:
+        try:
+            read_json(path)
+        except ValueError as error:
+            faults.append(str(error))
+    assert len(published) > 100 and faults == []
 
 
 def targets(text: str) -> set[str]:
