@@ -258,15 +258,16 @@ def _adversarial(own: Tasks, other: Tasks) -> Rights:
     """
     names = list(own)
     return (
-        np.concatenate([_bits(own[name].right_adversarial) for name in names]),
-        np.concatenate([_bits(other[name].right_adversarial) for name in names]),
+        np.concatenate([bits(own[name].right_adversarial) for name in names]),
+        np.concatenate([bits(other[name].right_adversarial) for name in names]),
         np.concatenate(
-            [_bits(own[name].right_original) & _bits(other[name].right_original) for name in names]
+            [bits(own[name].right_original) & bits(other[name].right_original) for name in names]
         ),
     )
 
 
-def _bits(text: str) -> np.ndarray:
+def bits(text: str) -> np.ndarray:
+    """The digits of a record, 1 where the model is right, as bool `(N,)`."""
     return np.array([bit == "1" for bit in text], dtype=bool)
 
 

@@ -16,6 +16,7 @@ from imbert.data.advglue import advglue_score, read_advglue
 from imbert.model.choice import ModelChoice
 from imbert.records import Number, Result, ResultMeta, as_written
 from imbert.result import SCHEMA
+from imbert.study.below_baseline import below_baseline
 from imbert.study.comparison import edits_under_attacks, on_advglue, under_attacks
 from imbert.study.edits_needed import mean_edits_needed
 from imbert.study.missing import Records, what_is_missing
@@ -82,7 +83,7 @@ def summarise(study: StudyConfig, out: Path, data: Path | None = None) -> Study:
             groups=groups,
             scores=_scores(study, results),
             missing=what_is_missing(study, out, attacks),
-            warnings=_warnings(results, attacks),
+            warnings=[*below_baseline(study, results), *_warnings(results, attacks)],
             meta=_meta([result.meta for result in results.values()]),
             plan=UNSET if plan is None else plan.plan,
             plan_changes=plan.changes if plan is not None and plan.changes else UNSET,

@@ -24,6 +24,7 @@ from imbert.training.run_config import read_run
 
 TEXTS = 40
 HOW_TO = Path(__file__).parents[2] / "docs" / "how-to" / "prediction.md"
+CONFIRMED = HOW_TO.parents[1] / "studies" / "placement-seeds" / "confirmation.json"
 
 
 def summary(
@@ -131,8 +132,14 @@ def test_an_estimate_has_a_true_minus_and_no_negative_zero() -> None:
 
 
 def test_what_is_said_of_tests_holds_of_any_checkpoint() -> None:
-    assert "this checkpoint's linearisation" in TESTED and ".md" not in TESTED
-    assert "pretrained checkpoint's linearisation, on which it rests" not in TESTED
+    """What was tested is told of a pretrained and of a fine-tuned checkpoint, not of this one."""
+    for start in ("from a pretrained checkpoint", "from a fine-tuned one"):
+        assert TESTED.count(start) == 1
+    assert "this checkpoint" not in TESTED and ".md" not in TESTED
+    tested = json.loads(CONFIRMED.read_text(encoding="utf-8"))["contrasts"][0]
+    assert tested["least"] == [] and tested["low"] < tested["value"] < 0 < tested["high"], (
+        "against no implicit step, not confirmed, and more often flipped if anything"
+    )
 
 
 def test_equal_counts_of_evaluations_are_told_once() -> None:

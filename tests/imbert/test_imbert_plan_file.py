@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from msgspec import UNSET
+from msgspec import UNSET, structs
 
 from analysis.flips.files import Run
 from analysis.ground.question import Question
@@ -12,9 +12,11 @@ from analysis.ground.typed_records import read_typed
 from imbert import __main__ as command
 from imbert.result import read_json, write_record
 from imbert.study.plan import read_study
-from imbert.study.plan_file import PLAN, PlanChange, hold_plan, read_plan_record
+from imbert.study.plan_file import PLAN, PlanChange, PlanRecord, hold_plan, read_plan_record
 from imbert.study.summary import summarise
 
+STUDIES = Path(__file__).parents[2] / "docs" / "studies"
+PUBLISHED = sorted(STUDIES.rglob(PLAN))
 TABLES = '[study]\nname = "s"\nbaseline = "a"\nsizes = [32]\n[models.a]\n'
 QUESTION = """
 [question]
@@ -167,6 +169,34 @@ def test_the_command_refuses_in_one_line(
     assert len(capsys.readouterr().err.splitlines()) == 1
     assert command.main(["study", str(other), *summary, "--plan-changed"]) == 0
     assert len(read_json(out / "study.json")["plan_changes"]) == 1
+
+
+def file_of(record: Path) -> Path:
+    """Of X/plan.json X/study.toml, of X/NAME/plan.json X/NAME.toml."""
+    of_study = record.with_name("study.toml")
+    return of_study if of_study.exists() else record.parent.with_suffix(".toml")
+
+
+def belongs(record: PlanRecord, plan: Path) -> bool:
+    """Whether a record is of the plan in a file, as it is now."""
+    again, _ = held(plan, plan.parent / "empty")
+    # what was declared since the first run is history, and earlier versions name no runs
+    runs = UNSET if record.runs is UNSET else again.runs
+    return record == structs.replace(again, changes=record.changes, runs=runs)
+
+
+@pytest.mark.parametrize("path", PUBLISHED, ids=lambda path: path.relative_to(STUDIES).as_posix())
+def test_every_published_plan_is_that_of_its_file(path: Path, tmp_path: Path) -> None:
+    record = read_plan_record(path.parent)
+    assert record is not None
+    text = file_of(path).read_text(encoding="utf-8")
+    plan = a_plan(tmp_path, text)
+    assert belongs(record, plan)
+    assert [each.after for each in record.changes[-1:]] in ([], [record.plan])
+    reading = {"above": "a", "below": "b", "between": "c"}
+    assert not belongs(structs.replace(record, question=Question("q", "p", reading)), plan)
+    changed = a_plan(tmp_path, text + "# a remark\n", "changed.toml")
+    assert not belongs(record, changed), "another file is another plan, whatever it says"
 
 
 @pytest.mark.parametrize(
