@@ -14,6 +14,7 @@ from markupsafe import escape
 
 from analysis.prediction.records import TESTED
 from figures import style, template
+from figures.controls import CHECKS
 from figures.records import Calibration, Confirmation, Prediction, Study, typed
 from figures.report import write_report
 from figures.story import Story, read_story, tell
@@ -192,6 +193,70 @@ def test_failed_checks_and_what_is_missing_are_told(tmp_path: Path) -> None:
         in text
     )
     assert "Not run yet: a run" in text and "a check failed" in text
+
+
+def controls_of(study: dict[str, Any], folder: Path) -> str:
+    """The text of the section, a space for each run of white space."""
+    text = template.render("story.html.j2", told=tell(story(study=study), folder))
+    return " ".join(section(text, "controls").split())
+
+
+def test_checks_count_their_seeds_and_old_kinds_rule_nothing_out(tmp_path: Path) -> None:
+    text = controls_of(records()["study"], tmp_path)
+    weak = "of check are old and too weak to rule masking out"
+    assert f"bert, sst2-1000: 5 of 5 seeds, every check passed; 2 of 2 kinds {weak}." in text
+    assert (
+        f"im-bert-published, sst2-1000: 2 of 5 seeds, every check passed; 2 of 4 kinds {weak}."
+        in text
+    )
+    assert "would pass: attacks without gradients do not beat those with them; " in text
+
+
+def test_checks_of_today_are_not_called_old_and_unchecked_models_are_counted(
+    tmp_path: Path,
+) -> None:
+    study = records()["study"]
+    models = study["groups"][0]["models"]
+    for model in models:
+        model["masking"] = {}
+    models[0]["masking"] = {name: [True, None] for name in CHECKS}
+    text = controls_of(study, tmp_path)
+    assert "bert, sst2-1000: 2 of 5 seeds, every check passed." in text
+    assert "ex-bert, sst2-1000: 0 of 5 seeds." in text
+    assert "too weak" not in text and "old kinds" not in text
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        (
+            "regularised",
+            "No other explicit model, beside bert-consistency of the question, has been compared "
+            "with the baseline, bert, which is itself explicit.",
+        ),
+        (
+            "substeps",
+            "No other explicit model has been compared with the baseline, explicit-8, which is "
+            "itself explicit (field increment, substeps 8).",
+        ),
+    ],
+)
+def test_what_is_asked_about_and_the_baseline_are_no_controls_of_themselves(
+    name: str, said: str, tmp_path: Path
+) -> None:
+    text = controls_of(json.loads((STUDIES / name / "study.json").read_text()), tmp_path)
+    assert said in text
+    assert "training alone" not in text and "No explicit model" not in text
+
+
+def test_an_implicit_baseline_without_controls_is_told(tmp_path: Path) -> None:
+    study = json.loads((STUDIES / "substeps" / "study.json").read_text())
+    study["baseline"] = "implicit-8"
+    for model in study["groups"][0]["models"]:
+        model["against_baseline"] = None
+    assert "No explicit model has been compared with the baseline, implicit-8, yet." in controls_of(
+        study, tmp_path
+    )
 
 
 def test_records_are_read_and_told_apart(tmp_path: Path) -> None:
