@@ -192,7 +192,7 @@ def test_failed_checks_and_what_is_missing_are_told(tmp_path: Path) -> None:
         "gradients through the solver agree with differences at the attacked points: 1 of 2 failed"
         in text
     )
-    assert "Not run yet: a run" in text and "a check failed" in text
+    assert "<li>Missing: a run</li>" in text and "a check failed" in text
 
 
 def controls_of(study: dict[str, Any], folder: Path) -> str:
@@ -308,6 +308,24 @@ def test_a_study_tells_its_question_and_the_sentence_that_was_written_before(
     study["groups"][0]["verdict"] |= {"value": None, "low": None, "high": None, "seeds": []}
     nothing = template.render("story.html.j2", told=tell(story(study=study), tmp_path))
     assert "<li>sst2-1000: Not told apart.</li>" in nothing
+
+
+def test_the_question_comes_first_and_what_is_missing_is_said_once(tmp_path: Path) -> None:
+    study = json.loads((STUDIES / "regularised" / "study.json").read_text())
+    prediction = records()["prediction"]
+    text = template.render(
+        "story.html.j2", told=tell(story(study=study, prediction=prediction), tmp_path)
+    )
+    assert headings(text) == [
+        "What was asked",
+        "What was predicted",
+        "What fine-tuning showed",
+        "Controls",
+        "Limits",
+    ]
+    assert study["study"]["question"]["name"] in section(text, "asked")
+    assert study["groups"][0]["verdict"]["sentence"] in section(text, "fine-tuning")
+    assert f"<li>Missing: {study['missing'][0]}</li>" in text and "Not run yet" not in text
 
 
 def test_a_verdict_on_flips_has_its_section(tmp_path: Path) -> None:
