@@ -44,9 +44,12 @@ class UnderAttack(PartialRecord, frozen=True):
 
 
 class Compared(PartialRecord, frozen=True):
-    """A difference on some items."""
+    """A difference on some items, seed by seed; older files do not say what was resampled."""
 
     hierarchical: Interval | None
+    pairs: tuple[Count, ...] = ()
+    clusters: Count | None = None  # sentences that pairs were made from, None where not known
+    resampled: str | UnsetType = UNSET
 
 
 class AgainstBaseline(PartialRecord, frozen=True):

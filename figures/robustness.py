@@ -10,10 +10,12 @@ import numpy as np
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from msgspec import UNSET
 
 from figures import style, whiskers
 from figures.findings import number
 from figures.records import (
+    Compared,
     ComparedModel,
     Difference,
     Group,
@@ -280,15 +282,37 @@ def _verdict(verdict: Verdict, question: Question | None) -> str:
 
 
 def _against(group: Group, baseline: str) -> str:
-    """Every model's difference to the baseline on all adversarial pairs."""
-    differences = [(model.name, difference(model)) for model in group.models]
-    compared = [f"{name} {difference}" for name, difference in differences if difference]
+    """Every model's difference to the baseline on all adversarial pairs, by how its interval was
+    made.
+    """
+    compared: dict[str, list[str]] = {}
+    for model in group.models:
+        if model.against_baseline and (paired := difference(model)):
+            how = _resampling(model.against_baseline.all)
+            compared.setdefault(how, []).append(f"{model.name} {paired}")
     if not compared:
         return f"{group.name}: no model has been compared with {baseline} yet."
+    by_interval = " ".join(f"{how}: {'; '.join(told)}." for how, told in compared.items())
     return (
-        f"{group.name}: against {baseline}, on all adversarial pairs of AdvGLUE, 95 % intervals "
-        f"(over seeds and the sentences that pairs were made from): {'; '.join(compared)}."
+        f"{group.name}: against {baseline}, on all adversarial pairs of AdvGLUE, with 95 % "
+        f"intervals. {by_interval}"
     )
+
+
+def _resampling(compared: Compared) -> str:
+    """What an interval resamples, as its record says; records call sentences clusters."""
+    resampled = compared.resampled
+    if resampled is UNSET:
+        resampled = "clusters" if len(compared.pairs) == 1 else "seeds and clusters"
+    what = "pairs" if compared.clusters is None else "sentences"
+    how = resampled.replace("clusters", what)
+    if resampled == "clusters":
+        how = f"{what} alone, of one seed"
+    if not how.startswith("Student"):  # of two seeds
+        how = f"Resampling {how}"
+    if compared.clusters is not None:
+        return how
+    return f"{how} (which pairs share a sentence is not known)"
 
 
 def difference(model: ComparedModel) -> str:

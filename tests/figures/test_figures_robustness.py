@@ -74,6 +74,18 @@ def study(seeds: int = 3, attacked: bool = True) -> dict[str, Any]:
     }
 
 
+def compared(**entries: Any) -> dict[str, Any]:
+    found = {"hierarchical": {"mean": 0.02, "low": -0.01, "high": 0.05}, "pairs": [131] * 3}
+    return {"all": found | entries}
+
+
+def told(record: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> str:
+    """The finding on the first group, nothing drawn."""
+    monkeypatch.setattr(robustness, "draw", lambda record: None)
+    monkeypatch.setattr(robustness, "shown", lambda *entries: None)
+    return robustness.tell(typed(record, Study, "record"), Path()).groups[0][0]
+
+
 def drawn(record: dict[str, Any]) -> Figure:
     return robustness.draw(typed(record, Study, "record"))
 
@@ -180,3 +192,44 @@ def test_fewer_attacked_seeds_than_trained_ones_are_counted_model_by_model() -> 
     assert [text for text in texts if text.startswith("n =")] == ["n = 3, 1, 3"]
     del attacks["words"]
     assert "n = 3, 0, 3" in [text.get_text() for text in drawn(record).axes[1].texts]
+
+
+NOT_KNOWN = "(which pairs share a sentence is not known)"
+
+
+@pytest.mark.parametrize(
+    ("entries", "how"),
+    [
+        ({"clusters": 87, "resampled": "seeds and clusters"}, "Resampling seeds and sentences"),
+        ({"clusters": 87, "resampled": "clusters"}, "Resampling sentences alone, of one seed"),
+        ({"clusters": None, "resampled": "seeds and clusters"}, f"seeds and pairs {NOT_KNOWN}"),
+        ({}, f"Resampling seeds and pairs {NOT_KNOWN}"),
+        ({"pairs": [131]}, f"Resampling pairs alone, of one seed {NOT_KNOWN}"),
+        (
+            {"clusters": 87, "resampled": "Student's t over two seeds, or clusters if wider"},
+            "intervals. Student's t over two seeds, or sentences if wider",
+        ),
+    ],
+)
+def test_an_interval_says_what_its_record_resampled(
+    entries: dict[str, Any], how: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record = study()
+    record["groups"][0]["models"][1]["against_baseline"] = compared(**entries)
+    assert f"{how}: published 2 points (−1 to 5)." in told(record, monkeypatch)
+
+
+def test_intervals_that_resample_alike_stand_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    record = study()
+    seeds = {"clusters": 87, "resampled": "seeds and clusters"}
+    for one, entries in zip(
+        record["groups"][0]["models"],
+        (seeds, {"clusters": 87, "resampled": "clusters"}, seeds),
+        strict=True,
+    ):
+        one["against_baseline"] = compared(**entries)
+    assert told(record, monkeypatch).endswith(
+        "with 95 % intervals. Resampling seeds and sentences: bert 2 points (−1 to 5); "
+        "im-bert 2 points (−1 to 5). Resampling sentences alone, of one seed: "
+        "published 2 points (−1 to 5)."
+    )

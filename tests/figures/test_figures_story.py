@@ -14,6 +14,7 @@ from markupsafe import escape
 
 from analysis.prediction.records import TESTED
 from figures import style, template
+from figures.controls import CHECKS
 from figures.records import Calibration, Confirmation, Prediction, Study, typed
 from figures.report import write_report
 from figures.story import Story, read_story, tell
@@ -191,7 +192,71 @@ def test_failed_checks_and_what_is_missing_are_told(tmp_path: Path) -> None:
         "gradients through the solver agree with differences at the attacked points: 1 of 2 failed"
         in text
     )
-    assert "Not run yet: a run" in text and "a check failed" in text
+    assert "<li>Missing: a run</li>" in text and "a check failed" in text
+
+
+def controls_of(study: dict[str, Any], folder: Path) -> str:
+    """The text of the section, a space for each run of white space."""
+    text = template.render("story.html.j2", told=tell(story(study=study), folder))
+    return " ".join(section(text, "controls").split())
+
+
+def test_checks_count_their_seeds_and_old_kinds_rule_nothing_out(tmp_path: Path) -> None:
+    text = controls_of(records()["study"], tmp_path)
+    weak = "of check are old and too weak to rule masking out"
+    assert f"bert, sst2-1000: 5 of 5 seeds, every check passed; 2 of 2 kinds {weak}." in text
+    assert (
+        f"im-bert-published, sst2-1000: 2 of 5 seeds, every check passed; 2 of 4 kinds {weak}."
+        in text
+    )
+    assert "would pass: attacks without gradients do not beat those with them; " in text
+
+
+def test_checks_of_today_are_not_called_old_and_unchecked_models_are_counted(
+    tmp_path: Path,
+) -> None:
+    study = records()["study"]
+    models = study["groups"][0]["models"]
+    for model in models:
+        model["masking"] = {}
+    models[0]["masking"] = {name: [True, None] for name in CHECKS}
+    text = controls_of(study, tmp_path)
+    assert "bert, sst2-1000: 2 of 5 seeds, every check passed." in text
+    assert "ex-bert, sst2-1000: 0 of 5 seeds." in text
+    assert "too weak" not in text and "old kinds" not in text
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        (
+            "regularised",
+            "No other explicit model, beside bert-consistency of the question, has been compared "
+            "with the baseline, bert, which is itself explicit.",
+        ),
+        (
+            "substeps",
+            "No other explicit model has been compared with the baseline, explicit-8, which is "
+            "itself explicit (field increment, substeps 8).",
+        ),
+    ],
+)
+def test_what_is_asked_about_and_the_baseline_are_no_controls_of_themselves(
+    name: str, said: str, tmp_path: Path
+) -> None:
+    text = controls_of(json.loads((STUDIES / name / "study.json").read_text()), tmp_path)
+    assert said in text
+    assert "training alone" not in text and "No explicit model" not in text
+
+
+def test_an_implicit_baseline_without_controls_is_told(tmp_path: Path) -> None:
+    study = json.loads((STUDIES / "substeps" / "study.json").read_text())
+    study["baseline"] = "implicit-8"
+    for model in study["groups"][0]["models"]:
+        model["against_baseline"] = None
+    assert "No explicit model has been compared with the baseline, implicit-8, yet." in controls_of(
+        study, tmp_path
+    )
 
 
 def test_records_are_read_and_told_apart(tmp_path: Path) -> None:
@@ -243,6 +308,24 @@ def test_a_study_tells_its_question_and_the_sentence_that_was_written_before(
     study["groups"][0]["verdict"] |= {"value": None, "low": None, "high": None, "seeds": []}
     nothing = template.render("story.html.j2", told=tell(story(study=study), tmp_path))
     assert "<li>sst2-1000: Not told apart.</li>" in nothing
+
+
+def test_the_question_comes_first_and_what_is_missing_is_said_once(tmp_path: Path) -> None:
+    study = json.loads((STUDIES / "regularised" / "study.json").read_text())
+    prediction = records()["prediction"]
+    text = template.render(
+        "story.html.j2", told=tell(story(study=study, prediction=prediction), tmp_path)
+    )
+    assert headings(text) == [
+        "What was asked",
+        "What was predicted",
+        "What fine-tuning showed",
+        "Controls",
+        "Limits",
+    ]
+    assert study["study"]["question"]["name"] in section(text, "asked")
+    assert study["groups"][0]["verdict"]["sentence"] in section(text, "fine-tuning")
+    assert f"<li>Missing: {study['missing'][0]}</li>" in text and "Not run yet" not in text
 
 
 def test_a_verdict_on_flips_has_its_section(tmp_path: Path) -> None:

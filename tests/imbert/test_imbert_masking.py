@@ -21,6 +21,7 @@ from tiny_classifiers import (
 )
 
 import odestab as od
+from figures import controls
 from imbert.attack_records import AgreementMeasures, Check, SweepRow
 from imbert.attacks import AttackResult, CharacterEdits, EmbeddingPGD, Square
 from imbert.attacks.embedding_ball import mean_row_norm
@@ -55,7 +56,7 @@ def checks_of(kind: type[LinearModel], radius: float = 0.3) -> dict[str, Check]:
     examples = labelled_by(classifier, some(10))
     white = EmbeddingPGD(radius=radius, steps=5).run(classifier, examples)
     found = masking_checks(classifier, examples, [white], baseline=linear(), radii=(radius, 3.0))
-    assert [one.name for one in found] == NAMES
+    assert [one.name for one in found] == NAMES == list(controls.CHECKS)
     return {one.name: one for one in found}
 
 
