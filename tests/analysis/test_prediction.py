@@ -136,10 +136,9 @@ def test_what_is_said_of_tests_holds_of_any_checkpoint() -> None:
     for start in ("from a pretrained checkpoint", "from a fine-tuned one"):
         assert TESTED.count(start) == 1
     assert "this checkpoint" not in TESTED and ".md" not in TESTED
-    tested = json.loads(CONFIRMED.read_text(encoding="utf-8"))["contrasts"][0]
-    assert tested["least"] == [] and tested["low"] < tested["value"] < 0 < tested["high"], (
-        "against no implicit step, not confirmed, and more often flipped if anything"
-    )
+    tested = json.loads(CONFIRMED.read_text(encoding="utf-8"))["contrasts"][1]
+    assert len(tested["least"]) == len(tested["most"]) == 3 and "two placements of three" in TESTED
+    assert tested["low"] < 0 < tested["high"] and "not told apart" in TESTED
 
 
 def test_equal_counts_of_evaluations_are_told_once() -> None:
