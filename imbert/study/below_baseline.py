@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from analysis.ground.words import counted
 from imbert.records import Result, Rows
 from imbert.study.comparison import bits, compare_graded
 from imbert.study.plan import Cell, StudyConfig
@@ -27,11 +28,10 @@ def below_baseline(study: StudyConfig, results: Mapping[Cell, Result]) -> list[s
         if found is None or found.mean is None or found.low is None or found.high is None:
             continue
         if found.high < 0:
-            count = f"{found.n} seed{'s' if found.n > 1 else ''}"
             lines.append(
                 f"{group}: {name}: accuracy on dev minus that of {study.baseline} is "
                 f"{100 * found.mean:+.1f} points [{100 * found.low:+.1f}, {100 * found.high:+.1f}] "
-                f"(95 %, {count}): a model that guesses more looks more robust"
+                f"(95 %, {counted(found.n, 'seed')}): a model that guesses more looks more robust"
             )
     return lines
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from analysis.ground.difference import ROBUST_ACCURACY, Difference
 from analysis.ground.question import Question
+from analysis.ground.words import counted
 from imbert.study.study_record import (
     AttackSpread,
     GradedComparison,
@@ -107,7 +108,7 @@ def _answer(name: str, verdict: Verdict, difference: Difference, threshold: floa
         f"- {name}, {difference.attack}, {difference.measure},{terms.removeprefix(' +')}: "
         f"{numbers} {'points' if in_shares else 'edits'} (95 %, resampling {verdict.resampled}; "
         f"threshold {scale * threshold:g}); over seeds {spread(verdict.over_seeds, scale, 2)}; "
-        f"{sum(verdict.pairs)} examples{of_texts} over {_seeds(len(verdict.seeds))}"
+        f"{sum(verdict.pairs)} examples{of_texts} over {counted(len(verdict.seeds), 'seed')}"
         f" ({', '.join(map(str, verdict.seeds)) or 'none'}), where all are right before\n",
         *(f"- {name}, seed {each.seed} is missing: {each.reason}\n" for each in verdict.missing),
         f"- {name}, **{verdict.outcome}**: {verdict.sentence}\n",
@@ -160,12 +161,8 @@ def _robust(attack: AttackSpread | None, seeds: int) -> str:
     if attack is None or attack.robust_accuracy is None:
         return "–"
     count = attack.robust_accuracy.n
-    attacked = "" if count == seeds else f"; {_seeds(count)}"
+    attacked = "" if count == seeds else f"; {counted(count, 'seed')}"
     return f"{spread(attack.robust_accuracy)} ({spread(attack.clean_accuracy)}{attacked})"
-
-
-def _seeds(count: int) -> str:
-    return f"{count} seed{'s' if count != 1 else ''}"
 
 
 def _tests(group: Group, baseline: str) -> list[str]:
@@ -182,7 +179,7 @@ def _tests(group: Group, baseline: str) -> list[str]:
                 continue
             lines.append(
                 f"- {model.name} − {baseline}, AdvGLUE adversarial, "
-                f"{which} ({sum(items.pairs)} over {_seeds(len(items.pairs))}, "
+                f"{which} ({sum(items.pairs)} over {counted(len(items.pairs), 'seed')}, "
                 f"{_of_clusters(items)}): {with_interval(items.hierarchical)} points, "
                 f"{_resampling(items)}; over seeds {spread(items.seeds)}; "
                 f"{items.pooled.only_a} only it, {items.pooled.only_b} only {baseline} "

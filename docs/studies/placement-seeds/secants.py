@@ -9,7 +9,6 @@ explicit, so that it takes the states that the prediction was made at.
 """
 
 import argparse
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,8 +16,8 @@ import numpy as np
 import torch
 
 import odestab as od
-from analysis.edits.damping import weighted_medians
-from analysis.ground.json_records import write_json
+from analysis.edits.damping import RESAMPLES, weighted_medians
+from analysis.ground.json_records import read_json, write_json
 from analysis.ground.resampling import cluster_weights, percentile_interval
 from analysis.ground.versions import versions
 from imbert.data.advglue import read_advglue
@@ -27,7 +26,7 @@ HERE = Path(__file__).parent
 Layers = tuple[int, ...]  # that take an implicit step
 PLACEMENTS: tuple[Layers, ...] = ((), (2,), (0, 1, 2), (3, 4, 5))
 LAYERS = 6
-BATCH, STEP_SIZE, RESAMPLES, SEED = 8, 1.0, 2000, 0
+BATCH, STEP_SIZE, SEED = 8, 1.0, 0
 
 
 def walked(checkpoint: Path, texts: list[str], edited: list[str]) -> dict[Layers, np.ndarray]:
@@ -85,7 +84,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=HERE / "secants.json")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    prediction = json.loads((HERE / "prediction.json").read_text())
+    prediction = read_json(HERE / "prediction.json")
     predicted = [layer["advantage"]["value"] for layer in prediction["layers"]]
     items = read_advglue(options.data / "advglue_dev.json", "sst2")
     texts, edited = (
